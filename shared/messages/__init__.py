@@ -1,0 +1,1 @@
+"""Every message on the bus by family, and the table of topics: the contract between the processes."""

@@ -1,0 +1,151 @@
+"""Grants, halts and the operator's requests."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from shared.messages.account import AccountSnapshot
+from shared.messages.base import Message
+from shared.messages.trades import ExecutionMode, Grant, HaltLevel, LegOrder
+
+
+class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
+    """Ask risk for room to open one structure. The same `intent_id` with the same legs is one reservation."""
+
+    intent_id: str
+    account_id: str
+    strategy: str
+    legs: tuple[LegOrder, ...]
+    execution_mode: ExecutionMode
+    max_loss_usd: float | None
+    valid_until_ns: int
+
+
+class GrantGiven(Message, frozen=True, kw_only=True, tag="grant_given.1"):
+    grant: Grant
+
+
+class GrantRefused(Message, frozen=True, kw_only=True, tag="grant_refused.1"):
+    """Risk's "no". `code` is the check that failed, with the figure that broke it and the limit."""
+
+    intent_id: str
+    strategy: str
+    code: str
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    level: HaltLevel
+    reason: str
+    raised_by: str
+    raised_ns: int
+
+
+class HaltState(Message, frozen=True, kw_only=True, tag="halt_state.1"):
+    """The halts in force. `halt_epoch` rises with each halt and voids every grant of an older epoch."""
+
+    account_id: str
+    halt_epoch: int
+    halts: tuple[Halt, ...]
+
+    @property
+    def key(self) -> str:
+        return self.account_id
+
+
+class RaiseHalt(Message, frozen=True, kw_only=True, tag="raise_halt.1"):
+    """Stop: `no_new_trades` (half-open trades unwind), `cancel_all` (also no working opening orders), `flatten`."""
+
+    level: HaltLevel
+    reason: str
+    requested_by: str
+
+
+class LiftHalts(Message, frozen=True, kw_only=True, tag="lift_halts.1"):
+    """Lift all halts in force. Only for the operator."""
+
+    requested_by: str
+
+
+class HaltsAnswered(Message, frozen=True, kw_only=True, tag="halts_answered.1"):
+    state: HaltState
+
+
+class GetAccount(Message, frozen=True, kw_only=True, tag="get_account.1"):
+    """Ask risk for the newest account snapshot."""
+
+
+class AccountAnswer(Message, frozen=True, kw_only=True, tag="account_answer.1"):
+    account: AccountSnapshot | None
+
+
+class ReconciliationReport(Message, frozen=True, kw_only=True, tag="reconciliation.1"):
+    """The differences between the venue and the journal that one reconciliation found; empty = they agree."""
+
+    account_id: str
+    trigger: str
+    at_ns: int
+    differences: tuple[Difference, ...]
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """kind: missed_fill, foreign_order, foreign_position, quantity_mismatch, vanished_order, state_mismatch."""
+
+    kind: str
+    symbol: str
+    detail: str
+    quantity: Decimal | None = None
+    trade_id: str | None = None
+
+
+class StrategyCommand(Message, frozen=True, kw_only=True, tag="strategy_command.1"):
+    """Pause or resume a strategy ("*" = all of the host). Exits of open trades go on while paused."""
+
+    action: str
+    strategy: str
+    requested_by: str
+
+
+class StrategyCommandDone(Message, frozen=True, kw_only=True, tag="strategy_command_done.1"):
+    strategies: tuple[str, ...]
+
+
+class ListStrategies(Message, frozen=True, kw_only=True, tag="list_strategies.1"):
+    pass
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that must hold before a strategy opens, with the answer and the reason."""
+
+    name: str
+    open: bool
+    reason: str
+    since_ns: int
+
+
+class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"):
+    """One strategy as its host sees it. state: running, paused, stopping, stopped, failed."""
+
+    strategy: str
+    state: str
+    reason: str
+    gates: tuple[Gate, ...]
+    trades_today: int
+    open_trades: int
+    next_ordinal: int
+    last_closed_ns: int | None
+    signals_generated: int
+    signals_executed: int
+    updated_ns: int
+
+    @property
+    def key(self) -> str:
+        return self.strategy
+
+
+class StrategyList(Message, frozen=True, kw_only=True, tag="strategy_list.1"):
+    strategies: tuple[StrategyStatus, ...]

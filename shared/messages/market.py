@@ -1,0 +1,84 @@
+"""Market data: instrument lists, option chains as columns, index prices."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import Message
+
+CHAIN_COLUMNS: tuple[str, ...] = (
+    "bid",
+    "ask",
+    "bid_size",
+    "ask_size",
+    "mark",
+    "mark_iv",
+    "bid_iv",
+    "ask_iv",
+    "delta",
+    "gamma",
+    "vega",
+    "theta",
+    "rho",
+    "open_interest",
+    "volume",
+    "forward",
+)
+"""Rows of the matrix of a `ChainSnapshot`. Prices in USD per unit, volatilities as fractions (0.5 = 50 %), Greeks
+per unit as in docs/conventions.md. A missing value is NaN, never zero."""
+
+
+class Instrument(msgspec.Struct, frozen=True, array_like=True):
+    """One listed option. `last_trade_ns` is the instant from which the venue takes no more orders."""
+
+    symbol: str
+    underlying: str
+    option_type: Literal["C", "P"]
+    strike: Decimal
+    expiry_ns: int
+    last_trade_ns: int
+    tick_size: Decimal
+    lot_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal
+
+
+class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"):
+    """The instruments behind the columns of the chains that carry `list_id` (a hash of the content)."""
+
+    underlying: str
+    list_id: str
+    instruments: tuple[Instrument, ...]
+
+    @property
+    def key(self) -> str:
+        return self.list_id
+
+
+class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="chain.1"):
+    """The option chain of one underlying.
+
+    `matrix` holds float64, little-endian, shape (len(CHAIN_COLUMNS), n), row-major, n = the length of the
+    instrument list with `list_id`. Read it through `shared.options.chain.ChainView`. `received_ns` is the receipt
+    of the *oldest* part; an age is measured from it. `index_price` is NaN when there is none.
+    """
+
+    underlying: str
+    list_id: str
+    venue_ns: int
+    received_ns: int
+    index_price: float
+    index_received_ns: int
+    matrix: bytes
+
+
+class IndexPrice(Message, frozen=True, kw_only=True, tag="index_price.1"):
+    """The index of one underlying in USD."""
+
+    underlying: str
+    price: float
+    venue_ns: int
+    received_ns: int

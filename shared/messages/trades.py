@@ -1,0 +1,312 @@
+"""Trades: the intents that open and close them, and what execution says of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import Message, Side
+from shared.messages.conditions import ExitCondition
+
+TradeState = Literal[
+    "PENDING_OPEN",
+    "OPENING",
+    "OPEN",
+    "PARTIALLY_OPEN",
+    "PENDING_CLOSE",
+    "CLOSING",
+    "UNWINDING",
+    "BROKEN",
+    "SETTLING",
+    "SETTLED",
+    "CLOSED",
+    "FAILED",
+]
+FINAL_TRADE_STATES: frozenset[str] = frozenset({"CLOSED", "SETTLED", "FAILED"})
+
+OrderState = Literal[
+    "SENDING", "WORKING", "CANCELLING", "UNKNOWN", "FILLED", "CANCELLED", "REFUSED", "NEVER_PLACED", "EXPIRED"
+]
+FINAL_ORDER_STATES: frozenset[str] = frozenset({"FILLED", "CANCELLED", "REFUSED", "NEVER_PLACED", "EXPIRED"})
+
+Purpose = Literal["open", "close", "unwind", "flatten"]
+ExecutionMode = Literal["auto", "limit", "rfq", "smart"]
+Policy = Literal["atomic", "best_effort"]
+Pricing = Literal["aggressive", "mid", "passive", "top_of_book", "mark"]
+HaltLevel = Literal["no_new_trades", "cancel_all", "flatten"]
+
+
+class LegOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg of a structure: trade `quantity` (> 0, in base coin) of `symbol` in direction `side` to open it."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+
+
+class LimitPhase(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of the limit plan.
+
+    pricing: where the price is put; `aggressive` is mid moved `buffer_pct` per cent towards the other side.
+    duration_s: how long the phase lasts; reprice_interval_s: how long one order rests before it is replaced.
+    """
+
+    pricing: Pricing = "aggressive"
+    duration_s: float = 30.0
+    reprice_interval_s: float = 10.0
+    buffer_pct: float = 2.0
+
+
+class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How a limit plan works a trade.
+
+    phases: one after the other. fill_timeout_s × max_requote_rounds bound a plan whose phases are used up: the
+    last phase is repeated until `max_requote_rounds` orders were sent for a leg. max_close_premium_pct bounds how
+    far past mark a close may cross. final_look_s: how long a plan waits for a late fill before it gives up.
+    """
+
+    phases: tuple[LimitPhase, ...] = (LimitPhase(),)
+    fill_timeout_s: float = 30.0
+    max_requote_rounds: int = 10
+    max_close_premium_pct: float = 25.0
+    final_look_s: float = 2.0
+
+
+class GrantLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """What a grant allows on one leg: up to `max_quantity`, at `worst_price` (USD per unit) or better."""
+
+    symbol: str
+    side: Side
+    max_quantity: Decimal
+    worst_price: Decimal
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """Risk's permission for one intent, as an envelope. `signature` is HMAC-SHA256 over all other fields.
+
+    `margin_usd` and `delta` (per underlying) count as used until execution reports the grant consumed or released.
+    """
+
+    grant_id: str
+    intent_id: str
+    account_id: str
+    legs: tuple[GrantLeg, ...]
+    deadline_ns: int
+    halt_epoch: int
+    issued_ns: int
+    margin_usd: float
+    max_loss_usd: float | None
+    signature: str = ""
+
+
+class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
+    """Open one structure. The same `intent_id` opens at most one trade, whatever else the message says.
+
+    intent_id: "<strategy>-<ordinal>", the ordinal counted by execution. valid_until_ns: refused after.
+    hard_deadline_ns, max_loss_usd (on mark) and if_host_silent are enforced by execution itself.
+    """
+
+    intent_id: str
+    account_id: str
+    strategy: str
+    ordinal: int
+    legs: tuple[LegOrder, ...]
+    execution_mode: ExecutionMode
+    execution_params: ExecutionParams
+    policy: Policy
+    exit_conditions: tuple[ExitCondition, ...]
+    hard_deadline_ns: int | None
+    max_loss_usd: float | None
+    if_host_silent: Literal["hold", "close"]
+    host_silent_after_s: float
+    valid_until_ns: int
+    grant: Grant
+
+
+class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
+    """The intent opened (or had already opened) this trade."""
+
+    intent_id: str
+    trade_id: str
+
+
+class CloseTrade(Message, frozen=True, kw_only=True, tag="close_trade.1"):
+    """Close what the trade still holds. Closing a trade that is closing or final is answered with its state."""
+
+    trade_id: str
+    reason: str
+    requested_by: str
+
+
+class CloseAccepted(Message, frozen=True, kw_only=True, tag="close_accepted.1"):
+    trade_id: str
+    state: TradeState
+
+
+class CancelOrders(Message, frozen=True, kw_only=True, tag="cancel_orders.1"):
+    """Cancel working orders: one (`client_order_id`), those of a trade, or all of ours when both are None."""
+
+    client_order_id: int | None = None
+    trade_id: str | None = None
+    requested_by: str
+
+
+class CancelAccepted(Message, frozen=True, kw_only=True, tag="cancel_accepted.1"):
+    client_order_ids: tuple[int, ...]
+
+
+class Refusal(Message, frozen=True, kw_only=True, tag="refusal.1"):
+    """The answer "no": a stable code, what it is about, and what can be done. Any request may be answered so."""
+
+    code: str
+    detail: str
+    remedy: str = ""
+
+
+class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    filled_quantity: Decimal
+    closed_quantity: Decimal
+    open_price: Decimal | None
+    close_price: Decimal | None
+
+    @property
+    def held_quantity(self) -> Decimal:
+        """What the trade still holds of this leg, ≥ 0, in the direction of `side`."""
+        return self.filled_quantity - self.closed_quantity
+
+
+class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
+    """The whole state of one trade, published on every change.
+
+    realized_pnl_usd: of what was closed, before fees; fees_usd: all fees so far (> 0 = paid).
+    entry_premium_usd: Σ over opening fills of price × quantity, paid > 0, received < 0.
+    grant_open: the grant still reserves room at risk (not consumed, released or void).
+    """
+
+    trade_id: str
+    account_id: str
+    strategy: str
+    ordinal: int
+    intent_id: str
+    state: TradeState
+    reason: str
+    legs: tuple[LegStatus, ...]
+    execution_mode: ExecutionMode
+    policy: Policy
+    exit_conditions: tuple[ExitCondition, ...]
+    hard_deadline_ns: int | None
+    created_ns: int
+    opened_ns: int | None
+    closed_ns: int | None
+    updated_ns: int
+    realized_pnl_usd: Decimal
+    fees_usd: Decimal
+    entry_premium_usd: Decimal
+    grant: Grant
+    grant_open: bool
+
+    @property
+    def key(self) -> str:
+        return self.trade_id
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_TRADE_STATES
+
+
+class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
+    """The whole state of one order, published on every change."""
+
+    client_order_id: int
+    venue_order_id: int | None
+    account_id: str
+    trade_id: str
+    leg_index: int
+    purpose: Purpose
+    attempt: int
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    filled_quantity: Decimal
+    average_price: Decimal | None
+    state: OrderState
+    reason: str
+    reduce_only: bool
+    created_ns: int
+    updated_ns: int
+
+    @property
+    def key(self) -> str:
+        return str(self.client_order_id)
+
+
+class OrderFilled(Message, frozen=True, kw_only=True, tag="order_filled.1"):
+    """The venue reported one execution; published once per `venue_trade_id`."""
+
+    client_order_id: int
+    venue_trade_id: int
+    account_id: str
+    trade_id: str
+    leg_index: int
+    purpose: Purpose
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee_usd: Decimal
+    is_taker: bool
+    venue_ns: int
+
+    @property
+    def key(self) -> str:
+        return str(self.venue_trade_id)
+
+
+class ListTrades(Message, frozen=True, kw_only=True, tag="list_trades.1"):
+    """Ask execution for its trades, newest first."""
+
+    include_final: bool = True
+    limit: int = 500
+
+
+class TradeList(Message, frozen=True, kw_only=True, tag="trade_list.1"):
+    trades: tuple[TradeUpdate, ...]
+
+
+class ListOrders(Message, frozen=True, kw_only=True, tag="list_orders.1"):
+    """Ask execution for its orders, newest first."""
+
+    trade_id: str | None = None
+    include_final: bool = False
+    limit: int = 500
+
+
+class OrderList(Message, frozen=True, kw_only=True, tag="order_list.1"):
+    orders: tuple[OrderUpdate, ...]
+
+
+class TellTrade(Message, frozen=True, kw_only=True, tag="tell_trade.1"):
+    """Ask execution for the story of one trade: what was decided and what happened, in order."""
+
+    trade_id: str
+
+
+class StoryLine(msgspec.Struct, frozen=True):
+    at_ns: int
+    kind: str
+    text: str
+    cause_id: str
+
+
+class TradeStory(Message, frozen=True, kw_only=True, tag="trade_story.1"):
+    trade: TradeUpdate
+    orders: tuple[OrderUpdate, ...]
+    lines: tuple[StoryLine, ...]

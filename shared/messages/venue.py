@@ -1,0 +1,186 @@
+"""The venue in our words: what a gateway is asked and what it answers. Inputs and effects of cores."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import Side
+
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+VenueOrderState = Literal["new", "partial", "filled", "cancelled", "invalid", "exercised"]
+OPEN_VENUE_STATES: frozenset[str] = frozenset({"new", "partial"})
+RefusalKind = Literal["rejected", "throttled", "auth"]
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit order, already snapped to tick and lot."""
+
+    client_order_id: int
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    time_in_force: TimeInForce = "GTC"
+    reduce_only: bool = False
+    post_only: bool = False
+
+
+class OrderRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Names one order at the venue."""
+
+    client_order_id: int
+    venue_order_id: int | None
+    symbol: str
+
+
+class OrderAcked(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue took the order under `venue_order_id`; its state comes over the stream or a query."""
+
+    client_order_id: int
+    venue_order_id: int
+
+
+class OrderRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue certainly did not take the order. `code` is the venue's, `kind` ours."""
+
+    client_order_id: int
+    kind: RefusalKind
+    code: int
+    text: str
+
+
+class OutcomeUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The request may or may not have taken effect (time-out, lost connection, unlisted code)."""
+
+    client_order_id: int
+    reason: str
+
+
+class CancelAcked(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue took the cancel; that the order is gone must still be seen."""
+
+    client_order_id: int
+
+
+class CancelRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue says that the order cannot be cancelled, as a rule because it is already done: query it."""
+
+    client_order_id: int
+    code: int
+    text: str
+
+
+class AmendAcked(msgspec.Struct, frozen=True, kw_only=True):
+    client_order_id: int
+
+
+class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as the venue reports it. `client_order_id` is None when it carries none that is a number."""
+
+    venue_order_id: int
+    client_order_id: int | None
+    symbol: str
+    side: Side
+    quantity: Decimal
+    filled_quantity: Decimal
+    price: Decimal
+    average_price: Decimal | None
+    state: VenueOrderState
+    reduce_only: bool
+    created_ns: int
+    updated_ns: int
+
+
+class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. `venue_trade_id` is unique; `fee_usd` > 0 is paid, None when the report has none (stream)."""
+
+    venue_trade_id: int
+    venue_order_id: int
+    client_order_id: int | None
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee_usd: Decimal | None
+    is_taker: bool
+    venue_ns: int
+
+
+class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
+    """One net position; `quantity` is signed (short < 0)."""
+
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    mark: float | None
+    unrealized_pnl_usd: float | None
+    delta: float | None = None
+
+
+class VenueAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Account-level figures in USDT, taken as USD."""
+
+    equity_usd: Decimal
+    available_margin_usd: Decimal
+    initial_margin_usd: Decimal
+    maintenance_margin_usd: Decimal
+    unrealized_pnl_usd: Decimal
+
+
+class VenueExercise(msgspec.Struct, frozen=True, kw_only=True):
+    """Settlement of one expired position. Cash flows in USD: received > 0. `quantity` signed (short < 0)."""
+
+    symbol: str
+    quantity: Decimal
+    settlement_price: Decimal
+    settlement_cash_flow_usd: Decimal
+    fee_usd: Decimal
+    venue_ns: int
+
+
+class OrderQueried(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a query of one order: `order` None means that query, open orders and history all lack it.
+
+    `asked_ns` is when the first of the three was asked.
+    """
+
+    client_order_id: int
+    asked_ns: int
+    order: VenueOrder | None
+    fills: tuple[VenueFill, ...]
+
+
+class OrderQueryFailed(msgspec.Struct, frozen=True, kw_only=True):
+    client_order_id: int
+    reason: str
+
+
+class VenueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that reconciliation compares. `asked_ns` is when the first part was asked.
+
+    `orders`: open ones, and those of the history since `since_ns`. `fills` and `exercises`: since `since_ns`.
+    """
+
+    trigger: str
+    asked_ns: int
+    since_ns: int
+    orders: tuple[VenueOrder, ...]
+    fills: tuple[VenueFill, ...]
+    positions: tuple[VenuePosition, ...]
+    exercises: tuple[VenueExercise, ...]
+
+
+class VenueSnapshotFailed(msgspec.Struct, frozen=True, kw_only=True):
+    trigger: str
+    reason: str
+
+
+class StreamUp(msgspec.Struct, frozen=True):
+    """The private stream is subscribed; what happened before may have been missed."""
+
+
+class StreamDown(msgspec.Struct, frozen=True):
+    reason: str

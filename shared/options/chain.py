@@ -1,0 +1,121 @@
+"""A chain snapshot as arrays. The only reader of `ChainSnapshot.matrix`, and its only writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cached_property
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.ids import content_hash
+from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
+
+F8 = NDArray[np.float64]
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """One option's row of a chain; a value the venue did not give is None. Prices in USD per unit."""
+
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    mark: float | None
+    delta: float | None
+
+    @property
+    def mid(self) -> float | None:
+        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
+
+
+class ChainView:
+    """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong."""
+
+    def __init__(self, snapshot: ChainSnapshot, instruments: InstrumentList) -> None:
+        if snapshot.list_id != instruments.list_id:
+            raise ValueError(f"chain of list {snapshot.list_id} cannot be read with list {instruments.list_id}")
+        matrix = np.frombuffer(snapshot.matrix, dtype="<f8")
+        shape = (len(CHAIN_COLUMNS), len(instruments.instruments))
+        if matrix.size != shape[0] * shape[1]:
+            raise ValueError(f"chain matrix of {snapshot.underlying} holds {matrix.size} values, not {shape}")
+        self.snapshot = snapshot
+        self.instruments = instruments.instruments
+        self._matrix = matrix.reshape(shape)
+
+    def column(self, name: str) -> F8:
+        """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
+        return self._matrix[CHAIN_COLUMNS.index(name)]
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        return {instrument.symbol: row for row, instrument in enumerate(self.instruments)}
+
+    @cached_property
+    def strikes(self) -> F8:
+        return np.array([float(instrument.strike) for instrument in self.instruments])
+
+    @cached_property
+    def expiries_ns(self) -> NDArray[np.int64]:
+        return np.array([instrument.expiry_ns for instrument in self.instruments], dtype=np.int64)
+
+    @cached_property
+    def is_call(self) -> NDArray[np.bool_]:
+        return np.array([instrument.option_type == "C" for instrument in self.instruments])
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        row = self.row_of.get(symbol)
+        return None if row is None else self.instruments[row]
+
+    def value(self, symbol: str, column: str) -> float | None:
+        """One value; None when the symbol is not listed or the value is missing."""
+        row = self.row_of.get(symbol)
+        if row is None:
+            return None
+        value = float(self.column(column)[row])
+        return None if np.isnan(value) else value
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The row that pricing an order needs; None when the symbol is not listed."""
+        if symbol not in self.row_of:
+            return None
+        return Quote(*(self.value(symbol, name) for name in ("bid", "ask", "bid_size", "ask_size", "mark", "delta")))
+
+
+def list_id_of(instruments: tuple[Instrument, ...]) -> str:
+    """The content hash that names an instrument list."""
+    return content_hash(msgspec.msgpack.encode(instruments))
+
+
+def pack_columns(columns: Mapping[str, F8], count: int) -> bytes:
+    """Build `ChainSnapshot.matrix` from columns of shape (count,); a column that is not given is all NaN."""
+    matrix = np.full((len(CHAIN_COLUMNS), count), np.nan, dtype="<f8")
+    for name, values in columns.items():
+        matrix[CHAIN_COLUMNS.index(name)] = values
+    return matrix.tobytes()
+
+
+def snap_price(price: float | Decimal, tick_size: Decimal, *, up: bool) -> Decimal:
+    """The one place where a float becomes an order price: the nearest tick above (`up`) or below, in plain notation.
+
+    A value within a billionth of a tick counts as on it. Raises ValueError for a price that is not finite.
+    """
+    return _snap(price, tick_size, up=up)
+
+
+def snap_quantity(quantity: float | Decimal, lot_size: Decimal) -> Decimal:
+    """The largest multiple of the lot that is not above `quantity`, in plain notation."""
+    return _snap(quantity, lot_size, up=False)
+
+
+def _snap(value: float | Decimal, step: Decimal, *, up: bool) -> Decimal:
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not exact.is_finite():
+        raise ValueError(f"{value} cannot be put on a grid of {step}")
+    steps = exact / step
+    nearest = steps.to_integral_value()
+    if abs(steps - nearest) > Decimal("1e-9"):
+        nearest = steps.to_integral_value("ROUND_CEILING" if up else "ROUND_FLOOR")
+    return Decimal(format(nearest * step, "f"))

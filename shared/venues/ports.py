@@ -1,0 +1,161 @@
+"""What the desk needs from a venue, in our words. Every outcome of an order call is in its return type.
+
+Reads raise `VenueError`; order calls never raise for what the venue or the network did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Literal, Protocol
+
+import msgspec
+
+from shared.messages.market import Instrument
+from shared.messages.venue import (
+    CancelAcked,
+    CancelRefused,
+    NewOrder,
+    OrderAcked,
+    OrderRef,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    StreamUp,
+    VenueAccount,
+    VenueExercise,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+)
+
+VenueErrorKind = Literal["rejected", "throttled", "auth", "unknown", "down"]
+
+
+class VenueError(Exception):
+    """A read failed. `kind` says what the caller may do: rejected (ask differently), throttled (later), auth (the
+    operator must act), unknown and down (later, with back-off)."""
+
+    def __init__(self, kind: VenueErrorKind, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.code = code
+
+
+class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venue says about the key in use. `user_id` names the account."""
+
+    user_id: str
+    read_only: bool
+
+
+class OptionQuoteRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One option of a chain push; missing values are NaN."""
+
+    symbol: str
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    mark: float
+    mark_iv: float
+    bid_iv: float
+    ask_iv: float
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+    rho: float
+    open_interest: float
+    volume: float
+    forward: float
+
+
+class ChainPush(msgspec.Struct, frozen=True, kw_only=True):
+    """All options of one expiry, as pushed or polled."""
+
+    underlying: str
+    expiry_ns: int
+    venue_ns: int
+    rows: tuple[OptionQuoteRow, ...]
+
+
+class IndexPush(msgspec.Struct, frozen=True, kw_only=True):
+    underlying: str
+    price: float
+    venue_ns: int
+
+
+class VenueGateway(Protocol):
+    """Common to all: start, stop, clock, key."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def server_time_offset_ns(self) -> int:
+        """Venue clock minus ours, halfway through the round trip."""
+        ...
+
+    async def key_info(self) -> KeyInfo: ...
+
+
+class MarketGateway(VenueGateway, Protocol):
+    async def instruments(self, underlying: str) -> tuple[Instrument, ...]: ...
+
+    async def chain(self, underlying: str, expiry_ns: int) -> ChainPush: ...
+
+    async def index_price(self, underlying: str) -> IndexPush: ...
+
+    async def stream_market(
+        self,
+        underlyings: Sequence[str],
+        expiries_ns: Callable[[str], Sequence[int]],
+        deliver: Callable[[ChainPush | IndexPush | StreamUp | StreamDown], None],
+    ) -> None:
+        """Keep the market streams subscribed until cancelled; reconnects by itself and subscribes anew.
+
+        `expiries_ns(underlying)` is asked on each connect and once a minute, so that a new listing is picked up.
+        """
+        ...
+
+
+class AccountGateway(VenueGateway, Protocol):
+    async def account(self) -> VenueAccount: ...
+
+    async def positions(self) -> tuple[VenuePosition, ...]: ...
+
+
+class OrderGateway(AccountGateway, Protocol):
+    async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+
+    async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown: ...
+
+    async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        """Cancel every open order of the account in one underlying (client_order_id 0 in the answer)."""
+        ...
+
+    async def amend(
+        self, order: OrderRef, *, quantity: Decimal | None = None, price: Decimal | None = None
+    ) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+
+    async def order(self, client_order_id: int) -> VenueOrder | None:
+        """Query one order; None when the venue does not know it. Raises VenueError."""
+        ...
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]: ...
+
+    async def order_history(self, since_ns: int) -> tuple[VenueOrder, ...]:
+        """Orders created since then, all pages, in windows the venue allows."""
+        ...
+
+    async def fills(self, since_ns: int) -> tuple[VenueFill, ...]: ...
+
+    async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
+
+    async def stream_account(self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]) -> None:
+        """Keep the private order and trade streams subscribed until cancelled; reconnects by itself.
+
+        `StreamUp` is delivered after every (re)subscription: the caller then reconciles.
+        """
+        ...
