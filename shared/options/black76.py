@@ -21,11 +21,13 @@ vega and rho are those in which crypto option venues publish theirs; docs/conven
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -65,11 +67,12 @@ def price(
     rate: npt.ArrayLike = 0.0,
 ) -> FloatArray:
     """Present value in USD per unit of underlying. Inputs, limits and failures: see the module."""
-    shape, (f, k, t, v, r), call = flatten_inputs((forward, strike, years, vol, rate), is_call)
+    shape, (f, k, t, v), call, r = flatten_inputs((forward, strike, years, vol), is_call, rate)
     value = np.empty(call.size)
     with np.errstate(all="ignore"):
         for block in blocks(call.size):
-            value[block] = _block_price(f[block], k[block], t[block], v[block], call[block], r[block])
+            rates = None if r is None else r[block]
+            _block_price(f[block], k[block], t[block], v[block], call[block], rates, value[block])
     return value.reshape(shape)
 
 
@@ -82,26 +85,29 @@ def greeks(
     rate: npt.ArrayLike = 0.0,
 ) -> Greeks:
     """Price and Greeks together, in the units of `Greeks`. Inputs, limits and failures: see the module."""
-    shape, (f, k, t, v, r), call = flatten_inputs((forward, strike, years, vol, rate), is_call)
+    shape, (f, k, t, v), call, r = flatten_inputs((forward, strike, years, vol), is_call, rate)
     result = np.empty((6, call.size))
     with np.errstate(all="ignore"):
         for block in blocks(call.size):
-            _block_greeks(f[block], k[block], t[block], v[block], call[block], r[block], result[:, block])
+            rates = None if r is None else r[block]
+            _block_greeks(f[block], k[block], t[block], v[block], call[block], rates, result[:, block])
     return Greeks(*(row.reshape(shape) for row in result))
 
 
 def flatten_inputs(
-    floats: tuple[npt.ArrayLike, ...], is_call: npt.ArrayLike
-) -> tuple[tuple[int, ...], list[FloatArray], BoolArray]:
+    floats: tuple[npt.ArrayLike, ...], is_call: npt.ArrayLike, rate: npt.ArrayLike
+) -> tuple[tuple[int, ...], list[FloatArray], BoolArray, FloatArray | None]:
     """Broadcast all inputs together: their common shape, then each as float64 (`is_call` as bool) of shape (n,).
 
+    `rate` comes back as None where it is 0 for every element, so that nothing is spent on discounting.
     Raises ValueError if the shapes do not broadcast.
     """
     arrays = [np.asarray(value, dtype=np.float64) for value in floats]
     call = np.asarray(is_call, dtype=np.bool_)
-    shape = np.broadcast(*arrays, call).shape
-    flat = [(a if a.shape == shape else np.broadcast_to(a, shape)).reshape(-1) for a in arrays]
-    return shape, flat, (call if call.shape == shape else np.broadcast_to(call, shape)).reshape(-1)
+    rates = np.asarray(rate, dtype=np.float64)
+    shape = np.broadcast(*arrays, call, rates).shape
+    flat_rate = _flat(rates, shape) if rates.any() else None
+    return shape, [_flat(array, shape) for array in arrays], _flat(call, shape), flat_rate
 
 
 def blocks(count: int) -> Iterator[slice]:
@@ -109,20 +115,43 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(start, start + BLOCK_OPTIONS) for start in range(0, count, BLOCK_OPTIONS))
 
 
+def call_sign(is_call: BoolArray) -> FloatArray:
+    """1.0 for a call, -1.0 for a put: one formula then serves both."""
+    sign = is_call.astype(np.float64)
+    sign *= 2.0
+    sign -= 1.0
+    return sign
+
+
+def _flat(array: npt.NDArray[_Scalar], shape: tuple[int, ...]) -> npt.NDArray[_Scalar]:
+    return (array if array.shape == shape else np.broadcast_to(array, shape)).reshape(-1)
+
+
 def _block_price(
-    f: FloatArray, k: FloatArray, t: FloatArray, v: FloatArray, call: BoolArray, r: FloatArray
-) -> FloatArray:
-    sign = _call_sign(call)
-    deviation = v * np.sqrt(t)
-    d1 = np.log(f / k) / deviation + 0.5 * deviation
-    value = sign * (f * ndtr(sign * d1) - k * ndtr(sign * (d1 - deviation)))
-    if r.any():
-        value *= np.exp(-r * t)
-    if not _all_regular(f, k, deviation, r):
+    f: FloatArray,
+    k: FloatArray,
+    t: FloatArray,
+    v: FloatArray,
+    call: BoolArray,
+    r: FloatArray | None,
+    out: FloatArray,
+) -> None:
+    """Fill `out` (n,)."""
+    sign = call_sign(call)
+    deviation = np.sqrt(t)
+    deviation *= v
+    d1 = np.log(f / k)
+    d1 /= deviation
+    d1 += 0.5 * deviation
+    np.multiply(f, ndtr(sign * d1), out=out)
+    out -= k * ndtr(sign * (d1 - deviation))
+    out *= sign
+    if r is not None:
+        out *= np.exp(-r * t)
+    if not _all_regular(f, deviation, d1, r):
         limit, invalid = _irregular(f, k, t, v, r)
-        value[limit] = _intrinsic(f, k, t, sign, r)[limit]
-        value[invalid] = np.nan
-    return value
+        out[limit] = _intrinsic(f, k, t, sign, r)[limit]
+        out[invalid] = np.nan
 
 
 def _block_greeks(
@@ -131,64 +160,76 @@ def _block_greeks(
     t: FloatArray,
     v: FloatArray,
     call: BoolArray,
-    r: FloatArray,
+    r: FloatArray | None,
     out: FloatArray,
 ) -> None:
     """Fill `out` (6, n): price, delta, gamma, vega, theta, rho."""
     value, delta, gamma, vega, theta, rho = out
-    sign = _call_sign(call)
+    sign = call_sign(call)
     root_t = np.sqrt(t)
     deviation = v * root_t
-    d1 = np.log(f / k) / deviation + 0.5 * deviation
+    d1 = np.log(f / k)
+    d1 /= deviation
+    d1 += 0.5 * deviation
     np.multiply(sign, ndtr(sign * d1), out=delta)
-    strike_leg = (sign * k) * ndtr(sign * (d1 - deviation))
-    density = np.exp(-0.5 * d1 * d1)
+    strike_leg = ndtr(sign * (d1 - deviation))
+    strike_leg *= sign
+    strike_leg *= k
+    density = d1 * d1
+    density *= -0.5
+    np.exp(density, out=density)
     density *= _INVERSE_SQRT_2PI
-    if r.any():
+    if r is not None:
         discount = np.exp(-r * t)
         delta *= discount
         strike_leg *= discount
         density *= discount
-    np.subtract(f * delta, strike_leg, out=value)
-    np.divide(density, f * deviation, out=gamma)
+    np.multiply(f, delta, out=value)
+    value -= strike_leg
+    np.multiply(f, deviation, out=gamma)
+    np.divide(density, gamma, out=gamma)
     density *= f
-    np.multiply(density, root_t * VOL_POINT, out=vega)
-    np.multiply(density, v / root_t, out=theta)
+    np.multiply(density, root_t, out=vega)
+    vega *= VOL_POINT
+    np.divide(v, root_t, out=theta)
+    theta *= density
     theta *= -0.5 / DAYS_PER_YEAR
-    if r.any():
+    if r is not None:
         theta += r * value / DAYS_PER_YEAR
-    np.multiply(strike_leg, t * RATE_POINT, out=rho)
-    if not _all_regular(f, k, deviation, r):
+    np.multiply(strike_leg, t, out=rho)
+    rho *= RATE_POINT
+    if not _all_regular(f, deviation, d1, r):
         limit, invalid = _irregular(f, k, t, v, r)
         value[limit] = _intrinsic(f, k, t, sign, r)[limit]
-        in_the_money_step = np.heaviside(sign * (f - k), 0.5)
-        delta[limit] = (sign * np.exp(-r * t) * in_the_money_step)[limit]
+        delta[limit] = (sign * np.heaviside(sign * (f - k), 0.5) * _discount(t, r))[limit]
         out[2:, limit] = 0.0
         out[:, invalid] = np.nan
 
 
-def _call_sign(call: BoolArray) -> FloatArray:
-    """1.0 for a call, -1.0 for a put: one formula then serves both."""
-    return call.astype(np.float64) * 2.0 - 1.0
+def _discount(t: FloatArray, r: FloatArray | None) -> FloatArray:
+    return np.ones_like(t) if r is None else np.exp(-r * t)
 
 
-def _intrinsic(f: FloatArray, k: FloatArray, t: FloatArray, sign: FloatArray, r: FloatArray) -> FloatArray:
-    value: FloatArray = np.maximum(sign * (f - k), 0.0) * np.exp(-r * t)
+def _intrinsic(f: FloatArray, k: FloatArray, t: FloatArray, sign: FloatArray, r: FloatArray | None) -> FloatArray:
+    value: FloatArray = np.maximum(sign * (f - k), 0.0) * _discount(t, r)
     return value
 
 
-def _all_regular(f: FloatArray, k: FloatArray, deviation: FloatArray, r: FloatArray) -> bool:
-    """True if every element is finite and strictly positive, so that no formula above met a limit.
+def _all_regular(f: FloatArray, deviation: FloatArray, d1: FloatArray, r: FloatArray | None) -> bool:
+    """True only if no element met a limit or was invalid: three reductions instead of a test per element.
 
-    Three minima and one sum: NaN and infinity survive into them, and they cost less than a test per element.
+    With a positive forward and deviation, d1 is finite only if strike, time and volatility are regular too.
     """
-    positive = f.min() > 0.0 and k.min() > 0.0 and deviation.min() > 0.0
-    return bool(positive and np.isfinite((f + k + deviation + r).sum()))
+    positive = f.min() > 0.0 and deviation.min() > 0.0
+    return bool(positive and np.isfinite(d1.sum()) and (r is None or np.isfinite(r.sum())))
 
 
 def _irregular(
-    f: FloatArray, k: FloatArray, t: FloatArray, v: FloatArray, r: FloatArray
+    f: FloatArray, k: FloatArray, t: FloatArray, v: FloatArray, r: FloatArray | None
 ) -> tuple[BoolArray, BoolArray]:
     """Masks of the elements without time or volatility, and of those outside the range of their input."""
-    valid = np.isfinite(f + k + t + v + r) & (f > 0.0) & (k > 0.0) & (t >= 0.0) & (v >= 0.0)
+    finite = np.isfinite(f) & np.isfinite(k) & np.isfinite(t) & np.isfinite(v)
+    if r is not None:
+        finite &= np.isfinite(r)
+    valid = finite & (f > 0.0) & (k > 0.0) & (t >= 0.0) & (v >= 0.0)
     return valid & (v * np.sqrt(t) == 0.0), ~valid
