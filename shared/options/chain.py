@@ -47,7 +47,8 @@ class ChainView:
 
     def column(self, name: str) -> F8:
         """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
-        return self._matrix[CHAIN_COLUMNS.index(name)]
+        column: F8 = self._matrix[CHAIN_COLUMNS.index(name)]
+        return column
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
