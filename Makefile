@@ -1,0 +1,68 @@
+# The desk's commands. `make help` explains each.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 200
+FIRST_SEED ?= 0
+# packaging: the editable install below builds without fetching anything that is not in the lock
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev up down test check bench simulate lock
+
+help: ## explain each command
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@echo "voldesk: making a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit("voldesk needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "voldesk: installing pinned packages (about half a minute)"
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "voldesk: installing the development packages"
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed ## install what the desk needs into .venv, pinned with hashes
+install-dev: $(VENV)/.installed-dev ## the same and the tools for tests and checks
+
+up: install ## start the desk against the simulated exchange (paper trading)
+	@$(BIN)/voldesk up
+
+down: install ## stop the desk and everything it started
+	@$(BIN)/voldesk down
+
+test: install-dev ## all tests with branch coverage and its floors (about ten minutes)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
+	@$(BIN)/coverage report --include='services/risk/*' --omit='*/shell.py,*/__main__.py' --fail-under=90 | tail -1
+	@$(BIN)/coverage report --include='services/execution/*' --omit='*/shell.py,*/__main__.py' --fail-under=85 | tail -1
+	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
+	@$(BIN)/coverage report --fail-under=80 | tail -1
+
+check: install-dev ## style, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: install-dev ## performance figures, each with a ratio against a floor measured in the same run
+	@$(BIN)/python -m bench
+
+simulate: install-dev ## the whole desk on a virtual clock under faults: make simulate SEEDS=200 FIRST_SEED=0
+	@$(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+lock: $(BIN)/python ## renew the lock files from pyproject.toml
+	@$(PIP_INSTALL) uv
+	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.lock
