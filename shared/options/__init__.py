@@ -3,6 +3,8 @@
 Units, signs and day count are in docs/conventions.md.
 """
 
+from shared.options.black76 import Greeks, greeks, price
+from shared.options.implied_vol import IvResult, implied_vol
 from shared.options.symbols import (
     OptionSymbol,
     OptionType,
@@ -14,11 +16,16 @@ from shared.options.symbols import (
 )
 
 __all__ = [
+    "Greeks",
+    "IvResult",
     "OptionSymbol",
     "OptionType",
     "SymbolError",
     "dte",
     "format_option_symbol",
+    "greeks",
+    "implied_vol",
     "parse_option_symbol",
+    "price",
     "years_to_expiry",
 ]
