@@ -1,0 +1,15 @@
+"""Coincall: options and their account."""
+
+from shared.venues.coincall.check import KeyCheckFailed, check_key
+from shared.venues.coincall.endpoints import BETA, PRODUCTION, CoincallEndpoints, simulated
+from shared.venues.coincall.gateway import CoincallGateway
+
+__all__ = [
+    "BETA",
+    "PRODUCTION",
+    "CoincallEndpoints",
+    "CoincallGateway",
+    "KeyCheckFailed",
+    "check_key",
+    "simulated",
+]

@@ -1,0 +1,86 @@
+"""Where Coincall answers, and what each call is: one row per REST endpoint that the desk uses."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Method = Literal["GET", "POST"]
+LimitGroup = Literal["public", "position", "history", "account", "market", "place", "cancel", "pending"]
+
+
+class CoincallEndpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Base URLs without a trailing slash. REST paths and the query of the handshake are appended as they are."""
+
+    rest: str
+    ws_options: str
+    ws_futures: str
+
+
+PRODUCTION = CoincallEndpoints(
+    rest="https://api.coincall.com",
+    ws_options="wss://ws.coincall.com/options",
+    ws_futures="wss://ws.coincall.com/futures",
+)
+BETA = CoincallEndpoints(
+    rest="https://betaapi.coincall.com",
+    ws_options="wss://betaws.seizeyouralpha.com/options",
+    ws_futures="wss://betaws.seizeyouralpha.com/futures",
+)
+
+
+def simulated(host: str, port: int) -> CoincallEndpoints:
+    """The simulated exchange, which serves REST and both sockets on one port."""
+    return CoincallEndpoints(
+        rest=f"http://{host}:{port}",
+        ws_options=f"ws://{host}:{port}/options",
+        ws_futures=f"ws://{host}:{port}/futures",
+    )
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One REST call.
+
+    `repeatable`: sending it again after a failure changes nothing more than sending it once, so that the client may.
+    `order`: it changes orders, so that a failure after it left is an unknown outcome.
+    """
+
+    name: str
+    method: Method
+    path: str
+    group: LimitGroup
+    signed: bool = True
+    order: bool = False
+    repeatable: bool = True
+    timeout_ms: int = 30_000
+
+
+def _order_call(name: str, method: Method, path: str, group: LimitGroup) -> Endpoint:
+    return Endpoint(name=name, method=method, path=path, group=group, order=True, repeatable=False, timeout_ms=3_000)
+
+
+TIME = Endpoint(name="time", method="GET", path="/time", group="public", signed=False, timeout_ms=5_000)
+CONFIG = Endpoint(name="config", method="GET", path="/open/public/config/v1", group="public", signed=False)
+FUTURES_SYMBOL = Endpoint(
+    name="futures_symbol", method="GET", path="/open/futures/market/symbol/v1", group="market", signed=False
+)
+INSTRUMENTS = Endpoint(
+    name="instruments", method="GET", path="/open/option/getInstruments/{base}", group="market", signed=False
+)
+CHAIN = Endpoint(name="chain", method="GET", path="/open/option/get/v1/{index}", group="market", signed=False)
+KEY_INFO = Endpoint(name="key_info", method="GET", path="/open/auth/user/query-api", group="account")
+ACCOUNT_SUMMARY = Endpoint(name="account", method="GET", path="/open/account/summary/v1", group="account")
+POSITIONS = Endpoint(name="positions", method="GET", path="/open/option/position/get/v1", group="position")
+PENDING_ORDERS = Endpoint(name="open_orders", method="GET", path="/open/option/order/pending/v1", group="pending")
+SINGLE_ORDER = Endpoint(
+    name="order", method="GET", path="/open/option/order/singleQuery/v1", group="pending", timeout_ms=10_000
+)
+ORDER_HISTORY = Endpoint(name="order_history", method="GET", path="/open/option/order/history/v1", group="history")
+FILLS = Endpoint(name="fills", method="GET", path="/open/option/trade/history/v1", group="history")
+EXERCISES = Endpoint(name="exercises", method="GET", path="/open/settle/exercise/history/v1", group="history")
+
+CREATE_ORDER = _order_call("place", "POST", "/open/option/order/create/v1", "place")
+MODIFY_ORDER = _order_call("amend", "POST", "/open/option/order/modify/v1", "place")
+CANCEL_ORDER = _order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
+CANCEL_INDEX = _order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
