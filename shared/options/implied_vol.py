@@ -46,7 +46,7 @@ _BACHELIER = (0.40287494, 0.75621869, -0.15865718, -0.0013980376)
 _PADE_NUMERATOR, _PADE_DENOMINATOR = -11.0 / 240.0, -7.0 / 80.0
 
 # A step this small (relative) leaves an error of about its fourth power.
-_CONVERGED_STEP = 1e-3
+_CONVERGED_STEP = 3e-4
 _BRACKET_TOP = 40.0
 _MAX_BRACKETED_STEPS = 100
 
@@ -98,7 +98,7 @@ def _block_implied_vol(
     np.subtract(undiscounted, time_value, out=time_value)
     usable = time_value > MIN_TIME_VALUE * f
     usable &= np.minimum(f, k) - time_value > MIN_DISTANCE_TO_BOUND * f
-    usable &= (k > 0.0) & (t > 0.0) & (t < np.inf)
+    usable &= (k > 0.0) & (k < np.inf) & (t > 0.0) & (t < np.inf)
 
     scale = np.sqrt(f * k)
     beta = time_value / scale
@@ -133,10 +133,10 @@ def _first_guess(x: FloatArray, beta: FloatArray, distance: FloatArray) -> Float
     eta *= straddle
     np.divide(2.0 * distance, eta, out=eta)
     z = eta * _BACHELIER[3]
-    for coefficient in _BACHELIER[2::-1]:
+    for coefficient in (_BACHELIER[2], _BACHELIER[1]):
         z += coefficient
-        if coefficient is not _BACHELIER[0]:
-            z *= eta
+        z *= eta
+    z += _BACHELIER[0]
     z *= straddle
     z *= np.sqrt(eta)
     z *= _SQRT_HALF_PI
