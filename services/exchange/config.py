@@ -1,0 +1,271 @@
+"""Configuration of the simulated exchange, checked when it is read.
+
+Unknown fields are refused by msgspec; values that contradict each other raise ValueError naming the field.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from services.exchange.model import SelfTradePrevention
+
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections."""
+
+
+class KeyConfig(_Section):
+    """An API key. `rights` beyond trading: "market_maker" (batch calls), "mmp", "countdown"."""
+
+    api_key: Annotated[str, Meta(min_length=1)]
+    api_secret: Annotated[str, Meta(min_length=1)]
+    read_only: bool = False
+    rights: tuple[Literal["market_maker", "mmp", "countdown"], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"KeyConfig(api_key={self.api_key[:4]}..., read_only={self.read_only})"
+
+
+class AccountConfig(_Section):
+    """One account with one or more keys; keys of one account share orders, cash and positions."""
+
+    account_id: Annotated[str, Meta(min_length=1)]
+    user_id: PositiveInt = 8_095_151_726
+    keys: tuple[KeyConfig, ...] = ()
+    initial_balance_usd: Decimal = Decimal(100_000)
+
+    def __post_init__(self) -> None:
+        if not (self.initial_balance_usd.is_finite() and self.initial_balance_usd >= 0):
+            raise ValueError(f"initial_balance_usd {self.initial_balance_usd} must be 0 or more")
+
+
+class IndexConfig(_Section):
+    """How one index moves: a geometric Brownian motion with compound-Poisson jumps.
+
+    initial_price: USD at the start. vol: annualised volatility of the diffusion. jumps_per_day: mean number of
+    jumps. jump_vol: standard deviation of the log of one jump. drift: annual, of the price's mean.
+    price_decimals: decimals of the published index.
+    """
+
+    initial_price: Positive
+    vol: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.55
+    jumps_per_day: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 1.0
+    jump_vol: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.008
+    drift: Annotated[float, Meta(ge=-5.0, le=5.0)] = 0.0
+    price_decimals: Annotated[int, Meta(ge=0, le=8)] = 2
+
+
+class SurfaceConfig(_Section):
+    """The volatility surface (`surface.py`) and how its level moves.
+
+    short_vol and long_vol: at-the-money volatility of the shortest and the longest expiries. reversion_per_year:
+    how fast one turns into the other. skew: correlation of the smile, below 0 lifts puts. smile: curvature; kept
+    below 2 / (1 + |skew|), where arbitrage begins. vol_of_vol and level_half_life_hours: the level of the whole
+    surface is a mean-reverting log-normal process; spot_correlation: of its shocks with the index.
+    basis and basis_years: forward = index * exp(basis * (1 - exp(-years / basis_years))).
+
+    Level of volatility (0.80), wings (1.33 at a log-moneyness of -1.1 and 0.12 years) and the forward curve are
+    those of a real venue's ETH chain of 2021-02-11.
+    """
+
+    short_vol: Annotated[float, Meta(ge=0.05, le=5.0)] = 0.80
+    long_vol: Annotated[float, Meta(ge=0.05, le=5.0)] = 0.80
+    reversion_per_year: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
+    skew: Annotated[float, Meta(gt=-1.0, lt=1.0)] = -0.20
+    smile: Annotated[float, Meta(gt=0.0, le=2.0)] = 1.30
+    vol_of_vol: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.9
+    level_half_life_hours: Positive = 48.0
+    spot_correlation: Annotated[float, Meta(ge=-1.0, le=1.0)] = -0.4
+    basis: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.098
+    basis_years: Positive = 0.26
+
+    def __post_init__(self) -> None:
+        limit = 2.0 / (1.0 + abs(self.skew))
+        if self.smile > limit:
+            raise ValueError(f"smile {self.smile} admits arbitrage with skew {self.skew}: it must be <= {limit:.3f}")
+
+
+class ListingConfig(_Section):
+    """Which options are listed: expiries at 08:00 UTC and the grid of strikes around the index.
+
+    dailies, weeklies, monthlies, quarterlies: how many of each. Days, weeks, months and quarters that fall on one
+    date are one expiry. strike_steps: spacing of strikes in USD for expiries within 3 days, 5 weeks, 4 months and
+    beyond. strikes_per_side: strikes below and above the one at the money in the same four groups; further strikes
+    follow at growing distances (`listing.py`).
+    extra_expiry_minutes: lists one more expiry that many minutes after the start; for tests of settlement.
+    """
+
+    dailies: Annotated[int, Meta(ge=0, le=7)] = 3
+    weeklies: Annotated[int, Meta(ge=0, le=6)] = 3
+    monthlies: Annotated[int, Meta(ge=0, le=6)] = 3
+    quarterlies: Annotated[int, Meta(ge=0, le=8)] = 4
+    strike_steps: tuple[Decimal, Decimal, Decimal, Decimal]
+    strikes_per_side: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (11, 13, 15, 15)
+    extra_expiry_minutes: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        if any(not (step.is_finite() and step > 0) for step in self.strike_steps):
+            raise ValueError(f"strike_steps {self.strike_steps} must all be above 0")
+        if not any((self.dailies, self.weeklies, self.monthlies, self.quarterlies, self.extra_expiry_minutes)):
+            raise ValueError("at least one of dailies, weeklies, monthlies, quarterlies must be above 0")
+
+
+class LadderConfig(_Section):
+    """The market makers' quotes (`ladder.py`).
+
+    half_spread_vol: half the spread at the money in volatility points (0.01 is one point). half_spread_min_pct:
+    lower limit as a share of the mark. wing_multiplier: how many times wider at a delta of 0. level_lots: median
+    size of one level in lots. levels: price levels per side at the money; half as many in the wings.
+    empty_side_probability: chance that a side is not quoted at a |delta| below 0.05.
+    requote_steps: sizes and spreads are drawn anew every so many steps. replenish_steps: after that many steps
+    consumed liquidity is back in full.
+
+    Sizes (quartiles 1, 2, 5 of a venue's lot) are those of a real venue's ETH chain of 2021-02-11; its spreads
+    were one-sided nearly everywhere and give no measure.
+    """
+
+    half_spread_vol: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.012
+    half_spread_min_pct: Annotated[float, Meta(ge=0.0, le=50.0)] = 0.4
+    wing_multiplier: Annotated[float, Meta(ge=1.0, le=50.0)] = 5.0
+    level_lots: Annotated[float, Meta(ge=1.0, le=1e6)] = 200.0
+    levels: Annotated[int, Meta(ge=1, le=60)] = 14
+    empty_side_probability: Fraction = 0.3
+    requote_steps: PositiveInt = 20
+    replenish_steps: PositiveInt = 40
+
+
+class BaseConfig(_Section):
+    """One underlying and its options. Contract data are those of the venue's help centre."""
+
+    base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,10}$")]
+    index: IndexConfig
+    listing: ListingConfig
+    surface: SurfaceConfig = SurfaceConfig()
+    ladder: LadderConfig = LadderConfig()
+    tick_size: Decimal
+    min_quantity: Decimal
+    max_order_quantity: Decimal
+    max_position_quantity: Decimal
+    max_open_orders: PositiveInt = 200
+
+    def __post_init__(self) -> None:
+        for name in ("tick_size", "min_quantity", "max_order_quantity", "max_position_quantity"):
+            value: Decimal = getattr(self, name)
+            if not (value.is_finite() and value > 0):
+                raise ValueError(f"{name} {value} of {self.base} must be above 0")
+
+
+class FeeConfig(_Section):
+    """Rates as fractions of the index; caps as fractions of the premium."""
+
+    maker: Decimal = Decimal("0.0003")
+    taker: Decimal = Decimal("0.0003")
+    delivery: Decimal = Decimal("0.00015")
+    premium_cap: Decimal = Decimal("0.125")
+
+    def __post_init__(self) -> None:
+        for name in ("maker", "taker", "delivery", "premium_cap"):
+            value: Decimal = getattr(self, name)
+            if not (value.is_finite() and 0 <= value < 1):
+                raise ValueError(f"fee {name} {value} must be a fraction from 0 to below 1")
+
+
+class MarginConfig(_Section):
+    """Rates of the standard margin of short options (`margin.py`), fractions of the index."""
+
+    initial: Fraction = 0.15
+    initial_floor: Fraction = 0.10
+    maintenance: Fraction = 0.075
+
+
+class RateLimitConfig(_Section):
+    """Requests per second of one user, by group."""
+
+    orders: PositiveInt = 60
+    queries: PositiveInt = 5
+    account: PositiveInt = 2
+    order_book: PositiveInt = 15
+    public: PositiveInt = 20
+    delivery_prices: PositiveInt = 1
+
+
+class Switches(_Section):
+    """How the simulator answers what the venue does not document.
+
+    post_only_cross: a post-only order that would trade ends "invalid" (state 6) or "cancelled" (state 3).
+    default_stp: self-trade prevention of orders that name none. report_client_order_id: what an order without
+    client id reports: its "order_id" or "none". suspended_code: answer in the last 15 minutes. market_orders:
+    whether options take them. order_iv_min and order_iv_max: limits on the volatility of an order's price; the
+    minimum is off because the documented 0.5 would refuse ordinary orders in a calm market.
+    position_greeks: "per_unit" or "signed_total".
+    """
+
+    post_only_cross: Literal["invalid", "cancelled"] = "invalid"
+    default_stp: SelfTradePrevention = SelfTradePrevention.CANCEL_BOTH
+    report_client_order_id: Literal["order_id", "none"] = "order_id"
+    suspended_code: Literal[10609, 10620] = 10620
+    market_orders: bool = False
+    order_iv_min: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
+    position_greeks: Literal["per_unit", "signed_total"] = "signed_total"
+
+    def __post_init__(self) -> None:
+        if self.default_stp is SelfTradePrevention.DEFAULT:
+            raise ValueError("default_stp must name a mode: 1 cancel maker, 2 cancel taker, 3 cancel both")
+
+
+BTC = BaseConfig(
+    base="BTC",
+    index=IndexConfig(initial_price=100_000.0),
+    listing=ListingConfig(strike_steps=(Decimal(500), Decimal(1_000), Decimal(2_000), Decimal(5_000))),
+    surface=SurfaceConfig(short_vol=0.52, long_vol=0.58),
+    tick_size=Decimal("0.1"),
+    min_quantity=Decimal("0.01"),
+    max_order_quantity=Decimal(1_000),
+    max_position_quantity=Decimal(1_000),
+)
+ETH = BaseConfig(
+    base="ETH",
+    index=IndexConfig(initial_price=3_500.0, vol=0.7),
+    listing=ListingConfig(
+        strike_steps=(Decimal(25), Decimal(50), Decimal(100), Decimal(200)), strikes_per_side=(8, 9, 11, 12)
+    ),
+    surface=SurfaceConfig(short_vol=0.72, long_vol=0.76),
+    tick_size=Decimal("0.01"),
+    min_quantity=Decimal("0.1"),
+    max_order_quantity=Decimal(10_000),
+    max_position_quantity=Decimal(10_000),
+)
+
+
+class ExchangeConfig(_Section):
+    """The whole simulated exchange. `seed` and the start time determine the market to the last tick."""
+
+    seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 1
+    step_ms: Annotated[int, Meta(ge=10, le=60_000)] = 250
+    bases: Annotated[tuple[BaseConfig, ...], Meta(min_length=1)] = (BTC, ETH)
+    accounts: tuple[AccountConfig, ...] = ()
+    fees: FeeConfig = FeeConfig()
+    margin: MarginConfig = MarginConfig()
+    rate_limits: RateLimitConfig = RateLimitConfig()
+    switches: Switches = Switches()
+
+    def __post_init__(self) -> None:
+        if 1_800_000 % self.step_ms:
+            raise ValueError(f"step_ms {self.step_ms} must divide 30 minutes, the window of the settlement mean")
+        _refuse_repeats("base", [base.base for base in self.bases])
+        _refuse_repeats("account_id", [account.account_id for account in self.accounts])
+        keys = [key.api_key for account in self.accounts for key in account.keys]
+        if len(set(keys)) != len(keys):
+            raise ValueError("api_key must be unique: one key is listed twice")
+
+
+def _refuse_repeats(field: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"{field} must be unique, not {sorted(names)}")

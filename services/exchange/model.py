@@ -1,0 +1,552 @@
+"""Everything that goes into and comes out of the simulated exchange's core.
+
+Commands are in the imperative, rows (what is journalled) and events (what is pushed) in the past tense. Prices are
+USD per unit of the base coin, quantities base coins, both exact `Decimal`s in plain notation; marks, Greeks and
+volatilities are floats. Enumerations have the numbers of the venue's wire format.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.options import OptionType
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+
+
+class Side(IntEnum):
+    BUY = 1
+    SELL = 2
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(IntEnum):
+    LIMIT = 1
+    MARKET = 2
+    POST_ONLY = 3
+
+
+class SelfTradePrevention(IntEnum):
+    """What is cancelled when an order meets another one of its own account. DEFAULT is set in the configuration."""
+
+    DEFAULT = 0
+    CANCEL_MAKER = 1
+    CANCEL_TAKER = 2
+    CANCEL_BOTH = 3
+
+
+class OrderState(IntEnum):
+    NEW = 0
+    FILLED = 1
+    PARTIALLY_FILLED = 2
+    CANCELLED = 3
+    INVALID = 6
+    CANCELLED_BY_EXERCISE = 10
+
+    @property
+    def is_open(self) -> bool:
+        return self in (OrderState.NEW, OrderState.PARTIALLY_FILLED)
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """`price` is required except for market orders. `client_order_id` is unique among all orders of the account."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None = None
+    order_type: OrderType = OrderType.LIMIT
+    time_in_force: TimeInForce = "GTC"
+    client_order_id: int | None = None
+    reduce_only: bool = False
+    stp: SelfTradePrevention = SelfTradePrevention.DEFAULT
+    mmp: bool = False
+    slippage_pct: Decimal = Decimal(5)
+
+
+class AmendOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two ids is required; what is None stays as it is. `symbol`, when given, must be the order's."""
+
+    symbol: str | None = None
+    order_id: int | None = None
+    client_order_id: int | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+
+
+class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two ids is required; `order_id` wins."""
+
+    order_id: int | None = None
+    client_order_id: int | None = None
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """The command changed nothing. `code` is the venue's; `message` names the field and the remedy."""
+
+    code: int
+    message: str
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The order exists; whether it traded, rests or was cancelled at once is in the events."""
+
+    order_id: int
+    client_order_id: int | None
+
+
+class CancelledOrders(msgspec.Struct, frozen=True):
+    """The orders a mass cancel ended, oldest first; empty when none was open."""
+
+    order_ids: tuple[int, ...]
+
+
+class Transferred(msgspec.Struct, frozen=True):
+    """A deposit or withdrawal was booked."""
+
+    transfer_id: int
+    cash: Decimal
+
+
+class MarketChanged(msgspec.Struct, frozen=True):
+    """An operator's change of the market (index moved, expiry listed) took effect."""
+
+    detail: str
+
+
+PlaceResult = Accepted | Rejection
+AmendResult = Accepted | Rejection
+CancelResult = Accepted | Rejection
+TransferResult = Transferred | Rejection
+MarketResult = MarketChanged | Rejection
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """One listed option. Quantity step and minimum are `min_quantity`."""
+
+    option_id: int
+    symbol: str
+    base: str
+    index: str
+    strike: Decimal
+    option_type: OptionType
+    expiry_ns: int
+    listed_ns: int
+    tick_size: Decimal
+    min_quantity: Decimal
+
+    @property
+    def is_call(self) -> bool:
+        return self.option_type == "C"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as it stands. `fee` and `realised_pnl` add up over its fills; `fee` is positive when paid.
+
+    `priority` orders resting orders of one price: the id of the row that last gave it a place in the queue.
+    """
+
+    order_id: int
+    client_order_id: int | None
+    account_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal
+    price: Decimal
+    reduce_only: bool
+    stp: SelfTradePrevention
+    mmp: bool
+    state: OrderState
+    filled: Decimal
+    filled_value: Decimal
+    fee: Decimal
+    realised_pnl: Decimal
+    priority: int
+    created_ns: int
+    updated_ns: int
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.quantity - self.filled
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Mean price of the fills, USD, to 8 decimals; None before the first."""
+        if not self.filled:
+            return None
+        return (self.filled_value / self.filled).quantize(Decimal("0.00000001"))
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of one order. `fill_id` is the account's record, `trade_id` is shared by both sides.
+
+    `fee` is positive when paid. `iv` is the volatility of the price, a fraction; None when none implies it.
+    """
+
+    fill_id: int
+    trade_id: int
+    order_id: int
+    client_order_id: int | None
+    account_id: str
+    option_id: int
+    symbol: str
+    side: Side
+    order_type: OrderType
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_rate: Decimal
+    is_taker: bool
+    reduce_only: bool
+    mmp: bool
+    mark_price: float
+    index_price: Decimal
+    iv: float | None
+    at_ns: int
+
+
+class Exercise(msgspec.Struct, frozen=True, kw_only=True):
+    """A position settled at expiry. Cash flows in USD as the account sees them; a fee is positive when paid."""
+
+    exercise_id: int
+    account_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    strike: Decimal
+    settlement_price: Decimal
+    open_cash_flow: Decimal
+    settlement_cash_flow: Decimal
+    fee: Decimal
+    at_ns: int
+
+    @property
+    def net_cash_flow(self) -> Decimal:
+        return self.open_cash_flow + self.settlement_cash_flow
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """A deposit (positive) or withdrawal (negative), USD."""
+
+    transfer_id: int
+    account_id: str
+    amount: Decimal
+    at_ns: int
+
+
+class MarketTrade(msgspec.Struct, frozen=True):
+    """A public trade; `side` is the taker's."""
+
+    trade_id: int
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    at_ns: int
+
+
+class DeliveryPrice(msgspec.Struct, frozen=True):
+    """The index at one expiry: mean of the 30 minutes before it, USD."""
+
+    base: str
+    expiry_ns: int
+    price: Decimal
+
+
+class Level(NamedTuple):
+    price: Decimal
+    quantity: Decimal
+
+
+class OrderBook(msgspec.Struct, frozen=True):
+    """Bids descending, asks ascending, at the current step; never crossed."""
+
+    symbol: str
+    strike: Decimal
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    at_ns: int
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position, or one just closed (`quantity` 0). `quantity` is unsigned, `side` says long (BUY) or short.
+
+    `locked` is the part that open orders against it would close. Greeks are per unit of base coin of a long option
+    or signed totals, as the configuration says. Margins in USD; longs need none.
+    """
+
+    position_id: int
+    account_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    locked: Decimal
+    average_price: Decimal
+    mark_price: float
+    last_price: Decimal | None
+    index_price: Decimal
+    unrealised_pnl_mark: Decimal
+    unrealised_pnl_last: Decimal
+    realised_pnl: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+    rho: float
+    updated_ns: int
+
+
+class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """USD figures of one account.
+
+    margin_balance = cash; available = margin_balance - initial_margin - order_freeze; equity = cash + option_value.
+    Ratios are fractions of the margin balance; 0 without margin, None when margin is needed but nothing is there.
+    """
+
+    account_id: str
+    cash: Decimal
+    option_value: Decimal
+    equity: Decimal
+    margin_balance: Decimal
+    available: Decimal
+    order_freeze: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    initial_margin_ratio: Decimal | None
+    maintenance_margin_ratio: Decimal | None
+    unrealised_pnl: Decimal
+    delta: float
+    btc_value: Decimal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """Columns of the options of one index at one step, all of shape (n,), in the order of `instruments`.
+
+    Prices and sizes are 0 where a side is empty and their float repr is the exact decimal. `bid_iv` and `ask_iv` are
+    NaN where no volatility gives the price. Greeks: conventions of `shared.options.black76.Greeks`.
+    `last` is NaN before the first trade; `volume` is traded quantity of the current UTC day; `mark_open` is the mark
+    at 00:00 UTC (or at listing). The arrays are read-only and shared between callers.
+    """
+
+    index: str
+    step: int
+    at_ns: int
+    index_price: Decimal
+    instruments: tuple[Instrument, ...]
+    symbols: tuple[str, ...]
+    strike: F8
+    is_call: NDArray[np.bool_]
+    expiry_ns: I8
+    underlying: F8
+    bid: F8
+    ask: F8
+    bid_size: F8
+    ask_size: F8
+    mark: F8
+    mark_iv: F8
+    bid_iv: F8
+    ask_iv: F8
+    delta: F8
+    gamma: F8
+    vega: F8
+    theta: F8
+    rho: F8
+    open_interest: F8
+    volume: F8
+    last: F8
+    mark_open: F8
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """One option at the current step; fields as in `Chain`. `last_price` is None before the first trade."""
+
+    instrument: Instrument
+    at_ns: int
+    index_price: Decimal
+    underlying_price: float
+    mark_price: float
+    mark_iv: float
+    last_price: Decimal | None
+    mark_open: float
+    volume: Decimal
+    volume_usd: Decimal
+    open_interest: Decimal
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+    rho: float
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
+    """Base of all rows. `at_ns` is the exchange's time of the fact."""
+
+    at_ns: int
+
+
+class OrderPlaced(Row, tag="order_placed"):
+    order: Order
+
+
+class OrderAmended(Row, tag="order_amended"):
+    """`priority` differs from the order's when it lost its place in the queue."""
+
+    order_id: int
+    quantity: Decimal
+    price: Decimal
+    priority: int
+
+
+class OrderFilled(Row, tag="order_filled"):
+    """Changes order, position and cash of the fill's account. `against_client` is False for market makers."""
+
+    fill: Fill
+    against_client: bool
+
+
+class OrderClosed(Row, tag="order_closed"):
+    """An order ended without being filled further (or was amended down to what it had filled)."""
+
+    order_id: int
+    state: OrderState
+
+
+class TradePrinted(Row, tag="trade_printed"):
+    trade: MarketTrade
+
+
+class LiquidityConsumed(Row, tag="liquidity_consumed"):
+    """`lots` of one side of the makers' ladder are missing from its top at `step`; they come back over steps."""
+
+    symbol: str
+    side: Side
+    lots: int
+    step: int
+
+
+class ExpirySettled(Row, tag="expiry_settled"):
+    """Written once per base and expiry, after the exercises of all positions in it."""
+
+    delivery: DeliveryPrice
+
+
+class PositionExercised(Row, tag="position_exercised"):
+    exercise: Exercise
+
+
+class CashTransferred(Row, tag="cash_transferred"):
+    transfer: Transfer
+
+
+class IndexMoved(Row, tag="index_moved"):
+    """An operator's jump: from `step` on the path is multiplied by `factor`."""
+
+    base: str
+    step: int
+    factor: float
+
+
+class ExpiryListed(Row, tag="expiry_listed"):
+    """An operator listed an extra expiry."""
+
+    base: str
+    expiry_ns: int
+
+
+ExchangeRow = (
+    OrderPlaced
+    | OrderAmended
+    | OrderFilled
+    | OrderClosed
+    | TradePrinted
+    | LiquidityConsumed
+    | ExpirySettled
+    | PositionExercised
+    | CashTransferred
+    | IndexMoved
+    | ExpiryListed
+)
+
+
+OrderEventKind = Literal["new", "partial", "filled", "cancelled", "invalid", "exercised", "amended"]
+
+
+class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The order as it was right after the event; `fill` on "partial" and "filled" by a trade."""
+
+    kind: OrderEventKind
+    order: Order
+    fill: Fill | None = None
+
+
+class TradeEvent(msgspec.Struct, frozen=True):
+    """A fill of the account, with what the order still had to fill after it."""
+
+    fill: Fill
+    remaining: Decimal
+
+
+class MarketTradeEvent(msgspec.Struct, frozen=True):
+    """A public trade."""
+
+    trade: MarketTrade
+
+
+class PositionEvent(msgspec.Struct, frozen=True):
+    """A position opened, changed or (quantity 0) closed."""
+
+    position: Position
+
+
+class AccountEvent(msgspec.Struct, frozen=True):
+    """Cash or margin of an account changed; `summary` is its state at the end of the command."""
+
+    summary: AccountSummary
+
+
+class InstrumentsEvent(msgspec.Struct, frozen=True):
+    """The list of options of a base changed: expiries settled, new ones listed."""
+
+    base: str
+
+
+ExchangeEvent = OrderEvent | TradeEvent | MarketTradeEvent | PositionEvent | AccountEvent | InstrumentsEvent
+
+ResultT = TypeVar("ResultT")
+
+
+class Outcome(NamedTuple, Generic[ResultT]):
+    """What a command did: `result`, the rows to commit before answering, the events to push after."""
+
+    result: ResultT
+    rows: Sequence[ExchangeRow]
+    events: Sequence[ExchangeEvent]
+
+
+class Advance(NamedTuple):
+    """What the passing of time did."""
+
+    rows: Sequence[ExchangeRow]
+    events: Sequence[ExchangeEvent]
