@@ -20,7 +20,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of all sections."""
 
 
-class KeyConfig(_Section):
+class KeyConfig(_Section, kw_only=True):
     """An API key. `rights` beyond trading: "market_maker" (batch calls), "mmp", "countdown"."""
 
     api_key: Annotated[str, Meta(min_length=1)]
@@ -32,7 +32,7 @@ class KeyConfig(_Section):
         return f"KeyConfig(api_key={self.api_key[:4]}..., read_only={self.read_only})"
 
 
-class AccountConfig(_Section):
+class AccountConfig(_Section, kw_only=True):
     """One account with one or more keys; keys of one account share orders, cash and positions."""
 
     account_id: Annotated[str, Meta(min_length=1)]
@@ -45,7 +45,7 @@ class AccountConfig(_Section):
             raise ValueError(f"initial_balance_usd {self.initial_balance_usd} must be 0 or more")
 
 
-class IndexConfig(_Section):
+class IndexConfig(_Section, kw_only=True):
     """How one index moves: a geometric Brownian motion with compound-Poisson jumps.
 
     initial_price: USD at the start. vol: annualised volatility of the diffusion. jumps_per_day: mean number of
@@ -61,7 +61,7 @@ class IndexConfig(_Section):
     price_decimals: Annotated[int, Meta(ge=0, le=8)] = 2
 
 
-class SurfaceConfig(_Section):
+class SurfaceConfig(_Section, kw_only=True):
     """The volatility surface (`surface.py`) and how its level moves.
 
     short_vol and long_vol: at-the-money volatility of the shortest and the longest expiries. reversion_per_year:
@@ -91,7 +91,7 @@ class SurfaceConfig(_Section):
             raise ValueError(f"smile {self.smile} admits arbitrage with skew {self.skew}: it must be <= {limit:.3f}")
 
 
-class ListingConfig(_Section):
+class ListingConfig(_Section, kw_only=True):
     """Which options are listed: expiries at 08:00 UTC and the grid of strikes around the index.
 
     dailies, weeklies, monthlies, quarterlies: how many of each. Days, weeks, months and quarters that fall on one
@@ -116,7 +116,7 @@ class ListingConfig(_Section):
             raise ValueError("at least one of dailies, weeklies, monthlies, quarterlies must be above 0")
 
 
-class LadderConfig(_Section):
+class LadderConfig(_Section, kw_only=True):
     """The market makers' quotes (`ladder.py`).
 
     half_spread_vol: half the spread at the money in volatility points (0.01 is one point). half_spread_min_pct:
@@ -140,7 +140,7 @@ class LadderConfig(_Section):
     replenish_steps: PositiveInt = 40
 
 
-class BaseConfig(_Section):
+class BaseConfig(_Section, kw_only=True):
     """One underlying and its options. Contract data are those of the venue's help centre."""
 
     base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,10}$")]
@@ -161,7 +161,7 @@ class BaseConfig(_Section):
                 raise ValueError(f"{name} {value} of {self.base} must be above 0")
 
 
-class FeeConfig(_Section):
+class FeeConfig(_Section, kw_only=True):
     """Rates as fractions of the index; caps as fractions of the premium."""
 
     maker: Decimal = Decimal("0.0003")
@@ -176,7 +176,7 @@ class FeeConfig(_Section):
                 raise ValueError(f"fee {name} {value} must be a fraction from 0 to below 1")
 
 
-class MarginConfig(_Section):
+class MarginConfig(_Section, kw_only=True):
     """Rates of the standard margin of short options (`margin.py`), fractions of the index."""
 
     initial: Fraction = 0.15
@@ -184,7 +184,7 @@ class MarginConfig(_Section):
     maintenance: Fraction = 0.075
 
 
-class RateLimitConfig(_Section):
+class RateLimitConfig(_Section, kw_only=True):
     """Requests per second of one user, by group."""
 
     orders: PositiveInt = 60
@@ -195,7 +195,7 @@ class RateLimitConfig(_Section):
     delivery_prices: PositiveInt = 1
 
 
-class Switches(_Section):
+class Switches(_Section, kw_only=True):
     """How the simulator answers what the venue does not document.
 
     post_only_cross: a post-only order that would trade ends "invalid" (state 6) or "cancelled" (state 3).
@@ -244,7 +244,7 @@ ETH = BaseConfig(
 )
 
 
-class ExchangeConfig(_Section):
+class ExchangeConfig(_Section, kw_only=True):
     """The whole simulated exchange. `seed` and the start time determine the market to the last tick."""
 
     seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 1

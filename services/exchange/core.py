@@ -64,7 +64,7 @@ class ExchangeCore:
         raise NotImplementedError
 
     def amend(self, account_id: str, command: AmendOrder, now_ns: int) -> Outcome[AmendResult]:
-        """Change quantity or price of an open order. A new price or a larger quantity loses the place in the queue."""
+        """Change quantity or price of an open order. A new price or more quantity loses the place in the queue."""
         raise NotImplementedError
 
     def cancel(self, account_id: str, command: CancelOrder, now_ns: int) -> Outcome[CancelResult]:
