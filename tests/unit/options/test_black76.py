@@ -6,7 +6,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 import QuantLib as ql
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.options import Greeks, greeks, price
@@ -72,6 +72,7 @@ def test_rho_of_a_call_is_strike_times_years_times_probability_per_percentage_po
     assert result.rho[1] == pytest.approx(-2040.0 * 0.6147 * (1 - probability) / 100, rel=1e-4)
 
 
+@settings(deadline=None)
 @given(forwards, moneynesses, years_left, vols, rates)
 def test_put_call_parity_holds_for_price_and_greeks(
     forward: float, moneyness: float, years: float, vol: float, rate: float
@@ -86,6 +87,7 @@ def test_put_call_parity_holds_for_price_and_greeks(
     assert both.rho[0] - both.rho[1] == pytest.approx(strike * years * discount / 100, abs=10 * tolerance)
 
 
+@settings(deadline=None)
 @given(forwards, moneynesses, years_left, vols, st.booleans())
 def test_a_price_lies_between_intrinsic_value_and_its_bound(
     forward: float, moneyness: float, years: float, vol: float, is_call: bool
@@ -97,6 +99,7 @@ def test_a_price_lies_between_intrinsic_value_and_its_bound(
     assert intrinsic - rounding <= value <= (forward if is_call else strike) + rounding
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_price_rises_with_volatility_and_falls_or_rises_with_the_strike(seed: int) -> None:
     chain = random_chain(seed, 200)

@@ -5,7 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 import QuantLib as ql
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.options import greeks, implied_vol, price
@@ -64,6 +64,7 @@ def test_out_of_the_money_prices_give_the_volatility_back_to_1e_10() -> None:
     assert np.abs(result.vol - v)[comparable].max() <= 1e-10
 
 
+@settings(deadline=None)
 @given(forwards, moneynesses, years_left, vols, rates, st.booleans())
 def test_any_single_option_goes_round(
     forward: float, moneyness: float, years: float, vol: float, rate: float, is_call: bool

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.options import (
@@ -50,6 +50,7 @@ def test_a_zero_padded_day_is_accepted_and_written_without_the_zero() -> None:
     assert parse_option_symbol("BTCUSD-03APR26-100000-C").symbol == "BTCUSD-3APR26-100000-C"
 
 
+@settings(deadline=None)
 @given(bases, dates, strikes, option_types)
 def test_any_option_survives_being_written_and_read(
     base: str, expiry_date: date, strike: Decimal, option_type: OptionType
@@ -61,6 +62,7 @@ def test_any_option_survives_being_written_and_read(
     assert str(parsed.strike) == format(strike, "f")
 
 
+@settings(deadline=None)
 @given(dates)
 def test_the_month_is_the_english_one(expiry_date: date) -> None:
     english = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
@@ -128,6 +130,7 @@ def test_an_option_expires_at_eight_utc_and_stops_trading_a_quarter_of_an_hour_b
     assert not parse_option_symbol("BTCUSD-6JUN23-24000-P").is_call
 
 
+@settings(deadline=None)
 @given(dates)
 def test_the_expiry_instant_is_that_of_the_calendar(expiry_date: date) -> None:
     expected_s = calendar.timegm((expiry_date.year, expiry_date.month, expiry_date.day, 8, 0, 0))
