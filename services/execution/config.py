@@ -1,0 +1,105 @@
+"""The settings of execution: the section [execution] of voldesk.toml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Seconds = Annotated[int, Meta(ge=0, le=864_000)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Percent = Annotated[float, Meta(gt=0, le=10_000)]
+
+
+class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How execution works orders, looks for evidence and reconciles.
+
+    order_validity_ms: how long the venue may still act on a signed request.
+    evidence_margin_ms: what is added to it before absence at the venue counts as "never placed".
+    place_deadline_ms: after this the shell gives up on a placement call, whose outcome is then unknown.
+    sending_guard_ms: an order without any outcome for this long is unknown; above place_deadline_ms.
+    query_retry_first_ms, query_retry_max_ms: the pause between queries of one order doubles between these.
+    query_alert_after_ms: an order unresolved for this long is alarmed.
+    cancel_confirm_ms: an acknowledged cancel must be seen in the order's state within this, else it is queried.
+    vanished_after_ms: an order once seen must be absent from all lists for this long to count as gone.
+    assume_fill_after_ms: a fill that the venue shows on the order but never in its fills is assumed after this.
+    reconcile_interval_ms: the regular comparison with the venue.
+    reconcile_retry_first_ms, reconcile_retry_max_ms: the pause after a failed one doubles between these.
+    snapshot_timeout_ms: a comparison that was asked for and not answered in this time is asked for again.
+    confirm_ms: how long after a difference of positions the second look is taken.
+    settled_view_ms: fills younger than this at a snapshot may be missing in its positions.
+    stream_down_poll_ms: the interval of comparisons while the private stream is down and orders are live.
+    fee_poll_ms: how long after a fill without a fee the fee is looked for.
+    market_tolerance_ms: prices older than this decide nothing.
+    risk_silence_max_ms: a risk service silent for longer voids open grants.
+    tradable_margin_s: a trade is opened only in instruments that trade for at least this much longer.
+    wide_spread_pct: a book wider than this, in per cent of mid, is priced from mark.
+    attempt_interval_ms: the shortest time between two orders of one leg.
+    leg_refusals_max: this many refusals in a row end the opening of a leg.
+    refusal_pause_max_ms: the pause after refusals doubles from attempt_interval_ms up to this.
+    close_step_ms: how long a closing order rests on one step of the staircase mark, mid, cross.
+    urgent_step_ms: the same for unwinding and flattening.
+    close_attempts_max, close_window_ms: a leg that needs more orders than this in the window is broken.
+    close_patience_ms: a close that takes longer is broken.
+    broken_retry_first_ms, broken_retry_max_ms: the pause between orders of a broken trade doubles between these.
+    unpriced_alert_ms: a leg that cannot be closed for want of a price is alarmed after this.
+    close_broken_trades: close what is left of a structure that lost a leg from outside.
+    expiry_policy, expiry_close_margin_s: "close" closes a trade this long before its last trading instant;
+    "hold" lets it settle.
+    settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
+    retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
+    republish_days: how far back final trades are published again at a start.
+    answers_kept: answers remembered for repeated request ids.
+    story_lines_max: lines of the story of one trade kept in memory.
+    """
+
+    order_validity_ms: Milliseconds = 5_000
+    evidence_margin_ms: Milliseconds = 2_000
+    place_deadline_ms: Milliseconds = 5_000
+    sending_guard_ms: Milliseconds = 8_000
+    query_retry_first_ms: Milliseconds = 500
+    query_retry_max_ms: Milliseconds = 30_000
+    query_alert_after_ms: Milliseconds = 30_000
+    cancel_confirm_ms: Milliseconds = 1_500
+    vanished_after_ms: Milliseconds = 30_000
+    assume_fill_after_ms: Milliseconds = 60_000
+    reconcile_interval_ms: Milliseconds = 60_000
+    reconcile_retry_first_ms: Milliseconds = 1_000
+    reconcile_retry_max_ms: Milliseconds = 30_000
+    snapshot_timeout_ms: Milliseconds = 30_000
+    confirm_ms: Milliseconds = 2_000
+    settled_view_ms: Milliseconds = 3_000
+    stream_down_poll_ms: Milliseconds = 5_000
+    fee_poll_ms: Milliseconds = 2_000
+    market_tolerance_ms: Milliseconds = 5_000
+    risk_silence_max_ms: Milliseconds = 3_000
+    tradable_margin_s: Seconds = 300
+    wide_spread_pct: Percent = 50.0
+    attempt_interval_ms: Milliseconds = 1_000
+    leg_refusals_max: Count = 3
+    refusal_pause_max_ms: Milliseconds = 30_000
+    close_step_ms: Milliseconds = 5_000
+    urgent_step_ms: Milliseconds = 2_000
+    close_attempts_max: Count = 12
+    close_window_ms: Milliseconds = 120_000
+    close_patience_ms: Milliseconds = 180_000
+    broken_retry_first_ms: Milliseconds = 30_000
+    broken_retry_max_ms: Milliseconds = 900_000
+    unpriced_alert_ms: Milliseconds = 15_000
+    close_broken_trades: bool = True
+    expiry_policy: Literal["hold", "close"] = "hold"
+    expiry_close_margin_s: Seconds = 900
+    settlement_poll_ms: Milliseconds = 60_000
+    settlement_alert_ms: Milliseconds = 3_600_000
+    retention_days: Count = 14
+    republish_days: Count = 2
+    answers_kept: Count = 4_096
+    story_lines_max: Count = 400
+
+    def __post_init__(self) -> None:
+        if self.sending_guard_ms <= self.place_deadline_ms:
+            raise ValueError(
+                f"sending_guard_ms {self.sending_guard_ms} must be above place_deadline_ms {self.place_deadline_ms}: "
+                "an order is unknown only after the call that sends it has ended"
+            )

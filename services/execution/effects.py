@@ -1,0 +1,42 @@
+"""What execution asks its shell to do at the venue. Every outcome comes back as an input."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.messages.venue import NewOrder, OrderRef
+
+
+class PlaceOrder(msgspec.Struct, frozen=True):
+    """Send the order, once. Comes back as OrderAcked, OrderRefused or OutcomeUnknown."""
+
+    order: NewOrder
+
+
+class CancelOrder(msgspec.Struct, frozen=True):
+    """Cancel the order. Comes back as CancelAcked, CancelRefused or OutcomeUnknown."""
+
+    order: OrderRef
+
+
+class QueryOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Look for the order: single query, then open orders and history, and its fills.
+
+    `since_ns`: how far back history and fills are read. Comes back as OrderQueried or OrderQueryFailed.
+    """
+
+    client_order_id: int
+    venue_order_id: int | None
+    symbol: str
+    since_ns: int
+
+
+class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed."""
+
+    trigger: str
+    since_ns: int
+
+
+Effect = PlaceOrder | CancelOrder | QueryOrder | FetchSnapshot
+"""Execution's own effects, beside Publish, Reply and RaiseAlert."""

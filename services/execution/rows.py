@@ -1,0 +1,196 @@
+"""What execution writes to its journal: decisions and facts. The state of execution is the fold of these."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import Side
+from shared.messages.control import HaltsAnswered
+from shared.messages.market import Instrument
+from shared.messages.trades import (
+    CancelAccepted,
+    CloseAccepted,
+    ExecutionMode,
+    HaltLevel,
+    OpenTrade,
+    OrderState,
+    Purpose,
+    Refusal,
+    TradeAccepted,
+    TradeState,
+)
+from shared.messages.venue import RefusalKind, VenueFill
+
+Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | Refusal
+ClosePurpose = Literal["close", "unwind", "flatten"]
+
+
+class RequestAnswered(msgspec.Struct, frozen=True, tag="request_answered"):
+    """A request that changes something was answered so; the same id gets this answer again, and nothing more."""
+
+    request_id: str
+    answer: Answer
+
+
+class IntentRefused(msgspec.Struct, frozen=True, kw_only=True, tag="intent_refused"):
+    """The outcome of this intent is a refusal, for ever."""
+
+    intent_id: str
+    strategy: str
+    ordinal: int
+    refusal: Refusal
+
+
+class TradeRequested(msgspec.Struct, frozen=True, kw_only=True, tag="trade_requested"):
+    """The intent opens this trade. `instruments` (one per leg) make the trade closable without market data."""
+
+    trade_id: str
+    trade_number: int
+    request: OpenTrade
+    execution_mode: ExecutionMode
+    instruments: tuple[Instrument, ...]
+
+
+class TradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="trade_moved"):
+    """The trade changed its state."""
+
+    trade_id: str
+    state: TradeState
+    reason: str
+
+
+class OpeningStopped(msgspec.Struct, frozen=True, kw_only=True, tag="opening_stopped"):
+    """No more opening orders for this trade. `void`: what was filled must be unwound whatever the policy says."""
+
+    trade_id: str
+    reason: str
+    void: bool
+
+
+class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_requested"):
+    """Somebody, or a rule of the trade, wants it closed. The first one counts; a flatten overrides a close."""
+
+    trade_id: str
+    reason: str
+    requested_by: str
+    purpose: ClosePurpose
+
+
+class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_requested"):
+    """This order is about to be sent, once. Written before it is."""
+
+    client_order_id: int
+    trade_id: str
+    leg_index: int
+    purpose: Purpose
+    attempt: int
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    reduce_only: bool
+    why: str
+    adopted: bool = False
+
+
+class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):
+    """The order changed its state. `refusal_*` only for a refusal by the venue."""
+
+    client_order_id: int
+    state: OrderState
+    reason: str
+    refusal_kind: RefusalKind | None = None
+    refusal_code: int | None = None
+
+
+class OrderSighted(msgspec.Struct, frozen=True, kw_only=True, tag="order_sighted"):
+    """The venue named the order's id, or says that more of it is filled than before."""
+
+    client_order_id: int
+    venue_order_id: int
+    filled_quantity: Decimal
+
+
+class FillSeen(msgspec.Struct, frozen=True, kw_only=True, tag="fill_seen"):
+    """An execution of our order, whichever way it was learned; once per `fill.venue_trade_id`."""
+
+    client_order_id: int
+    fill: VenueFill
+
+
+class FeeLearned(msgspec.Struct, frozen=True, kw_only=True, tag="fee_learned"):
+    """The fee of a fill that was reported without one."""
+
+    venue_trade_id: int
+    fee_usd: Decimal
+
+
+class FillAssumed(msgspec.Struct, frozen=True, kw_only=True, tag="fill_assumed"):
+    """The venue says that this much is filled and does not give the executions: it counts as at least this much.
+
+    A floor and not an addition: when the executions do come, nothing is counted twice.
+    """
+
+    client_order_id: int
+    filled_quantity: Decimal
+    average_price: Decimal
+
+
+class LegClosedOutside(msgspec.Struct, frozen=True, kw_only=True, tag="leg_closed_outside"):
+    """The venue's position no longer holds this quantity of the leg, and no order of ours closed it.
+
+    `price`: mark when it was found (USD per unit); None when there was none, then no P&L is booked for it.
+    """
+
+    trade_id: str
+    leg_index: int
+    quantity: Decimal
+    price: Decimal | None
+    reason: str
+
+
+class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
+    """The leg expired and the venue settled it. `cash_flow_usd` > 0 was received; `fee_usd` is the delivery fee."""
+
+    trade_id: str
+    leg_index: int
+    quantity: Decimal
+    settlement_price: Decimal
+    cash_flow_usd: Decimal
+    fee_usd: Decimal
+    venue_ns: int
+
+
+class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
+    """A halt is in force from now on; raises the halt epoch."""
+
+    level: HaltLevel
+    reason: str
+    raised_by: str
+
+
+class HaltsLifted(msgspec.Struct, frozen=True, kw_only=True, tag="halts_lifted"):
+    lifted_by: str
+
+
+Row = (
+    RequestAnswered
+    | IntentRefused
+    | TradeRequested
+    | TradeMoved
+    | OpeningStopped
+    | CloseRequested
+    | OrderRequested
+    | OrderMoved
+    | OrderSighted
+    | FillSeen
+    | FeeLearned
+    | FillAssumed
+    | LegClosedOutside
+    | LegSettled
+    | HaltRaised
+    | HaltsLifted
+)
