@@ -1,0 +1,92 @@
+"""Faults that are switched on at run time, to see what clients do: a table of rules, matched per request.
+
+A rule holds for a number of hits, for a time, or until cleared, for paths that begin with its prefix.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+NS_PER_MS = 1_000_000
+
+FaultKind = Literal["latency", "error_code", "http_500", "lost_answer", "rate_limit", "disconnect", "silence"]
+SOCKET_FAULTS: frozenset[str] = frozenset({"disconnect", "silence"})
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One order to misbehave.
+
+    latency: answer `latency_ms` later. error_code: refuse with `code`, nothing executed. http_500: the same with
+    HTTP 500. rate_limit: the same with code 10000. lost_answer: execute, then close the connection unanswered.
+    disconnect: cut matching WebSockets now and refuse new ones while it holds. silence: keep matching WebSockets
+    connected but send nothing.
+    """
+
+    kind: FaultKind
+    path_prefix: str = "/"
+    count: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    latency_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    code: int = 10001
+    message: str = "Injected fault"
+
+
+class FaultStatus(msgspec.Struct, kw_only=True):
+    """A fault in force: `hits_left` and `until_ns` are None where unlimited."""
+
+    fault: Fault
+    hits: int = 0
+    hits_left: int | None = None
+    until_ns: int | None = None
+
+
+class FaultTable:
+    """The faults in force, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._active: list[FaultStatus] = []
+
+    def add(self, fault: Fault, now_ns: int) -> None:
+        until_ns = None if fault.duration_ms is None else now_ns + fault.duration_ms * NS_PER_MS
+        self._active.append(FaultStatus(fault=fault, hits_left=fault.count, until_ns=until_ns))
+
+    def clear(self) -> None:
+        self._active.clear()
+
+    def active(self, now_ns: int) -> list[FaultStatus]:
+        """Those still in force; spent ones are forgotten."""
+        self._active = [
+            status
+            for status in self._active
+            if status.hits_left != 0 and (status.until_ns is None or now_ns < status.until_ns)
+        ]
+        return self._active
+
+    def hit_request(self, path: str, now_ns: int) -> list[Fault]:
+        """The faults that an HTTP request meets; each counts one hit."""
+        return self._hit(path, now_ns, sockets=False)
+
+    def hit_handshake(self, path: str, now_ns: int) -> list[Fault]:
+        """The faults that a WebSocket handshake meets; each counts one hit."""
+        return [fault for fault in self._hit(path, now_ns, sockets=True) if fault.kind == "disconnect"]
+
+    def silences(self, path: str, now_ns: int) -> bool:
+        """Whether a connected WebSocket must stay silent; does not count as a hit."""
+        return any(
+            status.fault.kind == "silence" and path.startswith(status.fault.path_prefix)
+            for status in self.active(now_ns)
+        )
+
+    def _hit(self, path: str, now_ns: int, *, sockets: bool) -> list[Fault]:
+        if not self._active:
+            return []
+        met: list[Fault] = []
+        for status in self.active(now_ns):
+            if (status.fault.kind in SOCKET_FAULTS) is sockets and path.startswith(status.fault.path_prefix):
+                status.hits += 1
+                if status.hits_left is not None:
+                    status.hits_left -= 1
+                met.append(status.fault)
+        return met

@@ -1,0 +1,88 @@
+"""Request limits of the venue: a sliding window per group and subject (user or address)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from services.exchange.config import RateLimitConfig
+
+NS_PER_MS = 1_000_000
+
+Group = Literal[
+    "public_config",
+    "funding_rate",
+    "market_data",
+    "delivery_prices",
+    "order_book",
+    "place_order",
+    "amend_order",
+    "cancel_order",
+    "open_orders",
+    "positions",
+    "history",
+    "account",
+]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `requests` in any window of `window_ms`."""
+
+    requests: int
+    window_ms: int
+
+
+UNDOCUMENTED = Limit(200, 1_000)
+
+
+def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
+    """The venue's table with the configured rates. Market data has no documented limit: `UNDOCUMENTED`."""
+    per_second: dict[Group, int] = {
+        "public_config": config.public,
+        "funding_rate": config.public,
+        "delivery_prices": config.delivery_prices,
+        "order_book": config.order_book,
+        "place_order": config.orders,
+        "amend_order": config.orders,
+        "cancel_order": config.orders,
+        "open_orders": config.queries,
+        "positions": config.queries,
+        "history": config.queries,
+        "account": config.account,
+    }
+    return {"market_data": UNDOCUMENTED, **{group: Limit(rate, 1_000) for group, rate in per_second.items()}}
+
+
+class SlidingWindow:
+    """Counts requests in one window; exact, in memory of at most `limit.requests` time stamps."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self._accepted_ns: deque[int] = deque()
+
+    def allow(self, now_ns: int) -> bool:
+        """Count one request; False when the window is full, and then nothing is counted."""
+        horizon_ns = now_ns - self._limit.window_ms * NS_PER_MS
+        while self._accepted_ns and self._accepted_ns[0] <= horizon_ns:
+            self._accepted_ns.popleft()
+        if len(self._accepted_ns) >= self._limit.requests:
+            return False
+        self._accepted_ns.append(now_ns)
+        return True
+
+
+class RateLimiter:
+    """The windows of all groups and subjects. Subjects are users or addresses: few, so none is ever dropped."""
+
+    def __init__(self, limits: Mapping[Group, Limit]) -> None:
+        self._limits = limits
+        self._windows: dict[tuple[Group, str], SlidingWindow] = {}
+
+    def allow(self, group: Group, subject: str, now_ns: int) -> bool:
+        window = self._windows.get((group, subject))
+        if window is None:
+            window = self._windows[group, subject] = SlidingWindow(self._limits[group])
+        return window.allow(now_ns)

@@ -1,0 +1,483 @@
+"""Market data in the venue's field names and wire types: pure functions from the core's answers.
+
+Floats are rounded to a fixed number of decimals, so that their shortest text is the decimal that is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import starmap
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from services.exchange.config import BaseConfig, FeeConfig
+from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument, MarketTrade, OrderBook
+from services.exchange.server.wire import number_text
+
+NS_PER_MS = 1_000_000
+FUNDING_PERIOD_MS = 8 * 3_600_000
+FUNDING_RATE = "0.0001"
+NO_IV = 1.7976931348623157e308
+"""What the venue sends as the volatility of a last price that never was."""
+
+PRICE_DECIMALS, IV_DECIMALS, GREEK_DECIMALS, GAMMA_DECIMALS, RATE_DECIMALS = 4, 4, 6, 10, 6
+MULTIPLIERS: Mapping[str, Decimal] = {"BTC": Decimal("0.01"), "ETH": Decimal("0.1")}
+
+
+def ms(at_ns: int) -> int:
+    return at_ns // NS_PER_MS
+
+
+def display_name(symbol: str) -> str:
+    """`BTCUSD-6JUN23-24000-C` as `BTC-6JUN23-24000-C`."""
+    return symbol.replace("USD-", "-", 1)
+
+
+def rounded(value: float, decimals: int) -> float:
+    """0 for a missing value, otherwise the float whose shortest text has at most `decimals` decimals."""
+    return 0.0 if value != value else round(value, decimals)
+
+
+def instrument_row(instrument: Instrument, *, is_active: bool) -> dict[str, Any]:
+    return {
+        "baseCurrency": instrument.base,
+        "expirationTimestamp": ms(instrument.expiry_ns),
+        "isActive": is_active,
+        "minQty": instrument.min_quantity,
+        "startTimestamp": ms(instrument.listed_ns),
+        "strike": instrument.strike,
+        "symbolName": instrument.symbol,
+        "tickSize": instrument.tick_size,
+    }
+
+
+def _column(values: F8, decimals: int) -> list[float]:
+    result: list[float] = np.round(np.nan_to_num(values, nan=0.0), decimals).tolist()
+    return result
+
+
+class ChainColumns(msgspec.Struct, frozen=True):
+    """The columns of a chain as lists of clean floats, shared by the REST chain and the tOption push."""
+
+    bid: list[float]
+    ask: list[float]
+    bid_size: list[float]
+    ask_size: list[float]
+    mark: list[float]
+    last: list[float]
+    mark_iv: list[float]
+    bid_iv: list[float]
+    ask_iv: list[float]
+    delta: list[float]
+    gamma: list[float]
+    vega: list[float]
+    theta: list[float]
+    rho: list[float]
+    underlying: list[float]
+    change: list[float]
+    change_rate: list[float]
+    open_interest: list[float]
+    volume: list[float]
+
+
+def chain_columns(chain: Chain) -> ChainColumns:
+    """Missing values become 0. The change is that of the mark since 00:00 UTC."""
+    change = chain.mark - chain.mark_open
+    opened = np.where(chain.mark_open > 0.0, chain.mark_open, np.inf)
+    return ChainColumns(
+        bid=_column(chain.bid, 8),
+        ask=_column(chain.ask, 8),
+        bid_size=_column(chain.bid_size, 8),
+        ask_size=_column(chain.ask_size, 8),
+        mark=_column(chain.mark, PRICE_DECIMALS),
+        last=_column(chain.last, 8),
+        mark_iv=_column(chain.mark_iv, IV_DECIMALS),
+        bid_iv=_column(chain.bid_iv, IV_DECIMALS),
+        ask_iv=_column(chain.ask_iv, IV_DECIMALS),
+        delta=_column(chain.delta, GREEK_DECIMALS),
+        gamma=_column(chain.gamma, GAMMA_DECIMALS),
+        vega=_column(chain.vega, GREEK_DECIMALS),
+        theta=_column(chain.theta, GREEK_DECIMALS),
+        rho=_column(chain.rho, GREEK_DECIMALS),
+        underlying=_column(chain.underlying, PRICE_DECIMALS),
+        change=_column(change, PRICE_DECIMALS),
+        change_rate=_column(change / opened, RATE_DECIMALS),
+        open_interest=_column(chain.open_interest, 8),
+        volume=_column(chain.volume, 8),
+    )
+
+
+def chain_rows(chain: Chain, positions: Mapping[str, Decimal]) -> list[dict[str, Any]]:
+    """One object per expiry and strike with its call and put. `positions`: signed quantity by symbol."""
+    columns = chain_columns(chain)
+    strikes: dict[tuple[int, Decimal], dict[str, Any]] = {}
+    for i, instrument in enumerate(chain.instruments):
+        row = strikes.setdefault(
+            (instrument.expiry_ns, instrument.strike),
+            {"strike": instrument.strike, "callOption": None, "putOption": None},
+        )
+        strike = float(instrument.strike)
+        mark = columns.mark[i]
+        row["callOption" if instrument.is_call else "putOption"] = {
+            "optionId": instrument.option_id,
+            "index": instrument.index,
+            "underlying": instrument.index,
+            "symbol": instrument.symbol,
+            "displayName": display_name(instrument.symbol),
+            "baseToken": instrument.base,
+            "endTime": ms(instrument.expiry_ns),
+            "strike": instrument.strike,
+            "type": 1 if instrument.is_call else 2,
+            "lastPrice": columns.last[i],
+            "markPrice": mark,
+            "bid": columns.bid[i],
+            "ask": columns.ask[i],
+            "bidSize": columns.bid_size[i],
+            "askSize": columns.ask_size[i],
+            "bidIv": columns.bid_iv[i],
+            "askIv": columns.ask_iv[i],
+            "markIv": columns.mark_iv[i],
+            "lastPriceIv": columns.mark_iv[i] if columns.last[i] else NO_IV,
+            "volume": columns.volume[i],
+            "openInterest": columns.open_interest[i],
+            "underlyingPrice": columns.underlying[i],
+            "breakeven": round(strike + mark if instrument.is_call else strike - mark, PRICE_DECIMALS),
+            "changeRate": columns.change_rate[i],
+            "changePrice": columns.change[i],
+            "userPosition": positions.get(instrument.symbol, 0),
+            "delta": columns.delta[i],
+            "gamma": columns.gamma[i],
+            "vega": columns.vega[i],
+            "theta": columns.theta[i],
+            "rho": columns.rho[i],
+        }
+    return list(strikes.values())
+
+
+class TOptionRow(msgspec.Struct, rename={"as_": "as"}):
+    """One option in a tOption push; field names are the venue's."""
+
+    s: str
+    mp: float
+    lp: float
+    bid: float
+    ask: float
+    bs: float
+    as_: float
+    biv: float
+    aiv: float
+    miv: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    up: float
+    upv: float
+    cp: float
+    cr: float
+    v: float
+    v24: float
+    oi: float
+    ts: int
+
+
+def t_option_rows(chain: Chain) -> list[TOptionRow]:
+    columns = chain_columns(chain)
+    return list(
+        starmap(
+            TOptionRow,
+            zip(
+                chain.symbols,
+                columns.mark,
+                columns.last,
+                columns.bid,
+                columns.ask,
+                columns.bid_size,
+                columns.ask_size,
+                columns.bid_iv,
+                columns.ask_iv,
+                columns.mark_iv,
+                columns.delta,
+                columns.gamma,
+                columns.theta,
+                columns.vega,
+                columns.underlying,
+                columns.underlying,
+                columns.change,
+                columns.change_rate,
+                columns.volume,
+                columns.volume,
+                columns.open_interest,
+                [ms(chain.at_ns)] * len(chain.symbols),
+                strict=True,
+            ),
+        )
+    )
+
+
+def detail_row(detail: Detail, multiplier: Decimal) -> dict[str, Any]:
+    instrument = detail.instrument
+    mark = rounded(detail.mark_price, PRICE_DECIMALS)
+    opened = rounded(detail.mark_open, PRICE_DECIMALS)
+    strike = float(instrument.strike)
+    return {
+        "optionId": instrument.option_id,
+        "symbol": instrument.symbol,
+        "index": instrument.index,
+        "displayName": display_name(instrument.symbol),
+        "endTime": ms(instrument.expiry_ns),
+        "remainTime": max(0, ms(instrument.expiry_ns - detail.at_ns)),
+        "strike": instrument.strike,
+        "markPrice": mark,
+        "underlyingPrice": rounded(detail.underlying_price, PRICE_DECIMALS),
+        "indexPrice": detail.index_price,
+        "lastPrice": detail.last_price or 0,
+        "premium": mark,
+        "iv": rounded(detail.mark_iv, IV_DECIMALS),
+        "multiplier": multiplier,
+        "type": 1 if instrument.is_call else 2,
+        "volume": detail.volume,
+        "volumeUsd": detail.volume_usd,
+        "openInterest": detail.open_interest,
+        "changeRate": rounded((mark - opened) / opened, RATE_DECIMALS) if opened else 0,
+        "changePrice": rounded(mark - opened, PRICE_DECIMALS),
+        "price24hHigh": max(mark, opened),
+        "price24hLow": min(mark, opened),
+        "price24hOpen": opened,
+        "volume24h": detail.volume,
+        "volumeUsd24h": detail.volume_usd,
+        "breakeven": rounded(strike + mark if instrument.is_call else strike - mark, PRICE_DECIMALS),
+        "delta": rounded(detail.delta, GREEK_DECIMALS),
+        "gamma": rounded(detail.gamma, GAMMA_DECIMALS),
+        "vega": rounded(detail.vega, GREEK_DECIMALS),
+        "theta": rounded(detail.theta, GREEK_DECIMALS),
+        "rho": rounded(detail.rho, GREEK_DECIMALS),
+    }
+
+
+def bs_info_row(detail: Detail, *, as_text: bool) -> dict[str, Any]:
+    """One option in a bsInfo push. `oi` is 0 on the live venue too: the chain has the open interest."""
+    mark = rounded(detail.mark_price, PRICE_DECIMALS)
+    opened = rounded(detail.mark_open, PRICE_DECIMALS)
+    numbers: dict[str, Any] = {
+        "mp": mark,
+        "lp": detail.last_price or Decimal(0),
+        "ip": detail.index_price,
+        "up": rounded(detail.underlying_price, PRICE_DECIMALS),
+        "iv": rounded(detail.mark_iv, IV_DECIMALS),
+        "delta": rounded(detail.delta, GREEK_DECIMALS),
+        "gamma": rounded(detail.gamma, GAMMA_DECIMALS),
+        "vega": rounded(detail.vega, GREEK_DECIMALS),
+        "theta": rounded(detail.theta, GREEK_DECIMALS),
+        "h": max(mark, opened),
+        "l": min(mark, opened),
+        "pr0": opened,
+        "cp": rounded(mark - opened, PRICE_DECIMALS),
+        "cr": rounded((mark - opened) / opened, RATE_DECIMALS) if opened else 0.0,
+        "uv": detail.volume_usd,
+        "uv24": detail.volume_usd,
+        "v": detail.volume,
+        "v24": detail.volume,
+        "oi": Decimal(0),
+    }
+    if as_text:
+        numbers = {
+            name: number_text(value) if isinstance(value, Decimal) else repr(value) for name, value in numbers.items()
+        }
+    times = {"rt": max(0, ms(detail.instrument.expiry_ns - detail.at_ns)), "ts": ms(detail.at_ns)}
+    return {"s": detail.instrument.symbol, **numbers, **times}
+
+
+def order_book_row(book: OrderBook) -> dict[str, Any]:
+    return {
+        "optionName": book.symbol,
+        "displayName": None,
+        "strike": book.strike,
+        "bids": [{"price": number_text(price), "size": number_text(size)} for price, size in book.bids],
+        "asks": [{"price": number_text(price), "size": number_text(size)} for price, size in book.asks],
+    }
+
+
+def order_book_push(book: OrderBook) -> dict[str, Any]:
+    return {
+        "s": book.symbol,
+        "asks": [{"pr": number_text(price), "sz": number_text(size)} for price, size in book.asks],
+        "bids": [{"pr": number_text(price), "sz": number_text(size)} for price, size in book.bids],
+        "ts": ms(book.at_ns),
+    }
+
+
+def last_trade_row(trade: MarketTrade) -> dict[str, Any]:
+    return {
+        "symbol": trade.symbol,
+        "displayName": display_name(trade.symbol),
+        "price": number_text(trade.price),
+        "qty": number_text(trade.quantity),
+        "time": ms(trade.at_ns),
+        "tradeSide": int(trade.side),
+    }
+
+
+def last_trade_push(trade: MarketTrade) -> dict[str, Any]:
+    return {
+        "s": trade.symbol,
+        "q": number_text(trade.quantity),
+        "pr": number_text(trade.price),
+        "sd": int(trade.side),
+        "ts": ms(trade.at_ns),
+    }
+
+
+def last_trade_v2_push(trade: MarketTrade) -> dict[str, str]:
+    return {
+        "matchPrice": number_text(trade.price),
+        "matchQty": number_text(trade.quantity),
+        "matchValue": number_text(trade.price * trade.quantity),
+        "symbol": trade.symbol,
+        "tradeId": str(trade.trade_id),
+        "tradeSide": str(int(trade.side)),
+        "tradeTime": str(ms(trade.at_ns)),
+    }
+
+
+def delivery_price_row(delivery: DeliveryPrice) -> dict[str, Any]:
+    day = datetime.fromtimestamp(delivery.expiry_ns // 1_000_000_000, UTC).date()
+    return {"date": day.isoformat(), "delivery_price": delivery.price}
+
+
+def _decimals(step: Decimal) -> int:
+    exponent = step.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def public_config(bases: Iterable[BaseConfig], fees: FeeConfig) -> dict[str, Any]:
+    """`optionConfig` and `futuresConfig`, keyed by pair."""
+    options: dict[str, Any] = {}
+    futures: dict[str, Any] = {}
+    for base in bases:
+        pair = f"{base.base}USD"
+        decimals = _decimals(base.tick_size)
+        common = {
+            "symbol": pair,
+            "base": base.base,
+            "settle": "USD",
+            "priceDecimal": decimals,
+            "tickDecimal": decimals,
+        }
+        options[pair] = {
+            **common,
+            "takerFee": fees.taker,
+            "makerFee": fees.maker,
+            "multiplier": MULTIPLIERS.get(base.base, Decimal(1)),
+            "qtyDecimal": _decimals(base.min_quantity),
+            "greeksDecimal": GREEK_DECIMALS,
+            "tickSize": base.tick_size,
+            "limitMaxQty": base.max_order_quantity,
+            "marketMaxQty": base.max_order_quantity / 10,
+            "maxOrderNumber": base.max_open_orders,
+            "maxPositionQty": base.max_position_quantity,
+            "minQty": base.min_quantity,
+        }
+        futures[pair] = {
+            **common,
+            "takerFee": Decimal("0.0006"),
+            "makerFee": Decimal("0.0002"),
+            "tickSize": base.tick_size,
+            "qtyDecimal": 3,
+            "limitMaxQty": 1000,
+            "marketMaxQty": 120,
+            "maxOrderNumber": 200,
+            "minQty": Decimal("0.001"),
+            "positionQty": 1000,
+            "triggerLimit": 20,
+        }
+    return {"optionConfig": options, "futuresConfig": futures, "spotConfig": {}}
+
+
+def next_funding_ms(now_ns: int) -> int:
+    return (ms(now_ns) // FUNDING_PERIOD_MS + 1) * FUNDING_PERIOD_MS
+
+
+def funding_row(base: str, contract_id: int, now_ns: int) -> dict[str, Any]:
+    return {
+        "symbol": f"{base}USD",
+        "rate": FUNDING_RATE,
+        "contractId": str(contract_id),
+        "nextFundingTime": next_funding_ms(now_ns),
+        "ts": ms(now_ns),
+    }
+
+
+def future_symbol_row(base: str, contract_id: int, index_price: Decimal, now_ns: int) -> dict[str, Any]:
+    """A perpetual that trades at the index: the simulator has no futures book."""
+    at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
+    return {
+        "contractId": contract_id,
+        "symbol": f"{base}USD",
+        "symbolName": f"{base}/USD",
+        "displayName": f"{base}USDT Perp",
+        "baseToken": base,
+        "quoteToken": "USD",
+        "price": index_price,
+        "changeRate": 0,
+        "changePrice": 0,
+        "markPrice": index_price,
+        "indexPrice": index_price,
+        "price24hHigh": index_price,
+        "price24hLow": index_price,
+        "price24hOpen": index_price,
+        "volumeUsd24h": 0,
+        "volume24h": 0,
+        "ts": int(at.strftime("%Y%m%d%H%M%S")),
+        "hasOption": True,
+        "sortIdx": contract_id,
+    }
+
+
+def future_instrument_row(base: str, index_price: Decimal, now_ns: int) -> dict[str, Any]:
+    price = number_text(index_price)
+    return {
+        "ticker_id": f"{base}-USD",
+        "base_currency": base,
+        "quote_currency": "USD",
+        "last_price": price,
+        "base_volume": "0",
+        "usd_volume": "0",
+        "quote_volume": "0",
+        "bid": price,
+        "ask": price,
+        "high": price,
+        "low": price,
+        "product_type": "Perpetual",
+        "open_interest": "0",
+        "open_interest_usd": "0",
+        "index_price": price,
+        "funding_rate": FUNDING_RATE,
+        "next_funding_rate": FUNDING_RATE,
+        "next_funding_rate_timestamp": next_funding_ms(now_ns),
+        "contract_type": "Vanilla",
+        "contract_price": price,
+        "contract_price_currency": "USD",
+    }
+
+
+def spot_price_push(base: str, index_price: Decimal, now_ns: int) -> dict[str, Any]:
+    return {
+        "s": f"{base}USD",
+        "pr": index_price,
+        "mp": index_price,
+        "ip": index_price,
+        "h": index_price,
+        "l": index_price,
+        "cp": 0,
+        "cr": 0,
+        "pr0": index_price,
+        "oi": 0,
+        "uv24": 0,
+        "v24": 0,
+        "ts": ms(now_ns),
+    }
