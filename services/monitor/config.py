@@ -1,0 +1,30 @@
+"""The configuration of the monitor: the `[monitor]` section of voldesk.toml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+
+class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is watched, and how long things are kept.
+
+    services: services that must be alive from the start; any other is watched once it was heard.
+    heartbeat_silence_ms: a service not heard for so long is down.
+    startup_grace_ms: a service never heard since the monitor's start is down after this.
+    not_ready_ms: a service that is alive but not ready for so long is worth a warning.
+    notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
+    keep_alerts, keep_trades, keep_refusals: how many are shown and remembered; open trades are always kept.
+    page_refresh_s: the status page reloads itself this often.
+    """
+
+    services: tuple[str, ...] = ("marketdata", "risk", "execution", "strategy")
+    heartbeat_silence_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_000
+    startup_grace_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
+    not_ready_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
+    notice_window_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_600_000
+    keep_alerts: Annotated[int, msgspec.Meta(ge=1)] = 500
+    keep_trades: Annotated[int, msgspec.Meta(ge=1)] = 200
+    keep_refusals: Annotated[int, msgspec.Meta(ge=1)] = 50
+    page_refresh_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 2

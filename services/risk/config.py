@@ -1,0 +1,88 @@
+"""The configuration of risk: the `[risk]` section of voldesk.toml."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from shared.messages.trades import HaltLevel
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+
+
+class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits and periods of the guard. The defaults suit paper trading: wide, yet a mistake by a zero is caught.
+
+    poll_interval_ms: how often account and positions are read; the venue allows two account reads a second.
+    account_age_max_ms: older than this the account is stale and no grant is given.
+    account_lag_ms: a fill may be missing from an account that was asked for so soon after it; until then the
+    reservation goes on counting.
+    market_age_max_ms: a chain whose oldest part was received longer ago is stale: no grant, no Greeks from it.
+    grant_ttl_ms: how long execution may work under a grant.
+    grant_release_delay_ms: an unused grant counts this much longer than its deadline, so that the news of a trade
+    accepted at the last moment can arrive.
+    max_legs: legs of one structure.
+    max_order_quantity: largest quantity of one leg, in base coin.
+    max_order_notional_usd: largest Σ strike × quantity of one structure.
+    min_time_to_last_trade_ms: no grant for an option that stops trading sooner.
+    collar_pct, collar_index_pct, collar_ticks: a leg may trade as far past mark as the largest of this share of the
+    mark, this share of the index, and this many ticks.
+    max_position_quantity: largest |net position| in one option after the trade, in base coin.
+    max_delta_usd: Σ over underlyings of |delta| × index after the trade.
+    max_gamma_usd: Σ of |gamma| × index² / 100 (the change of delta_usd when the index moves 1 %) after the trade.
+    max_vega_usd: Σ of |vega| (USD per volatility point) after the trade.
+    max_theta_usd: Σ of |theta| (USD per day) after the trade.
+    max_margin_utilisation_pct: (initial margin + outstanding + trade) / equity × 100 at most.
+    max_trade_risk_pct: largest loss of one trade as a share of equity, where it is bounded or declared.
+    allow_unbounded_loss: grant structures whose loss has no bound and that declare no maximum loss.
+    max_open_trades: trades not final, plus grants not yet used.
+    max_drawdown_pct: fall of equity from its peak at which trading is halted.
+    max_daily_loss_pct: fall of equity since 00:00 UTC at which trading is halted.
+    breach_polls: so many account reads in a row must show a breach before it halts, against one wrong figure.
+    breach_halt_level: what a breach raises at execution.
+    halt_retry_ms: pause before an unanswered halt is asked for again.
+    max_grants_per_minute: grants of any strategy within 60 s.
+    short_margin_fraction, short_margin_floor_fraction: standard margin of a short option, see margin.py.
+    fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
+    price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
+    rate_budget_share: share of the venue's per-user rate limits that this service may use.
+    """
+
+    poll_interval_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 2_000
+    account_age_max_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 10_000
+    account_lag_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
+    market_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000
+    grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 120_000
+    grant_release_delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
+    max_legs: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
+    max_order_quantity: Annotated[Decimal, msgspec.Meta(gt=0)] = Decimal("50")
+    max_order_notional_usd: Positive = 2_000_000.0
+    min_time_to_last_trade_ms: Annotated[int, msgspec.Meta(ge=0)] = 120_000
+    collar_pct: Percent = 20.0
+    collar_index_pct: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.1
+    collar_ticks: Annotated[int, msgspec.Meta(ge=0)] = 5
+    max_position_quantity: Annotated[Decimal, msgspec.Meta(gt=0)] = Decimal("100")
+    max_delta_usd: Positive = 500_000.0
+    max_gamma_usd: Positive = 250_000.0
+    max_vega_usd: Positive = 25_000.0
+    max_theta_usd: Positive = 25_000.0
+    max_margin_utilisation_pct: Percent = 80.0
+    max_trade_risk_pct: Percent = 20.0
+    allow_unbounded_loss: bool = True
+    max_open_trades: Annotated[int, msgspec.Meta(ge=1)] = 50
+    max_drawdown_pct: Percent = 30.0
+    max_daily_loss_pct: Percent = 15.0
+    breach_polls: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
+    breach_halt_level: HaltLevel = "no_new_trades"
+    halt_retry_ms: Annotated[int, msgspec.Meta(ge=100)] = 1_000
+    max_grants_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
+    short_margin_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.15
+    short_margin_floor_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.10
+    fee_rate: Annotated[float, msgspec.Meta(ge=0, le=0.01)] = 0.0004
+    fee_cap_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.125
+    price_limit_up_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+    price_limit_down_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
+    rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5

@@ -1,0 +1,29 @@
+"""What the shell of risk reports to its core, beside the messages of the bus."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from shared.messages.venue import VenueAccount, VenuePosition
+
+
+class AccountPolled(msgspec.Struct, frozen=True, kw_only=True):
+    """Account and positions as the venue gave them. `asked_ns` is when the first of the two was asked for."""
+
+    asked_ns: int
+    received_ns: int
+    account: VenueAccount
+    positions: tuple[VenuePosition, ...]
+
+
+class AccountPollFailed(msgspec.Struct, frozen=True):
+    reason: str
+
+
+class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A deposit (> 0) or withdrawal (< 0) in USD; the same `transfer_id` may be reported again."""
+
+    transfer_id: str
+    amount_usd: Decimal
