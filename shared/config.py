@@ -1,0 +1,231 @@
+"""The desk's configuration: one TOML file, checked before anything starts.
+
+A mistake is one line: file, key, what is allowed, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import StartRefused
+from shared.messages.system import Mode
+
+VenueName = Literal["sim", "beta", "production"]
+SectionT = TypeVar("SectionT")
+
+_MODES: dict[VenueName, Mode] = {"sim": "paper", "beta": "beta", "production": "LIVE"}
+_SERVICE_SECTIONS = ("marketdata", "risk", "execution", "strategy", "monitor", "exchange", "recorder")
+_PORT_NAMES = ("exchange", "web", *(f"metrics-{service}" for service in _SERVICE_SECTIONS))
+_Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class ConfigError(StartRefused):
+    """The configuration cannot be used. The text is one line and names file, key, what is allowed and the remedy."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class DeskSection(_Section, frozen=True, kw_only=True):
+    """[desk]: who this desk is.
+
+    name: letters, digits, - and _; names the run directory. number: 0 to 255, is in every client order id, so that
+    desks on one account know their own orders. account_id: is in every message and topic. venue: sim is the
+    simulated exchange, production is real money; the environment variable TRADING_ENVIRONMENT overrides it.
+    underlyings: index symbols. run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "main"
+    number: Annotated[int, Meta(ge=0, le=255)] = 1
+    account_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "main"
+    venue: VenueName
+    underlyings: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,12}$")], ...], Meta(min_length=1)]
+    run_dir: str = ""
+
+
+class BusSection(_Section, frozen=True, kw_only=True):
+    """[bus]: the sockets between the processes.
+
+    transport: ipc in the run directory, or tcp on a loopback address. host: where tcp binds and connects.
+    max_message_bytes: larger messages are dropped and counted. publish_queue: messages kept for one slow reader
+    before it loses some; event_queue and state_queue: the same on the reader's side. resend_ms: how soon an
+    unanswered request is repeated, with the same id. answers_kept: answers remembered for repeated requests.
+    events_kept: newest messages remembered per event topic, one per entity.
+    """
+
+    transport: Literal["ipc", "tcp"] = "ipc"
+    host: str = "127.0.0.1"
+    max_message_bytes: Annotated[int, Meta(ge=65_536, le=1 << 30)] = 16 * 1024 * 1024
+    publish_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
+    event_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    state_queue: Annotated[int, Meta(ge=1, le=100_000)] = 200
+    resend_ms: Annotated[int, Meta(ge=10, le=60_000)] = 300
+    answers_kept: Annotated[int, Meta(ge=16, le=1_000_000)] = 4_096
+    events_kept: Annotated[int, Meta(ge=16, le=10_000_000)] = 50_000
+
+
+class LoggingSection(_Section, frozen=True, kw_only=True):
+    """[logging]. level: lines below it are not written. format: json for machines, text for people, auto = text on
+    a terminal."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class JournalSection(_Section, frozen=True, kw_only=True):
+    """[journal]. synchronous: FULL survives a power cut; NORMAL is faster and may lose the last rows to one."""
+
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+
+
+class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration. `path` is the file; the sections of the services are read by `section`."""
+
+    path: Path
+    name: str
+    number: int
+    account_id: str
+    venue: VenueName
+    underlyings: tuple[str, ...]
+    run_dir: Path
+    bus: BusSection
+    logging: LoggingSection
+    journal: JournalSection
+    ports: dict[str, int]
+    raw: dict[str, dict[str, Any]]
+
+    @property
+    def mode(self) -> Mode:
+        """What people are shown: paper, beta or LIVE."""
+        return _MODES[self.venue]
+
+    @property
+    def log_level(self) -> str:
+        return self.logging.level
+
+    def section(self, name: str, kind: type[SectionT]) -> SectionT:
+        """The section `[name]` as `kind`, defaults filled in. Raises ConfigError."""
+        return _convert(self.path, name, self.raw.get(name, {}), kind)
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """The file named by VOLDESK_CONFIG, else voldesk.toml in the working directory."""
+    return Path(environment.get("VOLDESK_CONFIG") or "voldesk.toml").expanduser().absolute()
+
+
+def load_config(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> DeskConfig:
+    """Read and check the file. Raises ConfigError. The services' own sections are checked by `section`."""
+    path = config_path(environment) if path is None else Path(path).expanduser().absolute()
+    raw = _read(path)
+    known = ("desk", "bus", "logging", "journal", "ports", *_SERVICE_SECTIONS)
+    for name, section in raw.items():
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section [{name}]", _did_you_mean(name, known))
+        if not isinstance(section, dict):
+            raise ConfigError(f"{path}: {name} must be a section", f"write it as [{name}] with its keys below")
+    override = environment.get("TRADING_ENVIRONMENT")
+    desk_raw = dict(raw.get("desk", {}))
+    if override:
+        if override not in get_args(VenueName):
+            raise ConfigError(
+                f"TRADING_ENVIRONMENT={override} in the environment is no venue", "use sim, beta or production"
+            )
+        desk_raw["venue"] = override
+    desk = _convert(path, "desk", desk_raw, DeskSection)
+    bus = _convert(path, "bus", raw.get("bus", {}), BusSection)
+    ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
+    for name in ports:
+        if name not in _PORT_NAMES:
+            raise ConfigError(f"{path}: [ports] has no {name}", _did_you_mean(name, _PORT_NAMES))
+    run_dir = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
+    return DeskConfig(
+        path=path,
+        name=desk.name,
+        number=desk.number,
+        account_id=desk.account_id,
+        venue=desk.venue,
+        underlyings=desk.underlyings,
+        run_dir=(path.parent / Path(run_dir).expanduser()).absolute(),
+        bus=bus,
+        logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),
+        journal=_convert(path, "journal", raw.get("journal", {}), JournalSection),
+        ports={name: ports.get(name, 0) for name in _PORT_NAMES},
+        raw={name: raw.get(name, {}) for name in _SERVICE_SECTIONS},
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file", "run in the desk's directory, or set VOLDESK_CONFIG to the file's path"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}", "correct that line") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text", "save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "make it a readable file") from None
+
+
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$?(?P<where>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
+
+
+def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
+    fields = _fields_of(kind)
+    if isinstance(raw, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for key in raw:
+            if key not in kind.__struct_encode_fields__:
+                raise ConfigError(
+                    f"{path}: [{name}] has no key {key}", _did_you_mean(key, kind.__struct_encode_fields__)
+                )
+    try:
+        return msgspec.convert(raw, kind)
+    except (msgspec.ValidationError, ValueError, ArithmeticError) as error:
+        match = _AT_PATH.match(str(error))
+        assert match is not None
+        what, where = match["what"], (match["where"] or "").lstrip(".")
+        key = f"[{name}] {where}".rstrip()
+        unknown = _UNKNOWN_FIELD.search(what)
+        if unknown:
+            raise ConfigError(
+                f"{path}: {key} has no key {unknown['field']}", _did_you_mean(unknown["field"], fields)
+            ) from None
+        raise ConfigError(f"{path}: {key}: {' '.join(what.split())}", "correct the value") from None
+
+
+def _fields_of(kind: Any) -> list[str]:
+    """The names of the fields of a struct and of the structs inside it."""
+    seen: dict[Any, None] = {}
+
+    def walk(part: Any) -> None:
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            if part in seen:
+                return
+            seen[part] = None
+            for field in msgspec.structs.fields(part):
+                walk(field.type)
+        for argument in get_args(part):
+            walk(argument)
+
+    walk(kind)
+    return [name for struct in seen for name in struct.__struct_encode_fields__]
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    names = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"use one of: {', '.join(names)}"

@@ -1,0 +1,8 @@
+"""The shell every service runs in."""
+
+from shared.errors import StartRefused
+from shared.service.context import ServiceContext
+from shared.service.host import CoreHost
+from shared.service.run import Shell, run_service
+
+__all__ = ["CoreHost", "ServiceContext", "Shell", "StartRefused", "run_service"]
