@@ -1,0 +1,195 @@
+"""One service in the world: a core on a runner, which can die at any moment and leaves only its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.messages.steps import Entry, LoopStalled, Tick
+from shared.runner import Core, CoreFailed, MemoryJournal, Runner
+from world.engine import Engine
+from world.faults import MS, SECOND, Faults
+
+BATCH_MAX = 64
+
+
+class Crashed(BaseException):
+    """The process is gone in the middle of what it did."""
+
+
+class Node:
+    """Runs one core. `perform` carries out effects; what it starts must check `is_current` before it delivers.
+
+    boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        faults: Faults,
+        make_core: Callable[[], Core],
+        perform: Callable[[Any, str], None],
+        boot: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.journal = MemoryJournal()
+        self.epoch = 0
+        self.starts = 0
+        self.alive = False
+        self.failures: list[CoreFailed] = []
+        self._engine = engine
+        self._faults = faults
+        self._make_core = make_core
+        self._perform = perform
+        self._boot = boot
+        self._inbox: list[Any] = []
+        self._drain_set = False
+        self._timer_ns: int | None = None
+        self._doom: int | None = None
+        self._stalled_until_ns = 0
+        self._runner: Runner[Core] | None = None
+
+    @property
+    def core(self) -> Any:
+        assert self._runner is not None, f"{self.name} is not running"
+        return self._runner.core
+
+    def is_current(self, epoch: int) -> bool:
+        return self.alive and self.epoch == epoch
+
+    def start(self) -> None:
+        """Fold the journal and begin. A node that is alive stays as it is."""
+        if self.alive:
+            return
+        self.alive = True
+        self.starts += 1
+        self.epoch = self._engine.now_ns
+        self._inbox = []
+        self._timer_ns = None
+        self._drain_set = False
+        self._runner = Runner(self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append)
+        self._boot()
+        self._guarded(lambda runner: runner.start(self._engine.now_ns))
+
+    def crash(self) -> None:
+        """SIGKILL: the inbox, the core and everything in flight are lost; the journal stays. It restarts later."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._inbox = []
+        self._runner = None
+        self._doom = None
+        self._engine.after(self._engine.between_ns(100 * MS, self._faults.restart_after_max_ms * MS), self.start)
+
+    def stall(self, duration_ns: int) -> None:
+        """SIGSTOP for a while: inputs wait, timers do not fire."""
+        self._stalled_until_ns = self._engine.now_ns + duration_ns
+        epoch = self.epoch
+
+        def resume() -> None:
+            if self.is_current(epoch):
+                self._inbox.insert(0, LoopStalled(duration_ns))
+                self._set_drain()
+
+        self._engine.after(duration_ns, resume)
+
+    def put(self, item: Any, epoch: int | None = None) -> None:
+        """Hand over one input; dropped when the node is dead or was restarted since `epoch`."""
+        if not self.alive or (epoch is not None and epoch != self.epoch):
+            return
+        self._inbox.append(item)
+        self._set_drain()
+
+    def _set_drain(self) -> None:
+        if self._drain_set:
+            return
+        self._drain_set = True
+        epoch = self.epoch
+        when_ns = max(self._engine.now_ns + self._engine.between_ns(0, 2 * MS), self._stalled_until_ns)
+        self._engine.at(when_ns, lambda: self._drain() if self.is_current(epoch) else None)
+
+    def _drain(self) -> None:
+        self._drain_set = False
+        batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        if self._inbox:
+            self._set_drain()
+        if batch:
+            self._run(batch)
+
+    def _run(self, batch: Sequence[Any]) -> None:
+        if self._engine.chance(self._faults.crash_per_drain):
+            self._doom = self._engine.random.choice((0, 1, 2, 3, 4))
+        self._guarded(lambda runner: runner.drain(batch, self._engine.now_ns))
+        if self.alive and self._doom is not None:
+            self.crash()
+
+    def _guarded(self, work: Callable[[Runner[Core]], None]) -> None:
+        assert self._runner is not None
+        try:
+            work(self._runner)
+        except Crashed:
+            self.crash()
+            return
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if not self.alive:
+            return
+        deadline_ns = self.core.next_deadline_ns()
+        if deadline_ns is None or (self._timer_ns is not None and self._timer_ns <= deadline_ns):
+            return
+        self._timer_ns = max(deadline_ns, self._engine.now_ns)
+        epoch, mine = self.epoch, self._timer_ns
+
+        def fire() -> None:
+            if not self.is_current(epoch) or self._timer_ns != mine:
+                return
+            if self._engine.now_ns < self._stalled_until_ns:
+                self._engine.at(self._stalled_until_ns + 1, fire)
+                return
+            self._timer_ns = None
+            self._run([Tick()])
+
+        self._engine.at(self._timer_ns, fire)
+
+    def _perform_or_die(self, effect: Any, cause_id: str) -> None:
+        self.count_down()
+        self._perform(effect, cause_id)
+
+    def count_down(self) -> None:
+        """One more step of a doomed drain: at 0 the process dies here."""
+        if self._doom is None:
+            return
+        if self._doom == 0:
+            raise Crashed
+        self._doom -= 1
+
+
+class _MortalJournal:
+    """The node's journal; a doomed drain may die before the commit or right after it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def load(self) -> Sequence[Entry]:
+        return tuple(self._node.journal.entries)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        self._node.count_down()
+        self._node.journal.append(entries)
+        self._node.count_down()
+
+
+def crash_at_random(node: Node, engine: Engine, faults: Faults, until_ns: int) -> None:
+    """Kill the node at moments of a Poisson process until `until_ns`, and stop it for a while at others."""
+    for rate, act in (
+        (faults.crash_per_minute, node.crash),
+        (faults.stall_per_minute, lambda: node.stall(engine.between_ns(2 * SECOND, 12 * SECOND))),
+    ):
+        when_ns = engine.now_ns
+        while rate:
+            when_ns += int(engine.random.expovariate(rate / 60) * SECOND)
+            if when_ns >= until_ns:
+                break
+            engine.at(when_ns, act)
