@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from services.execution.book import Book, Trade
 from services.exchange import model as ex
+from services.execution.book import Book, Trade
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.trades import GrantLeg
 from world.node import Node
@@ -36,8 +36,8 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[str]:
             yield f"order {order.client_order_id} is still {order.state}: {order.reason}"
     for position in venue.positions():
         yield f"the venue still holds {position.quantity} {position.symbol}"
-    for order in venue.exchange.open_orders(venue.account_id):
-        yield f"order {order.client_order_id} still rests at the venue"
+    for resting in venue.exchange.open_orders(venue.account_id):
+        yield f"order {resting.client_order_id} still rests at the venue"
     if not any(trade.state == "CLOSED" for trade in book.trades.values()):
         yield "no trade was opened and closed"
     yield from _fills_equal(venue, book)
@@ -142,7 +142,7 @@ def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> 
 
 
 def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[str]:
-    """Short calls must not exceed long calls held (puts likewise), where the structure has as many longs as shorts."""
+    """Shorts held must not exceed longs held of their kind, where the structure has as many longs as shorts."""
     for option_type in ("C", "P"):
         indices = [i for i, leg in enumerate(trade.legs) if leg.instrument.option_type == option_type]
         longs = [i for i in indices if trade.legs[i].side == "buy"]

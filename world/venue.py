@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from services.exchange import model as ex
+from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
 from shared.messages.market import Instrument
 from shared.messages.venue import (
@@ -55,15 +56,18 @@ _STATES: dict[ex.OrderState, VenueOrderState] = {
 class Venue:
     """One account at the exchange, as execution, risk and marketdata reach it over the network of `faults`."""
 
-    def __init__(self, engine: Engine, faults: Faults, exchange: ExchangeCore, account_id: str, step_ms: int) -> None:
+    def __init__(
+        self, engine: Engine, faults: Faults, exchange: ExchangeCore, config: ExchangeConfig, account_id: str
+    ) -> None:
         self.engine = engine
+        self.config = config
         self.faults = faults
         self.exchange = exchange
         self.account_id = account_id
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
         self._stream: Deliver | None = None
-        engine.every(step_ms * MS, self._advance)
+        engine.every(config.step_ms * MS, self._advance)
 
     def place(self, order: NewOrder, deliver: Deliver) -> None:
         """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`."""
@@ -208,7 +212,7 @@ class Venue:
         )
 
     def instruments(self, base: str) -> tuple[Instrument, ...]:
-        limits = next(config for config in self.exchange.config.bases if config.base == base)
+        limits = next(config for config in self.config.bases if config.base == base)
         return tuple(
             Instrument(
                 symbol=listed.symbol,
