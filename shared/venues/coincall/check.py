@@ -63,7 +63,7 @@ async def check_key(gateway: KeyedGateway, need_trading: bool) -> tuple[str, ...
     try:
         info = await gateway.key_info()
     except VenueError as error:
-        if error.kind not in ("auth", "rejected"):
+        if error.kind not in ("auth", "rejected") and error.code not in _REMEDIES:
             raise
         reason, remedy = _REMEDIES.get(
             error.code or 0, (f"the venue refuses the key: {error}", "check key and secret of this service")

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TypeVar
 
+import msgspec
+
+from shared.messages.market import Instrument
+from shared.messages.venue import (
+    CancelAcked,
+    CancelRefused,
+    NewOrder,
+    OrderAcked,
+    OrderRef,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    StreamUp,
+    VenueAccount,
+    VenueExercise,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+)
+from shared.tasks import spawn
+from shared.venues.coincall import build, endpoints, errors, history, parse, sign
 from shared.venues.coincall.endpoints import CoincallEndpoints
+from shared.venues.coincall.liveness import LivenessLimits
+from shared.venues.coincall.parse import NS_PER_MS, ParseError
+from shared.venues.coincall.rest import KeyPair, OnCall, RestClient
+from shared.venues.coincall.stream import Subscription, VenueStream
+from shared.venues.ports import ChainPush, IndexPush, KeyInfo, VenueError
 
+_CHAIN, _ORDER, _TRADE, _SPOT_PRICE = 4, 11, 15, 30
 
-class KeyPair(Protocol):
-    """An API key and its secret, as text."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def secret(self) -> str: ...
+T = TypeVar("T")
 
 
 class CoincallGateway:
     """MarketGateway, AccountGateway and OrderGateway of one Coincall account.
 
-    `budget_share` is this process's part of the venue's rate limits, which count per user across processes.
-    `on_call(endpoint, outcome, seconds)` is told of every REST call.
+    Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of the venue's rate limits,
+    which count per user across processes. `on_call(endpoint, outcome, seconds)` is told of every REST call,
+    `on_skipped(reason)` of every row and frame that could not be used. Time-outs, repetition and outcomes follow the
+    tables in `endpoints` and `errors`.
     """
 
     def __init__(
@@ -31,7 +55,209 @@ class CoincallGateway:
         api_key: KeyPair,
         *,
         budget_share: float = 1.0,
-        on_call: Callable[[str, str, float], None] | None = None,
-        on_skipped_frame: Callable[[str], None] | None = None,
+        on_call: OnCall | None = None,
+        on_skipped: Callable[[str], None] | None = None,
+        backoff_s: Sequence[float] = (1.0, 2.0, 4.0),
+        liveness: LivenessLimits | None = None,
     ) -> None:
         self._endpoints = endpoints
+        self._api_key = api_key
+        self._rest = RestClient(
+            endpoints.rest, api_key, budget_share=budget_share, backoff_s=backoff_s, on_call=on_call
+        )
+        self._on_skipped = on_skipped or _ignore
+        self._liveness = liveness
+
+    def __repr__(self) -> str:
+        return f"CoincallGateway({self._endpoints.rest})"
+
+    async def start(self) -> None:
+        """Measure the venue's clock, if it answers; every call works without this too."""
+        try:
+            await self._rest.measure_offset_ns()
+        except VenueError as error:
+            self._on_skipped(f"the venue's clock could not be measured: {error}")
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    async def server_time_offset_ns(self) -> int:
+        return await self._rest.measure_offset_ns()
+
+    async def key_info(self) -> KeyInfo:
+        return _parsed(parse.parse_key_info, await self._rest.read(endpoints.KEY_INFO))
+
+    async def instruments(self, underlying: str) -> tuple[Instrument, ...]:
+        """Tradable options of a pair. Raises VenueError."""
+        listed = await self._rest.read(endpoints.INSTRUMENTS, base=underlying.removesuffix("USD"))
+        config = await self._rest.read(endpoints.CONFIG)
+        return _parsed(lambda data: parse.parse_instruments(data, config, underlying, self._on_skipped), listed)
+
+    async def chain(self, underlying: str, expiry_ns: int) -> ChainPush:
+        params: dict[str, sign.Value] = {"endTime": expiry_ns // NS_PER_MS}
+        data = await self._rest.read(endpoints.CHAIN, params, index=underlying)
+        venue_ns = self._rest.venue_now_ns()
+        return _parsed(lambda body: parse.parse_chain(body, underlying, expiry_ns, venue_ns, self._on_skipped), data)
+
+    async def index_price(self, underlying: str) -> IndexPush:
+        data = await self._rest.read(endpoints.FUTURES_SYMBOL, {"symbol": underlying})
+        venue_ns = self._rest.venue_now_ns()
+        return _parsed(lambda body: parse.parse_index(body, underlying, venue_ns), data)
+
+    async def account(self) -> VenueAccount:
+        return _parsed(parse.parse_account, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        return _parsed(parse.parse_positions, await self._rest.read(endpoints.POSITIONS))
+
+    async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown:
+        """Send one order, once. A call that never left is OrderRefused, kind "throttled", code 0, "not sent: ..."."""
+        result = await self._rest.send(
+            endpoints.CREATE_ORDER, build.new_order(order), "close" if order.reduce_only else "open"
+        )
+        return errors.place_outcome(order.client_order_id, result)
+
+    async def amend(
+        self, order: OrderRef, *, quantity: Decimal | None = None, price: Decimal | None = None
+    ) -> OrderAcked | OrderRefused | OutcomeUnknown:
+        result = await self._rest.send(endpoints.MODIFY_ORDER, build.amendment(order, quantity, price), "open")
+        return errors.amend_outcome(order.client_order_id, result)
+
+    async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        """Ask for one cancel, once. One that never left is CancelRefused with code 0 and "not sent: ..."."""
+        result = await self._rest.send(endpoints.CANCEL_ORDER, build.order_reference(order), "cancel")
+        return errors.cancel_outcome(order.client_order_id, result)
+
+    async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        result = await self._rest.send(endpoints.CANCEL_INDEX, {}, "cancel", index=underlying)
+        return errors.cancel_outcome(0, result)
+
+    async def order(self, client_order_id: int) -> VenueOrder | None:
+        answer = await self._rest.read_answer(endpoints.SINGLE_ORDER, {"clientOrderId": client_order_id})
+        if errors.is_not_found(answer):
+            return None
+        kind = errors.kind_of(answer)
+        if kind is not None:
+            raise VenueError(kind, f"order: {errors.describe(answer)}", answer.code)
+        if answer.data == b"null":
+            return None
+        found = _parsed(parse.parse_order, answer.data)
+        if found.client_order_id != client_order_id:
+            raise VenueError("unknown", f"order: asked for {client_order_id}, told of {found.client_order_id}")
+        return found
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        return await history.open_orders(self._rest)
+
+    async def order_history(self, since_ns: int) -> tuple[VenueOrder, ...]:
+        return await history.order_history(self._rest, since_ns)
+
+    async def fills(self, since_ns: int) -> tuple[VenueFill, ...]:
+        return await history.fills(self._rest, since_ns)
+
+    async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        return await history.exercises(self._rest, since_ns)
+
+    async def stream_account(self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]) -> None:
+        """Orders and trades of the account until cancelled; see the port."""
+
+        def on_data(code: int, data: msgspec.Raw, _ts_ms: int | None) -> Sequence[str]:
+            if code == _ORDER:
+                deliver(parse.parse_order_frame(data))
+            elif code == _TRADE:
+                deliver(parse.parse_trade_frame(data))
+            else:
+                raise ParseError(f"data type {code} was not asked for")
+            return ()
+
+        await self._stream(
+            "account",
+            self._endpoints.ws_options,
+            lambda: (Subscription("order"), Subscription("trade")),
+            on_data,
+            deliver,
+        ).run()
+
+    async def stream_market(
+        self,
+        underlyings: Sequence[str],
+        expiries_ns: Callable[[str], Sequence[int]],
+        deliver: Callable[[ChainPush | IndexPush | StreamUp | StreamDown], None],
+    ) -> None:
+        """Chains over the option socket and indices over the futures socket until cancelled.
+
+        Each socket reports its own StreamUp and StreamDown; a reason begins with "chains" or "indices".
+        """
+
+        def wanted_chains() -> list[Subscription]:
+            return [
+                Subscription("tOption", (("symbol", name), ("end", expiry // NS_PER_MS)), _chain_stream(name, expiry))
+                for name in underlyings
+                for expiry in expiries_ns(name)
+            ]
+
+        def wanted_indices() -> list[Subscription]:
+            return [Subscription("spotPrice", (("symbol", name),), _index_stream(name)) for name in underlyings]
+
+        def on_chain(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
+            if code != _CHAIN:
+                raise ParseError(f"data type {code} was not asked for")
+            pushes = parse.parse_chain_frame(data, ts_ms, self._on_skipped)
+            for push in pushes:
+                deliver(push)
+            return [_chain_stream(push.underlying, push.expiry_ns) for push in pushes]
+
+        def on_index(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
+            if code != _SPOT_PRICE:
+                raise ParseError(f"data type {code} was not asked for")
+            push = parse.parse_index_frame(data, ts_ms)
+            deliver(push)
+            return (_index_stream(push.underlying),)
+
+        chains = self._stream("chains", self._endpoints.ws_options, wanted_chains, on_chain, deliver)
+        indices = self._stream("indices", self._endpoints.ws_futures, wanted_indices, on_index, deliver)
+        tasks = [spawn(chains.run(), name="coincall chains"), spawn(indices.run(), name="coincall indices")]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _stream(
+        self,
+        name: str,
+        base: str,
+        wanted: Callable[[], Sequence[Subscription]],
+        on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
+        on_state: Callable[[StreamUp | StreamDown], None],
+    ) -> VenueStream:
+        return VenueStream(
+            name,
+            address=lambda: sign.stream_url(
+                base, self._api_key.key, self._api_key.secret, self._rest.venue_now_ns() // NS_PER_MS
+            ),
+            wanted=wanted,
+            on_data=on_data,
+            on_state=on_state,
+            on_skipped=self._on_skipped,
+            limits=self._liveness,
+        )
+
+
+def _parsed(reader: Callable[[bytes], T], data: bytes) -> T:
+    try:
+        return reader(data)
+    except ParseError as error:
+        raise VenueError("unknown", str(error)) from None
+
+
+def _chain_stream(underlying: str, expiry_ns: int) -> str:
+    return f"chain {underlying} {expiry_ns // NS_PER_MS}"
+
+
+def _index_stream(underlying: str) -> str:
+    return f"index {underlying}"
+
+
+def _ignore(_reason: str) -> None:
+    return None

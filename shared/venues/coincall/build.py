@@ -1,0 +1,47 @@
+"""Our requests to Coincall's parameters. Pure. Prices and quantities stay exact decimals down to the signed bytes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from shared.messages.venue import NewOrder, OrderRef
+from shared.venues.coincall.sign import Value
+
+_LIMIT, _POST_ONLY = 1, 3
+
+
+def new_order(order: NewOrder) -> dict[str, Value]:
+    return {
+        "symbol": order.symbol,
+        "tradeSide": 1 if order.side == "buy" else 2,
+        "tradeType": _POST_ONLY if order.post_only else _LIMIT,
+        "qty": order.quantity,
+        "price": order.price,
+        "clientOrderId": order.client_order_id,
+        "timeInForce": order.time_in_force,
+        "reduceOnly": 1 if order.reduce_only else 0,
+    }
+
+
+def order_reference(order: OrderRef) -> dict[str, Value]:
+    """By the venue's id where it is known, else by ours."""
+    if order.venue_order_id is not None:
+        return {"orderId": order.venue_order_id}
+    return {"clientOrderId": order.client_order_id}
+
+
+def amendment(order: OrderRef, quantity: Decimal | None, price: Decimal | None) -> dict[str, Value]:
+    """What is None stays as it is at the venue."""
+    return {**order_reference(order), "symbol": order.symbol, "qty": quantity, "price": price}
+
+
+def subscribe(data_type: str, payload: dict[str, Value] | None = None, *, undo: bool = False) -> str:
+    frame: dict[str, Value] = {"action": "unSubscribe" if undo else "subscribe", "dataType": data_type}
+    if payload is not None:
+        frame["payload"] = payload
+    return msgspec.json.encode(frame).decode()
+
+
+HEARTBEAT = '{"action":"heartbeat"}'

@@ -1,0 +1,160 @@
+"""What the venue's answers mean for a caller: its codes as a table, and the outcome of each kind of order call.
+
+An order call is refused only for a code listed here: for any other answer the order may exist.
+"""
+
+from __future__ import annotations
+
+from shared.messages.venue import (
+    CancelAcked,
+    CancelRefused,
+    OrderAcked,
+    OrderRefused,
+    OutcomeUnknown,
+    RefusalKind,
+)
+from shared.venues.coincall.wire import Answer, Lost, NotSent, parse_order_id
+from shared.venues.ports import VenueErrorKind
+
+NOT_SENT_CODE = 0
+"""Code of a refusal that the venue never saw: nothing left this host, a new attempt is safe."""
+
+ORDER_NOT_FOUND = 10584
+REDUCE_ONLY_INSUFFICIENT = 10536
+INSUFFICIENT_MARGIN = 10529
+TIMESTAMP_CODES = frozenset({10557, 10561})
+"""Our time does not suit the venue: measure the offset again, then the next attempt is good."""
+
+_REJECTED = (
+    (10004, 10005, 10010),  # parameter illegal
+    (10104, 10105, 10106, 10107, 10108, 10567, 10570, 10571, 10572, 10573, 10575, 10580),  # missing or wrong field
+    (
+        10529,
+        10530,
+        10531,
+        10532,
+        10533,
+        10534,
+        10535,
+        10536,
+        10538,
+        10539,
+        10541,
+        10542,
+        10558,
+    ),  # price, size, margin
+    (10574, 10578, 10579, 10581, 40034),  # no such instrument or position
+    (10609, 10619, 10620),  # not tradable now
+    (12011, 12012, 12013, 40035, 40036, 40037, 40039, 60001),
+)
+_AUTH = (
+    (2015, 2016, 2017, 4002, 4003, 4004, 4006, 7001),
+    (10006, 10007, 10008, 10519, 10521, 10551, 10554, 10555, 10556, 10560, 10562, 10563, 10564),
+    (10568, 10569, 10587, 10588, 10594, 30000, 30001, 30002, 40001),
+)
+_THROTTLED = (10000, 10605, 10557, 10561)
+_DOWN = (500, 10002, 10103, 10553, 10565, 10566, 10596)
+_CANCEL_REFUSED = (10537, 10540, ORDER_NOT_FOUND, 11101, 11102)
+
+CODES: dict[int, VenueErrorKind] = {
+    **{code: "rejected" for group in _REJECTED for code in group},
+    **{code: "auth" for group in _AUTH for code in group},
+    **dict.fromkeys(_THROTTLED, "throttled"),
+    **dict.fromkeys(_DOWN, "down"),
+}
+"""Venue code to what a caller may do. A code that is not here is "unknown".
+
+Duplicate order ids (10576, 10577) and duplicate requests (4005) are absent on purpose: they say that an order under
+this id exists, so that only a query can tell what became of it.
+"""
+
+_REFUSAL_KINDS: dict[VenueErrorKind, RefusalKind] = {
+    "rejected": "rejected",
+    "throttled": "throttled",
+    "auth": "auth",
+}
+_STATUS_KINDS: dict[int, VenueErrorKind] = {401: "auth", 403: "auth", 404: "rejected", 429: "throttled"}
+
+
+def kind_of(answer: Answer) -> VenueErrorKind | None:
+    """What went wrong with a read; None when nothing did."""
+    if answer.status >= 500:
+        return "down"
+    if answer.code is None:
+        return _STATUS_KINDS.get(answer.status, "down")
+    if answer.code == 0:
+        return None if answer.status < 400 else "unknown"
+    return CODES.get(answer.code, "unknown")
+
+
+def is_not_found(answer: Answer) -> bool:
+    """The venue does not know the order that was asked for."""
+    return answer.code == ORDER_NOT_FOUND or answer.status == 404
+
+
+def describe(answer: Answer) -> str:
+    """One line for logs and errors."""
+    if answer.code is None:
+        return f"HTTP {answer.status} without a readable body"
+    return f"HTTP {answer.status}, code {answer.code}: {answer.text}"
+
+
+def place_outcome(
+    client_order_id: int, result: Answer | NotSent | Lost
+) -> OrderAcked | OrderRefused | OutcomeUnknown:
+    """The outcome of placing or amending.
+
+    A call that never left this host is `OrderRefused` with kind "throttled", code NOT_SENT_CODE and a text that
+    begins with "not sent": the venue has no such order.
+    """
+    if isinstance(result, NotSent):
+        return OrderRefused(
+            client_order_id=client_order_id, kind="throttled", code=NOT_SENT_CODE, text=f"not sent: {result.reason}"
+        )
+    if isinstance(result, Lost):
+        return OutcomeUnknown(client_order_id=client_order_id, reason=result.reason)
+    kind = kind_of(result)
+    if kind is None:
+        venue_order_id = parse_order_id(result.data)
+        if venue_order_id is None:
+            return OutcomeUnknown(client_order_id=client_order_id, reason="accepted, but the answer has no order id")
+        return OrderAcked(client_order_id=client_order_id, venue_order_id=venue_order_id)
+    refusal = _certain_refusal(result, kind)
+    if refusal is None:
+        return OutcomeUnknown(client_order_id=client_order_id, reason=describe(result))
+    return OrderRefused(
+        client_order_id=client_order_id, kind=refusal, code=result.code or result.status, text=result.text
+    )
+
+
+def amend_outcome(
+    client_order_id: int, result: Answer | NotSent | Lost
+) -> OrderAcked | OrderRefused | OutcomeUnknown:
+    """As `place_outcome`; an order that is already gone is refused too."""
+    if isinstance(result, Answer) and result.status < 500 and result.code in _CANCEL_REFUSED:
+        return OrderRefused(client_order_id=client_order_id, kind="rejected", code=result.code, text=result.text)
+    return place_outcome(client_order_id, result)
+
+
+def cancel_outcome(
+    client_order_id: int, result: Answer | NotSent | Lost
+) -> CancelAcked | CancelRefused | OutcomeUnknown:
+    """The outcome of a cancel. One that never left this host is `CancelRefused` with code NOT_SENT_CODE."""
+    if isinstance(result, NotSent):
+        return CancelRefused(client_order_id=client_order_id, code=NOT_SENT_CODE, text=f"not sent: {result.reason}")
+    if isinstance(result, Lost):
+        return OutcomeUnknown(client_order_id=client_order_id, reason=result.reason)
+    kind = kind_of(result)
+    if kind is None:
+        return CancelAcked(client_order_id=client_order_id)
+    gone = result.status < 500 and result.code in _CANCEL_REFUSED
+    if gone or _certain_refusal(result, kind) is not None:
+        return CancelRefused(client_order_id=client_order_id, code=result.code or result.status, text=result.text)
+    return OutcomeUnknown(client_order_id=client_order_id, reason=describe(result))
+
+
+def _certain_refusal(answer: Answer, kind: VenueErrorKind) -> RefusalKind | None:
+    """The kind of a refusal of which we are certain that nothing took effect; None when it may have."""
+    if answer.code is None and answer.status not in (401, 403, 429):
+        return None
+    return _REFUSAL_KINDS.get(kind)

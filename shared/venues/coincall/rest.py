@@ -1,0 +1,269 @@
+"""Signed REST calls: budget, signature, time-out, one exchange, and for reads repetition and the circuit breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import httpx
+
+from shared.clock import monotonic_ns, wall_ns
+from shared.venues.coincall import sign, wire
+from shared.venues.coincall.endpoints import TIME, Endpoint, LimitGroup
+from shared.venues.coincall.errors import TIMESTAMP_CODES, describe, kind_of
+from shared.venues.coincall.limits import RATE_LIMITS, CircuitBreaker, Lane, TokenBucket
+from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded
+from shared.venues.coincall.transport import AiohttpTransport
+from shared.venues.coincall.wire import Answer, Lost, NotSent
+from shared.venues.ports import VenueError
+
+OnCall = Callable[[str, str, float], None]
+"""Told (endpoint, outcome, seconds) of every call. Outcomes: ok, rejected, throttled, auth, unknown, down, lost,
+not_sent."""
+
+_THROTTLE_HOLD_NS = 2_000_000_000
+_OFFSET_VALID_NS = 600_000_000_000
+_OFFSET_RETRY_NS = 30_000_000_000
+_CONNECT_SHARE = 0.6
+
+
+class KeyPair(Protocol):
+    """An API key and its secret, as text."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def secret(self) -> str: ...
+
+
+class RestClient:
+    """One account's REST connection. Opened by its first call; `close` ends it for good."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: KeyPair,
+        *,
+        budget_share: float = 1.0,
+        backoff_s: Sequence[float] = (1.0, 2.0, 4.0),
+        on_call: OnCall | None = None,
+    ) -> None:
+        if not 0 < budget_share <= 1:
+            raise ValueError(f"budget_share {budget_share} must be above 0 and at most 1")
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._backoff_s = tuple(backoff_s)
+        self._on_call = on_call
+        self._transport = AiohttpTransport()
+        self._buckets: dict[LimitGroup, TokenBucket] = {
+            group: TokenBucket(limit, budget_share) for group, limit in RATE_LIMITS.items()
+        }
+        self._breaker = CircuitBreaker()
+        self._offset_ns = 0
+        self._offset_due_ns = 0
+        self._offset_lock = asyncio.Lock()
+        self._closed = False
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._transport.aclose()
+
+    def venue_now_ns(self) -> int:
+        """The venue's clock as far as it is known: ours plus the measured offset."""
+        return wall_ns() + self._offset_ns
+
+    async def measure_offset_ns(self) -> int:
+        """Venue clock minus ours at the middle of the round trip; signatures use it from now on. Raises VenueError.
+
+        The venue's stamp may be up to 1 ms old, its resolution.
+        """
+        for delay_s in (*self._backoff_s, None):
+            await self._spend(TIME, "close")
+            failure = await self._measure_once()
+            if failure is None:
+                return self._offset_ns
+            if delay_s is None or failure.kind in ("rejected", "auth"):
+                raise failure
+            await asyncio.sleep(delay_s)
+        raise AssertionError("the last round returns or raises")
+
+    async def read(
+        self, endpoint: Endpoint, params: Mapping[str, sign.Value] | None = None, **path_parts: str
+    ) -> bytes:
+        """The data of the answer. Repeats after 1, 2, 4 s what may be repeated. Raises VenueError."""
+        answer = await self.read_answer(endpoint, params, **path_parts)
+        kind = kind_of(answer)
+        if kind is not None:
+            raise VenueError(kind, f"{endpoint.name}: {describe(answer)}", answer.code)
+        return answer.data
+
+    async def read_answer(
+        self, endpoint: Endpoint, params: Mapping[str, sign.Value] | None = None, **path_parts: str
+    ) -> Answer:
+        """As `read`, for callers to whom a refusal says something. Raises VenueError for what is not an answer."""
+        path = endpoint.path.format(**path_parts)
+        delays = iter(self._backoff_s if endpoint.repeatable else ())
+        while True:
+            await self._spend(endpoint, "close")
+            if not self._breaker.admit(monotonic_ns()):
+                raise VenueError(
+                    "down", f"{endpoint.name}: not asked, the venue failed repeatedly; probed each minute"
+                )
+            result = await self._exchange(endpoint, path, params or {})
+            if isinstance(result, Answer):
+                kind = kind_of(result)
+                failure = VenueError(kind, f"{endpoint.name}: {describe(result)}", result.code) if kind else None
+            else:
+                failure = VenueError("down", f"{endpoint.name}: {result.reason}")
+            if failure is not None and failure.kind == "down":
+                self._breaker.failed(monotonic_ns())
+            else:
+                self._breaker.succeeded()
+            delay_s = next(delays, None) if failure and failure.kind in ("down", "throttled", "unknown") else None
+            if delay_s is not None:
+                await asyncio.sleep(delay_s)
+            elif isinstance(result, Answer) and (failure is None or failure.kind != "down"):
+                return result
+            else:
+                assert failure is not None
+                raise failure
+
+    async def send(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, sign.Value],
+        lane: Lane,
+        **path_parts: str,
+    ) -> Answer | NotSent | Lost:
+        """One order call, sent at most once. Lane "open" is held back while the venue fails; the others never are."""
+        if lane == "open" and self._breaker.is_open:
+            return self._not_sent(endpoint, "the venue failed repeatedly; opening orders wait until a read succeeds")
+        try:
+            await self._spend(endpoint, lane)
+        except VenueError as error:
+            return self._not_sent(endpoint, str(error))
+        return await self._exchange(endpoint, endpoint.path.format(**path_parts), params)
+
+    def _not_sent(self, endpoint: Endpoint, reason: str) -> NotSent:
+        if self._on_call is not None:
+            self._on_call(endpoint.name, "not_sent", 0.0)
+        return NotSent(reason)
+
+    async def _spend(self, endpoint: Endpoint, lane: Lane) -> None:
+        """Wait for a token of the endpoint's group. Raises VenueError when its time-out passes first."""
+        bucket = self._buckets[endpoint.group]
+        wait_ns = bucket.take(lane, monotonic_ns())
+        if not wait_ns:
+            return
+        bucket.join(lane)
+        try:
+            async with asyncio.timeout(endpoint.timeout_ms / 1_000):
+                while wait_ns:
+                    await asyncio.sleep(wait_ns / 1e9)
+                    wait_ns = bucket.take(lane, monotonic_ns())
+        except TimeoutError:
+            raise VenueError(
+                "throttled", f"{endpoint.name}: no room within the rate limit for {endpoint.timeout_ms} ms"
+            ) from None
+        finally:
+            bucket.leave(lane)
+
+    async def _exchange(
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+    ) -> Answer | NotSent | Lost:
+        if endpoint.signed:
+            await self._refresh_offset(endpoint)
+        started_ns = monotonic_ns()
+        result: Answer | NotSent | Lost
+        if self._closed:
+            result = NotSent("the gateway is closed")
+        else:
+            result = await self._send_once(endpoint, self._request(endpoint, path, params))
+        outcome = "lost" if isinstance(result, Lost) else "not_sent"
+        if isinstance(result, Answer):
+            outcome = kind_of(result) or "ok"
+            if outcome == "throttled":
+                self._buckets[endpoint.group].throttled(monotonic_ns(), _THROTTLE_HOLD_NS)
+            if result.code in TIMESTAMP_CODES:
+                self._offset_due_ns = 0
+        if self._on_call is not None:
+            self._on_call(endpoint.name, outcome, (monotonic_ns() - started_ns) / 1e9)
+        return result
+
+    async def _send_once(self, endpoint: Endpoint, request: httpx.Request) -> Answer | NotSent | Lost:
+        try:
+            async with asyncio.timeout(endpoint.timeout_ms / 1_000):
+                response = await self._transport.handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return NotSent(f"no connection: {error}")
+        except (TimeoutError, httpx.TimeoutException):
+            return Lost(f"no answer within {endpoint.timeout_ms} ms")
+        except httpx.TransportError as error:
+            return Lost(f"the connection broke: {type(error).__name__} {error}")
+        answer = wire.parse_answer(response.status_code, response.content)
+        if self._api_key.key in answer.text:
+            return Answer(answer.status, answer.code, answer.text.replace(self._api_key.key, "<key>"), answer.data)
+        return answer
+
+    def _request(self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]) -> httpx.Request:
+        timeout_s = endpoint.timeout_ms / 1_000
+        url = f"{self._base_url}{path}"
+        body = b""
+        headers = [(b"Accept", b"application/json")]
+        if endpoint.method == "POST":
+            body = sign.json_body(params)
+            headers.append((b"Content-Type", b"application/json"))
+        elif params:
+            url = f"{url}?{sign.query_text(params)}"
+        if endpoint.signed:
+            headers += self._signature_headers(endpoint, path, params)
+        return httpx.Request(
+            endpoint.method,
+            url,
+            headers=headers,
+            content=body,
+            extensions={"timeout": {"connect": timeout_s * _CONNECT_SHARE, "read": timeout_s}},
+        )
+
+    def _signature_headers(
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+    ) -> list[tuple[bytes, bytes]]:
+        ts_ms = self.venue_now_ns() // NS_PER_MS
+        text = sign.prehash(endpoint.method, path, params, self._api_key.key, ts_ms)
+        return [
+            (b"X-CC-APIKEY", self._api_key.key.encode()),
+            (b"sign", sign.signature(self._api_key.secret, text).encode()),
+            (b"ts", str(ts_ms).encode()),
+            (b"X-REQ-TS-DIFF", str(sign.VALIDITY_WINDOW_MS).encode()),
+        ]
+
+    async def _refresh_offset(self, endpoint: Endpoint) -> None:
+        """Measure the venue's clock before signing when that is due. An order waits for it only when nothing usable
+        is known, and never fails because of it."""
+        due_ns = self._offset_due_ns
+        if monotonic_ns() < due_ns or (endpoint.order and due_ns != 0):
+            return
+        async with self._offset_lock:
+            if monotonic_ns() < self._offset_due_ns or self._closed:
+                return
+            if await self._measure_once() is not None:
+                self._offset_due_ns = monotonic_ns() + _OFFSET_RETRY_NS
+
+    async def _measure_once(self) -> VenueError | None:
+        before_ns, started_ns = wall_ns(), monotonic_ns()
+        result = await self._exchange(TIME, TIME.path, {})
+        middle_ns = before_ns + (monotonic_ns() - started_ns) // 2
+        if not isinstance(result, Answer):
+            return VenueError("down", f"time: {result.reason}")
+        kind = kind_of(result)
+        if kind is not None:
+            return VenueError(kind, f"time: {describe(result)}", result.code)
+        try:
+            server_ms = decoded(wire.ServerTime, result.data).serverTime
+        except ParseError as error:
+            return VenueError("unknown", f"time: {error}")
+        self._offset_ns = server_ms * NS_PER_MS - middle_ns
+        self._offset_due_ns = monotonic_ns() + _OFFSET_VALID_NS
+        return None

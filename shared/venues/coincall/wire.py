@@ -1,0 +1,265 @@
+"""Coincall's structures as they come over the wire, tolerant of how it writes numbers and ids.
+
+Numbers may be JSON numbers or strings, ids exceed 2^53 and may be strings, unknown fields are ignored. Money decodes
+straight to Decimal from the digits on the wire.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+Number = Decimal | None
+Measure = float | None
+Id = int | str | None
+
+
+class NotSent(msgspec.Struct, frozen=True):
+    """Nothing left this host: trying again is safe."""
+
+    reason: str
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The request left and no readable answer came: it may have taken effect."""
+
+    reason: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer. `code` is None when the body is no envelope."""
+
+    status: int
+    code: int | None
+    text: str
+    data: bytes
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    code: int
+    msg: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ServerTime(msgspec.Struct, frozen=True):
+    serverTime: int
+
+
+class ApiKeyInfo(msgspec.Struct, frozen=True):
+    userId: int | str
+    readOnly: int
+
+
+class AccountSummary(msgspec.Struct, frozen=True):
+    equity: Decimal
+    availableMargin: Decimal
+    imAmount: Decimal
+    mmAmount: Decimal
+    unrealizedPnL: Number = None
+
+
+class OptionConfig(msgspec.Struct, frozen=True):
+    limitMaxQty: Decimal
+
+
+class PublicConfig(msgspec.Struct, frozen=True):
+    optionConfig: dict[str, OptionConfig]
+
+
+class OptionInstrument(msgspec.Struct, frozen=True):
+    symbolName: str
+    expirationTimestamp: int
+    isActive: bool
+    minQty: Decimal
+    tickSize: Decimal
+
+
+class FuturesSymbol(msgspec.Struct, frozen=True):
+    symbol: str
+    indexPrice: float
+
+
+class ChainOption(msgspec.Struct, frozen=True):
+    symbol: str
+    markPrice: Measure = None
+    bid: Measure = None
+    ask: Measure = None
+    bidSize: Measure = None
+    askSize: Measure = None
+    bidIv: Measure = None
+    askIv: Measure = None
+    markIv: Measure = None
+    volume: Measure = None
+    openInterest: Measure = None
+    underlyingPrice: Measure = None
+    delta: Measure = None
+    gamma: Measure = None
+    vega: Measure = None
+    theta: Measure = None
+    rho: Measure = None
+
+
+class ChainStrike(msgspec.Struct, frozen=True):
+    callOption: msgspec.Raw = msgspec.Raw(b"null")
+    putOption: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class OptionPosition(msgspec.Struct, frozen=True):
+    symbol: str
+    tradeSide: int
+    qty: Decimal
+    avgPrice: Decimal
+    markPrice: Measure = None
+    upnlByMarkPrice: Measure = None
+    delta: Measure = None
+
+
+class OrderRow(msgspec.Struct, frozen=True):
+    """Of open orders (no state), single query and history (no update time)."""
+
+    orderId: int
+    symbol: str
+    qty: Decimal
+    price: Decimal
+    tradeSide: int
+    createTime: int
+    clientOrderId: Id = None
+    fillQty: Number = None
+    avgPrice: Number = None
+    state: int | None = None
+    reduceOnly: int | None = None
+    updateTime: int | None = None
+
+
+class FillRow(msgspec.Struct, frozen=True):
+    tradeId: int
+    orderId: int
+    symbol: str
+    tradeSide: int
+    price: Decimal
+    qty: Decimal
+    time: int
+    fee: Number = None
+    isTaker: int | None = None
+    clientOrderId: Id = None
+
+
+class ExerciseRow(msgspec.Struct, frozen=True):
+    symbol: str
+    time: int
+    qty: Decimal
+    tradeSide: int
+    exercisePrice: Decimal
+    settlementCashFlow: Decimal
+    fees: Number = None
+
+
+class PageNumbered(msgspec.Struct, frozen=True):
+    list: list[msgspec.Raw] | None = None
+    pageTotal: int | None = None
+    total: int | None = None
+
+
+class PageByCursor(msgspec.Struct, frozen=True):
+    list: list[msgspec.Raw] | None = None
+    hasNext: bool = False
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """Any text frame of the option and futures sockets."""
+
+    c: int | None = None
+    rc: int | None = None
+    dt: int | None = None
+    ts: int | None = None
+    d: msgspec.Raw = msgspec.Raw(b"null")
+    action: str | None = None
+    dataType: str | None = None
+    result: str | None = None
+
+
+class OrderFrame(msgspec.Struct, frozen=True):
+    oid: int
+    s: str
+    q: Decimal
+    pr: Decimal
+    si: int
+    os: int
+    ct: int
+    ts: int
+    coid: Id = None
+    ro: int | None = None
+    fq: Number = None
+    mq: Number = None
+    ap: Number = None
+
+
+class TradeFrame(msgspec.Struct, frozen=True):
+    symbol: str
+    orderId: int
+    tradeId: int
+    orderSide: int
+    matchPrice: Decimal
+    matchQty: Decimal
+    tradeTime: int
+    isTaker: int | None = None
+    clientOrderId: Id = None
+
+
+class ChainFrameRow(msgspec.Struct, frozen=True, rename={"ask_size": "as"}):
+    s: str
+    mp: Measure = None
+    bid: Measure = None
+    ask: Measure = None
+    bs: Measure = None
+    ask_size: Measure = None
+    biv: Measure = None
+    aiv: Measure = None
+    miv: Measure = None
+    delta: Measure = None
+    gamma: Measure = None
+    theta: Measure = None
+    vega: Measure = None
+    up: Measure = None
+    v: Measure = None
+    oi: Measure = None
+    ts: int | None = None
+
+
+class SpotPriceFrame(msgspec.Struct, frozen=True):
+    s: str
+    ip: float
+    ts: int | None = None
+
+
+T = TypeVar("T")
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def decode(kind: type[T], data: bytes | msgspec.Raw) -> T:
+    """Decode leniently. Raises msgspec.DecodeError (ValidationError included) naming the field."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, strict=False)
+    decoded: T = decoder.decode(data)
+    return decoded
+
+
+def parse_answer(status: int, body: bytes) -> Answer:
+    """Read the envelope; a body that is none gives an answer without a code."""
+    try:
+        envelope = decode(Envelope, body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Answer(status, None, "", b"")
+    return Answer(status, envelope.code, envelope.msg or "", bytes(envelope.data))
+
+
+def parse_order_id(data: bytes) -> int | None:
+    """The order id that creating and amending answer with, a number or a text; None for anything else."""
+    try:
+        number = decode(int, data)
+    except msgspec.DecodeError:
+        return None
+    return number if number > 0 else None
