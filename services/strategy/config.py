@@ -1,0 +1,54 @@
+"""The settings of a strategy host: the section [strategy] of voldesk.toml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Seconds = Annotated[float, Meta(ge=0, le=864_000)]
+Minute = Annotated[int, Meta(ge=0, le=1_439)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which strategies a host runs, and how long it waits for whom.
+
+    enabled: the names of the strategy files to run, without ".py".
+    folders: where they are looked for, after the desk's own strategies/; relative to the configuration file.
+    market_tolerance_ms, account_tolerance_ms: data older than this, from receipt, decides nothing.
+    service_silence_max_ms: nothing is opened when execution or risk was not heard for this long.
+    no_trade_margin_s: an option that stops trading sooner than this is not selected.
+    intent_valid_ms: an intent may be accepted for this long after it was made.
+    grant_deadline_ms, open_deadline_ms, close_deadline_ms: how long one request waits for its answer.
+    repeat_max_ms: the pause between repeats of an unanswered intent doubles up to this.
+    accepted_wait_ms: how long after an acceptance the trade's first event may take before execution is asked for it.
+    close_repeat_ms: a close that was answered is asked for again after this if the trade is still open.
+    refusal_pause_max_s: the pause after refusals doubles from the check interval up to this.
+    exit_interval_min_ms, exit_interval_ms: exits are looked at on new data, but not more often than the first, and
+    at least as often as the second.
+    status_interval_ms: how often a status is published when nothing changes.
+    deadline_grace_s: how long after the exit rule execution enforces it itself.
+    day_boundary_minute: the trading day begins at this minute of the UTC day.
+    """
+
+    enabled: tuple[Name, ...] = ()
+    folders: tuple[str, ...] = ()
+    market_tolerance_ms: Milliseconds = 10_000
+    account_tolerance_ms: Milliseconds = 30_000
+    service_silence_max_ms: Milliseconds = 5_000
+    no_trade_margin_s: Seconds = 3_600.0
+    intent_valid_ms: Milliseconds = 15_000
+    grant_deadline_ms: Milliseconds = 3_000
+    open_deadline_ms: Milliseconds = 3_000
+    close_deadline_ms: Milliseconds = 3_000
+    repeat_max_ms: Milliseconds = 10_000
+    accepted_wait_ms: Milliseconds = 5_000
+    close_repeat_ms: Milliseconds = 5_000
+    refusal_pause_max_s: Seconds = 60.0
+    exit_interval_min_ms: Milliseconds = 250
+    exit_interval_ms: Milliseconds = 1_000
+    status_interval_ms: Milliseconds = 1_000
+    deadline_grace_s: Seconds = 30.0
+    day_boundary_minute: Minute = 0

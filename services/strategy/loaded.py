@@ -1,0 +1,41 @@
+"""A strategy that a host can run: how to make it, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from services.strategy.config import StrategyHostConfig
+from services.strategy.runner import StrategyRunner
+from shared.strategy.config import ExitFunction, StrategyConfig
+from shared.strategy.protocol import Strategy
+
+
+class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
+    """`make` builds a fresh instance, so that a host can be built again from its journal.
+
+    exit_functions answer the conditions of its trades that are plain functions. source: the file, "" if none.
+    """
+
+    name: str
+    make: Callable[[StrategyHostConfig], Strategy]
+    exit_functions: Mapping[str, ExitFunction] = {}
+    source: str = ""
+
+    @staticmethod
+    def from_config(config: StrategyConfig, source: str = "") -> LoadedStrategy:
+        return LoadedStrategy(
+            name=config.name,
+            make=lambda host: StrategyRunner(config, host),
+            exit_functions=config.exit_functions,
+            source=source,
+        )
+
+
+class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy that could not be loaded: `reason` names file and line."""
+
+    name: str
+    source: str
+    reason: str

@@ -1,0 +1,229 @@
+"""A strategy as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
+
+import msgspec
+
+from shared.messages import conditions
+from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
+from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
+from shared.messages.trades import ExecutionParams as LimitParams
+from shared.strategy.legs import LegSpec
+from shared.strategy.views import EntryView, ExitView, Verdict
+
+EntryFunction = Callable[[EntryView, int], bool | Verdict]
+ExitFunction = Callable[[ExitView, int], bool | Verdict]
+FunctionT = TypeVar("FunctionT", EntryFunction, ExitFunction)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+
+
+class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The short form of the limit plan: aggressive pricing only.
+
+    fill_timeout_seconds: how long one order rests before it is requoted. aggressive_buffer_pct: how far past mid.
+    max_requote_rounds: how many orders are sent for a leg at most.
+    """
+
+    fill_timeout_seconds: float = 30.0
+    aggressive_buffer_pct: float = 2.0
+    max_requote_rounds: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.fill_timeout_seconds > 0:
+            raise ValueError(f"fill_timeout_seconds {self.fill_timeout_seconds} must be above 0")
+        if not 0 <= self.aggressive_buffer_pct <= 100:
+            raise ValueError(f"aggressive_buffer_pct {self.aggressive_buffer_pct} must lie within 0 to 100")
+        if self.max_requote_rounds < 1:
+            raise ValueError(f"max_requote_rounds {self.max_requote_rounds} must be 1 or more")
+
+    def limit_params(self) -> LimitParams:
+        """The same in the words of the bus."""
+        phase = LimitPhase(
+            pricing="aggressive",
+            duration_s=self.fill_timeout_seconds,
+            reprice_interval_s=self.fill_timeout_seconds,
+            buffer_pct=self.aggressive_buffer_pct,
+        )
+        return LimitParams(
+            phases=(phase,), fill_timeout_s=self.fill_timeout_seconds, max_requote_rounds=self.max_requote_rounds
+        )
+
+
+class SmartConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of chunked quoting (execution_mode "smart")."""
+
+    chunk_count: int = 2
+    time_per_chunk: float = 20.0
+    quoting_strategy: Literal["top_of_book", "top_of_book_offset_pct", "mid", "mark"] = "mid"
+    spread_pct: float = 0.5
+    reprice_interval: float = 10.0
+    reprice_price_threshold: float = 0.1
+    min_order_qty: float = 0.01
+    aggressive_attempts: int = 10
+    aggressive_wait_seconds: float = 5.0
+    aggressive_retry_pause: float = 1.0
+
+
+class RfqConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of a request for quote (execution_mode "rfq")."""
+
+    min_notional_usd: float = 50_000.0
+    timeout_seconds: float = 60.0
+    min_improvement_pct: float = 0.0
+    fallback_mode: Literal["limit", "smart"] | None = None
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What to trade, when to enter, when to leave, and how often.
+
+    legs: what to trade; all resolved against one moment of the market. legs_factory: instead of legs.
+    entry_conditions: all must hold. exit_conditions: any one closes. A plain function is a condition too: it takes
+    (EntryView or ExitView, now_ns) and returns True or False or a Verdict; only this host can answer it.
+    execution_mode: "auto", "limit", "rfq" or "smart". execution_params: of the limit plan; metadata
+    {"execution_params": ...} is taken when it is not given.
+    policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
+    max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
+    cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
+    on_trade_closed: called with the final TradeUpdate; it may be called again after a restart.
+    if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
+    dry_run: report what would be opened, send nothing.
+    Raises ValueError naming the field and what is allowed.
+    """
+
+    name: str
+    legs: Sequence[LegSpec] = ()
+    entry_conditions: Sequence[EntryCondition | EntryFunction] = ()
+    exit_conditions: Sequence[ExitCondition | ExitFunction] = ()
+    execution_mode: ExecutionMode = "auto"
+    execution_profile: str | None = None
+    execution_params: ExecutionParams | LimitParams | None = None
+    smart_config: SmartConfig | None = None
+    rfq: RfqConfig | None = None
+    policy: Policy = "atomic"
+    legs_factory: Callable[..., Sequence[LegSpec]] | None = None
+    max_concurrent_trades: int = 1
+    max_trades_per_day: int = 0
+    cooldown_seconds: float = 0.0
+    check_interval_seconds: float = 10.0
+    on_trade_closed: Callable[[TradeUpdate], None] | None = None
+    if_host_silent: Literal["hold", "close"] = "hold"
+    host_silent_after_seconds: float = 60.0
+    dry_run: bool = False
+    metadata: Mapping[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} must be letters, digits and '_', begin with a letter, 64 at most")
+        for field in ("legs", "entry_conditions", "exit_conditions"):
+            msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))
+        self._check_numbers()
+        self._check_choices()
+        self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
+        self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
+        self._check_available()
+
+    def _check_numbers(self) -> None:
+        for field, least in (
+            ("max_concurrent_trades", 1),
+            ("max_trades_per_day", 0),
+            ("cooldown_seconds", 0),
+            ("check_interval_seconds", 0.1),
+            ("host_silent_after_seconds", 3),
+        ):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+                raise ValueError(f"{field} {value!r} must be a number, {least} or more")
+
+    def _check_choices(self) -> None:
+        for field, allowed in (
+            ("execution_mode", get_args(ExecutionMode)),
+            ("policy", get_args(Policy)),
+            ("if_host_silent", ("hold", "close")),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(allowed)}")
+        params = self._given_params
+        if params is not None and not isinstance(params, ExecutionParams | LimitParams):
+            raise ValueError(f"execution_params {params!r} must be an ExecutionParams")
+        if not all(isinstance(leg, LegSpec) for leg in self.legs):
+            raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
+
+    def _check_conditions(self, field: str, given: Sequence[object], allowed: tuple[type, ...]) -> None:
+        names: set[str] = set()
+        for item in given:
+            if isinstance(item, HostFunction) or not (isinstance(item, allowed) or callable(item)):
+                factories = "entry" if field == "entry_conditions" else "exit"
+                raise ValueError(f"{field}: {item!r} must be made by one of the {factories} condition factories")
+            if not isinstance(item, Condition) and (name := _name_of(item)) in names:
+                raise ValueError(f"{field}: two functions are named {name!r}; give each its own name")
+            if not isinstance(item, Condition):
+                names.add(name)
+
+    def _check_available(self) -> None:
+        if self.legs_factory is not None:
+            raise ValueError("legs_factory is not available yet: give legs")
+        if not self.legs:
+            raise ValueError("legs must name at least one leg")
+        if self.execution_mode in ("rfq", "smart"):
+            raise ValueError(f"execution_mode {self.execution_mode!r} is not available yet: use 'limit' or 'auto'")
+        if self.execution_profile is not None:
+            raise ValueError("execution_profile is not available yet: give execution_params")
+
+    @property
+    def _given_params(self) -> ExecutionParams | LimitParams | None:
+        if self.execution_params is not None:
+            return self.execution_params
+        from_metadata: ExecutionParams | LimitParams | None = self.metadata.get("execution_params")
+        return from_metadata
+
+    @property
+    def limit_params(self) -> LimitParams:
+        """The parameters of the limit plan in the words of the bus."""
+        given = self._given_params
+        if given is None:
+            return LimitParams()
+        return given.limit_params() if isinstance(given, ExecutionParams) else given
+
+    @property
+    def entries(self) -> tuple[EntryCondition, ...]:
+        """The entry conditions as data, functions by name."""
+        return tuple(
+            item if isinstance(item, Condition) else HostFunction(name=_name_of(item))
+            for item in self.entry_conditions
+        )
+
+    @property
+    def exits(self) -> tuple[ExitCondition, ...]:
+        """The exit conditions as they travel with a trade, functions by name."""
+        return tuple(
+            item if isinstance(item, Condition) else HostFunction(name=_name_of(item))
+            for item in self.exit_conditions
+        )
+
+    @property
+    def entry_functions(self) -> dict[str, EntryFunction]:
+        return {_name_of(item): item for item in self.entry_conditions if not isinstance(item, Condition)}
+
+    @property
+    def exit_functions(self) -> dict[str, ExitFunction]:
+        return {_name_of(item): item for item in self.exit_conditions if not isinstance(item, Condition)}
+
+    @property
+    def max_hold_ns(self) -> int | None:
+        """The shortest max_hold of the exit conditions."""
+        hours = [item.hours for item in self.exits if isinstance(item, conditions.MaxHold)]
+        return int(min(hours) * 3_600 * 1_000_000_000) if hours else None
+
+    @property
+    def underlyings(self) -> tuple[str, ...]:
+        """The index names of the legs, each once, in their order."""
+        return tuple(dict.fromkeys(leg.underlying for leg in self.legs))
+
+
+def _name_of(function: object) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -1,0 +1,204 @@
+"""Factories of entry and exit conditions, by the names that strategy files use. Each returns data.
+
+Every factory raises ValueError naming the argument and what is allowed. Times are UTC. Percentages are per cent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from typing import get_args, overload
+
+from shared.messages.conditions import (
+    AccountDeltaLimit,
+    Comparison,
+    Greek,
+    LegGreekLimit,
+    MaxAccountDelta,
+    MaxHold,
+    MaxLoss,
+    MaxMarginUtilisation,
+    MinAvailableMargin,
+    MinEquity,
+    NoExistingPosition,
+    ProfitTarget,
+    StructureDeltaLimit,
+    TimeExit,
+    TimeWindow,
+    UtcDatetimeExit,
+    WeekdayFilter,
+)
+from shared.strategy.legs import index_name
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def time_window(start_hour: int, end_hour: int) -> TimeWindow:
+    """Open from `start_hour`:00 to before `end_hour`:00 UTC; crosses midnight when start > end. 0 to 24 is always."""
+    for name, hour, top in (("start_hour", start_hour, 23), ("end_hour", end_hour, 24)):
+        if not isinstance(hour, int) or not 0 <= hour <= top:
+            raise ValueError(f"time_window: {name} {hour!r} must be a whole hour from 0 to {top}")
+    return _window("time_window", start_hour * 60, end_hour * 60)
+
+
+def utc_time_window(start: dt.time, end: dt.time) -> TimeWindow:
+    """As `time_window`, to the minute: from `start` to before `end`, UTC."""
+    for name, moment in (("start", start), ("end", end)):
+        if not isinstance(moment, dt.time) or moment.second or moment.microsecond:
+            raise ValueError(f"utc_time_window: {name} {moment!r} must be a datetime.time of whole minutes")
+        if moment.utcoffset():
+            raise ValueError(f"utc_time_window: {name} {moment!r} must be UTC")
+    return _window("utc_time_window", start.hour * 60 + start.minute, end.hour * 60 + end.minute)
+
+
+def weekday_filter(days: Sequence[str]) -> WeekdayFilter:
+    """Open on these UTC weekdays: "mon", "tue", "wed", "thu", "fri", "sat", "sun"."""
+    if isinstance(days, str) or not days:
+        raise ValueError(f"weekday_filter: days {days!r} must be a list such as ['mon', 'tue']")
+    numbers = set()
+    for day in days:
+        if str(day).lower()[:3] not in WEEKDAYS:
+            raise ValueError(f"weekday_filter: day {day!r} must be one of {', '.join(WEEKDAYS)}")
+        numbers.add(WEEKDAYS.index(str(day).lower()[:3]))
+    return WeekdayFilter(weekdays=tuple(sorted(numbers)))
+
+
+def min_available_margin_pct(pct: float) -> MinAvailableMargin:
+    """Open while available margin is at least `pct` per cent of equity."""
+    return MinAvailableMargin(pct=_number("min_available_margin_pct", "pct", pct, high=100))
+
+
+def min_equity(usd: float) -> MinEquity:
+    """Open while equity is at least `usd`."""
+    return MinEquity(usd=_number("min_equity", "usd", usd))
+
+
+def max_account_delta(limit: float, underlying: str | None = None) -> MaxAccountDelta:
+    """Open while |delta| of the account is at most `limit`, in coins of `underlying` (None: summed over all)."""
+    return MaxAccountDelta(limit=_number("max_account_delta", "limit", limit), underlying=_index(underlying))
+
+
+def max_margin_utilization(pct: float) -> MaxMarginUtilisation:
+    """Open while initial margin is at most `pct` per cent of equity."""
+    return MaxMarginUtilisation(pct=_number("max_margin_utilization", "pct", pct))
+
+
+def no_existing_position_in(symbols: Sequence[str]) -> NoExistingPosition:
+    """Open while the account holds nothing whose symbol begins with one of these ("BTC", or a whole symbol)."""
+    names = (symbols,) if isinstance(symbols, str) else tuple(symbols)
+    if not names or not all(names):
+        raise ValueError("no_existing_position_in: symbols must be a list of symbols or of their beginnings")
+    return NoExistingPosition(symbols=names)
+
+
+def profit_target(*, pct: float | None = None, usd: float | None = None) -> ProfitTarget:
+    """Close at this profit on mark, fees deducted: `pct` per cent of the absolute entry premium, or `usd`."""
+    pct, usd = _one_of("profit_target", pct, usd)
+    return ProfitTarget(pct=pct, usd=usd)
+
+
+def max_loss(*, pct: float | None = None, usd: float | None = None) -> MaxLoss:
+    """Close at this loss on mark, fees included: `pct` per cent of the absolute entry premium, or `usd`."""
+    pct, usd = _one_of("max_loss", pct, usd)
+    return MaxLoss(pct=pct, usd=usd)
+
+
+def max_hold_hours(hours: float) -> MaxHold:
+    """Close when the trade has been open for this long."""
+    return MaxHold(hours=_number("max_hold_hours", "hours", hours, above_zero=True))
+
+
+def time_exit(hour: int, minute: int = 0) -> TimeExit:
+    """Close at the first hour:minute UTC after opening."""
+    for name, value, top in (("hour", hour, 23), ("minute", minute, 59)):
+        if not isinstance(value, int) or not 0 <= value <= top:
+            raise ValueError(f"time_exit: {name} {value!r} must be a whole number from 0 to {top}")
+    return TimeExit(hour=hour, minute=minute)
+
+
+def utc_datetime_exit(when: dt.datetime) -> UtcDatetimeExit:
+    """Close at this instant. It must carry a time zone."""
+    if not isinstance(when, dt.datetime) or when.utcoffset() is None:
+        raise ValueError(f"utc_datetime_exit: {when!r} must be a datetime with a time zone, e.g. tzinfo=datetime.UTC")
+    return UtcDatetimeExit(at_ns=(when - _EPOCH) // dt.timedelta(microseconds=1) * 1_000)
+
+
+def account_delta_limit(limit: float, underlying: str | None = None) -> AccountDeltaLimit:
+    """Close when |delta| of the account exceeds `limit`, in coins of `underlying` (None: summed over all)."""
+    return AccountDeltaLimit(limit=_number("account_delta_limit", "limit", limit), underlying=_index(underlying))
+
+
+def structure_delta_limit(limit: float) -> StructureDeltaLimit:
+    """Close when |Σ signed quantity × delta| of the trade's legs exceeds `limit`."""
+    return StructureDeltaLimit(limit=_number("structure_delta_limit", "limit", limit))
+
+
+@overload
+def leg_greek_limit(greek: Greek, limit: float, /) -> LegGreekLimit: ...
+@overload
+def leg_greek_limit(leg_index: int, greek: Greek, op: Comparison, value: float, /) -> LegGreekLimit: ...
+def leg_greek_limit(first: Greek | int, second: float | Greek, *rest: Comparison | float) -> LegGreekLimit:
+    """Close by a leg's Greek, per unit and signed by the leg's side.
+
+    `leg_greek_limit("delta", 0.4)`: when |delta| of any leg exceeds 0.4.
+    `leg_greek_limit(1, "delta", "<", -0.4)`: when that of leg 1 compares true.
+    """
+    if isinstance(first, str) and not rest:
+        return _leg_greek(None, first, "abs>", second)
+    if isinstance(first, int) and len(rest) == 2:
+        return _leg_greek(first, second, rest[0], rest[1])
+    raise ValueError("leg_greek_limit takes (greek, limit) or (leg_index, greek, op, value)")
+
+
+def _leg_greek(leg_index: int | None, greek: object, op: object, limit: object) -> LegGreekLimit:
+    if leg_index is not None and leg_index < 0:
+        raise ValueError(f"leg_greek_limit: leg_index {leg_index} must be 0 or more")
+    for name in get_args(Greek):
+        for comparison in get_args(Comparison):
+            if name == greek and comparison == op:
+                value = _number("leg_greek_limit", "limit", limit, low=None)
+                return LegGreekLimit(greek=name, limit=value, comparison=comparison, leg_index=leg_index)
+    raise ValueError(
+        f"leg_greek_limit: greek {greek!r} must be one of {', '.join(get_args(Greek))} "
+        f"and op {op!r} one of {', '.join(get_args(Comparison))}"
+    )
+
+
+def _window(factory: str, start_minute: int, end_minute: int) -> TimeWindow:
+    if start_minute == end_minute:
+        raise ValueError(f"{factory}: start and end are the same, so it would never open; 0 to 24 is the whole day")
+    return TimeWindow(start_minute=start_minute, end_minute=end_minute)
+
+
+def _one_of(factory: str, pct: float | None, usd: float | None) -> tuple[float | None, float | None]:
+    if (pct is None) == (usd is None):
+        raise ValueError(f"{factory} takes exactly one of pct= (of the entry premium) and usd=")
+    if pct is not None:
+        return _number(factory, "pct", pct, above_zero=True), None
+    return None, _number(factory, "usd", usd, above_zero=True)
+
+
+def _number(
+    factory: str,
+    name: str,
+    value: object,
+    *,
+    low: float | None = 0.0,
+    high: float | None = None,
+    above_zero: bool = False,
+) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{factory}: {name} {value!r} must be a finite number")
+    if above_zero and value <= 0:
+        raise ValueError(f"{factory}: {name} {value!r} must be above 0")
+    if low is not None and value < low:
+        raise ValueError(f"{factory}: {name} {value!r} must be at least {low:g}")
+    if high is not None and value > high:
+        raise ValueError(f"{factory}: {name} {value!r} must be at most {high:g}")
+    return float(value)
+
+
+def _index(underlying: str | None) -> str | None:
+    return None if underlying is None else index_name(underlying)

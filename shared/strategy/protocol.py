@@ -1,0 +1,79 @@
+"""What a host knows of a strategy, and what a strategy asks of its host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from shared.messages.conditions import ExitCondition
+from shared.messages.control import Gate
+from shared.messages.trades import ExecutionMode, ExecutionParams, LegOrder, OrderUpdate, Policy, TradeUpdate
+from shared.strategy.views import DeskView
+
+
+class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
+    """Open these legs as one trade. The host gets the grant, sends the intent and reports the outcome.
+
+    hard_deadline_ns and max_loss_usd are enforced by execution itself, whatever becomes of the host.
+    dry_run: only report it.
+    """
+
+    legs: tuple[LegOrder, ...]
+    execution_mode: ExecutionMode = "auto"
+    execution_params: ExecutionParams = ExecutionParams()
+    policy: Policy = "atomic"
+    exit_conditions: tuple[ExitCondition, ...] = ()
+    hard_deadline_ns: int | None = None
+    max_loss_usd: float | None = None
+    if_host_silent: Literal["hold", "close"] = "hold"
+    host_silent_after_s: float = 60.0
+    dry_run: bool = False
+
+
+class CloseStructure(msgspec.Struct, frozen=True, kw_only=True):
+    """Close what the trade holds. Repeated by the host until the trade leaves OPEN."""
+
+    trade_id: str
+    reason: str
+
+
+Intent = OpenStructure | CloseStructure
+
+
+class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported."""
+
+    kind: Literal["opened", "refused", "reported"]
+    code: str
+    reason: str
+    trade_id: str | None = None
+
+
+class Strategy(Protocol):
+    """Pure: decides on what it is shown, and returns intents. It is asked again; it never waits.
+
+    The host calls `on_market` for each new chain, `on_timer` when `next_deadline_ns` has come, the others for what
+    concerns this strategy. At most one `OpenStructure` is in flight; while `DeskView.entry_closed` is set another
+    one is refused.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]: ...
+
+    def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]: ...
+
+    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]: ...
+
+    def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]: ...
+
+    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None: ...
+
+    def gates(self) -> Sequence[Gate]:
+        """Every condition for opening, with its last answer."""
+        ...
+
+    def next_deadline_ns(self) -> int | None: ...

@@ -1,0 +1,124 @@
+"""What a condition or a strategy is shown: the newest facts with the age that is tolerated, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from shared.messages.account import AccountSnapshot
+from shared.messages.trades import TradeUpdate
+from shared.options.chain import ChainView
+
+SECOND_NS = 1_000_000_000
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A condition's answer with its reason.
+
+    open: yes, enter (of an entry condition) or yes, close (of an exit condition). waiting: no answer is possible
+    yet because something is missing or stale; `open` is then False.
+    """
+
+    open: bool
+    reason: str
+    waiting: bool = False
+
+    @staticmethod
+    def wait(reason: str) -> Verdict:
+        return Verdict(open=False, reason=f"waiting: {reason}", waiting=True)
+
+
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
+    """The greatest age, from receipt, at which data still decides."""
+
+    market_ns: int = 10 * SECOND_NS
+    account_ns: int = 30 * SECOND_NS
+
+
+class EntryView(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry condition sees. `chains` are keyed by index name ("BTCUSD")."""
+
+    account: AccountSnapshot | None
+    chains: Mapping[str, ChainView]
+    tolerances: Tolerances = Tolerances()
+
+    def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
+        """The account, or why it cannot be used."""
+        return _fresh_account(self.account, self.tolerances, now_ns)
+
+    def fresh_chain(self, underlying: str, now_ns: int) -> ChainView | str:
+        """The chain of `underlying`, or why it cannot be used."""
+        return _fresh_chain(self.chains, underlying, self.tolerances, now_ns)
+
+
+class ExitView(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exit condition sees: one open trade and the market around it."""
+
+    trade: TradeUpdate
+    account: AccountSnapshot | None
+    chains: Mapping[str, ChainView]
+    tolerances: Tolerances = Tolerances()
+
+    @property
+    def opened_ns(self) -> int:
+        """When the trade was open; when it was created, while it is not yet."""
+        return self.trade.created_ns if self.trade.opened_ns is None else self.trade.opened_ns
+
+    def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
+        """The account, or why it cannot be used."""
+        return _fresh_account(self.account, self.tolerances, now_ns)
+
+    def leg_value(self, leg_index: int, column: str, now_ns: int) -> float | str:
+        """One value of a leg's option from a fresh chain (per unit, held long), or why there is none."""
+        symbol = self.trade.legs[leg_index].symbol
+        chain = _fresh_chain(self.chains, symbol.partition("-")[0], self.tolerances, now_ns)
+        if isinstance(chain, str):
+            return chain
+        value = chain.value(symbol, column)
+        return f"no {column} of {symbol}" if value is None else value
+
+
+class TradeHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What execution's events say of one strategy."""
+
+    open_trades: int = 0
+    trades_today: int = 0
+    last_closed_ns: int | None = None
+    next_ordinal: int = 1
+
+
+class DeskView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy sees of the desk. `entry_closed`: why nothing may be opened now, None when it may."""
+
+    account: AccountSnapshot | None
+    chains: Mapping[str, ChainView]
+    tolerances: Tolerances
+    history: TradeHistory
+    trades: tuple[TradeUpdate, ...]
+    entry_closed: str | None
+
+    @property
+    def entry_view(self) -> EntryView:
+        return EntryView(account=self.account, chains=self.chains, tolerances=self.tolerances)
+
+
+def _fresh_account(account: AccountSnapshot | None, tolerances: Tolerances, now_ns: int) -> AccountSnapshot | str:
+    if account is None:
+        return "no account snapshot yet"
+    age_ns = now_ns - account.received_ns
+    if age_ns > tolerances.account_ns:
+        return f"the account snapshot is {age_ns / SECOND_NS:.1f} s old"
+    return account
+
+
+def _fresh_chain(
+    chains: Mapping[str, ChainView], underlying: str, tolerances: Tolerances, now_ns: int
+) -> ChainView | str:
+    chain = chains.get(underlying)
+    if chain is None:
+        return f"no option chain of {underlying} yet"
+    age_ns = now_ns - chain.snapshot.received_ns
+    if age_ns > tolerances.market_ns:
+        return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
+    return chain
