@@ -30,7 +30,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     socket_numbers_as_text: bool = True
 
 
-class ExchangeServiceConfig(ExchangeConfig, kw_only=True):
+class ExchangeServiceConfig(ExchangeConfig, frozen=True, kw_only=True):
     """The [exchange] section: the core's configuration, the server's, and the paper account's first balance.
 
     paper_balance_usd: what the paper account owns at its first start.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
@@ -13,9 +13,10 @@ from shared.messages.steps import Entry
 from shared.runner import Journal
 
 ResultT = TypeVar("ResultT")
+StepT = TypeVar("StepT")
 
 
-class MarketStarted(Row, tag="market_started"):
+class MarketStarted(Row, frozen=True, kw_only=True, tag="market_started"):
     """First row of a journal: `at_ns` anchors the market's path, so that a restart continues it."""
 
 
@@ -64,18 +65,24 @@ class Venue:
         return core
 
     def execute(self, command: Callable[[ExchangeCore, int], Outcome[ResultT | Rejection]]) -> ResultT:
-        """Run one command at the present time. Raises ApiError with the core's refusal, JournalFailed."""
-        result, rows, events = self._guarded(command)
-        self._commit(rows, events)
+        """Run a command that may be refused. Raises ApiError with the core's refusal, JournalFailed."""
+        result = self.run(command)
         if isinstance(result, Rejection):
             raise ApiError(result.code, text=result.message)
         return result
 
+    def run(self, command: Callable[[ExchangeCore, int], Outcome[ResultT]]) -> ResultT:
+        """Run one command at the present time. Raises JournalFailed, ApiError when the core failed."""
+        outcome = self._guarded(command)
+        self._commit(outcome.rows, outcome.events)
+        return outcome.result
+
     def advance(self) -> None:
         """Move the market to the present. Raises JournalFailed, ApiError when the core failed."""
-        self._commit(*self._guarded(lambda core, now_ns: core.advance(now_ns)))
+        moved = self._guarded(lambda core, now_ns: core.advance(now_ns))
+        self._commit(moved.rows, moved.events)
 
-    def _guarded(self, command: Callable[[ExchangeCore, int], Any]) -> Any:
+    def _guarded(self, command: Callable[[ExchangeCore, int], StepT]) -> StepT:
         if self.failed is not None:
             raise self.failed
         try:

@@ -1,0 +1,215 @@
+"""What every REST endpoint goes through: faults, parsing, authentication, permission, rate limit, envelope."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.exchange.core import ExchangeCore
+from services.exchange.server.auth import Credential, SignedRequest, authenticate_request
+from services.exchange.server.errors import (
+    INTERNAL_ERROR,
+    NOT_AUTHORISED,
+    PARAMETER_ERROR,
+    PARAMETER_ILLEGAL,
+    TRY_AGAIN_LATER,
+    URL_PATH,
+    ApiError,
+)
+from services.exchange.server.faults import Fault, FaultTable
+from services.exchange.server.ratelimits import Group, RateLimiter
+from services.exchange.server.venue import JournalFailed, Venue
+from services.exchange.server.wire import Fields, encode, failure, parse_json_object, parse_pairs, success
+
+NS_PER_MS = 1_000_000
+Access = Literal["public", "read", "trade", "market_maker"]
+
+log = structlog.get_logger("exchange.api")
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """Fields beside `data` in the envelope, or a rendering that was kept: the whole body, ready to send."""
+
+    body: bytes
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as a handler sees it. `credential` is None on public endpoints without a valid signature."""
+
+    venue: Venue
+    credential: Credential | None
+    fields: Fields
+    body: Mapping[str, Any]
+    path_params: Mapping[str, str]
+    now_ns: int
+
+    @property
+    def core(self) -> ExchangeCore:
+        return self.venue.core
+
+    @property
+    def now_ms(self) -> int:
+        return self.now_ns // NS_PER_MS
+
+    @property
+    def signer(self) -> Credential:
+        assert self.credential is not None, "the endpoint is signed"
+        return self.credential
+
+    @property
+    def account_id(self) -> str:
+        return self.signer.account_id
+
+
+Handler = Callable[[Call], Any]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A row of the endpoint table. `handler` returns the envelope's `data`, or `Raw`."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    access: Access
+    group: Group
+    handler: Handler
+
+
+def json_response(body: bytes, status: int = 200) -> Response:
+    return Response(body, status_code=status, media_type="application/json")
+
+
+class ConnectionClosed(Response):
+    """No answer at all: the connection is cut, what was executed stays executed."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        transport = scope.get("extensions", {}).get("transport")
+        if transport is None:
+            raise RuntimeError("the server does not expose its transport")
+        transport.abort()
+
+
+class Api:
+    """Turns endpoint rows into Starlette routes."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        keys: Mapping[str, Credential],
+        limiter: RateLimiter,
+        faults: FaultTable,
+        body_bytes_max: int,
+    ) -> None:
+        self._venue = venue
+        self._keys = keys
+        self._limiter = limiter
+        self._faults = faults
+        self._body_bytes_max = body_bytes_max
+
+    def route(self, endpoint: Endpoint) -> Route:
+        async def answer(request: Request) -> Response:
+            return await self._answer(endpoint, request)
+
+        return Route(endpoint.path, answer, methods=[endpoint.method])
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        lost = False
+        for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
+            if fault.kind == "latency":
+                await asyncio.sleep(fault.latency_ms / 1_000)
+            elif fault.kind == "lost_answer":
+                lost = True
+            else:
+                return refusal_of(fault)
+        try:
+            body = await self._read_body(request)
+            answer = json_response(self._execute(endpoint, request, body))
+        except ApiError as error:
+            answer = json_response(failure(error), 404 if error.code == URL_PATH else 200)
+        except JournalFailed:
+            answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
+        except Exception:
+            log.exception("endpoint failed", path=request.url.path)
+            answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
+        return ConnectionClosed() if lost else answer
+
+    async def _read_body(self, request: Request) -> bytes:
+        if request.method == "GET":
+            return b""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self._body_bytes_max:
+                raise ApiError(
+                    PARAMETER_ERROR, text=f"Parameter error: the body exceeds {self._body_bytes_max} bytes"
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _execute(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes:
+        query = request.scope["query_string"].decode("latin-1")
+        is_form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+        body_fields: dict[str, Any] = (
+            parse_pairs(body.decode("utf-8", "replace"), form=True) if is_form else parse_json_object(body)
+        )
+        query_fields = parse_pairs(query, form=False)
+        signed = SignedRequest(
+            method=request.method,
+            path=request.scope["raw_path"].decode("latin-1").partition("?")[0],
+            query=query,
+            query_fields=query_fields,
+            body_fields=body_fields,
+        )
+        now_ns = self._venue.now_ns()
+        credential = self._authenticate(endpoint, request, signed, now_ns)
+        client = request.client.host if request.client else ""
+        subject = str(credential.user_id) if credential is not None else client
+        if not self._limiter.allow(endpoint.group, subject, now_ns):
+            raise ApiError(TRY_AGAIN_LATER)
+        if is_form and body_fields:
+            raise ApiError(PARAMETER_ILLEGAL)
+        call = Call(
+            venue=self._venue,
+            credential=credential,
+            fields=Fields({**query_fields, **body_fields}),
+            body=body_fields,
+            path_params=request.path_params,
+            now_ns=now_ns,
+        )
+        data = endpoint.handler(call)
+        return data.body if isinstance(data, Raw) else success(data)
+
+    def _authenticate(
+        self, endpoint: Endpoint, request: Request, signed: SignedRequest, now_ns: int
+    ) -> Credential | None:
+        if endpoint.access == "public" and "x-cc-apikey" not in request.headers:
+            return None
+        try:
+            credential = authenticate_request(self._keys, request.headers, signed, now_ns // NS_PER_MS)
+        except ApiError:
+            if endpoint.access == "public":
+                return None
+            raise
+        if endpoint.access in ("trade", "market_maker") and credential.read_only:
+            raise ApiError(NOT_AUTHORISED)
+        if endpoint.access == "market_maker" and not credential.market_maker:
+            raise ApiError(URL_PATH)
+        return credential
+
+
+def refusal_of(fault: Fault) -> Response:
+    """The answer of a fault that refuses: nothing was executed."""
+    match fault.kind:
+        case "http_500":
+            return json_response(failure(ApiError(INTERNAL_ERROR)), 500)
+        case "rate_limit":
+            return json_response(failure(ApiError(TRY_AGAIN_LATER)))
+        case _:
+            return json_response(encode({"code": fault.code, "msg": fault.message, "i18nArgs": None, "data": None}))

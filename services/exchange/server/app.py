@@ -1,0 +1,158 @@
+"""The exchange server: the application around the venue, and uvicorn on a socket of ours in the running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from services.exchange.server.api import Api, json_response
+from services.exchange.server.auth import Credential
+from services.exchange.server.config import ExchangeServiceConfig
+from services.exchange.server.errors import METHOD_NOT_SUPPORTED, URL_PATH, ApiError
+from services.exchange.server.faults import FaultTable
+from services.exchange.server.hub import Hub
+from services.exchange.server.ratelimits import RateLimiter, limits_of
+from services.exchange.server.routes_account import account_endpoints
+from services.exchange.server.routes_market import market_endpoints
+from services.exchange.server.routes_orders import order_endpoints
+from services.exchange.server.routes_sim import SimControl
+from services.exchange.server.venue import Venue
+from services.exchange.server.websocket import SocketServer
+from services.exchange.server.wire import failure
+from shared.runner import Journal
+
+NS_PER_MS = 1_000_000
+KEEP_ALIVE_S = 75
+REQUEST_FRAME_BYTES_MAX = 262_144
+SHUTDOWN_S = 2
+
+log = structlog.get_logger("exchange.server")
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Lets a handler cut its own connection: an answer that gets lost is one of the faults."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["extensions"] = {"transport": self.transport}
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """Lets the hub cut a client that does not read, without waiting for a closing handshake."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        scope: dict[str, Any] | None = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"]["transport"] = self.transport
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves the signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class ExchangeServer:
+    """The simulated venue on a bound socket. `run` serves and moves the market until cancelled or failed."""
+
+    def __init__(
+        self,
+        config: ExchangeServiceConfig,
+        credentials: list[Credential],
+        journal: Journal,
+        now_ns: Callable[[], int],
+        *,
+        paper: bool,
+    ) -> None:
+        self._config = config
+        self._step_s = config.step_ms / 1_000
+        self.core_failures = 0
+        self.faults = FaultTable()
+        keys = {credential.api_key: credential for credential in credentials}
+        user_ids = {credential.account_id: credential.user_id for credential in credentials}
+        self.hub = Hub(config.server, user_ids, self.faults)
+        self.venue = Venue(config, journal, now_ns, self.hub.deliver, self._on_core_error)
+        self.hub.bind(self.venue)
+        api = Api(
+            self.venue, keys, RateLimiter(limits_of(config.rate_limits)), self.faults, config.server.body_bytes_max
+        )
+        endpoints = [*market_endpoints(), *order_endpoints(), *account_endpoints()]
+        sockets = SocketServer(config.server, keys, self.hub, self.faults, now_ns)
+        control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids))
+        routes: list[Any] = [api.route(endpoint) for endpoint in endpoints]
+        routes += sockets.routes()
+        if paper and config.server.control_api:
+            routes += control.routes()
+        self.app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _wrong_method})
+
+    def _on_core_error(self, error: Exception) -> None:
+        self.core_failures += 1
+        log.error("the core failed on a command and was folded anew", exc_info=error)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve on a bound socket and advance the market each step. Returns only by cancellation or failure."""
+        self.venue.advance()
+        server = _Uvicorn(
+            uvicorn.Config(
+                self.app,
+                http=HttpProtocol,
+                ws=SocketProtocol,
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_ping_interval=None,
+                ws_ping_timeout=None,
+                ws_per_message_deflate=False,
+                ws_max_size=REQUEST_FRAME_BYTES_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        serving = asyncio.gather(server.serve(sockets=[listener]), self._keep_time())
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            self.hub.disconnect("/")
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    async def _keep_time(self) -> None:
+        """Advance the market and push, once per step; a step that comes late is not made up for."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + self._step_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+            try:
+                self.venue.advance()
+            except ApiError:
+                continue
+            await self.hub.step()
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return json_response(failure(ApiError(URL_PATH)), 404)
+
+
+async def _wrong_method(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 405
+    return json_response(failure(ApiError(METHOD_NOT_SUPPORTED)), status)

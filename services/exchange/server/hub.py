@@ -1,0 +1,241 @@
+"""Who follows what, and the pushes: private ones on events, periodic ones rendered once for all who follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from services.exchange.model import (
+    AccountEvent,
+    ExchangeEvent,
+    InstrumentsEvent,
+    MarketTradeEvent,
+    OrderBook,
+    OrderEvent,
+    PositionEvent,
+    TradeEvent,
+)
+from services.exchange.server.auth import Credential
+from services.exchange.server.channels import CHANNELS, Channel, Subscription, Topic, data_frame
+from services.exchange.server.config import ServerConfig
+from services.exchange.server.connection import Connection
+from services.exchange.server.errors import TOO_MANY_SUBSCRIPTIONS, UNKNOWN_INDEX, UNKNOWN_INSTRUMENT, ApiError
+from services.exchange.server.faults import FaultTable
+from services.exchange.server.render_account import balance_push, order_push, position_push, trade_push
+from services.exchange.server.render_market import (
+    bs_info_row,
+    last_trade_push,
+    last_trade_v2_push,
+    order_book_push,
+    spot_price_push,
+    t_option_rows,
+)
+from services.exchange.server.venue import Venue
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+log = structlog.get_logger("exchange.hub")
+
+CHANNEL: Mapping[str, Channel] = {channel.data_type: channel for channel in CHANNELS}
+EVERY_STEP = frozenset({"orderBook", "spotPrice"})
+EVERY_SECOND = frozenset({"tOption", "bsInfo", "position", "accountBalance"})
+
+
+class Hub:
+    """The subscriptions of all connections. `bind` gives it the venue before anything is pushed."""
+
+    def __init__(self, config: ServerConfig, user_ids: Mapping[str, int], faults: FaultTable) -> None:
+        self._config = config
+        self._user_ids = user_ids
+        self._faults = faults
+        self._venue: Venue | None = None
+        self._followers: dict[Topic, set[Connection]] = {}
+        self._books: dict[Topic, OrderBook] = {}
+        self._last_second = 0
+        self.connections: set[Connection] = set()
+        self.frames_pushed = 0
+
+    def bind(self, venue: Venue) -> None:
+        self._venue = venue
+
+    @property
+    def venue(self) -> Venue:
+        assert self._venue is not None, "bind comes first"
+        return self._venue
+
+    def join(self, connection: Connection) -> None:
+        self.connections.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        for topic in connection.topics:
+            self._unfollow(topic, connection)
+        connection.topics.clear()
+
+    def subscribe(self, connection: Connection, request: Subscription) -> list[Topic]:
+        """Add the subscription and return its topics. Raises ApiError when a subject is not listed, or too many."""
+        topics = self._topics(connection.credential, request)
+        for topic in topics:
+            self._check_listed(topic)
+        if len(connection.topics.union(topics)) > self._config.socket_subscriptions_max:
+            raise ApiError(TOO_MANY_SUBSCRIPTIONS)
+        for topic in topics:
+            connection.topics.add(topic)
+            self._followers.setdefault(topic, set()).add(connection)
+        return topics
+
+    def unsubscribe(self, connection: Connection, request: Subscription) -> None:
+        if request.symbols or request.channel.kind == "account":
+            gone = set(self._topics(connection.credential, request)) & connection.topics
+        else:
+            gone = {topic for topic in connection.topics if topic.channel is request.channel}
+        for topic in gone:
+            connection.topics.discard(topic)
+            self._unfollow(topic, connection)
+
+    def push_image(self, connection: Connection, topics: Iterable[Topic]) -> None:
+        """The present image of periodic market channels, so that a new follower need not wait for the next beat."""
+        for topic in topics:
+            if topic.channel.kind != "account" and topic.channel.data_type in EVERY_STEP | EVERY_SECOND:
+                for text in self._render(topic):
+                    self._push(connection, text)
+
+    def _unfollow(self, topic: Topic, connection: Connection) -> None:
+        followers = self._followers.get(topic)
+        if followers is None:
+            return
+        followers.discard(connection)
+        if not followers:
+            del self._followers[topic]
+            self._books.pop(topic, None)
+
+    def _topics(self, credential: Credential, request: Subscription) -> list[Topic]:
+        if request.channel.kind == "account":
+            return [Topic(request.channel, credential.account_id)]
+        return [Topic(request.channel, symbol, request.end_ms) for symbol in dict.fromkeys(request.symbols)]
+
+    def _check_listed(self, topic: Topic) -> None:
+        core = self.venue.core
+        if topic.channel.data_type == "spotPrice":
+            if core.index_price(topic.subject.removesuffix("USD")) is None:
+                raise ApiError(UNKNOWN_INDEX)
+        elif topic.channel.kind == "chain":
+            if core.chain(topic.subject, topic.end_ms * NS_PER_MS) is None:
+                raise ApiError(UNKNOWN_INDEX)
+        elif topic.channel.kind == "symbol" and core.instrument(topic.subject) is None:
+            raise ApiError(UNKNOWN_INSTRUMENT)
+
+    def _push(self, connection: Connection, text: str) -> None:
+        if not self._faults.silences(connection.path, self.venue.now_ns()):
+            connection.push(text)
+            self.frames_pushed += 1
+
+    def _publish(self, topic: Topic, data: Any, ts_ms: int) -> None:
+        """Render one frame and queue it to all followers; costs nothing without any."""
+        followers = self._followers.get(topic)
+        if followers:
+            self._send_all(topic, [data_frame(topic.channel.code, data, ts_ms)])
+
+    def _send_all(self, topic: Topic, texts: Sequence[str]) -> None:
+        for connection in tuple(self._followers.get(topic, ())):
+            for text in texts:
+                self._push(connection, text)
+
+    def deliver(self, events: Sequence[ExchangeEvent]) -> None:
+        """Push what the core reported, in its order. Called after the rows are committed."""
+        for event in events:
+            match event:
+                case OrderEvent(order=order):
+                    user_id = self._user_ids[order.account_id]
+                    self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
+                case TradeEvent(fill=fill):
+                    self._publish_private("trade", fill.account_id, trade_push(event), fill.at_ns)
+                case PositionEvent(position=position):
+                    user_id = self._user_ids[position.account_id]
+                    push = position_push(position, user_id)
+                    self._publish_private("positionEvent", position.account_id, push, position.updated_ns)
+                case AccountEvent(summary=summary):
+                    user_id = self._user_ids[summary.account_id]
+                    push = balance_push(summary, user_id)
+                    self._publish_private("accountBalance", summary.account_id, push, self.venue.now_ns())
+                case MarketTradeEvent(trade=trade):
+                    ts_ms = trade.at_ns // NS_PER_MS
+                    self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
+                    self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
+                case InstrumentsEvent(base=base):
+                    log.info("listing changed", base=base)
+
+    def _publish_private(self, data_type: str, account_id: str, data: Any, at_ns: int) -> None:
+        self._publish(Topic(CHANNEL[data_type], account_id), data, at_ns // NS_PER_MS)
+
+    async def step(self) -> None:
+        """The periodic pushes that are due. Gives way to requests between two renderings."""
+        now_ns = self.venue.now_ns()
+        second = now_ns // NS_PER_S
+        due = EVERY_STEP
+        if second != self._last_second:
+            self._last_second = second
+            due = EVERY_STEP | EVERY_SECOND
+            self._drop_idle(now_ns)
+        for topic in tuple(self._followers):
+            if topic.channel.data_type in due:
+                self._send_all(topic, self._render(topic, only_changed=True))
+                await asyncio.sleep(0)
+
+    def _drop_idle(self, now_ns: int) -> None:
+        """Cut those on which nothing came or went for too long, except while a fault keeps them silent."""
+        for connection in tuple(self.connections):
+            idle_ns = now_ns - connection.active_ns
+            if idle_ns > self._config.socket_idle_ms * NS_PER_MS and not self._faults.silences(
+                connection.path, now_ns
+            ):
+                connection.drop("idle")
+
+    def _render(self, topic: Topic, *, only_changed: bool = False) -> list[str]:
+        """The frames of one periodic topic now. An order book that did not change since the last step has none."""
+        core = self.venue.core
+        code, ts_ms = topic.channel.code, core.now_ns // NS_PER_MS
+        match topic.channel.data_type:
+            case "tOption":
+                chain = core.chain(topic.subject, topic.end_ms * NS_PER_MS)
+                return [] if chain is None else [data_frame(code, t_option_rows(chain), ts_ms)]
+            case "spotPrice":
+                base = topic.subject.removesuffix("USD")
+                price = core.index_price(base)
+                return [] if price is None else [data_frame(code, spot_price_push(base, price, core.now_ns), ts_ms)]
+            case "orderBook":
+                return self._render_book(topic, only_changed)
+            case "bsInfo":
+                detail = core.detail(topic.subject)
+                as_text = self._config.socket_numbers_as_text
+                return [] if detail is None else [data_frame(code, bs_info_row(detail, as_text=as_text), ts_ms)]
+            case "position":
+                user_id = self._user_ids[topic.subject]
+                pushes = [position_push(position, user_id) for position in core.positions(topic.subject)]
+                return [data_frame(code, push, ts_ms) for push in pushes]
+            case "accountBalance":
+                push = balance_push(core.account_summary(topic.subject), self._user_ids[topic.subject])
+                return [data_frame(code, push, ts_ms)]
+            case _:
+                return []
+
+    def _render_book(self, topic: Topic, only_changed: bool) -> list[str]:
+        book = self.venue.core.order_book(topic.subject)
+        if book is None:
+            return []
+        before = self._books.get(topic)
+        self._books[topic] = book
+        if only_changed and before is not None and (before.bids, before.asks) == (book.bids, book.asks):
+            return []
+        return [data_frame(topic.channel.code, order_book_push(book), book.at_ns // NS_PER_MS)]
+
+    def disconnect(self, path_prefix: str) -> int:
+        """Cut all WebSockets whose path begins with the prefix; returns how many."""
+        cut = [connection for connection in self.connections if connection.path.startswith(path_prefix)]
+        for connection in cut:
+            connection.drop("fault")
+        return len(cut)

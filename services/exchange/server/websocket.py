@@ -1,0 +1,110 @@
+"""The WebSocket endpoints: handshake, requests in, queued frames out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from services.exchange.server.auth import Credential, authenticate_socket
+from services.exchange.server.channels import (
+    HEARTBEAT_ACK,
+    Heartbeat,
+    SocketName,
+    parse_request,
+    refusal,
+    subscription_ack,
+)
+from services.exchange.server.config import ServerConfig
+from services.exchange.server.connection import Connection
+from services.exchange.server.errors import TRY_AGAIN_LATER, ApiError
+from services.exchange.server.faults import FaultTable
+from services.exchange.server.hub import Hub
+from shared.tasks import spawn
+
+NS_PER_MS = 1_000_000
+SOCKETS: tuple[SocketName, ...] = ("options", "futures")
+
+
+class SocketServer:
+    """Serves /options and /futures."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        keys: Mapping[str, Credential],
+        hub: Hub,
+        faults: FaultTable,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._hub = hub
+        self._faults = faults
+        self._now_ns = now_ns
+
+    def routes(self) -> list[WebSocketRoute]:
+        return [WebSocketRoute(f"/{socket}", self._endpoint(socket)) for socket in SOCKETS]
+
+    def _endpoint(self, socket: SocketName) -> Callable[[WebSocket], Awaitable[None]]:
+        async def serve(websocket: WebSocket) -> None:
+            await self._serve(websocket, socket)
+
+        return serve
+
+    async def _serve(self, websocket: WebSocket, socket: SocketName) -> None:
+        now_ns = self._now_ns()
+        query = websocket.scope["query_string"].decode("latin-1")
+        credential = authenticate_socket(self._keys, query, now_ns // NS_PER_MS)
+        if credential is None or self._faults.hit_handshake(f"/{socket}", now_ns):
+            await websocket.close()
+            return
+        await websocket.accept()
+        connection = Connection(
+            websocket,
+            socket,
+            credential,
+            queue_bytes_max=self._config.socket_queue_bytes_max,
+            requests_per_second=self._config.socket_requests_per_second,
+            now_ns=self._now_ns,
+        )
+        self._hub.join(connection)
+        writer = spawn(connection.write_forever(), name=f"socket writer {socket}")
+        try:
+            await self._read(websocket, connection)
+        finally:
+            self._hub.leave(connection)
+            connection.dropped = connection.dropped or "closed"
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _read(self, websocket: WebSocket, connection: Connection) -> None:
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                text = (message.get("bytes") or b"").decode("utf-8", "replace")
+            connection.heard()
+            self._handle(connection, text)
+
+    def _handle(self, connection: Connection, text: str) -> None:
+        if not connection.requests.allow(self._now_ns()):
+            connection.push(refusal(ApiError(TRY_AGAIN_LATER, text="too many request")))
+            return
+        try:
+            request = parse_request(connection.socket, text)
+            if isinstance(request, Heartbeat):
+                connection.push(HEARTBEAT_ACK)
+            elif request.subscribe:
+                topics = self._hub.subscribe(connection, request)
+                connection.push(subscription_ack(request))
+                self._hub.push_image(connection, topics)
+            else:
+                self._hub.unsubscribe(connection, request)
+                connection.push(subscription_ack(request))
+        except ApiError as error:
+            connection.push(refusal(error))
