@@ -1,0 +1,221 @@
+"""What one REST call costs the client: plain httpx, httpx over aiohttp, our transport, bare aiohttp.
+
+A POST of an order (about 290 bytes) with keep-alive to a minimal server in a process of its own, on loopback, all
+connections warm. Run: python -m bench.http_client [--json] [--requests N] [--repeats N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.synchronize import Event
+from typing import Any, cast
+
+import aiohttp
+import httpx
+import httpx_aiohttp
+import msgspec
+import uvloop
+
+from shared.secrets import ApiKey
+from shared.venues.coincall.endpoints import CREATE_ORDER
+from shared.venues.coincall.limits import RateLimit, TokenBucket
+from shared.venues.coincall.rest import RestClient
+from shared.venues.coincall.transport import AiohttpTransport
+
+_ORDER = msgspec.json.encode(
+    {
+        "symbol": "BTCUSD-26JUN26-100000-C",
+        "tradeSide": 1,
+        "tradeType": 1,
+        "qty": 0.5,
+        "price": 1250.5,
+        "clientOrderId": 7530219456123456789,
+        "timeInForce": "GTC",
+        "reduceOnly": 0,
+        "remark": "x" * 120,
+    }
+)
+_REPLY = b'{"code":0,"msg":"Success","i18nArgs":null,"data":2075207494989787138}'
+_HEADERS = {
+    "X-CC-APIKEY": "k" * 44,
+    "sign": "A" * 64,
+    "ts": "1750000000000",
+    "X-REQ-TS-DIFF": "5000",
+    "Content-Type": "application/json",
+}
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_PATH = CREATE_ORDER.path
+
+Call = Callable[[], Awaitable[object]]
+Close = Callable[[], Awaitable[None]]
+
+
+class _Server(asyncio.Protocol):
+    """Answers every request with the same bytes; understands just enough HTTP for that."""
+
+    _answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(_REPLY),
+        _REPLY,
+    )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end].lower()
+            at = head.find(b"content-length:")
+            length = 0 if at < 0 else int(head[at + 15 :].split(b"\r\n", 1)[0])
+            if len(self._received) < end + 4 + length:
+                return
+            self._received = self._received[end + 4 + length :]
+            self._transport.write(self._answer)
+
+
+def _serve(port: Any, ready: Event) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(_Server, "127.0.0.1", 0)
+        port.value = server.sockets[0].getsockname()[1]
+        ready.set()
+        await server.serve_forever()
+
+    uvloop.run(run())
+
+
+def _plain_httpx(base: str) -> tuple[Call, Close]:
+    client = httpx.AsyncClient(base_url=base, limits=httpx.Limits(max_connections=16, max_keepalive_connections=16))
+    return lambda: client.post(_PATH, content=_ORDER, headers=_HEADERS), client.aclose
+
+
+def _httpx_aiohttp(base: str) -> tuple[Call, Close]:
+    client = httpx.AsyncClient(base_url=base, transport=httpx_aiohttp.AiohttpTransport())
+    return lambda: client.post(_PATH, content=_ORDER, headers=_HEADERS), client.aclose
+
+
+def _client_on_ours(base: str) -> tuple[Call, Close]:
+    client = httpx.AsyncClient(base_url=base, transport=AiohttpTransport())
+    return lambda: client.post(_PATH, content=_ORDER, headers=_HEADERS), client.aclose
+
+
+def _ours_direct(base: str) -> tuple[Call, Close]:
+    transport = AiohttpTransport()
+
+    def call() -> Awaitable[object]:
+        timeout = {"connect": 2.0, "read": 3.0}
+        return transport.handle_async_request(
+            httpx.Request("POST", base + _PATH, headers=_RAW_HEADERS, content=_ORDER, extensions={"timeout": timeout})
+        )
+
+    return call, transport.aclose
+
+
+def _gateway_call(base: str) -> tuple[Call, Close]:
+    """As orders go out: budget, signature, time-out, envelope."""
+    rest = RestClient(base, ApiKey(key="k" * 44, secret="s" * 64))
+    rest._buckets["place"] = TokenBucket(RateLimit(10_000_000, 1_000), 1.0)
+    params = msgspec.json.decode(_ORDER, type=dict[str, Any])
+    params.update(qty=0, price=1250)
+    return lambda: rest.send(CREATE_ORDER, params, "close"), rest.close
+
+
+def _bare_aiohttp(base: str) -> tuple[Call, Close]:
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16), cookie_jar=aiohttp.DummyCookieJar())
+
+    async def call() -> object:
+        async with session.post(base + _PATH, data=_ORDER, headers=_HEADERS) as answer:
+            return await answer.read()
+
+    return call, session.close
+
+
+CLIENTS: dict[str, Callable[[str], tuple[Call, Close]]] = {
+    "httpx": _plain_httpx,
+    "httpx + httpx-aiohttp": _httpx_aiohttp,
+    "httpx client + our transport": _client_on_ours,
+    "our transport, direct": _ours_direct,
+    "gateway order call, signed": _gateway_call,
+    "bare aiohttp": _bare_aiohttp,
+}
+
+
+async def _measure(
+    make: Callable[[str], tuple[Call, Close]], base: str, in_flight: int, requests: int
+) -> list[float]:
+    """p50 and p99 in µs, requests per second, client CPU in µs per request."""
+    call, close = make(base)
+    latencies: list[float] = []
+
+    async def worker(count: int, times: list[float]) -> None:
+        for _ in range(count):
+            started = time.perf_counter()
+            await call()
+            times.append((time.perf_counter() - started) * 1e6)
+
+    async def burst(count: int, times: list[float]) -> None:
+        await asyncio.gather(*(worker(count // in_flight, times) for _ in range(in_flight)))
+
+    await burst(max(160, requests // 10), [])
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    await burst(requests, latencies)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    await close()
+    latencies.sort()
+    done = len(latencies)
+    return [latencies[done // 2], latencies[min(done - 1, done * 99 // 100)], done / wall, cpu / done * 1e6]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--requests", type=int, default=3_200)
+    arguments.add_argument("--repeats", type=int, default=3)
+    options = arguments.parse_args()
+    context = multiprocessing.get_context("spawn")
+    port, ready = context.Value("i", 0), context.Event()
+    server = context.Process(target=_serve, args=(port, ready), daemon=True)
+    server.start()
+    ready.wait()
+    base = f"http://127.0.0.1:{port.value}"
+    results = []
+    for name, make in CLIENTS.items():
+        for in_flight in (1, 16):
+            rounds = [uvloop.run(_measure(make, base, in_flight, options.requests)) for _ in range(options.repeats)]
+            p50, p99, per_second, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+            results.append(
+                {
+                    "client": name,
+                    "in_flight": in_flight,
+                    "p50_us": round(p50),
+                    "p99_us": round(p99),
+                    "requests_per_s": round(per_second),
+                    "cpu_us": round(cpu),
+                }
+            )
+    server.terminate()
+    server.join()
+    floor = {row["in_flight"]: row["cpu_us"] for row in results if row["client"] == "bare aiohttp"}
+    for row in results:
+        row["cpu_ratio_to_aiohttp"] = round(float(row["cpu_us"]) / float(floor[row["in_flight"]]), 2)
+    if options.json:
+        print(json.dumps({"bench": "http_client", "results": results}))
+        return
+    print(f"{'client':32}{'in flight':>10}{'p50 µs':>9}{'p99 µs':>9}{'req/s':>9}{'CPU µs':>9}{'× aiohttp':>11}")
+    for row in results:
+        print(
+            f"{row['client']:32}{row['in_flight']:>10}{row['p50_us']:>9}{row['p99_us']:>9}"
+            f"{row['requests_per_s']:>9}{row['cpu_us']:>9}{row['cpu_ratio_to_aiohttp']:>11}"
+        )
+
+
+if __name__ == "__main__":
+    main()
