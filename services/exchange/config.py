@@ -20,7 +20,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of all sections."""
 
 
-class KeyConfig(_Section, kw_only=True):
+class KeyConfig(_Section, frozen=True, kw_only=True):
     """An API key. `rights` beyond trading: "market_maker" (batch calls), "mmp", "countdown"."""
 
     api_key: Annotated[str, Meta(min_length=1)]
@@ -32,7 +32,7 @@ class KeyConfig(_Section, kw_only=True):
         return f"KeyConfig(api_key={self.api_key[:4]}..., read_only={self.read_only})"
 
 
-class AccountConfig(_Section, kw_only=True):
+class AccountConfig(_Section, frozen=True, kw_only=True):
     """One account with one or more keys; keys of one account share orders, cash and positions."""
 
     account_id: Annotated[str, Meta(min_length=1)]
@@ -45,7 +45,7 @@ class AccountConfig(_Section, kw_only=True):
             raise ValueError(f"initial_balance_usd {self.initial_balance_usd} must be 0 or more")
 
 
-class IndexConfig(_Section, kw_only=True):
+class IndexConfig(_Section, frozen=True, kw_only=True):
     """How one index moves: a geometric Brownian motion with compound-Poisson jumps.
 
     initial_price: USD at the start. vol: annualised volatility of the diffusion. jumps_per_day: mean number of
@@ -61,7 +61,7 @@ class IndexConfig(_Section, kw_only=True):
     price_decimals: Annotated[int, Meta(ge=0, le=8)] = 2
 
 
-class SurfaceConfig(_Section, kw_only=True):
+class SurfaceConfig(_Section, frozen=True, kw_only=True):
     """The volatility surface (`surface.py`) and how its level moves.
 
     short_vol and long_vol: at-the-money volatility of the shortest and the longest expiries. reversion_per_year:
@@ -80,7 +80,7 @@ class SurfaceConfig(_Section, kw_only=True):
     skew: Annotated[float, Meta(gt=-1.0, lt=1.0)] = -0.20
     smile: Annotated[float, Meta(gt=0.0, le=2.0)] = 1.30
     vol_of_vol: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.9
-    level_half_life_hours: Positive = 48.0
+    level_half_life_hours: Annotated[float, Meta(ge=1.0)] = 48.0
     spot_correlation: Annotated[float, Meta(ge=-1.0, le=1.0)] = -0.4
     basis: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.098
     basis_years: Positive = 0.26
@@ -91,13 +91,13 @@ class SurfaceConfig(_Section, kw_only=True):
             raise ValueError(f"smile {self.smile} admits arbitrage with skew {self.skew}: it must be <= {limit:.3f}")
 
 
-class ListingConfig(_Section, kw_only=True):
+class ListingConfig(_Section, frozen=True, kw_only=True):
     """Which options are listed: expiries at 08:00 UTC and the grid of strikes around the index.
 
     dailies, weeklies, monthlies, quarterlies: how many of each. Days, weeks, months and quarters that fall on one
     date are one expiry. strike_steps: spacing of strikes in USD for expiries within 3 days, 5 weeks, 4 months and
-    beyond. strikes_per_side: strikes below and above the one at the money in the same four groups; further strikes
-    follow at growing distances (`listing.py`).
+    beyond. strikes_per_side: strikes below and above the one at the money in the same four groups.
+    wing_strikes: how many more follow on each side, each 30 % further away than the one before.
     extra_expiry_minutes: lists one more expiry that many minutes after the start; for tests of settlement.
     """
 
@@ -107,6 +107,7 @@ class ListingConfig(_Section, kw_only=True):
     quarterlies: Annotated[int, Meta(ge=0, le=8)] = 4
     strike_steps: tuple[Decimal, Decimal, Decimal, Decimal]
     strikes_per_side: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (11, 13, 15, 15)
+    wing_strikes: Annotated[int, Meta(ge=0, le=12)] = 5
     extra_expiry_minutes: PositiveInt | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class ListingConfig(_Section, kw_only=True):
             raise ValueError("at least one of dailies, weeklies, monthlies, quarterlies must be above 0")
 
 
-class LadderConfig(_Section, kw_only=True):
+class LadderConfig(_Section, frozen=True, kw_only=True):
     """The market makers' quotes (`ladder.py`).
 
     half_spread_vol: half the spread at the money in volatility points (0.01 is one point). half_spread_min_pct:
@@ -140,7 +141,7 @@ class LadderConfig(_Section, kw_only=True):
     replenish_steps: PositiveInt = 40
 
 
-class BaseConfig(_Section, kw_only=True):
+class BaseConfig(_Section, frozen=True, kw_only=True):
     """One underlying and its options. Contract data are those of the venue's help centre."""
 
     base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,10}$")]
@@ -161,7 +162,7 @@ class BaseConfig(_Section, kw_only=True):
                 raise ValueError(f"{name} {value} of {self.base} must be above 0")
 
 
-class FeeConfig(_Section, kw_only=True):
+class FeeConfig(_Section, frozen=True, kw_only=True):
     """Rates as fractions of the index; caps as fractions of the premium."""
 
     maker: Decimal = Decimal("0.0003")
@@ -176,7 +177,7 @@ class FeeConfig(_Section, kw_only=True):
                 raise ValueError(f"fee {name} {value} must be a fraction from 0 to below 1")
 
 
-class MarginConfig(_Section, kw_only=True):
+class MarginConfig(_Section, frozen=True, kw_only=True):
     """Rates of the standard margin of short options (`margin.py`), fractions of the index."""
 
     initial: Fraction = 0.15
@@ -184,7 +185,7 @@ class MarginConfig(_Section, kw_only=True):
     maintenance: Fraction = 0.075
 
 
-class RateLimitConfig(_Section, kw_only=True):
+class RateLimitConfig(_Section, frozen=True, kw_only=True):
     """Requests per second of one user, by group."""
 
     orders: PositiveInt = 60
@@ -195,7 +196,7 @@ class RateLimitConfig(_Section, kw_only=True):
     delivery_prices: PositiveInt = 1
 
 
-class Switches(_Section, kw_only=True):
+class Switches(_Section, frozen=True, kw_only=True):
     """How the simulator answers what the venue does not document.
 
     post_only_cross: a post-only order that would trade ends "invalid" (state 6) or "cancelled" (state 3).
@@ -244,7 +245,7 @@ ETH = BaseConfig(
 )
 
 
-class ExchangeConfig(_Section, kw_only=True):
+class ExchangeConfig(_Section, frozen=True, kw_only=True):
     """The whole simulated exchange. `seed` and the start time determine the market to the last tick."""
 
     seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 1
@@ -257,8 +258,8 @@ class ExchangeConfig(_Section, kw_only=True):
     switches: Switches = Switches()
 
     def __post_init__(self) -> None:
-        if 1_800_000 % self.step_ms:
-            raise ValueError(f"step_ms {self.step_ms} must divide 30 minutes, the window of the settlement mean")
+        if 60_000 % self.step_ms:
+            raise ValueError(f"step_ms {self.step_ms} must divide a minute, so that every expiry falls on a step")
         _refuse_repeats("base", [base.base for base in self.bases])
         _refuse_repeats("account_id", [account.account_id for account in self.accounts])
         keys = [key.api_key for account in self.accounts for key in account.keys]

@@ -7,7 +7,10 @@ orders and fills are a fold of rows. See `services/exchange/model.py` for every 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from services.exchange.accounts import ExchangeState, within
 from services.exchange.config import ExchangeConfig
+from services.exchange.listing import Listing, next_expiry_time
+from services.exchange.market import IndexPath
 from services.exchange.model import (
     AccountSummary,
     Advance,
@@ -16,24 +19,43 @@ from services.exchange.model import (
     CancelledOrders,
     CancelOrder,
     CancelResult,
+    CashTransferred,
     Chain,
     DeliveryPrice,
     Detail,
     ExchangeRow,
     Exercise,
+    ExpiryListed,
+    ExpirySettled,
     Fill,
+    IndexMoved,
     Instrument,
+    InstrumentsEvent,
+    MarketChanged,
     MarketResult,
     MarketTrade,
     Order,
     OrderBook,
+    OrderState,
     Outcome,
     PlaceOrder,
     PlaceResult,
     Position,
+    Rejection,
+    ResultT,
+    Side,
     Transfer,
+    Transferred,
     TransferResult,
 )
+from services.exchange.quotes import BaseMarket
+from services.exchange.settlement import WINDOW_NS, exercise, settlement_price
+from services.exchange.trading import Trading
+from services.exchange.transaction import Transaction
+from services.exchange.valuation import Valuation
+from services.exchange.views import Views
+
+MINUTE_NS = 60_000_000_000
 
 
 class ExchangeCore:
@@ -44,151 +66,346 @@ class ExchangeCore:
     authenticated them. Unknown symbols, indices and orders give None or an empty sequence.
     """
 
-    def __init__(self, config: ExchangeConfig, started_ns: int) -> None:
-        """`started_ns` anchors the market's path: a restarted exchange passes the first start's value."""
-        raise NotImplementedError
+    def __init__(self, config: ExchangeConfig, started_ns: int, *, state: ExchangeState | None = None) -> None:
+        """`started_ns` anchors the market's path: a restarted exchange passes the first start's value.
+
+        `state` is what `restore` has folded.
+        """
+        self._config = config
+        self._state = ExchangeState(config) if state is None else state
+        self._step_ns = config.step_ms * 1_000_000
+        self._origin_ns = started_ns // self._step_ns * self._step_ns
+        self._clock_ns = max(started_ns, self._state.last_ns)
+        self._markets: dict[str, BaseMarket] = {}
+        for base in config.bases:
+            path = IndexPath(base, config.seed, self._step_ns, self._state.shocks)
+            self._markets[base.base] = BaseMarket(base, path, Listing(base, config.seed))
+        self._valuation = Valuation(config, self._state, self._markets)
+        self._trading = Trading(config, self._state, self._valuation)
+        self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
+        self._step = 0
+        self._go_to_step(0)
+        self._roll(self._origin_ns)
+        while (event_ns := self._next_event_ns()) <= self._state.last_ns:
+            self._roll(event_ns)
+        self._go_to_step(self._step_of(self._clock_ns))
 
     @classmethod
     def restore(cls, config: ExchangeConfig, started_ns: int, rows: Iterable[ExchangeRow]) -> "ExchangeCore":
         """The exchange that wrote these rows, as it was after the last one."""
-        raise NotImplementedError
+        state = ExchangeState(config)
+        for row in rows:
+            state.apply(row)
+        return cls(config, started_ns, state=state)
+
+    @property
+    def state(self) -> ExchangeState:
+        """Everything that rows have made, for comparison; callers must not change it."""
+        return self._state
 
     def apply(self, row: ExchangeRow) -> None:
         """Fold one row into the state. The only way in which accounts, orders and fills change."""
-        raise NotImplementedError
+        self._state.apply(row)
 
     # Commands.
 
     def place(self, account_id: str, command: PlaceOrder, now_ns: int) -> Outcome[PlaceResult]:
         """Accept, match and perhaps rest an order. A rejected one leaves no trace."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns, account_id)
+        result = self._trading.place(account_id, command, transaction)
+        return self._end(result, transaction)
 
     def amend(self, account_id: str, command: AmendOrder, now_ns: int) -> Outcome[AmendResult]:
         """Change quantity or price of an open order. A new price or more quantity loses the place in the queue."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns, account_id)
+        result = self._trading.amend(account_id, command, transaction)
+        return self._end(result, transaction)
 
     def cancel(self, account_id: str, command: CancelOrder, now_ns: int) -> Outcome[CancelResult]:
         """Cancel an open order. 10584 unknown, 11101 already cancelled, 11102 already filled."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns, account_id)
+        result = self._trading.cancel(account_id, command, transaction)
+        return self._end(result, transaction)
 
     def cancel_symbol(self, account_id: str, symbol: str, now_ns: int) -> Outcome[CancelledOrders]:
         """Cancel all open orders of the account in one option."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns, account_id)
+        cancelled = self._trading.cancel_all(account_id, symbol, transaction)
+        return self._end(CancelledOrders(cancelled), transaction)
 
     def cancel_index(self, account_id: str, index: str, now_ns: int) -> Outcome[CancelledOrders]:
         """Cancel all open orders of the account in the options of one index such as BTCUSD."""
-        raise NotImplementedError
+        return self.cancel_symbol(account_id, index, now_ns)
 
     def deposit(self, account_id: str, amount: Decimal, now_ns: int) -> Outcome[TransferResult]:
         """Book cash into the account, USD."""
-        raise NotImplementedError
+        return self._transfer(account_id, amount, 1, now_ns)
 
     def withdraw(self, account_id: str, amount: Decimal, now_ns: int) -> Outcome[TransferResult]:
         """Book cash out of the account, at most what is available (20010)."""
-        raise NotImplementedError
+        return self._transfer(account_id, amount, -1, now_ns)
 
     def move_index(self, base: str, pct: float, now_ns: int) -> Outcome[MarketResult]:
         """Multiply the index by (1 + pct / 100) from the next step on. Rejected outside -90..+900 %."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns)
+        result: MarketResult
+        if base not in self._markets:
+            result = Rejection(10579, f"index of {base} does not exist")
+        elif not -90.0 <= pct <= 900.0:
+            result = Rejection(10573, f"pct {pct} error: it must be from -90 to 900")
+        else:
+            row = IndexMoved(base=base, step=self._step + 1, factor=1.0 + pct / 100.0, at_ns=transaction.now_ns)
+            transaction.commit(row)
+            result = MarketChanged(f"index of {base} times {row.factor} from step {row.step}")
+        return self._end(result, transaction)
 
     def list_expiry(self, base: str, expiry_ns: int, now_ns: int) -> Outcome[MarketResult]:
         """List an extra expiry at a whole step in the future; its symbols bear the date of the instant."""
-        raise NotImplementedError
+        transaction = self._begin(now_ns)
+        result: MarketResult
+        if base not in self._markets:
+            result = Rejection(10579, f"index of {base} does not exist")
+        elif expiry_ns <= transaction.now_ns or expiry_ns % self._step_ns:
+            result = Rejection(10573, f"expiry {expiry_ns} error: it must be later and a multiple of the step")
+        elif expiry_ns in self._markets[base].listing.expiries():
+            result = Rejection(10573, f"expiry {expiry_ns} error: it is listed already")
+        else:
+            transaction.commit(ExpiryListed(base=base, expiry_ns=expiry_ns, at_ns=self.now_ns))
+            transaction.events.extend(self._roll(self.now_ns))
+            result = MarketChanged(f"{base} options that expire at {expiry_ns} are listed")
+        return self._end(result, transaction)
 
     def advance(self, now_ns: int) -> Advance:
         """Move the market to the step of `now_ns`, settling what expired on the way. Nothing within one step."""
-        raise NotImplementedError
+        _, rows, events = self._end(None, self._begin(now_ns))
+        return Advance(rows, events)
 
     # Queries about the market.
 
     @property
     def now_ns(self) -> int:
         """The time of the current step, UTC nanoseconds."""
-        raise NotImplementedError
+        return self._time_of(self._step)
 
     @property
     def step(self) -> int:
         """The current step, counted from `started_ns`."""
-        raise NotImplementedError
+        return self._step
 
     def instruments(self, base: str) -> tuple[Instrument, ...]:
         """Listed options by expiry, strike, call before put. The same tuple object until the list changes."""
-        raise NotImplementedError
+        market = self._markets.get(base)
+        return () if market is None else market.listing.instruments
 
     def instrument(self, symbol: str) -> Instrument | None:
         """A listed option."""
-        raise NotImplementedError
+        market = self._valuation.market_of(symbol)
+        row = None if market is None else market.listing.row(symbol)
+        return None if market is None or row is None else market.listing.instruments[row]
 
     def is_tradable(self, symbol: str) -> bool:
         """False for unknown options and in the 15 minutes before expiry."""
-        raise NotImplementedError
+        option = self.instrument(symbol)
+        return option is not None and not self._trading.is_suspended(option, self._clock_ns)
 
     def chain(self, index: str, expiry_ns: int | None = None) -> Chain | None:
         """All options of an index or of one expiry at the current step; computed once per step."""
-        raise NotImplementedError
+        market = self._markets.get(index.removesuffix("USD"))
+        if market is None or not index.endswith("USD"):
+            return None
+        return self._views.chain(market, expiry_ns)
 
     def detail(self, symbol: str) -> Detail | None:
         """One option at the current step."""
-        raise NotImplementedError
+        return self._views.detail(symbol)
 
     def order_book(self, symbol: str, depth: int = 100) -> OrderBook | None:
         """Makers' and clients' orders, at most `depth` (1..100) levels a side."""
-        raise NotImplementedError
+        return self._views.order_book(symbol, depth)
 
     def index_price(self, base: str) -> Decimal | None:
         """The published index at the current step, USD."""
-        raise NotImplementedError
+        market = self._markets.get(base)
+        return None if market is None else market.index_price
 
     def delivery_prices(self, base: str) -> Sequence[DeliveryPrice]:
         """Settlement prices, newest first."""
-        raise NotImplementedError
+        return tuple(reversed(self._state.deliveries.get(base, ())))
 
     def estimated_expiration_price(self, index: str, expiry_ns: int) -> Decimal | None:
         """Mean of the settlement window so far, or the index before it opens. None for an unlisted expiry."""
-        raise NotImplementedError
+        market = self._markets.get(index.removesuffix("USD"))
+        if market is None or expiry_ns not in market.listing.expiries():
+            return None
+        opens = self._step_of(expiry_ns - WINDOW_NS)
+        return market.index_price if self._step <= opens else market.path.mean_price(opens, self._step)
 
     def market_trades(self, symbol: str, limit: int = 100) -> Sequence[MarketTrade]:
         """The last public trades, newest first."""
-        raise NotImplementedError
+        return tuple(reversed(self._state.trades.get(symbol, ())))[:limit]
 
     # Queries about an account.
 
     def account_summary(self, account_id: str) -> AccountSummary:
         """Cash, margin and equity at the current marks."""
-        raise NotImplementedError
+        return self._valuation.summary(account_id)
 
     def positions(self, account_id: str) -> Sequence[Position]:
         """Open positions by symbol."""
-        raise NotImplementedError
+        self._valuation.prepare(account_id)
+        holdings = self._state.accounts[account_id].holdings
+        return [
+            self._valuation.position(account_id, symbol, holding, Side.BUY if holding.quantity > 0 else Side.SELL)
+            for symbol, holding in sorted(holdings.items())
+        ]
 
     def open_orders(self, account_id: str) -> Sequence[Order]:
         """Open orders by id."""
-        raise NotImplementedError
+        return self._state.open_orders(account_id)
 
     def order(self, account_id: str, order_id: int | None = None, client_order_id: int | None = None) -> Order | None:
         """An order, open or not; `order_id` wins."""
-        raise NotImplementedError
+        found = self._trading.find(account_id, order_id, client_order_id)
+        return found if isinstance(found, Order) else None
 
     def order_initial_margin(self, order: Order) -> Decimal:
         """What the rest of an open order freezes now, USD."""
-        raise NotImplementedError
+        if not order.state.is_open:
+            return Decimal(0)
+        orders = self._state.open_orders(order.account_id, order.symbol)
+        return self._valuation.frozen(order.account_id, order.symbol, orders)[order.order_id]
 
     def order_history(
         self, account_id: str, start_ns: int | None = None, end_ns: int | None = None
     ) -> Sequence[Order]:
         """Orders that are no longer open, by id, created in [start_ns, end_ns]."""
-        raise NotImplementedError
+        orders = (self._state.orders[order_id] for order_id in self._state.accounts[account_id].order_ids)
+        return [
+            order
+            for order in orders
+            if not order.state.is_open
+            and (start_ns is None or order.created_ns >= start_ns)
+            and (end_ns is None or order.created_ns <= end_ns)
+        ]
 
     def fills(self, account_id: str, start_ns: int | None = None, end_ns: int | None = None) -> Sequence[Fill]:
         """Fills by trade id, executed in [start_ns, end_ns]."""
-        raise NotImplementedError
+        return within(self._state.accounts[account_id].fills, start_ns, end_ns)
 
     def exercise_history(
         self, account_id: str, start_ns: int | None = None, end_ns: int | None = None
     ) -> Sequence[Exercise]:
         """Settled positions by id, within [start_ns, end_ns]."""
-        raise NotImplementedError
+        return within(self._state.accounts[account_id].exercises, start_ns, end_ns)
 
     def transfers(self, account_id: str) -> Sequence[Transfer]:
         """Deposits and withdrawals by id."""
-        raise NotImplementedError
+        return tuple(self._state.accounts[account_id].transfers)
+
+    def _begin(self, now_ns: int, account_id: str | None = None) -> Transaction:
+        """Advance to `now_ns` within a new transaction. Raises KeyError for an unknown account, before anything."""
+        if account_id is not None and account_id not in self._state.accounts:
+            raise KeyError(account_id)
+        self._clock_ns = max(self._clock_ns, now_ns)
+        transaction = Transaction(self._config, self._state, self._valuation, self._clock_ns)
+        target = self._step_of(self._clock_ns)
+        while (event_ns := self._next_event_ns()) <= self._time_of(target):
+            transaction.now_ns = event_ns
+            self._go_to_step(self._step_of(event_ns))
+            self._trading.match_resting(transaction)
+            self._settle(event_ns, transaction)
+            transaction.events.extend(self._roll(event_ns))
+        transaction.now_ns = self._clock_ns
+        if target > self._step:
+            self._go_to_step(target)
+            self._trading.match_resting(transaction)
+        return transaction
+
+    def _end(self, result: ResultT, transaction: Transaction) -> Outcome[ResultT]:
+        transaction.finish()
+        return Outcome(result, transaction.rows, transaction.events)
+
+    def _transfer(self, account_id: str, amount: Decimal, sign: int, now_ns: int) -> Outcome[TransferResult]:
+        transaction = self._begin(now_ns, account_id)
+        result: TransferResult
+        if not (amount.is_finite() and amount > 0):
+            result = Rejection(10573, f"amount {amount} error: it must be above 0")
+        elif sign < 0 and amount > self._valuation.summary(account_id).available:
+            result = Rejection(20010, f"insufficient withdrawable balance for {amount}")
+        else:
+            transfer = Transfer(transaction.next_id(), account_id, sign * amount, transaction.now_ns)
+            transaction.commit(CashTransferred(transfer=transfer, at_ns=transaction.now_ns))
+            transaction.touch(account_id)
+            result = Transferred(transfer.transfer_id, self._state.accounts[account_id].cash)
+        return self._end(result, transaction)
+
+    def _settle(self, event_ns: int, transaction: Transaction) -> None:
+        """Settle every expiry that is due: orders end, positions are exercised, the price is published."""
+        for base, market in self._markets.items():
+            for expiry_ns in market.listing.expiries():
+                if expiry_ns > event_ns or (base, expiry_ns) in self._state.settled:
+                    continue
+                price = settlement_price(market.path, self._step_of(expiry_ns), self._step_ns)
+                options = [option for option in market.listing.instruments if option.expiry_ns == expiry_ns]
+                for option in options:
+                    for order_id in tuple(self._state.open_by_symbol.get(option.symbol, ())):
+                        transaction.close(order_id, OrderState.CANCELLED_BY_EXERCISE)
+                    self._exercise(option, price, transaction)
+                delivery = DeliveryPrice(base, expiry_ns, price)
+                transaction.commit(ExpirySettled(delivery=delivery, at_ns=expiry_ns))
+        transaction.finish()
+
+    def _exercise(self, option: Instrument, price: Decimal, transaction: Transaction) -> None:
+        for account_id, account in self._state.accounts.items():
+            holding = account.holdings.get(option.symbol)
+            if holding is not None:
+                settled = exercise(
+                    self._config.fees,
+                    option,
+                    exercise_id=transaction.next_id(),
+                    account_id=account_id,
+                    position=holding.quantity,
+                    average_price=holding.average_price,
+                    settlement=price,
+                )
+                transaction.exercise(settled)
+
+    def _next_event_ns(self) -> int:
+        """The next instant after the last one at which the list of options changes."""
+        instants = [next_expiry_time(self._rolled_ns)]
+        for base in self._markets:
+            for expiry_ns, listed_ns in self._extra_expiries(base).items():
+                instants += [at_ns for at_ns in (listed_ns, expiry_ns) if at_ns > self._rolled_ns]
+        return min(instants)
+
+    def _roll(self, at_ns: int) -> list[InstrumentsEvent]:
+        """Bring the lists of options to `at_ns`."""
+        events = []
+        for base, market in self._markets.items():
+            version = market.listing.version
+            extra = [expiry for expiry, listed in self._extra_expiries(base).items() if listed <= at_ns]
+            market.listing.roll(at_ns, market.path.price(self._step_of(at_ns)), extra)
+            if market.listing.version != version:
+                market.forget()
+                events.append(InstrumentsEvent(base))
+        self._rolled_ns = at_ns
+        return events
+
+    def _extra_expiries(self, base: str) -> dict[int, int]:
+        """Extra expiries of a base with the time of their listing."""
+        extra = dict(self._state.extra_expiries.get(base, {}))
+        minutes = self._markets[base].config.listing.extra_expiry_minutes
+        if minutes is not None:
+            extra[-(-self._origin_ns // MINUTE_NS) * MINUTE_NS + minutes * MINUTE_NS] = self._origin_ns
+        return extra
+
+    def _go_to_step(self, step: int) -> None:
+        self._step = step
+        for market in self._markets.values():
+            market.move_to(step, self._time_of(step))
+
+    def _step_of(self, at_ns: int) -> int:
+        return max(at_ns - self._origin_ns, 0) // self._step_ns
+
+    def _time_of(self, step: int) -> int:
+        return self._origin_ns + step * self._step_ns

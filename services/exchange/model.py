@@ -406,11 +406,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
     at_ns: int
 
 
-class OrderPlaced(Row, tag="order_placed"):
+class OrderPlaced(Row, frozen=True, tag="order_placed"):
     order: Order
 
 
-class OrderAmended(Row, tag="order_amended"):
+class OrderAmended(Row, frozen=True, tag="order_amended"):
     """`priority` differs from the order's when it lost its place in the queue."""
 
     order_id: int
@@ -419,25 +419,25 @@ class OrderAmended(Row, tag="order_amended"):
     priority: int
 
 
-class OrderFilled(Row, tag="order_filled"):
+class OrderFilled(Row, frozen=True, tag="order_filled"):
     """Changes order, position and cash of the fill's account. `against_client` is False for market makers."""
 
     fill: Fill
     against_client: bool
 
 
-class OrderClosed(Row, tag="order_closed"):
+class OrderClosed(Row, frozen=True, tag="order_closed"):
     """An order ended without being filled further (or was amended down to what it had filled)."""
 
     order_id: int
     state: OrderState
 
 
-class TradePrinted(Row, tag="trade_printed"):
+class TradePrinted(Row, frozen=True, tag="trade_printed"):
     trade: MarketTrade
 
 
-class LiquidityConsumed(Row, tag="liquidity_consumed"):
+class LiquidityConsumed(Row, frozen=True, tag="liquidity_consumed"):
     """`lots` of one side of the makers' ladder are missing from its top at `step`; they come back over steps."""
 
     symbol: str
@@ -446,21 +446,21 @@ class LiquidityConsumed(Row, tag="liquidity_consumed"):
     step: int
 
 
-class ExpirySettled(Row, tag="expiry_settled"):
+class ExpirySettled(Row, frozen=True, tag="expiry_settled"):
     """Written once per base and expiry, after the exercises of all positions in it."""
 
     delivery: DeliveryPrice
 
 
-class PositionExercised(Row, tag="position_exercised"):
+class PositionExercised(Row, frozen=True, tag="position_exercised"):
     exercise: Exercise
 
 
-class CashTransferred(Row, tag="cash_transferred"):
+class CashTransferred(Row, frozen=True, tag="cash_transferred"):
     transfer: Transfer
 
 
-class IndexMoved(Row, tag="index_moved"):
+class IndexMoved(Row, frozen=True, tag="index_moved"):
     """An operator's jump: from `step` on the path is multiplied by `factor`."""
 
     base: str
@@ -468,7 +468,7 @@ class IndexMoved(Row, tag="index_moved"):
     factor: float
 
 
-class ExpiryListed(Row, tag="expiry_listed"):
+class ExpiryListed(Row, frozen=True, tag="expiry_listed"):
     """An operator listed an extra expiry."""
 
     base: str

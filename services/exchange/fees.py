@@ -1,0 +1,23 @@
+"""Option fees, exact. Source: the venue's fee schedule (trade fee and delivery fee, both capped by premium)."""
+
+from decimal import Decimal
+
+from services.exchange.config import FeeConfig
+
+
+def trade_fee(config: FeeConfig, quantity: Decimal, price: Decimal, index: Decimal, *, is_taker: bool) -> Decimal:
+    """min(quantity * index * rate, quantity * price * 12.5 %), USD; `price` is the premium per unit."""
+    rate = config.taker if is_taker else config.maker
+    return min(quantity * index * rate, quantity * price * config.premium_cap)
+
+
+def delivery_fee(
+    config: FeeConfig, quantity: Decimal, settlement: Decimal, intrinsic: Decimal, *, is_daily: bool
+) -> Decimal:
+    """min(quantity * settlement * 0.015 %, quantity * intrinsic * 12.5 %), USD.
+
+    `intrinsic` is the pay-off per unit, 0 out of the money, where nothing is due. Daily options pay none.
+    """
+    if is_daily:
+        return Decimal(0)
+    return min(quantity * settlement * config.delivery, quantity * intrinsic * config.premium_cap)

@@ -1,0 +1,164 @@
+"""Which options exist: expiries at 08:00 UTC, strikes on a grid around the index, ids derived from symbols.
+
+Every day at 08:00 UTC what expired goes, missing expiries are listed and strikes are added around the index; listed
+strikes stay until they expire. The list is therefore a function of configuration, start and path of the index.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.exchange.config import BaseConfig, ListingConfig
+from services.exchange.ladder import U8
+from services.exchange.market import stream_key
+from services.exchange.model import F8, I8, Instrument
+from shared.options import format_option_symbol
+
+NS_PER_DAY = 86_400 * 1_000_000_000
+EXPIRY_OF_DAY_NS = NS_PER_DAY // 3
+FRIDAY = 4
+WING_GROWTH = 1.3
+# Strike spacing widens beyond these times to expiry.
+GROUP_LIMITS_NS = (3 * NS_PER_DAY, 35 * NS_PER_DAY, 123 * NS_PER_DAY)
+_FIRST_OPTION_ID = 10**18
+
+
+def next_expiry_time(after_ns: int) -> int:
+    """The first 08:00 UTC strictly after `after_ns`."""
+    return (after_ns - EXPIRY_OF_DAY_NS) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY + EXPIRY_OF_DAY_NS
+
+
+def is_daily(expiry_ns: int) -> bool:
+    """Weeklies and longer expire on Fridays; every other expiry is a daily."""
+    return _date_of(expiry_ns).weekday() != FRIDAY
+
+
+def listed_expiries(config: ListingConfig, at_ns: int) -> tuple[int, ...]:
+    """Regular expiries that are listed at `at_ns`, ascending; all strictly later."""
+    first = next_expiry_time(at_ns)
+    result = {first + day * NS_PER_DAY for day in range(config.dailies)}
+    friday = first + (FRIDAY - _date_of(first).weekday()) % 7 * NS_PER_DAY
+    result.update(friday + week * 7 * NS_PER_DAY for week in range(config.weeklies))
+    month_ends = [expiry for expiry in _last_fridays(_date_of(first)) if expiry >= first]
+    result.update(month_ends[: config.monthlies])
+    quarter_ends = [expiry for expiry in month_ends if _date_of(expiry).month % 3 == 0]
+    result.update(quarter_ends[: config.quarterlies])
+    return tuple(sorted(result))
+
+
+def strike_grid(config: ListingConfig, index: float, until_expiry_ns: int) -> tuple[Decimal, ...]:
+    """Strikes to list around `index`, ascending, all above 0."""
+    group = sum(until_expiry_ns > limit for limit in GROUP_LIMITS_NS)
+    step, dense = config.strike_steps[group], config.strikes_per_side[group]
+    distances = [
+        *range(dense + 1),
+        *(round(dense * WING_GROWTH**wing) + wing for wing in range(1, config.wing_strikes + 1)),
+    ]
+    centre = max(round(index / float(step)), 1)
+    steps = {centre + sign * distance for distance in distances for sign in (1, -1)}
+    return tuple(_plain(number * step) for number in sorted(steps) if number > 0)
+
+
+def option_id(symbol: str) -> int:
+    """A 19-digit id below 2^62 that follows from the symbol."""
+    digest = hashlib.blake2b(symbol.encode(), digest_size=8).digest()
+    return _FIRST_OPTION_ID + int.from_bytes(digest, "little") % (2**62 - _FIRST_OPTION_ID)
+
+
+class Listing:
+    """The listed options of one base, sorted by expiry, strike, call before put; rows of the arrays (n,)."""
+
+    def __init__(self, config: BaseConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._by_symbol: dict[str, Instrument] = {}
+        self.version = 0
+        self._freeze(())
+
+    def roll(self, at_ns: int, index: float, extra_expiries: Iterable[int]) -> None:
+        """Drop what expired at or before `at_ns`, list what is missing around `index`."""
+        kept = {symbol: option for symbol, option in self._by_symbol.items() if option.expiry_ns > at_ns}
+        regular = listed_expiries(self._config.listing, at_ns)
+        extra = tuple(expiry for expiry in extra_expiries if expiry > at_ns and expiry not in regular)
+        for expiry in regular:
+            self._list(kept, expiry, strike_grid(self._config.listing, index, expiry - at_ns), at_ns)
+        taken = {_date_of(expiry) for expiry in regular}
+        for expiry in extra:
+            if any(option.expiry_ns == expiry for option in kept.values()):
+                continue
+            strikes = strike_grid(self._config.listing, index, expiry - at_ns)
+            if _date_of(expiry) in taken:
+                # A symbol holds only a date: on a date that is taken, other strikes keep symbols apart.
+                half = self._config.listing.strike_steps[0] / 2
+                strikes = tuple(_plain(strike + half) for strike in strikes)
+            self._list(kept, expiry, strikes, at_ns)
+        if kept != self._by_symbol:
+            self._by_symbol = kept
+            self.version += 1
+            self._freeze(kept.values())
+
+    def row(self, symbol: str) -> int | None:
+        """Position of an option in the arrays."""
+        return self._row_of.get(symbol)
+
+    def expiries(self) -> tuple[int, ...]:
+        """Listed expiries, ascending."""
+        return tuple(sorted({option.expiry_ns for option in self.instruments}))
+
+    def _list(self, into: dict[str, Instrument], expiry_ns: int, strikes: Iterable[Decimal], at_ns: int) -> None:
+        config = self._config
+        for strike in strikes:
+            for option_type in ("C", "P"):
+                symbol = format_option_symbol(config.base, _date_of(expiry_ns), strike, option_type)
+                if symbol not in into:
+                    into[symbol] = Instrument(
+                        option_id=option_id(symbol),
+                        symbol=symbol,
+                        base=config.base,
+                        index=f"{config.base}USD",
+                        strike=strike,
+                        option_type=option_type,
+                        expiry_ns=expiry_ns,
+                        listed_ns=at_ns,
+                        tick_size=config.tick_size,
+                        min_quantity=config.min_quantity,
+                    )
+
+    def _freeze(self, options: Iterable[Instrument]) -> None:
+        """Build the arrays that quoting works on."""
+        self.instruments: tuple[Instrument, ...] = tuple(
+            sorted(options, key=lambda option: (option.expiry_ns, option.strike, option.option_type))
+        )
+        self.symbols = tuple(option.symbol for option in self.instruments)
+        self._row_of = {symbol: row for row, symbol in enumerate(self.symbols)}
+        self.strike: F8 = np.array([float(option.strike) for option in self.instruments])
+        self.log_strike: F8 = np.log(self.strike)
+        self.expiry_ns: I8 = np.array([option.expiry_ns for option in self.instruments], dtype=np.int64)
+        self.is_call: NDArray[np.bool_] = np.array([option.is_call for option in self.instruments], dtype=np.bool_)
+        self.keys: U8 = np.array([stream_key(self._seed, symbol) for symbol in self.symbols], dtype=np.uint64)
+        for array in (self.strike, self.log_strike, self.expiry_ns, self.is_call, self.keys):
+            array.setflags(write=False)
+
+
+def _last_fridays(since: date) -> list[int]:
+    """08:00 UTC of the last Friday of each of the next 27 months from that of `since` on."""
+    result = []
+    for number in range(since.year * 12 + since.month - 1, since.year * 12 + since.month + 26):
+        after = date((number + 1) // 12, (number + 1) % 12 + 1, 1)
+        last_day = after - timedelta(days=1)
+        friday = last_day - timedelta(days=(last_day.weekday() - FRIDAY) % 7)
+        midnight = datetime(friday.year, friday.month, friday.day, tzinfo=UTC)
+        result.append(int(midnight.timestamp()) * 1_000_000_000 + EXPIRY_OF_DAY_NS)
+    return result
+
+
+def _date_of(at_ns: int) -> date:
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).date()
+
+
+def _plain(number: Decimal) -> Decimal:
+    return Decimal(format(number.normalize(), "f"))

@@ -1,0 +1,52 @@
+"""The states of an order and what moves it from one to another. What is not in the table cannot happen."""
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+from services.exchange.model import OrderState
+
+
+class OrderChange(Enum):
+    AMENDED = "amended"
+    PARTLY_FILLED = "partly filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+_NEW, _PARTIAL = OrderState.NEW, OrderState.PARTIALLY_FILLED
+
+TRANSITIONS: Mapping[tuple[OrderState, OrderChange], OrderState] = MappingProxyType(
+    {
+        (_NEW, OrderChange.AMENDED): _NEW,
+        (_NEW, OrderChange.PARTLY_FILLED): _PARTIAL,
+        (_NEW, OrderChange.FILLED): OrderState.FILLED,
+        (_NEW, OrderChange.CANCELLED): OrderState.CANCELLED,
+        (_NEW, OrderChange.REFUSED): OrderState.INVALID,
+        (_NEW, OrderChange.EXPIRED): OrderState.CANCELLED_BY_EXERCISE,
+        (_PARTIAL, OrderChange.AMENDED): _PARTIAL,
+        (_PARTIAL, OrderChange.PARTLY_FILLED): _PARTIAL,
+        (_PARTIAL, OrderChange.FILLED): OrderState.FILLED,
+        (_PARTIAL, OrderChange.CANCELLED): OrderState.CANCELLED,
+        (_PARTIAL, OrderChange.EXPIRED): OrderState.CANCELLED_BY_EXERCISE,
+    }
+)
+
+# The change that brings an order into a final state without a further fill.
+CLOSING_CHANGE: Mapping[OrderState, OrderChange] = MappingProxyType(
+    {
+        OrderState.FILLED: OrderChange.FILLED,
+        OrderState.CANCELLED: OrderChange.CANCELLED,
+        OrderState.INVALID: OrderChange.REFUSED,
+        OrderState.CANCELLED_BY_EXERCISE: OrderChange.EXPIRED,
+    }
+)
+
+
+def next_state(state: OrderState, change: OrderChange) -> OrderState:
+    """The state after `change`. A change that the table lacks is our bug, hence an AssertionError."""
+    result = TRANSITIONS.get((state, change))
+    assert result is not None, f"an order that is {state.name} cannot be {change.value}"
+    return result

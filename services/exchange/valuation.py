@@ -1,0 +1,171 @@
+"""What accounts are worth at the current step: positions, margin, available cash."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from services.exchange.accounts import Account, ExchangeState, Holding
+from services.exchange.config import ExchangeConfig
+from services.exchange.margin import UnitMargin, order_freeze, short_margin
+from services.exchange.matching import closable
+from services.exchange.model import AccountSummary, Instrument, Order, Position, Side
+from services.exchange.quotes import BaseMarket, Quote
+
+ZERO = Decimal(0)
+_FIGURE = Decimal("0.00000001")
+
+
+class Valuation:
+    """Reads state and market; changes neither."""
+
+    def __init__(self, config: ExchangeConfig, state: ExchangeState, markets: Mapping[str, BaseMarket]) -> None:
+        self._config = config
+        self._state = state
+        self._markets = markets
+        self._currency = "BTC" if "BTC" in markets else next(iter(markets))
+
+    def market_of(self, symbol: str) -> BaseMarket | None:
+        """The market whose index the symbol names, whether or not the option is listed."""
+        return self._markets.get(symbol.partition("-")[0].removesuffix("USD"))
+
+    def option(self, symbol: str) -> tuple[BaseMarket, Instrument, Quote] | None:
+        """A listed option with its quote."""
+        market = self.market_of(symbol)
+        row = None if market is None else market.listing.row(symbol)
+        if market is None or row is None:
+            return None
+        quote = market.quote(symbol)
+        assert quote is not None, symbol
+        return market, market.listing.instruments[row], quote
+
+    def unit_margin(self, symbol: str) -> UnitMargin:
+        """Margin of one unit short of a listed option."""
+        _, option, quote = self._listed(symbol)
+        return short_margin(
+            self._config.margin,
+            index=float(quote.index_price),
+            strike=float(option.strike),
+            mark=quote.mark,
+            is_call=option.is_call,
+        )
+
+    def frozen(self, account_id: str, symbol: str, orders: Iterable[Order]) -> dict[int, Decimal]:
+        """What orders of one account in one option would freeze if they were its open orders, by order id."""
+        _, _, quote = self._listed(symbol)
+        position = self._state.position(account_id, symbol)
+        return order_freeze(self._config.fees, orders, position, self.unit_margin(symbol), quote.index_price)
+
+    def prepare(self, account_id: str) -> None:
+        """Quote everything the account holds or has orders in, in one go per base."""
+        account = self._state.accounts[account_id]
+        symbols = {*account.holdings, *(self._state.orders[number].symbol for number in account.open_order_ids)}
+        for base, market in self._markets.items():
+            of_base = sorted(symbol for symbol in symbols if symbol.startswith(f"{base}USD-"))
+            if of_base:
+                market.prepare(of_base)
+
+    def summary(self, account_id: str) -> AccountSummary:
+        """Figures of one account; delta in units of BTC (of the first base where there is no BTC)."""
+        self.prepare(account_id)
+        account = self._state.accounts[account_id]
+        initial = maintenance = option_value = unrealised = ZERO
+        delta = 0.0
+        for symbol, holding in account.holdings.items():
+            _, _, quote = self._listed(symbol)
+            mark = exact(quote.mark)
+            option_value += holding.quantity * mark
+            unrealised += holding.quantity * (mark - holding.average_price)
+            delta += float(holding.quantity) * quote.delta * float(quote.index_price)
+            if holding.quantity < 0:
+                unit = self.unit_margin(symbol)
+                initial -= holding.quantity * unit.initial
+                maintenance -= holding.quantity * unit.maintenance
+        freeze = self._frozen_total(account)
+        equity = account.cash + option_value
+        currency_price = self._markets[self._currency].index_price
+        return AccountSummary(
+            account_id=account_id,
+            cash=account.cash,
+            option_value=option_value,
+            equity=equity,
+            margin_balance=account.cash,
+            available=account.cash - initial - freeze,
+            order_freeze=freeze,
+            initial_margin=initial,
+            maintenance_margin=maintenance,
+            initial_margin_ratio=_ratio(initial, account.cash),
+            maintenance_margin_ratio=_ratio(maintenance, account.cash),
+            unrealised_pnl=unrealised.quantize(_FIGURE),
+            delta=delta / float(currency_price),
+            btc_value=(equity / currency_price).quantize(_FIGURE),
+        )
+
+    def position(self, account_id: str, symbol: str, holding: Holding, side: Side) -> Position:
+        """A position at the current mark; `side` is that of an open one, or the last one of a closed one."""
+        _, _, quote = self._listed(symbol)
+        mark = exact(quote.mark)
+        trades = self._state.trades.get(symbol)
+        last = trades[-1].price if trades else None
+        unit = self.unit_margin(symbol)
+        short = max(-holding.quantity, ZERO)
+        signed = self._config.switches.position_greeks == "signed_total"
+        scale = float(holding.quantity) if signed else 1.0
+        return Position(
+            position_id=holding.position_id,
+            account_id=account_id,
+            symbol=symbol,
+            side=side,
+            quantity=abs(holding.quantity),
+            locked=self._locked(account_id, symbol, holding.quantity),
+            average_price=holding.average_price,
+            mark_price=quote.mark,
+            last_price=last,
+            index_price=quote.index_price,
+            unrealised_pnl_mark=_pnl(holding, mark),
+            unrealised_pnl_last=_pnl(holding, mark if last is None else last),
+            realised_pnl=holding.realised_pnl.quantize(_FIGURE),
+            initial_margin=short * unit.initial,
+            maintenance_margin=short * unit.maintenance,
+            delta=quote.delta * scale,
+            gamma=quote.gamma * scale,
+            vega=quote.vega * scale,
+            theta=quote.theta * scale,
+            rho=quote.rho * scale,
+            updated_ns=holding.updated_ns,
+        )
+
+    def _listed(self, symbol: str) -> tuple[BaseMarket, Instrument, Quote]:
+        found = self.option(symbol)
+        assert found is not None, f"{symbol} is held or ordered but not listed"
+        return found
+
+    def _frozen_total(self, account: Account) -> Decimal:
+        by_symbol: dict[str, list[Order]] = {}
+        for order in self._state.open_orders(account.account_id):
+            by_symbol.setdefault(order.symbol, []).append(order)
+        return sum(
+            (
+                sum(self.frozen(account.account_id, symbol, orders).values(), ZERO)
+                for symbol, orders in by_symbol.items()
+            ),
+            ZERO,
+        )
+
+    def _locked(self, account_id: str, symbol: str, position: Decimal) -> Decimal:
+        side = Side.SELL if position > 0 else Side.BUY
+        against = (order for order in self._state.open_orders(account_id, symbol) if order.side is side)
+        return min(sum((order.remaining for order in against), ZERO), closable(position, side))
+
+
+def exact(value: float) -> Decimal:
+    """A float figure (mark, Greek) as a Decimal of 8 decimals."""
+    return Decimal(format(value, ".8f"))
+
+
+def _pnl(holding: Holding, price: Decimal) -> Decimal:
+    return (holding.quantity * (price - holding.average_price)).quantize(_FIGURE)
+
+
+def _ratio(margin: Decimal, balance: Decimal) -> Decimal | None:
+    if not margin:
+        return ZERO
+    return (margin / balance).quantize(Decimal("0.000001")) if balance > 0 else None
