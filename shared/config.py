@@ -23,8 +23,12 @@ VenueName = Literal["sim", "beta", "production"]
 SectionT = TypeVar("SectionT")
 
 _MODES: dict[VenueName, Mode] = {"sim": "paper", "beta": "beta", "production": "LIVE"}
-_SERVICE_SECTIONS = ("marketdata", "risk", "execution", "strategy", "monitor", "exchange", "recorder")
-_PORT_NAMES = ("exchange", "web", *(f"metrics-{service}" for service in _SERVICE_SECTIONS))
+SERVICE_NAMES = ("marketdata", "risk", "execution", "strategy", "monitor", "exchange", "recorder")
+"""Every service; each may have a section of its name."""
+
+PORT_NAMES = ("exchange", "web", *(f"metrics-{service}" for service in SERVICE_NAMES))
+"""What listens on TCP: the simulated exchange, the status page, and each service's metrics."""
+
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
@@ -56,7 +60,8 @@ class DeskSection(_Section, frozen=True, kw_only=True):
 class BusSection(_Section, frozen=True, kw_only=True):
     """[bus]: the sockets between the processes.
 
-    transport: ipc in the run directory, or tcp on a loopback address. host: where tcp binds and connects.
+    transport: ipc in the run directory, or tcp on a loopback address. host: where tcp binds and connects; base_port:
+    the first of its ports, two per service.
     max_message_bytes: larger messages are dropped and counted. publish_queue: messages kept for one slow reader
     before it loses some; event_queue and state_queue: the same on the reader's side. resend_ms: how soon an
     unanswered request is repeated, with the same id. answers_kept: answers remembered for repeated requests.
@@ -65,6 +70,7 @@ class BusSection(_Section, frozen=True, kw_only=True):
 
     transport: Literal["ipc", "tcp"] = "ipc"
     host: str = "127.0.0.1"
+    base_port: Annotated[int, Meta(ge=1_024, le=65_500)] = 15_550
     max_message_bytes: Annotated[int, Meta(ge=65_536, le=1 << 30)] = 16 * 1024 * 1024
     publish_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
     event_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
@@ -127,7 +133,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
     """Read and check the file. Raises ConfigError. The services' own sections are checked by `section`."""
     path = config_path(environment) if path is None else Path(path).expanduser().absolute()
     raw = _read(path)
-    known = ("desk", "bus", "logging", "journal", "ports", *_SERVICE_SECTIONS)
+    known = ("desk", "bus", "logging", "journal", "ports", *SERVICE_NAMES)
     for name, section in raw.items():
         if name not in known:
             raise ConfigError(f"{path}: unknown section [{name}]", _did_you_mean(name, known))
@@ -145,8 +151,8 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
     bus = _convert(path, "bus", raw.get("bus", {}), BusSection)
     ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
     for name in ports:
-        if name not in _PORT_NAMES:
-            raise ConfigError(f"{path}: [ports] has no {name}", _did_you_mean(name, _PORT_NAMES))
+        if name not in PORT_NAMES:
+            raise ConfigError(f"{path}: [ports] has no {name}", _did_you_mean(name, PORT_NAMES))
     run_dir = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
     return DeskConfig(
         path=path,
@@ -159,8 +165,8 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         bus=bus,
         logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),
         journal=_convert(path, "journal", raw.get("journal", {}), JournalSection),
-        ports={name: ports.get(name, 0) for name in _PORT_NAMES},
-        raw={name: raw.get(name, {}) for name in _SERVICE_SECTIONS},
+        ports={name: ports.get(name, 0) for name in PORT_NAMES},
+        raw={name: raw.get(name, {}) for name in SERVICE_NAMES},
     )
 
 

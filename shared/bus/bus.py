@@ -1,34 +1,219 @@
-"""The bus as a service sees it."""
+"""The bus as a service sees it: publish, subscribe, serve, ask."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Sequence
 
+import zmq
+
+from shared.bus.endpoints import Endpoints
+from shared.bus.frames import encode_frame
+from shared.bus.link import BusCounts, Link
+from shared.bus.requests import RequestClient, RequestServer
+from shared.bus.sequences import EventStore
+from shared.bus.sockets import LoopSocket
+from shared.bus.subscriptions import Subscription, heartbeat_topic
+from shared.clock import Clock
+from shared.config import DeskConfig
 from shared.messages.base import Message
 from shared.messages.steps import Inbound, ReplyReceived, Request, RequestTimedOut, SendRequest, StreamSynced
+from shared.messages.system import GetStatus, Heartbeat, Replay, ReplayAnswer
+from shared.messages.topics import Topic, topic_row
+
+_REPLAY_PAGE_BYTES = 1024 * 1024
 
 
 class NoAnswer(TimeoutError):
     """A service did not answer before the deadline: what was asked may have happened."""
 
 
+def _raise(_source: str, error: Exception) -> None:
+    raise error
+
+
+def _ignore(*_: str) -> None:
+    return None
+
+
 class Bus:
+    """All sockets of one process. To be used on the event loop's thread only.
+
+    A bus can ask and subscribe at once. `open` makes it a service: it binds, publishes and answers. What a receiver
+    raises goes to `on_error(source, error)`; the next success of that source to `on_success(source)`. What arrives
+    and cannot be read is counted by kind and passed to `warn(kind, detail)` once per kind.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        desk: DeskConfig,
+        *,
+        clock: Clock | None = None,
+        epoch: int | None = None,
+        on_error: Callable[[str, Exception], None] = _raise,
+        on_success: Callable[[str], None] = _ignore,
+        warn: Callable[[str, str], None] = _ignore,
+    ) -> None:
+        clock = clock or Clock()
+        self._link = Link(
+            name,
+            Endpoints(desk.run_dir, desk.bus),
+            desk.bus,
+            clock,
+            clock.now_ns() if epoch is None else epoch,
+            on_error,
+            on_success,
+            warn,
+        )
+        self._store = EventStore(desk.bus.events_kept)
+        self._client = RequestClient(self._link)
+        self._subscriptions: list[Subscription] = []
+        self._rows: dict[str, Topic] = {}
+        self._state_sequences: dict[str, int] = {}
+        self._asked = 0
+        self._publisher: LoopSocket | None = None
+        self._server: RequestServer | None = None
+        self._heartbeat: Callable[[dict[str, int]], Heartbeat] | None = None
+
+    @classmethod
+    def client(cls, desk: DeskConfig) -> Bus:
+        """A bus that only asks and listens, for the command line: ``async with Bus.client(desk) as bus``."""
+        return cls(f"cli-{os.getpid()}", desk)
+
+    async def __aenter__(self) -> Bus:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def counts(self) -> BusCounts:
+        return self._link.counts
+
+    @property
+    def epoch(self) -> int:
+        return self._link.epoch
+
+    def open(self, heartbeat: Callable[[dict[str, int]], Heartbeat]) -> None:
+        """Bind as a service. `heartbeat` is given the newest event sequences and is also the answer to GetStatus."""
+        assert self._publisher is None, "a bus is opened once"
+        settings = self._link.settings
+        self._heartbeat = heartbeat
+        self._publisher = LoopSocket(
+            self._link.context,
+            zmq.XPUB,
+            {zmq.SNDHWM: settings.publish_queue, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 65_536},
+            self._subscribed,
+        )
+        self._publisher.bind(self._link.endpoints.events(self._link.name))
+        self._server = RequestServer(self._link, self._answer_now)
+        self.beat()
+
+    def close(self) -> None:
+        """Close every socket; what was sent gets a fifth of a second to leave."""
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
+        self._client.close()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+        self._link.context.term()
+
     def publish(self, topic: str, message: Message, cause_id: str = "") -> str:
-        raise NotImplementedError
+        """Publish on a topic of the table and return the message id."""
+        assert self._publisher is not None, "only an open bus publishes"
+        row = self._rows.get(topic)
+        if row is None:
+            row = topic_row(topic)
+            assert row is not None, f"{topic} is not in the table of topics"
+            self._rows[topic] = row
+        assert isinstance(message, row.message), (
+            f"{topic} carries {row.message.__name__}, not {type(message).__name__}"
+        )
+        if row.kind == "event":
+            sequence = self._store.next_sequence(topic)
+        else:
+            sequence = self._state_sequences[topic] = self._state_sequences.get(topic, 0) + 1
+        header = self._link.header(sequence=sequence, cause_id=cause_id)
+        frame = encode_frame(topic, header, message)
+        if row.kind == "event":
+            self._store.keep(topic, message.key, sequence, frame)
+        self._link.counts.published += 1
+        if not self._publisher.send(frame):
+            self._link.counts.not_sent += 1
+        return header.message_id
+
+    def beat(self) -> None:
+        """Publish a heartbeat now."""
+        assert self._heartbeat is not None, "only an open bus has a heartbeat"
+        self.publish(heartbeat_topic(self._link.name), self._heartbeat(self._store.newest()))
 
     def subscribe(
         self, publisher: str, prefixes: Sequence[str], deliver: Callable[[Inbound | StreamSynced], None]
     ) -> None:
-        raise NotImplementedError
+        """Hear the topics of `publisher` that begin with one of `prefixes`, whether it is there yet or not.
+
+        States: the newest only. Events: each one, in order; first the retained ones, then `StreamSynced`, and both
+        again whenever the publisher was restarted. Raises ValueError for a prefix that no topic begins with.
+        """
+        self._subscriptions.append(Subscription(self._link, self._client, publisher, prefixes, deliver))
+
+    def resync(self) -> None:
+        """Have all subscribed events handed over again, for a core that was built anew."""
+        for subscription in self._subscriptions:
+            subscription.resync()
 
     def serve(self, deliver: Callable[[Request], None]) -> None:
-        raise NotImplementedError
+        """Hand requests to `deliver`. Status and replay are answered by the bus itself."""
+        assert self._server is not None, "only an open bus serves"
+        self._server.serve(deliver)
 
     def reply(self, request_id: str, message: Message) -> None:
-        raise NotImplementedError
+        """Answer a request. A repeat of it gets the same answer, as long as this process runs and remembers."""
+        assert self._server is not None, "only an open bus replies"
+        self._server.reply(request_id, message)
 
     def send_request(self, effect: SendRequest, deliver: Callable[[ReplyReceived | RequestTimedOut], None]) -> None:
-        raise NotImplementedError
+        """Ask another service; `deliver` is called once, with the answer or with the time-out."""
+        self._client.send(effect.service, effect.message, effect.request_id, effect.deadline_ms, deliver)
 
     async def ask(self, service: str, message: Message, deadline_ms: int = 3_000) -> Message:
-        raise NotImplementedError
+        """Ask and wait. Raises NoAnswer when the deadline passes."""
+        self._asked += 1
+        request_id = f"{self._link.name}.{self._link.epoch:x}.ask.{self._asked}"
+        answered: asyncio.Future[Message] = self._link.loop.create_future()
+
+        def deliver(answer: ReplyReceived | RequestTimedOut) -> None:
+            if answered.done():
+                return
+            if isinstance(answer, ReplyReceived):
+                answered.set_result(answer.message)
+            else:
+                answered.set_exception(NoAnswer(f"{service} did not answer within {deadline_ms} ms"))
+
+        self._client.send(service, message, request_id, deadline_ms, deliver)
+        try:
+            return await answered
+        finally:
+            self._client.forget(request_id)
+
+    def _subscribed(self, batch: list[list[bytes]]) -> None:
+        """A reader whose subscription has taken effect gets a heartbeat at once: the proof that events flow."""
+        mine = heartbeat_topic(self._link.name).encode()
+        if any(data[:1] == b"\x01" and mine.startswith(data[1:]) for (data,) in batch):
+            self.beat()
+
+    def _answer_now(self, message: Message) -> Message | None:
+        if isinstance(message, GetStatus):
+            assert self._heartbeat is not None
+            return self._heartbeat(self._store.newest())
+        if isinstance(message, Replay):
+            frames = self._store.replay(message.prefix, message.from_sequence, _REPLAY_PAGE_BYTES)
+            return ReplayAnswer(epoch=self._link.epoch, frames=frames, newest=self._store.newest())
+        return None

@@ -1,0 +1,78 @@
+"""Where a service's sockets are: ipc in the run directory, or tcp on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from pathlib import Path
+from typing import Literal
+
+from shared.config import SERVICE_NAMES, BusSection, ConfigError
+from shared.errors import StartRefused
+
+SOCKET_PATH_MAX_BYTES = 107
+"""What a unix socket's address holds on Linux, without the closing zero."""
+
+
+def socket_path(run_dir: Path, name: str) -> Path:
+    """The path of the unix socket `name` of a desk; its directory exists and only we can enter it.
+
+    `<run_dir>/sockets/<name>`, or where that is too long for a socket `/tmp/voldesk-<user>-<hash>/<name>`.
+    Raises StartRefused when that directory belongs to somebody else.
+    """
+    directory = run_dir / "sockets"
+    if len(os.fsencode(directory / name)) > SOCKET_PATH_MAX_BYTES:
+        digest = hashlib.blake2b(os.fsencode(run_dir.absolute()), digest_size=8).hexdigest()
+        directory = Path(f"/tmp/voldesk-{os.getuid()}-{digest}")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+    except OSError as error:
+        raise StartRefused(
+            f"{directory} cannot be made: {error.strerror}", "make it writable, or set VOLDESK_RUN_DIR"
+        ) from None
+    if status.st_uid != os.getuid():
+        raise StartRefused(f"{directory} belongs to another user", "set VOLDESK_RUN_DIR to a shorter path")
+    if status.st_mode & 0o077:
+        directory.chmod(0o700)
+    return directory / name
+
+
+class Endpoints:
+    """The addresses of all services of one desk. Raises ConfigError for tcp on an address that others can reach."""
+
+    def __init__(self, run_dir: Path, settings: BusSection) -> None:
+        self._run_dir = run_dir
+        self._settings = settings
+        if settings.transport == "tcp" and not _is_loopback(settings.host):
+            raise ConfigError(
+                f"[bus] host {settings.host} is not a loopback address: tcp without CURVE keys is open to all",
+                'use host = "127.0.0.1" or transport = "ipc"; CURVE keys are not supported yet',
+            )
+
+    def events(self, service: str) -> str:
+        """Where `service` publishes."""
+        return self._address(service, "events")
+
+    def requests(self, service: str) -> str:
+        """Where `service` answers."""
+        return self._address(service, "requests")
+
+    def _address(self, service: str, kind: Literal["events", "requests"]) -> str:
+        if self._settings.transport == "ipc":
+            return f"ipc://{socket_path(self._run_dir, f'{service}.{kind}')}"
+        if service not in SERVICE_NAMES:
+            raise ConfigError(f"[bus] transport tcp has no port for {service}", 'use transport = "ipc"')
+        port = self._settings.base_port + 2 * SERVICE_NAMES.index(service) + (kind == "requests")
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"tcp://{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

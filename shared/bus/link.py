@@ -1,0 +1,93 @@
+"""What the parts of a bus share: who we are, our limits, our counts, and what becomes of errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import zmq
+
+from shared.bus.endpoints import Endpoints
+from shared.bus.frames import Header
+from shared.clock import Clock
+from shared.config import BusSection
+
+ItemT = TypeVar("ItemT")
+
+
+class BusCounts:
+    """Plain counters, read by the metrics when they are scraped."""
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.not_sent = 0
+        self.received = 0
+        self.conflated = 0
+        self.dropped: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.replays: Counter[str] = Counter()
+        self.requests_sent = 0
+        self.requests_repeated = 0
+        self.requests_timed_out = 0
+        self.requests_served = 0
+        self.requests_answered_again = 0
+
+
+class Link:
+    """Shared by publisher, subscriptions, client and server of one bus. Used on the loop's thread only."""
+
+    def __init__(
+        self,
+        name: str,
+        endpoints: Endpoints,
+        settings: BusSection,
+        clock: Clock,
+        epoch: int,
+        on_error: Callable[[str, Exception], None],
+        on_success: Callable[[str], None],
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self.name = name
+        self.endpoints = endpoints
+        self.settings = settings
+        self.clock = clock
+        self.epoch = epoch
+        self.counts = BusCounts()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._on_error = on_error
+        self._on_success = on_success
+        self._warn = warn
+        self._message_count = 0
+        self._failing: set[str] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def header(self, *, sequence: int = 0, message_id: str = "", cause_id: str = "") -> Header:
+        """A header of ours, with a new message id unless one is given."""
+        if not message_id:
+            self._message_count += 1
+            message_id = f"{self.name}.{self.epoch:x}.{self._message_count}"
+        return Header(self.name, self.epoch, sequence, message_id, cause_id, self.clock.now_ns())
+
+    def drop(self, kind: str, detail: str) -> None:
+        """Count what cannot be used; the first of each kind is logged."""
+        self.counts.dropped[kind] += 1
+        if self.counts.dropped[kind] == 1:
+            self._warn(kind, detail)
+
+    def deliver(self, source: str, receiver: Callable[[ItemT], Any], item: ItemT) -> None:
+        """Hand an item to its receiver; what the receiver raises never reaches the socket."""
+        try:
+            receiver(item)
+        except Exception as error:
+            self._failing.add(source)
+            self._on_error(source, error)
+        else:
+            if source in self._failing:
+                self._failing.discard(source)
+                self._on_success(source)

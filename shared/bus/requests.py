@@ -1,0 +1,246 @@
+"""Requests and answers: ids made by the client, repeated until answered, acted on once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+import zmq
+
+from shared.bus.frames import FrameError, encode_frame, open_frame, read_body
+from shared.bus.link import Link
+from shared.bus.sockets import LoopSocket
+from shared.messages.base import Message
+from shared.messages.steps import ReplyReceived, Request, RequestTimedOut
+
+_REQUEST_TOPIC = "request"
+_REPLY_TOPIC = "reply"
+_ANSWER_BYTES_KEPT = 64 * 1024 * 1024
+
+AnswerReceiver = Callable[[ReplyReceived | RequestTimedOut], None]
+
+
+class _Waiting:
+    def __init__(self, service: str, frame: bytes, deadline: float, receiver: AnswerReceiver) -> None:
+        self.service = service
+        self.frame = frame
+        self.deadline = deadline
+        self.receiver = receiver
+        self.sent = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class RequestClient:
+    """Asks other services. A request is repeated with its id until it is answered or its deadline has passed."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._sockets: dict[str, LoopSocket] = {}
+        self._waiting: dict[str, _Waiting] = {}
+
+    def send(
+        self, service: str, message: Message, request_id: str, deadline_ms: int, receiver: AnswerReceiver
+    ) -> None:
+        """Ask; `receiver` is called exactly once. An id that is still waiting is not asked twice, only for longer."""
+        deadline = self._link.loop.time() + deadline_ms / 1_000
+        waiting = self._waiting.get(request_id)
+        if waiting is not None:
+            waiting.deadline = max(waiting.deadline, deadline)
+            waiting.receiver = receiver
+            return
+        frame = encode_frame(_REQUEST_TOPIC, self._link.header(message_id=request_id), message)
+        waiting = _Waiting(service, frame, deadline, receiver)
+        self._waiting[request_id] = waiting
+        self._link.counts.requests_sent += 1
+        self._try(request_id, waiting)
+
+    def forget(self, request_id: str) -> None:
+        """Nobody waits for this answer any more."""
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is not None and waiting.timer is not None:
+            waiting.timer.cancel()
+
+    def close(self) -> None:
+        for request_id in list(self._waiting):
+            self.forget(request_id)
+        for socket in self._sockets.values():
+            socket.close()
+        self._sockets.clear()
+
+    def _try(self, request_id: str, waiting: _Waiting) -> None:
+        socket = self._socket(waiting.service)
+        if waiting.sent:
+            self._link.counts.requests_repeated += 1
+        sent = socket.send(waiting.frame)
+        waiting.sent = waiting.sent or sent
+        if not waiting.sent:
+            socket.wants_writable = True
+        self._arm(request_id, waiting)
+
+    def _arm(self, request_id: str, waiting: _Waiting) -> None:
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        loop = self._link.loop
+        left = waiting.deadline - loop.time()
+        wait = max(0.0, min(self._link.settings.resend_ms / 1_000, left))
+        waiting.timer = loop.call_later(wait, self._due, request_id)
+
+    def _due(self, request_id: str) -> None:
+        waiting = self._waiting.get(request_id)
+        if waiting is None:
+            return
+        if self._link.loop.time() < waiting.deadline:
+            self._try(request_id, waiting)
+            return
+        del self._waiting[request_id]
+        self._link.counts.requests_timed_out += 1
+        self._link.deliver(f"reply from {waiting.service}", waiting.receiver, RequestTimedOut(request_id))
+
+    def _socket(self, service: str) -> LoopSocket:
+        socket = self._sockets.get(service)
+        if socket is None:
+            socket = LoopSocket(
+                self._link.context,
+                zmq.DEALER,
+                {
+                    # without a connection a request waits here, where it has a deadline, not in ZeroMQ's queue
+                    zmq.IMMEDIATE: 1,
+                    zmq.SNDHWM: self._link.settings.publish_queue,
+                    zmq.RCVHWM: self._link.settings.event_queue,
+                    zmq.MAXMSGSIZE: 4 * self._link.settings.max_message_bytes,
+                },
+                self._received,
+                on_writable=lambda: self._connected(service),
+            )
+            self._sockets[service] = socket
+            socket.connect(self._link.endpoints.requests(service))
+        return socket
+
+    def _connected(self, service: str) -> None:
+        self._sockets[service].wants_writable = False
+        for request_id, waiting in list(self._waiting.items()):
+            if waiting.service == service and not waiting.sent:
+                self._try(request_id, waiting)
+
+    def _received(self, batch: list[list[bytes]]) -> None:
+        for (data,) in batch:
+            self._link.counts.received += 1
+            try:
+                envelope = open_frame(data, self._link.settings.max_message_bytes)
+                if envelope.topic != _REPLY_TOPIC:
+                    raise FrameError("garbage", f"topic {envelope.topic[:80]!r} on a request socket")
+                if envelope.header.cause_id not in self._waiting:
+                    continue
+                message = read_body(envelope)
+            except FrameError as error:
+                self._link.drop(error.kind, str(error))
+                continue
+            request_id = envelope.header.cause_id
+            waiting = self._waiting[request_id]
+            self.forget(request_id)
+            self._link.deliver(
+                f"reply from {waiting.service}",
+                waiting.receiver,
+                ReplyReceived(request_id, message, envelope.header.message_id),
+            )
+
+
+class _Asked:
+    def __init__(self, client: str, identity: bytes) -> None:
+        self.client = client
+        self.identity = identity
+
+
+class RequestServer:
+    """Answers requests. A repeated id gets the first answer, and is not handed over again while one is pending.
+
+    `answer_now` may answer without being asked twice to remember: status and replays, which change nothing.
+    Answers are kept in memory, the newest `answers_kept` and at most 64 MB; durable idempotence is the core's.
+    """
+
+    def __init__(self, link: Link, answer_now: Callable[[Message], Message | None]) -> None:
+        self._link = link
+        self._answer_now = answer_now
+        self._receiver: Callable[[Request], None] | None = None
+        self._pending: OrderedDict[str, _Asked] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._answer_bytes = 0
+        self._socket = LoopSocket(
+            link.context,
+            zmq.ROUTER,
+            {
+                zmq.SNDHWM: link.settings.publish_queue,
+                zmq.RCVHWM: link.settings.event_queue,
+                zmq.MAXMSGSIZE: 4 * link.settings.max_message_bytes,
+            },
+            self._received,
+        )
+        self._socket.bind(link.endpoints.requests(link.name))
+
+    def serve(self, receiver: Callable[[Request], None]) -> None:
+        """Hand requests to `receiver` from now on; until then they wait at the client, who repeats them."""
+        self._receiver = receiver
+
+    def reply(self, request_id: str, message: Message) -> None:
+        """Answer a request that was handed over; an id that nobody waits for is ignored."""
+        asked = self._pending.pop(request_id, None)
+        if asked is None:
+            return
+        frame = encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), message)
+        self._keep((asked.client, request_id), frame)
+        self._link.counts.requests_served += 1
+        self._send(asked.identity, frame)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _keep(self, key: tuple[str, str], frame: bytes) -> None:
+        self._answers[key] = frame
+        self._answer_bytes += len(frame)
+        while len(self._answers) > self._link.settings.answers_kept or (
+            self._answer_bytes > _ANSWER_BYTES_KEPT and len(self._answers) > 1
+        ):
+            _, forgotten = self._answers.popitem(last=False)
+            self._answer_bytes -= len(forgotten)
+
+    def _send(self, identity: bytes, frame: bytes) -> None:
+        if not self._socket.send(identity, frame):
+            self._link.counts.not_sent += 1
+
+    def _received(self, batch: list[list[bytes]]) -> None:
+        for parts in batch:
+            self._link.counts.received += 1
+            try:
+                if len(parts) != 2:
+                    raise FrameError("garbage", f"a request of {len(parts)} frames")
+                self._request(parts[0], parts[1])
+            except FrameError as error:
+                self._link.drop(error.kind, str(error))
+
+    def _request(self, identity: bytes, data: bytes) -> None:
+        envelope = open_frame(data, self._link.settings.max_message_bytes)
+        request_id, client = envelope.header.message_id, envelope.header.publisher
+        if envelope.topic != _REQUEST_TOPIC or not request_id:
+            raise FrameError("garbage", "no request, or one without an id")
+        kept = self._answers.get((client, request_id))
+        if kept is not None:
+            self._link.counts.requests_answered_again += 1
+            self._send(identity, kept)
+            return
+        pending = self._pending.get(request_id)
+        if pending is not None:
+            # another client with the same id waits until the first is answered; its repeats bring it back
+            if pending.client == client:
+                pending.identity = identity
+            return
+        message = read_body(envelope)
+        answer = self._answer_now(message)
+        if answer is not None:
+            frame = encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), answer)
+            self._send(identity, frame)
+        elif self._receiver is not None:
+            self._pending[request_id] = _Asked(client, identity)
+            while len(self._pending) > self._link.settings.answers_kept:
+                self._pending.popitem(last=False)
+            self._link.deliver("request", self._receiver, Request(request_id, message, client))
