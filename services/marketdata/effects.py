@@ -15,12 +15,12 @@ class InstrumentsLoaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadInstruments(msgspec.Struct, frozen=True):
-    """Effect: the venue quotes a symbol that is not in our list; read the list again."""
+    """Effect: what the venue quotes is not what our list says; read the list again."""
 
     underlying: str
 
 
-class GreeksCompared(msgspec.Struct, frozen=True, kw_only=True):
+class GreeksCompared(msgspec.Struct, frozen=True):
     """Effect: the largest absolute difference between our Greeks and the venue's; NaN where none is comparable."""
 
     underlying: str

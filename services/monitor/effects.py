@@ -8,7 +8,10 @@ from shared.messages.system import Severity
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the alert log. (code, subject) is one matter; `resolved` says that it is over."""
+    """One line of the alert log. (code, subject) is one matter; `resolved` says that it is over.
+
+    A notice has happened and needs no end: it is never open.
+    """
 
     code: str
     severity: Severity
@@ -17,6 +20,7 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     raised_ns: int
     resolved: bool = False
+    is_notice: bool = False
 
 
 class AppendAlert(msgspec.Struct, frozen=True):

@@ -58,13 +58,13 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 120_000
     grant_release_delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     max_legs: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
-    max_order_quantity: Annotated[Decimal, msgspec.Meta(gt=0)] = Decimal("50")
+    max_order_quantity: Decimal = Decimal(50)
     max_order_notional_usd: Positive = 2_000_000.0
     min_time_to_last_trade_ms: Annotated[int, msgspec.Meta(ge=0)] = 120_000
     collar_pct: Percent = 20.0
     collar_index_pct: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.1
     collar_ticks: Annotated[int, msgspec.Meta(ge=0)] = 5
-    max_position_quantity: Annotated[Decimal, msgspec.Meta(gt=0)] = Decimal("100")
+    max_position_quantity: Decimal = Decimal(100)
     max_delta_usd: Positive = 500_000.0
     max_gamma_usd: Positive = 250_000.0
     max_vega_usd: Positive = 25_000.0
@@ -86,3 +86,9 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     price_limit_up_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     price_limit_down_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
     rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("max_order_quantity", "max_position_quantity"):
+            value: Decimal = getattr(self, name)
+            if not (value.is_finite() and value > 0):
+                raise ValueError(f'{name} {value} must be a quantity above 0, written as text such as "50"')

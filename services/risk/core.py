@@ -2,30 +2,438 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from decimal import Decimal
 from typing import Any
 
+import msgspec
+import numpy as np
+
+from services.risk.breaches import Measure, measures
+from services.risk.checks import CHECKS, GATES, Situation, Violation, first_violation
 from services.risk.config import RiskConfig
-from shared.messages.steps import Entry, Step
+from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
+from services.risk.market import MarketView, position_greeks
+from services.risk.reservations import Reservations, covers
+from services.risk.rows import (
+    BreachEnded,
+    BreachFound,
+    BreachHalted,
+    CapitalMoved,
+    GrantIssued,
+    PeakEquityRaised,
+    Row,
+    TradingDayStarted,
+)
+from shared.messages.account import AccountSnapshot, Position, PositionGreeks
+from shared.messages.base import Message
+from shared.messages.control import (
+    AccountAnswer,
+    GetAccount,
+    GrantGiven,
+    GrantRefused,
+    HaltsAnswered,
+    HaltState,
+    RaiseHalt,
+    RequestGrant,
+)
+from shared.messages.grants import signed
+from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.steps import (
+    Entry,
+    Inbound,
+    Publish,
+    RaiseAlert,
+    Reply,
+    ReplyReceived,
+    Request,
+    RequestTimedOut,
+    SendRequest,
+    Step,
+    StreamSynced,
+    Tick,
+)
+from shared.messages.topics import topic_of
+from shared.messages.trades import Grant, GrantLeg, Refusal, TradeUpdate
+from shared.messages.venue import VenuePosition
+
+_MS = 1_000_000
+_DAY_NS = 86_400 * 1_000_000_000
+_MINUTE_NS = 60 * 1_000_000_000
+_PEAK_STEP = Decimal("0.0001")
+"""The peak is journalled in steps of this share of itself: a rising account must not write a row per poll."""
+_TRANSFERS_REMEMBERED = 1_000
+
+
+class _Breach(msgspec.Struct):
+    """A broken account limit. `retry_ns` None: the request is on its way."""
+
+    request_id: str
+    detail: str
+    halted: bool = False
+    attempt: int = 0
+    retry_ns: int | None = None
 
 
 class RiskCore:
-    """The guard: the account's snapshot, grants, and halts on broken account limits.
+    """Decides who may open what.
 
-    Inputs: Inbound(InstrumentList, ChainSnapshot, IndexPrice, TradeUpdate, HaltState), StreamSynced, Request(RequestGrant,
-    GetAccount), ReplyReceived, RequestTimedOut, Tick and those of inputs.py. Effects: the generic ones only.
+    Inputs: Inbound(InstrumentList, ChainSnapshot, IndexPrice, TradeUpdate, HaltState), StreamSynced, Request(
+    RequestGrant, GetAccount), ReplyReceived, RequestTimedOut, Tick and those of inputs.py. Effects: the generic ones.
+    Anything else is ignored.
     """
 
     def __init__(self, config: RiskConfig, *, account_id: str, grant_key: bytes) -> None:
         self._config = config
+        self._account_id = account_id
+        self._grant_key = grant_key
+        self._peak_usd: Decimal | None = None
+        self._day: int | None = None
+        self._day_start_usd: Decimal | None = None
+        self._transfers: dict[str, None] = {}
+        self._breaches: dict[str, _Breach] = {}
+        self._reservations = Reservations(config.grant_release_delay_ms * _MS, config.account_lag_ms * _MS)
+        # Volatile from here on: rebuilt from what the others send.
+        self._market = MarketView(config.market_age_max_ms * _MS)
+        self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
+        self._execution_epoch: int | None = None
+        self._execution_synced = False
+        self._account: AccountSnapshot | None = None
+        self._asked_ns = 0
+        self._polls_broken: Counter[str] = Counter()
+        self._failing_since_ns: int | None = None
+        self._unreachable_told = False
 
-    def handle(self, item: Any, now_ns: int) -> Step:
-        raise NotImplementedError
+    @property
+    def account(self) -> AccountSnapshot | None:
+        """The newest account, None before the first read."""
+        return self._account
 
-    def apply(self, entry: Entry) -> None:
-        raise NotImplementedError
+    @property
+    def execution_synced(self) -> bool:
+        """Whether execution has told of all its trades."""
+        return self._execution_synced
 
     def start(self, now_ns: int) -> Step:
-        raise NotImplementedError
+        """Ask again for halts that nobody is known to have set."""
+        return Step(effects=[self._ask_for_halt(breach) for breach in self._breaches.values() if not breach.halted])
 
     def next_deadline_ns(self) -> int | None:
-        raise NotImplementedError
+        return min((b.retry_ns for b in self._breaches.values() if b.retry_ns is not None), default=None)
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        match item:
+            case Inbound():
+                self._on_message(item)
+            case Request(message=RequestGrant() as ask):
+                return self._on_grant_request(item.request_id, ask, now_ns)
+            case Request(message=GetAccount()):
+                return Step(effects=[Reply(item.request_id, AccountAnswer(account=self._account))])
+            case AccountPolled():
+                return self._on_account(item, now_ns)
+            case AccountPollFailed():
+                return self._on_poll_failed(item, now_ns)
+            case TransferSeen():
+                return self._on_transfer(item, now_ns)
+            case ReplyReceived() | RequestTimedOut():
+                return self._on_halt_answer(item, now_ns)
+            case StreamSynced(publisher="execution", epoch=epoch):
+                self._meet_execution(epoch)
+                self._execution_synced = self._execution_epoch == epoch
+            case Tick():
+                return self._retry_halts(now_ns)
+            case _:
+                pass
+        return Step()
+
+    def apply(self, entry: Entry) -> None:
+        match entry.row:
+            case PeakEquityRaised(equity_usd=equity):
+                self._peak_usd = equity
+            case TradingDayStarted(day=day, equity_usd=equity):
+                self._day, self._day_start_usd = day, equity
+            case CapitalMoved(transfer_id=transfer_id, amount_usd=amount):
+                self._transfers[transfer_id] = None
+                if len(self._transfers) > _TRANSFERS_REMEMBERED:
+                    del self._transfers[next(iter(self._transfers))]
+                self._peak_usd = None if self._peak_usd is None else self._peak_usd + amount
+                self._day_start_usd = None if self._day_start_usd is None else self._day_start_usd + amount
+            case GrantIssued(grant=grant):
+                self._reservations.issue(grant, entry.at_ns)
+            case BreachFound(code=code, request_id=request_id, detail=detail):
+                self._breaches[code] = _Breach(request_id, detail)
+            case BreachHalted(code=code):
+                self._breaches[code].halted = True
+                self._breaches[code].retry_ns = None
+            case BreachEnded(code=code):
+                del self._breaches[code]
+            case row:
+                raise AssertionError(f"{row!r} is no row of risk")
+
+    def _emit(self, step: Step, row: Row, now_ns: int, cause_id: str = "") -> None:
+        entry = Entry(now_ns, cause_id, row)
+        self.apply(entry)
+        step.rows.append(entry)
+
+    # Messages of other services
+
+    def _on_message(self, inbound: Inbound) -> None:
+        if inbound.publisher == "execution" and not self._meet_execution(inbound.epoch):
+            return
+        match inbound.message:
+            case InstrumentList() as listed:
+                self._market.on_list(listed)
+            case ChainSnapshot() as chain:
+                self._market.on_chain(chain)
+            case IndexPrice() as index:
+                self._market.on_index(index)
+            case TradeUpdate(account_id=self._account_id) as update:
+                self._reservations.on_trade(update)
+            case HaltState(account_id=self._account_id) as state:
+                self._halts = state
+            case _:
+                pass
+
+    def _meet_execution(self, epoch: int) -> bool:
+        """Note a new start of execution, after which its replay tells everything anew. False for an older epoch."""
+        if self._execution_epoch is not None and epoch < self._execution_epoch:
+            return False
+        if epoch != self._execution_epoch:
+            self._execution_epoch = epoch
+            self._execution_synced = False
+            self._reservations.forget_trades()
+        return True
+
+    # Grants
+
+    def _on_grant_request(self, request_id: str, ask: RequestGrant, now_ns: int) -> Step:
+        situation = self._situation(ask, now_ns)
+        if violation := first_violation(situation, GATES):
+            return self._refuse(request_id, ask, violation)
+        earlier = self._valid_grant(ask.intent_id, now_ns)
+        if earlier is not None and covers(earlier, ask.legs):
+            return Step(effects=[Reply(request_id, GrantGiven(grant=earlier))])
+        if violation := first_violation(situation, CHECKS):
+            return self._refuse(request_id, ask, violation)
+        grant = self._grant(situation)
+        step = Step(effects=[Reply(request_id, GrantGiven(grant=grant))])
+        self._emit(step, GrantIssued(grant=grant), now_ns, request_id)
+        return step
+
+    def _valid_grant(self, intent_id: str, now_ns: int) -> Grant | None:
+        grant = self._reservations.grant_of(intent_id)
+        if grant is None or grant.halt_epoch != self._halts.halt_epoch or grant.deadline_ns <= now_ns:
+            return None
+        return grant
+
+    def _situation(self, ask: RequestGrant, now_ns: int) -> Situation:
+        reservations = self._reservations
+        earlier = self._valid_grant(ask.intent_id, now_ns)
+        return Situation(
+            config=self._config,
+            now_ns=now_ns,
+            ask=ask,
+            account_id=self._account_id,
+            halts=self._halts.halts,
+            execution_synced=self._execution_synced,
+            account=self._account,
+            peak_equity_usd=self._peak_usd,
+            day_start_equity_usd=self._day_start_usd,
+            market=self._market,
+            outstanding=tuple(reservations.outstanding(now_ns, self._asked_ns, beside=ask.intent_id)),
+            open_trades=reservations.open_trades(now_ns, beside=ask.intent_id),
+            has_trade=reservations.has_trade(ask.intent_id),
+            earlier_grant_differs=earlier is not None and not covers(earlier, ask.legs),
+            grants_last_minute=reservations.issued_since(now_ns - _MINUTE_NS),
+        )
+
+    def _grant(self, situation: Situation) -> Grant:
+        ask, now_ns = situation.ask, situation.now_ns
+        legs = tuple(
+            GrantLeg(
+                symbol=leg.order.symbol,
+                side=leg.order.side,
+                max_quantity=leg.order.quantity,
+                worst_price=leg.worst_price,
+            )
+            for leg in situation.legs
+            if leg.worst_price is not None
+        )
+        assert len(legs) == len(ask.legs), "the check `price_collar` lets no leg without a price through"
+        return signed(
+            Grant(
+                grant_id=f"{ask.intent_id}-{now_ns}",
+                intent_id=ask.intent_id,
+                account_id=self._account_id,
+                legs=legs,
+                deadline_ns=now_ns + self._config.grant_ttl_ms * _MS,
+                halt_epoch=self._halts.halt_epoch,
+                issued_ns=now_ns,
+                margin_usd=situation.margin_usd,
+                max_loss_usd=situation.max_loss_usd,
+            ),
+            self._grant_key,
+        )
+
+    def _refuse(self, request_id: str, ask: RequestGrant, violation: Violation) -> Step:
+        refused = GrantRefused(
+            intent_id=ask.intent_id,
+            strategy=ask.strategy,
+            code=violation.code,
+            detail=violation.detail,
+            value=violation.value,
+            limit=violation.limit,
+        )
+        topic = topic_of("risk.{account}.refusal", account=self._account_id)
+        return Step(effects=[Reply(request_id, refused), Publish(topic, refused)])
+
+    # The account
+
+    def _on_account(self, polled: AccountPolled, now_ns: int) -> Step:
+        step = Step()
+        if polled.asked_ns < self._asked_ns:
+            return step
+        equity = polled.account.equity_usd
+        earlier = equity if self._account is None else self._account.equity_usd
+        self._asked_ns = polled.asked_ns
+        self._reservations.on_account(polled.asked_ns)
+        self._mark_equity(step, equity, min(equity, earlier), now_ns)
+        self._account = self._snapshot(polled, now_ns)
+        for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
+            self._judge(step, measure, now_ns)
+        step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
+        self._failing_since_ns = None
+        if self._unreachable_told:
+            self._unreachable_told = False
+            step.effects.append(self._unreachable_alert("the account is read again", resolved=True))
+        return step
+
+    def _mark_equity(self, step: Step, equity: Decimal, confirmed: Decimal, now_ns: int) -> None:
+        """Note a new day and a new peak; a peak needs two reads in a row, against one wrong figure."""
+        day = now_ns // _DAY_NS
+        if self._day is None or day > self._day:
+            self._emit(step, TradingDayStarted(day=day, equity_usd=equity), now_ns)
+        if self._peak_usd is None or confirmed > self._peak_usd * (1 + _PEAK_STEP):
+            self._emit(step, PeakEquityRaised(equity_usd=confirmed), now_ns)
+
+    def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
+        positions, sums, complete = self._positions(polled.positions, now_ns)
+        outstanding = tuple(self._reservations.outstanding(now_ns, polled.asked_ns, beside=""))
+        account = polled.account
+        assert self._peak_usd is not None, "the first read sets the peak"
+        return AccountSnapshot(
+            account_id=self._account_id,
+            received_ns=polled.received_ns,
+            equity_usd=account.equity_usd,
+            available_margin_usd=account.available_margin_usd,
+            initial_margin_usd=account.initial_margin_usd,
+            maintenance_margin_usd=account.maintenance_margin_usd,
+            unrealized_pnl_usd=account.unrealized_pnl_usd,
+            positions=positions,
+            greeks=sums,
+            greeks_complete=complete,
+            peak_equity_usd=max(self._peak_usd, account.equity_usd),
+            outstanding_grants=len(outstanding),
+            outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
+        )
+
+    def _positions(
+        self, held: tuple[VenuePosition, ...], now_ns: int
+    ) -> tuple[tuple[Position, ...], dict[str, PositionGreeks], bool]:
+        """Positions with our Greeks, their sums per underlying, and whether every position has Greeks."""
+        by_underlying: dict[str, list[VenuePosition]] = {}
+        for position in held:
+            if position.quantity:
+                underlying = self._market.underlying_of(position.symbol) or position.symbol.split("-", 1)[0]
+                by_underlying.setdefault(underlying, []).append(position)
+        positions: list[Position] = []
+        sums: dict[str, PositionGreeks] = {}
+        complete = True
+        for underlying, part in by_underlying.items():
+            quantity = np.array([float(position.quantity) for position in part])
+            greeks = self._market.greeks(underlying, [position.symbol for position in part], now_ns) * quantity
+            known = np.isfinite(greeks).all(axis=0)
+            complete = complete and bool(known.all())
+            sums[underlying] = position_greeks(greeks[:, known].sum(axis=1))
+            positions.extend(
+                Position(
+                    symbol=position.symbol,
+                    underlying=underlying,
+                    quantity=position.quantity,
+                    average_price=position.average_price,
+                    mark=position.mark,
+                    unrealized_pnl_usd=position.unrealized_pnl_usd,
+                    greeks=position_greeks(greeks[:, column]) if known[column] else None,
+                    venue_delta=position.delta,
+                )
+                for column, position in enumerate(part)
+            )
+        return tuple(positions), sums, complete
+
+    def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:
+        if self._failing_since_ns is None:
+            self._failing_since_ns = now_ns
+        failing_ms = (now_ns - self._failing_since_ns) / _MS
+        if self._unreachable_told or failing_ms < self._config.account_age_max_ms:
+            return Step()
+        self._unreachable_told = True
+        text = f"the account has not been readable for {failing_ms / 1e3:.0f} s: {failed.reason}"
+        return Step(effects=[self._unreachable_alert(text, resolved=False)])
+
+    def _unreachable_alert(self, text: str, *, resolved: bool) -> RaiseAlert:
+        return RaiseAlert(
+            code="account_unreachable", severity="warning", subject=self._account_id, text=text, resolved=resolved
+        )
+
+    def _on_transfer(self, seen: TransferSeen, now_ns: int) -> Step:
+        step = Step()
+        if seen.transfer_id not in self._transfers:
+            self._emit(step, CapitalMoved(transfer_id=seen.transfer_id, amount_usd=seen.amount_usd), now_ns)
+        return step
+
+    # Breaches of account limits
+
+    def _judge(self, step: Step, measure: Measure, now_ns: int) -> None:
+        code = measure.code
+        self._polls_broken[code] = self._polls_broken[code] + 1 if measure.broken else 0
+        if code in self._breaches:
+            if measure.over:
+                self._emit(step, BreachEnded(code=code), now_ns)
+                step.effects.append(self._breach_alert(code, f"{code} is inside its limit again", resolved=True))
+        elif self._polls_broken[code] >= self._config.breach_polls:
+            request_id = f"risk-halt-{self._account_id}-{code}-{now_ns}"
+            self._emit(step, BreachFound(code=code, request_id=request_id, detail=measure.detail), now_ns)
+            step.effects.append(self._breach_alert(code, measure.detail, resolved=False))
+            step.effects.append(self._ask_for_halt(self._breaches[code]))
+
+    def _breach_alert(self, code: str, text: str, *, resolved: bool) -> RaiseAlert:
+        return RaiseAlert(code=code, severity="critical", subject=self._account_id, text=text, resolved=resolved)
+
+    def _ask_for_halt(self, breach: _Breach) -> SendRequest:
+        breach.retry_ns = None
+        message = RaiseHalt(level=self._config.breach_halt_level, reason=breach.detail, requested_by="risk")
+        return SendRequest("execution", message, _attempt_id(breach))
+
+    def _on_halt_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> Step:
+        step = Step()
+        found = [(c, b) for c, b in self._breaches.items() if not b.halted and _attempt_id(b) == answer.request_id]
+        for code, breach in found:
+            message: Message | None = answer.message if isinstance(answer, ReplyReceived) else None
+            if isinstance(message, HaltsAnswered):
+                self._emit(step, BreachHalted(code=code), now_ns)
+                continue
+            breach.retry_ns = now_ns + self._config.halt_retry_ms * _MS
+            if message is not None:
+                # The same id would be given the same answer for ever.
+                breach.attempt += 1
+                reason = message.detail if isinstance(message, Refusal) else type(message).__name__
+                step.effects.append(self._breach_alert(code, f"execution refused to halt: {reason}", resolved=False))
+        return step
+
+    def _retry_halts(self, now_ns: int) -> Step:
+        due = [b for b in self._breaches.values() if b.retry_ns is not None and b.retry_ns <= now_ns]
+        return Step(effects=[self._ask_for_halt(breach) for breach in due])
+
+
+def _attempt_id(breach: _Breach) -> str:
+    return breach.request_id if breach.attempt == 0 else f"{breach.request_id}-{breach.attempt}"

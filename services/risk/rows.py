@@ -53,12 +53,4 @@ class BreachEnded(Row, frozen=True, kw_only=True, tag="breach_ended.1"):
     code: str
 
 
-RiskRow = (
-    PeakEquityRaised
-    | TradingDayStarted
-    | CapitalMoved
-    | GrantIssued
-    | BreachFound
-    | BreachHalted
-    | BreachEnded
-)
+RiskRow = PeakEquityRaised | TradingDayStarted | CapitalMoved | GrantIssued | BreachFound | BreachHalted | BreachEnded

@@ -1,0 +1,114 @@
+"""The columns of one underlying: which option is where, what was received when, and what may still be shown."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.marketdata.effects import GreeksCompared
+from shared.messages.market import CHAIN_COLUMNS, Instrument, InstrumentList
+from shared.options import black76
+from shared.options.chain import list_id_of
+from shared.options.symbols import years_to_expiry
+from shared.venues.ports import ChainPush
+
+F8 = NDArray[np.float64]
+_COLUMNS_OF_ROW = attrgetter(*CHAIN_COLUMNS)
+_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+_ROW = {name: CHAIN_COLUMNS.index(name) for name in CHAIN_COLUMNS}
+_GREEK_ROWS = [_ROW[name] for name in _GREEKS]
+_PRICE_ROWS = [_ROW[name] for name in ("bid", "ask")]
+
+
+def sorted_instruments(instruments: tuple[Instrument, ...], now_ns: int) -> tuple[Instrument, ...]:
+    """Unexpired options by expiry, strike and type: the order of columns, and so of the content hash."""
+    alive = (option for option in instruments if option.expiry_ns > now_ns)
+    return tuple(sorted(alive, key=lambda option: (option.expiry_ns, option.strike, option.option_type)))
+
+
+class Columns:
+    """One instrument list with its matrix, shape (len(CHAIN_COLUMNS), n), NaN where nothing was received."""
+
+    def __init__(self, underlying: str, instruments: tuple[Instrument, ...]) -> None:
+        self.listed = InstrumentList(underlying=underlying, list_id=list_id_of(instruments), instruments=instruments)
+        self._at = {option.symbol: column for column, option in enumerate(instruments)}
+        self._matrix = np.full((len(CHAIN_COLUMNS), len(instruments)), np.nan, dtype="<f8")
+        self._strikes = np.array([float(option.strike) for option in instruments])
+        self._expiries_ns = np.array([option.expiry_ns for option in instruments], dtype=np.int64)
+        self._is_call = np.array([option.option_type == "C" for option in instruments])
+        self._columns_of = {
+            int(expiry): np.flatnonzero(self._expiries_ns == expiry) for expiry in np.unique(self._expiries_ns)
+        }
+        self._received_ns = dict.fromkeys(self._columns_of, 0)
+        self._venue_ns = dict.fromkeys(self._columns_of, 0)
+
+    @property
+    def expiries_ns(self) -> tuple[int, ...]:
+        return tuple(self._columns_of)
+
+    def received_ns(self, expiry_ns: int) -> int:
+        """When the newest data of an expiry was received, 0 for never."""
+        return self._received_ns.get(expiry_ns, 0)
+
+    def take_over(self, earlier: Columns) -> None:
+        """Keep what was received for the options that are in both lists."""
+        pairs = [(self._at[symbol], column) for symbol, column in earlier._at.items() if symbol in self._at]
+        if pairs:
+            here, there = np.array(pairs).T
+            self._matrix[:, here] = earlier._matrix[:, there]
+        for expiry_ns in self._columns_of:
+            self._received_ns[expiry_ns] = earlier.received_ns(expiry_ns)
+            self._venue_ns[expiry_ns] = earlier._venue_ns.get(expiry_ns, 0)
+
+    def take(self, push: ChainPush, now_ns: int) -> int:
+        """Replace one expiry by a push, unless a newer one of the venue was taken. Returns how many of its options
+        are not listed."""
+        columns = self._columns_of.get(push.expiry_ns)
+        if columns is None:
+            return len(push.rows)
+        if push.venue_ns < self._venue_ns[push.expiry_ns]:
+            return 0
+        at = np.array([self._at.get(row.symbol, -1) for row in push.rows], dtype=np.intp)
+        known = at >= 0
+        self._matrix[:, columns] = np.nan
+        if known.any():
+            values = np.array([_COLUMNS_OF_ROW(row) for row in push.rows], dtype=np.float64).T
+            values[~np.isfinite(values)] = np.nan
+            prices = values[_PRICE_ROWS]
+            prices[prices <= 0.0] = np.nan
+            values[_PRICE_ROWS] = prices
+            self._matrix[:, at[known]] = values[:, known]
+        self._received_ns[push.expiry_ns] = now_ns
+        self._venue_ns[push.expiry_ns] = push.venue_ns
+        return int(len(push.rows) - known.sum())
+
+    def forget_times(self) -> None:
+        """Nothing that was received counts as fresh any more."""
+        self._received_ns = dict.fromkeys(self._received_ns, 0)
+
+    def shown(self, now_ns: int, age_max_ns: int) -> tuple[F8, int, int] | None:
+        """The matrix with stale expiries missing, the receipt of its oldest part, and the venue's newest time; None
+        when every expiry is stale."""
+        fresh = [e for e, received in self._received_ns.items() if received and now_ns - received <= age_max_ns]
+        if not fresh:
+            return None
+        matrix = self._matrix.copy()
+        for expiry_ns in self._columns_of.keys() - set(fresh):
+            matrix[:, self._columns_of[expiry_ns]] = np.nan
+        return matrix, min(self._received_ns[e] for e in fresh), max(self._venue_ns[e] for e in fresh)
+
+    def put_own_greeks(self, matrix: F8, now_ns: int) -> GreeksCompared:
+        """Put ours in place of the venue's where volatility and forward are known, and say how far they differ."""
+        forward, vol = matrix[_ROW["forward"]], matrix[_ROW["mark_iv"]]
+        years = years_to_expiry(now_ns, self._expiries_ns)
+        ours = black76.greeks(forward, self._strikes, years, vol, self._is_call)
+        own = np.stack([ours.delta, ours.gamma, ours.vega, ours.theta, ours.rho])
+        theirs = matrix[_GREEK_ROWS]
+        difference = np.abs(own - theirs)
+        known = np.isfinite(own)
+        matrix[_GREEK_ROWS] = np.where(known, own, theirs)
+        largest = [float(row[np.isfinite(row)].max(initial=-np.inf)) for row in difference]
+        values = [value if np.isfinite(value) else float("nan") for value in largest]
+        return GreeksCompared(self.listed.underlying, *values)

@@ -1,0 +1,136 @@
+"""The market as risk needs it: one option at a time, and Greeks of many without touching the rest of the chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.messages.account import PositionGreeks
+from shared.messages.market import ChainSnapshot, IndexPrice, Instrument, InstrumentList
+from shared.options.chain import ChainView
+
+F8 = NDArray[np.float64]
+GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+_LISTS_KEPT = 3
+
+
+class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One option now. Prices in USD per unit; `greeks` per unit held long, shape (5,); missing values are NaN."""
+
+    instrument: Instrument
+    index: float
+    bid: float
+    ask: float
+    mark: float
+    greeks: F8
+
+    @property
+    def delta(self) -> float:
+        return float(self.greeks[0])
+
+
+class _Underlying:
+    def __init__(self) -> None:
+        self.lists: dict[str, InstrumentList] = {}
+        self.rows: dict[str, dict[str, int]] = {}
+        self.view: ChainView | None = None
+        self.index = math.nan
+        self.index_received_ns = 0
+
+
+class MarketView:
+    """The newest chain and index of each underlying; nothing in it is older than the caller allows."""
+
+    def __init__(self, age_max_ns: int) -> None:
+        self._age_max_ns = age_max_ns
+        self._underlyings: dict[str, _Underlying] = {}
+
+    def on_list(self, listed: InstrumentList) -> None:
+        part = self._part(listed.underlying)
+        part.lists[listed.list_id] = listed
+        part.rows[listed.list_id] = {option.symbol: row for row, option in enumerate(listed.instruments)}
+        for old in list(part.lists)[:-_LISTS_KEPT]:
+            del part.lists[old], part.rows[old]
+
+    def on_chain(self, chain: ChainSnapshot) -> None:
+        """Take a chain; one of an unknown list says nothing, and what we had ages."""
+        part = self._part(chain.underlying)
+        listed = part.lists.get(chain.list_id)
+        if listed is None:
+            return
+        part.view = ChainView(chain, listed)
+        if chain.index_received_ns >= part.index_received_ns:
+            part.index, part.index_received_ns = chain.index_price, chain.index_received_ns
+
+    def on_index(self, index: IndexPrice) -> None:
+        part = self._part(index.underlying)
+        if index.received_ns >= part.index_received_ns:
+            part.index, part.index_received_ns = index.price, index.received_ns
+
+    def underlying_of(self, symbol: str) -> str | None:
+        """The underlying whose current list has this symbol."""
+        for name, part in self._underlyings.items():
+            if any(symbol in rows for rows in part.rows.values()):
+                return name
+        return None
+
+    def age_ns(self, underlying: str, now_ns: int) -> int | None:
+        """Age of the oldest part of chain and index; None where one of them is missing."""
+        part = self._underlyings.get(underlying)
+        if part is None or part.view is None or math.isnan(part.index):
+            return None
+        return now_ns - min(part.view.snapshot.received_ns, part.index_received_ns)
+
+    def is_fresh(self, underlying: str, now_ns: int) -> bool:
+        age_ns = self.age_ns(underlying, now_ns)
+        return age_ns is not None and age_ns <= self._age_max_ns
+
+    def index(self, underlying: str) -> float:
+        """The newest index, NaN if there is none."""
+        part = self._underlyings.get(underlying)
+        return math.nan if part is None else part.index
+
+    def option(self, symbol: str) -> OptionFacts | None:
+        """The row of one option, whatever its age; None for a symbol that the current chain does not list."""
+        for part in self._underlyings.values():
+            row = self._rows(part).get(symbol)
+            if row is not None and part.view is not None:
+                view = part.view
+                return OptionFacts(
+                    instrument=view.instruments[row],
+                    index=part.index,
+                    bid=float(view.column("bid")[row]),
+                    ask=float(view.column("ask")[row]),
+                    mark=float(view.column("mark")[row]),
+                    greeks=np.array([view.column(name)[row] for name in GREEKS]),
+                )
+        return None
+
+    def greeks(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
+        """Greeks per unit held long, shape (5, len(symbols)); NaN where unlisted, missing or stale."""
+        result = np.full((len(GREEKS), len(symbols)), np.nan)
+        part = self._underlyings.get(underlying)
+        if part is None or part.view is None or not self.is_fresh(underlying, now_ns):
+            return result
+        rows = self._rows(part)
+        at = np.array([rows.get(symbol, -1) for symbol in symbols], dtype=np.intp)
+        known = at >= 0
+        for index, name in enumerate(GREEKS):
+            result[index, known] = part.view.column(name)[at[known]]
+        return result
+
+    def _part(self, underlying: str) -> _Underlying:
+        return self._underlyings.setdefault(underlying, _Underlying())
+
+    @staticmethod
+    def _rows(part: _Underlying) -> dict[str, int]:
+        return {} if part.view is None else part.rows.get(part.view.snapshot.list_id, {})
+
+
+def position_greeks(values: F8) -> PositionGreeks:
+    """The message form of a vector of shape (5,)."""
+    return PositionGreeks(*(float(value) for value in values))

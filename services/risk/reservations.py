@@ -1,0 +1,112 @@
+"""What was granted and may still become positions: the room that no other intent may spend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.messages.trades import Grant, LegOrder, TradeUpdate
+
+_INTENTS_REMEMBERED = 10_000
+_MINUTE_NS = 60 * 1_000_000_000
+
+
+class _TradeView(msgspec.Struct, frozen=True):
+    grant: Grant
+    grant_open: bool
+    is_final: bool
+    released_ns: int
+    """When execution let the grant go, by its clock; 0 while it is open."""
+
+
+class Reservations:
+    """Grants issued (durable: folded from rows) and the trades made of them (volatile: replayed by execution).
+
+    A grant counts until execution says that it is closed *and* an account asked for afterwards shows the outcome, or
+    until its deadline has passed without a trade.
+    """
+
+    def __init__(self, release_delay_ns: int, account_lag_ns: int) -> None:
+        self._release_delay_ns = release_delay_ns
+        self._account_lag_ns = account_lag_ns
+        self._issued: dict[str, Grant] = {}
+        self._issue_times: list[int] = []
+        self._trades: dict[str, _TradeView] = {}
+        self._trade_of_intent: dict[str, str] = {}
+
+    def issue(self, grant: Grant, at_ns: int) -> None:
+        """Remember a new grant; a later one of the same intent replaces it."""
+        self._issued = {
+            intent: earlier
+            for intent, earlier in self._issued.items()
+            if earlier.deadline_ns + self._release_delay_ns > at_ns
+        }
+        self._issued[grant.intent_id] = grant
+        self._issue_times = [earlier for earlier in self._issue_times if earlier > at_ns - _MINUTE_NS]
+        self._issue_times.append(at_ns)
+
+    def forget_trades(self) -> None:
+        """Execution started anew: its replay tells of all trades again."""
+        self._trades.clear()
+        self._trade_of_intent.clear()
+
+    def on_trade(self, update: TradeUpdate) -> None:
+        earlier = self._trades.get(update.trade_id)
+        released_ns = 0
+        if not update.grant_open:
+            released_ns = update.updated_ns if earlier is None or earlier.grant_open else earlier.released_ns
+        self._trades[update.trade_id] = _TradeView(
+            grant=update.grant, grant_open=update.grant_open, is_final=update.is_final, released_ns=released_ns
+        )
+        self._trade_of_intent[update.intent_id] = update.trade_id
+        while len(self._trade_of_intent) > _INTENTS_REMEMBERED:
+            del self._trade_of_intent[next(iter(self._trade_of_intent))]
+
+    def on_account(self, asked_ns: int) -> None:
+        """Drop final trades whose outcome this account shows."""
+        done = [
+            trade_id
+            for trade_id, trade in self._trades.items()
+            if trade.is_final and not self._counts(trade, asked_ns)
+        ]
+        for trade_id in done:
+            del self._trades[trade_id]
+
+    def outstanding(self, now_ns: int, asked_ns: int, *, beside: str) -> Iterator[Grant]:
+        """Grants that count now, given an account asked for at `asked_ns`; not that of the intent `beside`."""
+        for trade in self._trades.values():
+            if self._counts(trade, asked_ns) and trade.grant.intent_id != beside:
+                yield trade.grant
+        for grant in self._unused(now_ns):
+            if grant.intent_id != beside:
+                yield grant
+
+    def open_trades(self, now_ns: int, *, beside: str) -> int:
+        """Trades that are not final, and grants that may still become one."""
+        trades = sum(not trade.is_final for trade in self._trades.values())
+        return trades + sum(grant.intent_id != beside for grant in self._unused(now_ns))
+
+    def grant_of(self, intent_id: str) -> Grant | None:
+        """The newest grant of an intent that is still remembered."""
+        return self._issued.get(intent_id)
+
+    def has_trade(self, intent_id: str) -> bool:
+        return intent_id in self._trade_of_intent
+
+    def issued_since(self, start_ns: int) -> int:
+        return sum(issued_ns > start_ns for issued_ns in self._issue_times)
+
+    def _unused(self, now_ns: int) -> Iterator[Grant]:
+        for intent_id, grant in self._issued.items():
+            if intent_id not in self._trade_of_intent and now_ns < grant.deadline_ns + self._release_delay_ns:
+                yield grant
+
+    def _counts(self, trade: _TradeView, asked_ns: int) -> bool:
+        return trade.grant_open or asked_ns < trade.released_ns + self._account_lag_ns
+
+
+def covers(grant: Grant, legs: tuple[LegOrder, ...]) -> bool:
+    """True when the grant was given for exactly these legs."""
+    granted = [(leg.symbol, leg.side, leg.max_quantity) for leg in grant.legs]
+    return granted == [(leg.symbol, leg.side, leg.quantity) for leg in legs]
