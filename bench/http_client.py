@@ -108,12 +108,14 @@ def _client_on_ours(base: str) -> tuple[Call, Close]:
 
 def _ours_direct(base: str) -> tuple[Call, Close]:
     transport = AiohttpTransport()
+    url = httpx.URL(base + _PATH)
 
     def call() -> Awaitable[object]:
         timeout = {"connect": 2.0, "read": 3.0}
-        return transport.handle_async_request(
-            httpx.Request("POST", base + _PATH, headers=_RAW_HEADERS, content=_ORDER, extensions={"timeout": timeout})
+        request = httpx.Request(
+            "POST", url, headers=_RAW_HEADERS, stream=httpx.ByteStream(_ORDER), extensions={"timeout": timeout}
         )
+        return transport.handle_async_request(request)
 
     return call, transport.aclose
 
