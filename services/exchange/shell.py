@@ -1,0 +1,106 @@
+"""The simulated exchange as a service: paper keys and configuration in, a bound port out."""
+
+from __future__ import annotations
+
+import socket
+
+import msgspec
+
+from services.exchange.config import AccountConfig, KeyConfig
+from services.exchange.server.app import ExchangeServer
+from services.exchange.server.auth import Credential
+from services.exchange.server.config import ExchangeServiceConfig
+from services.exchange.server.venue import JournalRow
+from shared.secrets import PaperKey, load_paper_keys
+from shared.service import ServiceContext, StartRefused
+
+HOST = "127.0.0.1"
+FIRST_USER_ID = 8_095_151_726
+
+
+class ExchangeShell:
+    """Serves on the loopback address only: paper keys are no protection on a network."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self.ready = False
+        self.detail = ""
+        self._context = context
+        self._server: ExchangeServer | None = None
+        self._listener: socket.socket | None = None
+
+    async def start(self) -> None:
+        context = self._context
+        if context.desk.venue != "sim":
+            raise StartRefused(
+                f"the simulated exchange does not run with venue {context.desk.venue}",
+                'Set desk.venue = "sim", or do not start it.',
+            )
+        section = context.section(ExchangeServiceConfig)
+        config = with_paper_accounts(section, load_paper_keys(context.run_dir))
+        self._server = ExchangeServer(
+            config,
+            credentials_of(config),
+            context.journal(JournalRow),
+            context.clock.now_ns,
+            paper=context.desk.mode == "paper",
+        )
+        self._listener = bind(context.port("exchange"))
+        port = self._listener.getsockname()[1]
+        self.detail = f"http://{HOST}:{port}"
+        context.log.info("exchange listens", address=self.detail, accounts=len(config.accounts))
+        self.ready = True
+
+    async def run(self) -> None:
+        assert self._server is not None, "start comes first"
+        assert self._listener is not None, "start comes first"
+        await self._server.serve(self._listener)
+
+    async def stop(self) -> None:
+        self.ready = False
+        if self._listener is not None:
+            self._listener.close()
+
+
+def bind(port: int) -> socket.socket:
+    """A listening socket on the loopback address; port 0 takes any. Raises OSError when the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setblocking(False)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(256)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def with_paper_accounts(section: ExchangeServiceConfig, keys: tuple[PaperKey, ...]) -> ExchangeServiceConfig:
+    """The configured accounts, and one for each account the paper keys belong to."""
+    accounts = {account.account_id: account for account in section.accounts}
+    for number, account_id in enumerate(sorted({key.account_id for key in keys} - accounts.keys())):
+        accounts[account_id] = AccountConfig(
+            account_id=account_id,
+            user_id=FIRST_USER_ID + number,
+            initial_balance_usd=section.paper_balance_usd,
+        )
+    for key in keys:
+        account = accounts[key.account_id]
+        known = KeyConfig(api_key=key.key, api_secret=key.secret, read_only=key.read_only)
+        accounts[key.account_id] = msgspec.structs.replace(account, keys=(*account.keys, known))
+    return msgspec.structs.replace(section, accounts=tuple(accounts.values()))
+
+
+def credentials_of(config: ExchangeServiceConfig) -> list[Credential]:
+    return [
+        Credential(
+            api_key=key.api_key,
+            secret=key.api_secret,
+            account_id=account.account_id,
+            user_id=account.user_id,
+            read_only=key.read_only,
+            market_maker="market_maker" in key.rights,
+        )
+        for account in config.accounts
+        for key in account.keys
+    ]

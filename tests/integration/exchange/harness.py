@@ -1,0 +1,213 @@
+"""A real exchange server on a real socket, and a client that signs by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import websockets
+from msgspec.structs import replace
+
+from services.exchange.config import BTC, ETH, AccountConfig, BaseConfig, KeyConfig, ListingConfig, RateLimitConfig
+from services.exchange.server.app import ExchangeServer
+from services.exchange.server.config import ExchangeServiceConfig, ServerConfig
+from services.exchange.shell import bind, credentials_of
+from shared.clock import Clock
+from shared.runner import Journal, MemoryJournal
+
+TRADING_KEY = KeyConfig(api_key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", api_secret="c0ffee" * 10)
+READ_ONLY_KEY = KeyConfig(
+    api_key="READ+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi000=", api_secret="beef" * 16, read_only=True
+)
+MAKER_KEY = KeyConfig(
+    api_key="MAKER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="cafe" * 16, rights=("market_maker",)
+)
+OTHER_KEY = KeyConfig(api_key="OTHER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="d00d" * 16)
+USER_ID = 8_095_151_726
+
+
+def _small(base: BaseConfig) -> BaseConfig:
+    listing = ListingConfig(
+        dailies=1,
+        weeklies=1,
+        monthlies=0,
+        quarterlies=0,
+        strike_steps=base.listing.strike_steps,
+        strikes_per_side=(3, 3, 3, 3),
+    )
+    return replace(base, listing=listing)
+
+
+def small_config(**changes: Any) -> ExchangeServiceConfig:
+    """Two bases with a short listing and two accounts, limits wide enough not to meddle."""
+    config = ExchangeServiceConfig(
+        bases=(_small(BTC), _small(ETH)),
+        accounts=(
+            AccountConfig(
+                account_id="main",
+                user_id=USER_ID,
+                keys=(TRADING_KEY, READ_ONLY_KEY, MAKER_KEY),
+                initial_balance_usd=Decimal(1_000_000),
+            ),
+            AccountConfig(
+                account_id="other", user_id=USER_ID + 1, keys=(OTHER_KEY,), initial_balance_usd=Decimal(1_000_000)
+            ),
+        ),
+        rate_limits=replace(
+            ExchangeServiceConfig().rate_limits,
+            orders=1_000,
+            queries=1_000,
+            account=1_000,
+            order_book=1_000,
+            public=1_000,
+        ),
+    )
+    return replace(config, **changes)
+
+
+def sign_text(secret: str, text: str) -> str:
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest().upper()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def socket_query(key: KeyConfig, *, name: str = "apiKey", ts_ms: int | None = None) -> str:
+    ts_ms = now_ms() if ts_ms is None else ts_ms
+    signature = sign_text(key.api_secret, f"GET/users/self/verify?{name}={key.api_key}&ts={ts_ms}")
+    return f"code=10&uuid={key.api_key}&ts={ts_ms}&sign={signature}&apiKey={key.api_key}"
+
+
+def signed_headers(key: KeyConfig, method: str, path: str, text: str, ts_ms: int | None = None) -> dict[str, str]:
+    ts = str(now_ms() if ts_ms is None else ts_ms)
+    tail = f"uuid={key.api_key}&ts={ts}&x-req-ts-diff=5000"
+    prehash = f"{method}{path}?{text}&{tail}" if text else f"{method}{path}?{tail}"
+    return {
+        "X-CC-APIKEY": key.api_key,
+        "sign": sign_text(key.api_secret, prehash),
+        "ts": ts,
+        "X-REQ-TS-DIFF": "5000",
+        "Content-Type": "application/json",
+    }
+
+
+class RestClient:
+    """Signs as the documentation says; bodies are flat."""
+
+    def __init__(self, url: str, key: KeyConfig = TRADING_KEY) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=10)
+        self.key = key
+
+    async def raw_get(self, path: str, **parameters: Any) -> httpx.Response:
+        text = "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+        headers = signed_headers(self.key, "GET", path, text)
+        return await self.http.get(f"{path}?{urlencode(parameters)}" if parameters else path, headers=headers)
+
+    async def raw_post(self, path: str, **fields: Any) -> httpx.Response:
+        text = "&".join(f"{name}={_text(fields[name])}" for name in sorted(fields) if fields[name] is not None)
+        headers = signed_headers(self.key, "POST", path, text)
+        return await self.http.post(path, content=json.dumps(fields), headers=headers)
+
+    async def get(self, path: str, **parameters: Any) -> Any:
+        return _envelope(await self.raw_get(path, **parameters))
+
+    async def post(self, path: str, **fields: Any) -> Any:
+        return _envelope(await self.raw_post(path, **fields))
+
+    async def data(self, path: str, **parameters: Any) -> Any:
+        envelope = await self.get(path, **parameters)
+        assert envelope["code"] == 0, envelope
+        return envelope["data"]
+
+    async def create(self, **fields: Any) -> Any:
+        return await self.post("/open/option/order/create/v1", **fields)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return str(value)
+
+
+def _envelope(response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    envelope = json.loads(response.content, parse_float=Decimal)
+    assert {"code", "msg", "i18nArgs", "data"} <= envelope.keys()
+    return envelope
+
+
+class RunningExchange:
+    """The server of one test, in this loop."""
+
+    def __init__(self, config: ExchangeServiceConfig, journal: Journal | None = None) -> None:
+        self.config = config
+        self.server = ExchangeServer(
+            config, credentials_of(config), journal or MemoryJournal(), Clock().now_ns, paper=True
+        )
+        self._listener = bind(0)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.failure: BaseException | None = None
+        self._clients: list[RestClient] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> RunningExchange:
+        self._task = asyncio.create_task(self.server.serve(self._listener))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients:
+            await client.http.aclose()
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def client(self, key: KeyConfig = TRADING_KEY) -> RestClient:
+        client = RestClient(self.url, key)
+        self._clients.append(client)
+        return client
+
+    def socket(self, path: str = "options", key: KeyConfig = TRADING_KEY, **options: Any) -> Any:
+        return websockets.connect(
+            f"ws://127.0.0.1:{self.port}/{path}?{socket_query(key)}", compression=None, ping_interval=None, **options
+        )
+
+
+def with_server(config: ExchangeServiceConfig, **changes: Any) -> ExchangeServiceConfig:
+    return replace(config, server=replace(ServerConfig(), **changes))
+
+
+async def receive_until(websocket: Any, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 10) -> Any:
+    """The first frame for which `wanted` holds; frames before it are dropped."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            frame = json.loads(await websocket.recv(), parse_float=Decimal)
+            if wanted(frame):
+                return frame
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def tradable(client: RestClient, base: str = "BTC") -> dict[str, Any]:
+    """A call near the money with a two-sided book: the chain's object for it."""
+    rows = await client.data(f"/open/option/get/v1/{base}USD")
+    calls = [row["callOption"] for row in rows if row["callOption"]]
+    liquid = [call for call in calls if call["bid"] and call["ask"] and call["endTime"] > now_ms() + 3_600_000]
+    return min(liquid, key=lambda call: abs(call["delta"] - Decimal("0.5")))
