@@ -55,6 +55,14 @@ class Node:
         assert self._runner is not None, f"{self.name} is not running"
         return self._runner.core
 
+    def heal(self, faults: Faults) -> None:
+        """Use these faults from now on."""
+        self._faults = faults
+
+    @property
+    def is_stalled(self) -> bool:
+        return self._engine.now_ns < self._stalled_until_ns
+
     def is_current(self, epoch: int) -> bool:
         return self.alive and self.epoch == epoch
 

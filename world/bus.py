@@ -1,0 +1,264 @@
+"""The bus in one process: real frames, real sequences and replays, over links that lose, delay and double."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from shared.bus.frames import Frame, Header, decode_frame, encode_frame
+from shared.bus.sequences import EventStore, StreamReader, Want
+from shared.messages.base import Message
+from shared.messages.steps import Inbound, Reply, ReplyReceived, Request, RequestTimedOut, SendRequest, StreamSynced
+from shared.messages.system import Heartbeat
+from shared.messages.topics import topic_of, topic_row
+from world.engine import Engine
+from world.faults import MS, SECOND, Faults
+from world.node import Node
+
+RESEND_NS = 300 * MS
+REPLAY_TIMEOUT_NS = 500 * MS
+REPLAY_MAX_BYTES = 1 << 20
+
+
+class _Publisher:
+    """What a publisher keeps in memory: lost with the process."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.store = EventStore()
+        self.state_sequences: dict[str, int] = {}
+        self.messages = 0
+        self.answers: dict[str, Message | None] = {}
+        self.clients: dict[str, str] = {}
+
+
+class _Subscription:
+    """One subscriber's end of one publisher's stream."""
+
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self.prefixes = tuple(prefixes)
+        self.reader: StreamReader[Inbound] = StreamReader(prefixes)
+
+
+class WorldBus:
+    """Carries everything between the nodes of one desk."""
+
+    def __init__(self, engine: Engine, faults: Faults, account_id: str) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.published: list[Frame] = []
+        self._engine = engine
+        self._faults = faults
+        self._account_id = account_id
+        self._publishers: dict[str, _Publisher] = {}
+        self._subscriptions: dict[tuple[str, str], _Subscription] = {}
+        self._link_free_ns: dict[tuple[str, str], int] = {}
+        self._pending: dict[tuple[str, str], tuple[int, int]] = {}
+        self._outside: dict[str, Callable[[Message], None]] = {}
+
+    def add(self, node: Node) -> None:
+        self.nodes[node.name] = node
+        self._engine.every(SECOND, lambda: self._heartbeat(node))
+
+    def boot(self, node: Node, subscriptions: dict[str, Sequence[str]]) -> None:
+        """A process starts: empty memory, new epoch, subscriptions made anew; it says at once that it is alive."""
+        self._publishers[node.name] = _Publisher(node.epoch)
+        for publisher, prefixes in subscriptions.items():
+            self._subscriptions[node.name, publisher] = _Subscription(prefixes)
+        self._pending = {key: value for key, value in self._pending.items() if key[0] != node.name}
+        self._heartbeat(node)
+
+    def heal(self, faults: Faults) -> None:
+        """Use these faults from now on."""
+        self._faults = faults
+
+    def publish(self, sender: Node, topic: str, message: Message, cause_id: str) -> None:
+        publisher = self._publishers[sender.name]
+        row = topic_row(topic)
+        assert row is not None, f"{topic} is in no row of the table of topics"
+        publisher.messages += 1
+        event = row.kind == "event"
+        if event:
+            sequence = publisher.store.next_sequence(topic)
+        else:
+            sequence = publisher.state_sequences[topic] = publisher.state_sequences.get(topic, 0) + 1
+        header = Header(
+            publisher=sender.name,
+            epoch=sender.epoch,
+            sequence=sequence,
+            message_id=f"{sender.name}:{sender.epoch}:{publisher.messages}",
+            cause_id=cause_id,
+            published_ns=self._engine.now_ns,
+        )
+        data = encode_frame(topic, header, message)
+        if event:
+            publisher.store.keep(topic, message.key, sequence, data)
+            self.published.append(Frame(topic, header, message))
+        for (subscriber, source), subscription in self._subscriptions.items():
+            if source == sender.name and topic.startswith((*subscription.prefixes, "sys.")):
+                self._link(sender.name, subscriber, partial(self._receive, subscriber, sender.name, data))
+
+    def request(self, client: Node, effect: SendRequest) -> None:
+        """Ask, again and again with the same id, until answered or the deadline has passed."""
+        key = (client.name, effect.request_id)
+        deadline_ns = self._engine.now_ns + effect.deadline_ms * MS
+        epoch = client.epoch
+        self._pending[key] = (epoch, deadline_ns)
+
+        def attempt() -> None:
+            if self._pending.get(key) != (epoch, deadline_ns) or not client.is_current(epoch):
+                return
+            if self._engine.now_ns >= deadline_ns:
+                del self._pending[key]
+                client.put(RequestTimedOut(effect.request_id), epoch)
+                return
+            self._link(client.name, effect.service, lambda: self._ask(client.name, effect))
+            self._engine.at(min(self._engine.now_ns + RESEND_NS, deadline_ns), attempt)
+
+        attempt()
+
+    def reply(self, server: Node, effect: Reply) -> None:
+        publisher = self._publishers[server.name]
+        publisher.answers[effect.request_id] = effect.message
+        client = publisher.clients.get(effect.request_id)
+        if client is not None:
+            self._answer(server.name, client, effect.request_id, effect.message)
+
+    def ask(self, service: str, message: Message, request_id: str, deliver: Callable[[Message], None]) -> None:
+        """A request from outside the desk, such as the command line's: never lost, answered once."""
+        node = self.nodes[service]
+        if node.alive:
+            publisher = self._publishers[service]
+            publisher.clients[request_id] = f"outside:{request_id}"
+            self._outside[request_id] = deliver
+            node.put(Request(request_id, message, "outside"))
+
+    def _ask(self, client: str, effect: SendRequest) -> None:
+        server = self.nodes[effect.service]
+        if not server.alive:
+            return
+        publisher = self._publishers[effect.service]
+        publisher.clients[effect.request_id] = client
+        if effect.request_id not in publisher.answers:
+            publisher.answers[effect.request_id] = None
+            server.put(Request(effect.request_id, effect.message, client))
+            return
+        answer = publisher.answers[effect.request_id]
+        if answer is not None:
+            self._answer(effect.service, client, effect.request_id, answer)
+
+    def _answer(self, server: str, client: str, request_id: str, message: Message) -> None:
+        if client.startswith("outside:"):
+            self._outside[request_id](message)
+            return
+
+        def arrive() -> None:
+            pending = self._pending.pop((client, request_id), None)
+            if pending is not None:
+                self.nodes[client].put(
+                    ReplyReceived(request_id, message, f"{server}:answer:{request_id}"), pending[0]
+                )
+
+        self._link(server, client, arrive)
+
+    def _receive(self, subscriber: str, source: str, data: bytes) -> None:
+        node = self.nodes[subscriber]
+        subscription = self._subscriptions.get((subscriber, source))
+        if not node.alive or subscription is None:
+            return
+        frame = decode_frame(data)
+        header = frame.header
+        item = Inbound(frame.topic, frame.message, header.message_id, header.publisher, header.epoch)
+        row = topic_row(frame.topic)
+        wanted = frame.topic.startswith(subscription.prefixes)
+        if row is not None and row.kind == "event":
+            if wanted:
+                ready = subscription.reader.on_event(frame.topic, header.epoch, header.sequence, item)
+                self._deliver(node, source, subscription, ready)
+            return
+        if wanted:
+            node.put(item)
+        if isinstance(frame.message, Heartbeat):
+            subscription.reader.on_newest(header.epoch, frame.message.event_sequences)
+            self._deliver(node, source, subscription, [])
+
+    def _deliver(self, node: Node, source: str, subscription: _Subscription, ready: Sequence[Inbound]) -> None:
+        for item in ready:
+            node.put(item)
+        for want in subscription.reader.take_wants():
+            self._replay(node, source, subscription, want)
+        epoch = subscription.reader.take_synced()
+        if epoch is not None:
+            node.put(StreamSynced(source, epoch))
+
+    def _replay(self, node: Node, source: str, subscription: _Subscription, want: Want) -> None:
+        epoch, settled = node.epoch, False
+
+        def current() -> bool:
+            return not settled and node.is_current(epoch) and self._subscriptions[node.name, source] is subscription
+
+        def serve() -> None:
+            publisher = self._publishers.get(source)
+            if publisher is None or not self.nodes[source].alive:
+                return
+            frames = publisher.store.replay(want.prefix, want.from_sequence, REPLAY_MAX_BYTES)
+            newest, served_epoch = publisher.store.newest(), publisher.epoch
+            self._link(source, node.name, lambda: arrive(served_epoch, frames, newest))
+
+        def arrive(served_epoch: int, frames: Sequence[bytes], newest: dict[str, int]) -> None:
+            nonlocal settled
+            if not current():
+                return
+            settled = True
+            decoded = [decode_frame(data) for data in frames]
+            events = [
+                (
+                    one.topic,
+                    one.header.sequence,
+                    Inbound(one.topic, one.message, one.header.message_id, source, served_epoch),
+                )
+                for one in decoded
+            ]
+            self._deliver(
+                node, source, subscription, subscription.reader.on_replay(want, served_epoch, events, newest)
+            )
+
+        def give_up() -> None:
+            nonlocal settled
+            if current():
+                settled = True
+                subscription.reader.on_no_answer(want)
+                self._deliver(node, source, subscription, [])
+
+        self._link(node.name, source, serve)
+        self._engine.after(REPLAY_TIMEOUT_NS, give_up)
+
+    def _heartbeat(self, node: Node) -> None:
+        if not node.alive or node.is_stalled:
+            return
+        beat = Heartbeat(
+            service=node.name,
+            account_id=self._account_id,
+            mode="paper",
+            venue="sim",
+            pid=node.starts,
+            epoch=node.epoch,
+            started_ns=node.epoch,
+            beat_ns=self._engine.now_ns,
+            starts=node.starts,
+            ready=True,
+            detail="",
+            event_sequences=self._publishers[node.name].store.newest(),
+        )
+        self.publish(node, topic_of("sys.{service}.heartbeat", service=node.name), beat, "")
+
+    def _link(self, source: str, target: str, arrive: Callable[[], Any]) -> None:
+        """One message on the connection from `source` to `target`: in order, at times lost or twice."""
+        if self._engine.chance(self._faults.bus_drop):
+            return
+        copies = 2 if self._engine.chance(self._faults.bus_duplicate) else 1
+        for _ in range(copies):
+            when_ns = self._engine.now_ns + self._engine.between_ns(MS // 10, self._faults.bus_delay_max_ms * MS)
+            when_ns = max(when_ns, self._link_free_ns.get((source, target), 0) + 1)
+            self._link_free_ns[source, target] = when_ns
+            self._engine.at(when_ns, arrive)

@@ -1,0 +1,197 @@
+"""The whole desk in one process: every core, the bus between them and the venue, on one virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from services.exchange.config import ExchangeConfig
+from services.exchange.core import ExchangeCore
+from services.execution.book import Book
+from services.execution.config import ExecutionConfig
+from services.execution.core import ExecutionCore
+from services.execution.effects import CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.marketdata.config import MarketdataConfig
+from services.marketdata.core import MarketdataCore
+from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
+from services.monitor.config import MonitorConfig
+from services.monitor.core import MonitorCore
+from services.risk.config import RiskConfig
+from services.risk.core import RiskCore
+from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.strategy.config import StrategyHostConfig
+from services.strategy.core import StrategyHostCore
+from services.strategy.loaded import LoadedStrategy
+from shared.messages.base import Message
+from shared.messages.steps import Publish, RaiseAlert, Reply, SendRequest
+from shared.messages.venue import StreamUp
+from shared.runner import Core
+from shared.strategy import StrategyConfig
+from world.bus import WorldBus
+from world.engine import Engine
+from world.faults import MS, SECOND, Faults
+from world.node import Node
+from world.venue import Venue
+
+ACCOUNT_ID = "sim"
+DESK_NUMBER = 7
+GRANT_KEY = b"the world's grant key, known to risk and execution"
+
+_SUBSCRIPTIONS: dict[str, dict[str, Sequence[str]]] = {
+    "marketdata": {},
+    "risk": {"marketdata": ("md.",), "execution": ("exec.",)},
+    "execution": {"marketdata": ("md.",), "risk": ("risk.", "sys.risk."), "strategy": ("sys.strategy.",)},
+    "strategy": {
+        "marketdata": ("md.",),
+        "risk": ("risk.", "sys.risk."),
+        "execution": ("exec.", "sys.execution."),
+    },
+    "monitor": dict.fromkeys(
+        ("marketdata", "risk", "execution", "strategy"), ("md.", "risk.", "exec.", "strat.", "sys.")
+    ),
+}
+
+
+class Desk:
+    """Five services, one account at one simulated exchange. Nothing runs until `engine` does."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        faults: Faults,
+        strategies: Iterable[StrategyConfig],
+        exchange_config: ExchangeConfig,
+        execution_config: ExecutionConfig | None = None,
+    ) -> None:
+        self.engine = engine
+        self.faults = faults
+        self.alerts: list[tuple[int, str, RaiseAlert]] = []
+        self._bases = tuple(base.base for base in exchange_config.bases)
+        self._execution_config = execution_config or ExecutionConfig()
+        exchange = ExchangeCore(exchange_config, engine.now_ns)
+        self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
+        self.bus = WorldBus(engine, faults, ACCOUNT_ID)
+        self._disconnect: Callable[[], None] = lambda: None
+        loaded = tuple(LoadedStrategy.from_config(config) for config in strategies)
+        cores: dict[str, Callable[[], Core]] = {
+            "marketdata": lambda: MarketdataCore(MarketdataConfig()),
+            "risk": lambda: RiskCore(RiskConfig(), account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
+            "execution": self._execution_core,
+            "strategy": lambda: StrategyHostCore(StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
+            "monitor": lambda: MonitorCore(MonitorConfig(), account_id=ACCOUNT_ID),
+        }
+        self.nodes = {name: self._node(name, make_core) for name, make_core in cores.items()}
+        for node in self.nodes.values():
+            engine.after(engine.between_ns(0, SECOND), node.start)
+        engine.every(SECOND, self._feed_market)
+        engine.every(2 * SECOND, self._poll_account)
+
+    @property
+    def book(self) -> Book:
+        """Execution's durable state, live when it runs, else the fold of its journal."""
+        node = self.nodes["execution"]
+        book: Book = node.core.book if node.alive else self.fold()
+        return book
+
+    def fold(self) -> Book:
+        """The fold of execution's journal."""
+        core = self._execution_core()
+        for entry in self.nodes["execution"].journal.entries:
+            core.apply(entry)
+        book: Book = core.book
+        return book
+
+    def _execution_core(self) -> ExecutionCore:
+        return ExecutionCore(
+            self._execution_config, account_id=ACCOUNT_ID, desk_number=DESK_NUMBER, grant_key=GRANT_KEY
+        )
+
+    def _node(self, name: str, make_core: Callable[[], Core]) -> Node:
+        def perform(effect: Any, cause_id: str) -> None:
+            self._perform(node, effect, cause_id)
+
+        def boot() -> None:
+            self.bus.boot(node, _SUBSCRIPTIONS[name])
+            if name == "execution":
+                self._disconnect()
+                epoch = node.epoch
+                self._disconnect = self.venue.connect(lambda item: node.put(item, epoch))
+            if name == "marketdata":
+                node.put(StreamUp())
+                for base in self._bases:
+                    self._load_instruments(base)
+
+        node = Node(name, self.engine, self.faults, make_core, perform, boot)
+        self.bus.add(node)
+        return node
+
+    def _perform(self, node: Node, effect: Any, cause_id: str) -> None:
+        epoch = node.epoch
+
+        def back(item: Any) -> None:
+            node.put(item, epoch)
+
+        match effect:
+            case Publish(topic=topic, message=message):
+                self.bus.publish(node, topic, message, effect.cause_id or cause_id)
+            case Reply():
+                self.bus.reply(node, effect)
+            case SendRequest():
+                self.bus.request(node, effect)
+            case RaiseAlert():
+                self.alerts.append((self.engine.now_ns, node.name, effect))
+            case PlaceOrder(order=order):
+                self.venue.place(order, back)
+            case CancelOrder(order=order):
+                self.venue.cancel(order, back)
+            case QueryOrder(client_order_id=number):
+                self.venue.query(number, back)
+            case FetchSnapshot(trigger=trigger, since_ns=since_ns):
+                self.venue.snapshot(trigger, since_ns, back)
+            case ReloadInstruments(underlying=underlying):
+                self._load_instruments(underlying.removesuffix("USD"))
+            case _:
+                # Metrics and the alert file have no place here.
+                pass
+
+    def operate(self, service: str, message: Message, request_id: str) -> list[Message]:
+        """Send an operator's request now; its answer is appended to the result when it comes."""
+        answers: list[Message] = []
+        self.bus.ask(service, message, request_id, answers.append)
+        return answers
+
+    def _load_instruments(self, base: str) -> None:
+        node = self.nodes["marketdata"]
+        epoch = node.epoch
+        loaded = InstrumentsLoaded(underlying=f"{base}USD", instruments=self.venue.instruments(base))
+        self.engine.after(self.engine.between_ns(MS, 50 * MS), lambda: node.put(loaded, epoch))
+
+    def _feed_market(self) -> None:
+        node = self.nodes["marketdata"]
+        if not node.alive:
+            return
+        for base in self._bases:
+            node.put(self.venue.index_push(base))
+            instruments = self.venue.exchange.instruments(base)
+            for expiry_ns in dict.fromkeys(instrument.expiry_ns for instrument in instruments):
+                node.put(self.venue.chain_push(f"{base}USD", expiry_ns))
+
+    def _poll_account(self) -> None:
+        node = self.nodes["risk"]
+        if not node.alive:
+            return
+        if self.engine.chance(self.faults.read_fails):
+            node.put(AccountPollFailed("down: connection reset"))
+            return
+        epoch, asked_ns = node.epoch, self.engine.now_ns
+
+        def answer() -> None:
+            polled = AccountPolled(
+                asked_ns=asked_ns,
+                received_ns=self.engine.now_ns,
+                account=self.venue.account(),
+                positions=self.venue.positions(),
+            )
+            node.put(polled, epoch)
+
+        self.engine.after(self.engine.between_ns(MS, self.faults.venue_delay_max_ms * MS), answer)
