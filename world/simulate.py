@@ -9,6 +9,7 @@ from random import Random
 import msgspec
 
 from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, ListingConfig
+from shared.messages.control import StrategyCommand
 from shared.strategy import LegSpec, StrategyConfig, max_hold_hours, strangle
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
 from world.engine import Engine
@@ -74,12 +75,14 @@ def simulate(seed: int, faults: Faults | None = None) -> Verdict:
 
 
 def _heal(desk: Desk) -> None:
-    """Stop all faults, open nothing new, and let everything come to its end."""
+    """Stop all faults; two minutes later open nothing new, so that everything can come to its end."""
     calm = Faults.none()
     desk.faults = desk.venue.faults = calm
     desk.bus.heal(calm)
     for node in desk.nodes.values():
         node.heal(calm)
+    pause = StrategyCommand(action="pause", strategy="*", requested_by="simulation")
+    desk.engine.after(120 * SECOND, lambda: desk.operate("strategy", pause, "pause-all"))
 
 
 def _exchange(seed: int) -> ExchangeConfig:
