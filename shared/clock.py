@@ -24,6 +24,11 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
+def boottime_ns() -> int:
+    """Like `monotonic_ns`, but it also runs while the machine is suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def wall_ns() -> int:
     """The raw wall clock, for signatures and for measuring the venue's offset."""
     return time.time_ns()

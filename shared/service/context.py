@@ -1,41 +1,96 @@
-"""What a service is given."""
+"""What a service is given: its configuration, clock, log, bus, metrics, secrets, journal and ports."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.logging import redactor
+from shared.messages.steps import RaiseAlert
+from shared.messages.system import Alert, Severity
+from shared.messages.topics import topic_of
 from shared.metrics import Metrics
-from shared.runner import Journal
-from shared.secrets import ApiKey
+from shared.ports import resolve_ports
+from shared.secrets import ApiKey, load_api_key, load_grant_key
+from shared.service.watch import Failures, StallWatch
+from shared.store import Binding, SqliteJournal
 
 SectionT = TypeVar("SectionT")
+_VENUE = "coincall"
 
 
 class ServiceContext:
-    name: str
-    desk: DeskConfig
-    run_dir: Path
-    clock: Clock
-    log: Any
-    bus: Bus
-    epoch: int
-    metrics: Metrics
+    """Made by `run_service`, handed to the service's shell. Methods that read raise StartRefused with a remedy."""
+
+    def __init__(
+        self,
+        name: str,
+        desk: DeskConfig,
+        clock: Clock,
+        log: Any,
+        bus: Bus,
+        epoch: int,
+        metrics: Metrics,
+        failures: Failures,
+        stalls: StallWatch,
+    ) -> None:
+        self.name = name
+        self.desk = desk
+        self.run_dir: Path = desk.run_dir
+        self.clock = clock
+        self.log = log
+        self.bus = bus
+        self.epoch = epoch
+        self.metrics = metrics
+        self.failures = failures
+        self.stalls = stalls
 
     def section(self, kind: type[SectionT]) -> SectionT:
-        raise NotImplementedError
+        """The service's own section of the configuration, validated, defaults filled in."""
+        return self.desk.section(self.name, kind)
 
     def api_key(self) -> ApiKey:
-        raise NotImplementedError
-
-    def journal(self, row_types: Any) -> Journal:
-        raise NotImplementedError
+        """The service's key of the configured venue; its secret is kept out of the log from here on."""
+        key = load_api_key(self.desk, self.name)
+        redactor.add(key.secret)
+        return key
 
     def grant_key(self) -> bytes:
-        raise NotImplementedError
+        """The key with which risk signs grants and execution checks them."""
+        key = load_grant_key(self.run_dir)
+        redactor.add(key)
+        return key
+
+    def journal(self, row_types: Any) -> SqliteJournal:
+        """The service's journal, whose rows are the tagged structs of the union `row_types`."""
+        return SqliteJournal(
+            self.run_dir / "journals" / f"{self.name}-{self.desk.account_id}.sqlite3",
+            Binding(venue=_VENUE, environment=self.desk.venue, account_id=self.desk.account_id),
+            row_types,
+            self.desk.journal.synchronous,
+        )
 
     def port(self, name: str) -> int:
-        raise NotImplementedError
+        """A port of the table of ports, as `up` resolved it."""
+        return resolve_ports(self.run_dir, self.desk.ports)[name]
+
+    def alert(self, alert: RaiseAlert) -> None:
+        """Publish an alert with service, account and mode."""
+        assert alert.severity in get_args(Severity), f"{alert.severity} is no severity"
+        self.bus.publish(
+            topic_of("sys.{service}.alert", service=self.name),
+            Alert(
+                code=alert.code,
+                severity=cast(Severity, alert.severity),
+                subject=alert.subject,
+                text=alert.text,
+                service=self.name,
+                account_id=self.desk.account_id,
+                mode=self.desk.mode,
+                raised_ns=self.clock.now_ns(),
+                resolved=alert.resolved,
+            ),
+        )

@@ -1,17 +1,53 @@
-"""Runs a core inside a service."""
+"""Runs a core inside a service: inputs in, one commit per batch, effects out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from shared.runner import Core, Journal
+from shared.clock import monotonic_ns
+from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, SendRequest, Tick
+from shared.messages.trades import Refusal
+from shared.metrics import Metrics
+from shared.runner import Core, CoreFailed, Journal, Runner
 from shared.service.context import ServiceContext
 
 CoreT = TypeVar("CoreT", bound=Core)
 
+BATCH_MAX = 256
+_TICK_PAUSE_S = 0.001
+"""Least time between two ticks, so that a core whose deadline does not move cannot keep the loop busy."""
+
+_TIMER_MAX_S = 3_600.0
+
+
+class _TimedJournal:
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+
+    def load(self) -> Iterable[Entry]:
+        return self._journal.load()
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        begun_ns = monotonic_ns()
+        self._journal.append(entries)
+        self._metrics.commit_seconds.observe((monotonic_ns() - begun_ns) / 1e9)
+
 
 class CoreHost(Generic[CoreT]):
+    """Drives one core on the event loop.
+
+    Publish, Reply, SendRequest and RaiseAlert are carried out here; every other effect goes to `perform(effect,
+    cause_id)`, whose outcome comes back through `put`. The core gets `Tick` when its next deadline is due, and
+    `LoopStalled` before anything else after a gap of more than 2 s.
+
+    A core that raised was built anew from the journal and has lost its views of others: their events are replayed
+    to it, and a request it failed on is refused. The same happens when the journal could not be written.
+    """
+
     def __init__(
         self,
         context: ServiceContext,
@@ -19,14 +55,137 @@ class CoreHost(Generic[CoreT]):
         journal: Journal,
         perform: Callable[[Any, str], None],
     ) -> None:
-        raise NotImplementedError
+        self._context = context
+        self._make_core = make_core
+        self._journal = _TimedJournal(journal, context.metrics)
+        self._perform_own = perform
+        self._queue: deque[Any] = deque()
+        self._failed: list[CoreFailed] = []
+        self._running = False
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._runner: Runner[CoreT] = self._make_runner()
 
     @property
     def core(self) -> CoreT:
-        raise NotImplementedError
+        """The live core, to be read only. A failure replaces it: do not keep it."""
+        return self._runner.core
 
     def put(self, item: Any) -> None:
-        raise NotImplementedError
+        """Hand an input to the core. On the event loop's thread only."""
+        self._queue.append(item)
+        self._schedule()
 
     async def run(self) -> None:
-        raise NotImplementedError
+        """Start the core, then go on until cancelled."""
+        self._context.stalls.listen(self._stalled)
+        self._runner.start(self._context.clock.now_ns())
+        self._running = True
+        self._schedule()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._running = False
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _make_runner(self) -> Runner[CoreT]:
+        return Runner(self._make_core, self._journal, self._perform, self._failed.append)
+
+    def _stalled(self, gap_ns: int) -> None:
+        self._queue.appendleft(LoopStalled(gap_ns))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._running and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        if not self._running:
+            return
+        self._context.stalls.check()
+        now_ns = self._context.clock.now_ns()
+        items = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        deadline_ns = self.core.next_deadline_ns()
+        ticked = deadline_ns is not None and deadline_ns <= now_ns
+        if ticked:
+            items.append(Tick())
+        if items:
+            self._handle(items, now_ns)
+        if self._queue:
+            self._schedule()
+        self._arm(_TICK_PAUSE_S if ticked else 0.0)
+
+    def _handle(self, items: list[Any], now_ns: int) -> None:
+        failures = self._context.failures
+        try:
+            self._runner.drain(items, now_ns)
+        except AssertionError as error:
+            failures.fatal("core", error)
+        except Exception as error:
+            # what was applied in memory may not be on disk: only the journal says what is true
+            failures.failed("core", error)
+            self._runner = self._make_runner()
+            self._runner.start(now_ns)
+            self._context.bus.resync()
+            return
+        self._context.metrics.inputs_handled.inc(len(items))
+        failed, count = list(self._failed), len(self._failed)
+        self._failed.clear()
+        if count < len(items):
+            failures.succeeded("core")
+        for failure in failed:
+            self._report(failure)
+        if failed:
+            self._context.bus.resync()
+
+    def _report(self, failure: CoreFailed) -> None:
+        if isinstance(failure.item, Request):
+            refusal = Refusal(
+                code="internal_error",
+                detail=f"{self._context.name} failed on this request; nothing was done",
+                remedy="see its log",
+            )
+            self._context.bus.reply(failure.item.request_id, refusal)
+        self._context.alert(
+            RaiseAlert(
+                code="core_failed",
+                severity="critical",
+                subject=self._context.name,
+                text=f"an input was dropped: {failure}",
+            )
+        )
+        self._context.failures.failed("core", failure.error)
+
+    def _arm(self, least_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline_ns = self.core.next_deadline_ns()
+        if deadline_ns is None:
+            return
+        wait_s = (deadline_ns - self._context.clock.now_ns()) / 1e9
+        wait_s = min(max(wait_s, least_s, 0.0), _TIMER_MAX_S)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._schedule)
+
+    def _perform(self, effect: Any, cause_id: str) -> None:
+        """Carry out one effect; one that fails does not keep the next from being carried out."""
+        source = f"effect {type(effect).__name__}"
+        try:
+            match effect:
+                case Publish():
+                    self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
+                case Reply():
+                    self._context.bus.reply(effect.request_id, effect.message)
+                case SendRequest():
+                    self._context.bus.send_request(effect, self.put)
+                case RaiseAlert():
+                    self._context.alert(effect)
+                case _:
+                    self._perform_own(effect, cause_id)
+        except Exception as error:
+            self._context.failures.failed(source, error)
+        else:
+            self._context.failures.succeeded(source)

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NoReturn, Protocol
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, Protocol
 
+import uvloop
+
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.config import DeskConfig, load_config
+from shared.errors import StartRefused
+from shared.logging import setup_logging
+from shared.messages.system import Heartbeat
+from shared.metrics import Metrics
+from shared.ports import resolve_ports
 from shared.service.context import ServiceContext
+from shared.service.lock import ServiceLock, Start, record_start
+from shared.service.watch import EXIT_BUG, Failures, StallWatch
+from shared.tasks import spawn
+
+EXIT_CONFIGURATION = 78
+"""A person must change something: supervisord does not start the service again."""
+
+_BEAT_S = 1.0
+_PULSES_PER_BEAT = 4
+_STOP_S = 3.0
+_METRICS_RETRY_S = 5.0
 
 
 class Shell(Protocol):
-    """A service's own part. `run` goes on until it is cancelled."""
+    """A service's own part. `start` may raise StartRefused; `run` goes on until it is cancelled.
 
-    ready: bool
-    detail: str
+    `ready` and `detail` are what the heartbeat says once `start` has finished.
+    """
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def detail(self) -> str: ...
 
     async def start(self) -> None: ...
 
@@ -22,4 +54,226 @@ class Shell(Protocol):
 
 
 def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoReturn:
-    raise NotImplementedError
+    """Run the service until SIGTERM or SIGINT and end the process.
+
+    Exit codes: 0 stopped on request; 78 something in configuration, keys or environment must be changed first, the
+    log's last line names it and the remedy; 70 our own bug, or ten errors in a row.
+    """
+    os.umask(0o077)
+    log = setup_logging("info", "auto", service=name)
+    try:
+        desk = load_config()
+        log = setup_logging(
+            desk.logging.level, desk.logging.format, service=name, mode=desk.mode, account=desk.account_id
+        )
+        code = _run(name, desk, log, make_shell)
+    except StartRefused as error:
+        log.critical("start refused", reason=error.reason, remedy=error.remedy)
+        code = EXIT_CONFIGURATION
+    sys.exit(code)
+
+
+def _run(name: str, desk: DeskConfig, log: Any, make_shell: Callable[[ServiceContext], Shell]) -> int:
+    try:
+        desk.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(
+            f"run directory {desk.run_dir} cannot be made: {error.strerror}", "set VOLDESK_RUN_DIR"
+        ) from None
+    lock = ServiceLock(desk.run_dir, name)
+    clock = Clock()
+    start = record_start(desk.run_dir, name, clock.now_ns())
+    try:
+        return uvloop.run(_Process(name, desk, log, clock, start).main(make_shell))
+    finally:
+        lock.release()
+
+
+class _Process:
+    """One run of one service, from the first socket to the last."""
+
+    def __init__(self, name: str, desk: DeskConfig, log: Any, clock: Clock, start: Start) -> None:
+        self._name = name
+        self._desk = desk
+        self._log = log
+        self._clock = clock
+        self._start = start
+        self._started_ns = clock.now_ns()
+        self._shell: Shell | None = None
+        self._shell_started = False
+        self._metrics = Metrics(name, desk.mode, desk.account_id)
+        self._metrics.starts.set(start.count)
+        self._failures = Failures(log, self._metrics)
+        self._stalls = StallWatch()
+        self._stalls.listen(self._stalled)
+        self._stop = asyncio.Event()
+        self._bus = Bus(
+            name,
+            desk,
+            clock=clock,
+            epoch=start.epoch,
+            on_error=self._failures.failed,
+            on_success=self._failures.succeeded,
+            warn=lambda kind, detail: log.warning(
+                "message dropped, further ones are counted", kind=kind, detail=detail
+            ),
+        )
+        self._metrics.collect(self._bus_counts, "kind")
+
+    async def main(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.set_exception_handler(self._loop_failed)
+        self._bus.open(self._heartbeat)
+        helpers = [spawn(self._pulse(), name="pulse"), spawn(self._serve_metrics(), name="metrics")]
+        self._log.info("starting", pid=os.getpid(), starts=self._start.count, epoch=self._start.epoch)
+        try:
+            return await self._run_shell(make_shell)
+        except StartRefused:
+            raise
+        except Exception as error:
+            self._log.critical("the service failed and ends", exc_info=error)
+            return EXIT_BUG
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await self._stop_shell()
+            self._metrics.close()
+            self._bus.close()
+            self._log.info("stopped")
+
+    async def _run_shell(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
+        context = ServiceContext(
+            self._name,
+            self._desk,
+            self._clock,
+            self._log,
+            self._bus,
+            self._start.epoch,
+            self._metrics,
+            self._failures,
+            self._stalls,
+        )
+        shell = self._shell = make_shell(context)
+        if await self._until_stopped(shell.start(), "start"):
+            return 0
+        self._shell_started = True
+        self._bus.beat()
+        self._log.info("started", ready=shell.ready, detail=shell.detail)
+        if await self._until_stopped(shell.run(), "run"):
+            return 0
+        self._log.critical("the service ended by itself")
+        return EXIT_BUG
+
+    async def _until_stopped(self, work: Any, name: str) -> bool:
+        """Do `work`; True when the process was told to stop before it was done. Raises what `work` raises."""
+        task = spawn(work, name=name, on_error=lambda _error: None)
+        stop = spawn(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return False
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                async with asyncio.timeout(_STOP_S):
+                    await task
+            return True
+        finally:
+            stop.cancel()
+
+    async def _stop_shell(self) -> None:
+        if self._shell is None:
+            return
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await self._shell.stop()
+        except Exception as error:
+            self._log.error("stopping failed", exc_info=error)
+
+    async def _pulse(self) -> None:
+        """Beat once a second; in between, measure how late the loop is and notice when it stood still."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        count = 0
+        while True:
+            self._stalls.check()
+            if count % _PULSES_PER_BEAT == 0:
+                try:
+                    self._bus.beat()
+                except Exception as error:
+                    self._failures.failed("heartbeat", error)
+                else:
+                    self._failures.succeeded("heartbeat")
+            count += 1
+            due = max(due + _BEAT_S / _PULSES_PER_BEAT, loop.time())
+            await asyncio.sleep(due - loop.time())
+            self._metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+    async def _serve_metrics(self) -> None:
+        port = resolve_ports(self._desk.run_dir, self._desk.ports)[f"metrics-{self._name}"]
+        while True:
+            try:
+                self._metrics.serve(port)
+                return
+            except OSError as error:
+                self._log.warning("metrics cannot be served yet", port=port, error=error.strerror)
+            await asyncio.sleep(_METRICS_RETRY_S)
+
+    def _heartbeat(self, event_sequences: dict[str, int]) -> Heartbeat:
+        shell = self._shell
+        started = shell is not None and self._shell_started
+        ready = shell is not None and started and shell.ready
+        now_ns = self._clock.now_ns()
+        self._metrics.heartbeat_seconds.set(now_ns / 1e9)
+        self._metrics.ready.set(ready)
+        return Heartbeat(
+            service=self._name,
+            account_id=self._desk.account_id,
+            mode=self._desk.mode,
+            venue=self._desk.venue,
+            pid=os.getpid(),
+            epoch=self._start.epoch,
+            started_ns=self._started_ns,
+            beat_ns=now_ns,
+            starts=self._start.count,
+            ready=ready,
+            detail=shell.detail if shell is not None and started else "starting",
+            event_sequences=event_sequences,
+        )
+
+    def _stalled(self, gap_ns: int) -> None:
+        self._metrics.loop_stalls.inc()
+        self._log.warning("the event loop stood still", gap_ms=gap_ns // 1_000_000)
+
+    def _loop_failed(self, _loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
+        self._failures.loop_error(details.get("exception"), str(details.get("message", "")))
+
+    def _bus_counts(self) -> Iterable[tuple[str, str, dict[str, float]]]:
+        counts = self._bus.counts
+        yield (
+            "voldesk_bus_messages",
+            "Frames on the bus",
+            {
+                "published": counts.published,
+                "not_sent": counts.not_sent,
+                "received": counts.received,
+                "conflated": counts.conflated,
+            },
+        )
+        yield (
+            "voldesk_bus_requests",
+            "Requests on the bus",
+            {
+                "sent": counts.requests_sent,
+                "repeated": counts.requests_repeated,
+                "timed_out": counts.requests_timed_out,
+                "served": counts.requests_served,
+                "answered_again": counts.requests_answered_again,
+            },
+        )
+        yield "voldesk_bus_dropped", "Messages that could not be used", dict(counts.dropped)
+        yield "voldesk_bus_gaps", "Gaps seen in event streams, by publisher", dict(counts.gaps)
+        yield "voldesk_bus_lost", "Events that no replay brought back, by publisher", dict(counts.lost)
+        yield "voldesk_bus_replays", "Replays asked for, by publisher", dict(counts.replays)

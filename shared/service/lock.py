@@ -1,0 +1,87 @@
+"""One process per service and run directory, and how often each was started."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import msgspec
+
+from shared.errors import StartRefused
+
+
+class ServiceLock:
+    """Held until the process ends, however it ends. Raises StartRefused naming the holder."""
+
+    def __init__(self, run_dir: Path, service: str) -> None:
+        path = _lock_path(run_dir, service)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = _read_pid(path)
+            os.close(self._descriptor)
+            raise StartRefused(
+                f"{service} already runs in {run_dir} (process {holder or 'unknown'})",
+                "stop it with `voldesk down`, or use another run directory (VOLDESK_RUN_DIR)",
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "service": service}).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def lock_holder(run_dir: Path, service: str) -> int | None:
+    """The pid of the running `service`; None when nobody holds its lock."""
+    path = _lock_path(run_dir, service)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _read_pid(path)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+class Start(msgspec.Struct, frozen=True):
+    """One start of a service. `epoch` is larger than that of any start before it in this run directory."""
+
+    count: int
+    epoch: int
+
+
+def record_start(run_dir: Path, service: str, now_ns: int) -> Start:
+    """Count a start, on disk before it returns."""
+    path = run_dir / "starts" / f"{service}.json"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        last = msgspec.json.decode(path.read_bytes(), type=Start)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        last = Start(0, 0)
+    start = Start(last.count + 1, max(now_ns, last.epoch + 1))
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode(start))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return start
+
+
+def _lock_path(run_dir: Path, service: str) -> Path:
+    return run_dir / "locks" / f"{service}.lock"
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        return int(json.loads(path.read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
