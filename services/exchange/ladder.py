@@ -58,48 +58,82 @@ class Tops:
     centrality: F8
 
 
-def quote_tops(config: LadderConfig, keys: U8, step: int, mark: F8, delta: F8, vega: F8, tick_size: float) -> Tops:
-    """Quotes around the marks. `vega` is per volatility point; `keys` identify the options; all arrays (n,).
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """The random part of n options' quotes in one epoch of `requote_steps`, arrays (n,); sizes as factors."""
+
+    spread: F8
+    bid_missing: NDArray[np.bool_]
+    ask_missing: NDArray[np.bool_]
+    bid_size: F8
+    ask_size: F8
+
+    def of(self, rows: I8) -> "Draws":
+        """Those of some options."""
+        return Draws(
+            self.spread[rows],
+            self.bid_missing[rows],
+            self.ask_missing[rows],
+            self.bid_size[rows],
+            self.ask_size[rows],
+        )
+
+
+def draw(config: LadderConfig, keys: U8, epoch: int) -> Draws:
+    """What the options with these keys draw in `epoch`; sides stay missing for 16 epochs."""
+    chance = config.empty_side_probability
+    return Draws(
+        spread=0.8 + 0.4 * uniform(keys, _SPREAD, epoch),
+        bid_missing=uniform(keys, _EMPTY, int(Side.BUY), epoch // 16) < chance,
+        ask_missing=uniform(keys, _EMPTY, int(Side.SELL), epoch // 16) < chance,
+        bid_size=size_factor(keys, Side.BUY, 0, epoch),
+        ask_size=size_factor(keys, Side.SELL, 0, epoch),
+    )
+
+
+def quote_tops(config: LadderConfig, draws: Draws, mark: F8, delta: F8, vega: F8, tick_size: float) -> Tops:
+    """Quotes around the marks. `vega` is per volatility point; all arrays (n,).
 
     The half-spread is at least half a tick and both prices are rounded away from the mark, so no book is crossed.
     """
-    epoch = step // config.requote_steps
     wide = np.abs(delta)
     centrality = 2.0 * np.minimum(wide, np.abs(1.0 - wide))
     wings = 1.0 + (config.wing_multiplier - 1.0) * (1.0 - centrality) ** 3
     half = np.maximum(config.half_spread_vol * 100.0 * vega * wings, config.half_spread_min_pct / 100.0 * mark)
-    half = np.maximum(half * (0.8 + 0.4 * uniform(keys, _SPREAD, epoch)), tick_size / 2.0)
+    half = np.maximum(half * draws.spread, tick_size / 2.0)
     bid = np.maximum(np.floor((mark - half) / tick_size), 0.0).astype(np.int64)
     ask = np.maximum(np.ceil((mark + half) / tick_size).astype(np.int64), bid + 1)
     in_wing = wide < WING_DELTA
-    for side, ticks in ((Side.BUY, bid), (Side.SELL, ask)):
-        missing = uniform(keys, _EMPTY, int(side), epoch // 16) < config.empty_side_probability
-        ticks[in_wing & missing] = 0
-    spacing = np.maximum(np.rint(half * SPACING_OF_HALF_SPREAD / tick_size), 1.0).astype(np.int64)
-    levels = np.maximum(np.rint(config.levels * (0.5 + 0.5 * centrality)), 1.0).astype(np.int64)
+    bid[in_wing & draws.bid_missing] = 0
+    ask[in_wing & draws.ask_missing] = 0
     return Tops(
         bid_ticks=bid,
         ask_ticks=ask,
-        bid_lots=np.where(bid > 0, level_lots(config, keys, Side.BUY, 0, step, centrality), 0),
-        ask_lots=np.where(ask > 0, level_lots(config, keys, Side.SELL, 0, step, centrality), 0),
-        spacing_ticks=spacing,
-        levels=levels,
+        bid_lots=np.where(bid > 0, level_lots(config, draws.bid_size, 0, centrality), 0),
+        ask_lots=np.where(ask > 0, level_lots(config, draws.ask_size, 0, centrality), 0),
+        spacing_ticks=np.maximum(np.rint(half * SPACING_OF_HALF_SPREAD / tick_size), 1.0).astype(np.int64),
+        levels=np.maximum(np.rint(config.levels * (0.5 + 0.5 * centrality)), 1.0).astype(np.int64),
         centrality=centrality,
     )
 
 
-def level_lots(config: LadderConfig, keys: U8, side: Side, level: int | I8, step: int, centrality: F8) -> I8:
-    """Sizes in lots, at least 1: log-normal, growing with the distance from the top. Arrays broadcast."""
-    draw = uniform(keys, _SIZE, int(side), step // config.requote_steps, level)
+def size_factor(keys: U8, side: Side, level: int | I8, epoch: int) -> F8:
+    """Log-normal factor on the median size of a level; arrays broadcast."""
+    result: F8 = np.exp(SIZE_DISPERSION * ndtri(uniform(keys, _SIZE, int(side), epoch, level)))
+    return result
+
+
+def level_lots(config: LadderConfig, factor: F8, level: int | I8, centrality: F8) -> I8:
+    """Sizes in lots, at least 1, growing with the distance from the top; arrays broadcast."""
     median = config.level_lots * (0.3 + 0.7 * centrality) * (1.0 + SIZE_GROWTH_PER_LEVEL * level)
-    lots: I8 = np.maximum(np.rint(median * np.exp(SIZE_DISPERSION * ndtri(draw))), 1.0).astype(np.int64)
+    lots: I8 = np.maximum(np.rint(median * factor), 1.0).astype(np.int64)
     return lots
 
 
 def open_interest_lots(config: LadderConfig, keys: U8) -> I8:
     """Open interest of others, lots; it does not move."""
-    draw = ndtri(uniform(keys, _INTEREST))
-    lots: I8 = np.rint(config.level_lots * 2.0 * np.exp(1.5 * draw)).astype(np.int64)
+    normal = ndtri(uniform(keys, _INTEREST))
+    lots: I8 = np.rint(config.level_lots * 2.0 * np.exp(1.5 * normal)).astype(np.int64)
     return lots
 
 
@@ -110,7 +144,8 @@ def ladder(config: LadderConfig, tops: Tops, row: int, key: int, side: Side, ste
         return []
     levels = np.arange(int(tops.levels[row]), dtype=np.int64)
     keys = np.array([key], dtype=np.uint64)
-    lots = level_lots(config, keys, side, levels, step, tops.centrality[row : row + 1])
+    factor = size_factor(keys, side, levels, step // config.requote_steps)
+    lots = level_lots(config, factor, levels, tops.centrality[row : row + 1])
     ticks = top - side.sign * levels * int(tops.spacing_ticks[row])
     return [(price, size) for price, size in zip(ticks.tolist(), lots.tolist(), strict=True) if price > 0]
 

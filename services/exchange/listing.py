@@ -1,7 +1,8 @@
 """Which options exist: expiries at 08:00 UTC, strikes on a grid around the index, ids derived from symbols.
 
-Every day at 08:00 UTC what expired goes, missing expiries are listed and strikes are added around the index; listed
-strikes stay until they expire. The list is therefore a function of configuration, start and path of the index.
+Every day at 08:00 UTC what expired goes, missing expiries are listed, and strikes are added around the index (the
+wings only when the expiry is new); listed strikes stay until they expire. The list is therefore a function of
+configuration, start and path of the index.
 """
 
 import hashlib
@@ -50,13 +51,13 @@ def listed_expiries(config: ListingConfig, at_ns: int) -> tuple[int, ...]:
     return tuple(sorted(result))
 
 
-def strike_grid(config: ListingConfig, index: float, until_expiry_ns: int) -> tuple[Decimal, ...]:
-    """Strikes to list around `index`, ascending, all above 0."""
+def strike_grid(config: ListingConfig, index: float, until_expiry_ns: int, wings: int) -> tuple[Decimal, ...]:
+    """Strikes to list around `index` with so many further ones on each side, ascending, all above 0."""
     group = sum(until_expiry_ns > limit for limit in GROUP_LIMITS_NS)
     step, dense = config.strike_steps[group], config.strikes_per_side[group]
     distances = [
         *range(dense + 1),
-        *(round(dense * WING_GROWTH**wing) + wing for wing in range(1, config.wing_strikes + 1)),
+        *(round(dense * WING_GROWTH**wing) + wing for wing in range(1, wings + 1)),
     ]
     centre = max(round(index / float(step)), 1)
     steps = {centre + sign * distance for distance in distances for sign in (1, -1)}
@@ -84,13 +85,15 @@ class Listing:
         kept = {symbol: option for symbol, option in self._by_symbol.items() if option.expiry_ns > at_ns}
         regular = listed_expiries(self._config.listing, at_ns)
         extra = tuple(expiry for expiry in extra_expiries if expiry > at_ns and expiry not in regular)
+        known = {option.expiry_ns for option in kept.values()}
         for expiry in regular:
-            self._list(kept, expiry, strike_grid(self._config.listing, index, expiry - at_ns), at_ns)
+            wings = 0 if expiry in known else self._config.listing.wing_strikes
+            self._list(kept, expiry, strike_grid(self._config.listing, index, expiry - at_ns, wings), at_ns)
         taken = {_date_of(expiry) for expiry in regular}
         for expiry in extra:
-            if any(option.expiry_ns == expiry for option in kept.values()):
+            if expiry in known:
                 continue
-            strikes = strike_grid(self._config.listing, index, expiry - at_ns)
+            strikes = strike_grid(self._config.listing, index, expiry - at_ns, self._config.listing.wing_strikes)
             if _date_of(expiry) in taken:
                 # A symbol holds only a date: on a date that is taken, other strikes keep symbols apart.
                 half = self._config.listing.strike_steps[0] / 2
@@ -107,7 +110,7 @@ class Listing:
 
     def expiries(self) -> tuple[int, ...]:
         """Listed expiries, ascending."""
-        return tuple(sorted({option.expiry_ns for option in self.instruments}))
+        return tuple(self.expiry_grid.tolist())
 
     def _list(self, into: dict[str, Instrument], expiry_ns: int, strikes: Iterable[Decimal], at_ns: int) -> None:
         config = self._config
@@ -140,6 +143,9 @@ class Listing:
         self.expiry_ns: I8 = np.array([option.expiry_ns for option in self.instruments], dtype=np.int64)
         self.is_call: NDArray[np.bool_] = np.array([option.is_call for option in self.instruments], dtype=np.bool_)
         self.keys: U8 = np.array([stream_key(self._seed, symbol) for symbol in self.symbols], dtype=np.uint64)
+        self.expiry_grid: I8
+        self.expiry_of: NDArray[np.intp]
+        self.expiry_grid, self.expiry_of = np.unique(self.expiry_ns, return_inverse=True)
         for array in (self.strike, self.log_strike, self.expiry_ns, self.is_call, self.keys):
             array.setflags(write=False)
 

@@ -190,10 +190,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def average_price(self) -> Decimal | None:
-        """Mean price of the fills, USD, to 8 decimals; None before the first."""
+        """Mean price of the fills, USD, to 6 decimals; None before the first."""
         if not self.filled:
             return None
-        return (self.filled_value / self.filled).quantize(Decimal("0.00000001"))
+        return (self.filled_value / self.filled).quantize(Decimal("0.000001"))
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):

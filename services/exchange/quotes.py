@@ -7,7 +7,16 @@ from decimal import Decimal
 import numpy as np
 
 from services.exchange.config import BaseConfig
-from services.exchange.ladder import Tops, consume, ladder, open_interest_lots, quote_tops, still_consumed
+from services.exchange.ladder import (
+    Draws,
+    Tops,
+    consume,
+    draw,
+    ladder,
+    open_interest_lots,
+    quote_tops,
+    still_consumed,
+)
 from services.exchange.listing import Listing
 from services.exchange.market import IndexPath
 from services.exchange.model import F8, I8, Level, Side
@@ -61,6 +70,7 @@ class BaseMarket:
         self._lot_ratio = config.min_quantity.as_integer_ratio()
         self._open_marks: tuple[tuple[int, int], F8] | None = None
         self._interest: tuple[int, F8] | None = None
+        self._drawn: tuple[tuple[int, int], Draws] | None = None
         self.move_to(0, 0)
 
     def move_to(self, step: int, at_ns: int) -> None:
@@ -218,16 +228,16 @@ class BaseMarket:
         """Values of some rows of the listing. Elements do not depend on which others are computed with them."""
         listing, surface = self.listing, self.config.surface
         index = self.index if step == self.step else self.path.price(step)
-        expiry_ns, strike, is_call = listing.expiry_ns[rows], listing.strike[rows], listing.is_call[rows]
-        expiries, group = np.unique(expiry_ns, return_inverse=True)
-        years = np.maximum(years_to_expiry(at_ns, expiries), MIN_YEARS)
+        strike, is_call, group = listing.strike[rows], listing.is_call[rows], listing.expiry_of[rows]
+        years = np.maximum(years_to_expiry(at_ns, listing.expiry_grid), MIN_YEARS)
         forwards = forward(surface, index, years)
         underlying = forwards[group]
         log_moneyness = listing.log_strike[rows] - np.log(forwards)[group]
         mark_iv = vol(surface, self.path.level(step), log_moneyness, years[group])
         values = greeks(underlying, strike, years[group], mark_iv, is_call)
         mark = np.maximum(values.price, 0.0)
-        tops = quote_tops(self.config.ladder, listing.keys[rows], step, mark, values.delta, values.vega, self._tick)
+        draws = self._draws(step // self.config.ladder.requote_steps).of(rows)
+        tops = quote_tops(self.config.ladder, draws, mark, values.delta, values.vega, self._tick)
         return Columns(
             underlying=underlying,
             mark=mark,
@@ -239,6 +249,13 @@ class BaseMarket:
             rho=values.rho,
             tops=tops,
         )
+
+    def _draws(self, epoch: int) -> Draws:
+        """The random part of all options' quotes, drawn once per epoch and list."""
+        key = (epoch, self.listing.version)
+        if self._drawn is None or self._drawn[0] != key:
+            self._drawn = (key, draw(self.config.ladder, self.listing.keys, epoch))
+        return self._drawn[1]
 
     def _prices(self, ticks: I8) -> F8:
         """Ticks as the nearest floats of their exact decimals, so that their repr is the price."""

@@ -11,7 +11,8 @@ from services.exchange.model import AccountSummary, Instrument, Order, Position,
 from services.exchange.quotes import BaseMarket, Quote
 
 ZERO = Decimal(0)
-_FIGURE = Decimal("0.00000001")
+# With 6 decimals the text of a Decimal, 0 included, never takes an exponent.
+_FIGURE = Decimal("0.000001")
 
 
 class Valuation:
@@ -85,8 +86,8 @@ class Valuation:
         return AccountSummary(
             account_id=account_id,
             cash=account.cash,
-            option_value=option_value,
-            equity=equity,
+            option_value=option_value.quantize(_FIGURE),
+            equity=equity.quantize(_FIGURE),
             margin_balance=account.cash,
             available=account.cash - initial - freeze,
             order_freeze=freeze,
@@ -108,6 +109,7 @@ class Valuation:
         unit = self.unit_margin(symbol)
         short = max(-holding.quantity, ZERO)
         signed = self._config.switches.position_greeks == "signed_total"
+        # Adding 0.0 below makes a negative zero positive.
         scale = float(holding.quantity) if signed else 1.0
         return Position(
             position_id=holding.position_id,
@@ -125,11 +127,11 @@ class Valuation:
             realised_pnl=holding.realised_pnl.quantize(_FIGURE),
             initial_margin=short * unit.initial,
             maintenance_margin=short * unit.maintenance,
-            delta=quote.delta * scale,
-            gamma=quote.gamma * scale,
-            vega=quote.vega * scale,
-            theta=quote.theta * scale,
-            rho=quote.rho * scale,
+            delta=quote.delta * scale + 0.0,
+            gamma=quote.gamma * scale + 0.0,
+            vega=quote.vega * scale + 0.0,
+            theta=quote.theta * scale + 0.0,
+            rho=quote.rho * scale + 0.0,
             updated_ns=holding.updated_ns,
         )
 
