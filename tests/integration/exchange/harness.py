@@ -62,14 +62,7 @@ def small_config(**changes: Any) -> ExchangeServiceConfig:
                 account_id="other", user_id=USER_ID + 1, keys=(OTHER_KEY,), initial_balance_usd=Decimal(1_000_000)
             ),
         ),
-        rate_limits=replace(
-            ExchangeServiceConfig().rate_limits,
-            orders=1_000,
-            queries=1_000,
-            account=1_000,
-            order_book=1_000,
-            public=1_000,
-        ),
+        rate_limits=RateLimitConfig(orders=1_000, queries=1_000, account=1_000, order_book=1_000, public=1_000),
     )
     return replace(config, **changes)
 
