@@ -61,6 +61,7 @@ CODES: dict[int, VenueErrorKind] = {
     **{code: "auth" for group in _AUTH for code in group},
     **dict.fromkeys(_THROTTLED, "throttled"),
     **dict.fromkeys(_DOWN, "down"),
+    ORDER_NOT_FOUND: "rejected",
 }
 """Venue code to what a caller may do. A code that is not here is "unknown".
 
@@ -156,5 +157,7 @@ def cancel_outcome(
 def _certain_refusal(answer: Answer, kind: VenueErrorKind) -> RefusalKind | None:
     """The kind of a refusal of which we are certain that nothing took effect; None when it may have."""
     if answer.code is None and answer.status not in (401, 403, 429):
+        return None
+    if answer.code in _CANCEL_REFUSED:
         return None
     return _REFUSAL_KINDS.get(kind)

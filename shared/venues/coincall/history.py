@@ -36,7 +36,7 @@ async def open_orders(rest: RestClient) -> tuple[VenueOrder, ...]:
         data = await rest.read(PENDING_ORDERS, {"page": page, "pageSize": PAGE_SIZE})
         try:
             numbered = parse.decoded(wire.PageNumbered, data)
-            rows = [parse.parse_order(row, open_order=True) for row in numbered.list or ()]
+            rows = [parse.parse_order(row, open_order=True) for row in numbered.rows or ()]
         except ParseError as error:
             raise VenueError("unknown", f"{PENDING_ORDERS.name}: {error}") from None
         found |= {order.venue_order_id: order for order in rows}
@@ -66,7 +66,7 @@ async def exercises(rest: RestClient, since_ns: int) -> tuple[VenueExercise, ...
             data = await rest.read(EXERCISES, params | {"page": page, "pageSize": EXERCISE_PAGE_SIZE})
             try:
                 listed = parse.decoded(wire.PageByCursor, data)
-                rows = [parse.parse_exercise(row) for row in listed.list or ()]
+                rows = [parse.parse_exercise(row) for row in listed.rows or ()]
             except ParseError as error:
                 raise VenueError("unknown", f"{EXERCISES.name}: {error}") from None
             found |= dict.fromkeys(rows)
@@ -103,7 +103,7 @@ async def _by_cursor(
             data = await rest.read(endpoint, params if cursor is None else params | {"fromId": cursor})
             try:
                 listed = parse.decoded(wire.PageByCursor, data)
-                rows = {id_of(row): row for row in map(read_row, listed.list or ())}
+                rows = {id_of(row): row for row in map(read_row, listed.rows or ())}
             except ParseError as error:
                 raise VenueError("unknown", f"{endpoint.name}: {error}") from None
             found |= rows

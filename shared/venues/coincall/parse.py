@@ -61,6 +61,11 @@ def decoded(kind: type[T], data: bytes | msgspec.Raw) -> T:
         raise ParseError(f"{kind.__name__}: {error}") from None
 
 
+def decoded_list(kind: type[T], data: bytes | msgspec.Raw) -> list[T]:
+    """A list of rows that may be null, or ParseError naming row and field."""
+    return [] if bytes(data) == b"null" else decoded(list[kind], data)  # type: ignore[valid-type]
+
+
 def exact(number: Decimal) -> Decimal:
     """The same number in plain notation without trailing zeros: 0E-8 is 0, 1.0E-4 is 0.0001, 1E+3 is 1000."""
     if not number.is_finite():
@@ -196,7 +201,7 @@ def parse_exercise(data: msgspec.Raw | bytes) -> VenueExercise:
 def parse_positions(data: bytes) -> tuple[VenuePosition, ...]:
     """Positions that are not flat. P&L is by mark, which the venue's own `upnl` is not."""
     positions = []
-    for row in decoded(list[wire.OptionPosition] | None, data) or ():  # type: ignore[arg-type]
+    for row in decoded_list(wire.OptionPosition, data):
         quantity = _signed(row.tradeSide, row.qty)
         if not quantity:
             continue
@@ -243,7 +248,7 @@ def parse_instruments(
         raise ParseError(f"the public configuration has no optionConfig for {underlying}")
     max_quantity = exact(limits.limitMaxQty)
     instruments = []
-    for data in decoded(list[msgspec.Raw] | None, listed) or ():  # type: ignore[arg-type]
+    for data in decoded_list(msgspec.Raw, listed):
         try:
             row = decoded(wire.OptionInstrument, data)
             if not row.isActive:
@@ -278,7 +283,7 @@ def parse_chain(
 ) -> ChainPush:
     """The REST chain of one expiry; it carries no time of its own."""
     rows = []
-    for strike in decoded(list[wire.ChainStrike] | None, data) or ():  # type: ignore[arg-type]
+    for strike in decoded_list(wire.ChainStrike, data):
         for option in (strike.callOption, strike.putOption):
             if bytes(option) == b"null":
                 continue
@@ -295,7 +300,7 @@ def parse_chain_frame(
     """A push of the option-chain channel: one ChainPush per underlying and expiry in it (as a rule one)."""
     groups: dict[tuple[str, int], list[OptionQuoteRow]] = {}
     newest_ms = frame_ts_ms or 0
-    for item in decoded(list[msgspec.Raw], data):
+    for item in decoded_list(msgspec.Raw, data):
         try:
             row = decoded(wire.ChainFrameRow, item)
             option = option_of(row.s)
@@ -322,7 +327,7 @@ def parse_index_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> Ind
 def parse_index(data: bytes, underlying: str, venue_ns: int) -> IndexPush:
     """The index out of the futures symbol information, which is one object or a list of them."""
     many = data.lstrip().startswith(b"[")
-    rows: Iterable[msgspec.Raw | bytes] = decoded(list[msgspec.Raw], data) if many else (data,)
+    rows: Iterable[msgspec.Raw | bytes] = decoded_list(msgspec.Raw, data) if many else (data,)
     for item in rows:
         row = decoded(wire.FuturesSymbol, item)
         if row.symbol == underlying:

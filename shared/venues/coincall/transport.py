@@ -18,7 +18,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     """Keeps connections alive and pools them. The body of the response is read before it is returned.
 
     Raises httpx.ConnectError, ConnectTimeout or PoolTimeout only when nothing was sent; ReadTimeout, ReadError and
-    RemoteProtocolError when the request may have been received. Redirects are not followed, nothing is repeated.
+    RemoteProtocolError when the request may have been received. Redirects are not followed. No POST is repeated; a
+    GET is, once, when a kept connection turns out to be dead.
     Usable as `httpx.AsyncClient(transport=...)` and, cheaper, by handing it requests directly.
     """
 

@@ -156,14 +156,14 @@ class ExerciseRow(msgspec.Struct, frozen=True):
     fees: Number = None
 
 
-class PageNumbered(msgspec.Struct, frozen=True):
-    list: list[msgspec.Raw] | None = None
+class PageNumbered(msgspec.Struct, frozen=True, rename={"rows": "list"}):
+    rows: list[msgspec.Raw] | None = None
     pageTotal: int | None = None
     total: int | None = None
 
 
-class PageByCursor(msgspec.Struct, frozen=True):
-    list: list[msgspec.Raw] | None = None
+class PageByCursor(msgspec.Struct, frozen=True, rename={"rows": "list"}):
+    rows: list[msgspec.Raw] | None = None
     hasNext: bool = False
 
 

@@ -1,0 +1,232 @@
+"""Rate limits, circuit breaker, liveness and the table of codes: pure, on a clock made of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import pytest
+
+from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
+from shared.venues.coincall import errors
+from shared.venues.coincall.limits import CircuitBreaker, RateLimit, TokenBucket
+from shared.venues.coincall.liveness import Liveness, LivenessLimits, reconnect_delay_s
+from shared.venues.coincall.wire import Answer, Lost, NotSent
+
+SECOND = 10**9
+
+
+def answer(code: int | None, *, status: int = 200, data: bytes = b"null") -> Answer:
+    return Answer(status, code, "text", data)
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+    bucket = TokenBucket(RateLimit(10, 2_000), 1.0)
+    assert [bucket.take("close", 0) for _ in range(10)] == [0] * 10
+    wait_ns = bucket.take("close", 0)
+    assert wait_ns == pytest.approx(SECOND // 5, rel=1e-6)
+    assert bucket.take("close", wait_ns) == 0
+    assert bucket.take("close", wait_ns) > 0
+
+
+def test_a_share_of_the_budget_lowers_burst_and_rate_but_never_below_one_call() -> None:
+    bucket = TokenBucket(RateLimit(2, 1_000), 0.25)
+    assert bucket.take("open", 0) == 0
+    assert bucket.take("open", 0) == pytest.approx(2 * SECOND, rel=1e-6)
+
+
+def test_opening_calls_leave_room_for_those_that_reduce_exposure() -> None:
+    bucket = TokenBucket(RateLimit(10, 1_000), 1.0)
+    taken = 0
+    while bucket.take("open", 0) == 0:
+        taken += 1
+    assert taken == 8
+    assert [bucket.take("close", 0), bucket.take("cancel", 0)] == [0, 0]
+    assert bucket.take("cancel", 0) > 0
+
+
+def test_a_waiting_cancel_goes_before_close_and_close_before_open() -> None:
+    bucket = TokenBucket(RateLimit(1, 1_000), 1.0)
+    assert bucket.take("open", 0) == 0
+    bucket.join("cancel")
+    bucket.join("close")
+    bucket.join("open")
+    assert bucket.take("open", SECOND) > 0
+    assert bucket.take("close", SECOND) > 0
+    assert bucket.take("cancel", SECOND) == 0
+    bucket.leave("cancel")
+    assert bucket.take("open", 2 * SECOND) > 0
+    assert bucket.take("close", 2 * SECOND) == 0
+    bucket.leave("close")
+    assert bucket.take("open", 3 * SECOND) == 0
+
+
+def test_a_throttled_group_starts_empty_and_holds_back_only_opening_calls() -> None:
+    bucket = TokenBucket(RateLimit(10, 1_000), 1.0)
+    bucket.throttled(0, 5 * SECOND)
+    assert bucket.take("cancel", 0) > 0
+    assert bucket.take("cancel", SECOND) == 0
+    assert bucket.take("open", SECOND) == 4 * SECOND
+    assert bucket.take("open", 5 * SECOND) == 0
+
+
+def test_a_clock_that_stands_still_gives_no_tokens() -> None:
+    bucket = TokenBucket(RateLimit(1, 1_000), 1.0)
+    assert bucket.take("close", SECOND) == 0
+    assert all(bucket.take("close", SECOND) > 0 for _ in range(5))
+
+
+def test_the_circuit_opens_after_five_failures_and_one_probe_closes_it() -> None:
+    breaker = CircuitBreaker()
+    for _ in range(4):
+        breaker.failed(0)
+    assert breaker.admit(0)
+    breaker.failed(0)
+    assert breaker.is_open
+    assert not breaker.admit(60 * SECOND - 1)
+    assert breaker.admit(60 * SECOND)
+    assert not breaker.admit(60 * SECOND), "only one probe may be out"
+    breaker.succeeded()
+    assert breaker.admit(60 * SECOND)
+    assert not breaker.is_open
+
+
+def test_a_failed_probe_keeps_the_circuit_open_for_another_minute() -> None:
+    breaker = CircuitBreaker()
+    for _ in range(5):
+        breaker.failed(0)
+    assert breaker.admit(60 * SECOND)
+    breaker.failed(61 * SECOND)
+    assert not breaker.admit(120 * SECOND)
+    assert breaker.admit(121 * SECOND)
+
+
+def test_a_success_between_failures_starts_the_count_again() -> None:
+    breaker = CircuitBreaker()
+    for _ in range(20):
+        breaker.failed(0)
+        breaker.succeeded()
+    assert not breaker.is_open
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (10529, "rejected"),
+        (10558, "rejected"),
+        (10536, "rejected"),
+        (10000, "throttled"),
+        (4003, "auth"),
+        (10554, "auth"),
+    ],
+)
+def test_a_listed_code_refuses_an_order_for_certain(code: int, kind: str) -> None:
+    outcome = errors.place_outcome(1, answer(code))
+    assert isinstance(outcome, OrderRefused)
+    assert (outcome.kind, outcome.code) == (kind, code)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        answer(99999),
+        answer(-40004),
+        answer(10577),
+        answer(10584),
+        answer(4005),
+        answer(10582),
+        answer(500),
+        answer(10596),
+        answer(10529, status=500),
+        answer(None, status=502),
+        answer(None, status=200),
+        answer(None, status=404),
+        answer(None, status=301),
+        answer(0, data=b"null"),
+        answer(0, status=500, data=b"5"),
+        Lost("no answer within 3000 ms"),
+    ],
+)
+def test_anything_else_leaves_the_order_unknown(result: Answer | Lost) -> None:
+    assert isinstance(errors.place_outcome(1, result), OutcomeUnknown)
+
+
+def test_an_accepted_order_carries_the_venues_id() -> None:
+    assert errors.place_outcome(1, answer(0, data=b'"2075207494989787138"')) == OrderAcked(
+        client_order_id=1, venue_order_id=2075207494989787138
+    )
+
+
+def test_what_never_left_this_host_is_refused_and_says_so() -> None:
+    placed = errors.place_outcome(1, NotSent("no connection"))
+    assert isinstance(placed, OrderRefused)
+    assert (placed.kind, placed.code, placed.text) == ("throttled", 0, "not sent: no connection")
+    assert errors.cancel_outcome(1, NotSent("x")) == CancelRefused(client_order_id=1, code=0, text="not sent: x")
+
+
+@pytest.mark.parametrize("code", [10537, 10584, 11101, 11102])
+def test_a_cancel_of_an_order_that_is_gone_is_refused(code: int) -> None:
+    outcome = errors.cancel_outcome(1, answer(code))
+    assert isinstance(outcome, CancelRefused)
+    assert outcome.code == code
+    assert isinstance(errors.amend_outcome(1, answer(code)), OrderRefused)
+
+
+def test_a_cancel_is_acknowledged_or_unknown() -> None:
+    assert errors.cancel_outcome(1, answer(0, data=b'"success"')) == CancelAcked(client_order_id=1)
+    for result in (answer(10583), answer(10584, status=503), answer(None, status=500), Lost("broken")):
+        assert isinstance(errors.cancel_outcome(1, result), OutcomeUnknown)
+
+
+LIMITS = LivenessLimits()
+
+
+def test_silence_asks_once_and_an_unanswered_heartbeat_fails() -> None:
+    alive = Liveness(LIMITS, 0, {})
+    assert not alive.needs_heartbeat(5 * SECOND - 1)
+    assert alive.needs_heartbeat(5 * SECOND)
+    assert not alive.needs_heartbeat(6 * SECOND)
+    assert alive.failure(10 * SECOND - 1) is None
+    assert alive.failure(10 * SECOND) == "no answer to a heartbeat"
+
+
+def test_any_frame_answers_a_heartbeat() -> None:
+    alive = Liveness(LIMITS, 0, {})
+    assert alive.needs_heartbeat(5 * SECOND)
+    alive.heard(6 * SECOND)
+    assert alive.failure(10 * SECOND) is None
+    assert alive.needs_heartbeat(11 * SECOND)
+
+
+def test_a_stream_that_froze_while_connected_is_renewed_and_then_given_up() -> None:
+    patience: dict[Hashable, int] = {}
+    alive = Liveness(LIMITS, 0, patience)
+    alive.watch(["a", "b"], 0)
+    for second in range(1, 30):
+        alive.heard(second * SECOND)
+        alive.data("b", second * SECOND)
+        renewed = alive.to_renew(second * SECOND)
+        assert renewed == (["a"] if second == 15 else [])
+        assert alive.failure(second * SECOND) is None
+    assert alive.failure(30 * SECOND) == "connected, but a is silent"
+    following = Liveness(LIMITS, 0, patience)
+    following.watch(["a"], 0)
+    assert following.failure(30 * SECOND) is None, "a dead stream gets twice the time before it costs the others"
+    assert following.failure(60 * SECOND) is not None
+    following.data("a", 60 * SECOND)
+    assert patience == {}
+
+
+def test_a_stream_no_longer_wanted_is_not_missed() -> None:
+    alive = Liveness(LIMITS, 0, {})
+    alive.watch(["expired"], 0)
+    alive.watch([], 10 * SECOND)
+    assert alive.to_renew(100 * SECOND) == []
+    assert alive.failure(100 * SECOND) is None
+
+
+def test_reconnects_back_off_to_a_minute_at_their_own_pace() -> None:
+    delays = [reconnect_delay_s("account", attempt) for attempt in range(12)]
+    for attempt, delay in enumerate(delays):
+        assert min(60.0, 2.0**attempt) / 2 <= delay <= min(60.0, 2.0**attempt)
+    assert delays == [reconnect_delay_s("account", attempt) for attempt in range(12)]
+    assert delays != [reconnect_delay_s("chains", attempt) for attempt in range(12)]
