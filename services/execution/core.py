@@ -4,32 +4,220 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.execution import rows
+from services.execution.book import DAY_NS, Book
+from services.execution.checks import CheckView
 from services.execution.config import ExecutionConfig
-from shared.messages.steps import Entry, Step
+from services.execution.evidence import Evidence
+from services.execution.facts import Facts
+from services.execution.halts import Guards
+from services.execution.lifecycle import Lifecycle
+from services.execution.reconcile import Reconciler
+from services.execution.requests import Requests
+from services.execution.views import order_update, trade_update
+from services.execution.workspace import MS, Workspace, earliest
+from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick
+from shared.messages.system import Heartbeat
+from shared.messages.venue import (
+    CancelAcked,
+    CancelRefused,
+    OrderAcked,
+    OrderQueried,
+    OrderQueryFailed,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    StreamUp,
+    VenueFill,
+    VenueOrder,
+    VenueSnapshot,
+    VenueSnapshotFailed,
+)
 
 
 class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade);
-    Inbound (InstrumentList, ChainSnapshot, Heartbeat, AccountSnapshot); the venue facts of
-    `shared.messages.venue`; Tick; LoopStalled. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+    Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue`; Tick;
+    LoopStalled. Any other input is ignored. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+
+    Raises ValueError for a desk number that does not fit a client order id.
     """
 
     def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int, grant_key: bytes) -> None:
-        self._config = config
-        self._account_id = account_id
-        self._desk_number = desk_number
-        self._grant_key = grant_key
+        if not 0 <= desk_number < 256:
+            raise ValueError(f"desk_number {desk_number} must be 0 to 255: it is 8 bits of every order id")
+        self._work = Workspace(config, account_id=account_id, desk_number=desk_number)
+        self._facts = Facts(self._work)
+        self._evidence = Evidence(self._work, self._facts)
+        self._reconciler = Reconciler(self._work, self._facts, self._evidence)
+        self._guards = Guards(self._work)
+        self._lifecycle = Lifecycle(self._work, self._guards, self._reconciler)
+        self._requests = Requests(CheckView(self._work, self._guards, self._reconciler, grant_key))
+        self._wake_ns: int | None = None
+        self._started = False
 
-    def handle(self, item: Any, now_ns: int) -> Step:
-        return Step()
+    @property
+    def book(self) -> Book:
+        """The durable state, to read: two cores that folded the same rows have equal books."""
+        return self._work.book
+
+    @property
+    def is_synced(self) -> bool:
+        """True when the venue was compared since the last start, reconnect or stall."""
+        return self._reconciler.synced
 
     def apply(self, entry: Entry) -> None:
-        return None
-
-    def start(self, now_ns: int) -> Step:
-        return Step()
+        """Fold one row of the journal."""
+        self._work.book.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
-        return None
+        """When `Tick` is due next."""
+        return self._wake_ns
+
+    def start(self, now_ns: int) -> Step:
+        """Take up work after the fold: what was being sent when the last process died is unknown."""
+        work = self._work
+        work.begin(now_ns, "")
+        self._started = True
+        self._guards.begin()
+        for number in tuple(work.book.unsettled):
+            order = work.book.orders[number]
+            if order.state == "SENDING":
+                self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
+        self._reconciler.distrust("start")
+        self._republish()
+        self._advance()
+        return work.step
+
+    def _republish(self) -> None:
+        """The bus of a new process holds nothing: give it what a late joiner needs."""
+        work = self._work
+        since_ns = work.now_ns - work.config.republish_days * DAY_NS
+        for trade in work.book.trades.values():
+            if not trade.is_final or trade.closed_ns is None or trade.closed_ns >= since_ns:
+                work.touched_trades[trade.trade_id] = None
+        for number in work.book.unsettled:
+            work.touched_orders[number] = None
+        work.publish("exec.{account}.halt", self._guards.halt_state())
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        """Decide on one input."""
+        work = self._work
+        cause_id = ""
+        if isinstance(item, Inbound):
+            cause_id = item.message_id
+        elif isinstance(item, Request):
+            cause_id = item.request_id
+        work.begin(now_ns, cause_id)
+        if not self._started:
+            self._started = True
+            self._guards.begin()
+        if isinstance(item, Inbound):
+            self._take_message(item.message)
+        elif isinstance(item, Request):
+            self._requests.take(item)
+        elif isinstance(item, LoopStalled):
+            self._guards.begin()
+            self._reconciler.distrust("stall")
+        elif not isinstance(item, Tick):
+            self._take_fact(item)
+        self._advance()
+        return work.step
+
+    def _take_message(self, message: Any) -> None:
+        match message:
+            case ChainSnapshot():
+                self._work.market.take_chain(message)
+            case InstrumentList():
+                self._work.market.take_list(message)
+            case Heartbeat():
+                self._guards.heard(message)
+            case _:
+                return
+
+    def _take_fact(self, item: Any) -> None:
+        """A fact from the venue; one about an order that nobody knows is left to the reconciliation."""
+        match item:
+            case VenueOrder():
+                self._facts.sighting(item, None)
+            case VenueFill():
+                self._take_fill(item)
+            case OrderQueried():
+                self._evidence.answered(item)
+            case OrderQueryFailed(client_order_id=number):
+                self._evidence.failed(number)
+            case VenueSnapshot():
+                self._reconciler.compare(item)
+            case VenueSnapshotFailed(reason=reason):
+                self._reconciler.failed(reason)
+            case StreamUp():
+                self._reconciler.stream_up = True
+                self._reconciler.distrust("stream_up")
+            case StreamDown():
+                self._reconciler.stream_up = False
+                self._reconciler.want("stream_down", self._work.now_ns)
+            case OrderAcked() | OrderRefused() | OutcomeUnknown() | CancelAcked() | CancelRefused():
+                self._take_outcome(item)
+            case _:
+                return
+
+    def _take_fill(self, fill: VenueFill) -> None:
+        if self._facts.fill(fill) and fill.fee_usd is None:
+            self._reconciler.want("fees", self._work.now_ns + self._work.config.fee_poll_ms * MS)
+
+    def _take_outcome(self, item: OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused) -> None:
+        order = self._work.book.orders.get(item.client_order_id)
+        if order is None:
+            return
+        match item:
+            case OrderAcked():
+                self._facts.acked(order, item.venue_order_id)
+            case OrderRefused() if order.state in ("SENDING", "UNKNOWN"):
+                if order.venue_order_id is None and order.filled_quantity == 0:
+                    self._refused(item)
+            case OutcomeUnknown() if order.state == "SENDING":
+                self._facts.move(order, "UNKNOWN", item.reason)
+            case OutcomeUnknown() | CancelRefused() if order.state == "CANCELLING":
+                self._evidence.doubt(order)
+            case _:
+                return
+
+    def _refused(self, item: OrderRefused) -> None:
+        self._work.record(
+            rows.OrderMoved(
+                client_order_id=item.client_order_id,
+                state="REFUSED",
+                reason=f"{item.code}: {item.text}",
+                refusal_kind=item.kind,
+                refusal_code=item.code,
+            )
+        )
+        if item.kind == "auth":
+            self._work.alert(
+                "venue_auth",
+                "critical",
+                self._work.account_id,
+                f"the venue refuses the key with code {item.code}: check its rights and addresses",
+            )
+
+    def _advance(self) -> None:
+        """Everything that follows from what is known now, then publish what changed."""
+        work = self._work
+        wakes = [self._guards.look(), self._evidence.look()]
+        concerned = {**work.book.active, **work.touched_trades}
+        wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
+        wakes.append(self._evidence.look())
+        wakes.append(self._reconciler.advance())
+        for number in work.touched_orders:
+            if number in work.book.orders:
+                work.publish("exec.{account}.order", order_update(work.book.orders[number], work.account_id))
+        for trade_id in work.touched_trades:
+            if trade_id in work.book.trades:
+                waiting = work.waiting.get(trade_id, "")
+                trade = work.book.trades[trade_id]
+                work.publish("exec.{account}.trade", trade_update(trade, work.book, work.account_id, waiting))
+        wake_ns = earliest(*wakes)
+        self._wake_ns = None if wake_ns is None else max(wake_ns, work.now_ns + MS)

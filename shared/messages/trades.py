@@ -165,6 +165,11 @@ class Refusal(Message, frozen=True, kw_only=True, tag="refusal.1"):
     remedy: str = ""
 
 
+RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale"})
+"""Refusals of `OpenTrade` that speak of the moment: not the intent's outcome, it may be sent again until
+`valid_until_ns`. Any other code is the outcome of the intent for ever: go on with the next ordinal."""
+
+
 class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit."""
 

@@ -1,0 +1,246 @@
+"""What must hold before an intent becomes a trade: small functions, each with its own code and remedy.
+
+Codes of `shared.messages.trades.RETRYABLE_REFUSALS` are about this moment and not about the intent: they are not
+its outcome, and the same intent may be sent again until `valid_until_ns`. Every other code is final for the intent:
+the next attempt needs the next ordinal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from services.execution.book import Trade
+from services.execution.halts import Guards
+from services.execution.lifecycle import OPENING_PLANS
+from services.execution.reconcile import Reconciler
+from services.execution.states import OPENING_STATES
+from services.execution.workspace import SECOND, Workspace
+from shared.ids import MAX_LEGS, intent_id
+from shared.messages.grants import signature_holds
+from shared.messages.trades import ExecutionMode, OpenTrade, Refusal
+from shared.options.chain import snap_quantity
+
+
+class CheckView(msgspec.Struct, frozen=True):
+    """What the checks look at."""
+
+    work: Workspace
+    guards: Guards
+    reconciler: Reconciler
+    grant_key: bytes
+
+
+Check = Callable[[OpenTrade, CheckView], Refusal | None]
+
+
+def resolved_mode(mode: ExecutionMode) -> ExecutionMode:
+    """`auto` is `limit` as long as limit is the only plan."""
+    return "limit" if mode == "auto" else mode
+
+
+def first_refusal(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """The first check that says no, or None."""
+    return next((refusal for check in CHECKS if (refusal := check(intent, view)) is not None), None)
+
+
+def _identity(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if intent.account_id != view.work.account_id:
+        return Refusal(
+            code="wrong_account",
+            detail=f"account_id {intent.account_id} is not the account of this execution ({view.work.account_id})",
+            remedy="send it to the execution service of that account",
+        )
+    if intent.intent_id != intent_id(intent.strategy, intent.ordinal):
+        return Refusal(
+            code="bad_intent_id",
+            detail=f"intent_id {intent.intent_id} is not <strategy>-<ordinal> of {intent.strategy}, {intent.ordinal}",
+            remedy="build it with shared.ids.intent_id",
+        )
+    return None
+
+
+def _valid(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if view.work.now_ns >= intent.valid_until_ns:
+        return Refusal(code="intent_expired", detail="valid_until_ns has passed", remedy="decide anew")
+    return None
+
+
+def _legs(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if not 1 <= len(intent.legs) <= MAX_LEGS:
+        return Refusal(code="bad_legs", detail=f"{len(intent.legs)} legs; a trade has 1 to {MAX_LEGS}")
+    symbols = [leg.symbol for leg in intent.legs]
+    if len(set(symbols)) != len(symbols):
+        return Refusal(
+            code="bad_legs",
+            detail="two legs name the same symbol",
+            remedy="join them into one leg of their net quantity",
+        )
+    return None
+
+
+def _mode(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if resolved_mode(intent.execution_mode) in OPENING_PLANS:
+        return None
+    return Refusal(
+        code="mode_not_built",
+        detail=f"execution_mode {intent.execution_mode} is not available yet",
+        remedy='use execution_mode "limit" or "auto"',
+    )
+
+
+def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    params = intent.execution_params
+    if not params.phases:
+        return Refusal(code="bad_params", detail="execution_params.phases is empty", remedy="give at least one phase")
+    if params.max_requote_rounds < 1 or params.fill_timeout_s <= 0:
+        return Refusal(code="bad_params", detail="max_requote_rounds and fill_timeout_s must be above 0")
+    if any(phase.reprice_interval_s < 1 for phase in params.phases):
+        return Refusal(code="bad_params", detail="reprice_interval_s must be at least 1", remedy="use 1 s or more")
+    return None
+
+
+def _grant(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    grant = intent.grant
+    remedy = "ask risk for a grant of this intent"
+    if not signature_holds(grant, view.grant_key):
+        return Refusal(code="grant_forged", detail="the grant's signature does not hold", remedy=remedy)
+    if grant.intent_id != intent.intent_id or grant.account_id != intent.account_id:
+        return Refusal(
+            code="grant_of_other", detail=f"the grant is for {grant.intent_id} on {grant.account_id}", remedy=remedy
+        )
+    if view.work.now_ns >= grant.deadline_ns:
+        return Refusal(code="grant_expired", detail="the grant's deadline has passed", remedy=remedy)
+    for leg in intent.legs:
+        allowed = [part for part in grant.legs if part.symbol == leg.symbol and part.side == leg.side]
+        if len(allowed) != 1 or leg.quantity > allowed[0].max_quantity:
+            return Refusal(
+                code="outside_grant", detail=f"{leg.side} {leg.quantity} {leg.symbol} is not granted", remedy=remedy
+            )
+    return None
+
+
+def _halts(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    book = view.work.book
+    if book.halts:
+        halt = book.halts[-1]
+        return Refusal(
+            code="halted",
+            detail=f"halt {halt.level} by {halt.raised_by}: {halt.reason}",
+            remedy="the operator lifts it: voldesk resume",
+        )
+    if intent.grant.halt_epoch != book.halt_epoch:
+        return Refusal(
+            code="grant_void",
+            detail=f"the grant is of halt epoch {intent.grant.halt_epoch}, now is {book.halt_epoch}",
+            remedy="ask risk for a new grant",
+        )
+    return None
+
+
+def _risk_alive(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if view.guards.risk_is_silent or intent.grant.issued_ns < view.guards.risk_back_ns:
+        return Refusal(
+            code="risk_silent",
+            detail="the risk service is or was silent since it gave the grant, which is void",
+            remedy="ask for a new grant when risk is up: voldesk status",
+        )
+    return None
+
+
+def _ready(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if not view.reconciler.synced:
+        return Refusal(
+            code="not_ready", detail="orders and positions are not compared with the venue yet", remedy="try again"
+        )
+    if view.reconciler.stream_up is False:
+        return Refusal(code="not_ready", detail="the private stream of the venue is down", remedy="try again")
+    return None
+
+
+def _instruments(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    for leg in intent.legs:
+        instrument = view.work.market.instrument(leg.symbol)
+        if instrument is None:
+            return Refusal(
+                code="market_stale", detail=f"{leg.symbol} is in no instrument list received", remedy="try again"
+            )
+        if snap_quantity(leg.quantity, instrument.lot_size) != leg.quantity or leg.quantity <= 0:
+            return Refusal(
+                code="bad_quantity",
+                detail=f"quantity {leg.quantity} of {leg.symbol} is not a multiple of the lot {instrument.lot_size}",
+                remedy="round it to the lot",
+            )
+        if not instrument.min_quantity <= leg.quantity <= instrument.max_quantity:
+            return Refusal(
+                code="bad_quantity",
+                detail=f"quantity {leg.quantity} of {leg.symbol} is outside "
+                f"{instrument.min_quantity} to {instrument.max_quantity}",
+                remedy="choose a quantity the venue takes in one order",
+            )
+        if instrument.last_trade_ns - view.work.now_ns < view.work.config.tradable_margin_s * SECOND:
+            return Refusal(
+                code="expiring",
+                detail=f"{leg.symbol} trades for less than {view.work.config.tradable_margin_s} s",
+                remedy="choose a later expiry",
+            )
+    return None
+
+
+def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """The venue nets positions: a leg against another trade's would close that one."""
+    book = view.work.book
+    for leg in intent.legs:
+        sign = 1 if leg.side == "buy" else -1
+        for trade in book.active_trades():
+            for index, other in enumerate(trade.legs):
+                if other.symbol == leg.symbol and other.side != leg.side and _claims(trade, index, view.work):
+                    return Refusal(
+                        code="would_net",
+                        detail=f"{leg.side} {leg.symbol} would net against {trade.trade_id}",
+                        remedy="close that trade first, or choose another strike or expiry",
+                    )
+        if view.reconciler.foreign.get(leg.symbol, Decimal(0)) * sign < 0:
+            return Refusal(
+                code="would_net",
+                detail=f"{leg.side} {leg.symbol} would net against a position that is not the desk's",
+                remedy="close that position at the venue, or choose another strike or expiry",
+            )
+    return None
+
+
+def _claims(trade: Trade, index: int, work: Workspace) -> bool:
+    """True when the leg holds, or may still hold, a position."""
+    return (
+        trade.legs[index].held_quantity > 0
+        or trade.state in OPENING_STATES
+        or bool(work.book.unsettled_of(trade, index))
+    )
+
+
+def _market(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    for leg in intent.legs:
+        instrument = view.work.market.instrument(leg.symbol)
+        quote = None if instrument is None else view.work.market.quote(instrument, view.work.now_ns)
+        if quote is None or quote.mark is None:
+            return Refusal(code="market_stale", detail=f"no fresh mark for {leg.symbol}", remedy="try again")
+    return None
+
+
+CHECKS: tuple[Check, ...] = (
+    _identity,
+    _valid,
+    _legs,
+    _mode,
+    _params,
+    _grant,
+    _halts,
+    _risk_alive,
+    _ready,
+    _instruments,
+    _would_net,
+    _market,
+)
+"""In this order; the first refusal is the answer."""

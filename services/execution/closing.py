@@ -1,0 +1,266 @@
+"""How a trade is closed or unwound: reduce-only, sized from what is held, mark → mid → cross within a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from services.execution.book import Leg, Order, Trade
+from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
+from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
+from services.execution.rows import ClosePurpose
+from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
+from shared.messages.base import opposite
+from shared.options.chain import Quote, snap_quantity
+
+NOTHING_TO_REDUCE = 10536
+"""The venue's code: no open position that the reduce-only order could reduce."""
+_POLL_NS = SECOND
+_STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
+
+
+class Witness(Protocol):
+    """What the last comparison with the venue says about positions."""
+
+    def position_cap(self, trade: Trade, leg: Leg) -> Decimal | None:
+        """How much of the leg the venue's position still holds for this trade; None when it cannot say."""
+        ...
+
+    def position_mark(self, symbol: str) -> float | None:
+        """The venue's mark of a position, if it is fresh."""
+        ...
+
+    def looked_since(self, at_ns: int) -> bool:
+        """True when a comparison was asked for after `at_ns` and has been answered."""
+        ...
+
+    def want(self, trigger: str, at_ns: int) -> None:
+        """Compare with the venue at `at_ns` at the latest."""
+        ...
+
+
+def close_purpose(trade: Trade) -> ClosePurpose:
+    """Under which purpose the trade's orders reduce it now."""
+    if trade.close is not None:
+        return trade.close.purpose
+    return "close" if trade.opened_ns is not None else "unwind"
+
+
+class ClosePlan:
+    """Closes what a trade holds. Short legs first: a long leg that covers an open short is not sold before it."""
+
+    def __init__(self, work: Workspace, witness: Witness) -> None:
+        self._work = work
+        self._witness = witness
+
+    def advise(self, trade: Trade) -> Advice:
+        """What to do now to close the trade. The outcome is "complete" when nothing is held and no order is left,
+        "given_up" when the attempts or the time of a close are used up."""
+        advice = Advice()
+        for index in range(len(trade.legs)):
+            self._leg(trade, index, advice)
+        if advice.outcome == "going" and trade.is_flat and not self._work.book.unsettled_of(trade):
+            advice.outcome, advice.reason = "complete", "nothing is held"
+        if trade.state != "BROKEN" and not trade.is_flat and not _all_expired(trade, self._work.now_ns):
+            patience_ns = trade.state_ns + self._work.config.close_patience_ms * MS
+            if self._work.now_ns >= patience_ns:
+                advice.outcome = "given_up"
+                advice.reason = f"not closed within {self._work.config.close_patience_ms // 1000} s"
+                advice.reason += f": {advice.waiting}" if advice.waiting else ""
+            else:
+                advice.wake(patience_ns)
+        return advice
+
+    def withdraw_opening(self, trade: Trade) -> Advice:
+        """Only what is safe before the venue is known: opening orders are cancelled."""
+        advice = Advice()
+        for order in self._work.book.unsettled_of(trade):
+            if order.purpose == "open" and order.state == "WORKING":
+                advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
+        return advice
+
+    def _leg(self, trade: Trade, index: int, advice: Advice) -> None:
+        work = self._work
+        leg = trade.legs[index]
+        live = work.book.unsettled_of(trade, index)
+        if live:
+            for order in live:
+                self._resting(trade, leg, order, advice)
+            return
+        if leg.held_quantity <= 0:
+            return
+        if work.now_ns >= leg.instrument.last_trade_ns:
+            advice.wait(f"{leg.symbol} no longer trades and settles at expiry", leg.instrument.expiry_ns)
+            return
+        short = _covered_short(trade, index, work)
+        if short is not None:
+            advice.wait(f"{leg.symbol} covers the open short {short}")
+            return
+        self._next_order(trade, index, advice)
+
+    def _resting(self, trade: Trade, leg: Leg, order: Order, advice: Advice) -> None:
+        work = self._work
+        if order.state != "WORKING":
+            advice.wait(f"order {order.client_order_id} is {order.state}")
+            return
+        if order.purpose == "open":
+            advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
+            return
+        orders = self._reducing_orders(trade, order.leg_index)
+        replace_ns = order.created_ns + self._step_ns(trade)
+        if work.now_ns < replace_ns:
+            advice.wake(replace_ns)
+            return
+        if work.now_ns >= leg.instrument.last_trade_ns:
+            return
+        price = self._price(trade, leg, orders, advice)
+        if isinstance(price, str) or price == order.price:
+            advice.wait(f"{order.symbol} rests at {order.price}", work.now_ns + _POLL_NS)
+            return
+        advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
+
+    def _next_order(self, trade: Trade, index: int, advice: Advice) -> None:
+        work = self._work
+        leg = trade.legs[index]
+        orders = self._reducing_orders(trade, index)
+        nothing_to_reduce = bool(orders) and orders[-1].refusal_code == NOTHING_TO_REDUCE
+        if nothing_to_reduce and not self._witness.looked_since(orders[-1].state_ns):
+            self._witness.want("reduce_only_refused", work.now_ns)
+            advice.wait(f"the venue sees no {leg.symbol} to reduce: comparing")
+            return
+        ready_ns = self._ready_ns(trade, orders)
+        if work.now_ns < ready_ns:
+            advice.wait(f"next order of {leg.symbol} after a pause", ready_ns)
+            return
+        if trade.state != "BROKEN" and self._used_up(trade, orders):
+            advice.outcome = "given_up"
+            advice.reason = f"{leg.symbol} not closed in {len(orders)} orders"
+            return
+        if not work.can_place(trade, index, close_purpose(trade)):
+            advice.outcome, advice.reason = "given_up", f"{leg.symbol}: the ids of its closing orders are used up"
+            return
+        quantity = self._quantity(trade, leg, advice)
+        if quantity is None:
+            return
+        price = self._price(trade, leg, orders, advice)
+        if isinstance(price, str):
+            self._unpriced(trade, leg, price, advice)
+            return
+        advice.actions.append(Place(index, quantity, price, self._step(trade, orders)))
+
+    def _quantity(self, trade: Trade, leg: Leg, advice: Advice) -> Decimal | None:
+        work = self._work
+        quantity = leg.held_quantity
+        cap = self._witness.position_cap(trade, leg)
+        if cap is not None and cap < quantity:
+            self._witness.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)
+            quantity = cap
+        quantity = snap_quantity(min(quantity, leg.instrument.max_quantity), leg.instrument.lot_size)
+        if quantity < leg.instrument.min_quantity:
+            why = f"{quantity} of {leg.symbol} is below the minimum order"
+            if quantity <= 0:
+                why = f"the venue holds no {leg.symbol} for this trade: comparing"
+            advice.wait(why, work.now_ns + _POLL_NS)
+            return None
+        return quantity
+
+    def _reducing_orders(self, trade: Trade, index: int) -> list[Order]:
+        """The closing orders of a leg since the trade entered its state."""
+        return [
+            order
+            for order in self._work.book.orders_of(trade)
+            if order.leg_index == index and order.purpose != "open" and order.created_ns >= trade.state_ns
+        ]
+
+    def _step(self, trade: Trade, orders: Sequence[Order]) -> CloseStep:
+        if orders and orders[-1].refusal_code in PRICE_REFUSALS:
+            return "mark"
+        if trade.state == "BROKEN":
+            return "cross"
+        return _STAIRCASE[min(len(orders), len(_STAIRCASE) - 1)]
+
+    def _step_ns(self, trade: Trade) -> int:
+        config = self._work.config
+        if trade.state == "BROKEN":
+            return config.broken_retry_first_ms * MS
+        return (config.close_step_ms if close_purpose(trade) == "close" else config.urgent_step_ms) * MS
+
+    def _ready_ns(self, trade: Trade, orders: list[Order]) -> int:
+        config = self._work.config
+        ready_ns = pause_after_ns(self._work, orders)
+        if trade.state != "BROKEN":
+            return ready_ns
+        if not orders:
+            tried_before = any(order.purpose != "open" for order in self._work.book.orders_of(trade))
+            return trade.state_ns + (config.broken_retry_first_ms * MS if tried_before else 0)
+        pause_ns = backoff_ns(config.broken_retry_first_ms, config.broken_retry_max_ms, len(orders) - 1)
+        return max(ready_ns, orders[-1].created_ns + pause_ns)
+
+    def _used_up(self, trade: Trade, orders: Sequence[Order]) -> bool:
+        config = self._work.config
+        since_ns = self._work.now_ns - config.close_window_ms * MS
+        return sum(order.created_ns >= since_ns for order in orders) >= config.close_attempts_max
+
+    def _price(self, trade: Trade, leg: Leg, orders: Sequence[Order], advice: Advice) -> Decimal | str:
+        work = self._work
+        quote = work.market.quote(leg.instrument, work.now_ns)
+        mark = None if quote is None else quote.mark
+        if mark is None:
+            mark = self._witness.position_mark(leg.symbol)
+        side = opposite(leg.side)
+        step = self._step(trade, orders)
+        premium_pct = trade.request.execution_params.max_close_premium_pct
+        price = closing_price(side, step, quote, mark, premium_pct, leg.instrument, work.config.wide_spread_pct)
+        if isinstance(price, Decimal) and step == "cross":
+            self._alert_beyond(trade, leg, price, quote)
+        return price
+
+    def _alert_beyond(self, trade: Trade, leg: Leg, price: Decimal, quote: Quote | None) -> None:
+        buying = leg.side == "sell"
+        far = None if quote is None else (quote.ask if buying else quote.bid)
+        if far is not None and (far <= price if buying else far >= price):
+            return
+        self._work.alert(
+            "close_beyond_bound",
+            "warning",
+            f"{trade.trade_id}/{leg.symbol}",
+            f"{trade.trade_id}: {leg.symbol} cannot be closed within "
+            f"{trade.request.execution_params.max_close_premium_pct:g} % of mark; the order waits at {price}, "
+            f"the book offers {'nothing' if far is None else f'{far:g}'}",
+        )
+
+    def _unpriced(self, trade: Trade, leg: Leg, why: str, advice: Advice) -> None:
+        work = self._work
+        if not self._witness.looked_since(work.now_ns - work.config.market_tolerance_ms * MS):
+            # The position carries the venue's own mark: a close must not depend on the market data service.
+            self._witness.want("unpriced", work.now_ns)
+        advice.wait(why, work.now_ns + _POLL_NS)
+        if work.now_ns >= trade.state_ns + work.config.unpriced_alert_ms * MS:
+            work.alert(
+                "close_unpriced",
+                "critical",
+                f"{trade.trade_id}/{leg.symbol}",
+                f"{trade.trade_id} cannot close: {why}",
+            )
+
+
+def _all_expired(trade: Trade, now_ns: int) -> bool:
+    return all(now_ns >= leg.instrument.last_trade_ns for leg in trade.legs if leg.held_quantity > 0)
+
+
+def _covered_short(trade: Trade, index: int, work: Workspace) -> str | None:
+    """The short leg of the same underlying and option type that this long leg still covers."""
+    leg = trade.legs[index]
+    if leg.side != "buy":
+        return None
+    for other_index, other in enumerate(trade.legs):
+        if (
+            other.side == "sell"
+            and other.instrument.underlying == leg.instrument.underlying
+            and other.instrument.option_type == leg.instrument.option_type
+            and (other.held_quantity > 0 or work.book.unsettled_of(trade, other_index))
+            and work.now_ns < other.instrument.expiry_ns
+        ):
+            return other.symbol
+    return None

@@ -1,0 +1,127 @@
+"""What the venue says of our orders, taken in whatever order, how often and by whichever way it comes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution import rows
+from services.execution.book import Order
+from services.execution.states import order_may_move
+from services.execution.workspace import MS, Workspace
+from shared.messages.trades import OrderState
+from shared.messages.venue import OPEN_VENUE_STATES, VenueFill, VenueOrder
+
+_UNCLAIMED_KEPT = 1_000
+_FINAL_OF: dict[str, OrderState] = {
+    "filled": "FILLED",
+    "cancelled": "CANCELLED",
+    "invalid": "CANCELLED",
+    "exercised": "EXPIRED",
+}
+
+
+class Facts:
+    """Applies sightings and fills to the book.
+
+    A fill whose order cannot be named yet (a report without our id that overtook the acknowledgement) is kept
+    until the order's venue id is known.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._work = workspace
+        self._unclaimed: dict[int, VenueFill] = {}
+
+    def order_of(self, client_order_id: int | None, venue_order_id: int | None) -> Order | None:
+        """Our order by either id."""
+        book = self._work.book
+        if client_order_id is not None and client_order_id in book.orders:
+            return book.orders[client_order_id]
+        number = None if venue_order_id is None else book.order_of_venue_id.get(venue_order_id)
+        return None if number is None else book.orders.get(number)
+
+    def name(self, order: Order, venue_order_id: int) -> None:
+        """Learn the venue's id of an order, and with it the fills that waited for it."""
+        if order.venue_order_id is None:
+            self._sighted(order, venue_order_id, order.sighted_quantity)
+
+    def _sighted(self, order: Order, venue_order_id: int, filled_quantity: Decimal) -> None:
+        self._work.record(
+            rows.OrderSighted(
+                client_order_id=order.client_order_id,
+                venue_order_id=venue_order_id,
+                filled_quantity=max(order.sighted_quantity, filled_quantity),
+            )
+        )
+        waiting = [fill for fill in self._unclaimed.values() if fill.venue_order_id == venue_order_id]
+        for fill in waiting:
+            del self._unclaimed[fill.venue_trade_id]
+            self.fill(fill)
+
+    def acked(self, order: Order, venue_order_id: int) -> None:
+        """The venue took the order. What the stream said of it before stays."""
+        self.name(order, venue_order_id)
+        if order.state in ("SENDING", "UNKNOWN"):
+            self.move(order, "WORKING", "acknowledged")
+
+    def sighting(self, seen: VenueOrder, asked_ns: int | None) -> None:
+        """The order's state as the venue reports it; `asked_ns` None for a push."""
+        order = self.order_of(seen.client_order_id, seen.venue_order_id)
+        if order is None:
+            return
+        if order.symbol != seen.symbol or order.side != seen.side:
+            self._work.alert(
+                "order_mismatch",
+                "critical",
+                str(order.client_order_id),
+                f"the venue shows order {order.client_order_id} as {seen.side} {seen.symbol}, "
+                f"we sent {order.side} {order.symbol}: look at the venue's order list",
+            )
+            return
+        if seen.state == "invalid" and order.state == "REFUSED":
+            return
+        if order.venue_order_id is None or seen.filled_quantity > order.sighted_quantity:
+            self._sighted(order, seen.venue_order_id, seen.filled_quantity)
+        if seen.state in OPEN_VENUE_STATES:
+            self._seen_open(order, asked_ns)
+        elif not order.is_final or order.state in ("NEVER_PLACED", "REFUSED"):
+            self.move(order, _FINAL_OF[seen.state], f"{seen.state} at the venue, {seen.filled_quantity} filled")
+
+    def _seen_open(self, order: Order, asked_ns: int | None) -> None:
+        confirmed_ns = order.state_ns + self._work.config.cancel_confirm_ms * MS
+        if order.state in ("SENDING", "UNKNOWN", "NEVER_PLACED", "REFUSED"):
+            self.move(order, "WORKING", "seen open at the venue")
+        elif order.state == "CANCELLING" and asked_ns is not None and asked_ns >= confirmed_ns:
+            self.move(order, "WORKING", "still open at the venue after the cancel")
+
+    def fill(self, fill: VenueFill, client_order_id: int | None = None) -> bool:
+        """Count an execution if it is ours and new; True if it was. A fee that was missing is completed."""
+        book = self._work.book
+        known = book.fills.get(fill.venue_trade_id)
+        if known is not None:
+            if known.fee_usd is None and fill.fee_usd is not None:
+                self._work.record(rows.FeeLearned(venue_trade_id=fill.venue_trade_id, fee_usd=fill.fee_usd))
+            return False
+        order = self.order_of(fill.client_order_id or client_order_id, fill.venue_order_id)
+        if order is None:
+            self._unclaimed[fill.venue_trade_id] = fill
+            if len(self._unclaimed) > _UNCLAIMED_KEPT:
+                del self._unclaimed[next(iter(self._unclaimed))]
+            return False
+        self._work.record(rows.FillSeen(client_order_id=order.client_order_id, fill=fill))
+        self.name(order, fill.venue_order_id)
+        if order.fills_quantity >= order.quantity and order_may_move(order.state, "FILLED"):
+            self.move(order, "FILLED", "all of it traded")
+        elif order.state in ("NEVER_PLACED", "REFUSED"):
+            self.move(order, "WORKING", "an execution of it was reported")
+        return True
+
+    def move(self, order: Order, state: OrderState, reason: str) -> None:
+        """Change the state; what was thought never placed and was placed after all is alarmed."""
+        if order.state in ("NEVER_PLACED", "REFUSED"):
+            self._work.alert(
+                "order_resurrected",
+                "critical",
+                str(order.client_order_id),
+                f"order {order.client_order_id} was {order.state} and is {state} at the venue",
+            )
+        self._work.record(rows.OrderMoved(client_order_id=order.client_order_id, state=state, reason=reason))

@@ -1,0 +1,140 @@
+"""What stops or closes trades by rule: halts, a silent risk service or host, deadlines, losses, expiry."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution import rows
+from services.execution.book import Trade
+from services.execution.rows import ClosePurpose
+from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.workspace import MS, SECOND, Workspace, earliest
+from shared.messages.control import HaltState
+from shared.messages.system import Heartbeat
+
+
+class Guards:
+    """Heartbeats are volatile: after a start or a stall every service gets its full silence again."""
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self._risk_ns = 0
+        self._host_ns = 0
+        self.risk_back_ns = 0
+
+    def begin(self) -> None:
+        """Count all silences from now."""
+        self._risk_ns = self._host_ns = self._work.now_ns
+
+    def heard(self, beat: Heartbeat) -> None:
+        """A service is alive; the age of its beat counts from this receipt."""
+        if beat.service == "risk":
+            if self.risk_is_silent:
+                self.risk_back_ns = self._work.now_ns
+                self._work.resolve("risk_silent", "risk", "the risk service is heard again")
+            self._risk_ns = self._work.now_ns
+        elif beat.service == "strategy":
+            self._host_ns = self._work.now_ns
+
+    @property
+    def risk_is_silent(self) -> bool:
+        return self._work.now_ns - self._risk_ns > self._work.config.risk_silence_max_ms * MS
+
+    def halt_state(self) -> HaltState:
+        book = self._work.book
+        return HaltState(account_id=self._work.account_id, halt_epoch=book.halt_epoch, halts=tuple(book.halts))
+
+    def look(self) -> int | None:
+        """Alarm a silent risk service; returns when it would become silent."""
+        if not self.risk_is_silent:
+            return self._risk_ns + self._work.config.risk_silence_max_ms * MS + MS
+        self._work.alert(
+            "risk_silent", "critical", "risk", "the risk service is silent: grants are void, nothing is opened"
+        )
+        return None
+
+    def watch(self, trade: Trade) -> int | None:
+        """Stop or close the trade where a rule says so; returns when the next rule is due."""
+        if trade.state in OPENING_STATES:
+            self._void_grant(trade)
+        self._flatten(trade)
+        self._loss(trade)
+        return earliest(self._deadlines(trade), self._host(trade))
+
+    def _void_grant(self, trade: Trade) -> None:
+        if trade.stop is not None and trade.stop.void:
+            return
+        book = self._work.book
+        reason = ""
+        if book.halts:
+            halt = book.halts[-1]
+            reason = f"halt {halt.level} by {halt.raised_by}: {halt.reason}"
+        elif trade.request.grant.halt_epoch != book.halt_epoch:
+            reason = "a halt voided the grant"
+        elif self.risk_is_silent:
+            reason = "the risk service is silent: the grant is void"
+        if reason:
+            self._work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
+
+    def _flatten(self, trade: Trade) -> None:
+        halt = next((halt for halt in self._work.book.halts if halt.level == "flatten"), None)
+        if halt is None or (trade.close is not None and trade.close.purpose == "flatten"):
+            return
+        if trade.state not in OPENING_STATES and trade.state != "SETTLING":
+            self._close(trade, f"flatten: {halt.reason}", halt.raised_by, "flatten")
+
+    def _close(self, trade: Trade, reason: str, by: str, purpose: ClosePurpose = "close") -> None:
+        self._work.record(
+            rows.CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by=by, purpose=purpose)
+        )
+
+    def _deadlines(self, trade: Trade) -> int | None:
+        if trade.close is not None or trade.state == "SETTLING":
+            return None
+        wakes: list[int] = []
+        deadline_ns = trade.request.hard_deadline_ns
+        if deadline_ns is not None:
+            if self._work.now_ns >= deadline_ns:
+                self._close(trade, "the trade's hard deadline passed", "execution")
+                return None
+            wakes.append(deadline_ns)
+        if self._work.config.expiry_policy == "close":
+            last_ns = min(leg.instrument.last_trade_ns for leg in trade.legs)
+            exit_ns = last_ns - self._work.config.expiry_close_margin_s * SECOND
+            if exit_ns <= self._work.now_ns < last_ns:
+                self._close(trade, "expiry is near", "execution")
+                return None
+            wakes.append(exit_ns)
+        return earliest(*(wake for wake in wakes if wake > self._work.now_ns))
+
+    def _host(self, trade: Trade) -> int | None:
+        if trade.request.if_host_silent != "close" or trade.close is not None or trade.is_final:
+            return None
+        if trade.state not in HOLDING_STATES and trade.state not in OPENING_STATES:
+            return None
+        silent_ns = self._host_ns + round(trade.request.host_silent_after_s * SECOND)
+        if self._work.now_ns <= silent_ns:
+            return silent_ns + MS
+        self._close(trade, f"no strategy host for {trade.request.host_silent_after_s:g} s", "execution")
+        return None
+
+    def _loss(self, trade: Trade) -> None:
+        limit_usd = trade.request.max_loss_usd
+        if limit_usd is None or trade.close is not None or trade.state not in HOLDING_STATES:
+            return
+        pnl_usd = self._pnl_on_mark_usd(trade)
+        if pnl_usd is not None and pnl_usd <= -limit_usd:
+            self._close(trade, f"loss on mark {-pnl_usd:.2f} USD reached the limit {limit_usd:g} USD", "execution")
+
+    def _pnl_on_mark_usd(self, trade: Trade) -> float | None:
+        """Realised and unrealised P&L before fees; None while a mark is missing or stale: then nothing is decided."""
+        total = Decimal(0)
+        unrealized_usd = 0.0
+        for leg in trade.legs:
+            total += leg.realized_pnl_usd
+            if leg.held_quantity > 0 and leg.open_price is not None:
+                quote = self._work.market.quote(leg.instrument, self._work.now_ns)
+                if quote is None or quote.mark is None:
+                    return None
+                unrealized_usd += leg.sign * float(leg.held_quantity) * (quote.mark - float(leg.open_price))
+        return float(total) + unrealized_usd

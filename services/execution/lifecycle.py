@@ -1,0 +1,261 @@
+"""Carries a trade through its states: asks its plan, does what it advises, and decides what its end means."""
+
+from __future__ import annotations
+
+from services.execution.book import Trade
+from services.execution.closing import ClosePlan, close_purpose
+from services.execution.effects import QueryOrder
+from services.execution.halts import Guards
+from services.execution.limit import LimitPlan
+from services.execution.plan import Advice, OpeningPlan, Place
+from services.execution.reconcile import Reconciler
+from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.workspace import MS, SECOND, Workspace, earliest
+from shared.messages.trades import ExecutionMode, Purpose, TradeState
+
+OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan()}
+"""The plans that are built. A mode that is missing here is refused when the trade is asked for."""
+
+_STEPS_MAX = 30
+
+
+class Lifecycle:
+    """Level-triggered: what a trade does next follows from what is known now, whatever order it was learned in."""
+
+    def __init__(self, work: Workspace, guards: Guards, reconciler: Reconciler) -> None:
+        self._work = work
+        self._guards = guards
+        self._reconciler = reconciler
+        self._close_plan = ClosePlan(work, reconciler)
+        self._looked_at: dict[int, None] = {}
+
+    def advance(self, trade: Trade) -> int | None:
+        """Do all that can be done for the trade now; returns when to look at it again."""
+        for _ in range(_STEPS_MAX):
+            rows_before = len(self._work.step.rows)
+            wake_ns = self._once(trade)
+            if len(self._work.step.rows) == rows_before:
+                return wake_ns
+        raise AssertionError(f"{trade.trade_id} does not come to rest in {trade.state}")
+
+    def _once(self, trade: Trade) -> int | None:
+        if trade.is_final:
+            self._reopen_if_held(trade)
+            self._work.waiting.pop(trade.trade_id, None)
+            return None
+        wake_ns = self._guards.watch(trade)
+        advice = self._advice(trade)
+        if advice.waiting != self._work.waiting.get(trade.trade_id, ""):
+            self._work.waiting[trade.trade_id] = advice.waiting
+            self._work.touched_trades[trade.trade_id] = None
+        return earliest(wake_ns, advice.wake_ns)
+
+    def _advice(self, trade: Trade) -> Advice:
+        advice = Advice()
+        if trade.state not in OPENING_STATES and trade.state != "SETTLING" and self._settles(trade):
+            return advice
+        if trade.state in OPENING_STATES:
+            advice = self._opening(trade)
+        elif trade.state in HOLDING_STATES:
+            advice = self._holding(trade)
+        elif trade.state == "PENDING_CLOSE":
+            advice = self._pending_close(trade)
+        elif trade.state == "SETTLING":
+            self._settling(trade, advice)
+        else:
+            advice = self._reducing(trade)
+        return advice
+
+    def _opening(self, trade: Trade) -> Advice:
+        work = self._work
+        nothing_sent = not trade.order_ids
+        if trade.stop is not None and trade.stop.void:
+            work.move(trade, "FAILED" if nothing_sent else _unwinding_of(trade), trade.stop.reason)
+            return Advice()
+        if trade.close is not None:
+            work.move(trade, "PENDING_CLOSE", trade.close.reason)
+            return Advice()
+        if not self._reconciler.synced:
+            return Advice(waiting="not compared with the venue yet")
+        advice = OPENING_PLANS[trade.mode].advise(trade, work)
+        if advice.outcome == "complete":
+            work.move(trade, "OPEN", advice.reason)
+        elif advice.outcome == "given_up":
+            self._opening_failed(trade, advice.reason)
+        else:
+            self._carry_out(trade, advice)
+            if advice.waiting.startswith("a final look"):
+                self._final_look(trade)
+        return advice
+
+    def _opening_failed(self, trade: Trade, reason: str) -> None:
+        if not trade.was_filled:
+            self._work.move(trade, "FAILED", reason)
+        elif trade.request.policy == "best_effort":
+            self._work.move(trade, "PARTIALLY_OPEN", reason)
+        else:
+            self._work.move(trade, _unwinding_of(trade), reason)
+
+    def _final_look(self, trade: Trade) -> None:
+        """Ask once more about the last order of each leg that is not filled."""
+        for index, leg in enumerate(trade.legs):
+            orders = [order for order in self._work.book.orders_of(trade) if order.leg_index == index]
+            if not orders or leg.opened_quantity >= leg.quantity or orders[-1].client_order_id in self._looked_at:
+                continue
+            last = orders[-1]
+            self._looked_at[last.client_order_id] = None
+            if len(self._looked_at) > 1_000:
+                del self._looked_at[next(iter(self._looked_at))]
+            self._work.send(
+                QueryOrder(
+                    client_order_id=last.client_order_id,
+                    venue_order_id=last.venue_order_id,
+                    symbol=last.symbol,
+                    since_ns=last.created_ns - 60 * SECOND,
+                )
+            )
+
+    def _holding(self, trade: Trade) -> Advice:
+        work = self._work
+        if any(leg.closed_quantity > 0 for leg in trade.legs):
+            self._break(trade, "a leg was closed, liquidated or expired from outside")
+        elif trade.close is not None:
+            work.move(trade, "PENDING_CLOSE", trade.close.reason)
+        else:
+            advice = self._close_plan.withdraw_opening(trade)
+            self._carry_out(trade, advice)
+            advice.wake(_next_expiry_ns(trade, work.now_ns))
+            return advice
+        return Advice()
+
+    def _pending_close(self, trade: Trade) -> Advice:
+        work = self._work
+        advice = self._close_plan.withdraw_opening(trade)
+        self._carry_out(trade, advice)
+        patience_ns = trade.state_ns + work.config.close_patience_ms * MS
+        live = work.book.unsettled_of(trade)
+        if live and work.now_ns >= patience_ns:
+            self._break(trade, f"opening order {live[0].client_order_id} is still {live[0].state}")
+        elif live:
+            advice.wait(f"order {live[0].client_order_id} is {live[0].state}", patience_ns)
+        elif trade.is_flat:
+            work.move(trade, "CLOSED" if trade.was_filled else "FAILED", trade.reason)
+        elif not self._reconciler.synced:
+            advice.wait("not compared with the venue yet")
+        else:
+            work.move(trade, "CLOSING", trade.reason)
+        return advice
+
+    def _reducing(self, trade: Trade) -> Advice:
+        work = self._work
+        if not self._reconciler.synced:
+            advice = self._close_plan.withdraw_opening(trade)
+            self._carry_out(trade, advice)
+            if not work.book.unsettled_of(trade) and trade.is_flat:
+                self._closed(trade)
+            advice.wait("not compared with the venue yet")
+            return advice
+        if trade.state == "BROKEN" and trade.close is None and not self._may_close_broken(trade):
+            advice = self._close_plan.withdraw_opening(trade)
+            self._carry_out(trade, advice)
+            if not work.book.unsettled_of(trade) and trade.is_flat:
+                self._closed(trade)
+            advice.wait("broken: waits for the operator")
+            return advice
+        advice = self._close_plan.advise(trade)
+        self._carry_out(trade, advice)
+        if advice.outcome == "complete":
+            self._closed(trade)
+        elif advice.outcome == "given_up" and trade.state != "BROKEN":
+            self._break(trade, advice.reason)
+        return advice
+
+    def _may_close_broken(self, trade: Trade) -> bool:
+        """A broken structure is closed by itself if so configured; one that was to be unwound always is."""
+        return self._work.config.close_broken_trades or trade.opened_ns is None
+
+    def _closed(self, trade: Trade) -> None:
+        self._work.move(trade, "FAILED" if trade.state == "UNWINDING" else "CLOSED", trade.reason)
+        for leg in trade.legs:
+            for code in ("close_beyond_bound", "close_unpriced"):
+                self._work.resolve(code, f"{trade.trade_id}/{leg.symbol}", f"{trade.trade_id} is closed")
+        self._work.resolve("trade_broken", trade.trade_id, f"{trade.trade_id} is closed")
+
+    def _break(self, trade: Trade, reason: str) -> None:
+        self._work.move(trade, "BROKEN", reason)
+        held = ", ".join(f"{leg.held_quantity} {leg.symbol}" for leg in trade.legs if leg.held_quantity > 0)
+        self._work.alert(
+            "trade_broken", "critical", trade.trade_id, f"{trade.trade_id} is broken: {reason}; still held: {held}"
+        )
+
+    def _settles(self, trade: Trade) -> bool:
+        """Move to SETTLING once everything that is held has expired."""
+        now_ns = self._work.now_ns
+        held = [leg for leg in trade.legs if leg.held_quantity > 0]
+        if held and all(leg.instrument.expiry_ns <= now_ns for leg in held):
+            self._work.move(trade, "SETTLING", "all that is held has expired")
+            self._reconciler.want("expiry", now_ns)
+            return True
+        if trade.state in HOLDING_STATES and any(leg.instrument.expiry_ns <= now_ns for leg in held):
+            self._reconciler.want("expiry", now_ns)
+            self._break(trade, "a leg expired while others are held")
+            return True
+        if not held and trade.state != "BROKEN" and not self._work.book.unsettled_of(trade):
+            settled = any(leg.settled_quantity > 0 for leg in trade.legs)
+            if settled and trade.state in HOLDING_STATES:
+                self._work.move(trade, "SETTLING", "all legs are settled")
+                return True
+        return False
+
+    def _settling(self, trade: Trade, advice: Advice) -> None:
+        work = self._work
+        if trade.is_flat and not work.book.unsettled_of(trade):
+            work.move(trade, "SETTLED", "the venue settled all legs")
+            work.resolve("settlement_missing", trade.trade_id, f"{trade.trade_id} is settled")
+            work.resolve("trade_broken", trade.trade_id, f"{trade.trade_id} is settled")
+            return
+        alert_ns = trade.state_ns + work.config.settlement_alert_ms * MS
+        if work.now_ns >= alert_ns:
+            work.alert(
+                "settlement_missing",
+                "warning",
+                trade.trade_id,
+                f"{trade.trade_id} expired and the venue's exercise history does not show it yet",
+            )
+            advice.wait("waits for the venue's settlement")
+        else:
+            advice.wait("waits for the venue's settlement", alert_ns)
+
+    def _reopen_if_held(self, trade: Trade) -> None:
+        """A final trade holds nothing and has no live order, unless a fill or an order came late."""
+        if trade.is_flat and not self._work.book.unsettled_of(trade):
+            return
+        self._break(trade, f"an execution came after it was {trade.state}")
+
+    def _carry_out(self, trade: Trade, advice: Advice) -> None:
+        work = self._work
+        opening = trade.state in OPENING_STATES
+        for action in advice.actions:
+            if isinstance(action, Place):
+                if trade.state == "PENDING_OPEN":
+                    work.move(trade, "OPENING", "the first opening order is sent")
+                purpose: Purpose = "open" if opening else close_purpose(trade)
+                work.place(trade, action.leg_index, purpose, action.quantity, action.price, action.why)
+            else:
+                work.cancel(work.book.orders[action.client_order_id], action.why)
+
+
+def _unwinding_of(trade: Trade) -> TradeState:
+    """Where an opening that must be undone goes: nothing was sent means that there is nothing to unwind."""
+    return "UNWINDING" if trade.state == "OPENING" else "FAILED"
+
+
+def _next_expiry_ns(trade: Trade, now_ns: int) -> int | None:
+    return min(
+        (
+            leg.instrument.expiry_ns
+            for leg in trade.legs
+            if leg.instrument.expiry_ns > now_ns and leg.held_quantity > 0
+        ),
+        default=None,
+    )

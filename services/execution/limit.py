@@ -1,0 +1,213 @@
+"""The limit plan: phases of limit orders per leg, long legs before short ones, each replaced only when it is gone."""
+
+from __future__ import annotations
+
+import math
+
+from services.execution.book import Leg, Order, Trade
+from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
+from services.execution.pricing import opening_price
+from services.execution.workspace import SECOND, Workspace
+from shared.messages.trades import GrantLeg, LimitPhase
+from shared.options.chain import snap_quantity
+
+NO_MORE_MONEY = 10529
+_POLL_NS = SECOND
+
+
+class LimitPlan:
+    """Opens a trade by limit orders.
+
+    A leg has at most one order that may still trade; the next one is for the leg's quantity minus its fills, and
+    goes out only when the one before is final with all its fills known. Short legs wait until every long leg is
+    filled (invariant 4).
+    """
+
+    def advise(self, trade: Trade, work: Workspace) -> Advice:
+        """What to do for this opening now."""
+        advice = Advice()
+        ended = {index: self._end_of(trade, index, work, advice) for index in range(len(trade.legs))}
+        done = [leg.opened_quantity >= leg.quantity for leg in trade.legs]
+        stop = "" if trade.stop is None else trade.stop.reason
+        if not stop and trade.request.policy == "atomic":
+            stop = next((reason for index, reason in ended.items() if reason and not done[index]), "")
+        for index in range(len(trade.legs)):
+            self._leg(trade, index, stop or ended[index], done, ended, work, advice)
+        if work.book.unsettled_of(trade):
+            return advice
+        if all(done):
+            advice.outcome, advice.reason = "complete", "all legs are filled"
+        elif stop or all(done[index] or self._hopeless(trade, index, ended) for index in range(len(trade.legs))):
+            self._final_look(trade, stop or next(reason for reason in ended.values() if reason), work, advice)
+        return advice
+
+    def _leg(
+        self,
+        trade: Trade,
+        index: int,
+        ending: str,
+        done: list[bool],
+        ended: dict[int, str],
+        work: Workspace,
+        advice: Advice,
+    ) -> None:
+        leg = trade.legs[index]
+        for order in work.book.unsettled_of(trade, index):
+            self._resting(trade, leg, order, ending, work, advice)
+            return
+        if done[index] or ending or self._hopeless(trade, index, ended):
+            return
+        if leg.side == "sell" and not all(done[other] for other in _longs(trade)):
+            advice.wait("short legs wait for the long ones")
+            return
+        self._next_order(trade, index, work, advice)
+
+    def _hopeless(self, trade: Trade, index: int, ended: dict[int, str]) -> bool:
+        """The leg gave up; or it is short and a long one, which must be filled before it, gave up."""
+        if ended[index]:
+            return True
+        long_legs = _longs(trade) if trade.legs[index].side == "sell" else []
+        return any(
+            ended[other] and trade.legs[other].opened_quantity < trade.legs[other].quantity for other in long_legs
+        )
+
+    def _resting(self, trade: Trade, leg: Leg, order: Order, ending: str, work: Workspace, advice: Advice) -> None:
+        """An order that may still trade: let it rest, or withdraw it to replace it or to end."""
+        if order.state != "WORKING":
+            advice.wait(f"order {order.client_order_id} is {order.state}")
+            return
+        if ending:
+            advice.actions.append(Withdraw(order.client_order_id, ending))
+            return
+        phase, phase_end_ns = _phase(trade, order.leg_index, work)
+        replace_ns = order.created_ns + math.ceil(phase.reprice_interval_s * SECOND)
+        if phase_end_ns is not None:
+            replace_ns = min(replace_ns, max(phase_end_ns, order.created_ns + SECOND))
+        if work.now_ns < replace_ns:
+            advice.wake(replace_ns)
+            return
+        price = opening_price(
+            leg.side,
+            phase,
+            work.market.quote(leg.instrument, work.now_ns),
+            _grant_leg(trade, leg).worst_price,
+            leg.instrument,
+            work.config.wide_spread_pct,
+        )
+        rounds_left = len(_orders(trade, order.leg_index, work)) < trade.request.execution_params.max_requote_rounds
+        if isinstance(price, str) or price == order.price or not rounds_left:
+            advice.wait(price if isinstance(price, str) else "", work.now_ns + _POLL_NS)
+            return
+        advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
+
+    def _next_order(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> None:
+        leg = trade.legs[index]
+        orders = _orders(trade, index, work)
+        ready_ns = pause_after_ns(work, orders)
+        if work.now_ns < ready_ns:
+            advice.wake(ready_ns)
+            return
+        instrument = leg.instrument
+        remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity) - leg.opened_quantity
+        quantity = snap_quantity(min(remaining, instrument.max_quantity), instrument.lot_size)
+        phase, _ = _phase(trade, index, work)
+        price = opening_price(
+            leg.side,
+            phase,
+            work.market.quote(instrument, work.now_ns),
+            _grant_leg(trade, leg).worst_price,
+            instrument,
+            work.config.wide_spread_pct,
+        )
+        if isinstance(price, str):
+            advice.wait(price, work.now_ns + _POLL_NS)
+            return
+        advice.actions.append(Place(index, quantity, price, f"{phase.pricing}, round {len(orders) + 1}"))
+
+    def _end_of(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> str:
+        """Why this leg gets no further order; "" while it may. Wakes when the time of the leg is up."""
+        leg = trade.legs[index]
+        if leg.opened_quantity >= leg.quantity:
+            return ""
+        if trade.stop is not None:
+            return trade.stop.reason
+        params = trade.request.execution_params
+        last_trade_ns = leg.instrument.last_trade_ns
+        deadline_ns = min(trade.request.grant.deadline_ns, last_trade_ns)
+        if work.now_ns >= deadline_ns:
+            return "the grant's deadline passed" if deadline_ns < last_trade_ns else f"{leg.symbol} stops trading"
+        advice.wake(deadline_ns)
+        if leg.side == "sell" and any(
+            trade.legs[other].opened_quantity < trade.legs[other].quantity for other in _longs(trade)
+        ):
+            return ""
+        end_ns = _leg_start_ns(trade, leg) + math.ceil(params.fill_timeout_s * params.max_requote_rounds * SECOND)
+        if work.now_ns >= end_ns:
+            return f"{leg.symbol} not filled within {params.fill_timeout_s * params.max_requote_rounds:g} s"
+        advice.wake(end_ns)
+        remaining = leg.quantity - leg.opened_quantity
+        if leg.opened_quantity > 0 and remaining < leg.instrument.min_quantity:
+            return f"the remaining {remaining} of {leg.symbol} is below the minimum order"
+        return self._end_of_orders(trade, index, work, advice)
+
+    def _end_of_orders(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> str:
+        leg = trade.legs[index]
+        params = trade.request.execution_params
+        orders = _orders(trade, index, work)
+        refused = 0
+        for order in reversed(orders):
+            if order.state != "REFUSED":
+                break
+            if order.refusal_kind == "auth" or order.refusal_code == NO_MORE_MONEY:
+                return f"{leg.symbol} refused: {order.reason}"
+            refused += order.refusal_kind == "rejected"
+        if refused >= work.config.leg_refusals_max:
+            return f"{leg.symbol} refused {refused} times, last: {orders[-1].reason}"
+        if len(orders) < params.max_requote_rounds:
+            return ""
+        last = orders[-1]
+        rest_ns = last.created_ns + math.ceil(params.fill_timeout_s * SECOND)
+        if last.client_order_id in work.book.unsettled and work.now_ns < rest_ns:
+            advice.wake(rest_ns)
+            return ""
+        return f"{leg.symbol} not filled in {len(orders)} rounds"
+
+    def _final_look(self, trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
+        """Give up only when no late fill has come for a while: it would have to be undone."""
+        last_ns = max((order.state_ns for order in work.book.orders_of(trade)), default=None)
+        if last_ns is not None:
+            look_ns = last_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
+            if work.now_ns < look_ns:
+                advice.wait("a final look for late fills", look_ns)
+                return
+        advice.outcome, advice.reason = "given_up", reason
+
+
+def _longs(trade: Trade) -> list[int]:
+    return [index for index, leg in enumerate(trade.legs) if leg.side == "buy"]
+
+
+def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:
+    return [o for o in work.book.orders_of(trade) if o.leg_index == index and o.purpose == "open"]
+
+
+def _grant_leg(trade: Trade, leg: Leg) -> GrantLeg:
+    return next(g for g in trade.request.grant.legs if g.symbol == leg.symbol and g.side == leg.side)
+
+
+def _leg_start_ns(trade: Trade, leg: Leg) -> int:
+    """Long legs start with the trade, short ones when the last long one was filled."""
+    if leg.side == "buy":
+        return trade.created_ns
+    return max((trade.legs[index].last_fill_ns for index in _longs(trade)), default=trade.created_ns)
+
+
+def _phase(trade: Trade, index: int, work: Workspace) -> tuple[LimitPhase, int | None]:
+    """The phase in which a leg is, and when it ends; the last one is repeated and has no end."""
+    end_ns = _leg_start_ns(trade, trade.legs[index])
+    phases = trade.request.execution_params.phases
+    for phase in phases[:-1]:
+        end_ns += math.ceil(phase.duration_s * SECOND)
+        if work.now_ns < end_ns:
+            return phase, end_ns
+    return phases[-1], None

@@ -1,0 +1,74 @@
+"""What an execution plan is: the seam behind which limit, and later RFQ and smart, work a trade.
+
+A plan decides from what is known now: the folded trade, its orders and the market. It keeps nothing, so it is
+rebuilt by a restart as it was, and no order of events can surprise it. It advises; `lifecycle` carries out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, Protocol
+
+import msgspec
+
+from services.execution.book import Order, Trade
+from services.execution.workspace import MS, Workspace, backoff_ns, earliest
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Send one order for a leg."""
+
+    leg_index: int
+    quantity: Decimal
+    price: Decimal
+    why: str
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Cancel a working order."""
+
+    client_order_id: int
+    why: str
+
+
+Outcome = Literal["going", "complete", "given_up"]
+
+
+class Advice(msgspec.Struct):
+    """What to do now, when to look again, and whether the plan has come to its end."""
+
+    actions: list[Place | Withdraw] = msgspec.field(default_factory=list)
+    wake_ns: int | None = None
+    waiting: str = ""
+    outcome: Outcome = "going"
+    reason: str = ""
+
+    def wake(self, *wakes: int | None) -> None:
+        self.wake_ns = earliest(self.wake_ns, *wakes)
+
+    def wait(self, reason: str, *wakes: int | None) -> None:
+        """Nothing can be done for a leg; the first reason is shown with the trade."""
+        self.waiting = self.waiting or reason
+        self.wake(*wakes)
+
+
+class OpeningPlan(Protocol):
+    """Works a trade from PENDING_OPEN to the end of its opening."""
+
+    def advise(self, trade: Trade, work: Workspace) -> Advice: ...
+
+
+def pause_after_ns(work: Workspace, orders: list[Order]) -> int:
+    """When the next order of a leg may be sent, after `orders` (all of its orders, oldest first)."""
+    if not orders:
+        return 0
+    config = work.config
+    refused = 0
+    for order in reversed(orders):
+        if order.state not in ("REFUSED", "NEVER_PLACED"):
+            break
+        refused += 1
+    last = orders[-1]
+    if refused:
+        return last.state_ns + backoff_ns(config.attempt_interval_ms, config.refusal_pause_max_ms, refused - 1)
+    return last.created_ns + config.attempt_interval_ms * MS

@@ -1,0 +1,212 @@
+"""What others ask of execution: each request is answered once, and a repeated one with the same answer."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from services.execution import rows
+from services.execution.book import Trade
+from services.execution.checks import CheckView, first_refusal, resolved_mode
+from services.execution.lifecycle import OPENING_PLANS
+from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.views import order_update, trade_update
+from shared.ids import next_trade_number, trade_id
+from shared.messages.base import Message
+from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt
+from shared.messages.steps import Reply, Request
+from shared.messages.trades import (
+    RETRYABLE_REFUSALS,
+    CancelAccepted,
+    CancelOrders,
+    CloseAccepted,
+    CloseTrade,
+    ListOrders,
+    ListTrades,
+    OpenTrade,
+    OrderList,
+    Refusal,
+    TellTrade,
+    TradeAccepted,
+    TradeList,
+    TradeStory,
+    TradeUpdate,
+)
+
+_LIST_MAX = 5_000
+ItemT = TypeVar("ItemT")
+
+
+class Requests:
+    """Answers requests. What changes something is journalled with its answer."""
+
+    def __init__(self, view: CheckView) -> None:
+        self._view = view
+        self._work = view.work
+
+    def take(self, request: Request) -> None:
+        """Answer one request."""
+        known = self._work.book.answers.get(request.request_id)
+        if known is not None:
+            self._work.send(Reply(request.request_id, known))
+            return
+        match request.message:
+            case ListTrades() | ListOrders() | TellTrade() as question:
+                self._work.send(Reply(request.request_id, self._read(question)))
+            case OpenTrade() as intent:
+                self._work.send(Reply(request.request_id, self._open(intent)))
+            case CloseTrade() | CancelOrders() | RaiseHalt() | LiftHalts() as order:
+                answer = self._change(order)
+                self._work.record(rows.RequestAnswered(request.request_id, answer))
+                self._work.send(Reply(request.request_id, answer))
+            case other:
+                refusal = Refusal(
+                    code="unknown_request",
+                    detail=f"execution does not answer {type(other).__name__}",
+                    remedy="see the message catalogue for who does",
+                )
+                self._work.send(Reply(request.request_id, refusal))
+
+    def _open(self, intent: OpenTrade) -> TradeAccepted | Refusal:
+        """The intent's outcome; the first one counts for ever, whatever the message says the next time."""
+        work = self._work
+        book = work.book
+        outcome = book.intents.get(intent.intent_id)
+        if outcome is not None and outcome.trade_id is not None:
+            return TradeAccepted(intent_id=intent.intent_id, trade_id=outcome.trade_id)
+        if outcome is not None and outcome.refusal is not None:
+            return outcome.refusal
+        if intent.ordinal <= book.highest_ordinal.get(intent.strategy, -1):
+            return Refusal(
+                code="intent_known",
+                detail=f"ordinal {intent.ordinal} of {intent.strategy} was used before",
+                remedy=f"go on with an ordinal above {book.highest_ordinal[intent.strategy]}",
+            )
+        refusal = first_refusal(intent, self._view)
+        if refusal is not None:
+            if refusal.code not in RETRYABLE_REFUSALS:
+                work.record(
+                    rows.IntentRefused(
+                        intent_id=intent.intent_id, strategy=intent.strategy, ordinal=intent.ordinal, refusal=refusal
+                    )
+                )
+            return refusal
+        number = next_trade_number(book.last_trade_number, work.now_ns)
+        instruments = [work.market.instrument(leg.symbol) for leg in intent.legs]
+        work.record(
+            rows.TradeRequested(
+                trade_id=trade_id(number),
+                trade_number=number,
+                request=intent,
+                execution_mode=resolved_mode(intent.execution_mode),
+                instruments=tuple(instrument for instrument in instruments if instrument is not None),
+            )
+        )
+        assert resolved_mode(intent.execution_mode) in OPENING_PLANS
+        return TradeAccepted(intent_id=intent.intent_id, trade_id=trade_id(number))
+
+    def _change(self, order: CloseTrade | CancelOrders | RaiseHalt | LiftHalts) -> rows.Answer:
+        match order:
+            case CloseTrade():
+                return self._close(order)
+            case CancelOrders():
+                return self._cancel(order)
+            case RaiseHalt():
+                return self._halt(order)
+            case LiftHalts():
+                if self._work.book.halts:
+                    self._work.record(rows.HaltsLifted(lifted_by=order.requested_by))
+                    self._publish_halts()
+                return HaltsAnswered(state=self._view.guards.halt_state())
+
+    def _close(self, order: CloseTrade) -> CloseAccepted | Refusal:
+        trade = self._work.book.trades.get(order.trade_id)
+        if trade is None:
+            return _no_trade(order.trade_id)
+        if not trade.is_final and trade.state != "SETTLING" and trade.close is None:
+            self._work.record(
+                rows.CloseRequested(
+                    trade_id=trade.trade_id, reason=order.reason, requested_by=order.requested_by, purpose="close"
+                )
+            )
+            if trade.state in HOLDING_STATES or trade.state in OPENING_STATES:
+                self._work.move(trade, "PENDING_CLOSE", order.reason)
+        return CloseAccepted(trade_id=trade.trade_id, state=trade.state)
+
+    def _cancel(self, order: CancelOrders) -> CancelAccepted | Refusal:
+        """Cancel working orders. An opening ends with that; a close goes on with a new order."""
+        work = self._work
+        book = work.book
+        if order.trade_id is not None and order.trade_id not in book.trades:
+            return _no_trade(order.trade_id)
+        if order.client_order_id is not None and order.client_order_id not in book.orders:
+            return Refusal(
+                code="no_such_order",
+                detail=f"order {order.client_order_id} is not known",
+                remedy="see the open ones: voldesk orders",
+            )
+        chosen = [
+            book.orders[number]
+            for number in tuple(book.unsettled)
+            if order.client_order_id in (None, number)
+            and order.trade_id in (None, book.orders[number].trade_id)
+            and not book.orders[number].is_final
+        ]
+        for each in chosen:
+            trade = book.trades[each.trade_id]
+            reason = f"cancelled by {order.requested_by}"
+            if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES:
+                work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
+            work.cancel(each, reason)
+        return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
+
+    def _halt(self, order: RaiseHalt) -> HaltsAnswered:
+        in_force = any(
+            (halt.level, halt.reason, halt.raised_by) == (order.level, order.reason, order.requested_by)
+            for halt in self._work.book.halts
+        )
+        if not in_force:
+            self._work.record(rows.HaltRaised(level=order.level, reason=order.reason, raised_by=order.requested_by))
+            self._publish_halts()
+        return HaltsAnswered(state=self._view.guards.halt_state())
+
+    def _publish_halts(self) -> None:
+        self._work.publish("exec.{account}.halt", self._view.guards.halt_state())
+
+    def _read(self, question: ListTrades | ListOrders | TellTrade) -> Message:
+        book = self._work.book
+        match question:
+            case ListTrades():
+                trades = [trade for trade in book.trades.values() if question.include_final or not trade.is_final]
+                return TradeList(trades=tuple(map(self._trade, _newest(trades, question.limit))))
+            case ListOrders():
+                orders = [
+                    order
+                    for order in book.orders.values()
+                    if question.trade_id in (None, order.trade_id) and (question.include_final or not order.is_final)
+                ]
+                return OrderList(
+                    orders=tuple(
+                        order_update(order, self._work.account_id) for order in _newest(orders, question.limit)
+                    )
+                )
+            case TellTrade():
+                trade = book.trades.get(question.trade_id)
+                if trade is None:
+                    return _no_trade(question.trade_id)
+                return TradeStory(
+                    trade=self._trade(trade),
+                    orders=tuple(order_update(order, self._work.account_id) for order in book.orders_of(trade)),
+                    lines=tuple(trade.story),
+                )
+
+    def _trade(self, trade: Trade) -> TradeUpdate:
+        return trade_update(trade, self._work.book, self._work.account_id, self._work.waiting.get(trade.trade_id, ""))
+
+
+def _newest(items: list[ItemT], limit: int) -> list[ItemT]:
+    """The last `limit` items, newest first."""
+    return items[: -min(max(limit, 0), _LIST_MAX) - 1 : -1]
+
+
+def _no_trade(name: str) -> Refusal:
+    return Refusal(code="no_such_trade", detail=f"trade {name} is not known", remedy="see them: voldesk trades")

@@ -1,0 +1,188 @@
+"""What the parts of the core share: the book, the volatile views, and the step that is being decided."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from services.execution import rows
+from services.execution.book import Book, Order, Trade
+from services.execution.config import ExecutionConfig
+from services.execution.effects import CancelOrder, PlaceOrder
+from services.execution.market import MarketView
+from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
+from shared.messages.base import Side, opposite
+from shared.messages.steps import Entry, Publish, RaiseAlert, Step
+from shared.messages.system import Severity
+from shared.messages.topics import topic_of
+from shared.messages.trades import OrderFilled, Purpose, TradeState
+from shared.messages.venue import NewOrder, OrderRef
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+_ALERTS_KEPT = 2_000
+
+
+class Workspace:
+    """One per core. `begin` opens a step; `record` and `send` add to it."""
+
+    def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int) -> None:
+        self.config = config
+        self.account_id = account_id
+        self.desk_number = desk_number
+        self.book = Book.empty(config)
+        self.market = MarketView(config.market_tolerance_ms * MS)
+        self.now_ns = 0
+        self.cause_id = ""
+        self.step = Step()
+        self.touched_trades: dict[str, None] = {}
+        self.touched_orders: dict[int, None] = {}
+        self.waiting: dict[str, str] = {}
+        self.last_traded_ns: dict[str, int] = {}
+        self._alerts: dict[tuple[str, str], None] = {}
+
+    def begin(self, now_ns: int, cause_id: str) -> None:
+        """Start a new step. Time never runs backwards here, whatever the caller's clock does."""
+        self.now_ns = max(now_ns, self.now_ns)
+        self.cause_id = cause_id
+        self.step = Step()
+        self.touched_trades = {}
+        self.touched_orders = {}
+
+    def record(self, row: rows.Row) -> None:
+        """Decide a fact: it is applied at once and journalled before any effect of this step."""
+        entry = Entry(self.now_ns, self.cause_id, row)
+        self.book.apply(entry)
+        self.step.rows.append(entry)
+        trade = self.book.trade_of_row(row)
+        if trade is not None:
+            self.touched_trades[trade.trade_id] = None
+        match row:
+            case (
+                rows.OrderRequested(client_order_id=number)
+                | rows.OrderMoved(client_order_id=number)
+                | rows.OrderSighted(client_order_id=number)
+                | rows.FillAssumed(client_order_id=number)
+            ):
+                self.touched_orders[number] = None
+            case rows.FillSeen(client_order_id=number):
+                self.touched_orders[number] = None
+                self._publish_fill(row)
+
+    def _publish_fill(self, row: rows.FillSeen) -> None:
+        order = self.book.orders[row.client_order_id]
+        self.last_traded_ns[order.symbol] = self.now_ns
+        fill = row.fill
+        self.publish(
+            "exec.{account}.fill",
+            OrderFilled(
+                client_order_id=order.client_order_id,
+                venue_trade_id=fill.venue_trade_id,
+                account_id=self.account_id,
+                trade_id=order.trade_id,
+                leg_index=order.leg_index,
+                purpose=order.purpose,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=fill.quantity,
+                price=fill.price,
+                fee_usd=Decimal(0) if fill.fee_usd is None else fill.fee_usd,
+                is_taker=fill.is_taker,
+                venue_ns=fill.venue_ns,
+            ),
+        )
+
+    def send(self, effect: Any) -> None:
+        self.step.effects.append(effect)
+
+    def publish(self, pattern: str, message: Any) -> None:
+        self.send(Publish(topic_of(pattern, account=self.account_id), message, self.cause_id))
+
+    def alert(self, code: str, severity: Severity, subject: str, text: str) -> None:
+        """Tell a person, once per (code, subject) until it is resolved."""
+        if (code, subject) in self._alerts:
+            return
+        self._alerts[code, subject] = None
+        if len(self._alerts) > _ALERTS_KEPT:
+            del self._alerts[next(iter(self._alerts))]
+        self.send(RaiseAlert(code=code, severity=severity, subject=subject, text=text))
+
+    def resolve(self, code: str, subject: str, text: str) -> None:
+        """Say that what `alert` told is over."""
+        if (code, subject) in self._alerts:
+            del self._alerts[code, subject]
+            self.send(RaiseAlert(code=code, severity="info", subject=subject, text=text, resolved=True))
+
+    def can_place(self, trade: Trade, leg_index: int, purpose: Purpose) -> bool:
+        """False when the ids of this leg and purpose are used up."""
+        return trade.next_attempt(leg_index, purpose) < MAX_ATTEMPTS
+
+    def place(
+        self, trade: Trade, leg_index: int, purpose: Purpose, quantity: Decimal, price: Decimal, why: str
+    ) -> None:
+        """Journal a new order and send it, once."""
+        leg = trade.legs[leg_index]
+        attempt = trade.next_attempt(leg_index, purpose)
+        key = OrderKey(
+            desk=self.desk_number,
+            trade_number=trade.number,
+            leg_index=leg_index,
+            purpose=purpose,
+            attempt=attempt,
+        )
+        number = client_order_id(key)
+        side: Side = leg.side if purpose == "open" else opposite(leg.side)
+        reduce_only = purpose != "open"
+        self.record(
+            rows.OrderRequested(
+                client_order_id=number,
+                trade_id=trade.trade_id,
+                leg_index=leg_index,
+                purpose=purpose,
+                attempt=attempt,
+                symbol=leg.symbol,
+                side=side,
+                quantity=quantity,
+                price=price,
+                reduce_only=reduce_only,
+                why=why,
+            )
+        )
+        self.send(
+            PlaceOrder(
+                NewOrder(
+                    client_order_id=number,
+                    symbol=leg.symbol,
+                    side=side,
+                    quantity=quantity,
+                    price=price,
+                    reduce_only=reduce_only,
+                )
+            )
+        )
+
+    def cancel(self, order: Order, why: str) -> None:
+        """Cancel a working order; in any other state there is nothing to cancel yet, or no more."""
+        if order.state != "WORKING":
+            return
+        self.record(rows.OrderMoved(client_order_id=order.client_order_id, state="CANCELLING", reason=why))
+        self.send(CancelOrder(self.ref(order)))
+
+    def ref(self, order: Order) -> OrderRef:
+        return OrderRef(
+            client_order_id=order.client_order_id, venue_order_id=order.venue_order_id, symbol=order.symbol
+        )
+
+    def move(self, trade: Trade, state: TradeState, reason: str) -> None:
+        self.record(rows.TradeMoved(trade_id=trade.trade_id, state=state, reason=reason))
+
+
+def backoff_ns(first_ms: int, max_ms: int, times: int) -> int:
+    """first, 2 × first, 4 × first ... up to max."""
+    return min(max_ms, first_ms << min(times, 30)) * MS
+
+
+def earliest(*wakes: int | None) -> int | None:
+    """The first of the instants that are given."""
+    given = [wake for wake in wakes if wake is not None]
+    return min(given) if given else None
