@@ -139,18 +139,14 @@ class Situation:
         """
         own: dict[str, F8] = {}
         for leg in self.legs:
-            _add(own, leg.option.instrument.underlying, leg.quantity * leg.option.greeks)
+            underlying = leg.option.instrument.underlying
+            own[underlying] = own.get(underlying, 0.0) + leg.quantity * leg.option.greeks
         account = self.known_account
         exposure: dict[str, F8] = {
             underlying: np.array([getattr(sums, name) for name in GREEKS])
             for underlying, sums in account.greeks.items()
         }
-        low: dict[str, F8] = {}
-        high: dict[str, F8] = {}
-        for grant in self.outstanding:
-            for underlying, total in _grant_greeks(grant, self.market, self.now_ns).items():
-                _add(low, underlying, np.minimum(total, 0.0))
-                _add(high, underlying, np.maximum(total, 0.0))
+        low, high = self._outstanding_greeks
         before, after = np.zeros(4), np.zeros(4)
         for underlying in {*own, *exposure, *low}:
             nothing = np.zeros(len(GREEKS))
@@ -166,13 +162,42 @@ class Situation:
     def position_after(self, leg: LegOrder) -> Decimal:
         """Largest |net quantity| of the leg's option, whatever part of the outstanding grants is filled."""
         held = sum((p.quantity for p in self.known_account.positions if p.symbol == leg.symbol), Decimal(0))
-        low = high = held + _signed(leg.side, leg.quantity)
+        after = held + _signed(leg.side, leg.quantity)
+        low, high = self._outstanding_quantities.get(leg.symbol, (Decimal(0), Decimal(0)))
+        return max(abs(after + low), abs(after + high))
+
+    @cached_property
+    def _outstanding_quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Per option, what the outstanding grants can sell (≤ 0) and buy (≥ 0) at most."""
+        sums: dict[str, tuple[Decimal, Decimal]] = {}
         for grant in self.outstanding:
-            for granted in grant.legs:
-                if granted.symbol == leg.symbol:
-                    change = _signed(granted.side, granted.max_quantity)
-                    low, high = low + min(change, Decimal(0)), high + max(change, Decimal(0))
-        return max(abs(low), abs(high))
+            for leg in grant.legs:
+                low, high = sums.get(leg.symbol, (Decimal(0), Decimal(0)))
+                if leg.side == "buy":
+                    sums[leg.symbol] = (low, high + leg.max_quantity)
+                else:
+                    sums[leg.symbol] = (low - leg.max_quantity, high)
+        return sums
+
+    @cached_property
+    def _outstanding_greeks(self) -> tuple[dict[str, F8], dict[str, F8]]:
+        """Per underlying the sums of what single outstanding grants take away and add, shape (5,) each."""
+        legs: dict[str, list[tuple[int, str, float]]] = {}
+        for number, grant in enumerate(self.outstanding):
+            for leg in grant.legs:
+                underlying = self.market.underlying_of(leg.symbol) or leg.symbol.split("-", 1)[0]
+                quantity = float(_signed(leg.side, leg.max_quantity))
+                legs.setdefault(underlying, []).append((number, leg.symbol, quantity))
+        low: dict[str, F8] = {}
+        high: dict[str, F8] = {}
+        for underlying, part in legs.items():
+            numbers, symbols, quantities = zip(*part, strict=True)
+            greeks = self.market.greeks(underlying, symbols, self.now_ns) * np.array(quantities)
+            per_grant = np.zeros((len(self.outstanding), len(GREEKS)))
+            np.add.at(per_grant, np.array(numbers), greeks.T)
+            low[underlying] = np.minimum(per_grant, 0.0).sum(axis=0)
+            high[underlying] = np.maximum(per_grant, 0.0).sum(axis=0)
+        return low, high
 
     @staticmethod
     def _worst_prices(legs: tuple[PricedLeg, ...]) -> F8:
@@ -185,19 +210,6 @@ def _priced(config: RiskConfig, leg: LegOrder, option: OptionFacts) -> PricedLeg
 
 def _signed(side: Side, quantity: Decimal) -> Decimal:
     return quantity if side == "buy" else -quantity
-
-
-def _add(sums: dict[str, F8], underlying: str, values: F8) -> None:
-    sums[underlying] = sums[underlying] + values if underlying in sums else values
-
-
-def _grant_greeks(grant: Grant, market: MarketView, now_ns: int) -> dict[str, F8]:
-    sums: dict[str, F8] = {}
-    for leg in grant.legs:
-        underlying = market.underlying_of(leg.symbol) or leg.symbol.split("-", 1)[0]
-        unit = market.greeks(underlying, (leg.symbol,), now_ns)[:, 0]
-        _add(sums, underlying, float(_signed(leg.side, leg.max_quantity)) * unit)
-    return sums
 
 
 def worst_price(config: RiskConfig, side: Side, option: OptionFacts) -> Decimal | None:

@@ -48,6 +48,7 @@ class MarketView:
     def __init__(self, age_max_ns: int) -> None:
         self._age_max_ns = age_max_ns
         self._underlyings: dict[str, _Underlying] = {}
+        self._underlying_of: dict[str, str] = {}
 
     def on_list(self, listed: InstrumentList) -> None:
         part = self._part(listed.underlying)
@@ -55,6 +56,12 @@ class MarketView:
         part.rows[listed.list_id] = {option.symbol: row for row, option in enumerate(listed.instruments)}
         for old in list(part.lists)[:-_LISTS_KEPT]:
             del part.lists[old], part.rows[old]
+        self._underlying_of = {
+            symbol: name
+            for name, known in self._underlyings.items()
+            for rows in known.rows.values()
+            for symbol in rows
+        }
 
     def on_chain(self, chain: ChainSnapshot) -> None:
         """Take a chain; one of an unknown list says nothing, and what we had ages."""
@@ -72,11 +79,8 @@ class MarketView:
             part.index, part.index_received_ns = index.price, index.received_ns
 
     def underlying_of(self, symbol: str) -> str | None:
-        """The underlying whose current list has this symbol."""
-        for name, part in self._underlyings.items():
-            if any(symbol in rows for rows in part.rows.values()):
-                return name
-        return None
+        """The underlying that lists this symbol, now or a little while ago."""
+        return self._underlying_of.get(symbol)
 
     def age_ns(self, underlying: str, now_ns: int) -> int | None:
         """Age of the oldest part of chain and index; None where one of them is missing."""
