@@ -25,7 +25,9 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     repeat_max_ms: the pause between repeats of an unanswered intent doubles up to this.
     accepted_wait_ms: how long after an acceptance the trade's first event may take before execution is asked for it.
     close_repeat_ms: a close that was answered is asked for again after this if the trade is still open.
-    refusal_pause_max_s: the pause after refusals doubles from the check interval up to this.
+    refusal_pause_min_s, refusal_pause_max_s: the pause after refusals doubles from the check interval, at least
+    the first, up to the second.
+    exit_blind_alert_s: a trade whose exits cannot be judged for this long is alarmed.
     exit_interval_min_ms, exit_interval_ms: exits are looked at on new data, but not more often than the first, and
     at least as often as the second.
     status_interval_ms: how often a status is published when nothing changes.
@@ -46,7 +48,9 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     repeat_max_ms: Milliseconds = 10_000
     accepted_wait_ms: Milliseconds = 5_000
     close_repeat_ms: Milliseconds = 5_000
+    refusal_pause_min_s: Seconds = 1.0
     refusal_pause_max_s: Seconds = 60.0
+    exit_blind_alert_s: Seconds = 60.0
     exit_interval_min_ms: Milliseconds = 250
     exit_interval_ms: Milliseconds = 1_000
     status_interval_ms: Milliseconds = 1_000

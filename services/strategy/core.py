@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
+from services.strategy.exits import CLOSABLE_STATES, ExitDesk
+from services.strategy.flight import Ended, Flight
+from services.strategy.gates import first_closed
 from services.strategy.loaded import LoadedStrategy, LoadFailure
-from shared.messages.steps import Entry, Step
+from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
+from services.strategy.slot import Slot
+from services.strategy.trades import TradeBook
+from shared.messages.account import AccountSnapshot
+from shared.messages.base import Message
+from shared.messages.control import (
+    HaltState,
+    ListStrategies,
+    StrategyCommand,
+    StrategyCommandDone,
+    StrategyList,
+    StrategyStatus,
+)
+from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.steps import (
+    Entry,
+    Inbound,
+    LoopStalled,
+    Publish,
+    RaiseAlert,
+    Reply,
+    ReplyReceived,
+    Request,
+    RequestTimedOut,
+    SendRequest,
+    Step,
+    StreamSynced,
+    Tick,
+)
+from shared.messages.system import Heartbeat
+from shared.messages.topics import topic_of
+from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate
+from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy
+from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
+
+MS = 1_000_000
+_TIMER_GAP_NS = 10 * MS
+"""Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
 
 
 class StrategyHostCore:
     """Runs strategies on one account.
 
-    Inputs: Inbound (InstrumentList, ChainSnapshot, IndexPrice, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState,
-    Heartbeat), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived, RequestTimedOut, Tick,
-    LoopStalled. Effects: Publish, Reply, SendRequest, RaiseAlert.
+    Inputs: Inbound (InstrumentList, ChainSnapshot, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState, Heartbeat of
+    execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived, RequestTimedOut,
+    Tick, LoopStalled. Effects: Publish, Reply, SendRequest, RaiseAlert.
+
+    Durable are what strategies were told and which ordinals had their outcome. All else is volatile: trades come from
+    execution's replay, and nothing is sent before it. What is ignored is counted in `ignored` by its reason.
     """
 
     def __init__(
@@ -27,18 +74,398 @@ class StrategyHostCore:
         failures: Sequence[LoadFailure] = (),
     ) -> None:
         self._config = config
-        self._strategies = strategies
         self._account_id = account_id
         self._failures = failures
-
-    def handle(self, item: Any, now_ns: int) -> Step:
-        return Step()
-
-    def apply(self, entry: Entry) -> None:
-        return None
+        self._slots = {loaded.name: Slot(loaded, config) for loaded in strategies}
+        self._board = Board(account_id, config.service_silence_max_ms * MS)
+        self._trades = TradeBook(account_id, config.day_boundary_minute)
+        self._exits = ExitDesk(config)
+        self._tolerances = Tolerances(
+            market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
+        )
+        self._step = Step()
+        self._now_ns = 0
+        self._cause_id = ""
+        self._published: dict[str, StrategyStatus] = {}
+        self._status_due_ns = 0
+        self._changed = False
+        self.ignored: Counter[str] = Counter()
 
     def start(self, now_ns: int) -> Step:
-        return Step()
+        """Report what could not be loaded, and show every strategy."""
+        self._begin(now_ns, "")
+        for failure in self._failures:
+            self._alert("strategy_load_failed", "critical", failure.name, failure.reason)
+        self._publish_statuses()
+        return self._step
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        cause_id = item.message_id if isinstance(item, Inbound | ReplyReceived) else ""
+        self._begin(now_ns, item.request_id if isinstance(item, Request) else cause_id)
+        match item:
+            case Inbound():
+                self._on_inbound(item)
+            case StreamSynced(publisher="execution", epoch=epoch):
+                self._on_synced(epoch)
+            case Request():
+                self._on_request(item)
+            case ReplyReceived():
+                self._on_reply(item)
+            case RequestTimedOut(request_id=request_id):
+                self._on_timeout(request_id)
+            case Tick() | LoopStalled() | StreamSynced():
+                pass
+            case _:
+                self.ignored[f"unknown input {type(item).__name__}"] += 1
+        self._advance()
+        return self._step
+
+    def apply(self, entry: Entry) -> None:
+        row: Row = entry.row
+        slot = self._slots.get(row.strategy)
+        if slot is None:
+            return
+        match row:
+            case StrategyTold(action=action, requested_by=requested_by):
+                slot.told, slot.told_by = action, requested_by
+            case OrdinalUsed(ordinal=ordinal):
+                slot.ordinal_used = max(ordinal, slot.ordinal_used)
 
     def next_deadline_ns(self) -> int | None:
+        due = [self._status_due_ns, self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)]
+        for slot in self._slots.values():
+            due.append(slot.deadline_ns)
+            if slot.flight is not None:
+                due.append(slot.flight.due_ns)
+        return min(at for at in due if at is not None)
+
+    def _begin(self, now_ns: int, cause_id: str) -> None:
+        self._now_ns = max(now_ns, self._now_ns)
+        self._cause_id = cause_id
+        self._step = Step()
+
+    def _record(self, row: Row) -> None:
+        entry = Entry(self._now_ns, self._cause_id, row)
+        self.apply(entry)
+        self._step.rows.append(entry)
+
+    def _alert(self, code: str, severity: str, subject: str, text: str, *, resolved: bool = False) -> None:
+        self._step.effects.append(
+            RaiseAlert(code=code, severity=severity, subject=subject, text=text, resolved=resolved)
+        )
+
+    def _on_inbound(self, item: Inbound) -> None:
+        taken = True
+        match item.message:
+            case InstrumentList() as listed:
+                self._board.on_list(listed)
+            case ChainSnapshot() as snapshot:
+                taken = self._board.on_chain(snapshot)
+                if taken:
+                    self._ask_all(lambda strategy, desk: strategy.on_market(snapshot.underlying, desk, self._now_ns))
+            case AccountSnapshot() as account:
+                taken = self._board.on_account(account)
+            case TradeUpdate() as trade:
+                self._on_trade(trade, item.epoch)
+            case OrderUpdate() as order:
+                self._on_order(order)
+            case HaltState() as halts:
+                taken = self._board.on_halts(halts)
+                self._changed = True
+            case Heartbeat() as beat:
+                self._board.on_heartbeat(beat, self._now_ns)
+            case _:
+                taken = False
+        if not taken:
+            self.ignored[f"{type(item.message).__name__} not for us or not readable"] += 1
+
+    def _on_synced(self, epoch: int) -> None:
+        """Execution has told of all its trades: only now is it known what is open."""
+        self._board.synced_epoch = epoch
+        self._changed = True
+        for trade in self._trades.keep_only(epoch):
+            text = f"execution no longer knows trade {trade.trade_id} of {trade.strategy}: it is not counted as open"
+            self._alert("trade_vanished", "critical", trade.trade_id, text)
+
+    def _on_trade(self, trade: TradeUpdate, epoch: int) -> None:
+        if not self._trades.apply(trade, epoch):
+            self.ignored["TradeUpdate of another account or out of date"] += 1
+            return
+        self._changed = True
+        slot = self._slots.get(trade.strategy)
+        if slot is None:
+            return
+        if trade.ordinal > slot.ordinal_used:
+            self._record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
+        if slot.flight is not None:
+            self._fly(slot, slot.flight.on_trade(trade))
+        self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
+
+    def _on_order(self, order: OrderUpdate) -> None:
+        trade = self._trades.open_trade(order.trade_id)
+        slot = None if trade is None else self._slots.get(trade.strategy)
+        if slot is not None:
+            self._ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._now_ns))
+
+    def _on_request(self, request: Request) -> None:
+        match request.message:
+            case ListStrategies():
+                answer: Message = StrategyList(strategies=tuple(self._statuses()))
+            case StrategyCommand() as command:
+                answer = self._command(command)
+            case other:
+                answer = Refusal(
+                    code="unknown_request", detail=f"a strategy host does not answer {type(other).__name__}"
+                )
+        self._step.effects.append(Reply(request.request_id, answer))
+
+    def _command(self, command: StrategyCommand) -> StrategyCommandDone | Refusal:
+        action = next((known for known in ACTIONS if known == command.action), None)
+        if action is None:
+            detail = f"action {command.action!r} is unknown"
+            return Refusal(code="unknown_action", detail=detail, remedy=f"use one of {', '.join(ACTIONS)}")
+        names = list(self._slots) if command.strategy == "*" else [command.strategy]
+        if command.strategy != "*" and command.strategy not in self._slots:
+            known = ", ".join(self._slots) or "none"
+            detail = f"strategy {command.strategy!r} is not running here"
+            return Refusal(code="unknown_strategy", detail=detail, remedy=f"this host runs: {known}")
+        self._changed = True
+        for name in names:
+            slot = self._slots[name]
+            if slot.told != action:
+                self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
+            if action == "resume" and slot.revive():
+                self._alert("strategy_failed", "critical", name, f"{name} was started anew", resolved=True)
+        return StrategyCommandDone(strategies=tuple(names))
+
+    def _on_reply(self, reply: ReplyReceived) -> None:
+        for slot in self._slots.values():
+            if slot.flight is not None and slot.flight.owns(reply.request_id):
+                self._changed = True
+                self._fly(slot, slot.flight.on_reply(reply, self._now_ns))
+                return
+        if not self._exits.on_reply(reply, self._now_ns):
+            self.ignored["answer to a question that is settled"] += 1
+
+    def _on_timeout(self, request_id: str) -> None:
+        for slot in self._slots.values():
+            if slot.flight is not None and slot.flight.owns(request_id):
+                self._changed = True
+                slot.flight.on_timeout(self._now_ns)
+                return
+        if not self._exits.on_timeout(request_id, self._now_ns):
+            self.ignored["time-out of a question that is settled"] += 1
+
+    def _advance(self) -> None:
+        """Everything that time alone may bring about. Cheap when nothing is due."""
+        now_ns = self._now_ns
+        for slot in self._slots.values():
+            if slot.flight is not None and slot.flight.due_ns is not None and now_ns >= slot.flight.due_ns:
+                self._changed = True
+                self._fly(slot, slot.flight.on_due(now_ns))
+            if slot.deadline_ns is not None and now_ns >= slot.deadline_ns:
+                self._changed = True
+                self._ask(slot, lambda strategy, desk: strategy.on_timer(desk, now_ns))
+                if slot.deadline_ns is not None:
+                    slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
+        self._look_at_exits()
+        if self._changed or now_ns >= self._status_due_ns:
+            self._publish_statuses()
+
+    def _look_at_exits(self) -> None:
+        closable = {trade.trade_id: trade for trade in self._trades.open_trades() if trade.state in CLOSABLE_STATES}
+        self._exits.keep_only(set(closable))
+        for trade in closable.values():
+            slot = self._slots.get(trade.strategy)
+            healthy = slot is not None and slot.failure is None
+            view = ExitView(
+                trade=trade, account=self._board.account, chains=self._board.chains, tolerances=self._tolerances
+            )
+            functions = slot.loaded.exit_functions if slot is not None and healthy else {}
+            self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
+        if self._board.synced_epoch is not None:
+            self._step.effects += self._exits.closes_due(closable, self._now_ns)
+
+    def _failing(self, slot: Slot | None) -> Callable[[Exception], None]:
+        def failed(error: Exception) -> None:
+            assert slot is not None, "only a loaded strategy has functions that can fail"
+            self._report_failure(slot, slot.fail(error))
+
+        return failed
+
+    def _ask_all(self, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
+        for slot in self._slots.values():
+            self._ask(slot, question)
+
+    def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
+        desk = self._desk(slot)
+        intents, failure = slot.ask(lambda strategy: question(strategy, desk))
+        self._report_failure(slot, failure)
+        for intent in intents:
+            if isinstance(intent, CloseStructure):
+                self._close(slot, intent)
+            else:
+                self._open(slot, intent)
+
+    def _report_failure(self, slot: Slot, failure: str | None) -> None:
+        if failure is not None:
+            self._changed = True
+            self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")
+
+    def _close(self, slot: Slot, intent: CloseStructure) -> None:
+        trade = self._trades.open_trade(intent.trade_id)
+        if trade is None or trade.strategy != slot.name:
+            self.ignored["close of a trade that is not this strategy's or not open"] += 1
+            return
+        self._exits.want_closed(intent.trade_id, intent.reason, self._now_ns)
+
+    def _open(self, slot: Slot, intent: OpenStructure) -> None:
+        """Put an intent on its way, if nothing stands against it now."""
+        slot.signals_generated += 1
+        closed = self._entry_closed(slot)
+        if closed is not None:
+            self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=closed))
+            return
+        if intent.dry_run:
+            legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in intent.legs)
+            reason = f"dry run: would open {legs}"
+            self._alert("dry_run_signal", "info", slot.name, f"{slot.name}: {reason}")
+            self._tell_outcome(slot, IntentOutcome(kind="reported", code="dry_run", reason=reason))
+            return
+        slot.flight = Flight(
+            intent,
+            strategy=slot.name,
+            ordinal=self._history(slot).next_ordinal,
+            account_id=self._account_id,
+            config=self._config,
+            now_ns=self._now_ns,
+        )
+        self._step.effects.append(slot.flight.start())
+
+    def _fly(self, slot: Slot, progress: SendRequest | Ended | None) -> None:
+        """Carry on with an intent in flight."""
+        if progress is None:
+            return
+        if isinstance(progress, SendRequest):
+            self._step.effects.append(progress)
+            return
+        assert slot.flight is not None, "only a flight can end"
+        ordinal = slot.flight.ordinal
+        slot.flight = None
+        if progress.ordinal_used and ordinal > slot.ordinal_used:
+            self._record(OrdinalUsed(strategy=slot.name, ordinal=ordinal))
+        if progress.outcome.kind == "opened":
+            slot.signals_executed += 1
+        if progress.trade is not None and self._board.synced_epoch is not None:
+            self._trades.apply(progress.trade, self._board.synced_epoch)
+        self._tell_outcome(slot, progress.outcome)
+
+    def _tell_outcome(self, slot: Slot, outcome: IntentOutcome) -> None:
+        self._changed = True
+        self._report_failure(slot, slot.tell_outcome(outcome, self._now_ns))
+
+    def _history(self, slot: Slot) -> TradeHistory:
+        return self._trades.history(slot.name, slot.ordinal_used, self._now_ns)
+
+    def _desk(self, slot: Slot) -> DeskView:
+        return DeskView(
+            account=self._board.account,
+            chains=self._board.chains,
+            tolerances=self._tolerances,
+            history=self._history(slot),
+            trades=tuple(self._trades.open_trades(slot.name)),
+            entry_closed=self._entry_closed(slot),
+        )
+
+    def _host_gates(self, slot: Slot) -> list[tuple[str, str | None]]:
+        """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
+        state = slot.state(self._history(slot).open_trades)
+        not_running = None if state == "running" else slot.failure or f"{state} by {slot.told_by}"
+        in_flight = None if slot.flight is None else slot.flight.reason
+        if in_flight is None and self._now_ns < slot.refused_until_ns and slot.last_outcome is not None:
+            in_flight = f"pause after a refusal: {slot.last_outcome.reason}"
+        return [
+            ("state", not_running),
+            ("execution", self._board.execution(self._now_ns)),
+            ("risk", self._board.service("risk", self._now_ns)),
+            ("halts", self._board.halted()),
+            ("intent", in_flight),
+        ]
+
+    def _entry_closed(self, slot: Slot) -> str | None:
+        return next((reason for _, reason in self._host_gates(slot) if reason is not None), None)
+
+    def _statuses(self) -> list[StrategyStatus]:
+        statuses = [self._status(slot) for slot in self._slots.values()]
+        statuses += [self._failure_status(failure) for failure in self._failures if failure.name not in self._slots]
+        return statuses
+
+    def _status(self, slot: Slot) -> StrategyStatus:
+        for name, closed in self._host_gates(slot):
+            slot.gates.set(name, is_open=closed is None, reason=closed or "ok", now_ns=self._now_ns)
+        gates = (*slot.gates.gates, *slot.shown_gates)
+        history = self._history(slot)
+        return StrategyStatus(
+            strategy=slot.name,
+            state=slot.state(history.open_trades),
+            reason=self._status_reason(slot),
+            gates=gates,
+            trades_today=history.trades_today,
+            open_trades=history.open_trades,
+            next_ordinal=history.next_ordinal,
+            last_closed_ns=history.last_closed_ns,
+            signals_generated=slot.signals_generated,
+            signals_executed=slot.signals_executed,
+            updated_ns=self._now_ns,
+        )
+
+    def _status_reason(self, slot: Slot) -> str:
+        """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
+        if slot.failure is not None:
+            return slot.failure
+        parts = [
+            f"{trade.trade_id}: {shown}"
+            for trade in self._trades.open_trades(slot.name)
+            if (shown := self._exits.reason_of(trade.trade_id))
+        ]
+        if slot.last_outcome is not None and slot.last_outcome.kind != "opened":
+            parts.append(f"last signal {slot.last_outcome.kind}: {slot.last_outcome.reason}")
+        closed = first_closed((*slot.gates.gates, *slot.shown_gates))
+        if closed is not None:
+            parts.append(f"{closed.name}: {closed.reason}")
+        return "; ".join(parts) or "ready"
+
+    def _failure_status(self, failure: LoadFailure) -> StrategyStatus:
+        return StrategyStatus(
+            strategy=failure.name,
+            state="failed",
+            reason=failure.reason,
+            gates=(),
+            trades_today=0,
+            open_trades=0,
+            next_ordinal=1,
+            last_closed_ns=None,
+            signals_generated=0,
+            signals_executed=0,
+            updated_ns=self._now_ns,
+        )
+
+    def _publish_statuses(self) -> None:
+        """All of them when it is time for it, else those of which more than the wording has changed."""
+        due = self._now_ns >= self._status_due_ns
+        if due:
+            self._status_due_ns = self._now_ns + self._config.status_interval_ms * MS
+        self._changed = False
+        for status in self._statuses():
+            if due or _essence(status) != _essence(self._published.get(status.strategy)):
+                self._published[status.strategy] = status
+                topic = topic_of("strat.{strategy}.status", strategy=status.strategy)
+                self._step.effects.append(Publish(topic, status, self._cause_id))
+
+
+def _essence(status: StrategyStatus | None) -> object:
+    """What of a status is worth publishing at once."""
+    if status is None:
         return None
+    gates = tuple(msgspec.structs.replace(gate, reason="") for gate in status.gates)
+    return msgspec.structs.replace(status, gates=gates, reason="", updated_ns=0)

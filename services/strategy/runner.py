@@ -1,18 +1,188 @@
-"""`StrategyConfig` as a `Strategy`."""
+"""`StrategyConfig` as a `Strategy`: looks at the entry every check interval and says what to open."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.strategy.config import StrategyHostConfig
+from services.strategy.gates import GateBook
+from shared.messages.conditions import HostFunction, MaxHold, MaxLoss, TimeExit, UtcDatetimeExit
+from shared.messages.control import Gate
+from shared.messages.trades import LegOrder, OrderUpdate, TradeUpdate
 from shared.strategy.config import StrategyConfig
+from shared.strategy.evaluate import evaluate_entry, time_exit_ns
+from shared.strategy.pnl import premium_at_mark
+from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
+from shared.strategy.selection import SelectionFailed, resolve_legs
+from shared.strategy.views import SECOND_NS, DeskView
+
+_HOUR_NS = 3_600 * SECOND_NS
 
 
 class StrategyRunner:
-    """Looks at the entry every check interval and says what to open."""
+    """Volatile: all that must survive (pauses, trades, ordinals) is the host's or execution's."""
 
     def __init__(self, config: StrategyConfig, host: StrategyHostConfig) -> None:
         self._config = config
         self._host = host
+        self._gates = GateBook()
+        self._interval_ns = int(config.check_interval_seconds * SECOND_NS)
+        self._next_check_ns = 0
+        self._refusals = 0
+        self._reported_ns: int | None = None
+        self._unfinished: set[str] = set()
 
     @property
     def name(self) -> str:
         return self._config.name
+
+    def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        return ()
+
+    def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        return ()
+
+    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        if not trade.is_final:
+            self._unfinished.add(trade.trade_id)
+        elif trade.trade_id in self._unfinished:
+            self._unfinished.discard(trade.trade_id)
+            if self._config.on_trade_closed is not None:
+                self._config.on_trade_closed(trade)
+        return ()
+
+    def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        """Look at every gate, so that all of them can be shown; open only when all are open."""
+        if now_ns < self._next_check_ns:
+            return ()
+        self._next_check_ns = now_ns + self._interval_ns
+        gates = self._look(desk, now_ns)
+        intent = self._resolve(desk, now_ns)
+        if desk.entry_closed is not None or not gates or intent is None:
+            return ()
+        return (intent,)
+
+    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
+        """After a refusal, wait: the check interval, doubled for each further refusal, within the host's bounds."""
+        if outcome.kind == "refused":
+            least_s = max(self._config.check_interval_seconds, self._host.refusal_pause_min_s)
+            most_s = max(least_s, self._host.refusal_pause_max_s)
+            pause_s = min(most_s, least_s * 2 ** min(self._refusals, 16))
+            self._refusals += 1
+            self._next_check_ns = now_ns + int(pause_s * SECOND_NS)
+            return
+        self._refusals = 0
+        if outcome.kind == "reported":
+            self._reported_ns = now_ns
+
+    def gates(self) -> Sequence[Gate]:
+        return self._gates.gates
+
+    def next_deadline_ns(self) -> int | None:
+        return self._next_check_ns
+
+    def _look(self, desk: DeskView, now_ns: int) -> bool:
+        answers = [
+            *self._conditions(desk, now_ns),
+            self._concurrent(desk),
+            self._per_day(desk),
+            self._cooldown(desk, now_ns),
+            *self._exit_ahead(now_ns),
+        ]
+        for name, is_open, reason in answers:
+            self._gates.set(name, is_open=is_open, reason=reason, now_ns=now_ns)
+        return all(is_open for _, is_open, _ in answers)
+
+    def _conditions(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
+        answers = []
+        names: dict[str, int] = {}
+        for condition in self._config.entries:
+            verdict = evaluate_entry(condition, desk.entry_view, now_ns, self._config.entry_functions)
+            kind = condition.name if isinstance(condition, HostFunction) else str(condition.__struct_config__.tag)
+            names[kind] = names.get(kind, 0) + 1
+            name = kind if names[kind] == 1 else f"{kind}#{names[kind]}"
+            answers.append((name, verdict.open, verdict.reason))
+        return answers
+
+    def _concurrent(self, desk: DeskView) -> tuple[str, bool, str]:
+        count, most = desk.history.open_trades, self._config.max_concurrent_trades
+        return "concurrent_trades", count < most, f"{count} of {most} trades open"
+
+    def _per_day(self, desk: DeskView) -> tuple[str, bool, str]:
+        count, most = desk.history.trades_today, self._config.max_trades_per_day
+        of = "no limit" if most == 0 else f"of {most}"
+        return "trades_per_day", most == 0 or count < most, f"{count} trades today, {of}"
+
+    def _cooldown(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
+        ends = [at for at in (desk.history.last_closed_ns, self._reported_ns) if at is not None]
+        if not ends or self._config.cooldown_seconds == 0:
+            return "cooldown", True, "none to wait for"
+        left_s = self._config.cooldown_seconds - (now_ns - max(ends)) / SECOND_NS
+        return "cooldown", left_s <= 0, f"{left_s:.0f} s left" if left_s > 0 else "over"
+
+    def _exit_ahead(self, now_ns: int) -> list[tuple[str, bool, str]]:
+        """A fixed exit time that has passed: what would be opened would be closed at once."""
+        times = [item.at_ns for item in self._config.exits if isinstance(item, UtcDatetimeExit)]
+        if not times:
+            return []
+        passed = min(times) <= now_ns
+        return [("exit_ahead", not passed, "the fixed exit time has passed" if passed else "the exit time is ahead")]
+
+    def _resolve(self, desk: DeskView, now_ns: int) -> OpenStructure | None:
+        for underlying in self._config.underlyings:
+            chain = desk.entry_view.fresh_chain(underlying, now_ns)
+            if isinstance(chain, str):
+                self._gates.set("legs", is_open=False, reason=f"waiting: {chain}", now_ns=now_ns)
+                return None
+        margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
+        legs = resolve_legs(self._config.legs, desk.chains, now_ns, margin_ns)
+        if isinstance(legs, SelectionFailed):
+            self._gates.set("legs", is_open=False, reason=legs.text, now_ns=now_ns)
+            return None
+        shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in legs)
+        self._gates.set("legs", is_open=True, reason=shown, now_ns=now_ns)
+        return self._intent(tuple(legs), desk, now_ns)
+
+    def _intent(self, legs: tuple[LegOrder, ...], desk: DeskView, now_ns: int) -> OpenStructure:
+        config = self._config
+        return OpenStructure(
+            legs=legs,
+            execution_mode=config.execution_mode,
+            execution_params=config.limit_params,
+            policy=config.policy,
+            exit_conditions=config.exits,
+            hard_deadline_ns=self._hard_deadline_ns(now_ns),
+            max_loss_usd=self._max_loss_usd(legs, desk),
+            if_host_silent=config.if_host_silent,
+            host_silent_after_s=config.host_silent_after_seconds,
+            dry_run=config.dry_run,
+        )
+
+    def _hard_deadline_ns(self, now_ns: int) -> int | None:
+        """When execution closes by itself: the earliest exit by the clock, and a grace in which the host comes first.
+
+        A holding time counts from the opening, which may take one fill time-out more.
+        """
+        fill_ns = int(self._config.limit_params.fill_timeout_s * SECOND_NS)
+        due = []
+        for condition in self._config.exits:
+            match condition:
+                case MaxHold(hours=hours):
+                    due.append(now_ns + int(hours * _HOUR_NS) + fill_ns)
+                case TimeExit():
+                    due.append(time_exit_ns(condition, now_ns))
+                case UtcDatetimeExit(at_ns=at_ns):
+                    due.append(at_ns)
+        return min(due) + int(self._host.deadline_grace_s * SECOND_NS) if due else None
+
+    def _max_loss_usd(self, legs: tuple[LegOrder, ...], desk: DeskView) -> float | None:
+        """The least of the max_loss conditions, a percentage taken of the structure's absolute premium at mark."""
+        premium = premium_at_mark(legs, desk.chains.get)
+        losses = []
+        for condition in self._config.exits:
+            if isinstance(condition, MaxLoss):
+                if condition.usd is not None:
+                    losses.append(condition.usd)
+                elif condition.pct is not None and premium:
+                    losses.append(condition.pct / 100 * abs(premium))
+        return min(losses, default=None)

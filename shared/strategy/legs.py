@@ -240,7 +240,8 @@ def _strike_from_mapping(given: Mapping[str, Any]) -> StrikeCriterion:
     }
     if kind not in known:
         raise ValueError(
-            f"strike_criteria: type {given.get('type')!r} must be 'delta', 'closestStrike', 'strike' or 'spotdistance'"
+            f"strike_criteria: type {given.get('type')!r} must be "
+            "'delta', 'closestStrike', 'strike' or 'spotdistance'"
         )
     _refuse_unknown("strike_criteria", given, known[kind])
     if "value" not in given and kind != "closeststrike":

@@ -1,0 +1,88 @@
+"""The newest facts from the bus: chains, account, halts, and who was heard when. Volatile."""
+
+from __future__ import annotations
+
+from shared.messages.account import AccountSnapshot
+from shared.messages.control import HaltState
+from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.system import Heartbeat
+from shared.options.chain import ChainView
+from shared.strategy.views import SECOND_NS
+
+_LISTS_KEPT = 16
+
+
+class Board:
+    """What the host has been told, and whether the services it needs are there."""
+
+    def __init__(self, account_id: str, silence_max_ns: int) -> None:
+        self._account_id = account_id
+        self._silence_max_ns = silence_max_ns
+        self._lists: dict[str, InstrumentList] = {}
+        self._without_list: dict[str, ChainSnapshot] = {}
+        self._heard: dict[str, tuple[int, Heartbeat]] = {}
+        self.chains: dict[str, ChainView] = {}
+        self.account: AccountSnapshot | None = None
+        self.halts: HaltState | None = None
+        self.synced_epoch: int | None = None
+
+    def on_list(self, listed: InstrumentList) -> None:
+        self._lists[listed.list_id] = listed
+        while len(self._lists) > _LISTS_KEPT:
+            del self._lists[next(iter(self._lists))]
+        waiting = self._without_list.get(listed.underlying)
+        if waiting is not None and waiting.list_id == listed.list_id:
+            self.on_chain(waiting)
+
+    def on_chain(self, snapshot: ChainSnapshot) -> bool:
+        """Take a chain; False if it cannot be read: its list is unknown (it waits for it), or it does not fit."""
+        listed = self._lists.get(snapshot.list_id)
+        if listed is None:
+            self._without_list[snapshot.underlying] = snapshot
+            return False
+        self._without_list.pop(snapshot.underlying, None)
+        try:
+            self.chains[snapshot.underlying] = ChainView(snapshot, listed)
+        except ValueError:
+            return False
+        return True
+
+    def on_account(self, account: AccountSnapshot) -> bool:
+        if account.account_id != self._account_id:
+            return False
+        self.account = account
+        return True
+
+    def on_halts(self, halts: HaltState) -> bool:
+        if halts.account_id != self._account_id:
+            return False
+        self.halts = halts
+        return True
+
+    def on_heartbeat(self, beat: Heartbeat, now_ns: int) -> None:
+        self._heard[beat.service] = (now_ns, beat)
+        if beat.service == "execution" and self.synced_epoch is not None and beat.epoch > self.synced_epoch:
+            self.synced_epoch = None
+
+    def service(self, name: str, now_ns: int) -> str | None:
+        """Why the service cannot be counted on, None when it can."""
+        if name not in self._heard:
+            return f"{name} was not heard yet"
+        heard_ns, beat = self._heard[name]
+        if now_ns - heard_ns > self._silence_max_ns:
+            return f"{name} has been silent for {(now_ns - heard_ns) / SECOND_NS:.1f} s"
+        if not beat.ready:
+            return f"{name} is not ready: {beat.detail}"
+        return None
+
+    def execution(self, now_ns: int) -> str | None:
+        """As `service`, and execution's events must have been replayed."""
+        if self.synced_epoch is None:
+            return "execution's events have not been replayed yet"
+        return self.service("execution", now_ns)
+
+    def halted(self) -> str | None:
+        """The halts in force in words, None when there are none."""
+        if self.halts is None or not self.halts.halts:
+            return None
+        return "; ".join(f"{halt.level} by {halt.raised_by}: {halt.reason}" for halt in self.halts.halts)

@@ -1,0 +1,168 @@
+"""Exits: looks at the conditions that travel with each open trade, and has it closed until it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from services.strategy.config import StrategyHostConfig
+from shared.messages.conditions import ExitCondition, HostFunction
+from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
+from shared.messages.trades import CloseTrade, TradeUpdate
+from shared.strategy.config import ExitFunction
+from shared.strategy.evaluate import evaluate_exit
+from shared.strategy.views import SECOND_NS, ExitView, Verdict
+
+MS = 1_000_000
+CLOSABLE_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
+
+
+class _Watch:
+    """One open trade. `reason` is set once it must be closed, and stays."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.looked_ns: int | None = None
+        self.shown = ""
+        self.seeing_ns = now_ns
+        self.alarmed = False
+        self.reason: str | None = None
+        self.request: SendRequest | None = None
+        self.asking = False
+        self.due_ns = 0
+
+
+class ExitDesk:
+    """Watches the open trades. Volatile: after a restart the conditions are simply looked at again."""
+
+    def __init__(self, config: StrategyHostConfig) -> None:
+        self._config = config
+        self._watches: dict[str, _Watch] = {}
+
+    def keep_only(self, trade_ids: set[str]) -> None:
+        """Forget trades that have left OPEN."""
+        for trade_id in set(self._watches) - trade_ids:
+            del self._watches[trade_id]
+
+    def want_closed(self, trade_id: str, reason: str, now_ns: int) -> None:
+        """Close this trade, whatever its conditions say. The first reason stays."""
+        watch = self._watches.setdefault(trade_id, _Watch(now_ns))
+        if watch.reason is None:
+            watch.reason = reason
+
+    def look(
+        self,
+        view: ExitView,
+        functions: Mapping[str, ExitFunction],
+        now_ns: int,
+        failed: Callable[[Exception], None],
+    ) -> list[RaiseAlert]:
+        """Ask each condition of a trade, at a bounded rate. `failed` is told when a host function raises."""
+        trade = view.trade
+        watch = self._watches.setdefault(trade.trade_id, _Watch(now_ns))
+        gap_ns = self._config.exit_interval_min_ms * MS
+        if watch.reason is not None or (watch.looked_ns is not None and now_ns < watch.looked_ns + gap_ns):
+            return []
+        watch.looked_ns = now_ns
+        verdicts: list[Verdict] = []
+        for condition in trade.exit_conditions:
+            verdict = _answer(condition, view, functions, now_ns, failed)
+            if verdict.open:
+                watch.reason = verdict.reason
+                return self._seeing(watch, trade, now_ns)
+            verdicts.append(verdict)
+        watch.shown = "; ".join(verdict.reason for verdict in verdicts)
+        if any(verdict.waiting for verdict in verdicts):
+            return self._blind(watch, trade, now_ns)
+        return self._seeing(watch, trade, now_ns)
+
+    def closes_due(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> list[SendRequest]:
+        """The close requests to send now, for trades that must be closed and have not left OPEN."""
+        requests = []
+        for trade_id, watch in self._watches.items():
+            if watch.reason is None or watch.asking or now_ns < watch.due_ns or trade_id not in trades:
+                continue
+            if watch.request is None:
+                watch.request = SendRequest(
+                    service="execution",
+                    message=CloseTrade(
+                        trade_id=trade_id, reason=watch.reason, requested_by=f"strategy {trades[trade_id].strategy}"
+                    ),
+                    request_id=f"{trade_id}/close/{now_ns}",
+                    deadline_ms=self._config.close_deadline_ms,
+                )
+            watch.asking = True
+            requests.append(watch.request)
+        return requests
+
+    def on_reply(self, reply: ReplyReceived, now_ns: int) -> bool:
+        """Execution took the close, or refused it: if the trade stays open, ask anew. False if it is not ours."""
+        watch = self._asked(reply.request_id)
+        if watch is None:
+            return False
+        watch.asking = False
+        watch.request = None
+        watch.due_ns = now_ns + self._config.close_repeat_ms * MS
+        return True
+
+    def on_timeout(self, request_id: str, now_ns: int) -> bool:
+        """No answer: ask again with the same id. False if it is not ours."""
+        watch = self._asked(request_id)
+        if watch is None:
+            return False
+        watch.asking = False
+        watch.due_ns = now_ns + self._config.close_repeat_ms * MS
+        return True
+
+    def reason_of(self, trade_id: str) -> str:
+        """Why the trade is still open, or why it is being closed."""
+        watch = self._watches.get(trade_id)
+        if watch is None:
+            return ""
+        return watch.shown if watch.reason is None else f"closing: {watch.reason}"
+
+    def next_deadline_ns(self, *, may_close: bool) -> int | None:
+        """When `look` or, if closes may be sent, `closes_due` has something to do."""
+        interval_ns = self._config.exit_interval_ms * MS
+        due = [
+            watch.due_ns if watch.reason is not None else (watch.looked_ns or 0) + interval_ns
+            for watch in self._watches.values()
+            if watch.reason is None or (may_close and not watch.asking)
+        ]
+        return min(due, default=None)
+
+    def _asked(self, request_id: str) -> _Watch | None:
+        for watch in self._watches.values():
+            if watch.request is not None and watch.request.request_id == request_id:
+                return watch
+        return None
+
+    def _blind(self, watch: _Watch, trade: TradeUpdate, now_ns: int) -> list[RaiseAlert]:
+        blind_s = (now_ns - watch.seeing_ns) / SECOND_NS
+        if watch.alarmed or blind_s < self._config.exit_blind_alert_s:
+            return []
+        watch.alarmed = True
+        text = f"an exit of trade {trade.trade_id} of {trade.strategy} cannot be judged: {watch.shown}"
+        return [RaiseAlert(code="exit_blind", severity="warning", subject=trade.trade_id, text=text)]
+
+    def _seeing(self, watch: _Watch, trade: TradeUpdate, now_ns: int) -> list[RaiseAlert]:
+        watch.seeing_ns = now_ns
+        if not watch.alarmed:
+            return []
+        watch.alarmed = False
+        text = f"the exits of trade {trade.trade_id} of {trade.strategy} can be judged again"
+        return [RaiseAlert(code="exit_blind", severity="warning", subject=trade.trade_id, text=text, resolved=True)]
+
+
+def _answer(
+    condition: ExitCondition,
+    view: ExitView,
+    functions: Mapping[str, ExitFunction],
+    now_ns: int,
+    failed: Callable[[Exception], None],
+) -> Verdict:
+    if not isinstance(condition, HostFunction):
+        return evaluate_exit(condition, view, now_ns)
+    try:
+        return evaluate_exit(condition, view, now_ns, functions)
+    except Exception as error:
+        failed(error)
+        return Verdict.wait(f"{condition.name}() failed")

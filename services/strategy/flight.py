@@ -1,0 +1,217 @@
+"""One intent on its way: grant from risk, then execution, until its outcome is known.
+
+An unanswered request is repeated with its id, for as long as it takes: the answer, or the trade's own event, is the
+only thing that tells. What bounds the intent is `valid_until_ns`, after which execution does not accept it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from services.strategy.config import StrategyHostConfig
+from shared.ids import intent_id
+from shared.messages.base import Message
+from shared.messages.control import GrantGiven, GrantRefused, RequestGrant
+from shared.messages.steps import ReplyReceived, SendRequest
+from shared.messages.trades import (
+    RETRYABLE_REFUSALS,
+    Grant,
+    OpenTrade,
+    Refusal,
+    TellTrade,
+    TradeAccepted,
+    TradeStory,
+    TradeUpdate,
+)
+from shared.strategy.protocol import IntentOutcome, OpenStructure
+
+MS = 1_000_000
+SECOND_NS = 1_000 * MS
+Stage = Literal["granting", "opening", "accepted"]
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """The flight is over. ordinal_used: execution has an outcome for it, so it cannot be asked again."""
+
+    outcome: IntentOutcome
+    ordinal_used: bool
+    trade: TradeUpdate | None = None
+
+
+class Flight:
+    """The way of one intent. Each method returns what to send, or how it ended, or None when it goes on waiting."""
+
+    def __init__(
+        self,
+        intent: OpenStructure,
+        *,
+        strategy: str,
+        ordinal: int,
+        account_id: str,
+        config: StrategyHostConfig,
+        now_ns: int,
+    ) -> None:
+        self._intent = intent
+        self._strategy = strategy
+        self._account_id = account_id
+        self._config = config
+        self._made_ns = now_ns
+        self._valid_until_ns = now_ns + config.intent_valid_ms * MS
+        self._grant: Grant | None = None
+        self._trade_id = ""
+        self._request: SendRequest | None = None
+        self._repeats = 0
+        self._attempt = 0
+        self.ordinal = ordinal
+        self.intent_id = intent_id(strategy, ordinal)
+        self.stage: Stage = "granting"
+        self.due_ns: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """What is waited for, in words."""
+        waiting_for = {
+            "granting": "risk's grant",
+            "opening": "execution's answer",
+            "accepted": f"the first event of trade {self._trade_id}",
+        }
+        repeated = f", asked {self._repeats + 1} times" if self._repeats else ""
+        return f"intent {self.intent_id} waits for {waiting_for[self.stage]}{repeated}"
+
+    def owns(self, request_id: str) -> bool:
+        return self._request is not None and self._request.request_id == request_id
+
+    def start(self) -> SendRequest:
+        """Ask risk for room."""
+        return self._ask(
+            "risk",
+            RequestGrant(
+                intent_id=self.intent_id,
+                account_id=self._account_id,
+                strategy=self._strategy,
+                legs=self._intent.legs,
+                execution_mode=self._intent.execution_mode,
+                max_loss_usd=self._intent.max_loss_usd,
+                valid_until_ns=self._valid_until_ns,
+            ),
+            f"{self.intent_id}/grant/{self._made_ns}",
+            self._config.grant_deadline_ms,
+        )
+
+    def on_reply(self, reply: ReplyReceived, now_ns: int) -> SendRequest | Ended | None:
+        """An answer to the request in flight. One that does not belong to the question counts as none."""
+        answer = reply.message
+        match self.stage, answer:
+            case "granting", GrantGiven(grant=grant):
+                return self._on_grant(grant, now_ns)
+            case "granting", GrantRefused(code=code, detail=detail):
+                return _refused(code, f"risk: {detail}", ordinal_used=False)
+            case "granting", Refusal(code=code, detail=detail):
+                return _refused(code, f"risk: {detail}", ordinal_used=False)
+            case "opening", TradeAccepted(trade_id=trade_id):
+                self.stage = "accepted"
+                self._trade_id = trade_id
+                self._repeats = 0
+                self._request = None
+                self.due_ns = now_ns + self._config.accepted_wait_ms * MS
+                return None
+            case "opening", Refusal():
+                return self._on_open_refused(answer, now_ns)
+            case "accepted", TradeStory(trade=trade):
+                return self.on_trade(trade)
+            case "accepted", Refusal(code=code, detail=detail):
+                return _refused(code, f"execution: {detail}", ordinal_used=True)
+            case _:
+                self.on_timeout(now_ns)
+                return None
+
+    def on_timeout(self, now_ns: int) -> None:
+        """No answer in time: what was asked may have happened. Ask again later, with the same id."""
+        pause_ms = min(self._config.repeat_max_ms, 250 * 2 ** min(self._repeats, 16))
+        self._repeats += 1
+        self.due_ns = now_ns + pause_ms * MS
+
+    def on_due(self, now_ns: int) -> SendRequest | Ended | None:
+        """`due_ns` has come: ask again, or ask for a trade that was accepted and never seen."""
+        self.due_ns = None
+        if self.stage == "granting" and now_ns >= self._valid_until_ns:
+            return _refused("risk_silent", "risk did not answer", ordinal_used=False)
+        if self._request is not None:
+            return self._request
+        if self.stage == "opening":
+            return self._ask_to_open()
+        return self._ask(
+            "execution",
+            TellTrade(trade_id=self._trade_id),
+            f"{self.intent_id}/tell/{now_ns}",
+            self._config.open_deadline_ms,
+        )
+
+    def on_trade(self, trade: TradeUpdate) -> Ended | None:
+        """An event of a trade: the outcome, if it is this intent's."""
+        if trade.intent_id != self.intent_id:
+            return None
+        if trade.is_final and trade.created_ns < self._made_ns:
+            refused = _refused("intent_known", f"trade {trade.trade_id} had this ordinal before", ordinal_used=True)
+            return msgspec.structs.replace(refused, trade=trade)
+        opened = IntentOutcome(kind="opened", code="", reason=f"trade {trade.trade_id}", trade_id=trade.trade_id)
+        return Ended(outcome=opened, ordinal_used=True, trade=trade)
+
+    def _on_grant(self, grant: Grant, now_ns: int) -> SendRequest | Ended:
+        asked = {(leg.symbol, leg.side): leg.quantity for leg in self._intent.legs}
+        allowed = {(leg.symbol, leg.side): leg.max_quantity for leg in grant.legs}
+        covers = all(allowed.get(leg, 0) >= quantity for leg, quantity in asked.items())
+        if grant.intent_id != self.intent_id or not covers:
+            return _refused("grant_differs", "risk granted something else than was asked for", ordinal_used=False)
+        if now_ns >= self._valid_until_ns:
+            return _refused("too_late", "the grant came after the intent had expired", ordinal_used=False)
+        self._grant = grant
+        self.stage = "opening"
+        return self._ask_to_open()
+
+    def _ask_to_open(self) -> SendRequest:
+        intent, grant = self._intent, self._grant
+        assert grant is not None, "an intent is sent to execution only with its grant"
+        message = OpenTrade(
+            intent_id=self.intent_id,
+            account_id=self._account_id,
+            strategy=self._strategy,
+            ordinal=self.ordinal,
+            legs=intent.legs,
+            execution_mode=intent.execution_mode,
+            execution_params=intent.execution_params,
+            policy=intent.policy,
+            exit_conditions=intent.exit_conditions,
+            hard_deadline_ns=intent.hard_deadline_ns,
+            max_loss_usd=intent.max_loss_usd,
+            if_host_silent=intent.if_host_silent,
+            host_silent_after_s=intent.host_silent_after_s,
+            valid_until_ns=self._valid_until_ns,
+            grant=grant,
+        )
+        request_id = f"{self.intent_id}/open/{self._made_ns}/{self._attempt}"
+        return self._ask("execution", message, request_id, self._config.open_deadline_ms)
+
+    def _on_open_refused(self, refusal: Refusal, now_ns: int) -> Ended | None:
+        reason = f"execution: {refusal.detail}" + (f" ({refusal.remedy})" if refusal.remedy else "")
+        if refusal.code not in RETRYABLE_REFUSALS:
+            return _refused(refusal.code, reason, ordinal_used=True)
+        due_ns = now_ns + SECOND_NS * 2 ** min(self._attempt, 6)
+        if due_ns >= self._valid_until_ns:
+            return _refused(refusal.code, reason, ordinal_used=False)
+        self._attempt += 1
+        self._request = None
+        self.due_ns = due_ns
+        return None
+
+    def _ask(self, service: str, message: Message, request_id: str, deadline_ms: int) -> SendRequest:
+        self._repeats = 0
+        self.due_ns = None
+        self._request = SendRequest(service=service, message=message, request_id=request_id, deadline_ms=deadline_ms)
+        return self._request
+
+
+def _refused(code: str, reason: str, *, ordinal_used: bool) -> Ended:
+    return Ended(outcome=IntentOutcome(kind="refused", code=code, reason=reason), ordinal_used=ordinal_used)

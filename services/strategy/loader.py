@@ -1,0 +1,93 @@
+"""Loads strategy files. A broken one is reported with file and line and does not stop the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.slot import where
+from shared.strategy.config import StrategyConfig
+
+STRATEGIES_FOLDER = Path(__file__).resolve().parents[2] / "strategies"
+_PROTOCOL = ("on_market", "on_order", "on_trade", "on_timer", "on_outcome", "gates", "next_deadline_ns")
+
+
+class _Unusable(Exception):
+    """The file was read and does not give a strategy; the text says what to change."""
+
+
+def load_strategies(
+    enabled: Sequence[str], folders: Sequence[Path] = ()
+) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
+    """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
+
+    `<name>.py` defines a function `<name>()` that returns a StrategyConfig, or a fresh object with the methods of
+    `shared.strategy.protocol.Strategy`.
+    """
+    loaded: dict[str, LoadedStrategy] = {}
+    failures: list[LoadFailure] = []
+    for name in enabled:
+        path = next(
+            (folder / f"{name}.py" for folder in (STRATEGIES_FOLDER, *folders) if (folder / f"{name}.py").is_file()),
+            None,
+        )
+        if path is None:
+            searched = ", ".join(str(folder) for folder in (STRATEGIES_FOLDER, *folders))
+            reason = f"no file {name}.py in {searched}: add it, or take {name!r} out of [strategy] enabled"
+            failures.append(LoadFailure(name=name, source="", reason=reason))
+            continue
+        try:
+            strategy = _load(name, path)
+            if strategy.name in loaded:
+                first = loaded[strategy.name].source
+                raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
+            loaded[strategy.name] = strategy
+        except (Exception, SystemExit) as error:
+            failures.append(LoadFailure(name=name, source=str(path), reason=_reason(error, path)))
+    return list(loaded.values()), failures
+
+
+def _load(name: str, path: Path) -> LoadedStrategy:
+    factory = getattr(_import(name, path), name, None)
+    if not callable(factory):
+        raise _Unusable(f"{path} defines no function {name}() that returns a StrategyConfig")
+    result = factory()
+    if isinstance(result, StrategyConfig):
+        return LoadedStrategy.from_config(result, str(path))
+    missing = [method for method in _PROTOCOL if not callable(getattr(result, method, None))]
+    if missing or not isinstance(getattr(result, "name", None), str):
+        line = getattr(getattr(factory, "__code__", None), "co_firstlineno", 1)
+        raise _Unusable(
+            f"{path}:{line}: {name}() returned {type(result).__name__}; it must return a StrategyConfig, "
+            f"or an object with a name and the methods {', '.join(_PROTOCOL)}"
+        )
+    return LoadedStrategy(name=result.name, make=_fresh(factory), source=str(path))
+
+
+def _fresh(factory: Callable[[], Any]) -> Callable[[object], Any]:
+    return lambda _config: factory()
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    module_name = f"voldesk_strategy_{name}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None, f"{path} ends in .py"
+    assert spec.loader is not None, f"{path} ends in .py"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    """What is wrong and where: file and line inside the strategy file where there is one."""
+    if isinstance(error, _Unusable):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} at {error.filename}:{error.lineno}"
+    return f"{type(error).__name__}: {error} at {where(error, str(path))}"

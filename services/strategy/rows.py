@@ -1,0 +1,31 @@
+"""What a strategy host writes to its journal: what it was told, and which intents have had their outcome."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+Action = Literal["pause", "resume", "stop"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+
+class StrategyTold(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_told"):
+    """Somebody paused, resumed or stopped a strategy."""
+
+    strategy: str
+    action: Action
+    requested_by: str
+
+
+class OrdinalUsed(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_used"):
+    """The intent of this ordinal has its outcome at execution: the next one is asked with a higher ordinal.
+
+    Only a memory of execution's answers, which need not reach back for ever; execution remains the judge.
+    """
+
+    strategy: str
+    ordinal: int
+
+
+Row = StrategyTold | OrdinalUsed

@@ -1,0 +1,61 @@
+"""The strategy host as a service: loads the files, hands the bus to the core. It holds no key of the venue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from services.strategy.config import StrategyHostConfig
+from services.strategy.core import StrategyHostCore
+from services.strategy.loader import load_strategies
+from services.strategy.rows import Row
+from shared.service import CoreHost, ServiceContext
+
+SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "marketdata": ("md.",),
+    "risk": ("risk.", "sys.risk.heartbeat"),
+    "execution": ("exec.", "sys.execution.heartbeat"),
+}
+
+
+class StrategyShell:
+    """Starts with every other service absent; the core waits for what it needs and says so."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self.ready = False
+        self.detail = ""
+        self._context = context
+        self._host: CoreHost[StrategyHostCore] | None = None
+
+    async def start(self) -> None:
+        context = self._context
+        config = context.section(StrategyHostConfig)
+        loaded, failures = load_strategies(config.enabled, [self._folder(name) for name in config.folders])
+        for failure in failures:
+            context.log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
+        for strategy in loaded:
+            context.log.info("strategy loaded", strategy=strategy.name, source=strategy.source)
+
+        def make_core() -> StrategyHostCore:
+            return StrategyHostCore(config, loaded, account_id=context.desk.account_id, failures=failures)
+
+        self._host = CoreHost(context, make_core, context.journal(Row), self._perform)
+        for publisher, prefixes in SUBSCRIPTIONS.items():
+            context.bus.subscribe(publisher, prefixes, self._host.put)
+        context.bus.serve(self._host.put)
+        self.detail = f"{len(loaded)} strategies, {len(failures)} not loaded"
+        self.ready = True
+
+    async def run(self) -> None:
+        assert self._host is not None, "start comes first"
+        await self._host.run()
+
+    async def stop(self) -> None:
+        self.ready = False
+
+    def _folder(self, name: str) -> Path:
+        """A folder of the configuration: absolute, or relative to the working directory of the desk."""
+        return Path(name).expanduser().resolve()
+
+    def _perform(self, effect: Any, cause_id: str) -> None:
+        raise AssertionError(f"a strategy host has no effect {type(effect).__name__}")

@@ -1,0 +1,98 @@
+"""One strategy in its host: its instance, what it was told, its intent in flight, and its failures kept to itself."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+
+from services.strategy.config import StrategyHostConfig
+from services.strategy.flight import Flight
+from services.strategy.gates import GateBook
+from services.strategy.loaded import LoadedStrategy
+from services.strategy.rows import Action
+from shared.messages.control import Gate
+from shared.strategy.protocol import Intent, IntentOutcome, Strategy
+from shared.strategy.views import SECOND_NS
+
+
+class Slot:
+    """`told` and `ordinal_used` are durable (folded from rows); everything else is volatile."""
+
+    def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig) -> None:
+        self._config = config
+        self.loaded = loaded
+        self.told: Action = "resume"
+        self.told_by = ""
+        self.ordinal_used = 0
+        self.failure: str | None = None
+        self.flight: Flight | None = None
+        self.gates = GateBook()
+        self.signals_generated = 0
+        self.signals_executed = 0
+        self.refused_until_ns = 0
+        self.last_outcome: IntentOutcome | None = None
+        self.shown_gates: tuple[Gate, ...] = ()
+        self.deadline_ns: int | None = 0
+        self._instance: Strategy | None = None
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+    def state(self, open_trades: int) -> str:
+        """running, paused, stopping, stopped or failed. Gates never change it."""
+        if self.failure is not None:
+            return "failed"
+        if self.told == "pause":
+            return "paused"
+        if self.told == "stop":
+            return "stopping" if open_trades or self.flight is not None else "stopped"
+        return "running"
+
+    def ask(self, question: Callable[[Strategy], Sequence[Intent]]) -> tuple[Sequence[Intent], str | None]:
+        """Put a question to the strategy. The second value says how it failed, if this was the call that failed."""
+        if self.failure is not None:
+            return (), None
+        try:
+            if self._instance is None:
+                self._instance = self.loaded.make(self._config)
+            intents = tuple(question(self._instance))
+            self.shown_gates = tuple(self._instance.gates())
+            self.deadline_ns = self._instance.next_deadline_ns()
+            return intents, None
+        except Exception as error:
+            return (), self.fail(error)
+
+    def tell_outcome(self, outcome: IntentOutcome, now_ns: int) -> str | None:
+        """Give a finished intent to the strategy; how the strategy failed on it, if it did."""
+        self.last_outcome = outcome
+        if outcome.kind == "refused":
+            self.refused_until_ns = now_ns + int(self._config.refusal_pause_min_s * SECOND_NS)
+
+        def told(strategy: Strategy) -> Sequence[Intent]:
+            strategy.on_outcome(outcome, now_ns)
+            return ()
+
+        return self.ask(told)[1]
+
+    def fail(self, error: Exception) -> str:
+        """Stop this strategy, and say at which file and line it failed."""
+        self.failure = f"{type(error).__name__}: {error} at {where(error, self.loaded.source)}"
+        self._instance = None
+        self.deadline_ns = None
+        return self.failure
+
+    def revive(self) -> bool:
+        """Start a failed strategy anew; False if it had not failed."""
+        was_failed, self.failure = self.failure is not None, None
+        if was_failed:
+            self.deadline_ns = 0
+        return was_failed
+
+
+def where(error: BaseException, source: str) -> str:
+    """ "file:line" of an error: its last frame in `source`, else its last frame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if source and frame.filename == source]
+    chosen = (inside or frames)[-1:]
+    return f"{chosen[0].filename}:{chosen[0].lineno}" if chosen else source or "unknown place"

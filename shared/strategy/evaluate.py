@@ -1,0 +1,245 @@
+"""The one place where conditions are answered. Missing or stale input answers "wait", never yes and never zero."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TypeVar, assert_never
+
+from shared.messages.account import AccountSnapshot
+from shared.messages.conditions import (
+    AccountDeltaLimit,
+    Comparison,
+    EntryCondition,
+    ExitCondition,
+    HostFunction,
+    LegGreekLimit,
+    MaxAccountDelta,
+    MaxHold,
+    MaxLoss,
+    MaxMarginUtilisation,
+    MinAvailableMargin,
+    MinEquity,
+    NoExistingPosition,
+    ProfitTarget,
+    StructureDeltaLimit,
+    TimeExit,
+    TimeWindow,
+    UtcDatetimeExit,
+    WeekdayFilter,
+)
+from shared.strategy.config import EntryFunction, ExitFunction
+from shared.strategy.factories import WEEKDAYS
+from shared.strategy.pnl import signed, trade_pnl
+from shared.strategy.views import EntryView, ExitView, Verdict
+
+MINUTE_NS = 60 * 1_000_000_000
+HOUR_NS = 60 * MINUTE_NS
+DAY_NS = 24 * HOUR_NS
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
+
+_COMPARE: Mapping[Comparison, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "abs>": lambda value, limit: abs(value) > limit,
+    "abs>=": lambda value, limit: abs(value) >= limit,
+}
+_NO_FUNCTIONS: Mapping[str, EntryFunction] = {}
+_NO_EXIT_FUNCTIONS: Mapping[str, ExitFunction] = {}
+ViewT = TypeVar("ViewT", EntryView, ExitView)
+
+
+def evaluate_entry(
+    condition: EntryCondition, view: EntryView, now_ns: int, functions: Mapping[str, EntryFunction] = _NO_FUNCTIONS
+) -> Verdict:
+    """May a trade be opened as far as this condition goes? `functions` answer the `HostFunction`s.
+
+    Raises what a host function raises, and nothing else.
+    """
+    match condition:
+        case TimeWindow():
+            return _time_window(condition, now_ns)
+        case WeekdayFilter(weekdays=weekdays):
+            today = (now_ns // DAY_NS + _EPOCH_WEEKDAY) % 7
+            allowed = ", ".join(WEEKDAYS[day] for day in weekdays)
+            return Verdict(today in weekdays, f"it is {WEEKDAYS[today]} UTC, allowed: {allowed}")
+        case HostFunction(name=name):
+            return _host_function(name, functions, view, now_ns)
+        case MinAvailableMargin() | MinEquity() | MaxAccountDelta() | MaxMarginUtilisation() | NoExistingPosition():
+            account = view.fresh_account(now_ns)
+            return Verdict.wait(account) if isinstance(account, str) else _account_entry(condition, account)
+        case _:
+            assert_never(condition)
+
+
+def evaluate_exit(
+    condition: ExitCondition, view: ExitView, now_ns: int, functions: Mapping[str, ExitFunction] = _NO_EXIT_FUNCTIONS
+) -> Verdict:
+    """Must the trade be closed as far as this condition goes? `open` means yes, close it.
+
+    Raises what a host function raises, and nothing else.
+    """
+    match condition:
+        case ProfitTarget() | MaxLoss():
+            return _pnl_exit(condition, view, now_ns)
+        case MaxHold(hours=hours):
+            held_h = (now_ns - view.opened_ns) / HOUR_NS
+            return Verdict(held_h >= hours, f"open for {held_h:.2f} h of {hours:g} h")
+        case TimeExit(hour=hour, minute=minute):
+            due_ns = time_exit_ns(condition, view.opened_ns)
+            return Verdict(now_ns >= due_ns, f"closes at {hour:02d}:{minute:02d} UTC, {_left(due_ns - now_ns)}")
+        case UtcDatetimeExit(at_ns=at_ns):
+            return Verdict(now_ns >= at_ns, f"closes at a fixed time, {_left(at_ns - now_ns)}")
+        case AccountDeltaLimit(limit=limit, underlying=underlying):
+            account = view.fresh_account(now_ns)
+            if isinstance(account, str):
+                return Verdict.wait(account)
+            delta = _account_delta(account, underlying)
+            if isinstance(delta, str):
+                return Verdict.wait(delta)
+            return Verdict(abs(delta) > limit, f"account delta {delta:.4f}, limit ±{limit:g}")
+        case StructureDeltaLimit(limit=limit):
+            return _structure_delta(limit, view, now_ns)
+        case LegGreekLimit():
+            return _leg_greek(condition, view, now_ns)
+        case HostFunction(name=name):
+            return _host_function(name, functions, view, now_ns)
+        case _:
+            assert_never(condition)
+
+
+def time_exit_ns(condition: TimeExit, opened_ns: int) -> int:
+    """The first instant after `opened_ns` at which the UTC clock shows the condition's time."""
+    due_ns = opened_ns // DAY_NS * DAY_NS + condition.hour * HOUR_NS + condition.minute * MINUTE_NS
+    return due_ns if due_ns > opened_ns else due_ns + DAY_NS
+
+
+def _time_window(condition: TimeWindow, now_ns: int) -> Verdict:
+    start, end = condition.start_minute, condition.end_minute
+    minute = now_ns % DAY_NS // MINUTE_NS
+    inside = start <= minute < end if start < end else minute >= start or minute < end
+    return Verdict(inside, f"it is {_clock(minute)} UTC, open from {_clock(start)} to before {_clock(end)}")
+
+
+def _account_entry(
+    condition: MinAvailableMargin | MinEquity | MaxAccountDelta | MaxMarginUtilisation | NoExistingPosition,
+    account: AccountSnapshot,
+) -> Verdict:
+    match condition:
+        case MinAvailableMargin(pct=pct):
+            share = _share_pct(account.available_margin_usd, account)
+            if isinstance(share, Verdict):
+                return share
+            return Verdict(share >= pct, f"available margin is {share:.1f} % of equity, at least {pct:g} % is needed")
+        case MinEquity(usd=usd):
+            equity = float(account.equity_usd)
+            if not math.isfinite(equity):
+                return Verdict.wait("the account has no equity figure")
+            return Verdict(equity >= usd, f"equity is {equity:.2f} USD, at least {usd:g} is needed")
+        case MaxMarginUtilisation(pct=pct):
+            share = _share_pct(account.initial_margin_usd, account)
+            if isinstance(share, Verdict):
+                return share
+            return Verdict(share <= pct, f"initial margin is {share:.1f} % of equity, at most {pct:g} % is allowed")
+        case MaxAccountDelta(limit=limit, underlying=underlying):
+            delta = _account_delta(account, underlying)
+            if isinstance(delta, str):
+                return Verdict.wait(delta)
+            return Verdict(abs(delta) <= limit, f"account delta {delta:.4f}, limit ±{limit:g}")
+        case NoExistingPosition(symbols=symbols):
+            held = [item.symbol for item in account.positions if item.quantity and item.symbol.startswith(symbols)]
+            return Verdict(not held, f"already in {held[0]}" if held else f"no position in {', '.join(symbols)}")
+        case _:
+            assert_never(condition)
+
+
+def _share_pct(amount_usd: Decimal, account: AccountSnapshot) -> float | Verdict:
+    amount, equity = float(amount_usd), float(account.equity_usd)
+    if not (math.isfinite(amount) and math.isfinite(equity)):
+        return Verdict.wait("the account has no margin figures")
+    if equity <= 0:
+        return Verdict(open=False, reason=f"equity is {equity:.2f} USD")
+    return amount / equity * 100
+
+
+def _account_delta(account: AccountSnapshot, underlying: str | None) -> float | str:
+    if not account.greeks_complete:
+        return "some position has no Greeks"
+    names = list(account.greeks) if underlying is None else [underlying]
+    delta = sum(account.greeks[name].delta for name in names if name in account.greeks)
+    return delta if math.isfinite(delta) else "the account's delta is not a number"
+
+
+def _pnl_exit(condition: ProfitTarget | MaxLoss, view: ExitView, now_ns: int) -> Verdict:
+    pnl = trade_pnl(view.trade, lambda index: view.leg_value(index, "mark", now_ns))
+    if isinstance(pnl, str):
+        return Verdict.wait(pnl)
+    bound = condition.usd
+    if condition.pct is not None:
+        premium = abs(float(view.trade.entry_premium_usd))
+        if premium == 0:
+            return Verdict.wait("the entry premium is 0, so a percentage of it says nothing: use usd=")
+        bound = condition.pct / 100 * premium
+    if bound is None:
+        return Verdict.wait("the condition names neither pct nor usd")
+    share = "" if condition.pct is None else f" ({condition.pct:g} % of the entry premium)"
+    if isinstance(condition, ProfitTarget):
+        return Verdict(pnl.net_usd >= bound, f"P&L {pnl.net_usd:.2f} USD, target {bound:.2f} USD{share}")
+    return Verdict(pnl.net_usd <= -bound, f"P&L {pnl.net_usd:.2f} USD, bound -{bound:.2f} USD{share}")
+
+
+def _structure_delta(limit: float, view: ExitView, now_ns: int) -> Verdict:
+    total = 0.0
+    for index, leg in enumerate(view.trade.legs):
+        if leg.held_quantity == 0:
+            continue
+        delta = view.leg_value(index, "delta", now_ns)
+        if isinstance(delta, str):
+            return Verdict.wait(delta)
+        total += signed(leg, leg.held_quantity) * delta
+    return Verdict(abs(total) > limit, f"delta of the structure {total:.4f}, limit ±{limit:g}")
+
+
+def _leg_greek(condition: LegGreekLimit, view: ExitView, now_ns: int) -> Verdict:
+    legs = view.trade.legs
+    if condition.leg_index is not None and condition.leg_index >= len(legs):
+        return Verdict.wait(f"the trade has no leg {condition.leg_index}, only {len(legs)} legs")
+    missing = None
+    shown = []
+    for index, leg in enumerate(legs):
+        if leg.held_quantity == 0 or condition.leg_index not in (None, index):
+            continue
+        value = view.leg_value(index, condition.greek, now_ns)
+        if isinstance(value, str):
+            missing = value
+            continue
+        of_leg = value if leg.side == "buy" else -value
+        reason = f"{condition.greek} of {leg.symbol} is {of_leg:.4f}"
+        if _COMPARE[condition.comparison](of_leg, condition.limit):
+            return Verdict(True, f"{reason}, {condition.comparison} {condition.limit:g}")
+        shown.append(reason)
+    if missing is not None:
+        return Verdict.wait(missing)
+    return Verdict(False, "; ".join(shown) or "the leg is closed")
+
+
+def _host_function(
+    name: str, functions: Mapping[str, Callable[[ViewT, int], bool | Verdict]], view: ViewT, now_ns: int
+) -> Verdict:
+    function = functions.get(name)
+    if function is None:
+        return Verdict.wait(f"this host has no function {name}: load the strategy file that defines it")
+    answer = function(view, now_ns)
+    return answer if isinstance(answer, Verdict) else Verdict(bool(answer), f"{name}() says {bool(answer)}")
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _left(left_ns: int) -> str:
+    return "which has passed" if left_ns <= 0 else f"in {left_ns / MINUTE_NS:.1f} min"

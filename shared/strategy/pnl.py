@@ -1,0 +1,65 @@
+"""P&L of a trade on mark. Conventions: signed quantity × (mark − entry price) − fees; USD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from shared.messages.trades import LegOrder, LegStatus, TradeUpdate
+from shared.options.chain import ChainView
+
+
+class TradePnl(msgspec.Struct, frozen=True):
+    """P&L of one trade, USD. fees_usd > 0 is paid; the fees of a close to come are not in it."""
+
+    unrealized_usd: float
+    realized_usd: float
+    fees_usd: float
+
+    @property
+    def net_usd(self) -> float:
+        """What the trade has earned on mark, fees deducted."""
+        return self.unrealized_usd + self.realized_usd - self.fees_usd
+
+
+def trade_pnl(trade: TradeUpdate, mark_of: Callable[[int], float | str]) -> TradePnl | str:
+    """P&L on mark. `mark_of` gives the mark of a leg by its index (USD per unit), or why there is none.
+
+    A leg of which nothing is held needs no mark; a held one without a mark has no P&L: the reason is returned.
+    """
+    unrealized = 0.0
+    for index, leg in enumerate(trade.legs):
+        if leg.held_quantity == 0:
+            continue
+        if leg.open_price is None:
+            return f"no entry price of {leg.symbol}"
+        mark = mark_of(index)
+        if isinstance(mark, str):
+            return mark
+        if not math.isfinite(mark):
+            return f"no mark of {leg.symbol}"
+        unrealized += signed(leg, leg.held_quantity) * (mark - float(leg.open_price))
+    return TradePnl(unrealized, float(trade.realized_pnl_usd), float(trade.fees_usd))
+
+
+def signed(leg: LegStatus | LegOrder, quantity: Decimal) -> float:
+    """`quantity` of a leg as a signed position: bought > 0, sold < 0."""
+    return float(quantity) if leg.side == "buy" else -float(quantity)
+
+
+def premium_at_mark(legs: tuple[LegOrder, ...], chains: Callable[[str], ChainView | None]) -> float | None:
+    """Σ signed quantity × mark, USD: paid > 0, received < 0. None when a mark is missing.
+
+    `chains` gives the chain of an index name.
+    """
+    total = 0.0
+    for leg in legs:
+        chain = chains(leg.symbol.partition("-")[0])
+        mark = None if chain is None else chain.value(leg.symbol, "mark")
+        if mark is None:
+            return None
+        total += signed(leg, leg.quantity) * mark
+    return total
