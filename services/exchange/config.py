@@ -248,7 +248,7 @@ ETH = BaseConfig(
 class ExchangeConfig(_Section, frozen=True, kw_only=True):
     """The whole simulated exchange. `seed` and the start time determine the market to the last tick."""
 
-    seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 1
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
     step_ms: Annotated[int, Meta(ge=10, le=60_000)] = 250
     bases: Annotated[tuple[BaseConfig, ...], Meta(min_length=1)] = (BTC, ETH)
     accounts: tuple[AccountConfig, ...] = ()
