@@ -174,10 +174,10 @@ class StrategyHostCore:
                 self._changed = True
             case Heartbeat() as beat:
                 self._board.on_heartbeat(beat, self._now_ns)
-            case _:
-                taken = False
+            case other:
+                self.ignored[f"{type(other).__name__} is not used"] += 1
         if not taken:
-            self.ignored[f"{type(item.message).__name__} not for us or not readable"] += 1
+            self.ignored[f"{type(item.message).__name__} of another account or not readable"] += 1
 
     def _on_synced(self, epoch: int) -> None:
         """Execution has told of all its trades: only now is it known what is open."""

@@ -17,6 +17,7 @@ from shared.strategy.selection import SelectionFailed, resolve_legs
 from shared.strategy.views import SECOND_NS, DeskView
 
 _HOUR_NS = 3_600 * SECOND_NS
+_WAITING_INTERVAL_NS = SECOND_NS
 
 
 class StrategyRunner:
@@ -28,6 +29,7 @@ class StrategyRunner:
         self._gates = GateBook()
         self._interval_ns = int(config.check_interval_seconds * SECOND_NS)
         self._next_check_ns = 0
+        self._waiting = False
         self._refusals = 0
         self._reported_ns: int | None = None
         self._unfinished: set[str] = set()
@@ -52,12 +54,17 @@ class StrategyRunner:
         return ()
 
     def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        """Look at every gate, so that all of them can be shown; open only when all are open."""
+        """Look at every gate, so that all of them can be shown; open only when all are open.
+
+        While something is missing or stale the next look comes sooner than the check interval.
+        """
         if now_ns < self._next_check_ns:
             return ()
-        self._next_check_ns = now_ns + self._interval_ns
+        self._waiting = False
         gates = self._look(desk, now_ns)
         intent = self._resolve(desk, now_ns)
+        interval_ns = min(self._interval_ns, _WAITING_INTERVAL_NS) if self._waiting else self._interval_ns
+        self._next_check_ns = now_ns + interval_ns
         if desk.entry_closed is not None or not gates or intent is None:
             return ()
         return (intent,)
@@ -102,6 +109,7 @@ class StrategyRunner:
             names[kind] = names.get(kind, 0) + 1
             name = kind if names[kind] == 1 else f"{kind}#{names[kind]}"
             answers.append((name, verdict.open, verdict.reason))
+            self._waiting = self._waiting or verdict.waiting
         return answers
 
     def _concurrent(self, desk: DeskView) -> tuple[str, bool, str]:
@@ -132,6 +140,7 @@ class StrategyRunner:
         for underlying in self._config.underlyings:
             chain = desk.entry_view.fresh_chain(underlying, now_ns)
             if isinstance(chain, str):
+                self._waiting = True
                 self._gates.set("legs", is_open=False, reason=f"waiting: {chain}", now_ns=now_ns)
                 return None
         margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)

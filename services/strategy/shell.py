@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from services.strategy.config import StrategyHostConfig
@@ -30,7 +29,8 @@ class StrategyShell:
     async def start(self) -> None:
         context = self._context
         config = context.section(StrategyHostConfig)
-        loaded, failures = load_strategies(config.enabled, [self._folder(name) for name in config.folders])
+        folders = [context.desk.path.parent / name for name in config.folders]
+        loaded, failures = load_strategies(config.enabled, folders)
         for failure in failures:
             context.log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
         for strategy in loaded:
@@ -52,10 +52,6 @@ class StrategyShell:
 
     async def stop(self) -> None:
         self.ready = False
-
-    def _folder(self, name: str) -> Path:
-        """A folder of the configuration: absolute, or relative to the working directory of the desk."""
-        return Path(name).expanduser().resolve()
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         raise AssertionError(f"a strategy host has no effect {type(effect).__name__}")

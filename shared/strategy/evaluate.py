@@ -88,7 +88,7 @@ def evaluate_exit(
             return _pnl_exit(condition, view, now_ns)
         case MaxHold(hours=hours):
             held_h = (now_ns - view.opened_ns) / HOUR_NS
-            return Verdict(held_h >= hours, f"open for {held_h:.2f} h of {hours:g} h")
+            return Verdict(held_h >= hours, f"open for {_duration(held_h)} of {_duration(hours)}")
         case TimeExit(hour=hour, minute=minute):
             due_ns = time_exit_ns(condition, view.opened_ns)
             return Verdict(now_ns >= due_ns, f"closes at {hour:02d}:{minute:02d} UTC, {_left(due_ns - now_ns)}")
@@ -242,4 +242,10 @@ def _clock(minute: int) -> str:
 
 
 def _left(left_ns: int) -> str:
-    return "which has passed" if left_ns <= 0 else f"in {left_ns / MINUTE_NS:.1f} min"
+    return "which has passed" if left_ns <= 0 else f"in {_duration(left_ns / HOUR_NS)}"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 30:
+        return f"{hours * 3_600:.0f} s"
+    return f"{hours * 60:.1f} min" if hours < 2 else f"{hours:.1f} h"
