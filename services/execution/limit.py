@@ -8,7 +8,7 @@ from services.execution.book import Leg, Order, Trade
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
 from services.execution.pricing import opening_price
 from services.execution.workspace import SECOND, Workspace
-from shared.messages.trades import GrantLeg, LimitPhase
+from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
 from shared.options.chain import snap_quantity
 
 NO_MORE_MONEY = 10529
@@ -141,9 +141,10 @@ class LimitPlan:
             trade.legs[other].opened_quantity < trade.legs[other].quantity for other in _longs(trade)
         ):
             return ""
-        end_ns = _leg_start_ns(trade, leg) + math.ceil(params.fill_timeout_s * params.max_requote_rounds * SECOND)
+        patience_s = _patience_s(params)
+        end_ns = _leg_start_ns(trade, leg) + math.ceil(patience_s * SECOND)
         if work.now_ns >= end_ns:
-            return f"{leg.symbol} not filled within {params.fill_timeout_s * params.max_requote_rounds:g} s"
+            return f"{leg.symbol} not filled within {patience_s:g} s"
         advice.wake(end_ns)
         remaining = leg.quantity - leg.opened_quantity
         if leg.opened_quantity > 0 and remaining < leg.instrument.min_quantity:
@@ -181,6 +182,16 @@ class LimitPlan:
                 advice.wait("a final look for late fills", look_ns)
                 return
         advice.outcome, advice.reason = "given_up", reason
+
+
+def _patience_s(params: ExecutionParams) -> float:
+    """How long a leg is worked: its phases, or as long as all its rounds take. An order whose price did not move is
+    left where it is, and uses up rounds all the same."""
+    rounds_s = max(
+        sum(phase.duration_s for phase in params.phases),
+        params.phases[-1].reprice_interval_s * params.max_requote_rounds,
+    )
+    return min(rounds_s, params.fill_timeout_s * params.max_requote_rounds)
 
 
 def _longs(trade: Trade) -> list[int]:

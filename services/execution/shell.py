@@ -1,0 +1,182 @@
+"""The process around the core: bus and venue in, effects out. It holds no business rule."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.execution.config import ExecutionConfig
+from services.execution.core import ExecutionCore
+from services.execution.courier import Courier
+from services.execution.ports import TradingGateway
+from services.execution.rows import Row
+from shared.messages.venue import OrderRefused, OutcomeUnknown, StreamDown, StreamUp, VenueFill, VenueOrder
+from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.tasks import spawn
+from shared.venues.coincall import BETA, PRODUCTION, CoincallEndpoints, CoincallGateway, check_key, simulated
+from shared.venues.coincall.check import KeyCheckFailed
+from shared.venues.ports import VenueError
+
+_KEY_RETRY_S = 2.0
+_STOP_S = 2.0
+_WATCH_S = 1.0
+
+
+def endpoints_of(context: ServiceContext) -> CoincallEndpoints:
+    """Where the configured venue answers."""
+    match context.desk.venue:
+        case "sim":
+            return simulated("127.0.0.1", context.port("exchange"))
+        case "beta":
+            return BETA
+        case "production":
+            return PRODUCTION
+
+
+class ExecutionShell:
+    """Runs ExecutionCore as a service. Ready when the key was checked, the stream is up and the venue compared."""
+
+    def __init__(self, context: ServiceContext, gateway: TradingGateway | None = None) -> None:
+        self._context = context
+        self._config = context.section(ExecutionConfig)
+        self._gateway = gateway or CoincallGateway(
+            endpoints_of(context), context.api_key(), on_skipped=self._skipped, on_call=self._called
+        )
+        grant_key = context.grant_key()
+
+        def make_core() -> ExecutionCore:
+            return ExecutionCore(
+                self._config,
+                account_id=context.desk.account_id,
+                desk_number=context.desk.number,
+                grant_key=grant_key,
+            )
+
+        self._host = CoreHost(context, make_core, context.journal(Row), self._perform)
+        self._courier = Courier(self._gateway, context.clock, self._outcome, self._config.place_deadline_ms / 1000)
+        self._key_checked = False
+        self._stream_up = False
+        self._core: ExecutionCore | None = None
+        self._active = context.metrics.gauge("voldesk_active_trades", "Trades that are not final")
+        self._unsettled = context.metrics.gauge("voldesk_live_orders", "Orders that may still trade")
+        self._refused = context.metrics.counter("voldesk_orders_refused_total", "Orders the venue refused")
+        self._unknown = context.metrics.counter("voldesk_orders_unknown_total", "Order calls of unknown outcome")
+        self._fills = context.metrics.counter("voldesk_fills_streamed_total", "Executions heard on the stream")
+
+    @property
+    def ready(self) -> bool:
+        return self._key_checked and self._stream_up and self._host.core.is_synced
+
+    @property
+    def detail(self) -> str:
+        if not self._key_checked:
+            return "the venue does not answer yet"
+        if not self._stream_up:
+            return "the private stream is down"
+        if not self._host.core.is_synced:
+            return "orders and positions are being compared with the venue"
+        return ""
+
+    async def start(self) -> None:
+        """Check the key, subscribe and answer requests. A venue that is away is asked again in `run`."""
+        await self._gateway.start()
+        await self._check_key()
+        bus = self._context.bus
+        prefixes = [
+            f"md.{underlying}.{kind}"
+            for underlying in self._context.desk.underlyings
+            for kind in ("instruments", "chain")
+        ]
+        bus.subscribe("marketdata", prefixes, self._host.put)
+        bus.subscribe("risk", ["sys.risk.heartbeat"], self._host.put)
+        bus.subscribe("strategy", ["sys.strategy.heartbeat"], self._host.put)
+        bus.serve(self._host.put)
+
+    async def run(self) -> None:
+        """Core, private stream, key check and gauges, until cancelled or one of them fails."""
+        parts = {
+            "core": self._host.run(),
+            "key": self._until_checked(),
+            "stream": self._gateway.stream_account(self._streamed),
+            "watch": self._watch(),
+        }
+        tasks = [spawn(work, name=name, on_error=_raised_below) for name, work in parts.items()]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Let the calls on their way come back, then leave the venue. Orders rest as they are."""
+        await self._courier.drained(_STOP_S)
+        await self._gateway.close()
+
+    async def _check_key(self) -> None:
+        try:
+            warnings = await check_key(self._gateway, need_trading=True)
+        except KeyCheckFailed as error:
+            raise StartRefused(error.reason, error.remedy) from error
+        except VenueError as error:
+            self._context.log.warning("the venue cannot be asked about the key yet", reason=str(error))
+            return
+        for warning in warnings:
+            self._context.log.warning(warning)
+        self._key_checked = True
+
+    async def _until_checked(self) -> None:
+        while not self._key_checked:
+            await asyncio.sleep(_KEY_RETRY_S)
+            await self._check_key()
+
+    async def _watch(self) -> None:
+        """Tell a core that was built anew about the stream, and keep the gauges."""
+        while True:
+            core = self._host.core
+            if core is not self._core and self._core is not None and self._stream_up:
+                self._host.put(StreamUp())
+            self._core = core
+            self._active.set(len(core.book.active))
+            self._unsettled.set(len(core.book.unsettled))
+            await asyncio.sleep(_WATCH_S)
+
+    def _perform(self, effect: Any, cause_id: str) -> None:
+        self._courier.carry(effect)
+
+    def _outcome(self, item: Any) -> None:
+        if isinstance(item, OrderRefused):
+            self._refused.inc()
+            self._context.log.warning(
+                "order refused", client_order_id=item.client_order_id, code=item.code, text=item.text
+            )
+        elif isinstance(item, OutcomeUnknown):
+            self._unknown.inc()
+            self._context.log.warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
+        self._host.put(item)
+
+    def _streamed(self, item: VenueOrder | VenueFill | StreamUp | StreamDown) -> None:
+        if isinstance(item, StreamUp):
+            self._stream_up = True
+        elif isinstance(item, StreamDown):
+            self._stream_up = False
+        elif isinstance(item, VenueFill):
+            self._fills.inc()
+        self._host.put(item)
+
+    def _skipped(self, reason: str) -> None:
+        self._context.metrics.error("venue_skipped")
+        self._context.log.warning("skipped what the venue sent", reason=reason)
+
+    def _called(self, endpoint: str, outcome: str, seconds: float) -> None:
+        if outcome != "ok":
+            self._context.log.info("venue call", endpoint=endpoint, outcome=outcome, seconds=round(seconds, 3))
+
+
+def _raised_below(error: BaseException) -> None:
+    """The error of a part ends `run`, which raises it."""
+
+
+def make_shell(context: ServiceContext) -> ExecutionShell:
+    return ExecutionShell(context)
