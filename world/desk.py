@@ -154,10 +154,10 @@ class Desk:
                 # Metrics and the alert file have no place here.
                 pass
 
-    def operate(self, service: str, message: Message, request_id: str) -> list[Message]:
-        """Send an operator's request now; its answer is appended to the result when it comes."""
+    def operate_at(self, when_ns: int, service: str, message: Message, request_id: str) -> list[Message]:
+        """Send an operator's request at a moment; its answer is appended to the result when it comes."""
         answers: list[Message] = []
-        self.bus.ask(service, message, request_id, answers.append)
+        self.engine.at(when_ns, lambda: self.bus.ask(service, message, request_id, answers.append))
         return answers
 
     def _load_instruments(self, base: str) -> None:

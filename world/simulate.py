@@ -25,6 +25,7 @@ from world.node import crash_at_random
 
 START_NS = 1_763_640_000_000_000_000  # 2025-11-20T12:00:00Z, far from an expiry
 FAULTY_S = 240
+OPENING_S = 90
 HEALING_S = 420
 HOLD_S = 30
 
@@ -57,6 +58,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Verdict:
         engine.run_until(engine.now_ns + 10 * SECOND)
         violations += safety_violations(desk.venue, desk.book, DESK_NUMBER)
     _heal(desk)
+    engine.run_until(engine.now_ns + OPENING_S * SECOND)
     deadline_ns = engine.now_ns + HEALING_S * SECOND
     while engine.now_ns < deadline_ns and not violations:
         engine.run_until(engine.now_ns + 5 * SECOND)
@@ -75,14 +77,14 @@ def simulate(seed: int, faults: Faults | None = None) -> Verdict:
 
 
 def _heal(desk: Desk) -> None:
-    """Stop all faults; two minutes later open nothing new, so that everything can come to its end."""
+    """Stop all faults; a while later open nothing new, so that everything can come to its end."""
     calm = Faults.none()
     desk.faults = desk.venue.faults = calm
     desk.bus.heal(calm)
     for node in desk.nodes.values():
         node.heal(calm)
     pause = StrategyCommand(action="pause", strategy="*", requested_by="simulation")
-    desk.engine.after(120 * SECOND, lambda: desk.operate("strategy", pause, "pause-all"))
+    desk.operate_at(desk.engine.now_ns + OPENING_S * SECOND, "strategy", pause, "pause-all")
 
 
 def _exchange(seed: int) -> ExchangeConfig:

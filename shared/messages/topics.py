@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -59,6 +60,7 @@ def topic_of(pattern: str, **parts: str) -> str:
     return pattern.format(**parts)
 
 
+@lru_cache(maxsize=4_096)
 def topic_row(topic: str) -> Topic | None:
     """The row of the table that a concrete topic belongs to; None for a topic that nobody declared."""
     parts = topic.split(".")
