@@ -1,0 +1,95 @@
+"""voldesk flatten: close everything, through execution or, with --direct, from the venue alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+import typer
+
+from shared.bus import Bus, NoAnswer
+from shared.config import DeskConfig
+from shared.messages.system import GetStatus
+from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
+from voldesk.asking import ask
+from voldesk.commands.halt import raise_halt
+from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, say, title
+from voldesk.direct import DirectBounds, flatten_from_venue
+from voldesk.preflight import load_desk
+
+_POLL_S = 1.0
+_EXECUTION_ANSWER_MS = 1_500
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk flatten --yes; with execution dead: voldesk flatten --direct")(flatten)
+
+
+def flatten(
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Without the desk: cancel and close at the venue from here.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --direct: even while execution answers.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is closed.")] = True,
+    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait, or to try.")] = 300.0,
+    bound_pct: Annotated[
+        float, typer.Option(min=0.1, max=100, help="With --direct: how far past mark an order may go, in per cent.")
+    ] = 25.0,
+    reason: Annotated[str, typer.Option(help="Kept in the journal.")] = "operator: flatten",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Cancel all orders, close all positions, and stay halted until `voldesk resume`."""
+    desk = load_desk()
+    if force and not direct:
+        raise Failure("--force belongs to --direct", "add --direct, or leave --force out", EXIT_USAGE)
+    if direct:
+        if not force and _execution_answers(desk):
+            raise Failure("execution answers", "use `voldesk flatten`; --direct --force works beside it")
+        confirm(desk, "cancel ALL orders and close ALL option positions of this account at the venue?", yes=yes)
+        result = asyncio.run(flatten_from_venue(desk, DirectBounds(bound_pct=bound_pct, patience_s=timeout), note))
+        if as_json:
+            print_json(result)
+        else:
+            say(f"{title(desk)}: flat; record in {result['audit']}")
+            say("when execution is back, halt it before it trades again: `voldesk halt`")
+        return
+    confirm(desk, "close every open trade?", yes=yes)
+    raise_halt(desk, "flatten", reason)
+    left = _wait_until_flat(desk, timeout) if wait else None
+    if as_json:
+        print_json({"halted": "flatten", "open_trades": left})
+    else:
+        say(f"{title(desk)}: " + ("closing; follow it with `voldesk trades --open`" if left is None else "flat"))
+        say("the desk stays halted until `voldesk resume`")
+
+
+def _execution_answers(desk: DeskConfig) -> bool:
+    async def run() -> bool:
+        async with Bus.client(desk) as bus:
+            try:
+                await bus.ask("execution", GetStatus(), deadline_ms=_EXECUTION_ANSWER_MS)
+            except NoAnswer:
+                return False
+            return True
+
+    return desk.run_dir.is_dir() and asyncio.run(run())
+
+
+def _wait_until_flat(desk: DeskConfig, timeout_s: float) -> int:
+    """Until no trade is open; 0. Raises Failure naming those left when the time is up."""
+    deadline = time.monotonic() + timeout_s
+    shown = ""
+    while True:
+        trades = ask(desk, "execution", ListTrades(include_final=False), TradeList, 10_000).trades
+        left = [trade for trade in trades if trade.state not in FINAL_TRADE_STATES]
+        if not left:
+            return 0
+        states = ", ".join(f"{trade.trade_id} {trade.state}" for trade in left)
+        if states != shown:
+            note(f"  closing {states}")
+            shown = states
+        if time.monotonic() > deadline:
+            raise Failure(f"not flat after {timeout_s:.0f} s: {states}", "execution goes on; see `voldesk trade ID`")
+        time.sleep(_POLL_S)

@@ -1,0 +1,58 @@
+"""voldesk halt: stop opening, cancel, or flatten. Works with every service but execution dead."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shared.config import DeskConfig
+from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.trades import HaltLevel
+from voldesk.asking import ask, operator
+from voldesk.console import Json, Yes, confirm, print_json, print_table, say, title
+from voldesk.preflight import load_desk
+from voldesk.views import clock_text, halts_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog='Example: voldesk halt --level cancel_all --reason "venue maintenance"')(halt)
+
+
+def halt(
+    level: Annotated[
+        HaltLevel,
+        typer.Option(help="no_new_trades: also unwinds half-open trades; cancel_all; flatten: closes everything."),
+    ] = "no_new_trades",
+    reason: Annotated[str, typer.Option(help="Kept in the journal and shown until the halt is lifted.")] = "operator",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Stop trading at once. Stays in force over restarts until `voldesk resume`."""
+    desk = load_desk()
+    if level == "flatten":
+        confirm(desk, "close every position?", yes=yes)
+    state = raise_halt(desk, level, reason)
+    if as_json:
+        print_json(halts_json(state))
+    else:
+        show_halts(desk, state)
+
+
+def raise_halt(desk: DeskConfig, level: HaltLevel, reason: str) -> HaltState:
+    """Have execution latch a halt. Raises Failure."""
+    request = RaiseHalt(level=level, reason=reason, requested_by=operator())
+    return ask(desk, "execution", request, HaltsAnswered).state
+
+
+def show_halts(desk: DeskConfig, state: HaltState) -> None:
+    if not state.halts:
+        say(f"{title(desk)}: no halt is in force")
+        return
+    print_table(
+        desk,
+        "halts in force",
+        ("level", "raised UTC", "by", "reason"),
+        [(halt.level, clock_text(halt.raised_ns), halt.raised_by, halt.reason) for halt in state.halts],
+    )
+    say("lift with `voldesk resume`")

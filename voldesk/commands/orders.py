@@ -1,0 +1,52 @@
+"""voldesk orders: what the desk sent to the venue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from shared.messages.trades import ListOrders, OrderList, OrderUpdate
+from voldesk.asking import ask
+from voldesk.console import Json, print_json, print_table, state_text
+from voldesk.preflight import load_desk
+from voldesk.views import order_json, plain, price_text
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk orders --all --trade t59876543")(orders)
+
+
+def orders(
+    trade: Annotated[str | None, typer.Option(help="Only the orders of this trade.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also orders that are done.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """List working orders, newest first; with --all also those that are done."""
+    desk = load_desk()
+    answer = ask(desk, "execution", ListOrders(trade_id=trade, include_final=every, limit=limit), OrderList)
+    if as_json:
+        print_json([order_json(order) for order in answer.orders])
+        return
+    columns, rows = order_rows(answer.orders)
+    print_table(desk, "orders", columns, rows, right=("filled", "price"))
+    if not answer.orders and not every:
+        typer.echo("no working orders; --all shows those that are done", err=True)
+
+
+def order_rows(found: Iterable[OrderUpdate]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a table of orders, at most 80 characters wide."""
+    rows: list[tuple[str, ...]] = [
+        (
+            str(order.client_order_id),
+            order.side,
+            order.symbol,
+            f"{plain(order.filled_quantity)}/{plain(order.quantity)}",
+            price_text(order.price),
+            state_text(order.state),
+        )
+        for order in found
+    ]
+    return ("order", "side", "symbol", "filled", "price", "state"), rows

@@ -1,0 +1,61 @@
+"""voldesk restart: one service, while the others go on."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from shared.config import DeskConfig
+from voldesk.commands.status import service_json
+from voldesk.console import EXIT_CONFIG, EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note, print_json, say, title
+from voldesk.health import ServiceHealth, collect_health, expected_services, last_log_line
+from voldesk.preflight import load_whole_desk
+from voldesk.supervision import Supervisor, SupervisorAway
+
+_POLL_S = 0.3
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk restart risk")(restart)
+
+
+def restart(
+    service: Annotated[str, typer.Argument(help="The service's name, as `voldesk status` shows it.")],
+    as_json: Json = False,
+    timeout: Annotated[float, typer.Option(min=1, max=3_600, help="Seconds to wait until it is ready.")] = 30.0,
+) -> None:
+    """Stop and start one service and wait until it is ready. Trades survive it, whichever service it is."""
+    desk = load_whole_desk()
+    names = expected_services(desk)
+    if service not in names:
+        raise Failure(f"{service!r} is no service of this desk", f"use one of: {', '.join(names)}", EXIT_USAGE)
+    supervisor = Supervisor(desk)
+    try:
+        note(f"{title(desk)}: restarting {service}")
+        supervisor.stop_service(service)
+        supervisor.start_service(service)
+    except SupervisorAway:
+        raise Failure("the desk is not running", "start it with `voldesk up`", EXIT_UNREACHABLE) from None
+    row = _wait(desk, service, timeout)
+    if as_json:
+        print_json(service_json(row))
+    else:
+        say(f"{service} is {row.state}, pid {row.pid}")
+
+
+def _wait(desk: DeskConfig, service: str, timeout_s: float) -> ServiceHealth:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        row = next(row for row in collect_health(desk).services if row.name == service)
+        if row.state == "RUNNING":
+            return row
+        if row.state == "CONFIG_ERROR" or time.monotonic() > deadline:
+            said = row.detail or last_log_line(desk.run_dir, service) or "its log is empty"
+            raise Failure(
+                f"{service} is {row.state}: {said}",
+                f"see `voldesk logs {service}`",
+                EXIT_CONFIG if row.state == "CONFIG_ERROR" else EXIT_UNREACHABLE,
+            )
+        time.sleep(_POLL_S)

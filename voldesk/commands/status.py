@@ -1,0 +1,88 @@
+"""voldesk status: is every service alive and able to do its work?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from shared.config import DeskConfig
+from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, say, state_text
+from voldesk.health import DeskHealth, ServiceHealth, collect_health
+from voldesk.preflight import load_desk, page_url
+from voldesk.views import duration_text
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk status --json")(status)
+
+
+def status(
+    as_json: Json = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with 69 unless every service is RUNNING; for scripts.")
+    ] = False,
+) -> None:
+    """Show every service: state, process, uptime, age of its heartbeat, restarts."""
+    desk = load_desk()
+    health = collect_health(desk)
+    if as_json:
+        print_json(health_json(desk, health))
+    else:
+        show_health(desk, health)
+    if check and not health.all_running:
+        names = ", ".join(service.name for service in health.services if service.state != "RUNNING")
+        raise Failure(f"not running: {names}", "see `voldesk status`", EXIT_UNREACHABLE)
+
+
+def health_json(desk: DeskConfig, health: DeskHealth) -> dict[str, Any]:
+    return {
+        "mode": desk.mode,
+        "venue": desk.venue,
+        "account": desk.account_id,
+        "services": [service_json(service) for service in health.services],
+    }
+
+
+def service_json(service: ServiceHealth) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": service.name,
+        "state": service.state,
+        "pid": service.pid,
+        "uptime_s": service.uptime_s,
+        "heartbeat_age_s": service.heartbeat_age_s,
+        "restarts": service.restarts,
+    }
+    if service.detail:
+        row["detail"] = service.detail
+    return row
+
+
+def show_health(desk: DeskConfig, health: DeskHealth) -> None:
+    """The table of services, and below it what needs an eye."""
+    print_table(
+        desk,
+        "services",
+        ("service", "state", "pid", "uptime", "heartbeat", "restarts"),
+        [
+            (
+                service.name,
+                state_text(service.state),
+                str(service.pid or "-"),
+                duration_text(service.uptime_s),
+                "-" if service.heartbeat_age_s is None else f"{service.heartbeat_age_s:.1f}s",
+                "-" if service.restarts is None else str(service.restarts),
+            )
+            for service in health.services
+        ],
+        right=("pid", "uptime", "heartbeat", "restarts"),
+    )
+    for service in health.services:
+        if service.detail and service.state != "RUNNING":
+            say(f"{service.name}: {service.detail}")
+    if health.foreign:
+        note(f"voldesk: {health.foreign}; `voldesk down` and `voldesk up` put it right")
+    if not health.supervised:
+        say("The desk is not running. Start it with `voldesk up`.")
+    elif (url := page_url(desk)) is not None:
+        say(f"status page {url}")

@@ -1,0 +1,75 @@
+"""voldesk strategies: what each strategy waits for; pause and resume."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shared.messages.control import ListStrategies, StrategyCommand, StrategyCommandDone, StrategyList, StrategyStatus
+from voldesk.asking import ask, operator
+from voldesk.console import Json, print_json, print_table, say, state_text, title
+from voldesk.preflight import load_desk
+from voldesk.views import strategy_json
+
+Name = Annotated[str, typer.Argument(help="The strategy's name; '*' means all of them.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        invoke_without_command=True,
+        help="List strategies with what each waits for; pause or resume one.",
+        epilog="Example: voldesk strategies; voldesk strategies pause demo_strangle",
+    )
+    group.callback()(strategies)
+    group.command(epilog="Example: voldesk strategies pause demo_strangle")(pause)
+    group.command(epilog="Example: voldesk strategies resume '*'")(resume)
+    app.add_typer(group, name="strategies")
+
+
+def strategies(context: typer.Context, as_json: Json = False) -> None:
+    """List strategies with what each waits for; pause or resume one."""
+    if context.invoked_subcommand is not None:
+        return
+    desk = load_desk()
+    answer = ask(desk, "strategy", ListStrategies(), StrategyList)
+    if as_json:
+        print_json([strategy_json(status) for status in answer.strategies])
+        return
+    print_table(
+        desk,
+        "strategies",
+        ("strategy", "state", "today", "open", "waits for"),
+        [
+            (row.strategy, state_text(row.state), str(row.trades_today), str(row.open_trades), _waits_for(row))
+            for row in answer.strategies
+        ],
+        right=("today", "open"),
+    )
+
+
+def pause(name: Name, as_json: Json = False) -> None:
+    """Open nothing new; exits of open trades go on. Survives restarts."""
+    _command("pause", name, as_json)
+
+
+def resume(name: Name, as_json: Json = False) -> None:
+    """Let a paused strategy open trades again."""
+    _command("resume", name, as_json)
+
+
+def _command(action: str, name: str, as_json: bool) -> None:
+    desk = load_desk()
+    command = StrategyCommand(action=action, strategy=name, requested_by=operator())
+    done = ask(desk, "strategy", command, StrategyCommandDone)
+    if as_json:
+        print_json({"action": action, "strategies": list(done.strategies)})
+    else:
+        say(f"{title(desk)}: {action}d {', '.join(done.strategies) or 'nothing'}")
+
+
+def _waits_for(status: StrategyStatus) -> str:
+    if status.reason:
+        return status.reason
+    closed = [f"{gate.name}: {gate.reason}" for gate in status.gates if not gate.open]
+    return "; ".join(closed) or "-"

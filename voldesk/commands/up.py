@@ -1,0 +1,117 @@
+"""voldesk up: check everything, start the desk, wait until it is ready."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from shared.config import DeskConfig
+from voldesk.commands.status import health_json, show_health
+from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, Json, Yes, confirm, note, print_json, say, title
+from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
+from voldesk.preflight import check_keys, choose_ports, exclusive, load_whole_desk, page_url
+from voldesk.processes import desk_processes, end_processes
+from voldesk.supervision import Supervisor
+
+_POLL_S = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk up --timeout 90")(up)
+
+
+def up(
+    yes: Yes = False,
+    as_json: Json = False,
+    timeout: Annotated[float, typer.Option(min=1, max=3_600, help="Seconds to wait for all services.")] = 60.0,
+) -> None:
+    """Start the desk, or what of it is stopped, and wait until every service is ready."""
+    desk = load_whole_desk()
+    supervisor = Supervisor(desk)
+    already = supervisor.pid() is not None
+    if desk.mode == "LIVE" and not already:
+        confirm(desk, "start trading with real money?", yes=yes)
+    with exclusive(desk.run_dir):
+        if already:
+            started = _start_stopped(desk, supervisor)
+            note(f"{title(desk)}: already running" + (f", starting {', '.join(started)}" if started else ""))
+        else:
+            _start(desk, supervisor)
+        health = _wait(desk, timeout)
+    if as_json:
+        print_json({**health_json(desk, health), **_places(desk)})
+        return
+    show_health(desk, health)
+    say(f"run directory {desk.run_dir}")
+    say("next: `voldesk trades`, `voldesk strategies`, `voldesk logs -f`; `voldesk down` stops the desk")
+
+
+def _places(desk: DeskConfig) -> dict[str, Any]:
+    return {"page": page_url(desk), "run_dir": str(desk.run_dir)}
+
+
+def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
+    orphans = desk_processes(desk.run_dir)
+    if orphans:
+        note(f"ending what is left of an earlier run: {', '.join(f'{row.name} ({row.pid})' for row in orphans)}")
+        if stuck := end_processes(orphans):
+            raise Failure(
+                f"{stuck[0].name} (pid {stuck[0].pid}) of an earlier run cannot be ended",
+                f"end it by hand: kill -9 {stuck[0].pid}",
+            )
+    check_keys(desk)
+    choose_ports(desk)
+    note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
+    supervisor.launch()
+
+
+def _start_stopped(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
+    """Start what does not run; a service that refused its configuration gets another chance."""
+    check_keys(desk)
+    processes = supervisor.processes()
+    stopped = [name for name in expected_services(desk) if processes[name].pid is None]
+    for name in stopped:
+        supervisor.start_service(name)
+    return stopped
+
+
+def _wait(desk: DeskConfig, timeout_s: float) -> DeskHealth:
+    """Until every service is RUNNING. Raises Failure naming the one that is not, with the last line of its log."""
+    deadline = time.monotonic() + timeout_s
+    shown: dict[str, str] = {}
+    while True:
+        health = collect_health(desk)
+        for service in health.services:
+            if shown.get(service.name) != service.state:
+                shown[service.name] = service.state
+                note(f"  {service.name:<12}{service.state}")
+        if health.foreign:
+            raise Failure(health.foreign, "stop the desk first with `voldesk down`", EXIT_CONFIG)
+        if health.all_running:
+            return health
+        refused = [service for service in health.services if service.state == "CONFIG_ERROR"]
+        late = time.monotonic() > deadline
+        if refused or late:
+            raise _not_up(desk, (refused or [row for row in health.services if row.state != "RUNNING"])[0], timeout_s)
+        time.sleep(_POLL_S)
+
+
+def _not_up(desk: DeskConfig, service: ServiceHealth, timeout_s: float) -> Failure:
+    said = service.detail or last_log_line(desk.run_dir, service.name) or "its log is empty"
+    if service.state == "CONFIG_ERROR":
+        return Failure(
+            f"{service.name} refuses to start: {said}",
+            f"correct it and repeat `voldesk up`; {_more(service)}",
+            EXIT_CONFIG,
+        )
+    return Failure(
+        f"{service.name} is {service.state} after {timeout_s:.0f} s: {said}",
+        f"the desk goes on trying; {_more(service)}, or stop it with `voldesk down`",
+        EXIT_FAILED,
+    )
+
+
+def _more(service: ServiceHealth) -> str:
+    return f"see `voldesk logs {service.name}`"

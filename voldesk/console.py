@@ -1,0 +1,113 @@
+"""What the operator sees: tables, JSON, prompts, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.config import DeskConfig
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 69
+EXIT_CONFIG: Final = 78
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys on standard output.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+_STATE_STYLES = {
+    "RUNNING": "green",
+    "OPEN": "green",
+    "running": "green",
+    "CLOSED": "dim",
+    "SETTLED": "dim",
+    "STARTING": "yellow",
+    "NOT_READY": "yellow",
+    "paused": "yellow",
+    "UNWINDING": "yellow",
+    "PARTIALLY_OPEN": "yellow",
+    "NOT_RESPONDING": "red",
+    "EXITED": "red",
+    "FATAL": "red",
+    "CONFIG_ERROR": "red",
+    "BROKEN": "red",
+    "FAILED": "red",
+    "failed": "red",
+    "UNKNOWN": "red",
+}
+
+
+class Failure(Exception):
+    """The command failed. Shown as one line: cause, then what to do; ends with `exit_code`."""
+
+    def __init__(self, cause: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+        self.exit_code = exit_code
+
+
+def title(desk: DeskConfig) -> str:
+    """What stands above every table and in every prompt."""
+    return f"{desk.mode} · account {desk.account_id}"
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A line of the answer."""
+    Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True).print(text)
+
+
+def note(text: str) -> None:
+    """A line of progress or advice; never on standard output, which may be read by a program."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def state_text(state: str) -> str:
+    """A state with its colour; the colour is left out where the output is no terminal."""
+    style = _STATE_STYLES.get(state)
+    return f"[{style}]{state}[/{style}]" if style else state
+
+
+def print_table(
+    desk: DeskConfig, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """A table headed by name, mode and account. Cells may hold rich markup; columns in `right` are numbers."""
+    table = Table(title=f"{name} · {title(desk)}", title_justify="left", title_style="bold", box=None, padding=(0, 1))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def confirm(desk: DeskConfig, question: str, *, yes: bool) -> None:
+    """Ask before money moves: y in paper and beta, the account's name in LIVE. Raises Failure unless confirmed."""
+    if yes:
+        return
+    refused = Failure("not confirmed, nothing was done", "answer the question, or add --yes")
+    try:
+        if desk.mode == "LIVE":
+            typed = typer.prompt(
+                f"{title(desk)}: {question} Type the account's name to confirm",
+                default="",
+                show_default=False,
+                err=True,
+            )
+            if str(typed).strip() != desk.account_id:
+                raise refused
+        elif not typer.confirm(f"{title(desk)}: {question}", err=True):
+            raise refused
+    except typer.Abort:
+        raise refused from None

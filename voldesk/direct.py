@@ -1,0 +1,281 @@
+"""Flatten an account from the venue alone: cancel every order, then close every option position, in rounds.
+
+Needs the configuration and execution's key; no other process of the desk has to live. Each step is written to an
+audit file before it is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from shared.clock import Clock
+from shared.config import DeskConfig
+from shared.ids import MAX_LEGS, OrderKey, client_order_id, next_trade_number
+from shared.messages.market import Instrument
+from shared.messages.venue import NewOrder, OrderAcked, VenuePosition
+from shared.options.chain import snap_price
+from shared.options.symbols import SymbolError, parse_option_symbol
+from shared.secrets import load_api_key
+from shared.venues.coincall import BETA, PRODUCTION, CoincallEndpoints, CoincallGateway, simulated
+from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
+from voldesk.console import EXIT_UNREACHABLE, Failure
+from voldesk.preflight import read_ports
+from voldesk.views import iso, plain
+
+Tell = Callable[[str], None]
+_ROUND_PAUSE_S = 1.0
+_WIDENING_ROUNDS = 4
+_MIN_TICKS = 2
+
+
+class DirectBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """bound_pct: the furthest an order may go past mark. patience_s: how long rounds are repeated."""
+
+    bound_pct: float
+    patience_s: float
+
+
+class ClosingQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """What pricing a closing order needs. Prices in USD per unit, None when the venue has none."""
+
+    bid: float | None
+    ask: float | None
+    mark: float | None
+    tick_size: Decimal
+
+
+class DirectGateway(OrderGateway, MarketGateway, Protocol):
+    """Orders and market of one account."""
+
+
+def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pct: float) -> Decimal | None:
+    """The limit of an order that closes `quantity` (signed); None when there is nothing to price it with.
+
+    Starts at the other side's best price and goes past mark by a share of the bound that grows with the attempt up to
+    all of it, and by 2 ticks at least. Never past the bound: a best price beyond it is not taken.
+    """
+    selling = quantity > 0
+    touch = quote.bid if selling else quote.ask
+    mark = quote.mark if quote.mark is not None else touch
+    if mark is None:
+        return None
+    share = min(1.0, attempt / _WIDENING_ROUNDS) * bound_pct / 100
+    reach = max(mark * share, _MIN_TICKS * float(quote.tick_size))
+    furthest = max(mark * bound_pct / 100, _MIN_TICKS * float(quote.tick_size))
+    if selling:
+        wanted = mark - reach if touch is None else min(mark - reach, max(touch, mark - furthest))
+        return max(snap_price(wanted, quote.tick_size, up=True), quote.tick_size)
+    wanted = mark + reach if touch is None else max(mark + reach, min(touch, mark + furthest))
+    return snap_price(wanted, quote.tick_size, up=False)
+
+
+class Audit:
+    """JSON lines, on disk before the step they announce."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write(self, step: str, **fields: Any) -> None:
+        line = json.dumps({"at": iso(self._clock.now_ns()), "step": step, **fields})
+        os.write(self._descriptor, line.encode() + b"\n")
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, tell: Tell) -> dict[str, Any]:
+    """Cancel and close until nothing is left. Raises Failure when it is not flat in time, or the venue is away."""
+    clock = Clock()
+    gateway = CoincallGateway(venue_endpoints(desk), load_api_key(desk, "execution"))
+    audit = Audit(desk.run_dir / "flatten-direct.jsonl", clock)
+    try:
+        await gateway.start()
+        return await DirectFlatten(gateway, desk, bounds, audit, clock, tell).run()
+    except VenueError as error:
+        raise Failure(
+            f"the venue cannot be used: {error}", "check network and key, then repeat", EXIT_UNREACHABLE
+        ) from None
+    finally:
+        audit.close()
+        await gateway.close()
+
+
+def venue_endpoints(desk: DeskConfig) -> CoincallEndpoints:
+    """Where the configured venue answers. Raises Failure when the simulated one was never started."""
+    if desk.venue != "sim":
+        return PRODUCTION if desk.venue == "production" else BETA
+    port = read_ports(desk.run_dir).get("exchange")
+    if port is None:
+        raise Failure(
+            "the simulated exchange was never started", "start the desk with `voldesk up`", EXIT_UNREACHABLE
+        )
+    return simulated("127.0.0.1", port)
+
+
+class DirectFlatten:
+    """One run. The order ids name this desk and a trade number of now, so that execution can tell them from its own
+    trades when it comes back."""
+
+    def __init__(
+        self, gateway: DirectGateway, desk: DeskConfig, bounds: DirectBounds, audit: Audit, clock: Clock, tell: Tell
+    ) -> None:
+        self._gateway = gateway
+        self._desk = desk
+        self._bounds = bounds
+        self._audit = audit
+        self._clock = clock
+        self._tell = tell
+        self._first_trade_number = next_trade_number(None, clock.now_ns())
+        self._places: dict[str, int] = {}
+        self._instruments: dict[str, Instrument] = {}
+        self._orders_sent = 0
+
+    async def run(self) -> dict[str, Any]:
+        deadline = time.monotonic() + self._bounds.patience_s
+        attempt = 0
+        reason = ""
+        while True:
+            try:
+                await self._cancel_everything()
+                positions = await self._open_positions()
+                orders = await self._gateway.open_orders()
+                if not positions and not orders:
+                    self._audit.write("flat", rounds=attempt, orders_sent=self._orders_sent)
+                    return {
+                        "flat": True,
+                        "rounds": attempt,
+                        "orders_sent": self._orders_sent,
+                        "audit": str(self._audit.path),
+                    }
+                reason = f"{len(positions)} positions and {len(orders)} orders left"
+                self._tell(f"  round {attempt + 1}: {reason}")
+                if not orders:
+                    await self._close_all(positions, attempt)
+                    attempt += 1
+            except VenueError as error:
+                if error.kind == "auth":
+                    raise
+                reason = str(error)
+                self._tell(f"  {error}")
+            if time.monotonic() > deadline:
+                self._audit.write("gave_up", reason=reason)
+                raise Failure(
+                    f"not flat after {self._bounds.patience_s:.0f} s: {reason}",
+                    f"repeat, with a larger --bound-pct if prices are the reason; see {self._audit.path}",
+                )
+            await asyncio.sleep(_ROUND_PAUSE_S)
+
+    async def _cancel_everything(self) -> None:
+        orders = await self._gateway.open_orders()
+        underlyings = {*self._desk.underlyings, *(order.symbol.partition("-")[0] for order in orders)}
+        for underlying in sorted(underlyings):
+            self._audit.write("cancel_all", underlying=underlying)
+            outcome = await self._gateway.cancel_all(underlying)
+            self._audit.write("cancel_all_answer", underlying=underlying, outcome=type(outcome).__name__)
+
+    async def _open_positions(self) -> list[VenuePosition]:
+        return [position for position in await self._gateway.positions() if position.quantity != 0]
+
+    async def _close_all(self, positions: Sequence[VenuePosition], attempt: int) -> None:
+        """Short positions first: what is left in between is then long options."""
+        quotes = await self._quotes(positions)
+        for position in sorted(positions, key=lambda row: (row.quantity > 0, row.symbol)):
+            quote = quotes.get(position.symbol)
+            price = (
+                None if quote is None else closing_price(position.quantity, quote, attempt, self._bounds.bound_pct)
+            )
+            if price is None:
+                self._audit.write("unpriced", symbol=position.symbol, quantity=plain(position.quantity))
+                self._tell(f"  {position.symbol}: neither mark nor book, tried again in the next round")
+                continue
+            await self._close(position, price, attempt)
+
+    async def _close(self, position: VenuePosition, price: Decimal, attempt: int) -> None:
+        place = self._places.setdefault(position.symbol, len(self._places))
+        order = NewOrder(
+            client_order_id=client_order_id(
+                OrderKey(
+                    desk=self._desk.number,
+                    trade_number=self._first_trade_number + place // MAX_LEGS,
+                    leg_index=place % MAX_LEGS,
+                    purpose="flatten",
+                    attempt=attempt,
+                )
+            ),
+            symbol=position.symbol,
+            side="sell" if position.quantity > 0 else "buy",
+            quantity=abs(position.quantity),
+            price=price,
+            time_in_force="IOC",
+            reduce_only=True,
+        )
+        self._audit.write(
+            "close",
+            symbol=order.symbol,
+            side=order.side,
+            quantity=plain(order.quantity),
+            price=plain(order.price),
+            client_order_id=str(order.client_order_id),
+        )
+        outcome = await self._gateway.place(order)
+        self._orders_sent += isinstance(outcome, OrderAcked)
+        text = getattr(outcome, "text", getattr(outcome, "reason", "accepted"))
+        self._audit.write(
+            "close_answer", client_order_id=str(order.client_order_id), outcome=type(outcome).__name__, text=text
+        )
+        self._tell(f"  {order.side} {plain(order.quantity)} {order.symbol} at {plain(price)}: {text}")
+
+    async def _quotes(self, positions: Sequence[VenuePosition]) -> Mapping[str, ClosingQuote]:
+        """Books and marks of the positions' expiries; a mark of the position itself stands in for a missing one."""
+        rows: dict[str, OptionQuoteRow] = {}
+        for underlying, expiry_ns in sorted(_expiries(positions)):
+            push = await self._gateway.chain(underlying, expiry_ns)
+            rows |= {row.symbol: row for row in push.rows}
+        for underlying in sorted({row.symbol.partition("-")[0] for row in positions} - self._listed()):
+            listed = await self._gateway.instruments(underlying)
+            self._instruments |= {instrument.symbol: instrument for instrument in listed}
+        quotes = {}
+        for position in positions:
+            instrument = self._instruments.get(position.symbol)
+            row = rows.get(position.symbol)
+            if instrument is None:
+                continue
+            quotes[position.symbol] = ClosingQuote(
+                bid=_known(row.bid if row else None),
+                ask=_known(row.ask if row else None),
+                mark=_known(row.mark if row else None) or position.mark,
+                tick_size=instrument.tick_size,
+            )
+        return quotes
+
+    def _listed(self) -> set[str]:
+        return {instrument.underlying for instrument in self._instruments.values()}
+
+
+def _expiries(positions: Sequence[VenuePosition]) -> set[tuple[str, int]]:
+    found = set()
+    for position in positions:
+        try:
+            symbol = parse_option_symbol(position.symbol)
+        except SymbolError:
+            continue
+        found.add((symbol.index, symbol.expiry_ns))
+    return found
+
+
+def _known(value: float | None) -> float | None:
+    """NaN and zero are no prices."""
+    return value if value is not None and value > 0 else None

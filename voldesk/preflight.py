@@ -1,0 +1,120 @@
+"""What must be right before anything starts: configuration, keys, ports."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
+from shared.errors import StartRefused
+from shared.ports import port_is_free, resolve_ports
+from shared.secrets import SecretError, ensure_paper_secrets, load_api_key
+from voldesk.processes import holder_of_port
+
+SECTION_TYPES = {
+    "marketdata": "services.marketdata.config:MarketdataConfig",
+    "risk": "services.risk.config:RiskConfig",
+    "execution": "services.execution.config:ExecutionConfig",
+    "strategy": "services.strategy.config:StrategyHostConfig",
+    "monitor": "services.monitor.config:MonitorConfig",
+    "exchange": "services.exchange.server.config:ExchangeServiceConfig",
+}
+"""The structure of each service's own section."""
+
+KEYED_SERVICES = ("marketdata", "risk", "execution")
+
+
+def load_desk() -> DeskConfig:
+    """The desk's own configuration. Raises ConfigError."""
+    return load_config()
+
+
+def load_whole_desk() -> DeskConfig:
+    """The configuration with the section of every service checked. Raises ConfigError for the first mistake."""
+    desk = load_config()
+    for name, place in SECTION_TYPES.items():
+        module, _, kind = place.partition(":")
+        desk.section(name, getattr(importlib.import_module(module), kind))
+    return desk
+
+
+def check_keys(desk: DeskConfig) -> None:
+    """Draw the paper keys, or see that each service finds its own. Raises SecretError.
+
+    A key that is only in this process's environment does not count: supervisord's environment holds no secrets.
+    """
+    if desk.mode == "paper":
+        ensure_paper_secrets(desk.run_dir, desk.account_id)
+        return
+    for service in KEYED_SERVICES:
+        try:
+            load_api_key(desk, service, environment={})
+        except SecretError as error:
+            try:
+                load_api_key(desk, service)
+            except SecretError:
+                raise error from None
+            raise SecretError(
+                f"the key of {service} is only in this shell's environment, which services are not given",
+                f"put it in {desk.path.parent / '.env'} (chmod 600)",
+            ) from None
+
+
+def choose_ports(desk: DeskConfig) -> dict[str, int]:
+    """Resolve the port of everything that listens, before a start; those of a running desk stay as they are.
+
+    A free port of the last start is kept. Raises ConfigError for a configured port that is taken.
+    """
+    for name, port in desk.ports.items():
+        if port and not port_is_free(port):
+            holder = holder_of_port(port)
+            raise ConfigError(
+                f"{desk.path}: [ports] {name} = {port} is taken" + (f" by {holder}" if holder else ""),
+                "end that process, or choose another port (0 takes a free one)",
+            )
+    known = read_ports(desk.run_dir)
+    free = {name: port for name, port in known.items() if port_is_free(port)}
+    if free != known:
+        _ports_file(desk.run_dir).write_text(json.dumps(free))
+    return resolve_ports(desk.run_dir, desk.ports)
+
+
+def read_ports(run_dir: Path) -> dict[str, int]:
+    """The ports of the last start; empty when there was none."""
+    try:
+        ports = json.loads(_ports_file(run_dir).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: port for name, port in ports.items() if name in PORT_NAMES and isinstance(port, int)}
+
+
+def page_url(desk: DeskConfig) -> str | None:
+    """Where the monitor's status page is; None before the first start."""
+    port = read_ports(desk.run_dir).get("web")
+    return None if port is None else f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def exclusive(run_dir: Path) -> Iterator[None]:
+    """Hold the desk for one `up` or `down` at a time. Raises StartRefused when another one is at work."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartRefused(
+                f"another `voldesk up` or `down` is at work in {run_dir}", "wait until it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _ports_file(run_dir: Path) -> Path:
+    return run_dir / "ports.json"

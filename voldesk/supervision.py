@@ -1,0 +1,171 @@
+"""supervisord, which keeps the services alive: start it, ask it, tell it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.bus.endpoints import socket_path
+from shared.config import DeskConfig
+from voldesk.console import Failure
+from voldesk.processes import is_alive
+
+CONFIG_ERROR_EXIT = 78
+_RPC_TIMEOUT_S = 15.0
+_SECRET_NAME = re.compile(r"^COINCALL_|SECRET|TOKEN|PASSWORD|API_KEY")
+_NOT_RUNNING, _ALREADY_STARTED = 70, 60
+
+
+class SupervisedProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """What supervisord says of one service. `state` is supervisord's; `exit_status` is of its last exit."""
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_s: float | None
+    exit_status: int
+    was_started: bool
+    problem: str
+
+
+class Supervisor:
+    """The supervisord of one desk, over its unix socket."""
+
+    def __init__(self, desk: DeskConfig) -> None:
+        self._desk = desk
+        self._socket = socket_path(desk.run_dir, "supervisor.sock")
+        self._rpc = xmlrpc.client.ServerProxy(
+            "http://localhost/RPC2", transport=_UnixTransport(self._socket), allow_none=True
+        )
+
+    def pid(self) -> int | None:
+        """supervisord's pid, None when it does not run. A stale pid file is no evidence; its answer is."""
+        try:
+            pid = self._call("supervisor.getPID")
+        except SupervisorAway:
+            return None
+        assert isinstance(pid, int)
+        return pid
+
+    def processes(self) -> dict[str, SupervisedProcess]:
+        """All services by name. Raises SupervisorAway."""
+        rows: Any = self._call("supervisor.getAllProcessInfo")
+        return {row["name"]: _read_process(row) for row in rows}
+
+    def start_service(self, name: str) -> None:
+        """Start a service that does not run. Raises SupervisorAway."""
+        self._tolerate(_ALREADY_STARTED, "supervisor.startProcess", name, False)
+
+    def stop_service(self, name: str) -> None:
+        """Stop a service and wait until it is gone. Raises SupervisorAway."""
+        self._tolerate(_NOT_RUNNING, "supervisor.stopProcess", name, True)
+
+    def shut_down(self) -> None:
+        """Ask supervisord to stop all services and itself. Raises SupervisorAway."""
+        self._call("supervisor.shutdown")
+
+    def launch(self) -> None:
+        """Start supervisord as a daemon with all services. Raises Failure with what it said when it cannot start."""
+        conf = Path(__file__).resolve().parent.parent / "supervisord.conf"
+        if not conf.is_file():
+            raise Failure(f"{conf} is missing", "run voldesk from a checkout of its repository (make install)")
+        (self._desk.run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+        environment = self._environment(os.environ)
+        try:
+            done = subprocess.run(
+                command, env=environment, cwd=conf.parent, capture_output=True, text=True, timeout=30, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise Failure("supervisord did not start within 30 s", self._see_log()) from None
+        if done.returncode != 0:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise Failure(f"supervisord did not start: {said[-1] if said else 'no reason given'}", self._see_log())
+        deadline = time.monotonic() + 10
+        while self.pid() is None:
+            if time.monotonic() > deadline:
+                raise Failure("supervisord started but does not answer", self._see_log())
+            time.sleep(0.05)
+
+    def _environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in ours.items() if not _SECRET_NAME.search(name)}
+        return kept | {
+            "VOLDESK_CONFIG": str(self._desk.path),
+            "VOLDESK_RUN_DIR": str(self._desk.run_dir),
+            "VOLDESK_SUPERVISOR_SOCKET": str(self._socket),
+            "VOLDESK_PYTHON": sys.executable,
+            "VOLDESK_WITH_EXCHANGE": "true" if self._desk.mode == "paper" else "false",
+        }
+
+    def _see_log(self) -> str:
+        return f"see {self._desk.run_dir / 'logs' / 'supervisord.log'}"
+
+    def _tolerate(self, fault: int, method: str, *arguments: Any) -> None:
+        try:
+            self._call(method, *arguments)
+        except xmlrpc.client.Fault as error:
+            if error.faultCode != fault:
+                raise Failure(f"supervisord: {error.faultString}", self._see_log()) from None
+
+    def _call(self, method: str, *arguments: Any) -> object:
+        try:
+            return getattr(self._rpc, method)(*arguments)
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
+            raise SupervisorAway from None
+
+
+class SupervisorAway(Exception):
+    """supervisord does not run, or does not answer."""
+
+
+def supervisor_pid_file(run_dir: Path) -> int | None:
+    """The live pid in supervisord's pid file, whether or not that process answers."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((run_dir / "supervisord.pid").read_text())
+        return pid if is_alive(pid) else None
+    return None
+
+
+def _read_process(row: Mapping[str, Any]) -> SupervisedProcess:
+    pid = int(row["pid"]) or None
+    return SupervisedProcess(
+        name=row["name"],
+        state=row["statename"],
+        pid=pid,
+        uptime_s=max(0.0, float(row["now"] - row["start"])) if pid else None,
+        exit_status=int(row["exitstatus"]),
+        was_started=bool(row["start"]),
+        problem=str(row["spawnerr"]),
+    )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_RPC_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> _UnixConnection:
+        return _UnixConnection(self._path)

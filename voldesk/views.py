@@ -1,0 +1,190 @@
+"""Messages as JSON with stable keys, and as text for tables. Decimals in plain notation, times in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from shared.messages.account import AccountSnapshot, Position, PositionGreeks
+from shared.messages.control import HaltState, StrategyStatus
+from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
+
+NS_PER_S = 1_000_000_000
+
+
+def plain(value: Decimal | None) -> str | None:
+    """A decimal without exponent."""
+    return None if value is None else format(value, "f")
+
+
+def iso(ns: int | None) -> str | None:
+    """ISO-8601 in UTC with milliseconds and Z."""
+    if ns is None:
+        return None
+    seconds, rest = divmod(ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
+
+
+def clock_text(ns: int | None) -> str:
+    """Month, day and time of day in UTC, for tables."""
+    return "-" if ns is None else f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%m-%d %H:%M:%S}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """A duration in its two largest units."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes}m{int(seconds) % 60:02d}s"
+    hours = minutes // 60
+    return f"{hours}h{minutes % 60:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def money_text(value: Decimal | float | None) -> str:
+    """USD with two decimals."""
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def price_text(value: Decimal | None) -> str:
+    """A price with at most four decimals; averages have more."""
+    return "-" if value is None else format(round(value, 4).normalize(), "f")
+
+
+def trade_json(trade: TradeUpdate) -> dict[str, Any]:
+    return {
+        "trade_id": trade.trade_id,
+        "account_id": trade.account_id,
+        "strategy": trade.strategy,
+        "state": trade.state,
+        "reason": trade.reason,
+        "legs": [
+            {
+                "symbol": leg.symbol,
+                "side": leg.side,
+                "qty": plain(leg.quantity),
+                "filled_qty": plain(leg.filled_quantity),
+                "open_price": plain(leg.open_price),
+                "close_price": plain(leg.close_price),
+            }
+            for leg in trade.legs
+        ],
+        "opened_at": iso(trade.opened_ns),
+        "closed_at": iso(trade.closed_ns),
+        "realized_pnl": plain(trade.realized_pnl_usd),
+        "fees": plain(trade.fees_usd),
+    }
+
+
+def order_json(order: OrderUpdate) -> dict[str, Any]:
+    """Ids are text: they have more digits than a JSON number carries exactly in many languages."""
+    return {
+        "order_id": str(order.client_order_id),
+        "venue_order_id": None if order.venue_order_id is None else str(order.venue_order_id),
+        "account_id": order.account_id,
+        "trade_id": order.trade_id,
+        "leg": order.leg_index,
+        "purpose": order.purpose,
+        "symbol": order.symbol,
+        "side": order.side,
+        "qty": plain(order.quantity),
+        "price": plain(order.price),
+        "filled_qty": plain(order.filled_quantity),
+        "average_price": plain(order.average_price),
+        "state": order.state,
+        "reason": order.reason,
+        "reduce_only": order.reduce_only,
+        "created_at": iso(order.created_ns),
+        "updated_at": iso(order.updated_ns),
+    }
+
+
+def story_json(story: TradeStory) -> dict[str, Any]:
+    return {
+        "trade": trade_json(story.trade),
+        "orders": [order_json(order) for order in story.orders],
+        "story": [
+            {"at": iso(line.at_ns), "kind": line.kind, "text": line.text, "cause_id": line.cause_id}
+            for line in story.lines
+        ],
+    }
+
+
+def greeks_json(greeks: PositionGreeks | None) -> dict[str, float] | None:
+    if greeks is None:
+        return None
+    return {
+        "delta": greeks.delta,
+        "gamma": greeks.gamma,
+        "vega": greeks.vega,
+        "theta": greeks.theta,
+        "rho": greeks.rho,
+    }
+
+
+def position_json(position: Position) -> dict[str, Any]:
+    return {
+        "symbol": position.symbol,
+        "underlying": position.underlying,
+        "qty": plain(position.quantity),
+        "average_price": plain(position.average_price),
+        "mark": position.mark,
+        "unrealized_pnl_usd": position.unrealized_pnl_usd,
+        "greeks": greeks_json(position.greeks),
+        "venue_delta": position.venue_delta,
+    }
+
+
+def account_json(account: AccountSnapshot) -> dict[str, Any]:
+    return {
+        "account_id": account.account_id,
+        "received_at": iso(account.received_ns),
+        "equity_usd": plain(account.equity_usd),
+        "peak_equity_usd": plain(account.peak_equity_usd),
+        "available_margin_usd": plain(account.available_margin_usd),
+        "initial_margin_usd": plain(account.initial_margin_usd),
+        "maintenance_margin_usd": plain(account.maintenance_margin_usd),
+        "unrealized_pnl_usd": plain(account.unrealized_pnl_usd),
+        "outstanding_grants": account.outstanding_grants,
+        "outstanding_margin_usd": account.outstanding_margin_usd,
+        "greeks": {underlying: greeks_json(greeks) for underlying, greeks in account.greeks.items()},
+        "greeks_complete": account.greeks_complete,
+        "positions": len(account.positions),
+    }
+
+
+def strategy_json(status: StrategyStatus) -> dict[str, Any]:
+    return {
+        "strategy": status.strategy,
+        "state": status.state,
+        "reason": status.reason,
+        "gates": [
+            {"name": gate.name, "open": gate.open, "reason": gate.reason, "since": iso(gate.since_ns)}
+            for gate in status.gates
+        ],
+        "trades_today": status.trades_today,
+        "open_trades": status.open_trades,
+        "last_closed_at": iso(status.last_closed_ns),
+        "signals_generated": status.signals_generated,
+        "signals_executed": status.signals_executed,
+        "updated_at": iso(status.updated_ns),
+    }
+
+
+def halts_json(state: HaltState) -> dict[str, Any]:
+    return {
+        "account": state.account_id,
+        "halt_epoch": state.halt_epoch,
+        "halts": [
+            {
+                "level": halt.level,
+                "reason": halt.reason,
+                "raised_by": halt.raised_by,
+                "raised_at": iso(halt.raised_ns),
+            }
+            for halt in state.halts
+        ],
+    }
