@@ -148,11 +148,10 @@ def test_opening_is_refused_without_margin_but_closing_is_not(venue: Venue, symb
     venue.keep(outcome.rows, outcome.events)
     venue.jump(5.0)
     assert venue.core.account_summary(A).available < 0
-    bid, ask = venue.best(symbol)
-    assert venue.refused(A, SELL, symbol, "0.01", bid) == 10529
+    assert venue.refused(A, SELL, symbol, "0.01", venue.best(symbol)[0]) == 10529
     other = venue.option(101_000).symbol
     assert venue.refused(A, BUY, other, "0.01", venue.best(other)[0]) == 10529
-    venue.accepted(A, BUY, symbol, "0.50", ask)
+    venue.buy_from_makers(A, symbol, "0.50")
     assert venue.position(A, symbol) == 0
 
 

@@ -147,9 +147,9 @@ def test_the_settlement_price_is_the_mean_of_the_last_thirty_minutes() -> None:
     venue.wait(option.expiry_ns - 30 * MINUTE_NS - venue.now_ns)
     prices = []
     for _ in range(30 * 60 * 4):
-        prices.append(venue.core.index_price("BTC"))
+        prices.append(venue.core.index_price("BTC") or D(0))
         venue.wait(250_000_000)
-    mean = sum(prices, D(0)) / len(prices)  # type: ignore[arg-type]
+    mean = sum(prices, D(0)) / len(prices)
     delivery = venue.core.delivery_prices("BTC")[0]
     assert delivery.expiry_ns == option.expiry_ns == venue.now_ns
     assert delivery.price == mean.quantize(D("0.01"))
@@ -186,11 +186,8 @@ def test_positions_are_paid_out_and_orders_cancelled_by_exercise() -> None:
         (price - 95_000) * D("0.10"),
     )
     assert first.open_cash_flow == -bought.filled_value
-    assert (second.symbol, second.settlement_cash_flow, second.open_cash_flow) == (
-        outside.symbol,
-        0,
-        sold.filled_value,
-    )
+    assert (second.symbol, second.settlement_cash_flow) == (outside.symbol, D(0))
+    assert second.open_cash_flow == sold.filled_value
     assert first.fee == second.fee == 0
     assert venue.core.account_summary(A).cash == cash + first.settlement_cash_flow
     assert venue.core.positions(A) == []
@@ -198,8 +195,8 @@ def test_positions_are_paid_out_and_orders_cancelled_by_exercise() -> None:
     assert "exercised" in [event.kind for event in events if isinstance(event, OrderEvent)]
     closed = [event.position for event in events if isinstance(event, PositionEvent)]
     assert [(position.symbol, position.quantity, position.side) for position in closed] == [
-        (inside.symbol, 0, Side.BUY),
-        (outside.symbol, 0, Side.SELL),
+        (inside.symbol, D(0), Side.BUY),
+        (outside.symbol, D(0), Side.SELL),
     ]
     venue.assert_books_balance()
 

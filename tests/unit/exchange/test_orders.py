@@ -123,7 +123,7 @@ def test_a_fok_order_is_filled_whole_or_not_at_all(venue: Venue, symbol: str) ->
     assert book is not None
     top = book.asks[0]
     killed = venue.accepted(A, BUY, symbol, top.quantity + D("0.01"), top.price, time_in_force="FOK")
-    assert (killed.state, killed.filled) == (OrderState.CANCELLED, 0)
+    assert (killed.state, killed.filled) == (OrderState.CANCELLED, D(0))
     assert venue.kinds(A) == ["new", "cancelled"]
     filled = venue.accepted(A, BUY, symbol, top.quantity, top.price, time_in_force="FOK")
     assert filled.state is OrderState.FILLED
@@ -140,7 +140,7 @@ def test_a_post_only_order_that_would_trade_ends_as_the_switch_says(
     symbol = venue.option().symbol
     _, ask = venue.best(symbol)
     order = venue.accepted(A, BUY, symbol, "0.01", ask, order_type=POST_ONLY)
-    assert (order.state, order.filled) == (state, 0)
+    assert (order.state, order.filled) == (state, D(0))
     assert venue.kinds(A) == [kind]
     resting = venue.accepted(A, BUY, symbol, "0.01", ask - D("0.1"), order_type=POST_ONLY)
     assert resting.state is OrderState.NEW
