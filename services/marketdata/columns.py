@@ -15,6 +15,7 @@ from shared.options.symbols import years_to_expiry
 from shared.venues.ports import ChainPush
 
 F8 = NDArray[np.float64]
+_RACE_NS = 2_000_000_000
 _COLUMNS_OF_ROW = attrgetter(*CHAIN_COLUMNS)
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 _ROW = {name: CHAIN_COLUMNS.index(name) for name in CHAIN_COLUMNS}
@@ -26,6 +27,14 @@ def sorted_instruments(instruments: tuple[Instrument, ...], now_ns: int) -> tupl
     """Unexpired options by expiry, strike and type: the order of columns, and so of the content hash."""
     alive = (option for option in instruments if option.expiry_ns > now_ns)
     return tuple(sorted(alive, key=lambda option: (option.expiry_ns, option.strike, option.option_type)))
+
+
+def is_overtaken(venue_ns: int, now_ns: int, held_venue_ns: int, held_received_ns: int) -> bool:
+    """Whether a push says less than what is held: it is older by the venue's clock, and what is held is young.
+
+    A stream and a poll race for a moment; an older stamp for longer means that the venue's clock was set back.
+    """
+    return venue_ns < held_venue_ns and now_ns - held_received_ns < _RACE_NS
 
 
 class Columns:
@@ -63,12 +72,12 @@ class Columns:
             self._venue_ns[expiry_ns] = earlier._venue_ns.get(expiry_ns, 0)
 
     def take(self, push: ChainPush, now_ns: int) -> int:
-        """Replace one expiry by a push, unless a newer one of the venue was taken. Returns how many of its options
-        are not listed."""
+        """Replace one expiry by a push, unless a newer one has just been taken. Returns how many of its options are
+        not listed."""
         columns = self._columns_of.get(push.expiry_ns)
         if columns is None:
             return len(push.rows)
-        if push.venue_ns < self._venue_ns[push.expiry_ns]:
+        if is_overtaken(push.venue_ns, now_ns, self._venue_ns[push.expiry_ns], self._received_ns[push.expiry_ns]):
             return 0
         at = np.array([self._at.get(row.symbol, -1) for row in push.rows], dtype=np.intp)
         known = at >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from services.marketdata.columns import Columns, sorted_instruments
+from services.marketdata.columns import Columns, is_overtaken, sorted_instruments
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
 from shared.messages.market import ChainSnapshot, IndexPrice
@@ -126,7 +126,8 @@ class MarketdataCore:
 
     def _on_index(self, step: Step, push: IndexPush, now_ns: int) -> None:
         part = self._part(push.underlying)
-        if push.venue_ns < part.index_venue_ns or not (math.isfinite(push.price) and push.price > 0):
+        usable = math.isfinite(push.price) and push.price > 0
+        if not usable or is_overtaken(push.venue_ns, now_ns, part.index_venue_ns, part.index_received_ns):
             return
         part.index, part.index_venue_ns, part.index_received_ns = push.price, push.venue_ns, now_ns
         index = IndexPrice(underlying=push.underlying, price=push.price, venue_ns=push.venue_ns, received_ns=now_ns)

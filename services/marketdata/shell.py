@@ -1,0 +1,169 @@
+"""Market data as a service: streams, with REST where they are silent, and instrument lists."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from services.marketdata.config import MarketdataConfig
+from services.marketdata.core import MarketdataCore
+from services.marketdata.effects import GreeksCompared, InstrumentsLoaded, ReloadInstruments
+from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
+from shared.runner import MemoryJournal
+from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
+from shared.venues.ports import VenueError
+
+_RETRY_S = 2.0
+_POLL_PAUSE_S = 1.0
+_AFTER_LISTING_NS = 5_000_000_000
+_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+
+
+class MarketdataShell:
+    """Needs a key that may read: the venue's option stream wants a login even for public data."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        config = self._config = context.section(MarketdataConfig)
+        self._underlyings = context.desk.underlyings
+        self._gateway = CoincallGateway(
+            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            context.api_key(),
+            budget_share=config.rate_budget_share,
+            on_skipped=lambda reason: context.log.debug("venue data skipped", reason=reason),
+        )
+        self._host = CoreHost(context, lambda: MarketdataCore(config), MemoryJournal(), self._perform)
+        self._reload = asyncio.Event()
+        self._problem = "the key has not been checked yet"
+        self._compared: dict[str, GreeksCompared] = {}
+        self._differences = {
+            name: context.metrics.gauge(
+                f"voldesk_greeks_difference_{name}", f"Largest absolute difference of our {name} from the venue's"
+            )
+            for name in _GREEKS
+        }
+
+    @property
+    def ready(self) -> bool:
+        return not self.detail
+
+    @property
+    def detail(self) -> str:
+        """Which underlyings cannot be shown now, and why; "" when all can."""
+        if self._problem:
+            return self._problem
+        now_ns, core, config = self._context.clock.now_ns(), self._host.core, self._config
+        for underlying in self._underlyings:
+            if not core.listed(underlying):
+                return f"{underlying}: instruments have not been read yet"
+            expiries = core.expiries_ns(underlying, now_ns)
+            stale = core.silent_expiries(underlying, now_ns, config.expiry_age_max_ms)
+            if len(stale) == len(expiries):
+                return f"{underlying}: no quotes"
+            if core.index_is_silent(underlying, now_ns, config.index_age_max_ms):
+                return f"{underlying}: no index price"
+        return ""
+
+    async def start(self) -> None:
+        await self._gateway.start()
+
+    async def run(self) -> None:
+        await asyncio.gather(self._host.run(), self._feed())
+
+    async def stop(self) -> None:
+        await self._gateway.close()
+
+    def _perform(self, effect: Any, cause_id: str) -> None:
+        match effect:
+            case ReloadInstruments():
+                self._reload.set()
+            case GreeksCompared(underlying=underlying):
+                self._compared[underlying] = effect
+                for name, gauge in self._differences.items():
+                    gauge.set(max(getattr(compared, name) for compared in self._compared.values()))
+            case _:
+                raise AssertionError(f"{effect!r} for {cause_id} is no effect of market data")
+
+    async def _feed(self) -> None:
+        await _until_done(self._key_holds)
+        await _until_done(self._load_instruments)
+        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll())
+
+    async def _key_holds(self) -> bool:
+        """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
+        try:
+            warnings = await check_key(self._gateway, need_trading=False)
+        except KeyCheckFailed as error:
+            raise StartRefused(error.reason, error.remedy) from error
+        except VenueError as error:
+            self._problem = f"the venue cannot be asked: {error}"
+            return False
+        for warning in warnings:
+            self._context.log.warning("key", detail=warning)
+        self._problem = ""
+        return True
+
+    async def _stream(self) -> None:
+        while True:
+            try:
+                await self._gateway.stream_market(self._underlyings, self._listed_expiries, self._host.put)
+            except VenueError as error:
+                self._context.log.warning("market stream ended", kind=error.kind, reason=str(error))
+            await asyncio.sleep(_RETRY_S)
+
+    def _listed_expiries(self, underlying: str) -> Sequence[int]:
+        return self._host.core.expiries_ns(underlying, self._context.clock.now_ns())
+
+    async def _keep_instruments(self) -> None:
+        """Read the lists every few minutes, just after a listing change, when a quote is of no listed option, and
+        when the core was built anew and has none."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds_to_next_load()):
+                    await self._reload.wait()
+            self._reload.clear()
+            await _until_done(self._load_instruments)
+
+    def _seconds_to_next_load(self) -> float:
+        now_ns = self._context.clock.now_ns()
+        since_listing_ns = (now_ns - EXPIRY_TIME_OF_DAY_NS - _AFTER_LISTING_NS) % NS_PER_DAY
+        return min(self._config.instruments_interval_ms / 1e3, (NS_PER_DAY - since_listing_ns) / 1e9)
+
+    async def _load_instruments(self) -> bool:
+        try:
+            for underlying in self._underlyings:
+                instruments = await self._gateway.instruments(underlying)
+                self._host.put(InstrumentsLoaded(underlying=underlying, instruments=instruments))
+        except VenueError as error:
+            self._context.log.warning("instruments cannot be read", kind=error.kind, reason=str(error))
+            return False
+        return True
+
+    async def _poll(self) -> None:
+        """Read what the stream has not brought for a while."""
+        while True:
+            await asyncio.sleep(_POLL_PAUSE_S)
+            for underlying in self._underlyings:
+                if not self._host.core.listed(underlying):
+                    self._reload.set()
+                try:
+                    await self._poll_silent(underlying)
+                except VenueError as error:
+                    self._context.log.info("poll failed", underlying=underlying, kind=error.kind, reason=str(error))
+
+    async def _poll_silent(self, underlying: str) -> None:
+        silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns
+        if self._host.core.index_is_silent(underlying, now_ns(), silence_ms):
+            self._host.put(await self._gateway.index_price(underlying))
+        for expiry_ns in self._host.core.silent_expiries(underlying, now_ns(), silence_ms):
+            self._host.put(await self._gateway.chain(underlying, expiry_ns))
+
+
+async def _until_done(attempt: Callable[[], Awaitable[bool]]) -> None:
+    while True:
+        if await attempt():
+            return
+        await asyncio.sleep(_RETRY_S)

@@ -1,0 +1,67 @@
+"""The alert file: one JSON object per line, appended, turned over when it is large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from services.monitor.effects import AlertRecord
+
+_MAX_BYTES = 8 * 1024 * 1024
+
+
+class AlertLine(AlertRecord, frozen=True, kw_only=True):
+    """A record with what a reader of the file alone must know."""
+
+    mode: str
+    account_id: str
+
+
+class AlertFile:
+    """`path`, and beside it the file before it with the suffix `.1`."""
+
+    def __init__(self, path: Path, mode: str, account_id: str, max_bytes: int = _MAX_BYTES) -> None:
+        self._path = path
+        self._mode = mode
+        self._account_id = account_id
+        self._max_bytes = max_bytes
+
+    def append(self, record: AlertRecord) -> None:
+        line = AlertLine(**msgspec.structs.asdict(record), mode=self._mode, account_id=self._account_id)
+        with self._path.open("ab") as file:
+            if file.tell() and not self._ends_a_line():
+                file.write(b"\n")
+            file.write(msgspec.json.encode(line) + b"\n")
+            size = file.tell()
+        if size > self._max_bytes:
+            self._path.replace(self._previous)
+
+    def newest(self, count: int) -> tuple[AlertRecord, ...]:
+        """The newest records of this account, oldest first. A line that was cut off by a crash is passed over."""
+        records: list[AlertRecord] = []
+        for path in (self._previous, self._path):
+            if path.exists():
+                for line in path.read_bytes().splitlines():
+                    try:
+                        found = msgspec.json.decode(line, type=AlertLine)
+                    except (msgspec.DecodeError, UnicodeDecodeError):
+                        continue
+                    if found.account_id == self._account_id:
+                        records.append(_record(found))
+        return tuple(records[-count:])
+
+    @property
+    def _previous(self) -> Path:
+        return self._path.with_name(self._path.name + ".1")
+
+    def _ends_a_line(self) -> bool:
+        with self._path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
+
+
+def _record(line: AlertLine) -> AlertRecord:
+    fields = msgspec.structs.asdict(line)
+    del fields["mode"], fields["account_id"]
+    return AlertRecord(**fields)

@@ -1,0 +1,131 @@
+"""The monitor as a service: hears everybody, keeps the alert file, serves the status page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+
+from services.monitor.alert_file import AlertFile
+from services.monitor.config import MonitorConfig
+from services.monitor.core import MonitorCore, Status
+from services.monitor.effects import AlertsRestored, AppendAlert
+from services.monitor.page import PageHeader, make_app
+from shared.messages.topics import BUS_SERVICES, TOPICS
+from shared.runner import MemoryJournal
+from shared.service import CoreHost, ServiceContext
+
+HOST = "127.0.0.1"
+_BIND_RETRY_S = 2.0
+
+
+class MonitorShell:
+    """Serves on the loopback address only: there is no login yet."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        config = self._config = context.section(MonitorConfig)
+        desk = context.desk
+        self._alerts = AlertFile(context.run_dir / "alerts.jsonl", desk.mode, desk.account_id)
+        self._host = CoreHost(context, self._make_core, MemoryJournal(), self._perform)
+        header = PageHeader(
+            desk=desk.name,
+            mode=desk.mode,
+            venue=desk.venue,
+            account_id=desk.account_id,
+            refresh_s=config.page_refresh_s,
+        )
+        self._app = make_app(header, self._status)
+        self._serving = False
+        self._port = context.port("web")
+
+    @property
+    def ready(self) -> bool:
+        return self._serving
+
+    @property
+    def detail(self) -> str:
+        address = f"http://{HOST}:{self._port}/"
+        return address if self._serving else f"the status page cannot be served at {address} yet"
+
+    async def start(self) -> None:
+        watched = (*BUS_SERVICES, "exchange") if self._context.desk.venue == "sim" else BUS_SERVICES
+        for service in watched:
+            if service != self._context.name:
+                self._context.bus.subscribe(service, prefixes_of(service), self._host.put)
+
+    async def run(self) -> None:
+        await asyncio.gather(self._host.run(), self._serve())
+
+    async def stop(self) -> None:
+        self._serving = False
+
+    def _make_core(self) -> MonitorCore:
+        core = MonitorCore(self._config, account_id=self._context.desk.account_id)
+        restored = AlertsRestored(self._alerts.newest(self._config.keep_alerts))
+        core.handle(restored, self._context.clock.now_ns())
+        return core
+
+    def _status(self) -> Status:
+        return self._host.core.status(self._context.clock.now_ns())
+
+    def _perform(self, effect: Any, cause_id: str) -> None:
+        match effect:
+            case AppendAlert(record=record):
+                levels = {"info": self._context.log.info, "warning": self._context.log.warning}
+                log = levels.get(record.severity, self._context.log.error)
+                log("alert", code=record.code, subject=record.subject, text=record.text, resolved=record.resolved)
+                self._alerts.append(record)
+            case _:
+                raise AssertionError(f"{effect!r} for {cause_id} is no effect of the monitor")
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                listener = _bind(self._port)
+            except OSError as error:
+                reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+                self._context.log.warning("status page cannot be served yet", port=self._port, reason=reason)
+                await asyncio.sleep(_BIND_RETRY_S)
+                continue
+            self._serving = True
+            try:
+                await PageServer(self._app).serve(sockets=[listener])
+            finally:
+                self._serving = False
+                listener.close()
+
+
+class PageServer(uvicorn.Server):
+    """uvicorn inside our loop, which leaves the signals to the service."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def prefixes_of(service: str) -> tuple[str, ...]:
+    """The beginnings of all topics that a service publishes."""
+    own = dict.fromkeys(row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service)
+    return (*own, f"sys.{service}.")
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,105 @@
+"""Risk as a service: reads the account, hears the others, and carries what the core decides."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.risk.config import RiskConfig
+from services.risk.core import RiskCore
+from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.risk.rows import RiskRow
+from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
+from shared.venues.ports import VenueError
+
+_KEY_RETRY_S = 2.0
+
+
+class RiskShell:
+    """Needs a key that may read; one that may trade is accepted with a warning."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        config = self._config = context.section(RiskConfig)
+        grant_key = context.grant_key()
+        self._gateway = CoincallGateway(
+            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            context.api_key(),
+            budget_share=config.rate_budget_share,
+        )
+        self._host = CoreHost(
+            context,
+            lambda: RiskCore(config, account_id=context.desk.account_id, grant_key=grant_key),
+            context.journal(RiskRow),
+            _perform_nothing,
+        )
+        self._problem = "the key has not been checked yet"
+
+    @property
+    def ready(self) -> bool:
+        return not self.detail
+
+    @property
+    def detail(self) -> str:
+        """Why no grant can be given now, "" when one can."""
+        core = self._host.core
+        if self._problem:
+            return self._problem
+        if core.account is None:
+            return "the account has not been read yet"
+        age_ns = self._context.clock.now_ns() - core.account.received_ns
+        if age_ns > self._config.account_age_max_ms * 1_000_000:
+            return f"the account is {age_ns / 1e9:.0f} s old"
+        return "" if core.execution_synced else "execution has not replayed its trades yet"
+
+    async def start(self) -> None:
+        bus = self._context.bus
+        bus.serve(self._host.put)
+        bus.subscribe("marketdata", ("md.",), self._host.put)
+        bus.subscribe("execution", ("exec.",), self._host.put)
+        await self._gateway.start()
+
+    async def run(self) -> None:
+        await asyncio.gather(self._host.run(), self._poll())
+
+    async def stop(self) -> None:
+        await self._gateway.close()
+
+    async def _poll(self) -> None:
+        while True:
+            if await self._key_holds():
+                break
+            await asyncio.sleep(_KEY_RETRY_S)
+        pause_s = self._config.poll_interval_ms / 1e3
+        while True:
+            begun_ns = self._context.clock.now_ns()
+            self._host.put(await self._read_account(begun_ns))
+            took_s = (self._context.clock.now_ns() - begun_ns) / 1e9
+            await asyncio.sleep(max(pause_s - took_s, 0.05))
+
+    async def _key_holds(self) -> bool:
+        """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
+        try:
+            warnings = await check_key(self._gateway, need_trading=False)
+        except KeyCheckFailed as error:
+            raise StartRefused(error.reason, error.remedy) from error
+        except VenueError as error:
+            self._problem = f"the venue cannot be asked: {error}"
+            return False
+        for warning in warnings:
+            self._context.log.warning("key", detail=warning)
+        self._problem = ""
+        return True
+
+    async def _read_account(self, asked_ns: int) -> AccountPolled | AccountPollFailed:
+        try:
+            account, positions = await asyncio.gather(self._gateway.account(), self._gateway.positions())
+        except VenueError as error:
+            return AccountPollFailed(f"{error.kind}: {error}")
+        return AccountPolled(
+            asked_ns=asked_ns, received_ns=self._context.clock.now_ns(), account=account, positions=positions
+        )
+
+
+def _perform_nothing(effect: object, cause_id: str) -> None:
+    raise AssertionError(f"risk has no effects of its own, yet here is {effect!r} for {cause_id}")
