@@ -1,7 +1,7 @@
 """Coincall: options and their account."""
 
 from shared.venues.coincall.check import KeyCheckFailed, check_key
-from shared.venues.coincall.endpoints import BETA, PRODUCTION, CoincallEndpoints, simulated
+from shared.venues.coincall.endpoints import BETA, PRODUCTION, CoincallEndpoints, of_venue, simulated
 from shared.venues.coincall.gateway import CoincallGateway
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "CoincallGateway",
     "KeyCheckFailed",
     "check_key",
+    "of_venue",
     "simulated",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,17 @@ def simulated(host: str, port: int) -> CoincallEndpoints:
         ws_options=f"ws://{host}:{port}/options",
         ws_futures=f"ws://{host}:{port}/futures",
     )
+
+
+def of_venue(venue: Literal["sim", "beta", "production"], simulated_port: Callable[[], int]) -> CoincallEndpoints:
+    """The endpoints of a configured venue; the port is asked for only where the simulated exchange is meant."""
+    match venue:
+        case "sim":
+            return simulated("127.0.0.1", simulated_port())
+        case "beta":
+            return BETA
+        case "production":
+            return PRODUCTION
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
