@@ -31,10 +31,6 @@ class Plan:
     filled: Decimal = ZERO
     stop: bool = False
 
-    @property
-    def matches(self) -> list[Match]:
-        return [step for step in self.steps if isinstance(step, Match)]
-
 
 def closable(position: Decimal, side: Side) -> Decimal:
     """How much an order of `side` can take off a signed position."""

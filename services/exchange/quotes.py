@@ -83,6 +83,7 @@ class BaseMarket:
     def forget(self) -> None:
         """Drop what was computed for the step: the list of options changed."""
         self._full: Columns | None = None
+        self._quotes: dict[str, Quote] = {}
         self._singles: dict[str, tuple[int, Columns, int]] = {}
 
     @property
@@ -112,11 +113,14 @@ class BaseMarket:
 
     def quote(self, symbol: str) -> Quote | None:
         """One option; None when it is not listed."""
+        known = self._quotes.get(symbol)
+        if known is not None:
+            return known
         found = self._find(symbol)
         if found is None:
             return None
         at, columns, row = found
-        return Quote(
+        quote = self._quotes[symbol] = Quote(
             row=row,
             index_price=self.index_price,
             underlying=float(columns.underlying[at]),
@@ -129,6 +133,7 @@ class BaseMarket:
             theta=float(columns.theta[at]),
             rho=float(columns.rho[at]),
         )
+        return quote
 
     def makers(self, symbol: str, side: Side, consumed: Consumed) -> list[Level]:
         """One side of the makers' ladder, best first; empty for an unlisted option."""

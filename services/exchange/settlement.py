@@ -14,8 +14,6 @@ SUSPENDED_BEFORE_EXPIRY_NS = 15 * 60 * 1_000_000_000
 
 def settlement_price(path: IndexPath, expiry_step: int, step_ns: int) -> Decimal:
     """Arithmetic mean of the index over the 30 minutes before expiry, or over what the market lived of them."""
-    if expiry_step <= 0:
-        return path.exact_price(0)
     return path.mean_price(expiry_step - WINDOW_NS // step_ns, expiry_step)
 
 

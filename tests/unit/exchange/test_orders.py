@@ -353,3 +353,52 @@ def test_order_history_holds_what_ended_within_the_times_asked(venue: Venue, sym
     assert venue.core.order_history(A, end_ns=T0) == [first]
     assert [fill.order_id for fill in venue.core.fills(A, start_ns=T0 + 1)] == [second.order_id]
     assert venue.core.open_orders(A) == [still_open]
+
+
+def test_resting_reduce_only_orders_close_no_more_than_the_position_when_the_market_comes(
+    venue: Venue, symbol: str
+) -> None:
+    venue.buy_from_makers(A, symbol, "0.10")
+    ask = venue.best(symbol)[1]
+    normal = venue.accepted(A, SELL, symbol, "0.06", ask + 20)
+    reducing = venue.accepted(A, SELL, symbol, "0.10", ask + 21, reduce_only=True)
+    venue.jump(5.0)
+    assert venue.position(A, symbol) == 0
+    assert venue.core.order(A, normal.order_id).filled == D("0.06")  # type: ignore[union-attr]
+    assert venue.core.order(A, reducing.order_id).filled == D("0.04")  # type: ignore[union-attr]
+    assert venue.core.open_orders(A) == []
+
+
+def test_a_reduce_only_order_with_nothing_left_to_close_is_passed_over(venue: Venue, symbol: str) -> None:
+    venue.buy_from_makers(A, symbol, "0.10")
+    bid = venue.best(symbol)[0]
+    venue.accepted(A, SELL, symbol, "0.10", bid + D("0.2"))
+    venue.accepted(A, SELL, symbol, "0.10", bid + D("0.3"), reduce_only=True)
+    behind = venue.accepted("carol", SELL, symbol, "0.10", bid + D("0.4"))
+    venue.accepted(B, BUY, symbol, "0.20", bid + D("0.4"), time_in_force="FOK")
+    assert venue.core.order("carol", behind.order_id).state is OrderState.FILLED  # type: ignore[union-attr]
+    assert venue.position(A, symbol) == 0
+
+
+def test_only_the_newest_uncovered_reduce_only_order_goes(venue: Venue, symbol: str) -> None:
+    venue.buy_from_makers(A, symbol, "0.10")
+    bid, ask = venue.best(symbol)
+    old = venue.accepted(A, SELL, symbol, "0.05", ask + 50, reduce_only=True)
+    new = venue.accepted(A, SELL, symbol, "0.05", ask + 50, reduce_only=True)
+    venue.accepted(A, SELL, symbol, "0.03", bid)
+    assert venue.core.order(A, old.order_id).state is OrderState.NEW  # type: ignore[union-attr]
+    assert venue.core.order(A, new.order_id).state is OrderState.CANCELLED  # type: ignore[union-attr]
+
+
+def test_an_order_that_ended_freezes_nothing_and_an_unknown_one_cannot_be_amended(venue: Venue, symbol: str) -> None:
+    order = venue.buy_from_makers(A, symbol, "0.01")
+    assert venue.core.order_initial_margin(order) == 0
+    assert venue.amend(A, 1, quantity=D(1)).code == 10584  # type: ignore[union-attr]
+    assert venue.accepted(A, BUY, symbol, "0.01", venue.best(symbol)[0]).average_price is None
+
+
+def test_a_client_at_the_makers_price_adds_to_the_size_of_the_chain(venue: Venue, symbol: str) -> None:
+    row = venue.chain().symbols.index(symbol)
+    before = venue.chain().bid_size[row]
+    venue.accepted(A, BUY, symbol, "0.30", venue.best(symbol)[0])
+    assert venue.chain().bid_size[row] == float(D(str(before)) + D("0.30"))

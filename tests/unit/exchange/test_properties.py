@@ -213,3 +213,37 @@ def test_the_market_depends_on_time_only_not_on_how_it_came_there(seed: int, hou
     assert at_once.core.delivery_prices("BTC") == in_steps.core.delivery_prices("BTC")
     for option in at_once.core.instruments("BTC")[::6]:
         assert at_once.core.order_book(option.symbol) == in_steps.core.order_book(option.symbol)
+
+
+def test_an_exchange_restored_after_days_lists_quotes_and_settles_as_the_one_that_ran_on() -> None:
+    venue = Venue(small_config(3))
+    venue.jump(9.0)
+    venue.wait(23 * HOUR_NS)
+    extra = venue.now_ns + HOUR_NS
+    listed = venue.core.list_expiry("BTC", extra, venue.now_ns)
+    venue.keep(listed.rows, listed.events)
+    second = venue.core.list_expiry("BTC", extra + HOUR_NS, venue.now_ns)
+    venue.keep(second.rows, second.events)
+    held = next(option for option in venue.core.instruments("BTC") if option.expiry_ns == extra and option.is_call)
+    venue.buy_from_makers(A, held.symbol, "0.01")
+    venue.wait(26 * HOUR_NS)
+    paid = venue.core.deposit(A, D(1), venue.now_ns)
+    venue.keep(paid.rows, paid.events)
+    restored = ExchangeCore.restore(venue.config, T0, venue.rows)
+    assert restored.state == venue.core.state
+    assert (restored.now_ns, restored.step) == (venue.core.now_ns, venue.core.step)
+    for hours in (0, 1, 30, 24 * 7):
+        later = venue.now_ns + hours * HOUR_NS
+        assert restored.advance(later) == venue.core.advance(later)
+        assert restored.instruments("BTC") == venue.core.instruments("BTC")
+        for option in restored.instruments("BTC")[::5]:
+            assert restored.order_book(option.symbol) == venue.core.order_book(option.symbol)
+
+
+def test_rows_applied_one_by_one_make_the_same_state() -> None:
+    venue = Venue()
+    venue.buy_from_makers(A, venue.option().symbol, "0.05")
+    follower = ExchangeCore(venue.config, T0)
+    for row in venue.rows:
+        follower.apply(row)
+    assert follower.state == venue.core.state
