@@ -120,15 +120,15 @@ class Api:
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         lost = False
-        for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
-            if fault.kind == "latency":
-                await asyncio.sleep(fault.latency_ms / 1_000)
-            elif fault.kind == "lost_answer":
-                lost = True
-            else:
-                return refusal_of(fault)
         try:
             body = await self._read_body(request)
+            for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
+                if fault.kind == "latency":
+                    await asyncio.sleep(fault.latency_ms / 1_000)
+                elif fault.kind == "lost_answer":
+                    lost = True
+                else:
+                    return refusal_of(fault)
             answer = json_response(self._execute(endpoint, request, body))
         except ApiError as error:
             answer = json_response(failure(error), 404 if error.code == URL_PATH else 200)
