@@ -178,8 +178,8 @@ class Workspace:
 
 
 def backoff_ns(first_ms: int, max_ms: int, times: int) -> int:
-    """first, 2 × first, 4 × first ... up to max."""
-    return min(max_ms, first_ms << min(times, 30)) * MS
+    """first, 2 × first, 4 × first ... up to max; a late answer may find nothing counted yet (`times` < 0)."""
+    return min(max_ms, first_ms << min(max(times, 0), 30)) * MS
 
 
 def earliest(*wakes: int | None) -> int | None:
