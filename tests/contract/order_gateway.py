@@ -217,7 +217,7 @@ class OrderGatewayContract:
         resting = await in_state(venue.orders, order, "new")
         assert resting.venue_order_id == acked.venue_order_id
         assert (resting.symbol, resting.side) == (order.symbol, "buy")
-        assert (resting.quantity, resting.price, resting.filled_quantity) == (order.quantity, order.price, 0)
+        assert (resting.quantity, resting.price, resting.filled_quantity) == (order.quantity, order.price, Decimal(0))
         listed = [item for item in await venue.orders.open_orders() if item.venue_order_id == acked.venue_order_id]
         assert [(item.client_order_id, item.state) for item in listed] == [(order.client_order_id, "new")]
         assert isinstance(await venue.orders.cancel(reference(order, acked)), CancelAcked)
