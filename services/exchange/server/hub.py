@@ -61,6 +61,7 @@ class Hub:
 
     def bind(self, venue: Venue) -> None:
         self._venue = venue
+        self._last_second = venue.now_ns() // NS_PER_S
 
     @property
     def venue(self) -> Venue:

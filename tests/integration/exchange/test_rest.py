@@ -112,9 +112,14 @@ COIN = types(
 
 
 async def rest(client: RestClient, call: dict[str, Any], **fields: Any) -> Any:
-    """A buy of one far below the bid: it stays in the book."""
-    order = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": int(call["bid"] / 2)}
+    """A buy of one well below the bid: it stays in the book."""
+    order = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": resting_price(call)}
     return await client.create(**(order | fields))
+
+
+def resting_price(call: dict[str, Any]) -> int:
+    """Below the bid, yet within the venue's lower price limit of 1 % of the underlying under the mark."""
+    return int(max(call["bid"] / 2, call["bid"] - call["underlyingPrice"] / 250))
 
 
 async def test_time_is_the_wall_clock_in_milliseconds(exchange: RunningExchange) -> None:
@@ -228,8 +233,7 @@ async def test_expiration_prices_are_listed_and_estimated(exchange: RunningExcha
 async def test_an_order_that_rests_is_pending_then_cancelled_then_history(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)
-    price = call["bid"] / 2
-    price -= price % Decimal("0.1")
+    price = resting_price(call) + Decimal("0.5")
     created = await client.create(
         symbol=call["symbol"], tradeSide=1, tradeType=1, qty=0.5, price=float(price), clientOrderId=1001
     )
@@ -285,12 +289,10 @@ async def test_a_crossing_order_fills_and_shows_in_fills_positions_and_summary(e
 async def test_amending_keeps_the_id_and_a_wrong_one_leaves_the_order(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)
-    price = (call["bid"] / 2).quantize(Decimal(1))
-    created = await client.create(symbol=call["symbol"], tradeSide=1, tradeType=3, qty=1, price=int(price))
+    price = resting_price(call)
+    created = await client.create(symbol=call["symbol"], tradeSide=1, tradeType=3, qty=1, price=price)
     path = "/open/option/order/modify/v1"
-    amended = await client.post(
-        path, orderId=str(created["data"]), symbol=call["symbol"], qty="2", price=int(price) + 1
-    )
+    amended = await client.post(path, orderId=str(created["data"]), symbol=call["symbol"], qty="2", price=price + 1)
     assert (amended["code"], amended["data"]) == (0, created["data"])
     refused = await client.post(path, orderId=created["data"], symbol=call["symbol"], price="0.123")
     assert refused["code"] != 0
@@ -301,7 +303,7 @@ async def test_amending_keeps_the_id_and_a_wrong_one_leaves_the_order(exchange: 
 async def test_batch_cancel_reports_each_id(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)
-    price = int(call["bid"] / 2)
+    price = resting_price(call)
     ids = [
         (await client.create(symbol=call["symbol"], tradeSide=1, tradeType=1, qty=1, price=price))["data"]
         for _ in "ab"
@@ -321,7 +323,7 @@ async def test_cancelling_an_index_leaves_the_other_index_and_the_other_account(
     for who, call in ((client, btc), (client, eth), (other, btc)):
         qty = 1
         created = await who.create(
-            symbol=call["symbol"], tradeSide=1, tradeType=1, qty=qty, price=int(call["bid"] / 2)
+            symbol=call["symbol"], tradeSide=1, tradeType=1, qty=qty, price=resting_price(call)
         )
         assert created["code"] == 0, created
     assert (await client.get("/open/option/order/cancelOpenOrders/v1/BTCUSD"))["code"] == 0
@@ -337,7 +339,7 @@ async def test_paging_through_orders_gives_each_once(exchange: RunningExchange) 
     ids = []
     for _ in range(5):
         created = await client.create(
-            symbol=call["symbol"], tradeSide=1, tradeType=1, qty=1, price=int(call["bid"] / 2)
+            symbol=call["symbol"], tradeSide=1, tradeType=1, qty=1, price=resting_price(call)
         )
         ids.append(created["data"])
     second = await client.data("/open/option/order/pending/v1", page=2, pageSize=2)
@@ -379,7 +381,7 @@ async def test_a_read_only_key_reads_and_cannot_trade(exchange: RunningExchange)
 async def test_batches_are_for_market_makers_and_unknown_to_others(exchange: RunningExchange) -> None:
     maker = exchange.client(MAKER_KEY)
     call = await tradable(maker)
-    order = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": int(call["bid"] / 2)}
+    order = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": resting_price(call)}
     path = "/open/option/order/batchCreate/v1"
     results = (await maker.post(path, orders=[order, order | {"qty": 0.001}]))["data"]
     assert results[0]["code"] == 0
@@ -414,7 +416,7 @@ async def test_a_wrong_order_is_refused_with_its_code_and_leaves_no_trace(
 ) -> None:
     client = exchange.client()
     call = await tradable(client)
-    fields = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": int(call["bid"] / 2)}
+    fields = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": resting_price(call)}
     change, code = BAD_ORDERS[name]
     answer = await client.create(**(fields | change))
     assert answer["code"] == code, answer
@@ -425,7 +427,7 @@ async def test_a_wrong_order_is_refused_with_its_code_and_leaves_no_trace(
 async def test_a_repeated_client_id_is_refused_even_after_the_first_order_is_gone(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)
-    fields = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": int(call["bid"] / 2)}
+    fields = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 1, "price": resting_price(call)}
     first = await client.create(**fields, clientOrderId=77)
     assert (await client.create(**fields, clientOrderId=77))["code"] == 10577
     await client.post("/open/option/order/cancel/v1", orderId=first["data"])
@@ -477,7 +479,7 @@ async def test_an_order_with_ids_beyond_doubles_and_blanks_in_its_json_is_read_e
     client = exchange.client()
     call = await tradable(client)
     client_id = 2**63 - 1
-    price = int(call["bid"] / 2)
+    price = resting_price(call)
     body = (
         f'{{ "symbol": "{call["symbol"]}", "tradeSide": "1", "tradeType": 1, '
         f'"qty": 0.50, "price": {price}, "clientOrderId": {client_id} }}'
