@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import zmq
+
 from shared.bus import Bus
 from shared.config import DeskConfig
 from shared.messages.base import Message
@@ -55,6 +57,14 @@ def open_service(name: str, desk: DeskConfig, **options: Any) -> Bus:
 
     bus.close = close_and_stop  # type: ignore[method-assign]
     return bus
+
+
+def raw_socket(kind: int) -> zmq.Socket[bytes]:
+    """A bare ZeroMQ socket, for what a bus of ours would not send."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket
 
 
 class Heard(list[Inbound | StreamSynced]):

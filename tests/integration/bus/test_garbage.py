@@ -15,7 +15,7 @@ from shared.bus.frames import Header, encode_frame
 from shared.messages.control import AccountAnswer, GetAccount
 from shared.messages.steps import RequestTimedOut, SendRequest
 from shared.messages.system import GetStatus, Heartbeat
-from tests.integration.bus.harness import HALT_TOPIC, Heard, halt_of, make_desk, open_service, until
+from tests.integration.bus.harness import HALT_TOPIC, Heard, halt_of, make_desk, open_service, raw_socket, until
 
 COUNT = 600
 
@@ -49,8 +49,7 @@ async def test_garbage_at_the_request_socket_is_dropped_and_the_service_answers(
     warnings: list[str] = []
     server = open_service("execution", desk, warn=lambda kind, _: warnings.append(kind))
     server.serve(lambda request: server.reply(request.request_id, AccountAnswer(account=None)))
-    socket = zmq.Context.instance().socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
+    socket = raw_socket(zmq.DEALER)
     socket.connect(Endpoints(desk.run_dir, desk.bus).requests("execution"))
     for number, data in enumerate(garbage(seed)):
         socket.send_multipart([data] * (1 + number % 5))
@@ -69,8 +68,7 @@ async def test_garbage_at_the_request_socket_is_dropped_and_the_service_answers(
 async def test_garbage_from_a_subscriber_does_not_stop_the_publisher(tmp_path: Path, seed: int) -> None:
     desk = make_desk(tmp_path)
     publisher = open_service("execution", desk)
-    socket = zmq.Context.instance().socket(zmq.XSUB)
-    socket.setsockopt(zmq.LINGER, 0)
+    socket = raw_socket(zmq.XSUB)
     socket.connect(Endpoints(desk.run_dir, desk.bus).events("execution"))
     for data in garbage(seed):
         socket.send(data)
@@ -87,8 +85,7 @@ async def test_garbage_from_a_subscriber_does_not_stop_the_publisher(tmp_path: P
 async def test_garbage_from_a_publisher_is_dropped_and_its_next_message_is_read(tmp_path: Path, seed: int) -> None:
     desk = make_desk(tmp_path, "max_message_bytes = 65536")
     heard = Heard()
-    publisher = zmq.Context.instance().socket(zmq.XPUB)
-    publisher.setsockopt(zmq.LINGER, 0)
+    publisher = raw_socket(zmq.XPUB)
     publisher.setsockopt(zmq.SNDHWM, 0)
     publisher.bind(Endpoints(desk.run_dir, desk.bus).events("execution"))
     async with Bus("risk", desk) as reader:
@@ -117,8 +114,7 @@ async def test_garbage_from_a_publisher_is_dropped_and_its_next_message_is_read(
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_garbage_as_an_answer_is_dropped_and_the_request_times_out(tmp_path: Path, seed: int) -> None:
     desk = make_desk(tmp_path)
-    server = zmq.Context.instance().socket(zmq.ROUTER)
-    server.setsockopt(zmq.LINGER, 0)
+    server = raw_socket(zmq.ROUTER)
     server.bind(Endpoints(desk.run_dir, desk.bus).requests("risk"))
     answers: list[object] = []
     async with Bus("strategy", desk) as client:

@@ -13,14 +13,13 @@ from shared.config import DeskConfig
 from shared.messages.control import AccountAnswer, GetAccount, HaltsAnswered
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, SendRequest
 from shared.messages.system import GetStatus, Heartbeat
-from tests.integration.bus.harness import execution_process, make_desk, open_service, raise_halt, until
+from tests.integration.bus.harness import execution_process, make_desk, open_service, raise_halt, raw_socket, until
 
 ANSWER = AccountAnswer(account=None)
 
 
 def raw_client(desk: DeskConfig, service: str) -> zmq.Socket[bytes]:
-    socket = zmq.Context.instance().socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
+    socket = raw_socket(zmq.DEALER)
     socket.connect(Endpoints(desk.run_dir, desk.bus).requests(service))
     return socket
 
