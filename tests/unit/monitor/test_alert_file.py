@@ -1,0 +1,53 @@
+"""The alert file survives crashes, restarts and its own growth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from services.monitor.alert_file import AlertFile
+from services.monitor.effects import AlertRecord
+
+
+def record(number: int) -> AlertRecord:
+    return AlertRecord(
+        code="c", severity="warning", subject=str(number), text="naïve", service="risk", raised_ns=number
+    )
+
+
+def test_what_was_written_is_read_again_newest_last(tmp_path: Path) -> None:
+    file = AlertFile(tmp_path / "alerts.jsonl", "paper", "main")
+    assert file.newest(10) == ()
+    for number in range(5):
+        file.append(record(number))
+    assert file.newest(2) == (record(3), record(4))
+    line = json.loads((tmp_path / "alerts.jsonl").read_text().splitlines()[0])
+    assert (line["mode"], line["account_id"], line["subject"]) == ("paper", "main", "0")
+
+
+def test_a_line_cut_off_by_a_crash_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.jsonl"
+    AlertFile(path, "paper", "main").append(record(1))
+    with path.open("ab") as torn:
+        torn.write(b'{"code": "c", "sev\xff')
+    file = AlertFile(path, "paper", "main")
+    file.append(record(2))
+    assert file.newest(10) == (record(1), record(2))
+
+
+def test_a_large_file_is_turned_over_and_the_one_before_is_still_read(tmp_path: Path) -> None:
+    size = len(msgspec.json.encode(record(0)))
+    file = AlertFile(tmp_path / "alerts.jsonl", "paper", "main", max_bytes=4 * size)
+    for number in range(10):
+        file.append(record(number))
+    newest = file.newest(100)
+    assert newest[-1] == record(9)
+    assert len(newest) < 10
+    assert max(path.name for path in tmp_path.iterdir()) == "alerts.jsonl.1"
+
+
+def test_alerts_of_another_account_are_passed_over(tmp_path: Path) -> None:
+    AlertFile(tmp_path / "alerts.jsonl", "paper", "other").append(record(1))
+    assert AlertFile(tmp_path / "alerts.jsonl", "paper", "main").newest(10) == ()

@@ -1,0 +1,252 @@
+"""The monitor: what is missing or wrong is told once, and its end is told too."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from services.monitor.config import MonitorConfig
+from services.monitor.effects import AlertRecord, AlertsRestored
+from shared.messages.control import Difference, GrantRefused, ReconciliationReport
+from shared.messages.market import IndexPrice
+from shared.messages.steps import Entry, LoopStalled
+from tests.unit.monitor.desk import (
+    START,
+    Script,
+    account,
+    alert,
+    halts,
+    heartbeat,
+    strategy,
+    summary,
+    trade,
+)
+
+SERVICES = MonitorConfig().services
+INDEX = IndexPrice(underlying="BTCUSD", price=1.0, venue_ns=0, received_ns=0)
+INDEX_TOPIC = "md.BTCUSD.index"
+
+
+def test_a_service_that_falls_silent_is_down_once_and_its_return_is_told() -> None:
+    script = Script()
+    script.beat(0)
+    assert script.tick(3) == []
+    script.beat(3, "marketdata", "execution", "strategy")
+    (down,) = script.tick(4)
+    assert (down.code, down.severity, down.subject) == ("service_down", "critical", "risk")
+    script.beat(5, "marketdata", "execution", "strategy")
+    assert script.tick(6) == []
+    assert summary(script.hear(heartbeat("risk"), 7)) == [("service_down", "risk", True)]
+    assert script.hear(heartbeat("risk"), 8) == []
+
+
+def test_a_service_never_heard_is_down_after_the_grace_of_the_start() -> None:
+    script = Script()
+    assert script.tick(15) == []
+    assert [record.subject for record in script.tick(16.1)] == list(SERVICES)
+    assert {view.is_down for view in script.core.status(START).services} == {True}
+
+
+def test_a_service_that_was_not_expected_is_watched_once_it_was_heard() -> None:
+    script = Script(MonitorConfig(services=()))
+    script.hear(heartbeat("recorder"))
+    assert summary(script.tick(4)) == [("service_down", "recorder", False)]
+
+
+def test_the_monitor_does_not_watch_itself() -> None:
+    script = Script(MonitorConfig(services=()))
+    script.hear(heartbeat("monitor"))
+    assert script.tick(100) == []
+
+
+def test_a_service_that_stays_unready_is_worth_a_warning_until_it_is_ready() -> None:
+    script = Script(MonitorConfig(services=()))
+    for second in range(16):
+        script.hear(heartbeat("risk", ready=False, detail="no account"), second)
+        assert script.tick(second) == [], second
+    script.hear(heartbeat("risk", ready=False, detail="no account"), 16)
+    (warning,) = script.tick(16.6)
+    assert warning.code == "service_not_ready"
+    assert warning.text.endswith("no account")
+    assert script.tick(17.6) == []
+    assert summary(script.hear(heartbeat("risk"), 18)) == [("service_not_ready", "risk", True)]
+
+
+def test_a_new_start_of_a_service_is_a_notice() -> None:
+    script = Script()
+    script.beat(0)
+    assert summary(script.hear(heartbeat("risk", epoch=2), 1)) == [("service_restarted", "risk 2", False)]
+    assert summary(script.hear(heartbeat("risk", epoch=3), 2)) == [("service_restarted", "risk 3", False)]
+
+
+def test_a_silent_feed_is_told_and_its_return_too() -> None:
+    script = Script(MonitorConfig(services=()))
+    script.hear(INDEX, 0, INDEX_TOPIC)
+    assert script.tick(5) == []
+    assert summary(script.tick(6.1)) == [("feed_stale", INDEX_TOPIC, False)]
+    assert script.core.status(START).silent_feeds == (INDEX_TOPIC,)
+    assert script.tick(7.2) == []
+    script.hear(INDEX, 8, INDEX_TOPIC)
+    assert summary(script.tick(8.3)) == [("feed_stale", INDEX_TOPIC, True)]
+    assert script.core.status(START).silent_feeds == ()
+
+
+def test_after_a_stall_of_our_own_nobody_is_called_silent() -> None:
+    script = Script()
+    script.beat(0)
+    script.hear(INDEX, 0, INDEX_TOPIC)
+    assert script.on(LoopStalled(60), 60) == []
+    assert script.tick(60) == []
+
+
+def test_the_check_is_due_once_a_second() -> None:
+    script = Script()
+    assert script.core.next_deadline_ns() == START + 1_000_000_000
+    script.tick(1)
+    assert script.core.next_deadline_ns() == START + 2_000_000_000
+
+
+def test_an_alert_is_written_once_until_it_gets_worse_or_ends() -> None:
+    script = Script()
+    assert len(script.hear(alert(at_s=0))) == 1
+    assert script.hear(alert(at_s=0)) == []
+    assert script.hear(alert(at_s=1)) == []
+    (worse,) = script.hear(alert(at_s=2, severity="critical"))
+    assert worse.severity == "critical"
+    (matter,) = script.core.status(START).alerts
+    assert (matter.count, matter.is_open) == (3, True)
+    assert summary(script.hear(alert(at_s=3, resolved=True))) == [("code", "subject", True)]
+    assert script.hear(alert(at_s=4, resolved=True)) == []
+    assert not script.core.status(START).alerts[0].is_open
+    assert summary(script.hear(alert(at_s=5))) == [("code", "subject", False)]
+    assert script.core.status(START).alerts[0].count == 1
+
+
+def test_an_end_without_a_beginning_is_not_written() -> None:
+    assert Script().hear(alert(resolved=True)) == []
+
+
+def test_our_own_alerts_coming_back_from_the_bus_are_not_written_again() -> None:
+    script = Script()
+    assert script.hear(msgspec.structs.replace(alert(), service="monitor")) == []
+
+
+def test_alerts_written_before_a_restart_are_not_written_again_but_their_end_is() -> None:
+    script = Script()
+    known = AlertRecord(
+        code="code", severity="warning", subject="subject", text="", service="risk", raised_ns=START, is_notice=False
+    )
+    assert script.on(AlertsRestored((known,))) == []
+    assert script.hear(alert(at_s=0)) == []
+    assert summary(script.hear(alert(at_s=1, resolved=True))) == [("code", "subject", True)]
+
+
+def test_only_the_newest_alerts_are_kept_but_every_open_one() -> None:
+    script = Script(MonitorConfig(keep_alerts=3))
+    script.hear(alert("open"))
+    for number in range(5):
+        script.hear(alert(f"note-{number}", number + 1, severity="info"))
+    kept = [matter.record.code for matter in script.core.status(START).alerts]
+    assert kept == ["note-4", "note-3", "open"]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "severity"),
+    [
+        ("OPEN", "trade_opened", "info"),
+        ("PARTIALLY_OPEN", "trade_opened", "warning"),
+        ("CLOSED", "trade_closed", "info"),
+        ("SETTLED", "trade_closed", "info"),
+        ("FAILED", "trade_failed", "warning"),
+        ("BROKEN", "trade_broken", "critical"),
+    ],
+)
+def test_what_becomes_of_a_trade_is_told_once(state: str, code: str, severity: str) -> None:
+    script = Script()
+    assert script.hear(trade("OPENING")) == []
+    (record,) = script.hear(trade(state, 1))  # type: ignore[arg-type]
+    assert (record.code, record.severity, record.subject) == (code, severity, "t1")
+    assert script.hear(trade(state, 1)) == []  # type: ignore[arg-type]
+
+
+def test_a_broken_trade_that_is_repaired_ends_its_alert() -> None:
+    script = Script()
+    script.hear(trade("BROKEN"))
+    assert summary(script.hear(trade("CLOSED", 1), 1)) == [
+        ("trade_broken", "t1", True),
+        ("trade_closed", "t1", False),
+    ]
+
+
+def test_trades_replayed_at_our_start_are_told_only_while_they_are_news() -> None:
+    script = Script()
+    assert script.hear(trade("CLOSED", 0, trade_id="t1"), 3_601) == []
+    assert len(script.hear(trade("CLOSED", 10, trade_id="t2"), 3_601)) == 1
+
+
+def test_a_notice_written_before_our_restart_is_not_written_again() -> None:
+    script = Script()
+    (written,) = script.hear(trade("CLOSED", 1))
+    again = Script()
+    again.on(AlertsRestored((written,)))
+    assert again.hear(trade("CLOSED", 1), 60) == []
+
+
+def test_old_final_trades_are_forgotten_and_open_ones_stay() -> None:
+    script = Script(MonitorConfig(keep_trades=2))
+    script.hear(trade("OPEN", 0, trade_id="t0"))
+    for number in range(1, 6):
+        script.hear(trade("CLOSED", number, trade_id=f"t{number}"))
+    assert {shown.trade_id for shown in script.core.status(START).trades} == {"t0", "t4", "t5"}
+
+
+def test_a_halt_is_told_until_it_is_lifted() -> None:
+    script = Script()
+    (record,) = script.hear(halts("flatten"))
+    assert (record.code, record.severity) == ("halted", "critical")
+    assert "flatten by operator" in record.text
+    assert summary(script.hear(halts(), 1)) == [("halted", "main", True)]
+    assert script.hear(halts(), 2) == []
+
+
+def test_a_failed_strategy_is_told_until_it_runs_again() -> None:
+    script = Script()
+    (record,) = script.hear(strategy("failed", "ZeroDivisionError"))
+    assert record.text.endswith("ZeroDivisionError")
+    assert summary(script.hear(strategy(), 1)) == [("strategy_failed", "short_strangle", True)]
+
+
+def test_differences_found_by_a_reconciliation_are_told_until_one_finds_none() -> None:
+    script = Script()
+    difference = Difference(kind="missed_fill", symbol="X", detail="0.1 at 3")
+    report = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=(difference,))
+    (record,) = script.hear(report)
+    assert "missed_fill X: 0.1 at 3" in record.text
+    clean = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=())
+    assert summary(script.hear(clean, 1)) == [("reconciliation_differences", "main", True)]
+
+
+def test_the_newest_of_everything_is_shown() -> None:
+    script = Script(MonitorConfig(keep_refusals=1))
+    for intent in ("s-1", "s-2"):
+        script.hear(GrantRefused(intent_id=intent, strategy="s", code="delta_limit", detail=""), 1)
+    script.hear(account())
+    script.hear(strategy())
+    shown = script.core.status(START)
+    assert [refusal.refused.intent_id for refusal in shown.refusals] == ["s-2"]
+    assert shown.account == account()
+    assert shown.strategies == (strategy(),)
+
+
+def test_another_account_is_not_ours_to_show() -> None:
+    script = Script()
+    assert script.hear(msgspec.structs.replace(trade("BROKEN"), account_id="other")) == []
+    assert script.core.status(START).trades == ()
+
+
+def test_what_is_not_for_the_monitor_is_ignored_and_a_row_is_our_own_bug() -> None:
+    script = Script()
+    assert script.on(object()) == []
+    assert script.hear(INDEX, topic="nobody.declared.this.topic") == []
+    with pytest.raises(AssertionError, match="journals nothing"):
+        script.core.apply(Entry(START, "", "row"))
