@@ -20,7 +20,7 @@ from voldesk.supervision import CONFIG_ERROR_EXIT, SupervisedProcess, Supervisor
 
 State = Literal["RUNNING", "STARTING", "NOT_READY", "NOT_RESPONDING", "STOPPED", "EXITED", "FATAL", "CONFIG_ERROR"]
 ANSWER_DEADLINE_MS = 1_000
-_STARTING_S = 10.0
+_STARTING_S = 20.0
 _TAIL_BYTES = 65_536
 
 
@@ -70,7 +70,7 @@ def collect_health(desk: DeskConfig) -> DeskHealth:
         return DeskHealth(supervised=False, services=tuple(rows), foreign=_foreign(desk, beats))
     running = [name for name in names if name in supervised and supervised[name].pid is not None]
     beats = asyncio.run(_ask_all(desk, running))
-    rows = [_supervised(desk, name, supervised.get(name), beats.get(name)) for name in names]
+    rows = [judge_service(desk, name, supervised.get(name), beats.get(name)) for name in names]
     return DeskHealth(supervised=True, services=tuple(rows), foreign=_foreign(desk, beats))
 
 
@@ -140,9 +140,10 @@ def _foreign(desk: DeskConfig, beats: dict[str, tuple[Heartbeat, float]]) -> str
     return ""
 
 
-def _supervised(
+def judge_service(
     desk: DeskConfig, name: str, process: SupervisedProcess | None, answer: tuple[Heartbeat, float] | None
 ) -> ServiceHealth:
+    """The state of a service from what supervisord says and its own answer with the heartbeat's age in seconds."""
     if process is None or process.pid is None:
         return _not_there(desk, name, process)
     if answer is None:

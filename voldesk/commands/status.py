@@ -82,7 +82,7 @@ def show_health(desk: DeskConfig, health: DeskHealth) -> None:
             say(f"{service.name}: {service.detail}")
     if health.foreign:
         note(f"voldesk: {health.foreign}; `voldesk down` and `voldesk up` put it right")
-    if not health.supervised:
+    if not health.supervised and all(service.pid is None for service in health.services):
         say("The desk is not running. Start it with `voldesk up`.")
-    elif (url := page_url(desk)) is not None:
+    elif health.supervised and (url := page_url(desk)) is not None:
         say(f"status page {url}")

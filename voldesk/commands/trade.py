@@ -12,7 +12,7 @@ from voldesk.asking import ask
 from voldesk.commands.orders import order_rows
 from voldesk.console import Json, print_json, print_table, say, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, money_text, plain, price_text, story_json
+from voldesk.views import clock_text, moment_text, money_text, plain, price_text, story_json
 
 
 def register(app: typer.Typer) -> None:
@@ -75,5 +75,5 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
         desk,
         "story",
         ("UTC", "what", ""),
-        [(clock_text(line.at_ns), line.kind, line.text) for line in story.lines],
+        [(moment_text(line.at_ns), line.kind, line.text) for line in story.lines],
     )
