@@ -11,13 +11,18 @@ _NS = 1_000_000_000
 
 
 class LivenessLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The venue drops a connection after 30 s without data; it answers a heartbeat at once."""
+    """The venue drops a connection after 30 s without data; it answers a heartbeat at once.
+
+    lasting: a connection that held for so long starts the back-off anew. refresh: how often the list of wanted
+    subscriptions is asked for.
+    """
 
     heartbeat_after_ns: int = 5 * _NS
     answer_within_ns: int = 5 * _NS
     silent_after_ns: int = 15 * _NS
     acknowledged_within_ns: int = 5 * _NS
     lasting_after_ns: int = 30 * _NS
+    refresh_after_ns: int = 60 * _NS
 
 
 class Liveness:

@@ -18,7 +18,6 @@ from shared.venues.coincall.parse import ParseError, decoded
 from shared.venues.coincall.sign import Value
 
 _TICK_S = 0.5
-_REFRESH_NS = 60_000_000_000
 _OPEN_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 5.0
 _MAX_FRAME_BYTES = 32 * 1024 * 1024
@@ -122,7 +121,7 @@ class VenueStream:
         if failure is not None:
             raise _Broken(failure)
         if now_ns >= session.refresh_ns:
-            session.refresh_ns = now_ns + _REFRESH_NS
+            session.refresh_ns = now_ns + self._limits.refresh_after_ns
             await self._refresh(socket, session, now_ns)
         silent = session.alive.to_renew(now_ns)
         for subscription in session.subscribed:

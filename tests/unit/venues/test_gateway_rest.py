@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -34,7 +34,7 @@ from shared.venues.coincall import (
     simulated,
 )
 from shared.venues.coincall import endpoints as table
-from shared.venues.coincall.endpoints import CoincallEndpoints
+from shared.venues.coincall.endpoints import CoincallEndpoints, of_venue
 from shared.venues.coincall.sign import Value
 from shared.venues.ports import MarketGateway, OrderGateway, VenueError
 from tests.unit.venues.servers import Handler, RestVenue, cut_short, drop, hang, ok, raw, refuse, rest_venue
@@ -121,6 +121,52 @@ def test_the_environments_are_those_of_the_reference() -> None:
     assert PRODUCTION.rest == "https://api.coincall.com"
     assert BETA.ws_options == "wss://betaws.seizeyouralpha.com/options"
     assert simulated("127.0.0.1", 8080).ws_futures == "ws://127.0.0.1:8080/futures"
+
+
+def test_a_configured_venue_names_its_environment() -> None:
+    def no_port() -> int:
+        raise AssertionError("only the simulated exchange has a port of ours")
+
+    assert of_venue("beta", no_port) is BETA
+    assert of_venue("production", no_port) is PRODUCTION
+    assert of_venue("sim", lambda: 4242).rest == "http://127.0.0.1:4242"
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_of_the_budget_must_be_a_fraction(share: float) -> None:
+    with pytest.raises(ValueError, match="budget_share"):
+        CoincallGateway(BETA, KEY, budget_share=share)
+
+
+async def test_a_venue_whose_clock_cannot_be_read_does_not_stop_the_start(venue: RestVenue, watched: Watched) -> None:
+    venue.always("/time", raw(b"soon"))
+    await watched.gateway.start()
+    assert len(watched.skipped) == 1
+    venue.always("/time", ok({"serverTime": "soon"}))
+    with pytest.raises(VenueError) as failure:
+        await watched.gateway.server_time_offset_ns()
+    assert failure.value.kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        (table.PENDING_ORDERS.path, lambda gateway: gateway.open_orders()),
+        (table.ORDER_HISTORY.path, lambda gateway: gateway.order_history(time.time_ns())),
+        (table.FILLS.path, lambda gateway: gateway.fills(time.time_ns())),
+        (table.EXERCISES.path, lambda gateway: gateway.exercises(time.time_ns())),
+    ],
+    ids=["open orders", "orders", "fills", "exercises"],
+)
+async def test_one_unreadable_row_fails_the_list_instead_of_leaving_a_hole(
+    venue: RestVenue, gateway: CoincallGateway, path: str, read: Callable[[CoincallGateway], Awaitable[Any]]
+) -> None:
+    venue.always(path, ok({"list": [{"symbol": CALL}], "hasNext": False, "pageTotal": 1}))
+    with pytest.raises(VenueError) as failure:
+        await read(gateway)
+    assert failure.value.kind == "unknown"
+    venue.always(path, ok({"list": None}))
+    assert await read(gateway) == ()
 
 
 async def test_an_order_is_sent_with_exactly_the_signed_digits(venue: RestVenue, gateway: CoincallGateway) -> None:

@@ -29,6 +29,7 @@ QUICK = LivenessLimits(
     answer_within_ns=300 * MS,
     silent_after_ns=400 * MS,
     acknowledged_within_ns=500 * MS,
+    refresh_after_ns=200 * MS,
 )
 EXPIRY_MS = 1782460800000
 ORDER = PARTIAL_FRAME.decode()
@@ -253,6 +254,42 @@ async def test_market_streams_follow_the_expiries_and_deliver_chains_and_indices
     payloads = [frame["payload"] for frame in venue.subscribed if frame["dataType"] == "tOption"]
     assert payloads[:2] == [{"symbol": "BTCUSD", "end": EXPIRY_MS}, {"symbol": "BTCUSD", "end": EXPIRY_MS + 1}]
     assert {path.partition("?")[0] for path in venue.handshakes} == {"/options", "/futures"}
+
+
+async def test_a_new_listing_is_subscribed_and_an_expired_one_is_dropped_without_reconnecting(
+    venue: SocketVenue,
+) -> None:
+    heard = Heard()
+    listed = [1, 2]
+
+    def wanted() -> tuple[Subscription, ...]:
+        return tuple(Subscription("tOption", (("symbol", "BTCUSD"), ("end", end))) for end in listed)
+
+    async with running(venue, heard, wanted, lambda _code, _data, _ts: ()):
+        await until(lambda: heard.count(StreamUp) == 1)
+        listed[:] = [2, 3]
+        await until(lambda: len(venue.subscribed) == 4)
+    changes = [(frame["action"], frame["payload"]["end"]) for frame in venue.subscribed]
+    assert changes == [("subscribe", 1), ("subscribe", 2), ("unSubscribe", 1), ("subscribe", 3)]
+    assert [type(item) for item in heard.items] == [StreamUp]
+
+
+async def test_a_refused_chain_does_not_keep_the_others_from_running(venue: SocketVenue) -> None:
+    venue.refused_data_types = {"tOption"}
+    heard = Heard()
+    chain = Subscription("tOption", (("symbol", "BTCUSD"), ("end", 1)), "chain")
+    async with running(venue, heard, lambda: (chain,), lambda _code, _data, _ts: ("chain",)):
+        await until(lambda: heard.count(StreamUp) == 1)
+    assert heard.skipped == ["account: SUBSCRIBE tOption answered with 'error'"]
+    assert heard.count(StreamDown) == 0
+
+
+async def test_a_heartbeat_that_is_not_accepted_ends_the_connection(venue: SocketVenue) -> None:
+    async with account_stream(venue) as heard:
+        await until(lambda: heard.count(StreamUp) == 1)
+        await venue.push('{"c":11,"rc":0}')
+        await until(lambda: heard.count(StreamUp) == 2)
+    assert "heartbeat answered with rc 0" in heard.reasons()
 
 
 async def test_a_venue_that_is_away_is_reported_and_tried_again() -> None:
