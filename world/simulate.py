@@ -8,7 +8,7 @@ from random import Random
 
 import msgspec
 
-from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, ListingConfig
+from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, LadderConfig, ListingConfig
 from shared.messages.control import StrategyCommand
 from shared.strategy import LegSpec, StrategyConfig, max_hold_hours, strangle
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
@@ -24,8 +24,8 @@ from world.invariants import (
 from world.node import crash_at_random
 
 START_NS = 1_763_640_000_000_000_000  # 2025-11-20T12:00:00Z, far from an expiry
-FAULTY_S = 240
-OPENING_S = 90
+FAULTY_S = 150
+OPENING_S = 60
 HEALING_S = 420
 HOLD_S = 30
 
@@ -49,7 +49,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Verdict:
     """Run one seed. `faults` None draws them from the seed."""
     engine = Engine(START_NS, seed)
     drawn = Faults.swarm(Random(seed)) if faults is None else faults
-    desk = Desk(engine, drawn, _strategies(seed), _exchange(seed))
+    desk = Desk(engine, drawn, three_strategies(seed), small_exchange(seed))
     faulty_until_ns = START_NS + FAULTY_S * SECOND
     for node in desk.nodes.values():
         crash_at_random(node, engine, drawn, faulty_until_ns)
@@ -87,8 +87,11 @@ def _heal(desk: Desk) -> None:
     desk.operate_at(desk.engine.now_ns + OPENING_S * SECOND, "strategy", pause, "pause-all")
 
 
-def _exchange(seed: int) -> ExchangeConfig:
-    """Two daily expiries of BTC with few strikes: what a chain costs is not what is tested here."""
+def small_exchange(seed: int) -> ExchangeConfig:
+    """Two daily expiries of BTC with few strikes: what a chain costs is not what is tested here.
+
+    Every side is quoted within the bound of a close: a leg that nobody buys stays open and alarmed, by design.
+    """
     listing = ListingConfig(
         dailies=2,
         weeklies=0,
@@ -98,14 +101,15 @@ def _exchange(seed: int) -> ExchangeConfig:
         strikes_per_side=(5, 5, 5, 5),
     )
     index = IndexConfig(initial_price=100_000.0, jumps_per_day=50.0)
+    ladder = LadderConfig(empty_side_probability=0.0, wing_multiplier=1.5)
     return ExchangeConfig(
         seed=seed,
-        bases=(msgspec.structs.replace(BTC, listing=listing, index=index),),
+        bases=(msgspec.structs.replace(BTC, listing=listing, index=index, ladder=ladder),),
         accounts=(AccountConfig(account_id=ACCOUNT_ID),),
     )
 
 
-def _strategies(seed: int) -> Sequence[StrategyConfig]:
+def three_strategies(seed: int) -> Sequence[StrategyConfig]:
     """Two strategies with the same legs, so that two trades hold one symbol; a third with protective legs."""
     long_legs = strangle(qty=0.1, call_delta=0.25, put_delta=-0.25, dte=1, side=1)
     condor = [
