@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -83,7 +84,8 @@ class MarketdataShell:
             case GreeksCompared(underlying=underlying):
                 self._compared[underlying] = effect
                 for name, gauge in self._differences.items():
-                    gauge.set(max(getattr(compared, name) for compared in self._compared.values()))
+                    known = [getattr(compared, name) for compared in self._compared.values()]
+                    gauge.set(max((value for value in known if not math.isnan(value)), default=math.nan))
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of market data")
 

@@ -21,7 +21,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     account_lag_ms: a fill may be missing from an account that was asked for so soon after it; until then the
     reservation goes on counting.
     market_age_max_ms: a chain whose oldest part was received longer ago is stale: no grant, no Greeks from it.
-    grant_ttl_ms: how long execution may work under a grant.
+    grant_ttl_ms: how long execution may work under a grant; longer than the longest opening, 10 rounds of 30 s.
     grant_release_delay_ms: an unused grant counts this much longer than its deadline, so that the news of a trade
     accepted at the last moment can arrive.
     max_legs: legs of one structure.
@@ -55,7 +55,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     account_age_max_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 10_000
     account_lag_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
     market_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000
-    grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 120_000
+    grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 420_000
     grant_release_delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     max_legs: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
     max_order_quantity: Decimal = Decimal(50)

@@ -181,7 +181,7 @@ class Script:
     """One RiskCore with its journal; the time of an input is in seconds after START."""
 
     def __init__(self, config: RiskConfig | None = None) -> None:
-        self.config = config or RiskConfig()
+        self.config = config or RiskConfig(grant_ttl_ms=120_000)
         self.core = self._new_core()
         self.rows: list[Any] = []
         self.epoch = 1

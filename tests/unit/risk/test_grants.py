@@ -29,7 +29,7 @@ from tests.unit.risk.desk import (
     trade,
 )
 
-ONE_AT_A_TIME = RiskConfig(max_delta_usd=6_000.0)
+ONE_AT_A_TIME = RiskConfig(max_delta_usd=6_000.0, grant_ttl_ms=120_000)
 """A long 0.1 call of delta 0.3 uses about 3,200 USD: room for one of them, not for two."""
 
 
