@@ -66,16 +66,13 @@ class ExchangeCore:
     authenticated them. Unknown symbols, indices and orders give None or an empty sequence.
     """
 
-    def __init__(self, config: ExchangeConfig, started_ns: int, *, state: ExchangeState | None = None) -> None:
-        """`started_ns` anchors the market's path: a restarted exchange passes the first start's value.
-
-        `state` is what `restore` has folded.
-        """
+    def __init__(self, config: ExchangeConfig, started_ns: int) -> None:
+        """`started_ns` anchors the market's path: a restarted exchange passes the first start's value."""
         self._config = config
-        self._state = ExchangeState(config) if state is None else state
+        self._state = ExchangeState(config)
         self._step_ns = config.step_ms * 1_000_000
         self._origin_ns = started_ns // self._step_ns * self._step_ns
-        self._clock_ns = max(started_ns, self._state.last_ns)
+        self._clock_ns = started_ns
         self._markets: dict[str, BaseMarket] = {}
         for base in config.bases:
             path = IndexPath(base, config.seed, self._step_ns, self._state.shocks)
@@ -86,17 +83,14 @@ class ExchangeCore:
         self._step = 0
         self._go_to_step(0)
         self._roll(self._origin_ns)
-        while (event_ns := self._next_event_ns()) <= self._state.last_ns:
-            self._roll(event_ns)
-        self._go_to_step(self._step_of(self._clock_ns))
 
     @classmethod
     def restore(cls, config: ExchangeConfig, started_ns: int, rows: Iterable[ExchangeRow]) -> "ExchangeCore":
         """The exchange that wrote these rows, as it was after the last one."""
-        state = ExchangeState(config)
+        core = cls(config, started_ns)
         for row in rows:
-            state.apply(row)
-        return cls(config, started_ns, state=state)
+            core.apply(row)
+        return core
 
     @property
     def state(self) -> ExchangeState:
@@ -104,8 +98,19 @@ class ExchangeCore:
         return self._state
 
     def apply(self, row: ExchangeRow) -> None:
-        """Fold one row into the state. The only way in which accounts, orders and fills change."""
+        """Fold one row that this exchange once returned and go to its time, deciding nothing on the way.
+
+        What expired until then is in the rows already, and what rested has met every market until then.
+        """
         self._state.apply(row)
+        self._clock_ns = max(self._clock_ns, row.at_ns)
+        step = self._step_of(self._clock_ns)
+        while (event_ns := self._next_event_ns()) <= self._time_of(step):
+            self._roll(event_ns)
+        if isinstance(row, ExpiryListed):
+            self._roll(row.at_ns)
+        if step > self._step:
+            self._go_to_step(step)
 
     # Commands.
 

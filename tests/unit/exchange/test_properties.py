@@ -240,10 +240,13 @@ def test_an_exchange_restored_after_days_lists_quotes_and_settles_as_the_one_tha
             assert restored.order_book(option.symbol) == venue.core.order_book(option.symbol)
 
 
-def test_rows_applied_one_by_one_make_the_same_state() -> None:
+def test_a_restored_order_does_not_trade_with_the_market_of_before_it_was_placed() -> None:
     venue = Venue()
-    venue.buy_from_makers(A, venue.option().symbol, "0.05")
-    follower = ExchangeCore(venue.config, T0)
-    for row in venue.rows:
-        follower.apply(row)
-    assert follower.state == venue.core.state
+    venue.jump(-8.0)
+    venue.wait(26 * HOUR_NS)
+    venue.jump(9.0)
+    symbol = venue.option(100_000, expiry=-1).symbol
+    order = venue.accepted(A, Side.BUY, symbol, "0.01", venue.best(symbol)[0])
+    restored = ExchangeCore.restore(venue.config, T0, venue.rows)
+    assert restored.advance(venue.now_ns) == ([], [])
+    assert restored.order(A, order.order_id) == order
