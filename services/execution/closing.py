@@ -178,7 +178,11 @@ class ClosePlan:
             return "mark"
         if trade.state == "BROKEN":
             return "cross"
-        return _STAIRCASE[min(len(orders), len(_STAIRCASE) - 1)]
+        index = len(orders)
+        if orders and orders[-1].client_order_id in self._work.book.unsettled:
+            # One whose price did not change rests on, and goes up the stairs all the same.
+            index += (self._work.now_ns - orders[-1].created_ns) // self._step_ns(trade) - 1
+        return _STAIRCASE[min(index, len(_STAIRCASE) - 1)]
 
     def _step_ns(self, trade: Trade) -> int:
         config = self._work.config

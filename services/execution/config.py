@@ -26,6 +26,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     assume_fill_after_ms: a fill that the venue shows on the order but never in its fills is assumed after this.
     reconcile_interval_ms: the regular comparison with the venue.
     reconcile_retry_first_ms, reconcile_retry_max_ms: the pause after a failed one doubles between these.
+    snapshot_pause_ms: the shortest time between two comparisons, for the venue's rate limits.
     snapshot_timeout_ms: a comparison that was asked for and not answered in this time is asked for again.
     confirm_ms: how long after a difference of positions the second look is taken.
     settled_view_ms: fills younger than this at a snapshot may be missing in its positions.
@@ -67,6 +68,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reconcile_interval_ms: Milliseconds = 60_000
     reconcile_retry_first_ms: Milliseconds = 1_000
     reconcile_retry_max_ms: Milliseconds = 30_000
+    snapshot_pause_ms: Milliseconds = 1_000
     snapshot_timeout_ms: Milliseconds = 30_000
     confirm_ms: Milliseconds = 2_000
     settled_view_ms: Milliseconds = 3_000

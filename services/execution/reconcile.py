@@ -56,6 +56,7 @@ class Reconciler:
         self._must_ask_after_ns = 0
         self._wanted: tuple[int, str] | None = None
         self._in_flight_ns: int | None = None
+        self._asked_ns = 0
         self._failures = 0
         self._looked_ns = 0
         self._positions: dict[str, VenuePosition] = {}
@@ -116,10 +117,11 @@ class Reconciler:
         if self._wanted is None:
             return None
         at_ns, trigger = self._wanted
+        at_ns = max(at_ns, self._asked_ns + work.config.snapshot_pause_ms * MS)
         if work.now_ns < at_ns:
             return at_ns
         self._wanted = None
-        self._in_flight_ns = work.now_ns
+        self._in_flight_ns = self._asked_ns = work.now_ns
         work.send(FetchSnapshot(trigger=trigger, since_ns=self._since_ns()))
         return work.now_ns + work.config.snapshot_timeout_ms * MS
 

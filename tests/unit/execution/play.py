@@ -214,6 +214,26 @@ def fill(
     )
 
 
+def gone(script: Script, number: int) -> VenueOrder:
+    """The venue reports this order cancelled, with what was filled of it."""
+    order = script.core.book.orders[number]
+    assert order.venue_order_id is not None
+    return VenueOrder(
+        venue_order_id=order.venue_order_id,
+        client_order_id=number,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        filled_quantity=order.filled_quantity,
+        price=order.price,
+        average_price=None,
+        state="cancelled",
+        reduce_only=order.reduce_only,
+        created_ns=0,
+        updated_ns=0,
+    )
+
+
 def position(symbol: str, quantity: str, mark: float | None = None) -> VenuePosition:
     return VenuePosition(
         symbol=symbol, quantity=D(quantity), average_price=D(1), mark=mark, unrealized_pnl_usd=None, delta=None
