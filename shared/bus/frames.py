@@ -6,12 +6,14 @@ message as a msgpack map (or array, where its class says so) that names its sche
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from shared.messages import account, conditions, control, grants, market, system, trades  # noqa: F401  registers them
 from shared.messages.base import Message, schema_id
+
+BodyT = TypeVar("BodyT")
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
@@ -37,15 +39,6 @@ class Frame(msgspec.Struct, frozen=True):
     message: Message
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """A frame whose body has not been decoded yet."""
-
-    topic: str
-    header: Header
-    schema: str
-    body: msgspec.Raw
-
-
 class FrameError(ValueError):
     """Bytes that are no message of ours. `kind`: oversize, garbage, unknown_schema, wrong_body."""
 
@@ -54,7 +47,15 @@ class FrameError(ValueError):
         self.kind = kind
 
 
-class _Outgoing(msgspec.Struct, frozen=True, array_like=True):
+class Envelope(msgspec.Struct, frozen=True):
+    """A frame whose header could be read. `body` is the message, or why it could not be read."""
+
+    topic: str
+    header: Header
+    body: Message | FrameError
+
+
+class _Wire(msgspec.Struct, Generic[BodyT], frozen=True, array_like=True):
     schema: str
     publisher: str
     epoch: int
@@ -62,42 +63,36 @@ class _Outgoing(msgspec.Struct, frozen=True, array_like=True):
     message_id: str
     cause_id: str
     published_ns: int
-    body: Message
-
-
-class _Incoming(msgspec.Struct, frozen=True, array_like=True):
-    schema: str
-    publisher: str
-    epoch: int
-    sequence: int
-    message_id: str
-    cause_id: str
-    published_ns: int
-    body: msgspec.Raw
+    body: BodyT
 
 
 def _kinds(base: type[Message]) -> list[type[Message]]:
     return [kind for child in base.__subclasses__() for kind in (child, *_kinds(child))]
 
 
-_DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    schema_id(kind): msgspec.msgpack.Decoder(kind)
-    for kind in _kinds(Message)
-    if kind.__module__.startswith("shared.messages.")
+_SCHEMAS: dict[type[Message], str] = {
+    kind: schema_id(kind) for kind in _kinds(Message) if kind.__module__.startswith("shared.messages.")
 }
+_WHOLE: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
+    schema.encode(): msgspec.msgpack.Decoder(_Wire[kind])  # type: ignore[valid-type]
+    for kind, schema in _SCHEMAS.items()
+}
+_UNREAD = msgspec.msgpack.Decoder(_Wire[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
-_envelope = msgspec.msgpack.Decoder(_Incoming)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+_ARRAY_OF_8 = 0x98
+_SHORT_TEXT = 0xA0
 
 
 def schema_ids() -> frozenset[str]:
     """Every schema this process can read."""
-    return frozenset(_DECODERS)
+    return frozenset(_SCHEMAS.values())
 
 
 def encode_frame(topic: str, header: Header, message: Message) -> bytes:
     """The bytes of one message on one topic."""
-    array = _Outgoing(
-        schema_id(type(message)),
+    array = _Wire(
+        _SCHEMAS[type(message)],
         header.publisher,
         header.epoch,
         header.sequence,
@@ -115,7 +110,7 @@ def topic_bytes(data: bytes) -> bytes:
 
 
 def open_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Envelope:
-    """Read topic and header. Raises FrameError (oversize, garbage), and nothing else for any bytes."""
+    """Read a frame. Raises FrameError when not even the header can be read (oversize, garbage), and nothing else."""
     if len(data) > max_bytes:
         raise FrameError("oversize", f"{len(data)} bytes, at most {max_bytes} are read")
     topic, separator, array = data.partition(b"\0")
@@ -123,23 +118,46 @@ def open_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Envelope:
         raise FrameError("garbage", "no zero byte after the topic")
     try:
         text = topic.decode()
-        wire = _envelope.decode(array)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        wire, body = _read(array)
+    except _UNREADABLE as error:
         raise FrameError("garbage", str(error)) from None
     header = Header(wire.publisher, wire.epoch, wire.sequence, wire.message_id, wire.cause_id, wire.published_ns)
-    return Envelope(text, header, wire.schema, wire.body)
+    return Envelope(text, header, body)
 
 
 def read_body(envelope: Envelope) -> Message:
-    """Decode the message itself. Raises FrameError (unknown_schema, wrong_body), and nothing else."""
-    decoder = _DECODERS.get(envelope.schema)
-    if decoder is None:
-        raise FrameError("unknown_schema", repr(envelope.schema[:80]))
+    """The message itself. Raises FrameError (unknown_schema, wrong_body)."""
+    if isinstance(envelope.body, FrameError):
+        raise envelope.body
+    return envelope.body
+
+
+def _read(array: bytes) -> tuple[_Wire[Any], Message | FrameError]:
+    """Header and body in one pass where all is well; in two where the body is what is wrong."""
+    decoder = _WHOLE.get(_schema_of(array))
+    if decoder is not None:
+        try:
+            wire = decoder.decode(array)
+        except _UNREADABLE:
+            pass
+        else:
+            return wire, wire.body
+    unread = _UNREAD.decode(array)
+    known = _WHOLE.get(unread.schema.encode())
+    if known is None:
+        return unread, FrameError("unknown_schema", repr(unread.schema[:80]))
     try:
-        message: Message = decoder.decode(envelope.body)
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError("wrong_body", f"{envelope.schema}: {error}") from None
-    return message
+        wire = known.decode(array)
+    except _UNREADABLE as error:
+        return unread, FrameError("wrong_body", f"{unread.schema}: {error}")
+    return wire, wire.body
+
+
+def _schema_of(array: bytes) -> bytes:
+    """The schema id at its usual place, without decoding; b"" when it is not there."""
+    if len(array) < 2 or array[0] != _ARRAY_OF_8 or array[1] & 0xE0 != _SHORT_TEXT:
+        return b""
+    return array[2 : 2 + (array[1] & 0x1F)]
 
 
 def decode_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Frame:

@@ -8,6 +8,7 @@ where the replay ends. Sequences that a replay skips were superseded by a newer 
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -32,7 +33,7 @@ class EventStore:
         self._limit = limit_per_topic
         self._order = 0
         self._newest: dict[str, int] = {}
-        self._kept: dict[str, dict[str | int, _Kept]] = {}
+        self._kept: dict[str, OrderedDict[str | int, _Kept]] = {}
 
     def next_sequence(self, topic: str) -> int:
         """The number of the topic's next message, taken."""
@@ -42,13 +43,15 @@ class EventStore:
 
     def keep(self, topic: str, key: str, sequence: int, frame: bytes) -> None:
         """Keep a published frame in place of the older one of the same key; with key "" it stands for itself."""
-        kept = self._kept.setdefault(topic, {})
+        kept = self._kept.get(topic)
+        if kept is None:
+            kept = self._kept[topic] = OrderedDict()
         entity = key or sequence
         kept.pop(entity, None)
         self._order += 1
         kept[entity] = _Kept(self._order, sequence, frame)
         if len(kept) > self._limit:
-            del kept[next(iter(kept))]
+            kept.popitem(last=False)
 
     def newest(self) -> dict[str, int]:
         """The newest sequence of each event topic."""
@@ -70,7 +73,7 @@ class EventStore:
         return tuple(frames)
 
     @staticmethod
-    def _since(kept: dict[str | int, _Kept], from_sequence: int) -> list[_Kept]:
+    def _since(kept: OrderedDict[str | int, _Kept], from_sequence: int) -> list[_Kept]:
         found: list[_Kept] = []
         for one in reversed(kept.values()):
             if one.sequence < from_sequence:
