@@ -1,0 +1,179 @@
+"""What stops or closes trades by rule, with every other service dead if need be."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.execution.rows import HaltRaised
+from shared.messages.control import HaltState, LiftHalts, RaiseHalt
+from shared.messages.steps import LoopStalled
+from shared.messages.trades import HaltLevel
+from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, PUT, SECOND, Script, acked, fill, leg, position
+
+
+def _halt(script: Script, level: HaltLevel, reason: str = "enough") -> HaltState:
+    state: HaltState = script.ask(RaiseHalt(level=level, reason=reason, requested_by="operator")).state
+    return state
+
+
+@pytest.mark.parametrize("level", ["no_new_trades", "cancel_all", "flatten"])
+def test_any_halt_cancels_opening_orders_and_unwinds_a_half_open_trade(level: HaltLevel) -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "sell"), leg(PUT, "sell"), policy="best_effort")
+    first, second = script.placed()
+    script.fills_all(first, 1)
+    script.on(acked(second))
+    state = _halt(script, level)
+    assert (state.halt_epoch, [h.level for h in state.halts]) == (1, [level])
+    assert script.cancelled() == [second.client_order_id]
+    assert script.trade(trade_id).state == "UNWINDING"
+    (back,) = script.placed()
+    assert (back.symbol, back.reduce_only) == (CALL, True)
+    script.fills_all(back, 2)
+    assert script.state(trade_id) == "UNWINDING"
+    script.cancels_all(second)
+    assert script.state(trade_id) == "FAILED"
+
+
+def test_a_halt_leaves_open_trades_alone_and_flatten_closes_them() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    _halt(script, "cancel_all")
+    assert script.state(trade_id) == "OPEN"
+    _halt(script, "flatten")
+    assert script.state(trade_id) == "CLOSING"
+    (order,) = script.placed()
+    assert script.order(order).purpose == "flatten"
+    script.fills_all(order, 9)
+    assert script.state(trade_id) == "CLOSED"
+
+
+def test_halts_are_latched_over_a_restart_until_the_operator_lifts_them() -> None:
+    script = Script().started()
+    _halt(script, "no_new_trades")
+    script.restarted()
+    assert script.published(HaltState)[0].halt_epoch == 1
+    assert [halt.reason for halt in script.core.book.halts] == ["enough"]
+    lifted = script.ask(LiftHalts(requested_by="operator")).state
+    assert (lifted.halts, lifted.halt_epoch) == ((), 1)
+    script.restarted()
+    assert script.published(HaltState)[0].halts == ()
+
+
+def test_the_same_halt_raised_again_is_one_halt() -> None:
+    script = Script().started()
+    _halt(script, "no_new_trades")
+    assert _halt(script, "no_new_trades").halt_epoch == 1
+    assert _halt(script, "no_new_trades", "other").halt_epoch == 2
+    assert len(script.rows(HaltRaised)) == 2
+
+
+def test_flatten_works_with_every_other_service_dead() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"), leg(HIGH_CALL, "buy"))
+    script.market_on = script.risk_on = script.host_on = False
+    script.wait(10_000)
+    _halt(script, "flatten")
+    script.snapshot(positions=[position(CALL, "-1", 1010.0), position(HIGH_CALL, "1", 310.0)])
+    number = 500
+    for _ in range(20):
+        for order in script.placed():
+            number += 1
+            script.fills_all(order, number)
+        script.wait(1_000)
+        script.snapshot(positions=script.positions())
+    assert script.state(trade_id) == "CLOSED"
+
+
+def test_a_silent_risk_service_voids_grants_a_half_open_trade_unwinds_and_an_open_one_stays() -> None:
+    script = Script().started()
+    open_id = script.opened(leg(HIGH_CALL, "buy"))
+    trade_id = script.open(leg(CALL, "sell"), leg(PUT, "sell"), ordinal=1)
+    first, second = script.placed()
+    script.fills_all(first, 1)
+    script.on(acked(second))
+    script.risk_on = False
+    script.wait(2_900)
+    assert script.state(trade_id) == "OPENING"
+    script.wait(1_500)
+    assert script.trade(trade_id).state == "UNWINDING"
+    assert "risk_silent" in script.alerts()
+    assert script.cancelled()[:1] == [second.client_order_id]
+    assert script.state(open_id) == "OPEN"
+
+
+def test_after_a_restart_or_a_stall_every_service_gets_its_full_silence_again() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.on(acked(order))
+    script.risk_on = False
+    script.wait(2_500)
+    script.now_ns += 60 * SECOND
+    script.on(LoopStalled(gap_ns=60 * SECOND))
+    assert script.state(trade_id) == "OPENING"
+    script.restarted()
+    script.wait(2_900)
+    assert script.state(trade_id) == "OPENING"
+    script.wait(500)
+    assert script.state(trade_id) == "UNWINDING"
+
+
+@pytest.mark.parametrize(("policy", "state"), [("hold", "OPEN"), ("close", "CLOSING")])
+def test_a_silent_host_holds_or_closes_as_the_trade_declares(policy: str, state: str) -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), if_host_silent=policy, host_silent_after_s=20.0)
+    script.host_on = False
+    script.wait(19_000)
+    assert script.state(trade_id) == "OPEN"
+    script.wait(3_000)
+    assert script.state(trade_id) == state
+
+
+def test_the_hard_deadline_closes_the_trade_with_the_host_dead_and_over_a_restart() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), hard_deadline_ns=script.now_ns + 40 * SECOND)
+    script.host_on = False
+    script.restarted()
+    script.wait(2_000)
+    script.snapshot(positions=script.positions())
+    assert script.state(trade_id) == "OPEN"
+    script.wait(35_000)
+    assert script.state(trade_id) == "CLOSING"
+    assert "deadline" in script.trade(trade_id).reason
+
+
+def test_the_maximum_loss_is_measured_on_fresh_marks_only() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), max_loss_usd=100.0)
+    script.chain_options = {"marks": {**MARKS, CALL: 500.0}, "markless": [CALL]}
+    script.wait(2_000)
+    assert script.state(trade_id) == "OPEN"
+    script.chain_options = {"marks": {**MARKS, CALL: 930.0}}
+    script.wait(2_000)
+    assert script.state(trade_id) == "OPEN"
+    script.chain_options = {"marks": {**MARKS, CALL: 915.0}}
+    script.wait(2_000)
+    assert script.state(trade_id) == "CLOSING"
+    assert "loss on mark" in script.trade(trade_id).reason
+
+
+def test_a_wide_book_right_after_opening_is_no_loss() -> None:
+    """A stop on executable prices showed -125 % on a wide spread; ours is on mark."""
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), max_loss_usd=100.0)
+    script.chain_options = {"half_spread": 900.0}
+    script.wait(3_000)
+    assert script.state(trade_id) == "OPEN"
+
+
+def test_a_halt_before_the_venue_is_known_is_in_force_at_once() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.on(acked(order)).on(fill(order, 1, "0.5"))
+    script.restarted()
+    _halt(script, "flatten")
+    assert script.cancelled() == [order.client_order_id]
+    assert script.state(trade_id) == "UNWINDING"
+    assert script.placed() == []
