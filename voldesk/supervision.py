@@ -36,7 +36,6 @@ class SupervisedProcess(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     uptime_s: float | None
     exit_status: int
-    was_started: bool
     problem: str
 
 
@@ -83,7 +82,7 @@ class Supervisor:
             raise Failure(f"{conf} is missing", "run voldesk from a checkout of its repository (make install)")
         (self._desk.run_dir / "logs").mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
-        environment = self._environment(os.environ)
+        environment = self.environment(os.environ)
         try:
             done = subprocess.run(
                 command, env=environment, cwd=conf.parent, capture_output=True, text=True, timeout=30, check=False
@@ -99,7 +98,8 @@ class Supervisor:
                 raise Failure("supervisord started but does not answer", self._see_log())
             time.sleep(0.05)
 
-    def _environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """What supervisord and the services are given of our environment: no secrets, and where their desk is."""
         kept = {name: value for name, value in ours.items() if not _SECRET_NAME.search(name)}
         return kept | {
             "VOLDESK_CONFIG": str(self._desk.path),
@@ -146,7 +146,6 @@ def _read_process(row: Mapping[str, Any]) -> SupervisedProcess:
         pid=pid,
         uptime_s=max(0.0, float(row["now"] - row["start"])) if pid else None,
         exit_status=int(row["exitstatus"]),
-        was_started=bool(row["start"]),
         problem=str(row["spawnerr"]),
     )
 

@@ -1,0 +1,170 @@
+"""Commands that change something: what they ask of the operator, and what they then ask of the desk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.messages.base import Message
+from shared.messages.control import (
+    Halt,
+    HaltsAnswered,
+    HaltState,
+    LiftHalts,
+    RaiseHalt,
+    StrategyCommand,
+    StrategyCommandDone,
+)
+from shared.messages.trades import (
+    CancelAccepted,
+    CancelOrders,
+    CloseAccepted,
+    CloseTrade,
+    ListTrades,
+    TradeList,
+)
+from tests.unit.voldesk.peers import Peers, Ran
+from tests.unit.voldesk.samples import OPENED_NS, TRADE
+
+
+class Execution:
+    """Answers as execution would; `open_answers` is how often its trade is still open when asked."""
+
+    def __init__(self, open_answers: int = 0) -> None:
+        self.halts: tuple[Halt, ...] = ()
+        self.open_answers = open_answers
+
+    def __call__(self, message: Message) -> Message | None:
+        match message:
+            case RaiseHalt():
+                halt = Halt(
+                    level=message.level, reason=message.reason, raised_by=message.requested_by, raised_ns=OPENED_NS
+                )
+                self.halts = (*self.halts, halt)
+            case LiftHalts():
+                self.halts = ()
+            case CloseTrade():
+                return CloseAccepted(trade_id=message.trade_id, state="CLOSING")
+            case CancelOrders():
+                return CancelAccepted(client_order_ids=(7496366351638855681,))
+            case ListTrades():
+                self.open_answers -= 1
+                return TradeList(trades=(TRADE,) if self.open_answers >= 0 else ())
+        return HaltsAnswered(state=HaltState(account_id="acc1", halt_epoch=len(self.halts), halts=self.halts))
+
+
+QUESTIONED = [
+    ["close", "t1"],
+    ["cancel", "--all"],
+    ["cancel", "12"],
+    ["flatten"],
+    ["resume"],
+    ["halt", "--level", "flatten"],
+]
+
+
+@pytest.mark.parametrize("command", QUESTIONED)
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_without_a_yes_nothing_is_asked_of_the_desk(peers: Peers, command: list[str], answer: str) -> None:
+    peers.answer("execution", Execution())
+    ran = Ran(*command, "--json", answer=answer)
+    assert ran.code == 1
+    assert "{" not in ran.out
+    assert "paper · account acc1:" in ran.err
+    assert "not confirmed, nothing was done" in ran.err
+    assert peers.asked == []
+
+
+@pytest.mark.parametrize("command", QUESTIONED)
+def test_a_yes_is_enough_in_paper(peers: Peers, command: list[str]) -> None:
+    peers.answer("execution", Execution())
+    assert Ran(*command, answer="y\n").code == 0
+    assert peers.asked != []
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y", 1), ("acc2", 1), ("", 1), ("acc1", 0)])
+def test_live_wants_the_accounts_name(home: Path, monkeypatch: pytest.MonkeyPatch, typed: str, code: int) -> None:
+    monkeypatch.setenv("TRADING_ENVIRONMENT", "production")
+    with Peers() as peers:
+        peers.answer("execution", Execution())
+        ran = Ran("close", "t1", answer=f"{typed}\n")
+        assert ran.code == code
+        assert "LIVE · account acc1: close trade t1?" in ran.err
+        assert len(peers.asked) == (code == 0)
+
+
+def test_yes_skips_the_question(peers: Peers) -> None:
+    peers.answer("execution", Execution())
+    ran = Ran("close", "t1", "--reason", "lunch", "--yes", "--json")
+    assert json.loads(ran.out) == {"trade_id": "t1", "state": "CLOSING"}
+    (asked,) = peers.asked
+    assert isinstance(asked, CloseTrade)
+    assert asked.reason == "lunch"
+    assert asked.requested_by.startswith("cli")
+
+
+def test_a_halt_is_raised_at_once_and_lifted_by_resume(peers: Peers) -> None:
+    peers.answer("execution", Execution())
+    halted = json.loads(Ran("halt", "--level", "cancel_all", "--reason", "maintenance", "--json").out)
+    assert halted["account"] == "acc1"
+    assert [(halt["level"], halt["reason"]) for halt in halted["halts"]] == [("cancel_all", "maintenance")]
+    assert "maintenance" in Ran("halt").out
+    assert json.loads(Ran("resume", "--yes", "--json").out)["halts"] == []
+    assert "no halt is in force" in Ran("resume", "--yes").out
+
+
+def test_cancel_names_one_order_or_one_trade_or_all(peers: Peers) -> None:
+    peers.answer("execution", Execution())
+    ran = Ran("cancel", "7496366351638855681", "--yes", "--json")
+    assert json.loads(ran.out) == {"order_ids": ["7496366351638855681"]}
+    Ran("cancel", "--trade", "t1", "--yes")
+    Ran("cancel", "--all", "--yes")
+    asked = [(row.client_order_id, row.trade_id) for row in peers.asked if isinstance(row, CancelOrders)]
+    assert asked == [(7496366351638855681, None), (None, "t1"), (None, None)]
+
+
+def test_flatten_raises_the_halt_and_waits_until_no_trade_is_open(peers: Peers) -> None:
+    peers.answer("execution", Execution(open_answers=1))
+    ran = Ran("flatten", "--yes", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) == {"halted": "flatten", "open_trades": 0}
+    assert "closing t59495869 OPEN" in ran.err
+    assert [type(row) for row in peers.asked] == [RaiseHalt, ListTrades, ListTrades]
+
+
+def test_flatten_that_is_not_done_in_time_fails_and_names_the_trade(peers: Peers) -> None:
+    peers.answer("execution", Execution(open_answers=1_000))
+    ran = Ran("flatten", "--yes", "--timeout", "1")
+    assert ran.code == 1
+    assert "not flat after 1 s: t59495869 OPEN" in ran.err
+
+
+def test_flatten_does_not_wait_when_told_so(peers: Peers) -> None:
+    peers.answer("execution", Execution(open_answers=1_000))
+    assert Ran("flatten", "--yes", "--no-wait").code == 0
+    assert [type(row) for row in peers.asked] == [RaiseHalt]
+
+
+def test_direct_flatten_is_refused_while_execution_answers(peers: Peers) -> None:
+    peers.answer("execution", Execution())
+    ran = Ran("flatten", "--direct", "--yes")
+    assert ran.code == 1
+    assert "execution answers; use `voldesk flatten`" in ran.err
+
+
+def test_direct_flatten_without_an_exchange_that_ever_ran_says_so(peers: Peers) -> None:
+    ran = Ran("flatten", "--direct", "--yes")
+    assert ran.code == 69
+    assert "never started" in ran.err
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_a_strategy_is_paused_and_resumed_by_name(peers: Peers, action: str) -> None:
+    peers.answer("strategy", lambda _: StrategyCommandDone(strategies=("demo_strangle",)))
+    ran = Ran("strategies", action, "demo_strangle", "--json")
+    assert json.loads(ran.out) == {"action": action, "strategies": ["demo_strangle"]}
+    (asked,) = peers.asked
+    assert isinstance(asked, StrategyCommand)
+    assert (asked.action, asked.strategy) == (action, "demo_strangle")

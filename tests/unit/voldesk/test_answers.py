@@ -1,0 +1,174 @@
+"""What the commands that only look print, with real peers on the bus."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from shared.messages.base import Message
+from shared.messages.control import AccountAnswer, GetAccount, ListStrategies, StrategyList
+from shared.messages.trades import (
+    ListOrders,
+    ListTrades,
+    OrderList,
+    Refusal,
+    TellTrade,
+    TradeList,
+)
+from tests.unit.voldesk.peers import Peers, Ran
+from tests.unit.voldesk.samples import ACCOUNT, ORDER, STORY, STRATEGY, TRADE
+
+
+def execution(message: Message) -> Message:
+    match message:
+        case ListTrades():
+            return TradeList(trades=(TRADE,))
+        case ListOrders():
+            return OrderList(orders=(ORDER,))
+        case TellTrade(trade_id="t59495869"):
+            return STORY
+    return Refusal(code="no_such_trade", detail="trade t1 is not known", remedy="see them: voldesk trades")
+
+
+def test_trades_as_json_have_the_fixed_keys_with_decimals_in_plain_notation(peers: Peers) -> None:
+    peers.answer("execution", execution)
+    ran = Ran("trades", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) == [
+        {
+            "trade_id": "t59495869",
+            "account_id": "acc1",
+            "strategy": "demo_strangle",
+            "state": "OPEN",
+            "reason": "all legs are filled",
+            "legs": [
+                {
+                    "symbol": "BTCUSD-27NOV26-106000-C",
+                    "side": "buy",
+                    "qty": "0.10",
+                    "filled_qty": "0.1",
+                    "open_price": "1122.8",
+                    "close_price": None,
+                },
+                {
+                    "symbol": "BTCUSD-27NOV26-96000-P",
+                    "side": "sell",
+                    "qty": "0.10",
+                    "filled_qty": "0.10",
+                    "open_price": "1444.9",
+                    "close_price": "1500",
+                },
+            ],
+            "opened_at": "2026-11-20T14:37:54.114Z",
+            "closed_at": None,
+            "realized_pnl": "-34",
+            "fees": "6.003015",
+        }
+    ]
+
+
+def test_only_open_trades_are_asked_for_with_open(peers: Peers) -> None:
+    peers.answer("execution", execution)
+    assert Ran("trades", "--open", "--limit", "7", "--json").code == 0
+    assert peers.asked == [ListTrades(include_final=False, limit=7)]
+
+
+def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> None:
+    peers.answer("execution", execution)
+    told = json.loads(Ran("trade", "t59495869", "--json").out)
+    assert list(told) == ["trade", "orders", "story"]
+    assert told["orders"][0]["order_id"] == "7496366351638855681"
+    assert told["orders"][0]["average_price"] == "1122.8"
+    assert [line["kind"] for line in told["story"]] == ["trade_requested", "trade_moved"]
+    shown = Ran("trade", "t59495869").out
+    assert shown.index("intent demo-1 accepted") < shown.index("OPEN: all legs")
+    assert "14:37:54.115" in shown
+
+
+def test_a_refusal_is_one_line_with_its_remedy_and_ends_with_1(peers: Peers) -> None:
+    peers.answer("execution", execution)
+    ran = Ran("trade", "t1", "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "voldesk: execution refused: trade t1 is not known (no_such_trade); see them: voldesk trades\n"
+    )
+
+
+def test_positions_without_mark_or_greeks_show_nothing_instead_of_zero(peers: Peers) -> None:
+    peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    short, unknown = json.loads(Ran("positions", "--json").out)
+    assert short["qty"] == "-0.1"
+    assert short["greeks"]["theta"] == 16.89
+    assert (unknown["mark"], unknown["greeks"]) == (None, None)
+    assert peers.asked == [GetAccount()]
+    line = next(line for line in Ran("positions").out.splitlines() if "96000-P" in line)
+    assert line.split()[3:] == ["-", "-", "-", "-"]
+
+
+def test_the_account_shows_margin_used_and_that_greeks_are_incomplete(peers: Peers) -> None:
+    peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    as_json = json.loads(Ran("account", "--json").out)
+    assert as_json["initial_margin_usd"] == "1000"
+    assert as_json["greeks_complete"] is False
+    ran = Ran("account")
+    assert "1.00 % of equity" in ran.out
+    assert "leave them out" in ran.err
+
+
+def test_an_account_that_risk_has_not_read_yet_is_no_account(peers: Peers) -> None:
+    peers.answer("risk", lambda _: AccountAnswer(account=None))
+    for command in ("account", "positions"):
+        ran = Ran(command, "--json")
+        assert (ran.code, ran.out) == (69, "")
+        assert "has not read the account yet" in ran.err
+
+
+def test_strategies_say_what_they_wait_for(peers: Peers) -> None:
+    peers.answer("strategy", lambda _: StrategyList(strategies=(STRATEGY,)))
+    (row,) = json.loads(Ran("strategies", "--json").out)
+    assert row["gates"] == [
+        {"name": "cooldown", "open": False, "reason": "12 s of 15 s", "since": "2026-11-20T14:37:54.114Z"}
+    ]
+    assert "cooldown: 12 s of 15 s" in Ran("strategies").out
+    assert peers.asked == [ListStrategies(), ListStrategies()]
+
+
+@pytest.mark.parametrize("command", [["trades"], ["trade", "t59495869"], ["orders"], ["positions"], ["account"]])
+def test_tables_name_mode_and_account_and_fit_80_columns(peers: Peers, command: list[str]) -> None:
+    long_symbol = "BTCUSD-27NOV26-1060000-C"
+    peers.answer(
+        "execution",
+        lambda message: (
+            OrderList(orders=(msgspec.structs.replace(ORDER, symbol=long_symbol, price=Decimal("10149.75")),))
+            if isinstance(message, ListOrders)
+            else execution(message)
+        ),
+    )
+    peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    lines = Ran(*command).out.splitlines()
+    assert "paper · account acc1" in lines[0]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [
+        (["trades"], "execution"),
+        (["orders"], "execution"),
+        (["account"], "risk"),
+        (["strategies"], "strategy"),
+        (["halt"], "execution"),
+        (["resume", "--yes"], "execution"),
+        (["close", "t1", "--yes"], "execution"),
+        (["cancel", "--all", "--yes"], "execution"),
+        (["flatten", "--yes"], "execution"),
+    ],
+)
+def test_a_dead_service_is_named_with_what_to_do_and_69(peers: Peers, command: list[str], service: str) -> None:
+    ran = Ran(*command, "--json")
+    assert (ran.code, ran.out) == (69, "")
+    assert f"{service} does not answer" in ran.err
+    assert f"voldesk restart {service}" in ran.err

@@ -1,0 +1,78 @@
+"""The price of an order that closes a position straight at the venue."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voldesk.direct import ClosingQuote, closing_price
+
+QUOTE = ClosingQuote(bid=95.0, ask=105.0, mark=100.0, tick_size=Decimal("0.5"))
+LONG, SHORT = Decimal("0.3"), Decimal("-0.3")
+
+
+def quote(**changes: float | None) -> ClosingQuote:
+    return msgspec.structs.replace(QUOTE, **changes)
+
+
+def test_the_first_order_goes_to_the_other_side_of_the_book() -> None:
+    assert closing_price(LONG, QUOTE, 0, 20.0) == Decimal("95.0")
+    assert closing_price(SHORT, QUOTE, 0, 20.0) == Decimal("105.0")
+
+
+def test_later_orders_go_further_until_the_bound() -> None:
+    sells = [closing_price(LONG, QUOTE, attempt, 20.0) for attempt in range(6)]
+    assert sells == [Decimal(text) for text in ("95.0", "95.0", "90.0", "85.0", "80.0", "80.0")]
+    buys = [closing_price(SHORT, QUOTE, attempt, 20.0) for attempt in range(6)]
+    assert buys == [Decimal(text) for text in ("105.0", "105.0", "110.0", "115.0", "120.0", "120.0")]
+
+
+def test_a_book_beyond_the_bound_is_not_taken() -> None:
+    assert closing_price(LONG, quote(bid=10.0), 0, 20.0) == Decimal("80.0")
+    assert closing_price(SHORT, quote(ask=900.0), 0, 20.0) == Decimal("120.0")
+
+
+def test_a_missing_side_is_replaced_by_the_mark_and_a_missing_mark_by_the_book() -> None:
+    assert closing_price(LONG, quote(bid=None), 4, 20.0) == Decimal("80.0")
+    assert closing_price(LONG, quote(mark=None), 0, 20.0) == Decimal("94.0")
+    assert closing_price(LONG, quote(mark=None, bid=None), 0, 20.0) is None
+
+
+def test_a_worthless_option_is_offered_at_one_tick() -> None:
+    assert closing_price(LONG, quote(mark=0.3, bid=None), 9, 20.0) == Decimal("0.5")
+
+
+prices = st.one_of(st.none(), st.floats(min_value=0.1, max_value=50_000))
+
+
+@given(
+    bid=prices,
+    ask=prices,
+    mark=st.floats(min_value=0.1, max_value=50_000),
+    attempt=st.integers(0, 20),
+    bound_pct=st.floats(min_value=0.1, max_value=100),
+    tick=st.sampled_from([Decimal("0.1"), Decimal("0.01"), Decimal(5)]),
+    quantity=st.sampled_from([LONG, SHORT]),
+)
+def test_a_price_is_on_a_tick_above_zero_and_never_past_the_bound(
+    bid: float | None,
+    ask: float | None,
+    mark: float,
+    attempt: int,
+    bound_pct: float,
+    tick: Decimal,
+    quantity: Decimal,
+) -> None:
+    price = closing_price(quantity, ClosingQuote(bid=bid, ask=ask, mark=mark, tick_size=tick), attempt, bound_pct)
+    assert price is not None
+    assert price > 0
+    assert price % tick == 0
+    reach = max(mark * bound_pct / 100, 2 * float(tick))
+    slack = 1e-6 * mark
+    if quantity > 0:
+        assert float(price) >= mark - reach - slack
+    else:
+        assert float(price) <= mark + reach + slack

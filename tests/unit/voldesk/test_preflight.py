@@ -1,0 +1,144 @@
+"""Everything that must be right before the desk starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from shared.config import ConfigError, load_config
+from shared.errors import StartRefused
+from shared.secrets import SecretError
+from tests.unit.voldesk.peers import Ran
+from voldesk.preflight import SECTION_TYPES, check_keys, choose_ports, exclusive, page_url
+from voldesk.supervision import Supervisor
+
+
+def write(home: Path, text: str) -> None:
+    path = home / "voldesk.toml"
+    path.write_text(path.read_text() + text)
+
+
+def test_the_shipped_configuration_is_valid(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOLDESK_CONFIG", str(Path(__file__).parents[3] / "voldesk.toml"))
+    ran = Ran("check-config", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["mode"] == "paper"
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["up"]])
+@pytest.mark.parametrize("section", sorted(SECTION_TYPES))
+def test_a_mistake_in_any_services_section_is_named_before_anything_starts(
+    home: Path, section: str, command: list[str]
+) -> None:
+    write(home, f"\n[{section}]\nno_such_key = 1\n")
+    ran = Ran(*command)
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err.count("\n") == 1
+    assert f"[{section}]" in ran.err
+    assert "no_such_key" in ran.err
+    assert not (home / "run").exists()
+
+
+def test_a_missing_configuration_names_the_file_and_the_variable(home: Path) -> None:
+    (home / "voldesk.toml").unlink()
+    ran = Ran("status")
+    assert ran.code == 78
+    assert str(home / "voldesk.toml") in ran.err
+    assert "VOLDESK_CONFIG" in ran.err
+
+
+def test_a_configured_port_that_is_taken_is_refused_naming_its_holder(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        write(home, f"\n[ports]\nweb = {port}\n")
+        (home / "run").mkdir()
+        with pytest.raises(ConfigError) as refused:
+            choose_ports(load_config())
+    assert f"web = {port} is taken by pid {os.getpid()} " in refused.value.reason
+    assert "another port" in refused.value.remedy
+
+
+def test_free_ports_are_kept_over_starts_and_a_lost_one_is_replaced(home: Path) -> None:
+    (home / "run").mkdir()
+    desk = load_config()
+    first = choose_ports(desk)
+    assert len(set(first.values())) == len(first)
+    assert choose_ports(desk) == first
+    with socket.create_server(("127.0.0.1", first["web"])):
+        second = choose_ports(desk)
+    assert second["web"] != first["web"]
+    assert {**second, "web": 0} == {**first, "web": 0}
+    assert page_url(desk) == f"http://127.0.0.1:{second['web']}/"
+
+
+def test_paper_keys_are_drawn_once_and_private(home: Path) -> None:
+    desk = load_config()
+    check_keys(desk)
+    before = {path.name: path.read_bytes() for path in (desk.run_dir / "secrets").iterdir()}
+    check_keys(desk)
+    assert {path.name: path.read_bytes() for path in (desk.run_dir / "secrets").iterdir()} == before
+    assert "sim-execution.env" in before
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (desk.run_dir / "secrets").iterdir())
+
+
+def test_live_without_keys_is_refused_with_the_variables_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING_ENVIRONMENT", "production")
+    with pytest.raises(SecretError, match="COINCALL_API_KEY_PROD_MARKETDATA"):
+        check_keys(load_config())
+    ran = Ran("up", "--yes")
+    assert ran.code == 78
+    assert "no API key for production" in ran.err
+
+
+def test_a_key_that_only_this_shell_knows_is_refused_because_services_will_not_see_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADING_ENVIRONMENT", "beta")
+    monkeypatch.setenv("COINCALL_API_KEY_BETA", "key-of-beta")
+    monkeypatch.setenv("COINCALL_API_SECRET_BETA", "secret-of-beta")
+    with pytest.raises(SecretError, match=r"services are not given.*\.env") as refused:
+        check_keys(load_config())
+    assert "secret-of-beta" not in str(refused.value)
+    dotenv = home / ".env"
+    dotenv.write_text("COINCALL_API_KEY_BETA=key-of-beta\nCOINCALL_API_SECRET_BETA=secret-of-beta\n")
+    dotenv.chmod(0o600)
+    check_keys(load_config())
+
+
+def test_supervisords_environment_holds_no_secret(home: Path) -> None:
+    environment = Supervisor(load_config()).environment(
+        {
+            "PATH": "/bin",
+            "COINCALL_API_KEY_PROD": "k",
+            "COINCALL_API_SECRET_PROD": "s",
+            "TELEGRAM_TOKEN": "t",
+            "DB_PASSWORD": "p",
+        }
+    )
+    assert not re.search("COINCALL|TOKEN|PASSWORD", " ".join(environment))
+    assert environment["PATH"] == "/bin"
+    assert environment["VOLDESK_WITH_EXCHANGE"] == "true"
+
+
+def test_the_exchange_is_for_paper_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING_ENVIRONMENT", "beta")
+    assert Supervisor(load_config()).environment({})["VOLDESK_WITH_EXCHANGE"] == "false"
+
+
+def test_live_is_not_started_without_the_accounts_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING_ENVIRONMENT", "production")
+    ran = Ran("up", answer="y\n")
+    assert ran.code == 1
+    assert "LIVE · account acc1: start trading with real money?" in ran.err
+
+
+def test_two_ups_at_once_are_kept_apart(home: Path) -> None:
+    with exclusive(home / "run"), pytest.raises(StartRefused, match="at work"), exclusive(home / "run"):
+        pass
+    with exclusive(home / "run"):
+        assert Ran("down").code == 78

@@ -1,0 +1,91 @@
+"""Mistakes in a command are one line with a remedy; every command explains itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.voldesk.peers import Ran
+
+COMMANDS = [
+    ["up"],
+    ["down"],
+    ["status"],
+    ["restart"],
+    ["logs"],
+    ["trades"],
+    ["trade"],
+    ["orders"],
+    ["positions"],
+    ["account"],
+    ["strategies"],
+    ["strategies", "pause"],
+    ["strategies", "resume"],
+    ["halt"],
+    ["resume"],
+    ["close"],
+    ["cancel"],
+    ["flatten"],
+    ["check-config"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example_and_json(home: Path, command: list[str]) -> None:
+    ran = Ran(*command, "--help")
+    assert ran.code == 0
+    assert f"Example: voldesk {' '.join(command)}" in " ".join(ran.out.split())
+    assert "--json" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["bogus"], "bogus"),
+        (["trade"], "trade_id"),
+        (["close", "t1", "t2"], "t2"),
+        (["trades", "--limit", "0"], "--limit"),
+        (["halt", "--level", "explode"], "explode"),
+        (["cancel"], "say what to cancel"),
+        (["cancel", "12", "--all"], "say what to cancel"),
+        (["cancel", "--trade", "t1", "--all"], "say what to cancel"),
+        (["cancel", "twelve"], "valid integer"),
+        (["restart", "riks"], "use one of: exchange, marketdata, risk"),
+        (["logs", "riks"], "use one of: exchange"),
+        (["flatten", "--force"], "--force belongs to --direct"),
+        (["strategies", "explode"], "explode"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_ends_with_2(home: Path, command: list[str], says: str) -> None:
+    ran = Ran(*command)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("voldesk: ")
+    assert says in ran.err
+
+
+def test_no_command_at_all_shows_the_help(home: Path) -> None:
+    ran = Ran()
+    assert ran.code == 0
+    assert "check-config" in ran.out
+
+
+@pytest.mark.parametrize("command", ["trades", "account", "strategies", "halt"])
+def test_a_desk_that_was_never_started_is_not_reachable(home: Path, command: str) -> None:
+    ran = Ran(command)
+    assert (ran.code, ran.out) == (69, "")
+    assert ran.err == f"voldesk: the desk was never started in {home / 'run'}; start it with `voldesk up`\n"
+    assert not (home / "run").exists()
+
+
+def test_down_of_a_desk_that_does_not_run_is_no_error(home: Path) -> None:
+    assert "was not running" in Ran("down").out
+    assert Ran("down", "--json").code == 0
+
+
+def test_restart_needs_a_running_desk(home: Path) -> None:
+    ran = Ran("restart", "risk")
+    assert ran.code == 69
+    assert "the desk is not running; start it with `voldesk up`" in ran.err
