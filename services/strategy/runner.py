@@ -56,11 +56,12 @@ class StrategyRunner:
     def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         """Look at every gate, so that all of them can be shown; open only when all are open.
 
-        While something is missing or stale the next look comes sooner than the check interval.
+        While something is missing or stale, or the host lets nothing be opened, the next look comes sooner than the
+        check interval.
         """
         if now_ns < self._next_check_ns:
             return ()
-        self._waiting = False
+        self._waiting = desk.entry_closed is not None
         gates = self._look(desk, now_ns)
         intent = self._resolve(desk, now_ns)
         interval_ns = min(self._interval_ns, _WAITING_INTERVAL_NS) if self._waiting else self._interval_ns
@@ -70,7 +71,7 @@ class StrategyRunner:
         return (intent,)
 
     def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
-        """After a refusal, wait: the check interval, doubled for each further refusal, within the host's bounds."""
+        """Wait: the check interval, after refusals doubled for each further one, within the host's bounds."""
         if outcome.kind == "refused":
             least_s = max(self._config.check_interval_seconds, self._host.refusal_pause_min_s)
             most_s = max(least_s, self._host.refusal_pause_max_s)
@@ -79,6 +80,7 @@ class StrategyRunner:
             self._next_check_ns = now_ns + int(pause_s * SECOND_NS)
             return
         self._refusals = 0
+        self._next_check_ns = now_ns + self._interval_ns
         if outcome.kind == "reported":
             self._reported_ns = now_ns
 

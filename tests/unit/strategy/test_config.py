@@ -1,0 +1,102 @@
+"""A strategy's configuration: refused with the field named, and what is derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.messages.conditions import HostFunction
+from shared.messages.trades import ExecutionParams as LimitParams
+from shared.messages.trades import LimitPhase
+from shared.strategy import (
+    EntryView,
+    ExecutionParams,
+    ExitView,
+    RfqConfig,
+    SmartConfig,
+    StrategyConfig,
+    max_hold_hours,
+    min_equity,
+    profit_target,
+    strangle,
+)
+
+
+def calm(view: EntryView, now_ns: int) -> bool:
+    return view.account is not None and now_ns > 0
+
+
+def enough(view: ExitView, now_ns: int) -> bool:
+    return view.opened_ns < now_ns
+
+
+def test_functions_and_data_stand_side_by_side_and_functions_travel_by_name() -> None:
+    config = StrategyConfig(
+        name="mixed",
+        legs=strangle(1),
+        entry_conditions=[min_equity(1), calm],
+        exit_conditions=[enough, max_hold_hours(2), max_hold_hours(1)],
+    )
+    assert config.entries == (min_equity(1), HostFunction(name="calm"))
+    assert config.exits == (HostFunction(name="enough"), max_hold_hours(2), max_hold_hours(1))
+    assert config.entry_functions == {"calm": calm}
+    assert config.exit_functions == {"enough": enough}
+    assert config.underlyings == ("BTCUSD",)
+
+
+def test_the_short_parameters_become_one_aggressive_phase_wherever_they_are_given() -> None:
+    short = ExecutionParams(fill_timeout_seconds=12.0, aggressive_buffer_pct=3.0, max_requote_rounds=4)
+    phase = LimitPhase(pricing="aggressive", duration_s=12.0, reprice_interval_s=12.0, buffer_pct=3.0)
+    in_words_of_the_bus = LimitParams(phases=(phase,), fill_timeout_s=12.0, max_requote_rounds=4)
+    for fields in ({"execution_params": short}, {"metadata": {"execution_params": short}}):
+        assert make(**fields)().limit_params == in_words_of_the_bus
+    assert make()().limit_params == LimitParams()
+    assert make(execution_params=in_words_of_the_bus)().limit_params is in_words_of_the_bus
+
+
+def test_parameters_of_modes_to_come_are_accepted_while_they_are_not_needed() -> None:
+    config = make(rfq=RfqConfig(), smart_config=SmartConfig(chunk_count=3), execution_mode="auto")()
+    assert config.smart_config == SmartConfig(chunk_count=3)
+
+
+def make(**changed: Any) -> Callable[[], StrategyConfig]:
+    return lambda: StrategyConfig(**({"name": "s", "legs": strangle(1)} | changed))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (make(name=""), "name ''"),
+        (make(name="a.b"), "name 'a.b'"),
+        (make(name="a-b"), "name 'a-b'"),
+        (make(legs=[]), "at least one leg"),
+        (make(legs=["C"]), "legs must be a list of LegSpec"),
+        (make(legs_factory=lambda: strangle(1)), "legs_factory is not available"),
+        (make(execution_mode="rfq"), "'rfq' is not available"),
+        (make(execution_mode="smart"), "'smart' is not available"),
+        (make(execution_mode="market"), "execution_mode 'market'"),
+        (make(execution_profile="patient"), "execution_profile is not available"),
+        (make(execution_params=30), "execution_params 30"),
+        (make(policy="hope"), "policy 'hope'"),
+        (make(if_host_silent="panic"), "if_host_silent 'panic'"),
+        (make(max_concurrent_trades=0), "max_concurrent_trades 0"),
+        (make(max_trades_per_day=-1), "max_trades_per_day -1"),
+        (make(cooldown_seconds=float("nan")), "cooldown_seconds nan"),
+        (make(check_interval_seconds=0), "check_interval_seconds 0"),
+        (make(check_interval_seconds=True), "check_interval_seconds True"),
+        (make(host_silent_after_seconds=1), "host_silent_after_seconds 1"),
+        (make(entry_conditions=[profit_target(usd=1)]), "entry condition factories"),
+        (make(exit_conditions=[min_equity(1)]), "exit condition factories"),
+        (make(exit_conditions=[HostFunction(name="x")]), "exit condition factories"),
+        (make(entry_conditions=["always"]), "'always'"),
+        (make(entry_conditions=[calm, calm]), "two functions are named 'calm'"),
+        (lambda: ExecutionParams(fill_timeout_seconds=0), "fill_timeout_seconds"),
+        (lambda: ExecutionParams(aggressive_buffer_pct=-1), "aggressive_buffer_pct"),
+        (lambda: ExecutionParams(max_requote_rounds=0), "max_requote_rounds"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()

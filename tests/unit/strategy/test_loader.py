@@ -1,0 +1,137 @@
+"""Files that load, and broken ones, which are reported with file and line and stop nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.strategy.config import StrategyHostConfig
+from services.strategy.loader import load_strategies
+from services.strategy.runner import StrategyRunner
+from shared.messages.conditions import MaxHold
+from shared.messages.trades import LimitPhase
+
+GOOD = """
+from shared.strategy import StrategyConfig, max_hold_hours, strangle
+
+
+def calm(view, now_ns):
+    return True
+
+
+def enough(view, now_ns):
+    return False
+
+
+def good():
+    return StrategyConfig(
+        name="good", legs=strangle(1), entry_conditions=[calm], exit_conditions=[enough, max_hold_hours(1)]
+    )
+"""
+
+QUOTER = """
+class Quoter:
+    name = "quoter"
+
+    def on_market(self, underlying, desk, now_ns): return ()
+    def on_order(self, order, desk, now_ns): return ()
+    def on_trade(self, trade, desk, now_ns): return ()
+    def on_timer(self, desk, now_ns): return ()
+    def on_outcome(self, outcome, now_ns): pass
+    def gates(self): return ()
+    def next_deadline_ns(self): return None
+
+
+def quoter():
+    return Quoter()
+"""
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+
+
+def test_the_desks_own_strategies_load() -> None:
+    loaded, failures = load_strategies(["demo_strangle", "micro_strangle", "short_strangle"])
+    assert failures == []
+    assert [strategy.name for strategy in loaded] == ["demo_strangle", "micro_strangle", "short_strangle"]
+
+
+def test_the_demonstration_holds_a_small_long_strangle_for_a_minute() -> None:
+    from strategies.demo_strangle import demo_strangle
+
+    config = demo_strangle()
+    assert {leg.order_side for leg in config.legs} == {"buy"}
+    assert [float(leg.quantity) for leg in config.legs] == [0.1, 0.1]
+    assert config.exits == (MaxHold(hours=1 / 60),)
+    assert config.max_hold_ns == 60_000_000_000
+    assert (config.max_concurrent_trades, config.max_trades_per_day) == (1, 0)
+
+
+def test_the_micro_strangle_is_the_one_of_the_readme() -> None:
+    from strategies.micro_strangle import micro_strangle
+
+    config = micro_strangle()
+    phase = LimitPhase(pricing="aggressive", duration_s=30.0, reprice_interval_s=30.0, buffer_pct=2.0)
+    assert config.limit_params.phases == (phase,)
+    assert (config.max_trades_per_day, config.cooldown_seconds, config.check_interval_seconds) == (2, 60, 30)
+
+
+def test_a_file_of_another_folder_loads_with_its_functions(tmp_path: Path) -> None:
+    write(tmp_path, good=GOOD)
+    loaded, failures = load_strategies(["good"], [tmp_path])
+    assert failures == []
+    assert loaded[0].source == str(tmp_path / "good.py")
+    assert set(loaded[0].exit_functions) == {"enough"}
+    assert isinstance(loaded[0].make(StrategyHostConfig()), StrategyRunner)
+
+
+def test_a_strategy_that_is_code_gets_a_fresh_instance_each_time(tmp_path: Path) -> None:
+    write(tmp_path, quoter=QUOTER)
+    loaded, failures = load_strategies(["quoter"], [tmp_path])
+    assert failures == []
+    first, second = (loaded[0].make(StrategyHostConfig()) for _ in range(2))
+    assert first is not second
+    assert first.name == "quoter"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def bad(:\n    pass\n", "SyntaxError: invalid syntax at {file}:1"),
+        ("import os\nimport no_such_module\n", "No module named 'no_such_module' at {file}:2"),
+        ("x = 1\n", "{file} defines no function bad()"),
+        ("\n\ndef bad():\n    return 7\n", "{file}:3: bad() returned int; it must return a StrategyConfig"),
+        ("def bad():\n    return 1 / 0\n", "ZeroDivisionError: division by zero at {file}:2"),
+        ("raise SystemExit(3)\n", "SystemExit: 3 at {file}:1"),
+        (
+            "from shared.strategy import StrategyConfig\n\n\ndef bad():\n    return StrategyConfig(name='bad')\n",
+            "ValueError: legs must name at least one leg at {file}:5",
+        ),
+        (
+            "from shared.strategy import time_window\n\nWINDOW = time_window(8, 8)\n",
+            "would never open; 0 to 24 is the whole day at {file}:3",
+        ),
+    ],
+)
+def test_a_broken_file_is_reported_with_its_line_and_the_others_load(tmp_path: Path, text: str, reason: str) -> None:
+    write(tmp_path, bad=text, good=GOOD)
+    loaded, failures = load_strategies(["bad", "good"], [tmp_path])
+    assert [strategy.name for strategy in loaded] == ["good"]
+    assert [failure.name for failure in failures] == ["bad"]
+    assert reason.format(file=tmp_path / "bad.py") in failures[0].reason
+
+
+def test_a_second_strategy_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, good=GOOD, twin=GOOD.replace("def good", "def twin"))
+    loaded, failures = load_strategies(["good", "twin"], [tmp_path])
+    assert len(loaded) == 1
+    assert f"the name 'good' is taken by {tmp_path / 'good.py'}" in failures[0].reason
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    _, failures = load_strategies(["ghost"], [tmp_path])
+    assert str(tmp_path) in failures[0].reason
+    assert "take 'ghost' out of [strategy] enabled" in failures[0].reason
