@@ -22,6 +22,9 @@ from shared.messages.steps import Entry
 
 FORMAT_VERSION = 1
 _ROWS_PER_FETCH = 1_000
+_FOREIGN_LOCK_S = 1.0
+"""How long a commit waits for somebody else's lock on the file; the service stands still meanwhile."""
+
 _SCHEMA = """
 CREATE TABLE binding (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (
@@ -61,7 +64,7 @@ class SqliteJournal:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(path)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=16)
+            self._connection = sqlite3.connect(path, timeout=_FOREIGN_LOCK_S, isolation_level=None)
             try:
                 self._open(binding, synchronous)
             except BaseException:

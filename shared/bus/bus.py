@@ -179,6 +179,11 @@ class Bus:
         assert self._server is not None, "only an open bus replies"
         self._server.reply(request_id, message)
 
+    def forget(self, request_id: str) -> None:
+        """A request was lost before it was answered: hand its next repeat over again."""
+        assert self._server is not None, "only an open bus serves"
+        self._server.forget(request_id)
+
     def send_request(self, effect: SendRequest, deliver: Callable[[ReplyReceived | RequestTimedOut], None]) -> None:
         """Ask another service; `deliver` is called once, with the answer or with the time-out."""
         self._client.send(effect.service, effect.message, effect.request_id, effect.deadline_ms, deliver)

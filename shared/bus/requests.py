@@ -192,6 +192,10 @@ class RequestServer:
         self._link.counts.requests_served += 1
         self._send(asked.identity, frame)
 
+    def forget(self, request_id: str) -> None:
+        """A request that was handed over has been lost: its next repeat is handed over again."""
+        self._pending.pop(request_id, None)
+
     def close(self) -> None:
         self._socket.close()
 

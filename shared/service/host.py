@@ -45,7 +45,8 @@ class CoreHost(Generic[CoreT]):
     `LoopStalled` before anything else after a gap of more than 2 s.
 
     A core that raised was built anew from the journal and has lost its views of others: their events are replayed
-    to it, and a request it failed on is refused. The same happens when the journal could not be written.
+    to it, and a request it failed on is refused. When the journal could not be written the core is built anew too,
+    and the requests of that batch are taken again when their clients repeat them.
     """
 
     def __init__(
@@ -127,6 +128,9 @@ class CoreHost(Generic[CoreT]):
         except Exception as error:
             # what was applied in memory may not be on disk: only the journal says what is true
             failures.failed("core", error)
+            for item in items:
+                if isinstance(item, Request):
+                    self._context.bus.forget(item.request_id)
             self._runner = self._make_runner()
             self._runner.start(now_ns)
             self._context.bus.resync()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -211,6 +212,20 @@ async def test_a_request_on_which_the_core_fails_is_refused_and_alarmed_and_the_
     assert 'voldesk_handler_errors_total{account="main",mode="paper",service="execution",source="core"} 1.0' in (
         await asyncio.to_thread(desk.scrape)
     )
+
+
+async def test_a_journal_that_cannot_be_written_drops_nothing_that_is_asked_again(desk: Desk) -> None:
+    service = desk.start()
+    await desk.tell("count")
+    (path,) = (desk.config.run_dir / "journals").glob("*.sqlite3")
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    asking = asyncio.ensure_future(desk.tell("count"))
+    await until(lambda: "handler failed" in service.events())
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    assert (await asking).halt_epoch == 2
+    assert service.process.poll() is None
 
 
 async def test_ten_errors_in_a_row_end_the_service_with_70(desk: Desk) -> None:
