@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Desk, desk_pids
+
+STRANGLE = """
+from shared.strategy import ExecutionParams, StrategyConfig, max_hold_hours, strangle
+
+
+def {name}() -> StrategyConfig:
+    return StrategyConfig(
+        name="{name}",
+        legs=strangle(
+            qty="{quantity}",
+            call_delta=0.3,
+            put_delta=-0.3,
+            side="buy",
+            underlying="{underlying}",
+            expiry_criteria={{"dte_min": 2, "dte_max": 21, "target": 7}},
+        ),
+        exit_conditions=[max_hold_hours({hold_s} / 3600)],
+        execution_mode="limit",
+        execution_params=ExecutionParams(fill_timeout_seconds=2.0, aggressive_buffer_pct=5.0, max_requote_rounds=20),
+        max_concurrent_trades=1,
+        max_trades_per_day=0,
+        cooldown_seconds=1,
+        check_interval_seconds=1,
+    )
+"""
+
+CONFIG = """
+[desk]
+name = "{name}"
+number = {number}
+account_id = "{name}"
+venue = "sim"
+underlyings = ["BTCUSD", "ETHUSD"]
+
+[execution]
+close_step_ms = 1000
+urgent_step_ms = 1000
+
+[strategy]
+enabled = [{enabled}]
+folders = ["strategies"]
+"""
+
+
+def strangle_file(name: str, underlying: str, quantity: str, hold_s: int) -> str:
+    return STRANGLE.format(name=name, underlying=underlying, quantity=quantity, hold_s=hold_s)
+
+
+def make_desk(name: str, number: int, enabled: list[str], strategies: dict[str, str]) -> Desk:
+    home = Path(tempfile.mkdtemp(prefix=f"vd-{name}-"))
+    names = ", ".join(f'"{strategy}"' for strategy in enabled)
+    return Desk(home, CONFIG.format(name=name, number=number, enabled=names), strategies)
+
+
+def take_down(desk: Desk) -> None:
+    answer = desk.voldesk("down")
+    left = desk_pids(desk.run_dir)
+    assert answer.code == 0, answer.err
+    assert left == []
+    shutil.rmtree(desk.home)
+
+
+@pytest.fixture(scope="session")
+def desk() -> Iterator[Desk]:
+    """The desk that most tests share: the demonstration, and a strangle that is opened and closed all the time."""
+    made = make_desk(
+        "alpha", 1, ["demo_strangle", "quick"], {"quick": strangle_file("quick", "ETHUSD", "1", hold_s=5)}
+    )
+    started = made.voldesk("up", "--timeout", "90", "--json")
+    assert started.code == 0, started.err + made.logs()
+    yield made
+    take_down(made)
+
+
+@pytest.fixture(scope="session")
+def second_desk(desk: Desk) -> Iterator[Desk]:
+    """A desk beside the first one: one strategy that holds for long, and one whose file is broken."""
+    made = make_desk(
+        "beta-two",
+        2,
+        ["patient", "broken"],
+        {
+            "patient": strangle_file("patient", "ETHUSD", "1", hold_s=3_000),
+            "broken": "from shared.strategy import StrategyConfig\n\ndef broken(:\n",
+        },
+    )
+    started = made.voldesk("up", "--timeout", "90", "--json")
+    assert started.code == 0, started.err + made.logs()
+    yield made
+    take_down(made)

@@ -1,0 +1,166 @@
+"""A real desk: `voldesk up` in a directory of its own, watched through `voldesk ... --json` and the venue's REST."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shared.config import DeskConfig, load_config
+from shared.messages.venue import VenueFill, VenueOrder, VenuePosition
+from shared.secrets import load_api_key
+from shared.venues.coincall import CoincallGateway, simulated
+
+T = TypeVar("T")
+
+SERVICES = ("exchange", "marketdata", "risk", "execution", "strategy", "monitor")
+REPOSITORY = Path(__file__).resolve().parents[2]
+VOLDESK = [sys.executable, "-c", "from voldesk.main import app; app()"]
+
+
+class Answer:
+    """What a command printed and how it ended."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, f"exit code {self.code}: {self.err}"
+        return json.loads(self.out)
+
+
+class Desk:
+    """One desk in `home`, which holds its voldesk.toml and its run directory."""
+
+    def __init__(self, home: Path, config: str, strategies: dict[str, str]) -> None:
+        self.home = home
+        self.run_dir = home / "run"
+        self.config_path = home / "voldesk.toml"
+        self.config_path.write_text(config)
+        (home / "strategies").mkdir()
+        for name, text in strategies.items():
+            (home / "strategies" / f"{name}.py").write_text(text)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("VOLDESK_", "COINCALL_"))}
+        self.environment = {
+            **kept,
+            "VOLDESK_CONFIG": str(self.config_path),
+            "VOLDESK_RUN_DIR": str(self.run_dir),
+        }
+        self.started_ns = time.time_ns()
+
+    @property
+    def settings(self) -> DeskConfig:
+        return load_config(self.config_path, {"VOLDESK_RUN_DIR": str(self.run_dir)})
+
+    def voldesk(self, *arguments: str, answer: str = "", timeout_s: float = 120) -> Answer:
+        done = subprocess.run(
+            [*VOLDESK, *arguments],
+            env=self.environment,
+            cwd=REPOSITORY,
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Answer(done)
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        return {row["name"]: row for row in self.voldesk("status", "--json").json["services"]}
+
+    def pid(self, service: str) -> int:
+        pid = self.services()[service]["pid"]
+        assert isinstance(pid, int), f"{service} has no pid"
+        return pid
+
+    def kill(self, service: str) -> None:
+        os.kill(self.pid(service), signal.SIGKILL)
+
+    def trades(self, strategy: str | None = None) -> list[dict[str, Any]]:
+        """Newest first; none while execution does not answer."""
+        answer = self.voldesk("trades", "--json")
+        if answer.code == 69:
+            return []
+        return [row for row in answer.json if strategy in (None, row["strategy"])]
+
+    def trade(self, trade_id: str) -> dict[str, Any]:
+        return next((row for row in self.trades() if row["trade_id"] == trade_id), {"state": "not answered"})
+
+    def at_venue(self, ask: Callable[[CoincallGateway], Awaitable[T]]) -> T:
+        """Ask the simulated exchange over HTTP, with risk's read-only key."""
+
+        async def run() -> T:
+            port = json.loads((self.run_dir / "ports.json").read_text())["exchange"]
+            gateway = CoincallGateway(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
+            try:
+                return await ask(gateway)
+            finally:
+                await gateway.close()
+
+        return asyncio.run(run())
+
+    def venue_fills(self) -> tuple[VenueFill, ...]:
+        return self.at_venue(lambda gateway: gateway.fills(self.started_ns))
+
+    def venue_orders(self) -> tuple[VenueOrder, ...]:
+        return self.at_venue(lambda gateway: gateway.order_history(self.started_ns))
+
+    def venue_positions(self) -> dict[str, Decimal]:
+        rows: tuple[VenuePosition, ...] = self.at_venue(lambda gateway: gateway.positions())
+        return {row.symbol: row.quantity for row in rows if row.quantity}
+
+    def logs(self) -> str:
+        """The ends of all logs, for the message of a failed test."""
+        logs = {path.name: path.read_text(errors="replace") for path in (self.run_dir / "logs").glob("*.log")}
+        return "\n".join(f"== {name}\n" + "\n".join(text.splitlines()[-15:]) for name, text in sorted(logs.items()))
+
+
+def until(desk: Desk, what: str, condition: Callable[[], T | None], timeout_s: float = 60) -> T:
+    """The first true value of `condition`; fails with the desk's logs when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:.0f} s: {what}\n{desk.logs()}")
+        time.sleep(0.2)
+
+
+def filled_at_venue(desk: Desk, trade_id: str) -> dict[tuple[str, str], Decimal]:
+    """Signed quantity by (symbol, "open" or "close") of a trade, from the fills of its own orders at the venue."""
+    orders = desk.voldesk("orders", "--all", "--trade", trade_id, "--json").json
+    purposes = {int(row["order_id"]): row["purpose"] for row in orders}
+    totals: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for fill in desk.venue_fills():
+        purpose = purposes.get(fill.client_order_id or 0)
+        if purpose is not None:
+            sign = 1 if fill.side == "buy" else -1
+            totals[fill.symbol, "open" if purpose == "open" else "close"] += sign * fill.quantity
+    return dict(totals)
+
+
+def desk_pids(run_dir: Path) -> list[int]:
+    """All processes that were given this run directory."""
+    wanted = f"VOLDESK_RUN_DIR={run_dir}".encode()
+    pids = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    pids.append(int(entry.name))
+            except OSError:
+                continue
+    return pids

@@ -1,0 +1,281 @@
+"""The whole desk as processes, against the simulated exchange over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import REPOSITORY, SERVICES, Desk, desk_pids, filled_at_venue, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+FINAL = ("CLOSED", "FAILED", "SETTLED")
+
+
+def all_running(desk: Desk) -> bool:
+    return all(row["state"] == "RUNNING" for row in desk.services().values())
+
+
+def newest_in(desk: Desk, strategy: str, states: tuple[str, ...]) -> dict[str, Any] | None:
+    return next((row for row in desk.trades(strategy) if row["state"] in states), None)
+
+
+def signed_legs(trade: dict[str, Any]) -> dict[str, Decimal]:
+    return {leg["symbol"]: Decimal(leg["qty"]) * (1 if leg["side"] == "buy" else -1) for leg in trade["legs"]}
+
+
+def test_every_service_is_running_with_a_fresh_heartbeat(desk: Desk) -> None:
+    services = desk.services()
+    assert tuple(services) == SERVICES
+    for row in services.values():
+        assert row["state"] == "RUNNING"
+        assert row["restarts"] == 0
+        assert row["heartbeat_age_s"] < 3
+    assert desk.voldesk("status", "--check").code == 0
+
+
+def test_a_second_up_changes_nothing(desk: Desk) -> None:
+    before = {name: row["pid"] for name, row in desk.services().items()}
+    again = desk.voldesk("up", "--json")
+    assert {row["name"]: row["pid"] for row in again.json["services"]} == before
+    assert "already running" in again.err
+
+
+def test_the_status_page_that_up_names_is_served(desk: Desk) -> None:
+    page = desk.voldesk("up", "--json").json["page"]
+    with urllib.request.urlopen(page, timeout=10) as answer:
+        text = answer.read().decode()
+    assert "paper" in text
+    assert "alpha" in text
+
+
+@pytest.mark.parametrize("service", ["risk", "execution", "exchange"])
+def test_a_second_instance_of_a_service_ends_with_78_and_names_the_holder(desk: Desk, service: str) -> None:
+    holder = desk.pid(service)
+    second = subprocess.run(
+        [sys.executable, "-m", f"services.{service}"],
+        env=desk.environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 78
+    assert f"process {holder}" in second.stdout
+    assert desk.pid(service) == holder
+
+
+def test_no_secret_is_in_any_log_or_in_supervisords_environment(desk: Desk) -> None:
+    secrets = set()
+    for path in (desk.run_dir / "secrets").iterdir():
+        secrets |= set(re.findall(r"[0-9a-f]{32,}", path.read_text()))
+    assert len(secrets) >= 6
+    logs = "".join(path.read_text(errors="replace") for path in (desk.run_dir / "logs").iterdir())
+    pid = (desk.run_dir / "supervisord.pid").read_text().strip()
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        environment = file.read().decode(errors="replace")
+    assert [secret[:4] for secret in secrets if secret in logs or secret in environment] == []
+
+
+@pytest.mark.parametrize(
+    ("victim", "when"),
+    [
+        ("marketdata", ("OPEN",)),
+        ("risk", ("OPEN",)),
+        ("execution", ("OPEN",)),
+        ("strategy", ("OPEN",)),
+        ("monitor", ("OPEN",)),
+        ("exchange", ("OPEN",)),
+        ("execution", ("PENDING_CLOSE", "CLOSING")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_a_trade_is_completed_once_although_a_service_is_killed_in_its_middle(
+    desk: Desk, victim: str, when: tuple[str, ...]
+) -> None:
+    trade = until(desk, f"a trade {when}", lambda: newest_in(desk, "quick", when))
+    before = desk.services()
+    desk.kill(victim)
+
+    def completed() -> dict[str, Any] | None:
+        row = desk.trade(trade["trade_id"])
+        return row if row["state"] in FINAL else None
+
+    done = until(desk, f"trade {trade['trade_id']} completed", completed)
+    until(desk, "every service is running again", lambda: all_running(desk))
+
+    assert done["state"] == "CLOSED"
+    quantities = signed_legs(trade)
+    expected = {(symbol, "open"): quantity for symbol, quantity in quantities.items()}
+    expected |= {(symbol, "close"): -quantity for symbol, quantity in quantities.items()}
+    assert filled_at_venue(desk, trade["trade_id"]) == expected
+    after = desk.services()
+    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
+    assert restarts == {name: int(name == victim) for name in SERVICES}
+    assert all(after[name]["pid"] == before[name]["pid"] for name in SERVICES if name != victim)
+
+
+def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agree(desk: Desk) -> None:
+    done = until(desk, "demo_strangle closed", lambda: newest_in(desk, "demo_strangle", ("CLOSED",)), 120)
+    assert sorted(leg["symbol"][-1] for leg in done["legs"]) == ["C", "P"]
+    for leg in done["legs"]:
+        assert (leg["side"], leg["qty"], leg["filled_qty"]) == ("buy", "0.1", "0.1")
+        assert Decimal(leg["open_price"]) > 0
+        assert Decimal(leg["close_price"]) > 0
+    assert Decimal(done["fees"]) > 0
+    at_venue = filled_at_venue(desk, done["trade_id"])
+    assert {symbol: quantity for (symbol, purpose), quantity in at_venue.items() if purpose == "open"} == signed_legs(
+        done
+    )
+    fills = {fill.client_order_id: fill for fill in desk.venue_fills()}
+    orders = desk.voldesk("orders", "--all", "--trade", done["trade_id"], "--json").json
+    paid = sum(
+        (fill.fee_usd or Decimal(0) for number, fill in fills.items() if str(number) in _ids(orders)), Decimal(0)
+    )
+    assert Decimal(done["fees"]) == paid
+
+
+def _ids(orders: list[dict[str, Any]]) -> set[str]:
+    return {row["order_id"] for row in orders}
+
+
+def test_every_order_at_the_venue_is_in_the_journal_and_the_other_way_round(desk: Desk) -> None:
+    journal = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
+    at_venue = {str(order.client_order_id): order for order in desk.venue_orders()}
+    later = _ids(desk.voldesk("orders", "--all", "--limit", "10000", "--json").json)
+    assert set(at_venue) <= later
+    placed = {number for number, row in journal.items() if row["venue_order_id"] is not None}
+    assert placed <= set(at_venue)
+
+
+def test_a_halt_stops_opening_and_resume_lifts_it(desk: Desk) -> None:
+    halted = desk.voldesk("halt", "--reason", "e2e", "--json").json
+    assert [(row["level"], row["reason"]) for row in halted["halts"]] == [("no_new_trades", "e2e")]
+    until(desk, "all quick trades final", lambda: all(row["state"] in FINAL for row in desk.trades("quick")))
+    known = len(desk.trades("quick"))
+    until(desk, "the strategy sees the halt", lambda: "halt" in desk.voldesk("strategies", "--json").out)
+    assert len(desk.trades("quick")) == known
+    desk.kill("execution")
+    until(desk, "execution is back", lambda: all_running(desk))
+    assert len(desk.trades("quick")) == known
+
+    assert desk.voldesk("resume", "--yes", "--json").json["halts"] == []
+    until(desk, "trading again", lambda: len(desk.trades("quick")) > known)
+
+
+def test_flatten_closes_every_trade_and_stays_halted(desk: Desk) -> None:
+    until(desk, "a quick trade is open", lambda: newest_in(desk, "quick", ("OPEN",)))
+    assert desk.voldesk("flatten", "--yes", "--json").json == {"halted": "flatten", "open_trades": 0}
+    assert desk.venue_positions() == {}
+    assert newest_in(desk, "quick", ("OPEN", "OPENING")) is None
+    assert desk.voldesk("resume", "--yes").code == 0
+
+
+def test_two_desks_trade_side_by_side(desk: Desk, second_desk: Desk) -> None:
+    here, there = desk.services(), second_desk.services()
+    assert {row["pid"] for row in here.values()}.isdisjoint(row["pid"] for row in there.values())
+    until(second_desk, "the second desk opens", lambda: newest_in(second_desk, "patient", ("OPEN",)))
+    assert {row["account_id"] for row in second_desk.trades()} == {"beta-two"}
+    assert {row["account_id"] for row in desk.trades()} == {"alpha"}
+
+
+def test_a_broken_strategy_file_is_reported_with_its_line_and_the_others_go_on(second_desk: Desk) -> None:
+    logged = second_desk.voldesk("logs", "strategy", "-n", "1000").out
+    assert re.search(r"broken\.py.*\b3\b", logged)
+    listed = {row["strategy"]: row for row in second_desk.voldesk("strategies", "--json").json}
+    assert listed["patient"]["state"] == "running"
+    assert second_desk.services()["strategy"]["state"] == "RUNNING"
+
+
+def test_services_that_lost_supervisord_are_shown_ended_and_started_anew(second_desk: Desk) -> None:
+    trade = until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
+    supervisor = int((second_desk.run_dir / "supervisord.pid").read_text())
+    orphans = {row["pid"] for row in second_desk.services().values()}
+    subprocess.run(["kill", "-9", str(supervisor)], check=True)
+    until(
+        second_desk,
+        "status tells that nobody supervises",
+        lambda: all("supervisord" in row.get("detail", "") for row in second_desk.services().values()),
+    )
+    assert second_desk.voldesk("up", "--timeout", "90", "--json").code == 0
+    assert orphans.isdisjoint(row["pid"] for row in second_desk.services().values())
+    assert second_desk.trade(trade["trade_id"])["state"] == "OPEN"
+    assert signed_legs(trade) == second_desk.venue_positions()
+
+
+def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: Desk) -> None:
+    until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
+    refused = second_desk.voldesk("flatten", "--direct", "--yes")
+    assert refused.code == 1
+    assert "execution answers" in refused.err
+    assert second_desk.voldesk("strategies", "pause", "patient").code == 0
+    _supervisor(second_desk, "stop_service", "execution")
+    assert second_desk.venue_positions() != {}
+
+    done = second_desk.voldesk("flatten", "--direct", "--yes", "--json")
+    assert done.json["flat"] is True
+    assert second_desk.venue_positions() == {}
+    steps = (second_desk.run_dir / "flatten-direct.jsonl").read_text()
+    assert steps.index('"step": "close"') < steps.index('"step": "close_answer"') < steps.index('"step": "flat"')
+
+    _supervisor(second_desk, "start_service", "execution")
+    until(second_desk, "execution is back", lambda: all_running(second_desk))
+    until(
+        second_desk,
+        "execution has seen that its trade holds nothing any more",
+        lambda: all(row["state"] in FINAL for row in second_desk.trades()),
+    )
+    assert second_desk.venue_positions() == {}
+
+
+def _supervisor(desk: Desk, action: str, service: str) -> None:
+    from voldesk.supervision import Supervisor
+
+    getattr(Supervisor(desk.settings), action)(service)
+
+
+def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_desk: Desk) -> None:
+    assert second_desk.voldesk("down").code == 0
+    assert desk_pids(second_desk.run_dir) == []
+    text = second_desk.config_path.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        second_desk.config_path.write_text(f"{text}\n[ports]\nexchange = {port}\n")
+        answer = second_desk.voldesk("up")
+    second_desk.config_path.write_text(text)
+    assert answer.code == 78
+    assert f"exchange = {port} is taken by pid " in answer.err
+    assert desk_pids(second_desk.run_dir) == []
+
+
+def test_what_the_venue_filled_is_what_the_trades_say(desk: Desk) -> None:
+    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance."""
+    desk.voldesk("flatten", "--yes")
+    orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
+    by_order: dict[str, Decimal] = defaultdict(Decimal)
+    net: dict[str, Decimal] = defaultdict(Decimal)
+    for fill in desk.venue_fills():
+        by_order[str(fill.client_order_id)] += fill.quantity
+        net[fill.symbol] += fill.quantity if fill.side == "buy" else -fill.quantity
+    assert dict(by_order) == {
+        number: Decimal(row["filled_qty"]) for number, row in orders.items() if Decimal(row["filled_qty"])
+    }
+    assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
+    assert desk.venue_positions() == {}
+
+
+def test_down_leaves_no_process_and_is_idempotent(desk: Desk) -> None:
+    assert desk.voldesk("down").code == 0
+    assert desk_pids(desk.run_dir) == []
+    again = desk.voldesk("down", "--json")
+    assert again.json["stopped"] == []
+    assert desk.voldesk("trades").code == 69
