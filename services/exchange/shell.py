@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 
 import msgspec
 
@@ -48,12 +49,22 @@ class ExchangeShell:
         port = self._listener.getsockname()[1]
         self.detail = f"http://{HOST}:{port}"
         context.log.info("exchange listens", address=self.detail, accounts=len(config.accounts))
+        context.metrics.collect(self._counts, "kind")
         self.ready = True
 
     async def run(self) -> None:
         assert self._server is not None, "start comes first"
         assert self._listener is not None, "start comes first"
         await self._server.serve(self._listener)
+
+    def _counts(self) -> Iterable[tuple[str, str, dict[str, float]]]:
+        assert self._server is not None, "start comes first"
+        hub = self._server.hub
+        sockets: dict[str, float] = {"opened": hub.opened, **hub.dropped}
+        yield "voldesk_exchange_sockets", "WebSocket clients opened, and gone by reason", sockets
+        yield "voldesk_exchange_frames", "WebSocket frames queued to clients", {"pushed": hub.frames_pushed}
+        failures: dict[str, float] = {"core": self._server.core_failures, "push": hub.failures}
+        yield "voldesk_exchange_failures", "Errors survived", failures
 
     async def stop(self) -> None:
         self.ready = False
@@ -63,7 +74,8 @@ class ExchangeShell:
 
 def bind(port: int) -> socket.socket:
     """A listening socket on the loopback address; port 0 takes any. Raises OSError when the port is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio turns Nagle's delay (40 ms an answer) off only for sockets that name their protocol.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setblocking(False)
     try:

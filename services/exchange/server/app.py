@@ -32,11 +32,12 @@ from services.exchange.server.venue import Venue
 from services.exchange.server.websocket import SocketServer
 from services.exchange.server.wire import failure
 from shared.runner import Journal
+from shared.tasks import spawn
 
 NS_PER_MS = 1_000_000
 KEEP_ALIVE_S = 75
 REQUEST_FRAME_BYTES_MAX = 262_144
-SHUTDOWN_S = 2
+SHUTDOWN_S = 1
 
 log = structlog.get_logger("exchange.server")
 
@@ -126,14 +127,18 @@ class ExchangeServer:
                 timeout_graceful_shutdown=SHUTDOWN_S,
             )
         )
-        serving = asyncio.gather(server.serve(sockets=[listener]), self._keep_time())
+        serving = spawn(server.serve(sockets=[listener]), name="exchange http")
+        keeping = spawn(self._keep_time(), name="exchange time", on_error=lambda _error: None)
         try:
-            await asyncio.shield(serving)
+            await asyncio.wait({serving, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (serving, keeping):
+                if task.done():
+                    task.result()
         finally:
+            keeping.cancel()
+            self.hub.disconnect("/", "shutdown")
             server.should_exit = True
-            self.hub.disconnect("/")
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.wait({serving, keeping})
 
     async def _keep_time(self) -> None:
         """Advance the market and push, once per step; a step that comes late is not made up for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -13,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from services.exchange.server.auth import Credential
 from services.exchange.server.channels import SocketName, Topic
 from services.exchange.server.ratelimits import Limit, SlidingWindow
+from shared.clock import monotonic_ns
 
 log = structlog.get_logger("exchange.socket")
 
@@ -31,7 +31,6 @@ class Connection:
         *,
         queue_bytes_max: int,
         requests_per_second: int,
-        now_ns: Callable[[], int],
     ) -> None:
         self.socket: SocketName = socket
         self.path = f"/{socket}"
@@ -44,8 +43,7 @@ class Connection:
         self._queued_bytes = 0
         self._queue_bytes_max = queue_bytes_max
         self._wake = asyncio.Event()
-        self._now_ns = now_ns
-        self.active_ns = now_ns()
+        self._active_ns = monotonic_ns()
 
     def push(self, text: str) -> None:
         """Queue one text frame; cuts the connection when too much waits already."""
@@ -59,7 +57,11 @@ class Connection:
         self._wake.set()
 
     def heard(self) -> None:
-        self.active_ns = self._now_ns()
+        self._active_ns = monotonic_ns()
+
+    def idle_ns(self) -> int:
+        """How long nothing came or went."""
+        return monotonic_ns() - self._active_ns
 
     def drop(self, reason: str) -> None:
         """Cut the connection without a closing handshake; what is queued is lost."""
@@ -85,7 +87,7 @@ class Connection:
             self._queued_bytes -= len(text)
             try:
                 await self._websocket.send_text(text)
-            except Exception as error:
-                self.drop(f"lost: {type(error).__name__}")
+            except Exception:
+                self.drop("lost")
                 return
-            self.active_ns = self._now_ns()
+            self._active_ns = monotonic_ns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,9 @@ class Hub:
         self._last_second = 0
         self.connections: set[Connection] = set()
         self.frames_pushed = 0
+        self.opened = 0
+        self.dropped: Counter[str] = Counter()
+        self.failures = 0
 
     def bind(self, venue: Venue) -> None:
         self._venue = venue
@@ -70,9 +74,11 @@ class Hub:
 
     def join(self, connection: Connection) -> None:
         self.connections.add(connection)
+        self.opened += 1
 
     def leave(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self.dropped[connection.dropped or "closed"] += 1
         for topic in connection.topics:
             self._unfollow(topic, connection)
         connection.topics.clear()
@@ -147,28 +153,36 @@ class Hub:
                 self._push(connection, text)
 
     def deliver(self, events: Sequence[ExchangeEvent]) -> None:
-        """Push what the core reported, in its order. Called after the rows are committed."""
+        """Push what the core reported, in its order. Called after the rows are committed, so it never raises:
+        what is done is done, and must be answered as such."""
         for event in events:
-            match event:
-                case OrderEvent(order=order):
-                    user_id = self._user_ids[order.account_id]
-                    self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
-                case TradeEvent(fill=fill):
-                    self._publish_private("trade", fill.account_id, trade_push(event), fill.at_ns)
-                case PositionEvent(position=position):
-                    user_id = self._user_ids[position.account_id]
-                    push = position_push(position, user_id)
-                    self._publish_private("positionEvent", position.account_id, push, position.updated_ns)
-                case AccountEvent(summary=summary):
-                    user_id = self._user_ids[summary.account_id]
-                    push = balance_push(summary, user_id)
-                    self._publish_private("accountBalance", summary.account_id, push, self.venue.now_ns())
-                case MarketTradeEvent(trade=trade):
-                    ts_ms = trade.at_ns // NS_PER_MS
-                    self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
-                    self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
-                case InstrumentsEvent(base=base):
-                    log.info("listing changed", base=base)
+            try:
+                self._deliver(event)
+            except Exception:
+                self.failures += 1
+                log.exception("an event could not be pushed", event_type=type(event).__name__)
+
+    def _deliver(self, event: ExchangeEvent) -> None:
+        match event:
+            case OrderEvent(order=order):
+                user_id = self._user_ids[order.account_id]
+                self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
+            case TradeEvent(fill=fill):
+                self._publish_private("trade", fill.account_id, trade_push(event), fill.at_ns)
+            case PositionEvent(position=position):
+                user_id = self._user_ids[position.account_id]
+                push = position_push(position, user_id)
+                self._publish_private("positionEvent", position.account_id, push, position.updated_ns)
+            case AccountEvent(summary=summary):
+                user_id = self._user_ids[summary.account_id]
+                push = balance_push(summary, user_id)
+                self._publish_private("accountBalance", summary.account_id, push, self.venue.now_ns())
+            case MarketTradeEvent(trade=trade):
+                ts_ms = trade.at_ns // NS_PER_MS
+                self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
+                self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
+            case InstrumentsEvent(base=base):
+                log.info("listing changed", base=base)
 
     def _publish_private(self, data_type: str, account_id: str, data: Any, at_ns: int) -> None:
         self._publish(Topic(CHANNEL[data_type], account_id), data, at_ns // NS_PER_MS)
@@ -184,16 +198,18 @@ class Hub:
             self._drop_idle(now_ns)
         for topic in tuple(self._followers):
             if topic.channel.data_type in due:
-                self._send_all(topic, self._render(topic, only_changed=True))
+                try:
+                    self._send_all(topic, self._render(topic, only_changed=True))
+                except Exception:
+                    self.failures += 1
+                    log.exception("a periodic push failed", channel=topic.channel.data_type, subject=topic.subject)
                 await asyncio.sleep(0)
 
     def _drop_idle(self, now_ns: int) -> None:
         """Cut those on which nothing came or went for too long, except while a fault keeps them silent."""
         for connection in tuple(self.connections):
-            idle_ns = now_ns - connection.active_ns
-            if idle_ns > self._config.socket_idle_ms * NS_PER_MS and not self._faults.silences(
-                connection.path, now_ns
-            ):
+            idle = connection.idle_ns() > self._config.socket_idle_ms * NS_PER_MS
+            if idle and not self._faults.silences(connection.path, now_ns):
                 connection.drop("idle")
 
     def _render(self, topic: Topic, *, only_changed: bool = False) -> list[str]:
@@ -234,9 +250,9 @@ class Hub:
             return []
         return [data_frame(topic.channel.code, order_book_push(book), book.at_ns // NS_PER_MS)]
 
-    def disconnect(self, path_prefix: str) -> int:
+    def disconnect(self, path_prefix: str, reason: str) -> int:
         """Cut all WebSockets whose path begins with the prefix; returns how many."""
         cut = [connection for connection in self.connections if connection.path.startswith(path_prefix)]
         for connection in cut:
-            connection.drop("fault")
+            connection.drop(reason)
         return len(cut)

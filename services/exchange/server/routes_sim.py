@@ -107,7 +107,7 @@ class SimControl:
         fault = _decode(body, Fault)
         cut = 0
         if fault.kind == "disconnect":
-            cut = self._hub.disconnect(fault.path_prefix)
+            cut = self._hub.disconnect(fault.path_prefix, "fault")
         if fault.kind != "disconnect" or fault.count is not None or fault.duration_ms is not None:
             self._faults.add(fault, self._venue.now_ns())
         return {"cut": cut, "faults": self._faults.active(self._venue.now_ns())}

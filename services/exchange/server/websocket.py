@@ -68,7 +68,6 @@ class SocketServer:
             credential,
             queue_bytes_max=self._config.socket_queue_bytes_max,
             requests_per_second=self._config.socket_requests_per_second,
-            now_ns=self._now_ns,
         )
         self._hub.join(connection)
         writer = spawn(connection.write_forever(), name=f"socket writer {socket}")

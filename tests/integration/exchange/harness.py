@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from services.exchange.config import BTC, ETH, AccountConfig, BaseConfig, KeyConfig, ListingConfig, RateLimitConfig
 from services.exchange.server.app import ExchangeServer
 from services.exchange.server.config import ExchangeServiceConfig, ServerConfig
+from services.exchange.server.venue import JournalFailed
 from services.exchange.shell import bind, credentials_of
 from shared.clock import Clock
 from shared.runner import Journal, MemoryJournal
@@ -75,6 +76,19 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class TimeMachine:
+    """A clock that can be set forward. Venue and clients of one test share it."""
+
+    def __init__(self) -> None:
+        self.ahead_ns = 0
+
+    def now_ns(self) -> int:
+        return time.time_ns() + self.ahead_ns
+
+    def travel_to(self, at_ms: int) -> None:
+        self.ahead_ns = at_ms * 1_000_000 - time.time_ns()
+
+
 def socket_query(key: KeyConfig, *, name: str = "apiKey", ts_ms: int | None = None) -> str:
     ts_ms = now_ms() if ts_ms is None else ts_ms
     signature = sign_text(key.api_secret, f"GET/users/self/verify?{name}={key.api_key}&ts={ts_ms}")
@@ -97,18 +111,22 @@ def signed_headers(key: KeyConfig, method: str, path: str, text: str, ts_ms: int
 class RestClient:
     """Signs as the documentation says; bodies are flat."""
 
-    def __init__(self, url: str, key: KeyConfig = TRADING_KEY) -> None:
+    def __init__(self, url: str, key: KeyConfig = TRADING_KEY, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.http = httpx.AsyncClient(base_url=url, timeout=10)
         self.key = key
+        self._now_ns = now_ns
+
+    def _headers(self, method: str, path: str, text: str) -> dict[str, str]:
+        return signed_headers(self.key, method, path, text, self._now_ns() // 1_000_000)
 
     async def raw_get(self, path: str, **parameters: Any) -> httpx.Response:
         text = "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-        headers = signed_headers(self.key, "GET", path, text)
+        headers = self._headers("GET", path, text)
         return await self.http.get(f"{path}?{urlencode(parameters)}" if parameters else path, headers=headers)
 
     async def raw_post(self, path: str, **fields: Any) -> httpx.Response:
         text = "&".join(f"{name}={_text(fields[name])}" for name in sorted(fields) if fields[name] is not None)
-        headers = signed_headers(self.key, "POST", path, text)
+        headers = self._headers("POST", path, text)
         return await self.http.post(path, content=json.dumps(fields), headers=headers)
 
     async def get(self, path: str, **parameters: Any) -> Any:
@@ -144,15 +162,20 @@ def _envelope(response: httpx.Response) -> Any:
 class RunningExchange:
     """The server of one test, in this loop."""
 
-    def __init__(self, config: ExchangeServiceConfig, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        config: ExchangeServiceConfig,
+        journal: Journal | None = None,
+        now_ns: Callable[[], int] | None = None,
+    ) -> None:
         self.config = config
+        self.now_ns = now_ns or Clock().now_ns
         self.server = ExchangeServer(
-            config, credentials_of(config), journal or MemoryJournal(), Clock().now_ns, paper=True
+            config, credentials_of(config), journal or MemoryJournal(), self.now_ns, paper=True
         )
         self._listener = bind(0)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.failure: BaseException | None = None
         self._clients: list[RestClient] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -165,17 +188,26 @@ class RunningExchange:
             await client.http.aclose()
         assert self._task is not None
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, JournalFailed):
             await self._task
 
+    async def ended(self) -> BaseException | None:
+        """Why the server ended by itself."""
+        assert self._task is not None
+        (outcome,) = await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), 10)
+        return outcome
+
     def client(self, key: KeyConfig = TRADING_KEY) -> RestClient:
-        client = RestClient(self.url, key)
+        client = RestClient(self.url, key, self.now_ns)
         self._clients.append(client)
         return client
 
     def socket(self, path: str = "options", key: KeyConfig = TRADING_KEY, **options: Any) -> Any:
         return websockets.connect(
-            f"ws://127.0.0.1:{self.port}/{path}?{socket_query(key)}", compression=None, ping_interval=None, **options
+            f"ws://127.0.0.1:{self.port}/{path}?{socket_query(key, ts_ms=self.now_ns() // 1_000_000)}",
+            compression=None,
+            ping_interval=None,
+            **options,
         )
 
 

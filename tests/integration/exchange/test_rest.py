@@ -62,7 +62,7 @@ def check(row: dict[str, Any], types: dict[str, str]) -> None:
 
 def types(text: str) -> dict[str, str]:
     """`"a b int, c num"` to {"a": "int", "b": "int", "c": "num"}."""
-    result = {}
+    result: dict[str, str] = {}
     for group in text.split(","):
         *names, kind = group.split()
         result |= dict.fromkeys(names, kind)
@@ -394,7 +394,7 @@ async def test_batches_are_for_market_makers_and_unknown_to_others(exchange: Run
     assert (await exchange.client().raw_post(path, orders=[order])).status_code == 404
 
 
-BAD_ORDERS = {
+BAD_ORDERS: dict[str, tuple[dict[str, Any], int]] = {
     "symbol": ({"symbol": None}, 10570),
     "unknown symbol": ({"symbol": "BTCUSD-1JAN20-1-C"}, 10574),
     "side": ({"tradeSide": 3}, 10573),
