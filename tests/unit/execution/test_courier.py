@@ -1,0 +1,207 @@
+"""Effects go to the venue and every outcome comes back, whatever the gateway does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal as D
+from typing import Any
+
+from services.execution.courier import Courier
+from services.execution.effects import CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from shared.clock import Clock
+from shared.messages.venue import (
+    CancelAcked,
+    CancelRefused,
+    NewOrder,
+    OrderAcked,
+    OrderQueried,
+    OrderQueryFailed,
+    OrderRef,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    StreamUp,
+    VenueExercise,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+    VenueSnapshot,
+    VenueSnapshotFailed,
+)
+from shared.venues.ports import KeyInfo, VenueError
+from tests.unit.execution.play import CALL, fill, position, seen, venue_id
+
+ORDER = NewOrder(client_order_id=77, symbol=CALL, side="buy", quantity=D(1), price=D(900))
+
+
+class ScriptedGateway:
+    """A venue whose answers the test sets: the port as it is, with nothing behind it."""
+
+    def __init__(self) -> None:
+        self.orders: tuple[VenueOrder, ...] = ()
+        self.history: tuple[VenueOrder, ...] = ()
+        self.single: VenueOrder | None = None
+        self.known_fills: tuple[VenueFill, ...] = ()
+        self.placing = asyncio.Event()
+        self.error: Exception | None = None
+        self.at_once = 0
+        self.at_once_max = 0
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def server_time_offset_ns(self) -> int:
+        return 0
+
+    async def key_info(self) -> KeyInfo:
+        return KeyInfo(user_id="u", read_only=False)
+
+    async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown:
+        self.at_once += 1
+        self.at_once_max = max(self.at_once, self.at_once_max)
+        await self.placing.wait()
+        self.at_once -= 1
+        self._raise()
+        return OrderAcked(client_order_id=order.client_order_id, venue_order_id=1)
+
+    async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        self._raise()
+        return CancelAcked(client_order_id=order.client_order_id)
+
+    async def order(self, client_order_id: int) -> VenueOrder | None:
+        self._raise()
+        return self.single
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        self._raise()
+        return self.orders
+
+    async def order_history(self, since_ns: int) -> tuple[VenueOrder, ...]:
+        return self.history
+
+    async def fills(self, since_ns: int) -> tuple[VenueFill, ...]:
+        return self.known_fills
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        return (position(CALL, "1"),)
+
+    async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        return ()
+
+    async def stream_account(
+        self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]
+    ) -> None: ...
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class _Outcomes:
+    def __init__(self, gateway: ScriptedGateway, place_deadline_s: float = 5.0) -> None:
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.courier = Courier(gateway, Clock(), self.queue.put_nowait, place_deadline_s)
+
+    async def next(self) -> Any:
+        return await asyncio.wait_for(self.queue.get(), 5)
+
+
+async def test_the_orders_of_several_legs_are_on_their_way_at_once() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway)
+    outcomes.courier.carry(PlaceOrder(ORDER))
+    outcomes.courier.carry(
+        PlaceOrder(NewOrder(client_order_id=78, symbol=CALL, side="buy", quantity=D(1), price=D(1)))
+    )
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gateway.placing.set()
+    assert {(await outcomes.next()).client_order_id for _ in range(2)} == {77, 78}
+    assert gateway.at_once_max == 2
+
+
+async def test_a_placement_that_does_not_come_back_is_unknown_and_not_sent_later() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway, place_deadline_s=0.02)
+    outcomes.courier.carry(PlaceOrder(ORDER))
+    assert isinstance(await outcomes.next(), OutcomeUnknown)
+    gateway.placing.set()
+    await outcomes.courier.drained(1.0)
+    assert outcomes.queue.empty()
+
+
+async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
+    raised: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    gateway = ScriptedGateway()
+    gateway.placing.set()
+    gateway.error = RuntimeError("bug")
+    outcomes = _Outcomes(gateway)
+    found: list[type] = []
+    for effect in (
+        PlaceOrder(ORDER),
+        CancelOrder(OrderRef(client_order_id=77, venue_order_id=None, symbol=CALL)),
+        QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0),
+        FetchSnapshot(trigger="start", since_ns=0),
+    ):
+        outcomes.courier.carry(effect)
+        found.append(type(await outcomes.next()))
+    assert found == [OutcomeUnknown, OutcomeUnknown, OrderQueryFailed, VenueSnapshotFailed]
+    await outcomes.courier.drained(1.0)
+    assert len(raised) == 4
+
+
+async def test_reads_that_fail_are_failed_answers() -> None:
+    gateway = ScriptedGateway()
+    gateway.error = VenueError("down", "connection refused")
+    outcomes = _Outcomes(gateway)
+    outcomes.courier.carry(QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0))
+    assert await outcomes.next() == OrderQueryFailed(client_order_id=77, reason="down: connection refused")
+    outcomes.courier.carry(FetchSnapshot(trigger="start", since_ns=0))
+    assert await outcomes.next() == VenueSnapshotFailed(trigger="start", reason="down: connection refused")
+
+
+async def test_a_query_looks_in_all_three_places_before_it_says_absent() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway)
+    query = QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0)
+    outcomes.courier.carry(query)
+    absent: OrderQueried = await outcomes.next()
+    assert absent.order is None
+    found = seen(ORDER, "partial", "0.5")
+    for place in ("single", "orders", "history"):
+        gateway.single, gateway.orders, gateway.history = None, (), ()
+        setattr(gateway, place, found if place == "single" else (found,))
+        gateway.known_fills = (fill(ORDER, 1, "0.5"),)
+        outcomes.courier.carry(query)
+        answer: OrderQueried = await outcomes.next()
+        assert answer.order == found
+        assert [each.venue_trade_id for each in answer.fills] == [1]
+
+
+async def test_fills_of_an_order_are_told_by_either_id_and_others_are_left_out() -> None:
+    gateway = ScriptedGateway()
+    gateway.single = seen(ORDER, "filled", "1")
+    other = NewOrder(client_order_id=99, symbol=CALL, side="buy", quantity=D(1), price=D(1))
+    nameless = VenueFill(
+        **{**{f: getattr(fill(ORDER, 2), f) for f in VenueFill.__struct_fields__}, "client_order_id": None}
+    )
+    assert nameless.venue_order_id == venue_id(ORDER)
+    gateway.known_fills = (nameless, fill(other, 3))
+    outcomes = _Outcomes(gateway)
+    outcomes.courier.carry(QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0))
+    answer: OrderQueried = await outcomes.next()
+    assert [each.venue_trade_id for each in answer.fills] == [2]
+
+
+async def test_a_snapshot_holds_open_orders_and_history() -> None:
+    gateway = ScriptedGateway()
+    gateway.orders = (seen(ORDER, "new"),)
+    gateway.history = (seen(ORDER, "filled", "1"),)
+    outcomes = _Outcomes(gateway)
+    outcomes.courier.carry(FetchSnapshot(trigger="regular", since_ns=5))
+    snapshot: VenueSnapshot = await outcomes.next()
+    assert (snapshot.trigger, snapshot.since_ns, len(snapshot.orders)) == ("regular", 5, 2)
+    assert snapshot.positions == (position(CALL, "1"),)
