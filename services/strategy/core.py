@@ -242,10 +242,20 @@ class StrategyHostCore:
         for slot in self._slots.values():
             if slot.flight is not None and slot.flight.owns(reply.request_id):
                 self._changed = True
-                self._fly(slot, slot.flight.on_reply(reply, self._now_ns))
+                self._on_flight_reply(slot, slot.flight, reply)
                 return
         if not self._exits.on_reply(reply, self._now_ns):
             self.ignored["answer to a question that is settled"] += 1
+
+    def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
+        """Before execution was asked, an intent is dropped when the strategy was stopped or the desk was halted."""
+        gates = dict(self._host_gates(slot))
+        stopped = gates["state"] or gates["halts"]
+        if flight.stage == "granting" and stopped is not None:
+            slot.flight = None
+            self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=stopped))
+            return
+        self._fly(slot, flight.on_reply(reply, self._now_ns))
 
     def _on_timeout(self, request_id: str) -> None:
         for slot in self._slots.values():
@@ -349,11 +359,9 @@ class StrategyHostCore:
         if isinstance(progress, SendRequest):
             self._step.effects.append(progress)
             return
-        assert slot.flight is not None, "only a flight can end"
-        ordinal = slot.flight.ordinal
         slot.flight = None
-        if progress.ordinal_used and ordinal > slot.ordinal_used:
-            self._record(OrdinalUsed(strategy=slot.name, ordinal=ordinal))
+        if progress.ordinal_used is not None and progress.ordinal_used > slot.ordinal_used:
+            self._record(OrdinalUsed(strategy=slot.name, ordinal=progress.ordinal_used))
         if progress.outcome.kind == "opened":
             slot.signals_executed += 1
         if progress.trade is not None and self._board.synced_epoch is not None:

@@ -29,14 +29,17 @@ from shared.strategy.protocol import IntentOutcome, OpenStructure
 
 MS = 1_000_000
 SECOND_NS = 1_000 * MS
+ORDINAL_KNOWN = "intent_known"
+"""Execution's refusal of an ordinal below one that it has seen."""
+
 Stage = Literal["granting", "opening", "accepted"]
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The flight is over. ordinal_used: execution has an outcome for it, so it cannot be asked again."""
+    """The flight is over. ordinal_used: ordinals up to this one have their outcome and cannot be asked again."""
 
     outcome: IntentOutcome
-    ordinal_used: bool
+    ordinal_used: int | None
     trade: TradeUpdate | None = None
 
 
@@ -107,9 +110,9 @@ class Flight:
             case "granting", GrantGiven(grant=grant):
                 return self._on_grant(grant, now_ns)
             case "granting", GrantRefused(code=code, detail=detail):
-                return _refused(code, f"risk: {detail}", ordinal_used=False)
+                return _refused(code, f"risk: {detail}", ordinal_used=None)
             case "granting", Refusal(code=code, detail=detail):
-                return _refused(code, f"risk: {detail}", ordinal_used=False)
+                return _refused(code, f"risk: {detail}", ordinal_used=None)
             case "opening", TradeAccepted(trade_id=trade_id):
                 self.stage = "accepted"
                 self._trade_id = trade_id
@@ -122,7 +125,7 @@ class Flight:
             case "accepted", TradeStory(trade=trade):
                 return self.on_trade(trade)
             case "accepted", Refusal(code=code, detail=detail):
-                return _refused(code, f"execution: {detail}", ordinal_used=True)
+                return _refused(code, f"execution: {detail}", ordinal_used=self.ordinal)
             case _:
                 self.on_timeout(now_ns)
                 return None
@@ -137,7 +140,7 @@ class Flight:
         """`due_ns` has come: ask again, or ask for a trade that was accepted and never seen."""
         self.due_ns = None
         if self.stage == "granting" and now_ns >= self._valid_until_ns:
-            return _refused("risk_silent", "risk did not answer", ordinal_used=False)
+            return _refused("risk_silent", "risk did not answer", ordinal_used=None)
         if self._request is not None:
             return self._request
         if self.stage == "opening":
@@ -154,19 +157,21 @@ class Flight:
         if trade.intent_id != self.intent_id:
             return None
         if trade.is_final and trade.created_ns < self._made_ns:
-            refused = _refused("intent_known", f"trade {trade.trade_id} had this ordinal before", ordinal_used=True)
+            refused = _refused(
+                ORDINAL_KNOWN, f"trade {trade.trade_id} had this ordinal before", ordinal_used=self.ordinal
+            )
             return msgspec.structs.replace(refused, trade=trade)
         opened = IntentOutcome(kind="opened", code="", reason=f"trade {trade.trade_id}", trade_id=trade.trade_id)
-        return Ended(outcome=opened, ordinal_used=True, trade=trade)
+        return Ended(outcome=opened, ordinal_used=self.ordinal, trade=trade)
 
     def _on_grant(self, grant: Grant, now_ns: int) -> SendRequest | Ended:
         asked = {(leg.symbol, leg.side): leg.quantity for leg in self._intent.legs}
         allowed = {(leg.symbol, leg.side): leg.max_quantity for leg in grant.legs}
         covers = all(allowed.get(leg, 0) >= quantity for leg, quantity in asked.items())
         if grant.intent_id != self.intent_id or not covers:
-            return _refused("grant_differs", "risk granted something else than was asked for", ordinal_used=False)
+            return _refused("grant_differs", "risk granted something else than was asked for", ordinal_used=None)
         if now_ns >= self._valid_until_ns:
-            return _refused("too_late", "the grant came after the intent had expired", ordinal_used=False)
+            return _refused("too_late", "the grant came after the intent had expired", ordinal_used=None)
         self._grant = grant
         self.stage = "opening"
         return self._ask_to_open()
@@ -196,11 +201,14 @@ class Flight:
 
     def _on_open_refused(self, refusal: Refusal, now_ns: int) -> Ended | None:
         reason = f"execution: {refusal.detail}" + (f" ({refusal.remedy})" if refusal.remedy else "")
+        if refusal.code == ORDINAL_KNOWN:
+            # some higher ordinal was used and its trade is no longer told of: doubling finds a free one in few steps
+            return _refused(refusal.code, reason, ordinal_used=2 * self.ordinal - 1)
         if refusal.code not in RETRYABLE_REFUSALS:
-            return _refused(refusal.code, reason, ordinal_used=True)
+            return _refused(refusal.code, reason, ordinal_used=self.ordinal)
         due_ns = now_ns + SECOND_NS * 2 ** min(self._attempt, 6)
         if due_ns >= self._valid_until_ns:
-            return _refused(refusal.code, reason, ordinal_used=False)
+            return _refused(refusal.code, reason, ordinal_used=None)
         self._attempt += 1
         self._request = None
         self.due_ns = due_ns
@@ -213,5 +221,5 @@ class Flight:
         return self._request
 
 
-def _refused(code: str, reason: str, *, ordinal_used: bool) -> Ended:
+def _refused(code: str, reason: str, *, ordinal_used: int | None) -> Ended:
     return Ended(outcome=IntentOutcome(kind="refused", code=code, reason=reason), ordinal_used=ordinal_used)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.strategy.config import StrategyHostConfig
+from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook
 from shared.messages.conditions import HostFunction, MaxHold, MaxLoss, TimeExit, UtcDatetimeExit
 from shared.messages.control import Gate
@@ -76,7 +77,8 @@ class StrategyRunner:
             least_s = max(self._config.check_interval_seconds, self._host.refusal_pause_min_s)
             most_s = max(least_s, self._host.refusal_pause_max_s)
             pause_s = min(most_s, least_s * 2 ** min(self._refusals, 16))
-            self._refusals += 1
+            if outcome.code != ORDINAL_KNOWN:
+                self._refusals += 1
             self._next_check_ns = now_ns + int(pause_s * SECOND_NS)
             return
         self._refusals = 0

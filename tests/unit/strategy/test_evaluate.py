@@ -345,5 +345,5 @@ def test_premium_at_mark_is_paid_above_zero_and_unknown_without_a_mark() -> None
         LegOrder(symbol=CALL, side="buy", quantity=Decimal(2)),
         LegOrder(symbol=PUT, side="sell", quantity=Decimal(1)),
     )
-    assert premium_at_mark(legs, {"BTCUSD": CHAIN}.get) == pytest.approx(2 * mark(CALL) - mark(PUT))
-    assert premium_at_mark(legs, {}.get) is None
+    assert premium_at_mark(legs, lambda _underlying: CHAIN) == pytest.approx(2 * mark(CALL) - mark(PUT))
+    assert premium_at_mark(legs, lambda _underlying: None) is None

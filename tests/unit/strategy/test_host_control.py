@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from shared.strategy import EntryView, StrategyConfig, max_hold_hours, straddle
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure
 from shared.strategy.views import DeskView
 from tests.unit.strategy.dialogue import Dialogue
-from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, Decimal, leg, moved, trade
+from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, leg, moved, trade
 from tests.unit.strategy.test_host_entry import run_one_trade, straddler
 
 CALL = "BTCUSD-5MAR26-100000-C"
@@ -300,9 +301,9 @@ def listed(core: StrategyHostCore, now_ns: int) -> StrategyList:
 
 
 def can_grant(desk: Dialogue) -> bool:
-    """An intent waits for its grant and has not expired."""
+    """An intent waits for its grant, has not expired, and nobody has stopped the strategy."""
     waits = desk.gate("intent").reason.endswith("risk's grant")
-    return waits and desk.now_ns < desk.last(RequestGrant).valid_until_ns
+    return waits and desk.status().state == "running" and desk.now_ns < desk.last(RequestGrant).valid_until_ns
 
 
 ACTIONS = st.lists(

@@ -161,6 +161,32 @@ def test_a_retryable_refusal_sends_the_same_intent_again_while_it_is_valid() -> 
     assert desk.last(RequestGrant).intent_id == "straddler-1"
 
 
+@pytest.mark.parametrize("stop", ["pause", "halt"])
+def test_an_intent_is_dropped_when_it_is_stopped_before_execution_was_asked(stop: str) -> None:
+    desk = Dialogue(straddler())
+    desk.ready()
+    asked = desk.last(RequestGrant)
+    if stop == "pause":
+        desk.command("pause")
+    else:
+        desk.halt(Halt(level="no_new_trades", reason="lunch", raised_by="operator", raised_ns=NOON))
+    desk.answer(GrantGiven(grant=grant(asked.legs, asked.intent_id)))
+    desk.wait(20)
+    assert desk.count(OpenTrade) == 0
+    assert "last signal refused" in desk.status().reason
+
+
+def test_with_journal_and_replay_lost_a_free_ordinal_is_found_in_few_steps() -> None:
+    desk = Dialogue(straddler())
+    desk.ready()
+    asked: list[int] = []
+    while not asked or asked[-1] <= 700:
+        asked.append(desk.give_grant().ordinal)
+        desk.answer(Refusal(code="intent_known", detail="was used before"))
+        desk.wait(6)
+    assert asked == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+
 def test_an_intent_without_answer_is_repeated_with_its_id_until_the_answer_comes() -> None:
     desk = Dialogue(straddler())
     desk.ready()

@@ -1,0 +1,159 @@
+"""The strategy host as a process: alone, and in a whole desk whose host is killed while a trade is open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.bus import Bus, NoAnswer
+from shared.config import load_config
+from shared.messages.control import ListStrategies, StrategyCommand, StrategyCommandDone, StrategyList, StrategyStatus
+from shared.messages.trades import ListTrades, TradeList, TradeUpdate
+from shared.ports import resolve_ports
+from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from tests.integration.bus.harness import ROOT
+
+PAUSE_S = 0.4
+"""Between two questions to a desk that is on its way."""
+
+CONFIGURATION = """
+[desk]
+name = "hosted"
+venue = "sim"
+underlyings = ["BTCUSD"]
+
+[strategy]
+enabled = ["quick", "broken"]
+folders = ["mine"]
+"""
+QUICK = """
+from shared.strategy import ExecutionParams, StrategyConfig, max_hold_hours, strangle
+
+
+def quick():
+    return StrategyConfig(
+        name="quick",
+        legs=strangle(qty="0.1", dte="next", side="buy"),
+        exit_conditions=[max_hold_hours(8 / 3600)],
+        execution_params=ExecutionParams(fill_timeout_seconds=3.0, aggressive_buffer_pct=10.0),
+        max_trades_per_day=1,
+        check_interval_seconds=1,
+    )
+"""
+
+
+class Desk:
+    """Processes of one desk, each with its log in a file."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "voldesk.toml"
+        path.write_text(CONFIGURATION)
+        (directory / "mine").mkdir()
+        (directory / "mine" / "quick.py").write_text(QUICK)
+        (directory / "mine" / "broken.py").write_text("def broken():\n    return 1 / 0\n")
+        self.directory = directory
+        self._environment = {
+            key: value for key, value in os.environ.items() if key not in ("TRADING_ENVIRONMENT", "VOLDESK_RUN_DIR")
+        }
+        self._environment["VOLDESK_CONFIG"] = str(path)
+        self.config = load_config(path, self._environment)
+        ensure_paper_secrets(self.config.run_dir)
+        ensure_grant_key(self.config.run_dir)
+        resolve_ports(self.config.run_dir, self.config.ports)
+        self.bus = Bus.client(self.config)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, service: str) -> None:
+        with (self.directory / f"{service}.log").open("ab") as log:
+            self.processes[service] = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, service: str) -> None:
+        self.processes[service].send_signal(signal.SIGKILL)
+        self.processes[service].wait()
+
+    def stop(self, service: str) -> int:
+        self.processes[service].terminate()
+        return self.processes[service].wait(10)
+
+    async def strategies(self) -> dict[str, StrategyStatus]:
+        answer = await self.bus.ask("strategy", ListStrategies(), 20_000)
+        assert isinstance(answer, StrategyList), answer
+        return {status.strategy: status for status in answer.strategies}
+
+    async def trades(self) -> tuple[TradeUpdate, ...]:
+        try:
+            answer = await self.bus.ask("execution", ListTrades(), 20_000)
+        except NoAnswer:
+            return ()
+        assert isinstance(answer, TradeList), answer
+        return answer.trades
+
+    async def wait_for(self, state: str) -> TradeUpdate:
+        """The desk's one trade, once it is in `state`."""
+        found: list[TradeUpdate] = []
+        shown = ""
+        for _ in range(150):
+            trades = await self.trades()
+            shown = f"{[(trade.trade_id, trade.state, trade.reason) for trade in trades]}"
+            found = [trade for trade in trades if trade.state == state]
+            if found:
+                return found[0]
+            await asyncio.sleep(PAUSE_S)
+        pytest.fail(f"no trade became {state}: {shown}; {(await self.strategies())['quick']}")
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.bus.close()
+    for process in desk.processes.values():
+        process.kill()
+        process.wait()
+
+
+async def test_a_host_starts_alone_reports_the_broken_file_and_keeps_a_pause_over_a_kill(desk: Desk) -> None:
+    desk.start("strategy")
+    statuses = await desk.strategies()
+    where = f"{desk.directory / 'mine' / 'broken.py'}:2"
+    assert statuses["broken"].state == "failed"
+    assert statuses["broken"].reason == f"ZeroDivisionError: division by zero at {where}"
+    assert statuses["quick"].state == "running"
+    closed = [gate.name for gate in statuses["quick"].gates if not gate.open]
+    assert closed == ["execution", "risk", "legs"]
+    command = StrategyCommand(action="pause", strategy="quick", requested_by="test")
+    assert await desk.bus.ask("strategy", command) == StrategyCommandDone(strategies=("quick",))
+    desk.kill("strategy")
+    desk.start("strategy")
+    assert (await desk.strategies())["quick"].state == "paused"
+    assert desk.stop("strategy") == 0
+
+
+@pytest.mark.e2e
+async def test_a_trade_is_opened_and_its_exit_still_happens_when_the_host_is_killed_in_between(desk: Desk) -> None:
+    for service in ("exchange", "marketdata", "risk", "execution", "strategy"):
+        desk.start(service)
+    opened = await desk.wait_for("OPEN")
+    desk.kill("strategy")
+    desk.start("strategy")
+    closed = await desk.wait_for("CLOSED")
+    assert closed.trade_id == opened.trade_id
+    assert closed.intent_id == "quick-1"
+    assert closed.reason.startswith("open for ")
+    status = (await desk.strategies())["quick"]
+    assert (status.trades_today, status.open_trades, status.next_ordinal) == (1, 0, 2)
+    assert len(await desk.trades()) == 1
+    assert {service: desk.stop(service) for service in reversed(desk.processes)} == dict.fromkeys(desk.processes, 0)
