@@ -317,12 +317,11 @@ class Book(msgspec.Struct):
             if len(trade.story) > self.story_lines_max:
                 # The beginning says what was meant, the end what is happening: the middle goes.
                 del trade.story[self.story_lines_max // 4]
-        if isinstance(row, rows.TradeMoved) and row.state in FINAL_TRADE_STATES:
-            self._purge(at_ns)
 
     def _intent(self, intent_id: str, strategy: str, ordinal: int, outcome: Intent) -> None:
         self.intents[intent_id] = outcome
         self.highest_ordinal[strategy] = max(ordinal, self.highest_ordinal.get(strategy, ordinal))
+        self._purge(outcome.at_ns)
 
     def _trade_requested(self, row: rows.TradeRequested, at_ns: int) -> None:
         request = row.request

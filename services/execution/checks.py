@@ -20,7 +20,7 @@ from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
-from shared.messages.trades import ExecutionMode, OpenTrade, Refusal
+from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
 
 
@@ -32,6 +32,9 @@ class CheckView(msgspec.Struct, frozen=True):
     reconciler: Reconciler
     grant_key: bytes
 
+
+UNRECORDED_REFUSALS: frozenset[str] = RETRYABLE_REFUSALS | {"wrong_account", "bad_intent_id", "grant_forged"}
+"""Not journalled as an outcome: of the moment, or from a sender whose ordinals must not count."""
 
 Check = Callable[[OpenTrade, CheckView], Refusal | None]
 
@@ -60,6 +63,16 @@ def _identity(intent: OpenTrade, view: CheckView) -> Refusal | None:
             remedy="build it with shared.ids.intent_id",
         )
     return None
+
+
+def _signature(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if signature_holds(intent.grant, view.grant_key):
+        return None
+    return Refusal(
+        code="grant_forged",
+        detail="the grant's signature does not hold",
+        remedy="ask risk for a grant, and let risk and execution share one run directory",
+    )
 
 
 def _valid(intent: OpenTrade, view: CheckView) -> Refusal | None:
@@ -105,8 +118,6 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
 def _grant(intent: OpenTrade, view: CheckView) -> Refusal | None:
     grant = intent.grant
     remedy = "ask risk for a grant of this intent"
-    if not signature_holds(grant, view.grant_key):
-        return Refusal(code="grant_forged", detail="the grant's signature does not hold", remedy=remedy)
     if grant.intent_id != intent.intent_id or grant.account_id != intent.account_id:
         return Refusal(
             code="grant_of_other", detail=f"the grant is for {grant.intent_id} on {grant.account_id}", remedy=remedy
@@ -231,6 +242,7 @@ def _market(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 CHECKS: tuple[Check, ...] = (
     _identity,
+    _signature,
     _valid,
     _legs,
     _mode,

@@ -193,7 +193,10 @@ class ClosePlan:
     def _ready_ns(self, trade: Trade, orders: list[Order]) -> int:
         config = self._work.config
         ready_ns = pause_after_ns(self._work, orders)
-        if trade.state != "BROKEN":
+        asked_again = trade.close is not None and trade.close.at_ns > max(
+            (order.created_ns for order in orders), default=trade.state_ns
+        )
+        if trade.state != "BROKEN" or asked_again:
             return ready_ns
         if not orders:
             tried_before = any(order.purpose != "open" for order in self._work.book.orders_of(trade))

@@ -104,7 +104,7 @@ class Reconciler:
         """Something may have been missed: place nothing new before the next comparison."""
         self.synced = False
         self._must_ask_after_ns = self._work.now_ns
-        self.want(trigger, self._work.now_ns)
+        self._wanted = (self._work.now_ns, trigger)
 
     def advance(self) -> int | None:
         """Ask for a snapshot when one is due; returns when to look again."""
@@ -379,7 +379,7 @@ class Reconciler:
             position = self._positions.get(symbol)
             actual = ZERO if position is None else position.quantity
             if not self._is_quiet(symbol, snapshot.asked_ns):
-                if actual != ours:
+                if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:
                     self.want("confirm", work.now_ns + work.config.confirm_ms * MS)
                 continue
             if actual == ours:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from services.execution import rows
 from services.execution.book import Trade
-from services.execution.checks import CheckView, first_refusal, resolved_mode
+from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal, resolved_mode
 from services.execution.lifecycle import OPENING_PLANS
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import order_update, trade_update
@@ -15,7 +15,6 @@ from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
-    RETRYABLE_REFUSALS,
     CancelAccepted,
     CancelOrders,
     CloseAccepted,
@@ -83,7 +82,7 @@ class Requests:
             )
         refusal = first_refusal(intent, self._view)
         if refusal is not None:
-            if refusal.code not in RETRYABLE_REFUSALS:
+            if refusal.code not in UNRECORDED_REFUSALS:
                 work.record(
                     rows.IntentRefused(
                         intent_id=intent.intent_id, strategy=intent.strategy, ordinal=intent.ordinal, refusal=refusal

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.execution.checks import UNRECORDED_REFUSALS
 from services.execution.rows import IntentRefused, TradeRequested
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.grants import signed
 from shared.messages.steps import LoopStalled
 from shared.messages.system import GetStatus
 from shared.messages.trades import (
-    RETRYABLE_REFUSALS,
     ExecutionParams,
     ListTrades,
     OpenTrade,
@@ -70,7 +70,7 @@ def test_an_intent_that_fails_a_check_is_refused_with_its_code_and_opens_nothing
     assert answer.detail
     assert not script.rows(TradeRequested)
     assert not script.placed()
-    assert bool(script.rows(IntentRefused)) == (code not in RETRYABLE_REFUSALS)
+    assert bool(script.rows(IntentRefused)) == (code not in UNRECORDED_REFUSALS)
 
 
 def test_an_instrument_that_stops_trading_soon_is_refused() -> None:
