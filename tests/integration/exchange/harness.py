@@ -38,7 +38,7 @@ USER_ID = 8_095_151_726
 
 def _small(base: BaseConfig) -> BaseConfig:
     listing = ListingConfig(
-        dailies=1,
+        dailies=2,
         weeklies=1,
         monthlies=0,
         quarterlies=0,

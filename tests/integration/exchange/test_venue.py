@@ -123,8 +123,9 @@ async def test_expiry_cancels_orders_with_state_10_and_settles_positions() -> No
     async with RunningExchange(small_config(), now_ns=clock.now_ns) as exchange:
         client = exchange.client()
         listed = await client.data("/open/option/getInstruments/BTC")
-        end_ms = min(row["expirationTimestamp"] for row in listed)
-        clock.travel_to(max(clock.now_ns() // 1_000_000, end_ms - 120 * MINUTE_MS))
+        soon_ms = clock.now_ns() // 1_000_000 + 180 * MINUTE_MS
+        end_ms = min(row["expirationTimestamp"] for row in listed if row["expirationTimestamp"] > soon_ms)
+        clock.travel_to(end_ms - 120 * MINUTE_MS)
         rows = await client.data("/open/option/get/v1/BTCUSD", endTime=end_ms)
         calls = [row["callOption"] for row in rows]
         call = min(
@@ -135,7 +136,11 @@ async def test_expiry_cancels_orders_with_state_10_and_settles_positions() -> No
             symbol=call["symbol"], tradeSide=1, tradeType=1, qty=0.01, price=float(call["ask"]), timeInForce="IOC"
         )
         assert bought["code"] == 0, bought
-        resting = await rest(client, call, qty=0.01)
+        clock.travel_to(end_ms - 16 * MINUTE_MS)
+        path = f"/open/option/detail/v1/{min(calls, key=lambda call: call['strike'])['symbol']}"
+        deepest = await client.data(path)
+        far_below = int(deepest["markPrice"] - deepest["indexPrice"] * 3 / 100)
+        resting = await rest(client, call | {"symbol": deepest["symbol"]}, qty=0.01, price=max(far_below, 1))
         assert resting["code"] == 0, resting
 
         clock.travel_to(end_ms - 10 * MINUTE_MS)
