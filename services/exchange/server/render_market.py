@@ -39,7 +39,7 @@ def display_name(symbol: str) -> str:
 
 def rounded(value: float, decimals: int) -> float:
     """0 for a missing value, otherwise the float whose shortest text has at most `decimals` decimals."""
-    return 0.0 if value != value else round(value, decimals)
+    return 0.0 if value != value else round(value, decimals) + 0.0
 
 
 def instrument_row(instrument: Instrument, *, is_active: bool) -> dict[str, Any]:
@@ -53,11 +53,6 @@ def instrument_row(instrument: Instrument, *, is_active: bool) -> dict[str, Any]
         "symbolName": instrument.symbol,
         "tickSize": instrument.tick_size,
     }
-
-
-def _column(values: F8, decimals: int) -> list[float]:
-    result: list[float] = np.round(np.nan_to_num(values, nan=0.0), decimals).tolist()
-    return result
 
 
 class ChainColumns(msgspec.Struct, frozen=True):
@@ -84,31 +79,41 @@ class ChainColumns(msgspec.Struct, frozen=True):
     volume: list[float]
 
 
+_DECIMALS: Mapping[str, int] = {
+    "bid": 8,
+    "ask": 8,
+    "bid_size": 8,
+    "ask_size": 8,
+    "mark": PRICE_DECIMALS,
+    "last": 8,
+    "mark_iv": IV_DECIMALS,
+    "bid_iv": IV_DECIMALS,
+    "ask_iv": IV_DECIMALS,
+    "delta": GREEK_DECIMALS,
+    "gamma": GAMMA_DECIMALS,
+    "vega": GREEK_DECIMALS,
+    "theta": GREEK_DECIMALS,
+    "rho": GREEK_DECIMALS,
+    "underlying": PRICE_DECIMALS,
+    "change": PRICE_DECIMALS,
+    "change_rate": RATE_DECIMALS,
+    "open_interest": 8,
+    "volume": 8,
+}
+_SCALES: F8 = 10.0 ** np.array([[_DECIMALS[name]] for name in ChainColumns.__struct_fields__])
+
+
 def chain_columns(chain: Chain) -> ChainColumns:
     """Missing values become 0. The change is that of the mark since 00:00 UTC."""
     change = chain.mark - chain.mark_open
     opened = np.where(chain.mark_open > 0.0, chain.mark_open, np.inf)
-    return ChainColumns(
-        bid=_column(chain.bid, 8),
-        ask=_column(chain.ask, 8),
-        bid_size=_column(chain.bid_size, 8),
-        ask_size=_column(chain.ask_size, 8),
-        mark=_column(chain.mark, PRICE_DECIMALS),
-        last=_column(chain.last, 8),
-        mark_iv=_column(chain.mark_iv, IV_DECIMALS),
-        bid_iv=_column(chain.bid_iv, IV_DECIMALS),
-        ask_iv=_column(chain.ask_iv, IV_DECIMALS),
-        delta=_column(chain.delta, GREEK_DECIMALS),
-        gamma=_column(chain.gamma, GAMMA_DECIMALS),
-        vega=_column(chain.vega, GREEK_DECIMALS),
-        theta=_column(chain.theta, GREEK_DECIMALS),
-        rho=_column(chain.rho, GREEK_DECIMALS),
-        underlying=_column(chain.underlying, PRICE_DECIMALS),
-        change=_column(change, PRICE_DECIMALS),
-        change_rate=_column(change / opened, RATE_DECIMALS),
-        open_interest=_column(chain.open_interest, 8),
-        volume=_column(chain.volume, 8),
-    )
+    derived = {"change": change, "change_rate": change / opened}
+    columns = [derived[name] if name in derived else getattr(chain, name) for name in ChainColumns.__struct_fields__]
+    matrix = np.array(columns)
+    matrix[np.isnan(matrix)] = 0.0
+    # A ratio of two integers that a float holds exactly: its shortest text has no digits beyond the decimals.
+    # Adding 0 turns -0.0 into 0.0.
+    return ChainColumns(*(np.rint(matrix * _SCALES) / _SCALES + 0.0).tolist())
 
 
 def chain_rows(chain: Chain, positions: Mapping[str, Decimal]) -> list[dict[str, Any]]:

@@ -188,6 +188,7 @@ async def test_no_number_of_the_chain_shows_a_float_artefact(exchange: RunningEx
     body = (await exchange.client().raw_get("/open/option/get/v1/BTCUSD")).text
     assert not re.search(r"\d\.\d*(0000000|9999999)\d", body)
     assert "NaN" not in body
+    assert not re.search(r"-0(\.0*)?[,}]", body)
 
 
 async def test_detail_and_book_of_one_option(exchange: RunningExchange) -> None:
