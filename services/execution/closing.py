@@ -217,8 +217,16 @@ class ClosePlan:
             mark = self._witness.position_mark(leg.symbol)
         side = opposite(leg.side)
         step = self._step(trade, orders)
-        premium_pct = trade.request.execution_params.max_close_premium_pct
-        price = closing_price(side, step, quote, mark, premium_pct, leg.instrument, work.config.wide_spread_pct)
+        price = closing_price(
+            side,
+            step,
+            quote,
+            mark,
+            trade.request.execution_params.max_close_premium_pct,
+            leg.instrument,
+            work.config.wide_spread_pct,
+            work.config.cross_buffer_pct,
+        )
         if isinstance(price, Decimal) and step == "cross":
             self._alert_beyond(trade, leg, price, quote)
         return price

@@ -41,6 +41,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     refusal_pause_max_ms: the pause after refusals doubles from attempt_interval_ms up to this.
     close_step_ms: how long a closing order rests on one step of the staircase mark, mid, cross.
     urgent_step_ms: the same for unwinding and flattening.
+    cross_buffer_pct: how far past the other side of the book a crossing close is priced, as the book may have moved.
     close_attempts_max, close_window_ms: a leg that needs more orders than this in the window is broken.
     close_patience_ms: a close that takes longer is broken.
     broken_retry_first_ms, broken_retry_max_ms: the pause between orders of a broken trade doubles between these.
@@ -83,6 +84,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     refusal_pause_max_ms: Milliseconds = 30_000
     close_step_ms: Milliseconds = 5_000
     urgent_step_ms: Milliseconds = 2_000
+    cross_buffer_pct: Percent = 1.0
     close_attempts_max: Count = 12
     close_window_ms: Milliseconds = 120_000
     close_patience_ms: Milliseconds = 180_000

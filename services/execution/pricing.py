@@ -92,6 +92,7 @@ def closing_price(
     max_premium_pct: float,
     instrument: Instrument,
     wide_spread_pct: float,
+    cross_buffer_pct: float = 0.0,
 ) -> Decimal | str:
     """The price of a closing order on one step of the staircase, or why there is none.
 
@@ -107,6 +108,7 @@ def closing_price(
     if step == "mid" and middle is not None:
         wanted = middle
     elif step == "cross":
-        wanted = float(bound) if far is None else far
+        past = cross_buffer_pct / 100
+        wanted = float(bound) if far is None else far * (1 + past if side == "buy" else 1 - past)
     price = snap_within(wanted, bound, side, instrument)
     return f"no tick of {instrument.symbol} is within {bound}" if price is None else price

@@ -62,8 +62,6 @@ class Reconciler:
         self._positions: dict[str, VenuePosition] = {}
         self._suspects: dict[str, _Suspect] = {}
 
-    # The witness of `closing`.
-
     def position_cap(self, trade: Trade, leg: Leg) -> Decimal | None:
         """How much of the leg the venue's position still holds for this trade; None when it cannot say.
 
@@ -97,8 +95,6 @@ class Reconciler:
         """Compare with the venue at `at_ns` at the latest."""
         if self._wanted is None or at_ns < self._wanted[0]:
             self._wanted = (at_ns, trigger)
-
-    # Asking.
 
     def distrust(self, trigger: str) -> None:
         """Something may have been missed: place nothing new before the next comparison."""
@@ -155,8 +151,6 @@ class Reconciler:
                 self._work.account_id,
                 f"orders and positions cannot be compared with the venue: {reason}",
             )
-
-    # Comparing.
 
     def compare(self, snapshot: VenueSnapshot) -> None:
         """Take over what was missed and publish every difference."""

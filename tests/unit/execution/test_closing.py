@@ -41,7 +41,7 @@ def test_the_staircase_goes_from_mark_to_mid_to_crossing() -> None:
         if step < 2:
             assert script.cancelled() == [order.client_order_id]
             script.cancels_all(order)
-    assert prices == [D(1015), D(1020), D(1031)]
+    assert prices == [D(1015), D(1020), D(1041)]
 
 
 def test_a_close_never_crosses_past_the_bound_and_alarms_instead() -> None:
