@@ -21,4 +21,5 @@ def demo_strangle() -> StrategyConfig:
         max_trades_per_day=0,
         cooldown_seconds=15,
         check_interval_seconds=2,
+        paper_only=True,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.slot import where
+from shared.messages.system import Mode
 from shared.strategy.config import StrategyConfig
 
 STRATEGIES_FOLDER = Path(__file__).resolve().parents[2] / "strategies"
@@ -22,12 +23,12 @@ class _Unusable(Exception):
 
 
 def load_strategies(
-    enabled: Sequence[str], folders: Sequence[Path] = ()
+    enabled: Sequence[str], folders: Sequence[Path] = (), *, mode: Mode = "paper"
 ) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
     """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
 
     `<name>.py` defines a function `<name>()` that returns a StrategyConfig, or a fresh object with the methods of
-    `shared.strategy.protocol.Strategy`.
+    `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode.
     """
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
@@ -42,7 +43,7 @@ def load_strategies(
             failures.append(LoadFailure(name=name, source="", reason=reason))
             continue
         try:
-            strategy = _load(name, path)
+            strategy = _load(name, path, mode)
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
                 raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
@@ -52,12 +53,17 @@ def load_strategies(
     return list(loaded.values()), failures
 
 
-def _load(name: str, path: Path) -> LoadedStrategy:
+def _load(name: str, path: Path, mode: Mode) -> LoadedStrategy:
     factory = getattr(_import(name, path), name, None)
     if not callable(factory):
         raise _Unusable(f"{path} defines no function {name}() that returns a StrategyConfig")
     result = factory()
     if isinstance(result, StrategyConfig):
+        if result.paper_only and mode != "paper":
+            raise _Unusable(
+                f"{result.name} is for paper trading only and this desk is {mode}: take {name!r} out of "
+                "[strategy] enabled, or set paper_only=False in its file"
+            )
         return LoadedStrategy.from_config(result, str(path))
     missing = [method for method in _PROTOCOL if not callable(getattr(result, method, None))]
     if missing or not isinstance(getattr(result, "name", None), str):

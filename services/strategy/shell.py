@@ -30,7 +30,7 @@ class StrategyShell:
         context = self._context
         config = context.section(StrategyHostConfig)
         folders = [context.desk.path.parent / name for name in config.folders]
-        loaded, failures = load_strategies(config.enabled, folders)
+        loaded, failures = load_strategies(config.enabled, folders, mode=context.desk.mode)
         for failure in failures:
             context.log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
         for strategy in loaded:

@@ -91,7 +91,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
     on_trade_closed: called once with the final TradeUpdate of each trade that this process has seen unfinished.
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
-    dry_run: report what would be opened, send nothing.
+    dry_run: report what would be opened, send nothing. paper_only: refused by a desk with real keys.
     Raises ValueError naming the field and what is allowed.
     """
 
@@ -114,6 +114,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_seconds: float = 60.0
     dry_run: bool = False
+    paper_only: bool = False
     metadata: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:

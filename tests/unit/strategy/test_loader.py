@@ -10,6 +10,7 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.loader import load_strategies
 from services.strategy.runner import StrategyRunner
 from shared.messages.conditions import MaxHold
+from shared.messages.system import Mode
 from shared.messages.trades import LimitPhase
 
 GOOD = """
@@ -135,3 +136,10 @@ def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
     _, failures = load_strategies(["ghost"], [tmp_path])
     assert str(tmp_path) in failures[0].reason
     assert "take 'ghost' out of [strategy] enabled" in failures[0].reason
+
+
+@pytest.mark.parametrize("mode", ["beta", "LIVE"])
+def test_a_strategy_for_paper_trading_is_refused_where_keys_are_real(mode: Mode) -> None:
+    loaded, failures = load_strategies(["demo_strangle", "micro_strangle"], mode=mode)
+    assert [strategy.name for strategy in loaded] == ["micro_strangle"]
+    assert f"paper trading only and this desk is {mode}" in failures[0].reason
