@@ -16,6 +16,11 @@ def plain(value: Decimal) -> Decimal:
     return Decimal(format(value.quantize(_MONEY).normalize(), "f"))
 
 
+def exact(value: Decimal) -> Decimal:
+    """Every digit of a sum, in plain notation without trailing zeros."""
+    return Decimal(format(value.normalize(), "f"))
+
+
 def _plain_or_none(value: Decimal | None) -> Decimal | None:
     return None if value is None else plain(value)
 
@@ -59,8 +64,8 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         closed_ns=trade.closed_ns,
         updated_ns=trade.updated_ns,
         realized_pnl_usd=plain(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO)),
-        fees_usd=plain(trade.fees_usd),
-        entry_premium_usd=plain(sum((leg.sign * leg.opened_cash for leg in trade.legs), ZERO)),
+        fees_usd=exact(trade.fees_usd),
+        entry_premium_usd=exact(sum((leg.sign * leg.opened_cash for leg in trade.legs), ZERO)),
         grant=request.grant,
         grant_open=grant_is_open(trade, book),
     )
