@@ -15,6 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from shared.config import DeskConfig, load_config
 from shared.messages.venue import VenueFill, VenueOrder, VenuePosition
 from shared.secrets import load_api_key
@@ -112,10 +114,18 @@ class Desk:
         return asyncio.run(run())
 
     def venue_fills(self) -> tuple[VenueFill, ...]:
-        return self.at_venue(lambda gateway: gateway.fills(self.started_ns))
+        """All executions, each with the client order id of its order: the venue's trade history leaves it out."""
+        fills = self.at_venue(lambda gateway: gateway.fills(self.started_ns))
+        ours = {order.venue_order_id: order.client_order_id for order in self.venue_orders()}
+        return tuple(msgspec.structs.replace(fill, client_order_id=ours[fill.venue_order_id]) for fill in fills)
 
     def venue_orders(self) -> tuple[VenueOrder, ...]:
-        return self.at_venue(lambda gateway: gateway.order_history(self.started_ns))
+        """All orders, working ones first: one that ends in between is listed twice, none is missed."""
+
+        async def ask(gateway: CoincallGateway) -> tuple[VenueOrder, ...]:
+            return (*await gateway.open_orders(), *await gateway.order_history(self.started_ns))
+
+        return self.at_venue(ask)
 
     def venue_positions(self) -> dict[str, Decimal]:
         rows: tuple[VenuePosition, ...] = self.at_venue(lambda gateway: gateway.positions())

@@ -15,7 +15,6 @@ from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
 from voldesk.asking import ask
 from voldesk.commands.halt import raise_halt
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, say, title
-from voldesk.direct import DirectBounds, flatten_from_venue
 from voldesk.preflight import load_desk
 
 _POLL_S = 1.0
@@ -48,6 +47,9 @@ def flatten(
         if not force and _execution_answers(desk):
             raise Failure("execution answers", "use `voldesk flatten`; --direct --force works beside it")
         confirm(desk, "cancel ALL orders and close ALL option positions of this account at the venue?", yes=yes)
+        # imported here because the venue's package takes longer to load than any other command takes to run
+        from voldesk.direct import DirectBounds, flatten_from_venue
+
         result = asyncio.run(flatten_from_venue(desk, DirectBounds(bound_pct=bound_pct, patience_s=timeout), note))
         if as_json:
             print_json(result)
