@@ -131,7 +131,7 @@ class LadderConfig(_Section, frozen=True, kw_only=True):
     were one-sided nearly everywhere and give no measure.
     """
 
-    half_spread_vol: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.012
+    half_spread_vol: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.004
     half_spread_min_pct: Annotated[float, Meta(ge=0.0, le=50.0)] = 0.4
     wing_multiplier: Annotated[float, Meta(ge=1.0, le=50.0)] = 5.0
     level_lots: Annotated[float, Meta(ge=1.0, le=1e6)] = 200.0
