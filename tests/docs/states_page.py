@@ -1,0 +1,92 @@
+"""docs/states.md, made from the transition tables.
+
+After a change of a table: ``python -m tests.docs.states_page > docs/states.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from services.exchange import states as exchange
+from services.exchange.model import OrderState as VenueOrderState
+from services.execution.states import ORDER_TRANSITIONS, TRADE_TRANSITIONS, diagram
+from shared.messages.trades import FINAL_ORDER_STATES, FINAL_TRADE_STATES
+
+_INTRODUCTION = """# States
+
+The life of a trade and of an order, drawn from the tables that the code obeys: `services/execution/states.py` and
+`services/exchange/states.py`. What is not in a table cannot happen; the fold of the journal asserts it. A test fails
+when this page is out of date; renew it with `python -m tests.docs.states_page > docs/states.md`.
+"""
+
+_TRADES = """## Trades
+
+A trade is one structure of legs. Its state says what execution is doing about it, not what its legs are worth.
+"""
+
+_ORDERS = """## Orders, as the desk knows them
+
+`UNKNOWN` is a state: the request left and no outcome came. Such an order counts as exposure, is looked for by query,
+among open orders and in the history, and is never sent again. Nothing leads into `SENDING`: an order is sent once.
+"""
+
+_EXCHANGE = """## Orders, at the simulated exchange
+
+The numbers are the venue's own.
+"""
+
+
+def states_page() -> str:
+    """The whole page as Markdown."""
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            _TRADES,
+            *_drawn(diagram(TRADE_TRANSITIONS)),
+            *_table(TRADE_TRANSITIONS, FINAL_TRADE_STATES),
+            _ORDERS,
+            *_drawn(diagram(ORDER_TRANSITIONS)),
+            *_table(ORDER_TRANSITIONS, FINAL_ORDER_STATES),
+            _EXCHANGE,
+            *_drawn(_exchange_diagram()),
+            *_exchange_table(),
+        ]
+    )
+
+
+def _drawn(text: str) -> list[str]:
+    """A diagram as a block. Mermaid ends a label at a colon or semicolon, so that labels have commas instead."""
+    arrows = [line.partition(": ") for line in text.splitlines()]
+    labelled = [arrow + colon + label.replace(":", ",").replace(";", ",") for arrow, colon, label in arrows]
+    return ["```mermaid", *labelled, "```", ""]
+
+
+def _table(transitions: Mapping[str, Mapping[str, str]], finals: frozenset[str]) -> list[str]:
+    lines = ["| from | to | when |", "|---|---|---|"]
+    for source, targets in transitions.items():
+        shown = f"`{source}` (final)" if source in finals else f"`{source}`"
+        lines += [f"| {shown} | `{target}` | {when} |" for target, when in targets.items()]
+        if not targets:
+            lines.append(f"| {shown} | - | |")
+    return [*lines, ""]
+
+
+def _exchange_diagram() -> str:
+    lines = ["stateDiagram-v2"]
+    for (source, change), target in exchange.TRANSITIONS.items():
+        lines.append(f"    {source.name} --> {target.name}: {change.value}")
+    lines += [f"    {state.name} --> [*]" for state in VenueOrderState if not state.is_open]
+    return "\n".join(lines)
+
+
+def _exchange_table() -> list[str]:
+    lines = ["| from | change | to |", "|---|---|---|"]
+    for (source, change), target in exchange.TRANSITIONS.items():
+        final = "" if target.is_open else " (final)"
+        lines.append(f"| `{source.name}` {source} | {change.value} | `{target.name}` {target}{final} |")
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(states_page())
