@@ -94,6 +94,6 @@ def plain_text(value: Decimal | None) -> str:
     return "–" if value is None else f"{value:,f}"
 
 
-def figure_text(value: float | None, decimals: int = 2) -> str:
+def figure_text(value: float | Decimal | None, decimals: int = 2) -> str:
     """A rounded figure, "–" where it is unknown."""
     return "–" if value is None or value != value else f"{value:,.{decimals}f}"
