@@ -21,6 +21,7 @@ from voldesk.supervision import CONFIG_ERROR_EXIT, SupervisedProcess, Supervisor
 State = Literal["RUNNING", "STARTING", "NOT_READY", "NOT_RESPONDING", "STOPPED", "EXITED", "FATAL", "CONFIG_ERROR"]
 ANSWER_DEADLINE_MS = 1_000
 _STARTING_S = 20.0
+_SUPERVISOR_PATIENCE_S = 3.0
 _TAIL_BYTES = 65_536
 
 
@@ -62,7 +63,7 @@ def collect_health(desk: DeskConfig) -> DeskHealth:
     if not desk.run_dir.is_dir():
         return DeskHealth(supervised=False, services=tuple(_not_there(desk, name, None) for name in names))
     try:
-        supervised = Supervisor(desk).processes()
+        supervised = Supervisor(desk, _SUPERVISOR_PATIENCE_S).processes()
     except SupervisorAway:
         alive = {process.name: process.pid for process in desk_processes(desk.run_dir)}
         beats = asyncio.run(_ask_all(desk, [name for name in names if name in alive]))

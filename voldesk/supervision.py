@@ -23,7 +23,6 @@ from voldesk.console import Failure
 from voldesk.processes import is_alive
 
 CONFIG_ERROR_EXIT = 78
-_RPC_TIMEOUT_S = 15.0
 _SECRET_NAME = re.compile(r"^COINCALL_|SECRET|TOKEN|PASSWORD|API_KEY")
 _NOT_RUNNING, _ALREADY_STARTED = 70, 60
 
@@ -40,13 +39,13 @@ class SupervisedProcess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """The supervisord of one desk, over its unix socket."""
+    """The supervisord of one desk, over its unix socket. `patience_s`: how long one call may take."""
 
-    def __init__(self, desk: DeskConfig) -> None:
+    def __init__(self, desk: DeskConfig, patience_s: float = 15.0) -> None:
         self._desk = desk
         self._socket = socket_path(desk.run_dir, "supervisor.sock")
         self._rpc = xmlrpc.client.ServerProxy(
-            "http://localhost/RPC2", transport=_UnixTransport(self._socket), allow_none=True
+            "http://localhost/RPC2", transport=_UnixTransport(self._socket, patience_s), allow_none=True
         )
 
     def pid(self) -> int | None:
@@ -151,8 +150,8 @@ def _read_process(row: Mapping[str, Any]) -> SupervisedProcess:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_RPC_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
@@ -162,9 +161,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__()
         self._path = path
+        self._timeout_s = timeout_s
 
     def make_connection(self, host: Any) -> _UnixConnection:
-        return _UnixConnection(self._path)
+        return _UnixConnection(self._path, self._timeout_s)

@@ -156,6 +156,7 @@ def test_every_order_at_the_venue_is_in_the_journal_and_the_other_way_round(desk
 def test_a_halt_stops_opening_and_resume_lifts_it(desk: Desk) -> None:
     halted = desk.voldesk("halt", "--reason", "e2e", "--json").json
     assert [(row["level"], row["reason"]) for row in halted["halts"]] == [("no_new_trades", "e2e")]
+    assert re.search("HALTED no_new_trades by .*: e2e", desk.voldesk("status").out)
     until(desk, "all quick trades final", lambda: all(row["state"] in FINAL for row in desk.trades("quick")))
     known = len(desk.trades("quick"))
     until(desk, "the strategy sees the halt", lambda: "halt" in desk.voldesk("strategies", "--json").out)
@@ -190,6 +191,26 @@ def test_a_broken_strategy_file_is_reported_with_its_line_and_the_others_go_on(s
     listed = {row["strategy"]: row for row in second_desk.voldesk("strategies", "--json").json}
     assert listed["patient"]["state"] == "running"
     assert second_desk.services()["strategy"]["state"] == "RUNNING"
+
+
+def test_a_service_that_refuses_its_configuration_is_not_retried_until_it_is_put_right(second_desk: Desk) -> None:
+    secret = second_desk.run_dir / "secrets" / "sim-risk.env"
+    secret.chmod(0o644)
+    second_desk.kill("risk")
+    until(second_desk, "risk refuses", lambda: second_desk.services()["risk"]["state"] == "CONFIG_ERROR")
+    assert f"chmod 600 {secret}" in second_desk.services()["risk"]["detail"]
+    refused = second_desk.voldesk("up")
+    assert refused.code == 78
+    assert f"chmod 600 {secret}" in refused.err.splitlines()[-1]
+    secret.chmod(0o600)
+    assert second_desk.voldesk("up").code == 0
+
+
+def test_one_service_is_restarted_alone(second_desk: Desk) -> None:
+    before = second_desk.services()
+    assert second_desk.voldesk("restart", "monitor", "--json").json["state"] == "RUNNING"
+    after = second_desk.services()
+    assert {name for name in SERVICES if before[name]["pid"] != after[name]["pid"]} == {"monitor"}
 
 
 def test_services_that_lost_supervisord_are_shown_ended_and_started_anew(second_desk: Desk) -> None:

@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
+from shared.bus.frames import decode_frame
 from shared.config import DeskConfig
-from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.system import Replay, ReplayAnswer
+from shared.messages.topics import topic_of
 from shared.messages.trades import HaltLevel
 from voldesk.asking import ask, operator
 from voldesk.console import Json, Yes, confirm, print_json, print_table, say, title
 from voldesk.preflight import load_desk
 from voldesk.views import clock_text, halts_json
+
+_LOOK_DEADLINE_MS = 1_000
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +48,14 @@ def raise_halt(desk: DeskConfig, level: HaltLevel, reason: str) -> HaltState:
     """Have execution latch a halt. Raises Failure."""
     request = RaiseHalt(level=level, reason=reason, requested_by=operator())
     return ask(desk, "execution", request, HaltsAnswered).state
+
+
+def halts_in_force(desk: DeskConfig) -> tuple[Halt, ...]:
+    """What halts trading now. Raises Failure when execution does not answer."""
+    topic = topic_of("exec.{account}.halt", account=desk.account_id)
+    answer = ask(desk, "execution", Replay(prefix=topic), ReplayAnswer, _LOOK_DEADLINE_MS)
+    states = [decode_frame(frame).message for frame in answer.frames]
+    return next((state.halts for state in reversed(states) if isinstance(state, HaltState)), ())
 
 
 def show_halts(desk: DeskConfig, state: HaltState) -> None:

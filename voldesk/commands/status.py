@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import DeskConfig
+from voldesk.commands.halt import halts_in_force
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, say, state_text
 from voldesk.health import DeskHealth, ServiceHealth, collect_health
 from voldesk.preflight import load_desk, page_url
@@ -30,9 +31,21 @@ def status(
         print_json(health_json(desk, health))
     else:
         show_health(desk, health)
+        _show_halts(desk, health)
     if check and not health.all_running:
         names = ", ".join(service.name for service in health.services if service.state != "RUNNING")
         raise Failure(f"not running: {names}", "see `voldesk status`", EXIT_UNREACHABLE)
+
+
+def _show_halts(desk: DeskConfig, health: DeskHealth) -> None:
+    if not any(service.name == "execution" and service.state == "RUNNING" for service in health.services):
+        return
+    try:
+        halts = halts_in_force(desk)
+    except Failure:
+        return
+    for halt in halts:
+        say(f"HALTED {halt.level} by {halt.raised_by}: {halt.reason}; `voldesk resume` lifts it")
 
 
 def health_json(desk: DeskConfig, health: DeskHealth) -> dict[str, Any]:

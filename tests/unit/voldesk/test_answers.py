@@ -157,13 +157,9 @@ def test_tables_name_mode_and_account_and_fit_80_columns(peers: Peers, command: 
     ("command", "service"),
     [
         (["trades"], "execution"),
-        (["orders"], "execution"),
         (["account"], "risk"),
         (["strategies"], "strategy"),
         (["halt"], "execution"),
-        (["resume", "--yes"], "execution"),
-        (["close", "t1", "--yes"], "execution"),
-        (["cancel", "--all", "--yes"], "execution"),
         (["flatten", "--yes"], "execution"),
     ],
 )
