@@ -84,12 +84,19 @@ class TokenBucket:
 
 class CircuitBreaker:
     """Stops asking a venue that keeps failing: opens after `failures` in a row, lets one probe through after
-    `open_ns`, closes on the first success."""
+    `first_open_ns`, closes on the first success.
 
-    def __init__(self, failures: int = 5, open_ns: int = 60_000_000_000) -> None:
+    Each failed probe doubles the pause, up to `open_ns`: a venue that was away for a second, while several reads were
+    out, is found again at once; one that is down is asked once a minute.
+    """
+
+    def __init__(self, failures: int = 5, open_ns: int = 60_000_000_000, first_open_ns: int = 1_000_000_000) -> None:
         self._limit = failures
         self._open_ns = open_ns
+        self._first_open_ns = first_open_ns
+        self._pause_ns = first_open_ns
         self._failures = 0
+        self._probing = False
         self._retry_at_ns: int | None = None
 
     @property
@@ -103,14 +110,21 @@ class CircuitBreaker:
             return True
         if now_ns < self._retry_at_ns:
             return False
+        self._probing = True
         self._retry_at_ns = now_ns + self._open_ns
         return True
 
     def succeeded(self) -> None:
         self._failures = 0
+        self._probing = False
+        self._pause_ns = self._first_open_ns
         self._retry_at_ns = None
 
     def failed(self, now_ns: int) -> None:
         self._failures += 1
-        if self._failures >= self._limit:
-            self._retry_at_ns = now_ns + self._open_ns
+        if self._failures < self._limit:
+            return
+        if self._probing:
+            self._probing = False
+            self._pause_ns = min(2 * self._pause_ns, self._open_ns)
+        self._retry_at_ns = now_ns + self._pause_ns

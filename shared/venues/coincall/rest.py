@@ -110,7 +110,7 @@ class RestClient:
             await self._spend(endpoint, "close")
             if not self._breaker.admit(monotonic_ns()):
                 raise VenueError(
-                    "down", f"{endpoint.name}: not asked, the venue failed repeatedly; probed each minute"
+                    "down", f"{endpoint.name}: not asked, the venue failed repeatedly; probed again soon"
                 )
             result = await self._exchange(endpoint, path, params or {})
             if isinstance(result, Answer):

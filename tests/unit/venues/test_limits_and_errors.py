@@ -82,22 +82,44 @@ def test_the_circuit_opens_after_five_failures_and_one_probe_closes_it() -> None
     assert breaker.admit(0)
     breaker.failed(0)
     assert breaker.is_open
-    assert not breaker.admit(60 * SECOND - 1)
-    assert breaker.admit(60 * SECOND)
-    assert not breaker.admit(60 * SECOND), "only one probe may be out"
+    assert not breaker.admit(SECOND - 1)
+    assert breaker.admit(SECOND)
+    assert not breaker.admit(SECOND), "only one probe may be out"
     breaker.succeeded()
-    assert breaker.admit(60 * SECOND)
+    assert breaker.admit(SECOND)
     assert not breaker.is_open
 
 
-def test_a_failed_probe_keeps_the_circuit_open_for_another_minute() -> None:
+def test_each_failed_probe_doubles_the_pause_up_to_a_minute() -> None:
     breaker = CircuitBreaker()
     for _ in range(5):
         breaker.failed(0)
-    assert breaker.admit(60 * SECOND)
-    breaker.failed(61 * SECOND)
-    assert not breaker.admit(120 * SECOND)
-    assert breaker.admit(121 * SECOND)
+    now_ns, pauses_s = 0, []
+    for _ in range(8):
+        start_ns = now_ns
+        while not breaker.admit(now_ns):
+            now_ns += SECOND
+        pauses_s.append((now_ns - start_ns) // SECOND)
+        breaker.failed(now_ns)
+    assert pauses_s == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_reads_that_fail_together_in_one_short_outage_do_not_lengthen_the_pause() -> None:
+    breaker = CircuitBreaker()
+    for _ in range(30):
+        breaker.failed(0)
+    assert breaker.admit(SECOND)
+
+
+def test_a_success_starts_the_pauses_again() -> None:
+    breaker = CircuitBreaker()
+    for now_s in range(0, 100, 10):
+        breaker.failed(now_s * SECOND)
+        breaker.admit((now_s + 9) * SECOND)
+    breaker.succeeded()
+    for _ in range(5):
+        breaker.failed(200 * SECOND)
+    assert breaker.admit(201 * SECOND)
 
 
 def test_a_success_between_failures_starts_the_count_again() -> None:
