@@ -209,7 +209,7 @@ def main() -> None:
     for row in results:
         row["cpu_ratio_to_aiohttp"] = round(float(row["cpu_us"]) / float(floor[row["in_flight"]]), 2)
     if options.json:
-        print(json.dumps({"bench": "http_client", "results": results}))
+        print(json.dumps(results, indent=2))
         return
     print(f"{'client':32}{'in flight':>10}{'p50 µs':>9}{'p99 µs':>9}{'req/s':>9}{'CPU µs':>9}{'× aiohttp':>11}")
     for row in results:
