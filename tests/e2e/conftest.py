@@ -74,7 +74,7 @@ def take_down(desk: Desk) -> None:
 def desk() -> Iterator[Desk]:
     """The desk that most tests share: the demonstration, and a strangle that is opened and closed all the time."""
     made = make_desk(
-        "alpha", 1, ["demo_strangle", "quick"], {"quick": strangle_file("quick", "ETHUSD", "1", hold_s=5)}
+        "alpha", 1, ["demo_strangle", "quick"], {"quick": strangle_file("quick", "ETHUSD", "1", hold_s=4)}
     )
     started = made.voldesk("up", "--timeout", "90", "--json")
     assert started.code == 0, started.err + made.logs()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import REPOSITORY, SERVICES, Desk, desk_pids, filled_at_venue, until
+from voldesk.supervision import Supervisor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -235,7 +236,7 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
     assert refused.code == 1
     assert "execution answers" in refused.err
     assert second_desk.voldesk("strategies", "pause", "patient").code == 0
-    _supervisor(second_desk, "stop_service", "execution")
+    Supervisor(second_desk.settings).stop_service("execution")
     assert second_desk.venue_positions() != {}
 
     done = second_desk.voldesk("flatten", "--direct", "--yes", "--json")
@@ -244,7 +245,7 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
     steps = (second_desk.run_dir / "flatten-direct.jsonl").read_text()
     assert steps.index('"step": "close"') < steps.index('"step": "close_answer"') < steps.index('"step": "flat"')
 
-    _supervisor(second_desk, "start_service", "execution")
+    Supervisor(second_desk.settings).start_service("execution")
     until(second_desk, "execution is back", lambda: all_running(second_desk))
     until(
         second_desk,
@@ -252,12 +253,6 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
         lambda: all(row["state"] in FINAL for row in second_desk.trades()),
     )
     assert second_desk.venue_positions() == {}
-
-
-def _supervisor(desk: Desk, action: str, service: str) -> None:
-    from voldesk.supervision import Supervisor
-
-    getattr(Supervisor(desk.settings), action)(service)
 
 
 def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_desk: Desk) -> None:
