@@ -91,7 +91,10 @@ class ClosePlan:
         if leg.held_quantity <= 0:
             return
         if work.now_ns >= leg.instrument.last_trade_ns:
-            advice.wait(f"{leg.symbol} no longer trades and settles at expiry", leg.instrument.expiry_ns)
+            expiry_ns = leg.instrument.expiry_ns
+            advice.wait(
+                f"{leg.symbol} no longer trades and settles at expiry", expiry_ns if work.now_ns < expiry_ns else None
+            )
             return
         short = _covered_short(trade, index, work)
         if short is not None:
@@ -234,7 +237,8 @@ class ClosePlan:
     def _alert_beyond(self, trade: Trade, leg: Leg, price: Decimal, quote: Quote | None) -> None:
         buying = leg.side == "sell"
         far = None if quote is None else (quote.ask if buying else quote.bid)
-        if far is not None and (far <= price if buying else far >= price):
+        # As floats: the nearest float to a decimal price lies on either side of it.
+        if far is not None and (far <= float(price) if buying else far >= float(price)):
             return
         self._work.alert(
             "close_beyond_bound",
