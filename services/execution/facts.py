@@ -60,7 +60,7 @@ class Facts:
     def acked(self, order: Order, venue_order_id: int) -> None:
         """The venue took the order. What the stream said of it before stays."""
         self.name(order, venue_order_id)
-        if order.state in ("SENDING", "UNKNOWN"):
+        if order.state in ("SENDING", "UNKNOWN", "NEVER_PLACED"):
             self.move(order, "WORKING", "acknowledged")
 
     def sighting(self, seen: VenueOrder, asked_ns: int | None) -> None:

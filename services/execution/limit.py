@@ -52,8 +52,13 @@ class LimitPlan:
         advice: Advice,
     ) -> None:
         leg = trade.legs[index]
-        for order in work.book.unsettled_of(trade, index):
+        live = work.book.unsettled_of(trade, index)
+        if len(live) > 1:
+            # One was given up for lost and turned up after it was replaced: together they could fill too much.
+            ending = ending or "another order of this leg is live"
+        for order in live:
             self._resting(trade, leg, order, ending, work, advice)
+        if live:
             return
         if done[index] or ending or self._hopeless(trade, index, ended):
             return
