@@ -159,7 +159,8 @@ class Evidence:
             self._absent(order, query, answer.asked_ns)
         else:
             query.absent_since_ns = None
-            self._assume_fill(order, query, answer.order.average_price)
+        if order.is_final or answer.order is not None:
+            self._assume_fill(order, query, None if answer.order is None else answer.order.average_price)
         if order.client_order_id in self._work.book.unsettled:
             if query.state_ns != order.state_ns:
                 query.state_ns = order.state_ns
