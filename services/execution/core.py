@@ -83,6 +83,9 @@ class ExecutionCore:
         work.begin(now_ns, "")
         self._started = True
         self._guards.begin()
+        for trade in work.book.active_trades():
+            for leg in trade.legs:
+                work.last_traded_ns[leg.symbol] = max(leg.last_fill_ns, work.last_traded_ns.get(leg.symbol, 0))
         for number in tuple(work.book.unsettled):
             order = work.book.orders[number]
             if order.state == "SENDING":
