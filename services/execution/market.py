@@ -45,8 +45,8 @@ class MarketView:
         return self._instruments.get(symbol)
 
     def quote(self, instrument: Instrument, now_ns: int) -> Quote | None:
-        """The quote, if it is fresh enough to decide on."""
+        """The quote, if it is fresh enough to decide on. One received in the future tells nothing of its age."""
         view = self._chains.get(instrument.underlying)
-        if view is None or now_ns - view.snapshot.received_ns > self._tolerance_ns:
+        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:
             return None
         return view.quote(instrument.symbol)

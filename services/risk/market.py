@@ -91,7 +91,7 @@ class MarketView:
 
     def is_fresh(self, underlying: str, now_ns: int) -> bool:
         age_ns = self.age_ns(underlying, now_ns)
-        return age_ns is not None and age_ns <= self._age_max_ns
+        return age_ns is not None and abs(age_ns) <= self._age_max_ns
 
     def index(self, underlying: str) -> float:
         """The newest index, NaN if there is none."""

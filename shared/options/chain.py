@@ -71,12 +71,12 @@ class ChainView:
         return None if row is None else self.instruments[row]
 
     def value(self, symbol: str, column: str) -> float | None:
-        """One value; None when the symbol is not listed or the value is missing."""
+        """One value; None when the symbol is not listed or the value is missing or not finite."""
         row = self.row_of.get(symbol)
         if row is None:
             return None
         value = float(self.column(column)[row])
-        return None if np.isnan(value) else value
+        return value if np.isfinite(value) else None
 
     def quote(self, symbol: str) -> Quote | None:
         """The row that pricing an order needs; None when the symbol is not listed."""
