@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.execution import rows
 from services.execution.book import Trade
 from services.execution.closing import ClosePlan, close_purpose
 from services.execution.effects import QueryOrder
@@ -75,8 +76,15 @@ class Lifecycle:
         if trade.close is not None:
             work.move(trade, "PENDING_CLOSE", trade.close.reason)
             return Advice()
+        if trade.state == "PENDING_OPEN" and not nothing_sent:
+            work.move(trade, "OPENING", "an opening order was found at the venue")
+            return Advice()
+        if trade.stop is None and any(leg.closed_quantity > 0 for leg in trade.legs):
+            reason = "a leg was closed, liquidated or expired from outside while opening"
+            work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
+            return Advice()
         if not self._reconciler.synced:
-            return Advice(waiting="not compared with the venue yet")
+            return self._opening_unseen(trade)
         advice = OPENING_PLANS[trade.mode].advise(trade, work)
         if advice.outcome == "complete":
             work.move(trade, "OPEN", advice.reason)
@@ -86,6 +94,18 @@ class Lifecycle:
             self._carry_out(trade, advice)
             if advice.waiting.startswith("a final look"):
                 self._final_look(trade)
+        return advice
+
+    def _opening_unseen(self, trade: Trade) -> Advice:
+        """The venue is not known: nothing is sent, but what may not fill any more is withdrawn."""
+        deadline_ns = trade.request.grant.deadline_ns
+        over = trade.stop is not None or self._work.now_ns >= deadline_ns
+        if not over or not self._reconciler.is_failing:
+            # No wake when it is over: the venue's answer, or the failure to get one, comes in any case.
+            return Advice(waiting="not compared with the venue yet", wake_ns=None if over else deadline_ns)
+        advice = self._close_plan.withdraw_opening(trade)
+        self._carry_out(trade, advice)
+        advice.wait("not compared with the venue yet")
         return advice
 
     def _opening_failed(self, trade: Trade, reason: str) -> None:

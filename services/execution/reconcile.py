@@ -87,6 +87,15 @@ class Reconciler:
             return None
         return position.mark
 
+    @property
+    def is_failing(self) -> bool:
+        """True when the last comparison that was asked for could not be made."""
+        return self._failures > 0
+
+    def is_suspect(self, symbol: str) -> bool:
+        """True while the venue's position was seen once to disagree with our trades, and not yet again."""
+        return symbol in self._suspects and symbol not in self.foreign
+
     def looked_since(self, at_ns: int) -> bool:
         """True when a comparison was asked for after `at_ns` and has been answered."""
         return self._looked_ns > at_ns
@@ -159,6 +168,7 @@ class Reconciler:
         self._failures = 0
         work.resolve("venue_unreadable", work.account_id, "the venue can be read again")
         if snapshot.asked_ns < self._looked_ns:
+            self._plan_next()
             return
         differences = self._orders(snapshot) + self._fills(snapshot)
         self._exercises(snapshot)
