@@ -18,7 +18,7 @@ from services.execution.lifecycle import OPENING_PLANS
 from services.execution.reconcile import Reconciler
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
-from shared.ids import MAX_LEGS, intent_id
+from shared.ids import MAX_ATTEMPTS, MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
@@ -35,6 +35,8 @@ class CheckView(msgspec.Struct, frozen=True):
 
 UNRECORDED_REFUSALS: frozenset[str] = RETRYABLE_REFUSALS | {"wrong_account", "bad_intent_id", "grant_forged"}
 """Not journalled as an outcome: of the moment, or from a sender whose ordinals must not count."""
+
+_FIGURE_MAX = 1e9
 
 Check = Callable[[OpenTrade, CheckView], Refusal | None]
 
@@ -110,8 +112,28 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
         return Refusal(code="bad_params", detail="execution_params.phases is empty", remedy="give at least one phase")
     if params.max_requote_rounds < 1 or params.fill_timeout_s <= 0:
         return Refusal(code="bad_params", detail="max_requote_rounds and fill_timeout_s must be above 0")
+    if params.max_requote_rounds > MAX_ATTEMPTS // 2:
+        return Refusal(
+            code="bad_params", detail=f"max_requote_rounds must be at most {MAX_ATTEMPTS // 2}", remedy="use fewer"
+        )
     if any(phase.reprice_interval_s < 1 for phase in params.phases):
         return Refusal(code="bad_params", detail="reprice_interval_s must be at least 1", remedy="use 1 s or more")
+    figures = {
+        "fill_timeout_s": params.fill_timeout_s,
+        "max_close_premium_pct": params.max_close_premium_pct,
+        "final_look_s": params.final_look_s,
+        "host_silent_after_s": intent.host_silent_after_s,
+        "max_loss_usd": 0.0 if intent.max_loss_usd is None else intent.max_loss_usd,
+    }
+    for number, phase in enumerate(params.phases):
+        figures[f"phases[{number}].duration_s"] = phase.duration_s
+        figures[f"phases[{number}].reprice_interval_s"] = phase.reprice_interval_s
+        figures[f"phases[{number}].buffer_pct"] = phase.buffer_pct
+    for name, figure in figures.items():
+        if not 0 <= figure <= _FIGURE_MAX:
+            return Refusal(
+                code="bad_params", detail=f"{name} {figure:g} must be 0 to {_FIGURE_MAX:g}", remedy="correct it"
+            )
     return None
 
 
@@ -124,12 +146,20 @@ def _grant(intent: OpenTrade, view: CheckView) -> Refusal | None:
         )
     if view.work.now_ns >= grant.deadline_ns:
         return Refusal(code="grant_expired", detail="the grant's deadline has passed", remedy=remedy)
+    if {(leg.symbol, leg.side) for leg in intent.legs} != {(part.symbol, part.side) for part in grant.legs}:
+        return Refusal(code="outside_grant", detail="the legs are not those that were granted", remedy=remedy)
+    shares: set[Decimal] = set()
     for leg in intent.legs:
         allowed = [part for part in grant.legs if part.symbol == leg.symbol and part.side == leg.side]
         if len(allowed) != 1 or leg.quantity > allowed[0].max_quantity:
             return Refusal(
                 code="outside_grant", detail=f"{leg.side} {leg.quantity} {leg.symbol} is not granted", remedy=remedy
             )
+        shares.add(leg.quantity / allowed[0].max_quantity)
+    if len(shares) > 1:
+        return Refusal(
+            code="outside_grant", detail="the legs are not in the proportion that was granted", remedy=remedy
+        )
     return None
 
 
@@ -204,6 +234,12 @@ def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
     """The venue nets positions: a leg against another trade's would close that one."""
     book = view.work.book
     for leg in intent.legs:
+        if view.reconciler.is_suspect(leg.symbol):
+            return Refusal(
+                code="not_ready",
+                detail=f"the venue's position in {leg.symbol} is looked at again",
+                remedy="try again",
+            )
         sign = 1 if leg.side == "buy" else -1
         for trade in book.active_trades():
             for index, other in enumerate(trade.legs):
