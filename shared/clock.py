@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+
+_SLEW = 10
+"""While we are ahead of the wall our time loses one part in so many."""
 
 
 class Clock:
-    """UTC nanoseconds that never decrease, carried forward by the monotonic clock between readings of the wall.
+    """UTC nanoseconds that never decrease and never stand still.
 
-    A wall clock that is set back holds our time still until it has caught up; one set forward moves us at once.
+    A wall clock that is set forward moves us at once. One that is set back does not: our time goes on by the
+    monotonic clock, a tenth slower, until the wall has caught up. If it stood still, no time-out would fire and old
+    prices would pass for fresh ones.
     """
 
-    def __init__(self) -> None:
-        self._last_ns = 0
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._ahead = (0, 0)
+        """Our time and the monotonic one when the wall was last with us or in front of us."""
 
     def now_ns(self) -> int:
-        self._last_ns = max(self._last_ns, time.time_ns())
-        return self._last_ns
+        wall_ns, monotonic_ns = self._wall(), self._monotonic()
+        since_ns, begun_ns = self._ahead
+        passed_ns = monotonic_ns - begun_ns
+        carried_ns = since_ns + passed_ns - passed_ns // _SLEW
+        if since_ns == 0 or wall_ns >= carried_ns:
+            self._ahead = (wall_ns, monotonic_ns)
+            return wall_ns
+        return carried_ns
 
 
 def monotonic_ns() -> int:
