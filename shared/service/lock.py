@@ -35,22 +35,6 @@ class ServiceLock:
         os.close(self._descriptor)
 
 
-def lock_holder(run_dir: Path, service: str) -> int | None:
-    """The pid of the running `service`; None when nobody holds its lock."""
-    path = _lock_path(run_dir, service)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return _read_pid(path)
-    finally:
-        os.close(descriptor)
-    return None
-
-
 class Start(msgspec.Struct, frozen=True):
     """One start of a service. `epoch` is larger than that of any start before it in this run directory."""
 

@@ -21,12 +21,13 @@ import pytest
 
 from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
+from shared.errors import StartRefused
 from shared.messages.control import HaltsAnswered, HaltState
 from shared.messages.system import Alert, GetStatus, Heartbeat
 from shared.messages.trades import Refusal
 from shared.ports import resolve_ports
 from shared.secrets import ensure_paper_secrets
-from shared.service.lock import lock_holder
+from shared.service.lock import ServiceLock
 from tests.integration.bus.harness import ROOT, Heard, raise_halt, until
 from tests.unit.shared.samples import MINIMAL, write_desk
 
@@ -114,7 +115,8 @@ async def test_a_service_says_who_it_is_and_that_it_is_ready(desk: Desk) -> None
     assert (status.service, status.account_id, status.mode, status.venue) == ("execution", "main", "paper", "sim")
     assert (status.pid, status.starts, status.ready, status.detail) == (service.process.pid, 1, True, "counting")
     assert status.event_sequences == {"exec.main.halt": 1, "sys.execution.alert": 1}
-    assert lock_holder(desk.config.run_dir, "execution") == service.process.pid
+    with pytest.raises(StartRefused, match=f"process {service.process.pid}"):
+        ServiceLock(desk.config.run_dir, "execution")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -124,7 +126,7 @@ async def test_a_service_told_to_stop_stops_its_shell_and_ends_with_0(desk: Desk
     service.process.send_signal(number)
     assert await service.exit_code() == 0
     assert service.events()[-2:] == ["sample stopped", "stopped"]
-    assert lock_holder(desk.config.run_dir, "execution") is None
+    ServiceLock(desk.config.run_dir, "execution").release()
 
 
 @pytest.mark.parametrize("trouble", ["slow", "hangs"])
