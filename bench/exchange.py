@@ -32,7 +32,7 @@ from shared.options import greeks, implied_vol, years_to_expiry
 STARTED_NS = 1_768_212_000_000_000_000  # 2026-01-12T10:00:00Z
 ACCOUNT = "bench"
 STEPS = 40
-ORDERS = 200
+ORDERS = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
     python -m bench.execution [--json] [--rounds 5] [--directory DIR]
 
-The inputs are those that execution gets in two minutes of a desk in `world` that trades, without faults. They are
+The inputs are those that execution gets in a minute of a desk in `world` that trades, without faults. They are
 played to a fresh core on a SQLite journal, one at a time. Floors: a bare SQLite commit of the same bytes (FULL, so
 that the disk counts: name a DIR on the disk of interest); decoding the chain; reading and decoding the same rows.
 Ours and the floors run alternately; figures are medians over the rounds.
@@ -36,7 +36,7 @@ from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.simulate import START_NS, small_exchange
 
-SECONDS = 120
+SECONDS = 60
 OF_THE_WORLD: dict[str, Any] = {"account_id": ACCOUNT_ID, "desk_number": DESK_NUMBER, "grant_key": GRANT_KEY}
 Input = tuple[Any, int]
 
