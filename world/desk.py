@@ -62,6 +62,9 @@ class Desk:
         strategies: Iterable[StrategyConfig],
         exchange_config: ExchangeConfig,
         execution_config: ExecutionConfig | None = None,
+        *,
+        risk_config: RiskConfig | None = None,
+        host_config: StrategyHostConfig | None = None,
     ) -> None:
         self.engine = engine
         self.faults = faults
@@ -75,9 +78,9 @@ class Desk:
         loaded = tuple(LoadedStrategy.from_config(config) for config in strategies)
         cores: dict[str, Callable[[], Core]] = {
             "marketdata": lambda: MarketdataCore(MarketdataConfig()),
-            "risk": lambda: RiskCore(RiskConfig(), account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
+            "risk": lambda: RiskCore(risk_config or RiskConfig(), account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
             "execution": self._execution_core,
-            "strategy": lambda: StrategyHostCore(StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
+            "strategy": lambda: StrategyHostCore(host_config or StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
             "monitor": lambda: MonitorCore(MonitorConfig(), account_id=ACCOUNT_ID),
         }
         self.nodes = {name: self._node(name, make_core) for name, make_core in cores.items()}

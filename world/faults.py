@@ -15,6 +15,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     crash_per_drain: a core dies in one of its drains (before the commit, after it, or half-way through the effects).
     crash_per_minute: expected crashes of each core per minute at a random moment.
+    refused: the venue refuses an order for a reason of its own. stream_lost: a push is missing on a stream that
+    stays up. position_lag_ms: how old the positions are that the venue shows.
     """
 
     bus_delay_max_ms: int = 5
@@ -34,6 +36,9 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     stream_reorder_ms: int = 0
     query_lag_ms: int = 0
     stall_per_minute: float = 0.0
+    refused: float = 0.0
+    stream_lost: float = 0.0
+    position_lag_ms: int = 0
 
     @staticmethod
     def none() -> Faults:
@@ -64,4 +69,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             stream_reorder_ms=random.choice((0, 0, 50, 1_000)),
             query_lag_ms=random.choice((0, 0, 200, 1_500)),
             stall_per_minute=some(0.5),
+            refused=some(0.2),
+            stream_lost=some(0.3),
+            position_lag_ms=random.choice((0, 0, 500, 2_000)),
         )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from random import Random
 
 import msgspec
 
-from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, LadderConfig, ListingConfig
 from shared.messages.control import StrategyCommand
-from shared.strategy import LegSpec, StrategyConfig, max_hold_hours, strangle
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -22,18 +19,20 @@ from world.invariants import (
     safety_violations,
 )
 from world.node import crash_at_random
+from world.scenario import NOON_NS, Operator, Scenario, drawn
+from world.scenario import small_exchange as small_exchange
+from world.scenario import three_strategies as three_strategies
 
-START_NS = 1_763_640_000_000_000_000  # 2025-11-20T12:00:00Z, far from an expiry
-FAULTY_S = 150
+START_NS = NOON_NS
 OPENING_S = 60
 HEALING_S = 420
-HOLD_S = 30
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What one seed showed. `violations` is empty when every promise held."""
 
     seed: int
+    scenario: str
     violations: tuple[str, ...]
     trades: int
     closed: int
@@ -45,14 +44,24 @@ class Verdict(msgspec.Struct, frozen=True):
     shared_symbol: bool
 
 
-def simulate(seed: int, faults: Faults | None = None) -> Verdict:
-    """Run one seed. `faults` None draws them from the seed."""
-    engine = Engine(START_NS, seed)
-    drawn = Faults.swarm(Random(seed)) if faults is None else faults
-    desk = Desk(engine, drawn, three_strategies(seed), small_exchange(seed))
-    faulty_until_ns = START_NS + FAULTY_S * SECOND
+def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
+    """Run one seed. What is None is drawn from the seed."""
+    faults = faults or Faults.swarm(Random(seed))
+    scenario = scenario or drawn(seed)
+    engine = Engine(scenario.start_ns, seed)
+    desk = Desk(
+        engine,
+        faults,
+        scenario.strategies,
+        scenario.exchange,
+        scenario.execution,
+        risk_config=scenario.risk,
+        host_config=scenario.host,
+    )
+    faulty_until_ns = scenario.start_ns + scenario.faulty_s * SECOND
     for node in desk.nodes.values():
-        crash_at_random(node, engine, drawn, faulty_until_ns)
+        crash_at_random(node, engine, faults, faulty_until_ns)
+    Operator(desk, scenario.operator_pause_s, faulty_until_ns)
     violations: list[str] = []
     while engine.now_ns < faulty_until_ns and not violations:
         engine.run_until(engine.now_ns + 10 * SECOND)
@@ -73,7 +82,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Verdict:
     violations += fold_violations(desk.nodes["execution"], desk.fold(), desk.book)
     violations += naked_leg_violations(list(desk.venue.exchange.fills(ACCOUNT_ID)), desk.book, DESK_NUMBER)
     violations += [f"{node.name}: {failure}" for node in desk.nodes.values() for failure in node.failures]
-    return _verdict(seed, drawn, desk, violations)
+    return _verdict(seed, faults, scenario, desk, violations)
 
 
 def _heal(desk: Desk) -> None:
@@ -87,57 +96,7 @@ def _heal(desk: Desk) -> None:
     desk.operate_at(desk.engine.now_ns + OPENING_S * SECOND, "strategy", pause, "pause-all")
 
 
-def small_exchange(seed: int) -> ExchangeConfig:
-    """Two daily expiries of BTC with few strikes: what a chain costs is not what is tested here.
-
-    Every side is quoted within the bound of a close: a leg that nobody buys stays open and alarmed, by design.
-    """
-    listing = ListingConfig(
-        dailies=2,
-        weeklies=0,
-        monthlies=0,
-        quarterlies=0,
-        strike_steps=(Decimal(1_000), Decimal(1_000), Decimal(2_000), Decimal(5_000)),
-        strikes_per_side=(5, 5, 5, 5),
-    )
-    index = IndexConfig(initial_price=100_000.0, jumps_per_day=50.0)
-    ladder = LadderConfig(empty_side_probability=0.0, wing_multiplier=1.5)
-    return ExchangeConfig(
-        seed=seed,
-        bases=(msgspec.structs.replace(BTC, listing=listing, index=index, ladder=ladder),),
-        accounts=(AccountConfig(account_id=ACCOUNT_ID),),
-    )
-
-
-def three_strategies(seed: int) -> Sequence[StrategyConfig]:
-    """Two strategies with the same legs, so that two trades hold one symbol; a third with protective legs."""
-    long_legs = strangle(qty=0.1, call_delta=0.25, put_delta=-0.25, dte=1, side=1)
-    condor = [
-        *strangle(qty=0.2, call_delta=0.30, put_delta=-0.30, dte="next", side=2),
-        *strangle(qty=0.2, call_delta=0.12, put_delta=-0.12, dte="next", side=1),
-    ]
-    return (
-        _strategy("alpha", long_legs, seed),
-        _strategy("beta", long_legs, seed + 1),
-        _strategy("condor", condor, seed + 2),
-    )
-
-
-def _strategy(name: str, legs: Sequence[LegSpec], variant: int) -> StrategyConfig:
-    return StrategyConfig(
-        name=name,
-        legs=legs,
-        exit_conditions=[max_hold_hours(HOLD_S / 3600)],
-        execution_mode="limit",
-        policy="atomic" if variant % 3 else "best_effort",
-        max_concurrent_trades=1,
-        max_trades_per_day=3,
-        cooldown_seconds=10,
-        check_interval_seconds=1,
-    )
-
-
-def _verdict(seed: int, faults: Faults, desk: Desk, violations: Sequence[str]) -> Verdict:
+def _verdict(seed: int, faults: Faults, scenario: Scenario, desk: Desk, violations: Sequence[str]) -> Verdict:
     book = desk.book
     trades = list(book.trades.values())
     spans = [
@@ -152,6 +111,7 @@ def _verdict(seed: int, faults: Faults, desk: Desk, violations: Sequence[str]) -
     )
     return Verdict(
         seed=seed,
+        scenario=scenario.name,
         violations=tuple(dict.fromkeys(violations)),
         trades=len(trades),
         closed=sum(trade.state == "CLOSED" for trade in trades),

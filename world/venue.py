@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -34,11 +34,13 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
-from shared.options import parse_option_symbol
+from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
 from shared.venues.ports import ChainPush, IndexPush, OptionQuoteRow
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 
+REFUSALS = (10531, 10532, 10536, 10540)
+"""Price outside its band, nothing to reduce, and a code that means nothing to the desk."""
 ORDER_TIMEOUT_NS = 3 * SECOND
 REQUEST_VALIDITY_NS = 5 * SECOND
 Deliver = Callable[[Any], None]
@@ -67,6 +69,7 @@ class Venue:
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
         self._stream: Deliver | None = None
+        self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
 
     def place(self, order: NewOrder, deliver: Deliver) -> None:
@@ -77,6 +80,11 @@ class Venue:
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
 
         def execute() -> OrderAcked | OrderRefused:
+            if self.engine.chance(self.faults.refused):
+                code = self.engine.random.choice(REFUSALS)
+                return OrderRefused(
+                    client_order_id=order.client_order_id, kind="rejected", code=code, text="refused at random"
+                )
             result = self._run(self.exchange.place(self.account_id, _to_venue(order), self.engine.now_ns))
             if isinstance(result, ex.Accepted):
                 return OrderAcked(client_order_id=order.client_order_id, venue_order_id=result.order_id)
@@ -147,7 +155,7 @@ class Venue:
                     since_ns=since_ns,
                     orders=parts["orders"],
                     fills=parts["fills"],
-                    positions=self.positions(),
+                    positions=self._shown_positions(),
                     exercises=self._exercises(since_ns),
                 )
             )
@@ -220,7 +228,7 @@ class Venue:
                 option_type=listed.option_type,
                 strike=listed.strike,
                 expiry_ns=listed.expiry_ns,
-                last_trade_ns=parse_option_symbol(listed.symbol).last_trade_ns,
+                last_trade_ns=listed.expiry_ns - LAST_TRADE_BEFORE_EXPIRY_NS,
                 tick_size=listed.tick_size,
                 lot_size=listed.min_quantity,
                 min_quantity=listed.min_quantity,
@@ -272,6 +280,19 @@ class Venue:
 
     def _advance(self) -> None:
         self._push(self.exchange.advance(self.engine.now_ns).events)
+        if self.faults.position_lag_ms:
+            self._past_positions.append((self.engine.now_ns, self.positions()))
+            self._shown_positions()
+
+    def _shown_positions(self) -> tuple[VenuePosition, ...]:
+        """The positions as the venue shows them: those of `position_lag_ms` ago."""
+        if not self.faults.position_lag_ms:
+            return self.positions()
+        past = self._past_positions
+        shown_ns = self.engine.now_ns - self.faults.position_lag_ms * MS
+        while len(past) > 1 and past[1][0] <= shown_ns:
+            past.popleft()
+        return past[0][1] if past else ()
 
     def _run(self, outcome: ex.Outcome[Any]) -> Any:
         self._push(outcome.events)
@@ -311,6 +332,8 @@ class Venue:
                     pass
 
     def _push_one(self, item: VenueOrder | VenueFill) -> None:
+        if self.engine.chance(self.faults.stream_lost):
+            return
         copies = 2 if self.engine.chance(self.faults.stream_duplicate) else 1
         for _ in range(copies):
             late_ns = self.engine.between_ns(0, self.faults.stream_reorder_ms * MS)

@@ -1,0 +1,244 @@
+"""What a desk does in a run, drawn from the seed: its strategies, its market, and what its operator asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from random import Random
+from typing import Literal
+
+import msgspec
+
+from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, LadderConfig, ListingConfig
+from services.execution.config import ExecutionConfig
+from services.risk.config import RiskConfig
+from services.strategy.config import StrategyHostConfig
+from shared.messages.base import Message
+from shared.messages.control import LiftHalts, RaiseHalt
+from shared.messages.trades import CancelOrders, CloseTrade, HaltLevel, Policy
+from shared.options import OptionType
+from shared.strategy import LegSpec, StrategyConfig, max_hold_hours, max_loss, profit_target, straddle, strangle
+from world.desk import ACCOUNT_ID, Desk
+from world.faults import SECOND
+
+NOON_NS = 1_763_640_000_000_000_000
+"""2025-11-20T12:00:00Z, far from an expiry."""
+
+BEFORE_EXPIRY_NS = NOON_NS - (4 * 60 + 18) * 60 * SECOND
+"""2025-11-20T07:42:00Z: the day's options stop trading after 3 minutes and settle after 18."""
+
+HOLD_S = 30
+_TYPES: tuple[OptionType, ...] = ("C", "P")
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One desk. faulty_s: how long faults last.
+
+    operator_pause_s: mean time between two requests of the operator; 0 for none.
+    """
+
+    name: str
+    strategies: tuple[StrategyConfig, ...]
+    exchange: ExchangeConfig
+    start_ns: int = NOON_NS
+    execution: ExecutionConfig = ExecutionConfig()
+    risk: RiskConfig = RiskConfig()
+    host: StrategyHostConfig = StrategyHostConfig()
+    faulty_s: int = 150
+    operator_pause_s: float = 0.0
+
+
+def drawn(seed: int) -> Scenario:
+    """Half of the seeds trade the plain three strategies; the others are short of liquidity, jump, or are disturbed
+    by their operator, often all at once."""
+    random = Random(f"scenario {seed}")
+    if random.random() < 0.5:
+        return plain(seed)
+    return Scenario(
+        name="drawn",
+        strategies=_menu(random, seed),
+        exchange=small_exchange(
+            seed,
+            level_lots=random.choice((6.0, 20.0, 200.0)),
+            jumps_per_day=random.choice((50.0, 1_000.0)),
+            jump_vol=random.choice((0.004, 0.02)),
+        ),
+        operator_pause_s=random.choice((0.0, 10.0, 40.0)),
+    )
+
+
+def plain(seed: int) -> Scenario:
+    return Scenario(name="plain", strategies=tuple(three_strategies(seed)), exchange=small_exchange(seed))
+
+
+def expiring(seed: int) -> Scenario:
+    """Trades that are held over the expiry of their options, beside one that is closed before it."""
+    hold = [LegSpec(kind, 1, "0.1", {"type": "spotdistance", "value": 1}, {"dte": "next"}) for kind in _TYPES]
+    spread = [
+        LegSpec("C", 1, "0.2", {"type": "spotdistance", "value": 1}, {"dte": "next"}),
+        LegSpec("C", 2, "0.2", {"type": "spotdistance", "value": 2}, {"dte": "next"}),
+    ]
+    return Scenario(
+        name="expiring",
+        strategies=(
+            _strategy("hold", hold, seed, hold_s=86_400, per_day=1),
+            _strategy("short", straddle(qty="0.1", dte="next", side=2), seed + 1, hold_s=86_400, per_day=1),
+            _strategy("spread", spread, seed + 2, hold_s=HOLD_S, per_day=2),
+        ),
+        exchange=small_exchange(seed),
+        start_ns=BEFORE_EXPIRY_NS,
+        execution=ExecutionConfig(tradable_margin_s=20),
+        risk=RiskConfig(min_time_to_last_trade_ms=20_000),
+        host=StrategyHostConfig(no_trade_margin_s=30.0),
+        faulty_s=19 * 60,
+    )
+
+
+def small_exchange(
+    seed: int,
+    *,
+    level_lots: float = 200.0,
+    jumps_per_day: float = 50.0,
+    jump_vol: float = 0.008,
+) -> ExchangeConfig:
+    """Two daily expiries of BTC with few strikes: what a chain costs is not what is tested here.
+
+    Every side is quoted within the bound of a close: a leg that nobody buys stays open and alarmed, by design.
+    """
+    listing = ListingConfig(
+        dailies=2,
+        weeklies=0,
+        monthlies=0,
+        quarterlies=0,
+        strike_steps=(Decimal(1_000), Decimal(1_000), Decimal(2_000), Decimal(5_000)),
+        strikes_per_side=(5, 5, 5, 5),
+    )
+    index = IndexConfig(initial_price=100_000.0, jumps_per_day=jumps_per_day, jump_vol=jump_vol)
+    ladder = LadderConfig(empty_side_probability=0.0, wing_multiplier=1.5, level_lots=level_lots)
+    return ExchangeConfig(
+        seed=seed,
+        bases=(msgspec.structs.replace(BTC, listing=listing, index=index, ladder=ladder),),
+        accounts=(AccountConfig(account_id=ACCOUNT_ID),),
+    )
+
+
+def three_strategies(seed: int) -> Sequence[StrategyConfig]:
+    """Two strategies with the same legs, so that two trades hold one symbol; a third with protective legs."""
+    long_legs = strangle(qty=0.1, call_delta=0.25, put_delta=-0.25, dte=1, side=1)
+    return (
+        _strategy("alpha", long_legs, seed),
+        _strategy("beta", long_legs, seed + 1),
+        _strategy("condor", _condor("0.2"), seed + 2),
+    )
+
+
+def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
+    """Four of: long and short of one structure (they would net), spreads, and exits by price or by silence."""
+    strangle_legs = {side: strangle(qty="0.3", dte=1, side=side) for side in (1, 2)}
+    calendar = [
+        LegSpec("C", 1, "0.1", {"type": "delta", "value": 0.5}, {"dte": 1}),
+        LegSpec("C", 2, "0.1", {"type": "delta", "value": 0.5}, {"dte": "next"}),
+    ]
+    choices = {
+        "alpha": strangle_legs[1],
+        "beta": strangle_legs[1],
+        "short_strangle": strangle_legs[2],
+        "short_straddle": straddle(qty="0.2", dte="next", side=2),
+        "condor": _condor("0.4"),
+        "calendar": calendar,
+    }
+    return tuple(
+        _strategy(
+            name,
+            choices[name],
+            seed + number,
+            hold_s=random.choice((5, HOLD_S)),
+            policy=random.choice(("atomic", "best_effort")),
+            priced=random.random() < 0.5,
+            silence=random.choice(("hold", "close")),
+        )
+        for number, name in enumerate(random.sample(sorted(choices), 4))
+    )
+
+
+def _condor(quantity: str) -> list[LegSpec]:
+    return [
+        *strangle(qty=quantity, call_delta=0.30, put_delta=-0.30, dte="next", side=2),
+        *strangle(qty=quantity, call_delta=0.12, put_delta=-0.12, dte="next", side=1),
+    ]
+
+
+def _strategy(
+    name: str,
+    legs: Sequence[LegSpec],
+    variant: int,
+    *,
+    hold_s: int = HOLD_S,
+    policy: Policy | None = None,
+    priced: bool = False,
+    silence: Literal["hold", "close"] = "hold",
+    per_day: int = 3,
+) -> StrategyConfig:
+    exits = [max_hold_hours(hold_s / 3600)]
+    return StrategyConfig(
+        name=name,
+        legs=legs,
+        exit_conditions=[*exits, profit_target(pct=5), max_loss(pct=10)] if priced else exits,
+        execution_mode="limit",
+        policy=policy or ("atomic" if variant % 3 else "best_effort"),
+        max_concurrent_trades=1,
+        max_trades_per_day=per_day,
+        cooldown_seconds=10,
+        check_interval_seconds=1,
+        if_host_silent=silence,
+        host_silent_after_seconds=5,
+    )
+
+
+class Operator:
+    """Somebody who closes, cancels, halts, flattens and lifts at random moments, and repeats himself at times.
+
+    He lifts what he halted when he stops.
+    """
+
+    def __init__(self, desk: Desk, pause_s: float, until_ns: int) -> None:
+        self._desk = desk
+        self._pause_s = pause_s
+        self._count = 0
+        engine = desk.engine
+        when_ns = engine.now_ns
+        while pause_s:
+            when_ns += int(engine.random.expovariate(1 / pause_s) * SECOND)
+            if when_ns >= until_ns:
+                break
+            engine.at(when_ns, self._act)
+        if pause_s:
+            for again in range(10):
+                engine.at(until_ns + (1 + 2 * again) * SECOND, self._lift)
+
+    def _act(self) -> None:
+        random = self._desk.engine.random
+        trades = [trade.trade_id for trade in self._desk.book.trades.values()][-8:]
+        one = random.choice(trades) if trades else ""
+        level: HaltLevel = random.choice(("no_new_trades", "cancel_all", "flatten"))
+        choices: list[Message] = [
+            CloseTrade(trade_id=one, reason="drill", requested_by="operator"),
+            CloseTrade(trade_id=one, reason="drill", requested_by="operator"),
+            CancelOrders(trade_id=one, requested_by="operator"),
+            CancelOrders(requested_by="operator"),
+            RaiseHalt(level=level, reason="drill", requested_by="operator"),
+            LiftHalts(requested_by="operator"),
+            LiftHalts(requested_by="operator"),
+        ]
+        self._ask(random.choice(choices))
+
+    def _lift(self) -> None:
+        self._ask(LiftHalts(requested_by="operator"))
+
+    def _ask(self, message: Message) -> None:
+        self._count += 1
+        engine = self._desk.engine
+        self._desk.operate_at(engine.now_ns, "execution", message, f"operator-{self._count}")
+        if engine.chance(0.3):
+            later_ns = engine.now_ns + engine.between_ns(0, 20 * SECOND)
+            self._desk.operate_at(later_ns, "execution", message, f"operator-{self._count}")
