@@ -13,24 +13,13 @@ from services.execution.rows import Row
 from shared.messages.venue import OrderRefused, OutcomeUnknown, StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.tasks import spawn
-from shared.venues.coincall import BETA, PRODUCTION, CoincallEndpoints, CoincallGateway, check_key, simulated
+from shared.venues.coincall import CoincallGateway, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
 from shared.venues.ports import VenueError
 
 _KEY_RETRY_S = 2.0
 _STOP_S = 2.0
 _WATCH_S = 1.0
-
-
-def endpoints_of(context: ServiceContext) -> CoincallEndpoints:
-    """Where the configured venue answers."""
-    match context.desk.venue:
-        case "sim":
-            return simulated("127.0.0.1", context.port("exchange"))
-        case "beta":
-            return BETA
-        case "production":
-            return PRODUCTION
 
 
 class ExecutionShell:
@@ -40,7 +29,10 @@ class ExecutionShell:
         self._context = context
         self._config = context.section(ExecutionConfig)
         self._gateway = gateway or CoincallGateway(
-            endpoints_of(context), context.api_key(), on_skipped=self._skipped, on_call=self._called
+            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            context.api_key(),
+            on_skipped=self._skipped,
+            on_call=self._called,
         )
         grant_key = context.grant_key()
 

@@ -73,10 +73,6 @@ class CancelRefused(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class AmendAcked(msgspec.Struct, frozen=True, kw_only=True):
-    client_order_id: int
-
-
 class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order as the venue reports it. `client_order_id` is None when it carries none that is a number."""
 

@@ -46,11 +46,6 @@ def number_text(value: Decimal) -> str:
     return format(value, "f")
 
 
-def float_text(value: float) -> str:
-    """A float for the fields that are numbers inside strings; "0" for a missing one."""
-    return "0" if value != value else repr(value)
-
-
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
@@ -133,9 +128,6 @@ class Fields:
         """A finite decimal of at most 40 digits, as number or text."""
         text = self.text(name)
         return None if text is None else decimal_of(text, name)
-
-    def need_decimal(self, name: str) -> Decimal:
-        return _needed(self.decimal(name), name)
 
     def boolean(self, name: str) -> bool:
         value = self._values.get(name)
