@@ -9,8 +9,11 @@ from typing import TypeVar
 from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
 from shared.messages.base import Message
-from shared.messages.trades import Refusal
+from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
+from shared.messages.system import GetStatus, Heartbeat
+from shared.messages.trades import CancelOrders, CloseTrade, Refusal
 from voldesk.console import EXIT_UNREACHABLE, Failure
+from voldesk.identity import check_heartbeat
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 
@@ -26,15 +29,24 @@ def operator() -> str:
 
 
 async def ask_on(
-    bus: Bus, service: str, message: Message, kind: type[AnswerT], deadline_ms: int = DEADLINE_MS
+    bus: Bus, desk: DeskConfig, service: str, message: Message, kind: type[AnswerT], deadline_ms: int = DEADLINE_MS
 ) -> AnswerT:
-    """Ask on an open bus. Raises Failure: no answer (69), a refusal or an answer of another kind (1)."""
+    """Ask on an open bus, once the service has said that it is of this desk.
+
+    Raises Failure: a service of another desk (78), no answer (69), a refusal or an answer of another kind (1).
+    """
+    away = f"see `voldesk status`, then `voldesk up` or `voldesk restart {service}`"
+    if await heartbeat(bus, desk, service, deadline_ms) is None:
+        raise Failure(f"{service} does not answer", away, EXIT_UNREACHABLE)
     try:
         answer = await bus.ask(service, message, deadline_ms=deadline_ms)
     except NoAnswer:
+        where = _where_to_check(message)
+        if where is None:
+            raise Failure(f"{service} does not answer", away, EXIT_UNREACHABLE) from None
         raise Failure(
-            f"{service} does not answer",
-            f"see `voldesk status`, then `voldesk up` or `voldesk restart {service}`",
+            f"{service} did not answer within {deadline_ms / 1000:g} s; what was asked may still take effect",
+            f"check with `{where}` before you repeat it",
             EXIT_UNREACHABLE,
         ) from None
     if isinstance(answer, Refusal):
@@ -47,6 +59,33 @@ async def ask_on(
     return answer
 
 
+async def heartbeat(bus: Bus, desk: DeskConfig, service: str, deadline_ms: int) -> Heartbeat | None:
+    """What the service says of itself; None without an answer. Raises Failure (78) when it is of another desk."""
+    try:
+        answer = await bus.ask(service, GetStatus(), deadline_ms=deadline_ms)
+    except NoAnswer:
+        return None
+    if not isinstance(answer, Heartbeat):
+        return None
+    check_heartbeat(desk, answer)
+    return answer
+
+
+def _where_to_check(message: Message) -> str | None:
+    """The command that shows whether a request took effect; None for a question, which changes nothing."""
+    match message:
+        case RaiseHalt() | LiftHalts():
+            return "voldesk status"
+        case CloseTrade(trade_id=trade_id):
+            return f"voldesk trade {trade_id}"
+        case CancelOrders():
+            return "voldesk orders"
+        case StrategyCommand():
+            return "voldesk strategies"
+        case _:
+            return None
+
+
 def ask(
     desk: DeskConfig, service: str, message: Message, kind: type[AnswerT], deadline_ms: int = DEADLINE_MS
 ) -> AnswerT:
@@ -56,6 +95,6 @@ def ask(
 
     async def run() -> AnswerT:
         async with Bus.client(desk) as bus:
-            return await ask_on(bus, service, message, kind, deadline_ms)
+            return await ask_on(bus, desk, service, message, kind, deadline_ms)
 
     return asyncio.run(run())

@@ -25,7 +25,7 @@ from shared.messages.venue import NewOrder, OrderAcked, VenuePosition
 from shared.options.chain import snap_price
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
-from shared.venues.coincall import BETA, PRODUCTION, CoincallEndpoints, CoincallGateway, simulated
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, of_venue
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
 from voldesk.console import EXIT_UNREACHABLE, Failure
 from voldesk.preflight import read_ports
@@ -115,14 +115,16 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, tell: Tell)
 
 def venue_endpoints(desk: DeskConfig) -> CoincallEndpoints:
     """Where the configured venue answers. Raises Failure when the simulated one was never started."""
-    if desk.venue != "sim":
-        return PRODUCTION if desk.venue == "production" else BETA
-    port = read_ports(desk.run_dir).get("exchange")
-    if port is None:
-        raise Failure(
-            "the simulated exchange was never started", "start the desk with `voldesk up`", EXIT_UNREACHABLE
-        )
-    return simulated("127.0.0.1", port)
+
+    def simulated_port() -> int:
+        port = read_ports(desk.run_dir).get("exchange")
+        if port is None:
+            raise Failure(
+                "the simulated exchange was never started", "start the desk with `voldesk up`", EXIT_UNREACHABLE
+            )
+        return port
+
+    return of_venue(desk.venue, simulated_port)
 
 
 class DirectFlatten:

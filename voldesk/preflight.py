@@ -14,6 +14,7 @@ from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
 from shared.secrets import SecretError, ensure_paper_secrets, load_api_key
+from voldesk.identity import check_identity
 from voldesk.processes import holder_of_port
 
 SECTION_TYPES = {
@@ -30,13 +31,15 @@ KEYED_SERVICES = ("marketdata", "risk", "execution")
 
 
 def load_desk() -> DeskConfig:
-    """The desk's own configuration. Raises ConfigError."""
-    return load_config()
+    """The desk's own configuration. Raises ConfigError, or Failure when the run directory is another desk's."""
+    desk = load_config()
+    check_identity(desk)
+    return desk
 
 
 def load_whole_desk() -> DeskConfig:
-    """The configuration with the section of every service checked. Raises ConfigError for the first mistake."""
-    desk = load_config()
+    """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
+    desk = load_desk()
     for name, place in SECTION_TYPES.items():
         module, _, kind = place.partition(":")
         desk.section(name, getattr(importlib.import_module(module), kind))

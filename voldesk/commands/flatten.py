@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from shared.bus import Bus, NoAnswer
+from shared.bus import Bus
 from shared.config import DeskConfig
-from shared.messages.system import GetStatus
 from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
-from voldesk.asking import ask
+from voldesk.asking import ask, heartbeat
 from voldesk.commands.halt import raise_halt
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, say, title
 from voldesk.preflight import load_desk
@@ -44,7 +43,7 @@ def flatten(
     if force and not direct:
         raise Failure("--force belongs to --direct", "add --direct, or leave --force out", EXIT_USAGE)
     if direct:
-        if not force and _execution_answers(desk):
+        if _execution_answers(desk) and not force:
             raise Failure("execution answers", "use `voldesk flatten`; --direct --force works beside it")
         confirm(desk, "cancel ALL orders and close ALL option positions of this account at the venue?", yes=yes)
         # imported here because the venue's package takes longer to load than any other command takes to run
@@ -70,11 +69,7 @@ def flatten(
 def _execution_answers(desk: DeskConfig) -> bool:
     async def run() -> bool:
         async with Bus.client(desk) as bus:
-            try:
-                await bus.ask("execution", GetStatus(), deadline_ms=_EXECUTION_ANSWER_MS)
-            except NoAnswer:
-                return False
-            return True
+            return await heartbeat(bus, desk, "execution", _EXECUTION_ANSWER_MS) is not None
 
     return desk.run_dir.is_dir() and asyncio.run(run())
 
