@@ -28,9 +28,11 @@ from shared.messages.trades import (
     TradeState,
 )
 from shared.messages.venue import RefusalKind
+from shared.strategy.evaluate import clock_exit_ns
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
+_SECOND = 1_000_000_000
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -81,13 +83,6 @@ class Order(msgspec.Struct, kw_only=True):
     def is_settled(self) -> bool:
         """Final, and every execution that the venue spoke of is known: nothing more will come of it."""
         return self.is_final and self.filled_quantity >= self.sighted_quantity
-
-    @property
-    def exposure_quantity(self) -> Decimal:
-        """The most that this order has traded or may still trade."""
-        if not self.is_final:
-            return max(self.quantity, self.filled_quantity)
-        return max(self.filled_quantity, self.sighted_quantity)
 
 
 class Fill(msgspec.Struct):
@@ -191,6 +186,16 @@ class Trade(msgspec.Struct, kw_only=True):
     @property
     def was_filled(self) -> bool:
         return any(leg.opened_quantity > 0 for leg in self.legs)
+
+    @property
+    def hard_deadline_ns(self) -> int | None:
+        """When it is closed whatever its host does: as declared, or a grace after its first exit by the clock."""
+        declared_ns = self.request.hard_deadline_ns
+        due_ns = clock_exit_ns(self.request.exit_conditions, self.opened_ns)
+        if due_ns is None:
+            return declared_ns
+        enforced_ns = due_ns + round(self.request.deadline_grace_s * _SECOND)
+        return enforced_ns if declared_ns is None else min(enforced_ns, declared_ns)
 
     def next_attempt(self, leg_index: int, purpose: Purpose) -> int:
         return self.attempts.get(f"{leg_index}/{purpose}", 0)

@@ -19,6 +19,7 @@ from services.execution.reconcile import Reconciler
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_ATTEMPTS, MAX_LEGS, intent_id
+from shared.messages.conditions import MaxHold
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
@@ -123,12 +124,16 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
         "max_close_premium_pct": params.max_close_premium_pct,
         "final_look_s": params.final_look_s,
         "host_silent_after_s": intent.host_silent_after_s,
+        "deadline_grace_s": intent.deadline_grace_s,
         "max_loss_usd": 0.0 if intent.max_loss_usd is None else intent.max_loss_usd,
     }
     for number, phase in enumerate(params.phases):
         figures[f"phases[{number}].duration_s"] = phase.duration_s
         figures[f"phases[{number}].reprice_interval_s"] = phase.reprice_interval_s
         figures[f"phases[{number}].buffer_pct"] = phase.buffer_pct
+    for condition in intent.exit_conditions:
+        if isinstance(condition, MaxHold):
+            figures["hours of max_hold"] = condition.hours
     for name, figure in figures.items():
         if not 0 <= figure <= _FIGURE_MAX:
             return Refusal(

@@ -92,7 +92,7 @@ class Guards:
         if trade.close is not None or trade.state == "SETTLING":
             return None
         wakes: list[int] = []
-        deadline_ns = trade.request.hard_deadline_ns
+        deadline_ns = trade.hard_deadline_ns
         if deadline_ns is not None:
             if self._work.now_ns >= deadline_ns:
                 self._close(trade, "the trade's hard deadline passed", "execution")

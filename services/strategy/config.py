@@ -31,7 +31,7 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     exit_interval_min_ms, exit_interval_ms: exits are looked at on new data, but not more often than the first, and
     at least as often as the second.
     status_interval_ms: how often a status is published when nothing changes.
-    deadline_grace_s: how long after the exit rule execution enforces it itself.
+    deadline_grace_s: how long after an exit by the clock was due execution closes the trade itself.
     day_boundary_minute: the trading day begins at this minute of the UTC day.
     """
 

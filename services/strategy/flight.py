@@ -190,6 +190,7 @@ class Flight:
             policy=intent.policy,
             exit_conditions=intent.exit_conditions,
             hard_deadline_ns=intent.hard_deadline_ns,
+            deadline_grace_s=self._config.deadline_grace_s,
             max_loss_usd=intent.max_loss_usd,
             if_host_silent=intent.if_host_silent,
             host_silent_after_s=intent.host_silent_after_s,

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook
-from shared.messages.conditions import HostFunction, MaxHold, MaxLoss, TimeExit, UtcDatetimeExit
+from shared.messages.conditions import HostFunction, MaxLoss, UtcDatetimeExit
 from shared.messages.control import Gate
 from shared.messages.trades import LegOrder, OrderUpdate, TradeUpdate
 from shared.strategy.config import StrategyConfig
-from shared.strategy.evaluate import evaluate_entry, time_exit_ns
+from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.selection import SelectionFailed, resolve_legs
 from shared.strategy.views import SECOND_NS, DeskView
 
-_HOUR_NS = 3_600 * SECOND_NS
 _WAITING_INTERVAL_NS = SECOND_NS
 
 
@@ -154,9 +153,9 @@ class StrategyRunner:
             return None
         shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in legs)
         self._gates.set("legs", is_open=True, reason=shown, now_ns=now_ns)
-        return self._intent(tuple(legs), desk, now_ns)
+        return self._intent(tuple(legs), desk)
 
-    def _intent(self, legs: tuple[LegOrder, ...], desk: DeskView, now_ns: int) -> OpenStructure:
+    def _intent(self, legs: tuple[LegOrder, ...], desk: DeskView) -> OpenStructure:
         config = self._config
         return OpenStructure(
             legs=legs,
@@ -164,29 +163,11 @@ class StrategyRunner:
             execution_params=config.limit_params,
             policy=config.policy,
             exit_conditions=config.exits,
-            hard_deadline_ns=self._hard_deadline_ns(now_ns),
             max_loss_usd=self._max_loss_usd(legs, desk),
             if_host_silent=config.if_host_silent,
             host_silent_after_s=config.host_silent_after_seconds,
             dry_run=config.dry_run,
         )
-
-    def _hard_deadline_ns(self, now_ns: int) -> int | None:
-        """When execution closes by itself: the earliest exit by the clock, and a grace in which the host comes first.
-
-        A holding time counts from the opening, which may take one fill time-out more.
-        """
-        fill_ns = int(self._config.limit_params.fill_timeout_s * SECOND_NS)
-        due = []
-        for condition in self._config.exits:
-            match condition:
-                case MaxHold(hours=hours):
-                    due.append(now_ns + int(hours * _HOUR_NS) + fill_ns)
-                case TimeExit():
-                    due.append(time_exit_ns(condition, now_ns))
-                case UtcDatetimeExit(at_ns=at_ns):
-                    due.append(at_ns)
-        return min(due) + int(self._host.deadline_grace_s * SECOND_NS) if due else None
 
     def _max_loss_usd(self, legs: tuple[LegOrder, ...], desk: DeskView) -> float | None:
         """The least of the max_loss conditions, a percentage taken of the structure's absolute premium at mark."""

@@ -105,7 +105,9 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     """Open one structure. The same `intent_id` opens at most one trade, whatever else the message says.
 
     intent_id: "<strategy>-<ordinal>", the ordinal counted by execution. valid_until_ns: refused after.
-    hard_deadline_ns, max_loss_usd (on mark) and if_host_silent are enforced by execution itself.
+    hard_deadline_ns, max_loss_usd (on mark) and if_host_silent are enforced by execution itself, and so are the exits
+    by the clock (max_hold, time_exit, utc_datetime_exit; counted from the opening), deadline_grace_s after they are
+    due.
     """
 
     intent_id: str
@@ -123,6 +125,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     host_silent_after_s: float
     valid_until_ns: int
     grant: Grant
+    deadline_grace_s: float = 30.0
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -192,6 +195,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
 
     realized_pnl_usd: of what was closed, before fees; fees_usd: all fees so far (> 0 = paid).
     entry_premium_usd: Σ over opening fills of price × quantity, paid > 0, received < 0.
+    hard_deadline_ns: when execution closes the trade by itself at the latest, None: never by the clock; exits that
+    count from the opening are in it once the trade is open.
     grant_open: the grant still reserves room at risk (not consumed, released or void).
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar, assert_never
 
@@ -86,14 +86,8 @@ def evaluate_exit(
     match condition:
         case ProfitTarget() | MaxLoss():
             return _pnl_exit(condition, view, now_ns)
-        case MaxHold(hours=hours):
-            held_h = (now_ns - view.opened_ns) / HOUR_NS
-            return Verdict(held_h >= hours, f"open for {_duration(held_h)} of {_duration(hours)}")
-        case TimeExit(hour=hour, minute=minute):
-            due_ns = time_exit_ns(condition, view.opened_ns)
-            return Verdict(now_ns >= due_ns, f"closes at {hour:02d}:{minute:02d} UTC, {_left(due_ns - now_ns)}")
-        case UtcDatetimeExit(at_ns=at_ns):
-            return Verdict(now_ns >= at_ns, f"closes at a fixed time, {_left(at_ns - now_ns)}")
+        case MaxHold() | TimeExit() | UtcDatetimeExit():
+            return _clock_exit(condition, view.opened_ns, now_ns)
         case AccountDeltaLimit(limit=limit, underlying=underlying):
             account = view.fresh_account(now_ns)
             if isinstance(account, str):
@@ -112,10 +106,46 @@ def evaluate_exit(
             assert_never(condition)
 
 
+def clock_exit_ns(conditions: Iterable[ExitCondition], opened_ns: int | None) -> int | None:
+    """When the first of the exits by the clock is due, None if there is none.
+
+    `opened_ns` None: the trade is not open yet, so that only fixed times count.
+    """
+    due = []
+    for condition in conditions:
+        if isinstance(condition, UtcDatetimeExit):
+            due.append(condition.at_ns)
+        elif isinstance(condition, MaxHold | TimeExit) and opened_ns is not None:
+            due.append(_due_ns(condition, opened_ns))
+    return min(due, default=None)
+
+
+def _due_ns(condition: MaxHold | TimeExit | UtcDatetimeExit, opened_ns: int) -> int:
+    match condition:
+        case MaxHold(hours=hours):
+            return opened_ns + round(hours * HOUR_NS)
+        case TimeExit():
+            return time_exit_ns(condition, opened_ns)
+        case UtcDatetimeExit(at_ns=at_ns):
+            return at_ns
+
+
 def time_exit_ns(condition: TimeExit, opened_ns: int) -> int:
     """The first instant after `opened_ns` at which the UTC clock shows the condition's time."""
     due_ns = opened_ns // DAY_NS * DAY_NS + condition.hour * HOUR_NS + condition.minute * MINUTE_NS
     return due_ns if due_ns > opened_ns else due_ns + DAY_NS
+
+
+def _clock_exit(condition: MaxHold | TimeExit | UtcDatetimeExit, opened_ns: int, now_ns: int) -> Verdict:
+    due_ns = _due_ns(condition, opened_ns)
+    match condition:
+        case MaxHold(hours=hours):
+            reason = f"open for {_duration((now_ns - opened_ns) / HOUR_NS)} of {_duration(hours)}"
+        case TimeExit(hour=hour, minute=minute):
+            reason = f"closes at {hour:02d}:{minute:02d} UTC, {_left(due_ns - now_ns)}"
+        case UtcDatetimeExit():
+            reason = f"closes at a fixed time, {_left(due_ns - now_ns)}"
+    return Verdict(now_ns >= due_ns, reason)
 
 
 def _time_window(condition: TimeWindow, now_ns: int) -> Verdict:

@@ -16,7 +16,8 @@ from shared.strategy.views import DeskView
 class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     """Open these legs as one trade. The host gets the grant, sends the intent and reports the outcome.
 
-    hard_deadline_ns and max_loss_usd are enforced by execution itself, whatever becomes of the host.
+    hard_deadline_ns, max_loss_usd and those exit_conditions that go by the clock are enforced by execution itself,
+    whatever becomes of the host; hard_deadline_ns is an absolute time, opened or not.
     dry_run: only report it.
     """
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from services.execution.rows import FillAssumed, LegClosedOutside, OrderRequested, TradeRequested
+from shared.messages.conditions import MaxHold
 from shared.messages.grants import signed
 from shared.messages.trades import ExecutionParams, LimitPhase, Refusal, TradeAccepted
 from shared.messages.venue import OutcomeUnknown, StreamUp, VenueSnapshotFailed
@@ -178,6 +179,8 @@ def test_a_late_answer_to_an_older_comparison_does_not_end_the_comparing() -> No
         {"execution_params": ExecutionParams(phases=(LimitPhase(buffer_pct=float("inf")),))},
         {"if_host_silent": "close", "host_silent_after_s": float("inf")},
         {"max_loss_usd": float("nan")},
+        {"deadline_grace_s": float("nan")},
+        {"exit_conditions": (MaxHold(hours=float("inf")),)},
     ],
 )
 def test_figures_that_no_plan_can_work_with_are_refused(changes: dict[str, Any]) -> None:

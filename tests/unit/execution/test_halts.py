@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.execution.rows import HaltRaised
+from shared.messages.conditions import MaxHold, TimeExit, UtcDatetimeExit
 from shared.messages.control import HaltState, LiftHalts, RaiseHalt
 from shared.messages.steps import LoopStalled
 from shared.messages.trades import HaltLevel
-from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, PUT, SECOND, Script, acked, fill, leg, position
+from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, PUT, SECOND, Script, acked, fill, leg, position, seen
 
 
 def _halt(script: Script, level: HaltLevel, reason: str = "enough") -> HaltState:
@@ -140,6 +141,68 @@ def test_the_hard_deadline_closes_the_trade_with_the_host_dead_and_over_a_restar
     assert script.state(trade_id) == "OPEN"
     script.wait(35_000)
     assert script.state(trade_id) == "CLOSING"
+    assert "deadline" in script.trade(trade_id).reason
+
+
+def _seconds_after_midnight(now_ns: int) -> int:
+    return now_ns // SECOND % 86_400
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_daily_exit_time_that_passes_while_the_trade_opens_is_the_next_days(restart: bool) -> None:
+    """Asked for shortly before 08:00 and opened shortly after it, the trade is not closed half a minute later."""
+    script = Script().started()
+    script.wait((8 * 3_600 - 10 - _seconds_after_midnight(script.now_ns)) % 86_400 * 1_000)
+    trade_id = script.open(leg(CALL, "buy"), exit_conditions=(TimeExit(hour=8),))
+    script.wait(20_000)
+    for number, order in enumerate(script.placed()[-1:]):
+        script.fills_all(order, 1 + number)
+    assert script.state(trade_id) == "OPEN"
+    assert script.trade(trade_id).hard_deadline_ns == _next_eight(script.now_ns) + 30 * SECOND
+    script.host_on = False
+    if restart:
+        script.restarted()
+        script.wait(5_000)
+        script.snapshot(positions=script.positions())
+    script.wait(120_000)
+    assert script.state(trade_id) == "OPEN"
+
+
+def _next_eight(now_ns: int) -> int:
+    return now_ns - _seconds_after_midnight(now_ns) * SECOND + (24 + 8) * 3_600 * SECOND
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_longest_holding_time_counts_from_the_opening_and_is_enforced_without_the_host(restart: bool) -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"), exit_conditions=(MaxHold(hours=1 / 60),), deadline_grace_s=10.0)
+    (order,) = script.placed()
+    script.on(acked(order))
+    script.wait(25_000)
+    script.on(fill(order, 1)).on(seen(order, "filled", "1"))
+    assert script.state(trade_id) == "OPEN"
+    opened_ns = script.now_ns
+    assert script.trade(trade_id).hard_deadline_ns == opened_ns + 70 * SECOND
+    script.host_on = False
+    script.wait(5_000)
+    if restart:
+        script.restarted()
+    script.snapshot(positions=script.positions())
+    script.wait(64_000)
+    assert script.state(trade_id) == "OPEN"
+    script.wait(2_000)
+    assert script.state(trade_id) == "CLOSING"
+
+
+def test_a_fixed_exit_time_is_enforced_although_the_trade_is_still_opening() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"), exit_conditions=(UtcDatetimeExit(at_ns=script.now_ns + 5 * SECOND),))
+    (order,) = script.placed()
+    script.on(acked(order))
+    script.wait(20_000)
+    assert script.state(trade_id) == "OPENING"
+    script.wait(16_000)
+    assert script.cancelled()[:1] == [order.client_order_id]
     assert "deadline" in script.trade(trade_id).reason
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import OrdinalUsed
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant
@@ -34,7 +35,7 @@ from shared.strategy import (
     utc_datetime_exit,
 )
 from tests.unit.strategy.dialogue import Dialogue
-from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, at, grant, leg, moved, trade
+from tests.unit.strategy.making import DAY, NOON, SECOND, at, grant, leg, moved, trade
 
 
 def straddler(name: str = "straddler", **more: Any) -> LoadedStrategy:
@@ -517,21 +518,19 @@ def test_a_dry_run_reports_and_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exits", "deadline", "loss"),
+    ("exits", "loss"),
     [
-        ([max_hold_hours(2)], NOON + 2 * HOUR + 60 * SECOND, None),
-        ([time_exit(15)], at("2026-03-04T15:00:30"), None),
-        ([time_exit(15), max_hold_hours(1)], NOON + HOUR + 60 * SECOND, None),
-        ([max_loss(usd=50), max_loss(usd=40)], None, 40.0),
+        ([max_hold_hours(2)], None),
+        ([time_exit(15), max_hold_hours(1)], None),
+        ([max_loss(usd=50), max_loss(usd=40)], 40.0),
     ],
 )
-def test_what_execution_enforces_itself_comes_from_the_exits(
-    exits: Sequence[Any], deadline: int | None, loss: float | None
-) -> None:
-    desk = Dialogue(straddler(exit_conditions=exits))
+def test_what_execution_enforces_itself_comes_from_the_exits(exits: Sequence[Any], loss: float | None) -> None:
+    desk = Dialogue(straddler(exit_conditions=exits), config=StrategyHostConfig(deadline_grace_s=45.0))
     desk.ready()
     intent = desk.give_grant()
-    assert (intent.hard_deadline_ns, intent.max_loss_usd) == (deadline, loss)
+    assert (intent.exit_conditions, intent.deadline_grace_s) == (tuple(exits), 45.0)
+    assert (intent.hard_deadline_ns, intent.max_loss_usd) == (None, loss)
     assert desk.last(RequestGrant).max_loss_usd == loss
     assert intent.execution_params == ExecutionParams()
 
