@@ -35,11 +35,27 @@ class ServiceLock:
         os.close(self._descriptor)
 
 
+_RAPID_NS = 5_000_000_000
+_PAUSE_MAX_S = 30.0
+
+
 class Start(msgspec.Struct, frozen=True):
-    """One start of a service. `epoch` is larger than that of any start before it in this run directory."""
+    """One start of a service. `epoch` is larger than that of any start before it in this run directory.
+
+    rapid: so many starts before this one lived for less than 5 s, without a longer-lived one between.
+    """
 
     count: int
     epoch: int
+    rapid: int = 0
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before doing anything: nothing after one death, then 1, 2, 4 ... 30 s.
+
+        supervisord starts a dead service again at once, so a crash at the start must not spin.
+        """
+        return min(2.0 ** (self.rapid - 2), _PAUSE_MAX_S) if self.rapid >= 2 else 0.0
 
 
 def record_start(run_dir: Path, service: str, now_ns: int) -> Start:
@@ -50,7 +66,9 @@ def record_start(run_dir: Path, service: str, now_ns: int) -> Start:
         last = msgspec.json.decode(path.read_bytes(), type=Start)
     except (FileNotFoundError, msgspec.MsgspecError):
         last = Start(0, 0)
-    start = Start(last.count + 1, max(now_ns, last.epoch + 1))
+    lived_ns = now_ns - last.epoch - int(last.pause_s * 1e9)
+    rapid = last.rapid + 1 if last.count and lived_ns < _RAPID_NS else 0
+    start = Start(last.count + 1, max(now_ns, last.epoch + 1), rapid)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         file.write(msgspec.json.encode(start))

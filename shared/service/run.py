@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Protocol
 
@@ -83,6 +84,9 @@ def _run(name: str, desk: DeskConfig, log: Any, make_shell: Callable[[ServiceCon
     lock = ServiceLock(desk.run_dir, name)
     clock = Clock()
     start = record_start(desk.run_dir, name, clock.now_ns())
+    if start.pause_s:
+        log.warning("starts keep failing: waiting first", pause_s=start.pause_s, rapid_starts=start.rapid)
+        time.sleep(start.pause_s)
     try:
         return uvloop.run(_Process(name, desk, log, clock, start).main(make_shell))
     finally:

@@ -139,6 +139,18 @@ def test_starts_are_counted_and_the_epoch_rises_even_if_the_clock_goes_back(tmp_
     assert [(start.count, start.epoch) for start in starts] == [(1, 100), (2, 101), (3, 200)]
 
 
+def test_a_service_that_keeps_dying_at_its_start_waits_longer_each_time_and_a_long_life_ends_that(
+    tmp_path: Path,
+) -> None:
+    second, now_ns, pauses = 1_000_000_000, 100, []
+    for _ in range(9):
+        start = record_start(tmp_path, "risk", now_ns)
+        pauses.append(start.pause_s)
+        now_ns += int(start.pause_s * second) + second
+    assert pauses == [0, 0, 1, 2, 4, 8, 16, 30, 30]
+    assert record_start(tmp_path, "risk", now_ns + 60 * second).pause_s == 0
+
+
 def test_a_damaged_starts_file_starts_a_new_count(tmp_path: Path) -> None:
     record_start(tmp_path, "risk", 100)
     (tmp_path / "starts" / "risk.json").write_text("{")
