@@ -20,6 +20,8 @@ import msgspec
 from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.ids import MAX_LEGS, OrderKey, client_order_id, next_trade_number
+from shared.latch import write_latch
+from shared.messages.control import FlattenLatch
 from shared.messages.market import Instrument
 from shared.messages.venue import NewOrder, OrderAcked, VenuePosition
 from shared.options.chain import snap_price
@@ -32,6 +34,7 @@ from voldesk.preflight import read_ports
 from voldesk.views import iso, plain
 
 Tell = Callable[[str], None]
+RAISED_BY = "flatten --direct"
 _ROUND_PAUSE_S = 1.0
 _WIDENING_ROUNDS = 4
 _MIN_TICKS = 2
@@ -96,11 +99,16 @@ class Audit:
         os.close(self._descriptor)
 
 
-async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, tell: Tell) -> dict[str, Any]:
-    """Cancel and close until nothing is left. Raises Failure when it is not flat in time, or the venue is away."""
+async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str, tell: Tell) -> dict[str, Any]:
+    """Cancel and close until nothing is left, having left a halt for execution to find first.
+
+    Raises Failure when it is not flat in time, or the venue is away; the halt stays.
+    """
     clock = Clock()
     gateway = CoincallGateway(venue_endpoints(desk), load_api_key(desk, "execution"))
     audit = Audit(desk.run_dir / "flatten-direct.jsonl", clock)
+    latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=RAISED_BY, reason=reason)
+    audit.write("latched", path=str(write_latch(desk.run_dir, latch)))
     try:
         await gateway.start()
         return await DirectFlatten(gateway, desk, bounds, audit, clock, tell).run()

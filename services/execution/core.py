@@ -16,6 +16,7 @@ from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
 from services.execution.views import order_update, trade_update
 from services.execution.workspace import MS, Workspace, earliest
+from shared.messages.control import FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick
 from shared.messages.system import Heartbeat
@@ -41,7 +42,7 @@ class ExecutionCore:
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue`; Tick;
-    LoopStalled. Any other input is ignored. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+    LoopStalled; FlattenLatch. Any other input is ignored. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
@@ -114,6 +115,8 @@ class ExecutionCore:
             cause_id = item.message_id
         elif isinstance(item, Request):
             cause_id = item.request_id
+        elif isinstance(item, FlattenLatch):
+            cause_id = item.latch_id
         work.begin(now_ns, cause_id)
         if not self._started:
             self._started = True
@@ -122,6 +125,8 @@ class ExecutionCore:
             self._take_message(item.message)
         elif isinstance(item, Request):
             self._requests.take(item)
+        elif isinstance(item, FlattenLatch):
+            self._requests.latched(item)
         elif isinstance(item, LoopStalled):
             self._guards.begin()
             self._reconciler.distrust("stall")

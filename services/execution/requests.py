@@ -12,7 +12,7 @@ from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
-from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt
+from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
     CancelAccepted,
@@ -64,6 +64,13 @@ class Requests:
                     remedy="see the message catalogue for who does",
                 )
                 self._work.send(Reply(request.request_id, refusal))
+
+    def latched(self, latch: FlattenLatch) -> None:
+        """Take over a halt that `flatten --direct` left behind, once."""
+        if latch.latch_id in self._work.book.answers:
+            return
+        answer = self._halt(RaiseHalt(level="flatten", reason=latch.reason, requested_by=latch.raised_by))
+        self._work.record(rows.RequestAnswered(latch.latch_id, answer))
 
     def _open(self, intent: OpenTrade) -> TradeAccepted | Refusal:
         """The intent's outcome; the first one counts for ever, whatever the message says the next time."""

@@ -10,6 +10,7 @@ from services.execution.core import ExecutionCore
 from services.execution.courier import Courier
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
+from shared.latch import read_latches, remove_latch
 from shared.messages.venue import OrderRefused, OutcomeUnknown, StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.tasks import spawn
@@ -71,6 +72,8 @@ class ExecutionShell:
 
     async def start(self) -> None:
         """Check the key, subscribe and answer requests. A venue that is away is asked again in `run`."""
+        # First in the queue: a desk that was flattened without us is halted before anything else is decided.
+        self._take_latches()
         await self._gateway.start()
         await self._check_key()
         bus = self._context.bus
@@ -123,9 +126,19 @@ class ExecutionShell:
             await asyncio.sleep(_KEY_RETRY_S)
             await self._check_key()
 
+    def _take_latches(self) -> None:
+        """Hand over what `flatten --direct` left, and remove what is journalled by now."""
+        answers = self._host.core.book.answers
+        for latch in read_latches(self._context.run_dir):
+            if latch.latch_id in answers:
+                remove_latch(self._context.run_dir, latch.latch_id)
+            else:
+                self._host.put(latch)
+
     async def _watch(self) -> None:
-        """Tell a core that was built anew about the stream, and keep the gauges."""
+        """Tell a core that was built anew about the stream, see to latches, and keep the gauges."""
         while True:
+            self._take_latches()
             core = self._host.core
             if core is not self._core and self._core is not None and self._stream_up:
                 self._host.put(StreamUp())

@@ -65,6 +65,15 @@ class RaiseHalt(Message, frozen=True, kw_only=True, tag="raise_halt.1"):
     requested_by: str
 
 
+class FlattenLatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A flatten was begun at the venue without execution: halt before anything is placed. No message: it comes from
+    a file (`shared.latch`). The same `latch_id` halts once, also after the halt was lifted."""
+
+    latch_id: str
+    raised_by: str
+    reason: str
+
+
 class LiftHalts(Message, frozen=True, kw_only=True, tag="lift_halts.1"):
     """Lift all halts in force. Only for the operator."""
 

@@ -49,12 +49,13 @@ def flatten(
         # imported here because the venue's package takes longer to load than any other command takes to run
         from voldesk.direct import DirectBounds, flatten_from_venue
 
-        result = asyncio.run(flatten_from_venue(desk, DirectBounds(bound_pct=bound_pct, patience_s=timeout), note))
+        bounds = DirectBounds(bound_pct=bound_pct, patience_s=timeout)
+        result = asyncio.run(flatten_from_venue(desk, bounds, reason, note))
         if as_json:
             print_json(result)
         else:
             say(f"{title(desk)}: flat; record in {result['audit']}")
-            say("when execution is back, halt it before it trades again: `voldesk halt`")
+            say("execution starts halted and stays so until `voldesk resume`")
         return
     confirm(desk, "close every open trade?", yes=yes)
     raise_halt(desk, "flatten", reason)

@@ -6,10 +6,23 @@ import pytest
 
 from services.execution.rows import HaltRaised
 from shared.messages.conditions import MaxHold, TimeExit, UtcDatetimeExit
-from shared.messages.control import HaltState, LiftHalts, RaiseHalt
+from shared.messages.control import FlattenLatch, HaltState, LiftHalts, RaiseHalt
 from shared.messages.steps import LoopStalled
-from shared.messages.trades import HaltLevel
-from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, PUT, SECOND, Script, acked, fill, leg, position, seen
+from shared.messages.trades import HaltLevel, Refusal
+from tests.unit.execution.play import (
+    CALL,
+    HIGH_CALL,
+    MARKS,
+    PUT,
+    SECOND,
+    Script,
+    acked,
+    fill,
+    intent,
+    leg,
+    position,
+    seen,
+)
 
 
 def _halt(script: Script, level: HaltLevel, reason: str = "enough") -> HaltState:
@@ -240,3 +253,32 @@ def test_a_halt_before_the_venue_is_known_is_in_force_at_once() -> None:
     assert script.cancelled() == [order.client_order_id]
     assert script.state(trade_id) == "UNWINDING"
     assert script.placed() == []
+
+
+def _latch(script: Script, latch_id: str = "flatten-direct-1") -> None:
+    script.on(FlattenLatch(latch_id=latch_id, raised_by="flatten --direct", reason="host lost"))
+
+
+def test_a_latch_left_by_a_direct_flatten_halts_before_anything_is_placed() -> None:
+    script = Script().started()
+    script.restarted()
+    _latch(script)
+    script.snapshot()
+    (halt,) = script.core.book.halts
+    assert (halt.level, halt.raised_by, halt.reason) == ("flatten", "flatten --direct", "host lost")
+    refused = script.ask(intent(leg(CALL, "buy"), now_ns=script.now_ns))
+    assert isinstance(refused, Refusal)
+    assert script.placed() == []
+
+
+def test_a_latch_counts_once_however_often_it_is_found_and_never_after_resume() -> None:
+    script = Script().started()
+    _latch(script)
+    _latch(script)
+    assert len(script.rows(HaltRaised)) == 1
+    script.ask(LiftHalts(requested_by="operator"))
+    script.restarted()
+    _latch(script)
+    assert script.core.book.halts == []
+    _latch(script, "flatten-direct-2")
+    assert len(script.core.book.halts) == 1
