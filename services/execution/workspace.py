@@ -21,6 +21,7 @@ from shared.messages.venue import NewOrder, OrderRef
 MS = 1_000_000
 SECOND = 1_000_000_000
 _ALERTS_KEPT = 2_000
+_TRADED_REMEMBERED_NS = 3_600 * SECOND
 
 
 class Workspace:
@@ -71,6 +72,9 @@ class Workspace:
 
     def _publish_fill(self, row: rows.FillSeen) -> None:
         order = self.book.orders[row.client_order_id]
+        # Options expire and new ones are listed for ever: keep only what a comparison may still ask for.
+        horizon_ns = self.now_ns - _TRADED_REMEMBERED_NS
+        self.last_traded_ns = {symbol: at_ns for symbol, at_ns in self.last_traded_ns.items() if at_ns > horizon_ns}
         self.last_traded_ns[order.symbol] = self.now_ns
         fill = row.fill
         self.publish(
