@@ -25,7 +25,7 @@ import uvloop
 
 from shared.secrets import ApiKey
 from shared.venues.coincall.endpoints import CREATE_ORDER
-from shared.venues.coincall.limits import RateLimit, TokenBucket
+from shared.venues.coincall.limits import CallWindow, RateLimit
 from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.transport import AiohttpTransport
 
@@ -123,7 +123,7 @@ def _ours_direct(base: str) -> tuple[Call, Close]:
 def _gateway_call(base: str) -> tuple[Call, Close]:
     """As orders go out: budget, signature, time-out, envelope."""
     rest = RestClient(base, ApiKey(key="k" * 44, secret="s" * 64))
-    rest._buckets["place"] = TokenBucket(RateLimit(10_000_000, 1_000), 1.0)
+    rest._windows["place"] = CallWindow(RateLimit(10_000_000, 1_000), 1.0)
     params = msgspec.json.decode(_ORDER, type=dict[str, Any])
     params.update(qty=0, price=1250)
     return lambda: rest.send(CREATE_ORDER, params, "close"), rest.close

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 Method = Literal["GET", "POST"]
-LimitGroup = Literal["public", "position", "history", "account", "market", "place", "cancel", "pending"]
+LimitGroup = Literal["public", "position", "history", "transfers", "account", "market", "place", "cancel", "pending"]
 
 
 class CoincallEndpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def _order_call(name: str, method: Method, path: str, group: LimitGroup) -> Endp
     return Endpoint(name=name, method=method, path=path, group=group, order=True, repeatable=False, timeout_ms=3_000)
 
 
-TIME = Endpoint(name="time", method="GET", path="/time", group="public", signed=False, timeout_ms=2_000)
+TIME = Endpoint(name="time", method="GET", path="/time", group="market", signed=False, timeout_ms=2_000)
 CONFIG = Endpoint(name="config", method="GET", path="/open/public/config/v1", group="public", signed=False)
 FUTURES_SYMBOL = Endpoint(
     name="futures_symbol", method="GET", path="/open/futures/market/symbol/v1", group="market", signed=False

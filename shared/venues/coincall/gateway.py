@@ -43,10 +43,10 @@ T = TypeVar("T")
 class CoincallGateway:
     """MarketGateway, AccountGateway and OrderGateway of one Coincall account.
 
-    Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of the venue's rate limits,
-    which count per user across processes. `on_call(endpoint, outcome, seconds)` is told of every REST call,
-    `on_skipped(reason)` of every row and frame that could not be used. Time-outs, repetition and outcomes follow the
-    tables in `endpoints` and `errors`.
+    Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of those rate limits of
+    the venue in which several processes meet: they count per user. `on_call(endpoint, outcome, seconds)` is told of
+    every REST call, `on_skipped(reason)` of every row and frame that could not be used. Time-outs, repetition and
+    outcomes follow the tables in `endpoints` and `errors`.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""The venue's rate limits on our side: token buckets with lanes, and a circuit breaker. Pure: time is an argument."""
+"""The venue's rate limits on our side, windows with lanes, and a circuit breaker. Pure: time is an argument."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Literal
 
@@ -11,10 +12,13 @@ from shared.venues.coincall.endpoints import LimitGroup
 
 Lane = Literal["cancel", "close", "open"]
 LANES: tuple[Lane, ...] = ("cancel", "close", "open")
-"""Most urgent first. A lane does not take a token while a more urgent one waits in the same group."""
+"""Most urgent first. A lane makes no call while a more urgent one waits in the same group."""
 
 _RESERVE = 5
-"""Lane "open" leaves one token in five to what reduces exposure."""
+"""Lane "open" leaves one call in five to what reduces exposure."""
+
+_SPREAD_NS = 50_000_000
+"""Calls that leave us a window apart may arrive this much closer together."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -31,55 +35,61 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "position": RateLimit(5, 1_000),
     "pending": RateLimit(5, 1_000),
     "history": RateLimit(4, 1_000),
+    "transfers": RateLimit(1, 1_000),
     "place": RateLimit(30, 2_000),
     "cancel": RateLimit(30, 2_000),
 }
 """Venue reference, section 5. Where its pages disagree the stricter figure stands: a throttled cancel was seen to
-stay throttled for minutes."""
+stay throttled for minutes. "transfers" has no figure of its own: with "history" it stays within the 5 per second of
+the venue's newest table."""
+
+SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
+"""Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:
+"public" to marketdata, "transfers" to risk, the rest to execution."""
 
 
-class TokenBucket:
-    """Tokens of one group, refilled evenly. `share` is this process's part of the limit."""
+class CallWindow:
+    """Calls of one group: never more than `count` in any `window_ns`. `share` is this process's part of the limit; a
+    part of less than one call is one call in a window that is longer by as much."""
 
     def __init__(self, limit: RateLimit, share: float) -> None:
-        self.capacity = max(1.0, limit.count * share)
-        self._per_ns = limit.count * share / (limit.window_ms * 1_000_000)
-        self._tokens = self.capacity
-        self._updated_ns: int | None = None
+        granted = limit.count * share
+        self.count = max(1, int(granted + 1e-9))
+        self.window_ns = int(limit.window_ms * 1_000_000 * max(1.0, 1 / granted)) + _SPREAD_NS
+        self._taken_ns: deque[int] = deque()
         self._held_until_ns = 0
         self._waiting = dict.fromkeys(LANES, 0)
 
     def join(self, lane: Lane) -> None:
-        """Announce a caller that will `take` until it gets a token, then `leave`."""
+        """Announce a caller that will `take` until it may call, then `leave`."""
         self._waiting[lane] += 1
 
     def leave(self, lane: Lane) -> None:
         self._waiting[lane] -= 1
 
     def take(self, lane: Lane, now_ns: int) -> int:
-        """Take one token: 0 when taken, else the nanoseconds after which to try again (> 0)."""
-        self._refill(now_ns)
+        """Count one call: 0 when it may go out, else the nanoseconds after which to try again (> 0)."""
+        while self._taken_ns and self._taken_ns[0] + self.window_ns <= now_ns:
+            self._taken_ns.popleft()
         if lane == "open" and now_ns < self._held_until_ns:
             return self._held_until_ns - now_ns
-        needed = 1.0 + (self.capacity // _RESERVE if lane == "open" else 0.0)
         ahead = sum(self._waiting[other] for other in LANES[: LANES.index(lane)])
-        missing = needed + ahead - self._tokens
+        needed = 1 + ahead + (self.count // _RESERVE if lane == "open" else 0)
+        missing = needed - (self.count - len(self._taken_ns))
+        if missing > len(self._taken_ns):
+            return self.window_ns // self.count
         if missing > 0:
-            return max(1, int(missing / self._per_ns) + 1)
-        self._tokens -= 1.0
+            return max(1, self._taken_ns[missing - 1] + self.window_ns - now_ns)
+        self._taken_ns.append(now_ns)
         return 0
 
     def throttled(self, now_ns: int, hold_ns: int) -> None:
-        """The venue said "too often": start from empty, and keep opening calls back for `hold_ns`."""
-        self._refill(now_ns)
-        self._tokens = min(self._tokens, 0.0)
+        """The venue said "too often": go on as after calls at an even rate; opening calls wait for `hold_ns`."""
+        step_ns = self.window_ns // self.count
+        even_ns = [now_ns - place * step_ns for place in reversed(range(self.count))]
+        known_ns = [now_ns - self.window_ns] * (self.count - len(self._taken_ns)) + list(self._taken_ns)
+        self._taken_ns = deque(max(pair) for pair in zip(even_ns, known_ns, strict=True))
         self._held_until_ns = now_ns + hold_ns
-
-    def _refill(self, now_ns: int) -> None:
-        if self._updated_ns is not None:
-            grown = self._tokens + max(0, now_ns - self._updated_ns) * self._per_ns
-            self._tokens = min(self.capacity, grown)
-        self._updated_ns = now_ns
 
 
 class CircuitBreaker:

@@ -13,7 +13,7 @@ from shared.clock import monotonic_ns, wall_ns
 from shared.venues.coincall import sign, wire
 from shared.venues.coincall.endpoints import TIME, Endpoint, LimitGroup
 from shared.venues.coincall.errors import TIMESTAMP_CODES, describe, kind_of
-from shared.venues.coincall.limits import RATE_LIMITS, CircuitBreaker, Lane, TokenBucket
+from shared.venues.coincall.limits import RATE_LIMITS, SHARED_GROUPS, CallWindow, CircuitBreaker, Lane
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded
 from shared.venues.coincall.transport import AiohttpTransport
 from shared.venues.coincall.wire import Answer, Lost, NotSent
@@ -40,7 +40,10 @@ class KeyPair(Protocol):
 
 
 class RestClient:
-    """One account's REST connection. Opened by its first call; `close` ends it for good."""
+    """One account's REST connection. Opened by its first call; `close` ends it for good.
+
+    `budget_share` is this process's part of the rate limits in which processes of a desk meet: `SHARED_GROUPS`.
+    """
 
     def __init__(
         self,
@@ -58,8 +61,9 @@ class RestClient:
         self._backoff_s = tuple(backoff_s)
         self._on_call = on_call
         self._transport = AiohttpTransport()
-        self._buckets: dict[LimitGroup, TokenBucket] = {
-            group: TokenBucket(limit, budget_share) for group, limit in RATE_LIMITS.items()
+        self._windows: dict[LimitGroup, CallWindow] = {
+            group: CallWindow(limit, budget_share if group in SHARED_GROUPS else 1.0)
+            for group, limit in RATE_LIMITS.items()
         }
         self._breaker = CircuitBreaker()
         self._offset_ns = 0
@@ -153,23 +157,23 @@ class RestClient:
         return NotSent(reason)
 
     async def _spend(self, endpoint: Endpoint, lane: Lane) -> None:
-        """Wait for a token of the endpoint's group. Raises VenueError when its time-out passes first."""
-        bucket = self._buckets[endpoint.group]
-        wait_ns = bucket.take(lane, monotonic_ns())
+        """Wait for room in the endpoint's group. Raises VenueError when its time-out passes first."""
+        window = self._windows[endpoint.group]
+        wait_ns = window.take(lane, monotonic_ns())
         if not wait_ns:
             return
-        bucket.join(lane)
+        window.join(lane)
         try:
             async with asyncio.timeout(endpoint.timeout_ms / 1_000):
                 while wait_ns:
                     await asyncio.sleep(wait_ns / 1e9)
-                    wait_ns = bucket.take(lane, monotonic_ns())
+                    wait_ns = window.take(lane, monotonic_ns())
         except TimeoutError:
             raise VenueError(
                 "throttled", f"{endpoint.name}: no room within the rate limit for {endpoint.timeout_ms} ms"
             ) from None
         finally:
-            bucket.leave(lane)
+            window.leave(lane)
 
     async def _exchange(
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
@@ -186,7 +190,7 @@ class RestClient:
         if isinstance(result, Answer):
             outcome = kind_of(result) or "ok"
             if outcome == "throttled":
-                self._buckets[endpoint.group].throttled(monotonic_ns(), _THROTTLE_HOLD_NS)
+                self._windows[endpoint.group].throttled(monotonic_ns(), _THROTTLE_HOLD_NS)
             if result.code in TIMESTAMP_CODES:
                 self._offset_due_ns = 0
         if self._on_call is not None:
@@ -248,6 +252,8 @@ class RestClient:
             return
         async with self._offset_lock:
             if monotonic_ns() < self._offset_due_ns or self._closed:
+                return
+            if self._windows[TIME.group].take("close", monotonic_ns()):
                 return
             if await self._measure_once() is not None:
                 self._offset_due_ns = monotonic_ns() + _OFFSET_RETRY_NS

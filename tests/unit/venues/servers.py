@@ -28,6 +28,8 @@ class Call(msgspec.Struct, frozen=True):
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    at_ns: int
+    """When it came, on the monotonic clock."""
 
 
 class RestVenue:
@@ -50,8 +52,9 @@ class RestVenue:
         return [call for call in self.calls if call.path == path]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        at_ns = time.monotonic_ns()
         body = await request.read()
-        self.calls.append(Call(request.method, request.path, dict(request.query), dict(request.headers), body))
+        self.calls.append(Call(request.method, request.path, dict(request.query), dict(request.headers), body, at_ns))
         queued = self._queued.get(request.path)
         handler = queued.popleft() if queued else self._always[request.path]
         return await handler(request)

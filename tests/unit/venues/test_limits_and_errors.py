@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
 from shared.venues.coincall import errors
-from shared.venues.coincall.limits import CircuitBreaker, RateLimit, TokenBucket
+from shared.venues.coincall.limits import LANES, CallWindow, CircuitBreaker, Lane, RateLimit
 from shared.venues.coincall.liveness import Liveness, LivenessLimits, reconnect_delay_s
 from shared.venues.coincall.wire import Answer, Lost, NotSent
 
@@ -19,60 +21,99 @@ def answer(code: int | None, *, status: int = 200, data: bytes = b"null") -> Ans
     return Answer(status, code, "text", data)
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
-    bucket = TokenBucket(RateLimit(10, 2_000), 1.0)
-    assert [bucket.take("close", 0) for _ in range(10)] == [0] * 10
-    wait_ns = bucket.take("close", 0)
-    assert wait_ns == pytest.approx(SECOND // 5, rel=1e-6)
-    assert bucket.take("close", wait_ns) == 0
-    assert bucket.take("close", wait_ns) > 0
+def test_a_window_gives_all_its_calls_at_once_and_the_next_when_the_oldest_has_left() -> None:
+    window = CallWindow(RateLimit(3, 2_000), 1.0)
+    assert [window.take("close", instant) for instant in (0, 5, 9)] == [0, 0, 0]
+    wait_ns = window.take("close", 10)
+    assert 10 + wait_ns == window.window_ns >= 2 * SECOND
+    assert window.take("close", window.window_ns) == 0
+    assert window.take("close", window.window_ns) == 5
 
 
-def test_a_share_of_the_budget_lowers_burst_and_rate_but_never_below_one_call() -> None:
-    bucket = TokenBucket(RateLimit(2, 1_000), 0.25)
-    assert bucket.take("open", 0) == 0
-    assert bucket.take("open", 0) == pytest.approx(2 * SECOND, rel=1e-6)
+@settings(deadline=None, max_examples=200)
+@given(
+    limit=st.builds(RateLimit, st.integers(1, 30), st.sampled_from([1_000, 2_000])),
+    share=st.floats(0.05, 1.0),
+    asks=st.lists(st.tuples(st.sampled_from(LANES), st.integers(0, SECOND)), max_size=200),
+    throttled_at=st.none() | st.integers(0, 199),
+)
+def test_no_window_ever_holds_more_calls_than_the_share_of_the_limit(
+    limit: RateLimit, share: float, asks: list[tuple[Lane, int]], throttled_at: int | None
+) -> None:
+    window = CallWindow(limit, share)
+    now_ns, made_ns = 0, list[int]()
+    for number, (lane, later_ns) in enumerate(asks):
+        now_ns += later_ns
+        if number == throttled_at:
+            window.throttled(now_ns, SECOND)
+        wait_ns = window.take(lane, now_ns)
+        if wait_ns:
+            assert wait_ns > 0
+            now_ns += wait_ns
+            wait_ns = window.take(lane, now_ns)
+        if not wait_ns:
+            made_ns.append(now_ns)
+    allowed = max(1, int(limit.count * share + 1e-9))
+    for at_ns in made_ns:
+        inside = sum(at_ns <= other < at_ns + limit.window_ms * 10**6 for other in made_ns)
+        assert inside <= allowed <= limit.count
+
+
+def test_shares_that_add_up_to_one_stay_within_the_limit_together() -> None:
+    limit = RateLimit(5, 1_000)
+    assert sum(CallWindow(limit, share).count for share in (0.2, 0.4, 0.4)) == 5
+    assert sum(CallWindow(limit, share).count for share in (0.3, 0.3, 0.4)) <= 5
+
+
+def test_a_share_of_less_than_one_call_is_one_call_in_a_longer_window() -> None:
+    window = CallWindow(RateLimit(2, 1_000), 0.25)
+    assert window.take("close", 0) == 0
+    assert window.take("close", 0) == pytest.approx(2 * SECOND, rel=0.05)
+    assert window.take("close", 2 * SECOND - 1) > 0
 
 
 def test_opening_calls_leave_room_for_those_that_reduce_exposure() -> None:
-    bucket = TokenBucket(RateLimit(10, 1_000), 1.0)
+    window = CallWindow(RateLimit(10, 1_000), 1.0)
     taken = 0
-    while bucket.take("open", 0) == 0:
+    while window.take("open", 0) == 0:
         taken += 1
     assert taken == 8
-    assert [bucket.take("close", 0), bucket.take("cancel", 0)] == [0, 0]
-    assert bucket.take("cancel", 0) > 0
+    assert [window.take("close", 0), window.take("cancel", 0)] == [0, 0]
+    assert window.take("cancel", 0) > 0
 
 
 def test_a_waiting_cancel_goes_before_close_and_close_before_open() -> None:
-    bucket = TokenBucket(RateLimit(1, 1_000), 1.0)
-    assert bucket.take("open", 0) == 0
-    bucket.join("cancel")
-    bucket.join("close")
-    bucket.join("open")
-    assert bucket.take("open", SECOND) > 0
-    assert bucket.take("close", SECOND) > 0
-    assert bucket.take("cancel", SECOND) == 0
-    bucket.leave("cancel")
-    assert bucket.take("open", 2 * SECOND) > 0
-    assert bucket.take("close", 2 * SECOND) == 0
-    bucket.leave("close")
-    assert bucket.take("open", 3 * SECOND) == 0
+    window = CallWindow(RateLimit(1, 1_000), 1.0)
+    turn_ns = window.window_ns
+    assert window.take("open", 0) == 0
+    window.join("cancel")
+    window.join("close")
+    window.join("open")
+    assert window.take("open", turn_ns) > 0
+    assert window.take("close", turn_ns) > 0
+    assert window.take("cancel", turn_ns) == 0
+    window.leave("cancel")
+    assert window.take("open", 2 * turn_ns) > 0
+    assert window.take("close", 2 * turn_ns) == 0
+    window.leave("close")
+    assert window.take("open", 3 * turn_ns) == 0
 
 
-def test_a_throttled_group_starts_empty_and_holds_back_only_opening_calls() -> None:
-    bucket = TokenBucket(RateLimit(10, 1_000), 1.0)
-    bucket.throttled(0, 5 * SECOND)
-    assert bucket.take("cancel", 0) > 0
-    assert bucket.take("cancel", SECOND) == 0
-    assert bucket.take("open", SECOND) == 4 * SECOND
-    assert bucket.take("open", 5 * SECOND) == 0
+def test_a_throttled_group_goes_on_at_an_even_rate_and_holds_back_only_opening_calls() -> None:
+    window = CallWindow(RateLimit(10, 1_000), 1.0)
+    window.throttled(0, 5 * SECOND)
+    step_ns = window.window_ns // 10
+    assert window.take("cancel", 0) == pytest.approx(step_ns, abs=10)
+    assert [window.take("cancel", turn * (step_ns + 10)) for turn in (1, 2, 3)] == [0, 0, 0]
+    assert window.take("cancel", 3 * (step_ns + 10)) > 0
+    assert window.take("open", SECOND) == 4 * SECOND
+    assert window.take("open", 5 * SECOND) == 0
 
 
-def test_a_clock_that_stands_still_gives_no_tokens() -> None:
-    bucket = TokenBucket(RateLimit(1, 1_000), 1.0)
-    assert bucket.take("close", SECOND) == 0
-    assert all(bucket.take("close", SECOND) > 0 for _ in range(5))
+def test_a_clock_that_stands_still_gives_no_further_call() -> None:
+    window = CallWindow(RateLimit(1, 1_000), 1.0)
+    assert window.take("close", SECOND) == 0
+    assert all(window.take("close", SECOND) > 0 for _ in range(5))
 
 
 def test_the_circuit_opens_after_five_failures_and_one_probe_closes_it() -> None:
