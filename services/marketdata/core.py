@@ -10,6 +10,7 @@ from services.marketdata.config import MarketdataConfig
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
 from shared.messages.market import ChainSnapshot, IndexPrice
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Step, Tick
+from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.venue import StreamDown, StreamUp
 from shared.venues.ports import ChainPush, IndexPush
@@ -166,8 +167,9 @@ class MarketdataCore:
         if is_down != self._stream_down:
             self._stream_down = is_down
             text = f"the market stream is down: {change.reason}" if isinstance(change, StreamDown) else "it is back"
+            severity: Severity = "warning" if is_down else "info"
             step.effects.append(
                 RaiseAlert(
-                    code="market_stream_down", severity="warning", subject="market", text=text, resolved=not is_down
+                    code="market_stream_down", severity=severity, subject="market", text=text, resolved=not is_down
                 )
             )

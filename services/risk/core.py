@@ -53,6 +53,7 @@ from shared.messages.steps import (
     StreamSynced,
     Tick,
 )
+from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.trades import Grant, GrantLeg, Refusal, TradeUpdate
 from shared.messages.venue import VenuePosition
@@ -381,8 +382,9 @@ class RiskCore:
         return Step(effects=[self._unreachable_alert(text, resolved=False)])
 
     def _unreachable_alert(self, text: str, *, resolved: bool) -> RaiseAlert:
+        severity: Severity = "info" if resolved else "warning"
         return RaiseAlert(
-            code="account_unreachable", severity="warning", subject=self._account_id, text=text, resolved=resolved
+            code="account_unreachable", severity=severity, subject=self._account_id, text=text, resolved=resolved
         )
 
     def _on_transfer(self, seen: TransferSeen, now_ns: int) -> Step:
@@ -407,7 +409,8 @@ class RiskCore:
             step.effects.append(self._ask_for_halt(self._breaches[code]))
 
     def _breach_alert(self, code: str, text: str, *, resolved: bool) -> RaiseAlert:
-        return RaiseAlert(code=code, severity="critical", subject=self._account_id, text=text, resolved=resolved)
+        severity: Severity = "info" if resolved else "critical"
+        return RaiseAlert(code=code, severity=severity, subject=self._account_id, text=text, resolved=resolved)
 
     def _ask_for_halt(self, breach: _Breach) -> SendRequest:
         breach.retry_ns = None

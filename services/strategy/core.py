@@ -235,7 +235,7 @@ class StrategyHostCore:
             if slot.told != action:
                 self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
             if action == "resume" and slot.revive():
-                self._alert("strategy_failed", "critical", name, f"{name} was started anew", resolved=True)
+                self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
         return StrategyCommandDone(strategies=tuple(names))
 
     def _on_reply(self, reply: ReplyReceived) -> None:

@@ -149,7 +149,7 @@ class ExitDesk:
             return []
         watch.alarmed = False
         text = f"the exits of trade {trade.trade_id} of {trade.strategy} can be judged again"
-        return [RaiseAlert(code="exit_blind", severity="warning", subject=trade.trade_id, text=text, resolved=True)]
+        return [RaiseAlert(code="exit_blind", severity="info", subject=trade.trade_id, text=text, resolved=True)]
 
 
 def _answer(

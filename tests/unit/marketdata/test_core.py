@@ -320,14 +320,15 @@ def test_silence_is_told_per_expiry_and_index() -> None:
 def test_a_lost_stream_is_alarmed_once_and_its_return_told() -> None:
     script = Script()
 
-    def told(item: object) -> list[bool]:
-        return [effect.resolved for effect in script.on(item).effects if isinstance(effect, RaiseAlert)]
+    def told(item: object) -> list[tuple[bool, str]]:
+        raised = [effect for effect in script.on(item).effects if isinstance(effect, RaiseAlert)]
+        return [(effect.resolved, effect.severity) for effect in raised]
 
     assert [told(item) for item in (StreamUp(), StreamDown("reset"), StreamDown("reset"), StreamUp())] == [
         [],
-        [False],
+        [(False, "warning")],
         [],
-        [True],
+        [(True, "info")],
     ]
 
 

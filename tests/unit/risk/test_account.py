@@ -57,7 +57,9 @@ def halts(step: Step) -> list[SendRequest]:
 
 
 def alerts(step: Step) -> list[tuple[str, bool]]:
-    return [(effect.code, effect.resolved) for effect in step.effects if isinstance(effect, RaiseAlert)]
+    raised = [effect for effect in step.effects if isinstance(effect, RaiseAlert)]
+    assert [effect.code for effect in raised if effect.resolved != (effect.severity == "info")] == []
+    return [(effect.code, effect.resolved) for effect in raised]
 
 
 def test_a_position_carries_our_greeks_times_its_signed_quantity_beside_the_venues() -> None:

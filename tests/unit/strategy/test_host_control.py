@@ -128,7 +128,7 @@ def test_a_failed_strategy_starts_anew_when_it_is_resumed() -> None:
     fail[0] = False
     desk.command("resume")
     desk.wait(6)
-    assert [alert.resolved for alert in desk.alerts] == [False, True]
+    assert [(alert.resolved, alert.severity) for alert in desk.alerts] == [(False, "critical"), (True, "info")]
     assert (desk.status().state, desk.count(RequestGrant)) == ("running", 1)
 
 

@@ -195,6 +195,7 @@ def test_exits_that_cannot_be_judged_for_long_are_alarmed_once_and_the_alarm_is_
     desk.market()
     desk.wait(2)
     assert [(alert.code, alert.resolved) for alert in desk.alerts] == [("exit_blind", False), ("exit_blind", True)]
+    assert [alert.severity for alert in desk.alerts] == ["warning", "info"]
 
 
 def test_exits_are_looked_at_at_a_bounded_rate() -> None:
