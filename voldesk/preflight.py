@@ -6,9 +6,10 @@ import fcntl
 import importlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
@@ -28,6 +29,7 @@ SECTION_TYPES = {
 """The structure of each service's own section."""
 
 KEYED_SERVICES = ("marketdata", "risk", "execution")
+"""Those that call the venue, each with its key; they share its rate limits."""
 
 
 def load_desk() -> DeskConfig:
@@ -40,10 +42,22 @@ def load_desk() -> DeskConfig:
 def load_whole_desk() -> DeskConfig:
     """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
     desk = load_desk()
+    sections: dict[str, Any] = {}
     for name, place in SECTION_TYPES.items():
         module, _, kind = place.partition(":")
-        desk.section(name, getattr(importlib.import_module(module), kind))
+        sections[name] = desk.section(name, getattr(importlib.import_module(module), kind))
+    _check_rate_shares(desk.path, {name: sections[name].rate_budget_share for name in KEYED_SERVICES})
     return desk
+
+
+def _check_rate_shares(path: Path, shares: Mapping[str, float]) -> None:
+    """The keyed services meet in several rate limits of the venue, which count per user."""
+    total = sum(shares.values())
+    if total > 1 + 1e-9:
+        listed = ", ".join(f"[{name}] {share:g}" for name, share in shares.items())
+        raise ConfigError(
+            f"{path}: rate_budget_share of {listed} is {total:g} together, above 1", "lower one of them"
+        )
 
 
 def check_keys(desk: DeskConfig) -> None:

@@ -54,6 +54,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: how far back final trades are published again at a start.
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
+    rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
+    limits that execution alone uses (orders, their queries and history) are its own, whole.
     """
 
     order_validity_ms: Milliseconds = 5_000
@@ -100,6 +102,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: Count = 2
     answers_kept: Count = 4_096
     story_lines_max: Count = 400
+    rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
 
     def __post_init__(self) -> None:
         if self.sending_guard_ms <= self.place_deadline_ms:

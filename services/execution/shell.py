@@ -32,6 +32,7 @@ class ExecutionShell:
         self._gateway = gateway or CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
+            budget_share=self._config.rate_budget_share,
             on_skipped=self._skipped,
             on_call=self._called,
         )

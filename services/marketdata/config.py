@@ -19,7 +19,8 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     reload_min_interval_ms: instruments are not asked for again sooner because of an unlisted symbol.
     instruments_interval_ms: instruments are read this often anyway, and just after 08:00 UTC.
     poll_silence_ms: an expiry or index that the stream has not brought for so long is read by REST.
-    rate_budget_share: share of the venue's per-user rate limits that this service may use.
+    rate_budget_share: share of those per-user rate limits of the venue that several services use; with the shares of
+    the other two at most 1.
     """
 
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1_000
@@ -31,4 +32,4 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     reload_min_interval_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 30_000
     instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 300_000
     poll_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 3_000
-    rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
+    rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25

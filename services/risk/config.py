@@ -48,7 +48,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_margin_fraction, short_margin_floor_fraction: standard margin of a short option, see margin.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
     price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
-    rate_budget_share: share of the venue's per-user rate limits that this service may use.
+    rate_budget_share: share of those per-user rate limits of the venue that several services use; with the shares of
+    the other two at most 1.
     """
 
     poll_interval_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 2_000

@@ -44,6 +44,24 @@ def test_a_mistake_in_any_services_section_is_named_before_anything_starts(
     assert not (home / "run").exists()
 
 
+@pytest.mark.parametrize("command", [["check-config"], ["up"]])
+def test_shares_of_the_rate_limits_above_one_are_refused_before_anything_starts(
+    home: Path, command: list[str]
+) -> None:
+    write(home, "\n[risk]\nrate_budget_share = 0.6\n[execution]\nrate_budget_share = 0.3\n")
+    ran = Ran(*command)
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err.count("\n") == 1
+    assert "[marketdata] 0.25, [risk] 0.6, [execution] 0.3 is 1.15 together, above 1" in ran.err
+    assert not (home / "run").exists()
+
+
+def test_shares_of_the_rate_limits_may_add_up_to_exactly_one(home: Path) -> None:
+    write(home, "\n[marketdata]\nrate_budget_share = 0.1\n[risk]\nrate_budget_share = 0.7\n")
+    write(home, "[execution]\nrate_budget_share = 0.2\n")
+    assert Ran("check-config").code == 0
+
+
 def test_a_missing_configuration_names_the_file_and_the_variable(home: Path) -> None:
     (home / "voldesk.toml").unlink()
     ran = Ran("status")
