@@ -13,7 +13,15 @@ from shared.config import DeskConfig
 from shared.messages.control import AccountAnswer, GetAccount, HaltsAnswered
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, SendRequest
 from shared.messages.system import GetStatus, Heartbeat
-from tests.integration.bus.harness import execution_process, make_desk, open_service, raise_halt, raw_socket, until
+from tests.integration.bus.harness import (
+    execution_process,
+    halt_of,
+    make_desk,
+    open_service,
+    raise_halt,
+    raw_socket,
+    until,
+)
 
 ANSWER = AccountAnswer(account=None)
 
@@ -74,6 +82,30 @@ async def test_without_an_answer_the_deadline_is_told_once(tmp_path: Path) -> No
     assert answers == [RequestTimedOut("q1")]
     assert [request.request_id for request in seen].count("q1") == 1
     assert client.counts.requests_repeated >= 1
+    server.close()
+
+
+async def test_an_answer_after_the_deadline_is_not_taken_for_that_of_a_later_request(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    server = open_service("execution", desk)
+    seen: list[Request] = []
+    server.serve(seen.append)
+    answers: list[ReplyReceived | RequestTimedOut] = []
+    late, own = (HaltsAnswered(state=halt_of("main", epoch)) for epoch in (1, 2))
+    async with Bus("strategy", desk) as client:
+        client.send_request(SendRequest("execution", raise_halt("first"), "q1", deadline_ms=500), answers.append)
+        await until(lambda: answers and seen)
+        client.send_request(SendRequest("execution", raise_halt("second"), "q2"), answers.append)
+        await until(lambda: len(seen) == 2)
+        received = client.counts.received
+        server.reply("q1", late)
+        await until(lambda: client.counts.received > received, "the late answer has arrived")
+        assert answers == [RequestTimedOut("q1")]
+        server.reply("q2", own)
+        await until(lambda: len(answers) == 2)
+    answer = answers[1]
+    assert isinstance(answer, ReplyReceived)
+    assert (answer.request_id, answer.message) == ("q2", own)
     server.close()
 
 
