@@ -94,6 +94,14 @@ class Fill(msgspec.Struct):
     venue_ns: int
 
 
+class DirectFill(msgspec.Struct):
+    """How much of an execution of a direct flatten is booked to legs, with its fee."""
+
+    quantity: Decimal
+    fee_usd: Decimal
+    at_ns: int
+
+
 class Leg(msgspec.Struct, kw_only=True):
     """One leg, summed from the fills of the trade's own orders. Cash is Σ price × quantity in USD.
 
@@ -222,6 +230,7 @@ class Book(msgspec.Struct):
     unsettled: dict[int, None] = msgspec.field(default_factory=dict)
     fills: dict[int, Fill] = msgspec.field(default_factory=dict)
     feeless: dict[int, None] = msgspec.field(default_factory=dict)
+    direct_fills: dict[int, DirectFill] = msgspec.field(default_factory=dict)
     intents: dict[str, Intent] = msgspec.field(default_factory=dict)
     highest_ordinal: dict[str, int] = msgspec.field(default_factory=dict)
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
@@ -358,6 +367,11 @@ class Book(msgspec.Struct):
             case rows.CloseRequested():
                 self.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
             case rows.LegClosedOutside():
+                self.trades[row.trade_id].fees_usd += row.fee_usd
+                if row.venue_trade_id is not None:
+                    booked = self.direct_fills.setdefault(row.venue_trade_id, DirectFill(ZERO, ZERO, at_ns))
+                    booked.quantity += row.quantity
+                    booked.fee_usd += row.fee_usd
                 leg = self.trades[row.trade_id].legs[row.leg_index]
                 leg.closed_quantity += row.quantity
                 leg.last_fill_ns = at_ns
@@ -505,6 +519,8 @@ class Book(msgspec.Struct):
         for venue_trade_id in [key for key, fill in self.fills.items() if fill.client_order_id in numbers]:
             del self.fills[venue_trade_id]
             self.feeless.pop(venue_trade_id, None)
+        for venue_trade_id in [key for key, booked in self.direct_fills.items() if booked.at_ns < horizon_ns]:
+            del self.direct_fills[venue_trade_id]
         for intent_id in [
             key
             for key, intent in self.intents.items()

@@ -204,9 +204,11 @@ class Lifecycle:
     def _break(self, trade: Trade, reason: str) -> None:
         self._work.move(trade, "BROKEN", reason)
         held = ", ".join(f"{leg.held_quantity} {leg.symbol}" for leg in trade.legs if leg.held_quantity > 0)
-        self._work.alert(
-            "trade_broken", "critical", trade.trade_id, f"{trade.trade_id} is broken: {reason}; still held: {held}"
-        )
+        live = ", ".join(str(order.client_order_id) for order in self._work.book.unsettled_of(trade))
+        left = "; ".join(f"{what}: {names}" for what, names in (("still held", held), ("live orders", live)) if names)
+        if left:
+            text = f"{trade.trade_id} is broken: {reason}; {left}"
+            self._work.alert("trade_broken", "critical", trade.trade_id, text)
 
     def _settles(self, trade: Trade) -> bool:
         """Move to SETTLING once everything that is held has expired."""

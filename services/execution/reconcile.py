@@ -18,6 +18,7 @@ from shared.messages.venue import (
     OPEN_VENUE_STATES,
     OrderRef,
     VenueExercise,
+    VenueFill,
     VenueOrder,
     VenuePosition,
     VenueSnapshot,
@@ -29,6 +30,7 @@ _OVERLAP_NS = 600 * SECOND
 _MARGIN_NS = 60 * SECOND
 _HOUR_NS = 3_600 * SECOND
 _UNREACHABLE_AFTER = 4
+_DIRECT_KEPT = 1_000
 
 
 class _Suspect(msgspec.Struct):
@@ -61,6 +63,7 @@ class Reconciler:
         self._looked_ns = 0
         self._positions: dict[str, VenuePosition] = {}
         self._suspects: dict[str, _Suspect] = {}
+        self._direct: dict[int, VenueFill] = {}
 
     def position_cap(self, trade: Trade, leg: Leg) -> Decimal | None:
         """How much of the leg the venue's position still holds for this trade; None when it cannot say.
@@ -171,6 +174,7 @@ class Reconciler:
             self._plan_next()
             return
         differences = self._orders(snapshot) + self._fills(snapshot)
+        self._keep_direct_fills(snapshot)
         self._exercises(snapshot)
         self._looked_ns = snapshot.asked_ns
         self._positions = {position.symbol: position for position in snapshot.positions}
@@ -328,6 +332,22 @@ class Reconciler:
                 )
         return differences
 
+    def _keep_direct_fills(self, snapshot: VenueSnapshot) -> None:
+        """Remember what a direct flatten traded, until the second look at positions says whose it was."""
+        orders = {order.venue_order_id for order in snapshot.orders if self._is_direct(order.client_order_id)}
+        for fill in snapshot.fills:
+            if fill.venue_order_id in orders or self._is_direct(fill.client_order_id):
+                self._direct[fill.venue_trade_id] = fill
+        while len(self._direct) > _DIRECT_KEPT:
+            del self._direct[next(iter(self._direct))]
+
+    def _is_direct(self, client_order_id: int | None) -> bool:
+        """True for an order of `voldesk flatten --direct`: flattens by its id, and execution did not send it."""
+        if client_order_id is None or client_order_id in self._work.book.orders:
+            return False
+        key = parse_client_order_id(client_order_id, self._work.desk_number)
+        return key is not None and key.purpose == "flatten"
+
     def _exercises(self, snapshot: VenueSnapshot) -> None:
         for exercise in snapshot.exercises:
             self._exercise(exercise)
@@ -428,7 +448,8 @@ class Reconciler:
     def _gone_from_outside(
         self, symbol: str, sign: int, missing: Decimal, ours: Decimal, actual: Decimal
     ) -> list[Difference]:
-        """The venue holds less than our trades: somebody else closed it. The newest trade loses first."""
+        """The venue holds less than our trades: a direct flatten or somebody else closed it. The newest trade loses
+        first."""
         work = self._work
         differences: list[Difference] = []
         for trade in sorted(work.book.active_trades(), key=lambda trade: trade.number, reverse=True):
@@ -437,6 +458,20 @@ class Reconciler:
                 if leg.symbol != symbol or leg.sign != sign or lost <= 0:
                     continue
                 missing -= lost
+                flattened = self._closed_directly(trade, index, lost)
+                if flattened:
+                    differences.append(
+                        Difference(
+                            kind="quantity_mismatch",
+                            symbol=symbol,
+                            detail="closed at the venue by a direct flatten",
+                            quantity=flattened,
+                            trade_id=trade.trade_id,
+                        )
+                    )
+                lost -= flattened
+                if not lost:
+                    continue
                 detail = f"the venue holds {actual}, our trades hold {ours}, and no order of ours closed it"
                 quote = work.market.quote(leg.instrument, work.now_ns)
                 tick = leg.instrument.tick_size
@@ -462,6 +497,37 @@ class Reconciler:
                     )
                 )
         return differences
+
+    def _closed_directly(self, trade: Trade, index: int, lost: Decimal) -> Decimal:
+        """Book executions of a direct flatten against the leg, at most `lost`; returns how much that is."""
+        work = self._work
+        leg = trade.legs[index]
+        closing = "sell" if leg.side == "buy" else "buy"
+        total = ZERO
+        for fill in self._direct.values():
+            if fill.symbol != leg.symbol or fill.side != closing or fill.venue_ns < trade.created_ns:
+                continue
+            booked = work.book.direct_fills.get(fill.venue_trade_id)
+            free = fill.quantity if booked is None else fill.quantity - booked.quantity
+            quantity = min(free, lost - total)
+            if quantity <= 0:
+                continue
+            fee_usd = fill.fee_usd or ZERO
+            paid_usd = ZERO if booked is None else booked.fee_usd
+            share_usd = fee_usd - paid_usd if quantity == free else _cents(fee_usd * quantity / fill.quantity)
+            work.record(
+                rows.LegClosedOutside(
+                    trade_id=trade.trade_id,
+                    leg_index=index,
+                    quantity=quantity,
+                    price=fill.price,
+                    reason="closed at the venue by a direct flatten",
+                    fee_usd=share_usd,
+                    venue_trade_id=fill.venue_trade_id,
+                )
+            )
+            total += quantity
+        return total
 
 
 def _cents(amount: Decimal) -> Decimal:

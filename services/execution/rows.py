@@ -140,9 +140,10 @@ class FillAssumed(msgspec.Struct, frozen=True, kw_only=True, tag="fill_assumed")
 
 
 class LegClosedOutside(msgspec.Struct, frozen=True, kw_only=True, tag="leg_closed_outside"):
-    """The venue's position no longer holds this quantity of the leg, and no order of ours closed it.
+    """The venue's position no longer holds this quantity of the leg, and no order of the trade closed it.
 
     `price`: mark when it was found (USD per unit); None when there was none, then no P&L is booked for it.
+    `venue_trade_id`: the execution of a direct flatten that closed it, then price and fee are that execution's.
     """
 
     trade_id: str
@@ -150,6 +151,8 @@ class LegClosedOutside(msgspec.Struct, frozen=True, kw_only=True, tag="leg_close
     quantity: Decimal
     price: Decimal | None
     reason: str
+    fee_usd: Decimal = Decimal(0)
+    venue_trade_id: int | None = None
 
 
 class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):

@@ -46,6 +46,11 @@ def _text(row: rows.Row) -> str:
                 f"order {row.client_order_id}: {row.filled_quantity} counted as filled at {row.average_price}, "
                 "on the word of the order's state alone"
             )
+        case rows.LegClosedOutside(venue_trade_id=int() as number):
+            return (
+                f"leg {row.leg_index}: {row.quantity} closed by a direct flatten at {row.price}, "
+                f"fee {row.fee_usd} USD, trade {number}"
+            )
         case rows.LegClosedOutside():
             return f"leg {row.leg_index}: {row.quantity} gone, by no order of ours: {row.reason}"
         case rows.LegSettled():

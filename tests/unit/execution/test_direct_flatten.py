@@ -1,0 +1,135 @@
+"""What the record says of trades that `voldesk flatten --direct` closed while execution was dead."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from services.execution.rows import LegClosedOutside
+from services.execution.views import trade_update
+from shared.ids import OrderKey, client_order_id, next_trade_number
+from shared.messages.base import Side
+from shared.messages.control import FlattenLatch
+from shared.messages.trades import TradeUpdate
+from shared.messages.venue import NewOrder, VenueFill, VenueOrder
+from tests.unit.execution.play import ACCOUNT, CALL, PUT, SECOND, Script, fill, leg, position, seen
+
+D = Decimal
+
+
+def _direct(script: Script, symbol: str, side: Side, quantity: str, price: str, place: int = 0) -> NewOrder:
+    """An order of the direct flatten: ours by its id, of a trade number that is nobody's."""
+    key = OrderKey(
+        desk=7,
+        trade_number=next_trade_number(None, script.now_ns),
+        leg_index=place,
+        purpose="flatten",
+        attempt=0,
+    )
+    return NewOrder(
+        client_order_id=client_order_id(key),
+        symbol=symbol,
+        side=side,
+        quantity=D(quantity),
+        price=D(price),
+        time_in_force="IOC",
+        reduce_only=True,
+    )
+
+
+def _told(script: Script, trade_id: str) -> TradeUpdate:
+    """The trade as it would be published now."""
+    book = script.core.book
+    return trade_update(book.trades[trade_id], book, ACCOUNT)
+
+
+def _look_twice(script: Script, orders: list[VenueOrder], fills: list[VenueFill]) -> None:
+    """The history window of the second look begins later: the fills are in the first one only."""
+    script.snapshot(orders=orders, fills=fills)
+    script.wait(2_100)
+    script.snapshot()
+
+
+@pytest.mark.parametrize("latched", [True, False])
+def test_a_direct_flatten_is_booked_with_its_prices_and_fees_and_nothing_is_alarmed(latched: bool) -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), leg(PUT, "sell"))
+    opened = _told(script, trade_id)
+    script.wait(10_000)
+    script.alerts()
+    call = _direct(script, CALL, "sell", "1", "950", 0)
+    put = _direct(script, PUT, "buy", "1", "940", 1)
+    fills = [fill(call, 901, fee="1.25", at_ns=script.now_ns), fill(put, 902, fee="2.5", at_ns=script.now_ns)]
+    # The venue's trade history does not carry our ids.
+    fills = [msgspec.structs.replace(each, client_order_id=None) for each in fills]
+    script.wait(5_000)
+    script.restarted()
+    if latched:
+        script.on(FlattenLatch(latch_id="x", raised_by="flatten --direct", reason="host lost"))
+    _look_twice(script, [seen(call, "filled", "1"), seen(put, "filled", "1")], fills)
+
+    assert script.state(trade_id) == "CLOSED"
+    assert script.alerts() == []
+    assert script.placed() == []
+    done = _told(script, trade_id)
+    assert [each.close_price for each in done.legs] == [D(950), D(940)]
+    assert done.fees_usd == opened.fees_usd + D("3.75")
+    assert done.realized_pnl_usd == D(950) - D(940) - opened.entry_premium_usd
+    assert any("direct flatten at 950" in line.text for line in script.core.book.trades[trade_id].story)
+
+
+def test_one_execution_closes_two_trades_and_its_fee_is_shared_to_the_last_digit() -> None:
+    script = Script().started()
+    first = script.opened(leg(CALL, "buy"))
+    script.wait(5_000)
+    second = script.opened(leg(CALL, "buy", "2"), ordinal=1)
+    fees = {name: _told(script, name).fees_usd for name in (first, second)}
+    script.wait(10_000)
+    order = _direct(script, CALL, "sell", "3", "950")
+    execution = fill(order, 901, fee="0.0000001", at_ns=script.now_ns)
+    script.wait(5_000)
+    script.restarted()
+    _look_twice(script, [seen(order, "filled", "3")], [execution])
+    assert [script.state(name) for name in (first, second)] == ["CLOSED", "CLOSED"]
+    paid = [_told(script, name).fees_usd - fees[name] for name in (first, second)]
+    assert sum(paid, D(0)) == D("0.0000001")
+    assert [row.quantity for row in script.rows(LegClosedOutside)] == [D(2), D(1)]
+
+
+def test_an_execution_is_booked_once_and_never_to_a_trade_that_was_opened_after_it() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    script.wait(10_000)
+    order = _direct(script, CALL, "sell", "2", "950")
+    execution = fill(order, 901, "2", at_ns=script.now_ns)
+    orders, fills = [seen(order, "filled", "2")], [execution]
+    script.wait(5_000)
+    script.restarted()
+    _look_twice(script, orders, fills)
+    assert script.state(trade_id) == "CLOSED"
+    script.wait(5_000)
+    later = script.opened(leg(CALL, "buy"), ordinal=1)
+    script.alerts()
+    script.wait(5_000)
+    _look_twice(script, orders, fills)
+    assert [row.venue_trade_id for row in script.rows(LegClosedOutside)] == [901, None]
+    assert "leg_closed_outside" in script.alerts()
+    assert script.core.book.trades[later].legs[0].close_price != D(950)
+
+
+def test_what_a_direct_flatten_left_over_is_alarmed_as_before() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy", "3"))
+    script.wait(10_000)
+    script.alerts()
+    order = _direct(script, CALL, "sell", "2", "950")
+    execution = fill(order, 901, at_ns=script.now_ns - SECOND)
+    script.snapshot(orders=[seen(order, "filled", "2")], fills=[execution], positions=[position(CALL, "1")])
+    script.wait(2_100)
+    script.snapshot(positions=[position(CALL, "1")])
+    assert script.state(trade_id) == "BROKEN"
+    assert "trade_broken" in script.alerts()
+    (rest,) = script.placed()
+    assert (rest.symbol, rest.quantity, rest.reduce_only) == (CALL, D(1), True)
