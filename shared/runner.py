@@ -88,6 +88,7 @@ class Runner(Generic[CoreT]):
         self._perform = perform
         self._on_failure = on_failure
         self.core = self._fold()
+        self._start_due = False
 
     def _fold(self) -> CoreT:
         core = self._make_core()
@@ -96,11 +97,22 @@ class Runner(Generic[CoreT]):
         return core
 
     def start(self, now_ns: int) -> None:
-        """Let the folded core say what must happen first."""
-        self._commit_and_perform([(self.core.start(now_ns), "")])
+        """Let the folded core say what must happen first.
+
+        When its rows cannot be written, the core is folded anew, and started again before it handles anything.
+        """
+        self._start_due = True
+        try:
+            self._commit_and_perform([(self.core.start(now_ns), "")])
+        except Exception:
+            self.core = self._fold()
+            raise
+        self._start_due = False
 
     def drain(self, items: Sequence[Any], now_ns: int) -> None:
         """Handle a bounded batch of inputs, commit once, then perform the effects in order."""
+        if self._start_due:
+            self.start(now_ns)
         done: list[tuple[Step, str]] = []
         for item in items:
             try:

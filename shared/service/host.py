@@ -131,9 +131,7 @@ class CoreHost(Generic[CoreT]):
             for item in items:
                 if isinstance(item, Request):
                     self._context.bus.forget(item.request_id)
-            self._runner = self._make_runner()
-            self._runner.start(now_ns)
-            self._context.bus.resync()
+            self._rebuild(now_ns)
             return
         self._context.metrics.inputs_handled.inc(len(items))
         failed, count = list(self._failed), len(self._failed)
@@ -144,6 +142,19 @@ class CoreHost(Generic[CoreT]):
             self._report(failure)
         if failed:
             self._context.bus.resync()
+
+    def _rebuild(self, now_ns: int) -> None:
+        """Build the core anew from the journal, which alone says what is true. Without it the process must end."""
+        try:
+            self._runner = self._make_runner()
+        except Exception as error:
+            self._context.failures.fatal("journal", error)
+        try:
+            self._runner.start(now_ns)
+        except Exception as error:
+            # the runner starts the core again before the next input
+            self._context.failures.failed("core", error)
+        self._context.bus.resync()
 
     def _report(self, failure: CoreFailed) -> None:
         if isinstance(failure.item, Request):

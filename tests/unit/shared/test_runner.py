@@ -97,3 +97,40 @@ def test_the_cause_of_an_input_is_the_message_that_carried_it() -> None:
     assert cause_of(ReplyReceived("r1", GetStatus(), "m2")) == "m2"
     assert cause_of(Request("r2", GetStatus(), "cli")) == "r2"
     assert cause_of(Tick()) == ""
+
+
+class Beginning(Summing):
+    """Writes down each start, as execution does with orders whose outcome a restart made unknown."""
+
+    def start(self, now_ns: int) -> Step:
+        entry = Entry(now_ns, "", 100)
+        self.apply(entry)
+        return Step(rows=[entry], effects=["started"])
+
+
+def test_a_core_whose_start_could_not_be_written_starts_again_before_it_handles_anything() -> None:
+    journal = FullDiskFor(appends=2)
+    done: list[Any] = []
+    runner = Runner(Beginning, journal, lambda effect, cause_id: done.append(effect), lambda failure: None)
+    with pytest.raises(OSError, match="no space"):
+        runner.start(now_ns=5)
+    with pytest.raises(OSError, match="no space"):
+        runner.drain([1], now_ns=6)
+    assert done == []
+    runner.drain([2], now_ns=7)
+    assert done == ["started", "added 2"]
+    assert runner.core.total == sum(entry.row for entry in journal.entries) == 102
+
+
+class FullDiskFor(MemoryJournal):
+    """A disk that is full for so many appends."""
+
+    def __init__(self, appends: int) -> None:
+        super().__init__()
+        self._left = appends
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        if self._left:
+            self._left -= 1
+            raise OSError("no space left")
+        super().append(entries)
