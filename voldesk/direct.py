@@ -38,6 +38,7 @@ RAISED_BY = "flatten --direct"
 _ROUND_PAUSE_S = 1.0
 _WIDENING_ROUNDS = 4
 _MIN_TICKS = 2
+_SLICES_MAX = 20
 
 
 class DirectBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +80,19 @@ def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pc
         return max(snap_price(wanted, quote.tick_size, up=True), quote.tick_size)
     wanted = mark + reach if touch is None else max(mark + reach, min(touch, mark + furthest))
     return snap_price(wanted, quote.tick_size, up=False)
+
+
+def slices(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
+    """The quantities (> 0) of the orders that close `quantity` (signed) in one round, none above what the venue takes
+    in one order. What more than `_SLICES_MAX` orders cannot close is left to the next round."""
+    left = abs(quantity)
+    if instrument.max_quantity <= 0:
+        return [left]
+    found: list[Decimal] = []
+    while left > 0 and len(found) < _SLICES_MAX:
+        found.append(min(left, instrument.max_quantity))
+        left -= found[-1]
+    return found
 
 
 class Audit:
@@ -150,6 +164,7 @@ class DirectFlatten:
         self._tell = tell
         self._first_trade_number = next_trade_number(None, clock.now_ns())
         self._places: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
         self._instruments: dict[str, Instrument] = {}
         self._orders_sent = 0
 
@@ -211,10 +226,13 @@ class DirectFlatten:
                 self._audit.write("unpriced", symbol=position.symbol, quantity=plain(position.quantity))
                 self._tell(f"  {position.symbol}: neither mark nor book, tried again in the next round")
                 continue
-            await self._close(position, price, attempt)
+            for quantity in slices(position.quantity, self._instruments[position.symbol]):
+                await self._close(position, quantity, price)
 
-    async def _close(self, position: VenuePosition, price: Decimal, attempt: int) -> None:
+    async def _close(self, position: VenuePosition, quantity: Decimal, price: Decimal) -> None:
         place = self._places.setdefault(position.symbol, len(self._places))
+        attempt = self._attempts.get(position.symbol, 0)
+        self._attempts[position.symbol] = attempt + 1
         order = NewOrder(
             client_order_id=client_order_id(
                 OrderKey(
@@ -227,7 +245,7 @@ class DirectFlatten:
             ),
             symbol=position.symbol,
             side="sell" if position.quantity > 0 else "buy",
-            quantity=abs(position.quantity),
+            quantity=quantity,
             price=price,
             time_in_force="IOC",
             reduce_only=True,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voldesk.direct import ClosingQuote, closing_price
+from shared.messages.market import Instrument
+from voldesk.direct import ClosingQuote, closing_price, slices
 
 QUOTE = ClosingQuote(bid=95.0, ask=105.0, mark=100.0, tick_size=Decimal("0.5"))
 LONG, SHORT = Decimal("0.3"), Decimal("-0.3")
@@ -76,3 +78,33 @@ def test_a_price_is_on_a_tick_above_zero_and_never_past_the_bound(
         assert float(price) >= mark - reach - slack
     else:
         assert float(price) <= mark + reach + slack
+
+
+def instrument(max_quantity: str) -> Instrument:
+    return Instrument(
+        symbol="BTCUSD-27NOV26-106000-C",
+        underlying="BTCUSD",
+        option_type="C",
+        strike=Decimal(106_000),
+        expiry_ns=2,
+        last_trade_ns=1,
+        tick_size=Decimal("0.5"),
+        lot_size=Decimal("0.1"),
+        min_quantity=Decimal("0.1"),
+        max_quantity=Decimal(max_quantity),
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "max_quantity", "expected"),
+    [
+        ("0.3", "100", ["0.3"]),
+        ("-0.3", "100", ["0.3"]),
+        ("100", "100", ["100"]),
+        ("-250.5", "100", ["100", "100", "50.5"]),
+        ("7", "0", ["7"]),
+        ("250", "10", ["10"] * 20),
+    ],
+)
+def test_no_order_is_larger_than_the_venue_takes(quantity: str, max_quantity: str, expected: list[str]) -> None:
+    assert slices(Decimal(quantity), instrument(max_quantity)) == [Decimal(text) for text in expected]
