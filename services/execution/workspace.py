@@ -16,7 +16,7 @@ from shared.messages.steps import Entry, Publish, RaiseAlert, Step
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
-from shared.messages.venue import NewOrder, OrderRef
+from shared.messages.venue import NewOrder, OrderRef, VenueFill
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -68,15 +68,18 @@ class Workspace:
                 self.touched_orders[number] = None
             case rows.FillSeen(client_order_id=number):
                 self.touched_orders[number] = None
-                self._publish_fill(row)
+                order = self.book.orders[number]
+                self._traded(order.symbol)
+                self.publish_fill(order, row.fill)
 
-    def _publish_fill(self, row: rows.FillSeen) -> None:
-        order = self.book.orders[row.client_order_id]
+    def _traded(self, symbol: str) -> None:
         # Options expire and new ones are listed for ever: keep only what a comparison may still ask for.
         horizon_ns = self.now_ns - _TRADED_REMEMBERED_NS
         self.last_traded_ns = {symbol: at_ns for symbol, at_ns in self.last_traded_ns.items() if at_ns > horizon_ns}
-        self.last_traded_ns[order.symbol] = self.now_ns
-        fill = row.fill
+        self.last_traded_ns[symbol] = self.now_ns
+
+    def publish_fill(self, order: Order, fill: VenueFill) -> None:
+        """Tell of an execution; again when its fee has become known."""
         self.publish(
             "exec.{account}.fill",
             OrderFilled(
@@ -90,7 +93,7 @@ class Workspace:
                 side=order.side,
                 quantity=fill.quantity,
                 price=fill.price,
-                fee_usd=Decimal(0) if fill.fee_usd is None else fill.fee_usd,
+                fee_usd=fill.fee_usd,
                 is_taker=fill.is_taker,
                 venue_ns=fill.venue_ns,
             ),

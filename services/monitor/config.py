@@ -14,6 +14,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     heartbeat_silence_ms: a service not heard for so long is down.
     startup_grace_ms: a service never heard since the monitor's start is down after this.
     not_ready_ms: a service that is alive but not ready for so long is worth a warning.
+    fee_wait_ms: the notice of a close waits so long for the fees that the venue has not told yet.
     notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
     keep_alerts, keep_trades, keep_refusals: how many are shown and remembered; open trades are always kept.
     page_refresh_s: the status page reloads itself this often.
@@ -23,6 +24,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     heartbeat_silence_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_000
     startup_grace_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
     not_ready_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
+    fee_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 30_000
     notice_window_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_600_000
     keep_alerts: Annotated[int, msgspec.Meta(ge=1)] = 500
     keep_trades: Annotated[int, msgspec.Meta(ge=1)] = 200

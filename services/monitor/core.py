@@ -20,6 +20,7 @@ from shared.messages.trades import TradeUpdate
 _MS = 1_000_000
 _CHECK_EVERY_NS = 1_000 * _MS
 _OWN_NAME = "monitor"
+_PAID_STATES = frozenset({"CLOSED", "SETTLED"})
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
@@ -70,6 +71,7 @@ class MonitorCore:
         self._account: AccountSnapshot | None = None
         self._halts: HaltState | None = None
         self._trades: dict[str, TradeUpdate] = {}
+        self._fees_awaited: dict[str, int] = {}
         self._strategies: dict[str, StrategyStatus] = {}
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
         self._alerts = AlertBook(config.keep_alerts)
@@ -196,12 +198,20 @@ class MonitorCore:
         else:
             text = f"trade {trade.trade_id} of {trade.strategy} is {trade.state}"
             self._end(step, "trade_broken", trade.trade_id, text, now_ns)
-        notice = _trade_notice(trade)
-        is_news = earlier is None or earlier.state != trade.state
-        if notice is None or not is_news or trade.updated_ns < now_ns - self._config.notice_window_ms * _MS:
+        was_awaited = self._fees_awaited.pop(trade.trade_id, None)
+        is_news = earlier is None or earlier.state != trade.state or was_awaited is not None
+        if not is_news or trade.updated_ns < now_ns - self._config.notice_window_ms * _MS:
             return
-        code, severity, text = notice
-        if not self._alerts.knows(code, trade.trade_id):
+        if trade.state in _PAID_STATES and not trade.fees_complete and trade.trade_id in self._trades:
+            wait_until_ns = now_ns + self._config.fee_wait_ms * _MS
+            self._fees_awaited[trade.trade_id] = wait_until_ns if was_awaited is None else was_awaited
+        else:
+            self._tell_of_trade(step, trade, now_ns)
+
+    def _tell_of_trade(self, step: Step, trade: TradeUpdate, now_ns: int) -> None:
+        notice = _trade_notice(trade)
+        if notice is not None and not self._alerts.knows(notice[0], trade.trade_id):
+            code, severity, text = notice
             self._notice(step, code, severity, trade.trade_id, text, now_ns)
 
     def _on_halts(self, step: Step, state: HaltState, now_ns: int) -> None:
@@ -237,6 +247,9 @@ class MonitorCore:
             self._check_service(step, view, now_ns)
         for topic, heard_ns in self._feeds.items():
             self._check_feed(step, topic, heard_ns, now_ns)
+        for trade_id in [each for each, until_ns in self._fees_awaited.items() if until_ns <= now_ns]:
+            del self._fees_awaited[trade_id]
+            self._tell_of_trade(step, self._trades[trade_id], now_ns)
 
     def _check_service(self, step: Step, view: ServiceView, now_ns: int) -> None:
         config = self._config
@@ -318,6 +331,7 @@ class MonitorCore:
         if surplus > 0:
             for trade in sorted(final, key=lambda trade: trade.updated_ns)[:surplus]:
                 del self._trades[trade.trade_id]
+                self._fees_awaited.pop(trade.trade_id, None)
 
 
 def _trade_notice(trade: TradeUpdate) -> tuple[str, Severity, str] | None:
@@ -329,7 +343,9 @@ def _trade_notice(trade: TradeUpdate) -> tuple[str, Severity, str] | None:
             severity: Severity = "info" if trade.state == "OPEN" else "warning"
             return "trade_opened", severity, f"{name} is {trade.state}: {legs}"
         case "CLOSED" | "SETTLED":
-            text = f"{name} is {trade.state}: realised {trade.realized_pnl_usd} USD, fees {trade.fees_usd} USD"
+            so_far = "" if trade.fees_complete else " so far"
+            text = f"{name} is {trade.state}: realised {trade.realized_pnl_usd} USD before fees"
+            text = f"{text}, fees {trade.fees_usd} USD{so_far}"
             return "trade_closed", "info", f"{text} ({trade.reason})"
         case "FAILED":
             return "trade_failed", "warning", f"{name} has failed: {trade.reason}"

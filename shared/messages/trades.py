@@ -193,7 +193,8 @@ class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
 class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     """The whole state of one trade, published on every change.
 
-    realized_pnl_usd: of what was closed, before fees; fees_usd: all fees so far (> 0 = paid).
+    realized_pnl_usd: of what was closed, before fees; fees_usd: all fees so far (> 0 = paid); fees_complete: the fee
+    of every execution so far is in it.
     entry_premium_usd: Σ over opening fills of price × quantity, paid > 0, received < 0.
     hard_deadline_ns: when execution closes the trade by itself at the latest, None: never by the clock; exits that
     count from the opening are in it once the trade is open.
@@ -221,6 +222,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     entry_premium_usd: Decimal
     grant: Grant
     grant_open: bool
+    fees_complete: bool = True
 
     @property
     def key(self) -> str:
@@ -258,8 +260,11 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
         return str(self.client_order_id)
 
 
-class OrderFilled(Message, frozen=True, kw_only=True, tag="order_filled.1"):
-    """The venue reported one execution; published once per `venue_trade_id`."""
+class OrderFilled(Message, frozen=True, kw_only=True, tag="order_filled.2"):
+    """The venue reported one execution; the newest message of a `venue_trade_id` counts.
+
+    fee_usd: > 0 = paid, None while the venue has not told it; the message is published again once it has.
+    """
 
     client_order_id: int
     venue_trade_id: int
@@ -271,7 +276,7 @@ class OrderFilled(Message, frozen=True, kw_only=True, tag="order_filled.1"):
     side: Side
     quantity: Decimal
     price: Decimal
-    fee_usd: Decimal
+    fee_usd: Decimal | None
     is_taker: bool
     venue_ns: int
 

@@ -80,7 +80,7 @@ def test_the_example_reads_topic_header_and_body_of_a_frame(example: dict[str, A
     topic, header, body = example["read_frame"](frame)
     assert topic == "exec.main.fill"
     assert header == {
-        "schema": "order_filled.1",
+        "schema": "order_filled.2",
         "publisher": "execution",
         "epoch": 3,
         "sequence": 12,
@@ -88,7 +88,7 @@ def test_the_example_reads_topic_header_and_body_of_a_frame(example: dict[str, A
         "cause_id": "c1",
         "published_ns": 99,
     }
-    assert body["schema"] == "order_filled.1"
+    assert body["schema"] == "order_filled.2"
     assert body["price"] == "0.0001"
     assert body["client_order_id"] == 1 << 62
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,11 +75,13 @@ def test_fills_that_cannot_be_had_are_assumed_in_the_end_and_not_counted_again_w
             script.queried(order, seen(order, "filled", "1"))
         script.wait(1_000)
     assert len(script.rows(FillAssumed)) == 1
+    assert not script.trade(trade_id).fees_complete
     assert script.state(trade_id) == "OPEN"
     assert script.held(trade_id) == [D(1)]
     script.on(fill(order, 1, "0.4")).on(fill(order, 2, "0.6"))
     assert script.held(trade_id) == [D(1)]
     assert script.trade(trade_id).legs[0].open_price == order.price
+    assert script.trade(trade_id).fees_complete
 
 
 def test_a_fill_after_the_cancel_is_counted_and_the_next_order_is_smaller() -> None:
@@ -100,14 +103,16 @@ def test_a_missing_fee_is_looked_for_soon_and_learned_once() -> None:
     trade_id = script.open(leg(CALL, "buy"))
     (order,) = script.placed()
     script.on(acked(order)).on(fill(order, 1, fee=None))
-    assert script.trade(trade_id).fees_usd == 0
+    assert (script.trade(trade_id).fees_usd, script.trade(trade_id).fees_complete) == (D(0), False)
     script.wait(2_100)
     assert script.fetches() == ["fees"]
     script.snapshot(fills=[_without_id(fill(order, 1, fee="0.7"))], positions=script.positions())
-    assert script.trade(trade_id).fees_usd == D("0.7")
+    assert (script.trade(trade_id).fees_usd, script.trade(trade_id).fees_complete) == (D("0.7"), True)
     script.snapshot(fills=[_without_id(fill(order, 1, fee="0.7"))], positions=script.positions())
     assert script.trade(trade_id).fees_usd == D("0.7")
-    assert len(script.published(OrderFilled)) == 1
+    told = script.published(OrderFilled)
+    assert [(each.key, each.fee_usd) for each in told] == [("1", None), ("1", D("0.7"))]
+    assert told[1] == msgspec.structs.replace(told[0], fee_usd=D("0.7"))
 
 
 def test_a_fill_on_a_final_trade_breaks_it_and_is_closed() -> None:

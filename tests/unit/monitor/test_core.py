@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from services.monitor.effects import AlertRecord, AlertsRestored
 from shared.messages.control import Difference, GrantRefused, ReconciliationReport
 from shared.messages.market import IndexPrice
 from shared.messages.steps import Entry, LoopStalled
+from shared.messages.trades import TradeState, TradeUpdate
 from tests.unit.monitor.desk import (
     START,
     Script,
@@ -167,6 +170,46 @@ def test_what_becomes_of_a_trade_is_told_once(state: str, code: str, severity: s
     (record,) = script.hear(trade(state, 1))  # type: ignore[arg-type]
     assert (record.code, record.severity, record.subject) == (code, severity, "t1")
     assert script.hear(trade(state, 1)) == []  # type: ignore[arg-type]
+
+
+def _feeless(trade_id: str = "t1", at_s: float = 1, state: TradeState = "CLOSED") -> TradeUpdate:
+    return msgspec.structs.replace(
+        trade(state, at_s, trade_id=trade_id), fees_usd=Decimal("0.60"), fees_complete=False
+    )
+
+
+def test_the_notice_of_a_close_waits_for_its_fees() -> None:
+    script = Script()
+    assert script.hear(_feeless(), 1) == []
+    assert script.hear(_feeless(at_s=2), 2) == []
+    (record,) = script.hear(trade("CLOSED", 3), 3)
+    assert "realised 12.50 USD before fees, fees 1.25 USD (" in record.text
+    assert script.hear(trade("CLOSED", 3), 4) == []
+    assert [told.code for told in script.tick(60) if told.code == "trade_closed"] == []
+
+
+def test_fees_that_do_not_come_are_named_as_what_they_are_so_far() -> None:
+    script = Script()
+    script.hear(_feeless(), 1)
+    script.hear(_feeless(at_s=20), 20)
+    assert [told.code for told in script.tick(30) if told.code == "trade_closed"] == []
+    (record,) = [told for told in script.tick(32) if told.code == "trade_closed"]
+    assert "fees 0.60 USD so far" in record.text
+    assert script.hear(trade("CLOSED", 40), 40) == []
+
+
+def test_a_closed_trade_that_breaks_while_its_fees_are_awaited_is_not_told_as_closed() -> None:
+    script = Script()
+    script.hear(_feeless(), 1)
+    assert [told.code for told in script.hear(trade("BROKEN", 2), 2)] == ["trade_broken"]
+    assert "trade_closed" not in [told.code for told in script.tick(60)]
+
+
+def test_a_trade_that_is_forgotten_while_its_fees_are_awaited_is_not_told() -> None:
+    script = Script(MonitorConfig(keep_trades=1))
+    script.hear(_feeless("t1", 1), 1)
+    script.hear(trade("CLOSED", 2, trade_id="t2"), 2)
+    assert "trade_closed" not in [told.code for told in script.tick(60)]
 
 
 def test_a_broken_trade_that_is_repaired_ends_its_alert() -> None:
