@@ -27,6 +27,7 @@ from shared.messages.steps import Publish, RaiseAlert, Reply, SendRequest
 from shared.messages.venue import StreamUp
 from shared.runner import Core
 from shared.strategy import StrategyConfig
+from world.audit import Witness
 from world.bus import WorldBus
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
@@ -70,7 +71,7 @@ class Desk:
         self.faults = faults
         self.alerts: list[tuple[int, str, RaiseAlert]] = []
         self._bases = tuple(base.base for base in exchange_config.bases)
-        self._execution_config = execution_config or ExecutionConfig()
+        self.execution_config = execution_config or ExecutionConfig()
         exchange = ExchangeCore(exchange_config, engine.now_ns)
         self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
@@ -84,6 +85,9 @@ class Desk:
             "monitor": lambda: MonitorCore(MonitorConfig(), account_id=ACCOUNT_ID),
         }
         self.nodes = {name: self._node(name, make_core) for name, make_core in cores.items()}
+        self.witness = Witness()
+        self.nodes["execution"].on_start = self.witness.on_start
+        self.nodes["execution"].on_batch = self.witness.on_batch
         for node in self.nodes.values():
             engine.after(engine.between_ns(0, SECOND), node.start)
         engine.every(SECOND, self._feed_market)
@@ -106,7 +110,7 @@ class Desk:
 
     def _execution_core(self) -> ExecutionCore:
         return ExecutionCore(
-            self._execution_config, account_id=ACCOUNT_ID, desk_number=DESK_NUMBER, grant_key=GRANT_KEY
+            self.execution_config, account_id=ACCOUNT_ID, desk_number=DESK_NUMBER, grant_key=GRANT_KEY
         )
 
     def _node(self, name: str, make_core: Callable[[], Core]) -> Node:

@@ -21,6 +21,7 @@ class Node:
     """Runs one core. `perform` carries out effects; what it starts must check `is_current` before it delivers.
 
     boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
+    on_start, on_batch: told of every start, and of every batch before it is handled.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Node:
         self.starts = 0
         self.alive = False
         self.failures: list[CoreFailed] = []
+        self.on_start: Callable[[int], None] = lambda now_ns: None
+        self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
         self._faults = faults
         self._make_core = make_core
@@ -78,6 +81,7 @@ class Node:
         self._drain_set = False
         self._runner = Runner(self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append)
         self._boot()
+        self.on_start(self._engine.now_ns)
         self._guarded(lambda runner: runner.start(self._engine.now_ns))
 
     def crash(self) -> None:
@@ -128,6 +132,7 @@ class Node:
     def _run(self, batch: Sequence[Any]) -> None:
         if self._engine.chance(self._faults.crash_per_drain):
             self._doom = self._engine.random.choice((0, 1, 2, 3, 4))
+        self.on_batch(batch, self._engine.now_ns)
         self._guarded(lambda runner: runner.drain(batch, self._engine.now_ns))
         if self.alive and self._doom is not None:
             self.crash()

@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 
 from shared.messages.control import StrategyCommand
+from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -79,10 +80,21 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         engine.run_until(engine.now_ns + 10 * SECOND)
         violations += liveness_violations(desk.venue, desk.book)
         violations += ledger_violations(desk.venue, desk.book)
+    violations += decided_wrongly(desk)
     violations += fold_violations(desk.nodes["execution"], desk.fold(), desk.book)
     violations += naked_leg_violations(list(desk.venue.exchange.fills(ACCOUNT_ID)), desk.book, DESK_NUMBER)
     violations += [f"{node.name}: {failure}" for node in desk.nodes.values() for failure in node.failures]
     return _verdict(seed, faults, scenario, desk, violations)
+
+
+def decided_wrongly(desk: Desk) -> list[str]:
+    """What execution should not have done with what it knew."""
+    entries = desk.nodes["execution"].journal.entries
+    return [
+        *decision_violations(entries, desk.execution_config, desk.witness),
+        *silent_changes(desk.bus.published),
+        *flip_violations(desk.venue.exchange.fills(ACCOUNT_ID), DESK_NUMBER),
+    ]
 
 
 def _heal(desk: Desk) -> None:

@@ -1,0 +1,153 @@
+"""What execution decided, row by row, against what it could know at that moment."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any
+
+from services.exchange import model as ex
+from services.execution.book import Book, Leg, Order, Trade
+from services.execution.config import ExecutionConfig
+from services.execution.rows import FillAssumed, FillSeen, OrderRequested, TradeMoved
+from shared.bus.frames import Frame
+from shared.ids import parse_client_order_id, trade_id
+from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.steps import Entry, Inbound, LoopStalled
+from shared.messages.system import Heartbeat
+from shared.messages.trades import TradeUpdate
+from world.faults import MS
+
+ZERO = Decimal(0)
+
+
+class Witness:
+    """Sees what execution is handed, and when: the service itself forgets it with its process.
+
+    A batch counts as known at once: an order decided in it before its last message is judged leniently.
+    """
+
+    def __init__(self) -> None:
+        self._risk_ns: list[int] = []
+        self._chains: dict[str, list[tuple[int, int]]] = {}
+        self._lists: set[str] = set()
+
+    def on_start(self, now_ns: int) -> None:
+        """Execution starts: it knows no prices, and every service gets its full silence again."""
+        self._risk_ns.append(now_ns)
+        self._lists.clear()
+        for seen in self._chains.values():
+            seen.append((now_ns, 0))
+
+    def on_batch(self, items: Sequence[Any], now_ns: int) -> None:
+        for item in items:
+            match item:
+                case LoopStalled() | Inbound(message=Heartbeat(service="risk")):
+                    self._risk_ns.append(now_ns)
+                case Inbound(message=InstrumentList(list_id=list_id)):
+                    self._lists.add(list_id)
+                case Inbound(message=ChainSnapshot() as chain) if chain.list_id in self._lists:
+                    self._chains.setdefault(chain.underlying, []).append((now_ns, chain.received_ns))
+                case _:
+                    pass
+
+    def risk_silence_ns(self, at_ns: int) -> int:
+        """How long risk had been silent."""
+        index = bisect_right(self._risk_ns, at_ns)
+        return at_ns - (self._risk_ns[index - 1] if index else 0)
+
+    def chain_age_ns(self, underlying: str, at_ns: int) -> int:
+        """The age of the newest chain that could be read."""
+        seen = self._chains.get(underlying, [])
+        index = bisect_right(seen, at_ns, key=itemgetter(0))
+        return at_ns - (seen[index - 1][1] if index else 0)
+
+
+def decision_violations(entries: Iterable[Entry], config: ExecutionConfig, witness: Witness) -> Iterator[str]:
+    """Broken promises in the journal, each row judged by the state before it; a fill by the state after it."""
+    book = Book.empty(config)
+    for entry in entries:
+        row, at_ns = entry.row, entry.at_ns
+        if isinstance(row, OrderRequested):
+            if row.purpose == "open":
+                yield from _opening(book, row, at_ns, config, witness)
+            else:
+                yield from _closing(book, row)
+        if isinstance(row, TradeMoved) and not row.reason:
+            yield f"{row.trade_id} became {row.state} without a reason"
+        book.apply(entry)
+        if isinstance(row, FillSeen | FillAssumed):
+            yield from _nets(book, book.orders[row.client_order_id].symbol)
+
+
+def silent_changes(published: Iterable[Frame]) -> Iterator[str]:
+    """Changes of a trade's state that were told without a reason."""
+    states: dict[str, str] = {}
+    for frame in published:
+        update = frame.message
+        if isinstance(update, TradeUpdate):
+            earlier = states.get(update.trade_id, update.state)
+            states[update.trade_id] = update.state
+            if update.state != earlier and not update.reason:
+                yield f"{update.trade_id} was told to be {update.state} after {earlier} without a reason"
+
+
+def flip_violations(fills: Iterable[ex.Fill], desk_number: int) -> Iterator[str]:
+    """At the venue no trade closed more of a leg than it had opened by then."""
+    held: dict[tuple[str, int], Decimal] = {}
+    for fill in sorted(fills, key=lambda one: one.fill_id):
+        key = parse_client_order_id(fill.client_order_id or 0, desk_number)
+        if key is not None:
+            place = (trade_id(key.trade_number), key.leg_index)
+            held[place] = held.get(place, ZERO) + (fill.quantity if key.purpose == "open" else -fill.quantity)
+            if held[place] < 0:
+                yield f"{place[0]} leg {place[1]} was closed by {-held[place]} more than it held"
+
+
+def _opening(book: Book, row: OrderRequested, at_ns: int, config: ExecutionConfig, witness: Witness) -> Iterator[str]:
+    trade, leg = _place(book, row)
+    grant = trade.request.grant
+    name = f"opening order {row.client_order_id}"
+    if at_ns > grant.deadline_ns:
+        yield f"{name} was sent {(at_ns - grant.deadline_ns) / MS:.0f} ms after its grant's deadline"
+    if book.halts:
+        yield f"{name} was sent under the halt {book.halts[-1].reason!r}"
+    if grant.halt_epoch != book.halt_epoch:
+        yield f"{name} was sent under halt epoch {grant.halt_epoch} of {book.halt_epoch}"
+    silence_ns = witness.risk_silence_ns(at_ns)
+    if silence_ns > config.risk_silence_max_ms * MS:
+        yield f"{name} was sent with risk silent for {silence_ns / MS:.0f} ms"
+    age_ns = witness.chain_age_ns(leg.instrument.underlying, at_ns)
+    if age_ns > config.market_tolerance_ms * MS:
+        yield f"{name} was priced on a chain {age_ns / MS:.0f} ms old"
+
+
+def _closing(book: Book, row: OrderRequested) -> Iterator[str]:
+    trade, leg = _place(book, row)
+    at_work: list[Order] = [
+        order for order in book.unsettled_of(trade, row.leg_index) if order.purpose != "open" and not order.is_final
+    ]
+    waiting = sum((order.quantity - order.filled_quantity for order in at_work), ZERO)
+    if row.quantity + waiting > leg.held_quantity:
+        yield (
+            f"order {row.client_order_id} closes {row.quantity} beside {waiting} at work, "
+            f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}"
+        )
+
+
+def _nets(book: Book, symbol: str) -> Iterator[str]:
+    sides: dict[str, str] = {
+        leg.side: trade.trade_id
+        for trade in book.active_trades()
+        for leg in trade.legs
+        if leg.symbol == symbol and leg.held_quantity > 0
+    }
+    if len(sides) > 1:
+        yield f"{sides['buy']} is long and {sides['sell']} is short of {symbol}: the venue nets them"
+
+
+def _place(book: Book, row: OrderRequested) -> tuple[Trade, Leg]:
+    trade = book.trades[row.trade_id]
+    return trade, trade.legs[row.leg_index]
