@@ -99,8 +99,7 @@ class Supervisor:
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
         """What supervisord and the services are given of our environment: no secrets, and where their desk is."""
-        kept = {name: value for name, value in ours.items() if not _SECRET_NAME.search(name)}
-        return kept | {
+        return without_secrets(ours) | {
             "VOLDESK_CONFIG": str(self._desk.path),
             "VOLDESK_RUN_DIR": str(self._desk.run_dir),
             "VOLDESK_SUPERVISOR_SOCKET": str(self._socket),
@@ -123,6 +122,11 @@ class Supervisor:
             return getattr(self._rpc, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
             raise SupervisorAway from None
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process which is not ours to trust may see."""
+    return {name: value for name, value in environment.items() if not _SECRET_NAME.search(name)}
 
 
 class SupervisorAway(Exception):

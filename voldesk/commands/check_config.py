@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from voldesk.console import Json, print_json, say, title
+from voldesk.console import EXIT_CONFIG, Failure, Json, print_json, say, title
 from voldesk.preflight import load_whole_desk
 
 
@@ -13,8 +13,20 @@ def register(app: typer.Typer) -> None:
 
 
 def check_config(as_json: Json = False) -> None:
-    """Check voldesk.toml, every service's section included. Ends with 78 and the first mistake, if there is one."""
+    """Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, if any."""
     desk = load_whole_desk()
+    # imported here because strategies bring libraries that take longer to load than any other command takes to run
+    from voldesk.strategy_files import check_strategy_files
+
+    strategies = check_strategy_files(desk)
+    if strategies.failures:
+        first, *others = strategies.failures
+        more = f" (and {len(others)} more)" if others else ""
+        raise Failure(
+            f"strategy {first.name}: {first.reason}{more}",
+            "correct the file, or take the name out of [strategy] enabled",
+            EXIT_CONFIG,
+        )
     if as_json:
         print_json(
             {
@@ -23,7 +35,9 @@ def check_config(as_json: Json = False) -> None:
                 "account": desk.account_id,
                 "path": str(desk.path),
                 "run_dir": str(desk.run_dir),
+                "strategies": list(strategies.loaded),
             }
         )
     else:
         say(f"{title(desk)}: {desk.path} is valid; run directory {desk.run_dir}")
+        say(f"strategies that load: {', '.join(strategies.loaded) or 'none is enabled'}")
