@@ -45,6 +45,8 @@ class StrategyRunner:
         return ()
 
     def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        if self._gates.gates:
+            self._show(self._counted(desk, now_ns), now_ns)
         if not trade.is_final:
             self._unfinished.add(trade.trade_id)
         elif trade.trade_id in self._unfinished:
@@ -94,14 +96,19 @@ class StrategyRunner:
     def _look(self, desk: DeskView, now_ns: int) -> bool:
         answers = [
             *self._conditions(desk, now_ns),
-            self._concurrent(desk),
-            self._per_day(desk),
-            self._cooldown(desk, now_ns),
+            *self._counted(desk, now_ns),
             *self._exit_ahead(now_ns),
         ]
+        self._show(answers, now_ns)
+        return all(is_open for _, is_open, _ in answers)
+
+    def _show(self, answers: Sequence[tuple[str, bool, str]], now_ns: int) -> None:
         for name, is_open, reason in answers:
             self._gates.set(name, is_open=is_open, reason=reason, now_ns=now_ns)
-        return all(is_open for _, is_open, _ in answers)
+
+    def _counted(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
+        """The gates that depend on the strategy's own trades."""
+        return [self._concurrent(desk), self._per_day(desk), self._cooldown(desk, now_ns)]
 
     def _conditions(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
         answers = []

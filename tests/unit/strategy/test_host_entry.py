@@ -378,6 +378,20 @@ def test_a_trade_that_failed_without_a_fill_does_not_count_for_the_day() -> None
     assert desk.last(RequestGrant).intent_id == "straddler-2"
 
 
+def test_gates_that_count_trades_are_shown_anew_as_soon_as_a_trade_opens_or_ends() -> None:
+    desk = Dialogue(straddler(check_interval_seconds=600, cooldown_seconds=60))
+    desk.ready()
+    intent = desk.give_grant()
+    desk.accept("t1")
+    opening = of_intent(intent, now_ns=desk.now_ns)
+    desk.hear(opening)
+    assert desk.gate("concurrent_trades").reason == "1 of 1 trades open"
+    assert "concurrent_trades: 1 of 1 trades open" in desk.status().reason
+    desk.hear(moved(opening, "FAILED", desk.now_ns))
+    assert desk.gate("concurrent_trades").open
+    assert desk.gate("cooldown").reason == "60 s left"
+
+
 def test_concurrent_trades_open_up_to_the_limit() -> None:
     desk = Dialogue(straddler(max_concurrent_trades=2))
     desk.ready()
