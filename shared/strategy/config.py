@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from shared.messages import conditions
 from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
 from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
@@ -164,6 +164,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{field}: two functions are named {name!r}; give each its own name")
             if not isinstance(item, Condition):
                 names.add(name)
+                _check_signature(field, item)
 
     def _check_available(self) -> None:
         if self.legs_factory is not None:
@@ -215,15 +216,26 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         return {_name_of(item): item for item in self.exit_conditions if not isinstance(item, Condition)}
 
     @property
-    def max_hold_ns(self) -> int | None:
-        """The shortest max_hold of the exit conditions."""
-        hours = [item.hours for item in self.exits if isinstance(item, conditions.MaxHold)]
-        return int(min(hours) * 3_600 * 1_000_000_000) if hours else None
-
-    @property
     def underlyings(self) -> tuple[str, ...]:
         """The index names of the legs, each once, in their order."""
         return tuple(dict.fromkeys(leg.underlying for leg in self.legs))
+
+
+def _check_signature(field: str, function: Any) -> None:
+    """Raises ValueError with the file and line of a function that cannot be called with (view, now_ns)."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # built in, without a signature to look at
+    try:
+        signature.bind(None, 0)
+    except TypeError as error:
+        code = getattr(function, "__code__", getattr(type(function).__call__, "__code__", None))
+        place = "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
+        view = "EntryView" if field == "entry_conditions" else "ExitView"
+        raise ValueError(
+            f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns: {error}"
+        ) from None
 
 
 def _name_of(function: object) -> str:

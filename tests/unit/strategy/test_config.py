@@ -28,6 +28,14 @@ def calm(view: EntryView, now_ns: int) -> bool:
     return view.account is not None and now_ns > 0
 
 
+def viewless() -> bool:
+    return True
+
+
+def eager(view: EntryView, now_ns: int, more: float) -> bool:
+    return more > now_ns
+
+
 def enough(view: ExitView, now_ns: int) -> bool:
     return view.opened_ns < now_ns
 
@@ -92,6 +100,11 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(exit_conditions=[HostFunction(name="x")]), "exit condition factories"),
         (make(entry_conditions=["always"]), "'always'"),
         (make(entry_conditions=[calm, calm]), "two functions are named 'calm'"),
+        (
+            make(exit_conditions=[viewless]),
+            "viewless at .*test_config.py:.* must take two arguments, the ExitView",
+        ),
+        (make(entry_conditions=[eager]), "must take two arguments, the EntryView and now_ns: missing a required"),
         (lambda: ExecutionParams(fill_timeout_seconds=0), "fill_timeout_seconds"),
         (lambda: ExecutionParams(aggressive_buffer_pct=-1), "aggressive_buffer_pct"),
         (lambda: ExecutionParams(max_requote_rounds=0), "max_requote_rounds"),

@@ -67,7 +67,6 @@ def test_the_demonstration_holds_a_small_long_strangle_for_a_minute() -> None:
     assert {leg.order_side for leg in config.legs} == {"buy"}
     assert [float(leg.quantity) for leg in config.legs] == [0.1, 0.1]
     assert config.exits == (MaxHold(hours=1 / 60),)
-    assert config.max_hold_ns == 60_000_000_000
     assert (config.max_concurrent_trades, config.max_trades_per_day) == (1, 0)
 
 
