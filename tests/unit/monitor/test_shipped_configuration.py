@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.execution.config import ExecutionConfig
 from services.marketdata.config import MarketdataConfig
 from services.monitor.config import MonitorConfig
 from services.risk.config import RiskConfig
@@ -16,7 +17,13 @@ SHIPPED = Path(__file__).parents[3] / "voldesk.toml"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("marketdata", MarketdataConfig), ("risk", RiskConfig), ("monitor", MonitorConfig)]
+    ("name", "kind"),
+    [
+        ("marketdata", MarketdataConfig),
+        ("risk", RiskConfig),
+        ("execution", ExecutionConfig),
+        ("monitor", MonitorConfig),
+    ],
 )
 def test_a_key_that_is_uncommented_as_shipped_changes_nothing(name: str, kind: type[object], tmp_path: Path) -> None:
     before, section = SHIPPED.read_text().split(f"[{name}]\n", 1)
