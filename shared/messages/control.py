@@ -100,6 +100,10 @@ class ReconciliationReport(Message, frozen=True, kw_only=True, tag="reconciliati
     at_ns: int
     differences: tuple[Difference, ...]
 
+    @property
+    def key(self) -> str:
+        return self.account_id
+
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """kind: missed_fill, foreign_order, foreign_position, quantity_mismatch, vanished_order, state_mismatch."""
