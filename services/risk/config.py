@@ -40,7 +40,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     allow_unbounded_loss: grant structures whose loss has no bound and that declare no maximum loss.
     max_open_trades: trades not final, plus grants not yet used.
     max_drawdown_pct: fall of equity from its peak at which trading is halted.
-    max_daily_loss_pct: fall of equity since 00:00 UTC at which trading is halted.
+    max_daily_loss_pct: fall of equity since 00:00 UTC at which trading is halted. Deposits and withdrawals move peak
+    and start of the day.
     breach_polls: so many account reads in a row must show a breach before it halts, against one wrong figure.
     breach_halt_level: what a breach raises at execution.
     halt_retry_ms: pause before an unanswered halt is asked for again.

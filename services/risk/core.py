@@ -92,6 +92,7 @@ class RiskCore:
         self._day: int | None = None
         self._day_start_usd: Decimal | None = None
         self._transfers: dict[str, None] = {}
+        self._journaled_until_ns: int | None = None
         self._breaches: dict[str, _Breach] = {}
         self._reservations = Reservations(config.grant_release_delay_ms * _MS, config.account_lag_ms * _MS)
         # Volatile from here on: rebuilt from what the others send.
@@ -109,6 +110,11 @@ class RiskCore:
     def account(self) -> AccountSnapshot | None:
         """The newest account, None before the first read."""
         return self._account
+
+    @property
+    def journaled_until_ns(self) -> int | None:
+        """When the newest fact was noted, None before the first: transfers up to then are known."""
+        return self._journaled_until_ns
 
     @property
     def execution_synced(self) -> bool:
@@ -148,6 +154,7 @@ class RiskCore:
         return Step()
 
     def apply(self, entry: Entry) -> None:
+        self._journaled_until_ns = entry.at_ns
         match entry.row:
             case PeakEquityRaised(equity_usd=equity):
                 self._peak_usd = equity

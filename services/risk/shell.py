@@ -7,6 +7,7 @@ import asyncio
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.risk.reader import AccountReader
 from services.risk.rows import RiskRow
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
@@ -33,6 +34,7 @@ class RiskShell:
             context.journal(RiskRow),
             _perform_nothing,
         )
+        self._reader = AccountReader(self._gateway, context.clock, context.log)
         self._problem = "the key has not been checked yet"
 
     @property
@@ -73,7 +75,11 @@ class RiskShell:
         pause_s = self._config.poll_interval_ms / 1e3
         while True:
             begun_ns = self._context.clock.now_ns()
-            self._host.put(await self._read_account(begun_ns))
+            inputs = await self._reader.read(self._host.core.journaled_until_ns)
+            for item in inputs:
+                self._host.put(item)
+            if not any(isinstance(item, AccountPolled | AccountPollFailed) for item in inputs):
+                continue
             took_s = (self._context.clock.now_ns() - begun_ns) / 1e9
             await asyncio.sleep(max(pause_s - took_s, 0.05))
 
@@ -90,15 +96,6 @@ class RiskShell:
             self._context.log.warning("key", detail=warning)
         self._problem = ""
         return True
-
-    async def _read_account(self, asked_ns: int) -> AccountPolled | AccountPollFailed:
-        try:
-            account, positions = await asyncio.gather(self._gateway.account(), self._gateway.positions())
-        except VenueError as error:
-            return AccountPollFailed(f"{error.kind}: {error}")
-        return AccountPolled(
-            asked_ns=asked_ns, received_ns=self._context.clock.now_ns(), account=account, positions=positions
-        )
 
 
 def _perform_nothing(effect: object, cause_id: str) -> None:

@@ -137,6 +137,14 @@ class VenueExercise(msgspec.Struct, frozen=True, kw_only=True):
     venue_ns: int
 
 
+class VenueTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed deposit (amount > 0) or withdrawal (< 0), in units of `coin`."""
+
+    transfer_id: str
+    coin: str
+    amount: Decimal
+
+
 class OrderQueried(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a query of one order: `order` None means that query, open orders and history all lack it.
 

@@ -27,6 +27,7 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
     VenuePosition,
+    VenueTransfer,
 )
 
 VenueErrorKind = Literal["rejected", "throttled", "auth", "unknown", "down"]
@@ -124,6 +125,10 @@ class AccountGateway(VenueGateway, Protocol):
     async def account(self) -> VenueAccount: ...
 
     async def positions(self) -> tuple[VenuePosition, ...]: ...
+
+    async def transfers(self, since_ns: int) -> tuple[VenueTransfer, ...]:
+        """Completed deposits and withdrawals of those begun since then, all pages, oldest first."""
+        ...
 
 
 class OrderGateway(AccountGateway, Protocol):

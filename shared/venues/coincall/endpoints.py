@@ -90,6 +90,7 @@ SINGLE_ORDER = Endpoint(
 )
 ORDER_HISTORY = Endpoint(name="order_history", method="GET", path="/open/option/order/history/v1", group="history")
 FILLS = Endpoint(name="fills", method="GET", path="/open/option/trade/history/v1", group="history")
+TRANSFERS = Endpoint(name="transfers", method="GET", path="/open/account/historyList/v1", group="transfers")
 EXERCISES = Endpoint(name="exercises", method="GET", path="/open/settle/exercise/history/v1", group="history")
 
 CREATE_ORDER = _order_call("place", "POST", "/open/option/order/create/v1", "place")

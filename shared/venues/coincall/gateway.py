@@ -25,6 +25,7 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
     VenuePosition,
+    VenueTransfer,
 )
 from shared.tasks import spawn
 from shared.venues.coincall import build, endpoints, errors, history, parse, sign
@@ -109,6 +110,9 @@ class CoincallGateway:
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         return _parsed(parse.parse_positions, await self._rest.read(endpoints.POSITIONS))
+
+    async def transfers(self, since_ns: int) -> tuple[VenueTransfer, ...]:
+        return await history.transfers(self._rest, since_ns)
 
     async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown:
         """Send one order, once. A call that never left is OrderRefused, kind "throttled", code 0, "not sent: ..."."""

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.messages.venue import VenueExercise, VenueFill, VenueOrder
+from shared.messages.venue import VenueExercise, VenueFill, VenueOrder, VenueTransfer
 from shared.venues.coincall import parse, wire
-from shared.venues.coincall.endpoints import EXERCISES, FILLS, ORDER_HISTORY, PENDING_ORDERS, Endpoint
+from shared.venues.coincall.endpoints import EXERCISES, FILLS, ORDER_HISTORY, PENDING_ORDERS, TRANSFERS, Endpoint
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.sign import Value
@@ -17,6 +17,7 @@ from shared.venues.ports import VenueError
 
 PAGE_SIZE = 500
 EXERCISE_PAGE_SIZE = 50
+TRANSFER_PAGE_SIZE = 50
 WINDOW_MS = 89 * 86_400_000
 """The venue takes ranges of at most 90 days."""
 
@@ -40,7 +41,7 @@ async def open_orders(rest: RestClient) -> tuple[VenueOrder, ...]:
         except ParseError as error:
             raise VenueError("unknown", f"{PENDING_ORDERS.name}: {error}") from None
         found |= {order.venue_order_id: order for order in rows}
-        if not rows or _is_last(numbered, page, len(rows)):
+        if not rows or _is_last(numbered, page, len(rows), PAGE_SIZE):
             return tuple(found.values())
     raise _endless(PENDING_ORDERS)
 
@@ -75,6 +76,26 @@ async def exercises(rest: RestClient, since_ns: int) -> tuple[VenueExercise, ...
         else:
             raise _endless(EXERCISES)
     return tuple(sorted(found, key=lambda row: (row.venue_ns, row.symbol)))
+
+
+async def transfers(rest: RestClient, since_ns: int) -> tuple[VenueTransfer, ...]:
+    """Completed deposits and withdrawals of those that were begun since then, oldest first. Raises VenueError."""
+    found: dict[str, VenueTransfer] = {}
+    for start_ms, end_ms in windows(since_ns, rest.venue_now_ns()):
+        for page in range(1, _MAX_PAGES):
+            params: dict[str, Value] = {"startTime": start_ms, "endTime": end_ms}
+            data = await rest.read(TRANSFERS, params | {"page": page, "pageSize": TRANSFER_PAGE_SIZE})
+            try:
+                numbered = parse.decoded(wire.PageNumbered, data)
+                rows = [parse.parse_transfer(row) for row in numbered.rows or ()]
+            except ParseError as error:
+                raise VenueError("unknown", f"{TRANSFERS.name}: {error}") from None
+            found |= {row.transfer_id: row for row in rows if row is not None and row.transfer_id not in found}
+            if not rows or _is_last(numbered, page, len(rows), TRANSFER_PAGE_SIZE):
+                break
+        else:
+            raise _endless(TRANSFERS)
+    return tuple(reversed(found.values()))
 
 
 def windows(since_ns: int, now_ns: int) -> Iterator[tuple[int, int]]:
@@ -116,13 +137,13 @@ async def _by_cursor(
     return list(found.values())
 
 
-def _is_last(page: wire.PageNumbered, number: int, rows: int) -> bool:
+def _is_last(page: wire.PageNumbered, number: int, rows: int, page_size: int) -> bool:
     """By the venue's count of pages or rows, or by a page that is not full."""
     if page.pageTotal is not None:
         return number >= page.pageTotal
     if page.total is not None:
-        return number * PAGE_SIZE >= page.total
-    return rows < PAGE_SIZE
+        return number * page_size >= page.total
+    return rows < page_size
 
 
 def _endless(endpoint: Endpoint) -> VenueError:

@@ -23,6 +23,7 @@ from shared.messages.venue import (
     VenueOrder,
     VenueOrderState,
     VenuePosition,
+    VenueTransfer,
 )
 from shared.options.symbols import OptionSymbol, SymbolError, parse_option_symbol
 from shared.venues.coincall import wire
@@ -195,6 +196,21 @@ def parse_exercise(data: msgspec.Raw | bytes) -> VenueExercise:
         settlement_cash_flow_usd=exact(row.settlementCashFlow),
         fee_usd=exact(row.fees or Decimal(0)),
         venue_ns=row.time * NS_PER_MS,
+    )
+
+
+def parse_transfer(data: msgspec.Raw | bytes) -> VenueTransfer | None:
+    """A row of deposits and withdrawals; None for one that is under way, cancelled or failed: no money has moved."""
+    row = decoded(wire.TransferRow, data)
+    if row.side not in ("deposit", "withdraw"):
+        raise ParseError(f"transfer {row.transactionRecordId}: side {row.side!r} is neither deposit nor withdraw")
+    if row.status.lower() != "completed":
+        return None
+    amount = exact(row.amount)
+    return VenueTransfer(
+        transfer_id=str(row.transactionRecordId),
+        coin=row.coin.upper(),
+        amount=amount if row.side == "deposit" else -amount,
     )
 
 

@@ -156,6 +156,14 @@ class ExerciseRow(msgspec.Struct, frozen=True):
     fees: Number = None
 
 
+class TransferRow(msgspec.Struct, frozen=True):
+    transactionRecordId: int | str
+    side: str
+    coin: str
+    amount: Decimal
+    status: str
+
+
 class PageNumbered(msgspec.Struct, frozen=True, rename={"rows": "list"}):
     rows: list[msgspec.Raw] | None = None
     pageTotal: int | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.messages.venue import VenueFill, VenueOrder
+from shared.messages.venue import VenueFill, VenueOrder, VenueTransfer
 from shared.venues.coincall import parse, wire
 from shared.venues.coincall.parse import ParseError
 
@@ -425,3 +425,34 @@ def test_an_envelope_is_read_loosely_and_anything_else_has_no_code(body: bytes, 
 )
 def test_an_order_id_is_a_number_or_its_text(data: bytes, number: int | None) -> None:
     assert wire.parse_order_id(data) == number
+
+
+def transfer_row(**changes: Any) -> bytes:
+    row = {
+        "transactionRecordId": 77,
+        "createTime": "2026-05-02T10:00:00Z",
+        "side": "withdraw",
+        "coin": "usdt",
+        "amount": "20000.50",
+        "serviceFee": 1,
+        "status": "Completed",
+        "type": "external",
+    }
+    return msgspec.json.encode({**row, **changes})
+
+
+def test_a_completed_withdrawal_is_money_that_left_and_a_deposit_money_that_came() -> None:
+    gone = parse.parse_transfer(transfer_row())
+    came = parse.parse_transfer(transfer_row(side="deposit", transactionRecordId="78"))
+    assert gone == VenueTransfer(transfer_id="77", coin="USDT", amount=Decimal("-20000.5"))
+    assert came == VenueTransfer(transfer_id="78", coin="USDT", amount=Decimal("20000.5"))
+
+
+@pytest.mark.parametrize("status", ["Processing", "Cancelled", "cancel", "Failed"])
+def test_a_transfer_that_is_not_completed_has_moved_nothing(status: str) -> None:
+    assert parse.parse_transfer(transfer_row(status=status)) is None
+
+
+def test_a_transfer_of_unknown_direction_is_refused() -> None:
+    with pytest.raises(ParseError, match="transfer 77: side 'sideways'"):
+        parse.parse_transfer(transfer_row(side="sideways"))
