@@ -38,7 +38,7 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[str]:
         yield f"the venue still holds {position.quantity} {position.symbol}"
     for resting in venue.exchange.open_orders(venue.account_id):
         yield f"order {resting.client_order_id} still rests at the venue"
-    if not any(trade.state == "CLOSED" for trade in book.trades.values()):
+    if not any(trade.state in ("CLOSED", "SETTLED") for trade in book.trades.values()):
         yield "no trade was opened and closed"
     yield from _fills_equal(venue, book)
 
@@ -60,7 +60,8 @@ def ledger_violations(venue: Venue, book: Book) -> Iterator[str]:
         if nets.get(symbol, ZERO) != venue_nets.get(symbol, ZERO):
             yield f"{symbol}: trades hold {nets.get(symbol, ZERO)}, the venue {venue_nets.get(symbol, ZERO)}"
     fees = sum((trade.fees_usd for trade in book.trades.values()), ZERO)
-    venue_fees = sum((fill.fee for fill in venue.exchange.fills(venue.account_id)), ZERO)
+    fills = [fill for fill in venue.exchange.fills(venue.account_id) if fill.order_id not in venue.by_hand]
+    venue_fees = sum((fill.fee for fill in fills), ZERO)
     if fees != venue_fees:
         yield f"fees of trades {fees} are not the venue's {venue_fees}"
 
@@ -113,7 +114,7 @@ def _closes_reduce(venue: Venue) -> Iterator[str]:
         *venue.exchange.order_history(venue.account_id),
     ):
         opening = any(sent.client_order_id == order.client_order_id for sent in venue.opening_orders)
-        if not opening and not order.reduce_only:
+        if not opening and not order.reduce_only and order.order_id not in venue.by_hand:
             yield f"order {order.order_id} closes and is not reduce-only"
 
 

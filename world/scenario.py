@@ -35,6 +35,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One desk. faulty_s: how long faults last.
 
     operator_pause_s: mean time between two requests of the operator; 0 for none.
+    intruder_pause_s: mean time between two acts of somebody else on the account; 0 for none.
     """
 
     name: str
@@ -46,16 +47,20 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     host: StrategyHostConfig = StrategyHostConfig()
     faulty_s: int = 150
     operator_pause_s: float = 0.0
+    intruder_pause_s: float = 0.0
 
 
 def drawn(seed: int) -> Scenario:
     """Half of the seeds trade the plain three strategies; the others are short of liquidity, jump, or are disturbed
     by their operator, often all at once."""
-    random = Random(f"scenario {seed}")
-    if random.random() < 0.5:
-        return plain(seed)
+    return plain(seed) if Random(f"scenario {seed}").random() < 0.5 else disturbed(seed)
+
+
+def disturbed(seed: int) -> Scenario:
+    """Strategies in each other's way, thin books, jumps, an operator, and somebody else on the account."""
+    random = Random(f"disturbed {seed}")
     return Scenario(
-        name="drawn",
+        name="disturbed",
         strategies=_menu(random, seed),
         exchange=small_exchange(
             seed,
@@ -64,6 +69,7 @@ def drawn(seed: int) -> Scenario:
             jump_vol=random.choice((0.004, 0.02)),
         ),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
+        intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
     )
 
 
@@ -193,6 +199,16 @@ def _strategy(
         if_host_silent=silence,
         host_silent_after_seconds=5,
     )
+
+
+def intrude_at_random(desk: Desk, pause_s: float, until_ns: int) -> None:
+    """Let somebody else act on the account at moments of a Poisson process."""
+    when_ns = desk.engine.now_ns
+    while pause_s:
+        when_ns += int(desk.engine.random.expovariate(1 / pause_s) * SECOND)
+        if when_ns >= until_ns:
+            break
+        desk.engine.at(when_ns, desk.venue.intrude)
 
 
 class Operator:

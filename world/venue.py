@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -68,6 +68,7 @@ class Venue:
         self.account_id = account_id
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
+        self.by_hand: set[int] = set()
         self._stream: Deliver | None = None
         self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
@@ -105,6 +106,43 @@ class Venue:
             return CancelRefused(client_order_id=order.client_order_id, code=result.code, text=result.message)
 
         self._call(execute, unknown, deliver)
+
+    def intrude(self) -> None:
+        """Somebody else uses the account: closes a part of a position at any price, or cancels one of our orders."""
+        open_orders = self.exchange.open_orders(self.account_id)
+        if open_orders and self.engine.chance(0.5):
+            chosen = self.engine.random.choice(open_orders)
+            self._run(
+                self.exchange.cancel(
+                    self.account_id,
+                    ex.CancelOrder(order_id=chosen.order_id, client_order_id=None),
+                    self.engine.now_ns,
+                )
+            )
+            return
+        positions = self.positions()
+        if not positions:
+            return
+        position = self.engine.random.choice(positions)
+        chain = next(c for c in self._chains() if position.symbol in c.symbols)
+        row = chain.symbols.index(position.symbol)
+        price = float(chain.bid[row] if position.quantity > 0 else chain.ask[row])
+        if not price > 0:
+            return
+        order = ex.PlaceOrder(
+            symbol=position.symbol,
+            side=ex.Side.SELL if position.quantity > 0 else ex.Side.BUY,
+            quantity=abs(position.quantity) / self.engine.random.choice((1, 2)),
+            price=Decimal(repr(price)),
+            order_type=ex.OrderType.LIMIT,
+            time_in_force="IOC",
+            client_order_id=None,
+            reduce_only=True,
+        )
+        result = self.exchange.place(self.account_id, order, self.engine.now_ns)
+        if isinstance(result.result, ex.Accepted):
+            self.by_hand.add(result.result.order_id)
+        self._push(result.events)
 
     def query(self, client_order_id: int, deliver: Deliver) -> None:
         """Look one order up by query, open orders and history; what is younger than the venue's lag is not seen."""
@@ -274,9 +312,14 @@ class Venue:
         """What the venue says was filled, by client order id. For the checks."""
         filled: dict[int, Decimal] = {}
         for fill in self.exchange.fills(self.account_id):
-            if fill.client_order_id is not None:
+            if fill.client_order_id is not None and fill.order_id not in self.by_hand:
                 filled[fill.client_order_id] = filled.get(fill.client_order_id, Decimal(0)) + fill.quantity
         return filled
+
+    def _chains(self) -> Iterator[Any]:
+        for base in self.config.bases:
+            for expiry_ns in {listed.expiry_ns for listed in self.exchange.instruments(base.base)}:
+                yield self.exchange.chain(f"{base.base}USD", expiry_ns)
 
     def _advance(self) -> None:
         self._push(self.exchange.advance(self.engine.now_ns).events)

@@ -17,7 +17,8 @@ from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.invariants import ledger_violations, liveness_violations, naked_leg_violations, safety_violations
-from world.simulate import START_NS, simulate, small_exchange, three_strategies
+from world.scenario import disturbed, expiring, plain, small_exchange, three_strategies
+from world.simulate import START_NS, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -38,6 +39,9 @@ EXTREME = Faults(
     stream_reorder_ms=500,
     query_lag_ms=800,
     stall_per_minute=0.3,
+    refused=0.1,
+    stream_lost=0.2,
+    position_lag_ms=1_000,
 )
 
 
@@ -73,10 +77,24 @@ def test_a_desk_with_every_fault_at_once_keeps_every_promise(seed: int) -> None:
 
 
 def test_without_faults_every_trade_opens_and_closes_and_two_of_them_share_a_symbol() -> None:
-    verdict = simulate(1, Faults.none())
+    verdict = simulate(1, Faults.none(), plain(1))
     assert verdict.violations == ()
     assert verdict.trades == verdict.closed == 9
     assert verdict.shared_symbol
+
+
+@pytest.mark.parametrize("seed", range(2_000, 2_006))
+def test_a_desk_that_is_disturbed_by_its_operator_its_market_and_others_keeps_every_promise(seed: int) -> None:
+    scenario = msgspec.structs.replace(disturbed(seed), operator_pause_s=12.0, intruder_pause_s=20.0 * (seed % 2))
+    verdict = simulate(seed, scenario=scenario)
+    assert verdict.violations == ()
+    assert verdict.trades > 0
+
+
+def test_trades_held_over_their_expiry_are_settled_under_faults() -> None:
+    verdict = simulate(3, scenario=expiring(3))
+    assert verdict.violations == ()
+    assert verdict.settled > 0
 
 
 def test_one_seed_gives_the_same_run_twice() -> None:
@@ -198,7 +216,7 @@ def test_risk_dead_for_longer_than_its_silence_opens_nothing_and_closes_go_on() 
     desk = calm_desk()
     run_until(desk, lambda: any(trade.state == "OPEN" for trade in desk.book.trades.values()))
     risk = desk.nodes["risk"]
-    risk.heal(Faults(restart_after_max_ms=10_000_000))
+    risk.heal(Faults(restart_after_max_ms=10**12))
     risk.crash()
     desk.engine.run_until(desk.engine.now_ns + 10 * SECOND)
     known = set(desk.book.trades)
@@ -211,7 +229,7 @@ def test_strategy_host_dead_the_deadline_is_enforced_by_execution() -> None:
     desk = calm_desk()
     run_until(desk, lambda: any(trade.state == "OPEN" for trade in desk.book.trades.values()))
     host = desk.nodes["strategy"]
-    host.heal(Faults(restart_after_max_ms=10_000_000))
+    host.heal(Faults(restart_after_max_ms=10**12))
     host.crash()
     run_until(desk, lambda: all(trade.is_final for trade in desk.book.trades.values()), limit_s=300)
     assert list(liveness_violations(desk.venue, desk.book)) == []
