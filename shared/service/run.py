@@ -105,6 +105,7 @@ class _Process:
         self._started_ns = clock.now_ns()
         self._shell: Shell | None = None
         self._shell_started = False
+        self._ready_told: bool | None = None
         self._metrics = Metrics(name, desk.mode, desk.account_id)
         self._metrics.starts.set(start.count)
         self._failures = Failures(log, self._metrics)
@@ -163,8 +164,9 @@ class _Process:
         if await self._until_stopped(shell.start(), "start"):
             return 0
         self._shell_started = True
+        self._ready_told = shell.ready
+        self._log.info("started", ready=self._ready_told, detail=shell.detail)
         self._bus.beat()
-        self._log.info("started", ready=shell.ready, detail=shell.detail)
         if await self._until_stopped(shell.run(), "run"):
             return 0
         self._log.critical("the service ended by itself")
@@ -232,6 +234,9 @@ class _Process:
         now_ns = self._clock.now_ns()
         self._metrics.heartbeat_seconds.set(now_ns / 1e9)
         self._metrics.ready.set(ready)
+        if shell is not None and started and ready != self._ready_told:
+            self._ready_told = ready
+            self._log.info("ready" if ready else "not ready any more", detail=shell.detail)
         return Heartbeat(
             service=self._name,
             account_id=self._desk.account_id,

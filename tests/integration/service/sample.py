@@ -146,6 +146,10 @@ class SampleShell:
                 key = self._context.api_key()
                 self._context.log.info("leaking", text=f"secret {key.secret}", api_secret=key.secret)
                 raise ValueError(f"an error that quotes {key.secret}")
+            case "unready":
+                self.ready, self.detail = False, "told to be unready"
+            case "ready":
+                self.ready, self.detail = True, "counting"
             case "quiet":
                 pass
 

@@ -152,6 +152,19 @@ async def test_while_it_starts_a_service_beats_and_is_not_ready(desk: Desk) -> N
         await desk.tell("count", deadline_ms=500)
 
 
+async def test_the_log_says_when_a_service_is_not_ready_any_more_and_when_it_is_again(desk: Desk) -> None:
+    service = desk.start()
+    await desk.status()
+    await desk.tell("unready")
+    await until(lambda: "not ready any more" in service.events(), "the log says that it is not ready")
+    await desk.tell("ready")
+    await until(lambda: "ready" in service.events(), "the log says that it is ready")
+    lines = {line["event"]: line["detail"] for line in service.lines() if "detail" in line}
+    assert lines["started"] == lines["ready"] == "counting"
+    assert lines["not ready any more"] == "told to be unready"
+    assert service.events().count("ready") == 1
+
+
 async def test_a_second_instance_ends_with_78_and_names_the_first_which_goes_on(desk: Desk) -> None:
     first = desk.start()
     await desk.tell("count")
