@@ -17,7 +17,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fee_wait_ms: the notice of a close waits so long for the fees that the venue has not told yet.
     notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
     keep_alerts, keep_trades, keep_refusals: how many are shown and remembered; open trades are always kept.
-    page_refresh_s: the status page reloads itself this often.
+    page_refresh_s: the status page renews itself this often.
     """
 
     services: tuple[str, ...] = ("marketdata", "risk", "execution", "strategy")

@@ -58,10 +58,30 @@ async def test_the_page_says_mode_and_account_before_anything_was_heard(client: 
     page = answer.text
     assert "<strong>paper</strong>" in page
     assert "account main" in page
-    assert '<meta http-equiv="refresh" content="2">' in page
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
+    assert page.count("setTimeout(renew, 2000);") == 2
     assert 'name="viewport"' in page
     for text in ("Not read yet.", "None yet.", "No host was heard yet.", "Execution was not heard yet.", "unheard"):
         assert text in page, text
+
+
+async def test_what_the_script_renews_in_place_is_on_every_page_once(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    """The script replaces header and main, tells tables apart by section and first heading, and shows #lost."""
+    empty = (await client.get("/")).text
+    fill(script)
+    for page in (empty, (await client.get("/")).text):
+        for tag in ("<header ", "<main>", '<p id="lost" '):
+            assert page.count(tag) == 1, tag
+        main = page.partition("<main>")[2].partition("</main>")[0]
+        assert "<script" not in main
+        names = []
+        for section in main.split("<section ")[1:]:
+            section_id = section.split('"')[1]
+            names += [section_id + box.split("<th>", 1)[1].split("<")[0] for box in section.split('"scroll"')[1:]]
+        assert len(set(names)) == len(names)
+        assert main.count('"scroll"') == len(names)
 
 
 async def test_the_page_shows_what_the_desk_holds_and_what_is_wrong(
