@@ -34,7 +34,8 @@ from shared.strategy import StrategyConfig, max_hold_hours, strangle
 from world.desk import ACCOUNT_ID, DESK_NUMBER, GRANT_KEY, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
-from world.simulate import START_NS, small_exchange
+from world.scenario import small_exchange
+from world.simulate import START_NS
 
 SECONDS = 60
 OF_THE_WORLD: dict[str, Any] = {"account_id": ACCOUNT_ID, "desk_number": DESK_NUMBER, "grant_key": GRANT_KEY}

@@ -21,8 +21,6 @@ from world.invariants import (
 )
 from world.node import crash_at_random
 from world.scenario import NOON_NS, Operator, Scenario, drawn, intrude_at_random
-from world.scenario import small_exchange as small_exchange
-from world.scenario import three_strategies as three_strategies
 
 START_NS = NOON_NS
 OPENING_S = 60

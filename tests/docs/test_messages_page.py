@@ -27,7 +27,8 @@ from tests.unit.shared.test_messages import all_messages
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
-from world.simulate import START_NS, small_exchange, three_strategies
+from world.scenario import small_exchange, three_strategies
+from world.simulate import START_NS
 
 
 @pytest.fixture
