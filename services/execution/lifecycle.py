@@ -231,6 +231,9 @@ class Lifecycle:
 
     def _settling(self, trade: Trade, advice: Advice) -> None:
         work = self._work
+        if any(leg.held_quantity > 0 and leg.instrument.expiry_ns > work.now_ns for leg in trade.legs):
+            self._break(trade, "a leg that has not expired is held after all")
+            return
         if trade.is_flat and not work.book.unsettled_of(trade):
             work.move(trade, "SETTLED", "the venue settled all legs")
             work.resolve("settlement_missing", trade.trade_id, f"{trade.trade_id} is settled")

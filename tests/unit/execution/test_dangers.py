@@ -255,3 +255,25 @@ def test_a_journal_restored_from_before_the_first_order_takes_over_what_the_venu
     assert [row.adopted for row in script.rows(OrderRequested)] == [True]
     assert script.state(trade_id) == "OPEN"
     assert script.held(trade_id) == [D(1)]
+
+
+def test_a_late_execution_of_a_leg_that_has_not_expired_takes_a_settling_trade_back() -> None:
+    script = Script()
+    near_ns = T0 + 3_600 * SECOND
+    listed = tuple(instrument(symbol, near_ns if symbol == CALL else EXPIRY_NS) for symbol in MARKS)
+    script.listing = msgspec.structs.replace(script.listing, list_id=list_id_of(listed), instruments=listed)
+    script.started()
+    trade_id = script.open(leg(CALL, "buy"), leg(HIGH_CALL, "buy"), policy="best_effort")
+    near, far = script.placed()
+    script.fills_all(near, 1)
+    script.on(acked(far))
+    script.cancel(trade_id=trade_id)
+    script.cancels_all(far)
+    script.wait(5_000)
+    assert script.state(trade_id) == "PARTIALLY_OPEN"
+    script.now_ns = near_ns
+    script.market()
+    script.wait(1_000)
+    assert script.state(trade_id) == "SETTLING"
+    script.on(fill(far, 2))
+    assert script.state(trade_id) == "BROKEN"
