@@ -203,6 +203,15 @@ def figures(taken: Sequence[dict[tuple[str, int], Sample]], complaints: dict[str
     return lines
 
 
+def rss_mb(taken: Sequence[dict[tuple[str, int], Sample]]) -> dict[str, list[float]]:
+    """All samples of each service, in their order."""
+    found: dict[str, list[float]] = {}
+    for samples in taken:
+        for (service, _), sample in samples.items():
+            found.setdefault(service, []).append(round(sample.rss_mb, 2))
+    return found
+
+
 def table(lines: Sequence[Figure]) -> Table:
     shown = Table(pad_edge=False, box=SIMPLE_HEAD)
     headings = ("service", "first MB", "last MB", "slope MB/h", "CPU %", "restarts", "complaints")
@@ -234,6 +243,7 @@ def soak(minutes: float, *, idle: bool) -> dict[str, Any]:
         "up_to_ready_s": round(ready_s, 1),
         "trades": Counter(trade["state"] for trade in trades),
         "services": figures(taken, complaints),
+        "rss_mb": rss_mb(taken),
         "complaints": complaints,
     }
 
