@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -78,8 +80,22 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"voldesk {version_of('voldesk')}")
+        except PackageNotFoundError:
+            raise Failure("the version is not known", "install it: make install") from None
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def voldesk(context: typer.Context) -> None:
+def voldesk(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """The operator's view of an options trading desk: start it, watch it, stop it."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -57,6 +58,24 @@ def money_text(value: Decimal | float | None) -> str:
 def price_text(value: Decimal | None) -> str:
     """A price with at most four decimals; averages have more."""
     return "-" if value is None else format(round(value, 4).normalize(), "f")
+
+
+def order_name(order: OrderUpdate) -> str:
+    """The order's short name in its trade, "leg.purpose.attempt": 0.open.1 is the second opening order of leg 0."""
+    return f"{order.leg_index}.{order.purpose}.{order.attempt}"
+
+
+def pnl_before_fees_usd(trade: TradeUpdate, marks: Mapping[str, float]) -> float | None:
+    """Realised P&L, and what the trade still holds on mark (USD per unit by symbol); None while a mark is missing."""
+    pnl_usd = float(trade.realized_pnl_usd)
+    for leg in trade.legs:
+        held = float(leg.filled_quantity - leg.closed_quantity) * (1 if leg.side == "buy" else -1)
+        if held:
+            mark = marks.get(leg.symbol)
+            if mark is None or leg.open_price is None:
+                return None
+            pnl_usd += held * (mark - float(leg.open_price))
+    return pnl_usd
 
 
 def trade_json(trade: TradeUpdate) -> dict[str, Any]:

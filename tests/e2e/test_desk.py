@@ -40,7 +40,9 @@ def test_every_service_is_running_with_a_fresh_heartbeat(desk: Desk) -> None:
         assert row["state"] == "RUNNING"
         assert row["restarts"] == 0
         assert row["heartbeat_age_s"] < 3
-    assert desk.voldesk("status", "--check").code == 0
+    shown = desk.voldesk("status", "--check")
+    assert shown.code == 0
+    assert "nothing cancels our orders at the venue" in shown.out
 
 
 def test_a_second_up_changes_nothing(desk: Desk) -> None:

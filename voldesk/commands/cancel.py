@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
-from shared.messages.trades import CancelAccepted, CancelOrders
+from shared.ids import OrderKey, client_order_id, trade_number
+from shared.messages.trades import CancelAccepted, CancelOrders, Purpose
 from voldesk.asking import ask, operator
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
@@ -17,17 +18,20 @@ def register(app: typer.Typer) -> None:
 
 
 def cancel(
-    order_id: Annotated[int | None, typer.Argument(min=1, help="The id that `voldesk orders` shows.")] = None,
+    order: Annotated[
+        str | None, typer.Argument(help="As `voldesk orders` shows it (t59876543.0.open.1), or its full id.")
+    ] = None,
     trade: Annotated[str | None, typer.Option(help="Cancel the working orders of this trade.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Cancel all working orders of this desk.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Cancel one order, those of a trade, or all. The trade decides what follows; `voldesk halt` stops it."""
-    if (order_id is not None) + (trade is not None) + every != 1:
+    if (order is not None) + (trade is not None) + every != 1:
         raise Failure("say what to cancel", "give one of: an order id, --trade ID, --all", EXIT_USAGE)
     desk = load_desk()
-    what = "all working orders" if every else f"order {order_id}" if trade is None else f"the orders of trade {trade}"
+    order_id = None if order is None else order_id_of(order, desk.number)
+    what = "all working orders" if every else f"order {order}" if trade is None else f"the orders of trade {trade}"
     confirm(desk, f"cancel {what}?", yes=yes)
     request = CancelOrders(client_order_id=order_id, trade_id=trade, requested_by=operator())
     accepted = ask(desk, "execution", request, CancelAccepted)
@@ -36,3 +40,27 @@ def cancel(
     else:
         count = len(accepted.client_order_ids)
         say(f"{title(desk)}: cancelling {count} order{'' if count == 1 else 's'}")
+
+
+def order_id_of(text: str, desk_number: int) -> int:
+    """The client order id behind an order's name or id. Raises Failure for any other text."""
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    parts = text.split(".")
+    try:
+        trade, leg, purpose, attempt = parts
+        if purpose not in get_args(Purpose):
+            raise ValueError(purpose)
+        return client_order_id(
+            OrderKey(
+                desk=desk_number,
+                trade_number=trade_number(trade),
+                leg_index=int(leg),
+                purpose=cast(Purpose, purpose),
+                attempt=int(attempt),
+            )
+        )
+    except ValueError:
+        raise Failure(
+            f"{text!r} is no order", "it looks like t59876543.0.open.1; see `voldesk orders`", EXIT_USAGE
+        ) from None

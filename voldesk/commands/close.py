@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shared.messages.trades import CloseAccepted, CloseTrade
+from shared.messages.trades import FINAL_TRADE_STATES, CloseAccepted, CloseTrade
 from voldesk.asking import ask, operator
 from voldesk.console import Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
@@ -29,6 +29,8 @@ def close(
     accepted = ask(desk, "execution", request, CloseAccepted)
     if as_json:
         print_json({"trade_id": accepted.trade_id, "state": accepted.state})
+    elif accepted.state in FINAL_TRADE_STATES:
+        say(f"{title(desk)}: trade {accepted.trade_id} is {accepted.state} already; nothing is held")
     else:
         say(
             f"{title(desk)}: trade {accepted.trade_id} is {accepted.state}; follow it with `voldesk trade {trade_id}`"

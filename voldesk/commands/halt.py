@@ -13,7 +13,7 @@ from shared.messages.system import Replay, ReplayAnswer
 from shared.messages.topics import topic_of
 from shared.messages.trades import HaltLevel
 from voldesk.asking import ask, operator
-from voldesk.console import Json, Yes, confirm, print_json, print_table, say, title
+from voldesk.console import Json, confirm, print_json, print_table, say, title
 from voldesk.preflight import load_desk
 from voldesk.views import clock_text, halts_json
 
@@ -30,7 +30,9 @@ def halt(
         typer.Option(help="no_new_trades: also unwinds half-open trades; cancel_all; flatten: closes everything."),
     ] = "no_new_trades",
     reason: Annotated[str, typer.Option(help="Kept in the journal and shown until the halt is lifted.")] = "operator",
-    yes: Yes = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask for confirmation; only --level flatten asks.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stop trading at once. Stays in force over restarts until `voldesk resume`."""

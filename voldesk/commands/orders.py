@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from shared.messages.trades import ListOrders, OrderList, OrderUpdate
+from shared.messages.trades import ListOrders, OrderList, OrderUpdate, TellTrade, TradeStory
 from voldesk.asking import ask
 from voldesk.console import Json, print_json, print_table, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import order_json, plain, price_text
+from voldesk.views import order_json, order_name, plain, price_text
 
 
 def register(app: typer.Typer) -> None:
@@ -27,20 +27,25 @@ def orders(
     """List working orders, newest first; with --all also those that are done."""
     desk = load_desk()
     answer = ask(desk, "execution", ListOrders(trade_id=trade, include_final=every, limit=limit), OrderList)
+    if trade is not None and not answer.orders:
+        # an unknown trade is a mistake, and refused as such; a known one may have no such orders
+        ask(desk, "execution", TellTrade(trade_id=trade), TradeStory)
     if as_json:
         print_json([order_json(order) for order in answer.orders])
         return
-    columns, rows = order_rows(answer.orders)
+    columns, rows = order_rows(answer.orders, with_trade=True)
     print_table(desk, "orders", columns, rows, right=("filled", "price"))
     if not answer.orders and not every:
         typer.echo("no working orders; --all shows those that are done", err=True)
 
 
-def order_rows(found: Iterable[OrderUpdate]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows of a table of orders, at most 80 characters wide."""
+def order_rows(
+    found: Iterable[OrderUpdate], *, with_trade: bool = False
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a table of orders by their short names, at most 80 characters wide."""
     rows: list[tuple[str, ...]] = [
         (
-            str(order.client_order_id),
+            f"{order.trade_id}.{order_name(order)}" if with_trade else order_name(order),
             order.side,
             order.symbol,
             f"{plain(order.filled_quantity)}/{plain(order.quantity)}",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 from shared.config import DeskConfig
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import AccountAnswer, GetAccount
-from voldesk.asking import ask
+from shared.messages.trades import TradeUpdate
+from voldesk.asking import DEADLINE_MS, ask
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, print_json, print_table
 from voldesk.preflight import load_desk
 from voldesk.views import money_text, plain, position_json, price_text
+
+_MARKS_DEADLINE_MS = 1_000
 
 
 def register(app: typer.Typer) -> None:
@@ -44,9 +49,22 @@ def positions(as_json: Json = False) -> None:
     )
 
 
-def newest_account(desk: DeskConfig) -> AccountSnapshot:
+def marks_of(desk: DeskConfig, trades: Sequence[TradeUpdate]) -> dict[str, float]:
+    """Marks of the account's positions by symbol, if one of the trades holds anything; none when risk is away."""
+    if not any(leg.filled_quantity != leg.closed_quantity for trade in trades for leg in trade.legs):
+        return {}
+    try:
+        account = newest_account(desk, _MARKS_DEADLINE_MS)
+    except Failure as error:
+        if error.exit_code != EXIT_UNREACHABLE:
+            raise
+        return {}
+    return {position.symbol: position.mark for position in account.positions if position.mark is not None}
+
+
+def newest_account(desk: DeskConfig, deadline_ms: int = DEADLINE_MS) -> AccountSnapshot:
     """What risk knows of the account. Raises Failure when risk is away or has not read it yet."""
-    account = ask(desk, "risk", GetAccount(), AccountAnswer).account
+    account = ask(desk, "risk", GetAccount(), AccountAnswer, deadline_ms).account
     if account is None:
         raise Failure(
             "risk has not read the account yet", "repeat in a few seconds; see `voldesk status`", EXIT_UNREACHABLE

@@ -90,6 +90,8 @@ def show_health(desk: DeskConfig, health: DeskHealth) -> None:
         ],
         right=("pid", "uptime", "heartbeat", "restarts"),
     )
+    if any(service.pid is not None for service in health.services):
+        say("If this host dies, nothing cancels our orders at the venue: no dead-man switch.")
     for service in health.services:
         if service.detail and service.state != "RUNNING":
             say(f"{service.name}: {service.detail}")

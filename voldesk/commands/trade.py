@@ -10,9 +10,11 @@ from shared.config import DeskConfig
 from shared.messages.trades import TellTrade, TradeStory
 from voldesk.asking import ask
 from voldesk.commands.orders import order_rows
+from voldesk.commands.positions import marks_of
+from voldesk.commands.trades import PNL_COLUMN
 from voldesk.console import Json, print_json, print_table, say, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, moment_text, money_text, plain, price_text, story_json
+from voldesk.views import clock_text, moment_text, money_text, plain, pnl_before_fees_usd, price_text, story_json
 
 
 def register(app: typer.Typer) -> None:
@@ -36,18 +38,18 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     print_table(
         desk,
         f"trade {told.trade_id}",
-        ("strategy", "state", "opened UTC", "closed UTC", "P&L", "fees"),
+        ("strategy", "state", "opened UTC", "closed UTC", PNL_COLUMN, "fees"),
         [
             (
                 told.strategy,
                 state_text(told.state),
                 clock_text(told.opened_ns),
                 clock_text(told.closed_ns),
-                money_text(told.realized_pnl_usd),
+                money_text(pnl_before_fees_usd(told, marks_of(desk, [told]))),
                 money_text(told.fees_usd),
             )
         ],
-        right=("P&L", "fees"),
+        right=(PNL_COLUMN, "fees"),
     )
     if told.reason:
         say(f"reason: {told.reason}")

@@ -105,6 +105,13 @@ def test_yes_skips_the_question(peers: Peers) -> None:
     assert asked.requested_by.startswith("cli")
 
 
+def test_closing_a_trade_that_is_closed_says_that_nothing_is_held(peers: Peers) -> None:
+    peers.answer("execution", lambda _: CloseAccepted(trade_id="t1", state="CLOSED"))
+    ran = Ran("close", "t1", "--yes")
+    assert ran.code == 0
+    assert "trade t1 is CLOSED already; nothing is held" in ran.out
+
+
 def test_a_halt_is_raised_at_once_and_lifted_by_resume(peers: Peers) -> None:
     peers.answer("execution", Execution())
     halted = json.loads(Ran("halt", "--level", "cancel_all", "--reason", "maintenance", "--json").out)

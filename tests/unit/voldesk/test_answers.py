@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 
 import msgspec
 import pytest
 
+from shared.ids import OrderKey, client_order_id
 from shared.messages.base import Message
 from shared.messages.control import AccountAnswer, GetAccount, ListStrategies, StrategyList
 from shared.messages.trades import (
@@ -17,9 +19,11 @@ from shared.messages.trades import (
     Refusal,
     TellTrade,
     TradeList,
+    TradeUpdate,
 )
 from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import ACCOUNT, ORDER, STORY, STRATEGY, TRADE
+from voldesk.commands.cancel import order_id_of
 
 
 def execution(message: Message) -> Message:
@@ -134,6 +138,58 @@ def test_strategies_say_what_they_wait_for(peers: Peers) -> None:
     ]
     assert "cooldown: 12 s of 15 s" in Ran("strategies").out
     assert peers.asked == [ListStrategies(), ListStrategies()]
+
+
+def _trades_row(peers: Peers, trade: TradeUpdate) -> str:
+    peers.answer("execution", lambda _: TradeList(trades=(trade,)))
+    return next(line for line in Ran("trades").out.splitlines() if line.split()[:1] == [trade.trade_id])
+
+
+HELD = msgspec.structs.replace(
+    TRADE, legs=(TRADE.legs[0], msgspec.structs.replace(TRADE.legs[1], closed_quantity=Decimal("0.10")))
+)
+"""Holds 0.1 calls bought at 1122.8, and has realised -34."""
+
+
+def test_an_open_trade_shows_what_it_holds_on_mark_and_the_column_says_before_fees(peers: Peers) -> None:
+    peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    assert f"{-34 + 0.1 * (1022.44 - 1122.8):.2f}" in _trades_row(peers, HELD).split()
+    assert "P&L before fees" in " ".join(Ran("trades").out.split())
+
+
+@pytest.mark.parametrize("risk_lives", [True, False])
+def test_an_open_trade_without_a_mark_shows_no_profit_instead_of_a_part_of_it(peers: Peers, risk_lives: bool) -> None:
+    if risk_lives:
+        peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    row = _trades_row(peers, TRADE if risk_lives else HELD)
+    assert row.split()[-2:] == ["-", "6.00"]
+
+
+def test_a_closed_trade_shows_its_profit_without_asking_risk(peers: Peers) -> None:
+    closed = tuple(msgspec.structs.replace(leg, closed_quantity=leg.filled_quantity) for leg in TRADE.legs)
+    row = _trades_row(peers, msgspec.structs.replace(TRADE, state="CLOSED", legs=closed))
+    assert row.split()[-2:] == ["-34.00", "6.00"]
+
+
+def test_orders_have_short_names_that_cancel_takes(peers: Peers) -> None:
+    peers.answer("execution", execution)
+    assert "t59495869.0.open.1" in Ran("orders").out
+    shown = Ran("trade", "t59495869").out
+    assert re.search(r"^\s*0\.open\.1 ", shown, re.MULTILINE)
+    key = OrderKey(desk=0, trade_number=59495869, leg_index=0, purpose="open", attempt=1)
+    assert order_id_of("t59495869.0.open.1", 0) == client_order_id(key)
+    assert order_id_of("7496366351638855681", 0) == 7496366351638855681
+
+
+def test_orders_of_a_trade_that_is_not_known_end_with_1_and_of_one_without_orders_with_0(peers: Peers) -> None:
+    def without_orders(message: Message) -> Message:
+        return OrderList(orders=()) if isinstance(message, ListOrders) else execution(message)
+
+    peers.answer("execution", without_orders)
+    ran = Ran("orders", "--trade", "nope", "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert "is not known (no_such_trade)" in ran.err
+    assert Ran("orders", "--trade", "t59495869").code == 0
 
 
 @pytest.mark.parametrize("command", [["trades"], ["trade", "t59495869"], ["orders"], ["positions"], ["account"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: li
         (["cancel"], "say what to cancel"),
         (["cancel", "12", "--all"], "say what to cancel"),
         (["cancel", "--trade", "t1", "--all"], "say what to cancel"),
-        (["cancel", "twelve"], "valid integer"),
+        (["cancel", "twelve", "--yes"], "'twelve' is no order"),
+        (["cancel", "t1.0.explode.1", "--yes"], "is no order"),
+        (["cancel", "t1.99.open.1", "--yes"], "is no order"),
         (["restart", "riks"], "use one of: exchange, marketdata, risk"),
         (["logs", "riks"], "use one of: exchange"),
         (["flatten", "--force"], "--force belongs to --direct"),
@@ -64,6 +67,11 @@ def test_a_mistake_is_one_line_and_ends_with_2(home: Path, command: list[str], s
     assert ran.err.count("\n") == 1
     assert ran.err.startswith("voldesk: ")
     assert says in ran.err
+
+
+def test_the_version_is_printed(home: Path) -> None:
+    ran = Ran("--version")
+    assert (ran.code, ran.out) == (0, f"voldesk {version('voldesk')}\n")
 
 
 def test_no_command_at_all_shows_the_help(home: Path) -> None:
