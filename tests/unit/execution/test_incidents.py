@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import pytest
+
+from services.execution.effects import FetchSnapshot
 from services.execution.rows import FillSeen, OrderRequested
 from shared.messages.control import RaiseHalt, ReconciliationReport
 from shared.messages.steps import LoopStalled
-from shared.messages.trades import TradeAccepted
+from shared.messages.trades import CloseTrade, TradeAccepted
 from shared.messages.venue import OrderQueryFailed, OrderRefused, OutcomeUnknown, StreamUp
 from tests.unit.execution.play import (
     CALL,
     HIGH_CALL,
     PUT,
     SECOND,
+    T0,
     Script,
     acked,
     fill,
@@ -79,6 +83,40 @@ def test_warm_restart_does_not_flatten_a_position() -> None:
     assert script.placed() == []
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_position_older_than_the_venues_history_is_neither_broken_nor_closed(restart: bool) -> None:
+    """After 100 days no list of the venue shows its orders or fills any more, and one fee was never told."""
+    held_ns = 100 * 86_400 * SECOND
+    script = Script(expiry_ns=T0 + 2 * held_ns).started()
+    trade_id = script.open(leg(CALL, "buy"), leg(HIGH_CALL, "sell"))
+    for _ in range(2):
+        for number, order in enumerate(script.placed()):
+            script.on(acked(order)).on(fill(order, order.client_order_id + number, fee=None))
+            script.on(seen(order, "filled", "1"))
+    assert script.state(trade_id) == "OPEN"
+    script.wait(5_000)
+    script.snapshot(positions=script.positions())
+    script.effects.clear()
+    script.now_ns += held_ns
+    if restart:
+        script.restarted()
+    else:
+        script.on(LoopStalled(gap_ns=held_ns))
+        script.market()
+        script.beats()
+    (fetch,) = script.take(FetchSnapshot)
+    assert fetch.since_ns > T0 + 86_400 * SECOND
+    for _ in range(3):
+        script.snapshot(positions=script.positions())
+        script.wait(5_000)
+    assert [report.differences for report in script.published(ReconciliationReport)] == [()] * 3
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1), D(1)])
+    assert (script.placed(), script.alerts()) == ([], [])
+    script.close(trade_id)
+    (back,) = script.placed()
+    assert (back.symbol, back.quantity, back.reduce_only) == (HIGH_CALL, D(1), True)
+
+
 def test_fills_replayed_at_restart_are_counted_once() -> None:
     script = Script().started()
     trade_id = script.open(leg(CALL, "buy"))
@@ -136,6 +174,28 @@ def test_close_that_fails_to_confirm_does_not_open_the_position_repeatedly() -> 
     script.queried(order, seen(order, "filled", "1"), fill(order, 9))
     assert script.state(trade_id) == "CLOSED"
     assert all(row.reduce_only for row in script.rows(OrderRequested) if row.purpose != "open")
+
+
+def test_a_close_after_a_cancelled_close_is_not_given_the_first_ones_answer_or_order() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    target = CloseTrade(trade_id=trade_id, reason="target", requested_by="strategy demo")
+    stop = CloseTrade(trade_id=trade_id, reason="stop", requested_by="operator")
+    taken = script.ask(target, "close-1")
+    (first,) = script.placed()
+    script.on(acked(first))
+    script.cancel(trade_id=trade_id)
+    script.cancels_all(first)
+    assert (taken.state, script.ask(stop, "close-2").state) == ("PENDING_CLOSE", "CLOSING")
+    script.wait(1_000)
+    (second,) = script.placed()
+    assert second.client_order_id != first.client_order_id
+    assert (second.side, second.quantity, second.reduce_only) == ("sell", D(1), True)
+    assert script.ask(target, "close-1") == taken
+    script.fills_all(second, 99)
+    assert script.state(trade_id) == "CLOSED"
+    assert script.ask(stop, "close-3").state == "CLOSED"
+    assert script.placed() == []
 
 
 def test_kill_switch_stops_placing_orders_in_every_state() -> None:

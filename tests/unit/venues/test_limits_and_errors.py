@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
-from shared.venues.coincall import errors
+from shared.venues.coincall import endpoints, errors
 from shared.venues.coincall.limits import LANES, CallWindow, CircuitBreaker, Lane, RateLimit
 from shared.venues.coincall.liveness import Liveness, LivenessLimits, reconnect_delay_s
 from shared.venues.coincall.wire import Answer, Lost, NotSent
@@ -28,6 +29,14 @@ def test_a_window_gives_all_its_calls_at_once_and_the_next_when_the_oldest_has_l
     assert 10 + wait_ns == window.window_ns >= 2 * SECOND
     assert window.take("close", window.window_ns) == 0
     assert window.take("close", window.window_ns) == 5
+
+
+def test_no_call_arms_the_venues_countdown_which_would_cancel_orders_behind_our_back() -> None:
+    calls = [row for row in vars(endpoints).values() if isinstance(row, endpoints.Endpoint)]
+    assert {row.name for row in calls if row.order} == {"place", "amend", "cancel", "cancel_all"}
+    sources = [path.read_text() for path in Path(endpoints.__file__).parent.glob("*.py")]
+    assert not any("countdown" in source.lower() for source in sources)
+    assert any(endpoints.CREATE_ORDER.path in source for source in sources)
 
 
 @settings(deadline=None, max_examples=200)
