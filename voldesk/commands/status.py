@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import DeskConfig
+from shared.latch import read_latches
 from voldesk.commands.halt import halts_in_force
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, say, state_text
 from voldesk.health import DeskHealth, ServiceHealth, collect_health
@@ -38,6 +39,8 @@ def status(
 
 
 def _show_halts(desk: DeskConfig, health: DeskHealth) -> None:
+    for latch in read_latches(desk.run_dir):
+        say(f"HALT flatten by {latch.raised_by} waits for execution: {latch.reason}")
     if not any(service.name == "execution" and service.state == "RUNNING" for service in health.services):
         return
     try:

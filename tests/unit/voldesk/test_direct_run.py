@@ -21,3 +21,4 @@ def test_the_halt_is_on_disk_before_the_venue_is_asked_and_stays_when_it_is_away
     assert (latch.raised_by, latch.reason) == ("flatten --direct", "host lost")
     steps = [json.loads(line)["step"] for line in (desk.run_dir / "flatten-direct.jsonl").read_text().splitlines()]
     assert steps[0] == "latched"
+    assert "HALT flatten by flatten --direct waits for execution: host lost" in Ran("status").out
