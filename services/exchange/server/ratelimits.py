@@ -25,6 +25,7 @@ Group = Literal[
     "positions",
     "history",
     "account",
+    "key_info",
 ]
 
 
@@ -39,7 +40,8 @@ UNDOCUMENTED = Limit(200, 1_000)
 
 
 def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
-    """The venue's table with the configured rates. Market data has no documented limit: `UNDOCUMENTED`."""
+    """The venue's table with the configured rates. Market data and the information about a key have no
+    documented limit: `UNDOCUMENTED`."""
     per_second: dict[Group, int] = {
         "public_config": config.public,
         "funding_rate": config.public,
@@ -53,7 +55,8 @@ def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
         "history": config.queries,
         "account": config.account,
     }
-    return {"market_data": UNDOCUMENTED, **{group: Limit(rate, 1_000) for group, rate in per_second.items()}}
+    undocumented: dict[Group, Limit] = {"market_data": UNDOCUMENTED, "key_info": UNDOCUMENTED}
+    return undocumented | {group: Limit(rate, 1_000) for group, rate in per_second.items()}
 
 
 class SlidingWindow:

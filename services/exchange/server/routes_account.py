@@ -104,5 +104,5 @@ def account_endpoints() -> list[Endpoint]:
         Endpoint("GET", "/open/account/summary/v1", "read", "account", account_summary),
         Endpoint("GET", "/open/account/historyList/v1", "read", "history", transfer_history),
         Endpoint("GET", "/open/user/info/v1", "read", "account", user_info),
-        Endpoint("GET", "/open/auth/user/query-api", "read", "account", key_info),
+        Endpoint("GET", "/open/auth/user/query-api", "read", "key_info", key_info),
     ]

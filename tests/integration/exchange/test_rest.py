@@ -511,6 +511,17 @@ async def test_the_order_limit_answers_10000_and_recovers() -> None:
                 await asyncio.sleep(0.05)
 
 
+async def test_services_that_ask_about_their_keys_at_once_do_not_use_up_the_limit_of_the_account() -> None:
+    config = small_config()
+    config = replace(config, rate_limits=replace(config.rate_limits, account=1))
+    async with RunningExchange(config) as exchange:
+        client = exchange.client(READ_ONLY_KEY)
+        asked = [(await client.get("/open/auth/user/query-api"))["code"] for _ in range(3)]
+        assert asked == [0, 0, 0]
+        assert (await client.get("/open/account/summary/v1"))["code"] == 0
+        assert (await client.get("/open/account/summary/v1"))["code"] == 10000
+
+
 async def test_a_body_beyond_the_limit_is_refused() -> None:
     async with RunningExchange(with_server(small_config(), body_bytes_max=1_024)) as exchange:
         response = await exchange.client().http.post("/open/option/order/create/v1", content=b"x" * 2_000)

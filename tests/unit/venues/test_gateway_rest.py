@@ -493,6 +493,24 @@ async def test_a_burst_stays_within_the_venues_limit_and_lets_a_cancel_through(
         assert isinstance(outcome, OrderAcked) or (isinstance(outcome, OrderRefused) and "rate limit" in outcome.text)
 
 
+async def test_a_share_counts_where_services_meet_and_not_in_what_execution_alone_does(venue: RestVenue) -> None:
+    venue.always(CREATE, ok(ORDER_ID))
+    venue.always(table.POSITIONS.path, ok([]))
+    endpoints = CoincallEndpoints(rest=venue.url, ws_options="ws://unused", ws_futures="ws://unused")
+    gateway = CoincallGateway(endpoints, KEY, budget_share=0.25)
+    try:
+        await gateway.start()
+        outcomes = await asyncio.gather(*(gateway.place(order(reduce_only=True)) for _ in range(30)))
+        assert all(isinstance(outcome, OrderAcked) for outcome in outcomes)
+        placed_ns = [call.at_ns for call in venue.calls_of(CREATE)]
+        assert max(placed_ns) - min(placed_ns) < 10**9
+        await asyncio.gather(gateway.positions(), gateway.positions())
+        first, second = (call.at_ns for call in venue.calls_of(table.POSITIONS.path))
+        assert second - first >= 10**9
+    finally:
+        await gateway.close()
+
+
 async def test_no_error_names_the_key_or_the_secret(venue: RestVenue, gateway: CoincallGateway) -> None:
     venue.always(CREATE, refuse(10560, f"unknown key {KEY.key}"))
     venue.always(table.POSITIONS.path, refuse(10560, f"unknown key {KEY.key}"))
