@@ -223,6 +223,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def _check_signature(field: str, function: Any) -> None:
     """Raises ValueError with the file and line of a function that cannot be called with (view, now_ns)."""
+    if inspect.iscoroutinefunction(function):
+        raise ValueError(f"{field}: {_name_of(function)} is async and would always count as yes: make it a plain def")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

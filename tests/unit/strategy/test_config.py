@@ -113,3 +113,11 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
 def test_a_wrong_field_is_refused_by_name(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_an_async_condition_is_refused_because_its_coroutine_would_always_be_true() -> None:
+    async def later(view: EntryView, now_ns: int) -> bool:
+        return False
+
+    with pytest.raises(ValueError, match="later is async"):
+        StrategyConfig(name="x", legs=strangle(1), entry_conditions=[later])  # type: ignore[list-item]
