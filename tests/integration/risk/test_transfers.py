@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest_asyncio
-import structlog
+import structlog.testing
 
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
@@ -19,7 +19,7 @@ from services.risk.rows import CapitalMoved
 from shared.clock import Clock
 from shared.messages.control import RaiseHalt
 from shared.messages.steps import Entry, SendRequest
-from shared.messages.venue import VenueAccount
+from shared.messages.venue import VenueAccount, VenueTransfer
 from shared.secrets import ApiKey
 from shared.venues.coincall import CoincallGateway, history, simulated
 from tests.integration.exchange.harness import READ_ONLY_KEY, RunningExchange, small_config
@@ -176,6 +176,25 @@ async def test_an_account_is_not_judged_while_transfers_cannot_be_read(
     assert "transfers" in failed.reason
     assert await guard.read_account() == 80_000
     assert guard.halts == []
+
+
+class WithBitcoin(MovingMoney):
+    """An account to which bitcoin was sent."""
+
+    async def transfers(self, since_ns: int) -> tuple[VenueTransfer, ...]:
+        bitcoin = VenueTransfer(transfer_id="coin-1", coin="BTC", amount=Decimal("0.5"))
+        return (bitcoin, *await super().transfers(since_ns))
+
+
+async def test_a_transfer_in_another_coin_is_warned_of_once_and_moves_no_peak(exchange: RunningExchange) -> None:
+    gateway = WithBitcoin(exchange)
+    with structlog.testing.capture_logs() as lines:
+        guard = Guard(gateway, [])
+        for _ in range(2):
+            assert await guard.read_account() == 100_000
+    await gateway.close()
+    assert [(line["transfer_id"], line["coin"], line["amount"]) for line in lines] == [("coin-1", "BTC", "0.5")]
+    assert (guard.peak_usd, Decimal("0.5") in guard.moved()) == (Decimal(100_000), False)
 
 
 async def test_all_pages_of_transfers_are_read_oldest_first(
