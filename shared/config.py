@@ -77,7 +77,7 @@ class BusSection(_Section, frozen=True, kw_only=True):
     state_queue: Annotated[int, Meta(ge=1, le=100_000)] = 200
     resend_ms: Annotated[int, Meta(ge=10, le=60_000)] = 300
     answers_kept: Annotated[int, Meta(ge=16, le=1_000_000)] = 4_096
-    events_kept: Annotated[int, Meta(ge=16, le=10_000_000)] = 50_000
+    events_kept: Annotated[int, Meta(ge=16, le=10_000_000)] = 10_000
 
 
 class LoggingSection(_Section, frozen=True, kw_only=True):

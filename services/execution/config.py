@@ -98,7 +98,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     expiry_close_margin_s: Seconds = 900
     settlement_poll_ms: Milliseconds = 60_000
     settlement_alert_ms: Milliseconds = 3_600_000
-    retention_days: Count = 14
+    retention_days: Count = 3
     republish_days: Count = 2
     answers_kept: Count = 4_096
     story_lines_max: Count = 400
