@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.stack import Desk, desk_pids
 
 STRANGLE = """
-from shared.strategy import ExecutionParams, StrategyConfig, max_hold_hours, strangle
+from shared.messages.trades import ExecutionParams, LimitPhase
+from shared.strategy import StrategyConfig, max_hold_hours, strangle
 
 
 def {name}() -> StrategyConfig:
@@ -26,9 +27,16 @@ def {name}() -> StrategyConfig:
         ),
         exit_conditions=[max_hold_hours({hold_s} / 3600)],
         execution_mode="limit",
-        execution_params=ExecutionParams(fill_timeout_seconds=2.0, aggressive_buffer_pct=5.0, max_requote_rounds=20),
+        execution_params=ExecutionParams(
+            phases=(
+                LimitPhase(pricing="passive", duration_s={passive_s}, reprice_interval_s={passive_s}),
+                LimitPhase(pricing="aggressive", duration_s=2.0, reprice_interval_s=2.0, buffer_pct=5.0),
+            )[{passive_s} == 0 :],
+            fill_timeout_s=2.0,
+            max_requote_rounds=20,
+        ),
         max_concurrent_trades=1,
-        max_trades_per_day=0,
+        max_trades_per_day={trades_max},
         cooldown_seconds=1,
         check_interval_seconds=1,
     )
@@ -52,8 +60,11 @@ folders = ["strategies"]
 """
 
 
-def strangle_file(name: str, underlying: str, quantity: str, hold_s: int) -> str:
-    return STRANGLE.format(name=name, underlying=underlying, quantity=quantity, hold_s=hold_s)
+def strangle_file(name: str, quantity: str, *, hold_s: int, passive_s: int = 0, trades_max: int = 0) -> str:
+    """A strangle in ETHUSD whose orders rest for `passive_s` before they cross; `trades_max` a day, 0 = any."""
+    return STRANGLE.format(
+        name=name, underlying="ETHUSD", quantity=quantity, hold_s=hold_s, passive_s=passive_s, trades_max=trades_max
+    )
 
 
 def make_desk(name: str, number: int, enabled: list[str], strategies: dict[str, str]) -> Desk:
@@ -73,9 +84,8 @@ def take_down(desk: Desk) -> None:
 @pytest.fixture(scope="session")
 def desk() -> Iterator[Desk]:
     """The desk that most tests share: the demonstration, and a strangle that is opened and closed all the time."""
-    made = make_desk(
-        "alpha", 1, ["demo_strangle", "quick"], {"quick": strangle_file("quick", "ETHUSD", "1", hold_s=4)}
-    )
+    quick = strangle_file("quick", "1", hold_s=3, passive_s=3)
+    made = make_desk("alpha", 1, ["demo_strangle", "quick"], {"quick": quick})
     started = made.voldesk("up", "--timeout", "90", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made
@@ -84,13 +94,15 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture(scope="session")
 def second_desk(desk: Desk) -> Iterator[Desk]:
-    """A desk beside the first one: one strategy that holds for long, and one whose file is broken."""
+    """A desk beside the first one: one strategy that holds for long, one that opens slowly and once, and one whose
+    file is broken."""
     made = make_desk(
         "beta-two",
         2,
-        ["patient", "broken"],
+        ["patient", "resting", "broken"],
         {
-            "patient": strangle_file("patient", "ETHUSD", "1", hold_s=3_000),
+            "patient": strangle_file("patient", "1", hold_s=3_000),
+            "resting": strangle_file("resting", "2", hold_s=1, passive_s=25, trades_max=1),
             "broken": "from shared.strategy import StrategyConfig\n\ndef broken(:\n",
         },
     )

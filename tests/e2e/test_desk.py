@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections import defaultdict
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from shared.messages.venue import VenueFill
 from tests.e2e.stack import REPOSITORY, SERVICES, Desk, desk_pids, filled_at_venue, until
 from voldesk.supervision import Supervisor
 
@@ -127,6 +131,46 @@ def test_a_trade_is_completed_once_although_a_service_is_killed_in_its_middle(
     assert all(after[name]["pid"] == before[name]["pid"] for name in SERVICES if name != victim)
 
 
+@pytest.mark.parametrize("victim", ["execution", "exchange", "risk", "strategy"])
+def test_an_opening_ends_balanced_although_a_service_is_killed_in_its_middle(desk: Desk, victim: str) -> None:
+    """Opened whole and closed again, or unwound to nothing: a grant may end while risk is away."""
+    before = desk.services()
+    seen = {row["trade_id"] for row in desk.trades("quick")}
+
+    def opening() -> dict[str, Any] | None:
+        row = newest_in(desk, "quick", ("OPENING",))
+        return row if row is not None and row["trade_id"] not in seen else None
+
+    trade = until(desk, "a new trade is opening", opening)
+    os.kill(before[victim]["pid"], signal.SIGKILL)
+    killed_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+
+    def ended() -> dict[str, Any] | None:
+        row = desk.trade(trade["trade_id"])
+        return row if row["state"] in FINAL else None
+
+    done = until(desk, f"trade {trade['trade_id']} has ended", ended)
+    until(desk, "every service is running again", lambda: all_running(desk))
+
+    assert done["opened_at"] is None or done["opened_at"] >= killed_at
+    opened, closed = opened_and_closed(desk, trade["trade_id"])
+    quantities = signed_legs(trade)
+    assert closed == {symbol: -quantity for symbol, quantity in opened.items()}
+    assert all(0 <= opened.get(symbol, 0) <= quantity for symbol, quantity in quantities.items())
+    assert set(opened) <= set(quantities)
+    assert done["state"] == "FAILED" or opened == quantities
+    after = desk.services()
+    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
+    assert restarts == {name: int(name == victim) for name in SERVICES}
+
+
+def opened_and_closed(desk: Desk, trade_id: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Signed quantities that the venue filled for the trade, by symbol."""
+    filled = filled_at_venue(desk, trade_id)
+    opened = {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "open"}
+    return opened, {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "close"}
+
+
 def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agree(desk: Desk) -> None:
     done = until(desk, "demo_strangle closed", lambda: newest_in(desk, "demo_strangle", ("CLOSED",)), 120)
     assert sorted(leg["symbol"][-1] for leg in done["legs"]) == ["C", "P"]
@@ -188,6 +232,36 @@ def test_two_desks_trade_side_by_side(desk: Desk, second_desk: Desk) -> None:
     assert {row["account_id"] for row in desk.trades()} == {"alpha"}
 
 
+def test_a_restart_of_everything_with_an_order_and_a_position_open_loses_and_doubles_nothing(
+    second_desk: Desk,
+) -> None:
+    held = until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
+    until(second_desk, "an order rests", lambda: second_desk.voldesk("orders", "--json").json)
+    (resting,) = second_desk.trades("resting")
+    assert resting["state"] == "OPENING"
+    fills = {fill.venue_trade_id for fill in second_desk.venue_fills() if fill.symbol in signed_legs(held)}
+    pids = {row["pid"] for row in second_desk.services().values()}
+
+    assert second_desk.voldesk("down").code == 0
+    assert desk_pids(second_desk.run_dir) == []
+    assert second_desk.voldesk("up", "--timeout", "90", "--json").code == 0
+    assert pids.isdisjoint(row["pid"] for row in second_desk.services().values())
+
+    def ended() -> dict[str, Any] | None:
+        row = second_desk.trade(resting["trade_id"])
+        return row if row["state"] in FINAL else None
+
+    done = until(second_desk, "the trade that was opening has ended", ended, 90)
+    opened, closed = opened_and_closed(second_desk, resting["trade_id"])
+    assert closed == {symbol: -quantity for symbol, quantity in opened.items()}
+    assert done["state"] == "FAILED" or opened == signed_legs(resting)
+    assert [row["trade_id"] for row in second_desk.trades("resting")] == [resting["trade_id"]]
+    assert second_desk.trade(held["trade_id"])["state"] == "OPEN"
+    assert second_desk.venue_positions() == signed_legs(held)
+    assert opened_and_closed(second_desk, held["trade_id"]) == (signed_legs(held), {})
+    assert fills <= {fill.venue_trade_id for fill in second_desk.venue_fills()}
+
+
 def test_a_broken_strategy_file_is_reported_with_its_line_and_the_others_go_on(second_desk: Desk) -> None:
     logged = second_desk.voldesk("logs", "strategy", "-n", "1000").out
     assert re.search(r"broken\.py.*\b3\b", logged)
@@ -237,7 +311,8 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
     refused = second_desk.voldesk("flatten", "--direct", "--yes")
     assert refused.code == 1
     assert "execution answers" in refused.err
-    assert second_desk.voldesk("strategies", "pause", "patient").code == 0
+    known = {row["trade_id"]: row for row in second_desk.trades()}
+    (held,) = [row for row in known.values() if row["state"] == "OPEN"]
     Supervisor(second_desk.settings).stop_service("execution")
     assert second_desk.venue_positions() != {}
 
@@ -255,6 +330,35 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
         lambda: all(row["state"] in FINAL for row in second_desk.trades()),
     )
     assert second_desk.venue_positions() == {}
+    assert "HALTED flatten by flatten --direct" in second_desk.voldesk("status").out
+    until(
+        second_desk,
+        "the strategy sees the halt",
+        lambda: "halt" in second_desk.voldesk("strategies", "--json").out,
+    )
+    assert {row["trade_id"] for row in second_desk.trades()} == set(known)
+
+    booked = second_desk.trade(held["trade_id"])
+    ours = _ids(second_desk.voldesk("orders", "--all", "--json").json)
+    direct = [fill for fill in second_desk.venue_fills() if str(fill.client_order_id) not in ours]
+    assert {leg["symbol"]: Decimal(leg["close_price"]) for leg in booked["legs"]} == average_prices(direct)
+    fees = sum((fill.fee_usd or Decimal(0) for fill in direct), Decimal(0))
+    assert Decimal(booked["fees"]) == Decimal(held["fees"]) + fees
+    story = second_desk.voldesk("trade", held["trade_id"]).out
+    assert "direct flatten" in story
+
+    assert second_desk.voldesk("resume", "--yes").code == 0
+    until(second_desk, "it opens again", lambda: newest_in(second_desk, "patient", ("OPENING", "OPEN")))
+
+
+def average_prices(fills: list[VenueFill]) -> dict[str, Decimal]:
+    """To a millionth, as trades tell them."""
+    cash: dict[str, Decimal] = defaultdict(Decimal)
+    quantity: dict[str, Decimal] = defaultdict(Decimal)
+    for fill in fills:
+        cash[fill.symbol] += fill.price * fill.quantity
+        quantity[fill.symbol] += fill.quantity
+    return {symbol: (cash[symbol] / quantity[symbol]).quantize(Decimal("0.000001")) for symbol in cash}
 
 
 def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_desk: Desk) -> None:
