@@ -84,7 +84,7 @@ def take_down(desk: Desk) -> None:
 @pytest.fixture(scope="session")
 def desk() -> Iterator[Desk]:
     """The desk that most tests share: the demonstration, and a strangle that is opened and closed all the time."""
-    quick = strangle_file("quick", "1", hold_s=3, passive_s=3)
+    quick = strangle_file("quick", "1", hold_s=4, passive_s=3)
     made = make_desk("alpha", 1, ["demo_strangle", "quick"], {"quick": quick})
     started = made.voldesk("up", "--timeout", "90", "--json")
     assert started.code == 0, started.err + made.logs()
