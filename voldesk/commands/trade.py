@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -14,7 +15,16 @@ from voldesk.commands.positions import marks_of
 from voldesk.commands.trades import PNL_COLUMN
 from voldesk.console import Json, print_json, print_table, say, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, moment_text, money_text, plain, pnl_before_fees_usd, price_text, story_json
+from voldesk.views import (
+    clock_text,
+    moment_text,
+    money_text,
+    order_name,
+    plain,
+    pnl_before_fees_usd,
+    price_text,
+    story_json,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -77,5 +87,11 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
         desk,
         "story",
         ("UTC", "what", ""),
-        [(moment_text(line.at_ns), line.kind, line.text) for line in story.lines],
+        [(moment_text(line.at_ns), line.kind, _with_short_names(line.text, story)) for line in story.lines],
     )
+
+
+def _with_short_names(text: str, story: TradeStory) -> str:
+    """The line with each client order id of the trade written as in the table of orders; full ids are in --json."""
+    names = {str(order.client_order_id): order_name(order) for order in story.orders}
+    return re.sub(r"\d{15,}", lambda found: names.get(found[0], found[0]), text)
