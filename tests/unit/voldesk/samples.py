@@ -90,6 +90,7 @@ STORY = TradeStory(
     orders=(ORDER,),
     lines=(
         StoryLine(OPENED_NS, "trade_requested", "intent demo-1 accepted", "m1"),
+        StoryLine(OPENED_NS, "order_moved", f"order {ORDER.client_order_id} WORKING: acknowledged", ""),
         StoryLine(OPENED_NS + 1_000_000, "trade_moved", "OPEN: all legs are filled", ""),
     ),
 )

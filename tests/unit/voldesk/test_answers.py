@@ -24,6 +24,7 @@ from shared.messages.trades import (
 from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import ACCOUNT, ORDER, STORY, STRATEGY, TRADE
 from voldesk.commands.cancel import order_id_of
+from voldesk.views import order_name
 
 
 def execution(message: Message) -> Message:
@@ -86,10 +87,13 @@ def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> No
     assert list(told) == ["trade", "orders", "story"]
     assert told["orders"][0]["order_id"] == "7496366351638855681"
     assert told["orders"][0]["average_price"] == "1122.8"
-    assert [line["kind"] for line in told["story"]] == ["trade_requested", "trade_moved"]
+    assert [line["kind"] for line in told["story"]] == ["trade_requested", "order_moved", "trade_moved"]
+    assert told["story"][1]["text"] == "order 7496366351638855681 WORKING: acknowledged"
     shown = Ran("trade", "t59495869").out
     assert shown.index("intent demo-1 accepted") < shown.index("OPEN: all legs")
     assert "14:37:54.115" in shown
+    assert "7496366351638855681" not in shown
+    assert f"order {order_name(ORDER)} WORKING: acknowledged" in shown
 
 
 def test_a_refusal_is_one_line_with_its_remedy_and_ends_with_1(peers: Peers) -> None:
