@@ -112,12 +112,14 @@ def test_calls_fall_and_are_convex_in_strike_so_no_butterfly_pays(
     strikes = 100.0 * np.exp(moneyness)
     vols = vol(surface, level, moneyness, np.array(years))
     calls = price(100.0, strikes, years, vols, True)
-    slopes = np.diff(calls) / np.diff(strikes)
+    steps = np.diff(strikes)
+    butterflies = (calls[:-2] * steps[1:] + calls[2:] * steps[:-1]) / (steps[1:] + steps[:-1]) - calls[1:-1]
     assert (calls >= np.maximum(100.0 - strikes, 0.0) - 1e-9).all()
     assert (calls <= 100.0 + 1e-9).all()
-    assert (slopes <= 1e-9).all()
-    assert (slopes >= -1 - 1e-9).all()
-    assert (np.diff(slopes) >= -1e-7).all()
+    # In prices and not in slopes: between deep strikes a slope divides rounding by almost nothing.
+    assert (np.diff(calls) <= 1e-11).all()
+    assert (np.diff(calls) >= -steps - 1e-11).all()
+    assert (butterflies >= -1e-11).all()
 
 
 @given(surface=surfaces, level=st.floats(0.3, 3.0), moneyness=st.floats(-3, 3))
