@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 SERVICES = ("exchange", "marketdata", "risk", "execution", "strategy", "monitor")
 REPOSITORY = Path(__file__).resolve().parents[2]
+FINAL = ("CLOSED", "FAILED", "SETTLED")
 VOLDESK = [sys.executable, "-c", "from voldesk.main import app; app()"]
 
 
@@ -174,3 +175,38 @@ def desk_pids(run_dir: Path) -> list[int]:
             except OSError:
                 continue
     return pids
+
+
+def all_running(desk: Desk) -> bool:
+    return all(row["state"] == "RUNNING" for row in desk.services().values())
+
+
+def newest_in(desk: Desk, strategy: str, states: tuple[str, ...]) -> dict[str, Any] | None:
+    return next((row for row in desk.trades(strategy) if row["state"] in states), None)
+
+
+def signed_legs(trade: dict[str, Any]) -> dict[str, Decimal]:
+    return {leg["symbol"]: Decimal(leg["qty"]) * (1 if leg["side"] == "buy" else -1) for leg in trade["legs"]}
+
+
+def opened_and_closed(desk: Desk, trade_id: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Signed quantities that the venue filled for the trade, by symbol."""
+    filled = filled_at_venue(desk, trade_id)
+    opened = {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "open"}
+    return opened, {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "close"}
+
+
+def assert_books_balance(desk: Desk) -> None:
+    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance."""
+    desk.voldesk("flatten", "--yes")
+    orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
+    by_order: dict[str, Decimal] = defaultdict(Decimal)
+    net: dict[str, Decimal] = defaultdict(Decimal)
+    for fill in desk.venue_fills():
+        by_order[str(fill.client_order_id)] += fill.quantity
+        net[fill.symbol] += fill.quantity if fill.side == "buy" else -fill.quantity
+    assert dict(by_order) == {
+        number: Decimal(row["filled_qty"]) for number, row in orders.items() if Decimal(row["filled_qty"])
+    }
+    assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
+    assert desk.venue_positions() == {}

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections import defaultdict
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from shared.messages.venue import VenueFill
-from tests.e2e.stack import REPOSITORY, SERVICES, Desk, desk_pids, filled_at_venue, until
+from tests.e2e.stack import (
+    FINAL,
+    REPOSITORY,
+    SERVICES,
+    Desk,
+    all_running,
+    assert_books_balance,
+    desk_pids,
+    filled_at_venue,
+    newest_in,
+    opened_and_closed,
+    signed_legs,
+    until,
+)
 from voldesk.supervision import Supervisor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-FINAL = ("CLOSED", "FAILED", "SETTLED")
-
-
-def all_running(desk: Desk) -> bool:
-    return all(row["state"] == "RUNNING" for row in desk.services().values())
-
-
-def newest_in(desk: Desk, strategy: str, states: tuple[str, ...]) -> dict[str, Any] | None:
-    return next((row for row in desk.trades(strategy) if row["state"] in states), None)
-
-
-def signed_legs(trade: dict[str, Any]) -> dict[str, Decimal]:
-    return {leg["symbol"]: Decimal(leg["qty"]) * (1 if leg["side"] == "buy" else -1) for leg in trade["legs"]}
 
 
 def test_every_service_is_running_with_a_fresh_heartbeat(desk: Desk) -> None:
@@ -91,84 +87,6 @@ def test_no_secret_is_in_any_log_or_in_supervisords_environment(desk: Desk) -> N
     with open(f"/proc/{pid}/environ", "rb") as file:
         environment = file.read().decode(errors="replace")
     assert [secret[:4] for secret in secrets if secret in logs or secret in environment] == []
-
-
-@pytest.mark.parametrize(
-    ("victim", "when"),
-    [
-        ("marketdata", ("OPEN",)),
-        ("risk", ("OPEN",)),
-        ("execution", ("OPEN",)),
-        ("strategy", ("OPEN",)),
-        ("monitor", ("OPEN",)),
-        ("exchange", ("OPEN",)),
-        ("execution", ("PENDING_CLOSE", "CLOSING")),
-    ],
-    ids=lambda value: value if isinstance(value, str) else value[-1],
-)
-def test_a_trade_is_completed_once_although_a_service_is_killed_in_its_middle(
-    desk: Desk, victim: str, when: tuple[str, ...]
-) -> None:
-    trade = until(desk, f"a trade {when}", lambda: newest_in(desk, "quick", when))
-    before = desk.services()
-    desk.kill(victim)
-
-    def completed() -> dict[str, Any] | None:
-        row = desk.trade(trade["trade_id"])
-        return row if row["state"] in FINAL else None
-
-    done = until(desk, f"trade {trade['trade_id']} completed", completed)
-    until(desk, "every service is running again", lambda: all_running(desk))
-
-    assert done["state"] == "CLOSED"
-    quantities = signed_legs(trade)
-    expected = {(symbol, "open"): quantity for symbol, quantity in quantities.items()}
-    expected |= {(symbol, "close"): -quantity for symbol, quantity in quantities.items()}
-    assert filled_at_venue(desk, trade["trade_id"]) == expected
-    after = desk.services()
-    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
-    assert restarts == {name: int(name == victim) for name in SERVICES}
-    assert all(after[name]["pid"] == before[name]["pid"] for name in SERVICES if name != victim)
-
-
-@pytest.mark.parametrize("victim", ["execution", "exchange", "risk", "strategy"])
-def test_an_opening_ends_balanced_although_a_service_is_killed_in_its_middle(desk: Desk, victim: str) -> None:
-    """Opened whole and closed again, or unwound to nothing: a grant may end while risk is away."""
-    before = desk.services()
-    seen = {row["trade_id"] for row in desk.trades("quick")}
-
-    def opening() -> dict[str, Any] | None:
-        row = newest_in(desk, "quick", ("OPENING",))
-        return row if row is not None and row["trade_id"] not in seen else None
-
-    trade = until(desk, "a new trade is opening", opening)
-    os.kill(before[victim]["pid"], signal.SIGKILL)
-    killed_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-
-    def ended() -> dict[str, Any] | None:
-        row = desk.trade(trade["trade_id"])
-        return row if row["state"] in FINAL else None
-
-    done = until(desk, f"trade {trade['trade_id']} has ended", ended)
-    until(desk, "every service is running again", lambda: all_running(desk))
-
-    assert done["opened_at"] is None or done["opened_at"] >= killed_at
-    opened, closed = opened_and_closed(desk, trade["trade_id"])
-    quantities = signed_legs(trade)
-    assert closed == {symbol: -quantity for symbol, quantity in opened.items()}
-    assert all(0 <= opened.get(symbol, 0) <= quantity for symbol, quantity in quantities.items())
-    assert set(opened) <= set(quantities)
-    assert done["state"] == "FAILED" or opened == quantities
-    after = desk.services()
-    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
-    assert restarts == {name: int(name == victim) for name in SERVICES}
-
-
-def opened_and_closed(desk: Desk, trade_id: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
-    """Signed quantities that the venue filled for the trade, by symbol."""
-    filled = filled_at_venue(desk, trade_id)
-    opened = {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "open"}
-    return opened, {symbol: quantity for (symbol, purpose), quantity in filled.items() if purpose == "close"}
 
 
 def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agree(desk: Desk) -> None:
@@ -376,19 +294,7 @@ def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_
 
 
 def test_what_the_venue_filled_is_what_the_trades_say(desk: Desk) -> None:
-    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance."""
-    desk.voldesk("flatten", "--yes")
-    orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
-    by_order: dict[str, Decimal] = defaultdict(Decimal)
-    net: dict[str, Decimal] = defaultdict(Decimal)
-    for fill in desk.venue_fills():
-        by_order[str(fill.client_order_id)] += fill.quantity
-        net[fill.symbol] += fill.quantity if fill.side == "buy" else -fill.quantity
-    assert dict(by_order) == {
-        number: Decimal(row["filled_qty"]) for number, row in orders.items() if Decimal(row["filled_qty"])
-    }
-    assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
-    assert desk.venue_positions() == {}
+    assert_books_balance(desk)
 
 
 def test_down_leaves_no_process_and_is_idempotent(desk: Desk) -> None:

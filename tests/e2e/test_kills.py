@@ -1,0 +1,100 @@
+"""Each service killed with -9 in the middle of a trade: the outcome is the same, and nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import (
+    FINAL,
+    SERVICES,
+    Desk,
+    all_running,
+    assert_books_balance,
+    filled_at_venue,
+    newest_in,
+    opened_and_closed,
+    signed_legs,
+    until,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    ("victim", "when"),
+    [
+        ("marketdata", ("OPEN",)),
+        ("risk", ("OPEN",)),
+        ("execution", ("OPEN",)),
+        ("strategy", ("OPEN",)),
+        ("monitor", ("OPEN",)),
+        ("exchange", ("OPEN",)),
+        ("execution", ("PENDING_CLOSE", "CLOSING")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_a_trade_is_completed_once_although_a_service_is_killed_in_its_middle(
+    desk: Desk, victim: str, when: tuple[str, ...]
+) -> None:
+    trade = until(desk, f"a trade {when}", lambda: newest_in(desk, "quick", when))
+    before = desk.services()
+    desk.kill(victim)
+
+    def completed() -> dict[str, Any] | None:
+        row = desk.trade(trade["trade_id"])
+        return row if row["state"] in FINAL else None
+
+    done = until(desk, f"trade {trade['trade_id']} completed", completed)
+    until(desk, "every service is running again", lambda: all_running(desk))
+
+    assert done["state"] == "CLOSED"
+    quantities = signed_legs(trade)
+    expected = {(symbol, "open"): quantity for symbol, quantity in quantities.items()}
+    expected |= {(symbol, "close"): -quantity for symbol, quantity in quantities.items()}
+    assert filled_at_venue(desk, trade["trade_id"]) == expected
+    after = desk.services()
+    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
+    assert restarts == {name: int(name == victim) for name in SERVICES}
+    assert all(after[name]["pid"] == before[name]["pid"] for name in SERVICES if name != victim)
+
+
+@pytest.mark.parametrize("victim", ["execution", "exchange", "risk", "strategy"])
+def test_an_opening_ends_balanced_although_a_service_is_killed_in_its_middle(desk: Desk, victim: str) -> None:
+    """Opened whole and closed again, or unwound to nothing: a grant may end while risk is away."""
+    before = desk.services()
+    seen = {row["trade_id"] for row in desk.trades("quick")}
+
+    def opening() -> dict[str, Any] | None:
+        row = newest_in(desk, "quick", ("OPENING",))
+        return row if row is not None and row["trade_id"] not in seen else None
+
+    trade = until(desk, "a new trade is opening", opening)
+    os.kill(before[victim]["pid"], signal.SIGKILL)
+    killed_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+
+    def ended() -> dict[str, Any] | None:
+        row = desk.trade(trade["trade_id"])
+        return row if row["state"] in FINAL else None
+
+    done = until(desk, f"trade {trade['trade_id']} has ended", ended)
+    until(desk, "every service is running again", lambda: all_running(desk))
+
+    assert done["opened_at"] is None or done["opened_at"] >= killed_at
+    opened, closed = opened_and_closed(desk, trade["trade_id"])
+    quantities = signed_legs(trade)
+    assert closed == {symbol: -quantity for symbol, quantity in opened.items()}
+    assert all(0 <= opened.get(symbol, 0) <= quantity for symbol, quantity in quantities.items())
+    assert set(opened) <= set(quantities)
+    assert done["state"] == "FAILED" or opened == quantities
+    after = desk.services()
+    restarts = {name: after[name]["restarts"] - before[name]["restarts"] for name in SERVICES}
+    assert restarts == {name: int(name == victim) for name in SERVICES}
+
+
+def test_after_all_that_what_the_venue_filled_is_what_the_trades_say(desk: Desk) -> None:
+    assert_books_balance(desk)
