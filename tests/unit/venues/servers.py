@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -134,9 +135,11 @@ class SocketVenue:
         self.url = ""
 
     async def push(self, *frames: str) -> None:
+        """Send to whoever is there; a client that is just leaving misses it."""
         for connection in list(self.connections):
-            for frame in frames:
-                await connection.send(frame)
+            with suppress(ConnectionClosed):
+                for frame in frames:
+                    await connection.send(frame)
 
     async def disconnect(self) -> None:
         for connection in list(self.connections):
@@ -145,8 +148,9 @@ class SocketVenue:
     async def serve_one(self, connection: ServerConnection) -> None:
         self.connections.add(connection)
         try:
-            async for text in connection:
-                await self._answer(connection, msgspec.json.decode(text))
+            with suppress(ConnectionClosed):
+                async for text in connection:
+                    await self._answer(connection, msgspec.json.decode(text))
         finally:
             self.connections.discard(connection)
 
