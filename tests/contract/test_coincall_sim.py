@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from services.exchange.config import AccountConfig
+from services.exchange.listing import FRIDAY, NS_PER_DAY
 from services.exchange.server.app import ExchangeServer
 from services.exchange.server.config import ExchangeServiceConfig
 from services.exchange.shell import credentials_of
@@ -88,11 +89,15 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class ShiftedClock:
-    """A venue's clock that can be moved ahead of ours."""
+    """A venue's clock that can be moved ahead of ours; it begins at noon of the next such day of the week, UTC."""
 
-    def __init__(self) -> None:
+    def __init__(self, weekday: int) -> None:
         self._clock = Clock()
-        self.ahead_ns = 0
+        now_ns = self._clock.now_ns()
+        today = now_ns // NS_PER_DAY
+        # 1970-01-01 was a Thursday
+        days = (weekday - today - 3) % 7
+        self.ahead_ns = (today + days) * NS_PER_DAY + NS_PER_DAY // 2 - now_ns
 
     def now_ns(self) -> int:
         return self._clock.now_ns() + self.ahead_ns
@@ -187,8 +192,9 @@ class TestCoincallSim(OrderGatewayContract):
             await gateway.close()
 
 
-async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_fee() -> None:
-    clock = ShiftedClock()
+@pytest.mark.parametrize("weekday", [FRIDAY, FRIDAY - 1])
+async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_fee(weekday: int) -> None:
+    clock = ShiftedClock(weekday)
     config = contract_config()
     btc = config.bases[0]
     soon = msgspec.structs.replace(btc.listing, extra_expiry_minutes=20)
@@ -210,7 +216,7 @@ async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_
         await in_state(gateway, order, "filled")
         async with httpx.AsyncClient(base_url=exchange.url) as control:
             assert (await control.post("/sim/market", json={"base": "BTC", "pct": 10})).status_code == 200
-        clock.ahead_ns = expiry_ns - clock.now_ns() + 60 * 10**9
+        clock.ahead_ns += expiry_ns - clock.now_ns() + 60 * 10**9
 
         async def settled() -> bool:
             return await position_in(gateway, order.symbol) == 0
@@ -222,6 +228,7 @@ async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_
         intrinsic = exercise.settlement_price - option.instrument.strike
         assert intrinsic > 0, "the index rose by a tenth"
         assert exercise.settlement_cash_flow_usd == pytest.approx(intrinsic * order.quantity)
-        assert 0 < exercise.fee_usd <= exercise.settlement_cash_flow_usd * Decimal("0.125")
+        assert exercise.fee_usd <= exercise.settlement_cash_flow_usd * Decimal("0.125")
+        assert (exercise.fee_usd > 0) == (weekday == FRIDAY), "dailies pay no delivery fee"
         assert await gateway.exercises(exercise.venue_ns + 10**9) == ()
         await gateway.close()
