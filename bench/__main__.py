@@ -1,104 +1,107 @@
-"""All benches, one after the other, each in a process of its own; the figures are kept in bench/results.json.
+"""All benches, each in a process of its own, in one table; the figures are kept in bench/results.json.
 
-    python -m bench [--json] [NAME ...]
+    python -m bench [--json] [--quick] [NAME ...]
 
-Every figure stands beside a floor or a peer measured in the same run: compare ratios, not microseconds.
+Every figure stands beside a floor or a peer measured in the same run: compare ratios, not microseconds. A target that
+is not reached is printed as such and is no failure; a bench that breaks is one. A quick run keeps nothing.
 """
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-BENCHES = ("options", "exchange", "execution", "bus", "http_client")
-RESULTS = Path(__file__).with_name("results.json")
-Figures = list[dict[str, Any]]
+from bench.results import Results, kept, load_average, now_utc
+from bench.rows import Row, from_json, notes, screen, table, to_json
 
+BENCHES = {
+    "bus": "round trips, throughput and latency at a rate, beside bare pyzmq",
+    "options": "Greeks and implied volatility, beside plain numpy and QuantLib",
+    "http_client": "one order call, beside bare aiohttp",
+    "exchange": "one step of the simulated market, beside its mathematics",
+    "execution": "a decision with its commit, beside the bare commit",
+}
+"""What `make bench` runs, in this order: the module's name under bench/, and what it measures."""
 
-def run(name: str) -> Figures:
-    """The figures of one bench. Raises CalledProcessError when it fails; its own words are on standard error."""
-    done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--json"], stdout=subprocess.PIPE, check=True)
-    figures: Figures = json.loads(done.stdout)
-    return figures
+LONG: dict[str, str] = {}
+"""Benches of many minutes: they run with --long or when they are named."""
 
-
-def table(name: str, figures: Figures) -> Table:
-    shown = Table(title=name, title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
-    for column, value in figures[0].items():
-        shown.add_column(
-            column.replace("_us", " µs").replace("_", " "), justify="left" if isinstance(value, str) else "right"
-        )
-    for figure in figures:
-        shown.add_row(*map(_cell, figure.values()))
-    return shown
+QUICK_TITLE = "QUICK RUN: figures not to be quoted, nothing kept"
 
 
-def _cell(value: object) -> str:
-    match value:
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
-        case _:
-            return str(value)
+def run(name: str, quick: bool) -> list[Row]:
+    """The rows of one bench. Raises CalledProcessError when it fails; its own words are on standard error."""
+    command = [sys.executable, "-m", f"bench.{name}", "--json", *(["--quick"] if quick else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return from_json(json.loads(done.stdout))
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
-    )
+def names_of(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    known = {**BENCHES, **LONG}
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        parser.error(f"there is no bench {unknown[0]!r}; use one of {', '.join(known)}")
+    return arguments.names or [*BENCHES, *(LONG if arguments.long else ())]
+
+
+def run_all(names: Sequence[str], quick: bool, results: Results) -> list[str]:
+    """Run one after the other and note each in `results` as soon as it is there; what went wrong, in words."""
+    told = Console(stderr=True)
+    failed = []
+    for number, name in enumerate(names, 1):
+        told.print(f"[{number}/{len(names)}] {name}: {({**BENCHES, **LONG})[name]}", highlight=False, markup=False)
+        measured, load, began = now_utc(), load_average(), time.perf_counter()
+        try:
+            rows = run(name, quick)
+        except subprocess.CalledProcessError as error:
+            failed.append(f"{name} ended with {error.returncode}")
+            continue
+        results.note(name, rows, measured, load, time.perf_counter() - began)
+        if not quick:
+            results.write()
+    return failed
+
+
+def as_json(results: Results, names: Sequence[str], quick: bool) -> dict[str, Any]:
     return {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cpu": cpu,
-        "load_average": " ".join(next(iter(_lines("/proc/loadavg")), "").split()[:3]),
+        "machine": results.machine,
+        "quick": quick,
+        "benches": {name: to_json(results.rows(name)) for name in names if name in results.benches},
     }
-
-
-def _lines(path: str) -> list[str]:
-    file = Path(path)
-    return file.read_text().splitlines() if file.exists() else []
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description=(__doc__ or "").partition("\n")[0], epilog="example: python -m bench bus"
+        prog="python -m bench",
+        description=__doc__,
+        epilog="examples: python -m bench            python -m bench bus options --quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHES)} (default: all)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which of {', '.join([*BENCHES, *LONG])} (default: all but long)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: to try it out, not to quote")
+    parser.add_argument("--long", action="store_true", help="also the benches that take many minutes")
     arguments = parser.parse_args()
-    names = arguments.names or list(BENCHES)
-    unknown = [name for name in names if name not in BENCHES]
-    if unknown:
-        parser.error(f"there is no bench {unknown[0]!r}; use one of {', '.join(BENCHES)}")
-    results: dict[str, Any] = {"machine": machine(), "benches": {}}
-    failed = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("benches", total=len(names))
-        for name in names:
-            progress.update(task, description=name)
-            try:
-                results["benches"][name] = run(name)
-            except subprocess.CalledProcessError as error:
-                failed.append(f"{name} ended with {error.returncode}")
-            progress.advance(task)
-            if not arguments.json and name in results["benches"]:
-                Console().print(table(name, results["benches"][name]), "")
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    names = names_of(arguments, parser)
+    results = Results.new() if arguments.quick else kept()
+    failed = run_all(names, arguments.quick, results)
     if arguments.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(as_json(results, names, arguments.quick), indent=2, ensure_ascii=False))
+    else:
+        shown = {name: results.rows(name) for name in names if name in results.benches}
+        console = screen()
+        console.print(table(shown, QUICK_TITLE if arguments.quick else ""))
+        for note in notes(row for rows in shown.values() for row in rows):
+            console.print(note, highlight=False, markup=False)
+        told = [f"{key} {value}" for key, value in results.machine.items()]
+        console.print(", ".join(told), highlight=False, markup=False)
     for failure in failed:
         print(f"bench: {failure}", file=sys.stderr)
     return 1 if failed else 0

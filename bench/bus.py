@@ -1,6 +1,6 @@
 """The bus beside bare pyzmq on the same event loop: round trips, and messages one way.
 
-    python -m bench.bus [--json] [--rounds 5]
+    python -m bench.bus [--json] [--quick]
 
 Two processes over ipc, uvloop on both sides. The floor of the round trip is a DEALER and a ROUTER on the loop's file
 descriptor that pass the same bytes unread; ours encodes, decodes, keeps deadlines and answers. The floor of one way
@@ -10,12 +10,10 @@ joiner needs, checks for gaps and delivers. Both run alternately; figures are me
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from statistics import median, quantiles
@@ -26,6 +24,8 @@ import msgspec
 import uvloop
 import zmq
 
+from bench.harness import Run, bench_main
+from bench.rows import Row, Target, ratio_at_least, ratio_at_most, row
 from shared.bus import Bus
 from shared.bus.endpoints import socket_path
 from shared.bus.frames import Header, encode_frame
@@ -45,21 +45,11 @@ publish_queue = 1000000
 event_queue = 1000000
 """
 TOPIC = "exec.main.order"
+ROUNDS = 5
 ROUND_TRIPS = 3_000
 MESSAGES = 50_000
 SLICE = 500
 UNLIMITED: dict[int, int] = {zmq.SNDHWM: 0, zmq.RCVHWM: 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table. `ratio` is ours over the floor: of times for a latency, of rates for a throughput."""
-
-    what: str
-    unit: str
-    ours: float
-    floor: float
-    ratio: float
 
 
 class WireOrder(msgspec.Struct, array_like=True):
@@ -266,48 +256,47 @@ def with_peer(peer: str, work: Callable[[DeskConfig], Awaitable[list[float]]]) -
             process.wait()
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(run: Run) -> list[Row]:
     trips: dict[str, list[list[float]]] = {"ours": [], "floor": []}
     rates: dict[str, list[float]] = {"ours": [], "floor": []}
-    for _ in range(rounds):
+    for _ in run.rounds(ROUNDS, "bus"):
         trips["ours"].append(with_peer("ours", round_trips_ours))
         trips["floor"].append(with_peer("echo", round_trips_bare))
         rates["ours"] += with_peer("ours", one_way_ours)
         rates["floor"] += with_peer("publish", one_way_bare)
 
-    def figure(what: str, unit: str, ours: float, floor: float) -> Figure:
-        return Figure(what, unit, ours, floor, ours / floor)
-
     def percentile(side: str, percent: int) -> float:
         return median(quantiles(times, n=100)[percent - 1] for times in trips[side])
 
+    def trip(percent: int, target: Target | None) -> Row:
+        ours, floor = percentile("ours", percent), percentile("floor", percent)
+        name = f"bus round trip p{percent}"
+        return row(name, ours, "µs", beside="bare pyzmq, same bytes", beside_value=floor, target=target)
+
     return [
-        figure("round trip p50", "µs", percentile("ours", 50), percentile("floor", 50)),
-        figure("round trip p99", "µs", percentile("ours", 99), percentile("floor", 99)),
-        figure("one way", "messages/s", median(rates["ours"]), median(rates["floor"])),
+        trip(50, ratio_at_most(1.3)),
+        trip(99, None),
+        row(
+            "bus throughput",
+            median(rates["ours"]),
+            "messages/s",
+            beside="bare pyzmq and msgspec, same bytes",
+            beside_value=median(rates["floor"]),
+            target=ratio_at_least(0.7),
+        ),
     ]
 
 
-def table(figures: list[Figure]) -> str:
-    lines = [f"{'what':<16}{'unit':>12}{'ours':>12}{'floor':>12}{'ratio':>8}"]
-    lines += [f"{f.what:<16}{f.unit:>12}{f.ours:>12,.1f}{f.floor:>12,.1f}{f.ratio:>8.2f}" for f in figures]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print a JSON array instead of the table")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default 5)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer", choices=sorted(PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.peer:
-        uvloop.run(PEERS[arguments.peer](load_config(arguments.config, {})))
-        return
-    figures = measure(arguments.rounds)
-    rows: list[dict[str, Any]] = [asdict(figure) for figure in figures]
-    print(json.dumps(rows, indent=2) if arguments.json else table(figures))
+
+
+def measure_or_serve(run: Run) -> list[Row]:
+    if run.arguments.peer:
+        uvloop.run(PEERS[run.arguments.peer](load_config(run.arguments.config, {})))
+    return measure(run)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench_main(__doc__, measure_or_serve, add_arguments))

@@ -1,6 +1,6 @@
 """What one step of the simulated market costs, beside the mathematics that it cannot do without.
 
-    python -m bench.exchange [--json] [--rounds 7]
+    python -m bench.exchange [--json] [--quick]
 
 The shipped BTC market. A chain is marks, Greeks, makers' best quotes and the implied volatilities of bid and ask of
 every option; its floor is one call for the Greeks and two for the volatilities of the same options. An order is
@@ -8,22 +8,21 @@ placed and cancelled in the core alone; its floor is a bare SQLite commit of the
 alternately; figures are medians over the rounds, after one round that is not counted.
 """
 
-import argparse
 import gc
-import json
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from bench.floors import BareCommits
+from bench.harness import Run, bench_main
+from bench.rows import Row, row
 from services.exchange.config import BTC, AccountConfig, ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.model import Accepted, CancelOrder, Chain, PlaceOrder, Side
@@ -31,19 +30,9 @@ from shared.options import greeks, implied_vol, years_to_expiry
 
 STARTED_NS = 1_768_212_000_000_000_000  # 2026-01-12T10:00:00Z
 ACCOUNT = "bench"
+ROUNDS = 7
 STEPS = 40
 ORDERS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table, µs each. `ratio` is ours over the floor."""
-
-    what: str
-    ours_us: float
-    floor: str
-    floor_us: float
-    ratio: float
 
 
 class Market:
@@ -128,7 +117,15 @@ def bare_commits(floor: BareCommits, rows: Sequence[object]) -> Callable[[], obj
     return work
 
 
-def measure(rounds: int, floor: BareCommits) -> list[Figure]:
+def measure(run: Run) -> list[Row]:
+    with tempfile.TemporaryDirectory() as directory:
+        floor = BareCommits(Path(directory) / "floor.sqlite3")
+        rows = measure_beside(floor, run)
+        floor.close()
+    return rows
+
+
+def measure_beside(floor: BareCommits, run: Run) -> list[Row]:
     gc.disable()
     market = Market()
     market.step()
@@ -136,42 +133,22 @@ def measure(rounds: int, floor: BareCommits) -> list[Figure]:
     trade = place_and_cancel(market)
     commits = bare_commits(floor, trade())
     chains, mathematics, plain, trades, syncs = [], [], [], [], []
-    for _ in range(rounds + 1):
+    for _ in run.rounds(ROUNDS + 1, "exchange", quick=2):
         chains.append(us_per_call(market.chain, market.step, STEPS))
         mathematics.append(us_per_call(only_mathematics(market.chain()), lambda: None, STEPS))
         plain.append(us_per_call(only_greeks(market.chain()), lambda: None, STEPS))
         trades.append(us_per_call(trade, lambda: None, ORDERS))
         syncs.append(us_per_call(commits, lambda: None, ORDERS))
     return [
-        figure(f"chain of {options:,} options", chains, "Greeks and two volatilities", mathematics),
-        figure(f"chain of {options:,} options", chains, "Greeks alone", plain),
+        figure(f"simulated chain of {options:,} options", chains, "Greeks and two volatilities", mathematics),
+        figure(f"simulated chain of {options:,} options", chains, "Greeks alone", plain),
         figure("order placed and cancelled", trades, "two commits of its rows", syncs),
     ]
 
 
-def figure(what: str, ours: list[float], floor_name: str, floor: list[float]) -> Figure:
-    ours_us, floor_us = median(ours[1:]), median(floor[1:])
-    return Figure(what, round(ours_us, 1), floor_name, round(floor_us, 1), round(ours_us / floor_us, 2))
-
-
-def table(figures: list[Figure]) -> str:
-    lines = [f"{'what':<28}{'ours µs':>10}   {'floor':<28}{'floor µs':>10}{'ratio':>8}"]
-    lines += [f"{f.what:<28}{f.ours_us:>10,.1f}   {f.floor:<28}{f.floor_us:>10,.1f}{f.ratio:>8.2f}" for f in figures]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print a JSON array instead of the table")
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (default 7)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        floor = BareCommits(Path(directory) / "floor.sqlite3")
-        figures = measure(arguments.rounds, floor)
-        floor.close()
-    rows: list[dict[str, Any]] = [asdict(figure) for figure in figures]
-    print(json.dumps(rows, indent=2) if arguments.json else table(figures))
+def figure(name: str, ours: list[float], beside: str, floor: list[float]) -> Row:
+    return row(name, median(ours[1:]), "µs", beside=beside, beside_value=median(floor[1:]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench_main(__doc__, measure))

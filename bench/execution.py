@@ -1,6 +1,6 @@
 """What execution costs: a decision with its commit, a look at the market, a restart; each beside its floor.
 
-    python -m bench.execution [--json] [--rounds 5] [--directory DIR]
+    python -m bench.execution [--json] [--quick] [--directory DIR]
 
 The inputs are those that execution gets in a minute of a desk in `world` that trades, without faults. They are
 played to a fresh core on a SQLite journal, one at a time. Floors: a bare SQLite commit of the same bytes (FULL, so
@@ -10,11 +10,10 @@ Ours and the floors run alternately; figures are medians over the rounds.
 
 import argparse
 import gc
-import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -23,9 +22,11 @@ from typing import Any
 import msgspec
 
 from bench.floors import BareCommits
+from bench.harness import Run, bench_main
+from bench.rows import Row, row
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
-from services.execution.rows import Row
+from services.execution.rows import Row as JournalRow
 from shared.messages.market import ChainSnapshot
 from shared.messages.steps import Entry, Inbound, Step
 from shared.runner import Runner
@@ -38,20 +39,9 @@ from world.scenario import small_exchange
 from world.simulate import START_NS
 
 SECONDS = 60
+ROUNDS = 5
 OF_THE_WORLD: dict[str, Any] = {"account_id": ACCOUNT_ID, "desk_number": DESK_NUMBER, "grant_key": GRANT_KEY}
 Input = tuple[Any, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table, µs each. `ratio` is ours over the floor."""
-
-    what: str
-    count: int
-    ours_us: float
-    floor: str
-    floor_us: float
-    ratio: float
 
 
 class ListeningCore(ExecutionCore):
@@ -100,7 +90,7 @@ def fresh_core() -> ExecutionCore:
 @contextmanager
 def journal_in(directory: Path) -> Iterator[SqliteJournal]:
     journal = SqliteJournal(
-        directory / "execution.sqlite3", Binding(venue="sim", environment="sim", account_id=ACCOUNT_ID), Row
+        directory / "execution.sqlite3", Binding(venue="sim", environment="sim", account_id=ACCOUNT_ID), JournalRow
     )
     try:
         yield journal
@@ -144,7 +134,7 @@ class Round:
 
     def _bare_commits(self, written: Sequence[Sequence[Entry]], path: Path) -> float:
         """The same bytes, one transaction per decision; then the floor of a restart, from what they left."""
-        encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Row)
+        encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(JournalRow)
         batches = [[encoder.encode(entry.row) for entry in entries] for entries in written]
         bare = BareCommits(path)
         commits = [_us(lambda batch=batch: bare.commit(batch)) for batch in batches]  # type: ignore[misc]
@@ -174,20 +164,21 @@ def _must_not_fail(failure: object) -> None:
     raise RuntimeError(failure)
 
 
-def measure(rounds: int, directory: Path | None) -> list[Figure]:
+def measure(run: Run) -> list[Row]:
+    directory: Path | None = run.arguments.directory
     started_ns, inputs = recorded()
     gc.disable()
     played = []
-    for _ in range(rounds + 1):
+    for _ in run.rounds(ROUNDS + 1, "execution", quick=2):
         with tempfile.TemporaryDirectory(dir=directory) as fresh:
             played.append(Round(started_ns, inputs, Path(fresh)))
         gc.collect()
     counted = played[1:]
 
-    def figure(what: str, count: int, floor: str, ours: str, floors: str) -> Figure:
-        ours_us = median(getattr(each, ours) for each in counted)
-        floor_us = median(getattr(each, floors) for each in counted)
-        return Figure(what, count, round(ours_us, 1), floor, round(floor_us, 1), round(ours_us / floor_us, 2))
+    def figure(name: str, count: int, beside: str, ours: str, floor: str) -> Row:
+        value = median(getattr(each, ours) for each in counted)
+        beside_value = median(getattr(each, floor) for each in counted)
+        return row(f"{name} (mean of {count:,})", value, "µs", beside=beside, beside_value=beside_value)
 
     one = counted[0]
     return [
@@ -197,27 +188,11 @@ def measure(rounds: int, directory: Path | None) -> list[Figure]:
     ]
 
 
-def table(figures: list[Figure]) -> str:
-    lines = [f"{'what':<22}{'count':>7}{'ours µs':>10}   {'floor':<26}{'floor µs':>10}{'ratio':>8}"]
-    lines += [
-        f"{f.what:<22}{f.count:>7,}{f.ours_us:>10,.1f}   {f.floor:<26}{f.floor_us:>10,.1f}{f.ratio:>8.2f}"
-        for f in figures
-    ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print a JSON array instead of the table")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default 5)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory", type=Path, help="where journals are written (default: the temporary directory)"
     )
-    arguments = parser.parse_args()
-    figures = measure(arguments.rounds, arguments.directory)
-    rows: list[dict[str, Any]] = [asdict(figure) for figure in figures]
-    print(json.dumps(rows, indent=2) if arguments.json else table(figures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench_main(__doc__, measure, add_arguments))

@@ -1,20 +1,21 @@
 """What one REST call costs the client: plain httpx, httpx over aiohttp, our transport, bare aiohttp.
 
 A POST of an order (about 290 bytes) with keep-alive to a minimal server in a process of its own, on loopback, all
-connections warm. Run: python -m bench.http_client [--json] [--requests N] [--repeats N]
+connections warm.
+
+    python -m bench.http_client [--json] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import json
 import multiprocessing
-import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.synchronize import Event
+from statistics import median
 from typing import Any, cast
 
 import aiohttp
@@ -23,12 +24,19 @@ import httpx_aiohttp
 import msgspec
 import uvloop
 
+from bench.harness import Run, bench_main
+from bench.rows import Row, at_most, row
 from shared.secrets import ApiKey
 from shared.venues.coincall.endpoints import CREATE_ORDER
 from shared.venues.coincall.limits import CallWindow, RateLimit
 from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.transport import AiohttpTransport
 
+ROUNDS = 3
+REQUESTS = 3_200
+IN_FLIGHT = (1, 16)
+FLOOR = "bare aiohttp"
+GATEWAY = "gateway order call, signed"
 _ORDER = msgspec.json.encode(
     {
         "symbol": "BTCUSD-26JUN26-100000-C",
@@ -144,8 +152,8 @@ CLIENTS: dict[str, Callable[[str], tuple[Call, Close]]] = {
     "httpx + httpx-aiohttp": _httpx_aiohttp,
     "httpx client + our transport": _client_on_ours,
     "our transport, direct": _ours_direct,
-    "gateway order call, signed": _gateway_call,
-    "bare aiohttp": _bare_aiohttp,
+    GATEWAY: _gateway_call,
+    FLOOR: _bare_aiohttp,
 }
 
 
@@ -176,48 +184,35 @@ async def _measure(
     return [latencies[done // 2], latencies[min(done - 1, done * 99 // 100)], done / wall, cpu / done * 1e6]
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--requests", type=int, default=3_200)
-    arguments.add_argument("--repeats", type=int, default=3)
-    options = arguments.parse_args()
+def measure(run: Run) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     port, ready = context.Value("i", 0), context.Event()
     server = context.Process(target=_serve, args=(port, ready), daemon=True)
     server.start()
     ready.wait()
     base = f"http://127.0.0.1:{port.value}"
-    results = []
-    for name, make in CLIENTS.items():
-        for in_flight in (1, 16):
-            rounds = [uvloop.run(_measure(make, base, in_flight, options.requests)) for _ in range(options.repeats)]
-            p50, p99, per_second, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-            results.append(
-                {
-                    "client": name,
-                    "in_flight": in_flight,
-                    "p50_us": round(p50),
-                    "p99_us": round(p99),
-                    "requests_per_s": round(per_second),
-                    "cpu_us": round(cpu),
-                }
-            )
+    found: dict[tuple[str, int], list[list[float]]] = {}
+    for _ in run.rounds(ROUNDS, "http_client"):
+        for name, make in CLIENTS.items():
+            for in_flight in IN_FLIGHT:
+                found.setdefault((name, in_flight), []).append(
+                    uvloop.run(_measure(make, base, in_flight, REQUESTS // (4 if run.quick else 1)))
+                )
     server.terminate()
     server.join()
-    floor = {row["in_flight"]: row["cpu_us"] for row in results if row["client"] == "bare aiohttp"}
-    for row in results:
-        row["cpu_ratio_to_aiohttp"] = round(float(row["cpu_us"]) / float(floor[row["in_flight"]]), 2)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'client':32}{'in flight':>10}{'p50 µs':>9}{'p99 µs':>9}{'req/s':>9}{'CPU µs':>9}{'× aiohttp':>11}")
-    for row in results:
-        print(
-            f"{row['client']:32}{row['in_flight']:>10}{row['p50_us']:>9}{row['p99_us']:>9}"
-            f"{row['requests_per_s']:>9}{row['cpu_us']:>9}{row['cpu_ratio_to_aiohttp']:>11}"
-        )
+    rows = []
+    for in_flight in IN_FLIGHT:
+        middle = {name: [median(column) for column in zip(*found[name, in_flight], strict=True)] for name in CLIENTS}
+        _, _, floor_rate, floor_cpu = middle[FLOOR]
+        for name, (p50, p99, rate, cpu) in middle.items():
+            if name == FLOOR:
+                continue
+            note = f"p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {rate:,.0f} requests/s beside {floor_rate:,.0f}"
+            target = at_most(200) if name == GATEWAY else None
+            figure = f"{name}, {in_flight} in flight, CPU a call"
+            rows.append(row(figure, cpu, "µs", beside=FLOOR, beside_value=floor_cpu, target=target, note=note))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench_main(__doc__, measure))

@@ -1,6 +1,6 @@
 """Millions of options per second for Greeks and implied volatility, one thread, beside a peer in the same run.
 
-    python -m bench.options [--json] [--rounds 7]
+    python -m bench.options [--json] [--quick]
 
 Greeks are set against the same formulas in plain numpy without blocks or handling of limits, implied volatility
 against a loop over QuantLib's ImpliedStdDev at accuracy 1e-12. Chains of 600 and 1,000 come from many different
@@ -8,25 +8,26 @@ sets, because a repeated one flatters everybody: the branch predictor learns it.
 alternately; the figures are medians over the rounds, after one round that is not counted.
 """
 
-import argparse
 import gc
-import json
+import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import QuantLib as ql
 from scipy.special import ndtr
 
+from bench.harness import Run, bench_main
+from bench.rows import Row, row
 from shared.options import greeks, implied_vol, price
 from shared.options.black76 import BoolArray, FloatArray
 
 FORWARD_USD = 50_000.0
 OPTIONS_PER_ROUND = 100_000
 OPTIONS_PER_ROUND_QUANTLIB = 20_000
+ROUNDS = 7
 SIZES = (600, 1_000, 100_000)
 
 
@@ -38,19 +39,6 @@ class Batch:
     vol: FloatArray
     is_call: BoolArray
     price: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table. `ratio` is ours over the peer, above 1 is faster."""
-
-    what: str
-    options: int
-    us_per_batch: float
-    million_per_second: float
-    peer: str
-    peer_million_per_second: float
-    ratio: float
 
 
 def make_batch(rng: np.random.Generator, options: int) -> Batch:
@@ -112,71 +100,45 @@ def seconds_per_option(solve: Callable[[Batch], object], batches: list[Batch]) -
 
 
 def compare(
-    what: str,
+    name: str,
     options: int,
     ours: Callable[[Batch], object],
     peer_name: str,
     peer: Callable[[Batch], object],
     peer_options: int,
-    rounds: int,
-) -> Figure:
+    run: Run,
+) -> Row:
     rng = np.random.default_rng(options)
     batches = [make_batch(rng, options) for _ in range(max(1, OPTIONS_PER_ROUND // options))]
     peer_batches = batches[: max(1, peer_options // options)]
-    times = [(seconds_per_option(ours, batches), seconds_per_option(peer, peer_batches)) for _ in range(rounds + 1)][
-        1:
-    ]
+    times = [
+        (seconds_per_option(ours, batches), seconds_per_option(peer, peer_batches))
+        for _ in run.rounds(ROUNDS + 1, name, quick=2)
+    ][1:]
     our_seconds, peer_seconds = median(t[0] for t in times), median(t[1] for t in times)
-    return Figure(
-        what,
-        options,
-        round(our_seconds * options * 1e6, 1),
-        round(1e-6 / our_seconds, 3),
-        peer_name,
-        round(1e-6 / peer_seconds, 3),
-        round(peer_seconds / our_seconds, 2),
-    )
+    return row(name, 1e-6 / our_seconds, "M options/s", beside=peer_name, beside_value=1e-6 / peer_seconds)
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(run: Run) -> list[Row]:
     gc.disable()
-    figures = [
-        compare("greeks", n, our_greeks, "plain numpy", plain_numpy_greeks, OPTIONS_PER_ROUND, rounds) for n in SIZES
+    rows = [
+        compare(f"Greeks of {n:,}", n, our_greeks, "plain numpy", plain_numpy_greeks, OPTIONS_PER_ROUND, run)
+        for n in SIZES
     ]
-    figures += [
+    rows += [
         compare(
-            "implied vol",
+            f"implied volatility of {n:,}",
             n,
             our_implied_vol,
             "QuantLib loop",
             quantlib_implied_vol,
             OPTIONS_PER_ROUND_QUANTLIB,
-            rounds,
+            run,
         )
         for n in SIZES
     ]
-    return figures
-
-
-def table(figures: list[Figure]) -> str:
-    lines = [f"{'what':<12}{'options':>9}{'µs':>10}{'M/s':>8}   {'peer':<14}{'M/s':>8}{'ratio':>8}"]
-    lines += [
-        f"{f.what:<12}{f.options:>9,}{f.us_per_batch:>10,.1f}{f.million_per_second:>8.2f}   "
-        f"{f.peer:<14}{f.peer_million_per_second:>8.2f}{f.ratio:>8.2f}"
-        for f in figures
-    ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print a JSON array instead of the table")
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (default 7)")
-    arguments = parser.parse_args()
-    figures = measure(arguments.rounds)
-    rows: list[dict[str, Any]] = [asdict(figure) for figure in figures]
-    print(json.dumps(rows, indent=2) if arguments.json else table(figures))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench_main(__doc__, measure))

@@ -1,0 +1,91 @@
+"""bench/results.json: the last full figures of every bench, and the machine that they are of."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench.rows import Row, from_json, to_json
+
+PATH = Path(__file__).with_name("results.json")
+_PACKAGES = ("pyzmq", "msgspec", "uvloop", "numpy", "scipy", "aiohttp", "httpx")
+
+
+def machine() -> dict[str, Any]:
+    """What figures can depend on: processor, cores, memory, system, and the versions of what does the work."""
+    cpu = next((line.partition(":")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
+    return {
+        "cpu": cpu.strip() or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(int(memory) / 1_048_576, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+def load_average() -> str:
+    """The load of the last 1, 5 and 15 minutes: a busy machine stretches both ours and the floors."""
+    return " ".join(next(iter(_lines("/proc/loadavg")), "").split()[:3])
+
+
+def now_utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """benches: by name, {"measured", "load_average_before", "took_s", "rows"}."""
+
+    machine: dict[str, Any]
+    benches: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls) -> "Results":
+        return cls(machine())
+
+    def note(self, name: str, rows: Sequence[Row], measured: str, load_before: str, took_s: float) -> None:
+        """Keep the rows of one bench in place of its older ones."""
+        self.benches[name] = {
+            "measured": measured,
+            "load_average_before": load_before,
+            "took_s": round(took_s, 1),
+            "rows": to_json(rows),
+        }
+
+    def rows(self, name: str) -> list[Row]:
+        return from_json(self.benches[name]["rows"])
+
+    def write(self, path: Path = PATH) -> None:
+        text = json.dumps({"machine": self.machine, "benches": self.benches}, indent=2, ensure_ascii=False)
+        path.write_text(text + "\n")
+
+
+def kept(path: Path = PATH) -> Results:
+    """What earlier runs left on this very machine; nothing when the machine or a version differs."""
+    fresh = Results.new()
+    try:
+        data = json.loads(path.read_text())
+        if data["machine"] == fresh.machine:
+            return Results(fresh.machine, dict(data["benches"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return fresh
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text().splitlines() if file.exists() else []
