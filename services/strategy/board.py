@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltState
-from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.system import Heartbeat
 from shared.options.chain import ChainView
 from shared.strategy.views import SECOND_NS
@@ -22,6 +22,7 @@ class Board:
         self._without_list: dict[str, ChainSnapshot] = {}
         self._heard: dict[str, tuple[int, Heartbeat]] = {}
         self.chains: dict[str, ChainView] = {}
+        self.index_prices: dict[str, IndexPrice] = {}
         self.account: AccountSnapshot | None = None
         self.halts: HaltState | None = None
         self.synced_epoch: int | None = None

@@ -27,7 +27,7 @@ from shared.messages.control import (
     StrategyList,
     StrategyStatus,
 )
-from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -57,9 +57,9 @@ _TIMER_GAP_NS = 10 * MS
 class StrategyHostCore:
     """Runs strategies on one account.
 
-    Inputs: Inbound (InstrumentList, ChainSnapshot, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState, Heartbeat of
-    execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived, RequestTimedOut,
-    Tick, LoopStalled. Effects: Publish, Reply, SendRequest, RaiseAlert.
+    Inputs: Inbound (InstrumentList, ChainSnapshot, IndexPrice, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState,
+    Heartbeat of execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived,
+    RequestTimedOut, Tick, LoopStalled. Effects: Publish, Reply, SendRequest, RaiseAlert.
 
     Durable are what strategies were told and which ordinals had their outcome. All else is volatile: trades come from
     execution's replay, and nothing is sent before it. What is ignored is counted in `ignored` by its reason.
@@ -162,7 +162,10 @@ class StrategyHostCore:
             case ChainSnapshot() as snapshot:
                 taken = self._board.on_chain(snapshot)
                 if taken:
-                    self._ask_all(lambda strategy, desk: strategy.on_market(snapshot.underlying, desk, self._now_ns))
+                    self._on_market(snapshot.underlying)
+            case IndexPrice() as index:
+                self._board.index_prices[index.underlying] = index
+                self._on_market(index.underlying)
             case AccountSnapshot() as account:
                 taken = self._board.on_account(account)
             case TradeUpdate() as trade:
@@ -303,9 +306,9 @@ class StrategyHostCore:
 
         return failed
 
-    def _ask_all(self, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
+    def _on_market(self, underlying: str) -> None:
         for slot in self._slots.values():
-            self._ask(slot, question)
+            self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
 
     def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
         desk = self._desk(slot)
@@ -379,6 +382,7 @@ class StrategyHostCore:
         return DeskView(
             account=self._board.account,
             chains=self._board.chains,
+            index_prices=self._board.index_prices,
             tolerances=self._tolerances,
             history=self._history(slot),
             trades=tuple(self._trades.open_trades(slot.name)),

@@ -55,9 +55,9 @@ class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class Strategy(Protocol):
     """Pure: decides on what it is shown, and returns intents. It is asked again; it never waits.
 
-    The host calls `on_market` for each new chain, `on_timer` when `next_deadline_ns` has come, the others for what
-    concerns this strategy. At most one `OpenStructure` is in flight; while `DeskView.entry_closed` is set another
-    one is refused.
+    The host calls `on_market` for each new chain and each new index price, `on_timer` when `next_deadline_ns` has
+    come, the others for what concerns this strategy. At most one `OpenStructure` is in flight; while
+    `DeskView.entry_closed` is set another one is refused.
     """
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from shared.messages.account import AccountSnapshot
+from shared.messages.market import IndexPrice
 from shared.messages.trades import TradeUpdate
 from shared.options.chain import ChainView
 
@@ -89,10 +90,14 @@ class TradeHistory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeskView(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy sees of the desk. `entry_closed`: why nothing may be opened now, None when it may."""
+    """What a strategy sees of the desk. `entry_closed`: why nothing may be opened now, None when it may.
+
+    `chains` and `index_prices` are keyed by index name ("BTCUSD"); an index price is newer than the one in its chain.
+    """
 
     account: AccountSnapshot | None
     chains: Mapping[str, ChainView]
+    index_prices: Mapping[str, IndexPrice]
     tolerances: Tolerances
     history: TradeHistory
     trades: tuple[TradeUpdate, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.messages.control import Halt
-from shared.messages.market import IndexPrice
+from shared.messages.control import GrantRefused, Halt
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, account, instruments, listing, snapshot
 from tests.unit.strategy.test_host_entry import straddler
@@ -58,5 +57,6 @@ def test_account_and_halts_of_another_account_are_not_ours() -> None:
 
 def test_messages_that_no_strategy_needs_are_counted() -> None:
     desk = Dialogue(straddler())
-    desk.hear(IndexPrice(underlying="BTCUSD", price=1.0, venue_ns=NOON, received_ns=NOON), "marketdata")
-    assert desk.core.ignored == {"IndexPrice is not used": 1}
+    refused = GrantRefused(intent_id="other-1", strategy="other", code="no", detail="no")
+    desk.hear(refused, "risk")
+    assert desk.core.ignored == {"GrantRefused is not used": 1}

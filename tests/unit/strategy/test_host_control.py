@@ -22,6 +22,7 @@ from shared.messages.control import (
     StrategyCommandDone,
     StrategyList,
 )
+from shared.messages.market import IndexPrice
 from shared.messages.steps import Inbound, Reply, Request, StreamSynced, Tick
 from shared.messages.trades import LegOrder, OrderUpdate, Refusal, TradeUpdate
 from shared.strategy import EntryView, StrategyConfig, max_hold_hours, straddle
@@ -201,7 +202,8 @@ class Quoter:
         return self.answers.pop(question, [])
 
     def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        return self._answer(f"market {underlying}")
+        index = desk.index_prices.get(underlying)
+        return self._answer(f"market {underlying}" + (f" at {index.price:g}" if index else ""))
 
     def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         return self._answer(f"order {order.client_order_id}")
@@ -228,6 +230,18 @@ OPEN_CALL = OpenStructure(legs=(LegOrder(symbol=CALL, side="buy", quantity=Decim
 def quoter() -> tuple[Quoter, LoadedStrategy]:
     instance = Quoter()
     return instance, LoadedStrategy(name="quoter", make=lambda _config: instance)
+
+
+def test_a_strategy_that_is_code_is_asked_at_once_on_an_index_price_and_may_open_on_it() -> None:
+    instance, loaded = quoter()
+    desk = Dialogue(loaded)
+    desk.synced()
+    desk.beat()
+    desk.market()
+    instance.answers["market BTCUSD at 101000"] = [OPEN_CALL]
+    desk.hear(IndexPrice(underlying="BTCUSD", price=101_000.0, venue_ns=NOON, received_ns=NOON), "marketdata", "m9")
+    assert "market BTCUSD at 101000" in instance.heard
+    assert desk.give_grant().legs == OPEN_CALL.legs
 
 
 def test_a_strategy_that_is_code_opens_closes_and_hears_of_its_own_trades_only() -> None:
