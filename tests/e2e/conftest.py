@@ -36,8 +36,7 @@ def {name}() -> StrategyConfig:
             max_requote_rounds=20,
         ),
         max_concurrent_trades=1,
-        max_trades_per_day={trades_max},
-        cooldown_seconds=1,
+        cooldown_seconds={cooldown_s},
         check_interval_seconds=1,
     )
 """
@@ -60,10 +59,10 @@ folders = ["strategies"]
 """
 
 
-def strangle_file(name: str, quantity: str, *, hold_s: int, passive_s: int = 0, trades_max: int = 0) -> str:
-    """A strangle in ETHUSD whose orders rest for `passive_s` before they cross; `trades_max` a day, 0 = any."""
+def strangle_file(name: str, quantity: str, *, hold_s: int, passive_s: int = 0, cooldown_s: int = 1) -> str:
+    """A strangle in ETHUSD whose orders rest for `passive_s` before they cross."""
     return STRANGLE.format(
-        name=name, underlying="ETHUSD", quantity=quantity, hold_s=hold_s, passive_s=passive_s, trades_max=trades_max
+        name=name, underlying="ETHUSD", quantity=quantity, hold_s=hold_s, passive_s=passive_s, cooldown_s=cooldown_s
     )
 
 
@@ -102,7 +101,7 @@ def second_desk(desk: Desk) -> Iterator[Desk]:
         ["patient", "resting", "broken"],
         {
             "patient": strangle_file("patient", "1", hold_s=3_000),
-            "resting": strangle_file("resting", "2", hold_s=1, passive_s=25, trades_max=1),
+            "resting": strangle_file("resting", "2", hold_s=1, passive_s=25, cooldown_s=3_600),
             "broken": "from shared.strategy import StrategyConfig\n\ndef broken(:\n",
         },
     )
