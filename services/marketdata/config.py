@@ -13,12 +13,17 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     publish_interval_ms: a chain snapshot per underlying this often.
     publish_index_move_pct: a snapshot goes out early when the index has moved this far since the last one.
     publish_min_interval_ms: early snapshots are never closer together than this.
+    immediate: a snapshot goes out with every index price and every push of an expiry, for benches. Each costs copying
+    the matrix, all Greeks and one encoding, and every subscriber one decoding.
+    comparison_interval_ms: our implied volatilities and Greeks beside the venue's go out this often.
     expiry_age_max_ms: an expiry that was received longer ago is shown as missing.
     index_age_max_ms: an index price that was received longer ago is shown as missing.
-    own_greeks: publish Greeks computed here from the venue's mark volatility and forward, and compare with its own.
+    own_greeks: publish Greeks computed here from the venue's mark volatility and forward in place of its own.
     reload_min_interval_ms: instruments are not asked for again sooner because of an unlisted symbol.
     instruments_interval_ms: instruments are read this often anyway, and just after 08:00 UTC.
     poll_silence_ms: an expiry or index that the stream has not brought for so long is read by REST.
+    open_interest_interval_ms: open interest of every expiry is read by REST this often: the stream's is 0. What was
+    read three intervals ago is shown as missing.
     rate_budget_share: share of those per-user rate limits of the venue that several services use; with the shares of
     the other two at most 1.
     """
@@ -26,10 +31,13 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1_000
     publish_index_move_pct: Annotated[float, msgspec.Meta(gt=0, le=100)] = 0.1
     publish_min_interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 250
+    immediate: bool = False
+    comparison_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=600_000)] = 5_000
     expiry_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 15_000
     index_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 10_000
     own_greeks: bool = True
     reload_min_interval_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 30_000
     instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 300_000
     poll_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 3_000
+    open_interest_interval_ms: Annotated[int, msgspec.Meta(ge=5_000, le=3_600_000)] = 60_000
     rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25

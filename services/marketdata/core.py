@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from services.marketdata.columns import Columns, is_overtaken, sorted_instruments
+from services.marketdata.columns import F8, Columns, is_overtaken, sorted_instruments
 from services.marketdata.config import MarketdataConfig
-from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
-from shared.messages.market import ChainSnapshot, IndexPrice
+from services.marketdata.effects import Compared, InstrumentsLoaded, OpenInterestRead, ReloadInstruments
+from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Step, Tick
-from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.venue import StreamDown, StreamUp
 from shared.venues.ports import ChainPush, IndexPush
 
 _MS = 1_000_000
+_WATCH_INTERVAL_NS = 1_000 * _MS
 
 
 class _Underlying:
@@ -28,20 +28,24 @@ class _Underlying:
         self.due_ns: int | None = None
         self.published_ns = 0
         self.published_index = math.nan
+        self.compare_due_ns: int | None = None
+        self.watch_due_ns: int | None = None
+        self.watch_since_ns: int | None = None
+        self.stale: tuple[str, ...] = ()
         self.reload_after_ns = 0
 
 
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, StreamUp, StreamDown, Tick, LoopStalled. A push counts as
-    received when it is handled. Effects: Publish, RaiseAlert and those of effects.py. Journals nothing.
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, StreamUp, StreamDown, Tick, LoopStalled. A push
+    counts as received when it is handled. Effects: Publish, RaiseAlert and those of effects.py. Journals nothing.
     """
 
     def __init__(self, config: MarketdataConfig) -> None:
         self._config = config
         self._underlyings: dict[str, _Underlying] = {}
-        self._stream_down = False
+        self._down: set[str] = set()
 
     def start(self, now_ns: int) -> Step:
         return Step()
@@ -50,7 +54,13 @@ class MarketdataCore:
         raise AssertionError(f"market data journals nothing, yet a row was found: {entry.row!r}")
 
     def next_deadline_ns(self) -> int | None:
-        return min((part.due_ns for part in self._underlyings.values() if part.due_ns is not None), default=None)
+        due = (
+            due_ns
+            for part in self._underlyings.values()
+            for due_ns in (part.due_ns, part.compare_due_ns, part.watch_due_ns)
+            if due_ns is not None
+        )
+        return min(due, default=None)
 
     def handle(self, item: Any, now_ns: int) -> Step:
         step = Step()
@@ -59,12 +69,14 @@ class MarketdataCore:
                 self._on_chain(step, item, now_ns)
             case IndexPush():
                 self._on_index(step, item, now_ns)
+            case OpenInterestRead(chain=chain):
+                columns = self._part(chain.underlying).columns
+                if columns is not None:
+                    columns.take_open_interest(chain, now_ns)
             case InstrumentsLoaded():
                 self._on_instruments(step, item, now_ns)
             case Tick():
-                for part in self._underlyings.values():
-                    if part.due_ns is not None and part.due_ns <= now_ns:
-                        self._publish(step, part, now_ns)
+                self._on_tick(step, now_ns)
             case StreamUp() | StreamDown():
                 self._on_stream(step, item)
             case LoopStalled():
@@ -76,6 +88,15 @@ class MarketdataCore:
             case _:
                 pass
         return step
+
+    def _on_tick(self, step: Step, now_ns: int) -> None:
+        for part in self._underlyings.values():
+            if part.due_ns is not None and part.due_ns <= now_ns:
+                self._publish(step, part, now_ns)
+            if part.compare_due_ns is not None and part.compare_due_ns <= now_ns:
+                self._compare(step, part, now_ns)
+            if part.watch_due_ns is not None and part.watch_due_ns <= now_ns:
+                self._watch(step, part, now_ns)
 
     def silent_expiries(self, underlying: str, now_ns: int, silence_ms: int) -> tuple[int, ...]:
         """Listed expiries, not yet expired, that nothing was received of for so long: what to poll."""
@@ -89,12 +110,40 @@ class MarketdataCore:
         part = self._underlyings.get(underlying)
         return part is None or part.index_received_ns < now_ns - silence_ms * _MS
 
+    def stale_streams(self, underlying: str, now_ns: int) -> tuple[str, ...]:
+        """What of an underlying is not received although it has been listed long enough: expiries by the name that
+        they have in symbols, and "index"."""
+        part, config = self._underlyings.get(underlying), self._config
+        if part is None or part.columns is None or part.watch_since_ns is None:
+            return ()
+        columns, before_ns = part.columns, now_ns - config.expiry_age_max_ms * _MS
+        stale = [
+            columns.expiry_names[e]
+            for e in self.silent_expiries(underlying, now_ns, config.expiry_age_max_ms)
+            if columns.listed_ns(e) < before_ns
+        ]
+        index_before_ns = now_ns - config.index_age_max_ms * _MS
+        if part.watch_since_ns < index_before_ns and self.index_is_silent(
+            underlying, now_ns, config.index_age_max_ms
+        ):
+            stale.append("index")
+        return tuple(stale)
+
     def expiries_ns(self, underlying: str, now_ns: int) -> tuple[int, ...]:
         """Listed expiries that have not passed, nearest first."""
         part = self._underlyings.get(underlying)
         return (
             () if part is None or part.columns is None else tuple(e for e in part.columns.expiries_ns if e > now_ns)
         )
+
+    def oldest_ns(self, underlying: str, now_ns: int) -> tuple[int, int] | None:
+        """When the listed expiry that was received longest ago, and the index, were received; 0 for never; None for
+        an underlying without a list."""
+        part = self._underlyings.get(underlying)
+        if part is None or part.columns is None:
+            return None
+        received = (part.columns.received_ns(e) for e in part.columns.expiries_ns if e > now_ns)
+        return min(received, default=0), part.index_received_ns
 
     def listed(self, underlying: str) -> bool:
         """Whether instruments of this underlying were loaded."""
@@ -106,14 +155,14 @@ class MarketdataCore:
 
     def _on_instruments(self, step: Step, loaded: InstrumentsLoaded, now_ns: int) -> None:
         part = self._part(loaded.underlying)
-        columns = Columns(loaded.underlying, sorted_instruments(loaded.instruments, now_ns))
+        columns = Columns(loaded.underlying, sorted_instruments(loaded.instruments, now_ns), now_ns)
         if part.columns is not None:
             if part.columns.listed.list_id == columns.listed.list_id:
                 return
             columns.take_over(part.columns)
         part.columns = columns
         if part.due_ns is None:
-            part.due_ns = now_ns
+            part.due_ns = part.compare_due_ns = part.watch_due_ns = part.watch_since_ns = now_ns
         step.effects.append(
             Publish(topic_of("md.{underlying}.instruments", underlying=loaded.underlying), columns.listed)
         )
@@ -124,6 +173,8 @@ class MarketdataCore:
         if unlisted and now_ns >= part.reload_after_ns:
             part.reload_after_ns = now_ns + self._config.reload_min_interval_ms * _MS
             step.effects.append(ReloadInstruments(push.underlying))
+        if self._config.immediate and part.due_ns is not None:
+            self._publish(step, part, now_ns)
 
     def _on_index(self, step: Step, push: IndexPush, now_ns: int) -> None:
         part = self._part(push.underlying)
@@ -134,7 +185,11 @@ class MarketdataCore:
         index = IndexPrice(underlying=push.underlying, price=push.price, venue_ns=push.venue_ns, received_ns=now_ns)
         step.effects.append(Publish(topic_of("md.{underlying}.index", underlying=push.underlying), index))
         moved_pct = abs(push.price / part.published_index - 1) * 100
-        if part.due_ns is not None and moved_pct >= self._config.publish_index_move_pct:
+        if part.due_ns is None:
+            return
+        if self._config.immediate:
+            self._publish(step, part, now_ns)
+        elif moved_pct >= self._config.publish_index_move_pct:
             soonest_ns = part.published_ns + self._config.publish_min_interval_ms * _MS
             part.due_ns = min(part.due_ns, max(soonest_ns, now_ns))
             if part.due_ns <= now_ns:
@@ -142,14 +197,13 @@ class MarketdataCore:
 
     def _publish(self, step: Step, part: _Underlying, now_ns: int) -> None:
         part.due_ns = now_ns + self._config.publish_interval_ms * _MS
-        columns = part.columns
-        shown = None if columns is None else columns.shown(now_ns, self._config.expiry_age_max_ms * _MS)
+        config, columns, shown = self._config, part.columns, self._shown(part, now_ns)
         if columns is None or shown is None:
             return
         matrix, received_ns, venue_ns = shown
-        if self._config.own_greeks:
-            step.effects.append(columns.put_own_greeks(matrix, now_ns))
-        index_is_fresh = now_ns - part.index_received_ns <= self._config.index_age_max_ms * _MS
+        if config.own_greeks:
+            columns.put_own_greeks(matrix, now_ns)
+        index_is_fresh = now_ns - part.index_received_ns <= config.index_age_max_ms * _MS
         chain = ChainSnapshot(
             underlying=part.name,
             list_id=columns.listed.list_id,
@@ -162,14 +216,59 @@ class MarketdataCore:
         part.published_ns, part.published_index = now_ns, part.index
         step.effects.append(Publish(topic_of("md.{underlying}.chain", underlying=part.name), chain))
 
+    def _shown(self, part: _Underlying, now_ns: int) -> tuple[F8, int, int] | None:
+        """What may be shown of the venue's columns now; None when nothing may."""
+        if part.columns is None:
+            return None
+        config = self._config
+        return part.columns.shown(now_ns, config.expiry_age_max_ms * _MS, 3 * config.open_interest_interval_ms * _MS)
+
+    def _compare(self, step: Step, part: _Underlying, now_ns: int) -> None:
+        part.compare_due_ns = now_ns + self._config.comparison_interval_ms * _MS
+        columns, shown = part.columns, self._shown(part, now_ns)
+        if columns is None or shown is None:
+            return
+        both, largest = columns.compare(shown[0], now_ns)
+        message = ChainComparison(
+            underlying=part.name,
+            list_id=columns.listed.list_id,
+            computed_ns=now_ns,
+            received_ns=shown[1],
+            matrix=both.tobytes(),
+        )
+        step.effects.append(Publish(topic_of("md.{underlying}.comparison", underlying=part.name), message))
+        step.effects.append(Compared(part.name, largest))
+
+    def _watch(self, step: Step, part: _Underlying, now_ns: int) -> None:
+        """Tell a person which streams of an underlying are silent, again when that has changed, and when none is."""
+        part.watch_due_ns = now_ns + _WATCH_INTERVAL_NS
+        stale = self.stale_streams(part.name, now_ns)
+        if stale == part.stale:
+            return
+        part.stale = stale
+        text = f"not received of {part.name}: {', '.join(stale)}" if stale else f"all of {part.name} is received"
+        step.effects.append(
+            RaiseAlert(
+                code="market_data_stale",
+                severity="warning" if stale else "info",
+                subject=part.name,
+                text=text,
+                resolved=not stale,
+            )
+        )
+
     def _on_stream(self, step: Step, change: StreamUp | StreamDown) -> None:
         is_down = isinstance(change, StreamDown)
-        if is_down != self._stream_down:
-            self._stream_down = is_down
-            text = f"the market stream is down: {change.reason}" if isinstance(change, StreamDown) else "it is back"
-            severity: Severity = "warning" if is_down else "info"
-            step.effects.append(
-                RaiseAlert(
-                    code="market_stream_down", severity=severity, subject="market", text=text, resolved=not is_down
-                )
+        if is_down == (change.stream in self._down):
+            return
+        (self._down.add if is_down else self._down.discard)(change.stream)
+        text = change.reason if isinstance(change, StreamDown) else "it is back"
+        step.effects.append(
+            RaiseAlert(
+                code="market_stream_down",
+                severity="warning" if is_down else "info",
+                subject=change.stream or "market",
+                text=text,
+                resolved=not is_down,
             )
+        )

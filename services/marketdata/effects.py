@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.messages.market import Instrument
+from shared.venues.ports import ChainPush
 
 
 class InstrumentsLoaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,12 +21,15 @@ class ReloadInstruments(msgspec.Struct, frozen=True):
     underlying: str
 
 
-class GreeksCompared(msgspec.Struct, frozen=True):
-    """Effect: the largest absolute difference between our Greeks and the venue's; NaN where none is comparable."""
+class OpenInterestRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: the chain of one expiry as REST tells it, of which only the open interest counts."""
+
+    chain: ChainPush
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """Effect: the largest absolute difference between our figures and the venue's by name: of Greeks, and of implied
+    volatilities where the price's tick is worth less than one volatility point. NaN where none is comparable."""
 
     underlying: str
-    delta: float
-    gamma: float
-    vega: float
-    theta: float
-    rho: float
+    largest: dict[str, float]

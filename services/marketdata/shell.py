@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
-from services.marketdata.effects import GreeksCompared, InstrumentsLoaded, ReloadInstruments
+from services.marketdata.effects import Compared, InstrumentsLoaded, OpenInterestRead, ReloadInstruments
+from services.marketdata.gauges import MarketdataGauges
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
@@ -20,7 +20,8 @@ from shared.venues.ports import VenueError
 _RETRY_S = 2.0
 _POLL_PAUSE_S = 1.0
 _AFTER_LISTING_NS = 5_000_000_000
-_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+_MEASURE_PAUSE_S = 1.0
+_FIRST_INTEREST_PAUSE_S = 0.3
 
 
 class MarketdataShell:
@@ -39,21 +40,23 @@ class MarketdataShell:
         self._host = CoreHost(context, lambda: MarketdataCore(config), MemoryJournal(), self._perform)
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
-        self._compared: dict[str, GreeksCompared] = {}
-        self._differences = {
-            name: context.metrics.gauge(
-                f"voldesk_greeks_difference_{name}", f"Largest absolute difference of our {name} from the venue's"
-            )
-            for name in _GREEKS
-        }
+        self._gauges = MarketdataGauges(context.metrics, self._underlyings)
 
     @property
     def ready(self) -> bool:
-        return not self.detail
+        return not self._missing()
 
     @property
     def detail(self) -> str:
-        """Which underlyings cannot be shown now, and why; "" when all can."""
+        """Which underlyings cannot be shown now, and why; when all can, which of their streams are silent."""
+        return self._missing() or self._stale()
+
+    def _stale(self) -> str:
+        now_ns = self._context.clock.now_ns()
+        stale = {name: self._host.core.stale_streams(name, now_ns) for name in self._underlyings}
+        return "; ".join(f"{name}: not received: {', '.join(streams)}" for name, streams in stale.items() if streams)
+
+    def _missing(self) -> str:
         if self._problem:
             return self._problem
         now_ns, core, config = self._context.clock.now_ns(), self._host.core, self._config
@@ -72,7 +75,7 @@ class MarketdataShell:
         await self._gateway.start()
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._feed())
+        await asyncio.gather(self._host.run(), self._feed(), self._measure())
 
     async def stop(self) -> None:
         await self._gateway.close()
@@ -81,18 +84,15 @@ class MarketdataShell:
         match effect:
             case ReloadInstruments():
                 self._reload.set()
-            case GreeksCompared(underlying=underlying):
-                self._compared[underlying] = effect
-                for name, gauge in self._differences.items():
-                    known = [getattr(compared, name) for compared in self._compared.values()]
-                    gauge.set(max((value for value in known if not math.isnan(value)), default=math.nan))
+            case Compared():
+                self._gauges.compared(effect)
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of market data")
 
     async def _feed(self) -> None:
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
-        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll())
+        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest())
 
     async def _key_holds(self) -> bool:
         """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
@@ -155,6 +155,29 @@ class MarketdataShell:
                     await self._poll_silent(underlying)
                 except VenueError as error:
                     self._context.log.info("poll failed", underlying=underlying, kind=error.kind, reason=str(error))
+
+    async def _poll_open_interest(self) -> None:
+        """Read every expiry's open interest, spread over the interval, the first time without a long wait."""
+        pause_s = _FIRST_INTEREST_PAUSE_S
+        while True:
+            expiries = [(name, expiry_ns) for name in self._underlyings for expiry_ns in self._listed_expiries(name)]
+            for underlying, expiry_ns in expiries:
+                try:
+                    self._host.put(OpenInterestRead(chain=await self._gateway.chain(underlying, expiry_ns)))
+                except VenueError as error:
+                    self._context.log.info(
+                        "open interest cannot be read", underlying=underlying, kind=error.kind, reason=str(error)
+                    )
+                await asyncio.sleep(pause_s)
+            if expiries:
+                pause_s = self._config.open_interest_interval_ms / 1e3 / len(expiries)
+            else:
+                await asyncio.sleep(_RETRY_S)
+
+    async def _measure(self) -> None:
+        while True:
+            self._gauges.measure(self._host.core, self._context.clock.now_ns())
+            await asyncio.sleep(_MEASURE_PAUSE_S)
 
     async def _poll_silent(self, underlying: str) -> None:
         silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns

@@ -28,7 +28,14 @@ CHAIN_COLUMNS: tuple[str, ...] = (
     "forward",
 )
 """Rows of the matrix of a `ChainSnapshot`. Prices in USD per unit, volatilities as fractions (0.5 = 50 %), Greeks
-per unit as in docs/conventions.md. A missing value is NaN, never zero."""
+per unit as in docs/conventions.md, open interest and volume in coins of the underlying. A missing value is NaN, never
+zero."""
+
+_COMPARED = ("mark_iv", "bid_iv", "ask_iv", "delta", "gamma", "vega", "theta", "rho")
+
+COMPARISON_COLUMNS: tuple[str, ...] = tuple(f"{source}_{name}" for source in ("own", "venue") for name in _COMPARED)
+"""Rows of the matrix of a `ChainComparison`, ours first, then the venue's in the same order and units as in
+`CHAIN_COLUMNS`. Never summed, never mixed. A missing value is NaN."""
 
 
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
@@ -72,6 +79,21 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     received_ns: int
     index_price: float
     index_received_ns: int
+    matrix: bytes
+
+
+class ChainComparison(Message, frozen=True, kw_only=True, array_like=True, tag="chain_comparison.1"):
+    """Our implied volatilities and Greeks beside the venue's, for every option of one underlying.
+
+    `own_mark_iv` is solved from the venue's mark, `own_bid_iv` and `own_ask_iv` from bid and ask, on the forward that
+    the venue gives; our Greeks are of the venue's mark volatility. `matrix` is as in `ChainSnapshot`, with the rows
+    of COMPARISON_COLUMNS.
+    """
+
+    underlying: str
+    list_id: str
+    computed_ns: int
+    received_ns: int
     matrix: bytes
 
 

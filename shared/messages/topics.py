@@ -10,7 +10,7 @@ import msgspec
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import GrantRefused, HaltState, ReconciliationReport, StrategyStatus
-from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
 
@@ -32,6 +32,7 @@ class Topic(msgspec.Struct, frozen=True):
 TOPICS: tuple[Topic, ...] = (
     Topic("md.{underlying}.instruments", InstrumentList, "marketdata", "event", None),
     Topic("md.{underlying}.chain", ChainSnapshot, "marketdata", "state", 5_000),
+    Topic("md.{underlying}.comparison", ChainComparison, "marketdata", "state", None),
     Topic("md.{underlying}.index", IndexPrice, "marketdata", "state", 5_000),
     Topic("risk.{account}.account", AccountSnapshot, "risk", "state", 15_000),
     Topic("risk.{account}.refusal", GrantRefused, "risk", "event", None),

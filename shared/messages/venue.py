@@ -183,8 +183,11 @@ class VenueSnapshotFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamUp(msgspec.Struct, frozen=True):
-    """The private stream is subscribed; what happened before may have been missed."""
+    """A stream is subscribed; what happened before may have been missed. `stream`: which, where there are several."""
+
+    stream: str = ""
 
 
 class StreamDown(msgspec.Struct, frozen=True):
     reason: str
+    stream: str = ""

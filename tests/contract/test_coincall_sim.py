@@ -163,9 +163,9 @@ class TestCoincallSim(OrderGatewayContract):
         async with account_stream(venue.orders) as heard:
             heard.clear()
             await inject(exchange, kind="disconnect", path_prefix="/options", count=1)
-            await until(lambda: StreamUp() in heard)
-            assert StreamDown("account: connection lost") in heard
-            assert StreamDown("account: handshake refused with HTTP 403") in heard
+            await until(lambda: StreamUp("account") in heard)
+            assert StreamDown("account: connection lost", "account") in heard
+            assert StreamDown("account: handshake refused with HTTP 403", "account") in heard
             option = await a_tradable(venue)
             await placed(venue.orders, new_order(option, option.resting_bid))
             await until(lambda: any(isinstance(item, VenueOrder) for item in heard))
@@ -183,7 +183,7 @@ class TestCoincallSim(OrderGatewayContract):
         try:
             await until(lambda: any(isinstance(item, IndexPush) for item in heard))
             await inject(exchange, kind="silence", path_prefix="/futures", duration_ms=3_500)
-            await until(lambda: StreamDown("indices: connected, but index BTCUSD is silent") in heard)
+            await until(lambda: StreamDown("indices: connected, but index BTCUSD is silent", "indices") in heard)
             heard.clear()
             await until(lambda: any(isinstance(item, IndexPush) for item in heard))
         finally:

@@ -84,7 +84,7 @@ class VenueStream:
                 reason = _reason(error)
             if monotonic_ns() - started_ns >= self._limits.lasting_after_ns:
                 self._attempt = 0
-            self._on_state(StreamDown(f"{self._name}: {reason}"))
+            self._on_state(StreamDown(f"{self._name}: {reason}", self._name))
             await asyncio.sleep(self._reconnect_delay(self._name, self._attempt))
             self._attempt += 1
 
@@ -182,7 +182,7 @@ class VenueStream:
     def _up(self, session: _Session) -> None:
         session.is_up = True
         session.unacknowledged.clear()
-        self._on_state(StreamUp())
+        self._on_state(StreamUp(self._name))
 
 
 class _Session(msgspec.Struct):

@@ -118,7 +118,7 @@ async def test_the_account_stream_logs_in_with_the_raw_key_and_delivers_orders_a
         await until(lambda: heard.count(StreamUp) == 1)
         await venue.push(ORDER, FILL)
         await until(lambda: len(heard.items) == 3)
-    assert heard.items[0] == StreamUp()
+    assert heard.items[0] == StreamUp("account")
     assert isinstance(heard.items[1], VenueOrder)
     assert isinstance(heard.items[2], VenueFill)
     assert heard.items[1].venue_order_id == heard.items[2].venue_order_id == 2075207494989787138
