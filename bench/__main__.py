@@ -25,6 +25,7 @@ BENCHES = {
     "http_client": "one order call, beside bare aiohttp",
     "exchange": "one step of the simulated market, beside its mathematics",
     "execution": "a decision with its commit, beside the bare commit",
+    "tick_to_order": "an index tick to the order that answers it, beside the same hops bare",
 }
 """What `make bench` runs, in this order: the module's name under bench/, and what it measures."""
 
