@@ -82,10 +82,11 @@ class BusSection(_Section, frozen=True, kw_only=True):
 
 class LoggingSection(_Section, frozen=True, kw_only=True):
     """[logging]. level: lines below it are not written. format: json for machines, text for people, auto = text on
-    a terminal."""
+    a terminal. health_interval_s: each service writes a line about its health this often."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
+    health_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
 
 
 class JournalSection(_Section, frozen=True, kw_only=True):

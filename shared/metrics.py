@@ -3,57 +3,182 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import inf
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_LABELS = ("service", "mode", "account")
-_LATENCY_BUCKETS_S = (1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0)
+from shared.durations import LATENCY_BUCKETS_S, Durations
+
+PREFIX = "voldesk_"
+COMMON_LABELS = ("service", "mode", "account")
+OTHER = "other"
+_CHILDREN_MAX = 500
+
+ChildT = TypeVar("ChildT")
+Values = Mapping[Any, float]
+"""Samples by the value of a family's only label of its own (a str), or by the values of all of them (a tuple)."""
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Family(NamedTuple):
+    """One metric as it was declared. `name` is what a query says; `labels` are those beside `COMMON_LABELS`."""
+
+    name: str
+    kind: Kind
+    documentation: str
+    labels: tuple[str, ...]
+
+
+class Labelled(Generic[ChildT]):
+    """The children of one family: `children("a", "b")` is the one with these values of the family's own labels.
+
+    What a label can be is bounded by the code; as a last resort values past the 500th are counted as "other".
+    """
+
+    def __init__(self, make: Callable[[tuple[str, ...]], ChildT]) -> None:
+        self._make = make
+        self._children: dict[tuple[str, ...], ChildT] = {}
+
+    def __call__(self, *values: str) -> ChildT:
+        child = self._children.get(values)
+        if child is None:
+            if len(self._children) >= _CHILDREN_MAX:
+                values = (OTHER,) * len(values)
+            child = self._children.get(values) or self._make(values)
+            self._children[values] = child
+        return child
+
+    def items(self) -> tuple[tuple[tuple[str, ...], ChildT], ...]:
+        return tuple(self._children.items())
+
+
+class Table:
+    """All samples of one gauge family. `show` replaces them, so that what is gone is gone."""
+
+    def __init__(self) -> None:
+        self.values: Values = {}
+
+    def show(self, values: Values) -> None:
+        self.values = values
 
 
 class Metrics:
-    """The metrics of one service. `counter`, `gauge` and `histogram` make the service's own, labelled like ours.
+    """The metrics of one service. Every family is declared here once and listed in `families`.
 
-    Keep the child that `labels(...)` returns where it is used often: the look-up costs more than counting.
+    Keep the child of a family where it is used often: the look-up costs more than counting.
     """
 
     def __init__(self, service: str, mode: str, account_id: str) -> None:
         self.registry = CollectorRegistry()
+        self.families: list[Family] = []
         self._values = (service, mode, account_id)
         self._server: tuple[WSGIServer, threading.Thread] | None = None
-        self.inputs_handled = self.counter("voldesk_inputs_total", "Inputs that the core has handled")
-        self.commit_seconds = self.histogram("voldesk_commit_seconds", "Time to commit one batch of rows")
-        self.loop_lag_seconds = self.histogram("voldesk_loop_lag_seconds", "How late the event loop ran a timer")
-        self.heartbeat_seconds = self.gauge("voldesk_heartbeat_timestamp_seconds", "UTC of the last heartbeat")
-        self.ready = self.gauge("voldesk_ready", "1 when the service can do its work")
-        self.starts = self.gauge("voldesk_starts", "How often the service was started in this run directory")
-        self.loop_stalls = self.counter("voldesk_loop_stalls_total", "Gaps of more than 2 s in the event loop")
-        self._errors = Counter(
-            "voldesk_handler_errors_total", "Errors survived", (*_LABELS, "source"), registry=self.registry
-        )
+        self.errors = self.counters("voldesk_handler_errors_total", "Errors survived", "source")
 
     def counter(self, name: str, documentation: str) -> Counter:
-        """A counter of the service itself, without further labels."""
-        return Counter(name, documentation, _LABELS, registry=self.registry).labels(*self._values)
+        """A counter without labels of its own."""
+        return self.counters(name, documentation)()
+
+    def counters(self, name: str, documentation: str, *labels: str) -> Labelled[Counter]:
+        self._declare(Family(name, "counter", documentation, labels))
+        family = Counter(name, documentation, (*COMMON_LABELS, *labels), registry=self.registry)
+        return Labelled(lambda values: family.labels(*self._values, *values))
 
     def gauge(self, name: str, documentation: str) -> Gauge:
-        return Gauge(name, documentation, _LABELS, registry=self.registry).labels(*self._values)
+        """A gauge without labels of its own."""
+        self._declare(Family(name, "gauge", documentation, ()))
+        return Gauge(name, documentation, COMMON_LABELS, registry=self.registry).labels(*self._values)
 
-    def histogram(self, name: str, documentation: str, buckets: Sequence[float] = _LATENCY_BUCKETS_S) -> Histogram:
-        """A histogram of durations in seconds, from 10 µs to 5 s unless `buckets` says otherwise."""
-        family = Histogram(name, documentation, _LABELS, registry=self.registry, buckets=buckets)
-        return family.labels(*self._values)
+    def table(self, name: str, documentation: str, *labels: str) -> Table:
+        """A gauge family that is replaced as a whole."""
+        table = Table()
+        self.read("gauge", name, documentation, labels, lambda: table.values)
+        return table
+
+    def histogram(self, name: str, documentation: str, buckets: Sequence[float] = LATENCY_BUCKETS_S) -> Durations:
+        """A histogram of durations in seconds, from 10 µs to 30 s unless `buckets` says otherwise."""
+        return self.histograms(name, documentation, buckets=buckets)()
+
+    def histograms(
+        self, name: str, documentation: str, *labels: str, buckets: Sequence[float] = LATENCY_BUCKETS_S
+    ) -> Labelled[Durations]:
+        children: Labelled[Durations] = Labelled(lambda _values: Durations(buckets))
+        self.read_histograms(name, documentation, labels, children.items)
+        return children
+
+    def read_histograms(
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...],
+        read: Callable[[], Iterable[tuple[Any, Durations]]],
+    ) -> None:
+        """Durations counted elsewhere; `read` as in `read`."""
+        self._declare(Family(name, "histogram", documentation, labels))
+
+        def collect() -> Iterable[Metric]:
+            family = HistogramMetricFamily(name, documentation, labels=(*COMMON_LABELS, *labels))
+            for key, durations in read():
+                family.add_metric(self._labelled(key), *_buckets(durations))
+            return (family,)
+
+        self.registry.register(_Collected(collect, self.error))
+
+    def read(
+        self,
+        kind: Literal["counter", "gauge"],
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...],
+        read: Callable[[], Values],
+    ) -> None:
+        """Figures kept elsewhere. `read` is called on another thread at every scrape and must not wait."""
+        self._declare(Family(name, kind, documentation, labels))
+        make = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+
+        def collect() -> Iterable[Metric]:
+            family = make(name, documentation, labels=(*COMMON_LABELS, *labels))
+            for key, value in read().items():
+                family.add_metric(self._labelled(key), value)
+            return (family,)
+
+        self.registry.register(_Collected(collect, self.error))
+
+    def read_one(
+        self, kind: Literal["counter", "gauge"], name: str, documentation: str, read: Callable[[], float]
+    ) -> None:
+        """One figure without labels of its own; `read` as in `read`."""
+        self.read(kind, name, documentation, (), lambda: {(): read()})
+
+    def process(self) -> None:
+        """Memory, CPU, open files and garbage collection of this process, by the library's own collectors."""
+        inner = CollectorRegistry()
+        ProcessCollector(namespace=PREFIX.rstrip("_"), registry=inner)
+        GCCollector(registry=inner)
+
+        def collect() -> Iterable[Metric]:
+            for found in inner.collect():
+                yield self._ours(found)
+
+        for family in collect():
+            labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
+            kind: Kind = "counter" if family.type == "counter" else "gauge"
+            own = tuple(label for label in labels if label not in COMMON_LABELS)
+            self._declare(
+                Family(family.name + ("_total" if kind == "counter" else ""), kind, family.documentation, own)
+            )
+        self.registry.register(_Collected(collect, self.error))
 
     def error(self, source: str) -> None:
         """Count an error that was survived."""
-        self._errors.labels(*self._values, source).inc()
-
-    def collect(self, read: Callable[[], Iterable[tuple[str, str, dict[str, float]]]], label: str) -> None:
-        """Counters kept elsewhere, read at every scrape: `read` gives (name, documentation, value per label)."""
-        self.registry.register(_ReadAtScrape(read, label, self._values))
+        self.errors(source).inc()
 
     def serve(self, port: int) -> None:
         """Answer scrapes on 127.0.0.1. Raises OSError when the port is taken."""
@@ -67,21 +192,46 @@ class Metrics:
             thread.join(timeout=1)
             self._server = None
 
+    def _declare(self, family: Family) -> None:
+        assert family.name.startswith(PREFIX), f"{family.name} must begin with {PREFIX}"
+        assert (family.kind == "counter") == family.name.endswith("_total"), f"{family.name} is a {family.kind}"
+        assert family.kind != "histogram" or family.name.endswith("_seconds"), f"{family.name} must name its unit"
+        assert all(family.name != known.name for known in self.families), f"{family.name} is declared twice"
+        self.families.append(family)
 
-class _ReadAtScrape(Collector):
-    def __init__(
-        self,
-        read: Callable[[], Iterable[tuple[str, str, dict[str, float]]]],
-        label: str,
-        values: tuple[str, str, str],
-    ) -> None:
-        self._read = read
-        self._label = label
-        self._values = values
+    def _labelled(self, key: str | tuple[str, ...]) -> tuple[str, ...]:
+        return (*self._values, *((key,) if isinstance(key, str) else key))
+
+    def _ours(self, found: Metric) -> Metric:
+        """A family of the library with our prefix and labels."""
+        added = "" if found.name.startswith(PREFIX) else PREFIX
+        family = Metric(added + found.name, found.documentation, found.type)
+        common = dict(zip(COMMON_LABELS, self._values, strict=True))
+        for sample in found.samples:
+            family.add_sample(added + sample.name, {**common, **sample.labels}, sample.value)
+        return family
+
+
+def _buckets(durations: Durations) -> tuple[list[tuple[str, float]], float]:
+    """Upper bound and how many up to it, for each bucket, and the sum."""
+    counts, sum_s = durations.read()
+    bounds = (*durations.bounds, inf)
+    return [
+        ("+Inf" if bound == inf else str(bound), float(up_to))
+        for bound, up_to in zip(bounds, accumulate(counts), strict=True)
+    ], sum_s
+
+
+class _Collected(Collector):
+    """A figure that cannot be read is left out and counted as an error: it must not cost the others."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]], failed: Callable[[str], None]) -> None:
+        self._collect = collect
+        self._failed = failed
 
     def collect(self) -> Iterable[Metric]:
-        for name, documentation, samples in self._read():
-            family = CounterMetricFamily(name, documentation, labels=(*_LABELS, self._label))
-            for key, value in samples.items():
-                family.add_metric((*self._values, key), value)
-            yield family
+        try:
+            return tuple(self._collect())
+        except Exception:
+            self._failed("metrics")
+            return ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
 
 import msgspec
 
 from services.exchange.config import AccountConfig, KeyConfig
+from services.exchange.metrics import ExchangeMetrics
 from services.exchange.server.app import ExchangeServer
 from services.exchange.server.auth import Credential
 from services.exchange.server.config import ExchangeServiceConfig
@@ -49,22 +49,13 @@ class ExchangeShell:
         port = self._listener.getsockname()[1]
         self.detail = f"http://{HOST}:{port}"
         context.log.info("exchange listens", address=self.detail, accounts=len(config.accounts))
-        context.metrics.collect(self._counts, "kind")
+        ExchangeMetrics(context.metrics, self._server)
         self.ready = True
 
     async def run(self) -> None:
         assert self._server is not None, "start comes first"
         assert self._listener is not None, "start comes first"
         await self._server.serve(self._listener)
-
-    def _counts(self) -> Iterable[tuple[str, str, dict[str, float]]]:
-        assert self._server is not None, "start comes first"
-        hub = self._server.hub
-        sockets: dict[str, float] = {"opened": hub.opened, **hub.dropped}
-        yield "voldesk_exchange_sockets", "WebSocket clients opened, and gone by reason", sockets
-        yield "voldesk_exchange_frames", "WebSocket frames queued to clients", {"pushed": hub.frames_pushed}
-        failures: dict[str, float] = {"core": self._server.core_failures, "push": hub.failures}
-        yield "voldesk_exchange_failures", "Errors survived", failures
 
     async def stop(self) -> None:
         self.ready = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,12 +13,17 @@ from shared.bus.endpoints import Endpoints
 from shared.bus.frames import Header
 from shared.clock import Clock
 from shared.config import BusSection
+from shared.durations import Durations
 
 ItemT = TypeVar("ItemT")
 
 
 class BusCounts:
-    """Plain counters, read by the metrics when they are scraped."""
+    """Plain counters, read by the metrics when they are scraped.
+
+    delays: from publishing to receipt by pattern of the table of topics, "request" and "reply"; replayed events are
+    not in it.
+    """
 
     def __init__(self) -> None:
         self.published = 0
@@ -34,6 +39,7 @@ class BusCounts:
         self.requests_timed_out = 0
         self.requests_served = 0
         self.requests_answered_again = 0
+        self.delays: defaultdict[str, Durations] = defaultdict(Durations)
 
 
 class Link:
@@ -73,6 +79,10 @@ class Link:
             self._message_count += 1
             message_id = f"{self.name}.{self.epoch:x}.{self._message_count}"
         return Header(self.name, self.epoch, sequence, message_id, cause_id, self.clock.now_ns())
+
+    def since_s(self, header: Header) -> float:
+        """Seconds since a message was published, by the two clocks."""
+        return (self.clock.now_ns() - header.published_ns) / 1e9
 
     def drop(self, kind: str, detail: str) -> None:
         """Count what cannot be used; the first of each kind is logged."""

@@ -136,6 +136,7 @@ class RequestClient:
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
                 continue
+            self._link.counts.delays[_REPLY_TOPIC].observe(self._link.since_s(envelope.header))
             request_id = envelope.header.cause_id
             waiting = self._waiting[request_id]
             self.forget(request_id)
@@ -247,4 +248,6 @@ class RequestServer:
             self._pending[request_id] = _Asked(client, identity)
             while len(self._pending) > self._link.settings.answers_kept:
                 self._pending.popitem(last=False)
-            self._link.deliver("request", self._receiver, Request(request_id, message, client))
+            self._link.counts.delays[_REQUEST_TOPIC].observe(self._link.since_s(envelope.header))
+            request = Request(request_id, message, client, envelope.header.published_ns)
+            self._link.deliver("request", self._receiver, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Literal, NamedTuple
 
 import zmq
 
@@ -12,6 +13,7 @@ from shared.bus.link import Link
 from shared.bus.requests import RequestClient
 from shared.bus.sequences import StreamReader, Want
 from shared.bus.sockets import LoopSocket
+from shared.durations import Durations
 from shared.messages.steps import Inbound, ReplyReceived, RequestTimedOut, StreamSynced
 from shared.messages.system import Heartbeat, Replay, ReplayAnswer
 from shared.messages.topics import TOPICS, Topic, topic_of, topic_row
@@ -44,6 +46,13 @@ def _can_begin(row: Topic, prefix: str) -> bool:
     return want.startswith(("{", last))
 
 
+class _Known(NamedTuple):
+    """What is known of a concrete topic."""
+
+    kind: Literal["state", "event"]
+    delay: Durations
+
+
 class Subscription:
     """What one reader hears of one publisher.
 
@@ -60,7 +69,7 @@ class Subscription:
         self._publisher = publisher
         self._source = f"{publisher} stream"
         self._receiver = receiver
-        self._kind_cache: dict[bytes, str | None] = {}
+        self._known_topics: dict[bytes, _Known | None] = {}
         self._replay_count = 0
         self._heartbeat_topic = heartbeat_topic(publisher)
         unknown = [prefix for prefix in prefixes if not kinds_of(prefix)]
@@ -97,14 +106,16 @@ class Subscription:
         self._sockets.append(socket)
         socket.connect(self._link.endpoints.events(self._publisher))
 
-    def _kind(self, topic: bytes) -> str | None:
-        if topic in self._kind_cache:
-            return self._kind_cache[topic]
+    def _known(self, topic: bytes) -> _Known | None:
+        """What the table says of a topic; None when it is not in it."""
+        if topic in self._known_topics:
+            return self._known_topics[topic]
         row = topic_row(topic.decode(errors="replace"))
-        if len(self._kind_cache) >= _TOPICS_CACHED:
-            self._kind_cache.clear()
-        kind = self._kind_cache[topic] = row.kind if row else None
-        return kind
+        if len(self._known_topics) >= _TOPICS_CACHED:
+            self._known_topics.clear()
+        known = _Known(row.kind, self._link.counts.delays[row.pattern]) if row else None
+        self._known_topics[topic] = known
+        return known
 
     def _open_frame(self, data: bytes) -> Envelope:
         envelope = open_frame(data, self._link.settings.max_message_bytes)
@@ -120,27 +131,33 @@ class Subscription:
             newest[topic] = data
         self._link.counts.received += len(batch)
         self._link.counts.conflated += len(batch) - len(newest)
+        received_ns = self._link.clock.now_ns()
         for topic, data in newest.items():
-            kind = self._kind(topic)
-            if kind == "event":
+            known = self._known(topic)
+            if known is not None and known.kind == "event":
                 continue
             try:
-                if kind is None:
+                if known is None:
                     raise FrameError("unknown_topic", repr(topic[:80]))
-                self._deliver(self._open_frame(data))
+                envelope = self._open_frame(data)
+                known.delay.observe((received_ns - envelope.header.published_ns) / 1e9)
+                self._deliver(envelope)
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
 
     def _events_received(self, batch: list[list[bytes]]) -> None:
         self._link.counts.received += len(batch)
+        received_ns = self._link.clock.now_ns()
         for (data,) in batch:
             topic = topic_bytes(data)
-            kind = self._kind(topic)
+            known = self._known(topic)
             try:
-                if kind is None:
+                if known is None:
                     raise FrameError("unknown_topic", repr(topic[:80]))
-                if kind == "event":
-                    self._event(self._open_frame(data))
+                if known.kind == "event":
+                    envelope = self._open_frame(data)
+                    known.delay.observe((received_ns - envelope.header.published_ns) / 1e9)
+                    self._event(envelope)
                 elif topic == self._heartbeat_topic.encode():
                     self._heartbeat(self._open_frame(data))
             except FrameError as error:
@@ -167,7 +184,9 @@ class Subscription:
     def _deliver(self, envelope: Envelope) -> None:
         header = envelope.header
         message = read_body(envelope)
-        inbound = Inbound(envelope.topic, message, header.message_id, header.publisher, header.epoch)
+        inbound = Inbound(
+            envelope.topic, message, header.message_id, header.publisher, header.epoch, header.published_ns
+        )
         self._link.deliver(self._source, self._receiver, inbound)
 
     def _pump(self) -> None:

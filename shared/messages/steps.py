@@ -10,21 +10,26 @@ from shared.messages.base import Message
 
 
 class Inbound(msgspec.Struct, frozen=True):
-    """A message that was published on the bus."""
+    """A message that was published on the bus. `published_ns` by its publisher's clock, 0 when it is not known."""
 
     topic: str
     message: Message
     message_id: str
     publisher: str
     epoch: int
+    published_ns: int = 0
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request from the bus; answer it with `Reply`. The same `request_id` may come again."""
+    """A request from the bus; answer it with `Reply`. The same `request_id` may come again.
+
+    `published_ns`: when the client first asked, by its clock, 0 when it is not known.
+    """
 
     request_id: str
     message: Message
     client: str
+    published_ns: int = 0
 
 
 class ReplyReceived(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -15,6 +16,7 @@ from shared.messages.topics import topic_of
 from shared.metrics import Metrics
 from shared.ports import resolve_ports
 from shared.secrets import ApiKey, load_api_key, load_grant_key
+from shared.service.metrics import AlertMetrics
 from shared.service.watch import Failures, StallWatch
 from shared.store import Binding, SqliteJournal
 
@@ -23,7 +25,10 @@ _VENUE = "coincall"
 
 
 class ServiceContext:
-    """Made by `run_service`, handed to the service's shell. Methods that read raise StartRefused with a remedy."""
+    """Made by `run_service`, handed to the service's shell. Methods that read raise StartRefused with a remedy.
+
+    `health` is what the health line says: a word and how to read it. A shell adds its own few.
+    """
 
     def __init__(
         self,
@@ -36,6 +41,7 @@ class ServiceContext:
         metrics: Metrics,
         failures: Failures,
         stalls: StallWatch,
+        health: dict[str, Callable[[], object]],
     ) -> None:
         self.name = name
         self.desk = desk
@@ -47,6 +53,8 @@ class ServiceContext:
         self.metrics = metrics
         self.failures = failures
         self.stalls = stalls
+        self.health = health
+        self._alerts = AlertMetrics(metrics)
 
     def section(self, kind: type[SectionT]) -> SectionT:
         """The service's own section of the configuration, validated, defaults filled in."""
@@ -94,3 +102,4 @@ class ServiceContext:
                 resolved=alert.resolved,
             ),
         )
+        self._alerts.raised(alert.code, "resolved" if alert.resolved else alert.severity).inc()

@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from shared.clock import monotonic_ns
-from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, SendRequest, Tick
+from shared.messages.steps import (
+    Entry,
+    Inbound,
+    LoopStalled,
+    Publish,
+    RaiseAlert,
+    Reply,
+    Request,
+    SendRequest,
+    Tick,
+)
 from shared.messages.trades import Refusal
-from shared.metrics import Metrics
 from shared.runner import Core, CoreFailed, Journal, Runner
 from shared.service.context import ServiceContext
+from shared.service.metrics import HostMetrics
 
 CoreT = TypeVar("CoreT", bound=Core)
 
@@ -23,10 +33,23 @@ _TICK_PAUSE_S = 0.001
 _TIMER_MAX_S = 3_600.0
 
 
-class _TimedJournal:
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+class Observer(Protocol):
+    """Counts what a core decided. It is told after the fact, and what it raises changes nothing but a metric."""
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """These rows are in the journal."""
+        ...
+
+    def performed(self, effect: Any, cause_id: str) -> None:
+        """This effect was carried out, or is on its way."""
+        ...
+
+
+class _WatchedJournal:
+    def __init__(self, journal: Journal, metrics: HostMetrics, committed: Callable[[Sequence[Entry]], None]) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._committed = committed
 
     def load(self) -> Iterable[Entry]:
         return self._journal.load()
@@ -35,6 +58,7 @@ class _TimedJournal:
         begun_ns = monotonic_ns()
         self._journal.append(entries)
         self._metrics.commit_seconds.observe((monotonic_ns() - begun_ns) / 1e9)
+        self._committed(entries)
 
 
 class CoreHost(Generic[CoreT]):
@@ -47,6 +71,8 @@ class CoreHost(Generic[CoreT]):
     A core that raised was built anew from the journal and has lost its views of others: their events are replayed
     to it, and a request it failed on is refused. When the journal could not be written the core is built anew too,
     and the requests of that batch are taken again when their clients repeat them.
+
+    Observers are told of every row and effect.
     """
 
     def __init__(
@@ -58,9 +84,16 @@ class CoreHost(Generic[CoreT]):
     ) -> None:
         self._context = context
         self._make_core = make_core
-        self._journal = _TimedJournal(journal, context.metrics)
         self._perform_own = perform
+        self._observers: tuple[Observer, ...] = ()
         self._queue: deque[Any] = deque()
+        self._queued_ns: deque[int] = deque()
+        self._batch: Sequence[Any] = ()
+        self._due_ns = 0
+        self._metrics = HostMetrics(context.metrics, self._queue, self._queued_ns)
+        self._journal = _WatchedJournal(journal, self._metrics, self._committed)
+        context.health["inputs"] = lambda: self._metrics.inputs
+        context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
         self._running = False
         self._scheduled = False
@@ -75,7 +108,22 @@ class CoreHost(Generic[CoreT]):
     def put(self, item: Any) -> None:
         """Hand an input to the core. On the event loop's thread only."""
         self._queue.append(item)
+        self._queued_ns.append(monotonic_ns())
         self._schedule()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every row and effect from now on."""
+        self._observers = (*self._observers, observer)
+
+    def due_ns(self, cause_id: str) -> int:
+        """For an observer, while the effects of a batch are carried out: when the input with this id was published;
+        for "", which stands for a timer, when it was due. 0 when it is not known."""
+        if not cause_id:
+            return self._due_ns
+        found = (
+            item.published_ns for item in self._batch if isinstance(item, Inbound) and item.message_id == cause_id
+        )
+        return next(found, 0)
 
     async def run(self) -> None:
         """Start the core, then go on until cancelled."""
@@ -95,6 +143,7 @@ class CoreHost(Generic[CoreT]):
 
     def _stalled(self, gap_ns: int) -> None:
         self._queue.appendleft(LoopStalled(gap_ns))
+        self._queued_ns.appendleft(monotonic_ns())
         self._schedule()
 
     def _schedule(self) -> None:
@@ -108,19 +157,31 @@ class CoreHost(Generic[CoreT]):
             return
         self._context.stalls.check()
         now_ns = self._context.clock.now_ns()
+        begun_ns = monotonic_ns()
+        if self._queued_ns:
+            self._metrics.wait_seconds.observe((begun_ns - self._queued_ns[0]) / 1e9)
         items = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        for _ in items:
+            self._queued_ns.popleft()
         deadline_ns = self.core.next_deadline_ns()
         ticked = deadline_ns is not None and deadline_ns <= now_ns
-        if ticked:
+        self._due_ns = 0
+        if deadline_ns is not None and ticked:
+            self._due_ns = deadline_ns
             items.append(Tick())
         if items:
             self._handle(items, now_ns)
+            self._metrics.batch_seconds.observe((monotonic_ns() - begun_ns) / 1e9)
         if self._queue:
             self._schedule()
         self._arm(_TICK_PAUSE_S if ticked else 0.0)
 
     def _handle(self, items: list[Any], now_ns: int) -> None:
         failures = self._context.failures
+        self._batch = items
+        for item in items:
+            if isinstance(item, Request):
+                self._metrics.asked(item)
         try:
             self._runner.drain(items, now_ns)
         except AssertionError as error:
@@ -128,12 +189,15 @@ class CoreHost(Generic[CoreT]):
         except Exception as error:
             # what was applied in memory may not be on disk: only the journal says what is true
             failures.failed("core", error)
+            self._metrics.rebuilds.inc()
             for item in items:
                 if isinstance(item, Request):
                     self._context.bus.forget(item.request_id)
             self._rebuild(now_ns)
             return
-        self._context.metrics.inputs_handled.inc(len(items))
+        finally:
+            self._batch = ()
+        self._metrics.inputs += len(items)
         failed, count = list(self._failed), len(self._failed)
         self._failed.clear()
         if count < len(items):
@@ -157,13 +221,14 @@ class CoreHost(Generic[CoreT]):
         self._context.bus.resync()
 
     def _report(self, failure: CoreFailed) -> None:
+        self._metrics.rebuilds.inc()
         if isinstance(failure.item, Request):
             refusal = Refusal(
                 code="internal_error",
                 detail=f"{self._context.name} failed on this request; nothing was done",
                 remedy="see its log",
             )
-            self._context.bus.reply(failure.item.request_id, refusal)
+            self._reply(Reply(failure.item.request_id, refusal))
         self._context.alert(
             RaiseAlert(
                 code="core_failed",
@@ -193,7 +258,7 @@ class CoreHost(Generic[CoreT]):
                 case Publish():
                     self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
                 case Reply():
-                    self._context.bus.reply(effect.request_id, effect.message)
+                    self._reply(effect)
                 case SendRequest():
                     self._context.bus.send_request(effect, self.put)
                 case RaiseAlert():
@@ -204,3 +269,22 @@ class CoreHost(Generic[CoreT]):
             self._context.failures.failed(source, error)
         else:
             self._context.failures.succeeded(source)
+        if self._observers:
+            self._observed(lambda observer: observer.performed(effect, cause_id))
+
+    def _reply(self, reply: Reply) -> None:
+        self._context.bus.reply(reply.request_id, reply.message)
+        self._metrics.answered(reply, self._context.clock.now_ns())
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        self._metrics.committed(entries)
+        self._observed(lambda observer: observer.committed(entries))
+
+    def _observed(self, tell: Callable[[Observer], None]) -> None:
+        """What counts must not keep what is counted from going on."""
+        for observer in self._observers:
+            try:
+                tell(observer)
+            except Exception as error:
+                self._context.metrics.error("metrics")
+                self._context.log.error("counting failed", exc_info=error)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import uvloop
@@ -22,7 +22,9 @@ from shared.messages.system import Heartbeat
 from shared.metrics import Metrics
 from shared.ports import resolve_ports
 from shared.service.context import ServiceContext
+from shared.service.health import HealthLine
 from shared.service.lock import ServiceLock, Start, record_start
+from shared.service.metrics import BusMetrics, ProcessMetrics
 from shared.service.watch import EXIT_BUG, Failures, StallWatch
 from shared.tasks import spawn
 
@@ -107,7 +109,8 @@ class _Process:
         self._shell_started = False
         self._ready_told: bool | None = None
         self._metrics = Metrics(name, desk.mode, desk.account_id)
-        self._metrics.starts.set(start.count)
+        self._own = ProcessMetrics(self._metrics)
+        self._own.starts.set(start.count)
         self._failures = Failures(log, self._metrics)
         self._stalls = StallWatch()
         self._stalls.listen(self._stalled)
@@ -123,7 +126,13 @@ class _Process:
                 "message dropped, further ones are counted", kind=kind, detail=detail
             ),
         )
-        self._metrics.collect(self._bus_counts, "kind")
+        BusMetrics(self._metrics, self._bus.counts)
+        self._words: dict[str, Callable[[], object]] = {
+            "ready": lambda: self._is_ready,
+            "detail": lambda: self._detail,
+            "dropped": lambda: self._bus.counts.dropped.total() + self._bus.counts.not_sent,
+            "errors": lambda: self._failures.survived,
+        }
 
     async def main(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
         loop = asyncio.get_running_loop()
@@ -132,6 +141,7 @@ class _Process:
         loop.set_exception_handler(self._loop_failed)
         self._bus.open(self._heartbeat)
         helpers = [spawn(self._pulse(), name="pulse"), spawn(self._serve_metrics(), name="metrics")]
+        helpers.append(spawn(self._tell_health(), name="health"))
         self._log.info("starting", pid=os.getpid(), starts=self._start.count, epoch=self._start.epoch)
         try:
             return await self._run_shell(make_shell)
@@ -159,6 +169,7 @@ class _Process:
             self._metrics,
             self._failures,
             self._stalls,
+            self._words,
         )
         shell = self._shell = make_shell(context)
         if await self._until_stopped(shell.start(), "start"):
@@ -215,7 +226,13 @@ class _Process:
             count += 1
             due = max(due + _BEAT_S / _PULSES_PER_BEAT, loop.time())
             await asyncio.sleep(due - loop.time())
-            self._metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+            self._own.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+    async def _tell_health(self) -> None:
+        line = HealthLine(self._log, self._words)
+        while True:
+            await asyncio.sleep(self._desk.logging.health_interval_s)
+            line.tell()
 
     async def _serve_metrics(self) -> None:
         port = resolve_ports(self._desk.run_dir, self._desk.ports)[f"metrics-{self._name}"]
@@ -227,16 +244,22 @@ class _Process:
                 self._log.warning("metrics cannot be served yet", port=port, error=error.strerror)
             await asyncio.sleep(_METRICS_RETRY_S)
 
+    @property
+    def _is_ready(self) -> bool:
+        return self._shell is not None and self._shell_started and self._shell.ready
+
+    @property
+    def _detail(self) -> str:
+        return self._shell.detail if self._shell is not None and self._shell_started else "starting"
+
     def _heartbeat(self, event_sequences: dict[str, int]) -> Heartbeat:
-        shell = self._shell
-        started = shell is not None and self._shell_started
-        ready = shell is not None and started and shell.ready
+        ready, detail = self._is_ready, self._detail
         now_ns = self._clock.now_ns()
-        self._metrics.heartbeat_seconds.set(now_ns / 1e9)
-        self._metrics.ready.set(ready)
-        if shell is not None and started and ready != self._ready_told:
+        self._own.heartbeat_seconds.set(now_ns / 1e9)
+        self._own.ready.set(ready)
+        if self._shell_started and ready != self._ready_told:
             self._ready_told = ready
-            self._log.info("ready" if ready else "not ready any more", detail=shell.detail)
+            self._log.info("ready" if ready else "not ready any more", detail=detail)
         return Heartbeat(
             service=self._name,
             account_id=self._desk.account_id,
@@ -248,41 +271,13 @@ class _Process:
             beat_ns=now_ns,
             starts=self._start.count,
             ready=ready,
-            detail=shell.detail if shell is not None and started else "starting",
+            detail=detail,
             event_sequences=event_sequences,
         )
 
     def _stalled(self, gap_ns: int) -> None:
-        self._metrics.loop_stalls.inc()
+        self._own.loop_stalls.inc()
         self._log.warning("the event loop stood still", gap_ms=gap_ns // 1_000_000)
 
     def _loop_failed(self, _loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
         self._failures.loop_error(details.get("exception"), str(details.get("message", "")))
-
-    def _bus_counts(self) -> Iterable[tuple[str, str, dict[str, float]]]:
-        counts = self._bus.counts
-        yield (
-            "voldesk_bus_messages",
-            "Frames on the bus",
-            {
-                "published": counts.published,
-                "not_sent": counts.not_sent,
-                "received": counts.received,
-                "conflated": counts.conflated,
-            },
-        )
-        yield (
-            "voldesk_bus_requests",
-            "Requests on the bus",
-            {
-                "sent": counts.requests_sent,
-                "repeated": counts.requests_repeated,
-                "timed_out": counts.requests_timed_out,
-                "served": counts.requests_served,
-                "answered_again": counts.requests_answered_again,
-            },
-        )
-        yield "voldesk_bus_dropped", "Messages that could not be used", dict(counts.dropped)
-        yield "voldesk_bus_gaps", "Gaps seen in event streams, by publisher", dict(counts.gaps)
-        yield "voldesk_bus_lost", "Events that no replay brought back, by publisher", dict(counts.lost)
-        yield "voldesk_bus_replays", "Replays asked for, by publisher", dict(counts.replays)

@@ -22,6 +22,7 @@ class Failures:
     """Errors are logged with their traceback, counted and survived; ten in a row from one source are not.
 
     A failed assertion is our own bug: the process ends at once, before it does anything else with a wrong state.
+    `survived` counts them all.
     """
 
     def __init__(self, log: Any, metrics: Metrics, end_process: Callable[[int], NoReturn] = os._exit) -> None:
@@ -30,12 +31,14 @@ class Failures:
         self._end_process = end_process
         self._in_a_row: Counter[str] = Counter()
         self._last_loop_error_ns = 0
+        self.survived = 0
 
     def failed(self, source: str, error: BaseException) -> None:
         if isinstance(error, AssertionError):
             self.fatal(source, error)
         self._in_a_row[source] += 1
         count = self._in_a_row[source]
+        self.survived += 1
         self._metrics.error(source)
         self._log.error("handler failed", source=source, in_a_row=count, exc_info=error)
         if count >= FAILURES_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -111,6 +112,8 @@ class Api:
         self._limiter = limiter
         self._faults = faults
         self._body_bytes_max = body_bytes_max
+        self.answered: Counter[tuple[str, str]] = Counter()
+        """Requests by (path of the table, outcome); see `_answer`."""
 
     def route(self, endpoint: Endpoint) -> Route:
         async def answer(request: Request) -> Response:
@@ -119,7 +122,7 @@ class Api:
         return Route(endpoint.path, answer, methods=[endpoint.method])
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
-        lost = False
+        lost, outcome = False, "ok"
         try:
             body = await self._read_body(request)
             for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
@@ -128,15 +131,20 @@ class Api:
                 elif fault.kind == "lost_answer":
                     lost = True
                 else:
+                    self.answered[endpoint.path, "fault"] += 1
                     return refusal_of(fault)
             answer = json_response(self._execute(endpoint, request, body))
         except ApiError as error:
+            outcome = "refused"
             answer = json_response(failure(error), 404 if error.code == URL_PATH else 200)
         except JournalFailed:
+            outcome = "failed"
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
         except Exception:
+            outcome = "failed"
             log.exception("endpoint failed", path=request.url.path)
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
+        self.answered[endpoint.path, "lost" if lost else outcome] += 1
         return ConnectionClosed() if lost else answer
 
     async def _read_body(self, request: Request) -> bytes:

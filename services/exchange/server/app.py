@@ -90,13 +90,13 @@ class ExchangeServer:
         self.hub = Hub(config.server, user_ids, self.faults)
         self.venue = Venue(config, journal, now_ns, self.hub.deliver, self._on_core_error)
         self.hub.bind(self.venue)
-        api = Api(
+        self.api = Api(
             self.venue, keys, RateLimiter(limits_of(config.rate_limits)), self.faults, config.server.body_bytes_max
         )
         endpoints = [*market_endpoints(), *order_endpoints(), *account_endpoints()]
         sockets = SocketServer(config.server, keys, self.hub, self.faults, now_ns)
         control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids))
-        routes: list[Any] = [api.route(endpoint) for endpoint in endpoints]
+        routes: list[Any] = [self.api.route(endpoint) for endpoint in endpoints]
         routes += sockets.routes()
         if paper and config.server.control_api:
             routes += control.routes()

@@ -81,7 +81,31 @@ async def test_messages_say_who_sent_them_and_because_of_what(tmp_path: Path) ->
     reader = Bus("risk", desk)
     reader.subscribe("execution", ["exec."], heard.append)
     await until(heard.halts)
-    assert heard[0] == Inbound(HALT_TOPIC, halt_of("a", 1), message_id, "execution", publisher.epoch)
+    first = heard[0]
+    assert isinstance(first, Inbound)
+    assert first.published_ns > 0
+    assert first == Inbound(HALT_TOPIC, halt_of("a", 1), message_id, "execution", publisher.epoch, first.published_ns)
+    reader.close()
+    publisher.close()
+
+
+async def test_the_delay_of_live_messages_is_measured_by_pattern_and_that_of_replayed_ones_is_not(
+    tmp_path: Path,
+) -> None:
+    desk = make_desk(tmp_path)
+    publisher = open_service("execution", desk)
+    publisher.publish(HALT_TOPIC, halt_of("early", 1))
+    heard = Heard()
+    reader = Bus("risk", desk)
+    reader.subscribe("execution", ["exec."], heard.append)
+    await until(heard.synced)
+    assert heard.halts() == [1]
+    for epoch in (2, 3, 4):
+        publisher.publish(HALT_TOPIC, halt_of("main", epoch))
+    await until(lambda: heard.halts() == [1, 2, 3, 4])
+    counts, sum_s = reader.counts.delays["exec.{account}.halt"].read()
+    assert sum(counts) == 3
+    assert 0 < sum_s < 3 * 60
     reader.close()
     publisher.close()
 

@@ -390,6 +390,47 @@ async def test_metrics_carry_service_mode_and_account_and_count_the_bus(desk: De
         assert name in text
 
 
+async def test_requests_are_counted_by_kind_answer_and_reason_and_timed(desk: Desk) -> None:
+    desk.start()
+    await desk.tell("count")
+    refused = await desk.bus.ask("execution", raise_halt("fail"), START_S)
+    assert isinstance(refused, Refusal)
+    text = await asyncio.to_thread(desk.scrape)
+    common = 'account="main"'
+    for sample in (
+        f'voldesk_requests_answered_total{{{common},answer="halts_answered",mode="paper",reason="",'
+        'request="raise_halt",service="execution"} 1.0',
+        f'voldesk_requests_answered_total{{{common},answer="refusal",mode="paper",reason="internal_error",'
+        'request="raise_halt",service="execution"} 1.0',
+        f'voldesk_request_seconds_count{{{common},mode="paper",request="raise_halt",service="execution"}} 2.0',
+        f'voldesk_bus_delay_seconds_count{{{common},mode="paper",service="execution",topic="request"}} 2.0',
+        f'voldesk_journal_rows_total{{{common},mode="paper",row="counted",service="execution"}} 1.0',
+        f'voldesk_core_failures_total{{{common},mode="paper",service="execution"}} 1.0',
+        f'voldesk_alerts_raised_total{{{common},code="core_failed",mode="paper",service="execution",'
+        'severity="critical"} 1.0',
+        f'voldesk_queue_depth{{{common},mode="paper",service="execution"}} 0.0',
+        f'voldesk_queue_oldest_age_seconds{{{common},mode="paper",service="execution"}} 0.0',
+    ):
+        assert sample in text, sample
+
+
+async def test_a_line_about_health_is_written_at_the_configured_interval(tmp_path: Path) -> None:
+    desk = Desk(write_desk(tmp_path, f"{MINIMAL}[logging]\nhealth_interval_s = 1\n"))
+    service = desk.start()
+    await desk.tell("count")
+    await desk.bus.ask("execution", raise_halt("fail"), START_S)
+    told = len([event for event in service.events() if event == "health"])
+    await until(lambda: len([event for event in service.events() if event == "health"]) >= told + 2)
+    line = [line for line in service.lines() if line["event"] == "health"][-1]
+    assert line["level"] == "info"
+    assert (line["ready"], line["detail"]) == (True, "counting")
+    assert (line["inputs"], line["queue"], line["dropped"], line["errors"]) == (2, 0, 0, 1)
+    assert line["uptime_s"] >= 1
+    assert line["memory_mb"] > 10
+    assert line["cpu_pct"] >= 0
+    desk.close()
+
+
 async def test_a_taken_metrics_port_does_not_keep_the_service_from_working(tmp_path: Path, taken_port: int) -> None:
     desk = Desk(write_desk(tmp_path, f"{MINIMAL}[ports]\nmetrics-execution = {taken_port}\n"))
     service = desk.start()

@@ -1,0 +1,38 @@
+"""The page of metrics is made from what the services declare, and names follow Prometheus."""
+
+import re
+
+from shared.metrics import COMMON_LABELS, PREFIX
+from tests.docs.metrics_page import SECTIONS, SERVICES, families, families_of, metrics_page
+from tests.docs.pages import page
+
+_NAME = re.compile(rf"^{PREFIX}[a-z][a-z0-9_]*[a-z0-9]$")
+_WRONG_UNIT = re.compile(r"_(ms|us|ns|milliseconds|minutes|hours|pct|percent|kb|mb)(_|$)")
+
+
+def test_the_page_is_made_from_the_metrics_of_today() -> None:
+    assert page("metrics.md") == metrics_page(), "run: python -m tests.docs.metrics_page > docs/metrics.md"
+
+
+def test_names_follow_prometheus_and_no_own_label_hides_a_common_one() -> None:
+    for section in SECTIONS:
+        for family in families(section):
+            assert _NAME.match(family.name), family.name
+            assert not _WRONG_UNIT.search(family.name), family.name
+            assert (family.kind == "counter") == family.name.endswith("_total"), family.name
+            assert not set(family.labels) & set(COMMON_LABELS), family.name
+            assert family.documentation, family.name
+
+
+def test_a_service_declares_no_name_twice() -> None:
+    for service in SERVICES:
+        names = [family.name for section in SECTIONS if service in section.services for family in families(section)]
+        assert len(names) == len(set(names)) == len(families_of(service))
+
+
+def test_each_metric_that_the_introduction_names_exists() -> None:
+    known = {family.name for section in SECTIONS for family in families(section)}
+    introduction = metrics_page().partition("## Every service")[0]
+    named = set(re.findall(rf"`({PREFIX}[a-z_]+)", introduction))
+    assert named
+    assert named <= known
