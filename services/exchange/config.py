@@ -21,7 +21,11 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class KeyConfig(_Section, frozen=True, kw_only=True):
-    """An API key. `rights` beyond trading: "market_maker" (batch calls), "mmp", "countdown"."""
+    """An API key.
+
+    api_key, api_secret: as a client sends and signs with them. read_only: refused for everything that trades.
+    rights: those beyond trading: "market_maker" (batch calls), "mmp", "countdown".
+    """
 
     api_key: Annotated[str, Meta(min_length=1)]
     api_secret: Annotated[str, Meta(min_length=1)]
@@ -33,7 +37,11 @@ class KeyConfig(_Section, frozen=True, kw_only=True):
 
 
 class AccountConfig(_Section, frozen=True, kw_only=True):
-    """One account with one or more keys; keys of one account share orders, cash and positions."""
+    """One account with one or more keys; keys of one account share orders, cash and positions.
+
+    account_id: its name here. user_id: its number in the venue's answers. keys: API keys of the account.
+    initial_balance_usd: what it owns at its first start.
+    """
 
     account_id: Annotated[str, Meta(min_length=1)]
     user_id: PositiveInt = 8_095_151_726
@@ -142,7 +150,12 @@ class LadderConfig(_Section, frozen=True, kw_only=True):
 
 
 class BaseConfig(_Section, frozen=True, kw_only=True):
-    """One underlying and its options. Contract data are those of the venue's help centre."""
+    """One underlying and its options. Contract data are those of the venue's help centre.
+
+    base: the coin. tick_size: of option prices, in USD. min_quantity: smallest order and step of quantities, in base
+    coin. max_order_quantity, max_position_quantity: largest order, and largest |position| in one option, in base
+    coin. max_open_orders: of one account in the options of this coin.
+    """
 
     base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,10}$")]
     index: IndexConfig
@@ -163,7 +176,11 @@ class BaseConfig(_Section, frozen=True, kw_only=True):
 
 
 class FeeConfig(_Section, frozen=True, kw_only=True):
-    """Rates as fractions of the index; caps as fractions of the premium."""
+    """What trading and delivery cost.
+
+    maker, taker: rate of a trade as a fraction of the index. delivery: rate at expiry as a fraction of the settlement
+    price. premium_cap: no fee is above this fraction of the premium, or of the pay-off at expiry.
+    """
 
     maker: Decimal = Decimal("0.0003")
     taker: Decimal = Decimal("0.0003")
@@ -178,7 +195,11 @@ class FeeConfig(_Section, frozen=True, kw_only=True):
 
 
 class MarginConfig(_Section, frozen=True, kw_only=True):
-    """Rates of the standard margin of short options (`margin.py`), fractions of the index."""
+    """Rates of the standard margin of short options (`margin.py`).
+
+    initial: initial margin at the money as a fraction of the index. initial_floor: its least, far out of the money.
+    maintenance: maintenance margin as a fraction of the index.
+    """
 
     initial: Fraction = 0.15
     initial_floor: Fraction = 0.10
@@ -186,7 +207,12 @@ class MarginConfig(_Section, frozen=True, kw_only=True):
 
 
 class RateLimitConfig(_Section, frozen=True, kw_only=True):
-    """Requests per second of one user, by group."""
+    """Requests per second of one user, by group.
+
+    orders: placements, amendments and cancels, each counted for itself. queries: open orders, history, fills and positions.
+    account: account information. order_book: books. public: public market data, of one address. delivery_prices: past
+    settlement prices.
+    """
 
     orders: PositiveInt = 60
     queries: PositiveInt = 5
@@ -246,7 +272,10 @@ ETH = BaseConfig(
 
 
 class ExchangeConfig(_Section, frozen=True, kw_only=True):
-    """The whole simulated exchange. `seed` and the start time determine the market to the last tick."""
+    """The whole simulated exchange.
+
+    seed: with the start time it determines the market to the last tick. step_ms: how often the market moves.
+    """
 
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
     step_ms: Annotated[int, Meta(ge=10, le=60_000)] = 250
