@@ -8,7 +8,7 @@ FIRST_SEED ?= 0
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up down test check bench simulate lock
+.PHONY: help install install-dev up down test test-live check hooks bench simulate lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,11 +49,19 @@ test: install-dev ## all tests with branch coverage and its floors (about ten mi
 	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
 	@$(BIN)/coverage report --fail-under=80 | tail -1
 
+test-live: install-dev ## opt-in, trades: the checks against the venue's beta, with your keys and at most 0.01 a time
+	@VOLDESK_TEST_LIVE=beta $(BIN)/python -m pytest tests/live -v
+
 check: install-dev ## style, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+hooks: install-dev ## run these checks on each commit, on what it contains
+	@mkdir -p "$$(git rev-parse --git-path hooks)"
+	@ln -sf "$$(pwd)/.ci/pre-commit" "$$(git rev-parse --git-path hooks)/pre-commit"
+	@echo "voldesk: every commit is checked now; remove with: rm $$(git rev-parse --git-path hooks)/pre-commit"
 
 bench: install-dev ## performance figures, each with a ratio against a floor measured in the same run
 	@$(BIN)/python -m bench

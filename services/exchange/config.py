@@ -209,9 +209,9 @@ class MarginConfig(_Section, frozen=True, kw_only=True):
 class RateLimitConfig(_Section, frozen=True, kw_only=True):
     """Requests per second of one user, by group.
 
-    orders: placements, amendments and cancels, each counted for itself. queries: open orders, history, fills and positions.
-    account: account information. order_book: books. public: public market data, of one address. delivery_prices: past
-    settlement prices.
+    orders: placements, amendments and cancels, each counted for itself. queries: open orders, history, fills and
+    positions. account: account information. order_book: books. public: public market data, of one address.
+    delivery_prices: past settlement prices.
     """
 
     orders: PositiveInt = 60
