@@ -16,6 +16,7 @@ from shared.errors import StartRefused
 from voldesk.commands import (
     account,
     cancel,
+    chain,
     check_config,
     close,
     down,
@@ -28,6 +29,7 @@ from voldesk.commands import (
     resume,
     status,
     strategies,
+    tap,
     trade,
     trades,
     up,
@@ -112,6 +114,7 @@ for module in (
     orders,
     positions,
     account,
+    chain,
     strategies,
     halt,
     resume,
@@ -119,5 +122,6 @@ for module in (
     cancel,
     flatten,
     check_config,
+    tap,
 ):
     module.register(app)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import encode_frame
+from shared.bus.frames import Frame, encode_frame
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import RequestClient, RequestServer
 from shared.bus.sequences import EventStore
 from shared.bus.sockets import LoopSocket
-from shared.bus.subscriptions import Subscription, heartbeat_topic
+from shared.bus.subscriptions import Subscription, Tap, heartbeat_topic
 from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.base import Message
@@ -163,6 +163,10 @@ class Bus:
         again whenever the publisher was restarted. Raises ValueError for a prefix that no topic begins with.
         """
         self._subscriptions.append(Subscription(self._link, self._client, publisher, prefixes, deliver))
+
+    def tap(self, publisher: str, prefixes: Sequence[str], deliver: Callable[[Frame | StreamSynced], None]) -> None:
+        """As `subscribe`, and hands over the header with each message: for people who look on."""
+        self._subscriptions.append(Tap(self._link, self._client, publisher, prefixes, deliver))
 
     def resync(self) -> None:
         """Have all subscribed events handed over again, for a core that was built anew."""

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import zmq
 
-from shared.bus.frames import Envelope, FrameError, open_frame, read_body, topic_bytes
+from shared.bus.frames import Envelope, Frame, FrameError, open_frame, read_body, topic_bytes
 from shared.bus.link import Link
 from shared.bus.requests import RequestClient
 from shared.bus.sequences import StreamReader, Want
@@ -229,3 +229,30 @@ class Subscription:
             self._pump()
         else:
             self._link.loop.call_later(_REPLAY_RETRY_S, self._pump)
+
+
+class Tap(Subscription):
+    """A subscription that hands over whole frames instead of what a core needs of them."""
+
+    def __init__(
+        self,
+        link: Link,
+        client: RequestClient,
+        publisher: str,
+        prefixes: Sequence[str],
+        receiver: Callable[[Frame | StreamSynced], None],
+    ) -> None:
+        super().__init__(link, client, publisher, prefixes, _only_synced(receiver))
+        self._frame_receiver = receiver
+
+    def _deliver(self, envelope: Envelope) -> None:
+        frame = Frame(envelope.topic, envelope.header, read_body(envelope))
+        self._link.deliver(self._source, self._frame_receiver, frame)
+
+
+def _only_synced(receiver: Callable[[Frame | StreamSynced], None]) -> Receiver:
+    def deliver(item: Inbound | StreamSynced) -> None:
+        assert isinstance(item, StreamSynced), "a tap is given frames"
+        receiver(item)
+
+    return deliver

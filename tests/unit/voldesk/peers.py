@@ -42,13 +42,15 @@ class Peers:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._buses: list[Bus] = []
+        self._of: dict[str, Bus] = {}
 
     def __enter__(self) -> Peers:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for bus in self._buses:
+        while self._buses:
+            bus = self._buses.pop()
             self._on_loop(bus.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -56,6 +58,17 @@ class Peers:
 
     def answer(self, service: str, make_answer: Callable[[Message], Message | None]) -> None:
         self._on_loop(lambda: self._open(service, make_answer))
+
+    def publish(self, service: str, topic: str, message: Message, every_s: float | None = None) -> None:
+        """Publish once from a service that was started, or again and again until the end."""
+        self._on_loop(lambda: self._publish(self._of[service], topic, message, every_s))
+
+    def _publish(self, bus: Bus, topic: str, message: Message, every_s: float | None) -> None:
+        if bus not in self._buses:
+            return
+        bus.publish(topic, message)
+        if every_s is not None:
+            self._loop.call_later(every_s, self._publish, bus, topic, message, every_s)
 
     def _open(self, service: str, make_answer: Callable[[Message], Message | None]) -> None:
         bus = Bus(service, self.desk)
@@ -69,6 +82,7 @@ class Peers:
         bus.open(lambda sequences: self._heartbeat(service, sequences))
         bus.serve(deliver)
         self._buses.append(bus)
+        self._of[service] = bus
 
     def _heartbeat(self, service: str, sequences: dict[str, int]) -> Heartbeat:
         return Heartbeat(

@@ -29,6 +29,8 @@ COMMANDS = [
     ["cancel"],
     ["flatten"],
     ["check-config"],
+    ["chain"],
+    ["tap"],
 ]
 
 
@@ -58,6 +60,10 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: li
         (["logs", "riks"], "use one of: exchange"),
         (["flatten", "--force"], "--force belongs to --direct"),
         (["strategies", "explode"], "explode"),
+        (["chain", "DOGE"], "use one of: BTCUSD"),
+        (["tap", "bogus"], "known are: md.BTCUSD.instruments"),
+        (["tap", "md.DOGEUSD"], "known are: md.BTCUSD.instruments"),
+        (["tap", "sys.", "-n", "0"], "'-n'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -80,9 +86,9 @@ def test_no_command_at_all_shows_the_help(home: Path) -> None:
     assert "check-config" in ran.out
 
 
-@pytest.mark.parametrize("command", ["trades", "account", "strategies", "halt"])
+@pytest.mark.parametrize("command", ["trades", "account", "strategies", "halt", "chain BTC", "tap exec."])
 def test_a_desk_that_was_never_started_is_not_reachable(home: Path, command: str) -> None:
-    ran = Ran(command)
+    ran = Ran(*command.split())
     assert (ran.code, ran.out) == (69, "")
     assert ran.err == f"voldesk: the desk was never started in {home / 'run'}; start it with `voldesk up`\n"
     assert not (home / "run").exists()

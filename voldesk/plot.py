@@ -1,0 +1,79 @@
+"""Curves drawn with characters, one character per curve, so that they can be told apart without colour too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.text import Text
+
+F8 = NDArray[np.float64]
+_MARKERS = "ox+*#@%&"
+_STYLES = ("cyan", "yellow", "green", "magenta", "red", "blue", "white", "bright_black")
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """Points of one curve by ascending x, both arrays (n,), finite."""
+
+    name: str
+    x: F8
+    y: F8
+
+
+def plot(curves: Sequence[Curve], width: int, height: int = 14, *, x_decimals: int = 0) -> list[Text]:
+    """The curves in a frame of `width` × `height` characters with axes and a legend; no lines without a point.
+
+    Between its points a curve is drawn straight. Of curves that meet in one character the first is seen.
+    """
+    drawn = [curve for curve in curves if curve.x.size]
+    if not drawn:
+        return []
+    low, high = _span([curve.y for curve in drawn])
+    left, right = _span([curve.x for curve in drawn])
+    labels = [f"{high - (high - low) * row / (height - 1):.1f}" for row in range(height)]
+    margin = max(len(label) for label in labels)
+    columns = max(width - margin - 2, 10)
+    grid: list[list[tuple[str, str]]] = [[(" ", "")] * columns for _ in range(height)]
+    at = np.linspace(left, right, columns)
+    for number in reversed(range(len(drawn))):
+        curve = drawn[number]
+        mark = (_MARKERS[number % len(_MARKERS)], _STYLES[number % len(_STYLES)])
+        cells = np.round((curve.x - left) / (right - left) * (columns - 1)).astype(int)
+        inside = np.arange(cells[0], cells[-1] + 1)
+        rows = np.round((high - np.interp(at[inside], curve.x, curve.y)) / (high - low) * (height - 1))
+        for column, row in zip(inside.tolist(), np.clip(rows, 0, height - 1).astype(int).tolist(), strict=True):
+            grid[row][column] = mark
+    lines = []
+    for row, cells_of_row in enumerate(grid):
+        line = Text(
+            (labels[row] if row % 2 == 0 else "").rjust(margin) + " ┤" if row % 2 == 0 else " " * margin + " │"
+        )
+        for character, style in cells_of_row:
+            line.append(character, style or None)
+        lines.append(line)
+    lines.append(Text(" " * margin + " └" + "─" * columns))
+    lines.append(Text(" " * (margin + 2) + _axis(left, right, columns, x_decimals)))
+    legend = Text(" " * (margin + 2))
+    for number, curve in enumerate(drawn):
+        legend.append(_MARKERS[number % len(_MARKERS)], _STYLES[number % len(_STYLES)])
+        legend.append(f" {curve.name}   ")
+    lines.append(legend)
+    return lines
+
+
+def _span(parts: Sequence[F8]) -> tuple[float, float]:
+    low = min(float(part.min()) for part in parts)
+    high = max(float(part.max()) for part in parts)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _axis(left: float, right: float, columns: int, decimals: int) -> str:
+    """Five labels under the axis, the first flush left, the last flush right."""
+    line = [" "] * columns
+    for part in range(5):
+        text = f"{left + (right - left) * part / 4:.{decimals}f}"
+        start = min(max(round((columns - 1) * part / 4) - len(text) // 2, 0), columns - len(text))
+        line[start : start + len(text)] = text
+    return "".join(line).rstrip()
