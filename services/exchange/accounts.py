@@ -38,6 +38,7 @@ ZERO = Decimal(0)
 ID_EPOCH_MS = 1_288_834_974_657
 ID_SEQUENCE_BITS = 22
 KEPT_TRADES = 100
+MINUTE_NS = 60_000_000_000
 AVERAGE_PRICE_STEP = Decimal("0.000000000001")
 
 
@@ -68,12 +69,28 @@ class Account:
 
 
 @dataclass(slots=True)
+class TradedMinute:
+    """Clients' trades of one option in one UTC minute (minutes since 1970), what k-lines are made of."""
+
+    minute: int
+    first_ns: int
+    last_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    quantity: Decimal
+
+
+@dataclass(slots=True)
 class DayVolume:
-    """Traded quantity and premium of one option in one UTC day (days since 1970)."""
+    """Clients' trades of one option in one UTC day (days since 1970): quantity, premium, extremes."""
 
     day: int
     quantity: Decimal
     value: Decimal
+    high: Decimal
+    low: Decimal
 
 
 class ExchangeState:
@@ -89,6 +106,7 @@ class ExchangeState:
         self.consumed: dict[tuple[str, Side], tuple[int, int]] = {}
         self.trades: dict[str, deque[MarketTrade]] = {}
         self.volumes: dict[str, DayVolume] = {}
+        self.minutes: dict[str, list[TradedMinute]] = {}
         self.deliveries: dict[str, list[DeliveryPrice]] = {}
         self.settled: set[tuple[str, int]] = set()
         self.shocks: dict[str, list[tuple[int, float]]] = {}
@@ -236,10 +254,29 @@ class ExchangeState:
         self.trades.setdefault(trade.symbol, deque(maxlen=KEPT_TRADES)).append(trade)
         day = trade.at_ns // NS_PER_DAY
         volume = self.volumes.get(trade.symbol)
+        price = trade.price
         if volume is None or volume.day != day:
-            volume = self.volumes[trade.symbol] = DayVolume(day, ZERO, ZERO)
+            volume = self.volumes[trade.symbol] = DayVolume(day, ZERO, ZERO, price, price)
         volume.quantity += trade.quantity
-        volume.value += trade.quantity * trade.price
+        volume.value += trade.quantity * price
+        volume.high, volume.low = max(volume.high, price), min(volume.low, price)
+        minutes = self.minutes.setdefault(trade.symbol, [])
+        minute = trade.at_ns // MINUTE_NS
+        if not minutes or minutes[-1].minute != minute:
+            minutes.append(TradedMinute(minute, trade.at_ns, trade.at_ns, price, price, price, price, ZERO))
+        last = minutes[-1]
+        last.last_ns, last.close = trade.at_ns, price
+        last.high, last.low = max(last.high, price), min(last.low, price)
+        last.quantity += trade.quantity
+
+    def forget_trades(self, symbols: Iterable[str]) -> None:
+        """Drop the public trades of options that are no longer listed: nobody can ask for them any more."""
+        for symbol in symbols:
+            self.trades.pop(symbol, None)
+            self.volumes.pop(symbol, None)
+            self.minutes.pop(symbol, None)
+            for side in Side:
+                self.consumed.pop((symbol, side), None)
 
     def _exercise(self, exercise: Exercise) -> None:
         account = self.accounts[exercise.account_id]

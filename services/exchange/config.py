@@ -149,6 +149,17 @@ class LadderConfig(_Section, frozen=True, kw_only=True):
     replenish_steps: PositiveInt = 40
 
 
+class TapeConfig(_Section, frozen=True, kw_only=True):
+    """The public tape: trades of others (`tape.py`).
+
+    trades_per_hour: how often the shortest option at the money trades; others trade less. 0 turns the tape off.
+    trade_lots: median size of a trade in lots.
+    """
+
+    trades_per_hour: Annotated[float, Meta(ge=0.0, le=240.0)] = 12.0
+    trade_lots: Annotated[float, Meta(ge=1.0, le=1e6)] = 6.0
+
+
 class BaseConfig(_Section, frozen=True, kw_only=True):
     """One underlying and its options. Contract data are those of the venue's help centre.
 
@@ -162,6 +173,7 @@ class BaseConfig(_Section, frozen=True, kw_only=True):
     listing: ListingConfig
     surface: SurfaceConfig = SurfaceConfig()
     ladder: LadderConfig = LadderConfig()
+    tape: TapeConfig = TapeConfig()
     tick_size: Decimal
     min_quantity: Decimal
     max_order_quantity: Decimal
@@ -230,7 +242,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     client id reports: its "order_id" or "none". suspended_code: answer in the last 15 minutes. market_orders:
     whether options take them. order_iv_min and order_iv_max: limits on the volatility of an order's price; the
     minimum is off because the documented 0.5 would refuse ordinary orders in a calm market.
-    position_greeks: "per_unit" or "signed_total".
+    position_greeks: "per_unit" or "signed_total". empty_klines: an interval without a trade is left out ("omit") or
+    is a flat bar at the close before it ("previous_close"). last_trades_order and last_trades_count: the REST list.
     """
 
     post_only_cross: Literal["invalid", "cancelled"] = "invalid"
@@ -241,6 +254,9 @@ class Switches(_Section, frozen=True, kw_only=True):
     order_iv_min: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
     position_greeks: Literal["per_unit", "signed_total"] = "signed_total"
+    empty_klines: Literal["omit", "previous_close"] = "omit"
+    last_trades_order: Literal["newest_first", "oldest_first"] = "newest_first"
+    last_trades_count: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
     def __post_init__(self) -> None:
         if self.default_stp is SelfTradePrevention.DEFAULT:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from services.exchange.accounts import ExchangeState, within
 from services.exchange.config import ExchangeConfig
+from services.exchange.klines import BARS_MAX, Period
 from services.exchange.listing import Listing, next_expiry_time
 from services.exchange.market import IndexPath
 from services.exchange.model import (
@@ -31,6 +32,7 @@ from services.exchange.model import (
     IndexMoved,
     Instrument,
     InstrumentsEvent,
+    KLine,
     MarketChanged,
     MarketResult,
     MarketTrade,
@@ -48,6 +50,7 @@ from services.exchange.model import (
     Transferred,
     TransferResult,
 )
+from services.exchange.prints import PublicTrades
 from services.exchange.quotes import BaseMarket
 from services.exchange.settlement import WINDOW_NS, exercise, settlement_price
 from services.exchange.trading import Trading
@@ -76,9 +79,12 @@ class ExchangeCore:
         self._markets: dict[str, BaseMarket] = {}
         for base in config.bases:
             path = IndexPath(base, config.seed, self._step_ns, self._state.shocks)
-            self._markets[base.base] = BaseMarket(base, path, Listing(base, config.seed))
+            self._markets[base.base] = BaseMarket(
+                base, path, Listing(base, config.seed), self._origin_ns, self._step_ns
+            )
         self._valuation = Valuation(config, self._state, self._markets)
         self._trading = Trading(config, self._state, self._valuation)
+        self._public = PublicTrades(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._step = 0
         self._go_to_step(0)
@@ -246,8 +252,28 @@ class ExchangeCore:
         return market.index_price if self._step <= opens else market.path.mean_price(opens, self._step)
 
     def market_trades(self, symbol: str, limit: int = 100) -> Sequence[MarketTrade]:
-        """The last public trades, newest first."""
-        return tuple(reversed(self._state.trades.get(symbol, ())))[:limit]
+        """The last public trades of today and the day before, newest first: the tape's and the clients'."""
+        return self._public.newest(symbol, limit)
+
+    def tape(self, symbols: Iterable[str], after_step: int) -> Sequence[MarketTrade]:
+        """What the tape printed in some options after a step until the current one, by time."""
+        by_market: dict[BaseMarket, list[str]] = {}
+        for symbol in symbols:
+            market = self._valuation.market_of(symbol)
+            if market is not None:
+                by_market.setdefault(market, []).append(symbol)
+        return [
+            trade
+            for market, of_base in by_market.items()
+            for trade in self._public.printed(market, of_base, after_step)
+        ]
+
+    def klines(
+        self, symbol: str, period: Period, first_ns: int, end_ns: int, limit: int = BARS_MAX
+    ) -> Sequence[KLine] | None:
+        """Bars that start within [first_ns, end_ns], the newest `limit`, oldest first; the last may still grow."""
+        fill = self._config.switches.empty_klines == "previous_close"
+        return self._public.klines(symbol, period, first_ns, end_ns, min(limit, BARS_MAX), fill=fill)
 
     # Queries about an account.
 
@@ -387,11 +413,12 @@ class ExchangeCore:
         """Bring the lists of options to `at_ns`."""
         events = []
         for base, market in self._markets.items():
-            version = market.listing.version
+            version, before = market.listing.version, market.listing.symbols
             extra = [expiry for expiry, listed in self._extra_expiries(base).items() if listed <= at_ns]
             market.listing.roll(at_ns, market.path.price(self._step_of(at_ns)), extra)
             if market.listing.version != version:
                 market.forget()
+                self._state.forget_trades(symbol for symbol in before if market.listing.row(symbol) is None)
                 events.append(InstrumentsEvent(base))
         self._rolled_ns = at_ns
         return events

@@ -79,8 +79,8 @@ class Draws:
         )
 
 
-def draw(config: LadderConfig, keys: U8, epoch: int) -> Draws:
-    """What the options with these keys draw in `epoch`; sides stay missing for 16 epochs."""
+def draw(config: LadderConfig, keys: U8, epoch: int | I8) -> Draws:
+    """What the options with these keys draw in `epoch`, or each in its own; sides stay missing for 16 epochs."""
     chance = config.empty_side_probability
     return Draws(
         spread=0.8 + 0.4 * uniform(keys, _SPREAD, epoch),
@@ -117,7 +117,7 @@ def quote_tops(config: LadderConfig, draws: Draws, mark: F8, delta: F8, vega: F8
     )
 
 
-def size_factor(keys: U8, side: Side, level: int | I8, epoch: int) -> F8:
+def size_factor(keys: U8, side: Side, level: int | I8, epoch: int | I8) -> F8:
     """Log-normal factor on the median size of a level; arrays broadcast."""
     result: F8 = np.exp(SIZE_DISPERSION * ndtri(uniform(keys, _SIZE, int(side), epoch, level)))
     return result

@@ -141,12 +141,13 @@ class Listing:
         self.strike: F8 = np.array([float(option.strike) for option in self.instruments])
         self.log_strike: F8 = np.log(self.strike)
         self.expiry_ns: I8 = np.array([option.expiry_ns for option in self.instruments], dtype=np.int64)
+        self.listed_ns: I8 = np.array([option.listed_ns for option in self.instruments], dtype=np.int64)
         self.is_call: NDArray[np.bool_] = np.array([option.is_call for option in self.instruments], dtype=np.bool_)
         self.keys: U8 = np.array([stream_key(self._seed, symbol) for symbol in self.symbols], dtype=np.uint64)
         self.expiry_grid: I8
         self.expiry_of: NDArray[np.intp]
         self.expiry_grid, self.expiry_of = np.unique(self.expiry_ns, return_inverse=True)
-        for array in (self.strike, self.log_strike, self.expiry_ns, self.is_call, self.keys):
+        for array in (self.strike, self.log_strike, self.expiry_ns, self.listed_ns, self.is_call, self.keys):
             array.setflags(write=False)
 
 

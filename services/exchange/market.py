@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from services.exchange.config import BaseConfig
-from services.exchange.model import F8
+from services.exchange.model import F8, I8
 
 CHUNK_STEPS = 4_096
 KEPT_CHUNKS = 8
@@ -60,6 +60,32 @@ class IndexPath:
         """Factor on all volatilities of the surface at `step`, within a factor of 4 of 1."""
         number, offset = divmod(step, CHUNK_STEPS)
         return math.exp(min(max(float(self._chunk(number)[1][offset]), -LEVEL_LIMIT), LEVEL_LIMIT))
+
+    def at_steps(self, steps: I8) -> tuple[F8, F8]:
+        """`price` and `level` at many steps, arrays of the shape of `steps`."""
+        numbers, offsets = steps // CHUNK_STEPS, steps % CHUNK_STEPS
+        logs: F8 = np.empty(steps.shape)
+        levels: F8 = np.empty(steps.shape)
+        for number in np.unique(numbers).tolist():
+            chunk, at = self._chunk(number), numbers == number
+            logs[at], levels[at] = chunk[0][offsets[at]], chunk[1][offsets[at]]
+        self._add_shocks(logs, steps)
+        prices: F8 = np.asarray(np.round(np.exp(logs), self._config.index.price_decimals), dtype=np.float64)
+        factors: F8 = np.exp(np.clip(levels, -LEVEL_LIMIT, LEVEL_LIMIT))
+        return prices, factors
+
+    def chunk_opens(self, steps: I8) -> F8:
+        """Log of the price at the start of the chunk of each step, without drawing chunks that are past."""
+        numbers = steps // CHUNK_STEPS
+        while len(self._starts) <= int(numbers.max(initial=0)):
+            self._draw(len(self._starts) - 1)
+        logs: F8 = np.array([self._starts[number][0] for number in numbers.tolist()])
+        self._add_shocks(logs, steps)
+        return logs
+
+    def _add_shocks(self, logs: F8, steps: I8) -> None:
+        for since, factor in self._shocks.get(self._config.base, NO_SHOCKS):
+            logs[steps >= since] += math.log(factor)
 
     def mean_price(self, first_step: int, end_step: int) -> Decimal:
         """Arithmetic mean of the published index over [first_step, end_step), steps below 0 left out.

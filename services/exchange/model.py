@@ -264,6 +264,19 @@ class MarketTrade(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class KLine(msgspec.Struct, frozen=True):
+    """One bar of trades: prices USD, `volume` base coins. `period` as the venue names it, lower case."""
+
+    symbol: str
+    period: str
+    start_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
 class DeliveryPrice(msgspec.Struct, frozen=True):
     """The index at one expiry: mean of the 30 minutes before it, USD."""
 
@@ -380,7 +393,10 @@ class Chain:
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """One option at the current step; fields as in `Chain`. `last_price` is None before the first trade."""
+    """One option at the current step; fields as in `Chain`. `last_price` is None before the first trade.
+
+    `high` and `low` are those of this UTC day's trades, of the mark at 00:00 UTC and of the present mark.
+    """
 
     instrument: Instrument
     at_ns: int
@@ -390,6 +406,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     mark_iv: float
     last_price: Decimal | None
     mark_open: float
+    high: float
+    low: float
     volume: Decimal
     volume_usd: Decimal
     open_interest: Decimal

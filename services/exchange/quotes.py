@@ -18,9 +18,10 @@ from services.exchange.ladder import (
     still_consumed,
 )
 from services.exchange.listing import Listing
-from services.exchange.market import IndexPath
+from services.exchange.market import NS_PER_YEAR, IndexPath
 from services.exchange.model import F8, I8, Level, Side
 from services.exchange.surface import MIN_YEARS, forward, vol
+from services.exchange.tape import DayFigures, Tape, TapeDay
 from shared.options import greeks, implied_vol, years_to_expiry
 
 Consumed = Mapping[tuple[str, Side], tuple[int, int]]
@@ -61,7 +62,8 @@ class Quote:
 class BaseMarket:
     """The market of one base. `move_to` sets the step; everything else answers for it."""
 
-    def __init__(self, config: BaseConfig, path: IndexPath, listing: Listing) -> None:
+    def __init__(self, config: BaseConfig, path: IndexPath, listing: Listing, origin_ns: int, step_ns: int) -> None:
+        """Step 0 is at `origin_ns`."""
         self.config = config
         self.path = path
         self.listing = listing
@@ -71,6 +73,10 @@ class BaseMarket:
         self._open_marks: tuple[tuple[int, int], F8] | None = None
         self._interest: tuple[int, F8] | None = None
         self._drawn: tuple[tuple[int, int], Draws] | None = None
+        self._origin_ns = origin_ns
+        self._step_ns = step_ns
+        self.tape = Tape(config.tape, listing, path, self.tops_at, origin_ns, step_ns)
+        self._tape_day = TapeDay(self.tape, listing, origin_ns, step_ns)
         self.move_to(0, 0)
 
     def move_to(self, step: int, at_ns: int) -> None:
@@ -149,6 +155,32 @@ class BaseMarket:
         at, columns, _ = found
         ticks = int((columns.tops.bid_ticks if side is Side.BUY else columns.tops.ask_ticks)[at])
         return ticks * self.config.tick_size if ticks else None
+
+    def tops_at(self, rows: I8, steps: I8) -> Tops:
+        """The makers' best quotes of some rows, each at its own step, before consumption; arrays (n,)."""
+        listing, surface = self.listing, self.config.surface
+        index, level = self.path.at_steps(steps)
+        at_ns = self._origin_ns + steps * self._step_ns
+        years = np.maximum((listing.expiry_ns[rows] - at_ns) / NS_PER_YEAR, MIN_YEARS)
+        underlying = forward(surface, index, years)
+        mark_iv = vol(surface, level, listing.log_strike[rows] - np.log(underlying), years)
+        values = greeks(underlying, listing.strike[rows], years, mark_iv, listing.is_call[rows])
+        draws = draw(self.config.ladder, listing.keys[rows], steps // self.config.ladder.requote_steps)
+        mark = np.maximum(values.price, 0.0)
+        return quote_tops(self.config.ladder, draws, mark, values.delta, values.vega, self._tick)
+
+    def time_of(self, step: int) -> int:
+        """UTC nanoseconds of a step."""
+        return self._origin_ns + step * self._step_ns
+
+    def tape_day(self) -> DayFigures:
+        """What the public tape printed this UTC day until the current step, rows as in the listing."""
+        return self._tape_day.at(self.step)
+
+    def tape_volume_and_last(self) -> tuple[F8, F8]:
+        """Traded quantity today and last price (NaN without one) of the tape, all options; fresh arrays."""
+        day = self.tape_day()
+        return self._sizes(day.lots), np.where(day.last_step >= 0, self._prices(day.last_ticks), np.nan)
 
     def missing_lots(self, symbol: str, side: Side, consumed: Consumed) -> int:
         """Lots of that side that were consumed and are not back yet."""

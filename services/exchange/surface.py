@@ -19,13 +19,13 @@ from services.exchange.model import F8
 MIN_YEARS = 1e-7
 
 
-def forward(config: SurfaceConfig, index: float, years: F8) -> F8:
-    """Forward price per expiry, USD, shape of `years`."""
+def forward(config: SurfaceConfig, index: float | F8, years: F8) -> F8:
+    """Forward price per expiry, USD, shape of `years`; `index` may be one per element."""
     result: F8 = index * np.exp(config.basis * (1.0 - np.exp(-years / config.basis_years)))
     return result
 
 
-def atm_total_variance(config: SurfaceConfig, level: float, years: F8) -> F8:
+def atm_total_variance(config: SurfaceConfig, level: float | F8, years: F8) -> F8:
     """Variance at the money to each expiry: integral of an instantaneous variance that reverts to `long_vol`^2."""
     short, long = config.short_vol**2, config.long_vol**2
     speed = config.reversion_per_year
@@ -42,7 +42,7 @@ def total_variance(config: SurfaceConfig, log_moneyness: F8, theta: F8) -> F8:
     return result
 
 
-def vol(config: SurfaceConfig, level: float, log_moneyness: F8, years: F8) -> F8:
+def vol(config: SurfaceConfig, level: float | F8, log_moneyness: F8, years: F8) -> F8:
     """Annualised Black volatility, a fraction, shapes broadcast; `years` below MIN_YEARS count as MIN_YEARS."""
     years = np.maximum(years, MIN_YEARS)
     theta = atm_total_variance(config, level, years)

@@ -102,10 +102,9 @@ class Valuation:
 
     def position(self, account_id: str, symbol: str, holding: Holding, side: Side) -> Position:
         """A position at the current mark; `side` is that of an open one, or the last one of a closed one."""
-        _, _, quote = self._listed(symbol)
+        market, _, quote = self._listed(symbol)
         mark = exact(quote.mark)
-        trades = self._state.trades.get(symbol)
-        last = trades[-1].price if trades else None
+        last = self.last_price(market, symbol)
         unit = self.unit_margin(symbol)
         short = max(-holding.quantity, ZERO)
         signed = self._config.switches.position_greeks == "signed_total"
@@ -134,6 +133,16 @@ class Valuation:
             rho=quote.rho * scale + 0.0,
             updated_ns=holding.updated_ns,
         )
+
+    def last_price(self, market: BaseMarket, symbol: str) -> Decimal | None:
+        """Price of the last public trade of a listed option, USD: a client's, or the tape's of today or yesterday."""
+        trades = self._state.trades.get(symbol)
+        row = market.listing.row(symbol)
+        day = market.tape_day()
+        step = -1 if row is None else int(day.last_step[row])
+        if row is not None and step >= 0 and (not trades or trades[-1].at_ns < market.time_of(step)):
+            return int(day.last_ticks[row]) * market.config.tick_size
+        return trades[-1].price if trades else None
 
     def _listed(self, symbol: str) -> tuple[BaseMarket, Instrument, Quote]:
         found = self.option(symbol)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from services.exchange.quotes import BaseMarket
 from services.exchange.valuation import Valuation
 
 MAX_DEPTH = 100
+
+
+class Traded(NamedTuple):
+    """Quantity, premium in USD, and the highest and lowest prices, if any, of one option in one UTC day."""
+
+    quantity: Decimal
+    value: Decimal
+    prices: tuple[Decimal, ...]
 
 
 class Views:
@@ -44,8 +53,8 @@ class Views:
         if found is None:
             return None
         market, option, quote = found
-        trades = self._state.trades.get(symbol)
-        quantity, value = self._volume(symbol, market.at_ns)
+        traded = self._traded(market, symbol, quote.row)
+        mark_open = float(self._open_marks(market)[quote.row])
         interest = market.open_interest()[quote.row]
         return Detail(
             instrument=option,
@@ -54,10 +63,12 @@ class Views:
             underlying_price=quote.underlying,
             mark_price=quote.mark,
             mark_iv=quote.mark_iv,
-            last_price=trades[-1].price if trades else None,
-            mark_open=float(self._open_marks(market)[quote.row]),
-            volume=quantity,
-            volume_usd=value,
+            last_price=self._valuation.last_price(market, symbol),
+            mark_open=mark_open,
+            high=max(quote.mark, mark_open, *map(float, traded.prices)),
+            low=min(quote.mark, mark_open, *map(float, traded.prices)),
+            volume=traded.quantity,
+            volume_usd=traded.value,
             open_interest=Decimal(repr(float(interest))),
             delta=quote.delta,
             gamma=quote.gamma,
@@ -94,12 +105,12 @@ class Views:
         bid, ask, bid_size, ask_size = market.best_of_chain(self._state.consumed)
         for side, price, size in ((Side.BUY, bid, bid_size), (Side.SELL, ask, ask_size)):
             self._add_clients(market, side, price, size)
-        volume, last = np.zeros_like(bid), np.full_like(bid, np.nan)
-        for symbol, trades in self._state.trades.items():
+        volume, last = market.tape_volume_and_last()
+        for symbol in self._state.trades:
             row = listing.row(symbol)
             if row is not None:
-                volume[row] = float(self._volume(symbol, market.at_ns)[0])
-                last[row] = float(trades[-1].price)
+                volume[row] = float(self._traded(market, symbol, row).quantity)
+                last[row] = float(self._valuation.last_price(market, symbol) or np.nan)
         chain = Chain(
             index=f"{market.config.base}USD",
             step=market.step,
@@ -153,12 +164,17 @@ class Views:
         first = max((midnight - self._origin_ns) // self._step_ns, 0)
         return market.open_marks(first, self._origin_ns + first * self._step_ns)
 
-    def _volume(self, symbol: str, at_ns: int) -> tuple[Decimal, Decimal]:
-        """Quantity and premium traded in the current UTC day."""
+    def _traded(self, market: BaseMarket, symbol: str, row: int) -> Traded:
+        """The trades of the current UTC day, the tape's and the clients'."""
+        tick, lot, day = market.config.tick_size, market.config.min_quantity, market.tape_day()
+        quantity, value = int(day.lots[row]) * lot, int(day.lot_ticks[row]) * lot * tick
+        prices: tuple[Decimal, ...] = ()
+        if quantity:
+            prices = (int(day.high_ticks[row]) * tick, int(day.low_ticks[row]) * tick)
         volume = self._state.volumes.get(symbol)
-        if volume is None or volume.day != at_ns // NS_PER_DAY:
-            return Decimal(0), Decimal(0)
-        return volume.quantity, volume.value
+        if volume is None or volume.day != market.at_ns // NS_PER_DAY:
+            return Traded(quantity, value, prices)
+        return Traded(quantity + volume.quantity, value + volume.value, (*prices, volume.high, volume.low))
 
 
 _COLUMNS = (

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from services.exchange.klines import period_of
 from services.exchange.server.errors import PARAMETER_EMPTY, PARAMETER_ERROR, PARAMETER_WRONG, ApiError
 from services.exchange.server.wire import INT64_MAX, encode
 
-ChannelKind = Literal["account", "symbol", "chain"]
+ChannelKind = Literal["account", "symbol", "chain", "kline"]
 SocketName = Literal["options", "futures"]
 
 CODE_HEARTBEAT, CODE_DATA = 11, 20
@@ -23,6 +24,7 @@ class Channel(msgspec.Struct, frozen=True):
     """`data_type` is the name in requests, `code` the `dt` of its data frames.
 
     kind "account": private, without payload. "symbol": one or several symbols. "chain": an index and an expiry.
+    "kline": one or several symbols and a period.
     """
 
     socket: SocketName
@@ -32,6 +34,7 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 CHANNELS: tuple[Channel, ...] = (
+    Channel("options", "kline", 2, "kline"),
     Channel("options", "bsInfo", 3, "symbol"),
     Channel("options", "tOption", 4, "chain"),
     Channel("options", "orderBook", 5, "symbol"),
@@ -48,11 +51,13 @@ _BY_NAME = {(channel.socket, channel.data_type): channel for channel in CHANNELS
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """What one subscription follows: a symbol, a chain (index and `end_ms`) or an account's private stream."""
+    """What one subscription follows: a symbol (k-lines: and a period), a chain (index and `end_ms`) or an account's
+    private stream."""
 
     channel: Channel
     subject: str
     end_ms: int = 0
+    period: str = ""
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -67,6 +72,7 @@ class Subscription(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     end_ms: int
     payload: Any
+    period: str = ""
 
 
 def parse_request(socket: SocketName, text: str) -> Heartbeat | Subscription:
@@ -115,7 +121,17 @@ def _subscription(socket: SocketName, fields: dict[str, Any], *, subscribe: bool
     end_ms = 0
     if channel.kind == "chain" and symbols:
         end_ms = _end_ms(details.get("end"))
-    return Subscription(subscribe, channel, symbols, end_ms, payload)
+    period = ""
+    if channel.kind == "kline" and (subscribe or details.get("period") is not None):
+        period = _period(details.get("period"))
+    return Subscription(subscribe, channel, symbols, end_ms, payload, period)
+
+
+def _period(value: Any) -> str:
+    period = period_of(value) if isinstance(value, str) else None
+    if period is None:
+        raise ApiError(PARAMETER_WRONG, "payload.period")
+    return period
 
 
 def _symbols(value: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from services.exchange.model import (
     AccountEvent,
     ExchangeEvent,
     InstrumentsEvent,
+    MarketTrade,
     MarketTradeEvent,
     OrderBook,
     OrderEvent,
@@ -25,9 +26,11 @@ from services.exchange.server.config import ServerConfig
 from services.exchange.server.connection import Connection
 from services.exchange.server.errors import TOO_MANY_SUBSCRIPTIONS, UNKNOWN_INDEX, UNKNOWN_INSTRUMENT, ApiError
 from services.exchange.server.faults import FaultTable
+from services.exchange.server.live_bars import LiveBars
 from services.exchange.server.render_account import balance_push, order_push, position_push, trade_push
 from services.exchange.server.render_market import (
     bs_info_row,
+    kline_push,
     last_trade_push,
     last_trade_v2_push,
     order_book_push,
@@ -43,7 +46,8 @@ log = structlog.get_logger("exchange.hub")
 
 CHANNEL: Mapping[str, Channel] = {channel.data_type: channel for channel in CHANNELS}
 EVERY_STEP = frozenset({"orderBook", "spotPrice"})
-EVERY_SECOND = frozenset({"tOption", "bsInfo", "position", "accountBalance"})
+EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance"})
+OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline"})
 
 
 class Hub:
@@ -56,6 +60,8 @@ class Hub:
         self._venue: Venue | None = None
         self._followers: dict[Topic, set[Connection]] = {}
         self._books: dict[Topic, OrderBook] = {}
+        self._bars = LiveBars()
+        self._printed_step = 0
         self._last_second = 0
         self.connections: set[Connection] = set()
         self.frames_pushed = 0
@@ -66,6 +72,7 @@ class Hub:
     def bind(self, venue: Venue) -> None:
         self._venue = venue
         self._last_second = venue.now_ns() // NS_PER_S
+        self._printed_step = venue.core.step
 
     @property
     def venue(self) -> Venue:
@@ -90,16 +97,22 @@ class Hub:
             self._check_listed(topic)
         if len(connection.topics.union(topics)) > self._config.socket_subscriptions_max:
             raise ApiError(TOO_MANY_SUBSCRIPTIONS)
+        # What was printed until now is told to those who followed before, and stands in the bars of who comes now.
+        self._push_tape()
         for topic in topics:
             connection.topics.add(topic)
             self._followers.setdefault(topic, set()).add(connection)
+            if topic.channel.kind == "kline":
+                self._bars.follow(topic, self.venue.core)
         return topics
 
     def unsubscribe(self, connection: Connection, request: Subscription) -> None:
-        if request.symbols or request.channel.kind == "account":
-            gone = set(self._topics(connection.credential, request)) & connection.topics
-        else:
-            gone = {topic for topic in connection.topics if topic.channel is request.channel}
+        """End what the request names: without symbols the whole channel, without a period all of a symbol's."""
+        gone = {topic for topic in connection.topics if topic.channel is request.channel}
+        if request.symbols and request.channel.kind == "kline" and not request.period:
+            gone = {topic for topic in gone if topic.subject in request.symbols}
+        elif request.symbols or request.channel.kind == "account":
+            gone &= set(self._topics(connection.credential, request))
         for topic in gone:
             connection.topics.discard(topic)
             self._unfollow(topic, connection)
@@ -119,11 +132,15 @@ class Hub:
         if not followers:
             del self._followers[topic]
             self._books.pop(topic, None)
+            self._bars.leave(topic)
 
     def _topics(self, credential: Credential, request: Subscription) -> list[Topic]:
         if request.channel.kind == "account":
             return [Topic(request.channel, credential.account_id)]
-        return [Topic(request.channel, symbol, request.end_ms) for symbol in dict.fromkeys(request.symbols)]
+        return [
+            Topic(request.channel, symbol, request.end_ms, request.period)
+            for symbol in dict.fromkeys(request.symbols)
+        ]
 
     def _check_listed(self, topic: Topic) -> None:
         core = self.venue.core
@@ -133,7 +150,7 @@ class Hub:
         elif topic.channel.kind == "chain":
             if core.chain(topic.subject, topic.end_ms * NS_PER_MS) is None:
                 raise ApiError(UNKNOWN_INDEX)
-        elif topic.channel.kind == "symbol" and core.instrument(topic.subject) is None:
+        elif topic.channel.kind in ("symbol", "kline") and core.instrument(topic.subject) is None:
             raise ApiError(UNKNOWN_INSTRUMENT)
 
     def _push(self, connection: Connection, text: str) -> None:
@@ -178,11 +195,25 @@ class Hub:
                 push = balance_push(summary, user_id)
                 self._publish_private("accountBalance", summary.account_id, push, self.venue.now_ns())
             case MarketTradeEvent(trade=trade):
-                ts_ms = trade.at_ns // NS_PER_MS
-                self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
-                self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
+                self._push_tape()
+                self._push_trade(trade)
             case InstrumentsEvent(base=base):
                 log.info("listing changed", base=base)
+
+    def _push_tape(self) -> None:
+        """Push what the public tape printed since the last time, in options that somebody follows."""
+        core = self.venue.core
+        after, self._printed_step = self._printed_step, core.step
+        followed = {topic.subject for topic in self._followers if topic.channel.data_type in OF_TRADES}
+        if followed and core.step > after:
+            for trade in core.tape(followed, after):
+                self._push_trade(trade)
+
+    def _push_trade(self, trade: MarketTrade) -> None:
+        ts_ms = trade.at_ns // NS_PER_MS
+        self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
+        self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
+        self._bars.add(trade)
 
     def _publish_private(self, data_type: str, account_id: str, data: Any, at_ns: int) -> None:
         self._publish(Topic(CHANNEL[data_type], account_id), data, at_ns // NS_PER_MS)
@@ -196,6 +227,11 @@ class Hub:
             self._last_second = second
             due = EVERY_STEP | EVERY_SECOND
             self._drop_idle(now_ns)
+        try:
+            self._push_tape()
+        except Exception:
+            self.failures += 1
+            log.exception("the tape could not be pushed")
         for topic in tuple(self._followers):
             if topic.channel.data_type in due:
                 try:
@@ -230,6 +266,9 @@ class Hub:
                 detail = core.detail(topic.subject)
                 as_text = self._config.socket_numbers_as_text
                 return [] if detail is None else [data_frame(code, bs_info_row(detail, as_text=as_text), ts_ms)]
+            case "kline":
+                bar = self._bars.bar(topic, only_changed=only_changed)
+                return [] if bar is None else [data_frame(code, kline_push(bar), ts_ms)]
             case "position":
                 user_id = self._user_ids[topic.subject]
                 pushes = [position_push(position, user_id) for position in core.positions(topic.subject)]

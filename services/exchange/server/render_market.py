@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from services.exchange.config import BaseConfig, FeeConfig
-from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument, MarketTrade, OrderBook
+from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument, KLine, MarketTrade, OrderBook
 from services.exchange.server.wire import number_text
 
 NS_PER_MS = 1_000_000
@@ -250,8 +250,8 @@ def detail_row(detail: Detail, multiplier: Decimal) -> dict[str, Any]:
         "openInterest": detail.open_interest,
         "changeRate": rounded((mark - opened) / opened, RATE_DECIMALS) if opened else 0,
         "changePrice": rounded(mark - opened, PRICE_DECIMALS),
-        "price24hHigh": max(mark, opened),
-        "price24hLow": min(mark, opened),
+        "price24hHigh": rounded(detail.high, PRICE_DECIMALS),
+        "price24hLow": rounded(detail.low, PRICE_DECIMALS),
         "price24hOpen": opened,
         "volume24h": detail.volume,
         "volumeUsd24h": detail.volume_usd,
@@ -278,8 +278,8 @@ def bs_info_row(detail: Detail, *, as_text: bool) -> dict[str, Any]:
         "gamma": rounded(detail.gamma, GAMMA_DECIMALS),
         "vega": rounded(detail.vega, GREEK_DECIMALS),
         "theta": rounded(detail.theta, GREEK_DECIMALS),
-        "h": max(mark, opened),
-        "l": min(mark, opened),
+        "h": rounded(detail.high, PRICE_DECIMALS),
+        "l": rounded(detail.low, PRICE_DECIMALS),
         "pr0": opened,
         "cp": rounded(mark - opened, PRICE_DECIMALS),
         "cr": rounded((mark - opened) / opened, RATE_DECIMALS) if opened else 0.0,
@@ -346,6 +346,31 @@ def last_trade_v2_push(trade: MarketTrade) -> dict[str, str]:
         "tradeId": str(trade.trade_id),
         "tradeSide": str(int(trade.side)),
         "tradeTime": str(ms(trade.at_ns)),
+    }
+
+
+def kline_row(bar: KLine) -> dict[str, Any]:
+    return {
+        "open": bar.open,
+        "close": bar.close,
+        "low": bar.low,
+        "high": bar.high,
+        "volume": bar.volume,
+        "time": ms(bar.start_ns),
+        "period": bar.period.upper(),
+    }
+
+
+def kline_push(bar: KLine) -> dict[str, Any]:
+    return {
+        "s": bar.symbol,
+        "pe": bar.period.upper(),
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "v": bar.volume,
+        "ts": ms(bar.start_ns),
     }
 
 

@@ -8,9 +8,16 @@ from typing import Any
 import msgspec
 
 from services.exchange.config import BaseConfig
+from services.exchange.klines import BARS_MAX, period_of
 from services.exchange.model import Chain
 from services.exchange.server.api import Call, Endpoint, Raw
-from services.exchange.server.errors import PARAMETER_EMPTY, UNKNOWN_INDEX, UNKNOWN_INSTRUMENT, ApiError
+from services.exchange.server.errors import (
+    PARAMETER_EMPTY,
+    PARAMETER_WRONG,
+    UNKNOWN_INDEX,
+    UNKNOWN_INSTRUMENT,
+    ApiError,
+)
 from services.exchange.server.render_account import signed_quantity
 from services.exchange.server.render_market import (
     MULTIPLIERS,
@@ -21,6 +28,7 @@ from services.exchange.server.render_market import (
     future_instrument_row,
     future_symbol_row,
     instrument_row,
+    kline_row,
     last_trade_row,
     order_book_row,
     public_config,
@@ -28,6 +36,7 @@ from services.exchange.server.render_market import (
 from services.exchange.server.wire import encode, number_text, success
 
 NS_PER_MS = 1_000_000
+TIME_MS_MAX = 9_000_000_000_000
 
 
 class Rendering(msgspec.Struct, frozen=True):
@@ -123,10 +132,31 @@ def order_book(call: Call) -> Any:
 
 def last_trades(call: Call) -> Any:
     symbol = call.path_params["symbol"]
-    trades = call.core.market_trades(symbol)
-    if not trades and call.core.instrument(symbol) is None:
+    switches = call.venue.config.switches
+    if call.core.instrument(symbol) is None:
         raise ApiError(UNKNOWN_INSTRUMENT)
-    return [last_trade_row(trade) for trade in trades]
+    rows = [last_trade_row(trade) for trade in call.core.market_trades(symbol, switches.last_trades_count)]
+    return rows if switches.last_trades_order == "newest_first" else rows[::-1]
+
+
+def klines(call: Call) -> Any:
+    """Bars of one option, oldest first. `limit` of 1, which the documentation demands, does not limit."""
+    fields = call.fields
+    text = fields.need_text("period")
+    period = period_of(text)
+    start_ms, end_ms = fields.need_integer("start"), fields.need_integer("end")
+    limit = fields.integer("limit")
+    if period is None:
+        raise ApiError(PARAMETER_WRONG, "period")
+    if not 0 <= start_ms <= end_ms <= TIME_MS_MAX:
+        raise ApiError(PARAMETER_WRONG, "start")
+    if limit is not None and limit < 1:
+        raise ApiError(PARAMETER_WRONG, "limit")
+    count = BARS_MAX if limit in (None, 1) else min(limit, BARS_MAX)
+    bars = call.core.klines(call.path_params["symbol"], period, start_ms * NS_PER_MS, end_ms * NS_PER_MS, count)
+    if bars is None:
+        raise ApiError(UNKNOWN_INSTRUMENT)
+    return [kline_row(bar) for bar in bars]
 
 
 def delivery_prices(call: Call) -> Any:
@@ -190,6 +220,7 @@ def market_endpoints() -> list[Endpoint]:
         Endpoint("GET", "/open/option/detail/v1/{symbol}", "public", "market_data", detail),
         Endpoint("GET", "/open/option/order/orderbook/v1/{symbol}", "public", "order_book", order_book),
         Endpoint("GET", "/open/option/trade/lasttrade/v1/{symbol}", "public", "market_data", last_trades),
+        Endpoint("GET", "/open/option/market/kline/history/v1/{symbol}", "public", "market_data", klines),
         Endpoint("GET", "/open/option/get-delivery-prices/v1", "public", "delivery_prices", delivery_prices),
         Endpoint(
             "GET",

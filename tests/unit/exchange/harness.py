@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.exchange.config import AccountConfig, BaseConfig, ExchangeConfig, IndexConfig, ListingConfig
+from services.exchange.config import AccountConfig, BaseConfig, ExchangeConfig, IndexConfig, ListingConfig, TapeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.model import (
     Accepted,
@@ -39,7 +39,7 @@ D = Decimal
 
 
 def small_config(seed: int = 7, **changes: Any) -> ExchangeConfig:
-    """One base, two expiries, some fourteen strikes, three accounts; a calm index without jumps."""
+    """One base, two expiries, some fourteen strikes, three accounts; a calm index without jumps, no public tape."""
     base = BaseConfig(
         base="BTC",
         index=IndexConfig(initial_price=100_000.0, vol=0.5, jumps_per_day=0.0),
@@ -52,6 +52,7 @@ def small_config(seed: int = 7, **changes: Any) -> ExchangeConfig:
             strikes_per_side=(5, 5, 5, 5),
             wing_strikes=2,
         ),
+        tape=TapeConfig(trades_per_hour=0),
         tick_size=D("0.1"),
         min_quantity=D("0.01"),
         max_order_quantity=D(1_000),
