@@ -13,6 +13,7 @@ from services.execution.rows import Row
 from shared.latch import read_latches, remove_latch
 from shared.messages.venue import OrderRefused, OutcomeUnknown, StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.service.venue_metrics import VenueMetrics
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
@@ -29,13 +30,8 @@ class ExecutionShell:
     def __init__(self, context: ServiceContext, gateway: TradingGateway | None = None) -> None:
         self._context = context
         self._config = context.section(ExecutionConfig)
-        self._gateway = gateway or CoincallGateway(
-            of_venue(context.desk.venue, lambda: context.port("exchange")),
-            context.api_key(),
-            budget_share=self._config.rate_budget_share,
-            on_skipped=self._skipped,
-            on_call=self._called,
-        )
+        self._venue = VenueMetrics(context.metrics)
+        self._gateway = gateway or self._connected()
         grant_key = context.grant_key()
 
         def make_core() -> ExecutionCore:
@@ -56,6 +52,20 @@ class ExecutionShell:
         self._refused = context.metrics.counter("voldesk_orders_refused_total", "Orders the venue refused")
         self._unknown = context.metrics.counter("voldesk_orders_unknown_total", "Order calls of unknown outcome")
         self._fills = context.metrics.counter("voldesk_fills_streamed_total", "Executions heard on the stream")
+
+    def _connected(self) -> CoincallGateway:
+        context, venue = self._context, self._venue
+        gateway = CoincallGateway(
+            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            context.api_key(),
+            budget_share=self._config.rate_budget_share,
+            on_skipped=self._skipped,
+            on_call=self._called,
+            on_wait=venue.waited,
+            on_stream=venue.streamed,
+        )
+        venue.watch(gateway)
+        return gateway
 
     @property
     def ready(self) -> bool:
@@ -172,10 +182,11 @@ class ExecutionShell:
         self._host.put(item)
 
     def _skipped(self, reason: str) -> None:
-        self._context.metrics.error("venue_skipped")
+        self._venue.skipped(reason)
         self._context.log.warning("skipped what the venue sent", reason=reason)
 
     def _called(self, endpoint: str, outcome: str, seconds: float) -> None:
+        self._venue.called(endpoint, outcome, seconds)
         if outcome != "ok":
             self._context.log.info("venue call", endpoint=endpoint, outcome=outcome, seconds=round(seconds, 3))
 

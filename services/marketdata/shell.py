@@ -14,6 +14,7 @@ from services.marketdata.gauges import MarketdataGauges
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
 from shared.venues.ports import VenueError
 
@@ -31,12 +32,18 @@ class MarketdataShell:
         self._context = context
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
+        venue = self._venue = VenueMetrics(context.metrics)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
             budget_share=config.rate_budget_share,
-            on_skipped=lambda reason: context.log.debug("venue data skipped", reason=reason),
+            on_call=venue.called,
+            on_wait=venue.waited,
+            on_stream=venue.streamed,
+            on_skipped=self._skipped,
         )
+        venue.watch(self._gateway)
+        context.health["venue_errors"] = lambda: venue.errors
         self._host = CoreHost(context, lambda: MarketdataCore(config), MemoryJournal(), self._perform)
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
@@ -79,6 +86,10 @@ class MarketdataShell:
 
     async def stop(self) -> None:
         await self._gateway.close()
+
+    def _skipped(self, reason: str) -> None:
+        self._venue.skipped(reason)
+        self._context.log.debug("venue data skipped", reason=reason)
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         match effect:

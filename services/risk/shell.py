@@ -10,6 +10,7 @@ from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.reader import AccountReader
 from services.risk.rows import RiskRow
 from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
 from shared.venues.ports import VenueError
 
@@ -23,11 +24,17 @@ class RiskShell:
         self._context = context
         config = self._config = context.section(RiskConfig)
         grant_key = context.grant_key()
+        venue = VenueMetrics(context.metrics)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
             budget_share=config.rate_budget_share,
+            on_call=venue.called,
+            on_wait=venue.waited,
+            on_skipped=venue.skipped,
         )
+        venue.watch(self._gateway)
+        context.health["venue_errors"] = lambda: venue.errors
         self._host = CoreHost(
             context,
             lambda: RiskCore(config, account_id=context.desk.account_id, grant_key=grant_key),

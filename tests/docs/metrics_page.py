@@ -14,6 +14,7 @@ from services.marketdata.gauges import MarketdataGauges
 from shared.bus.link import BusCounts
 from shared.metrics import Family, Metrics
 from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, ProcessMetrics
+from shared.service.venue_metrics import VenueMetrics
 
 _INTRODUCTION = """# Metrics
 
@@ -73,6 +74,7 @@ def _of_every_service(metrics: Metrics) -> None:
 SECTIONS = (
     Section("Every service", SERVICES, _of_every_service),
     Section("Services with a core and its queue", CORE_SERVICES, lambda metrics: HostMetrics(metrics, (), ())),
+    Section("Services with a connection to the venue", ("marketdata", "risk", "execution"), VenueMetrics),
     Section("Market data", ("marketdata",), lambda metrics: MarketdataGauges(metrics, ())),
     Section("Simulated exchange", ("exchange",), lambda metrics: ExchangeMetrics(metrics, _UNREAD)),
 )

@@ -32,7 +32,7 @@ from shared.venues.coincall import build, endpoints, errors, history, parse, sig
 from shared.venues.coincall.endpoints import CoincallEndpoints
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
-from shared.venues.coincall.rest import KeyPair, OnCall, RestClient
+from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
 from shared.venues.coincall.stream import Subscription, VenueStream
 from shared.venues.ports import ChainPush, IndexPush, KeyInfo, VenueError
 
@@ -46,8 +46,9 @@ class CoincallGateway:
 
     Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of those rate limits of
     the venue in which several processes meet: they count per user. `on_call(endpoint, outcome, seconds)` is told of
-    every REST call, `on_skipped(reason)` of every row and frame that could not be used. Time-outs, repetition and
-    outcomes follow the tables in `endpoints` and `errors`.
+    every REST call, `on_wait(limit group, seconds)` of every one that had to wait for room in a rate limit,
+    `on_stream(name, is up)` of every stream that came up or was lost, `on_skipped(reason)` of every row and frame
+    that could not be used. Time-outs, repetition and outcomes follow the tables in `endpoints` and `errors`.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class CoincallGateway:
         *,
         budget_share: float = 1.0,
         on_call: OnCall | None = None,
+        on_wait: OnWait | None = None,
+        on_stream: Callable[[str, bool], None] | None = None,
         on_skipped: Callable[[str], None] | None = None,
         backoff_s: Sequence[float] = (1.0, 2.0, 4.0),
         liveness: LivenessLimits | None = None,
@@ -64,13 +67,24 @@ class CoincallGateway:
         self._endpoints = endpoints
         self._api_key = api_key
         self._rest = RestClient(
-            endpoints.rest, api_key, budget_share=budget_share, backoff_s=backoff_s, on_call=on_call
+            endpoints.rest, api_key, budget_share=budget_share, backoff_s=backoff_s, on_call=on_call, on_wait=on_wait
         )
         self._on_skipped = on_skipped or _ignore
+        self._on_stream = on_stream or _ignore
         self._liveness = liveness
 
     def __repr__(self) -> str:
         return f"CoincallGateway({self._endpoints.rest})"
+
+    @property
+    def breaker_is_open(self) -> bool:
+        """Whether the venue failed so often that no opening order is sent and reads are probes."""
+        return self._rest.breaker_is_open
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """Venue clock minus ours as it was measured last; 0 before."""
+        return self._rest.clock_offset_ns
 
     async def start(self) -> None:
         """Measure the venue's clock, if it answers; every call works without this too."""
@@ -235,6 +249,10 @@ class CoincallGateway:
         on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
         on_state: Callable[[StreamUp | StreamDown], None],
     ) -> VenueStream:
+        def told(state: StreamUp | StreamDown) -> None:
+            self._on_stream(name, isinstance(state, StreamUp))
+            on_state(state)
+
         return VenueStream(
             name,
             address=lambda: sign.stream_url(
@@ -242,7 +260,7 @@ class CoincallGateway:
             ),
             wanted=wanted,
             on_data=on_data,
-            on_state=on_state,
+            on_state=told,
             on_skipped=self._on_skipped,
             limits=self._liveness,
         )
@@ -263,5 +281,5 @@ def _index_stream(underlying: str) -> str:
     return f"index {underlying}"
 
 
-def _ignore(_reason: str) -> None:
+def _ignore(*_: object) -> None:
     return None

@@ -23,6 +23,9 @@ OnCall = Callable[[str, str, float], None]
 """Told (endpoint, outcome, seconds) of every call. Outcomes: ok, rejected, throttled, auth, unknown, down, lost,
 not_sent."""
 
+OnWait = Callable[[str, float], None]
+"""Told (limit group, seconds) of every call that waited for room in a rate limit, also of one that gave up."""
+
 _THROTTLE_HOLD_NS = 2_000_000_000
 _OFFSET_VALID_NS = 600_000_000_000
 _OFFSET_RETRY_NS = 30_000_000_000
@@ -53,6 +56,7 @@ class RestClient:
         budget_share: float = 1.0,
         backoff_s: Sequence[float] = (1.0, 2.0, 4.0),
         on_call: OnCall | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
         if not 0 < budget_share <= 1:
             raise ValueError(f"budget_share {budget_share} must be above 0 and at most 1")
@@ -60,6 +64,7 @@ class RestClient:
         self._api_key = api_key
         self._backoff_s = tuple(backoff_s)
         self._on_call = on_call
+        self._on_wait = on_wait
         self._transport = AiohttpTransport()
         self._windows: dict[LimitGroup, CallWindow] = {
             group: CallWindow(limit, budget_share if group in SHARED_GROUPS else 1.0)
@@ -74,6 +79,15 @@ class RestClient:
     async def close(self) -> None:
         self._closed = True
         await self._transport.aclose()
+
+    @property
+    def breaker_is_open(self) -> bool:
+        return self._breaker.is_open
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """Venue clock minus ours as it was measured last; 0 before."""
+        return self._offset_ns
 
     def venue_now_ns(self) -> int:
         """The venue's clock as far as it is known: ours plus the measured offset."""
@@ -162,6 +176,7 @@ class RestClient:
         wait_ns = window.take(lane, monotonic_ns())
         if not wait_ns:
             return
+        begun_ns = monotonic_ns()
         window.join(lane)
         try:
             async with asyncio.timeout(endpoint.timeout_ms / 1_000):
@@ -174,6 +189,8 @@ class RestClient:
             ) from None
         finally:
             window.leave(lane)
+            if self._on_wait is not None:
+                self._on_wait(endpoint.group, (monotonic_ns() - begun_ns) / 1e9)
 
     async def _exchange(
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
