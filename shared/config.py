@@ -90,9 +90,11 @@ class LoggingSection(_Section, frozen=True, kw_only=True):
 
 
 class JournalSection(_Section, frozen=True, kw_only=True):
-    """[journal]. synchronous: FULL survives a power cut; NORMAL is faster and may lose the last rows to one."""
+    """[journal]. synchronous: FULL survives a power cut; NORMAL is faster and may lose the last rows to one.
+    reserve_mb: disk space kept back per journal, so that closes can be written on a full disk."""
 
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    reserve_mb: Annotated[int, Meta(ge=1, le=4_096)] = 16
 
 
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The error that ends a start: something a person must put right first."""
+"""Errors that several parts of a service must know: a start that a person must put right, a journal without room."""
 
 from __future__ import annotations
 
@@ -10,3 +10,7 @@ class StartRefused(Exception):
         super().__init__(f"{reason}. {remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
+
+
+class JournalFull(Exception):
+    """Nothing more can be written to the journal, and nothing of the batch was: no space, no quota, or read-only."""

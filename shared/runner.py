@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from shared.errors import JournalFull
+from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step
 
 CoreT = TypeVar("CoreT", bound="Core")
@@ -27,11 +29,33 @@ class Core(Protocol):
 
 
 class Journal(Protocol):
-    """Durable rows, in order. `append` returns only when all of them are safe, and keeps all or none."""
+    """Durable rows, in order. `append` returns only when all of them are safe, and keeps all or none.
+
+    `append` raises JournalFull when there is no room, the space that was kept back included. The note of what is
+    unwritten outlives the process.
+    """
 
     def load(self) -> Iterable[Entry]: ...
 
     def append(self, entries: Sequence[Entry]) -> None: ...
+
+    @property
+    def problem(self) -> str:
+        """Why what was kept back is gone, and the remedy; "" as long as all is well."""
+        ...
+
+    def restore_reserve(self) -> bool:
+        """Keep space back again; True when all is well."""
+        ...
+
+    @property
+    def unwritten(self) -> str: ...
+
+    def note_unwritten(self, text: str) -> bool:
+        """False when even this could not be written."""
+        ...
+
+    def forget_unwritten(self) -> bool: ...
 
 
 class MemoryJournal:
@@ -39,12 +63,25 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.unwritten = ""
+        self.problem = ""
 
     def load(self) -> Iterable[Entry]:
         return tuple(self.entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
+
+    def restore_reserve(self) -> bool:
+        return not self.problem
+
+    def note_unwritten(self, text: str) -> bool:
+        self.unwritten = text
+        return True
+
+    def forget_unwritten(self) -> bool:
+        self.unwritten = ""
+        return True
 
 
 class CoreFailed(Exception):
@@ -74,6 +111,10 @@ class Runner(Generic[CoreT]):
     transaction. When the core raises, nothing of the failed input was committed, so the core is built again from
     the journal (its state is the fold, by construction) and `CoreFailed` is handed to `on_failure`. An
     AssertionError is our own bug and is raised at once.
+
+    The exception is a journal that is full, its reserve included, and a core whose shell gives `may_go_unwritten`:
+    the core is folded anew, told so (`JournalSpace`) and decides the batch again. From then on rows are kept in
+    memory until they can be written, and only effects that may go unwritten are performed.
     """
 
     def __init__(
@@ -82,11 +123,18 @@ class Runner(Generic[CoreT]):
         journal: Journal,
         perform: Callable[[Any, str], None],
         on_failure: Callable[[CoreFailed], None],
+        may_go_unwritten: Callable[[Any], bool] | None = None,
     ) -> None:
         self._make_core = make_core
         self._journal = journal
         self._perform = perform
         self._on_failure = on_failure
+        self._may_go_unwritten = may_go_unwritten
+        self._owed: list[Entry] = []
+        self._noted = False
+        self._in_memory = False
+        self._full_reason = ""
+        self._told = ON_DISK
         self.core = self._fold()
         self._start_due = False
 
@@ -94,43 +142,129 @@ class Runner(Generic[CoreT]):
         core = self._make_core()
         for entry in self._journal.load():
             core.apply(entry)
+        for entry in self._owed:
+            core.apply(entry)
+        self._told = ON_DISK
         return core
 
+    def refold(self) -> None:
+        """Build the core anew from what is written and what waits to be; it is to be started after that."""
+        self.core = self._fold()
+
+    @property
+    def space(self) -> JournalSpace:
+        """Where rows go now."""
+        if self._in_memory:
+            return JournalSpace(level="memory", reason=self._full_reason)
+        if problem := self._journal.problem:
+            return JournalSpace(level="reserve", reason=problem)
+        return ON_DISK
+
     def start(self, now_ns: int) -> None:
-        """Let the folded core say what must happen first.
+        """Let the folded core say what must happen first, and tell it what is wrong with its journal.
 
         When its rows cannot be written, the core is folded anew, and started again before it handles anything.
         """
         self._start_due = True
         try:
-            self._commit_and_perform([(self.core.start(now_ns), "")])
-        except Exception:
+            self._commit_and_perform([("", self.core.start(now_ns))])
+        except Exception as error:
             self.core = self._fold()
-            raise
+            if not self._goes_on(error):
+                raise
+            self.start(now_ns)
+            return
         self._start_due = False
+        if self._journal.unwritten and not self._owed:
+            text = self._journal.unwritten
+            self._drain([JournalSpace(level=self.space.level, reason=self.space.reason, unwritten=text)], now_ns)
+            self._told = self.space
+            # Rows of this very step may be owed by now, and then the note speaks of them, too.
+            if not self._owed:
+                self._journal.forget_unwritten()
+        self._tell_space(now_ns)
 
     def drain(self, items: Sequence[Any], now_ns: int) -> None:
         """Handle a bounded batch of inputs, commit once, then perform the effects in order."""
         if self._start_due:
             self.start(now_ns)
-        done: list[tuple[Step, str]] = []
+        self._drain(items, now_ns)
+        self._tell_space(now_ns)
+
+    def look_at_space(self, now_ns: int) -> None:
+        """Try to write what is owed and to keep space back again; the core is told what changed."""
+        self._commit([])
+        if not self._owed and self._journal.restore_reserve():
+            self._in_memory = False
+        self._tell_space(now_ns)
+
+    def _tell_space(self, now_ns: int) -> None:
+        if (space := self.space).level != self._told.level:
+            self._told = space
+            self._drain([space], now_ns)
+
+    def _drain(self, items: Sequence[Any], now_ns: int) -> None:
+        done: list[tuple[Any, Step]] = []
         for item in items:
             try:
-                done.append((self.core.handle(item, now_ns), cause_of(item)))
+                done.append((item, self.core.handle(item, now_ns)))
             except AssertionError:
                 raise
             except Exception as error:
-                self._commit_and_perform(done)
+                self._settle(done, now_ns)
                 done = []
                 self.core = self._fold()
                 self._on_failure(CoreFailed(item, error))
                 self.start(now_ns)
-        self._commit_and_perform(done)
+        self._settle(done, now_ns)
 
-    def _commit_and_perform(self, done: list[tuple[Step, str]]) -> None:
-        entries = [entry for step, _ in done for entry in step.rows]
-        if entries:
-            self._journal.append(entries)
-        for step, cause in done:
+    def _settle(self, done: list[tuple[Any, Step]], now_ns: int) -> None:
+        """Commit and perform. What was decided before the journal was known to be full is decided anew."""
+        try:
+            self._commit_and_perform(done)
+        except JournalFull as full:
+            if not self._goes_on(full):
+                raise
+            self.core = self._fold()
+            self.start(now_ns)
+            self._drain([item for item, _ in done], now_ns)
+
+    def _goes_on(self, error: Exception) -> bool:
+        """Go on in memory from now on, if this is the first sign of a full journal and the shell allows it."""
+        if self._in_memory or self._may_go_unwritten is None or not isinstance(error, JournalFull):
+            return False
+        self._in_memory = True
+        self._full_reason = str(error)
+        return True
+
+    def _commit_and_perform(self, done: list[tuple[Any, Step]]) -> None:
+        self._commit([entry for _, step in done for entry in step.rows])
+        for item, step in done:
             for effect in step.effects:
-                self._perform(effect, cause)
+                if self._owed and self._may_go_unwritten is not None and not self._may_go_unwritten(effect):
+                    self._on_failure(CoreFailed(effect, JournalFull("not done: its row is not on disk")))
+                else:
+                    self._perform(effect, cause_of(item))
+
+    def _commit(self, entries: list[Entry]) -> None:
+        if not entries and not self._owed:
+            return
+        try:
+            self._journal.append([*self._owed, *entries])
+        except JournalFull as full:
+            if not self._in_memory:
+                raise
+            self._full_reason = str(full)
+            self._owed += entries
+            self._noted = self._noted or self._journal.note_unwritten(_missing(self._owed[0]))
+            return
+        if self._owed:
+            self._owed = []
+            self._noted = False
+            self._journal.forget_unwritten()
+        self._in_memory = False
+
+
+def _missing(first: Entry) -> str:
+    kind = type(first.row).__name__
+    return f"the disk was full: what was decided from {kind} at {first.at_ns} ns on was never written"

@@ -3,10 +3,14 @@
 A journal belongs to one venue, environment and account and refuses any other, so that paper fills are never taken
 for real ones. A damaged file is refused, never repaired or moved away silently: it is moved aside on request, by
 ``python -m shared.store quarantine FILE``.
+
+Beside it lie a reserve, which is freed when the disk is full so that closes can still be written, and a note that
+says what could not be written at all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -17,13 +21,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.errors import StartRefused
+from shared.errors import JournalFull, StartRefused
 from shared.messages.steps import Entry
+from shared.reserve import Note, Reserve
 
 FORMAT_VERSION = 1
 _ROWS_PER_FETCH = 1_000
 _FOREIGN_LOCK_S = 1.0
 """How long a commit waits for somebody else's lock on the file; the service stands still meanwhile."""
+_SIDE_BYTES = 128 * 1024
+"""Left to the index of the write-ahead log and to other small files when the reserve is freed."""
+_READ_ERRORS = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+    }
+)
 
 _SCHEMA = """
 CREATE TABLE binding (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -52,30 +66,42 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
 class SqliteJournal:
     """Rows of one tagged union of structs, in order. `append` returns when all of them are on disk.
 
-    synchronous FULL survives a power cut; NORMAL only the death of the process. Raises JournalRefused at opening.
+    synchronous FULL survives a power cut; NORMAL only the death of the process. reserve_bytes is kept back on the
+    disk for the day on which it is full. Raises JournalRefused at opening, and JournalFull when there is no room
+    even to open.
     """
 
     def __init__(
-        self, path: Path, binding: Binding, row_types: Any, synchronous: Literal["FULL", "NORMAL"] = "FULL"
+        self,
+        path: Path,
+        binding: Binding,
+        row_types: Any,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        reserve_bytes: int = 0,
     ) -> None:
         self.path = path
+        self._reserve = Reserve(Path(f"{path}.reserve"), reserve_bytes)
+        self._note = Note(Path(f"{path}.unwritten"))
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(row_types)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(path)
         try:
-            self._connection = sqlite3.connect(path, timeout=_FOREIGN_LOCK_S, isolation_level=None)
             try:
-                self._open(binding, synchronous)
-            except BaseException:
-                self._connection.close()
-                raise
-        except sqlite3.DatabaseError as error:
+                self._connection = self._connect(binding, synchronous)
+            except (sqlite3.DatabaseError, OSError) as error:
+                if not (_cannot_grow(error) and self._reserve.free()):
+                    raise
+                self._connection = self._connect(binding, synchronous)
+        except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
-            raise self._damaged(str(error)) from None
+            raise (self._full(error) if _cannot_grow(error) else self._damaged(str(error))) from None
         except BaseException:
             os.close(self._lock)
             raise
+        # With little room left none is taken: this start would then be the one that fills the disk.
+        self._problem = "" if self._reserve.held else self._nothing_kept_back()
+        self.restore_reserve()
 
     def load(self) -> Iterator[Entry]:
         """All entries, oldest first, read as they are asked for. Raises JournalRefused for a row it cannot read."""
@@ -94,8 +120,73 @@ class SqliteJournal:
             raise self._damaged(str(error)) from None
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Write all entries in one transaction, or none of them."""
+        """Write all entries in one transaction, or none of them. On a full disk the reserve is freed for them; raises
+        JournalFull when that does not help."""
         rows = [(entry.at_ns, entry.cause_id, self._encoder.encode(entry.row)) for entry in entries]
+        try:
+            try:
+                self._write(rows)
+            except sqlite3.DatabaseError as error:
+                if not (_cannot_grow(error) and self._spend_reserve()):
+                    raise
+                self._problem = str(self._full(error))
+                self._write(rows)
+        except sqlite3.DatabaseError as error:
+            if not _cannot_grow(error):
+                raise
+            self._problem = str(self._full(error))
+            raise JournalFull(self._problem) from error
+
+    @property
+    def problem(self) -> str:
+        """Why the space that was kept back is gone or could not be taken, with the remedy; "" when all is well."""
+        return self._problem
+
+    def restore_reserve(self) -> bool:
+        """Keep space back again, once there is twice as much: at the edge it would be taken and freed in turns."""
+        if not self._problem:
+            return True
+        try:
+            disk = os.statvfs(self.path.parent)
+            if disk.f_bavail * disk.f_frsize < 2 * self._reserve.size_bytes:
+                return False
+            self._note.write(self._note.read())
+        except OSError:
+            return False
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if not self._reserve.take():
+            return False
+        self._problem = ""
+        return True
+
+    @property
+    def unwritten(self) -> str:
+        """What `note_unwritten` noted, an earlier process included, and nobody took back; "" when all is there."""
+        return self._note.read()
+
+    def note_unwritten(self, text: str) -> bool:
+        """Say, where the next process finds it, that rows are missing. Needs no space; False when even that fails."""
+        return self._note.put(text)
+
+    def forget_unwritten(self) -> bool:
+        """Everything is written, or a person was told."""
+        return self._note.put("") if self._note.read() else True
+
+    def _spend_reserve(self) -> bool:
+        """Free the reserve and give its space to the write-ahead log at once: somebody else fills the disk, too."""
+        if not self._reserve.free():
+            return False
+        with contextlib.suppress(OSError):
+            log = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                # What is past its last valid frame means nothing to SQLite, which writes over it.
+                os.posix_fallocate(log, os.fstat(log).st_size, max(self._reserve.size_bytes - _SIDE_BYTES, 1))
+            finally:
+                os.close(log)
+        return True
+
+    def _write(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany("INSERT INTO entries (at_ns, cause_id, row) VALUES (?, ?, ?)", rows)
@@ -109,19 +200,29 @@ class SqliteJournal:
         self._connection.close()
         os.close(self._lock)
 
-    def _open(self, binding: Binding, synchronous: str) -> None:
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(f"PRAGMA synchronous={synchronous}")
-        self._connection.execute("PRAGMA trusted_schema=OFF")
+    def _connect(self, binding: Binding, synchronous: str) -> sqlite3.Connection:
+        self._note.prepare()
+        connection = sqlite3.connect(self.path, timeout=_FOREIGN_LOCK_S, isolation_level=None)
+        try:
+            self._open(connection, binding, synchronous)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open(self, connection: sqlite3.Connection, binding: Binding, synchronous: str) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA trusted_schema=OFF")
         wanted = {"format": str(FORMAT_VERSION), **msgspec.to_builtins(binding)}
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if tables == 0:
-            self._create(wanted)
+            self._create(connection, wanted)
             return
-        (health,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise self._damaged(health)
-        found = dict(self._connection.execute("SELECT name, value FROM binding").fetchall())
+        found = dict(connection.execute("SELECT name, value FROM binding").fetchall())
         for name, value in wanted.items():
             if found.get(name) != value:
                 raise JournalRefused(
@@ -129,18 +230,28 @@ class SqliteJournal:
                     "use the configuration it was made with, or another run directory (VOLDESK_RUN_DIR)",
                 )
 
-    def _create(self, binding: dict[str, str]) -> None:
+    def _create(self, connection: sqlite3.Connection, binding: dict[str, str]) -> None:
         values = list(binding.items())
-        self._connection.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
         for statement in _statements(_SCHEMA):
-            self._connection.execute(statement)
-        self._connection.executemany("INSERT INTO binding VALUES (?, ?)", values)
-        self._connection.execute("COMMIT")
+            connection.execute(statement)
+        connection.executemany("INSERT INTO binding VALUES (?, ?)", values)
+        connection.execute("COMMIT")
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def _full(self, error: Exception) -> JournalFull:
+        return JournalFull(
+            f"{self.path} cannot be written ({error}): free space on its disk, or make it writable again"
+        )
+
+    def _nothing_kept_back(self) -> str:
+        return (
+            f"its disk has no room to keep {self._reserve.size_bytes >> 20} MB back for {self.path}: free space there"
+        )
 
     def _damaged(self, detail: str) -> JournalRefused:
         return JournalRefused(f"{self.path} is damaged: {detail}", _quarantine_remedy(self.path))
@@ -153,7 +264,8 @@ def quarantine(path: Path) -> Path:
         number = 1
         while (target := path.with_name(f"{path.name}.quarantined-{number}")).exists():
             number += 1
-        for suffix in ("-wal", "-shm", ""):
+        Path(f"{path}.reserve").unlink(missing_ok=True)
+        for suffix in ("-wal", "-shm", ".unwritten", ""):
             source = Path(f"{path}{suffix}")
             if source.exists():
                 source.rename(f"{target}{suffix}")
@@ -171,6 +283,16 @@ def _lock(path: Path) -> int:
         os.close(lock)
         raise JournalRefused(f"{path} is in use by another process", "stop that process first") from None
     return lock
+
+
+def _cannot_grow(error: Exception) -> bool:
+    """True for an error that says nothing about the file: no space, no quota, read-only, or a failing write."""
+    if isinstance(error, OSError):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        return code not in _READ_ERRORS
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -96,21 +96,32 @@ def slices(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
 
 
 class Audit:
-    """JSON lines, on disk before the step they announce."""
+    """JSON lines, on disk before the step they announce. What a full disk cannot take is told instead."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, tell: Tell) -> None:
         self.path = path
         self._clock = clock
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._tell = tell
+        self._descriptor: int | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            tell(f"  no audit file at {path} ({error.strerror}): what is done is told here instead")
 
     def write(self, step: str, **fields: Any) -> None:
         line = json.dumps({"at": iso(self._clock.now_ns()), "step": step, **fields})
-        os.write(self._descriptor, line.encode() + b"\n")
-        os.fsync(self._descriptor)
+        try:
+            if self._descriptor is None:
+                raise OSError("there is no audit file")
+            os.write(self._descriptor, line.encode() + b"\n")
+            os.fsync(self._descriptor)
+        except OSError:
+            self._tell(f"  not in the audit file: {line}")
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str, tell: Tell) -> dict[str, Any]:
@@ -120,9 +131,15 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str
     """
     clock = Clock()
     gateway = CoincallGateway(venue_endpoints(desk), load_api_key(desk, "execution"))
-    audit = Audit(desk.run_dir / "flatten-direct.jsonl", clock)
+    audit = Audit(desk.run_dir / "flatten-direct.jsonl", clock, tell)
     latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=RAISED_BY, reason=reason)
-    audit.write("latched", path=str(write_latch(desk.run_dir, latch)))
+    try:
+        audit.write("latched", path=str(write_latch(desk.run_dir, latch)))
+    except OSError as error:
+        # To close is worth more than to remember it, and only a person can keep execution from going on.
+        tell(f"  the halt for execution could not be left in {desk.run_dir} ({error.strerror}): stop execution")
+        tell("  (voldesk down), or halt it (voldesk halt) before it opens anything")
+        audit.write("not_latched", reason=str(error))
     try:
         await gateway.start()
         return await DirectFlatten(gateway, desk, bounds, audit, clock, tell).run()

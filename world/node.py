@@ -179,10 +179,11 @@ class Node:
         self._doom -= 1
 
 
-class _MortalJournal:
+class _MortalJournal(MemoryJournal):
     """The node's journal; a doomed drain may die before the commit or right after it."""
 
     def __init__(self, node: Node) -> None:
+        super().__init__()
         self._node = node
 
     def load(self) -> Sequence[Entry]:

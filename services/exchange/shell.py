@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import msgspec
@@ -14,9 +15,12 @@ from services.exchange.server.config import ExchangeServiceConfig
 from services.exchange.server.venue import JournalRow
 from shared.secrets import PaperKey, load_paper_keys
 from shared.service import ServiceContext, StartRefused
+from shared.store import SqliteJournal
+from shared.tasks import spawn
 
 HOST = "127.0.0.1"
 FIRST_USER_ID = 8_095_151_726
+_SPACE_RETRY_S = 5.0
 
 
 class ExchangeShell:
@@ -28,6 +32,7 @@ class ExchangeShell:
         self._context = context
         self._server: ExchangeServer | None = None
         self._listener: socket.socket | None = None
+        self._journal: SqliteJournal | None = None
 
     async def start(self) -> None:
         context = self._context
@@ -38,10 +43,11 @@ class ExchangeShell:
             )
         section = context.section(ExchangeServiceConfig)
         config = with_paper_accounts(section, load_paper_keys(context.run_dir))
+        self._journal = context.journal(JournalRow)
         self._server = ExchangeServer(
             config,
             credentials_of(config),
-            context.journal(JournalRow),
+            self._journal,
             context.clock.now_ns,
             paper=context.desk.mode == "paper",
         )
@@ -55,7 +61,18 @@ class ExchangeShell:
     async def run(self) -> None:
         assert self._server is not None, "start comes first"
         assert self._listener is not None, "start comes first"
-        await self._server.serve(self._listener)
+        keeping = spawn(self._keep_space(), name="space")
+        try:
+            await self._server.serve(self._listener)
+        finally:
+            keeping.cancel()
+
+    async def _keep_space(self) -> None:
+        """Once a full disk has space again, keep some of it back anew."""
+        assert self._journal is not None, "start comes first"
+        while True:
+            self._journal.restore_reserve()
+            await asyncio.sleep(_SPACE_RETRY_S)
 
     async def stop(self) -> None:
         self.ready = False

@@ -78,6 +78,17 @@ def _signature(intent: OpenTrade, view: CheckView) -> Refusal | None:
     )
 
 
+def _space(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    space = view.work.space
+    if space.level == "disk":
+        return None
+    return Refusal(
+        code="disk_full",
+        detail=f"nothing is opened on a full disk: {space.reason}",
+        remedy="free space; opening is allowed again by itself",
+    )
+
+
 def _valid(intent: OpenTrade, view: CheckView) -> Refusal | None:
     if view.work.now_ns >= intent.valid_until_ns:
         return Refusal(code="intent_expired", detail="valid_until_ns has passed", remedy="decide anew")
@@ -284,6 +295,7 @@ def _market(intent: OpenTrade, view: CheckView) -> Refusal | None:
 CHECKS: tuple[Check, ...] = (
     _identity,
     _signature,
+    _space,
     _valid,
     _legs,
     _mode,

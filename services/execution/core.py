@@ -18,6 +18,7 @@ from services.execution.views import order_update, trade_update
 from services.execution.workspace import MS, Workspace, earliest
 from shared.messages.control import FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.space import JournalSpace
 from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick
 from shared.messages.system import Heartbeat
 from shared.messages.venue import (
@@ -42,7 +43,8 @@ class ExecutionCore:
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue`; Tick;
-    LoopStalled; FlattenLatch. Any other input is ignored. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+    LoopStalled; FlattenLatch; JournalSpace. Any other input is ignored. Effects: those of `effects.py`, Publish,
+    Reply, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
@@ -105,7 +107,7 @@ class ExecutionCore:
                 work.touched_trades[trade.trade_id] = None
         for number in work.book.unsettled:
             work.touched_orders[number] = None
-        work.publish("exec.{account}.halt", self._guards.halt_state())
+        self._guards.publish()
 
     def handle(self, item: Any, now_ns: int) -> Step:
         """Decide on one input."""
@@ -127,6 +129,8 @@ class ExecutionCore:
             self._requests.take(item)
         elif isinstance(item, FlattenLatch):
             self._requests.latched(item)
+        elif isinstance(item, JournalSpace):
+            self._guards.take_space(item)
         elif isinstance(item, LoopStalled):
             self._guards.begin()
             self._reconciler.distrust("stall")

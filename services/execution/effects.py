@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from shared.messages.venue import NewOrder, OrderRef
@@ -40,3 +42,8 @@ class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 Effect = PlaceOrder | CancelOrder | QueryOrder | FetchSnapshot
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
+
+
+def may_go_unwritten(effect: Any) -> bool:
+    """Whether an effect may be carried out while its row waits for space on a full disk: never one that opens."""
+    return not isinstance(effect, PlaceOrder) or effect.order.reduce_only

@@ -10,7 +10,9 @@ from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.control import HaltState
+from shared.messages.space import JournalSpace
 from shared.messages.system import Heartbeat
+from shared.messages.trades import HaltLevel
 
 
 class Guards:
@@ -44,6 +46,23 @@ class Guards:
         book = self._work.book
         return HaltState(account_id=self._work.account_id, halt_epoch=book.halt_epoch, halts=tuple(book.halts))
 
+    def raise_halt(self, level: HaltLevel, reason: str, raised_by: str) -> None:
+        """Latch a halt and tell everybody; the same one raised again is one halt."""
+        in_force = {(halt.level, halt.reason, halt.raised_by) for halt in self._work.book.halts}
+        if (level, reason, raised_by) not in in_force:
+            self._work.record(rows.HaltRaised(level=level, reason=reason, raised_by=raised_by))
+            self.publish()
+
+    def publish(self) -> None:
+        self._work.publish("exec.{account}.halt", self.halt_state())
+
+    def take_space(self, space: JournalSpace) -> None:
+        """A journal in which rows are missing halts: only a person can say that the desk knows what it holds."""
+        self._work.take_space(space)
+        if space.unwritten:
+            reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
+            self.raise_halt("no_new_trades", reason, "journal")
+
     def look(self) -> int | None:
         """Alarm a silent risk service; returns when it would become silent."""
         if not self.risk_is_silent:
@@ -73,6 +92,8 @@ class Guards:
             reason = "a halt voided the grant"
         elif self.risk_is_silent:
             reason = "the risk service is silent: the grant is void"
+        elif self._work.space.level != "disk":
+            reason = "the journal's disk is full: nothing is opened"
         if reason:
             self._work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
 

@@ -121,7 +121,7 @@ class Requests:
             case LiftHalts():
                 if self._work.book.halts:
                     self._work.record(rows.HaltsLifted(lifted_by=order.requested_by))
-                    self._publish_halts()
+                    self._view.guards.publish()
                 return HaltsAnswered(state=self._view.guards.halt_state())
 
     def _close(self, order: CloseTrade) -> CloseAccepted | Refusal:
@@ -166,17 +166,8 @@ class Requests:
         return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:
-        in_force = any(
-            (halt.level, halt.reason, halt.raised_by) == (order.level, order.reason, order.requested_by)
-            for halt in self._work.book.halts
-        )
-        if not in_force:
-            self._work.record(rows.HaltRaised(level=order.level, reason=order.reason, raised_by=order.requested_by))
-            self._publish_halts()
+        self._view.guards.raise_halt(order.level, order.reason, order.requested_by)
         return HaltsAnswered(state=self._view.guards.halt_state())
-
-    def _publish_halts(self) -> None:
-        self._work.publish("exec.{account}.halt", self._view.guards.halt_state())
 
     def _read(self, question: ListTrades | ListOrders | TellTrade) -> Message:
         book = self._work.book

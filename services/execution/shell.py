@@ -8,6 +8,7 @@ from typing import Any
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.courier import Courier
+from services.execution.effects import may_go_unwritten
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from shared.latch import read_latches, remove_latch
@@ -42,7 +43,7 @@ class ExecutionShell:
                 grant_key=grant_key,
             )
 
-        self._host = CoreHost(context, make_core, context.journal(Row), self._perform)
+        self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
         self._courier = Courier(self._gateway, context.clock, self._outcome, self._config.place_deadline_ms / 1000)
         self._key_checked = False
         self._stream_up = False

@@ -12,6 +12,7 @@ from services.execution.effects import CancelOrder, PlaceOrder
 from services.execution.market import MarketView
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
 from shared.messages.base import Side, opposite
+from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import Entry, Publish, RaiseAlert, Step
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
@@ -40,6 +41,7 @@ class Workspace:
         self.touched_orders: dict[int, None] = {}
         self.waiting: dict[str, str] = {}
         self.last_traded_ns: dict[str, int] = {}
+        self.space = ON_DISK
         self._alerts: dict[tuple[str, str], None] = {}
 
     def begin(self, now_ns: int, cause_id: str) -> None:
@@ -119,6 +121,12 @@ class Workspace:
         if (code, subject) in self._alerts:
             del self._alerts[code, subject]
             self.send(RaiseAlert(code=code, severity="info", subject=subject, text=text, resolved=True))
+
+    def take_space(self, space: JournalSpace) -> None:
+        """Know where rows go from now on, and tell a person."""
+        for alert in space_alerts(self.space, space, "execution"):
+            self.send(alert)
+        self.space = space
 
     def can_place(self, trade: Trade, leg_index: int, purpose: Purpose) -> bool:
         """False when the ids of this leg and purpose are used up."""

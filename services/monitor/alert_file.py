@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+from collections import deque
 from pathlib import Path
 
 import msgspec
@@ -9,6 +13,8 @@ import msgspec
 from services.monitor.effects import AlertRecord
 
 _MAX_BYTES = 8 * 1024 * 1024
+_WAITING_MAX = 1_000
+"""Records kept for a disk that cannot take them."""
 
 
 class AlertLine(AlertRecord, frozen=True, kw_only=True):
@@ -26,16 +32,30 @@ class AlertFile:
         self._mode = mode
         self._account_id = account_id
         self._max_bytes = max_bytes
+        self._waiting: deque[AlertRecord] = deque(maxlen=_WAITING_MAX)
 
     def append(self, record: AlertRecord) -> None:
-        line = AlertLine(**msgspec.structs.asdict(record), mode=self._mode, account_id=self._account_id)
-        with self._path.open("ab") as file:
-            if file.tell() and not self._ends_a_line():
-                file.write(b"\n")
-            file.write(msgspec.json.encode(line) + b"\n")
-            size = file.tell()
-        if size > self._max_bytes:
+        """Add a record. Raises OSError when the file cannot be written; the record is then written with the next."""
+        self._waiting.append(record)
+        with self._path.open("ab", buffering=0) as file:
+            begun = file.tell()
+            lines = b"\n" if begun and not self._ends_a_line() else b""
+            lines += b"".join(map(self._line, self._waiting))
+            try:
+                written = file.write(lines)
+                if written != len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(begun)
+                raise
+        self._waiting.clear()
+        if begun + written > self._max_bytes:
             self._path.replace(self._previous)
+
+    def _line(self, record: AlertRecord) -> bytes:
+        line = AlertLine(**msgspec.structs.asdict(record), mode=self._mode, account_id=self._account_id)
+        return msgspec.json.encode(line) + b"\n"
 
     def newest(self, count: int) -> tuple[AlertRecord, ...]:
         """The newest records of this account, oldest first. A line that was cut off by a crash is passed over."""

@@ -14,7 +14,7 @@ import uvicorn
 from services.monitor.alert_file import AlertFile
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore, Status
-from services.monitor.effects import AlertsRestored, AppendAlert
+from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from services.monitor.page import PageHeader, make_app
 from shared.messages.topics import BUS_SERVICES, TOPICS
 from shared.runner import MemoryJournal
@@ -42,6 +42,7 @@ class MonitorShell:
         )
         self._app = make_app(header, self._status)
         self._serving = False
+        self._file_fails = False
         self._port = context.port("web")
 
     @property
@@ -80,9 +81,21 @@ class MonitorShell:
                 levels = {"info": self._context.log.info, "warning": self._context.log.warning}
                 log = levels.get(record.severity, self._context.log.error)
                 log("alert", code=record.code, subject=record.subject, text=record.text, resolved=record.resolved)
-                self._alerts.append(record)
+                self._write(record)
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of the monitor")
+
+    def _write(self, record: AlertRecord) -> None:
+        """A disk that is full keeps no alert from the log and the page."""
+        try:
+            self._alerts.append(record)
+        except OSError as error:
+            if not self._file_fails:
+                reason = f"{error.strerror}: alerts go to this log and the page, and to the file once there is space"
+                self._context.log.warning("the alert file cannot be written", reason=reason)
+            self._file_fails = True
+        else:
+            self._file_fails = False
 
     async def _serve(self) -> None:
         while True:

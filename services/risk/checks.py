@@ -22,6 +22,7 @@ from services.risk.market import GREEKS, MarketView, OptionFacts
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
 from shared.messages.control import Halt, RequestGrant
+from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.trades import Grant, LegOrder
 from shared.options.chain import snap_price
 
@@ -68,6 +69,7 @@ class Situation:
     has_trade: bool
     earlier_grant_differs: bool
     grants_last_minute: int
+    space: JournalSpace = ON_DISK
 
     @property
     def known_account(self) -> AccountSnapshot:
@@ -245,6 +247,12 @@ def _halted(s: Situation) -> Violation | None:
 def _intent_expired(s: Situation) -> Violation | None:
     late_ns = s.now_ns - s.ask.valid_until_ns
     return None if late_ns < 0 else Violation("intent_expired", f"valid until {late_ns / 1e9:.3f} s ago")
+
+
+def _disk_full(s: Situation) -> Violation | None:
+    if s.space.level == "disk":
+        return None
+    return Violation("disk_full", f"nothing is granted on a full disk: {s.space.reason}")
 
 
 def _not_ready(s: Situation) -> Violation | None:
@@ -446,7 +454,14 @@ def _daily_loss(s: Situation) -> Violation | None:
 
 
 Check = Callable[[Situation], Violation | None]
-GATES: tuple[Check, ...] = (_account_mismatch, _halted, _intent_expired, _not_ready, _stale_account)
+GATES: tuple[Check, ...] = (
+    _account_mismatch,
+    _halted,
+    _disk_full,
+    _intent_expired,
+    _not_ready,
+    _stale_account,
+)
 """Asked even before an earlier grant of the same intent is given again."""
 CHECKS: tuple[Check, ...] = (
     _duplicate_intent,

@@ -39,6 +39,7 @@ from shared.messages.control import (
 )
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -80,7 +81,8 @@ class RiskCore:
     """Decides who may open what.
 
     Inputs: Inbound(InstrumentList, ChainSnapshot, IndexPrice, TradeUpdate, HaltState), StreamSynced, Request(
-    RequestGrant, GetAccount), ReplyReceived, RequestTimedOut, Tick and those of inputs.py. Effects: the generic ones.
+    RequestGrant, GetAccount), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those of inputs.py. Effects: the
+    generic ones.
     Anything else is ignored.
     """
 
@@ -105,6 +107,7 @@ class RiskCore:
         self._polls_broken: Counter[str] = Counter()
         self._failing_since_ns: int | None = None
         self._unreachable_told = False
+        self._space = ON_DISK
 
     @property
     def account(self) -> AccountSnapshot | None:
@@ -149,6 +152,10 @@ class RiskCore:
                 self._execution_synced = self._execution_epoch == epoch
             case Tick():
                 return self._retry_halts(now_ns)
+            case JournalSpace():
+                alerts = space_alerts(self._space, item, "risk")
+                self._space = item
+                return Step(effects=[*alerts])
             case _:
                 pass
         return Step()
@@ -253,6 +260,7 @@ class RiskCore:
             has_trade=reservations.has_trade(ask.intent_id),
             earlier_grant_differs=earlier is not None and not covers(earlier, ask.legs),
             grants_last_minute=reservations.issued_since(now_ns - _MINUTE_NS),
+            space=self._space,
         )
 
     def _grant(self, situation: Situation) -> Grant:

@@ -9,6 +9,8 @@ from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.reader import AccountReader
 from services.risk.rows import RiskRow
+from shared.messages.control import GrantGiven
+from shared.messages.steps import Reply
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
@@ -40,6 +42,7 @@ class RiskShell:
             lambda: RiskCore(config, account_id=context.desk.account_id, grant_key=grant_key),
             context.journal(RiskRow),
             _perform_nothing,
+            may_go_unwritten,
         )
         self._reader = AccountReader(self._gateway, context.clock, context.log)
         self._problem = "the key has not been checked yet"
@@ -103,6 +106,11 @@ class RiskShell:
             self._context.log.warning("key", detail=warning)
         self._problem = ""
         return True
+
+
+def may_go_unwritten(effect: object) -> bool:
+    """Whether an effect may be carried out while its row waits for space on a full disk: never a grant."""
+    return not (isinstance(effect, Reply) and isinstance(effect.message, GrantGiven))
 
 
 def _perform_nothing(effect: object, cause_id: str) -> None:

@@ -28,6 +28,7 @@ from shared.messages.control import (
     StrategyStatus,
 )
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -59,7 +60,7 @@ class StrategyHostCore:
 
     Inputs: Inbound (InstrumentList, ChainSnapshot, IndexPrice, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState,
     Heartbeat of execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived,
-    RequestTimedOut, Tick, LoopStalled. Effects: Publish, Reply, SendRequest, RaiseAlert.
+    RequestTimedOut, Tick, LoopStalled, JournalSpace. Effects: Publish, Reply, SendRequest, RaiseAlert.
 
     Durable are what strategies were told and which ordinals had their outcome. All else is volatile: trades come from
     execution's replay, and nothing is sent before it. What is ignored is counted in `ignored` by its reason.
@@ -89,6 +90,7 @@ class StrategyHostCore:
         self._published: dict[str, StrategyStatus] = {}
         self._status_due_ns = 0
         self._changed = False
+        self._space = ON_DISK
         self.ignored: Counter[str] = Counter()
 
     def start(self, now_ns: int) -> Step:
@@ -113,6 +115,8 @@ class StrategyHostCore:
                 self._on_reply(item)
             case RequestTimedOut(request_id=request_id):
                 self._on_timeout(request_id)
+            case JournalSpace():
+                self._on_space(item)
             case Tick() | LoopStalled() | StreamSynced():
                 pass
             case _:
@@ -209,6 +213,16 @@ class StrategyHostCore:
         slot = None if trade is None else self._slots.get(trade.strategy)
         if slot is not None:
             self._ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._now_ns))
+
+    def _on_space(self, space: JournalSpace) -> None:
+        """Nothing is opened on a full disk. Where rows are missing a pause may be among them: all are paused."""
+        self._step.effects += space_alerts(self._space, space, "strategy")
+        self._space = space
+        self._changed = True
+        if space.unwritten:
+            for slot in self._slots.values():
+                if slot.told == "resume":
+                    self._record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
 
     def _on_request(self, request: Request) -> None:
         match request.message:
@@ -401,6 +415,7 @@ class StrategyHostCore:
             ("execution", self._board.execution(self._now_ns)),
             ("risk", self._board.service("risk", self._now_ns)),
             ("halts", self._board.halted()),
+            ("disk", None if self._space.level == "disk" else f"the disk is full: {self._space.reason}"),
             ("intent", in_flight),
         ]
 

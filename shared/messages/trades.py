@@ -168,7 +168,7 @@ class Refusal(Message, frozen=True, kw_only=True, tag="refusal.1"):
     remedy: str = ""
 
 
-RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale"})
+RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale", "disk_full"})
 """Refusals of `OpenTrade` that speak of the moment: not the intent's outcome, it may be sent again until
 `valid_until_ns`. Any other code is the outcome of the intent for ever: go on with the next ordinal."""
 

@@ -79,6 +79,7 @@ class ServiceContext:
             Binding(venue=_VENUE, environment=self.desk.venue, account_id=self.desk.account_id),
             row_types,
             self.desk.journal.synchronous,
+            self.desk.journal.reserve_mb * 1024 * 1024,
         )
 
     def port(self, name: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from shared.clock import monotonic_ns
+from shared.messages.space import JournalSpace
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -31,6 +32,8 @@ _TICK_PAUSE_S = 0.001
 """Least time between two ticks, so that a core whose deadline does not move cannot keep the loop busy."""
 
 _TIMER_MAX_S = 3_600.0
+_SPACE_RETRY_S = 2.0
+"""How often a journal without its reserve is looked at again."""
 
 
 class Observer(Protocol):
@@ -60,6 +63,23 @@ class _WatchedJournal:
         self._metrics.commit_seconds.observe((monotonic_ns() - begun_ns) / 1e9)
         self._committed(entries)
 
+    @property
+    def problem(self) -> str:
+        return self._journal.problem
+
+    def restore_reserve(self) -> bool:
+        return self._journal.restore_reserve()
+
+    @property
+    def unwritten(self) -> str:
+        return self._journal.unwritten
+
+    def note_unwritten(self, text: str) -> bool:
+        return self._journal.note_unwritten(text)
+
+    def forget_unwritten(self) -> bool:
+        return self._journal.forget_unwritten()
+
 
 class CoreHost(Generic[CoreT]):
     """Drives one core on the event loop.
@@ -73,6 +93,9 @@ class CoreHost(Generic[CoreT]):
     and the requests of that batch are taken again when their clients repeat them.
 
     Observers are told of every row and effect.
+
+    may_go_unwritten: whether an effect may be carried out although its row is not on disk, once the disk and the
+    space kept back on it are full. Without it such a journal is one that could not be written.
     """
 
     def __init__(
@@ -81,11 +104,13 @@ class CoreHost(Generic[CoreT]):
         make_core: Callable[[], CoreT],
         journal: Journal,
         perform: Callable[[Any, str], None],
+        may_go_unwritten: Callable[[Any], bool] | None = None,
     ) -> None:
         self._context = context
         self._make_core = make_core
         self._perform_own = perform
         self._observers: tuple[Observer, ...] = ()
+        self._may_go_unwritten = may_go_unwritten
         self._queue: deque[Any] = deque()
         self._queued_ns: deque[int] = deque()
         self._batch: Sequence[Any] = ()
@@ -98,6 +123,8 @@ class CoreHost(Generic[CoreT]):
         self._running = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._space_timer: asyncio.TimerHandle | None = None
+        self._space_told = "disk"
         self._runner: Runner[CoreT] = self._make_runner()
 
     @property
@@ -130,16 +157,18 @@ class CoreHost(Generic[CoreT]):
         self._context.stalls.listen(self._stalled)
         self._runner.start(self._context.clock.now_ns())
         self._running = True
+        self._watch_space()
         self._schedule()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             self._running = False
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._space_timer):
+                if timer is not None:
+                    timer.cancel()
 
     def _make_runner(self) -> Runner[CoreT]:
-        return Runner(self._make_core, self._journal, self._perform, self._failed.append)
+        return Runner(self._make_core, self._journal, self._perform, self._failed.append, self._may_go_unwritten)
 
     def _stalled(self, gap_ns: int) -> None:
         self._queue.appendleft(LoopStalled(gap_ns))
@@ -177,13 +206,17 @@ class CoreHost(Generic[CoreT]):
         self._arm(_TICK_PAUSE_S if ticked else 0.0)
 
     def _handle(self, items: list[Any], now_ns: int) -> None:
+        self._run(lambda: self._runner.drain(items, now_ns), items, now_ns)
+
+    def _run(self, work: Callable[[], None], items: Sequence[Any], now_ns: int) -> None:
         failures = self._context.failures
+        before = self.core
         self._batch = items
         for item in items:
             if isinstance(item, Request):
                 self._metrics.asked(item)
         try:
-            self._runner.drain(items, now_ns)
+            work()
         except AssertionError as error:
             failures.fatal("core", error)
         except Exception as error:
@@ -204,13 +237,14 @@ class CoreHost(Generic[CoreT]):
             failures.succeeded("core")
         for failure in failed:
             self._report(failure)
-        if failed:
+        if self.core is not before:
             self._context.bus.resync()
+        self._watch_space()
 
     def _rebuild(self, now_ns: int) -> None:
         """Build the core anew from the journal, which alone says what is true. Without it the process must end."""
         try:
-            self._runner = self._make_runner()
+            self._runner.refold()
         except Exception as error:
             self._context.failures.fatal("journal", error)
         try:
@@ -219,6 +253,22 @@ class CoreHost(Generic[CoreT]):
             # the runner starts the core again before the next input
             self._context.failures.failed("core", error)
         self._context.bus.resync()
+
+    def _watch_space(self) -> None:
+        """Say where rows go now when that has changed, and look again as long as it is not where they should go."""
+        space: JournalSpace = self._runner.space
+        if space.level != self._space_told:
+            self._space_told = space.level
+            self._context.log.warning("the journal's rows go elsewhere", to=space.level, reason=space.reason)
+        if space.level != "disk" and self._space_timer is None:
+            self._space_timer = asyncio.get_running_loop().call_later(_SPACE_RETRY_S, self._look_at_space)
+
+    def _look_at_space(self) -> None:
+        self._space_timer = None
+        if self._running:
+            now_ns = self._context.clock.now_ns()
+            self._run(lambda: self._runner.look_at_space(now_ns), (), now_ns)
+            self._schedule()
 
     def _report(self, failure: CoreFailed) -> None:
         self._metrics.rebuilds.inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -28,8 +29,11 @@ class ServiceLock:
                 f"{service} already runs in {run_dir} (process {holder or 'unknown'})",
                 "stop it with `voldesk down`, or use another run directory (VOLDESK_RUN_DIR)",
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "service": service}).encode(), 0)
+        # Only for the message above, and not worth a start on a full disk. Written over, not anew: the block is ours.
+        holder_line = json.dumps({"pid": os.getpid(), "service": service}).encode()
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, holder_line, 0)
+            os.ftruncate(self._descriptor, len(holder_line))
 
     def release(self) -> None:
         os.close(self._descriptor)
@@ -59,7 +63,8 @@ class Start(msgspec.Struct, frozen=True):
 
 
 def record_start(run_dir: Path, service: str, now_ns: int) -> Start:
-    """Count a start, on disk before it returns."""
+    """Count a start, on disk before it returns. On a full disk it is not counted, but pauses as after three deaths:
+    nothing would tell how often it failed."""
     path = run_dir / "starts" / f"{service}.json"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -70,11 +75,14 @@ def record_start(run_dir: Path, service: str, now_ns: int) -> Start:
     rapid = last.rapid + 1 if last.count and lived_ns < _RAPID_NS else 0
     start = Start(last.count + 1, max(now_ns, last.epoch + 1), rapid)
     temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(start))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(start))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        return msgspec.structs.replace(start, rapid=max(rapid, 2))
     return start
 
 

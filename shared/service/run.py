@@ -16,7 +16,7 @@ import uvloop
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.config import DeskConfig, load_config
-from shared.errors import StartRefused
+from shared.errors import JournalFull, StartRefused
 from shared.logging import setup_logging
 from shared.messages.system import Heartbeat
 from shared.metrics import Metrics
@@ -147,6 +147,9 @@ class _Process:
             return await self._run_shell(make_shell)
         except StartRefused:
             raise
+        except JournalFull as error:
+            self._log.critical("the service cannot work on a full disk and is started again", reason=str(error))
+            return EXIT_BUG
         except Exception as error:
             self._log.critical("the service failed and ends", exc_info=error)
             return EXIT_BUG

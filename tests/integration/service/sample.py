@@ -117,7 +117,7 @@ class SampleShell:
             raise StartRefused("the sample was told not to start", "tell it something else")
         if self._trouble == "key":
             context.api_key()
-        self._host = CoreHost(context, SampleCore, context.journal(Row), self._perform)
+        self._host = CoreHost(context, SampleCore, context.journal(Row), self._perform, lambda effect: True)
 
     async def start(self) -> None:
         if self._trouble == "slow":

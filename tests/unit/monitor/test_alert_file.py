@@ -9,6 +9,7 @@ import msgspec
 
 from services.monitor.alert_file import AlertFile
 from services.monitor.effects import AlertRecord
+from tests.unit.shared.full_disk import fill, small_disk
 
 
 def record(number: int) -> AlertRecord:
@@ -51,3 +52,21 @@ def test_a_large_file_is_turned_over_and_the_one_before_is_still_read(tmp_path: 
 def test_alerts_of_another_account_are_passed_over(tmp_path: Path) -> None:
     AlertFile(tmp_path / "alerts.jsonl", "paper", "other").append(record(1))
     assert AlertFile(tmp_path / "alerts.jsonl", "paper", "main").newest(10) == ()
+
+
+def test_on_a_full_disk_records_wait_and_are_written_once_there_is_space(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1) as directory:
+        file = AlertFile(directory / "alerts.jsonl", "paper", "main")
+        file.append(record(0))
+        ballast = fill(directory)
+        refused = 0
+        for number in range(1, 100):
+            try:
+                file.append(record(number))
+            except OSError:
+                refused += 1
+        assert refused > 1
+        assert len(file.newest(1_000)) == 100 - refused
+        ballast.unlink()
+        file.append(record(100))
+        assert file.newest(1_000) == tuple(record(number) for number in range(101))
