@@ -12,6 +12,9 @@ from services.exchange.config import ExchangeConfig
 from services.exchange.listing import NS_PER_DAY
 from services.exchange.model import (
     CashTransferred,
+    CountdownFired,
+    CountdownRestarted,
+    CountdownSet,
     DeliveryPrice,
     ExchangeRow,
     Exercise,
@@ -39,6 +42,7 @@ ID_EPOCH_MS = 1_288_834_974_657
 ID_SEQUENCE_BITS = 22
 KEPT_TRADES = 100
 MINUTE_NS = 60_000_000_000
+NS_PER_MS = 1_000_000
 AVERAGE_PRICE_STEP = Decimal("0.000000000001")
 
 
@@ -66,6 +70,15 @@ class Account:
     fills: list[Fill] = field(default_factory=list)
     exercises: list[Exercise] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Countdown:
+    """The dead-man switch of one account and index: fires at `deadline_ns`, then blocks new orders until reset."""
+
+    countdown_ms: int
+    deadline_ns: int
+    fired: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +124,7 @@ class ExchangeState:
         self.settled: set[tuple[str, int]] = set()
         self.shocks: dict[str, list[tuple[int, float]]] = {}
         self.extra_expiries: dict[str, dict[int, int]] = {}
+        self.countdowns: dict[tuple[str, str], Countdown] = {}
         self.makers_cash = ZERO
         self.fees_collected = ZERO
         self.last_id = 0
@@ -177,6 +191,17 @@ class ExchangeState:
                 self.shocks.setdefault(row.base, []).append((row.step, row.factor))
             case ExpiryListed():
                 self.extra_expiries.setdefault(row.base, {})[row.expiry_ns] = row.at_ns
+            case CountdownSet():
+                self.countdowns.pop((row.account_id, row.index), None)
+                if row.countdown_ms:
+                    deadline_ns = row.at_ns + row.countdown_ms * NS_PER_MS
+                    self.countdowns[row.account_id, row.index] = Countdown(row.countdown_ms, deadline_ns)
+            case CountdownRestarted():
+                countdown = self.countdowns[row.account_id, row.index]
+                countdown.deadline_ns = row.at_ns + countdown.countdown_ms * NS_PER_MS
+                countdown.fired = False
+            case CountdownFired():
+                self.countdowns[row.account_id, row.index].fired = True
             case _ as unreachable:
                 assert_never(unreachable)
 

@@ -14,6 +14,7 @@ from services.exchange.model import SelfTradePrevention
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
+Rights = tuple[Literal["market_maker"], ...]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,13 +25,11 @@ class KeyConfig(_Section, frozen=True, kw_only=True):
     """An API key.
 
     api_key, api_secret: as a client sends and signs with them. read_only: refused for everything that trades.
-    rights: those beyond trading: "market_maker" (batch calls), "mmp", "countdown".
     """
 
     api_key: Annotated[str, Meta(min_length=1)]
     api_secret: Annotated[str, Meta(min_length=1)]
     read_only: bool = False
-    rights: tuple[Literal["market_maker", "mmp", "countdown"], ...] = ()
 
     def __repr__(self) -> str:
         return f"KeyConfig(api_key={self.api_key[:4]}..., read_only={self.read_only})"
@@ -40,13 +39,15 @@ class AccountConfig(_Section, frozen=True, kw_only=True):
     """One account with one or more keys; keys of one account share orders, cash and positions.
 
     account_id: its name here. user_id: its number in the venue's answers. keys: API keys of the account.
-    initial_balance_usd: what it owns at its first start.
+    initial_balance_usd: what it owns at its first start. rights: those that most accounts lack: "market_maker"
+    (batch calls, countdown).
     """
 
     account_id: Annotated[str, Meta(min_length=1)]
     user_id: PositiveInt = 8_095_151_726
     keys: tuple[KeyConfig, ...] = ()
     initial_balance_usd: Decimal = Decimal(100_000)
+    rights: Rights = ()
 
     def __post_init__(self) -> None:
         if not (self.initial_balance_usd.is_finite() and self.initial_balance_usd >= 0):
@@ -244,6 +245,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     minimum is off because the documented 0.5 would refuse ordinary orders in a calm market.
     position_greeks: "per_unit" or "signed_total". empty_klines: an interval without a trade is left out ("omit") or
     is a flat bar at the close before it ("previous_close"). last_trades_order and last_trades_count: the REST list.
+    countdown_scope: a countdown that fires ends and blocks the orders of its "index" or of the whole "account".
+    countdown_reset: orders are taken again after a "heartbeat" or arming anew, or after arming anew alone ("set").
     """
 
     post_only_cross: Literal["invalid", "cancelled"] = "invalid"
@@ -257,6 +260,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     empty_klines: Literal["omit", "previous_close"] = "omit"
     last_trades_order: Literal["newest_first", "oldest_first"] = "newest_first"
     last_trades_count: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    countdown_scope: Literal["index", "account"] = "index"
+    countdown_reset: Literal["heartbeat", "set"] = "heartbeat"
 
     def __post_init__(self) -> None:
         if self.default_stp is SelfTradePrevention.DEFAULT:

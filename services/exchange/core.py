@@ -7,8 +7,9 @@ orders and fills are a fold of rows. See `services/exchange/model.py` for every 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from services.exchange.accounts import ExchangeState, within
+from services.exchange.accounts import Countdown, ExchangeState, within
 from services.exchange.config import ExchangeConfig
+from services.exchange.countdown import Countdowns
 from services.exchange.klines import BARS_MAX, Period
 from services.exchange.listing import Listing, next_expiry_time
 from services.exchange.market import IndexPath
@@ -22,6 +23,7 @@ from services.exchange.model import (
     CancelResult,
     CashTransferred,
     Chain,
+    CountdownResult,
     DeliveryPrice,
     Detail,
     ExchangeRow,
@@ -45,6 +47,7 @@ from services.exchange.model import (
     Position,
     Rejection,
     ResultT,
+    SetCountdown,
     Side,
     Transfer,
     Transferred,
@@ -84,6 +87,7 @@ class ExchangeCore:
             )
         self._valuation = Valuation(config, self._state, self._markets)
         self._trading = Trading(config, self._state, self._valuation)
+        self._countdowns = Countdowns(config, self._state, self._trading)
         self._public = PublicTrades(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._step = 0
@@ -123,7 +127,8 @@ class ExchangeCore:
     def place(self, account_id: str, command: PlaceOrder, now_ns: int) -> Outcome[PlaceResult]:
         """Accept, match and perhaps rest an order. A rejected one leaves no trace."""
         transaction = self._begin(now_ns, account_id)
-        result = self._trading.place(account_id, command, transaction)
+        refusal = self._countdowns.refusal(account_id, command.symbol)
+        result = refusal or self._trading.place(account_id, command, transaction)
         return self._end(result, transaction)
 
     def amend(self, account_id: str, command: AmendOrder, now_ns: int) -> Outcome[AmendResult]:
@@ -147,6 +152,16 @@ class ExchangeCore:
     def cancel_index(self, account_id: str, index: str, now_ns: int) -> Outcome[CancelledOrders]:
         """Cancel all open orders of the account in the options of one index such as BTCUSD."""
         return self.cancel_symbol(account_id, index, now_ns)
+
+    def set_countdown(self, account_id: str, command: SetCountdown, now_ns: int) -> Outcome[CountdownResult]:
+        """Arm, arm anew or (0 ms) disarm the dead-man switch of one index."""
+        transaction = self._begin(now_ns, account_id)
+        return self._end(self._countdowns.set(account_id, command, transaction), transaction)
+
+    def restart_countdowns(self, account_id: str, indices: Sequence[str], now_ns: int) -> Outcome[CountdownResult]:
+        """The heartbeat: let the countdowns of these indices run anew."""
+        transaction = self._begin(now_ns, account_id)
+        return self._end(self._countdowns.restart(account_id, indices, transaction), transaction)
 
     def deposit(self, account_id: str, amount: Decimal, now_ns: int) -> Outcome[TransferResult]:
         """Book cash into the account, USD."""
@@ -329,6 +344,10 @@ class ExchangeCore:
         """Settled positions by id, within [start_ns, end_ns]."""
         return within(self._state.accounts[account_id].exercises, start_ns, end_ns)
 
+    def countdowns(self, account_id: str) -> Sequence[tuple[str, Countdown]]:
+        """The running countdowns by index."""
+        return self._countdowns.active(account_id)
+
     def transfers(self, account_id: str) -> Sequence[Transfer]:
         """Deposits and withdrawals by id."""
         return tuple(self._state.accounts[account_id].transfers)
@@ -343,12 +362,15 @@ class ExchangeCore:
         while (event_ns := self._next_event_ns()) <= self._time_of(target):
             transaction.now_ns = event_ns
             self._go_to_step(self._step_of(event_ns))
+            self._countdowns.fire(event_ns, transaction)
             self._trading.match_resting(transaction)
             self._settle(event_ns, transaction)
             transaction.events.extend(self._roll(event_ns))
-        transaction.now_ns = self._clock_ns
-        if target > self._step:
+        moved = target > self._step
+        if moved:
             self._go_to_step(target)
+        self._countdowns.fire(self._clock_ns, transaction)
+        if moved:
             self._trading.match_resting(transaction)
         return transaction
 

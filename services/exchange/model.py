@@ -98,6 +98,13 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
     client_order_id: int | None = None
 
 
+class SetCountdown(msgspec.Struct, frozen=True):
+    """Arm, or with 0 ms disarm, the countdown of an index such as BTCUSD."""
+
+    index: str
+    countdown_ms: int
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """The command changed nothing. `code` is the venue's; `message` names the field and the remedy."""
 
@@ -131,11 +138,18 @@ class MarketChanged(msgspec.Struct, frozen=True):
     detail: str
 
 
+class CountdownsChanged(msgspec.Struct, frozen=True):
+    """The indices whose countdowns were armed, restarted or ended."""
+
+    indices: tuple[str, ...]
+
+
 PlaceResult = Accepted | Rejection
 AmendResult = Accepted | Rejection
 CancelResult = Accepted | Rejection
 TransferResult = Transferred | Rejection
 MarketResult = MarketChanged | Rejection
+CountdownResult = CountdownsChanged | Rejection
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -493,6 +507,26 @@ class ExpiryListed(Row, frozen=True, tag="expiry_listed"):
     expiry_ns: int
 
 
+class CountdownSet(Row, frozen=True, tag="countdown_set"):
+    """`countdown_ms` of 0 ends the countdown, and the block if it had fired."""
+
+    account_id: str
+    index: str
+    countdown_ms: int
+
+
+class CountdownRestarted(Row, frozen=True, tag="countdown_restarted"):
+    account_id: str
+    index: str
+
+
+class CountdownFired(Row, frozen=True, tag="countdown_fired"):
+    """Written after the cancellations that it causes."""
+
+    account_id: str
+    index: str
+
+
 ExchangeRow = (
     OrderPlaced
     | OrderAmended
@@ -505,6 +539,9 @@ ExchangeRow = (
     | CashTransferred
     | IndexMoved
     | ExpiryListed
+    | CountdownSet
+    | CountdownRestarted
+    | CountdownFired
 )
 
 

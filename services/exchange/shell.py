@@ -103,6 +103,7 @@ def with_paper_accounts(section: ExchangeServiceConfig, keys: tuple[PaperKey, ..
             account_id=account_id,
             user_id=FIRST_USER_ID + number,
             initial_balance_usd=section.paper_balance_usd,
+            rights=section.paper_rights,
         )
     for key in keys:
         account = accounts[key.account_id]
@@ -119,7 +120,7 @@ def credentials_of(config: ExchangeServiceConfig) -> list[Credential]:
             account_id=account.account_id,
             user_id=account.user_id,
             read_only=key.read_only,
-            market_maker="market_maker" in key.rights,
+            market_maker="market_maker" in account.rights,
         )
         for account in config.accounts
         for key in account.keys

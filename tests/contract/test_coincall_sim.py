@@ -44,9 +44,9 @@ from tests.integration.exchange.harness import OTHER_KEY, READ_ONLY_KEY, TRADING
 def contract_config() -> ExchangeServiceConfig:
     """The small listing of the server's own tests; the other account cannot afford anything."""
     config = small_config()
-    main, other = config.accounts
+    main, other, maker = config.accounts
     poor: AccountConfig = msgspec.structs.replace(other, initial_balance_usd=Decimal(1))
-    return msgspec.structs.replace(config, accounts=(main, poor))
+    return msgspec.structs.replace(config, accounts=(main, poor, maker))
 
 
 def gateway_for(exchange: RunningExchange, key: str, secret: str) -> CoincallGateway:

@@ -25,6 +25,7 @@ from services.exchange.server.faults import FaultTable
 from services.exchange.server.hub import Hub
 from services.exchange.server.ratelimits import RateLimiter, limits_of
 from services.exchange.server.routes_account import account_endpoints
+from services.exchange.server.routes_countdown import countdown_endpoints
 from services.exchange.server.routes_market import market_endpoints
 from services.exchange.server.routes_orders import order_endpoints
 from services.exchange.server.routes_sim import SimControl
@@ -93,7 +94,7 @@ class ExchangeServer:
         self.api = Api(
             self.venue, keys, RateLimiter(limits_of(config.rate_limits)), self.faults, config.server.body_bytes_max
         )
-        endpoints = [*market_endpoints(), *order_endpoints(), *account_endpoints()]
+        endpoints = [*market_endpoints(), *order_endpoints(), *account_endpoints(), *countdown_endpoints()]
         sockets = SocketServer(config.server, keys, self.hub, self.faults, now_ns)
         control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids))
         routes: list[Any] = [self.api.route(endpoint) for endpoint in endpoints]

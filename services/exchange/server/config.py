@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from services.exchange.config import ExchangeConfig
+from services.exchange.config import ExchangeConfig, Rights
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,11 +33,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ExchangeServiceConfig(ExchangeConfig, frozen=True, kw_only=True):
     """The [exchange] section: the core's configuration, the server's, and the paper account's first balance.
 
-    paper_balance_usd: what the paper account owns at its first start.
+    paper_balance_usd: what the paper account owns at its first start. paper_rights: what it may do beyond trading:
+    "market_maker" gives batch calls and the countdown.
     """
 
     server: ServerConfig = ServerConfig()
     paper_balance_usd: Decimal = Decimal(100_000)
+    paper_rights: Rights = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

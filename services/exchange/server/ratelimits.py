@@ -26,6 +26,7 @@ Group = Literal[
     "history",
     "account",
     "key_info",
+    "countdown",
 ]
 
 
@@ -40,8 +41,8 @@ UNDOCUMENTED = Limit(200, 1_000)
 
 
 def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
-    """The venue's table with the configured rates. Market data and the information about a key have no
-    documented limit: `UNDOCUMENTED`."""
+    """The venue's table with the configured rates. Market data, the information about a key and the
+    countdown have no documented limit: `UNDOCUMENTED`."""
     per_second: dict[Group, int] = {
         "public_config": config.public,
         "funding_rate": config.public,
@@ -55,7 +56,7 @@ def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
         "history": config.queries,
         "account": config.account,
     }
-    undocumented: dict[Group, Limit] = {"market_data": UNDOCUMENTED, "key_info": UNDOCUMENTED}
+    undocumented: dict[Group, Limit] = dict.fromkeys(("market_data", "key_info", "countdown"), UNDOCUMENTED)
     return undocumented | {group: Limit(rate, 1_000) for group, rate in per_second.items()}
 
 

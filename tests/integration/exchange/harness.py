@@ -29,9 +29,7 @@ TRADING_KEY = KeyConfig(api_key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", 
 READ_ONLY_KEY = KeyConfig(
     api_key="READ+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi000=", api_secret="beef" * 16, read_only=True
 )
-MAKER_KEY = KeyConfig(
-    api_key="MAKER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="cafe" * 16, rights=("market_maker",)
-)
+MAKER_KEY = KeyConfig(api_key="MAKER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="cafe" * 16)
 OTHER_KEY = KeyConfig(api_key="OTHER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="d00d" * 16)
 USER_ID = 8_095_151_726
 
@@ -49,18 +47,25 @@ def _small(base: BaseConfig) -> BaseConfig:
 
 
 def small_config(**changes: Any) -> ExchangeServiceConfig:
-    """Two bases with a short listing and two accounts, limits wide enough not to meddle."""
+    """Two bases with a short listing and three accounts, limits wide enough not to meddle."""
     config = ExchangeServiceConfig(
         bases=(_small(BTC), _small(ETH)),
         accounts=(
             AccountConfig(
                 account_id="main",
                 user_id=USER_ID,
-                keys=(TRADING_KEY, READ_ONLY_KEY, MAKER_KEY),
+                keys=(TRADING_KEY, READ_ONLY_KEY),
                 initial_balance_usd=Decimal(1_000_000),
             ),
             AccountConfig(
                 account_id="other", user_id=USER_ID + 1, keys=(OTHER_KEY,), initial_balance_usd=Decimal(1_000_000)
+            ),
+            AccountConfig(
+                account_id="maker",
+                user_id=USER_ID + 2,
+                keys=(MAKER_KEY,),
+                initial_balance_usd=Decimal(1_000_000),
+                rights=("market_maker",),
             ),
         ),
         rate_limits=RateLimitConfig(orders=1_000, queries=1_000, account=1_000, order_book=1_000, public=1_000),
