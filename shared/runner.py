@@ -41,11 +41,11 @@ class Journal(Protocol):
 
     @property
     def problem(self) -> str:
-        """Why what was kept back is gone, and the remedy; "" as long as all is well."""
+        """Why there is little or no space, and the remedy; "" as long as all is well."""
         ...
 
-    def restore_reserve(self) -> bool:
-        """Keep space back again; True when all is well."""
+    def check_space(self) -> bool:
+        """Look at the disk, and keep space back again when there is enough; True when all is well."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class MemoryJournal:
     def append(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
 
-    def restore_reserve(self) -> bool:
+    def check_space(self) -> bool:
         return not self.problem
 
     def note_unwritten(self, text: str) -> bool:
@@ -192,9 +192,9 @@ class Runner(Generic[CoreT]):
         self._tell_space(now_ns)
 
     def look_at_space(self, now_ns: int) -> None:
-        """Try to write what is owed and to keep space back again; the core is told what changed."""
+        """Look at the disk, write what is owed and keep space back again; the core is told what changed."""
         self._commit([])
-        if not self._owed and self._journal.restore_reserve():
+        if not self._owed and self._journal.check_space():
             self._in_memory = False
         self._tell_space(now_ns)
 

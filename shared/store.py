@@ -101,7 +101,7 @@ class SqliteJournal:
             raise
         # With little room left none is taken: this start would then be the one that fills the disk.
         self._problem = "" if self._reserve.held else self._nothing_kept_back()
-        self.restore_reserve()
+        self.check_space()
 
     def load(self) -> Iterator[Entry]:
         """All entries, oldest first, read as they are asked for. Raises JournalRefused for a row it cannot read."""
@@ -142,23 +142,28 @@ class SqliteJournal:
         """Why the space that was kept back is gone or could not be taken, with the remedy; "" when all is well."""
         return self._problem
 
-    def restore_reserve(self) -> bool:
-        """Keep space back again, once there is twice as much: at the edge it would be taken and freed in turns."""
-        if not self._problem:
-            return True
+    def check_space(self) -> bool:
+        """Look at the disk: True when all is well. Less room than the reserve is a problem before it is a failure.
+
+        Space is kept back again once there is twice as much: at the edge it would be taken and freed in turns.
+        """
         try:
             disk = os.statvfs(self.path.parent)
-            if disk.f_bavail * disk.f_frsize < 2 * self._reserve.size_bytes:
-                return False
-            self._note.write(self._note.read())
         except OSError:
+            return not self._problem
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if not self._problem and free_bytes < self._reserve.size_bytes:
+            self._problem = f"only {free_bytes >> 20} MB are left on the disk of {self.path}: free space there"
+        elif self._problem and free_bytes >= 2 * self._reserve.size_bytes and self._keep_back():
+            self._problem = ""
+        return not self._problem
+
+    def _keep_back(self) -> bool:
+        if not self._note.put(self._note.read()):
             return False
         with contextlib.suppress(sqlite3.DatabaseError):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if not self._reserve.take():
-            return False
-        self._problem = ""
-        return True
+        return self._reserve.take()
 
     @property
     def unwritten(self) -> str:
@@ -250,7 +255,7 @@ class SqliteJournal:
 
     def _nothing_kept_back(self) -> str:
         return (
-            f"its disk has no room to keep {self._reserve.size_bytes >> 20} MB back for {self.path}: free space there"
+            f"the disk has no room to keep {self._reserve.size_bytes >> 20} MB back for {self.path}: free space there"
         )
 
     def _damaged(self, detail: str) -> JournalRefused:

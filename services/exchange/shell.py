@@ -71,7 +71,7 @@ class ExchangeShell:
         """Once a full disk has space again, keep some of it back anew."""
         assert self._journal is not None, "start comes first"
         while True:
-            self._journal.restore_reserve()
+            self._journal.check_space()
             await asyncio.sleep(_SPACE_RETRY_S)
 
     async def stop(self) -> None:

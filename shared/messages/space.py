@@ -14,9 +14,9 @@ SpaceLevel = Literal["disk", "reserve", "memory"]
 class JournalSpace(msgspec.Struct, frozen=True, kw_only=True):
     """An input of every core that keeps a journal, at each change and after each start that is not as it should be.
 
-    level: "disk" is as it should be. "reserve": the disk is full, rows go into the space that was kept back for
-    that. "memory": that is used up too, rows wait in memory and are lost if the process ends. On either of these a
-    core decides nothing that increases exposure.
+    level: "disk" is as it should be. "reserve": the disk is full or nearly so, rows go into the space that was
+    kept back for that. "memory": that is used up too, rows wait in memory and are lost if the process ends. On either
+    of these a core decides nothing that increases exposure.
     reason: what failed, where, and what to do about it.
     unwritten: what an earlier process could not write before it ended; "" when nothing is missing.
     """

@@ -32,8 +32,8 @@ _TICK_PAUSE_S = 0.001
 """Least time between two ticks, so that a core whose deadline does not move cannot keep the loop busy."""
 
 _TIMER_MAX_S = 3_600.0
-_SPACE_RETRY_S = 2.0
-"""How often a journal without its reserve is looked at again."""
+_SPACE_CHECK_S = 2.0
+"""How often the journal's disk is looked at."""
 
 
 class Observer(Protocol):
@@ -67,8 +67,8 @@ class _WatchedJournal:
     def problem(self) -> str:
         return self._journal.problem
 
-    def restore_reserve(self) -> bool:
-        return self._journal.restore_reserve()
+    def check_space(self) -> bool:
+        return self._journal.check_space()
 
     @property
     def unwritten(self) -> str:
@@ -158,6 +158,7 @@ class CoreHost(Generic[CoreT]):
         self._runner.start(self._context.clock.now_ns())
         self._running = True
         self._watch_space()
+        self._look_at_space()
         self._schedule()
         try:
             await asyncio.get_running_loop().create_future()
@@ -255,20 +256,19 @@ class CoreHost(Generic[CoreT]):
         self._context.bus.resync()
 
     def _watch_space(self) -> None:
-        """Say where rows go now when that has changed, and look again as long as it is not where they should go."""
+        """Say where rows go now when that has changed."""
         space: JournalSpace = self._runner.space
         if space.level != self._space_told:
             self._space_told = space.level
             self._context.log.warning("the journal's rows go elsewhere", to=space.level, reason=space.reason)
-        if space.level != "disk" and self._space_timer is None:
-            self._space_timer = asyncio.get_running_loop().call_later(_SPACE_RETRY_S, self._look_at_space)
 
     def _look_at_space(self) -> None:
-        self._space_timer = None
-        if self._running:
-            now_ns = self._context.clock.now_ns()
-            self._run(lambda: self._runner.look_at_space(now_ns), (), now_ns)
-            self._schedule()
+        if not self._running:
+            return
+        now_ns = self._context.clock.now_ns()
+        self._run(lambda: self._runner.look_at_space(now_ns), (), now_ns)
+        self._arm(0.0)
+        self._space_timer = asyncio.get_running_loop().call_later(_SPACE_CHECK_S, self._look_at_space)
 
     def _report(self, failure: CoreFailed) -> None:
         self._metrics.rebuilds.inc()

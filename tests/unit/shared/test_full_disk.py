@@ -82,10 +82,10 @@ def test_when_the_reserve_is_used_up_too_the_journal_says_so_and_keeps_all_that_
     assert "j.sqlite3 cannot be written (database or disk is full): free space on its disk" in journal.problem
     assert taken > 100
     assert [each.at_ns for each in journal.load()] == list(range(taken))
-    assert not journal.restore_reserve()
+    assert not journal.check_space()
     ballast.unlink()
     journal.append([entry(taken)])
-    assert journal.restore_reserve()
+    assert journal.check_space()
     assert journal.problem == ""
     journal.close()
 
@@ -114,7 +114,19 @@ def test_with_little_room_left_nothing_is_kept_back_and_the_remedy_is_named(disk
     assert "no room to keep 2 MB back" in journal.problem
     journal.append([entry(0)])
     (disk / "ballast").unlink()
-    assert journal.restore_reserve()
+    assert journal.check_space()
+    journal.close()
+
+
+def test_little_room_is_told_before_the_disk_is_full_with_the_reserve_still_in_hand(disk: Path) -> None:
+    journal = open_journal(disk)
+    assert journal.check_space()
+    ballast = fill(disk, leave_bytes=MB + MB // 2)
+    assert not journal.check_space()
+    assert journal.problem == f"only 1 MB are left on the disk of {disk / 'j.sqlite3'}: free space there"
+    assert (disk / "j.sqlite3.reserve").exists()
+    ballast.unlink()
+    assert journal.check_space()
     journal.close()
 
 
