@@ -64,6 +64,9 @@ class Columns:
         """When the newest data of an expiry was received, 0 for never."""
         return self._received_ns.get(expiry_ns, 0)
 
+    def lists(self, symbol: str) -> bool:
+        return symbol in self._at
+
     def listed_ns(self, expiry_ns: int) -> int:
         """Since when an expiry has been listed here."""
         return self._listed_ns[expiry_ns]

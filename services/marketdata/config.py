@@ -24,6 +24,11 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     poll_silence_ms: an expiry or index that the stream has not brought for so long is read by REST.
     open_interest_interval_ms: open interest of every expiry is read by REST this often: the stream's is 0. What was
     read three intervals ago is shown as missing.
+    books_max: order books kept at once, over all consumers.
+    book_silence_ms: a book that the stream has not brought for so long is read by REST. One that has changed there
+    while its stream stays silent is frozen: alarmed, subscribed again, and read on meanwhile.
+    book_age_max_ms: a book that was neither pushed nor read for so long is emptied.
+    cache_entries_max: answers to reads on request kept for at most 30 s, the least recently used forgotten first.
     rate_budget_share: share of those per-user rate limits of the venue that several services use; with the shares of
     the other two at most 1.
     """
@@ -40,4 +45,8 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 300_000
     poll_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 3_000
     open_interest_interval_ms: Annotated[int, msgspec.Meta(ge=5_000, le=3_600_000)] = 60_000
+    books_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 32
+    book_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000
+    book_age_max_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
+    cache_entries_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from services.marketdata.books import Books
 from services.marketdata.columns import F8, Columns, is_overtaken, sorted_instruments
 from services.marketdata.config import MarketdataConfig
-from services.marketdata.effects import Compared, InstrumentsLoaded, OpenInterestRead, ReloadInstruments
+from services.marketdata.effects import (
+    BookRead,
+    BookReadFailed,
+    Compared,
+    FollowBooks,
+    InstrumentsLoaded,
+    OpenInterestRead,
+    ReloadInstruments,
+    VenueRead,
+    VenueReadFailed,
+)
+from services.marketdata.reads import Reads
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
-from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Step, Tick
+from shared.messages.on_demand import (
+    BookRefused,
+    GetKlines,
+    GetLastTrades,
+    GetOrderBook,
+    LeaseBooks,
+    OrderBookAnswer,
+)
+from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.topics import topic_of
 from shared.messages.venue import StreamDown, StreamUp
-from shared.venues.ports import ChainPush, IndexPush
+from shared.options.symbols import SymbolError, parse_option_symbol
+from shared.venues.ports import BookPush, ChainPush, IndexPush
 
 _MS = 1_000_000
+BOOKS = "books"
+"""The stream of order books, by the name that its StreamUp and StreamDown carry."""
+
 _WATCH_INTERVAL_NS = 1_000 * _MS
 
 
@@ -38,17 +63,25 @@ class _Underlying:
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, StreamUp, StreamDown, Tick, LoopStalled. A push
-    counts as received when it is handled. Effects: Publish, RaiseAlert and those of effects.py. Journals nothing.
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, BookPush, BookRead, BookReadFailed, VenueRead,
+    VenueReadFailed, StreamUp, StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades,
+    GetKlines). A push counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of
+    effects.py. Journals nothing.
+
+    `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
 
-    def __init__(self, config: MarketdataConfig) -> None:
+    def __init__(self, config: MarketdataConfig, underlyings: Sequence[str] = ()) -> None:
         self._config = config
+        self._expected = frozenset(underlyings)
+        self.books = Books(config)
+        self.reads = Reads(config.cache_entries_max)
         self._underlyings: dict[str, _Underlying] = {}
         self._down: set[str] = set()
 
     def start(self, now_ns: int) -> Step:
-        return Step()
+        """Nothing is followed any more: consumers ask again."""
+        return Step(effects=[FollowBooks(())])
 
     def apply(self, entry: Entry) -> None:
         raise AssertionError(f"market data journals nothing, yet a row was found: {entry.row!r}")
@@ -60,7 +93,7 @@ class MarketdataCore:
             for due_ns in (part.due_ns, part.compare_due_ns, part.watch_due_ns)
             if due_ns is not None
         )
-        return min(due, default=None)
+        return min((due_ns for due_ns in (*due, self.books.next_deadline_ns()) if due_ns is not None), default=None)
 
     def handle(self, item: Any, now_ns: int) -> Step:
         step = Step()
@@ -69,6 +102,18 @@ class MarketdataCore:
                 self._on_chain(step, item, now_ns)
             case IndexPush():
                 self._on_index(step, item, now_ns)
+            case BookPush():
+                self.books.on_push(step, item, now_ns)
+            case Request():
+                self._on_request(step, item, now_ns)
+            case BookRead():
+                self.books.on_read(step, item, now_ns)
+            case BookReadFailed():
+                self.books.on_read_failed(item, now_ns)
+            case VenueRead():
+                self.reads.on_read(step, item, now_ns)
+            case VenueReadFailed():
+                self.reads.on_read_failed(step, item)
             case OpenInterestRead(chain=chain):
                 columns = self._part(chain.underlying).columns
                 if columns is not None:
@@ -79,12 +124,15 @@ class MarketdataCore:
                 self._on_tick(step, now_ns)
             case StreamUp() | StreamDown():
                 self._on_stream(step, item)
-            case LoopStalled():
+                if item.stream == BOOKS:
+                    self.books.on_stream(step, item, now_ns)
+            case LoopStalled(gap_ns=gap_ns):
                 # What waits in the sockets is as old as the stall and would be stamped as new.
                 for part in self._underlyings.values():
                     part.index_received_ns = 0
                     if part.columns is not None:
                         part.columns.forget_times()
+                self.books.on_stall(step, gap_ns, now_ns)
             case _:
                 pass
         return step
@@ -97,6 +145,43 @@ class MarketdataCore:
                 self._compare(step, part, now_ns)
             if part.watch_due_ns is not None and part.watch_due_ns <= now_ns:
                 self._watch(step, part, now_ns)
+        self.books.on_tick(step, now_ns)
+        self._resolve_without_books(step)
+
+    def _on_request(self, step: Step, request: Request, now_ns: int) -> None:
+        match request.message:
+            case LeaseBooks() as ask:
+                self.books.lease(step, request.request_id, ask, self._unlisted, now_ns)
+                self._resolve_without_books(step)
+            case GetOrderBook(symbol=symbol, max_age_ms=max_age_ms) as ask:
+                held = self.books.held(symbol)
+                age_ms = 0 if held is None else (now_ns - held.received_ns) // _MS
+                if held is not None and max_age_ms > 0 and age_ms <= max_age_ms:
+                    step.effects.append(Reply(request.request_id, OrderBookAnswer(age_ms=age_ms, book=held)))
+                else:
+                    self.reads.ask(step, request.request_id, ask, now_ns)
+            case GetLastTrades() | GetKlines() as ask:
+                self.reads.ask(step, request.request_id, ask, now_ns)
+            case _:
+                pass
+
+    def _unlisted(self, symbol: str) -> BookRefused | None:
+        """Why the book of a symbol cannot be kept. Until the list has been read any option may be listed."""
+        try:
+            underlying = f"{parse_option_symbol(symbol).base}USD"
+        except SymbolError as error:
+            return BookRefused(symbol=symbol, code="bad_symbol", detail=str(error))
+        part = self._underlyings.get(underlying)
+        if part is not None and part.columns is not None:
+            is_listed = part.columns.lists(symbol)
+        else:
+            is_listed = not self._expected or underlying in self._expected
+        return None if is_listed else BookRefused(symbol=symbol, code="not_listed", detail=f"{symbol} is not listed")
+
+    def _resolve_without_books(self, step: Step) -> None:
+        """A stream of books that nobody wants any more is no matter for a person."""
+        if BOOKS in self._down and not self.books.symbols:
+            self._on_stream(step, StreamUp(BOOKS))
 
     def silent_expiries(self, underlying: str, now_ns: int, silence_ms: int) -> tuple[int, ...]:
         """Listed expiries, not yet expired, that nothing was received of for so long: what to poll."""
@@ -166,6 +251,7 @@ class MarketdataCore:
         step.effects.append(
             Publish(topic_of("md.{underlying}.instruments", underlying=loaded.underlying), columns.listed)
         )
+        self.books.on_instruments(step, self._unlisted)
 
     def _on_chain(self, step: Step, push: ChainPush, now_ns: int) -> None:
         part = self._part(push.underlying)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from shared.messages.market import Instrument
-from shared.venues.ports import ChainPush
+from shared.messages.on_demand import GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
+from shared.venues.ports import BookPush, ChainPush, VenueErrorKind
+
+ReadKey = GetOrderBook | GetLastTrades | GetKlines
+"""What is read on request: the request itself with `max_age_ms` 0."""
 
 
 class InstrumentsLoaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,3 +37,53 @@ class Compared(msgspec.Struct, frozen=True):
 
     underlying: str
     largest: dict[str, float]
+
+
+class FollowBooks(msgspec.Struct, frozen=True):
+    """Effect: keep exactly these order books subscribed."""
+
+    symbols: tuple[str, ...]
+
+
+class RenewBook(msgspec.Struct, frozen=True):
+    """Effect: the book's stream froze; subscribe to it again."""
+
+    symbol: str
+
+
+class ReadBook(msgspec.Struct, frozen=True):
+    """Effect: read a book by REST; answered by BookRead or BookReadFailed."""
+
+    symbol: str
+
+
+class BookRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: the book as REST tells it. `asked_ns` is when it was asked for."""
+
+    asked_ns: int
+    book: BookPush
+
+
+class BookReadFailed(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: str
+    kind: VenueErrorKind
+    reason: str
+
+
+class ReadVenue(msgspec.Struct, frozen=True):
+    """Effect: read what was requested; answered by VenueRead or VenueReadFailed."""
+
+    key: ReadKey
+
+
+class VenueRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: what the venue answered."""
+
+    key: ReadKey
+    value: BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...]
+
+
+class VenueReadFailed(msgspec.Struct, frozen=True, kw_only=True):
+    key: ReadKey
+    kind: VenueErrorKind
+    reason: str

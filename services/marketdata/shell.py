@@ -9,18 +9,35 @@ from typing import Any
 
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
-from services.marketdata.effects import Compared, InstrumentsLoaded, OpenInterestRead, ReloadInstruments
+from services.marketdata.effects import (
+    BookRead,
+    BookReadFailed,
+    Compared,
+    FollowBooks,
+    InstrumentsLoaded,
+    OpenInterestRead,
+    ReadBook,
+    ReadKey,
+    ReadVenue,
+    ReloadInstruments,
+    RenewBook,
+    VenueRead,
+    VenueReadFailed,
+)
 from services.marketdata.gauges import MarketdataGauges
+from shared.messages.on_demand import PERIOD_NS, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
+from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
-from shared.venues.ports import VenueError
+from shared.venues.ports import BookPush, VenueError
 
 _RETRY_S = 2.0
 _POLL_PAUSE_S = 1.0
 _AFTER_LISTING_NS = 5_000_000_000
+_BOOK_READERS = 4
 _MEASURE_PAUSE_S = 1.0
 _FIRST_INTEREST_PAUSE_S = 0.3
 
@@ -44,10 +61,15 @@ class MarketdataShell:
         )
         venue.watch(self._gateway)
         context.health["venue_errors"] = lambda: venue.errors
-        self._host = CoreHost(context, lambda: MarketdataCore(config), MemoryJournal(), self._perform)
+        self._host = CoreHost(
+            context, lambda: MarketdataCore(config, self._underlyings), MemoryJournal(), self._perform
+        )
+        self._books = self._gateway.book_stream(self._host.put)
+        self._books_to_read: asyncio.Queue[str] = asyncio.Queue()
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
         self._gauges = MarketdataGauges(context.metrics, self._underlyings)
+        context.health["books"] = lambda: len(self._host.core.books.symbols)
 
     @property
     def ready(self) -> bool:
@@ -79,6 +101,7 @@ class MarketdataShell:
         return ""
 
     async def start(self) -> None:
+        self._context.bus.serve(self._host.put)
         await self._gateway.start()
 
     async def run(self) -> None:
@@ -97,13 +120,28 @@ class MarketdataShell:
                 self._reload.set()
             case Compared():
                 self._gauges.compared(effect)
+            case FollowBooks(symbols=symbols):
+                self._books.want(symbols)
+            case RenewBook(symbol=symbol):
+                self._books.renew(symbol)
+            case ReadBook(symbol=symbol):
+                self._books_to_read.put_nowait(symbol)
+            case ReadVenue(key=key):
+                spawn(self._read(key), name="read on request")
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of market data")
 
     async def _feed(self) -> None:
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
-        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest())
+        await asyncio.gather(
+            self._stream(),
+            self._books.run(),
+            *(self._read_books() for _ in range(_BOOK_READERS)),
+            self._keep_instruments(),
+            self._poll(),
+            self._poll_open_interest(),
+        )
 
     async def _key_holds(self) -> bool:
         """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
@@ -129,6 +167,34 @@ class MarketdataShell:
 
     def _listed_expiries(self, underlying: str) -> Sequence[int]:
         return self._host.core.expiries_ns(underlying, self._context.clock.now_ns())
+
+    async def _read_books(self) -> None:
+        while True:
+            symbol = await self._books_to_read.get()
+            asked_ns = self._context.clock.now_ns()
+            try:
+                self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.order_book(symbol)))
+            except VenueError as error:
+                self._context.log.info("book cannot be read", symbol=symbol, kind=error.kind, reason=str(error))
+                self._host.put(BookReadFailed(symbol=symbol, kind=error.kind, reason=str(error)))
+
+    async def _read(self, key: ReadKey) -> None:
+        try:
+            self._host.put(VenueRead(key=key, value=await self._value_of(key)))
+        except VenueError as error:
+            self._context.log.info("read on request failed", asked=repr(key), kind=error.kind, reason=str(error))
+            self._host.put(VenueReadFailed(key=key, kind=error.kind, reason=str(error)))
+
+    async def _value_of(self, key: ReadKey) -> BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...]:
+        match key:
+            case GetOrderBook():
+                return await self._gateway.order_book(key.symbol)
+            case GetLastTrades():
+                return await self._gateway.last_trades(key.symbol)
+            case GetKlines():
+                now_ns = self._context.clock.now_ns()
+                start_ns = now_ns - key.periods * PERIOD_NS[key.period]
+                return await self._gateway.klines(key.symbol, key.period, start_ns, now_ns)
 
     async def _keep_instruments(self) -> None:
         """Read the lists every few minutes, just after a listing change, when a quote is of no listed option, and

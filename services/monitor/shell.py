@@ -128,8 +128,10 @@ class PageServer(uvicorn.Server):
 
 
 def prefixes_of(service: str) -> tuple[str, ...]:
-    """The beginnings of all topics that a service publishes."""
-    own = dict.fromkeys(row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service)
+    """The beginnings of all topics that a service publishes unasked."""
+    own = dict.fromkeys(
+        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and not row.on_demand
+    )
     return (*own, f"sys.{service}.")
 
 

@@ -10,7 +10,16 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from shared.messages import account, conditions, control, grants, market, system, trades  # noqa: F401  registers them
+from shared.messages import (  # noqa: F401  registers them
+    account,
+    conditions,
+    control,
+    grants,
+    market,
+    on_demand,
+    system,
+    trades,
+)
 from shared.messages.base import Message, schema_id
 
 BodyT = TypeVar("BodyT")

@@ -14,14 +14,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from shared.messages import account, conditions, control, market, system, trades
+from shared.messages import account, conditions, control, market, on_demand, system, trades
 from shared.messages.base import Message, schema_id
 from shared.messages.conditions import Condition
 from shared.messages.topics import TOPICS, Topic
 
-FAMILIES: tuple[types.ModuleType, ...] = (market, account, control, trades, system)
+FAMILIES: tuple[types.ModuleType, ...] = (market, on_demand, account, control, trades, system)
 
 REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
+    ("marketdata", on_demand.LeaseBooks, (on_demand.BooksLeased,)),
+    ("marketdata", on_demand.GetOrderBook, (on_demand.OrderBookAnswer,)),
+    ("marketdata", on_demand.GetLastTrades, (on_demand.LastTrades,)),
+    ("marketdata", on_demand.GetKlines, (on_demand.Klines,)),
     ("execution", trades.OpenTrade, (trades.TradeAccepted,)),
     ("execution", trades.CloseTrade, (trades.CloseAccepted,)),
     ("execution", trades.CancelOrders, (trades.CancelAccepted,)),

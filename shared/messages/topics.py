@@ -11,6 +11,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import GrantRefused, HaltState, ReconciliationReport, StrategyStatus
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.on_demand import OrderBook
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
 
@@ -20,6 +21,7 @@ class Topic(msgspec.Struct, frozen=True):
 
     kind "state": only the newest counts, conflated. kind "event": every one counts, replayed on a gap.
     silence_max_ms: the longest normal silence, None where silence is normal.
+    on_demand: published only while somebody asks for it, and of no interest to who did not.
     """
 
     pattern: str
@@ -27,6 +29,7 @@ class Topic(msgspec.Struct, frozen=True):
     publisher: str
     kind: Literal["state", "event"]
     silence_max_ms: int | None
+    on_demand: bool = False
 
 
 TOPICS: tuple[Topic, ...] = (
@@ -34,6 +37,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("md.{underlying}.chain", ChainSnapshot, "marketdata", "state", 5_000),
     Topic("md.{underlying}.comparison", ChainComparison, "marketdata", "state", None),
     Topic("md.{underlying}.index", IndexPrice, "marketdata", "state", 5_000),
+    Topic("book.{underlying}.{symbol}", OrderBook, "marketdata", "state", None, on_demand=True),
     Topic("risk.{account}.account", AccountSnapshot, "risk", "state", 15_000),
     Topic("risk.{account}.refusal", GrantRefused, "risk", "event", None),
     Topic("exec.{account}.trade", TradeUpdate, "execution", "event", None),
@@ -59,6 +63,11 @@ def topic_of(pattern: str, **parts: str) -> str:
         if not value or "." in value or "\0" in value:
             raise ValueError(f"{name} {value!r} cannot be part of a topic: it is empty or contains '.'")
     return pattern.format(**parts)
+
+
+def book_topic(underlying: str, symbol: str) -> str:
+    """The topic of an option's order book. A strike with a decimal point is written with "_": "." separates."""
+    return topic_of("book.{underlying}.{symbol}", underlying=underlying, symbol=symbol.replace(".", "_"))
 
 
 @lru_cache(maxsize=4_096)

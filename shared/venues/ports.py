@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from shared.messages.market import Instrument
+from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -87,6 +88,32 @@ class IndexPush(msgspec.Struct, frozen=True, kw_only=True):
     venue_ns: int
 
 
+class BookPush(msgspec.Struct, frozen=True, kw_only=True):
+    """The order book of one option as pushed or read: levels of (price, size), best first. `venue_ns` is 0 for one
+    that was read: it carries no time."""
+
+    symbol: str
+    venue_ns: int
+    bids: tuple[tuple[float, float], ...]
+    asks: tuple[tuple[float, float], ...]
+
+
+class BookStream(Protocol):
+    """The books that are wanted, and only those. Without any there is no connection."""
+
+    async def run(self) -> None:
+        """Keep them subscribed until cancelled; reconnects by itself."""
+        ...
+
+    def want(self, symbols: Sequence[str]) -> None:
+        """From now on exactly these."""
+        ...
+
+    def renew(self, symbol: str) -> None:
+        """Subscribe to one of them again: it has been silent for too long."""
+        ...
+
+
 class VenueGateway(Protocol):
     """Common to all: start, stop, clock, key."""
 
@@ -107,6 +134,20 @@ class MarketGateway(VenueGateway, Protocol):
     async def chain(self, underlying: str, expiry_ns: int) -> ChainPush: ...
 
     async def index_price(self, underlying: str) -> IndexPush: ...
+
+    async def order_book(self, symbol: str) -> BookPush: ...
+
+    async def last_trades(self, symbol: str) -> tuple[MarketTrade, ...]:
+        """Newest first, as many as the venue tells."""
+        ...
+
+    async def klines(self, symbol: str, period: KlinePeriod, start_ns: int, end_ns: int) -> tuple[Kline, ...]:
+        """The bars that begin in that range, oldest first."""
+        ...
+
+    def book_stream(self, deliver: Callable[[BookPush | StreamUp | StreamDown], None]) -> BookStream:
+        """Order books by stream; its StreamUp and StreamDown are of the stream "books"."""
+        ...
 
     async def stream_market(
         self,

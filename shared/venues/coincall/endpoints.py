@@ -8,7 +8,9 @@ from typing import Literal
 import msgspec
 
 Method = Literal["GET", "POST"]
-LimitGroup = Literal["public", "position", "history", "transfers", "account", "market", "place", "cancel", "pending"]
+LimitGroup = Literal[
+    "public", "position", "history", "transfers", "account", "market", "book", "place", "cancel", "pending"
+]
 
 
 class CoincallEndpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,30 @@ INSTRUMENTS = Endpoint(
     name="instruments", method="GET", path="/open/option/getInstruments/{base}", group="market", signed=False
 )
 CHAIN = Endpoint(name="chain", method="GET", path="/open/option/get/v1/{index}", group="market", signed=False)
+ORDER_BOOK = Endpoint(
+    name="order_book",
+    method="GET",
+    path="/open/option/order/orderbook/v1/{symbol}",
+    group="book",
+    signed=False,
+    timeout_ms=5_000,
+)
+LAST_TRADES = Endpoint(
+    name="last_trades",
+    method="GET",
+    path="/open/option/trade/lasttrade/v1/{symbol}",
+    group="market",
+    signed=False,
+    timeout_ms=5_000,
+)
+KLINES = Endpoint(
+    name="klines",
+    method="GET",
+    path="/open/option/market/kline/history/v1/{symbol}",
+    group="market",
+    signed=False,
+    timeout_ms=5_000,
+)
 KEY_INFO = Endpoint(name="key_info", method="GET", path="/open/auth/user/query-api", group="account")
 ACCOUNT_SUMMARY = Endpoint(name="account", method="GET", path="/open/account/summary/v1", group="account")
 POSITIONS = Endpoint(name="positions", method="GET", path="/open/option/position/get/v1", group="position")

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.messages.market import Instrument
+from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -28,13 +29,14 @@ from shared.messages.venue import (
     VenueTransfer,
 )
 from shared.tasks import spawn
-from shared.venues.coincall import build, endpoints, errors, history, parse, sign
+from shared.venues.coincall import book_stream, build, endpoints, errors, history, parse, parse_on_demand, sign
+from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
 from shared.venues.coincall.stream import Subscription, VenueStream
-from shared.venues.ports import ChainPush, IndexPush, KeyInfo, VenueError
+from shared.venues.ports import BookPush, ChainPush, IndexPush, KeyInfo, VenueError
 
 _CHAIN, _ORDER, _TRADE, _SPOT_PRICE = 4, 11, 15, 30
 
@@ -118,6 +120,22 @@ class CoincallGateway:
         data = await self._rest.read(endpoints.FUTURES_SYMBOL, {"symbol": underlying})
         venue_ns = self._rest.venue_now_ns()
         return _parsed(lambda body: parse.parse_index(body, underlying, venue_ns), data)
+
+    async def order_book(self, symbol: str) -> BookPush:
+        data = await self._rest.read(endpoints.ORDER_BOOK, symbol=symbol)
+        return _parsed(lambda body: parse_on_demand.parse_book(body, symbol), data)
+
+    async def last_trades(self, symbol: str) -> tuple[MarketTrade, ...]:
+        return _parsed(parse_on_demand.parse_last_trades, await self._rest.read(endpoints.LAST_TRADES, symbol=symbol))
+
+    async def klines(self, symbol: str, period: KlinePeriod, start_ns: int, end_ns: int) -> tuple[Kline, ...]:
+        params: dict[str, sign.Value] = {
+            "period": parse_on_demand.PERIODS[period],
+            "start": start_ns // NS_PER_MS,
+            "end": end_ns // NS_PER_MS,
+        }
+        data = await self._rest.read(endpoints.KLINES, params, symbol=symbol)
+        return _parsed(lambda body: parse_on_demand.parse_klines(body, self._on_skipped), data)
 
     async def account(self) -> VenueAccount:
         return _parsed(parse.parse_account, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
@@ -240,6 +258,15 @@ class CoincallGateway:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def book_stream(self, deliver: Callable[[BookPush | StreamUp | StreamDown], None]) -> CoincallBookStream:
+        """Order books of the option socket; see the port."""
+        return CoincallBookStream(
+            deliver,
+            lambda wanted, on_data: self._stream(
+                book_stream.STREAM, self._endpoints.ws_options, wanted, on_data, deliver
+            ),
+        )
 
     def _stream(
         self,

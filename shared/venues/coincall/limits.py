@@ -31,6 +31,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "public": RateLimit(10, 2_000),
     "market": RateLimit(30, 2_000),
+    "book": RateLimit(30, 2_000),
     "account": RateLimit(2, 1_000),
     "position": RateLimit(5, 1_000),
     "pending": RateLimit(5, 1_000),
@@ -45,7 +46,7 @@ the venue's newest table."""
 
 SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
 """Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:
-"public" to marketdata, "transfers" to risk, the rest to execution."""
+"public" and "book" to marketdata, "transfers" to risk, the rest to execution."""
 
 
 class CallWindow:

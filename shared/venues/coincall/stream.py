@@ -29,11 +29,13 @@ _quiet_log.setLevel(logging.WARNING)
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """One channel. `stream` names its data where silence means failure; None where silence is normal."""
+    """One channel. `stream` names its data where silence means failure; None where silence is normal. A refused
+    subscription without a stream name ends the connection, unless it is `optional`."""
 
     data_type: str
     payload: tuple[tuple[str, str | int], ...] = ()
     stream: str | None = None
+    optional: bool = False
 
     def frame(self, *, undo: bool = False) -> str:
         payload: dict[str, Value] | None = dict(self.payload) if self.payload else None
@@ -74,6 +76,16 @@ class VenueStream:
         self._reconnect_delay = reconnect_delay
         self._patience: dict[Hashable, int] = {}
         self._attempt = 0
+        self._refresh_asked = False
+        self._to_renew: dict[Subscription, None] = {}
+
+    def refresh(self) -> None:
+        """Ask `wanted` within half a second: it has changed."""
+        self._refresh_asked = True
+
+    def renew(self, subscription: Subscription) -> None:
+        """Undo a subscription and make it again within half a second, if it is one now."""
+        self._to_renew[subscription] = None
 
     async def run(self) -> None:
         while True:
@@ -120,12 +132,18 @@ class VenueStream:
         failure = session.alive.failure(now_ns)
         if failure is not None:
             raise _Broken(failure)
-        if now_ns >= session.refresh_ns:
+        if now_ns >= session.refresh_ns or self._refresh_asked:
+            self._refresh_asked = False
             session.refresh_ns = now_ns + self._limits.refresh_after_ns
             await self._refresh(socket, session, now_ns)
         silent = session.alive.to_renew(now_ns)
         for subscription in session.subscribed:
             if subscription.stream in silent:
+                await _send(socket, subscription.frame())
+        to_renew, self._to_renew = self._to_renew, {}
+        for subscription in to_renew:
+            if subscription in session.subscribed:
+                await _send(socket, subscription.frame(undo=True))
                 await _send(socket, subscription.frame())
         if session.alive.needs_heartbeat(now_ns):
             await _send(socket, build.HEARTBEAT)
@@ -171,7 +189,10 @@ class VenueStream:
         """A refused order stream is no stream; one refused chain must not keep the others from running."""
         if frame.result is not None and frame.result.lower() != "success":
             refusal = f"{frame.action} {frame.dataType} answered with {frame.result!r}"
-            if any(item.data_type == frame.dataType and item.stream is None for item in session.subscribed):
+            if any(
+                item.data_type == frame.dataType and item.stream is None and not item.optional
+                for item in session.subscribed
+            ):
                 raise _Broken(refusal)
             self._on_skipped(f"{self._name}: {refusal}")
         if frame.dataType in session.unacknowledged:

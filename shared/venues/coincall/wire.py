@@ -242,6 +242,49 @@ class SpotPriceFrame(msgspec.Struct, frozen=True):
     ts: int | None = None
 
 
+class BookLevel(msgspec.Struct, frozen=True):
+    price: float
+    size: float
+
+
+class BookRow(msgspec.Struct, frozen=True):
+    """The order book by REST. The option's name is known from the request."""
+
+    bids: list[BookLevel] | None = None
+    asks: list[BookLevel] | None = None
+
+
+class PushedLevel(msgspec.Struct, frozen=True):
+    pr: float
+    sz: float
+
+
+class BookFrame(msgspec.Struct, frozen=True):
+    s: str
+    bids: list[PushedLevel] | None = None
+    asks: list[PushedLevel] | None = None
+    ts: int | None = None
+
+
+class LastTradeRow(msgspec.Struct, frozen=True):
+    symbol: str
+    price: Decimal
+    qty: Decimal
+    time: int
+    tradeSide: int
+
+
+class KlineRow(msgspec.Struct, frozen=True):
+    """Prices may be null for a period in which nothing traded."""
+
+    time: int
+    open: Measure = None
+    high: Measure = None
+    low: Measure = None
+    close: Measure = None
+    volume: Measure = None
+
+
 T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 

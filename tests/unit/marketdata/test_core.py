@@ -11,7 +11,7 @@ import pytest
 
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
-from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
+from services.marketdata.effects import FollowBooks, InstrumentsLoaded, ReloadInstruments
 from shared.messages.market import (
     CHAIN_COLUMNS,
     ChainSnapshot,
@@ -351,6 +351,6 @@ def test_two_underlyings_keep_apart() -> None:
 def test_what_is_not_for_market_data_is_ignored_and_a_row_is_our_own_bug() -> None:
     script = Script()
     assert script.on(object()).effects == []
-    assert script.core.start(START).effects == []
+    assert script.core.start(START).effects == [FollowBooks(())]
     with pytest.raises(AssertionError, match="journals nothing"):
         script.core.apply(Entry(START, "", "row"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.bus.subscriptions import kinds_of
-from shared.messages.topics import BUS_SERVICES, TOPICS, Topic, topic_of, topic_row
+from shared.messages.topics import BUS_SERVICES, TOPICS, Topic, book_topic, topic_of, topic_row
 
 
 def filled(pattern: str) -> str:
@@ -52,3 +52,11 @@ def test_a_topic_that_nobody_declared_has_no_row(topic: str) -> None:
 )
 def test_a_prefix_is_read_from_the_sockets_of_the_kinds_it_can_match(prefix: str, kinds: set[str]) -> None:
     assert kinds_of(prefix) == kinds
+
+
+def test_a_strike_with_a_decimal_point_is_one_part_of_a_books_topic() -> None:
+    topic = book_topic("KASUSD", "KASUSD-31MAY24-0.1250-C")
+    assert topic == "book.KASUSD.KASUSD-31MAY24-0_1250-C"
+    row = topic_row(topic)
+    assert row is not None
+    assert (row.pattern, row.on_demand) == ("book.{underlying}.{symbol}", True)

@@ -442,6 +442,25 @@ async def test_market_reads_fetch_what_they_name(venue: RestVenue, gateway: Coin
     assert all("sign" not in call.headers for call in venue.calls_of("/open/option/get/v1/BTCUSD"))
 
 
+async def test_books_last_trades_and_klines_are_read_without_a_signature(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    trade = {"symbol": CALL, "price": "5.5", "qty": "0.1", "time": 1, "tradeSide": 2}
+    bar = {"time": 60_000, "open": 1, "high": 3, "low": 1, "close": 2, "volume": 4, "period": "H1"}
+    book_path, trades_path, klines_path = (
+        each.path.format(symbol=CALL) for each in (table.ORDER_BOOK, table.LAST_TRADES, table.KLINES)
+    )
+    venue.then(book_path, ok({"optionName": CALL, "bids": [{"price": "5", "size": "1"}], "asks": []}))
+    venue.then(trades_path, ok([trade]))
+    venue.then(klines_path, ok([bar]))
+    assert (await gateway.order_book(CALL)).bids == ((5.0, 1.0),)
+    assert [each.side for each in await gateway.last_trades(CALL)] == ["sell"]
+    klines = await gateway.klines(CALL, "1h", 60_000 * 10**6, 120_000 * 10**6)
+    assert [each.close for each in klines] == [2.0]
+    assert venue.calls_of(klines_path)[0].query == {"period": "h1", "start": "60000", "end": "120000"}
+    assert not any("sign" in call.headers for call in venue.calls if call.path != "/time")
+
+
 async def test_the_venues_clock_is_measured_and_corrects_signatures(
     venue: RestVenue, gateway: CoincallGateway
 ) -> None:

@@ -1,0 +1,213 @@
+"""Market data as a process on a real bus, beside a real simulated exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from shared.bus import Bus, NoAnswer
+from shared.config import load_config
+from shared.messages.base import Message
+from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, InstrumentList
+from shared.messages.on_demand import (
+    BooksLeased,
+    GetLastTrades,
+    GetOrderBook,
+    LastTrades,
+    LeaseBooks,
+    OrderBook,
+    OrderBookAnswer,
+)
+from shared.messages.steps import Inbound, StreamSynced
+from shared.messages.system import Alert
+from shared.options.book import BookView
+from shared.options.chain import ChainView
+from shared.ports import resolve_ports
+from shared.secrets import ensure_paper_secrets
+from tests.integration.bus.harness import ROOT
+
+CONFIGURATION = """
+[desk]
+name = "books"
+venue = "sim"
+underlyings = ["BTCUSD"]
+
+[marketdata]
+open_interest_interval_ms = 5000
+comparison_interval_ms = 500
+book_silence_ms = 500
+"""
+PATIENCE_S = 60
+
+
+class Desk:
+    """The exchange and market data as processes, and what is heard of market data."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "voldesk.toml"
+        path.write_text(CONFIGURATION)
+        self.directory = directory
+        self._environment = {
+            key: value for key, value in os.environ.items() if key not in ("TRADING_ENVIRONMENT", "VOLDESK_RUN_DIR")
+        }
+        self._environment["VOLDESK_CONFIG"] = str(path)
+        self.config = load_config(path, self._environment)
+        ensure_paper_secrets(self.config.run_dir)
+        self.exchange_port = resolve_ports(self.config.run_dir, self.config.ports)["exchange"]
+        self.bus = Bus.client(self.config)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.lists: dict[str, InstrumentList] = {}
+        self.chain: ChainView | None = None
+        self.comparison: ChainComparison | None = None
+        self.books: list[OrderBook] = []
+        self.alerts: list[Alert] = []
+        self.bus.subscribe("marketdata", ["md.", "book.", "sys."], self._hear)
+
+    def _hear(self, item: Inbound | StreamSynced) -> None:
+        match item:
+            case Inbound(message=InstrumentList() as listed):
+                self.lists[listed.list_id] = listed
+            case Inbound(message=ChainSnapshot() as chain) if chain.list_id in self.lists:
+                self.chain = ChainView(chain, self.lists[chain.list_id])
+            case Inbound(message=ChainComparison() as comparison):
+                self.comparison = comparison
+            case Inbound(message=OrderBook() as book):
+                self.books.append(book)
+            case Inbound(message=Alert() as alert):
+                self.alerts.append(alert)
+
+    def start(self, service: str) -> None:
+        with (self.directory / f"{service}.log").open("ab") as log:
+            self.processes[service] = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}"], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+            )
+
+    def kill(self, service: str) -> None:
+        self.processes[service].send_signal(signal.SIGKILL)
+        self.processes[service].wait()
+
+    async def ask(self, message: Message) -> Any:
+        for _ in range(10):
+            try:
+                return await self.bus.ask("marketdata", message, 10_000)
+            except NoAnswer:
+                continue
+        pytest.fail(f"market data does not answer {message}: {self.log()}")
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not condition():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail(f"{what} did not happen; log: {self.log()}")
+
+    def log(self) -> str:
+        return (self.directory / "marketdata.log").read_text()[-3_000:]
+
+    async def inject(self, **fault: Any) -> None:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.exchange_port}") as control:
+            assert (await control.post("/sim/faults", json=fault)).status_code == 200
+
+    async def symbol(self) -> str:
+        """A quoted call that does not expire soon, near the money."""
+
+        def quoted() -> bool:
+            return self.chain is not None and bool(np.isfinite(self.chain.column("delta")).any())
+
+        await self.until(quoted, "a chain")
+        assert self.chain is not None
+        distance = np.abs(self.chain.column("delta") - 0.5)
+        distance[~np.isfinite(self.chain.column("bid"))] = np.inf
+        distance[self.chain.expiries_ns == self.chain.expiries_ns.min()] = np.inf
+        return self.chain.instruments[int(np.nanargmin(distance))].symbol
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = Desk(tmp_path)
+    desk.start("exchange")
+    desk.start("marketdata")
+    yield desk
+    desk.bus.close()
+    for process in desk.processes.values():
+        process.kill()
+        process.wait()
+
+
+async def test_chains_have_open_interest_and_our_volatilities_agree_with_the_venues(desk: Desk) -> None:
+    symbol = await desk.symbol()
+    await desk.until(lambda: desk.chain and desk.chain.value(symbol, "open_interest"), "open interest")
+    await desk.until(lambda: desk.comparison is not None, "a comparison")
+    assert desk.comparison is not None
+    listed = desk.lists[desk.comparison.list_id].instruments
+    column = [each.symbol for each in listed].index(symbol)
+    matrix = np.frombuffer(desk.comparison.matrix, dtype="<f8").reshape(len(COMPARISON_COLUMNS), len(listed))
+    values = dict(zip(COMPARISON_COLUMNS, matrix[:, column], strict=True))
+    assert values["own_mark_iv"] == pytest.approx(values["venue_mark_iv"], abs=0.01)
+    assert values["own_bid_iv"] <= values["own_mark_iv"] <= values["own_ask_iv"]
+    assert values["own_delta"] == pytest.approx(values["venue_delta"], abs=0.02)
+
+
+async def test_a_leased_book_flows_survives_a_kill_of_market_data_and_ends_with_the_lease(desk: Desk) -> None:
+    symbol = await desk.symbol()
+    lease = LeaseBooks(consumer="test", symbols=(symbol, "BTCUSD-6JUN23-24000-C"), lease_ms=60_000)
+    answer = await desk.ask(lease)
+    assert isinstance(answer, BooksLeased)
+    assert [(each.symbol, each.code) for each in answer.refused] == [("BTCUSD-6JUN23-24000-C", "not_listed")]
+    await desk.until(lambda: any(book.source == "stream" and book.bids for book in desk.books), "a pushed book")
+    view = BookView(desk.books[-1])
+    assert view.book.symbol == symbol
+    assert view.best_bid is not None
+    assert view.best_ask is not None
+    assert view.best_bid < view.best_ask
+    assert list(view.bids[0]) == sorted(view.bids[0], reverse=True)
+
+    desk.kill("marketdata")
+    desk.books.clear()
+    desk.start("marketdata")
+    await desk.ask(lease)
+    await desk.until(
+        lambda: any(book.source == "stream" and book.bids for book in desk.books), "a book after the kill"
+    )
+
+    assert (await desk.ask(LeaseBooks(consumer="test", symbols=()))).books == ()
+    held = await desk.ask(GetOrderBook(symbol=symbol))
+    assert isinstance(held, OrderBookAnswer)
+    assert held.book.source == "poll", "it is no longer held, so it was read"
+
+
+async def test_a_book_whose_stream_is_silent_is_alarmed_and_read_by_rest_until_it_runs_again(desk: Desk) -> None:
+    symbol = await desk.symbol()
+    await desk.ask(LeaseBooks(consumer="test", symbols=(symbol,), lease_ms=60_000))
+    await desk.until(lambda: any(book.source == "stream" for book in desk.books), "a pushed book")
+    await desk.inject(kind="silence", path_prefix="/options", duration_ms=8_000)
+
+    def told(resolved: bool) -> bool:
+        return any(alert.code == "book_frozen" and alert.resolved is resolved for alert in desk.alerts)
+
+    await desk.until(lambda: told(resolved=False), "the alarm of a frozen book")
+    assert desk.books[-1].source == "poll"
+    await desk.until(lambda: told(resolved=True), "the end of the alarm")
+
+
+async def test_last_trades_come_from_the_cache_with_their_age_and_anew_for_who_bypasses_it(desk: Desk) -> None:
+    symbol = await desk.symbol()
+    first = await desk.ask(GetLastTrades(symbol=symbol, max_age_ms=0))
+    assert isinstance(first, LastTrades), first
+    again = await desk.ask(GetLastTrades(symbol=symbol))
+    assert (again.received_ns, again.age_ms >= first.age_ms) == (first.received_ns, True)
+    bypassed = await desk.ask(GetLastTrades(symbol=symbol, max_age_ms=0))
+    assert bypassed.received_ns > first.received_ns
+    refused = await desk.ask(GetLastTrades(symbol="BTCUSD-6JUN23-24000-C"))
+    assert refused.code == "rejected_by_venue", refused

@@ -1,0 +1,125 @@
+"""Order books over a socket of their own, against a venue on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest_asyncio
+
+from shared.messages.venue import StreamDown, StreamUp
+from shared.tasks import spawn
+from shared.venues.coincall import CoincallGateway
+from shared.venues.coincall.book_stream import CoincallBookStream
+from shared.venues.ports import BookPush
+from tests.unit.venues.servers import SocketVenue, socket_venue, until
+from tests.unit.venues.test_gateway_streams import KEY, QUICK, Heard, endpoints_of
+
+A, B = "BTCUSD-26JUN26-100000-C", "BTCUSD-26JUN26-100000-P"
+
+
+def frame(symbol: str, bid: str = "10") -> str:
+    level = [{"pr": bid, "sz": "1"}]
+    return msgspec.json.encode({"dt": 5, "c": 20, "d": {"s": symbol, "bids": level, "asks": [], "ts": 7}}).decode()
+
+
+@pytest_asyncio.fixture
+async def venue() -> AsyncIterator[SocketVenue]:
+    async with socket_venue() as running:
+        yield running
+
+
+@asynccontextmanager
+async def books(venue: SocketVenue, heard: Heard) -> AsyncIterator[CoincallBookStream]:
+    gateway = CoincallGateway(endpoints_of(venue), KEY, liveness=QUICK, on_skipped=heard.skipped.append)
+    stream = gateway.book_stream(heard.items.append)
+    task = spawn(stream.run(), name="books under test")
+    try:
+        yield stream
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await gateway.close()
+
+
+def asked(venue: SocketVenue) -> list[tuple[str, Any]]:
+    return [(each["action"], each["payload"]["symbol"]) for each in venue.subscribed]
+
+
+async def test_the_socket_is_open_while_books_are_wanted_and_only_then(venue: SocketVenue) -> None:
+    heard = Heard()
+    async with books(venue, heard) as stream:
+        assert venue.handshakes == []
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        assert heard.items[0] == StreamUp("books")
+        await venue.push(frame(A))
+        await until(lambda: heard.count(BookPush) == 1)
+        stream.want([])
+        await until(lambda: not venue.connections)
+        stream.want([B])
+        await until(lambda: heard.count(StreamUp) == 2)
+    assert asked(venue) == [("subscribe", A), ("subscribe", B)]
+    assert heard.count(StreamDown) == 0
+
+
+async def test_a_change_of_what_is_wanted_is_told_to_the_venue_without_reconnecting(venue: SocketVenue) -> None:
+    heard = Heard()
+    async with books(venue, heard) as stream:
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        stream.want([A, B])
+        await until(lambda: len(venue.subscribed) == 2)
+        stream.want([B])
+        await until(lambda: len(venue.subscribed) == 3)
+    assert asked(venue) == [("subscribe", A), ("subscribe", B), ("unSubscribe", A)]
+    assert len(venue.handshakes) == 1
+
+
+async def test_wanting_nothing_for_a_moment_still_starts_anew_and_says_so(venue: SocketVenue) -> None:
+    heard = Heard()
+    async with books(venue, heard) as stream:
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        stream.want([])
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 2)
+    assert asked(venue) == [("subscribe", A)] * 2
+
+
+async def test_a_frozen_book_is_subscribed_again_on_the_same_connection(venue: SocketVenue) -> None:
+    heard = Heard()
+    async with books(venue, heard) as stream:
+        stream.want([A, B])
+        await until(lambda: heard.count(StreamUp) == 1)
+        stream.renew(A)
+        stream.renew("BTCUSD-26JUN26-1-C")
+        await until(lambda: len(venue.subscribed) == 4)
+    assert asked(venue)[2:] == [("unSubscribe", A), ("subscribe", A)]
+    assert len(venue.handshakes) == 1
+
+
+async def test_a_refused_book_and_an_image_that_is_none_keep_the_others_running(venue: SocketVenue) -> None:
+    heard = Heard()
+    venue.refused_data_types = {"orderBook"}
+    async with books(venue, heard) as stream:
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        await venue.push(frame(A, bid="-1"), '{"dt":4,"c":20,"d":[]}', frame(A))
+        await until(lambda: heard.count(BookPush) == 1)
+    assert [reason.partition(":")[0] for reason in heard.skipped] == ["books"] * 3
+    assert heard.count(StreamDown) == 0
+
+
+async def test_after_a_cut_the_wanted_books_are_subscribed_again(venue: SocketVenue) -> None:
+    heard = Heard()
+    async with books(venue, heard) as stream:
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        await venue.disconnect()
+        await until(lambda: heard.count(StreamUp) == 2)
+    assert asked(venue) == [("subscribe", A)] * 2
+    assert [item.stream for item in heard.items if isinstance(item, StreamDown)] == ["books"]
