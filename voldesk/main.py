@@ -33,6 +33,7 @@ from voldesk.commands import (
     trade,
     trades,
     up,
+    why,
 )
 from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, note
 
@@ -114,7 +115,6 @@ for module in (
     orders,
     positions,
     account,
-    chain,
     strategies,
     halt,
     resume,
@@ -122,6 +122,8 @@ for module in (
     cancel,
     flatten,
     check_config,
+    why,
+    chain,
     tap,
 ):
     module.register(app)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
-from shared.messages.control import HaltState, StrategyStatus
+from shared.messages.control import Gate, HaltState, StrategyStatus
 from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
 
 NS_PER_S = 1_000_000_000
@@ -185,9 +185,16 @@ def strategy_json(status: StrategyStatus) -> dict[str, Any]:
         "strategy": status.strategy,
         "state": status.state,
         "reason": status.reason,
-        "gates": [
-            {"name": gate.name, "open": gate.open, "reason": gate.reason, "since": iso(gate.since_ns)}
-            for gate in status.gates
+        "gates": [gate_json(gate) for gate in status.gates],
+        "exits": [
+            {
+                "trade_id": trade.trade_id,
+                "state": trade.state,
+                "closing": trade.closing or None,
+                "conditions": [gate_json(gate) for gate in trade.conditions],
+                "hard_deadline": iso(trade.hard_deadline_ns),
+            }
+            for trade in status.exits
         ],
         "trades_today": status.trades_today,
         "open_trades": status.open_trades,
@@ -196,6 +203,11 @@ def strategy_json(status: StrategyStatus) -> dict[str, Any]:
         "signals_executed": status.signals_executed,
         "updated_at": iso(status.updated_ns),
     }
+
+
+def gate_json(gate: Gate) -> dict[str, Any]:
+    """Of an entry `open` means that it may be entered, of an exit that the trade must be closed."""
+    return {"name": gate.name, "open": gate.open, "reason": gate.reason, "since": iso(gate.since_ns)}
 
 
 def halts_json(state: HaltState) -> dict[str, Any]:

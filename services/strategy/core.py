@@ -20,6 +20,7 @@ from services.strategy.trades import TradeBook
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
+    Gate,
     HaltState,
     ListStrategies,
     StrategyCommand,
@@ -51,6 +52,13 @@ from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, Open
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
 MS = 1_000_000
+_OPEN_GATES = {
+    "state": "running",
+    "execution": "heard, ready, events replayed",
+    "risk": "heard and ready",
+    "halts": "none in force",
+    "intent": "none in flight",
+}
 _TIMER_GAP_NS = 10 * MS
 """Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
 
@@ -429,14 +437,16 @@ class StrategyHostCore:
 
     def _status(self, slot: Slot) -> StrategyStatus:
         for name, closed in self._host_gates(slot):
-            slot.gates.set(name, is_open=closed is None, reason=closed or "ok", now_ns=self._now_ns)
+            slot.gates.set(name, is_open=closed is None, reason=closed or _OPEN_GATES[name], now_ns=self._now_ns)
         gates = (*slot.gates.gates, *slot.shown_gates)
+        before = first_closed([gate for gate in gates if gate.name != "intent"])
+        refusals = slot.refusals.shown("" if before is None else before.name, self._now_ns)
         history = self._history(slot)
         return StrategyStatus(
             strategy=slot.name,
             state=slot.state(history.open_trades),
             reason=self._status_reason(slot),
-            gates=gates,
+            gates=(*gates, *refusals),
             trades_today=history.trades_today,
             open_trades=history.open_trades,
             next_ordinal=history.next_ordinal,
@@ -444,6 +454,7 @@ class StrategyHostCore:
             signals_generated=slot.signals_generated,
             signals_executed=slot.signals_executed,
             updated_ns=self._now_ns,
+            exits=tuple(self._exits.shown(trade) for trade in self._trades.open_trades(slot.name)),
         )
 
     def _status_reason(self, slot: Slot) -> str:
@@ -494,5 +505,12 @@ def _essence(status: StrategyStatus | None) -> object:
     """What of a status is worth publishing at once."""
     if status is None:
         return None
-    gates = tuple(msgspec.structs.replace(gate, reason="") for gate in status.gates)
-    return msgspec.structs.replace(status, gates=gates, reason="", updated_ns=0)
+    exits = tuple(
+        msgspec.structs.replace(trade, conditions=_without_reasons(trade.conditions)) for trade in status.exits
+    )
+    gates = _without_reasons(status.gates)
+    return msgspec.structs.replace(status, gates=gates, exits=exits, reason="", updated_ns=0)
+
+
+def _without_reasons(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    return tuple(msgspec.structs.replace(gate, reason="") for gate in gates)

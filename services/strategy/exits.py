@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from services.strategy.config import StrategyHostConfig
+from services.strategy.gates import GateBook, names_of
 from shared.messages.conditions import ExitCondition, HostFunction
+from shared.messages.control import TradeExits
 from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
 from shared.messages.trades import CloseTrade, TradeUpdate
 from shared.strategy.config import ExitFunction
@@ -21,13 +23,17 @@ class _Watch:
 
     def __init__(self, now_ns: int) -> None:
         self.looked_ns: int | None = None
-        self.shown = ""
+        self.gates = GateBook()
         self.seeing_ns = now_ns
         self.alarmed = False
         self.reason: str | None = None
         self.request: SendRequest | None = None
         self.asking = False
         self.due_ns = 0
+
+    @property
+    def shown(self) -> str:
+        return "; ".join(gate.reason for gate in self.gates.gates)
 
 
 class ExitDesk:
@@ -63,13 +69,13 @@ class ExitDesk:
             return []
         watch.looked_ns = now_ns
         verdicts: list[Verdict] = []
-        for condition in trade.exit_conditions:
+        for name, condition in zip(names_of(trade.exit_conditions), trade.exit_conditions, strict=True):
             verdict = _answer(condition, view, functions, now_ns, failed)
+            watch.gates.set(name, is_open=verdict.open, reason=verdict.reason, now_ns=now_ns)
             if verdict.open:
                 watch.reason = verdict.reason
                 return self._seeing(watch, trade, now_ns)
             verdicts.append(verdict)
-        watch.shown = "; ".join(verdict.reason for verdict in verdicts)
         if any(verdict.waiting for verdict in verdicts):
             return self._blind(watch, trade, now_ns)
         return self._seeing(watch, trade, now_ns)
@@ -118,6 +124,17 @@ class ExitDesk:
         if watch is None:
             return ""
         return watch.shown if watch.reason is None else f"closing: {watch.reason}"
+
+    def shown(self, trade: TradeUpdate) -> TradeExits:
+        """Each condition of the trade with its last answer; none before the first look."""
+        watch = self._watches.get(trade.trade_id)
+        return TradeExits(
+            trade_id=trade.trade_id,
+            state=trade.state,
+            closing="" if watch is None else watch.reason or "",
+            conditions=() if watch is None else watch.gates.gates,
+            hard_deadline_ns=trade.hard_deadline_ns,
+        )
 
     def next_deadline_ns(self, *, may_close: bool) -> int | None:
         """When `look` or, if closes may be sent, `closes_due` has something to do."""

@@ -110,9 +110,9 @@ class Flight:
             case "granting", GrantGiven(grant=grant):
                 return self._on_grant(grant, now_ns)
             case "granting", GrantRefused(code=code, detail=detail):
-                return _refused(code, f"risk: {detail}", ordinal_used=None)
+                return _refused("risk", code, f"risk: {detail}", ordinal_used=None)
             case "granting", Refusal(code=code, detail=detail):
-                return _refused(code, f"risk: {detail}", ordinal_used=None)
+                return _refused("risk", code, f"risk: {detail}", ordinal_used=None)
             case "opening", TradeAccepted(trade_id=trade_id):
                 self.stage = "accepted"
                 self._trade_id = trade_id
@@ -125,7 +125,7 @@ class Flight:
             case "accepted", TradeStory(trade=trade):
                 return self.on_trade(trade)
             case "accepted", Refusal(code=code, detail=detail):
-                return _refused(code, f"execution: {detail}", ordinal_used=self.ordinal)
+                return _refused("execution", code, f"execution: {detail}", ordinal_used=self.ordinal)
             case _:
                 self.on_timeout(now_ns)
                 return None
@@ -140,7 +140,7 @@ class Flight:
         """`due_ns` has come: ask again, or ask for a trade that was accepted and never seen."""
         self.due_ns = None
         if self.stage == "granting" and now_ns >= self._valid_until_ns:
-            return _refused("risk_silent", "risk did not answer", ordinal_used=None)
+            return _refused("risk", "risk_silent", "risk did not answer", ordinal_used=None)
         if self._request is not None:
             return self._request
         if self.stage == "opening":
@@ -158,7 +158,10 @@ class Flight:
             return None
         if trade.is_final and trade.created_ns < self._made_ns:
             refused = _refused(
-                ORDINAL_KNOWN, f"trade {trade.trade_id} had this ordinal before", ordinal_used=self.ordinal
+                "execution",
+                ORDINAL_KNOWN,
+                f"trade {trade.trade_id} had this ordinal before",
+                ordinal_used=self.ordinal,
             )
             return msgspec.structs.replace(refused, trade=trade)
         opened = IntentOutcome(kind="opened", code="", reason=f"trade {trade.trade_id}", trade_id=trade.trade_id)
@@ -169,9 +172,11 @@ class Flight:
         allowed = {(leg.symbol, leg.side): leg.max_quantity for leg in grant.legs}
         covers = all(allowed.get(leg, 0) >= quantity for leg, quantity in asked.items())
         if grant.intent_id != self.intent_id or not covers:
-            return _refused("grant_differs", "risk granted something else than was asked for", ordinal_used=None)
+            return _refused(
+                "risk", "grant_differs", "risk granted something else than was asked for", ordinal_used=None
+            )
         if now_ns >= self._valid_until_ns:
-            return _refused("too_late", "the grant came after the intent had expired", ordinal_used=None)
+            return _refused("risk", "too_late", "the grant came after the intent had expired", ordinal_used=None)
         self._grant = grant
         self.stage = "opening"
         return self._ask_to_open()
@@ -204,12 +209,12 @@ class Flight:
         reason = f"execution: {refusal.detail}" + (f" ({refusal.remedy})" if refusal.remedy else "")
         if refusal.code == ORDINAL_KNOWN:
             # some higher ordinal was used and its trade is no longer told of: doubling finds a free one in few steps
-            return _refused(refusal.code, reason, ordinal_used=2 * self.ordinal - 1)
+            return _refused("execution", refusal.code, reason, ordinal_used=2 * self.ordinal - 1)
         if refusal.code not in RETRYABLE_REFUSALS:
-            return _refused(refusal.code, reason, ordinal_used=self.ordinal)
+            return _refused("execution", refusal.code, reason, ordinal_used=self.ordinal)
         due_ns = now_ns + SECOND_NS * 2 ** min(self._attempt, 6)
         if due_ns >= self._valid_until_ns:
-            return _refused(refusal.code, reason, ordinal_used=None)
+            return _refused("execution", refusal.code, reason, ordinal_used=None)
         self._attempt += 1
         self._request = None
         self.due_ns = due_ns
@@ -222,5 +227,6 @@ class Flight:
         return self._request
 
 
-def _refused(code: str, reason: str, *, ordinal_used: int | None) -> Ended:
-    return Ended(outcome=IntentOutcome(kind="refused", code=code, reason=reason), ordinal_used=ordinal_used)
+def _refused(by: Literal["risk", "execution"], code: str, reason: str, *, ordinal_used: int | None) -> Ended:
+    outcome = IntentOutcome(kind="refused", code=code, reason=reason, refused_by=by)
+    return Ended(outcome=outcome, ordinal_used=ordinal_used)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from shared.messages.conditions import EntryCondition, ExitCondition, HostFunction
 from shared.messages.control import Gate
+from shared.strategy.protocol import IntentOutcome
 
 
 class GateBook:
@@ -22,6 +25,50 @@ class GateBook:
     @property
     def gates(self) -> tuple[Gate, ...]:
         return tuple(self._gates.values())
+
+
+class Refusals:
+    """What risk and execution said to the last intents in a row. Volatile: a restart forgets it."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[int, int, str]] = {}
+        self._gates = GateBook()
+
+    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
+        """Count a refusal; whoever let an intent pass refuses no more."""
+        if outcome.kind != "refused":
+            self._said.clear()
+        elif outcome.refused_by:
+            if outcome.refused_by == "execution":
+                self._said.pop("risk", None)
+            count, _, _ = self._said.get(outcome.refused_by, (0, 0, ""))
+            self._said[outcome.refused_by] = (count + 1, now_ns, outcome.reason)
+
+    def shown(self, closed: str, now_ns: int) -> tuple[Gate, ...]:
+        """The gates risk_refusal and execution_refusal. `closed`: the gate for which nothing is asked now, or ""."""
+        for service in ("risk", "execution"):
+            name = f"{service}_refusal"
+            if service not in self._said:
+                self._gates.set(name, is_open=True, reason="nothing was refused", now_ns=now_ns)
+                continue
+            count, at_ns, reason = self._said[service]
+            ago_s = (now_ns - at_ns) / 1_000_000_000
+            shown = f"refused {count}× in a row, last {ago_s:.0f} s ago: {reason}"
+            if closed:
+                shown = f"not asked while {closed} is closed; {shown}"
+            self._gates.set(name, is_open=bool(closed), reason=shown, now_ns=now_ns)
+        return self._gates.gates
+
+
+def names_of(conditions: Sequence[EntryCondition | ExitCondition]) -> list[str]:
+    """The kind of each condition, or its function's name; a number is added from the second of a name on."""
+    counts: Counter[str] = Counter()
+    names = []
+    for condition in conditions:
+        kind = condition.name if isinstance(condition, HostFunction) else str(condition.__struct_config__.tag)
+        counts[kind] += 1
+        names.append(kind if counts[kind] == 1 else f"{kind}#{counts[kind]}")
+    return names
 
 
 def first_closed(gates: Sequence[Gate]) -> Gate | None:

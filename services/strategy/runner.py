@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
-from services.strategy.gates import GateBook
-from shared.messages.conditions import HostFunction, MaxLoss, UtcDatetimeExit
+from services.strategy.gates import GateBook, names_of
+from shared.messages.conditions import MaxLoss, UtcDatetimeExit
 from shared.messages.control import Gate
 from shared.messages.trades import LegOrder, OrderUpdate, TradeUpdate
 from shared.strategy.config import StrategyConfig
@@ -95,6 +95,8 @@ class StrategyRunner:
 
     def _look(self, desk: DeskView, now_ns: int) -> bool:
         answers = [
+            self._market_data(desk, now_ns),
+            self._account(desk, now_ns),
             *self._conditions(desk, now_ns),
             *self._counted(desk, now_ns),
             *self._exit_ahead(now_ns),
@@ -110,14 +112,30 @@ class StrategyRunner:
         """The gates that depend on the strategy's own trades."""
         return [self._concurrent(desk), self._per_day(desk), self._cooldown(desk, now_ns)]
 
+    def _market_data(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
+        """Every chain that legs are selected from is young enough to decide."""
+        ages = []
+        for underlying in self._config.underlyings:
+            chain = desk.entry_view.fresh_chain(underlying, now_ns)
+            if isinstance(chain, str):
+                self._waiting = True
+                return "market_data", False, f"waiting: {chain}"
+            ages.append(f"{underlying} {(now_ns - chain.snapshot.received_ns) / SECOND_NS:.1f} s old")
+        return "market_data", True, f"{', '.join(ages)}, at most {desk.tolerances.market_ns / SECOND_NS:g} s"
+
+    def _account(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
+        """Risk grants nothing on an account that it has not read lately."""
+        account = desk.entry_view.fresh_account(now_ns)
+        if isinstance(account, str):
+            self._waiting = True
+            return "account", False, f"waiting: {account}"
+        age_s = (now_ns - account.received_ns) / SECOND_NS
+        return "account", True, f"{age_s:.1f} s old, at most {desk.tolerances.account_ns / SECOND_NS:g} s"
+
     def _conditions(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
         answers = []
-        names: dict[str, int] = {}
-        for condition in self._config.entries:
+        for name, condition in zip(names_of(self._config.entries), self._config.entries, strict=True):
             verdict = evaluate_entry(condition, desk.entry_view, now_ns, self._config.entry_functions)
-            kind = condition.name if isinstance(condition, HostFunction) else str(condition.__struct_config__.tag)
-            names[kind] = names.get(kind, 0) + 1
-            name = kind if names[kind] == 1 else f"{kind}#{names[kind]}"
             answers.append((name, verdict.open, verdict.reason))
             self._waiting = self._waiting or verdict.waiting
         return answers

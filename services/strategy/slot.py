@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import Flight
-from services.strategy.gates import GateBook
+from services.strategy.gates import GateBook, Refusals
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import Action
 from shared.messages.control import Gate
@@ -27,6 +27,7 @@ class Slot:
         self.failure: str | None = None
         self.flight: Flight | None = None
         self.gates = GateBook()
+        self.refusals = Refusals()
         self.signals_generated = 0
         self.signals_executed = 0
         self.refused_until_ns = 0
@@ -66,6 +67,7 @@ class Slot:
     def tell_outcome(self, outcome: IntentOutcome, now_ns: int) -> str | None:
         """Give a finished intent to the strategy; how the strategy failed on it, if it did."""
         self.last_outcome = outcome
+        self.refusals.on_outcome(outcome, now_ns)
         if outcome.kind == "refused":
             self.refused_until_ns = now_ns + int(self._config.refusal_pause_min_s * SECOND_NS)
 

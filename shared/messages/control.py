@@ -140,8 +140,25 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
+class TradeExits(msgspec.Struct, frozen=True, kw_only=True):
+    """The exits of one open trade as its host last judged them.
+
+    conditions: one gate per exit condition, in the order in which they are asked; `open` means close the trade.
+    closing: why it is being closed, "" while it is not. hard_deadline_ns: when execution closes it by itself.
+    """
+
+    trade_id: str
+    state: str
+    closing: str
+    conditions: tuple[Gate, ...]
+    hard_deadline_ns: int | None = None
+
+
 class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"):
-    """One strategy as its host sees it. state: running, paused, stopping, stopped, failed."""
+    """One strategy as its host sees it. state: running, paused, stopping, stopped, failed.
+
+    gates: what must hold before it opens a trade. exits: of each of its open trades.
+    """
 
     strategy: str
     state: str
@@ -154,6 +171,7 @@ class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"
     signals_generated: int
     signals_executed: int
     updated_ns: int
+    exits: tuple[TradeExits, ...] = ()
 
     @property
     def key(self) -> str:

@@ -44,12 +44,16 @@ Intent = OpenStructure | CloseStructure
 
 
 class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported."""
+    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported.
+
+    refused_by: risk or execution, "" when the host itself refused or nothing was refused.
+    """
 
     kind: Literal["opened", "refused", "reported"]
     code: str
     reason: str
     trade_id: str | None = None
+    refused_by: Literal["", "risk", "execution"] = ""
 
 
 class Strategy(Protocol):

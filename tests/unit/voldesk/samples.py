@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
-from shared.messages.control import Gate, StrategyStatus
+from shared.messages.control import Gate, StrategyStatus, TradeExits
 from shared.messages.trades import Grant, LegStatus, OrderUpdate, StoryLine, TradeStory, TradeUpdate
 
 OPENED_NS = 1_795_185_474_114_000_000
@@ -132,7 +132,10 @@ STRATEGY = StrategyStatus(
     strategy="demo_strangle",
     state="running",
     reason="",
-    gates=(Gate(name="cooldown", open=False, reason="12 s of 15 s", since_ns=OPENED_NS),),
+    gates=(
+        Gate(name="state", open=True, reason="running", since_ns=OPENED_NS),
+        Gate(name="cooldown", open=False, reason="12 s of 15 s", since_ns=OPENED_NS),
+    ),
     trades_today=3,
     open_trades=1,
     next_ordinal=4,
@@ -140,4 +143,13 @@ STRATEGY = StrategyStatus(
     signals_generated=4,
     signals_executed=3,
     updated_ns=OPENED_NS,
+    exits=(
+        TradeExits(
+            trade_id="t59495869",
+            state="OPEN",
+            closing="",
+            conditions=(Gate(name="max_hold", open=False, reason="open for 1.0 h of 5.0 h", since_ns=OPENED_NS),),
+            hard_deadline_ns=OPENED_NS + 18_000_000_000_000,
+        ),
+    ),
 )

@@ -31,6 +31,7 @@ COMMANDS = [
     ["check-config"],
     ["chain"],
     ["tap"],
+    ["why"],
 ]
 
 
@@ -61,6 +62,7 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: li
         (["flatten", "--force"], "--force belongs to --direct"),
         (["strategies", "explode"], "explode"),
         (["chain", "DOGE"], "use one of: BTCUSD"),
+        (["why"], "strategy"),
         (["tap", "bogus"], "known are: md.BTCUSD.instruments"),
         (["tap", "md.DOGEUSD"], "known are: md.BTCUSD.instruments"),
         (["tap", "sys.", "-n", "0"], "'-n'"),
