@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.exits import CLOSABLE_STATES, ExitDesk
 from services.strategy.flight import Ended, Flight
-from services.strategy.gates import first_closed
+from services.strategy.gates import OPEN_GATES, essence, first_closed
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
@@ -20,7 +18,6 @@ from services.strategy.trades import TradeBook
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
-    Gate,
     HaltState,
     ListStrategies,
     StrategyCommand,
@@ -52,13 +49,6 @@ from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, Open
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
 MS = 1_000_000
-_OPEN_GATES = {
-    "state": "running",
-    "execution": "heard, ready, events replayed",
-    "risk": "heard and ready",
-    "halts": "none in force",
-    "intent": "none in flight",
-}
 _TIMER_GAP_NS = 10 * MS
 """Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
 
@@ -437,7 +427,7 @@ class StrategyHostCore:
 
     def _status(self, slot: Slot) -> StrategyStatus:
         for name, closed in self._host_gates(slot):
-            slot.gates.set(name, is_open=closed is None, reason=closed or _OPEN_GATES[name], now_ns=self._now_ns)
+            slot.gates.set(name, is_open=closed is None, reason=closed or OPEN_GATES[name], now_ns=self._now_ns)
         gates = (*slot.gates.gates, *slot.shown_gates)
         before = first_closed([gate for gate in gates if gate.name != "intent"])
         refusals = slot.refusals.shown("" if before is None else before.name, self._now_ns)
@@ -495,22 +485,7 @@ class StrategyHostCore:
             self._status_due_ns = self._now_ns + self._config.status_interval_ms * MS
         self._changed = False
         for status in self._statuses():
-            if due or _essence(status) != _essence(self._published.get(status.strategy)):
+            if due or essence(status) != essence(self._published.get(status.strategy)):
                 self._published[status.strategy] = status
                 topic = topic_of("strat.{strategy}.status", strategy=status.strategy)
                 self._step.effects.append(Publish(topic, status, self._cause_id))
-
-
-def _essence(status: StrategyStatus | None) -> object:
-    """What of a status is worth publishing at once."""
-    if status is None:
-        return None
-    exits = tuple(
-        msgspec.structs.replace(trade, conditions=_without_reasons(trade.conditions)) for trade in status.exits
-    )
-    gates = _without_reasons(status.gates)
-    return msgspec.structs.replace(status, gates=gates, exits=exits, reason="", updated_ns=0)
-
-
-def _without_reasons(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-    return tuple(msgspec.structs.replace(gate, reason="") for gate in gates)

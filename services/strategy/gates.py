@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from shared.messages.conditions import EntryCondition, ExitCondition, HostFunction
-from shared.messages.control import Gate
+from shared.messages.control import Gate, StrategyStatus
 from shared.strategy.protocol import IntentOutcome
+
+OPEN_GATES = {
+    "state": "running",
+    "execution": "heard, ready, events replayed",
+    "risk": "heard and ready",
+    "halts": "none in force",
+    "intent": "none in flight",
+    "disk": "has room",
+}
+"""What is said of each gate of the host while it is open."""
 
 
 class GateBook:
@@ -73,3 +85,18 @@ def names_of(conditions: Sequence[EntryCondition | ExitCondition]) -> list[str]:
 
 def first_closed(gates: Sequence[Gate]) -> Gate | None:
     return next((gate for gate in gates if not gate.open), None)
+
+
+def essence(status: StrategyStatus | None) -> object:
+    """What of a status is worth publishing at once."""
+    if status is None:
+        return None
+    exits = tuple(
+        msgspec.structs.replace(trade, conditions=_without_reasons(trade.conditions)) for trade in status.exits
+    )
+    gates = _without_reasons(status.gates)
+    return msgspec.structs.replace(status, gates=gates, exits=exits, reason="", updated_ns=0)
+
+
+def _without_reasons(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    return tuple(msgspec.structs.replace(gate, reason="") for gate in gates)
