@@ -1,7 +1,7 @@
 """Messages of the bus for people and for programs: what JSON cannot hold is given a form that loses nothing.
 
-Decimals and integers beyond 2^53 are text, NaN is null, infinities are text, a chain's matrix is its columns by name,
-other bytes are base64.
+Decimals and integers beyond 2^53 are text, NaN is null, infinities are text, a chain's matrix is its columns by
+name, an order book's levels are pairs of price and size, other bytes are base64.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ import msgspec
 
 from shared.bus.frames import Frame
 from shared.messages.base import schema_id
-from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot
+from shared.messages.market import CHAIN_COLUMNS, COMPARISON_COLUMNS, ChainComparison, ChainSnapshot
+from shared.messages.on_demand import OrderBook
 from voldesk.views import iso
 
 _EXACT_IN_JSON = 2**53
 _LIST_SHOWN = 6
+_COLUMNS: dict[type[msgspec.Struct], tuple[str, ...]] = {
+    ChainSnapshot: CHAIN_COLUMNS,
+    ChainComparison: COMPARISON_COLUMNS,
+}
 
 
 def frame_json(frame: Frame) -> dict[str, Any]:
@@ -45,9 +50,11 @@ def frame_line(frame: Frame) -> str:
     at = (iso(frame.header.published_ns) or "")[11:23]
     fields = []
     for name, value in _fields(frame.message).items():
-        if name == "matrix" and isinstance(frame.message, ChainSnapshot):
-            columns = len(frame.message.matrix) // 8 // len(CHAIN_COLUMNS)
-            fields.append(f"matrix={len(CHAIN_COLUMNS)}×{columns}")
+        columns = _COLUMNS.get(type(frame.message), ())
+        if name == "matrix" and columns:
+            fields.append(f"matrix={len(columns)}×{len(value) // 8 // len(columns)}")
+        elif name in ("bids", "asks") and isinstance(frame.message, OrderBook):
+            fields.append(f"{name}={len(value) // 16} levels")
         else:
             fields.append(f"{name}={_short(name, value)}")
     return f"{at} {frame.topic} {' '.join(fields)}"
@@ -76,21 +83,32 @@ def json_value(value: Any) -> Any:
 
 def _body_json(message: msgspec.Struct) -> dict[str, Any]:
     body = {name: json_value(part) for name, part in _fields(message).items() if name != "matrix"}
-    if isinstance(message, ChainSnapshot):
-        body["columns"] = _columns(message.matrix)
+    if isinstance(message, ChainSnapshot | ChainComparison):
+        body["columns"] = _columns(message.matrix, _COLUMNS[type(message)])
+    if isinstance(message, OrderBook):
+        body |= {"bids": _levels(message.bids), "asks": _levels(message.asks)}
     return body
 
 
-def _columns(matrix: bytes) -> dict[str, list[float | None]] | str:
+def _levels(packed: bytes) -> list[list[float | None]] | str:
+    """Pairs of price and size, best first; base64 when it does not have the form of the catalogue."""
+    if len(packed) % 16:
+        return base64.b64encode(packed).decode()
+    values = struct.unpack(f"<{len(packed) // 8}d", packed)
+    count = len(values) // 2
+    return [[json_value(price), json_value(size)] for price, size in zip(values[:count], values[count:], strict=True)]
+
+
+def _columns(matrix: bytes, names: tuple[str, ...]) -> dict[str, list[float | None]] | str:
     """The rows of the matrix by name; base64 when it does not have the form of the catalogue."""
-    rows = len(CHAIN_COLUMNS)
+    rows = len(names)
     if len(matrix) % (8 * rows):
         return base64.b64encode(matrix).decode()
     values = struct.unpack(f"<{len(matrix) // 8}d", matrix)
     count = len(values) // rows
     return {
         name: [json_value(value) for value in values[row * count : (row + 1) * count]]
-        for row, name in enumerate(CHAIN_COLUMNS)
+        for row, name in enumerate(names)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 from shared.bus import Bus
 from shared.config import DeskConfig
@@ -10,6 +11,8 @@ from shared.messages.topics import TOPICS, topic_row
 from voldesk.asking import DEADLINE_MS, heartbeat
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure
 from voldesk.health import expected_services
+
+_PART = re.compile(r"\{(\w+)\}")
 
 
 def underlying_of(desk: DeskConfig, text: str) -> str:
@@ -32,17 +35,19 @@ async def require(bus: Bus, desk: DeskConfig, service: str) -> None:
 
 
 def known_topics(desk: DeskConfig) -> list[str]:
-    """Every topic of this desk; a strategy's name stays in braces."""
+    """Every topic of this desk; the name of a strategy and the symbol of an option stay in braces."""
+    values: dict[str, tuple[str, ...]] = {
+        "underlying": desk.underlyings,
+        "account": (desk.account_id,),
+        "service": expected_services(desk),
+        "strategy": ("{strategy}",),
+        "symbol": ("{symbol}",),
+    }
     found = []
     for row in TOPICS:
-        parts: dict[str, tuple[str, ...]] = {
-            "underlying": desk.underlyings,
-            "account": (desk.account_id,),
-            "service": expected_services(desk),
-            "strategy": ("{strategy}",),
-        }
-        (name,) = re.findall(r"\{(\w+)\}", row.pattern)
-        found += [row.pattern.format(**{name: part}) for part in parts[name]]
+        names = _PART.findall(row.pattern)
+        combinations = product(*(values[name] for name in names))
+        found += [row.pattern.format(**dict(zip(names, chosen, strict=True))) for chosen in combinations]
     return found
 
 
@@ -50,18 +55,18 @@ def publishers_of(desk: DeskConfig, prefix: str) -> tuple[str, ...]:
     """The services that publish a topic which begins with `prefix`; none for a prefix that no topic has."""
     found: dict[str, None] = {}
     for topic in known_topics(desk):
-        head, brace, tail = topic.partition("{strategy}")
-        fits = topic.startswith(prefix) if not brace else _strategy_fits(head, tail, prefix)
-        if fits:
+        if _fits(topic, prefix):
             row = topic_row(topic)
             assert row is not None, f"{topic} was made from the table"
             found[topic.split(".")[1] if row.publisher == "*" else row.publisher] = None
     return tuple(found)
 
 
-def _strategy_fits(head: str, tail: str, prefix: str) -> bool:
-    """Whether "strat.NAME.status" begins with the prefix for some NAME."""
-    if len(prefix) <= len(head):
+def _fits(topic: str, prefix: str) -> bool:
+    """Whether a topic begins with the prefix; a part in braces, of which there may be one, can be anything."""
+    head, *rest = _PART.split(topic)
+    if len(prefix) <= len(head) or not rest:
         return head.startswith(prefix)
-    name, dot, rest = prefix.removeprefix(head).partition(".")
-    return prefix.startswith(head) and bool(name) and tail.startswith(dot + rest)
+    _, tail = rest
+    value, dot, after = prefix.removeprefix(head).partition(".")
+    return prefix.startswith(head) and bool(value) and tail.startswith(dot + after)

@@ -14,6 +14,7 @@ import pytest
 from shared.bus.frames import Frame, Header
 from shared.messages.base import Message
 from shared.messages.market import ChainSnapshot
+from shared.messages.on_demand import OrderBook
 from shared.messages.trades import OrderUpdate
 from shared.options.chain import pack_columns
 from tests.unit.voldesk.peers import Peers, Ran
@@ -87,6 +88,9 @@ def test_a_desk_that_does_not_answer_is_not_reachable(peers: Peers) -> None:
         ("strat.any_name.bogus", ()),
         ("sys.risk.heartbeat", ("risk",)),
         ("sys.risk.heartbeats", ()),
+        ("book.BTCUSD.BTCUSD-4DEC26-100000-C", ("marketdata",)),
+        ("book.BTCUSD.BTCUSD-4DEC26-100000-C.more", ()),
+        ("book.DOGEUSD.", ()),
     ],
 )
 def test_a_prefix_names_the_services_that_publish_it(peers: Peers, prefix: str, publishers: tuple[str, ...]) -> None:
@@ -131,6 +135,27 @@ def test_a_chain_is_a_size_on_a_line_and_columns_in_json() -> None:
     broken = frame("md.BTCUSD.chain", msgspec.structs.replace(chain, matrix=b"abc"))
     assert frame_json(broken)["body"]["columns"] == "YWJj"
     assert "\n" not in frame_line(broken)
+
+
+def test_an_order_book_is_a_count_on_a_line_and_pairs_in_json() -> None:
+    from shared.options.book import pack_levels
+
+    book = OrderBook(
+        symbol="BTCUSD-4DEC26-100000-C",
+        underlying="BTCUSD",
+        venue_ns=OPENED_NS,
+        received_ns=OPENED_NS,
+        source="stream",
+        missing="",
+        bids=pack_levels([(10.0, 1.0), (9.0, 2.0)]),
+        asks=b"",
+    )
+    whole = frame("book.BTCUSD.BTCUSD-4DEC26-100000-C", book)
+    assert "bids=2 levels asks=0 levels" in frame_line(whole)
+    told = frame_json(whole)["body"]
+    assert (told["bids"], told["asks"]) == ([[10.0, 1.0], [9.0, 2.0]], [])
+    broken = frame("book.BTCUSD.X", msgspec.structs.replace(book, bids=b"abc"))
+    assert frame_json(broken)["body"]["bids"] == "YWJj"
 
 
 def test_ctrl_c_ends_with_130_and_a_reader_that_leaves_ends_it_quietly(desk: Peers) -> None:
