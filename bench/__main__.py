@@ -29,7 +29,9 @@ BENCHES = {
 }
 """What `make bench` runs, in this order: the module's name under bench/, and what it measures."""
 
-LONG: dict[str, str] = {}
+LONG: dict[str, str] = {
+    "recovery": "kill -9 of each service until it works again",
+}
 """Benches of many minutes: they run with --long or when they are named."""
 
 QUICK_TITLE = "QUICK RUN: figures not to be quoted, nothing kept"

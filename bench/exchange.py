@@ -26,7 +26,9 @@ from bench.rows import Row, row
 from services.exchange.config import BTC, AccountConfig, ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.model import Accepted, CancelOrder, Chain, PlaceOrder, Side
-from shared.options import greeks, implied_vol, years_to_expiry
+from shared.options import years_to_expiry
+from shared.options.black76 import greeks
+from shared.options.implied_vol import implied_vol
 
 STARTED_NS = 1_768_212_000_000_000_000  # 2026-01-12T10:00:00Z
 ACCOUNT = "bench"

@@ -21,8 +21,8 @@ from scipy.special import ndtr
 
 from bench.harness import Run, bench_main
 from bench.rows import Row, row
-from shared.options import greeks, implied_vol, price
-from shared.options.black76 import BoolArray, FloatArray
+from shared.options.black76 import BoolArray, FloatArray, greeks, price
+from shared.options.implied_vol import implied_vol
 
 FORWARD_USD = 50_000.0
 OPTIONS_PER_ROUND = 100_000

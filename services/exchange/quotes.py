@@ -22,7 +22,9 @@ from services.exchange.market import NS_PER_YEAR, IndexPath
 from services.exchange.model import F8, I8, Level, Side
 from services.exchange.surface import MIN_YEARS, forward, vol
 from services.exchange.tape import DayFigures, Tape, TapeDay
-from shared.options import greeks, implied_vol, years_to_expiry
+from shared.options import years_to_expiry
+from shared.options.black76 import greeks
+from shared.options.implied_vol import implied_vol
 
 Consumed = Mapping[tuple[str, Side], tuple[int, int]]
 

@@ -93,7 +93,7 @@ class ExecutionCore:
             order = work.book.orders[number]
             if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
-        self._reconciler.distrust("start")
+        self._reconciler.begin()
         self._republish()
         self._advance()
         return work.step

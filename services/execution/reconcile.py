@@ -114,6 +114,12 @@ class Reconciler:
         self._must_ask_after_ns = self._work.now_ns
         self._wanted = (self._work.now_ns, trigger)
 
+    def begin(self) -> None:
+        """Nothing is known yet. The stream is about to come up, and what was asked before that would have to be asked
+        again after a pause: give it as long as that pause."""
+        self.distrust("start")
+        self._wanted = (self._work.now_ns + self._work.config.snapshot_pause_ms * MS, "start")
+
     def advance(self) -> int | None:
         """Ask for a snapshot when one is due; returns when to look again."""
         work = self._work

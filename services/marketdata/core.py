@@ -259,8 +259,17 @@ class MarketdataCore:
         if unlisted and now_ns >= part.reload_after_ns:
             part.reload_after_ns = now_ns + self._config.reload_min_interval_ms * _MS
             step.effects.append(ReloadInstruments(push.underlying))
-        if self._config.immediate and part.due_ns is not None:
+        if part.due_ns is not None and (self._config.immediate or self._is_first(part, now_ns)):
             self._publish(step, part, now_ns)
+
+    def _is_first(self, part: _Underlying, now_ns: int) -> bool:
+        """Whether nothing has been published and all of it is there: others wait for it, and it does not."""
+        config = self._config
+        return (
+            part.published_ns == 0
+            and not self.index_is_silent(part.name, now_ns, config.index_age_max_ms)
+            and not self.silent_expiries(part.name, now_ns, config.expiry_age_max_ms)
+        )
 
     def _on_index(self, step: Step, push: IndexPush, now_ns: int) -> None:
         part = self._part(push.underlying)
@@ -273,7 +282,7 @@ class MarketdataCore:
         moved_pct = abs(push.price / part.published_index - 1) * 100
         if part.due_ns is None:
             return
-        if self._config.immediate:
+        if self._config.immediate or self._is_first(part, now_ns):
             self._publish(step, part, now_ns)
         elif moved_pct >= self._config.publish_index_move_pct:
             soonest_ns = part.published_ns + self._config.publish_min_interval_ms * _MS

@@ -9,7 +9,7 @@ import msgspec
 
 Method = Literal["GET", "POST"]
 LimitGroup = Literal[
-    "public", "position", "history", "transfers", "account", "market", "book", "place", "cancel", "pending"
+    "public", "position", "history", "transfers", "account", "key", "market", "book", "place", "cancel", "pending"
 ]
 
 
@@ -107,7 +107,7 @@ KLINES = Endpoint(
     signed=False,
     timeout_ms=5_000,
 )
-KEY_INFO = Endpoint(name="key_info", method="GET", path="/open/auth/user/query-api", group="account")
+KEY_INFO = Endpoint(name="key_info", method="GET", path="/open/auth/user/query-api", group="key")
 ACCOUNT_SUMMARY = Endpoint(name="account", method="GET", path="/open/account/summary/v1", group="account")
 POSITIONS = Endpoint(name="positions", method="GET", path="/open/option/position/get/v1", group="position")
 PENDING_ORDERS = Endpoint(name="open_orders", method="GET", path="/open/option/order/pending/v1", group="pending")

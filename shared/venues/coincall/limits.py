@@ -33,6 +33,7 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "market": RateLimit(30, 2_000),
     "book": RateLimit(30, 2_000),
     "account": RateLimit(2, 1_000),
+    "key": RateLimit(1, 1_000),
     "position": RateLimit(5, 1_000),
     "pending": RateLimit(5, 1_000),
     "history": RateLimit(4, 1_000),
@@ -42,7 +43,8 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
 }
 """Venue reference, section 5. Where its pages disagree the stricter figure stands: a throttled cancel was seen to
 stay throttled for minutes. "transfers" has no figure of its own: with "history" it stays within the 5 per second of
-the venue's newest table."""
+the venue's newest table. Nor has "key", which a service asks once at its start, so that its first read of the account
+need not wait."""
 
 SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
 """Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.exchange.config import IndexConfig, SurfaceConfig
 from services.exchange.market import CHUNK_STEPS, IndexPath
 from services.exchange.surface import atm_total_variance, forward, total_variance, vol
-from shared.options import price
+from shared.options.black76 import price
 from tests.unit.exchange.harness import D, small_config, with_base
 
 STEP_NS = 250_000_000

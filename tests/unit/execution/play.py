@@ -34,6 +34,7 @@ from shared.messages.venue import (
     NewOrder,
     OrderAcked,
     OrderQueried,
+    StreamUp,
     VenueExercise,
     VenueFill,
     VenueOrder,
@@ -263,6 +264,7 @@ class Script:
     def started(self, *positions: VenuePosition) -> Script:
         """Start, hear the market and risk, and agree with the venue."""
         self._take(self.core.start(self.now_ns))
+        self.on(StreamUp())
         self.market()
         self.beats()
         self.snapshot(positions=positions)
@@ -276,6 +278,7 @@ class Script:
             self.core.apply(entry)
         self.effects.clear()
         self._take(self.core.start(self.now_ns))
+        self.on(StreamUp())
         self.market()
         self.beats()
         return self

@@ -62,7 +62,7 @@ def test_a_start_publishes_open_trades_recent_ends_live_orders_and_halts() -> No
     assert [u.trade_id for u in script.published(TradeUpdate)] == [recent, current]
     assert [u.client_order_id for u in script.published(OrderUpdate)] == [order.client_order_id]
     assert len(script.published(HaltState)) == 1
-    assert script.fetches() == ["start"]
+    assert script.fetches() == ["stream_up"]
 
 
 def test_topics_carry_the_account() -> None:

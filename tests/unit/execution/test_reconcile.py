@@ -40,6 +40,7 @@ def _at_venue(number: int | None, venue_order_id: int = 4_711, symbol: str = CAL
 def test_it_compares_at_start_after_reconnect_and_stall_and_once_a_minute() -> None:
     script = Script()
     script._take(script.core.start(script.now_ns))
+    script.wait(1_000)
     assert script.fetches() == ["start"]
     script.snapshot()
     script.wait(59_000)
@@ -56,6 +57,17 @@ def test_it_compares_at_start_after_reconnect_and_stall_and_once_a_minute() -> N
     script.wait(2_000)
     script.on(LoopStalled(gap_ns=3 * SECOND))
     assert script.fetches() == ["stall"]
+
+
+def test_a_start_waits_for_the_stream_as_long_as_a_second_comparison_would_have_to() -> None:
+    script = Script()
+    script._take(script.core.start(script.now_ns))
+    script.wait(300)
+    assert script.fetches() == []
+    script.on(StreamUp())
+    assert script.fetches() == ["stream_up"]
+    script.snapshot()
+    assert script.core.is_synced
 
 
 def test_a_snapshot_asked_before_the_reconnect_does_not_count() -> None:
@@ -87,6 +99,7 @@ def test_failures_are_repeated_with_growing_pauses_and_alarmed() -> None:
 def test_a_comparison_that_is_never_answered_is_asked_again() -> None:
     script = Script()
     script._take(script.core.start(script.now_ns))
+    script.wait(1_000)
     assert len(script.fetches()) == 1
     script.wait(35_000)
     assert len(script.fetches()) == 1

@@ -9,8 +9,7 @@ import QuantLib as ql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.options import Greeks, greeks, price
-from shared.options.black76 import BLOCK_OPTIONS, FloatArray
+from shared.options.black76 import BLOCK_OPTIONS, FloatArray, Greeks, greeks, price
 from tests.unit.options.chains import (
     TEN_MINUTES_YEARS,
     forwards,

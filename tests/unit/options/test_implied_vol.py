@@ -8,9 +8,8 @@ import QuantLib as ql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.options import greeks, implied_vol, price
-from shared.options.black76 import BLOCK_OPTIONS, FloatArray
-from shared.options.implied_vol import MIN_DISTANCE_TO_BOUND, MIN_TIME_VALUE
+from shared.options.black76 import BLOCK_OPTIONS, FloatArray, greeks, price
+from shared.options.implied_vol import MIN_DISTANCE_TO_BOUND, MIN_TIME_VALUE, implied_vol
 from tests.unit.options.chains import (
     TEN_MINUTES_YEARS,
     Chain,

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.options import greeks, implied_vol, parse_option_symbol, years_to_expiry
-from shared.options.black76 import FloatArray
+from shared.options import parse_option_symbol, years_to_expiry
+from shared.options.black76 import FloatArray, greeks
+from shared.options.implied_vol import implied_vol
 from tests.unit.options.chains import Chain
 
 REPOSITORY = Path(__file__).resolve().parents[3]
