@@ -14,6 +14,8 @@ from shared.messages.space import JournalSpace
 from shared.messages.system import Heartbeat
 from shared.messages.trades import HaltLevel
 
+_HALTS_MAX = 100
+
 
 class Guards:
     """Heartbeats are volatile: after a start or a stall every service gets its full silence again."""
@@ -47,9 +49,12 @@ class Guards:
         return HaltState(account_id=self._work.account_id, halt_epoch=book.halt_epoch, halts=tuple(book.halts))
 
     def raise_halt(self, level: HaltLevel, reason: str, raised_by: str) -> None:
-        """Latch a halt and tell everybody; the same one raised again is one halt."""
-        in_force = {(halt.level, halt.reason, halt.raised_by) for halt in self._work.book.halts}
-        if (level, reason, raised_by) not in in_force:
+        """Latch a halt and tell everybody; the same one raised again is one halt, and so is, when very many are in
+        force, one more of a level that is among them."""
+        halts = self._work.book.halts
+        in_force = {(halt.level, halt.reason, halt.raised_by) for halt in halts}
+        is_one_of_many = len(halts) >= _HALTS_MAX and any(halt.level == level for halt in halts)
+        if (level, reason, raised_by) not in in_force and not is_one_of_many:
             self._work.record(rows.HaltRaised(level=level, reason=reason, raised_by=raised_by))
             self.publish()
 

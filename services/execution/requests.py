@@ -29,9 +29,13 @@ from shared.messages.trades import (
     TradeList,
     TradeStory,
     TradeUpdate,
+    unknown_request,
 )
 
 _LIST_MAX = 5_000
+_TEXT_MAX = 500
+"""Characters of a text that is journalled and published with every change that follows."""
+
 ItemT = TypeVar("ItemT")
 
 
@@ -58,12 +62,7 @@ class Requests:
                 self._work.record(rows.RequestAnswered(request.request_id, answer))
                 self._work.send(Reply(request.request_id, answer))
             case other:
-                refusal = Refusal(
-                    code="unknown_request",
-                    detail=f"execution does not answer {type(other).__name__}",
-                    remedy="see the message catalogue for who does",
-                )
-                self._work.send(Reply(request.request_id, refusal))
+                self._work.send(Reply(request.request_id, unknown_request("execution", other)))
 
     def latched(self, latch: FlattenLatch) -> None:
         """Take over a halt that `flatten --direct` left behind, once."""
@@ -120,7 +119,7 @@ class Requests:
                 return self._halt(order)
             case LiftHalts():
                 if self._work.book.halts:
-                    self._work.record(rows.HaltsLifted(lifted_by=order.requested_by))
+                    self._work.record(rows.HaltsLifted(lifted_by=_short(order.requested_by)))
                     self._view.guards.publish()
                 return HaltsAnswered(state=self._view.guards.halt_state())
 
@@ -131,11 +130,14 @@ class Requests:
         if not trade.is_final and trade.state != "SETTLING" and trade.close is None:
             self._work.record(
                 rows.CloseRequested(
-                    trade_id=trade.trade_id, reason=order.reason, requested_by=order.requested_by, purpose="close"
+                    trade_id=trade.trade_id,
+                    reason=_short(order.reason),
+                    requested_by=_short(order.requested_by),
+                    purpose="close",
                 )
             )
             if trade.state in HOLDING_STATES or trade.state in OPENING_STATES:
-                self._work.move(trade, "PENDING_CLOSE", order.reason)
+                self._work.move(trade, "PENDING_CLOSE", _short(order.reason))
         return CloseAccepted(trade_id=trade.trade_id, state=trade.state)
 
     def _cancel(self, order: CancelOrders) -> CancelAccepted | Refusal:
@@ -159,14 +161,14 @@ class Requests:
         ]
         for each in chosen:
             trade = book.trades[each.trade_id]
-            reason = f"cancelled by {order.requested_by}"
+            reason = f"cancelled by {_short(order.requested_by)}"
             if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
             work.cancel(each, reason)
         return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:
-        self._view.guards.raise_halt(order.level, order.reason, order.requested_by)
+        self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))
         return HaltsAnswered(state=self._view.guards.halt_state())
 
     def _read(self, question: ListTrades | ListOrders | TellTrade) -> Message:
@@ -205,5 +207,11 @@ def _newest(items: list[ItemT], limit: int) -> list[ItemT]:
     return items[: -min(max(limit, 0), _LIST_MAX) - 1 : -1]
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT_MAX else f"{text[: _TEXT_MAX - 1]}…"
+
+
 def _no_trade(name: str) -> Refusal:
-    return Refusal(code="no_such_trade", detail=f"trade {name} is not known", remedy="see them: voldesk trades")
+    return Refusal(
+        code="no_such_trade", detail=f"trade {_short(name)} is not known", remedy="see them: voldesk trades"
+    )

@@ -234,7 +234,9 @@ def worst_price(config: RiskConfig, side: Side, option: OptionFacts) -> Decimal 
 def _account_mismatch(s: Situation) -> Violation | None:
     if s.ask.account_id == s.account_id:
         return None
-    return Violation("account_mismatch", f"asked for account {s.ask.account_id}, this risk guards {s.account_id}")
+    return Violation(
+        "account_mismatch", f"asked for account {s.ask.account_id[:64]}, this risk guards {s.account_id}"
+    )
 
 
 def _halted(s: Situation) -> Violation | None:
@@ -294,6 +296,9 @@ def _bad_structure(s: Situation) -> Violation | None:
     for leg in s.ask.legs:
         if not (leg.quantity.is_finite() and leg.quantity > 0):
             return Violation("bad_structure", f"quantity {leg.quantity} of {leg.symbol} is not above 0")
+    declared = s.ask.max_loss_usd
+    if declared is not None and not 0 <= declared < math.inf:
+        return Violation("bad_structure", f"max_loss_usd {declared:g} must be 0 or more", declared)
     return None
 
 

@@ -56,7 +56,7 @@ from shared.messages.steps import (
 )
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
-from shared.messages.trades import Grant, GrantLeg, Refusal, TradeUpdate
+from shared.messages.trades import Grant, GrantLeg, Refusal, TradeUpdate, unknown_request
 from shared.messages.venue import VenuePosition
 
 _MS = 1_000_000
@@ -65,6 +65,8 @@ _MINUTE_NS = 60 * 1_000_000_000
 _PEAK_STEP = Decimal("0.0001")
 """The peak is journalled in steps of this share of itself: a rising account must not write a row per poll."""
 _TRANSFERS_REMEMBERED = 1_000
+_NAME_MAX, _DETAIL_MAX = 200, 500
+"""Characters of a refusal, which is published and kept: the request may have had any number."""
 
 
 class _Breach(msgspec.Struct):
@@ -139,6 +141,8 @@ class RiskCore:
                 return self._on_grant_request(item.request_id, ask, now_ns)
             case Request(message=GetAccount()):
                 return Step(effects=[Reply(item.request_id, AccountAnswer(account=self._account))])
+            case Request(message=other):
+                return Step(effects=[Reply(item.request_id, unknown_request("risk", other))])
             case AccountPolled():
                 return self._on_account(item, now_ns)
             case AccountPollFailed():
@@ -293,10 +297,10 @@ class RiskCore:
 
     def _refuse(self, request_id: str, ask: RequestGrant, violation: Violation) -> Step:
         refused = GrantRefused(
-            intent_id=ask.intent_id,
-            strategy=ask.strategy,
+            intent_id=ask.intent_id[:_NAME_MAX],
+            strategy=ask.strategy[:_NAME_MAX],
             code=violation.code,
-            detail=violation.detail,
+            detail=violation.detail[:_DETAIL_MAX],
             value=violation.value,
             limit=violation.limit,
         )

@@ -44,7 +44,7 @@ from shared.messages.steps import (
 )
 from shared.messages.system import Heartbeat
 from shared.messages.topics import topic_of
-from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate
+from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate, unknown_request
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
@@ -229,9 +229,7 @@ class StrategyHostCore:
             case StrategyCommand() as command:
                 answer = self._command(command)
             case other:
-                answer = Refusal(
-                    code="unknown_request", detail=f"a strategy host does not answer {type(other).__name__}"
-                )
+                answer = unknown_request("strategy", other)
         self._step.effects.append(Reply(request.request_id, answer))
 
     def _command(self, command: StrategyCommand) -> StrategyCommandDone | Refusal:

@@ -22,7 +22,11 @@ from shared.messages.steps import Inbound, ReplyReceived, Request, RequestTimedO
 from shared.messages.system import GetStatus, Heartbeat, Replay, ReplayAnswer
 from shared.messages.topics import Topic, topic_row
 
-_REPLAY_PAGE_BYTES = 1024 * 1024
+_REPLAY_PAGE_BYTES = 256 * 1024
+"""Answers that a client never reads wait in its queue: they must not be large."""
+
+_SUBSCRIPTION_BYTES_MAX = 4_096
+"""ZeroMQ keeps a node per byte of each subscription; whoever sends a longer one is disconnected."""
 
 
 class NoAnswer(TimeoutError):
@@ -104,7 +108,7 @@ class Bus:
         self._publisher = LoopSocket(
             self._link.context,
             zmq.XPUB,
-            {zmq.SNDHWM: settings.publish_queue, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 65_536},
+            {zmq.SNDHWM: settings.publish_queue, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES_MAX},
             self._subscribed,
         )
         self._publisher.bind(self._link.endpoints.events(self._link.name))
@@ -178,6 +182,11 @@ class Bus:
         assert self._server is not None, "only an open bus serves"
         self._server.serve(deliver)
 
+    def refuse_unserved(self) -> None:
+        """A service that has started and serves nothing refuses every request from now on."""
+        assert self._server is not None, "only an open bus serves"
+        self._server.refuse_unserved()
+
     def reply(self, request_id: str, message: Message) -> None:
         """Answer a request. A repeat of it gets the same answer, as long as this process runs and remembers."""
         assert self._server is not None, "only an open bus replies"
@@ -215,6 +224,9 @@ class Bus:
     def _subscribed(self, batch: list[list[bytes]]) -> None:
         """A reader whose subscription has taken effect gets a heartbeat at once: the proof that events flow."""
         mine = heartbeat_topic(self._link.name).encode()
+        strange = sum(data[:1] not in (b"\x00", b"\x01") for (data,) in batch)
+        if strange:
+            self._link.drop("garbage", "no subscription, from a subscriber", strange)
         if any(data[:1] == b"\x01" and mine.startswith(data[1:]) for (data,) in batch):
             self.beat()
 

@@ -6,9 +6,10 @@ message as a msgpack map (or array, where its class says so) that names its sche
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from shared.messages import (  # noqa: F401  registers them
     account,
@@ -21,10 +22,17 @@ from shared.messages import (  # noqa: F401  registers them
     trades,
 )
 from shared.messages.base import Message, schema_id
+from shared.messages.figures import Check, check_of
 
 BodyT = TypeVar("BodyT")
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_TOPIC_BYTES = 255
+"""Longer topics are none of ours: what keeps something per topic must not keep a megabyte of garbage."""
+
+_Name = Annotated[str, Meta(max_length=64)]
+_Id = Annotated[str, Meta(max_length=256)]
+_Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -54,6 +62,7 @@ class FrameError(ValueError):
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
+        self.detail = detail
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -65,13 +74,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class _Wire(msgspec.Struct, Generic[BodyT], frozen=True, array_like=True):
-    schema: str
-    publisher: str
-    epoch: int
-    sequence: int
-    message_id: str
-    cause_id: str
-    published_ns: int
+    schema: _Name
+    publisher: _Name
+    epoch: _Count
+    sequence: _Count
+    message_id: _Id
+    cause_id: _Id
+    published_ns: _Count
     body: BodyT
 
 
@@ -86,6 +95,7 @@ _WHOLE: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
     schema.encode(): msgspec.msgpack.Decoder(_Wire[kind])  # type: ignore[valid-type]
     for kind, schema in _SCHEMAS.items()
 }
+_FIGURES: dict[type[Message], Check] = {kind: check for kind in _SCHEMAS if (check := check_of(kind)) is not None}
 _UNREAD = msgspec.msgpack.Decoder(_Wire[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
 _UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
@@ -114,20 +124,21 @@ def encode_frame(topic: str, header: Header, message: Message) -> bytes:
 
 
 def topic_bytes(data: bytes) -> bytes:
-    """The topic in front of a frame, undecoded; the whole of `data` when there is no zero byte."""
-    return data.partition(b"\0")[0]
+    """The topic in front of a frame, undecoded; the beginning of `data` when there is none of a topic's length."""
+    end = data.find(b"\0", 0, MAX_TOPIC_BYTES + 1)
+    return data[: MAX_TOPIC_BYTES + 1] if end < 0 else data[:end]
 
 
 def open_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Envelope:
     """Read a frame. Raises FrameError when not even the header can be read (oversize, garbage), and nothing else."""
     if len(data) > max_bytes:
         raise FrameError("oversize", f"{len(data)} bytes, at most {max_bytes} are read")
-    topic, separator, array = data.partition(b"\0")
-    if not separator:
+    end = data.find(b"\0", 0, MAX_TOPIC_BYTES + 1)
+    if end < 0:
         raise FrameError("garbage", "no zero byte after the topic")
     try:
-        text = topic.decode()
-        wire, body = _read(array)
+        text = data[:end].decode()
+        wire, body = _read(data[end + 1 :])
     except _UNREADABLE as error:
         raise FrameError("garbage", str(error)) from None
     header = Header(wire.publisher, wire.epoch, wire.sequence, wire.message_id, wire.cause_id, wire.published_ns)
@@ -146,19 +157,24 @@ def _read(array: bytes) -> tuple[_Wire[Any], Message | FrameError]:
     decoder = _WHOLE.get(_schema_of(array))
     if decoder is not None:
         try:
-            wire = decoder.decode(array)
+            return _checked(decoder.decode(array))
         except _UNREADABLE:
             pass
-        else:
-            return wire, wire.body
     unread = _UNREAD.decode(array)
     known = _WHOLE.get(unread.schema.encode())
     if known is None:
         return unread, FrameError("unknown_schema", repr(unread.schema[:80]))
     try:
-        wire = known.decode(array)
+        return _checked(known.decode(array))
     except _UNREADABLE as error:
         return unread, FrameError("wrong_body", f"{unread.schema}: {error}")
+
+
+def _checked(wire: _Wire[Message]) -> tuple[_Wire[Message], Message]:
+    """What was read, with its decimals checked. Raises ValueError."""
+    check = _FIGURES.get(type(wire.body))
+    if check is not None:
+        check(wire.body, "")
     return wire, wire.body
 
 

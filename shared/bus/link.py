@@ -16,6 +16,7 @@ from shared.config import BusSection
 from shared.durations import Durations
 
 ItemT = TypeVar("ItemT")
+_DETAIL_CHARACTERS_MAX = 300
 
 
 class BusCounts:
@@ -84,11 +85,11 @@ class Link:
         """Seconds since a message was published, by the two clocks."""
         return (self.clock.now_ns() - header.published_ns) / 1e9
 
-    def drop(self, kind: str, detail: str) -> None:
+    def drop(self, kind: str, detail: str, count: int = 1) -> None:
         """Count what cannot be used; the first of each kind is logged."""
-        self.counts.dropped[kind] += 1
-        if self.counts.dropped[kind] == 1:
-            self._warn(kind, detail)
+        if not self.counts.dropped[kind]:
+            self._warn(kind, detail[:_DETAIL_CHARACTERS_MAX])
+        self.counts.dropped[kind] += count
 
     def deliver(self, source: str, receiver: Callable[[ItemT], Any], item: ItemT) -> None:
         """Hand an item to its receiver; what the receiver raises never reaches the socket."""

@@ -8,15 +8,22 @@ from collections.abc import Callable
 
 import zmq
 
-from shared.bus.frames import FrameError, encode_frame, open_frame, read_body
+from shared.bus.frames import Envelope, FrameError, encode_frame, open_frame, read_body
 from shared.bus.link import Link
 from shared.bus.sockets import LoopSocket
 from shared.messages.base import Message
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut
+from shared.messages.trades import Refusal, unknown_request
 
 _REQUEST_TOPIC = "request"
 _REPLY_TOPIC = "reply"
 _ANSWER_BYTES_KEPT = 64 * 1024 * 1024
+_REQUEST_BYTES_MAX = 65_536
+"""The largest request of ours has a tenth of this; its texts are kept, journalled and published."""
+
+_PENDING_S = 60.0
+_REQUEST_QUEUE = 500
+"""Requests that wait in the socket; further ones wait at their clients."""
 
 AnswerReceiver = Callable[[ReplyReceived | RequestTimedOut], None]
 
@@ -148,13 +155,17 @@ class RequestClient:
 
 
 class _Asked:
-    def __init__(self, client: str, identity: bytes) -> None:
+    def __init__(self, client: str, identity: bytes, since: float) -> None:
         self.client = client
         self.identity = identity
+        self.since = since
 
 
 class RequestServer:
     """Answers requests. A repeated id gets the first answer, and is not handed over again while one is pending.
+
+    What cannot be read or is too large is counted, and refused where its id can be read. With `answers_kept` requests
+    pending no further one is taken; their clients repeat them.
 
     `answer_now` may answer without being asked twice to remember: status and replays, which change nothing.
     Answers are kept in memory, the newest `answers_kept` and at most 64 MB; durable idempotence is the core's.
@@ -164,7 +175,7 @@ class RequestServer:
         self._link = link
         self._answer_now = answer_now
         self._receiver: Callable[[Request], None] | None = None
-        self._pending: OrderedDict[str, _Asked] = OrderedDict()
+        self._pending: dict[str, _Asked] = {}
         self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._answer_bytes = 0
         self._socket = LoopSocket(
@@ -172,7 +183,7 @@ class RequestServer:
             zmq.ROUTER,
             {
                 zmq.SNDHWM: link.settings.publish_queue,
-                zmq.RCVHWM: link.settings.event_queue,
+                zmq.RCVHWM: min(link.settings.event_queue, _REQUEST_QUEUE),
                 zmq.MAXMSGSIZE: 4 * link.settings.max_message_bytes,
             },
             self._received,
@@ -183,12 +194,20 @@ class RequestServer:
         """Hand requests to `receiver` from now on; until then they wait at the client, who repeats them."""
         self._receiver = receiver
 
+    def refuse_unserved(self) -> None:
+        """When nobody serves: refuse requests from now on, instead of letting their clients wait in vain."""
+        if self._receiver is None:
+            self._receiver = self._refuse_unserved
+
+    def _refuse_unserved(self, request: Request) -> None:
+        self.reply(request.request_id, unknown_request(self._link.name, request.message))
+
     def reply(self, request_id: str, message: Message) -> None:
         """Answer a request that was handed over; an id that nobody waits for is ignored."""
         asked = self._pending.pop(request_id, None)
         if asked is None:
             return
-        frame = encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), message)
+        frame = self._answer(request_id, message)
         self._keep((asked.client, request_id), frame)
         self._link.counts.requests_served += 1
         self._send(asked.identity, frame)
@@ -239,15 +258,40 @@ class RequestServer:
             if pending.client == client:
                 pending.identity = identity
             return
-        message = read_body(envelope)
+        try:
+            message = self._message(envelope, len(data))
+        except FrameError as error:
+            refusal = Refusal(
+                code="unreadable_request",
+                detail=f"{self._link.name} cannot read this request: {error.detail[:500]}",
+                remedy="see docs/messages.md, and run one version of voldesk everywhere",
+            )
+            self._send(identity, self._answer(request_id, refusal))
+            raise
         answer = self._answer_now(message)
         if answer is not None:
-            frame = encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), answer)
-            self._send(identity, frame)
+            self._send(identity, self._answer(request_id, answer))
         elif self._receiver is not None:
-            self._pending[request_id] = _Asked(client, identity)
-            while len(self._pending) > self._link.settings.answers_kept:
-                self._pending.popitem(last=False)
+            self._make_room()
+            self._pending[request_id] = _Asked(client, identity, self._link.loop.time())
             self._link.counts.delays[_REQUEST_TOPIC].observe(self._link.since_s(envelope.header))
             request = Request(request_id, message, client, envelope.header.published_ns)
             self._link.deliver("request", self._receiver, request)
+
+    def _make_room(self) -> None:
+        """Raises FrameError when as many requests are pending as may be; one that stays so for ever is forgotten."""
+        if len(self._pending) < self._link.settings.answers_kept:
+            return
+        request_id, oldest = next(iter(self._pending.items()))
+        if self._link.loop.time() - oldest.since < _PENDING_S:
+            raise FrameError("overload", f"{len(self._pending)} requests are pending")
+        del self._pending[request_id]
+
+    @staticmethod
+    def _message(envelope: Envelope, size: int) -> Message:
+        if size > _REQUEST_BYTES_MAX:
+            raise FrameError("oversize", f"a request of {size} bytes, at most {_REQUEST_BYTES_MAX} are taken")
+        return read_body(envelope)
+
+    def _answer(self, request_id: str, message: Message) -> bytes:
+        return encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), message)

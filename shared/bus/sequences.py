@@ -91,26 +91,39 @@ class Want(msgspec.Struct, frozen=True):
     generation: int
 
 
+class _Held(msgspec.Struct, Generic[PayloadT]):
+    """A message that waits for a replay. `asked`: a replay was asked for because of it."""
+
+    topic: str
+    sequence: int
+    payload: PayloadT
+    asked: bool = False
+
+
 class StreamReader(Generic[PayloadT]):
     """The reader's side, for one publisher: hands out payloads in order, each once per epoch.
 
     Every `on_...` returns what may be delivered now. After each call the owner sends the replays that `take_wants`
     names and delivers `StreamSynced` when `take_synced` gives an epoch. `gaps` counts what was missed, `lost` what
-    no replay could bring back.
+    no replay could bring back, `unfounded` what was not taken: a sequence that the publisher does not know of when it
+    is asked, and topics beyond `topics_limit`.
     """
 
-    def __init__(self, prefixes: Sequence[str], buffer_limit: int = 100_000) -> None:
+    def __init__(self, prefixes: Sequence[str], buffer_limit: int = 100_000, topics_limit: int = 1_000) -> None:
         self._prefixes = tuple(prefixes)
         self._buffer_limit = buffer_limit
+        self._topics_limit = topics_limit
         self._generation = 0
         self._last: dict[str, int] = {}
         self._wants: list[Want] = []
         self._outstanding: set[Want] = set()
-        self._buffer: list[tuple[str, int, PayloadT]] = []
+        self._wanted: set[str] = set()
+        self._buffer: list[_Held[PayloadT]] = []
         self._announce = False
         self.epoch: int | None = None
         self.gaps = 0
         self.lost = 0
+        self.unfounded = 0
 
     def syncing(self) -> bool:
         return bool(self._wants or self._outstanding)
@@ -121,9 +134,9 @@ class StreamReader(Generic[PayloadT]):
             self._begin(epoch)
         if self.syncing():
             if len(self._buffer) < self._buffer_limit:
-                self._buffer.append((topic, sequence, payload))
+                self._buffer.append(_Held(topic, sequence, payload))
             return []
-        return self._live(topic, sequence, payload)
+        return self._live(_Held(topic, sequence, payload))
 
     def on_newest(self, epoch: int, newest: Mapping[str, int]) -> None:
         """A heartbeat arrived, behind all events that were published before it."""
@@ -134,7 +147,7 @@ class StreamReader(Generic[PayloadT]):
             return
         for topic, sequence in newest.items():
             last = self._last.get(topic, 0)
-            if sequence > last and topic.startswith(self._prefixes):
+            if sequence > last and topic.startswith(self._prefixes) and self._has_room(topic):
                 self.gaps += 1
                 self._want(topic, last + 1)
 
@@ -148,16 +161,17 @@ class StreamReader(Generic[PayloadT]):
         if epoch != self.epoch:
             self._wants.append(want)
             return []
+        self._wanted.discard(want.prefix)
         ready: list[PayloadT] = []
         empty = True
         for topic, sequence, payload in events:
             empty = False
-            if sequence > self._last.get(topic, 0) and topic.startswith(self._prefixes):
+            if sequence > self._last.get(topic, 0) and topic.startswith(self._prefixes) and self._has_room(topic):
                 self._last[topic] = sequence
                 ready.append(payload)
         for topic, sequence in newest.items():
             last = self._last.get(topic, 0)
-            if sequence <= last or not topic.startswith(want.prefix):
+            if sequence <= last or not topic.startswith(want.prefix) or not self._has_room(topic):
                 continue
             if empty:
                 self.lost += sequence - last
@@ -198,31 +212,45 @@ class StreamReader(Generic[PayloadT]):
         self._buffer = []
         self._outstanding = set()
         self._wants = [Want(prefix, 0, self._generation) for prefix in self._prefixes]
+        self._wanted = set(self._prefixes)
         self._announce = True
 
     def _want(self, topic: str, from_sequence: int) -> None:
-        if not any(want.prefix == topic for want in (*self._wants, *self._outstanding)):
+        if topic not in self._wanted:
+            self._wanted.add(topic)
             self._wants.append(Want(topic, from_sequence, self._generation))
 
-    def _live(self, topic: str, sequence: int, payload: PayloadT) -> list[PayloadT]:
-        last = self._last.get(topic, 0)
-        if sequence <= last:
+    def _has_room(self, topic: str) -> bool:
+        """A publisher whose topics know no end would make us keep a number of each, for ever."""
+        if topic in self._last or len(self._last) + len(self._wanted) < self._topics_limit or topic in self._wanted:
+            return True
+        self.unfounded += 1
+        return False
+
+    def _live(self, held: _Held[PayloadT]) -> list[PayloadT]:
+        last = self._last.get(held.topic, 0)
+        if held.sequence <= last or not self._has_room(held.topic):
             return []
-        if sequence > last + 1:
+        if held.sequence > last + 1:
+            if held.asked:
+                # the publisher was asked after this had arrived and does not know of it: asking again never ends
+                self.unfounded += 1
+                return []
             self.gaps += 1
-            self._want(topic, last + 1)
-            self._buffer.append((topic, sequence, payload))
+            self._want(held.topic, last + 1)
+            held.asked = True
+            self._buffer.append(held)
             return []
-        self._last[topic] = sequence
-        return [payload]
+        self._last[held.topic] = held.sequence
+        return [held.payload]
 
     def _release(self) -> list[PayloadT]:
         if self.syncing():
             return []
         held, self._buffer = self._buffer, []
         ready: list[PayloadT] = []
-        for position, (topic, sequence, payload) in enumerate(held):
-            ready.extend(self._live(topic, sequence, payload))
+        for position, each in enumerate(held):
+            ready.extend(self._live(each))
             if self.syncing():
                 self._buffer.extend(held[position + 1 :])
                 break

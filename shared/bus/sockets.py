@@ -7,13 +7,15 @@ edge-triggered, and sending consumes edges too: the socket is drained again afte
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Mapping
 
 import zmq
 
 DRAIN_MAX = 500
 """Messages taken before the loop gets its turn again."""
+
+DRAIN_BYTES_MAX = 32 * 1024 * 1024
+"""The same in bytes: a flood of large messages must not be in memory all at once."""
 
 _CLOSING_LINGER_MS = 200
 
@@ -97,8 +99,15 @@ class LoopSocket:
     def _drain(self) -> None:
         if self._loop is None:
             return
-        batch = list(itertools.islice(iter(self._receive, None), DRAIN_MAX))
-        if len(batch) == DRAIN_MAX:
+        batch: list[list[bytes]] = []
+        size = 0
+        while len(batch) < DRAIN_MAX and size < DRAIN_BYTES_MAX:
+            parts = self._receive()
+            if parts is None:
+                break
+            batch.append(parts)
+            size += len(parts[-1])
+        else:
             self._schedule()
         if batch:
             self._deliver(batch)

@@ -8,12 +8,21 @@ from typing import Literal, NamedTuple
 
 import zmq
 
-from shared.bus.frames import Envelope, Frame, FrameError, open_frame, read_body, topic_bytes
+from shared.bus.frames import (
+    MAX_TOPIC_BYTES,
+    Envelope,
+    Frame,
+    FrameError,
+    open_frame,
+    read_body,
+    topic_bytes,
+)
 from shared.bus.link import Link
 from shared.bus.requests import RequestClient
 from shared.bus.sequences import StreamReader, Want
 from shared.bus.sockets import LoopSocket
 from shared.durations import Durations
+from shared.messages.base import Message
 from shared.messages.steps import Inbound, ReplyReceived, RequestTimedOut, StreamSynced
 from shared.messages.system import Heartbeat, Replay, ReplayAnswer
 from shared.messages.topics import TOPICS, Topic, topic_of, topic_row
@@ -71,6 +80,7 @@ class Subscription:
         self._receiver = receiver
         self._known_topics: dict[bytes, _Known | None] = {}
         self._replay_count = 0
+        self._unfounded = 0
         self._heartbeat_topic = heartbeat_topic(publisher)
         unknown = [prefix for prefix in prefixes if not kinds_of(prefix)]
         if unknown:
@@ -108,6 +118,8 @@ class Subscription:
 
     def _known(self, topic: bytes) -> _Known | None:
         """What the table says of a topic; None when it is not in it."""
+        if len(topic) > MAX_TOPIC_BYTES:
+            return None
         if topic in self._known_topics:
             return self._known_topics[topic]
         row = topic_row(topic.decode(errors="replace"))
@@ -170,9 +182,19 @@ class Subscription:
             self._deliver_safely(ready)
 
     def _heartbeat(self, envelope: Envelope) -> None:
+        message = self._message(envelope)
+        assert isinstance(message, Heartbeat), "the table of topics says so"
+        self._reader.on_newest(envelope.header.epoch, message.event_sequences)
+
+    def _message(self, envelope: Envelope) -> Message:
+        """The message, which is the one that the table promises for its topic. Raises FrameError."""
         message = read_body(envelope)
-        if isinstance(message, Heartbeat):
-            self._reader.on_newest(envelope.header.epoch, message.event_sequences)
+        row = topic_row(envelope.topic)
+        if row is None or not isinstance(message, row.message):
+            raise FrameError("wrong_message", f"{type(message).__name__} on {envelope.topic[:80]}")
+        if isinstance(message, Heartbeat) and message.service != self._publisher:
+            raise FrameError("wrong_publisher", f"a heartbeat of {message.service[:80]!r} from {self._publisher}")
+        return message
 
     def _deliver_safely(self, envelope: Envelope) -> None:
         """A body that cannot be read is dropped; its sequence counts as seen, or it would be asked for for ever."""
@@ -183,7 +205,7 @@ class Subscription:
 
     def _deliver(self, envelope: Envelope) -> None:
         header = envelope.header
-        message = read_body(envelope)
+        message = self._message(envelope)
         inbound = Inbound(
             envelope.topic, message, header.message_id, header.publisher, header.epoch, header.published_ns
         )
@@ -205,6 +227,11 @@ class Subscription:
             )
         self._link.counts.gaps[self._publisher] = self._reader.gaps
         self._link.counts.lost[self._publisher] = self._reader.lost
+        if self._reader.unfounded > self._unfounded:
+            self._link.drop(
+                "unfounded", f"{self._publisher} does not know of it", self._reader.unfounded - self._unfounded
+            )
+            self._unfounded = self._reader.unfounded
         epoch = self._reader.take_synced()
         if epoch is not None:
             self._link.deliver(self._source, self._receiver, StreamSynced(self._publisher, epoch))
@@ -219,6 +246,9 @@ class Subscription:
         for data in replay.frames:
             try:
                 envelope = self._open_frame(data)
+                known = self._known(envelope.topic.encode())
+                if known is None or known.kind != "event":
+                    raise FrameError("unknown_topic", f"{envelope.topic[:80]!r} in a replay")
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
                 continue

@@ -126,7 +126,9 @@ def chain_columns(body):
 Requests go to `ipc://<run directory>/sockets/<service>.requests` from a DEALER socket: a frame with the topic
 `request` whose `message_id` the client has made. The answer is a frame with the topic `reply` and that id as its
 `cause_id`. The same id sent again by the same publisher name gets the same answer and acts once; repeat a request
-with its id until it is answered or no longer wanted.
+with its id until it is answered or no longer wanted. A request that cannot be read (an unknown schema, a field of a
+wrong type, more than 64 KB) is refused with the code `unreadable_request`, which names the field; that answer is not
+remembered. A decimal must be finite, at most 80 characters long and not above 1e30.
 """
 
 

@@ -168,6 +168,15 @@ class Refusal(Message, frozen=True, kw_only=True, tag="refusal.1"):
     remedy: str = ""
 
 
+def unknown_request(service: str, message: Message) -> Refusal:
+    """The answer to a request that `service` has no answer to."""
+    return Refusal(
+        code="unknown_request",
+        detail=f"{service} does not answer {type(message).__name__}",
+        remedy="see the message catalogue for who does",
+    )
+
+
 RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale", "disk_full"})
 """Refusals of `OpenTrade` that speak of the moment: not the intent's outcome, it may be sent again until
 `valid_until_ns`. Any other code is the outcome of the intent for ever: go on with the next ordinal."""

@@ -178,6 +178,7 @@ class _Process:
         if await self._until_stopped(shell.start(), "start"):
             return 0
         self._shell_started = True
+        self._bus.refuse_unserved()
         self._ready_told = shell.ready
         self._log.info("started", ready=self._ready_told, detail=shell.detail)
         self._bus.beat()

@@ -282,3 +282,21 @@ def test_a_latch_counts_once_however_often_it_is_found_and_never_after_resume() 
     assert script.core.book.halts == []
     _latch(script, "flatten-direct-2")
     assert len(script.core.book.halts) == 1
+
+
+def test_a_halt_with_an_endless_reason_halts_and_is_published_short() -> None:
+    script = Script().started()
+    state = script.ask(RaiseHalt(level="flatten", reason="x" * 60_000, requested_by="y" * 60_000)).state
+    assert [halt.level for halt in state.halts] == ["flatten"]
+    assert len(state.halts[0].reason) == len(state.halts[0].raised_by) == 500
+    again = script.ask(RaiseHalt(level="flatten", reason="x" * 60_000, requested_by="y" * 60_000)).state
+    assert again == state
+
+
+def test_thousands_of_halts_stay_one_short_list_and_a_higher_level_still_counts() -> None:
+    script = Script().started()
+    for number in range(1_000):
+        script.ask(RaiseHalt(level="no_new_trades", reason=f"reason {number}", requested_by="script"))
+    assert len(script.core.book.halts) == 100
+    state = script.ask(RaiseHalt(level="flatten", reason="now", requested_by="operator")).state
+    assert [halt.level for halt in state.halts[-1:]] == ["flatten"]

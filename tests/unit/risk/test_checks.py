@@ -313,3 +313,16 @@ def test_the_worst_price_is_on_the_tick_inside_collar_and_venue_band(
 def test_a_leg_of_another_option_leaves_the_position_limit_alone() -> None:
     script = Script(RiskConfig(max_position_quantity=Decimal("0.1"))).ready(positions=(position(PUT_100, "0.1"),))
     script.granted(ask("s-1", (leg(PUT_90, "buy", "0.1"),)))
+
+
+@pytest.mark.parametrize("declared", [-5.0, float("nan"), float("inf"), float("-inf")])
+def test_a_declared_loss_that_bounds_nothing_is_refused(declared: float) -> None:
+    refused = Script().ready().refused(ask(legs=STRANGLE, max_loss_usd=declared))
+    assert (refused.code, "max_loss_usd" in refused.detail) == ("bad_structure", True)
+
+
+def test_what_is_published_of_a_refused_request_is_short() -> None:
+    legs = (leg("X" * 60_000, "buy", "1"),)
+    refused = Script().ready().refused(ask("i" * 60_000, legs))
+    assert (refused.code, len(refused.intent_id)) == ("unknown_instrument", 200)
+    assert len(refused.detail) <= 500

@@ -207,9 +207,12 @@ def test_the_account_can_be_asked_for() -> None:
     assert reply.message.account == script.core.account
 
 
-@pytest.mark.parametrize(
-    "item", [object(), Tick(), Request("r", GrantRefused(intent_id="", strategy="", code="", detail=""), "x")]
-)
+def test_a_request_that_is_not_for_risk_is_refused_with_a_reason() -> None:
+    (effect,) = Script().on(Request("r", GrantRefused(intent_id="", strategy="", code="", detail=""), "x")).effects
+    assert (effect.request_id, effect.message.code) == ("r", "unknown_request")
+
+
+@pytest.mark.parametrize("item", [object(), Tick()])
 def test_what_is_not_for_risk_is_ignored(item: object) -> None:
     step = Script().on(item)
     assert (step.rows, step.effects) == ([], [])

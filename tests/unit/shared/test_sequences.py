@@ -266,3 +266,40 @@ def test_whatever_is_lost_repeated_or_restarted_the_reader_ends_with_every_entit
         sequences = [parsed(data)[1] for data in got if parsed(data)[0] == topic]
         assert sequences == sorted(set(sequences))
     assert dialogue.reader.lost == 0
+
+
+def test_a_sequence_that_the_publisher_does_not_know_of_is_asked_for_once_and_given_up() -> None:
+    publisher = Publisher(epoch=1)
+    publisher.publish(TRADE)
+    dialogue = synced(publisher)
+    dialogue.event(publisher, (TRADE, 1 << 62, b"forged"))
+    answered = dialogue.answer_wants(publisher)
+    assert [want.from_sequence for want in answered] == [2]
+    assert (dialogue.reader.unfounded, dialogue.reader.syncing()) == (1, False)
+    dialogue.event(publisher, publisher.publish(TRADE))
+    assert dialogue.got[-1] == frame(TRADE, 2)
+    assert b"forged" not in dialogue.got
+
+
+def test_a_newer_message_that_overtakes_the_replay_it_caused_is_still_delivered() -> None:
+    publisher = Publisher(epoch=1)
+    dialogue = synced(publisher)
+    publisher.publish(TRADE)
+    dialogue.event(publisher, publisher.publish(TRADE))
+    (want,) = dialogue.reader.take_wants()
+    events = [parsed(data) for data in publisher.store.replay(want.prefix, want.from_sequence, 1 << 20)]
+    newest = publisher.store.newest()
+    publisher.publish(TRADE)
+    dialogue.event(publisher, publisher.publish(TRADE))
+    dialogue.got += dialogue.reader.on_replay(want, 1, events, newest)
+    dialogue.answer_wants(publisher)
+    assert dialogue.got == [frame(TRADE, number) for number in (1, 2, 3, 4)]
+    assert dialogue.reader.unfounded == 0
+
+
+def test_topics_without_end_are_not_kept() -> None:
+    publisher = Publisher(epoch=1)
+    dialogue = synced(publisher)
+    dialogue.reader.on_newest(1, {f"exec.account{number}.trade": 7 for number in range(100_000)})
+    assert len(dialogue.reader.take_wants()) <= 1_000
+    assert dialogue.reader.unfounded >= 99_000

@@ -1,0 +1,87 @@
+"""Decimals that arrive from outside: msgpack and JSON readers take any exponent, and one figure of "1e999999999" is
+gigabytes as soon as somebody writes it out. What no price or quantity can be is refused where it arrives. Pure."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+MAGNITUDE_MAX = 30
+"""Largest power of ten of a figure."""
+
+DIGITS_MAX = 80
+"""Most characters of a figure in its shortest notation."""
+
+Check = Callable[[Any, str], None]
+
+
+def check_decimal(value: Decimal, where: str) -> None:
+    """Raises ValueError naming `where` for a decimal that is not finite, too large, too small or too long."""
+    if not value.is_finite():
+        raise ValueError(f"{where} is not a finite number")
+    if (value and not -DIGITS_MAX < value.adjusted() <= MAGNITUDE_MAX) or len(str(value)) > DIGITS_MAX:
+        raise ValueError(f"{where} is larger, smaller or longer than any price or quantity")
+
+
+def check_of(kind: Any) -> Check | None:
+    """What checks every decimal inside a value of this type, None for a type that holds none.
+
+    Built once per type from its annotations: a message without decimals costs nothing.
+    """
+    if kind is Decimal:
+        return check_decimal
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _of_struct(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _of_union(arguments)
+    if origin is tuple and arguments[1:] == (...,):
+        return _of_items(check_of(arguments[0]), iter)
+    if origin is dict:
+        assert check_of(arguments[0]) is None, f"{kind} has decimals as keys"
+        return _of_items(check_of(arguments[1]), lambda mapping: iter(mapping.values()))
+    assert not any(map(check_of, arguments)), f"decimals inside {kind} would not be checked"
+    return None
+
+
+def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
+    found = [(field.name, check_of(field.type)) for field in msgspec.structs.fields(kind)]
+    checks = tuple((name, check) for name, check in found if check is not None)
+    if not checks:
+        return None
+
+    def check_fields(value: Any, where: str) -> None:
+        for name, check in checks:
+            check(getattr(value, name), f"{where}.{name}" if where else name)
+
+    return check_fields
+
+
+def _of_union(kinds: tuple[Any, ...]) -> Check | None:
+    by_type = {kind: check for kind in kinds if isinstance(kind, type) and (check := check_of(kind)) is not None}
+    nested = [kind for kind in kinds if not isinstance(kind, type) and check_of(kind) is not None]
+    assert not nested, f"decimals inside {nested} would not be checked"
+    if not by_type:
+        return None
+
+    def check_member(value: Any, where: str) -> None:
+        check = by_type.get(type(value))
+        if check is not None:
+            check(value, where)
+
+    return check_member
+
+
+def _of_items(check: Check | None, items: Callable[[Any], Any]) -> Check | None:
+    if check is None:
+        return None
+
+    def check_items(values: Any, where: str) -> None:
+        for value in items(values):
+            check(value, where)
+
+    return check_items
