@@ -164,16 +164,18 @@ class StreamReader(Generic[PayloadT]):
         self._wanted.discard(want.prefix)
         ready: list[PayloadT] = []
         empty = True
+        barren = True
         for topic, sequence, payload in events:
             empty = False
             if sequence > self._last.get(topic, 0) and topic.startswith(self._prefixes) and self._has_room(topic):
                 self._last[topic] = sequence
                 ready.append(payload)
+                barren = False
         for topic, sequence in newest.items():
             last = self._last.get(topic, 0)
             if sequence <= last or not topic.startswith(want.prefix) or not self._has_room(topic):
                 continue
-            if empty:
+            if empty or (barren and want.prefix == topic):
                 self.lost += sequence - last
                 self._last[topic] = sequence
             else:

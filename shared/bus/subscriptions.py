@@ -276,7 +276,7 @@ class Tap(Subscription):
         self._frame_receiver = receiver
 
     def _deliver(self, envelope: Envelope) -> None:
-        frame = Frame(envelope.topic, envelope.header, read_body(envelope))
+        frame = Frame(envelope.topic, envelope.header, self._message(envelope))
         self._link.deliver(self._source, self._frame_receiver, frame)
 
 

@@ -303,3 +303,15 @@ def test_topics_without_end_are_not_kept() -> None:
     dialogue.reader.on_newest(1, {f"exec.account{number}.trade": 7 for number in range(100_000)})
     assert len(dialogue.reader.take_wants()) <= 1_000
     assert dialogue.reader.unfounded >= 99_000
+
+
+def test_a_publisher_that_answers_with_old_messages_only_is_not_asked_for_ever() -> None:
+    publisher = Publisher(epoch=1)
+    publisher.publish(TRADE)
+    dialogue = synced(publisher)
+    dialogue.reader.on_newest(1, {TRADE: 5})
+    for _ in range(3):
+        for want in dialogue.reader.take_wants():
+            dialogue.got += dialogue.reader.on_replay(want, 1, [(TRADE, 1, b"old")], {TRADE: 5})
+    assert (dialogue.reader.syncing(), dialogue.reader.lost) == (False, 4)
+    assert b"old" not in dialogue.got
