@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from decimal import ROUND_UP, Decimal
 from typing import Any
@@ -25,6 +26,7 @@ from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, endpoints, history, simulated
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.ports import IndexPush, VenueError
+from tests.contract.market_on_demand import MarketOnDemandContract
 from tests.contract.order_gateway import (
     OrderGatewayContract,
     Tradable,
@@ -190,6 +192,23 @@ class TestCoincallSim(OrderGatewayContract):
             task.cancel()
             await asyncio.wait([task])
             await gateway.close()
+
+
+class TestCoincallSimOnDemand(MarketOnDemandContract):
+    """Order books, last trades and k-lines of the simulated exchange."""
+
+    async def test_a_traded_option_has_klines_with_its_volume(self, venue: VenueUnderTest) -> None:
+        option = await a_tradable(venue)
+        order = new_order(option, option.crossing_bid)
+        await placed(venue.orders, order)
+        await in_state(venue.orders, order, "filled")
+
+        async def traded() -> bool:
+            now_ns = time.time_ns()
+            klines = await venue.market.klines(order.symbol, "1d", now_ns - 86_400 * 10**9, now_ns)
+            return sum(kline.volume for kline in klines) >= float(order.quantity)
+
+        await eventually(traded)
 
 
 @pytest.mark.parametrize("weekday", [FRIDAY, FRIDAY - 1])

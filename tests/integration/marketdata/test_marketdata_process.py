@@ -21,8 +21,10 @@ from shared.messages.base import Message
 from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, InstrumentList
 from shared.messages.on_demand import (
     BooksLeased,
+    GetKlines,
     GetLastTrades,
     GetOrderBook,
+    Klines,
     LastTrades,
     LeaseBooks,
     OrderBook,
@@ -201,7 +203,7 @@ async def test_a_book_whose_stream_is_silent_is_alarmed_and_read_by_rest_until_i
     await desk.until(lambda: told(resolved=True), "the end of the alarm")
 
 
-async def test_last_trades_come_from_the_cache_with_their_age_and_anew_for_who_bypasses_it(desk: Desk) -> None:
+async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasses_it(desk: Desk) -> None:
     symbol = await desk.symbol()
     first = await desk.ask(GetLastTrades(symbol=symbol, max_age_ms=0))
     assert isinstance(first, LastTrades), first
@@ -209,5 +211,9 @@ async def test_last_trades_come_from_the_cache_with_their_age_and_anew_for_who_b
     assert (again.received_ns, again.age_ms >= first.age_ms) == (first.received_ns, True)
     bypassed = await desk.ask(GetLastTrades(symbol=symbol, max_age_ms=0))
     assert bypassed.received_ns > first.received_ns
+    klines = await desk.ask(GetKlines(symbol=symbol, period="1h", periods=200))
+    assert isinstance(klines, Klines), klines
+    assert (klines.symbol, klines.period) == (symbol, "1h")
+    assert len(klines.klines) <= 1, "the exchange has just begun"
     refused = await desk.ask(GetLastTrades(symbol="BTCUSD-6JUN23-24000-C"))
     assert refused.code == "rejected_by_venue", refused
