@@ -13,9 +13,10 @@ from decimal import Decimal
 import msgspec
 
 from services.execution.book import Trade
+from services.execution.comparisons import ComparisonSchedule
 from services.execution.halts import Guards
 from services.execution.lifecycle import OPENING_PLANS
-from services.execution.reconcile import Reconciler
+from services.execution.positions import PositionWitness
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_ATTEMPTS, MAX_LEGS, intent_id
@@ -30,7 +31,8 @@ class CheckView(msgspec.Struct, frozen=True):
 
     work: Workspace
     guards: Guards
-    reconciler: Reconciler
+    schedule: ComparisonSchedule
+    positions: PositionWitness
     grant_key: bytes
 
 
@@ -208,11 +210,11 @@ def _risk_alive(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 
 def _ready(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    if not view.reconciler.synced:
+    if not view.schedule.synced:
         return Refusal(
             code="not_ready", detail="orders and positions are not compared with the venue yet", remedy="try again"
         )
-    if view.reconciler.stream_up is False:
+    if view.schedule.stream_up is False:
         return Refusal(code="not_ready", detail="the private stream of the venue is down", remedy="try again")
     return None
 
@@ -250,7 +252,7 @@ def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
     """The venue nets positions: a leg against another trade's would close that one."""
     book = view.work.book
     for leg in intent.legs:
-        if view.reconciler.is_suspect(leg.symbol):
+        if view.positions.is_suspect(leg.symbol):
             return Refusal(
                 code="not_ready",
                 detail=f"the venue's position in {leg.symbol} is looked at again",
@@ -265,7 +267,7 @@ def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
                         detail=f"{leg.side} {leg.symbol} would net against {trade.trade_id}",
                         remedy="close that trade first, or choose another strike or expiry",
                     )
-        if view.reconciler.foreign.get(leg.symbol, Decimal(0)) * sign < 0:
+        if view.positions.foreign.get(leg.symbol, Decimal(0)) * sign < 0:
             return Refusal(
                 code="would_net",
                 detail=f"{leg.side} {leg.symbol} would net against a position that is not the desk's",

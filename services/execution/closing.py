@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
 
 from services.execution.book import Leg, Order, Trade
+from services.execution.comparisons import ComparisonSchedule
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
+from services.execution.positions import PositionWitness
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
 from services.execution.rows import ClosePurpose
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
@@ -20,26 +21,6 @@ _POLL_NS = SECOND
 _STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 
 
-class Witness(Protocol):
-    """What the last comparison with the venue says about positions."""
-
-    def position_cap(self, trade: Trade, leg: Leg) -> Decimal | None:
-        """How much of the leg the venue's position still holds for this trade; None when it cannot say."""
-        ...
-
-    def position_mark(self, symbol: str) -> float | None:
-        """The venue's mark of a position, if it is fresh."""
-        ...
-
-    def looked_since(self, at_ns: int) -> bool:
-        """True when a comparison was asked for after `at_ns` and has been answered."""
-        ...
-
-    def want(self, trigger: str, at_ns: int) -> None:
-        """Compare with the venue at `at_ns` at the latest."""
-        ...
-
-
 def close_purpose(trade: Trade) -> ClosePurpose:
     """Under which purpose the trade's orders reduce it now."""
     if trade.close is not None:
@@ -50,9 +31,10 @@ def close_purpose(trade: Trade) -> ClosePurpose:
 class ClosePlan:
     """Closes what a trade holds. Short legs first: a long leg that covers an open short is not sold before it."""
 
-    def __init__(self, work: Workspace, witness: Witness) -> None:
+    def __init__(self, work: Workspace, schedule: ComparisonSchedule, positions: PositionWitness) -> None:
         self._work = work
-        self._witness = witness
+        self._schedule = schedule
+        self._positions = positions
 
     def advise(self, trade: Trade) -> Advice:
         """What to do now to close the trade. The outcome is "complete" when nothing is held and no order is left,
@@ -128,8 +110,8 @@ class ClosePlan:
         leg = trade.legs[index]
         orders = self._reducing_orders(trade, index)
         nothing_to_reduce = bool(orders) and orders[-1].refusal_code == NOTHING_TO_REDUCE
-        if nothing_to_reduce and not self._witness.looked_since(orders[-1].state_ns):
-            self._witness.want("reduce_only_refused", work.now_ns)
+        if nothing_to_reduce and not self._schedule.looked_since(orders[-1].state_ns):
+            self._schedule.want("reduce_only_refused", work.now_ns)
             advice.wait(f"the venue sees no {leg.symbol} to reduce: comparing")
             return
         ready_ns = self._ready_ns(trade, orders)
@@ -155,9 +137,9 @@ class ClosePlan:
     def _quantity(self, trade: Trade, leg: Leg, advice: Advice) -> Decimal | None:
         work = self._work
         quantity = leg.held_quantity
-        cap = self._witness.position_cap(trade, leg)
+        cap = self._positions.cap(trade, leg)
         if cap is not None and cap < quantity:
-            self._witness.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)
+            self._schedule.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)
             quantity = cap
         quantity = snap_quantity(min(quantity, leg.instrument.max_quantity), leg.instrument.lot_size)
         if quantity < leg.instrument.min_quantity:
@@ -217,7 +199,7 @@ class ClosePlan:
         quote = work.market.quote(leg.instrument, work.now_ns)
         mark = None if quote is None else quote.mark
         if mark is None:
-            mark = self._witness.position_mark(leg.symbol)
+            mark = self._positions.mark(leg.symbol)
         side = opposite(leg.side)
         step = self._step(trade, orders)
         price = closing_price(
@@ -251,9 +233,9 @@ class ClosePlan:
 
     def _unpriced(self, trade: Trade, leg: Leg, why: str, advice: Advice) -> None:
         work = self._work
-        if not self._witness.looked_since(work.now_ns - work.config.market_tolerance_ms * MS):
+        if not self._schedule.looked_since(work.now_ns - work.config.market_tolerance_ms * MS):
             # The position carries the venue's own mark: a close must not depend on the market data service.
-            self._witness.want("unpriced", work.now_ns)
+            self._schedule.want("unpriced", work.now_ns)
         advice.wait(why, work.now_ns + _POLL_NS)
         if work.now_ns >= trade.state_ns + work.config.unpriced_alert_ms * MS:
             work.alert(

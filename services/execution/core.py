@@ -7,6 +7,7 @@ from typing import Any
 from services.execution import rows
 from services.execution.book import DAY_NS, Book
 from services.execution.checks import CheckView
+from services.execution.comparisons import ComparisonSchedule
 from services.execution.config import ExecutionConfig
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
@@ -55,10 +56,13 @@ class ExecutionCore:
         self._work = Workspace(config, account_id=account_id, desk_number=desk_number)
         self._facts = Facts(self._work)
         self._evidence = Evidence(self._work, self._facts)
-        self._reconciler = Reconciler(self._work, self._facts, self._evidence)
+        self._schedule = ComparisonSchedule(self._work)
+        self._reconciler = Reconciler(self._work, self._facts, self._evidence, self._schedule)
         self._guards = Guards(self._work)
-        self._lifecycle = Lifecycle(self._work, self._guards, self._reconciler)
-        self._requests = Requests(CheckView(self._work, self._guards, self._reconciler, grant_key))
+        self._lifecycle = Lifecycle(self._work, self._guards, self._schedule, self._reconciler.positions)
+        self._requests = Requests(
+            CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key)
+        )
         self._wake_ns: int | None = None
         self._started = False
 
@@ -70,7 +74,7 @@ class ExecutionCore:
     @property
     def is_synced(self) -> bool:
         """True when the venue was compared since the last start, reconnect or stall."""
-        return self._reconciler.synced
+        return self._schedule.synced
 
     def apply(self, entry: Entry) -> None:
         """Fold one row of the journal."""
@@ -93,7 +97,7 @@ class ExecutionCore:
             order = work.book.orders[number]
             if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
-        self._reconciler.begin()
+        self._schedule.begin()
         self._republish()
         self._advance()
         return work.step
@@ -133,7 +137,7 @@ class ExecutionCore:
             self._guards.take_space(item)
         elif isinstance(item, LoopStalled):
             self._guards.begin()
-            self._reconciler.distrust("stall")
+            self._schedule.distrust("stall")
         elif not isinstance(item, Tick):
             self._take_fact(item)
         self._advance()
@@ -164,13 +168,13 @@ class ExecutionCore:
             case VenueSnapshot():
                 self._reconciler.compare(item)
             case VenueSnapshotFailed(reason=reason):
-                self._reconciler.failed(reason)
+                self._schedule.failed(reason)
             case StreamUp():
-                self._reconciler.stream_up = True
-                self._reconciler.distrust("stream_up")
+                self._schedule.stream_up = True
+                self._schedule.distrust("stream_up")
             case StreamDown():
-                self._reconciler.stream_up = False
-                self._reconciler.want("stream_down", self._work.now_ns)
+                self._schedule.stream_up = False
+                self._schedule.want("stream_down", self._work.now_ns)
             case OrderAcked() | OrderRefused() | OutcomeUnknown() | CancelAcked() | CancelRefused():
                 self._take_outcome(item)
             case _:
@@ -178,7 +182,7 @@ class ExecutionCore:
 
     def _take_fill(self, fill: VenueFill) -> None:
         if self._facts.fill(fill) and fill.fee_usd is None:
-            self._reconciler.want("fees", self._work.now_ns + self._work.config.fee_poll_ms * MS)
+            self._schedule.want("fees", self._work.now_ns + self._work.config.fee_poll_ms * MS)
 
     def _take_outcome(self, item: OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused) -> None:
         order = self._work.book.orders.get(item.client_order_id)
@@ -222,7 +226,7 @@ class ExecutionCore:
         concerned = {**work.book.active, **work.touched_trades}
         wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
         wakes.append(self._evidence.look())
-        wakes.append(self._reconciler.advance())
+        wakes.append(self._schedule.advance())
         for number in work.touched_orders:
             if number in work.book.orders:
                 work.publish("exec.{account}.order", order_update(work.book.orders[number], work.account_id))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from services.execution import rows
 from services.execution.book import Trade
 from services.execution.closing import ClosePlan, close_purpose
+from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
 from services.execution.halts import Guards
 from services.execution.limit import LimitPlan
 from services.execution.plan import Advice, OpeningPlan, Place
-from services.execution.reconcile import Reconciler
+from services.execution.positions import PositionWitness
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
@@ -23,11 +24,13 @@ _STEPS_MAX = 30
 class Lifecycle:
     """Level-triggered: what a trade does next follows from what is known now, whatever order it was learned in."""
 
-    def __init__(self, work: Workspace, guards: Guards, reconciler: Reconciler) -> None:
+    def __init__(
+        self, work: Workspace, guards: Guards, schedule: ComparisonSchedule, positions: PositionWitness
+    ) -> None:
         self._work = work
         self._guards = guards
-        self._reconciler = reconciler
-        self._close_plan = ClosePlan(work, reconciler)
+        self._schedule = schedule
+        self._close_plan = ClosePlan(work, schedule, positions)
         self._looked_at: dict[int, None] = {}
 
     def advance(self, trade: Trade) -> int | None:
@@ -83,7 +86,7 @@ class Lifecycle:
             reason = "a leg was closed, liquidated or expired from outside while opening"
             work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
             return Advice()
-        if not self._reconciler.synced:
+        if not self._schedule.synced:
             return self._opening_unseen(trade)
         advice = OPENING_PLANS[trade.mode].advise(trade, work)
         if advice.outcome == "complete":
@@ -100,7 +103,7 @@ class Lifecycle:
         """The venue is not known: nothing is sent, but what may not fill any more is withdrawn."""
         deadline_ns = trade.request.grant.deadline_ns
         over = trade.stop is not None or self._work.now_ns >= deadline_ns
-        if not over or not self._reconciler.is_failing:
+        if not over or not self._schedule.is_failing:
             # No wake when it is over: the venue's answer, or the failure to get one, comes in any case.
             return Advice(waiting="not compared with the venue yet", wake_ns=None if over else deadline_ns)
         advice = self._close_plan.withdraw_opening(trade)
@@ -160,7 +163,7 @@ class Lifecycle:
             advice.wait(f"order {live[0].client_order_id} is {live[0].state}", patience_ns)
         elif trade.is_flat:
             work.move(trade, "CLOSED" if trade.was_filled else "FAILED", trade.reason)
-        elif not self._reconciler.synced:
+        elif not self._schedule.synced:
             advice.wait("not compared with the venue yet")
         else:
             work.move(trade, "CLOSING", trade.reason)
@@ -168,7 +171,7 @@ class Lifecycle:
 
     def _reducing(self, trade: Trade) -> Advice:
         work = self._work
-        if not self._reconciler.synced:
+        if not self._schedule.synced:
             advice = self._close_plan.withdraw_opening(trade)
             self._carry_out(trade, advice)
             if not work.book.unsettled_of(trade) and trade.is_flat:
@@ -216,10 +219,10 @@ class Lifecycle:
         held = [leg for leg in trade.legs if leg.held_quantity > 0]
         if held and all(leg.instrument.expiry_ns <= now_ns for leg in held):
             self._work.move(trade, "SETTLING", "all that is held has expired")
-            self._reconciler.want("expiry", now_ns)
+            self._schedule.want("expiry", now_ns)
             return True
         if trade.state in HOLDING_STATES and any(leg.instrument.expiry_ns <= now_ns for leg in held):
-            self._reconciler.want("expiry", now_ns)
+            self._schedule.want("expiry", now_ns)
             self._break(trade, "a leg expired while others are held")
             return True
         if not held and trade.state != "BROKEN" and not self._work.book.unsettled_of(trade):

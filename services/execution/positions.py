@@ -1,0 +1,241 @@
+"""The venue's positions, the second witness of what our trades hold: their marks, and where the two disagree."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from services.execution import rows
+from services.execution.book import ZERO, Leg, Trade
+from services.execution.comparisons import ComparisonSchedule
+from services.execution.workspace import MS, Workspace
+from shared.ids import parse_client_order_id
+from shared.messages.control import Difference
+from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
+from shared.options.chain import snap_price
+
+_DIRECT_KEPT = 1_000
+
+
+class _Suspect(msgspec.Struct):
+    """A position that did not agree, seen for the first time at `asked_ns`."""
+
+    expected: Decimal
+    actual: Decimal
+    asked_ns: int
+
+
+class PositionWitness:
+    """Positions as the last comparison showed them. Volatile: what it learns for good becomes rows.
+
+    `foreign`: by symbol, what the venue holds beyond our trades.
+    """
+
+    def __init__(self, work: Workspace, schedule: ComparisonSchedule) -> None:
+        self._work = work
+        self._schedule = schedule
+        self.foreign: dict[str, Decimal] = {}
+        self._positions: dict[str, VenuePosition] = {}
+        self._suspects: dict[str, _Suspect] = {}
+        self._direct: dict[int, VenueFill] = {}
+
+    def cap(self, trade: Trade, leg: Leg) -> Decimal | None:
+        """How much of the leg the venue's position still holds for this trade; None when it cannot say.
+
+        It can say only when nothing of ours traded, or may have traded, in the symbol since the last comparison.
+        """
+        if not self._schedule.looked_ns or not self._is_quiet(leg.symbol, self._schedule.looked_ns):
+            return None
+        position = self._positions.get(leg.symbol)
+        held = ZERO if position is None else position.quantity * leg.sign
+        claimed = ZERO
+        for other in self._work.book.active_trades():
+            if other.trade_id != trade.trade_id:
+                claimed += sum(
+                    (e.held_quantity for e in other.legs if e.symbol == leg.symbol and e.side == leg.side), ZERO
+                )
+        return max(ZERO, held - claimed)
+
+    def mark(self, symbol: str) -> float | None:
+        """The venue's mark of a position, if it is fresh."""
+        position = self._positions.get(symbol)
+        tolerance_ns = self._work.config.market_tolerance_ms * MS
+        if position is None or self._work.now_ns - self._schedule.looked_ns > tolerance_ns:
+            return None
+        return position.mark
+
+    def is_suspect(self, symbol: str) -> bool:
+        """True while the venue's position was seen once to disagree with our trades, and not yet again."""
+        return symbol in self._suspects and symbol not in self.foreign
+
+    def compare(self, snapshot: VenueSnapshot) -> list[Difference]:
+        """Take the positions of a snapshot and tell where they disagree with our trades; fills were taken before."""
+        self._positions = {position.symbol: position for position in snapshot.positions}
+        work = self._work
+        expected: dict[str, Decimal] = {}
+        expired: set[str] = set()
+        for trade in work.book.active_trades():
+            for leg in trade.legs:
+                expected[leg.symbol] = expected.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
+                if leg.instrument.expiry_ns <= work.now_ns:
+                    expired.add(leg.symbol)
+        differences: list[Difference] = []
+        for symbol in sorted((expected.keys() | self._positions.keys() | self._suspects.keys()) - expired):
+            ours = expected.get(symbol, ZERO)
+            position = self._positions.get(symbol)
+            actual = ZERO if position is None else position.quantity
+            if not self._is_quiet(symbol, snapshot.asked_ns):
+                if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:
+                    self._schedule.want("confirm", work.now_ns + work.config.confirm_ms * MS)
+                continue
+            if actual == ours:
+                self._suspects.pop(symbol, None)
+                self.foreign.pop(symbol, None)
+                work.resolve("foreign_position", symbol, f"{symbol}: the venue and the journal agree")
+                continue
+            differences += self._disagreement(symbol, ours, actual, snapshot.asked_ns)
+        for symbol in [symbol for symbol in self._suspects if symbol in expired]:
+            del self._suspects[symbol]
+        return differences
+
+    def keep_direct_fills(self, snapshot: VenueSnapshot) -> None:
+        """Remember what a direct flatten traded, until the second look at positions says whose it was."""
+        orders = {order.venue_order_id for order in snapshot.orders if self._is_direct(order.client_order_id)}
+        for fill in snapshot.fills:
+            if fill.venue_order_id in orders or self._is_direct(fill.client_order_id):
+                self._direct[fill.venue_trade_id] = fill
+        while len(self._direct) > _DIRECT_KEPT:
+            del self._direct[next(iter(self._direct))]
+
+    def _is_direct(self, client_order_id: int | None) -> bool:
+        """True for an order of `voldesk flatten --direct`: flattens by its id, and execution did not send it."""
+        if client_order_id is None or client_order_id in self._work.book.orders:
+            return False
+        key = parse_client_order_id(client_order_id, self._work.desk_number)
+        return key is not None and key.purpose == "flatten"
+
+    def _is_quiet(self, symbol: str, asked_ns: int) -> bool:
+        """True when the positions asked for at `asked_ns` contain all that we did in the symbol."""
+        work = self._work
+        if any(work.book.orders[number].symbol == symbol for number in work.book.unsettled):
+            return False
+        return asked_ns > work.last_traded_ns.get(symbol, 0) + work.config.settled_view_ms * MS
+
+    def _disagreement(self, symbol: str, ours: Decimal, actual: Decimal, asked_ns: int) -> list[Difference]:
+        """A position that disagrees counts when a second look, some time later, says the same."""
+        work = self._work
+        confirm_ns = work.config.confirm_ms * MS
+        suspect = self._suspects.get(symbol)
+        if suspect is None or (suspect.expected, suspect.actual) != (ours, actual):
+            self._suspects[symbol] = _Suspect(ours, actual, asked_ns)
+            self._schedule.want("confirm", work.now_ns + confirm_ns)
+            return []
+        if asked_ns < suspect.asked_ns + confirm_ns:
+            self._schedule.want("confirm", suspect.asked_ns + confirm_ns)
+            return []
+        sign = 1 if ours > 0 else -1
+        missing = abs(ours) - max(ZERO, actual * sign) if ours else ZERO
+        foreign = actual - ours if missing <= 0 else min(ZERO, actual * sign) * sign
+        differences: list[Difference] = []
+        if missing > 0:
+            differences += self._gone_from_outside(symbol, sign, missing, ours, actual)
+            self._suspects.pop(symbol, None)
+        if foreign:
+            self.foreign[symbol] = foreign
+            detail = f"the venue holds {actual}, our trades hold {ours}"
+            work.alert("foreign_position", "warning", symbol, f"{symbol}: {detail}; the desk does not touch the rest")
+            kind = "quantity_mismatch" if ours else "foreign_position"
+            differences.append(Difference(kind=kind, symbol=symbol, detail=detail, quantity=foreign))
+        else:
+            self.foreign.pop(symbol, None)
+        return differences
+
+    def _gone_from_outside(
+        self, symbol: str, sign: int, missing: Decimal, ours: Decimal, actual: Decimal
+    ) -> list[Difference]:
+        """The venue holds less than our trades: a direct flatten or somebody else closed it. The newest trade loses
+        first."""
+        work = self._work
+        differences: list[Difference] = []
+        for trade in sorted(work.book.active_trades(), key=lambda trade: trade.number, reverse=True):
+            for index, leg in enumerate(trade.legs):
+                lost = min(leg.held_quantity, missing)
+                if leg.symbol != symbol or leg.sign != sign or lost <= 0:
+                    continue
+                missing -= lost
+                flattened = self._closed_directly(trade, index, lost)
+                if flattened:
+                    differences.append(
+                        Difference(
+                            kind="quantity_mismatch",
+                            symbol=symbol,
+                            detail="closed at the venue by a direct flatten",
+                            quantity=flattened,
+                            trade_id=trade.trade_id,
+                        )
+                    )
+                lost -= flattened
+                if not lost:
+                    continue
+                detail = f"the venue holds {actual}, our trades hold {ours}, and no order of ours closed it"
+                quote = work.market.quote(leg.instrument, work.now_ns)
+                tick = leg.instrument.tick_size
+                price = None if quote is None or quote.mark is None else snap_price(quote.mark, tick, up=sign < 0)
+                work.record(
+                    rows.LegClosedOutside(
+                        trade_id=trade.trade_id, leg_index=index, quantity=lost, price=price, reason=detail
+                    )
+                )
+                work.alert(
+                    "leg_closed_outside",
+                    "critical",
+                    f"{trade.trade_id}/{symbol}",
+                    f"{trade.trade_id}, {symbol}: {detail}",
+                )
+                differences.append(
+                    Difference(
+                        kind="quantity_mismatch",
+                        symbol=symbol,
+                        detail=detail,
+                        quantity=lost,
+                        trade_id=trade.trade_id,
+                    )
+                )
+        return differences
+
+    def _closed_directly(self, trade: Trade, index: int, lost: Decimal) -> Decimal:
+        """Book executions of a direct flatten against the leg, at most `lost`; returns how much that is."""
+        work = self._work
+        leg = trade.legs[index]
+        closing = "sell" if leg.side == "buy" else "buy"
+        total = ZERO
+        for fill in self._direct.values():
+            if fill.symbol != leg.symbol or fill.side != closing or fill.venue_ns < trade.created_ns:
+                continue
+            booked = work.book.direct_fills.get(fill.venue_trade_id)
+            free = fill.quantity if booked is None else fill.quantity - booked.quantity
+            quantity = min(free, lost - total)
+            if quantity <= 0:
+                continue
+            fee_usd = fill.fee_usd or ZERO
+            paid_usd = ZERO if booked is None else booked.fee_usd
+            share_usd = fee_usd - paid_usd if quantity == free else to_millionths(fee_usd * quantity / fill.quantity)
+            work.record(
+                rows.LegClosedOutside(
+                    trade_id=trade.trade_id,
+                    leg_index=index,
+                    quantity=quantity,
+                    price=fill.price,
+                    reason="closed at the venue by a direct flatten",
+                    fee_usd=share_usd,
+                    venue_trade_id=fill.venue_trade_id,
+                )
+            )
+            total += quantity
+        return total
+
+
+def to_millionths(amount: Decimal) -> Decimal:
+    """A share of an amount of money to a millionth, in plain notation."""
+    return Decimal(format(amount.quantize(Decimal("0.000001")).normalize(), "f"))
