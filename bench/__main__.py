@@ -30,7 +30,9 @@ BENCHES = {
 """What `make bench` runs, in this order: the module's name under bench/, and what it measures."""
 
 LONG: dict[str, str] = {
-    "recovery": "kill -9 of each service until it works again",
+    "cost": "memory and CPU of a desk that trades for five minutes",
+    "recovery": "kill -9 of each service until it works again, 20 times",
+    "soak": "growth of memory in half an hour",
 }
 """Benches of many minutes: they run with --long or when they are named."""
 

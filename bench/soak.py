@@ -1,41 +1,39 @@
-"""A paper desk left running: memory and CPU of every service over time, and what its logs complain about.
+"""A paper desk left running: whether its memory stays flat, what it costs, and what its logs complain about.
 
-    python -m bench.soak [--json] [--minutes 10] [--idle]
+    python -m bench.soak [--json] [--quick] [--minutes 30] [--busy | --idle]
 
-Starts the whole stack with `voldesk up` in a temporary directory, with the shipped demonstration and a strategy that
-opens and closes all the time (--idle: with no strategy), samples /proc every 10 s and takes the desk down. The slope
-is a least-squares line through the samples after the first fifth, in which caches fill. A service that keeps what its
-configuration bounds grows until the bound; one that leaks grows for ever: compare a short run with a long one.
-Not one of the benches of `make bench`: it takes as long as it is told to.
+Starts the whole stack with `voldesk up` in a temporary directory with the shipped demonstration (--busy: and with a
+strategy that opens and closes all the time; --idle: with none), reads /proc every 10 s and takes the desk down.
+Memory is PSS: private pages and this process's part of shared ones. The slope is a least-squares line through the
+samples after the first fifth, in which caches fill; flat is at most 6 MB an hour, what the allocator wanders by
+itself. A service that keeps what its configuration bounds (execution: finished trades of three days) grows until the
+bound: with --busy compare a short run with a long one.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from bench.desk import BenchDesk
+from bench.harness import Run, bench_main
+from bench.rows import Row, at_most, row
 from voldesk.processes import desk_processes
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-VOLDESK = (sys.executable, "-c", "from voldesk.main import app; app()")
 SAMPLE_S = 10.0
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+MINUTES, QUICK_MINUTES = 30.0, 0.5
+FLAT_MB_PER_HOUR = 6.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-MB = 1 << 20
 
 CONFIG = """
 [desk]
@@ -44,7 +42,7 @@ account_id = "soak"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 [strategy]
-enabled = [{enabled}]
+enabled = {enabled}
 folders = ["strategies"]
 """
 
@@ -73,72 +71,66 @@ def busy() -> StrategyConfig:
 @dataclass(frozen=True, slots=True)
 class Sample:
     at_s: float
-    rss_mb: float
+    pss_mb: float
     cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One service. `cpu_pct` is of one core, over the whole run; `complaints` are log lines from warning upwards."""
+    """One service. Memory is of its last process; `cpu_pct` is of one core, over the whole run; `complaints` are log
+    lines from warning upwards."""
 
     service: str
     first_mb: float
     last_mb: float
+    mean_mb: float
     slope_mb_per_hour: float
     cpu_pct: float
     restarts: int
     complaints: int
 
 
-class Desk:
-    """A desk with its own configuration, run directory and strategies in `home`."""
+Samples = dict[tuple[str, int], Sample]
+"""By service and process id."""
 
-    def __init__(self, home: Path, *, idle: bool) -> None:
-        self.run_dir = home / "run"
-        (home / "strategies").mkdir()
-        (home / "strategies" / "busy.py").write_text(BUSY)
-        config = home / "voldesk.toml"
-        config.write_text(CONFIG.format(enabled="" if idle else '"demo_strangle", "busy"'))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("VOLDESK_", "COINCALL_"))}
-        self._environment = {**kept, "VOLDESK_CONFIG": str(config), "VOLDESK_RUN_DIR": str(self.run_dir)}
 
-    def voldesk(self, *arguments: str) -> str:
-        """What the command printed. Raises CalledProcessError when it fails; its own words are on standard error."""
-        done = subprocess.run(
-            [*VOLDESK, *arguments],
-            env=self._environment,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+def make_desk(home: Path, strategies: Sequence[str]) -> BenchDesk:
+    """A desk that runs these: "demo_strangle" is shipped, "busy" is ours."""
+    return BenchDesk(home, CONFIG.format(enabled=json.dumps(list(strategies))), {"busy": BUSY})
 
-    def samples(self, at_s: float) -> dict[tuple[str, int], Sample]:
-        """Memory and CPU of each process, by service and process id."""
-        found = {}
-        for process in desk_processes(self.run_dir):
-            entry = Path("/proc") / str(process.pid)
-            try:
-                resident = int((entry / "statm").read_text().split()[1])
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-            found[process.name, process.pid] = Sample(at_s, resident * PAGE_BYTES / MB, cpu_s)
-        return found
 
-    def complaints(self) -> dict[str, Counter[str]]:
-        """Log lines from warning upwards, per service, counted by what they say; also lines that are not ours."""
-        told: dict[str, Counter[str]] = {}
-        for path in sorted((self.run_dir / "logs").glob("*.log*")):
-            service = path.name.partition(".")[0]
-            if service == "supervisord":
-                continue
-            for line in path.read_text(errors="replace").splitlines():
-                if text := complaint(line):
-                    told.setdefault(service, Counter())[text] += 1
-        return told
+def samples_of(run_dir: Path, at_s: float) -> Samples:
+    """Memory and CPU of each process of the desk now."""
+    found = {}
+    for process in desk_processes(run_dir):
+        entry = Path("/proc") / str(process.pid)
+        try:
+            pss_mb = pss_mb_of((entry / "smaps_rollup").read_text())
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        found[process.name, process.pid] = Sample(at_s, pss_mb, cpu_s)
+    return found
+
+
+def pss_mb_of(smaps_rollup: str) -> float:
+    """The proportional set size in a smaps_rollup of /proc, in MB (2^20)."""
+    line = next(line for line in smaps_rollup.splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) / 1_024
+
+
+def complaints_in(run_dir: Path) -> dict[str, Counter[str]]:
+    """Log lines from warning upwards, per service, counted by what they say; also lines that are not ours."""
+    told: dict[str, Counter[str]] = {}
+    for path in sorted((run_dir / "logs").glob("*.log*")):
+        service = path.name.partition(".")[0]
+        if service == "supervisord":
+            continue
+        for line in path.read_text(errors="replace").splitlines():
+            if text := complaint(line):
+                told.setdefault(service, Counter())[text] += 1
+    return told
 
 
 def complaint(line: str) -> str | None:
@@ -159,25 +151,25 @@ def slope_mb_per_hour(samples: Sequence[Sample]) -> float:
     if len(settled) < 3:
         return 0.0
     hours = np.array([sample.at_s for sample in settled]) / 3600
-    return float(np.polyfit(hours, [sample.rss_mb for sample in settled], 1)[0])
+    return float(np.polyfit(hours, [sample.pss_mb for sample in settled], 1)[0])
 
 
-def watch(desk: Desk, minutes: float) -> list[dict[tuple[str, int], Sample]]:
+def watch(desk: BenchDesk, minutes: float, what: str) -> list[Samples]:
     """Samples every 10 s until the time is up."""
     began = time.monotonic()
     rounds = max(2, round(minutes * 60 / SAMPLE_S) + 1)
     taken = []
-    columns = (TextColumn("soaking"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("soak", total=rounds)
+        task = progress.add_task(what, total=rounds)
         for number in range(rounds):
             time.sleep(max(0.0, began + number * SAMPLE_S - time.monotonic()))
-            taken.append(desk.samples(time.monotonic() - began))
+            taken.append(samples_of(desk.run_dir, time.monotonic() - began))
             progress.advance(task)
     return taken
 
 
-def figures(taken: Sequence[dict[tuple[str, int], Sample]], complaints: dict[str, Counter[str]]) -> list[Figure]:
+def figures(taken: Sequence[Samples], complaints: dict[str, Counter[str]]) -> list[Figure]:
     """One line per service; where a service restarted, memory is that of its last process."""
     by_process: dict[tuple[str, int], list[Sample]] = {}
     for samples in taken:
@@ -192,8 +184,9 @@ def figures(taken: Sequence[dict[tuple[str, int], Sample]], complaints: dict[str
         lines.append(
             Figure(
                 service=service,
-                first_mb=round(last[0].rss_mb, 1),
-                last_mb=round(last[-1].rss_mb, 1),
+                first_mb=round(last[0].pss_mb, 1),
+                last_mb=round(last[-1].pss_mb, 1),
+                mean_mb=round(sum(sample.pss_mb for sample in last) / len(last), 1),
                 slope_mb_per_hour=round(slope_mb_per_hour(last), 1),
                 cpu_pct=round(100 * cpu_s / span_s, 1) if span_s else 0.0,
                 restarts=len(processes) - 1,
@@ -203,69 +196,64 @@ def figures(taken: Sequence[dict[tuple[str, int], Sample]], complaints: dict[str
     return lines
 
 
-def rss_mb(taken: Sequence[dict[tuple[str, int], Sample]]) -> dict[str, list[float]]:
-    """All samples of each service, in their order."""
-    found: dict[str, list[float]] = {}
-    for samples in taken:
-        for (service, _), sample in samples.items():
-            found.setdefault(service, []).append(round(sample.rss_mb, 2))
-    return found
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """What one watched desk showed."""
+
+    lines: list[Figure]
+    trades: Counter[str]
+    complaints: dict[str, Counter[str]]
 
 
-def table(lines: Sequence[Figure]) -> Table:
-    shown = Table(pad_edge=False, box=SIMPLE_HEAD)
-    headings = ("service", "first MB", "last MB", "slope MB/h", "CPU %", "restarts", "complaints")
-    for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number else "left")
-    for line in lines:
-        shown.add_row(*(str(value) for value in asdict(line).values()))
-    shown.add_section()
-    total = [sum(getattr(line, name) for line in lines) for name in ("first_mb", "last_mb", "slope_mb_per_hour")]
-    shown.add_row("all", *(f"{value:.1f}" for value in total), f"{sum(line.cpu_pct for line in lines):.1f}", "", "")
-    return shown
-
-
-def soak(minutes: float, *, idle: bool) -> dict[str, Any]:
+def soak(strategies: Sequence[str], minutes: float, what: str) -> Soaked:
     """Start, watch and end one desk."""
     with tempfile.TemporaryDirectory(prefix="vd-soak-") as home:
-        desk = Desk(Path(home), idle=idle)
-        began = time.monotonic()
-        try:
-            desk.voldesk("up", "--timeout", "120", "--json")
-            ready_s = time.monotonic() - began
-            taken = watch(desk, minutes)
-            trades = json.loads(desk.voldesk("trades", "--json"))
-            complaints = desk.complaints()
-        finally:
-            desk.voldesk("down")
-    return {
-        "minutes": minutes,
-        "up_to_ready_s": round(ready_s, 1),
-        "trades": Counter(trade["state"] for trade in trades),
-        "services": figures(taken, complaints),
-        "rss_mb": rss_mb(taken),
-        "complaints": complaints,
-    }
+        desk = make_desk(Path(home), strategies)
+        with desk.up():
+            taken = watch(desk, minutes, what)
+            trades = Counter(trade["state"] for trade in desk.answer("trades"))
+            complaints = complaints_in(desk.run_dir)
+    return Soaked(figures(taken, complaints), trades, complaints)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long to watch (default 10)")
-    parser.add_argument("--idle", action="store_true", help="run no strategy: what the desk costs by itself")
-    arguments = parser.parse_args()
-    result = soak(arguments.minutes, idle=arguments.idle)
-    if arguments.json:
-        print(json.dumps({**result, "services": [asdict(line) for line in result["services"]]}, indent=2))
-        return
-    console = Console()
-    console.print(table(result["services"]))
-    trades = ", ".join(f"{count} {state}" for state, count in result["trades"].items()) or "none"
-    console.print(f"`voldesk up` to ready: {result['up_to_ready_s']} s; trades: {trades}", highlight=False)
-    for service, texts in result["complaints"].items():
-        for text, count in texts.most_common():
-            console.print(f"{service}: {count} × {text}", highlight=False, markup=False)
+def memory_rows(soaked: Soaked, minutes: float) -> list[Row]:
+    """The slope of each process, and what was seen beside it."""
+    trades = ", ".join(f"{count} {state}" for state, count in soaked.trades.items()) or "none"
+    rows = []
+    for number, line in enumerate(soaked.lines):
+        said = soaked.complaints.get(line.service, Counter()).most_common(3)
+        parts = [f"{line.first_mb:g} MB after the start, {line.last_mb:g} MB after {minutes:g} min"]
+        parts += [f"{line.restarts} restarts"] if line.restarts else []
+        parts += [f"{count} × {text}" for text, count in said]
+        parts += [f"trades of the run: {trades}"] if number == 0 else []
+        rows.append(
+            row(
+                f"{line.service}, growth of memory",
+                line.slope_mb_per_hour,
+                "MB/h",
+                target=at_most(FLAT_MB_PER_HOUR),
+                note="; ".join(parts),
+            )
+        )
+    return rows
+
+
+def measure(run: Run) -> list[Row]:
+    minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
+    strategies = () if run.arguments.idle else ("demo_strangle", "busy") if run.arguments.busy else ("demo_strangle",)
+    return memory_rows(soak(strategies, minutes, "soaking"), minutes)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"how long to watch (default {MINUTES:g})")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--busy", action="store_true", help="also a strategy that opens and closes all the time")
+    what.add_argument("--idle", action="store_true", help="run no strategy: what the desk costs by itself")
+
+
+def main() -> int:
+    return bench_main(__doc__, measure, _add_arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

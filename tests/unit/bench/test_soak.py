@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import Desk, Sample, complaint, figures, slope_mb_per_hour
+from bench.cost import cost_rows
+from bench.soak import Figure, Sample, complaint, complaints_in, figures, pss_mb_of, slope_mb_per_hour
 
 
 def line(level: str, event: str, **fields: object) -> str:
@@ -33,7 +34,8 @@ def test_a_restarted_service_shows_its_last_process_and_the_cpu_of_both() -> Non
         {("risk", 11): Sample(30.0, 41.0, 3.0)},
     ]
     (figure,) = figures(taken, {"risk": Counter({"warning drill": 3})})
-    assert (figure.first_mb, figure.last_mb, figure.restarts, figure.complaints) == (40.0, 41.0, 1, 3)
+    assert (figure.first_mb, figure.mean_mb, figure.last_mb) == (40.0, 40.5, 41.0)
+    assert (figure.restarts, figure.complaints) == (1, 3)
     assert figure.cpu_pct == 10.0
 
 
@@ -52,10 +54,26 @@ def test_a_complaint_is_a_line_from_warning_upwards_or_one_that_is_not_ours(text
 
 
 def test_complaints_are_counted_per_service_and_supervisords_own_are_left_out(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, idle=True)
-    logs = tmp_path / "run" / "logs"
-    logs.mkdir(parents=True)
+    logs = tmp_path / "logs"
+    logs.mkdir()
     (logs / "risk.log").write_text(f"{line('warning', 'slow')}\n{line('info', 'started')}\n")
     (logs / "risk.log.1").write_text(f"{line('warning', 'slow')}\n")
     (logs / "supervisord.log").write_text("CRIT Supervisor is running as root.\n")
-    assert desk.complaints() == {"risk": Counter({"warning slow": 2})}
+    assert complaints_in(tmp_path) == {"risk": Counter({"warning slow": 2})}
+
+
+def test_memory_is_the_proportional_share_of_the_process() -> None:
+    assert pss_mb_of("55f0 [rollup]\nRss:  70000 kB\nPss:  51200 kB\nPss_Dirty: 100 kB\n") == 50.0
+
+
+def test_the_five_services_are_judged_together_and_the_exchange_by_itself() -> None:
+    names = ("supervisord", "exchange", "marketdata", "risk", "execution", "strategy", "monitor")
+    rows = cost_rows([Figure(name, 0, 0, 80.0, 0, 4.0, 0, 0) for name in names])
+    shown = {one.name: (one.value, one.met) for one in rows}
+    assert shown["five services, memory (PSS)"] == (400.0, True)
+    assert shown["five services, CPU"] == (20.0, True)
+    assert shown["exchange, memory (PSS)"] == (80.0, True)
+    assert shown["  supervisord, CPU"] == (4.0, None)
+    assert "not running: exchange" in cost_rows([Figure("risk", 0, 0, 80.0, 0, 4.0, 0, 0)])[0].note.replace(
+        "marketdata, execution, strategy, monitor, ", ""
+    )
