@@ -59,15 +59,17 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """Cash in USD and everything the account has done; lists ascend by id."""
+    """Cash in USD and what the account has done: all open orders, the newest finished ones and fills; ascending by
+    id, `finished` in the order in which they ended."""
 
     account_id: str
     cash: Decimal
     holdings: dict[str, Holding] = field(default_factory=dict)
-    order_ids: list[int] = field(default_factory=list)
+    order_ids: dict[int, None] = field(default_factory=dict)
+    finished: deque[int] = field(default_factory=deque)
     open_order_ids: dict[int, None] = field(default_factory=dict)
     order_of_client_id: dict[int, int] = field(default_factory=dict)
-    fills: list[Fill] = field(default_factory=list)
+    fills: deque[Fill] = field(default_factory=deque)
     exercises: list[Exercise] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
 
@@ -111,9 +113,12 @@ class ExchangeState:
 
     def __init__(self, config: ExchangeConfig) -> None:
         self.accounts = {
-            account.account_id: Account(account.account_id, account.initial_balance_usd)
+            account.account_id: Account(
+                account.account_id, account.initial_balance_usd, fills=deque(maxlen=config.kept_fills)
+            )
             for account in config.accounts
         }
+        self.kept_orders = config.kept_orders
         self.orders: dict[int, Order] = {}
         self.open_by_symbol: dict[str, dict[int, None]] = {}
         self.consumed: dict[tuple[str, Side], tuple[int, int]] = {}
@@ -207,7 +212,7 @@ class ExchangeState:
 
     def _place(self, order: Order) -> None:
         account = self.accounts[order.account_id]
-        account.order_ids.append(order.order_id)
+        account.order_ids[order.order_id] = None
         if order.client_order_id is not None:
             account.order_of_client_id[order.client_order_id] = order.order_id
         self._store(order)
@@ -327,6 +332,16 @@ class ExchangeState:
         of_symbol.pop(order.order_id, None)
         if not of_symbol:
             self.open_by_symbol.pop(order.symbol, None)
+        account = self.accounts[order.account_id]
+        account.finished.append(order.order_id)
+        if len(account.finished) > self.kept_orders:
+            self._forget_order(account, account.finished.popleft())
+
+    def _forget_order(self, account: Account, order_id: int) -> None:
+        client_order_id = self.orders.pop(order_id).client_order_id
+        del account.order_ids[order_id]
+        if client_order_id is not None and account.order_of_client_id.get(client_order_id) == order_id:
+            del account.order_of_client_id[client_order_id]
 
 
 Timed = TypeVar("Timed", Fill, Exercise)

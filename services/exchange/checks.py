@@ -96,7 +96,10 @@ def _volatility(candidate: Candidate) -> Rejection | None:
 def _client_order_id(candidate: Candidate) -> Rejection | None:
     client_order_id = candidate.order.client_order_id
     known = candidate.state.accounts[candidate.order.account_id].order_of_client_id
-    if candidate.previous is None and client_order_id is not None and client_order_id in known:
+    if candidate.previous is not None or client_order_id is None or client_order_id not in known:
+        return None
+    ever = candidate.config.switches.client_order_id_scope == "ever"
+    if ever or candidate.state.orders[known[client_order_id]].state.is_open:
         return Rejection(10577, f"clientOrderId {client_order_id} is in use: choose one that was never used")
     return None
 

@@ -236,32 +236,78 @@ class RateLimitConfig(_Section, frozen=True, kw_only=True):
 
 
 class Switches(_Section, frozen=True, kw_only=True):
-    """How the simulator answers what the venue does not document.
+    """How the simulator answers what the venue does not document. The defaults are what clients have seen, or what
+    is least surprising.
 
-    post_only_cross: a post-only order that would trade ends "invalid" (state 6) or "cancelled" (state 3).
-    default_stp: self-trade prevention of orders that name none. report_client_order_id: what an order without
-    client id reports: its "order_id" or "none". suspended_code: answer in the last 15 minutes. market_orders:
-    whether options take them. order_iv_min and order_iv_max: limits on the volatility of an order's price; the
-    minimum is off because the documented 0.5 would refuse ordinary orders in a calm market.
-    position_greeks: "per_unit" or "signed_total". empty_klines: an interval without a trade is left out ("omit") or
-    is a flat bar at the close before it ("previous_close"). last_trades_order and last_trades_count: the REST list.
-    countdown_scope: a countdown that fires ends and blocks the orders of its "index" or of the whole "account".
-    countdown_reset: orders are taken again after a "heartbeat" or arming anew, or after arming anew alone ("set").
+    signature_code: answers a wrong signature. permission_code: answers a read-only key that trades.
+    missing_right: a call that needs a right the account lacks is unknown ("http_404") or answered with
+    `permission_code`. handshake_status: HTTP status of a refused WebSocket. socket_error: a WebSocket request that is
+    refused is answered ("frame"), not answered ("ignore"), or answered and the socket closed ("close").
+    absent_window: without the header X-REQ-TS-DIFF the signed text ends with its default of 5000 ("signed") or
+    without it ("unsigned"). lower_case_signature: whether one passes. socket_ts_window_ms: how old the time stamp of
+    a WebSocket login may be; 0 admits any.
+
+    client_order_id_scope: an id may not be used again "ever" or while its order is "open". client_order_id_text: one
+    that is no number is "refused" or "ignored". report_client_order_id: what an order without one reports: its
+    "order_id" or "none". market_orders: whether options take them; `slippage` then limits their price.
+    unfilled_state: an IOC or FOK order that fills nothing ends "cancelled" (state 3) or "invalid" (6).
+    post_only_cross: the same for a post-only order that would trade. default_stp: self-trade prevention of orders
+    that name none. order_iv_min and order_iv_max: limits on the volatility of an order's price; the minimum is off
+    because the documented 0.5 would refuse ordinary orders in a calm market. suspended_code: answer in the last 15
+    minutes.
+
+    private_snapshot: whether private channels begin with the present state. repeat_books: whether unchanged order
+    books are pushed again. event_order: of a fill, the frame of the "order_first" or the "trade_first".
+    fee_rate_sign: of a fee paid, in the trade channel. position_greeks: "per_unit" or "signed_total".
+    option_liquidation_price: `elp` of an option is "zero" or "null". expiry_pushes: whether the orders, positions
+    and balances that an expiry ends are pushed. cancel_on_disconnect: whether the end of an account's last WebSocket
+    cancels its orders.
+
+    chain_without_end: the REST chain without `endTime` shows "all" expiries, the "nearest", or is "refused".
+    last_trades_order and last_trades_count: the REST list. empty_klines: an interval without a trade is left out
+    ("omit") or is a flat bar at the close before it ("previous_close"). countdown_scope: a countdown that fires ends
+    and blocks the orders of its "index" or of the whole "account". countdown_reset: orders are taken again after a
+    "heartbeat" or arming anew, or after arming anew alone ("set").
+
+    rate_limit_answer: a request too many gets HTTP 200 with "code_10000" or "http_429". rate_limit_scope: limits
+    count per "user" or per "key". rate_limit_penalty_ms: how long a group stays closed after a request too many.
     """
 
+    signature_code: Literal[4003, 10562] = 4003
+    permission_code: Literal[10554, 7001] = 10554
+    missing_right: Literal["http_404", "permission_code"] = "http_404"
+    handshake_status: Literal[403, 401, 400] = 403
+    socket_error: Literal["frame", "ignore", "close"] = "frame"
+    absent_window: Literal["signed", "unsigned"] = "signed"
+    lower_case_signature: bool = False
+    socket_ts_window_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 5_000
+    client_order_id_scope: Literal["ever", "open"] = "ever"
+    client_order_id_text: Literal["refused", "ignored"] = "refused"
+    report_client_order_id: Literal["order_id", "none"] = "order_id"
+    market_orders: bool = False
+    unfilled_state: Literal["cancelled", "invalid"] = "cancelled"
     post_only_cross: Literal["invalid", "cancelled"] = "invalid"
     default_stp: SelfTradePrevention = SelfTradePrevention.CANCEL_BOTH
-    report_client_order_id: Literal["order_id", "none"] = "order_id"
-    suspended_code: Literal[10609, 10620] = 10620
-    market_orders: bool = False
     order_iv_min: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
+    suspended_code: Literal[10609, 10620] = 10620
+    private_snapshot: bool = False
+    repeat_books: bool = False
+    event_order: Literal["order_first", "trade_first"] = "order_first"
+    fee_rate_sign: Literal["negative", "positive"] = "negative"
     position_greeks: Literal["per_unit", "signed_total"] = "signed_total"
-    empty_klines: Literal["omit", "previous_close"] = "omit"
+    option_liquidation_price: Literal["zero", "null"] = "zero"
+    expiry_pushes: bool = True
+    cancel_on_disconnect: bool = False
+    chain_without_end: Literal["all", "nearest", "refused"] = "all"
     last_trades_order: Literal["newest_first", "oldest_first"] = "newest_first"
     last_trades_count: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    empty_klines: Literal["omit", "previous_close"] = "omit"
     countdown_scope: Literal["index", "account"] = "index"
     countdown_reset: Literal["heartbeat", "set"] = "heartbeat"
+    rate_limit_answer: Literal["code_10000", "http_429"] = "code_10000"
+    rate_limit_scope: Literal["user", "key"] = "user"
+    rate_limit_penalty_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
 
     def __post_init__(self) -> None:
         if self.default_stp is SelfTradePrevention.DEFAULT:
@@ -296,6 +342,7 @@ class ExchangeConfig(_Section, frozen=True, kw_only=True):
     """The whole simulated exchange.
 
     seed: with the start time it determines the market to the last tick. step_ms: how often the market moves.
+    kept_orders, kept_fills: how many finished orders and fills of each account are remembered.
     """
 
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
@@ -306,6 +353,8 @@ class ExchangeConfig(_Section, frozen=True, kw_only=True):
     margin: MarginConfig = MarginConfig()
     rate_limits: RateLimitConfig = RateLimitConfig()
     switches: Switches = Switches()
+    kept_orders: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 50_000
+    kept_fills: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 50_000
 
     def __post_init__(self) -> None:
         if 60_000 % self.step_ms:

@@ -394,6 +394,7 @@ class ExchangeCore:
 
     def _settle(self, event_ns: int, transaction: Transaction) -> None:
         """Settle every expiry that is due: orders end, positions are exercised, the price is published."""
+        told = len(transaction.events)
         for base, market in self._markets.items():
             for expiry_ns in market.listing.expiries():
                 if expiry_ns > event_ns or (base, expiry_ns) in self._state.settled:
@@ -407,6 +408,8 @@ class ExchangeCore:
                 delivery = DeliveryPrice(base, expiry_ns, price)
                 transaction.commit(ExpirySettled(delivery=delivery, at_ns=expiry_ns))
         transaction.finish()
+        if not self._config.switches.expiry_pushes:
+            del transaction.events[told:]
 
     def _exercise(self, option: Instrument, price: Decimal, transaction: Transaction) -> None:
         for account_id, account in self._state.accounts.items():

@@ -69,7 +69,7 @@ class Trading:
             return Accepted(order.order_id, order.client_order_id)
         transaction.report("new", order.order_id)
         if order.time_in_force == "FOK" and plan.filled < order.quantity:
-            transaction.close(order.order_id, OrderState.CANCELLED)
+            transaction.close(order.order_id, self._unfilled_state())
         else:
             self._execute(order, plan, transaction)
         return Accepted(order.order_id, order.client_order_id)
@@ -186,9 +186,16 @@ class Trading:
                 transaction.close(step.order_id, OrderState.CANCELLED)
         transaction.consume(order.symbol, order.side.opposite, consumed)
         may_rest = order.time_in_force == "GTC" and not plan.stop
-        if self._state.orders[order.order_id].state.is_open and not may_rest:
-            transaction.close(order.order_id, OrderState.CANCELLED)
+        after = self._state.orders[order.order_id]
+        if after.state.is_open and not may_rest:
+            untouched = after.state is OrderState.NEW and not plan.stop
+            transaction.close(order.order_id, self._unfilled_state() if untouched else OrderState.CANCELLED)
         transaction.prune_reduce_only()
+
+    def _unfilled_state(self) -> OrderState:
+        """How an order ends that had to trade at once and found nothing."""
+        invalid = self._config.switches.unfilled_state == "invalid"
+        return OrderState.INVALID if invalid else OrderState.CANCELLED
 
     def _plan(self, order: Order, market: BaseMarket) -> Plan:
         side = order.side.opposite

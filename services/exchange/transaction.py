@@ -172,5 +172,10 @@ class Transaction:
             side = Side.BUY if holding.quantity > 0 else Side.SELL
         self._positions[order.account_id, order.symbol] = _Touched(holding, side)
         after = self._state.orders[order.order_id]
+        told = TradeEvent(fill, after.remaining)
+        trade_first = self._config.switches.event_order == "trade_first"
+        if trade_first:
+            self.events.append(told)
         self.report("partial" if after.state.is_open else "filled", order.order_id, fill)
-        self.events.append(TradeEvent(fill, after.remaining))
+        if not trade_first:
+            self.events.append(told)

@@ -17,7 +17,6 @@ from services.exchange.core import ExchangeCore
 from services.exchange.server.auth import Credential, SignedRequest, authenticate_request
 from services.exchange.server.errors import (
     INTERNAL_ERROR,
-    NOT_AUTHORISED,
     PARAMETER_ERROR,
     PARAMETER_ILLEGAL,
     TRY_AGAIN_LATER,
@@ -108,6 +107,7 @@ class Api:
         body_bytes_max: int,
     ) -> None:
         self._venue = venue
+        self._switches = venue.config.switches
         self._keys = keys
         self._limiter = limiter
         self._faults = faults
@@ -136,7 +136,7 @@ class Api:
             answer = json_response(self._execute(endpoint, request, body))
         except ApiError as error:
             outcome = "refused"
-            answer = json_response(failure(error), 404 if error.code == URL_PATH else 200)
+            answer = json_response(failure(error), self._status_of(error))
         except JournalFailed:
             outcome = "failed"
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
@@ -146,6 +146,11 @@ class Api:
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
         self.answered[endpoint.path, "lost" if lost else outcome] += 1
         return ConnectionClosed() if lost else answer
+
+    def _status_of(self, error: ApiError) -> int:
+        if error.code == TRY_AGAIN_LATER and self._switches.rate_limit_answer == "http_429":
+            return 429
+        return 404 if error.code == URL_PATH else 200
 
     async def _read_body(self, request: Request) -> bytes:
         if request.method == "GET":
@@ -178,7 +183,10 @@ class Api:
         now_ns = self._venue.now_ns()
         credential = self._authenticate(endpoint, request, signed, now_ns)
         client = request.client.host if request.client else ""
-        subject = str(credential.user_id) if credential is not None else client
+        subject = client
+        if credential is not None:
+            by_key = self._switches.rate_limit_scope == "key"
+            subject = credential.api_key if by_key else str(credential.user_id)
         if not self._limiter.allow(endpoint.group, subject, now_ns):
             raise ApiError(TRY_AGAIN_LATER)
         if is_form and body_fields:
@@ -200,15 +208,18 @@ class Api:
         if endpoint.access == "public" and "x-cc-apikey" not in request.headers:
             return None
         try:
-            credential = authenticate_request(self._keys, request.headers, signed, now_ns // NS_PER_MS)
+            credential = authenticate_request(
+                self._keys, request.headers, signed, now_ns // NS_PER_MS, self._switches
+            )
         except ApiError:
             if endpoint.access == "public":
                 return None
             raise
         if endpoint.access in ("trade", "market_maker") and credential.read_only:
-            raise ApiError(NOT_AUTHORISED)
+            raise ApiError(self._switches.permission_code)
         if endpoint.access == "market_maker" and not credential.market_maker:
-            raise ApiError(URL_PATH)
+            unknown = self._switches.missing_right == "http_404"
+            raise ApiError(URL_PATH if unknown else self._switches.permission_code)
         return credential
 
 

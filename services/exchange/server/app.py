@@ -24,10 +24,7 @@ from services.exchange.server.errors import METHOD_NOT_SUPPORTED, URL_PATH, ApiE
 from services.exchange.server.faults import FaultTable
 from services.exchange.server.hub import Hub
 from services.exchange.server.ratelimits import RateLimiter, limits_of
-from services.exchange.server.routes_account import account_endpoints
-from services.exchange.server.routes_countdown import countdown_endpoints
-from services.exchange.server.routes_market import market_endpoints
-from services.exchange.server.routes_orders import order_endpoints
+from services.exchange.server.routes import all_endpoints
 from services.exchange.server.routes_sim import SimControl
 from services.exchange.server.venue import Venue
 from services.exchange.server.websocket import SocketServer
@@ -91,13 +88,11 @@ class ExchangeServer:
         self.hub = Hub(config.server, user_ids, self.faults)
         self.venue = Venue(config, journal, now_ns, self.hub.deliver, self._on_core_error)
         self.hub.bind(self.venue)
-        self.api = Api(
-            self.venue, keys, RateLimiter(limits_of(config.rate_limits)), self.faults, config.server.body_bytes_max
-        )
-        endpoints = [*market_endpoints(), *order_endpoints(), *account_endpoints(), *countdown_endpoints()]
-        sockets = SocketServer(config.server, keys, self.hub, self.faults, now_ns)
+        limiter = RateLimiter(limits_of(config.rate_limits), config.switches.rate_limit_penalty_ms)
+        self.api = Api(self.venue, keys, limiter, self.faults, config.server.body_bytes_max)
+        sockets = SocketServer(config, keys, self.hub, self.faults, now_ns)
         control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids))
-        routes: list[Any] = [self.api.route(endpoint) for endpoint in endpoints]
+        routes: list[Any] = [self.api.route(endpoint) for endpoint in all_endpoints()]
         routes += sockets.routes()
         if paper and config.server.control_api:
             routes += control.routes()

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from services.exchange.config import Switches
 from services.exchange.server.errors import (
-    BAD_SIGNATURE,
     INVALID_TIMESTAMP,
     TIMESTAMP_EXPIRED,
     UNKNOWN_KEY,
@@ -27,6 +27,7 @@ from services.exchange.server.wire import NumberText
 DEFAULT_WINDOW_MS = 5_000
 FUTURE_TOLERANCE_MS = 1_000
 NS_PER_MS = 1_000_000
+DEFAULT_SWITCHES = Switches()
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +58,16 @@ class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def authenticate_request(
-    keys: Mapping[str, Credential], headers: Mapping[str, str], request: SignedRequest, now_ms: int
+    keys: Mapping[str, Credential],
+    headers: Mapping[str, str],
+    request: SignedRequest,
+    now_ms: int,
+    switches: Switches = DEFAULT_SWITCHES,
 ) -> Credential:
     """The credential that signed the request. `headers` have lower-case names.
 
-    Raises ApiError: unknown key 10560, bad time stamp 10561, expired or from the future 10557, bad signature 4003.
+    Raises ApiError: unknown key 10560, bad time stamp 10561, expired or from the future 10557, bad signature 4003
+    or as configured.
     """
     credential = keys.get(headers.get("x-cc-apikey", ""))
     if credential is None:
@@ -73,12 +79,18 @@ def authenticate_request(
         raise ApiError(INVALID_TIMESTAMP)
     if timestamp >= now_ms + FUTURE_TOLERANCE_MS or now_ms - timestamp > window_ms:
         raise ApiError(TIMESTAMP_EXPIRED)
-    signature = headers.get("sign", "")
-    tail = f"uuid={credential.api_key}&ts={headers['ts']}&x-req-ts-diff={window_text}"
+    signature = _signature(headers.get("sign", ""), switches)
+    tail = f"uuid={credential.api_key}&ts={headers['ts']}"
+    if "x-req-ts-diff" in headers or switches.absent_window == "signed":
+        tail += f"&x-req-ts-diff={window_text}"
     for prehash in prehash_variants(request, tail):
-        if hmac.compare_digest(sign(credential.secret, prehash), signature.encode()):
+        if hmac.compare_digest(sign(credential.secret, prehash), signature):
             return credential
-    raise ApiError(BAD_SIGNATURE)
+    raise ApiError(switches.signature_code)
+
+
+def _signature(text: str, switches: Switches) -> bytes:
+    return (text.upper() if switches.lower_case_signature else text).encode()
 
 
 def sign(secret: str, prehash: str) -> bytes:
@@ -136,7 +148,9 @@ def compact_json(value: Any, sort_keys: bool = False) -> str:
     return "{" + ",".join(f"{encode_basestring(name)}:{compact_json(item, sort_keys)}" for name, item in items) + "}"
 
 
-def authenticate_socket(keys: Mapping[str, Credential], query: str, now_ms: int) -> Credential | None:
+def authenticate_socket(
+    keys: Mapping[str, Credential], query: str, now_ms: int, switches: Switches = DEFAULT_SWITCHES
+) -> Credential | None:
     """The credential of a WebSocket handshake, from its query text; None is a refusal (HTTP 403).
 
     The key is taken literally (`+` is a plus), then percent-decoded. Both signed texts pass: `apiKey=` and `uuid=`.
@@ -147,9 +161,10 @@ def authenticate_socket(keys: Mapping[str, Credential], query: str, now_ms: int)
     timestamp = _integer(parts.get("ts", ""))
     if credential is None or timestamp is None:
         return None
-    if timestamp >= now_ms + FUTURE_TOLERANCE_MS or now_ms - timestamp > DEFAULT_WINDOW_MS:
+    window_ms = switches.socket_ts_window_ms
+    if window_ms and (timestamp >= now_ms + FUTURE_TOLERANCE_MS or now_ms - timestamp > window_ms):
         return None
-    signature = parts.get("sign", "").encode()
+    signature = _signature(parts.get("sign", ""), switches)
     for name in ("apiKey", "uuid"):
         prehash = f"GET/users/self/verify?{name}={credential.api_key}&ts={parts['ts']}"
         if hmac.compare_digest(sign(credential.secret, prehash), signature):

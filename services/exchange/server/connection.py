@@ -14,6 +14,8 @@ from services.exchange.server.channels import SocketName, Topic
 from services.exchange.server.ratelimits import Limit, SlidingWindow
 from shared.clock import monotonic_ns
 
+CLOSED_FOR_POLICY = 1008
+
 log = structlog.get_logger("exchange.socket")
 
 
@@ -38,6 +40,7 @@ class Connection:
         self.topics: set[Topic] = set()
         self.requests = SlidingWindow(Limit(requests_per_second, 1_000))
         self.dropped: str | None = None
+        self._ending = False
         self._websocket = websocket
         self._queue: deque[str] = deque()
         self._queued_bytes = 0
@@ -76,9 +79,17 @@ class Connection:
         self._wake.set()
         log.info("socket dropped", reason=reason, account=self.credential.account_id, path=self.path)
 
+    def end(self) -> None:
+        """Close properly once what is queued is written."""
+        self._ending = True
+        self._wake.set()
+
     async def write_forever(self) -> None:
         """Write queued frames until the connection ends."""
         while self.dropped is None and self._websocket.application_state is WebSocketState.CONNECTED:
+            if not self._queue and self._ending:
+                await self._websocket.close(CLOSED_FOR_POLICY)
+                return
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()

@@ -6,6 +6,7 @@ from typing import Final
 
 INTERNAL_ERROR: Final = 500
 BAD_SIGNATURE: Final = 4003
+INVALID_SIGNATURE: Final = 10562
 NO_PERMISSION: Final = 7001
 TRY_AGAIN_LATER: Final = 10000
 PARAMETER_ILLEGAL: Final = 10004
@@ -30,6 +31,7 @@ TIME_IN_FORCE: Final = 12012
 
 TEXTS: Final[dict[int, str]] = {
     INTERNAL_ERROR: "Internal server error",
+    INVALID_SIGNATURE: "Invalid signature",
     BAD_SIGNATURE: "Token authentication failed",
     NO_PERMISSION: "No permission",
     TRY_AGAIN_LATER: "Try again later",

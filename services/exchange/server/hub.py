@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from services.exchange.config import Switches
 from services.exchange.model import (
     AccountEvent,
     ExchangeEvent,
@@ -79,6 +80,10 @@ class Hub:
         assert self._venue is not None, "bind comes first"
         return self._venue
 
+    @property
+    def _switches(self) -> Switches:
+        return self.venue.config.switches
+
     def join(self, connection: Connection) -> None:
         self.connections.add(connection)
         self.opened += 1
@@ -118,11 +123,35 @@ class Hub:
             self._unfollow(topic, connection)
 
     def push_image(self, connection: Connection, topics: Iterable[Topic]) -> None:
-        """The present image of periodic market channels, so that a new follower need not wait for the next beat."""
+        """The present image of periodic market channels, so that a new follower need not wait for the next beat, and
+        of private ones where the configuration says so."""
         for topic in topics:
-            if topic.channel.kind != "account" and topic.channel.data_type in EVERY_STEP | EVERY_SECOND:
+            if topic.channel.kind == "account":
+                if self._switches.private_snapshot:
+                    for text in self._private_image(topic):
+                        self._push(connection, text)
+            elif topic.channel.data_type in EVERY_STEP | EVERY_SECOND:
                 for text in self._render(topic):
                     self._push(connection, text)
+
+    def _private_image(self, topic: Topic) -> list[str]:
+        """Open orders, positions or balance of an account; past fills are no state."""
+        core, account_id = self.venue.core, topic.subject
+        user_id = self._user_ids[account_id]
+        pushes: list[Any]
+        match topic.channel.data_type:
+            case "order":
+                orders = core.open_orders(account_id)
+                pushes = [order_push(OrderEvent(kind="new", order=order), user_id) for order in orders]
+            case "positionEvent":
+                pushes = [position_push(each, user_id, self._switches) for each in core.positions(account_id)]
+            case _:
+                return self._render(topic)
+        return [data_frame(topic.channel.code, push, core.now_ns // NS_PER_MS) for push in pushes]
+
+    def has_sockets(self, account_id: str) -> bool:
+        """Whether a client of the account is connected."""
+        return any(connection.credential.account_id == account_id for connection in self.connections)
 
     def _unfollow(self, topic: Topic, connection: Connection) -> None:
         followers = self._followers.get(topic)
@@ -185,10 +214,10 @@ class Hub:
                 user_id = self._user_ids[order.account_id]
                 self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
             case TradeEvent(fill=fill):
-                self._publish_private("trade", fill.account_id, trade_push(event), fill.at_ns)
+                self._publish_private("trade", fill.account_id, trade_push(event, self._switches), fill.at_ns)
             case PositionEvent(position=position):
                 user_id = self._user_ids[position.account_id]
-                push = position_push(position, user_id)
+                push = position_push(position, user_id, self._switches)
                 self._publish_private("positionEvent", position.account_id, push, position.updated_ns)
             case AccountEvent(summary=summary):
                 user_id = self._user_ids[summary.account_id]
@@ -271,7 +300,9 @@ class Hub:
                 return [] if bar is None else [data_frame(code, kline_push(bar), ts_ms)]
             case "position":
                 user_id = self._user_ids[topic.subject]
-                pushes = [position_push(position, user_id) for position in core.positions(topic.subject)]
+                pushes = [
+                    position_push(position, user_id, self._switches) for position in core.positions(topic.subject)
+                ]
                 return [data_frame(code, push, ts_ms) for push in pushes]
             case "accountBalance":
                 push = balance_push(core.account_summary(topic.subject), self._user_ids[topic.subject])
@@ -285,6 +316,7 @@ class Hub:
             return []
         before = self._books.get(topic)
         self._books[topic] = book
+        only_changed = only_changed and not self._switches.repeat_books
         if only_changed and before is not None and (before.bids, before.asks) == (book.bids, book.asks):
             return []
         return [data_frame(topic.channel.code, order_book_push(book), book.at_ns // NS_PER_MS)]

@@ -63,8 +63,11 @@ def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
 class SlidingWindow:
     """Counts requests in one window; exact, in memory of at most `limit.requests` time stamps."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, penalty_ms: int = 0) -> None:
+        """After a request too many nothing passes for `penalty_ms`."""
         self._limit = limit
+        self._penalty_ns = penalty_ms * NS_PER_MS
+        self._closed_until_ns = 0
         self._accepted_ns: deque[int] = deque()
 
     def allow(self, now_ns: int) -> bool:
@@ -72,7 +75,10 @@ class SlidingWindow:
         horizon_ns = now_ns - self._limit.window_ms * NS_PER_MS
         while self._accepted_ns and self._accepted_ns[0] <= horizon_ns:
             self._accepted_ns.popleft()
+        if now_ns < self._closed_until_ns:
+            return False
         if len(self._accepted_ns) >= self._limit.requests:
+            self._closed_until_ns = now_ns + self._penalty_ns
             return False
         self._accepted_ns.append(now_ns)
         return True
@@ -81,12 +87,13 @@ class SlidingWindow:
 class RateLimiter:
     """The windows of all groups and subjects. Subjects are users or addresses: few, so none is ever dropped."""
 
-    def __init__(self, limits: Mapping[Group, Limit]) -> None:
+    def __init__(self, limits: Mapping[Group, Limit], penalty_ms: int = 0) -> None:
         self._limits = limits
+        self._penalty_ms = penalty_ms
         self._windows: dict[tuple[Group, str], SlidingWindow] = {}
 
     def allow(self, group: Group, subject: str, now_ns: int) -> bool:
         window = self._windows.get((group, subject))
         if window is None:
-            window = self._windows[group, subject] = SlidingWindow(self._limits[group])
+            window = self._windows[group, subject] = SlidingWindow(self._limits[group], self._penalty_ms)
         return window.allow(now_ns)

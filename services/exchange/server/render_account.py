@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from services.exchange.config import Switches
 from services.exchange.model import (
     AccountSummary,
     Exercise,
@@ -284,8 +285,8 @@ def order_push(event: OrderEvent, user_id: int) -> dict[str, Any]:
     return push
 
 
-def trade_push(event: TradeEvent) -> dict[str, str]:
-    """Everything text; `feeRate` is negative when paid, as in the venue's sample."""
+def trade_push(event: TradeEvent, switches: Switches) -> dict[str, str]:
+    """Everything text; `feeRate` is negative when paid, as in the venue's sample, or as configured."""
     fill = event.fill
     return {
         "symbol": fill.symbol,
@@ -298,12 +299,12 @@ def trade_push(event: TradeEvent) -> dict[str, str]:
         "matchValue": number_text(fill.price * fill.quantity),
         "remainQty": number_text(event.remaining),
         "isTaker": str(int(fill.is_taker)),
-        "feeRate": number_text(-fill.fee_rate),
+        "feeRate": number_text(-fill.fee_rate if switches.fee_rate_sign == "negative" else fill.fee_rate),
         "tradeTime": str(ms(fill.at_ns)),
     }
 
 
-def position_push(position: Position, user_id: int) -> dict[str, Any]:
+def position_push(position: Position, user_id: int, switches: Switches) -> dict[str, Any]:
     value = position.average_price * position.quantity
     return {
         "s": position.symbol,
@@ -317,7 +318,7 @@ def position_push(position: Position, user_id: int) -> dict[str, Any]:
         "mm": number_text(position.maintenance_margin),
         "tim": "",
         "tmm": "",
-        "elp": 0,
+        "elp": 0 if switches.option_liquidation_price == "zero" else None,
         "upnl": number_text(position.unrealised_pnl_last),
         "pnlbmp": number_text(position.unrealised_pnl_mark),
         "roibmp": number_text(_ratio(position.unrealised_pnl_mark, value)),

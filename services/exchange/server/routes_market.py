@@ -98,6 +98,8 @@ class ChainEndpoint:
     def __call__(self, call: Call) -> Any:
         index = call.path_params["index"].upper()
         end_ms = call.fields.integer("endTime")
+        if end_ms is None:
+            end_ms = _end_when_absent(call, index)
         chain = call.core.chain(index, None if end_ms is None else end_ms * NS_PER_MS)
         if chain is None:
             _base_of_index(call, index)
@@ -110,6 +112,18 @@ class ChainEndpoint:
         if positions:
             return chain_rows(chain, positions)
         return self._cache.body((index, end_ms), chain, lambda: _rows_without_positions(chain))
+
+
+def _end_when_absent(call: Call, index: str) -> int | None:
+    """The expiry that a chain without `endTime` shows; None is all of them."""
+    match call.venue.config.switches.chain_without_end:
+        case "refused":
+            raise ApiError(PARAMETER_EMPTY, "endTime")
+        case "nearest":
+            listed = call.core.instruments(index.removesuffix("USD"))
+            return listed[0].expiry_ns // NS_PER_MS if listed else None
+        case _:
+            return None
 
 
 def _rows_without_positions(chain: Chain) -> list[dict[str, Any]]:

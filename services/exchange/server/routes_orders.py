@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
+from services.exchange.config import Switches
 from services.exchange.model import (
     AmendOrder,
     CancelOrder,
@@ -37,7 +38,7 @@ PAGE_SIZE_MAX = 500
 TIMES_IN_FORCE: Mapping[str, Literal["GTC", "IOC", "FOK"]] = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK"}
 
 
-def place_command(fields: Fields) -> PlaceOrder:
+def place_command(fields: Fields, switches: Switches) -> PlaceOrder:
     """The order that a body asks for; ApiError names what is missing or wrong. Unknown fields do not matter."""
     order_type = _one_of(OrderType, fields.need_integer("tradeType"), "tradeType")
     quantity = fields.decimal("qty")
@@ -49,7 +50,7 @@ def place_command(fields: Fields) -> PlaceOrder:
     time_in_force = TIMES_IN_FORCE.get((fields.text("timeInForce") or "GTC").upper())
     if time_in_force is None:
         raise ApiError(TIME_IN_FORCE)
-    client_order_id = fields.integer("clientOrderId")
+    client_order_id = _client_order_id(fields, switches)
     if client_order_id is not None and client_order_id <= 0:
         raise ApiError(PARAMETER_WRONG, "clientOrderId")
     slippage_pct = fields.decimal("slippage")
@@ -66,6 +67,15 @@ def place_command(fields: Fields) -> PlaceOrder:
         mmp=fields.boolean("mmp"),
         slippage_pct=Decimal(5) if slippage_pct is None else slippage_pct,
     )
+
+
+def _client_order_id(fields: Fields, switches: Switches) -> int | None:
+    try:
+        return fields.integer("clientOrderId")
+    except ApiError:
+        if switches.client_order_id_text == "refused":
+            raise
+        return None
 
 
 def _one_of(kind: Any, value: int, name: str) -> Any:
@@ -98,7 +108,7 @@ def _order_ids(fields: Fields) -> tuple[int | None, int | None]:
 
 
 def create(call: Call) -> Any:
-    command = place_command(call.fields)
+    command = place_command(call.fields, call.venue.config.switches)
     return call.venue.execute(lambda core, now_ns: core.place(call.account_id, command, now_ns)).order_id
 
 
@@ -176,7 +186,7 @@ def batch_create(call: Call) -> Any:
     results = []
     for fields in _batch(call):
         try:
-            command = place_command(fields)
+            command = place_command(fields, call.venue.config.switches)
             order_id = _place(call, command)
             results.append(_batch_result(order_id, None))
         except ApiError as error:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
+from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from services.exchange.core import ExchangeCore
+from services.exchange.model import CancelledOrders, Outcome
 from services.exchange.server.auth import Credential, authenticate_socket
 from services.exchange.server.channels import (
     HEARTBEAT_ACK,
@@ -17,7 +21,7 @@ from services.exchange.server.channels import (
     refusal,
     subscription_ack,
 )
-from services.exchange.server.config import ServerConfig
+from services.exchange.server.config import ExchangeServiceConfig
 from services.exchange.server.connection import Connection
 from services.exchange.server.errors import TRY_AGAIN_LATER, ApiError
 from services.exchange.server.faults import FaultTable
@@ -33,13 +37,14 @@ class SocketServer:
 
     def __init__(
         self,
-        config: ServerConfig,
+        config: ExchangeServiceConfig,
         keys: Mapping[str, Credential],
         hub: Hub,
         faults: FaultTable,
         now_ns: Callable[[], int],
     ) -> None:
-        self._config = config
+        self._config = config.server
+        self._switches = config.switches
         self._keys = keys
         self._hub = hub
         self._faults = faults
@@ -57,9 +62,9 @@ class SocketServer:
     async def _serve(self, websocket: WebSocket, socket: SocketName) -> None:
         now_ns = self._now_ns()
         query = websocket.scope["query_string"].decode("latin-1")
-        credential = authenticate_socket(self._keys, query, now_ns // NS_PER_MS)
+        credential = authenticate_socket(self._keys, query, now_ns // NS_PER_MS, self._switches)
         if credential is None or self._faults.hit_handshake(f"/{socket}", now_ns):
-            await websocket.close()
+            await self._refuse(websocket)
             return
         await websocket.accept()
         connection = Connection(
@@ -78,6 +83,22 @@ class SocketServer:
             connection.dropped = connection.dropped or "closed"
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+            if connection.dropped != "shutdown":
+                self._end_orders_of(credential.account_id)
+
+    async def _refuse(self, websocket: WebSocket) -> None:
+        """End the handshake: closing before accepting answers 403."""
+        if self._switches.handshake_status == 403:
+            await websocket.close()
+        else:
+            await websocket.send_denial_response(Response(status_code=self._switches.handshake_status))
+
+    def _end_orders_of(self, account_id: str) -> None:
+        """Cancel what an account has in the books, once its last client is gone and the configuration says so."""
+        if not self._switches.cancel_on_disconnect or self._hub.has_sockets(account_id):
+            return
+        for base in self._hub.venue.config.bases:
+            self._hub.venue.run(partial(_cancel_index, account_id, f"{base.base}USD"))
 
     async def _read(self, websocket: WebSocket, connection: Connection) -> None:
         while True:
@@ -92,7 +113,7 @@ class SocketServer:
 
     def _handle(self, connection: Connection, text: str) -> None:
         if not connection.requests.allow(self._now_ns()):
-            connection.push(refusal(ApiError(TRY_AGAIN_LATER, text="too many request")))
+            self._answer_refused(connection, ApiError(TRY_AGAIN_LATER, text="too many request"))
             return
         try:
             request = parse_request(connection.socket, text)
@@ -106,4 +127,15 @@ class SocketServer:
                 self._hub.unsubscribe(connection, request)
                 connection.push(subscription_ack(request))
         except ApiError as error:
-            connection.push(refusal(error))
+            self._answer_refused(connection, error)
+
+    def _answer_refused(self, connection: Connection, error: ApiError) -> None:
+        if self._switches.socket_error == "ignore":
+            return
+        connection.push(refusal(error))
+        if self._switches.socket_error == "close":
+            connection.end()
+
+
+def _cancel_index(account_id: str, index: str, core: ExchangeCore, now_ns: int) -> Outcome[CancelledOrders]:
+    return core.cancel_index(account_id, index, now_ns)

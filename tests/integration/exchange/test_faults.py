@@ -164,7 +164,7 @@ async def test_the_state_shows_market_accounts_sockets_and_faults(exchange: Runn
             state = (await http.get("/sim/state")).json()["data"]
     assert state["sockets"] == 1
     assert state["faults"][0]["hits_left"] == 5
-    assert state["accounts"].keys() == {"main", "other"}
+    assert state["accounts"].keys() == {"main", "other", "maker"}
     assert state["indices"]["BTC"] > 0
 
 

@@ -1,0 +1,297 @@
+"""docs/venues/coincall-sim.md: how far the simulated exchange is the venue, made from the routing and channel tables.
+
+What is served is done; what is not served stands here with its reason. After a change:
+``python -m services.exchange.server.conformance > docs/venues/coincall-sim.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from services.exchange.config import ExchangeConfig, Switches
+from services.exchange.server.channels import CHANNELS
+from services.exchange.server.openquestions import QUESTIONS
+from services.exchange.server.routes import all_endpoints
+
+Status = Literal["done", "todo", "exempt"]
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Endpoints or channels that are not served, and why."""
+
+    status: Status
+    reason: str
+    names: tuple[str, ...]
+
+
+_RFQ = "requests for quote and block trades come with their dealers"
+_FUTURES = "futures trading comes with a futures book"
+_SPOT = "spot trading comes with spot books"
+_BLOCK = "/open/option/blocktrade"
+_FUTURE_ORDER = "/open/futures/order"
+
+MISSING_ENDPOINTS: tuple[Missing, ...] = (
+    Missing(
+        "exempt",
+        "not trading: the paper account has no chain addresses, sub-accounts, rewards, referrals or loans",
+        (
+            "GET /open/account/sysTransferRecords/v1",
+            "GET /open/account/getDepositAddress/v1",
+            "GET /open/account/getDepositAddressList/v1",
+            "GET /open/user/subAccount/list/v1",
+            "POST /open/user/subAccount/fund/transfer/v1",
+            "GET /open/user/subAccount/transfer/records/v1",
+            "GET /open/futures/lending/detail/v1",
+            "GET /open/referral/sub/v1",
+        ),
+    ),
+    Missing(
+        "todo",
+        "market-maker protection comes with quoting strategies",
+        ("POST /open/mmp/set-mmp-config/v1", "GET /open/mmp/get-mmp-config/v1", "POST /open/mmp/reset-mmp/v1"),
+    ),
+    Missing(
+        "todo",
+        _RFQ,
+        (
+            f"POST {_BLOCK}/request/create/v1",
+            f"POST {_BLOCK}/request/cancel/v1",
+            f"GET {_BLOCK}/request/getQuotesReceived/v1",
+            f"POST {_BLOCK}/request/accept/v1",
+            f"GET {_BLOCK}/rfqList/v1",
+            f"POST {_BLOCK}/quote/create/v1",
+            f"POST {_BLOCK}/quote/cancel/v1",
+            f"POST {_BLOCK}/quote/cancel-all/v1",
+            f"GET {_BLOCK}/list-quote/v1",
+            f"GET {_BLOCK}/orderList/v1",
+            f"GET {_BLOCK}/trade-detail/private/v1",
+            f"GET {_BLOCK}/trade-detail/public/v1",
+            "POST /open/option/blockTrade/create/v1",
+            "POST /open/option/blockTrade/accept/v1",
+        ),
+    ),
+    Missing(
+        "todo",
+        _FUTURES,
+        (
+            "GET /open/futures/market/orderbook",
+            f"GET {_FUTURE_ORDER}/orderbook/v1/{{symbol}}",
+            "GET /open/futures/market/kline/history/v2/{symbol}",
+            "GET /open/futures/trade/lasttrade/v1/{symbol}",
+            "GET /open/futures/leverage/current/v1",
+            "POST /open/futures/leverage/set/v1",
+            "GET /open/futures/position/get/v1",
+            f"POST {_FUTURE_ORDER}/create/v1",
+            f"POST {_FUTURE_ORDER}/modify/v1",
+            f"POST {_FUTURE_ORDER}/cancel/v1",
+            f"POST {_FUTURE_ORDER}/batchCancel/v1",
+            f"GET {_FUTURE_ORDER}/cancelOpenOrders/v1/{{symbol}}",
+            f"GET {_FUTURE_ORDER}/pending/v1",
+            f"GET {_FUTURE_ORDER}/singleQuery/v1",
+            f"GET {_FUTURE_ORDER}/history/v1",
+            "GET /open/futures/trade/history/v1",
+            "GET /open/settle/future/record/v1",
+            "GET /open/settle/future/latestRecord/v1",
+            "GET /open/futures/delivery/settlement/history/v1",
+            "GET /open/futures/market/premiumIndexHistory/v1",
+        ),
+    ),
+    Missing(
+        "todo",
+        _SPOT,
+        (
+            "GET /open/spot/market/instruments",
+            "GET /open/spot/market/klines",
+            "GET /open/spot/market/orderbook",
+            "GET /open/spot/market/histories",
+            "GET /open/spot/market/overviewV2",
+            "POST /open/spot/trade/order/v1",
+            "GET /open/spot/trade/order/v1",
+            "POST /open/spot/trade/cancel/v1",
+            "POST /open/spot/trade/cancelAll/v1",
+            "GET /open/spot/trade/orders/v1",
+            "GET /open/spot/trade/allorders/v1",
+            "GET /open/spot/trade/fills/v1",
+        ),
+    ),
+)
+
+MISSING_CHANNELS: tuple[Missing, ...] = (
+    Missing("exempt", "legacy: the channels 22 to 131 replaced it", ("options blockTrade 20",)),
+    Missing(
+        "todo",
+        _RFQ,
+        (
+            "options blockTradeDetail 22",
+            "options blockTradePublic 23",
+            "options rfqMaker 28",
+            "options rfqTaker 129",
+            "options rfqQuote 130",
+            "options quoteReceived 131",
+        ),
+    ),
+    Missing(
+        "todo",
+        _FUTURES,
+        (
+            "futures kline 31",
+            "futures orderBook 32",
+            "futures lastTrade 33",
+            "futures order 35",
+            "futures position 36",
+            "futures trade 38",
+            "futures lastTradeV2 43",
+            "futures premiumIndex 44",
+            "futures positionEvent 46",
+        ),
+    ),
+    Missing("exempt", "undocumented: the stepped book of the web site", ("futures stepped book 58",)),
+    Missing(
+        "todo",
+        _SPOT,
+        (
+            "spot market.<SYM>.mbp.<N>",
+            "spot market.<SYM>.trade.detail",
+            "spot market.<SYM>.kline.<interval>",
+            "spot market.<SYM>.bbo",
+            "spot market.overviewv2",
+            "spot market.<SYM>.overviewv2",
+            "spot order",
+            "spot trade",
+        ),
+    ),
+)
+
+NOTES: dict[str, str] = {
+    "GET /open/public/fundingRate/v1": "a constant rate: there is no futures book yet",
+    "GET /open/futures/market/symbol/v1": "for the index price; the perpetual stands at the index",
+    "GET /open/futures/market/instruments/v1": "for the index price; the perpetual stands at the index",
+    "GET /open/account/historyList/v1": "deposits and withdrawals that the control API books",
+    "GET /open/option/market/kline/history/v1/{symbol}": "of the public tape and the clients' trades; `limit` 1 does "
+    "not limit, at most the newest 1000 bars",
+    "GET /open/option/trade/lasttrade/v1/{symbol}": "of today and the day before (UTC)",
+    "POST /open/option/order/batchCreate/v1": "needs the market-maker right",
+    "POST /open/option/order/batchModify/v1": "needs the market-maker right",
+    "POST /open/futures/countdown/cancel/v1": "needs the market-maker right; `type` 1 (options), others are refused; "
+    "`countdownTime` 0 disarms",
+    "GET /open/futures/countdown/cancel/get/v1": "needs the market-maker right",
+    "POST /open/futures/countdown/cancel/heartbeat/v1": "needs the market-maker right",
+    "options kline 2": "at most once a second, when the bar has changed",
+    "options bsInfo 3": "once a second; numbers as text (`server.socket_numbers_as_text`)",
+    "options tOption 4": "once a second",
+    "options orderBook 5": "each step of the market (250 ms; the venue: 100 ms), when it has changed",
+    "options lastTrade 6": "each trade at the step in which it happens",
+    "options lastTradeV2 24": "each trade at the step in which it happens",
+    "options accountBalance 7": "on each change and once a second",
+    "options position 12": "once a second, one frame per position",
+    "options order 11": "on each event",
+    "options trade 15": "on each fill",
+    "options positionEvent 27": "on each change",
+    "futures spotPrice 30": "the index, each step of the market",
+}
+
+_INTRODUCTION = """# The simulated Coincall
+
+How far the simulated exchange is the venue, made from the tables that it serves by. A test fails when this page is
+out of date, when something `done` is not served or something served has no row; renew it with
+`python -m services.exchange.server.conformance > docs/venues/coincall-sim.md`. Names of fields, wire types and
+envelopes are held to payloads built from the venue's documentation (`tests/contract/recorded/`).
+
+- `done`: served as documented, within the note beside it.
+- `todo`: comes with a later feature, which the reason names.
+- `exempt`: will not come, for the reason given.
+"""
+
+_MARKET = """## Where public trades come from
+
+Beside the fills of accounts there is a public tape: trades of others with the market makers, at the best price of
+the ladder in that step and at most its size. It is a pure function of seed, option and step, so every client sees
+the same one, after every restart too, and an option nobody looks at costs nothing. K-lines, the last price, the
+day's volume and its extremes are made of the tape and the accounts' trades. `[[exchange.bases]]` `tape` sets how
+often options trade. The tape does not meet clients' orders: those trade with the makers' ladders and each other.
+"""
+
+
+KEPT = ExchangeConfig()
+_RETENTION = f"""## What is kept
+
+In memory and in answers: all open orders, the last {KEPT.kept_orders:,} finished orders and {KEPT.kept_fills:,} fills
+of each account (`exchange.kept_orders`, `kept_fills`), and the public trades of options that are listed. An order
+that is forgotten is unknown to every query, and its client order id is free again. Histories answer for at most 90
+days at once, as at the venue. The exchange's journal on disk keeps everything.
+"""
+
+
+def endpoint_rows() -> list[tuple[str, Status, str]]:
+    """(method and path, status, note or reason) of every endpoint, the served ones first."""
+    names = [f"{endpoint.method} {endpoint.path}" for endpoint in all_endpoints()]
+    return _rows(names, MISSING_ENDPOINTS)
+
+
+def channel_rows() -> list[tuple[str, Status, str]]:
+    """(socket, name and code, status, note or reason) of every channel, the served ones first."""
+    names = [f"{channel.socket} {channel.data_type} {channel.code}" for channel in CHANNELS]
+    return _rows(names, MISSING_CHANNELS)
+
+
+def _rows(served: Iterable[str], missing: Iterable[Missing]) -> list[tuple[str, Status, str]]:
+    rows: list[tuple[str, Status, str]] = [(name, "done", NOTES.get(name, "")) for name in served]
+    return rows + [(name, each.status, each.reason) for each in missing for name in each.names]
+
+
+def switch_rows() -> dict[str, str]:
+    """What each switch admits and its default, as text."""
+    hints = get_type_hints(Switches)
+    default = Switches()
+    return {
+        name: f"{_admitted(hints[name])}; default {_shown(getattr(default, name))}"
+        for name in Switches.__struct_fields__
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(int(value) if isinstance(value, int) else value)
+
+
+def _admitted(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(_shown(value) for value in get_args(hint))
+    if hint is bool:
+        return "true, false"
+    if isinstance(hint, type) and issubclass(hint, int) and hint is not int:
+        return ", ".join(str(int(value)) for value in hint if value)  # type: ignore[attr-defined]
+    return "a number"
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    lines = [_INTRODUCTION, "## REST", "", "| endpoint | status | note |", "|---|---|---|"]
+    lines += [f"| `{name}` | {status} | {note} |" for name, status, note in endpoint_rows()]
+    lines += ["", "## WebSocket", ""]
+    lines += ["Socket, `dataType` and `dt`; topics of the spot sockets.", ""]
+    lines += ["| channel | status | note |", "|---|---|---|"]
+    lines += [f"| `{name}` | {status} | {note} |" for name, status, note in channel_rows()]
+    lines += ["", _MARKET, _RETENTION, "## What the venue leaves open", ""]
+    lines += [
+        "Each question that the documentation leaves open and that something served here depends on is a switch in",
+        "`[exchange.switches]`; the others come with their feature.",
+        "",
+        "| | question | switches |",
+        "|---|---|---|",
+    ]
+    switches = switch_rows()
+    for question in QUESTIONS:
+        cells = [f"`{name}`: {switches[name]}" for name in question.switches]
+        cells += [question.note] if question.note else []
+        lines.append(f"| {question.number} | {question.text} | {'<br>'.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

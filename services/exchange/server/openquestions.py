@@ -1,0 +1,102 @@
+"""What the venue's documentation leaves open, and the switch that decides it here."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Question(msgspec.Struct, frozen=True):
+    """`switches` are fields of `Switches`; `note` says what is decided otherwise, or with what a part comes."""
+
+    number: int
+    text: str
+    switches: tuple[str, ...] = ()
+    note: str = ""
+
+
+_RFQ = "todo, with requests for quote"
+_FUTURES = "todo, with futures trading"
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        1,
+        "codes and HTTP status per failure; status of a refused WebSocket; WebSocket errors and close codes",
+        ("signature_code", "permission_code", "missing_right", "handshake_status", "socket_error"),
+        "Other failures have the codes of the venue's table: unknown key 10560, expired 10557, missing parameter "
+        "10570, wrong one 10573, unknown option 10574, unknown index 10579.",
+    ),
+    Question(
+        2,
+        "signed text without X-REQ-TS-DIFF; window of the WebSocket's time stamp; signatures in lower case",
+        ("absent_window", "socket_ts_window_ms", "lower_case_signature"),
+    ),
+    Question(
+        3,
+        "client order ids: scope, lifetime, values that are no number, what an order without one reports",
+        ("client_order_id_scope", "client_order_id_text", "report_client_order_id"),
+        "The scope is the account.",
+    ),
+    Question(
+        4,
+        "market orders and slippage; how IOC and FOK end; post-only that would trade",
+        ("market_orders", "unfilled_state", "post_only_cross"),
+        "With market orders, `slippage` is the worst price in per cent past the best one.",
+    ),
+    Question(
+        5,
+        "first image on private channels; unchanged books; order of the frames of a fill",
+        ("private_snapshot", "repeat_books", "event_order"),
+        f"Channels of requests and quotes: {_RFQ}.",
+    ),
+    Question(6, "open quotes when their request ends; how expired ones are pushed", note=_RFQ),
+    Question(7, "one quote per request or per side; re-quoting; rate of quotes", note=_RFQ),
+    Question(8, "limits of a request: legs, sizes, prices, margin; accepting what is gone", note=_RFQ),
+    Question(
+        9,
+        "which account pays which fee; sign of the fee in the trade channel; fees of block trades",
+        ("fee_rate_sign",),
+        f"Both sides of an order-book trade pay their own rate (`exchange.fees`). Block trades: {_RFQ}.",
+    ),
+    Question(10, "names, signs and scales of structures", note=_RFQ),
+    Question(
+        11,
+        "Greeks of positions; formulas of margin; liquidation price of options",
+        ("position_greeks", "option_liquidation_price"),
+        "The rates of the margin are configuration (`exchange.margin`).",
+    ),
+    Question(
+        12,
+        "market-maker protection; what a countdown ends and how it is reset",
+        ("countdown_scope", "countdown_reset"),
+        "A fired countdown refuses closing orders too; it is no longer listed. Protection: todo, with quoting "
+        "strategies.",
+    ),
+    Question(13, "dated futures", note=_FUTURES),
+    Question(14, "stop orders", note=_FUTURES),
+    Question(
+        15,
+        "chain without expiry; overview and instruments without symbol; last trades; k-lines of empty intervals",
+        ("chain_without_end", "last_trades_order", "last_trades_count", "empty_klines"),
+        "Overview and instruments of spot: todo, with spot trading.",
+    ),
+    Question(
+        16,
+        "answer, scope and recovery of rate limits",
+        ("rate_limit_answer", "rate_limit_scope", "rate_limit_penalty_ms"),
+        "The rates are configuration (`exchange.rate_limits`).",
+    ),
+    Question(17, "spot: acknowledgements and market orders", note="todo, with spot trading"),
+    Question(
+        18,
+        "default self-trade prevention; across sub-accounts and in block trades",
+        ("default_stp",),
+        f"There are no sub-accounts. Block trades: {_RFQ}.",
+    ),
+    Question(19, "what a disconnect does to orders and quotes", ("cancel_on_disconnect",), f"Quotes: {_RFQ}."),
+    Question(
+        20,
+        "pushes around 08:00 UTC; code in the last 15 minutes; limits on an order's volatility",
+        ("expiry_pushes", "suspended_code", "order_iv_min", "order_iv_max"),
+        "Settlement happens in the first step at or after the expiry. Funding: todo, with futures trading.",
+    ),
+)

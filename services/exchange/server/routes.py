@@ -1,0 +1,13 @@
+"""Every endpoint that is served: the routing table."""
+
+from __future__ import annotations
+
+from services.exchange.server.api import Endpoint
+from services.exchange.server.routes_account import account_endpoints
+from services.exchange.server.routes_countdown import countdown_endpoints
+from services.exchange.server.routes_market import market_endpoints
+from services.exchange.server.routes_orders import order_endpoints
+
+
+def all_endpoints() -> list[Endpoint]:
+    return [*market_endpoints(), *order_endpoints(), *account_endpoints(), *countdown_endpoints()]

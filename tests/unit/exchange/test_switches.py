@@ -1,0 +1,95 @@
+"""What the venue leaves open, in both positions of each switch that the core knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.exchange.config import Switches
+from services.exchange.model import (
+    AccountEvent,
+    InstrumentsEvent,
+    OrderEvent,
+    OrderState,
+    PositionEvent,
+    Side,
+    TradeEvent,
+)
+from tests.unit.exchange.harness import A, B, D, Venue, small_config
+
+BUY = Side.BUY
+
+
+def venue(**switches: Any) -> Venue:
+    return Venue(small_config(switches=Switches(**switches)))
+
+
+def far_below(desk: Venue, symbol: str) -> Any:
+    return desk.best(symbol)[0] - D(200)
+
+
+@pytest.mark.parametrize(("scope", "code"), [("ever", 10577), ("open", 0)])
+def test_a_client_id_may_come_back_when_its_order_is_gone_as_configured(scope: str, code: int) -> None:
+    desk = venue(client_order_id_scope=scope)
+    symbol = desk.option().symbol
+    first = desk.accepted(A, BUY, symbol, "0.01", far_below(desk, symbol), client_order_id=5)
+    assert desk.refused(A, BUY, symbol, "0.01", far_below(desk, symbol), client_order_id=5) == 10577
+    desk.cancel(A, order_id=first.order_id)
+    if code:
+        assert desk.refused(A, BUY, symbol, "0.01", far_below(desk, symbol), client_order_id=5) == code
+    else:
+        again = desk.accepted(A, BUY, symbol, "0.01", far_below(desk, symbol), client_order_id=5)
+        found = desk.core.order(A, client_order_id=5)
+        assert found is not None
+        assert found.order_id == again.order_id != first.order_id
+    assert desk.accepted(B, BUY, symbol, "0.01", far_below(desk, symbol), client_order_id=5)
+
+
+@pytest.mark.parametrize("time_in_force", ["IOC", "FOK"])
+@pytest.mark.parametrize(
+    ("unfilled", "state"), [("cancelled", OrderState.CANCELLED), ("invalid", OrderState.INVALID)]
+)
+def test_an_order_that_had_to_trade_at_once_and_did_not_ends_as_configured(
+    unfilled: str, state: OrderState, time_in_force: str
+) -> None:
+    desk = venue(unfilled_state=unfilled)
+    symbol = desk.option().symbol
+    order = desk.accepted(A, BUY, symbol, "0.01", far_below(desk, symbol), time_in_force=time_in_force)
+    assert order.state is state
+
+
+def test_an_ioc_that_filled_in_part_is_cancelled_whatever_is_configured() -> None:
+    desk = venue(unfilled_state="invalid")
+    symbol = desk.option().symbol
+    book = desk.core.order_book(symbol)
+    assert book is not None
+    best = book.asks[0]
+    order = desk.accepted(A, BUY, symbol, best.quantity + D("0.01"), best.price, time_in_force="IOC")
+    assert (order.state, order.filled) == (OrderState.CANCELLED, best.quantity)
+
+
+@pytest.mark.parametrize(
+    ("switch", "kinds"),
+    [("order_first", [OrderEvent, TradeEvent]), ("trade_first", [TradeEvent, OrderEvent])],
+)
+def test_the_frames_of_a_fill_come_in_the_configured_order(switch: str, kinds: list[type]) -> None:
+    desk = venue(event_order=switch)
+    desk.buy_from_makers(A, desk.option().symbol, "0.01")
+    assert [type(event) for event in desk.last_events[1:3]] == kinds
+
+
+@pytest.mark.parametrize("pushes", [True, False])
+def test_what_an_expiry_ends_is_told_as_configured_and_done_in_any_case(pushes: bool) -> None:
+    desk = venue(expiry_pushes=pushes)
+    option = desk.option(expiry=0)
+    desk.buy_from_makers(A, option.symbol, "0.02")
+    resting = desk.accepted(A, BUY, option.symbol, "0.01", far_below(desk, option.symbol))
+    events = desk.wait(option.expiry_ns - desk.now_ns)
+    told = [type(event) for event in events if not isinstance(event, InstrumentsEvent)]
+    assert (OrderEvent in told, PositionEvent in told, AccountEvent in told) == (pushes, pushes, pushes)
+    ended = desk.core.order(A, resting.order_id)
+    assert ended is not None
+    assert ended.state is OrderState.CANCELLED_BY_EXERCISE
+    assert len(desk.core.exercise_history(A)) == 1
+    assert desk.position(A, option.symbol) == 0
