@@ -9,7 +9,15 @@ from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -76,6 +84,8 @@ class Metrics:
     """
 
     def __init__(self, service: str, mode: str, account_id: str) -> None:
+        # a second series per counter, with when it began, which the start of the process says already
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.families: list[Family] = []
         self._values = (service, mode, account_id)

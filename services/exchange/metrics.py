@@ -51,3 +51,12 @@ class ExchangeMetrics:
     def _sockets(self) -> Mapping[str, float]:
         hub = self._server.hub
         return {"opened": hub.opened, **hub.dropped}
+
+    def words(self) -> dict[str, object]:
+        """For the health line."""
+        hub = self._server.hub
+        return {
+            "sockets": len(hub.connections),
+            "requests": self._server.api.answered.total(),
+            "failures": self._server.core_failures + hub.failures,
+        }

@@ -55,7 +55,8 @@ class ExchangeShell:
         port = self._listener.getsockname()[1]
         self.detail = f"http://{HOST}:{port}"
         context.log.info("exchange listens", address=self.detail, accounts=len(config.accounts))
-        ExchangeMetrics(context.metrics, self._server)
+        metrics = ExchangeMetrics(context.metrics, self._server)
+        context.health["exchange"] = metrics.words
         self.ready = True
 
     async def run(self) -> None:

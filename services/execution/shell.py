@@ -9,6 +9,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.courier import Courier
 from services.execution.effects import may_go_unwritten
+from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from shared.latch import read_latches, remove_latch
@@ -48,11 +49,13 @@ class ExecutionShell:
         self._key_checked = False
         self._stream_up = False
         self._core: ExecutionCore | None = None
-        self._active = context.metrics.gauge("voldesk_active_trades", "Trades that are not final")
-        self._unsettled = context.metrics.gauge("voldesk_live_orders", "Orders that may still trade")
-        self._refused = context.metrics.counter("voldesk_orders_refused_total", "Orders the venue refused")
-        self._unknown = context.metrics.counter("voldesk_orders_unknown_total", "Order calls of unknown outcome")
-        self._fills = context.metrics.counter("voldesk_fills_streamed_total", "Executions heard on the stream")
+        self._metrics = ExecutionMetrics(
+            context.metrics, self._host, lambda: self._host.core.book, context.clock.now_ns
+        )
+        self._metrics.begin()
+        self._host.observe(self._metrics)
+        context.health["book"] = self._metrics.words
+        context.health["venue_errors"] = lambda: self._venue.errors
 
     def _connected(self) -> CoincallGateway:
         context, venue = self._context, self._venue
@@ -155,21 +158,20 @@ class ExecutionShell:
             if core is not self._core and self._core is not None and self._stream_up:
                 self._host.put(StreamUp())
             self._core = core
-            self._active.set(len(core.book.active))
-            self._unsettled.set(len(core.book.unsettled))
+            self._metrics.watch(is_synced=core.is_synced)
             await asyncio.sleep(_WATCH_S)
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         self._courier.carry(effect)
 
     def _outcome(self, item: Any) -> None:
+        if isinstance(item, Outcome):
+            self._metrics.outcome(item)
         if isinstance(item, OrderRefused):
-            self._refused.inc()
             self._context.log.warning(
                 "order refused", client_order_id=item.client_order_id, code=item.code, text=item.text
             )
         elif isinstance(item, OutcomeUnknown):
-            self._unknown.inc()
             self._context.log.warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
         self._host.put(item)
 
@@ -178,8 +180,6 @@ class ExecutionShell:
             self._stream_up = True
         elif isinstance(item, StreamDown):
             self._stream_up = False
-        elif isinstance(item, VenueFill):
-            self._fills.inc()
         self._host.put(item)
 
     def _skipped(self, reason: str) -> None:

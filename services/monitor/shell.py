@@ -15,6 +15,7 @@ from services.monitor.alert_file import AlertFile
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore, Status
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
+from services.monitor.metrics import MonitorMetrics
 from services.monitor.page import PageHeader, make_app
 from shared.messages.topics import BUS_SERVICES, TOPICS
 from shared.runner import MemoryJournal
@@ -22,6 +23,7 @@ from shared.service import CoreHost, ServiceContext
 
 HOST = "127.0.0.1"
 _BIND_RETRY_S = 2.0
+_WATCH_S = 1.0
 
 
 class MonitorShell:
@@ -33,6 +35,9 @@ class MonitorShell:
         desk = context.desk
         self._alerts = AlertFile(context.run_dir / "alerts.jsonl", desk.mode, desk.account_id)
         self._host = CoreHost(context, self._make_core, MemoryJournal(), self._perform)
+        self._metrics = MonitorMetrics(context.metrics)
+        self._host.observe(self._metrics)
+        context.health["desk"] = self._metrics.words
         header = PageHeader(
             desk=desk.name,
             mode=desk.mode,
@@ -61,7 +66,7 @@ class MonitorShell:
                 self._context.bus.subscribe(service, prefixes_of(service), self._host.put)
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._serve())
+        await asyncio.gather(self._host.run(), self._serve(), self._watch())
 
     async def stop(self) -> None:
         self._serving = False
@@ -96,6 +101,12 @@ class MonitorShell:
             self._file_fails = True
         else:
             self._file_fails = False
+
+    async def _watch(self) -> None:
+        """Keep the gauges."""
+        while True:
+            self._metrics.watch(self._status())
+            await asyncio.sleep(_WATCH_S)
 
     async def _serve(self) -> None:
         while True:

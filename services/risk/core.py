@@ -117,6 +117,16 @@ class RiskCore:
         return self._account
 
     @property
+    def broken_limits(self) -> tuple[str, ...]:
+        """The account limits that are broken now."""
+        return tuple(self._breaches)
+
+    @property
+    def day_start_equity_usd(self) -> Decimal | None:
+        """The first equity of the UTC day, moved by transfers; None before the first read."""
+        return self._day_start_usd
+
+    @property
     def journaled_until_ns(self) -> int | None:
         """When the newest fact was noted, None before the first: transfers up to then are known."""
         return self._journaled_until_ns

@@ -7,6 +7,7 @@ import asyncio
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.risk.metrics import RiskMetrics
 from services.risk.reader import AccountReader
 from services.risk.rows import RiskRow
 from shared.messages.control import GrantGiven
@@ -44,6 +45,9 @@ class RiskShell:
             _perform_nothing,
             may_go_unwritten,
         )
+        metrics = RiskMetrics(context.metrics, context.desk.underlyings, lambda: self._host.core)
+        self._host.observe(metrics)
+        context.health["account"] = metrics.words
         self._reader = AccountReader(self._gateway, context.clock, context.log)
         self._problem = "the key has not been checked yet"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.strategy.board import Board
@@ -90,6 +90,11 @@ class StrategyHostCore:
         self._changed = False
         self._space = ON_DISK
         self.ignored: Counter[str] = Counter()
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        """The strategies by name, to be read only."""
+        return self._slots
 
     def start(self, now_ns: int) -> Step:
         """Report what could not be loaded, and show every strategy."""

@@ -7,6 +7,7 @@ from typing import Any
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
 from services.strategy.loader import load_strategies
+from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row
 from shared.service import CoreHost, ServiceContext
 
@@ -39,7 +40,10 @@ class StrategyShell:
         def make_core() -> StrategyHostCore:
             return StrategyHostCore(config, loaded, account_id=context.desk.account_id, failures=failures)
 
-        self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
+        host = self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
+        metrics = StrategyMetrics(context.metrics, host, lambda: host.core.slots, context.clock.now_ns)
+        host.observe(metrics)
+        context.health["strategies"] = metrics.words
         for publisher, prefixes in SUBSCRIPTIONS.items():
             context.bus.subscribe(publisher, prefixes, self._host.put)
         context.bus.serve(self._host.put)

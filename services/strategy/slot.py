@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from services.strategy.config import StrategyHostConfig
@@ -30,6 +31,9 @@ class Slot:
         self.refusals = Refusals()
         self.signals_generated = 0
         self.signals_executed = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Signals by kind and code of their outcome."""
+
         self.refused_until_ns = 0
         self.last_outcome: IntentOutcome | None = None
         self.shown_gates: tuple[Gate, ...] = ()
@@ -68,6 +72,7 @@ class Slot:
         """Give a finished intent to the strategy; how the strategy failed on it, if it did."""
         self.last_outcome = outcome
         self.refusals.on_outcome(outcome, now_ns)
+        self.outcomes[outcome.kind, outcome.code] += 1
         if outcome.kind == "refused":
             self.refused_until_ns = now_ns + int(self._config.refusal_pause_min_s * SECOND_NS)
 

@@ -14,7 +14,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class HealthLine:
-    """`words` are read for each line, in their order; one that cannot be read is said to be so.
+    """`words` are read for each line, in their order; one that cannot be read is said to be so. One that is read as
+    a dict stands for its items.
 
     cpu_pct: of one core since the last line. memory_mb: resident, in millions of bytes.
     """
@@ -35,9 +36,16 @@ class HealthLine:
             uptime_s=(now_ns - self._begun_ns) // 1_000_000_000,
             memory_mb=round(resident_bytes() / 1e6, 1),
             cpu_pct=round((cpu_s - self._cpu_s) / passed_s * 100, 1),
-            **{name: _read(read) for name, read in self._words.items()},
+            **self._read(),
         )
         self._told_ns, self._cpu_s = now_ns, cpu_s
+
+    def _read(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, read in self._words.items():
+            value = _read(read)
+            found |= value if isinstance(value, dict) else {name: value}
+        return found
 
 
 def resident_bytes() -> int:

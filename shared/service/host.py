@@ -23,7 +23,7 @@ from shared.messages.steps import (
 from shared.messages.trades import Refusal
 from shared.runner import Core, CoreFailed, Journal, Runner
 from shared.service.context import ServiceContext
-from shared.service.metrics import HostMetrics
+from shared.service.metrics import HostMetrics, tag_of
 
 CoreT = TypeVar("CoreT", bound=Core)
 
@@ -142,15 +142,17 @@ class CoreHost(Generic[CoreT]):
         """Tell `observer` of every row and effect from now on."""
         self._observers = (*self._observers, observer)
 
-    def due_ns(self, cause_id: str) -> int:
-        """For an observer, while the effects of a batch are carried out: when the input with this id was published;
-        for "", which stands for a timer, when it was due. 0 when it is not known."""
+    def cause_of(self, cause_id: str) -> tuple[str, int]:
+        """For an observer, while the effects of a batch are carried out: the tag of the message that has this id and
+        when it was published, or ("timer", when it was due) for "". ("", 0) when it is not known."""
         if not cause_id:
-            return self._due_ns
-        found = (
-            item.published_ns for item in self._batch if isinstance(item, Inbound) and item.message_id == cause_id
-        )
-        return next(found, 0)
+            return ("timer", self._due_ns) if self._due_ns else ("", 0)
+        for item in self._batch:
+            if isinstance(item, Inbound) and item.message_id == cause_id:
+                return tag_of(type(item.message)), item.published_ns
+            if isinstance(item, Request) and item.request_id == cause_id:
+                return tag_of(type(item.message)), item.published_ns
+        return "", 0
 
     async def run(self) -> None:
         """Start the core, then go on until cancelled."""

@@ -130,7 +130,8 @@ class _Process:
         self._words: dict[str, Callable[[], object]] = {
             "ready": lambda: self._is_ready,
             "detail": lambda: self._detail,
-            "dropped": lambda: self._bus.counts.dropped.total() + self._bus.counts.not_sent,
+            "dropped": lambda: self._bus.counts.dropped.total(),
+            "not_sent": lambda: self._bus.counts.not_sent,
             "errors": lambda: self._failures.survived,
         }
 

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 from services.exchange.metrics import ExchangeMetrics
+from services.execution.metrics import ExecutionMetrics
 from services.marketdata.gauges import MarketdataGauges
+from services.monitor.metrics import MonitorMetrics
+from services.risk.metrics import RiskMetrics
+from services.strategy.metrics import StrategyMetrics
 from shared.bus.link import BusCounts
 from shared.metrics import Family, Metrics
 from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, ProcessMetrics
@@ -37,6 +41,12 @@ its own.
 | from → to | metric | where |
 |---|---|---|
 | publish → receive | `voldesk_bus_delay_seconds` | every subscriber |
+| tick → intent | `voldesk_tick_to_intent_seconds` | strategy |
+| grant asked → answered | `voldesk_request_seconds` of `request_grant` | risk |
+| intent → order sent | `voldesk_intent_to_order_seconds` | execution |
+| wait for the rate limit | `voldesk_venue_wait_seconds` | execution |
+| order → ack | `voldesk_order_to_ack_seconds` | execution |
+| of it on the wire | `voldesk_venue_call_seconds` of `place` | execution |
 """
 
 _UNITS = {
@@ -75,6 +85,10 @@ SECTIONS = (
     Section("Every service", SERVICES, _of_every_service),
     Section("Services with a core and its queue", CORE_SERVICES, lambda metrics: HostMetrics(metrics, (), ())),
     Section("Services with a connection to the venue", ("marketdata", "risk", "execution"), VenueMetrics),
+    Section("Risk", ("risk",), lambda metrics: RiskMetrics(metrics, (), _UNREAD)),
+    Section("Execution", ("execution",), lambda metrics: ExecutionMetrics(metrics, _UNREAD, _UNREAD, _UNREAD)),
+    Section("Strategy host", ("strategy",), lambda metrics: StrategyMetrics(metrics, _UNREAD, dict, _UNREAD)),
+    Section("Monitor", ("monitor",), MonitorMetrics),
     Section("Market data", ("marketdata",), lambda metrics: MarketdataGauges(metrics, ())),
     Section("Simulated exchange", ("exchange",), lambda metrics: ExchangeMetrics(metrics, _UNREAD)),
 )

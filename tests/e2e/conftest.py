@@ -49,6 +49,9 @@ account_id = "{name}"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 
+[logging]
+health_interval_s = 10
+
 [execution]
 close_step_ms = 1000
 urgent_step_ms = 1000

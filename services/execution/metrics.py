@@ -1,0 +1,236 @@
+"""What execution measures beside what every service does: trades, orders, hops of an order, differences, money."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, get_args
+
+from services.execution import rows
+from services.execution.book import ZERO, Book, Trade
+from services.execution.effects import CancelOrder, PlaceOrder
+from shared.messages.control import ReconciliationReport
+from shared.messages.steps import Entry, Publish, Reply
+from shared.messages.trades import (
+    FINAL_ORDER_STATES,
+    FINAL_TRADE_STATES,
+    HaltLevel,
+    OrderState,
+    TradeAccepted,
+    TradeState,
+    TradeUpdate,
+)
+from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
+from shared.metrics import Metrics
+
+_REMEMBERED = 10_000
+_LIVE_TRADE_STATES = tuple(state for state in get_args(TradeState) if state not in FINAL_TRADE_STATES)
+_LIVE_ORDER_STATES = tuple(state for state in get_args(OrderState) if state not in FINAL_ORDER_STATES)
+
+Outcome = OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused
+_OUTCOMES: dict[type, tuple[str, str]] = {
+    OrderAcked: ("place", "acked"),
+    OrderRefused: ("place", "refused"),
+    CancelAcked: ("cancel", "acked"),
+    CancelRefused: ("cancel", "refused"),
+}
+
+
+class Host(Protocol):
+    """What is read of the core's host."""
+
+    def cause_of(self, cause_id: str) -> tuple[str, int]: ...
+
+
+class ExecutionMetrics:
+    """An observer of the host; the shell tells it of outcomes, and once a second of the book."""
+
+    def __init__(self, metrics: Metrics, host: Host, book: Callable[[], Book], now_ns: Callable[[], int]) -> None:
+        self._host = host
+        self._book = book
+        self._now_ns = now_ns
+        self._requested: set[str] = set()
+        self._accepted: OrderedDict[str, int] = OrderedDict()
+        self._on_the_way: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._booked: dict[str, tuple[str, float, float]] = {}
+        self._realized: dict[str, float] = {}
+        self._fees: dict[str, float] = {}
+        self._declare_trades(metrics)
+        self._declare_orders(metrics)
+        self._declare_safety(metrics)
+
+    def _declare_trades(self, metrics: Metrics) -> None:
+        self._trades = metrics.table("voldesk_trades", "Trades that are not final, by state", "state")
+        self._trades_requested = metrics.counters(
+            "voldesk_trades_requested_total", "Intents that became a trade", "strategy"
+        )
+        self._trades_ended = metrics.counters(
+            "voldesk_trades_ended_total", "Trades that became final, by state", "strategy", "state"
+        )
+        self._realized_usd = metrics.table(
+            "voldesk_realized_pnl_usd",
+            "Realised P&L before fees of all trades that execution remembered at its start and had since",
+            "strategy",
+        )
+        self._fees_usd = metrics.table("voldesk_fees_usd", "Fees of the same trades, paid > 0", "strategy")
+
+    def _declare_orders(self, metrics: Metrics) -> None:
+        self._orders = metrics.table(
+            "voldesk_orders", "Orders that may still trade, by state; UNKNOWN counts as exposure", "state"
+        )
+        self._orders_requested = metrics.counters("voldesk_orders_requested_total", "Orders, once each", "purpose")
+        self._orders_ended = metrics.counters(
+            "voldesk_orders_ended_total",
+            "Orders by what became of them, at each time it was decided",
+            "purpose",
+            "outcome",
+        )
+        self._orders_refused = metrics.counters(
+            "voldesk_orders_refused_total", "Orders that were certainly not taken, by kind of refusal", "kind"
+        )
+        self._orders_unknown = metrics.counter("voldesk_orders_unknown_total", "Orders whose outcome became unknown")
+        self._fills = metrics.counters("voldesk_fills_total", "Executions of our orders, once each", "purpose")
+        self._intent_to_order = metrics.histogram(
+            "voldesk_intent_to_order_seconds",
+            "From the publishing of an intent until the first order of its trade was handed to the venue's gateway, "
+            "journal included; the wait for a rate limit comes after it",
+        )
+        self._order_to_ack = metrics.histograms(
+            "voldesk_order_to_ack_seconds",
+            "From handing an order (place) or a cancel to the gateway until its outcome: acked, refused, unknown; "
+            "the wait for a rate limit included",
+            "call",
+            "outcome",
+        )
+
+    def _declare_safety(self, metrics: Metrics) -> None:
+        self._halts = metrics.table("voldesk_halts", "Halts in force, by level", "level")
+        self._halts_raised = metrics.counters("voldesk_halts_raised_total", "Halts raised, by level", "level")
+        self._reconciliations = metrics.counters(
+            "voldesk_reconciliations_total", "Comparisons with the venue, by what triggered them", "trigger"
+        )
+        self._differences = metrics.counters(
+            "voldesk_reconciliation_differences_total", "Differences that they found, by kind", "kind"
+        )
+        self._synced = metrics.gauge(
+            "voldesk_reconciled", "1 when the venue was compared since the last start, reconnect or stall, else 0"
+        )
+
+    def begin(self) -> None:
+        """Take over the book that was folded from the journal."""
+        for trade in self._book().trades.values():
+            self._account(trade.trade_id, trade.request.strategy, *_money(trade))
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._count(entry.row)
+
+    def performed(self, effect: Any, cause_id: str) -> None:
+        match effect:
+            case PlaceOrder(order=order):
+                self._placed(order.client_order_id)
+            case CancelOrder(order=ref):
+                self._left("cancel", ref.client_order_id)
+            case Reply(message=TradeAccepted(trade_id=trade_id)):
+                self._answered(trade_id, cause_id)
+            case Publish(message=TradeUpdate() as trade):
+                money = float(trade.realized_pnl_usd), float(trade.fees_usd)
+                self._account(trade.trade_id, trade.strategy, *money)
+            case Publish(message=ReconciliationReport() as report):
+                self._reconciliations(report.trigger).inc()
+                for difference in report.differences:
+                    self._differences(difference.kind).inc()
+
+    def outcome(self, item: Outcome) -> None:
+        """The venue's answer to an order or a cancel, or that there was none."""
+        if isinstance(item, OutcomeUnknown):
+            placed = ("place", item.client_order_id) in self._on_the_way
+            call, outcome = "place" if placed else "cancel", "unknown"
+        else:
+            call, outcome = _OUTCOMES[type(item)]
+        since_ns = self._on_the_way.pop((call, item.client_order_id), None)
+        if since_ns is not None:
+            self._order_to_ack(call, outcome).observe((self._now_ns() - since_ns) / 1e9)
+
+    def watch(self, *, is_synced: bool) -> None:
+        """Set the gauges from the book."""
+        book = self._book()
+        trades = Counter(trade.state for trade in book.active_trades())
+        self._trades.show({state: trades[state] for state in _LIVE_TRADE_STATES})
+        orders = Counter(book.orders[number].state for number in book.unsettled)
+        self._orders.show({state: orders[state] for state in (*_LIVE_ORDER_STATES, *orders)})
+        halts = Counter(halt.level for halt in book.halts)
+        self._halts.show({level: halts[level] for level in get_args(HaltLevel)})
+        self._synced.set(is_synced)
+        self._realized_usd.show(dict(self._realized))
+        self._fees_usd.show(dict(self._fees))
+        if len(self._booked) > len(book.trades) + _REMEMBERED:
+            self._booked = {name: booked for name, booked in self._booked.items() if name in book.trades}
+
+    def words(self) -> dict[str, object]:
+        """For the health line."""
+        book = self._book()
+        return {
+            "open_trades": len(book.active),
+            "live_orders": len(book.unsettled),
+            "unknown_orders": sum(book.orders[number].state == "UNKNOWN" for number in book.unsettled),
+            "halts": len(book.halts),
+        }
+
+    def _count(self, row: rows.Row) -> None:
+        book = self._book()
+        match row:
+            case rows.TradeRequested(trade_id=trade_id, request=request):
+                self._requested.add(trade_id)
+                self._trades_requested(request.strategy).inc()
+            case rows.TradeMoved(trade_id=trade_id, state=state) if state in FINAL_TRADE_STATES:
+                self._requested.discard(trade_id)
+                self._accepted.pop(trade_id, None)
+                self._trades_ended(book.trades[trade_id].request.strategy, state).inc()
+            case rows.OrderRequested(purpose=purpose):
+                self._orders_requested(purpose).inc()
+            case rows.OrderMoved(client_order_id=number, state=state):
+                if state in FINAL_ORDER_STATES:
+                    self._orders_ended(book.orders[number].purpose, state).inc()
+                if state == "UNKNOWN":
+                    self._orders_unknown.inc()
+                if row.refusal_kind is not None:
+                    self._orders_refused(row.refusal_kind).inc()
+            case rows.FillSeen(client_order_id=number):
+                self._fills(book.orders[number].purpose).inc()
+            case rows.HaltRaised(level=level):
+                self._halts_raised(level).inc()
+
+    def _answered(self, trade_id: str, cause_id: str) -> None:
+        """Note when the intent of a new trade was published; a repeated intent is no new trade."""
+        if trade_id in self._requested:
+            self._requested.discard(trade_id)
+            _, published_ns = self._host.cause_of(cause_id)
+            if published_ns:
+                _remember(self._accepted, trade_id, published_ns)
+
+    def _placed(self, number: int) -> None:
+        self._left("place", number)
+        order = self._book().orders.get(number)
+        since_ns = None if order is None else self._accepted.pop(order.trade_id, None)
+        if since_ns is not None:
+            self._intent_to_order.observe((self._now_ns() - since_ns) / 1e9)
+
+    def _left(self, call: str, number: int) -> None:
+        _remember(self._on_the_way, (call, number), self._now_ns())
+
+    def _account(self, trade_id: str, strategy: str, realized_usd: float, fees_usd: float) -> None:
+        _, realized_before, fees_before = self._booked.get(trade_id, (strategy, 0.0, 0.0))
+        self._booked[trade_id] = (strategy, realized_usd, fees_usd)
+        self._realized[strategy] = self._realized.get(strategy, 0.0) + realized_usd - realized_before
+        self._fees[strategy] = self._fees.get(strategy, 0.0) + fees_usd - fees_before
+
+
+def _money(trade: Trade) -> tuple[float, float]:
+    return float(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO)), float(trade.fees_usd)
+
+
+def _remember(kept: OrderedDict[Any, int], key: Any, at_ns: int) -> None:
+    kept[key] = at_ns
+    if len(kept) > _REMEMBERED:
+        kept.popitem(last=False)

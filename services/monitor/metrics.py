@@ -1,0 +1,63 @@
+"""What the monitor measures beside what every service does: who is up, and which alerts are open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from services.monitor.core import Status
+from services.monitor.effects import AppendAlert
+from shared.messages.steps import Entry
+from shared.messages.system import Severity
+from shared.metrics import Metrics
+
+
+class MonitorMetrics:
+    """An observer of the host; the shell shows it the status once a second."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._told = metrics.counters(
+            "voldesk_alerts_total",
+            "Alerts of all services that were told: new, worse or, as resolved, over",
+            "severity",
+        )
+        self._open = metrics.table("voldesk_alerts_open", "Alerts that are open now, by severity", "severity")
+        self._up = metrics.table(
+            "voldesk_service_up", "1 while the watched service's heartbeat is heard, else 0", "watched"
+        )
+        self._ready = metrics.table(
+            "voldesk_service_ready", "1 when its heartbeat says that it is ready, else 0", "watched"
+        )
+        self._silent = metrics.gauge("voldesk_silent_feeds", "Topics that are silent for longer than is normal")
+        self._words: dict[str, object] = {}
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        pass
+
+    def performed(self, effect: Any, cause_id: str) -> None:
+        match effect:
+            case AppendAlert(record=record):
+                self._told("resolved" if record.resolved else record.severity).inc()
+
+    def watch(self, status: Status) -> None:
+        """Set the gauges."""
+        open_now = Counter(matter.record.severity for matter in status.alerts if matter.is_open)
+        self._open.show({severity: open_now[severity] for severity in get_args(Severity)})
+        heard = {view.name: view.heartbeat is not None and not view.is_down for view in status.services}
+        ready = {
+            view.name: heard[view.name] and view.heartbeat is not None and view.heartbeat.ready
+            for view in status.services
+        }
+        self._up.show(heard)
+        self._ready.show(ready)
+        self._silent.set(len(status.silent_feeds))
+        self._words = {
+            "services_up": f"{sum(heard.values())} of {len(heard)}",
+            "alerts_open": open_now.total(),
+            "silent_feeds": len(status.silent_feeds),
+        }
+
+    def words(self) -> dict[str, object]:
+        """For the health line."""
+        return self._words

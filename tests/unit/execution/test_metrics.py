@@ -1,0 +1,136 @@
+"""What execution counts of a trade's life, by the rows and effects of a real core."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from services.execution.metrics import ExecutionMetrics, Outcome
+from shared.messages.control import RaiseHalt
+from shared.messages.steps import Step
+from shared.messages.venue import OrderRefused, OutcomeUnknown
+from shared.metrics import Metrics
+from tests.unit.execution.play import CALL, MS, PUT, Script, intent, leg, position
+from tests.unit.shared.test_metrics import scraped
+
+
+class Watched(Script):
+    """A script whose host observes; every intent was published 20 ms before it is handled."""
+
+    def __init__(self) -> None:
+        self.families = Metrics("execution", "paper", "a1")
+        self.metrics: ExecutionMetrics | None = None
+        super().__init__()
+        self.watched()
+
+    def watched(self) -> ExecutionMetrics:
+        self.families = Metrics("risk", "paper", "main")
+        self.metrics = ExecutionMetrics(self.families, self, lambda: self.core.book, lambda: self.now_ns)
+        self.metrics.begin()
+        return self.metrics
+
+    def cause_of(self, cause_id: str) -> tuple[str, int]:
+        return "open_trade", self.now_ns - 20 * MS
+
+    def _take(self, step: Step) -> None:
+        super()._take(step)
+        if self.metrics is not None:
+            self.metrics.committed(step.rows)
+            for effect in step.effects:
+                self.metrics.performed(effect, "r")
+
+    def on(self, item: Any) -> Script:
+        if self.metrics is not None and isinstance(item, Outcome):
+            self.metrics.outcome(item)
+        return super().on(item)
+
+    def shown(self, name: str) -> dict[tuple[str, ...], float]:
+        assert self.metrics is not None
+        self.metrics.watch(is_synced=self.core.is_synced)
+        return {tuple(value for _, value in labels): count for labels, count in scraped(self.families, name).items()}
+
+
+@pytest.fixture
+def desk() -> Watched:
+    made = Watched()
+    made.started()
+    return made
+
+
+def test_a_trade_is_counted_from_its_intent_to_its_money(desk: Watched) -> None:
+    trade_id = desk.open(leg(CALL, "sell", "0.1"), leg(PUT, "sell", "0.1"))
+    assert desk.shown("voldesk_trades")["OPENING",] == 1
+    assert desk.shown("voldesk_orders")["SENDING",] == 2
+    assert desk.shown("voldesk_intent_to_order_seconds_count") == {(): 1}
+    assert desk.shown("voldesk_intent_to_order_seconds_sum") == {(): pytest.approx(0.02)}
+    numbers = itertools.count(1)
+    for order in desk.placed():
+        desk.now_ns += 5 * MS
+        desk.fills_all(order, next(numbers))
+    assert desk.shown("voldesk_order_to_ack_seconds_count") == {("place", "acked"): 2}
+    assert desk.shown("voldesk_order_to_ack_seconds_sum") == {("place", "acked"): pytest.approx(0.015)}
+    desk.wait(5_000)
+    desk.snapshot(positions=desk.positions())
+    desk.close(trade_id)
+    for order in desk.placed():
+        desk.fills_all(order, next(numbers))
+    assert desk.state(trade_id) == "CLOSED"
+    strategy = desk.core.book.trades[trade_id].request.strategy
+    assert desk.shown("voldesk_trades_requested_total") == {(strategy,): 1}
+    assert desk.shown("voldesk_trades_ended_total") == {("CLOSED", strategy): 1}
+    assert sum(desk.shown("voldesk_trades").values()) == 0
+    assert desk.shown("voldesk_orders_requested_total") == {("open",): 2, ("close",): 2}
+    assert desk.shown("voldesk_orders_ended_total") == {("FILLED", "open"): 2, ("FILLED", "close"): 2}
+    assert desk.shown("voldesk_fills_total") == {("open",): 2, ("close",): 2}
+    assert desk.shown("voldesk_realized_pnl_usd") == {(strategy,): pytest.approx(-3.8)}
+    assert desk.shown("voldesk_fees_usd") == {(strategy,): pytest.approx(2)}
+
+
+def test_money_is_the_same_after_a_restart_and_not_counted_twice(desk: Watched) -> None:
+    trade_id = desk.open(leg(CALL, "buy", "0.1"))
+    (order,) = desk.placed()
+    desk.fills_all(order, 1)
+    before = desk.shown("voldesk_fees_usd")
+    assert list(before.values()) != [0]
+    desk.core = desk.refolded()
+    desk.watched()
+    desk.restarted()
+    assert desk.shown("voldesk_fees_usd") == before
+    assert desk.state(trade_id) == "OPEN"
+
+
+def test_a_repeated_intent_is_not_timed_again(desk: Watched) -> None:
+    wish = intent(leg(CALL, "buy"), now_ns=desk.now_ns)
+    desk.ask(wish)
+    desk.ask(wish)
+    assert desk.shown("voldesk_intent_to_order_seconds_count") == {(): 1}
+    assert desk.shown("voldesk_trades_requested_total") == {("demo",): 1}
+
+
+def test_refusals_unknown_outcomes_and_halts_are_counted_by_kind(desk: Watched) -> None:
+    desk.open(leg(CALL, "buy", "0.1"))
+    (order,) = desk.placed()
+    desk.on(OutcomeUnknown(client_order_id=order.client_order_id, reason="no answer"))
+    assert desk.shown("voldesk_orders")["UNKNOWN",] == 1
+    assert desk.shown("voldesk_orders_unknown_total") == {(): 1}
+    assert desk.metrics is not None
+    assert desk.metrics.words()["unknown_orders"] == 1
+    desk.on(OrderRefused(client_order_id=order.client_order_id, kind="rejected", code=10529, text="margin"))
+    assert desk.shown("voldesk_orders_refused_total") == {("rejected",): 1}
+    assert desk.shown("voldesk_orders")["UNKNOWN",] == 0
+    desk.ask(RaiseHalt(level="cancel_all", reason="enough", requested_by="operator"))
+    assert desk.shown("voldesk_halts") == {("no_new_trades",): 0, ("cancel_all",): 1, ("flatten",): 0}
+    assert desk.shown("voldesk_halts_raised_total") == {("cancel_all",): 1}
+    assert desk.shown("voldesk_order_to_ack_seconds_count") == {("place", "unknown"): 1}
+
+
+def test_what_reconciliation_finds_is_counted_by_kind(desk: Watched) -> None:
+    reports = desk.shown("voldesk_reconciliations_total")["test",]
+    for _ in range(3):
+        desk.snapshot(positions=[position(CALL, "3")])
+        desk.wait(1_000)
+    assert desk.shown("voldesk_reconciliations_total")["test",] == reports + 3
+    assert desk.shown("voldesk_reconciliation_differences_total")["foreign_position",] >= 1
+    assert desk.shown("voldesk_reconciled") == {(): 1}

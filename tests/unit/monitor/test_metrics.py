@@ -1,0 +1,57 @@
+"""Who is up and what is wrong, by the status of a real core."""
+
+from __future__ import annotations
+
+from services.monitor.config import MonitorConfig
+from services.monitor.metrics import MonitorMetrics
+from shared.messages.steps import Inbound, Tick
+from shared.metrics import Metrics
+from tests.unit.monitor.desk import START, Script, alert
+from tests.unit.shared.test_metrics import scraped
+
+SECOND = 1_000_000_000
+
+
+class Watched(Script):
+    def __init__(self) -> None:
+        super().__init__()
+        self.families = Metrics("risk", "paper", "main")
+        self.metrics = MonitorMetrics(self.families)
+
+    def take(self, item: object, at_s: float) -> None:
+        now_ns = START + int(at_s * SECOND)
+        for effect in self.core.handle(item, now_ns).effects:
+            self.metrics.performed(effect, "")
+        self.metrics.watch(self.core.status(now_ns))
+
+    def shown(self, name: str) -> dict[tuple[str, ...], float]:
+        return {tuple(value for _, value in labels): count for labels, count in scraped(self.families, name).items()}
+
+
+def test_a_service_that_falls_silent_is_down_and_an_alert_is_open() -> None:
+    desk = Watched()
+    services = MonitorConfig().services
+    desk.beat(1)
+    desk.take(Tick(), 1.5)
+    assert desk.shown("voldesk_service_up") == {(name,): 1 for name in services}
+    assert desk.shown("voldesk_service_ready") == {(name,): 1 for name in services}
+    others = [name for name in services if name != "risk"]
+    for at_s in range(2, 30):
+        desk.beat(at_s, *others)
+        desk.take(Tick(), at_s + 0.5)
+    assert desk.shown("voldesk_service_up") == {(name,): float(name != "risk") for name in services}
+    assert desk.shown("voldesk_service_ready")["risk",] == 0
+    assert desk.shown("voldesk_alerts_open")["critical",] == 1
+    assert desk.shown("voldesk_alerts_total")["critical",] == 1
+    assert desk.metrics.words()["alerts_open"] == 1
+    desk.beat(30, "risk")
+    desk.take(Tick(), 30.5)
+    assert desk.shown("voldesk_alerts_open")["critical",] == 0
+
+
+def test_alerts_of_others_are_counted_by_severity_once_and_when_they_are_over() -> None:
+    desk = Watched()
+    for told in (alert("a", 1), alert("a", 2), alert("b", 3, severity="critical"), alert("a", 4, resolved=True)):
+        desk.take(Inbound("sys.risk.alert", told, "", "risk", 1), 5)
+    assert desk.shown("voldesk_alerts_total") == {("warning",): 1, ("critical",): 1, ("resolved",): 1}
+    assert desk.shown("voldesk_alerts_open") == {("info",): 0, ("warning",): 0, ("critical",): 1}
