@@ -1,302 +1,126 @@
-"""The bus beside bare pyzmq on the same event loop: round trips, and messages one way.
+"""The bus beside bare pyzmq on the same event loop: round trips, throughput, and the age of messages at a rate.
 
     python -m bench.bus [--json] [--quick]
 
-Two processes over ipc, uvloop on both sides. The floor of the round trip is a DEALER and a ROUTER on the loop's file
-descriptor that pass the same bytes unread; ours encodes, decodes, keeps deadlines and answers. The floor of one way
-is an XPUB and a SUB that encode and decode the same array into the same classes; ours numbers, keeps what a late
-joiner needs, checks for gaps and delivers. Both run alternately; figures are medians over rounds.
+Two processes over ipc, uvloop on both sides. The floor of a round trip is a DEALER and a ROUTER on the loop's file
+descriptor that pass the same bytes unread; ours encodes, decodes, keeps deadlines and answers, and can repeat. The
+floor of throughput and ages is an XPUB and a SUB that encode and decode the same array into the same classes; ours
+numbers, keeps what a late joiner needs, checks for gaps and delivers. A message's age is from before it is encoded
+until it is delivered; at a rate, what is due is sent once per millisecond, so 20,000/s are bursts of 20.
+Both run in turn, in short pieces; figures are medians over the rounds.
 """
 
-import argparse
-import asyncio
-import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
-from decimal import Decimal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from statistics import median, quantiles
-from time import perf_counter, perf_counter_ns
+from statistics import median
 from typing import Any
 
-import msgspec
-import uvloop
-import zmq
+import numpy as np
 
 from bench.harness import Run, bench_main
 from bench.rows import Row, Target, ratio_at_least, ratio_at_most, row
-from shared.bus import Bus
-from shared.bus.endpoints import socket_path
-from shared.bus.frames import Header, encode_frame
-from shared.bus.sockets import LoopSocket
-from shared.config import DeskConfig, load_config
-from shared.messages.control import AccountAnswer, GetAccount
-from shared.messages.steps import Inbound, StreamSynced
-from shared.messages.system import Heartbeat
-from shared.messages.trades import CancelAccepted, CancelOrders, OrderUpdate
+from bench.workers import Worker
 
-CONFIG = """
-[desk]
-venue = "sim"
-underlyings = ["BTCUSD"]
-[bus]
-publish_queue = 1000000
-event_queue = 1000000
-"""
-TOPIC = "exec.main.order"
-ROUNDS = 5
-ROUND_TRIPS = 3_000
-MESSAGES = 50_000
-SLICE = 500
-UNLIMITED: dict[int, int] = {zmq.SNDHWM: 0, zmq.RCVHWM: 0}
+ROUNDS = 15
+ROUND_TRIPS = 400
+MESSAGES = 20_000
+RATES = {100: 100, 2_000: 1_000, 20_000: 5_000}
+"""Messages per second, and how many of them a round sends."""
+
+SIDES = ("ours", "bare")
+BARE_TRIP = "bare pyzmq, same bytes"
+BARE_STREAM = "bare pyzmq and msgpack, same bytes"
 
 
-class WireOrder(msgspec.Struct, array_like=True):
-    """The array of a frame with its body typed, as the bare loop reads it."""
+class Side:
+    """Both processes of ours or of the floor, and what was measured of them, by what it is: one value per round."""
 
-    schema: str
-    publisher: str
-    epoch: int
-    sequence: int
-    message_id: str
-    cause_id: str
-    published_ns: int
-    body: OrderUpdate
+    def __init__(self, server: Worker, client: Worker) -> None:
+        self._server, self._client = server, client
+        self.found: dict[str, list[float]] = {}
 
+    def note(self, name: str, value: float) -> None:
+        self.found.setdefault(name, []).append(value)
 
-def order(number: int) -> OrderUpdate:
-    return OrderUpdate(
-        client_order_id=number,
-        venue_order_id=number + 1,
-        account_id="main",
-        trade_id="t59876543",
-        leg_index=0,
-        purpose="open",
-        attempt=1,
-        symbol="BTCUSD-28AUG26-110000-C",
-        side="buy",
-        quantity=Decimal("0.25"),
-        price=Decimal("1250.5"),
-        filled_quantity=Decimal("0.10"),
-        average_price=Decimal("1250.1"),
-        state="WORKING",
-        reason="",
-        reduce_only=False,
-        created_ns=1_790_000_000_000_000_000,
-        updated_ns=1_790_000_000_100_000_000,
-    )
+    def trips(self, command: str, count: int) -> None:
+        cpu = self._cpu()
+        times = self._client.ask(command, count)
+        self.note(f"{command} cpu", (self._cpu() - cpu) / count * 1e6)
+        self.percentiles(command, times)
 
+    def stream(self, name: str, count: int, rate: int) -> None:
+        cpu = self._cpu()
+        self._client.ask("expect", count, bool(rate))
+        self._server.tell("publish", count, rate)
+        heard: dict[str, Any] = self._client.ask("collect")
+        self._server.hear()
+        self.note(f"{name} per_s", heard["per_s"])
+        self.note(f"{name} cpu", (self._cpu() - cpu) / count * 1e6)
+        if heard["ages_us"]:
+            self.percentiles(name, heard["ages_us"])
 
-def heartbeat(newest: dict[str, int]) -> Heartbeat:
-    return Heartbeat(
-        service="execution",
-        account_id="main",
-        mode="paper",
-        venue="sim",
-        pid=1,
-        epoch=1,
-        started_ns=1,
-        beat_ns=1,
-        starts=1,
-        ready=True,
-        detail="",
-        event_sequences=newest,
-    )
+    def percentiles(self, name: str, times: list[float]) -> None:
+        for percent in (50, 99):
+            self.note(f"{name} p{percent}", float(np.percentile(times, percent)))
+
+    def _cpu(self) -> float:
+        server: float = self._server.ask("cpu")
+        client: float = self._client.ask("cpu")
+        return server + client
 
 
-def address(desk: DeskConfig) -> str:
-    return f"ipc://{socket_path(desk.run_dir, 'bare')}"
+@contextmanager
+def sides() -> Iterator[dict[str, Side]]:
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vd-bench-"))
+        Path(directory).chmod(0o700)
 
+        def worker(role: str) -> Worker:
+            return stack.enter_context(closing(Worker("bench.bus_ends", role, directory)))
 
-def bare_socket(kind: int, deliver: Callable[[list[list[bytes]]], None]) -> LoopSocket:
-    return LoopSocket(zmq.Context.instance(), kind, UNLIMITED, deliver)
-
-
-async def serve_ours(desk: DeskConfig) -> None:
-    bus = Bus("execution", desk)
-    bus.open(heartbeat)
-
-    def publish(first: int) -> None:
-        for number in range(first, first + SLICE):
-            bus.publish(TOPIC, order(number))
-        if first + SLICE < MESSAGES:
-            asyncio.get_running_loop().call_soon(publish, first + SLICE)
-
-    def answer(request: Any) -> None:
-        if isinstance(request.message, CancelOrders):
-            bus.reply(request.request_id, CancelAccepted(client_order_ids=()))
-            publish(0)
-        else:
-            bus.reply(request.request_id, AccountAnswer(account=None))
-
-    bus.serve(answer)
-    await asyncio.get_running_loop().create_future()
-
-
-async def serve_bare_echo(desk: DeskConfig) -> None:
-    def echo(batch: list[list[bytes]]) -> None:
-        for parts in batch:
-            socket.send(*parts)
-
-    socket = bare_socket(zmq.ROUTER, echo)
-    socket.bind(address(desk))
-    await asyncio.get_running_loop().create_future()
-
-
-async def serve_bare_publish(desk: DeskConfig) -> None:
-    encoder = msgspec.msgpack.Encoder()
-
-    def publish(first: int) -> None:
-        for number in range(first, first + SLICE):
-            array = WireOrder("order.1", "execution", 1, number, f"execution.1.{number}", "", 1, order(number))
-            socket.send(b"exec.main.order\0" + encoder.encode(array))
-        if first + SLICE < MESSAGES:
-            asyncio.get_running_loop().call_soon(publish, first + SLICE)
-
-    socket = bare_socket(zmq.XPUB, lambda _: publish(0))
-    socket.bind(address(desk))
-    await asyncio.get_running_loop().create_future()
-
-
-async def round_trips_ours(desk: DeskConfig) -> list[float]:
-    times: list[float] = []
-    async with Bus("risk", desk) as bus:
-        await bus.ask("execution", GetAccount(), 10_000)
-        for _ in range(ROUND_TRIPS):
-            begun = perf_counter_ns()
-            await bus.ask("execution", GetAccount())
-            times.append((perf_counter_ns() - begun) / 1_000)
-    return times
-
-
-async def round_trips_bare(desk: DeskConfig) -> list[float]:
-    data = encode_frame("request", Header("risk", 1, 0, "risk.18e9c6d5ea305818.ask.1", "", 1), GetAccount())
-    loop = asyncio.get_running_loop()
-    times: list[float] = []
-    done = loop.create_future()
-    begun = perf_counter_ns()
-
-    def answered(_: list[list[bytes]]) -> None:
-        nonlocal begun
-        times.append((perf_counter_ns() - begun) / 1_000)
-        if len(times) > ROUND_TRIPS:
-            done.set_result(None)
-            return
-        begun = perf_counter_ns()
-        socket.send(data)
-
-    socket = bare_socket(zmq.DEALER, answered)
-    socket.connect(address(desk))
-    socket.send(data)
-    await done
-    socket.close()
-    return times[1:]
-
-
-async def one_way_ours(desk: DeskConfig) -> list[float]:
-    loop = asyncio.get_running_loop()
-    synced, done = loop.create_future(), loop.create_future()
-    count, begun = 0, 0.0
-
-    def heard(item: Inbound | StreamSynced) -> None:
-        nonlocal count, begun
-        if isinstance(item, StreamSynced):
-            synced.set_result(None)
-            return
-        count += 1
-        if count == 1:
-            begun = perf_counter()
-        elif count == MESSAGES:
-            done.set_result(MESSAGES / (perf_counter() - begun))
-
-    async with Bus("risk", desk) as bus:
-        bus.subscribe("execution", ["exec."], heard)
-        await synced
-        await bus.ask("execution", CancelOrders(requested_by="bench"))
-        return [await done]
-
-
-async def one_way_bare(desk: DeskConfig) -> list[float]:
-    decoder = msgspec.msgpack.Decoder(WireOrder)
-    done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    count, begun = 0, 0.0
-
-    def heard(batch: list[list[bytes]]) -> None:
-        nonlocal count, begun
-        for (data,) in batch:
-            decoder.decode(data.partition(b"\0")[2])
-            count += 1
-            if count == 1:
-                begun = perf_counter()
-            elif count == MESSAGES:
-                done.set_result(MESSAGES / (perf_counter() - begun))
-
-    socket = bare_socket(zmq.SUB, heard)
-    socket.subscribe(b"exec.")
-    socket.connect(address(desk))
-    rate = await done
-    socket.close()
-    return [rate]
-
-
-PEERS = {"ours": serve_ours, "echo": serve_bare_echo, "publish": serve_bare_publish}
-
-
-def with_peer(peer: str, work: Callable[[DeskConfig], Awaitable[list[float]]]) -> list[float]:
-    """Run one side here and the other in its own process, in a fresh directory."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "voldesk.toml"
-        path.write_text(CONFIG)
-        process = subprocess.Popen([sys.executable, "-m", "bench.bus", "--peer", peer, "--config", str(path)])
-        try:
-            return uvloop.run(asyncio.wait_for(work(load_config(path, {})), timeout=60))
-        finally:
-            process.kill()
-            process.wait()
+        yield {side: Side(worker(f"{side}-server"), worker(f"{side}-client")) for side in SIDES}
 
 
 def measure(run: Run) -> list[Row]:
-    trips: dict[str, list[list[float]]] = {"ours": [], "floor": []}
-    rates: dict[str, list[float]] = {"ours": [], "floor": []}
-    for _ in run.rounds(ROUNDS, "bus"):
-        trips["ours"].append(with_peer("ours", round_trips_ours))
-        trips["floor"].append(with_peer("echo", round_trips_bare))
-        rates["ours"] += with_peer("ours", one_way_ours)
-        rates["floor"] += with_peer("publish", one_way_bare)
+    with sides() as both:
+        ours, bare = both["ours"], both["bare"]
+        for side in both.values():
+            side.trips("trips", ROUND_TRIPS)
+            side.stream("one way", MESSAGES, 0)
+            side.found.clear()
+        for _ in run.rounds(ROUNDS, "bus", quick=3):
+            for side in both.values():
+                side.trips("trips", ROUND_TRIPS)
+            ours.trips("asks", ROUND_TRIPS)
+            for side in both.values():
+                side.stream("one way", MESSAGES, 0)
+            for rate, count in RATES.items():
+                for side in both.values():
+                    side.stream(f"{rate}/s", count, rate)
 
-    def percentile(side: str, percent: int) -> float:
-        return median(quantiles(times, n=100)[percent - 1] for times in trips[side])
-
-    def trip(percent: int, target: Target | None) -> Row:
-        ours, floor = percentile("ours", percent), percentile("floor", percent)
-        name = f"bus round trip p{percent}"
-        return row(name, ours, "µs", beside="bare pyzmq, same bytes", beside_value=floor, target=target)
+    def beside(
+        name: str, unit: str, what: str, floor: str, target: Target | None = None, floor_what: str = ""
+    ) -> Row:
+        value, floor_value = median(ours.found[what]), median(bare.found[floor_what or what])
+        return row(name, value, unit, beside=floor, beside_value=floor_value, target=target)
 
     return [
-        trip(50, ratio_at_most(1.3)),
-        trip(99, None),
-        row(
-            "bus throughput",
-            median(rates["ours"]),
-            "messages/s",
-            beside="bare pyzmq and msgspec, same bytes",
-            beside_value=median(rates["floor"]),
-            target=ratio_at_least(0.7),
+        beside("bus round trip p50", "µs", "trips p50", BARE_TRIP, ratio_at_most(1.3)),
+        beside("bus round trip p99", "µs", "trips p99", BARE_TRIP),
+        beside("bus round trip, CPU of both ends", "µs", "trips cpu", BARE_TRIP),
+        beside("bus round trip awaited p50", "µs", "asks p50", BARE_TRIP, None, "trips p50"),
+        beside("bus throughput", "messages/s", "one way per_s", BARE_STREAM, ratio_at_least(0.7)),
+        beside("bus message, CPU of both ends", "µs", "one way cpu", BARE_STREAM),
+        *(
+            beside(f"bus message's age at {rate:,}/s p{percent}", "µs", f"{rate}/s p{percent}", BARE_STREAM)
+            for rate in RATES
+            for percent in (50, 99)
         ),
     ]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--peer", choices=sorted(PEERS), help=argparse.SUPPRESS)
-    parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
-
-
-def measure_or_serve(run: Run) -> list[Row]:
-    if run.arguments.peer:
-        uvloop.run(PEERS[run.arguments.peer](load_config(run.arguments.config, {})))
-    return measure(run)
-
-
 if __name__ == "__main__":
-    sys.exit(bench_main(__doc__, measure_or_serve, add_arguments))
+    sys.exit(bench_main(__doc__, measure))
