@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 from hypothesis import strategies as st
 
-from shared.bus.frames import Envelope, FrameError, Header, encode_frame, open_frame, read_body, schema_ids
+from shared.bus.frames import FrameError, Header, encode_frame, open_frame, read_body, schema_ids
 from shared.messages.base import Message, schema_id
 from shared.messages.topics import TOPICS
 
@@ -77,7 +77,7 @@ def as_received(message: Message) -> Message | None:
     """The message as a reader of the bus gets it; None when it is refused at the socket."""
     header = Header("stranger", 1, 1, "m", "", 1)
     try:
-        return read_body(open_frame(encode_frame("request", header, message)))
+        return read_body(open_frame(encode_frame("request", header, message))[1])
     except (FrameError, UnicodeEncodeError):
         return None
 
@@ -85,8 +85,8 @@ def as_received(message: Message) -> Message | None:
 def refusal_of(data: bytes) -> str | None:
     """Why the bytes are no message of ours; None when they are one. Whatever else is raised is a defect."""
     try:
-        envelope: Envelope = open_frame(data)
-        read_body(envelope)
+        _, opened = open_frame(data)
+        read_body(opened)
     except FrameError as error:
         return error.kind
     return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import Frame, encode_frame
+from shared.bus.frames import Frame, topic_prefix
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import RequestClient, RequestServer
 from shared.bus.sequences import EventStore
@@ -27,6 +27,10 @@ _REPLAY_PAGE_BYTES = 256 * 1024
 
 _SUBSCRIPTION_BYTES_MAX = 4_096
 """ZeroMQ keeps a node per byte of each subscription; whoever sends a longer one is disconnected."""
+
+
+_Publication = tuple[bytes, Topic, bool]
+"""Of a topic that was published before: what its frames begin with, its row of the table, whether it is an event."""
 
 
 class NoAnswer(TimeoutError):
@@ -74,7 +78,7 @@ class Bus:
         self._store = EventStore(desk.bus.events_kept)
         self._client = RequestClient(self._link)
         self._subscriptions: list[Subscription] = []
-        self._rows: dict[str, Topic] = {}
+        self._topics: dict[str, _Publication] = {}
         self._state_sequences: dict[str, int] = {}
         self._asked = 0
         self._publisher: LoopSocket | None = None
@@ -132,26 +136,25 @@ class Bus:
     def publish(self, topic: str, message: Message, cause_id: str = "") -> str:
         """Publish on a topic of the table and return the message id."""
         assert self._publisher is not None, "only an open bus publishes"
-        row = self._rows.get(topic)
-        if row is None:
-            row = topic_row(topic)
-            assert row is not None, f"{topic} is not in the table of topics"
-            self._rows[topic] = row
+        known = self._topics.get(topic)
+        if known is None:
+            known = self._topics[topic] = self._publication(topic)
+        prefix, row, is_event = known
         assert isinstance(message, row.message), (
             f"{topic} carries {row.message.__name__}, not {type(message).__name__}"
         )
-        if row.kind == "event":
+        if is_event:
             sequence = self._store.next_sequence(topic)
         else:
             sequence = self._state_sequences[topic] = self._state_sequences.get(topic, 0) + 1
-        header = self._link.header(sequence=sequence, cause_id=cause_id)
-        frame = encode_frame(topic, header, message)
-        if row.kind == "event":
-            self._store.keep(topic, message.key, sequence, frame)
+        message_id = self._link.new_id()
+        frame = self._link.encode(prefix, message, message_id, sequence, cause_id)
+        if is_event:
+            self._store.keep(topic, message.key, sequence, bytes(frame))
         self._link.counts.published += 1
         if not self._publisher.send(frame):
             self._link.counts.not_sent += 1
-        return header.message_id
+        return message_id
 
     def beat(self) -> None:
         """Publish a heartbeat now."""
@@ -221,13 +224,19 @@ class Bus:
         finally:
             self._client.forget(request_id)
 
-    def _subscribed(self, batch: list[list[bytes]]) -> None:
+    @staticmethod
+    def _publication(topic: str) -> _Publication:
+        row = topic_row(topic)
+        assert row is not None, f"{topic} is not in the table of topics"
+        return topic_prefix(topic), row, row.kind == "event"
+
+    def _subscribed(self, batch: list[bytes]) -> None:
         """A reader whose subscription has taken effect gets a heartbeat at once: the proof that events flow."""
         mine = heartbeat_topic(self._link.name).encode()
-        strange = sum(data[:1] not in (b"\x00", b"\x01") for (data,) in batch)
+        strange = sum(data[:1] not in (b"\x00", b"\x01") for data in batch)
         if strange:
             self._link.drop("garbage", "no subscription, from a subscriber", strange)
-        if any(data[:1] == b"\x01" and mine.startswith(data[1:]) for (data,) in batch):
+        if any(data[:1] == b"\x01" and mine.startswith(data[1:]) for data in batch):
             self.beat()
 
     def _answer_now(self, message: Message) -> Message | None:

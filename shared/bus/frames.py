@@ -65,15 +65,16 @@ class FrameError(ValueError):
         self.detail = detail
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """A frame whose header could be read. `body` is the message, or why it could not be read."""
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
+    """Why the body of a frame could not be read; `kind` and `detail` as in FrameError."""
 
-    topic: str
-    header: Header
-    body: Message | FrameError
+    kind: str
+    detail: str
 
 
-class _Wire(msgspec.Struct, Generic[BodyT], frozen=True, array_like=True):
+class Wire(msgspec.Struct, Generic[BodyT], frozen=True, array_like=True, gc=False):
+    """The array of a frame: what `Header` says, and the body. In no cycle ever: the collector need not look at it."""
+
     schema: _Name
     publisher: _Name
     epoch: _Count
@@ -84,6 +85,10 @@ class _Wire(msgspec.Struct, Generic[BodyT], frozen=True, array_like=True):
     body: BodyT
 
 
+Opened = Wire[Message | Unreadable]
+"""A frame whose header could be read. The body is the message, or why it could not be read."""
+
+
 def _kinds(base: type[Message]) -> list[type[Message]]:
     return [kind for child in base.__subclasses__() for kind in (child, *_kinds(child))]
 
@@ -92,15 +97,18 @@ _SCHEMAS: dict[type[Message], str] = {
     kind: schema_id(kind) for kind in _kinds(Message) if kind.__module__.startswith("shared.messages.")
 }
 _WHOLE: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
-    schema.encode(): msgspec.msgpack.Decoder(_Wire[kind])  # type: ignore[valid-type]
+    msgspec.msgpack.encode(schema): msgspec.msgpack.Decoder(Wire[kind])  # type: ignore[valid-type]
     for kind, schema in _SCHEMAS.items()
 }
+"""Decoders by the schema id as it is at the start of the array."""
+
 _FIGURES: dict[type[Message], Check] = {kind: check for kind in _SCHEMAS if (check := check_of(kind)) is not None}
-_UNREAD = msgspec.msgpack.Decoder(_Wire[msgspec.Raw])
+_UNREAD = msgspec.msgpack.Decoder(Wire[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
 _UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
-_ARRAY_OF_8 = 0x98
-_SHORT_TEXT = 0xA0
+_SHORT_TEXT_LENGTH = 0x1F
+_COPIED_BYTES = 8_192
+"""Up to here it is cheaper to copy an array out of its frame than to look at it in place."""
 
 
 def schema_ids() -> frozenset[str]:
@@ -110,82 +118,132 @@ def schema_ids() -> frozenset[str]:
 
 def encode_frame(topic: str, header: Header, message: Message) -> bytes:
     """The bytes of one message on one topic."""
-    array = _Wire(
-        _SCHEMAS[type(message)],
-        header.publisher,
-        header.epoch,
-        header.sequence,
-        header.message_id,
-        header.cause_id,
-        header.published_ns,
-        message,
+    return bytes(
+        encode_array(
+            topic_prefix(topic),
+            message,
+            header.publisher,
+            header.epoch,
+            header.sequence,
+            header.message_id,
+            header.cause_id,
+            header.published_ns,
+        )
     )
-    return b"%s\0%s" % (topic.encode(), _encoder.encode(array))
 
 
-def topic_bytes(data: bytes) -> bytes:
-    """The topic in front of a frame, undecoded; the beginning of `data` when there is none of a topic's length."""
-    end = data.find(b"\0", 0, MAX_TOPIC_BYTES + 1)
-    return data[: MAX_TOPIC_BYTES + 1] if end < 0 else data[:end]
+def topic_prefix(topic: str) -> bytes:
+    """What a frame of this topic begins with."""
+    return b"%s\0" % topic.encode()
 
 
-def open_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Envelope:
-    """Read a frame. Raises FrameError when not even the header can be read (oversize, garbage), and nothing else."""
+def encode_array(
+    prefix: bytes,
+    message: Message,
+    publisher: str,
+    epoch: int,
+    sequence: int,
+    message_id: str,
+    cause_id: str,
+    published_ns: int,
+) -> bytearray:
+    """A frame in a buffer of its own, without a copy of what was encoded: a chain is more than 100 kB."""
+    schema = _SCHEMAS[type(message)]
+    frame = bytearray(prefix)
+    wire = Wire(schema, publisher, epoch, sequence, message_id, cause_id, published_ns, message)
+    _encoder.encode_into(wire, frame, len(prefix))
+    return frame
+
+
+def split_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> tuple[bytes, bytes | memoryview]:
+    """Topic and array of a frame, both undecoded. Raises FrameError (oversize, garbage)."""
     if len(data) > max_bytes:
         raise FrameError("oversize", f"{len(data)} bytes, at most {max_bytes} are read")
+    if len(data) <= _COPIED_BYTES:
+        topic, separator, array = data.partition(b"\0")
+        if not separator or len(topic) > MAX_TOPIC_BYTES:
+            raise FrameError("garbage", "no zero byte after the topic")
+        return topic, array
     end = data.find(b"\0", 0, MAX_TOPIC_BYTES + 1)
     if end < 0:
         raise FrameError("garbage", "no zero byte after the topic")
+    return data[:end], memoryview(data)[end + 1 :]
+
+
+def open_array(array: bytes | memoryview) -> Opened:
+    """Read the array of a frame. Raises FrameError when not even the header can be read, and nothing else.
+
+    Header and body are read in one pass where all is well; in two where the body is what is wrong.
+    """
     try:
-        text = data[:end].decode()
-        wire, body = _read(data[end + 1 :])
+        return _checked(_WHOLE[array[1 : 2 + (array[1] & _SHORT_TEXT_LENGTH)]].decode(array))  # type: ignore[index]
+    except (KeyError, IndexError, *_UNREADABLE):
+        return _open_unusual(array)
+
+
+def _checked(opened: Opened) -> Opened:
+    """What was read, with its decimals checked. Raises ValueError."""
+    check = _FIGURES.get(type(opened.body))  # type: ignore[arg-type]
+    if check is not None:
+        check(opened.body, "")
+    return opened
+
+
+def open_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> tuple[str, Opened]:
+    """Topic and array of a frame. Raises FrameError when not even the header can be read (oversize, garbage)."""
+    topic, array = split_frame(data, max_bytes)
+    return topic_text(topic), open_array(array)
+
+
+def topic_text(topic: bytes) -> str:
+    """Raises FrameError for what is no text."""
+    try:
+        return topic.decode()
+    except UnicodeDecodeError as error:
+        raise FrameError("garbage", str(error)) from None
+
+
+def read_body(opened: Opened) -> Message:
+    """The message itself. Raises FrameError (unknown_schema, wrong_body)."""
+    body = opened.body
+    if isinstance(body, Unreadable):
+        raise FrameError(body.kind, body.detail)
+    return body
+
+
+def _open_unusual(array: bytes | memoryview) -> Opened:
+    """A frame whose schema is unknown, spelled at length, or whose body is not what the schema says."""
+    try:
+        unread = _UNREAD.decode(array)
     except _UNREADABLE as error:
         raise FrameError("garbage", str(error)) from None
-    header = Header(wire.publisher, wire.epoch, wire.sequence, wire.message_id, wire.cause_id, wire.published_ns)
-    return Envelope(text, header, body)
-
-
-def read_body(envelope: Envelope) -> Message:
-    """The message itself. Raises FrameError (unknown_schema, wrong_body)."""
-    if isinstance(envelope.body, FrameError):
-        raise envelope.body
-    return envelope.body
-
-
-def _read(array: bytes) -> tuple[_Wire[Any], Message | FrameError]:
-    """Header and body in one pass where all is well; in two where the body is what is wrong."""
-    decoder = _WHOLE.get(_schema_of(array))
-    if decoder is not None:
-        try:
-            return _checked(decoder.decode(array))
-        except _UNREADABLE:
-            pass
-    unread = _UNREAD.decode(array)
-    known = _WHOLE.get(unread.schema.encode())
-    if known is None:
-        return unread, FrameError("unknown_schema", repr(unread.schema[:80]))
+    decoder = _WHOLE.get(msgspec.msgpack.encode(unread.schema))
+    if decoder is None:
+        return _without_body(unread, Unreadable("unknown_schema", repr(unread.schema[:80])))
     try:
-        return _checked(known.decode(array))
+        return _checked(decoder.decode(array))
     except _UNREADABLE as error:
-        return unread, FrameError("wrong_body", f"{unread.schema}: {error}")
+        return _without_body(unread, Unreadable("wrong_body", f"{unread.schema}: {error}"))
 
 
-def _checked(wire: _Wire[Message]) -> tuple[_Wire[Message], Message]:
-    """What was read, with its decimals checked. Raises ValueError."""
-    check = _FIGURES.get(type(wire.body))
-    if check is not None:
-        check(wire.body, "")
-    return wire, wire.body
-
-
-def _schema_of(array: bytes) -> bytes:
-    """The schema id at its usual place, without decoding; b"" when it is not there."""
-    if len(array) < 2 or array[0] != _ARRAY_OF_8 or array[1] & 0xE0 != _SHORT_TEXT:
-        return b""
-    return array[2 : 2 + (array[1] & 0x1F)]
+def _without_body(unread: Wire[Any], why: Unreadable) -> Opened:
+    return Wire(
+        unread.schema,
+        unread.publisher,
+        unread.epoch,
+        unread.sequence,
+        unread.message_id,
+        unread.cause_id,
+        unread.published_ns,
+        why,
+    )
 
 
 def decode_frame(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> Frame:
     """Read a whole frame. Raises FrameError for anything that is no message of ours."""
-    envelope = open_frame(data, max_bytes)
-    return Frame(envelope.topic, envelope.header, read_body(envelope))
+    topic, wire = open_frame(data, max_bytes)
+    return Frame(topic, header_of(wire), read_body(wire))
+
+
+def header_of(wire: Opened) -> Header:
+    return Header(wire.publisher, wire.epoch, wire.sequence, wire.message_id, wire.cause_id, wire.published_ns)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import Header
+from shared.bus.frames import encode_array
 from shared.clock import Clock
 from shared.config import BusSection
 from shared.durations import Durations
+from shared.messages.base import Message
 
 ItemT = TypeVar("ItemT")
 _DETAIL_CHARACTERS_MAX = 300
@@ -67,23 +69,29 @@ class Link:
         self._on_error = on_error
         self._on_success = on_success
         self._warn = warn
+        self._id_prefix = f"{name}.{epoch:x}."
         self._message_count = 0
         self._failing: set[str] = set()
 
-    @property
+    @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
-    def header(self, *, sequence: int = 0, message_id: str = "", cause_id: str = "") -> Header:
-        """A header of ours, with a new message id unless one is given."""
-        if not message_id:
-            self._message_count += 1
-            message_id = f"{self.name}.{self.epoch:x}.{self._message_count}"
-        return Header(self.name, self.epoch, sequence, message_id, cause_id, self.clock.now_ns())
+    def new_id(self) -> str:
+        self._message_count += 1
+        return f"{self._id_prefix}{self._message_count}"
 
-    def since_s(self, header: Header) -> float:
+    def encode(
+        self, prefix: bytes, message: Message, message_id: str, sequence: int = 0, cause_id: str = ""
+    ) -> bytearray:
+        """A frame of ours; `prefix` from `frames.topic_prefix`."""
+        return encode_array(
+            prefix, message, self.name, self.epoch, sequence, message_id, cause_id, self.clock.now_ns()
+        )
+
+    def since_s(self, published_ns: int) -> float:
         """Seconds since a message was published, by the two clocks."""
-        return (self.clock.now_ns() - header.published_ns) / 1e9
+        return (self.clock.now_ns() - published_ns) / 1e9
 
     def drop(self, kind: str, detail: str, count: int = 1) -> None:
         """Count what cannot be used; the first of each kind is logged."""
@@ -99,6 +107,6 @@ class Link:
             self._failing.add(source)
             self._on_error(source, error)
         else:
-            if source in self._failing:
+            if self._failing and source in self._failing:
                 self._failing.discard(source)
                 self._on_success(source)

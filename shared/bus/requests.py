@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
 import zmq
 
-from shared.bus.frames import Envelope, FrameError, encode_frame, open_frame, read_body
+from shared.bus.frames import FrameError, Opened, open_array, read_body, split_frame, topic_prefix
 from shared.bus.link import Link
 from shared.bus.sockets import LoopSocket
 from shared.messages.base import Message
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut
 from shared.messages.trades import Refusal, unknown_request
 
-_REQUEST_TOPIC = "request"
-_REPLY_TOPIC = "reply"
+_REQUEST_TOPIC, _REPLY_TOPIC = b"request", b"reply"
+_REQUEST_PREFIX, _REPLY_PREFIX = topic_prefix("request"), topic_prefix("reply")
 _ANSWER_BYTES_KEPT = 64 * 1024 * 1024
 _REQUEST_BYTES_MAX = 65_536
 """The largest request of ours has a tenth of this; its texts are kept, journalled and published."""
@@ -28,137 +30,163 @@ _REQUEST_QUEUE = 500
 AnswerReceiver = Callable[[ReplyReceived | RequestTimedOut], None]
 
 
-class _Waiting:
-    def __init__(self, service: str, frame: bytes, deadline: float, receiver: AnswerReceiver) -> None:
-        self.service = service
-        self.frame = frame
-        self.deadline = deadline
-        self.receiver = receiver
-        self.sent = False
-        self.timer: asyncio.TimerHandle | None = None
+class _Waiting(msgspec.Struct):
+    """A request without an answer. `due`: when it is repeated or given up, on the loop's clock."""
+
+    service: str
+    frame: bytearray
+    deadline: float
+    due: float
+    receiver: AnswerReceiver
+    sent: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"reply from {self.service}"
 
 
 class RequestClient:
-    """Asks other services. A request is repeated with its id until it is answered or its deadline has passed."""
+    """Asks other services. A request is repeated with its id until it is answered or its deadline has passed.
+
+    All requests share one timer, set to the earliest that is due; of those that were answered in time only an entry
+    in the queue is left, which is passed over.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._sockets: dict[str, LoopSocket] = {}
         self._waiting: dict[str, _Waiting] = {}
+        self._due: list[tuple[float, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._resend_s = link.settings.resend_ms / 1_000
+        self._max_bytes = link.settings.max_message_bytes
+        self._delays = link.counts.delays["reply"]
 
     def send(
         self, service: str, message: Message, request_id: str, deadline_ms: int, receiver: AnswerReceiver
     ) -> None:
         """Ask; `receiver` is called exactly once. An id that is still waiting is not asked twice, only for longer."""
-        deadline = self._link.loop.time() + deadline_ms / 1_000
+        now = self._link.loop.time()
+        deadline = now + deadline_ms / 1_000
         waiting = self._waiting.get(request_id)
         if waiting is not None:
             waiting.deadline = max(waiting.deadline, deadline)
             waiting.receiver = receiver
             return
-        frame = encode_frame(_REQUEST_TOPIC, self._link.header(message_id=request_id), message)
-        waiting = _Waiting(service, frame, deadline, receiver)
+        frame = self._link.encode(_REQUEST_PREFIX, message, request_id)
+        waiting = _Waiting(service, frame, deadline, deadline, receiver)
         self._waiting[request_id] = waiting
         self._link.counts.requests_sent += 1
-        self._try(request_id, waiting)
+        self._try(request_id, waiting, now)
 
     def forget(self, request_id: str) -> None:
         """Nobody waits for this answer any more."""
-        waiting = self._waiting.pop(request_id, None)
-        if waiting is not None and waiting.timer is not None:
-            waiting.timer.cancel()
+        self._waiting.pop(request_id, None)
 
     def close(self) -> None:
-        for request_id in list(self._waiting):
-            self.forget(request_id)
+        self._waiting.clear()
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for socket in self._sockets.values():
             socket.close()
         self._sockets.clear()
 
-    def _try(self, request_id: str, waiting: _Waiting) -> None:
-        socket = self._socket(waiting.service)
+    def _try(self, request_id: str, waiting: _Waiting, now: float) -> None:
+        socket = self._sockets.get(waiting.service) or self._connect(waiting.service)
         if waiting.sent:
             self._link.counts.requests_repeated += 1
         sent = socket.send(waiting.frame)
         waiting.sent = waiting.sent or sent
         if not waiting.sent:
             socket.wants_writable = True
-        self._arm(request_id, waiting)
+        waiting.due = min(now + self._resend_s, waiting.deadline)
+        heapq.heappush(self._due, (waiting.due, request_id))
+        if self._timer is None or waiting.due < self._timer_due:
+            self._arm()
 
-    def _arm(self, request_id: str, waiting: _Waiting) -> None:
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-        loop = self._link.loop
-        left = waiting.deadline - loop.time()
-        wait = max(0.0, min(self._link.settings.resend_ms / 1_000, left))
-        waiting.timer = loop.call_later(wait, self._due, request_id)
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._due:
+            due, request_id = self._due[0]
+            waiting = self._waiting.get(request_id)
+            if waiting is not None and waiting.due == due:
+                self._timer, self._timer_due = self._link.loop.call_at(due, self._look), due
+                return
+            heapq.heappop(self._due)
 
-    def _due(self, request_id: str) -> None:
-        waiting = self._waiting.get(request_id)
-        if waiting is None:
-            return
-        if self._link.loop.time() < waiting.deadline:
-            self._try(request_id, waiting)
-            return
-        del self._waiting[request_id]
-        self._link.counts.requests_timed_out += 1
-        self._link.deliver(f"reply from {waiting.service}", waiting.receiver, RequestTimedOut(request_id))
+    def _look(self) -> None:
+        """Repeat what is due, and give up what is past its deadline."""
+        self._timer = None
+        now = self._link.loop.time()
+        while self._due and self._due[0][0] <= now:
+            due, request_id = heapq.heappop(self._due)
+            waiting = self._waiting.get(request_id)
+            if waiting is None or waiting.due != due:
+                continue
+            if now < waiting.deadline:
+                self._try(request_id, waiting, now)
+                continue
+            del self._waiting[request_id]
+            self._link.counts.requests_timed_out += 1
+            self._link.deliver(waiting.source, waiting.receiver, RequestTimedOut(request_id))
+        self._arm()
 
-    def _socket(self, service: str) -> LoopSocket:
-        socket = self._sockets.get(service)
-        if socket is None:
-            socket = LoopSocket(
-                self._link.context,
-                zmq.DEALER,
-                {
-                    # without a connection a request waits here, where it has a deadline, not in ZeroMQ's queue
-                    zmq.IMMEDIATE: 1,
-                    zmq.SNDHWM: self._link.settings.publish_queue,
-                    zmq.RCVHWM: self._link.settings.event_queue,
-                    zmq.MAXMSGSIZE: 4 * self._link.settings.max_message_bytes,
-                },
-                self._received,
-                on_writable=lambda: self._connected(service),
-            )
-            self._sockets[service] = socket
-            socket.connect(self._link.endpoints.requests(service))
+    def _connect(self, service: str) -> LoopSocket:
+        socket = LoopSocket(
+            self._link.context,
+            zmq.DEALER,
+            {
+                # without a connection a request waits here, where it has a deadline, not in ZeroMQ's queue
+                zmq.IMMEDIATE: 1,
+                zmq.SNDHWM: self._link.settings.publish_queue,
+                zmq.RCVHWM: self._link.settings.event_queue,
+                zmq.MAXMSGSIZE: 4 * self._link.settings.max_message_bytes,
+            },
+            self._received,
+            on_writable=lambda: self._connected(service),
+        )
+        self._sockets[service] = socket
+        socket.connect(self._link.endpoints.requests(service))
         return socket
 
     def _connected(self, service: str) -> None:
         self._sockets[service].wants_writable = False
+        now = self._link.loop.time()
         for request_id, waiting in list(self._waiting.items()):
             if waiting.service == service and not waiting.sent:
-                self._try(request_id, waiting)
+                self._try(request_id, waiting, now)
 
-    def _received(self, batch: list[list[bytes]]) -> None:
-        for (data,) in batch:
-            self._link.counts.received += 1
+    def _received(self, batch: list[bytes]) -> None:
+        link = self._link
+        link.counts.received += len(batch)
+        for data in batch:
             try:
-                envelope = open_frame(data, self._link.settings.max_message_bytes)
-                if envelope.topic != _REPLY_TOPIC:
-                    raise FrameError("garbage", f"topic {envelope.topic[:80]!r} on a request socket")
-                if envelope.header.cause_id not in self._waiting:
+                topic, array = split_frame(data, self._max_bytes)
+                if topic != _REPLY_TOPIC:
+                    raise FrameError("garbage", f"topic {topic[:80]!r} on a request socket")
+                opened = open_array(array)
+                request_id = opened.cause_id
+                if request_id not in self._waiting:
                     continue
-                message = read_body(envelope)
+                message = read_body(opened)
             except FrameError as error:
-                self._link.drop(error.kind, str(error))
+                link.drop(error.kind, str(error))
                 continue
-            self._link.counts.delays[_REPLY_TOPIC].observe(self._link.since_s(envelope.header))
-            request_id = envelope.header.cause_id
-            waiting = self._waiting[request_id]
-            self.forget(request_id)
-            self._link.deliver(
-                f"reply from {waiting.service}",
-                waiting.receiver,
-                ReplyReceived(request_id, message, envelope.header.message_id),
-            )
+            waiting = self._waiting.pop(request_id)
+            self._delays.observe(link.since_s(opened.published_ns))
+            answer = ReplyReceived(request_id, message, opened.message_id)
+            link.deliver(waiting.source, waiting.receiver, answer)
 
 
-class _Asked:
-    def __init__(self, client: str, identity: bytes, since: float) -> None:
-        self.client = client
-        self.identity = identity
-        self.since = since
+class _Asked(msgspec.Struct):
+    client: str
+    identity: bytes
+    since: float
 
 
 class RequestServer:
@@ -176,8 +204,11 @@ class RequestServer:
         self._answer_now = answer_now
         self._receiver: Callable[[Request], None] | None = None
         self._pending: dict[str, _Asked] = {}
-        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], bytearray] = OrderedDict()
         self._answer_bytes = 0
+        self._max_bytes = link.settings.max_message_bytes
+        self._answers_kept = link.settings.answers_kept
+        self._delays = link.counts.delays["request"]
         self._socket = LoopSocket(
             link.context,
             zmq.ROUTER,
@@ -208,9 +239,9 @@ class RequestServer:
         if asked is None:
             return
         frame = self._answer(request_id, message)
-        self._keep((asked.client, request_id), frame)
         self._link.counts.requests_served += 1
         self._send(asked.identity, frame)
+        self._keep((asked.client, request_id), frame)
 
     def forget(self, request_id: str) -> None:
         """A request that was handed over has been lost: its next repeat is handed over again."""
@@ -219,22 +250,22 @@ class RequestServer:
     def close(self) -> None:
         self._socket.close()
 
-    def _keep(self, key: tuple[str, str], frame: bytes) -> None:
+    def _keep(self, key: tuple[str, str], frame: bytearray) -> None:
         self._answers[key] = frame
         self._answer_bytes += len(frame)
-        while len(self._answers) > self._link.settings.answers_kept or (
+        while len(self._answers) > self._answers_kept or (
             self._answer_bytes > _ANSWER_BYTES_KEPT and len(self._answers) > 1
         ):
             _, forgotten = self._answers.popitem(last=False)
             self._answer_bytes -= len(forgotten)
 
-    def _send(self, identity: bytes, frame: bytes) -> None:
-        if not self._socket.send(identity, frame):
+    def _send(self, identity: bytes, frame: bytearray) -> None:
+        if not self._socket.send_to(identity, frame):
             self._link.counts.not_sent += 1
 
     def _received(self, batch: list[list[bytes]]) -> None:
+        self._link.counts.received += len(batch)
         for parts in batch:
-            self._link.counts.received += 1
             try:
                 if len(parts) != 2:
                     raise FrameError("garbage", f"a request of {len(parts)} frames")
@@ -243,9 +274,10 @@ class RequestServer:
                 self._link.drop(error.kind, str(error))
 
     def _request(self, identity: bytes, data: bytes) -> None:
-        envelope = open_frame(data, self._link.settings.max_message_bytes)
-        request_id, client = envelope.header.message_id, envelope.header.publisher
-        if envelope.topic != _REQUEST_TOPIC or not request_id:
+        topic, array = split_frame(data, self._max_bytes)
+        opened = open_array(array)
+        request_id, client = opened.message_id, opened.publisher
+        if topic != _REQUEST_TOPIC or not request_id:
             raise FrameError("garbage", "no request, or one without an id")
         kept = self._answers.get((client, request_id))
         if kept is not None:
@@ -259,7 +291,7 @@ class RequestServer:
                 pending.identity = identity
             return
         try:
-            message = self._message(envelope, len(data))
+            message = self._message(opened, len(data))
         except FrameError as error:
             refusal = Refusal(
                 code="unreadable_request",
@@ -274,13 +306,13 @@ class RequestServer:
         elif self._receiver is not None:
             self._make_room()
             self._pending[request_id] = _Asked(client, identity, self._link.loop.time())
-            self._link.counts.delays[_REQUEST_TOPIC].observe(self._link.since_s(envelope.header))
-            request = Request(request_id, message, client, envelope.header.published_ns)
+            self._delays.observe(self._link.since_s(opened.published_ns))
+            request = Request(request_id, message, client, opened.published_ns)
             self._link.deliver("request", self._receiver, request)
 
     def _make_room(self) -> None:
         """Raises FrameError when as many requests are pending as may be; one that stays so for ever is forgotten."""
-        if len(self._pending) < self._link.settings.answers_kept:
+        if len(self._pending) < self._answers_kept:
             return
         request_id, oldest = next(iter(self._pending.items()))
         if self._link.loop.time() - oldest.since < _PENDING_S:
@@ -288,10 +320,10 @@ class RequestServer:
         del self._pending[request_id]
 
     @staticmethod
-    def _message(envelope: Envelope, size: int) -> Message:
+    def _message(opened: Opened, size: int) -> Message:
         if size > _REQUEST_BYTES_MAX:
             raise FrameError("oversize", f"a request of {size} bytes, at most {_REQUEST_BYTES_MAX} are taken")
-        return read_body(envelope)
+        return read_body(opened)
 
-    def _answer(self, request_id: str, message: Message) -> bytes:
-        return encode_frame(_REPLY_TOPIC, self._link.header(cause_id=request_id), message)
+    def _answer(self, request_id: str, message: Message) -> bytearray:
+        return self._link.encode(_REPLY_PREFIX, message, self._link.new_id(), 0, request_id)

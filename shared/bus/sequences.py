@@ -17,7 +17,7 @@ import msgspec
 PayloadT = TypeVar("PayloadT")
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Kept(msgspec.Struct, frozen=True, gc=False):
     order: int
     sequence: int
     frame: bytes
@@ -47,9 +47,9 @@ class EventStore:
         if kept is None:
             kept = self._kept[topic] = OrderedDict()
         entity = key or sequence
-        kept.pop(entity, None)
         self._order += 1
         kept[entity] = _Kept(self._order, sequence, frame)
+        kept.move_to_end(entity)
         if len(kept) > self._limit:
             kept.popitem(last=False)
 
@@ -128,11 +128,27 @@ class StreamReader(Generic[PayloadT]):
     def syncing(self) -> bool:
         return bool(self._wants or self._outstanding)
 
+    def takes(self, topic: str, epoch: int, sequence: int) -> bool:
+        """Whether a message that arrived is the very next of its topic and may be delivered at once; it then is seen.
+
+        Otherwise it goes to `on_event`.
+        """
+        if (
+            epoch != self.epoch
+            or self._last.get(topic) != sequence - 1
+            or self._wants
+            or self._outstanding
+            or self._buffer
+        ):
+            return False
+        self._last[topic] = sequence
+        return True
+
     def on_event(self, topic: str, epoch: int, sequence: int, payload: PayloadT) -> list[PayloadT]:
         """A message arrived on an event topic."""
         if epoch != self.epoch:
             self._begin(epoch)
-        if self.syncing():
+        if self._wants or self._outstanding:
             if len(self._buffer) < self._buffer_limit:
                 self._buffer.append(_Held(topic, sequence, payload))
             return []

@@ -1,13 +1,15 @@
 """One ZeroMQ socket driven by the event loop, without zmq.asyncio, which costs 20 times the CPU per message.
 
 The socket's file descriptor is registered with the loop and the socket drained when it fires. The descriptor is
-edge-triggered, and sending consumes edges too: the socket is drained again after every send and after registering.
+edge-triggered, and sending consumes edges too: after every send, after registering and after every drain the socket
+is asked whether more has come. To ask costs less than to receive nothing, which raises.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import zmq
 
@@ -18,12 +20,23 @@ DRAIN_BYTES_MAX = 32 * 1024 * 1024
 """The same in bytes: a flood of large messages must not be in memory all at once."""
 
 _CLOSING_LINGER_MS = 200
+# as plain numbers: pyzmq's flags are enums whose arithmetic is a microsecond of Python
+_NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_POLLIN, _POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
+
+
+def _not_taken(error: zmq.ZMQError) -> bool:
+    if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+        raise error
+    return False
 
 
 class LoopSocket:
     """A socket that hands over what arrived, in batches of at most `DRAIN_MAX`.
 
-    deliver: called with the frames of one drain, for a ROUTER the identity and the rest of each message.
+    deliver: called with what one drain took: frames, or for a ROUTER lists of the identity and the frames.
+    at_once: what woke us is delivered alone, before the socket is asked for more: for those to whom each message
+    counts. Without it a batch is all that is there: for those who only want the newest.
     on_writable: called after a drain while `wants_writable` is set and the socket can send.
     """
 
@@ -32,14 +45,22 @@ class LoopSocket:
         context: zmq.Context[zmq.Socket[bytes]],
         kind: int,
         options: Mapping[int, int],
-        deliver: Callable[[list[list[bytes]]], None],
+        deliver: Callable[[list[Any]], None],
+        *,
+        at_once: bool = True,
         on_writable: Callable[[], None] | None = None,
     ) -> None:
         self._socket = context.socket(kind)
-        self._multipart = kind == zmq.ROUTER
+        # without pyzmq's own layer, whose further arguments nobody needs here
+        self._send_frame = super(zmq.Socket, self._socket).send
+        self._routed_frames = kind == zmq.ROUTER
+        self._receive: Callable[[int], Any] = self._routed if self._routed_frames else self._socket.recv
         self._deliver = deliver
+        self._at_once = at_once
         self._on_writable = on_writable
         self._scheduled = False
+        self._draining = False
+        self._sent = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wants_writable = False
         for option, value in {
@@ -61,19 +82,27 @@ class LoopSocket:
     def subscribe(self, prefix: bytes) -> None:
         self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
 
-    def send(self, *parts: bytes) -> bool:
+    def send(self, frame: bytes | bytearray) -> bool:
         """Send now; False when nobody is there to take it or the queue is full."""
-        try:
-            if len(parts) == 1:
-                self._socket.send(parts[0], zmq.NOBLOCK)
-            else:
-                self._socket.send_multipart(parts, zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
-                raise
-            return False
-        finally:
+        self._sent = True
+        if not self._draining:
             self._schedule()
+        try:
+            self._send_frame(frame, _NOBLOCK)
+        except zmq.ZMQError as error:
+            return _not_taken(error)
+        return True
+
+    def send_to(self, identity: bytes, frame: bytes | bytearray) -> bool:
+        """From a ROUTER to one of its peers; False when that one is gone or its queue is full."""
+        self._sent = True
+        if not self._draining:
+            self._schedule()
+        try:
+            self._send_frame(identity, _NOBLOCK_MORE)
+            self._send_frame(frame, _NOBLOCK)
+        except zmq.ZMQError as error:
+            return _not_taken(error)
         return True
 
     def close(self) -> None:
@@ -90,39 +119,77 @@ class LoopSocket:
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
-            self._loop.call_soon(self._scheduled_drain)
+            self._loop.call_soon(self._look)
 
-    def _scheduled_drain(self) -> None:
+    def _look(self) -> None:
         self._scheduled = False
-        self._drain()
-
-    def _drain(self) -> None:
         if self._loop is None:
             return
-        batch: list[list[bytes]] = []
-        size = 0
-        while len(batch) < DRAIN_MAX and size < DRAIN_BYTES_MAX:
-            parts = self._receive()
-            if parts is None:
-                break
-            batch.append(parts)
-            size += len(parts[-1])
-        else:
-            self._schedule()
-        if batch:
-            self._deliver(batch)
-        if self.wants_writable and self._on_writable and self._loop is not None and self._can_send():
+        events = self._events()
+        if events & _POLLIN:
+            self._drain()
+        elif events & _POLLOUT and self.wants_writable and self._on_writable:
             self._on_writable()
 
-    def _receive(self) -> list[bytes] | None:
+    def _drain(self) -> None:
+        """Deliver what is there, as much as one drain may take; for the rest it comes back by itself."""
+        if self._loop is None:
+            return
+        self._draining = True
         try:
-            if self._multipart:
-                return self._socket.recv_multipart(zmq.NOBLOCK)
-            return [self._socket.recv(zmq.NOBLOCK)]
-        except zmq.Again:
-            return None
+            self._take()
+        except BaseException:
+            self._schedule()
+            raise
+        finally:
+            self._draining = False
+        if self.wants_writable and self._on_writable and self._loop is not None and self._events() & _POLLOUT:
+            self._on_writable()
 
-    def _can_send(self) -> bool:
-        events = self._socket.getsockopt(zmq.EVENTS)
+    def _take(self) -> None:
+        batch: list[Any] = []
+        try:
+            batch.append(self._receive(_NOBLOCK))
+        except zmq.Again:
+            return
+        if self._at_once:
+            self._deliver(batch)
+            batch = []
+        if self._loop is None or not self._events() & _POLLIN:
+            if batch:
+                self._deliver_batch(batch)
+            return
+        receive, take = self._receive, batch.append
+        emptied, size, routed = False, 0, self._routed_frames
+        try:
+            for _ in range(DRAIN_MAX):
+                item = receive(_NOBLOCK)
+                take(item)
+                size += len(item[-1]) if routed else len(item)
+                if size >= DRAIN_BYTES_MAX:
+                    break
+        except zmq.Again:
+            emptied = True
+        self._deliver_batch(batch)
+        if not emptied:
+            self._schedule()
+
+    def _deliver_batch(self, batch: list[Any]) -> None:
+        """Deliver, and come back when something was sent meanwhile, which can have consumed an edge."""
+        self._sent = False
+        self._deliver(batch)
+        if self._sent:
+            self._schedule()
+
+    def _routed(self, flags: int) -> list[bytes]:
+        """Identity and frames of one message: behind an identity there is always a frame."""
+        socket = self._socket
+        parts = [socket.recv(flags), socket.recv(flags)]
+        while socket.get(zmq.RCVMORE):
+            parts.append(socket.recv(flags))
+        return parts
+
+    def _events(self) -> int:
+        events = self._socket.get(zmq.EVENTS)
         assert isinstance(events, int)
-        return bool(events & zmq.POLLOUT)
+        return events

@@ -8,15 +8,7 @@ from typing import Literal, NamedTuple
 
 import zmq
 
-from shared.bus.frames import (
-    MAX_TOPIC_BYTES,
-    Envelope,
-    Frame,
-    FrameError,
-    open_frame,
-    read_body,
-    topic_bytes,
-)
+from shared.bus.frames import Frame, FrameError, Opened, header_of, open_array, read_body, split_frame
 from shared.bus.link import Link
 from shared.bus.requests import RequestClient
 from shared.bus.sequences import StreamReader, Want
@@ -58,7 +50,9 @@ def _can_begin(row: Topic, prefix: str) -> bool:
 class _Known(NamedTuple):
     """What is known of a concrete topic."""
 
+    text: str
     kind: Literal["state", "event"]
+    message: type[Message]
     delay: Durations
 
 
@@ -78,8 +72,9 @@ class Subscription:
         self._publisher = publisher
         self._source = f"{publisher} stream"
         self._receiver = receiver
-        self._known_topics: dict[bytes, _Known | None] = {}
+        self._topics: dict[bytes, _Known] = {}
         self._replay_count = 0
+        self._told = (0, 0)
         self._unfounded = 0
         self._heartbeat_topic = heartbeat_topic(publisher)
         unknown = [prefix for prefix in prefixes if not kinds_of(prefix)]
@@ -87,12 +82,15 @@ class Subscription:
             raise ValueError(f"no topic of the table begins with {', '.join(unknown)}")
         events = [prefix for prefix in prefixes if "event" in kinds_of(prefix)]
         states = [prefix for prefix in prefixes if "state" in kinds_of(prefix)]
-        self._reader: StreamReader[Envelope] = StreamReader(events)
+        self._max_bytes = link.settings.max_message_bytes
+        self._reader: StreamReader[tuple[_Known, Opened]] = StreamReader(events)
         self._sockets: list[LoopSocket] = []
         if events:
-            self._open([*events, self._heartbeat_topic], link.settings.event_queue, self._events_received)
+            self._listen(
+                [*events, self._heartbeat_topic], link.settings.event_queue, self._events_received, at_once=True
+            )
         if states:
-            self._open(states, link.settings.state_queue, self._states_received)
+            self._listen(states, link.settings.state_queue, self._states_received, at_once=False)
 
     def resync(self) -> None:
         """Have all events replayed and handed over again."""
@@ -104,120 +102,125 @@ class Subscription:
             socket.close()
         self._sockets.clear()
 
-    def _open(self, prefixes: list[str], queue: int, received: Callable[[list[list[bytes]]], None]) -> None:
+    def _listen(
+        self, prefixes: list[str], queue: int, received: Callable[[list[bytes]], None], *, at_once: bool
+    ) -> None:
         socket = LoopSocket(
             self._link.context,
             zmq.SUB,
             {zmq.RCVHWM: queue, zmq.MAXMSGSIZE: 4 * self._link.settings.max_message_bytes},
             received,
+            at_once=at_once,
         )
         for prefix in prefixes:
             socket.subscribe(prefix.encode())
         self._sockets.append(socket)
         socket.connect(self._link.endpoints.events(self._publisher))
 
-    def _known(self, topic: bytes) -> _Known | None:
-        """What the table says of a topic; None when it is not in it."""
-        if len(topic) > MAX_TOPIC_BYTES:
-            return None
-        if topic in self._known_topics:
-            return self._known_topics[topic]
-        row = topic_row(topic.decode(errors="replace"))
-        if len(self._known_topics) >= _TOPICS_CACHED:
-            self._known_topics.clear()
-        known = _Known(row.kind, self._link.counts.delays[row.pattern]) if row else None
-        self._known_topics[topic] = known
+    def _topic(self, topic: bytes) -> _Known:
+        """What the table says of a topic. Raises FrameError for one that is not in it."""
+        known = self._topics.get(topic)
+        if known is None:
+            text = topic.decode(errors="replace")
+            row = topic_row(text)
+            if row is None:
+                raise FrameError("unknown_topic", repr(topic[:80]))
+            if len(self._topics) >= _TOPICS_CACHED:
+                self._topics.clear()
+            delay = self._link.counts.delays[row.pattern]
+            known = self._topics[topic] = _Known(text, row.kind, row.message, delay)
         return known
 
-    def _open_frame(self, data: bytes) -> Envelope:
-        envelope = open_frame(data, self._link.settings.max_message_bytes)
-        if envelope.header.publisher != self._publisher:
-            raise FrameError("wrong_publisher", f"{envelope.header.publisher[:80]!r} instead of {self._publisher}")
-        return envelope
+    def _open(self, array: bytes | memoryview) -> Opened:
+        opened = open_array(array)
+        if opened.publisher != self._publisher:
+            raise FrameError("wrong_publisher", f"{opened.publisher[:80]!r} instead of {self._publisher}")
+        return opened
 
-    def _states_received(self, batch: list[list[bytes]]) -> None:
-        newest: dict[bytes, bytes] = {}
-        for (data,) in batch:
-            topic = topic_bytes(data)
-            newest.pop(topic, None)
-            newest[topic] = data
+    def _states_received(self, batch: list[bytes]) -> None:
+        newest: dict[bytes, bytes | memoryview] = {}
         self._link.counts.received += len(batch)
-        self._link.counts.conflated += len(batch) - len(newest)
         received_ns = self._link.clock.now_ns()
-        for topic, data in newest.items():
-            known = self._known(topic)
-            if known is not None and known.kind == "event":
-                continue
+        for data in batch:
             try:
-                if known is None:
-                    raise FrameError("unknown_topic", repr(topic[:80]))
-                envelope = self._open_frame(data)
-                known.delay.observe((received_ns - envelope.header.published_ns) / 1e9)
-                self._deliver(envelope)
+                topic, array = split_frame(data, self._max_bytes)
+            except FrameError as error:
+                self._link.drop(error.kind, str(error))
+                continue
+            if newest.pop(topic, None) is not None:
+                self._link.counts.conflated += 1
+            newest[topic] = array
+        for topic, array in newest.items():
+            try:
+                known = self._topics.get(topic) or self._topic(topic)
+                if known.kind == "state":
+                    opened = self._open(array)
+                    known.delay.observe((received_ns - opened.published_ns) / 1e9)
+                    self._deliver(known, opened)
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
 
-    def _events_received(self, batch: list[list[bytes]]) -> None:
+    def _events_received(self, batch: list[bytes]) -> None:
+        reader = self._reader
         self._link.counts.received += len(batch)
         received_ns = self._link.clock.now_ns()
-        for (data,) in batch:
-            topic = topic_bytes(data)
-            known = self._known(topic)
+        for data in batch:
             try:
-                if known is None:
-                    raise FrameError("unknown_topic", repr(topic[:80]))
+                topic, array = split_frame(data, self._max_bytes)
+                known = self._topics.get(topic) or self._topic(topic)
                 if known.kind == "event":
-                    envelope = self._open_frame(data)
-                    known.delay.observe((received_ns - envelope.header.published_ns) / 1e9)
-                    self._event(envelope)
-                elif topic == self._heartbeat_topic.encode():
-                    self._heartbeat(self._open_frame(data))
+                    opened = self._open(array)
+                    known.delay.observe((received_ns - opened.published_ns) / 1e9)
+                    if reader.takes(known.text, opened.epoch, opened.sequence):
+                        self._deliver(known, opened)
+                    else:
+                        ready = reader.on_event(known.text, opened.epoch, opened.sequence, (known, opened))
+                        self._deliver_all(ready)
+                elif known.text == self._heartbeat_topic:
+                    self._heartbeat(known, self._open(array))
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
         self._pump()
 
-    def _event(self, envelope: Envelope) -> None:
-        header = envelope.header
-        for ready in self._reader.on_event(envelope.topic, header.epoch, header.sequence, envelope):
-            self._deliver_safely(ready)
-
-    def _heartbeat(self, envelope: Envelope) -> None:
-        message = self._message(envelope)
+    def _heartbeat(self, known: _Known, opened: Opened) -> None:
+        message = self._message(known, opened)
         assert isinstance(message, Heartbeat), "the table of topics says so"
-        self._reader.on_newest(envelope.header.epoch, message.event_sequences)
+        self._reader.on_newest(opened.epoch, message.event_sequences)
 
-    def _message(self, envelope: Envelope) -> Message:
+    def _message(self, known: _Known, opened: Opened) -> Message:
         """The message, which is the one that the table promises for its topic. Raises FrameError."""
-        message = read_body(envelope)
-        row = topic_row(envelope.topic)
-        if row is None or not isinstance(message, row.message):
-            raise FrameError("wrong_message", f"{type(message).__name__} on {envelope.topic[:80]}")
+        message = read_body(opened)
+        if not isinstance(message, known.message):
+            raise FrameError("wrong_message", f"{type(message).__name__} on {known.text[:80]}")
         if isinstance(message, Heartbeat) and message.service != self._publisher:
             raise FrameError("wrong_publisher", f"a heartbeat of {message.service[:80]!r} from {self._publisher}")
         return message
 
-    def _deliver_safely(self, envelope: Envelope) -> None:
+    def _deliver_all(self, ready: Sequence[tuple[_Known, Opened]]) -> None:
+        for known, opened in ready:
+            self._deliver(known, opened)
+
+    def _deliver(self, known: _Known, opened: Opened) -> None:
         """A body that cannot be read is dropped; its sequence counts as seen, or it would be asked for for ever."""
         try:
-            self._deliver(envelope)
+            message = self._message(known, opened)
         except FrameError as error:
             self._link.drop(error.kind, str(error))
+        else:
+            self._hand_over(known.text, opened, message)
 
-    def _deliver(self, envelope: Envelope) -> None:
-        header = envelope.header
-        message = self._message(envelope)
-        inbound = Inbound(
-            envelope.topic, message, header.message_id, header.publisher, header.epoch, header.published_ns
-        )
+    def _hand_over(self, topic: str, opened: Opened, message: Message) -> None:
+        inbound = Inbound(topic, message, opened.message_id, opened.publisher, opened.epoch, opened.published_ns)
         self._link.deliver(self._source, self._receiver, inbound)
 
     def _pump(self) -> None:
         """Send the replays that are wanted, and say when everything is there."""
         if not self._sockets:
             return
-        for want in self._reader.take_wants():
+        reader, counts = self._reader, self._link.counts
+        for want in reader.take_wants():
             self._replay_count += 1
-            self._link.counts.replays[self._publisher] += 1
+            counts.replays[self._publisher] += 1
             self._client.send(
                 self._publisher,
                 Replay(prefix=want.prefix, from_sequence=want.from_sequence),
@@ -225,14 +228,12 @@ class Subscription:
                 _REPLAY_DEADLINE_MS,
                 lambda answer, want=want: self._answered(want, answer),  # type: ignore[misc]
             )
-        self._link.counts.gaps[self._publisher] = self._reader.gaps
-        self._link.counts.lost[self._publisher] = self._reader.lost
-        if self._reader.unfounded > self._unfounded:
-            self._link.drop(
-                "unfounded", f"{self._publisher} does not know of it", self._reader.unfounded - self._unfounded
-            )
-            self._unfounded = self._reader.unfounded
-        epoch = self._reader.take_synced()
+        if (reader.gaps, reader.lost) != self._told:
+            self._told = counts.gaps[self._publisher], counts.lost[self._publisher] = reader.gaps, reader.lost
+        if reader.unfounded > self._unfounded:
+            self._link.drop("unfounded", f"{self._publisher} does not know of it", reader.unfounded - self._unfounded)
+            self._unfounded = reader.unfounded
+        epoch = reader.take_synced()
         if epoch is not None:
             self._link.deliver(self._source, self._receiver, StreamSynced(self._publisher, epoch))
 
@@ -242,19 +243,19 @@ class Subscription:
             self._link.loop.call_later(_REPLAY_RETRY_S, self._pump)
             return
         replay = answer.message
-        events: list[tuple[str, int, Envelope]] = []
+        events: list[tuple[str, int, tuple[_Known, Opened]]] = []
         for data in replay.frames:
             try:
-                envelope = self._open_frame(data)
-                known = self._known(envelope.topic.encode())
-                if known is None or known.kind != "event":
-                    raise FrameError("unknown_topic", f"{envelope.topic[:80]!r} in a replay")
+                topic, array = split_frame(data, self._max_bytes)
+                known = self._topic(topic)
+                if known.kind != "event":
+                    raise FrameError("unknown_topic", f"{topic[:80]!r} in a replay")
+                opened = self._open(array)
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
                 continue
-            events.append((envelope.topic, envelope.header.sequence, envelope))
-        for ready in self._reader.on_replay(want, replay.epoch, events, replay.newest):
-            self._deliver_safely(ready)
+            events.append((known.text, opened.sequence, (known, opened)))
+        self._deliver_all(self._reader.on_replay(want, replay.epoch, events, replay.newest))
         if replay.epoch == self._reader.epoch:
             self._pump()
         else:
@@ -275,9 +276,8 @@ class Tap(Subscription):
         super().__init__(link, client, publisher, prefixes, _only_synced(receiver))
         self._frame_receiver = receiver
 
-    def _deliver(self, envelope: Envelope) -> None:
-        frame = Frame(envelope.topic, envelope.header, self._message(envelope))
-        self._link.deliver(self._source, self._frame_receiver, frame)
+    def _hand_over(self, topic: str, opened: Opened, message: Message) -> None:
+        self._link.deliver(self._source, self._frame_receiver, Frame(topic, header_of(opened), message))
 
 
 def _only_synced(receiver: Callable[[Frame | StreamSynced], None]) -> Receiver:

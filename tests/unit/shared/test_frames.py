@@ -92,10 +92,10 @@ def test_a_larger_frame_than_allowed_is_refused_before_it_is_read() -> None:
 
 def test_a_schema_of_a_newer_desk_keeps_its_header_readable() -> None:
     array = msgspec.msgpack.encode(["halt_state.9", "execution", 7, 3, "m", "", 5, {"schema": "halt_state.9"}])
-    envelope = open_frame(b"exec.main.halt\0" + array)
-    assert envelope.header.sequence == 3
+    topic, opened = open_frame(b"exec.main.halt\0" + array)
+    assert (topic, opened.sequence) == ("exec.main.halt", 3)
     with pytest.raises(FrameError) as refused:
-        read_body(envelope)
+        read_body(opened)
     assert refused.value.kind == "unknown_schema"
 
 

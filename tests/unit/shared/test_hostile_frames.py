@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.bus.frames import MAX_TOPIC_BYTES, FrameError, Header, decode_frame, encode_frame, topic_bytes
+from shared.bus.frames import MAX_TOPIC_BYTES, FrameError, Header, decode_frame, encode_frame, split_frame
 from shared.messages.base import Message
 from shared.messages.figures import DIGITS_MAX, MAGNITUDE_MAX, check_of
 from shared.messages.trades import ListTrades, OrderList, OrderUpdate, TellTrade
@@ -111,7 +111,9 @@ def test_a_header_that_nobody_of_ours_makes_is_refused(at: int, value: Any) -> N
 
 
 def test_what_is_kept_of_a_frame_without_a_topic_is_small() -> None:
-    assert len(topic_bytes(b"exec." + bytes([1]) * 1_000_000)) == MAX_TOPIC_BYTES + 1
+    with pytest.raises(FrameError, match="garbage") as refused:
+        split_frame(b"exec." + bytes([1]) * 1_000_000)
+    assert len(refused.value.detail) <= MAX_TOPIC_BYTES
     assert refusal_of(b"x" * (MAX_TOPIC_BYTES + 1) + b"\0\x90") == "garbage"
 
 
