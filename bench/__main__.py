@@ -23,6 +23,7 @@ BENCHES = {
     "bus": "round trips, throughput and latency at a rate, beside bare pyzmq",
     "options": "Greeks and implied volatility, beside plain numpy and QuantLib",
     "http_client": "one order call, beside bare aiohttp",
+    "marketdata": "one push of an index, a chain and a book, beside the parts that it cannot do without",
     "exchange": "one step of the simulated market, beside its mathematics",
     "execution": "a decision with its commit, beside the bare commit",
     "tick_to_order": "an index tick to the order that answers it, beside the same hops bare",

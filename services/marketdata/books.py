@@ -12,7 +12,6 @@ from shared.messages.steps import Publish, RaiseAlert, Reply, Step
 from shared.messages.topics import book_topic
 from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
-from shared.options.book import pack_levels
 from shared.venues.ports import BookPush
 
 _MS = 1_000_000
@@ -215,8 +214,8 @@ class Books:
             received_ns=now_ns,
             source="stream" if source == "stream" else "poll",
             missing="",
-            bids=pack_levels(push.bids),
-            asks=pack_levels(push.asks),
+            bids=push.bids,
+            asks=push.asks,
         )
         self._publish(step, book)
 

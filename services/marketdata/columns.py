@@ -138,7 +138,8 @@ class Columns:
         """Put ours in place of the venue's where volatility and forward are known."""
         years = years_to_expiry(now_ns, self._expiries_ns)
         own = comparison.own_greeks(_named(matrix), self._strikes, years, self._is_call)
-        matrix[_GREEK_ROWS] = np.where(np.isfinite(own), own, matrix[_GREEK_ROWS])
+        for at, values in zip(_GREEK_ROWS, own, strict=True):
+            np.copyto(matrix[at], values, where=np.isfinite(values))
 
     def compare(self, matrix: F8, now_ns: int) -> tuple[F8, dict[str, float]]:
         """Our figures beside those of `matrix`, which must be the venue's: the matrix of a `ChainComparison`, and the

@@ -19,11 +19,11 @@ VOLATILITIES = {"mark_iv": "mark", "bid_iv": "bid", "ask_iv": "ask"}
 COMPARED = (*VOLATILITIES, *GREEKS)
 
 
-def own_greeks(columns: Mapping[str, F8], strikes: F8, years: F8, is_call: NDArray[np.bool_]) -> F8:
-    """Black-76 Greeks of the venue's mark volatility and forward, shape (5, n) in the order of GREEKS; NaN where
-    either is missing."""
+def own_greeks(columns: Mapping[str, F8], strikes: F8, years: F8, is_call: NDArray[np.bool_]) -> tuple[F8, ...]:
+    """Black-76 Greeks of the venue's mark volatility and forward, each of shape (n,), in the order of GREEKS; NaN
+    where either is missing."""
     ours = black76.greeks(columns["forward"], strikes, years, columns["mark_iv"], is_call)
-    return np.stack([ours.delta, ours.gamma, ours.vega, ours.theta, ours.rho])
+    return ours.delta, ours.gamma, ours.vega, ours.theta, ours.rho
 
 
 def own_volatilities(columns: Mapping[str, F8], strikes: F8, years: F8, is_call: NDArray[np.bool_]) -> F8:
@@ -32,9 +32,9 @@ def own_volatilities(columns: Mapping[str, F8], strikes: F8, years: F8, is_call:
     return implied_vol(prices, columns["forward"], strikes, years, is_call).vol
 
 
-def side_by_side(columns: Mapping[str, F8], volatilities: F8, greeks: F8) -> F8:
+def side_by_side(columns: Mapping[str, F8], volatilities: F8, greeks: tuple[F8, ...]) -> F8:
     """The matrix of a `ChainComparison`, shape (len(COMPARISON_COLUMNS), n). `columns` are the venue's."""
-    matrix = np.concatenate([volatilities, greeks, np.stack([columns[name] for name in COMPARED])])
+    matrix = np.stack([*volatilities, *greeks, *(columns[name] for name in COMPARED)])
     assert len(matrix) == len(COMPARISON_COLUMNS)
     return matrix.astype("<f8", copy=False)
 

@@ -14,7 +14,8 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     publish_index_move_pct: a snapshot goes out early when the index has moved this far since the last one.
     publish_min_interval_ms: early snapshots are never closer together than this.
     immediate: a snapshot goes out with every index price and every push of an expiry, for benches. Each costs copying
-    the matrix, all Greeks and one encoding, and every subscriber one decoding.
+    the matrix, all Greeks and one encoding (`python -m bench.marketdata`), and every subscriber one decoding and what
+    it does on a chain: about ten times a second per underlying and once more per expiry each second, instead of once.
     comparison_interval_ms: our implied volatilities and Greeks beside the venue's go out this often.
     expiry_age_max_ms: an expiry that was received longer ago is shown as missing.
     index_age_max_ms: an index price that was received longer ago is shown as missing.

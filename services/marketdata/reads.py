@@ -20,7 +20,6 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Reply, Step
 from shared.messages.trades import Refusal
-from shared.options.book import pack_levels
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.venues.ports import BookPush
 
@@ -117,8 +116,8 @@ def order_book(push: BookPush, received_ns: int) -> OrderBook:
         received_ns=received_ns,
         source="poll",
         missing="",
-        bids=pack_levels(push.bids),
-        asks=pack_levels(push.asks),
+        bids=push.bids,
+        asks=push.asks,
     )
 
 

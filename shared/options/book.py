@@ -19,6 +19,11 @@ def pack_levels(levels: Sequence[tuple[float, float]]) -> bytes:
     return np.array(levels, dtype="<f8").reshape(-1, 2).T.tobytes()
 
 
+def pack_sides(prices: F8, sizes: F8) -> bytes:
+    """The same from arrays of shape (n,)."""
+    return prices.astype("<f8", copy=False).tobytes() + sizes.astype("<f8", copy=False).tobytes()
+
+
 def unpack_levels(packed: bytes) -> F8:
     """Shape (2, n), read-only: prices, then sizes, best first. Raises ValueError for bytes that are no levels."""
     if len(packed) % 16:

@@ -89,13 +89,13 @@ class IndexPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BookPush(msgspec.Struct, frozen=True, kw_only=True):
-    """The order book of one option as pushed or read: levels of (price, size), best first. `venue_ns` is 0 for one
-    that was read: it carries no time."""
+    """The order book of one option as pushed or read, levels packed as in `OrderBook` (`shared.options.book`).
+    `venue_ns` is 0 for one that was read: it carries no time."""
 
     symbol: str
     venue_ns: int
-    bids: tuple[tuple[float, float], ...]
-    asks: tuple[tuple[float, float], ...]
+    bids: bytes
+    asks: bytes
 
 
 class BookStream(Protocol):

@@ -15,6 +15,7 @@ import pytest
 
 from shared.messages.on_demand import PERIOD_NS, KlinePeriod
 from shared.messages.venue import StreamUp
+from shared.options.book import unpack_levels
 from shared.tasks import spawn
 from shared.venues.ports import BookPush, VenueError
 from tests.contract.order_gateway import VenueUnderTest, a_tradable, eventually, in_state, new_order, placed
@@ -24,7 +25,7 @@ PERIODS: tuple[KlinePeriod, ...] = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", 
 
 
 def orderly(book: BookPush) -> None:
-    bids, asks = [price for price, _ in book.bids], [price for price, _ in book.asks]
+    bids, asks = unpack_levels(book.bids)[0].tolist(), unpack_levels(book.asks)[0].tolist()
     assert bids == sorted(set(bids), reverse=True)
     assert asks == sorted(set(asks))
     assert not bids or not asks or bids[0] < asks[0]
@@ -41,7 +42,10 @@ class MarketOnDemandContract:
             book = await venue.market.order_book(option.instrument.symbol)
             orderly(book)
             (row,) = [row for row in chain.rows if row.symbol == option.instrument.symbol]
-            return bool(book.bids and book.asks) and (row.bid, row.ask) == (book.bids[0][0], book.asks[0][0])
+            return bool(book.bids and book.asks) and (row.bid, row.ask) == (
+                unpack_levels(book.bids)[0, 0],
+                unpack_levels(book.asks)[0, 0],
+            )
 
         await eventually(agree)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from operator import gt, lt
+from collections.abc import Callable
 
 import msgspec
+import numpy as np
 
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
+from shared.options.book import pack_sides
 from shared.venues.coincall import wire
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded, decoded_list, exact, side_of
 from shared.venues.ports import BookPush
@@ -25,20 +26,25 @@ PERIODS: dict[KlinePeriod, str] = {
 }
 """The venue's names of the periods; its months and quarters outlast most options."""
 
-Level = tuple[float, float]
+Levels = tuple[list[float], list[float]]
+"""Prices and sizes."""
 
 
 def parse_book(data: bytes, symbol: str) -> BookPush:
     """The book by REST. Raises ParseError for one that cannot be one."""
     row = decoded(wire.BookRow, data)
-    bids, asks = ((level.price, level.size) for level in row.bids or ()), ((x.price, x.size) for x in row.asks or ())
+    bids, asks = (
+        ([level.price for level in side or ()], [level.size for level in side or ()]) for side in (row.bids, row.asks)
+    )
     return _book(symbol, 0, bids, asks)
 
 
 def parse_book_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> BookPush:
     """A push of the order-book channel, always a full image. Raises ParseError for one that cannot be one."""
     frame = decoded(wire.BookFrame, data)
-    bids, asks = ((level.pr, level.sz) for level in frame.bids or ()), ((x.pr, x.sz) for x in frame.asks or ())
+    bids, asks = (
+        ([level.pr for level in side or ()], [level.sz for level in side or ()]) for side in (frame.bids, frame.asks)
+    )
     return _book(frame.s, (frame.ts or frame_ts_ms or 0) * NS_PER_MS, bids, asks)
 
 
@@ -83,28 +89,27 @@ def parse_klines(data: bytes, skipped: Callable[[str], None]) -> tuple[Kline, ..
     return tuple(sorted(klines, key=lambda kline: kline.start_ns))
 
 
-def _book(symbol: str, venue_ns: int, bids: Iterable[Level], asks: Iterable[Level]) -> BookPush:
-    book = BookPush(
-        symbol=symbol,
-        venue_ns=venue_ns,
-        bids=_side(symbol, "bids", bids, gt),
-        asks=_side(symbol, "asks", asks, lt),
-    )
-    if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
-        raise ParseError(f"book of {symbol} is crossed: bid {book.bids[0][0]}, ask {book.asks[0][0]}")
-    return book
+def _book(symbol: str, venue_ns: int, bids: Levels, asks: Levels) -> BookPush:
+    bids_packed, best_bid = _side(symbol, "bids", bids, -1.0)
+    asks_packed, best_ask = _side(symbol, "asks", asks, 1.0)
+    if best_bid is not None and best_ask is not None and best_bid >= best_ask:
+        raise ParseError(f"book of {symbol} is crossed: bid {best_bid}, ask {best_ask}")
+    return BookPush(symbol=symbol, venue_ns=venue_ns, bids=bids_packed, asks=asks_packed)
 
 
-def _side(
-    symbol: str, name: str, levels: Iterable[Level], better: Callable[[float, float], bool]
-) -> tuple[Level, ...]:
-    """Levels with a size, which must be finite and in order."""
-    kept: list[Level] = []
-    for price, size in levels:
-        if not (0 < price < math.inf and 0 <= size < math.inf):
-            raise ParseError(f"book of {symbol}: level {price} x {size} of its {name}")
-        if kept and not better(kept[-1][0], price):
-            raise ParseError(f"book of {symbol}: its {name} are out of order at {price}")
-        if size:
-            kept.append((price, size))
-    return tuple(kept)
+def _side(symbol: str, name: str, levels: Levels, direction: float) -> tuple[bytes, float | None]:
+    """The levels that have a size, packed, and the best price; all must be finite and worse one after the other."""
+    prices, sizes = np.array(levels[0]), np.array(levels[1])
+    if not prices.size:
+        return b"", None
+    usable = (prices > 0.0) & (prices < np.inf) & (sizes >= 0.0) & (sizes < np.inf)
+    if not usable.all():
+        at = int(usable.argmin())
+        raise ParseError(f"book of {symbol}: level {prices[at]} x {sizes[at]} of its {name}")
+    ordered = direction * (prices[1:] - prices[:-1]) > 0.0
+    if not ordered.all():
+        raise ParseError(f"book of {symbol}: its {name} are out of order at {prices[int(ordered.argmin()) + 1]}")
+    kept = sizes > 0.0
+    if not kept.all():
+        prices, sizes = prices[kept], sizes[kept]
+    return pack_sides(prices, sizes), float(prices[0]) if prices.size else None

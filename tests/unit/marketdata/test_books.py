@@ -15,7 +15,7 @@ from shared.messages.on_demand import BookRefused, BooksLeased, GetOrderBook, Le
 from shared.messages.steps import LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
-from shared.options.book import BookView
+from shared.options.book import BookView, pack_levels
 from shared.venues.ports import BookPush
 from tests.unit.marketdata.test_core import LISTED, SECOND, START
 from tests.unit.retained import retained
@@ -25,7 +25,7 @@ UP, DOWN = StreamUp("books"), StreamDown("books: reset", "books")
 
 
 def book(symbol: str = A, *, bid: float = 10.0, ask: float = 11.0, venue_ns: int = 0) -> BookPush:
-    bids, asks = ((bid, 1.0), (bid - 1, 2.0)), ((ask, 3.0),)
+    bids, asks = pack_levels([(bid, 1.0), (bid - 1, 2.0)]), pack_levels([(ask, 3.0)])
     return BookPush(symbol=symbol, venue_ns=venue_ns, bids=bids, asks=asks)
 
 

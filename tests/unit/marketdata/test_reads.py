@@ -21,7 +21,7 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Reply, Step
 from shared.messages.trades import Refusal
-from shared.options.book import BookView
+from shared.options.book import BookView, pack_levels
 from shared.venues.ports import BookPush
 from tests.unit.marketdata.test_core import SECOND, START
 
@@ -128,7 +128,9 @@ def test_books_and_klines_are_answered_in_their_own_form() -> None:
     asked = Asked()
     book_key = GetOrderBook(symbol=SYMBOL, max_age_ms=0)
     asked.ask(book_key)
-    (reply,) = asked.read(book_key, value=BookPush(symbol=SYMBOL, venue_ns=0, bids=((1.0, 2.0),), asks=()))
+    (reply,) = asked.read(
+        book_key, value=BookPush(symbol=SYMBOL, venue_ns=0, bids=pack_levels([(1.0, 2.0)]), asks=b"")
+    )
     assert isinstance(reply.message, OrderBookAnswer)
     assert (BookView(reply.message.book).best_bid, reply.message.book.underlying) == (1.0, "BTCUSD")
     bars = (Kline(start_ns=1, open=1.0, high=2.0, low=0.5, close=1.5, volume=3.0),)

@@ -22,6 +22,7 @@ from shared.messages.venue import (
     OrderRefused,
     OutcomeUnknown,
 )
+from shared.options.book import unpack_levels
 from shared.secrets import ApiKey
 from shared.tasks import spawn
 from shared.venues.coincall import (
@@ -453,7 +454,7 @@ async def test_books_last_trades_and_klines_are_read_without_a_signature(
     venue.then(book_path, ok({"optionName": CALL, "bids": [{"price": "5", "size": "1"}], "asks": []}))
     venue.then(trades_path, ok([trade]))
     venue.then(klines_path, ok([bar]))
-    assert (await gateway.order_book(CALL)).bids == ((5.0, 1.0),)
+    assert unpack_levels((await gateway.order_book(CALL)).bids).tolist() == [[5.0], [1.0]]
     assert [each.side for each in await gateway.last_trades(CALL)] == ["sell"]
     klines = await gateway.klines(CALL, "1h", 60_000 * 10**6, 120_000 * 10**6)
     assert [each.close for each in klines] == [2.0]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messages.on_demand import PERIOD_NS, Kline, MarketTrade
+from shared.options.book import pack_levels
 from shared.venues.coincall import parse_on_demand as parse
 from shared.venues.coincall.parse import ParseError
 from shared.venues.ports import BookPush
@@ -31,13 +32,15 @@ def rest_book(bids: list[tuple[Any, Any]], asks: list[tuple[Any, Any]]) -> bytes
 def test_a_book_by_rest_has_its_levels_and_no_time() -> None:
     data = rest_book([("1250.5", "0.10"), ("1250", "2")], [("1260", "0.5")])
     assert parse.parse_book(data, SYMBOL) == BookPush(
-        symbol=SYMBOL, venue_ns=0, bids=((1250.5, 0.1), (1250.0, 2.0)), asks=((1260.0, 0.5),)
+        symbol=SYMBOL, venue_ns=0, bids=pack_levels([(1250.5, 0.1), (1250.0, 2.0)]), asks=pack_levels([(1260.0, 0.5)])
     )
 
 
 def test_a_pushed_book_names_its_option_and_its_time_or_that_of_the_frame() -> None:
     frame = {"s": SYMBOL, "asks": [{"pr": "1260", "sz": "0.5"}], "bids": [{"pr": "1250", "sz": "1"}], "ts": 1000}
-    expected = BookPush(symbol=SYMBOL, venue_ns=1000 * MS, bids=((1250.0, 1.0),), asks=((1260.0, 0.5),))
+    expected = BookPush(
+        symbol=SYMBOL, venue_ns=1000 * MS, bids=pack_levels([(1250.0, 1.0)]), asks=pack_levels([(1260.0, 0.5)])
+    )
     assert parse.parse_book_frame(msgspec.json.encode(frame), 999) == expected
     del frame["ts"]
     assert parse.parse_book_frame(msgspec.json.encode(frame), 1000) == expected
@@ -46,12 +49,12 @@ def test_a_pushed_book_names_its_option_and_its_time_or_that_of_the_frame() -> N
 @pytest.mark.parametrize("empty", [{}, {"bids": None, "asks": None}, {"bids": [], "asks": []}])
 def test_a_book_without_orders_is_empty(empty: dict[str, Any]) -> None:
     assert parse.parse_book(msgspec.json.encode(empty), SYMBOL) == BookPush(
-        symbol=SYMBOL, venue_ns=0, bids=(), asks=()
+        symbol=SYMBOL, venue_ns=0, bids=b"", asks=b""
     )
 
 
 def test_levels_without_a_size_are_left_out() -> None:
-    assert parse.parse_book(rest_book([("10", "0"), ("9", "1")], []), SYMBOL).bids == ((9.0, 1.0),)
+    assert parse.parse_book(rest_book([("10", "0"), ("9", "1")], []), SYMBOL).bids == pack_levels([(9.0, 1.0)])
 
 
 @pytest.mark.parametrize(
