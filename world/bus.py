@@ -68,6 +68,12 @@ class WorldBus:
         self._pending = {key: value for key, value in self._pending.items() if key[0] != node.name}
         self._heartbeat(node)
 
+    def resync(self, node: Node) -> None:
+        """Its core was built anew: hand everything over once more."""
+        for key, subscription in self._subscriptions.items():
+            if key[0] == node.name:
+                self._subscriptions[key] = _Subscription(subscription.prefixes)
+
     def heal(self, faults: Faults) -> None:
         """Use these faults from now on."""
         self._faults = faults

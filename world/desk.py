@@ -7,6 +7,7 @@ from typing import Any
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
+from services.execution import effects
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
@@ -16,9 +17,11 @@ from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
+from services.risk import rows as risk_rows
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.strategy import rows as strategy_rows
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
 from services.strategy.loaded import LoadedStrategy
@@ -37,6 +40,12 @@ from world.venue import Venue
 ACCOUNT_ID = "sim"
 DESK_NUMBER = 7
 GRANT_KEY = b"the world's grant key, known to risk and execution"
+
+_MAY_GO_UNWRITTEN: dict[str, Callable[[Any], bool]] = {
+    "execution": effects.may_go_unwritten,
+    "risk": risk_rows.may_go_unwritten,
+    "strategy": strategy_rows.may_go_unwritten,
+}
 
 _SUBSCRIPTIONS: dict[str, dict[str, Sequence[str]]] = {
     "marketdata": {},
@@ -128,7 +137,8 @@ class Desk:
                 for base in self._bases:
                     self._load_instruments(base)
 
-        node = Node(name, self.engine, self.faults, make_core, perform, boot)
+        node = Node(name, self.engine, self.faults, make_core, perform, boot, _MAY_GO_UNWRITTEN.get(name))
+        node.on_refold = lambda: self.bus.resync(node)
         self.bus.add(node)
         return node
 
@@ -175,7 +185,7 @@ class Desk:
 
     def _feed_market(self) -> None:
         node = self.nodes["marketdata"]
-        if not node.alive:
+        if not node.alive or self.venue.is_away:
             return
         for base in self._bases:
             node.put(self.venue.index_push(base))
@@ -187,7 +197,7 @@ class Desk:
         node = self.nodes["risk"]
         if not node.alive:
             return
-        if self.engine.chance(self.faults.read_fails):
+        if self.venue.is_away or self.engine.chance(self.faults.read_fails):
             node.put(AccountPollFailed("down: connection reset"))
             return
         epoch, asked_ns = node.epoch, self.engine.now_ns

@@ -5,12 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.errors import JournalFull
 from shared.messages.steps import Entry, LoopStalled, Tick
 from shared.runner import Core, CoreFailed, MemoryJournal, Runner
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 
 BATCH_MAX = 64
+_SPACE_CHECK_NS = 2 * SECOND
+
+
+class WorldJournal(MemoryJournal):
+    """What survives a crash. While its disk is full it takes the rows of its reserve and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room: int | None = None
+
+    def fill(self, reserve_rows: int) -> None:
+        self._room = reserve_rows
+
+    def free(self) -> None:
+        self._room = None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        if self._room is not None:
+            self.problem = "the disk is full"
+            if len(entries) > self._room:
+                raise JournalFull("the disk is full, and so is its reserve")
+            self._room -= len(entries)
+        super().append(entries)
+
+    def check_space(self) -> bool:
+        self.problem = "" if self._room is None else "the disk is full"
+        return self._room is None
 
 
 class Crashed(BaseException):
@@ -22,6 +50,7 @@ class Node:
 
     boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
     on_start, on_batch: told of every start, and of every batch before it is handled.
+    on_refold: told that the core was built anew without a start of the process.
     """
 
     def __init__(
@@ -32,20 +61,23 @@ class Node:
         make_core: Callable[[], Core],
         perform: Callable[[Any, str], None],
         boot: Callable[[], None],
+        may_go_unwritten: Callable[[Any], bool] | None = None,
     ) -> None:
         self.name = name
-        self.journal = MemoryJournal()
+        self.journal = WorldJournal()
         self.epoch = 0
         self.starts = 0
         self.alive = False
         self.failures: list[CoreFailed] = []
         self.on_start: Callable[[int], None] = lambda now_ns: None
+        self.on_refold: Callable[[], None] = lambda: None
         self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
         self._faults = faults
         self._make_core = make_core
         self._perform = perform
         self._boot = boot
+        self._may_go_unwritten = may_go_unwritten
         self._inbox: list[Any] = []
         self._drain_set = False
         self._timer_ns: int | None = None
@@ -79,7 +111,9 @@ class Node:
         self._inbox = []
         self._timer_ns = None
         self._drain_set = False
-        self._runner = Runner(self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append)
+        self._runner = Runner(
+            self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append, self._may_go_unwritten
+        )
         self._boot()
         self.on_start(self._engine.now_ns)
         self._guarded(lambda runner: runner.start(self._engine.now_ns))
@@ -105,6 +139,26 @@ class Node:
                 self._set_drain()
 
         self._engine.after(duration_ns, resume)
+
+    def fill_disk(self, reserve_rows: int, duration_ns: int) -> None:
+        """Its journal has room for so many rows and no more, for so long; it looks at its disk all the while."""
+        self.journal.fill(reserve_rows)
+        freed_ns = self._engine.now_ns + duration_ns
+        self._engine.at(freed_ns, self.journal.free)
+
+        def look() -> None:
+            if self.alive and not self.is_stalled:
+                self._guarded(lambda runner: runner.look_at_space(self._engine.now_ns))
+            if self._engine.now_ns <= freed_ns + 60 * SECOND:
+                self._engine.after(_SPACE_CHECK_NS, look)
+
+        look()
+
+    @property
+    def space(self) -> str:
+        """Where rows go: disk, reserve or memory."""
+        assert self._runner is not None, f"{self.name} is not running"
+        return self._runner.space.level
 
     def put(self, item: Any, epoch: int | None = None) -> None:
         """Hand over one input; dropped when the node is dead or was restarted since `epoch`."""
@@ -138,12 +192,16 @@ class Node:
             self.crash()
 
     def _guarded(self, work: Callable[[Runner[Core]], None]) -> None:
-        assert self._runner is not None
+        runner = self._runner
+        assert runner is not None
+        before = runner.core
         try:
-            work(self._runner)
+            work(runner)
         except Crashed:
             self.crash()
             return
+        if runner.core is not before:
+            self.on_refold()
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -179,11 +237,10 @@ class Node:
         self._doom -= 1
 
 
-class _MortalJournal(MemoryJournal):
+class _MortalJournal:
     """The node's journal; a doomed drain may die before the commit or right after it."""
 
     def __init__(self, node: Node) -> None:
-        super().__init__()
         self._node = node
 
     def load(self) -> Sequence[Entry]:
@@ -193,6 +250,23 @@ class _MortalJournal(MemoryJournal):
         self._node.count_down()
         self._node.journal.append(entries)
         self._node.count_down()
+
+    @property
+    def problem(self) -> str:
+        return self._node.journal.problem
+
+    def check_space(self) -> bool:
+        return self._node.journal.check_space()
+
+    @property
+    def unwritten(self) -> str:
+        return self._node.journal.unwritten
+
+    def note_unwritten(self, text: str) -> bool:
+        return self._node.journal.note_unwritten(text)
+
+    def forget_unwritten(self) -> bool:
+        return self._node.journal.forget_unwritten()
 
 
 def crash_at_random(node: Node, engine: Engine, faults: Faults, until_ns: int) -> None:

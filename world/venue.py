@@ -70,8 +70,20 @@ class Venue:
         self.opening_orders: list[NewOrder] = []
         self.by_hand: set[int] = set()
         self._stream: Deliver | None = None
+        self._drop_stream: Callable[[], None] = lambda: None
+        self._away_until_ns = 0
         self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
+
+    @property
+    def is_away(self) -> bool:
+        """Nothing reaches it and nothing comes from it. Its market and its orders go on."""
+        return self.engine.now_ns < self._away_until_ns
+
+    def go_away(self, duration_ns: int) -> None:
+        """Be unreachable for so long: streams break, calls and reads fail."""
+        self._away_until_ns = self.engine.now_ns + duration_ns
+        self._drop_stream()
 
     def place(self, order: NewOrder, deliver: Deliver) -> None:
         """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`."""
@@ -149,7 +161,7 @@ class Venue:
         asked_ns = self.engine.now_ns
 
         def answer() -> OrderQueried | OrderQueryFailed:
-            if self.engine.chance(self.faults.read_fails):
+            if self.is_away or self.engine.chance(self.faults.read_fails):
                 return OrderQueryFailed(client_order_id=client_order_id, reason="down: connection reset")
             order = self.exchange.order(self.account_id, client_order_id=client_order_id)
             seen = order is not None and order.created_ns <= self._horizon_ns()
@@ -183,7 +195,7 @@ class Venue:
             parts["fills"] = self._fills(since_ns)
 
         def rest() -> None:
-            if self.engine.chance(self.faults.read_fails):
+            if self.is_away or self.engine.chance(self.faults.read_fails):
                 deliver(VenueSnapshotFailed(trigger=trigger, reason="down: connection reset"))
                 return
             deliver(
@@ -212,7 +224,7 @@ class Venue:
                 deliver(item)
 
         def drop() -> None:
-            if not live:
+            if not live or self._stream is None:
                 return
             self._stream = None
             put(StreamDown(reason="connection closed"))
@@ -221,7 +233,11 @@ class Venue:
         def up() -> None:
             if not live:
                 return
+            if self.is_away:
+                self.engine.after(self.engine.between_ns(SECOND // 2, 5 * SECOND), up)
+                return
             self._stream = put
+            self._drop_stream = drop
             put(StreamUp())
             if self.faults.stream_drop_per_minute:
                 wait_s = self.engine.random.expovariate(self.faults.stream_drop_per_minute / 60)
@@ -343,7 +359,7 @@ class Venue:
 
     def _call(self, execute: Callable[[], Any], unknown: OutcomeUnknown, deliver: Deliver) -> None:
         """One order call: lost on the way, late, its answer lost, or answered with a code that nobody listed."""
-        if self.engine.chance(self.faults.request_lost):
+        if self.is_away or self.engine.chance(self.faults.request_lost):
             self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
             return
         there_ns = self._delay_ns()
@@ -354,6 +370,10 @@ class Venue:
         odd_code = self.engine.chance(self.faults.unknown_code)
 
         def arrive() -> None:
+            if self.is_away:
+                if not no_answer:
+                    self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
+                return
             answer = execute()
             if no_answer:
                 return

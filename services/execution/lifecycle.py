@@ -156,12 +156,14 @@ class Lifecycle:
         advice = self._close_plan.withdraw_opening(trade)
         self._carry_out(trade, advice)
         patience_ns = trade.state_ns + work.config.close_patience_ms * MS
-        live = work.book.unsettled_of(trade)
+        unsettled = work.book.unsettled_of(trade)
+        # A closing order may be here already: sent by a process that died before it was written, and found again.
+        live = [order for order in unsettled if order.purpose == "open"]
         if live and work.now_ns >= patience_ns:
             self._break(trade, f"opening order {live[0].client_order_id} is still {live[0].state}")
         elif live:
             advice.wait(f"order {live[0].client_order_id} is {live[0].state}", patience_ns)
-        elif trade.is_flat:
+        elif trade.is_flat and not unsettled:
             work.move(trade, "CLOSED" if trade.was_filled else "FAILED", trade.reason)
         elif not self._schedule.synced:
             advice.wait("not compared with the venue yet")

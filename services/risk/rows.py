@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from shared.messages.control import GrantGiven
+from shared.messages.steps import Reply
 from shared.messages.trades import Grant
 
 
@@ -54,3 +56,8 @@ class BreachEnded(Row, frozen=True, kw_only=True, tag="breach_ended.1"):
 
 
 RiskRow = PeakEquityRaised | TradingDayStarted | CapitalMoved | GrantIssued | BreachFound | BreachHalted | BreachEnded
+
+
+def may_go_unwritten(effect: object) -> bool:
+    """Whether an effect may be carried out while its row waits for space on a full disk: never a grant."""
+    return not (isinstance(effect, Reply) and isinstance(effect.message, GrantGiven))

@@ -9,9 +9,7 @@ from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.metrics import RiskMetrics
 from services.risk.reader import AccountReader
-from services.risk.rows import RiskRow
-from shared.messages.control import GrantGiven
-from shared.messages.steps import Reply
+from services.risk.rows import RiskRow, may_go_unwritten
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
@@ -110,11 +108,6 @@ class RiskShell:
             self._context.log.warning("key", detail=warning)
         self._problem = ""
         return True
-
-
-def may_go_unwritten(effect: object) -> bool:
-    """Whether an effect may be carried out while its row waits for space on a full disk: never a grant."""
-    return not (isinstance(effect, Reply) and isinstance(effect.message, GrantGiven))
 
 
 def _perform_nothing(effect: object, cause_id: str) -> None:

@@ -29,3 +29,9 @@ class OrdinalUsed(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_used")
 
 
 Row = StrategyTold | OrdinalUsed
+
+
+def may_go_unwritten(effect: object) -> bool:
+    """Every effect may be carried out while a row waits for space on a full disk: what opens was decided before, and
+    is execution's to refuse."""
+    return True

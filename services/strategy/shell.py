@@ -8,7 +8,7 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
 from services.strategy.loader import load_strategies
 from services.strategy.metrics import StrategyMetrics
-from services.strategy.rows import Row
+from services.strategy.rows import Row, may_go_unwritten
 from shared.service import CoreHost, ServiceContext
 
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
@@ -59,9 +59,3 @@ class StrategyShell:
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         raise AssertionError(f"a strategy host has no effect {type(effect).__name__}")
-
-
-def may_go_unwritten(effect: object) -> bool:
-    """Every effect may be carried out while a row waits for space on a full disk: what opens was decided before, and
-    is execution's to refuse."""
-    return True

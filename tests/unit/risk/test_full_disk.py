@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.risk.shell import may_go_unwritten
+from services.risk.rows import may_go_unwritten
 from shared.messages.control import GrantGiven, GrantRefused
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.steps import RaiseAlert, Reply
