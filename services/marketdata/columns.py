@@ -116,9 +116,10 @@ class Columns:
             self._open_interest[at] = values
             self._interest_read_ns[at] = now_ns
 
-    def forget_times(self) -> None:
-        """Nothing that was received counts as fresh any more."""
+    def forget_times(self, now_ns: int) -> None:
+        """Nothing that was received counts as fresh any more, and every expiry as listed from now on."""
         self._received_ns = dict.fromkeys(self._received_ns, 0)
+        self._listed_ns = dict.fromkeys(self._listed_ns, now_ns)
 
     def shown(self, now_ns: int, age_max_ns: int, interest_age_max_ns: int) -> tuple[F8, int, int] | None:
         """The matrix with stale expiries missing, the receipt of its oldest part, and the venue's newest time; None

@@ -131,7 +131,8 @@ class MarketdataCore:
                 for part in self._underlyings.values():
                     part.index_received_ns = 0
                     if part.columns is not None:
-                        part.columns.forget_times()
+                        part.columns.forget_times(now_ns)
+                        part.watch_since_ns = now_ns
                 self.books.on_stall(step, gap_ns, now_ns)
             case _:
                 pass

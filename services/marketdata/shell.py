@@ -66,6 +66,7 @@ class MarketdataShell:
         )
         self._books = self._gateway.book_stream(self._host.put)
         self._books_to_read: asyncio.Queue[str] = asyncio.Queue()
+        self._books_queued: set[str] = set()
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
         self._gauges = MarketdataGauges(context.metrics, self._underlyings)
@@ -105,7 +106,13 @@ class MarketdataShell:
         await self._gateway.start()
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._feed(), self._measure())
+        await asyncio.gather(
+            self._host.run(),
+            self._feed(),
+            self._books.run(),
+            *(self._read_books() for _ in range(_BOOK_READERS)),
+            self._measure(),
+        )
 
     async def stop(self) -> None:
         await self._gateway.close()
@@ -125,7 +132,9 @@ class MarketdataShell:
             case RenewBook(symbol=symbol):
                 self._books.renew(symbol)
             case ReadBook(symbol=symbol):
-                self._books_to_read.put_nowait(symbol)
+                if symbol not in self._books_queued:
+                    self._books_queued.add(symbol)
+                    self._books_to_read.put_nowait(symbol)
             case ReadVenue(key=key):
                 spawn(self._read(key), name="read on request")
             case _:
@@ -134,14 +143,7 @@ class MarketdataShell:
     async def _feed(self) -> None:
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
-        await asyncio.gather(
-            self._stream(),
-            self._books.run(),
-            *(self._read_books() for _ in range(_BOOK_READERS)),
-            self._keep_instruments(),
-            self._poll(),
-            self._poll_open_interest(),
-        )
+        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest())
 
     async def _key_holds(self) -> bool:
         """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
@@ -171,6 +173,7 @@ class MarketdataShell:
     async def _read_books(self) -> None:
         while True:
             symbol = await self._books_to_read.get()
+            self._books_queued.discard(symbol)
             asked_ns = self._context.clock.now_ns()
             try:
                 self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.order_book(symbol)))

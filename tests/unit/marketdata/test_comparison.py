@@ -14,7 +14,7 @@ from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import Compared, InstrumentsLoaded, OpenInterestRead
 from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, Instrument
-from shared.messages.steps import Publish, RaiseAlert, Step, Tick
+from shared.messages.steps import LoopStalled, Publish, RaiseAlert, Step, Tick
 from shared.options import black76
 from shared.options.symbols import years_to_expiry
 from tests.unit.marketdata.test_core import FAR, LISTED, NEAR, SECOND, START, Script, option, push, row, shown
@@ -202,6 +202,19 @@ def test_a_silent_index_is_named_beside_the_expiries() -> None:
     script.on(push(FAR), 10)
     assert alerts(script.on(Tick(), 11)) == [("BTCUSD", False, "not received of BTCUSD: index")]
     assert alerts(script.on(Tick(), 30)) == [("BTCUSD", False, "not received of BTCUSD: 26FEB26, 4MAR26, index")]
+
+
+def test_after_a_stall_every_stream_has_its_time_again_before_it_counts_as_silent() -> None:
+    script = Script()
+    script.load()
+    script.index(100.0)
+    script.on(push(NEAR))
+    script.on(push(FAR))
+    script.on(LoopStalled(60 * SECOND), 60)
+    assert alerts(script.on(Tick(), 60)) == []
+    assert alerts(script.on(Tick(), 70)) == []
+    script.on(push(NEAR, venue_ns=1), 72)
+    assert alerts(script.on(Tick(), 76)) == [("BTCUSD", False, "not received of BTCUSD: 4MAR26, index")]
 
 
 def test_a_new_listing_has_the_time_of_an_expiry_to_be_received_before_it_counts_as_silent() -> None:
