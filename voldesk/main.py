@@ -20,6 +20,7 @@ from voldesk.commands import (
     check_config,
     close,
     down,
+    exchange,
     flatten,
     halt,
     logs,
@@ -125,5 +126,6 @@ for module in (
     why,
     chain,
     tap,
+    exchange,
 ):
     module.register(app)

@@ -42,12 +42,18 @@ def load_desk() -> DeskConfig:
 def load_whole_desk() -> DeskConfig:
     """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
     desk = load_desk()
+    sections = sections_of(desk)
+    _check_rate_shares(desk.path, {name: sections[name].rate_budget_share for name in KEYED_SERVICES})
+    return desk
+
+
+def sections_of(desk: DeskConfig) -> dict[str, Any]:
+    """The section of every service with its defaults. Raises ConfigError for the first mistake."""
     sections: dict[str, Any] = {}
     for name, place in SECTION_TYPES.items():
         module, _, kind = place.partition(":")
         sections[name] = desk.section(name, getattr(importlib.import_module(module), kind))
-    _check_rate_shares(desk.path, {name: sections[name].rate_budget_share for name in KEYED_SERVICES})
-    return desk
+    return sections
 
 
 def _check_rate_shares(path: Path, shares: Mapping[str, float]) -> None:

@@ -33,6 +33,7 @@ from services.exchange.model import (
     Side,
     TradePrinted,
     Transfer,
+    VolMoved,
 )
 from services.exchange.states import CLOSING_CHANGE, OrderChange, next_state
 
@@ -128,6 +129,7 @@ class ExchangeState:
         self.deliveries: dict[str, list[DeliveryPrice]] = {}
         self.settled: set[tuple[str, int]] = set()
         self.shocks: dict[str, list[tuple[int, float]]] = {}
+        self.vol_shocks: dict[str, list[tuple[int, float]]] = {}
         self.extra_expiries: dict[str, dict[int, int]] = {}
         self.countdowns: dict[tuple[str, str], Countdown] = {}
         self.makers_cash = ZERO
@@ -194,6 +196,8 @@ class ExchangeState:
                 account.transfers.append(row.transfer)
             case IndexMoved():
                 self.shocks.setdefault(row.base, []).append((row.step, row.factor))
+            case VolMoved():
+                self.vol_shocks.setdefault(row.base, []).append((row.step, row.factor))
             case ExpiryListed():
                 self.extra_expiries.setdefault(row.base, {})[row.expiry_ns] = row.at_ns
             case CountdownSet():

@@ -4,6 +4,7 @@ The market (indices, surface, makers' ladders) is a pure function of configurati
 orders and fills are a fold of rows. See `services/exchange/model.py` for every type.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -52,6 +53,7 @@ from services.exchange.model import (
     Transfer,
     Transferred,
     TransferResult,
+    VolMoved,
 )
 from services.exchange.prints import PublicTrades
 from services.exchange.quotes import BaseMarket
@@ -81,7 +83,7 @@ class ExchangeCore:
         self._clock_ns = started_ns
         self._markets: dict[str, BaseMarket] = {}
         for base in config.bases:
-            path = IndexPath(base, config.seed, self._step_ns, self._state.shocks)
+            path = IndexPath(base, config.seed, self._step_ns, self._state.shocks, self._state.vol_shocks)
             self._markets[base.base] = BaseMarket(
                 base, path, Listing(base, config.seed), self._origin_ns, self._step_ns
             )
@@ -185,6 +187,27 @@ class ExchangeCore:
             result = MarketChanged(f"index of {base} times {row.factor} from step {row.step}")
         return self._end(result, transaction)
 
+    def move_vol(self, base: str, pct: float, now_ns: int) -> Outcome[MarketResult]:
+        """Multiply the level of volatility by (1 + pct / 100) from the next step on.
+
+        Rejected outside -90..+900 %, and where all moves together would be below a hundredth or above a hundredfold.
+        """
+        transaction = self._begin(now_ns)
+        result: MarketResult
+        if base not in self._markets:
+            result = Rejection(10579, f"index of {base} does not exist")
+        elif not -90.0 <= pct <= 900.0:
+            result = Rejection(10573, f"pct {pct} error: it must be from -90 to 900")
+        elif not 0.01 <= self.vol_factor(base) * (factor := 1.0 + pct / 100.0) <= 100.0:
+            result = Rejection(
+                10573, f"pct {pct} error: all moves together would be {self.vol_factor(base) * factor:g}"
+            )
+        else:
+            row = VolMoved(base=base, step=self._step + 1, factor=factor, at_ns=transaction.now_ns)
+            transaction.commit(row)
+            result = MarketChanged(f"volatilities of {base} times {row.factor} from step {row.step}")
+        return self._end(result, transaction)
+
     def list_expiry(self, base: str, expiry_ns: int, now_ns: int) -> Outcome[MarketResult]:
         """List an extra expiry at a whole step in the future; its symbols bear the date of the instant."""
         transaction = self._begin(now_ns)
@@ -195,6 +218,8 @@ class ExchangeCore:
             result = Rejection(10573, f"expiry {expiry_ns} error: it must be later and a multiple of the step")
         elif expiry_ns in self._markets[base].listing.expiries():
             result = Rejection(10573, f"expiry {expiry_ns} error: it is listed already")
+        elif not self._markets[base].listing.has_room(expiry_ns):
+            result = Rejection(10573, f"expiry {expiry_ns} error: too many expiries of that date are listed")
         else:
             transaction.commit(ExpiryListed(base=base, expiry_ns=expiry_ns, at_ns=self.now_ns))
             transaction.events.extend(self._roll(self.now_ns))
@@ -248,6 +273,10 @@ class ExchangeCore:
     def order_book(self, symbol: str, depth: int = 100) -> OrderBook | None:
         """Makers' and clients' orders, at most `depth` (1..100) levels a side."""
         return self._views.order_book(symbol, depth)
+
+    def vol_factor(self, base: str) -> float:
+        """What operators' moves have multiplied the volatilities of a base by, the last one included."""
+        return math.prod(factor for _, factor in self._state.vol_shocks.get(base, ()))
 
     def index_price(self, base: str) -> Decimal | None:
         """The published index at the current step, USD."""

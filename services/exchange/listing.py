@@ -6,6 +6,7 @@ configuration, start and path of the index.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,6 +27,8 @@ WING_GROWTH = 1.3
 # Strike spacing widens beyond these times to expiry.
 GROUP_LIMITS_NS = (3 * NS_PER_DAY, 35 * NS_PER_DAY, 123 * NS_PER_DAY)
 _FIRST_OPTION_ID = 10**18
+# Of the finest strike step: where the strikes of the first, second ... expiry of one date lie between its grid.
+_SHIFTS = (Decimal(0), Decimal("0.5"), Decimal("0.25"), Decimal("0.75"))
 
 
 def next_expiry_time(after_ns: int) -> int:
@@ -89,20 +92,24 @@ class Listing:
         for expiry in regular:
             wings = 0 if expiry in known else self._config.listing.wing_strikes
             self._list(kept, expiry, strike_grid(self._config.listing, index, expiry - at_ns, wings), at_ns)
-        taken = {_date_of(expiry) for expiry in regular}
+        listed = Counter(_date_of(expiry) for expiry in {*regular, *known})
         for expiry in extra:
             if expiry in known:
                 continue
             strikes = strike_grid(self._config.listing, index, expiry - at_ns, self._config.listing.wing_strikes)
-            if _date_of(expiry) in taken:
-                # A symbol holds only a date: on a date that is taken, other strikes keep symbols apart.
-                half = self._config.listing.strike_steps[0] / 2
-                strikes = tuple(_plain(strike + half) for strike in strikes)
+            # A symbol holds only a date: on a date that is taken, other strikes keep symbols apart.
+            shift = self._config.listing.strike_steps[0] * _SHIFTS[listed[_date_of(expiry)] % len(_SHIFTS)]
+            strikes = tuple(_plain(strike + shift) for strike in strikes)
+            listed[_date_of(expiry)] += 1
             self._list(kept, expiry, strikes, at_ns)
         if kept != self._by_symbol:
             self._by_symbol = kept
             self.version += 1
             self._freeze(kept.values())
+
+    def has_room(self, expiry_ns: int) -> bool:
+        """Whether a further expiry of that date would have symbols of its own."""
+        return sum(_date_of(expiry) == _date_of(expiry_ns) for expiry in self.expiries()) < len(_SHIFTS)
 
     def row(self, symbol: str) -> int | None:
         """Position of an option in the arrays."""

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,12 +35,21 @@ def stream_key(seed: int, *names: str) -> int:
 class IndexPath:
     """Index and volatility level of one base at any step >= 0; step 0 has the initial price and level 1."""
 
-    def __init__(self, config: BaseConfig, seed: int, step_ns: int, shocks: Mapping[str, Shocks]) -> None:
-        """`shocks[base]` are (step, factor) of operators' jumps, read at every call so that new ones count."""
+    def __init__(
+        self,
+        config: BaseConfig,
+        seed: int,
+        step_ns: int,
+        shocks: Mapping[str, Shocks],
+        level_shocks: Mapping[str, Shocks] = MappingProxyType({}),
+    ) -> None:
+        """`shocks[base]` are (step, factor) of operators' jumps of the index, `level_shocks[base]` of the level of
+        volatility; both are read at every call so that new ones count."""
         self._config = config
         self._key = stream_key(seed, config.base, "index")
         self._step_years = step_ns / NS_PER_YEAR
         self._shocks = shocks
+        self._level_shocks = level_shocks
         self._starts: list[tuple[float, float]] = [(math.log(config.index.initial_price), 0.0)]
         self._chunks: dict[int, tuple[F8, F8]] = {}
 
@@ -57,9 +67,13 @@ class IndexPath:
         return self._exact(self.price(step))
 
     def level(self, step: int) -> float:
-        """Factor on all volatilities of the surface at `step`, within a factor of 4 of 1."""
+        """Factor on all volatilities of the surface at `step`: within a factor of 4 of 1, times operators' jumps."""
         number, offset = divmod(step, CHUNK_STEPS)
-        return math.exp(min(max(float(self._chunk(number)[1][offset]), -LEVEL_LIMIT), LEVEL_LIMIT))
+        level = math.exp(min(max(float(self._chunk(number)[1][offset]), -LEVEL_LIMIT), LEVEL_LIMIT))
+        for since, factor in self._level_shocks.get(self._config.base, NO_SHOCKS):
+            if since <= step:
+                level *= factor
+        return level
 
     def at_steps(self, steps: I8) -> tuple[F8, F8]:
         """`price` and `level` at many steps, arrays of the shape of `steps`."""

@@ -500,6 +500,14 @@ class IndexMoved(Row, frozen=True, tag="index_moved"):
     factor: float
 
 
+class VolMoved(Row, frozen=True, tag="vol_moved"):
+    """An operator's jump: from `step` on the level of volatility is multiplied by `factor`."""
+
+    base: str
+    step: int
+    factor: float
+
+
 class ExpiryListed(Row, frozen=True, tag="expiry_listed"):
     """An operator listed an extra expiry."""
 
@@ -538,6 +546,7 @@ ExchangeRow = (
     | PositionExercised
     | CashTransferred
     | IndexMoved
+    | VolMoved
     | ExpiryListed
     | CountdownSet
     | CountdownRestarted

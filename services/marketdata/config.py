@@ -43,7 +43,7 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     index_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 10_000
     own_greeks: bool = True
     reload_min_interval_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 30_000
-    instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 300_000
+    instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 60_000
     poll_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 3_000
     open_interest_interval_ms: Annotated[int, msgspec.Meta(ge=5_000, le=3_600_000)] = 60_000
     books_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 32

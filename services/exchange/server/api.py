@@ -133,7 +133,7 @@ class Api:
                 else:
                     self.answered[endpoint.path, "fault"] += 1
                     return refusal_of(fault)
-            answer = json_response(self._execute(endpoint, request, body))
+            answer = json_response(self._execute_unless_frozen(endpoint, request, body))
         except ApiError as error:
             outcome = "refused"
             answer = json_response(failure(error), self._status_of(error))
@@ -151,6 +151,15 @@ class Api:
         if error.code == TRY_AGAIN_LATER and self._switches.rate_limit_answer == "http_429":
             return 429
         return 404 if error.code == URL_PATH else 200
+
+    def _execute_unless_frozen(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes:
+        is_price = endpoint.access == "public" and endpoint.path.startswith("/open/option/")
+        if not (is_price and self._faults.freezes(request.url.path, self._venue.now_ns())):
+            return self._execute(endpoint, request, body)
+        asked = f"{request.url.path}?{request.url.query}"
+        if asked not in self._faults.frozen:
+            self._faults.frozen[asked] = self._execute(endpoint, request, body)
+        return self._faults.frozen[asked]
 
     async def _read_body(self, request: Request) -> bytes:
         if request.method == "GET":

@@ -11,7 +11,9 @@ import msgspec
 
 NS_PER_MS = 1_000_000
 
-FaultKind = Literal["latency", "error_code", "http_500", "lost_answer", "rate_limit", "disconnect", "silence"]
+FaultKind = Literal[
+    "latency", "error_code", "http_500", "lost_answer", "rate_limit", "disconnect", "silence", "frozen_book"
+]
 SOCKET_FAULTS: frozenset[str] = frozenset({"disconnect", "silence"})
 
 
@@ -21,7 +23,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     latency: answer `latency_ms` later. error_code: refuse with `code`, nothing executed. http_500: the same with
     HTTP 500. rate_limit: the same with code 10000. lost_answer: execute, then close the connection unanswered.
     disconnect: cut matching WebSockets now and refuse new ones while it holds. silence: keep matching WebSockets
-    connected but send nothing.
+    connected but send nothing. frozen_book: no new option prices: matching public option paths repeat the answer they
+    gave first, matching WebSockets are pushed no books, quotes and chains; the index and all private data go on.
     """
 
     kind: FaultKind
@@ -47,8 +50,12 @@ class FaultTable:
 
     def __init__(self) -> None:
         self._active: list[FaultStatus] = []
+        self.frozen: dict[str, bytes] = {}
+        """What public option paths answered first since the last frozen_book, by path and query."""
 
     def add(self, fault: Fault, now_ns: int) -> None:
+        if fault.kind == "frozen_book":
+            self.frozen.clear()
         until_ns = None if fault.duration_ms is None else now_ns + fault.duration_ms * NS_PER_MS
         self._active.append(FaultStatus(fault=fault, hits_left=fault.count, until_ns=until_ns))
 
@@ -74,9 +81,15 @@ class FaultTable:
 
     def silences(self, path: str, now_ns: int) -> bool:
         """Whether a connected WebSocket must stay silent; does not count as a hit."""
-        return any(
-            status.fault.kind == "silence" and path.startswith(status.fault.path_prefix)
-            for status in self.active(now_ns)
+        return self._holds("silence", path, now_ns)
+
+    def freezes(self, path: str, now_ns: int) -> bool:
+        """Whether option prices of a path or of a WebSocket stand still; does not count as a hit."""
+        return self._holds("frozen_book", path, now_ns)
+
+    def _holds(self, kind: FaultKind, path: str, now_ns: int) -> bool:
+        return bool(self._active) and any(
+            status.fault.kind == kind and path.startswith(status.fault.path_prefix) for status in self.active(now_ns)
         )
 
     def _hit(self, path: str, now_ns: int, *, sockets: bool) -> list[Fault]:
@@ -84,6 +97,8 @@ class FaultTable:
             return []
         met: list[Fault] = []
         for status in self.active(now_ns):
+            if status.fault.kind == "frozen_book":
+                continue
             if (status.fault.kind in SOCKET_FAULTS) is sockets and path.startswith(status.fault.path_prefix):
                 status.hits += 1
                 if status.hits_left is not None:

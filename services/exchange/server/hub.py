@@ -48,6 +48,7 @@ log = structlog.get_logger("exchange.hub")
 CHANNEL: Mapping[str, Channel] = {channel.data_type: channel for channel in CHANNELS}
 EVERY_STEP = frozenset({"orderBook", "spotPrice"})
 EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance"})
+OPTION_PRICES = frozenset({"orderBook", "tOption", "bsInfo"})
 OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline"})
 
 
@@ -126,6 +127,8 @@ class Hub:
         """The present image of periodic market channels, so that a new follower need not wait for the next beat, and
         of private ones where the configuration says so."""
         for topic in topics:
+            if self._is_frozen(topic, connection):
+                continue
             if topic.channel.kind == "account":
                 if self._switches.private_snapshot:
                     for text in self._private_image(topic):
@@ -187,6 +190,9 @@ class Hub:
             connection.push(text)
             self.frames_pushed += 1
 
+    def _is_frozen(self, topic: Topic, connection: Connection) -> bool:
+        return topic.channel.data_type in OPTION_PRICES and self._faults.freezes(connection.path, self.venue.now_ns())
+
     def _publish(self, topic: Topic, data: Any, ts_ms: int) -> None:
         """Render one frame and queue it to all followers; costs nothing without any."""
         followers = self._followers.get(topic)
@@ -195,6 +201,8 @@ class Hub:
 
     def _send_all(self, topic: Topic, texts: Sequence[str]) -> None:
         for connection in tuple(self._followers.get(topic, ())):
+            if self._is_frozen(topic, connection):
+                continue
             for text in texts:
                 self._push(connection, text)
 

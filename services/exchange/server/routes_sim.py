@@ -30,6 +30,13 @@ class MoveIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pct: Annotated[float, msgspec.Meta(ge=-90, le=900)]
 
 
+class MoveVol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Multiply the level of volatility of `base` by 1 + pct / 100 from the next step on."""
+
+    base: str
+    pct: Annotated[float, msgspec.Meta(ge=-90, le=900)]
+
+
 class ListExpiry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """List an extra expiry of `base` in so many minutes, on the whole minute."""
 
@@ -62,6 +69,7 @@ class SimControl:
             Route("/sim/faults", self._guarded(self._add_fault), methods=["POST"]),
             Route("/sim/faults", self._guarded(self._clear_faults), methods=["DELETE"]),
             Route("/sim/market", self._guarded(self._move_index), methods=["POST"]),
+            Route("/sim/vol", self._guarded(self._move_vol), methods=["POST"]),
             Route("/sim/expiry", self._guarded(self._list_expiry), methods=["POST"]),
             Route("/sim/transfer", self._guarded(self._transfer), methods=["POST"]),
         ]
@@ -89,6 +97,11 @@ class SimControl:
             "nowNs": now_ns,
             "step": core.step,
             "indices": {base.base: core.index_price(base.base) for base in self._venue.config.bases},
+            "volFactors": {base.base: core.vol_factor(base.base) for base in self._venue.config.bases},
+            "expiries": {
+                base.base: sorted({option.expiry_ns for option in core.instruments(base.base)})
+                for base in self._venue.config.bases
+            },
             "options": {base.base: len(core.instruments(base.base)) for base in self._venue.config.bases},
             "accounts": {
                 account_id: {
@@ -118,6 +131,10 @@ class SimControl:
     def _move_index(self, body: bytes) -> Any:
         move = _decode(body, MoveIndex)
         return self._venue.execute(lambda core, now_ns: core.move_index(move.base, move.pct, now_ns))
+
+    def _move_vol(self, body: bytes) -> Any:
+        move = _decode(body, MoveVol)
+        return self._venue.execute(lambda core, now_ns: core.move_vol(move.base, move.pct, now_ns))
 
     def _list_expiry(self, body: bytes) -> Any:
         wanted = _decode(body, ListExpiry)

@@ -32,6 +32,11 @@ COMMANDS = [
     ["chain"],
     ["tap"],
     ["why"],
+    ["exchange", "status"],
+    ["exchange", "move"],
+    ["exchange", "vol"],
+    ["exchange", "fault"],
+    ["exchange", "list-expiry"],
 ]
 
 
