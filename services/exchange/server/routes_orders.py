@@ -35,6 +35,8 @@ from services.exchange.server.wire import Fields
 NS_PER_MS = 1_000_000
 BATCH_MAX = 40
 PAGE_SIZE_MAX = 500
+BATCH_KEYS = {10558: "less.than.min.amount", 10534: "order.size.exceeds.the.maximum.limit.per.order"}
+"""What the venue writes inside batch results instead of a sentence."""
 TIMES_IN_FORCE: Mapping[str, Literal["GTC", "IOC", "FOK"]] = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK"}
 
 
@@ -179,7 +181,7 @@ def _batch(call: Call) -> list[Fields]:
 def _batch_result(order_id: int | None, error: ApiError | None) -> dict[str, Any]:
     if error is None:
         return {"code": 0, "msg": None, "i18nArgs": None, "data": order_id}
-    return {"code": error.code, "msg": error.text, "i18nArgs": None, "data": order_id}
+    return {"code": error.code, "msg": BATCH_KEYS.get(error.code, error.text), "i18nArgs": None, "data": order_id}
 
 
 def batch_create(call: Call) -> Any:
@@ -199,6 +201,7 @@ def _place(call: Call, command: PlaceOrder) -> int:
 
 
 def batch_amend(call: Call) -> Any:
+    """Carried out in the order of the request; the results come by symbol, as at the venue: clients match by id."""
     results = []
     for fields in _batch(call):
         try:
@@ -207,7 +210,8 @@ def batch_amend(call: Call) -> Any:
             results.append(_batch_result(order_id, None))
         except ApiError as error:
             results.append(_batch_result(fields.integer("orderId"), error))
-    return results
+    symbols = [str(order.get("symbol")) for order in call.body["orders"]]
+    return [result for _, result in sorted(zip(symbols, results, strict=True), key=lambda pair: pair[0])]
 
 
 def _amend(call: Call, command: AmendOrder) -> int:

@@ -379,6 +379,18 @@ async def test_a_read_only_key_reads_and_cannot_trade(exchange: RunningExchange)
     assert (await client.get("/open/option/order/cancelOpenOrders/v1/BTCUSD"))["code"] == 10554
 
 
+async def test_results_of_a_batch_of_amendments_come_by_symbol(exchange: RunningExchange) -> None:
+    maker = exchange.client(MAKER_KEY)
+    calls = [await tradable(maker, base) for base in ("ETH", "BTC")]
+    order_ids = [(await rest(maker, call))["data"] for call in calls]
+    changes = [
+        {"orderId": order_id, "symbol": call["symbol"], "qty": 2}
+        for order_id, call in zip(order_ids, calls, strict=True)
+    ]
+    amended = await maker.post("/open/option/order/batchModify/v1", orders=changes)
+    assert [(row["code"], row["data"]) for row in amended["data"]] == [(0, order_ids[1]), (0, order_ids[0])]
+
+
 async def test_batches_are_for_market_makers_and_unknown_to_others(exchange: RunningExchange) -> None:
     maker = exchange.client(MAKER_KEY)
     call = await tradable(maker)
@@ -386,7 +398,7 @@ async def test_batches_are_for_market_makers_and_unknown_to_others(exchange: Run
     path = "/open/option/order/batchCreate/v1"
     results = (await maker.post(path, orders=[order, order | {"qty": 0.001}]))["data"]
     assert results[0]["code"] == 0
-    assert results[1]["code"] == 10558
+    assert (results[1]["code"], results[1]["msg"]) == (10558, "less.than.min.amount")
     amended = await maker.post(
         "/open/option/order/batchModify/v1",
         orders=[{"orderId": results[0]["data"], "symbol": call["symbol"], "qty": 2}],

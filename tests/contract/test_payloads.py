@@ -1,0 +1,316 @@
+"""One contract for the payloads: the simulated exchange over real HTTP and WebSocket, and the recorded form."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from services.exchange.server.channels import CHANNELS
+from services.exchange.server.conformance import channel_rows, endpoint_rows
+from shared.secrets import ApiKey
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, simulated
+from tests.contract.payloads import (
+    PayloadContract,
+    PayloadVenue,
+    RecordedFrames,
+    recorded_answers,
+    recorded_frames,
+)
+from tests.contract.shapes import Leave, differences, read_json
+from tests.integration.exchange.harness import (
+    MAKER_KEY,
+    RestClient,
+    RunningExchange,
+    TimeMachine,
+    receive_until,
+    small_config,
+    until,
+)
+from tests.integration.exchange.test_rest import resting_price
+from tests.integration.exchange.test_socket import subscribe
+from tests.unit.venues.servers import RestVenue, SocketVenue, raw, rest_venue, socket_venue
+
+CLIENT_ORDER_ID = 4_611_686_018_427_387_905
+KEY = ApiKey(key=MAKER_KEY.api_key, secret=MAKER_KEY.api_secret)
+NS_PER_MS = 1_000_000
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class SimulatedVenue:
+    """A market-making account of the simulated exchange that has done one of everything."""
+
+    def __init__(self, exchange: RunningExchange, clock: TimeMachine) -> None:
+        self.exchange = exchange
+        self.clock = clock
+        self.since_ns = clock.now_ns() - 3_600 * 10**9
+        self.client_order_id = CLIENT_ORDER_ID
+        self.client: RestClient = exchange.client(MAKER_KEY)
+        self.gateway = CoincallGateway(simulated("127.0.0.1", exchange.port), KEY)
+        self.symbol = ""
+        self.expiry_ns = 0
+        self.call: dict[str, Any] = {}
+        self._next_id = 1
+
+    async def live(self) -> None:
+        """Deposit, hold a position over an expiry, cancel, fill, and leave an order in the book."""
+        async with httpx.AsyncClient(base_url=self.exchange.url) as control:
+            body = {"account_id": "maker", "amount_usd": "1000"}
+            assert (await control.post("/sim/transfer", json=body)).status_code == 200
+        soon = min(row["callOption"]["endTime"] for row in await self._chain())
+        await self.buy(await self._near_the_money(soon))
+        self.clock.travel_to(soon + 1_000)
+        await until(lambda: self.exchange.server.venue.core.now_ns > soon * NS_PER_MS)
+        later = min(row["callOption"]["endTime"] for row in await self._chain())
+        self.call = await self._near_the_money(later)
+        self.symbol, self.expiry_ns = self.call["symbol"], later * NS_PER_MS
+        await self.buy(self.call)
+        await self.rest(CLIENT_ORDER_ID)
+        await self.client.post("/open/futures/countdown/cancel/v1", symbol="BTCUSD", type=1, countdownTime=600_000)
+        await self.gateway.start()
+
+    async def _chain(self) -> Any:
+        return await self.client.data("/open/option/get/v1/BTCUSD")
+
+    async def _near_the_money(self, end_ms: int) -> dict[str, Any]:
+        rows = await self.client.data("/open/option/get/v1/BTCUSD", endTime=end_ms)
+        quoted = [row["callOption"] for row in rows if row["callOption"]["bid"] and row["callOption"]["ask"]]
+        return min(quoted, key=lambda call: abs(call["delta"] - Decimal("0.5")))
+
+    async def order(self, call: dict[str, Any], **fields: Any) -> int:
+        self._next_id += 1
+        order = {
+            "symbol": call["symbol"],
+            "tradeSide": 1,
+            "tradeType": 1,
+            "qty": 0.02,
+            "clientOrderId": self._next_id,
+        }
+        answer = await self.client.create(**(order | fields))
+        assert answer["code"] == 0, answer
+        return int(answer["data"])
+
+    async def buy(self, call: dict[str, Any]) -> None:
+        await self.order(call, price=float(round(call["ask"] * Decimal("1.3"), 0)))
+
+    async def rest(self, client_order_id: int) -> int:
+        price = resting_price(self.call)
+        return await self.order(self.call, qty=0.5, price=price, clientOrderId=client_order_id)
+
+    async def trade(self) -> None:
+        await self.buy(self.call)
+
+    async def answer(self, endpoint: str) -> bytes:
+        method, _, path = endpoint.partition(" ")
+        path = path.format(base="BTC", index="BTCUSD", symbol=self.symbol)
+        fields = await self._request(endpoint)
+        send = self.client.raw_get if method == "GET" else self.client.raw_post
+        body: bytes = (await send(path, **fields)).content
+        return body
+
+    async def _request(self, endpoint: str) -> dict[str, Any]:
+        match endpoint.rpartition("/open/")[2]:
+            case "option/get/v1/{index}":
+                return {"endTime": self.expiry_ns // NS_PER_MS}
+            case "option/market/kline/history/v1/{symbol}":
+                now = self.clock.now_ns() // NS_PER_MS
+                return {"period": "d1", "start": now - 86_400_000, "end": now}
+            case "option/get-delivery-prices/v1":
+                return {"symbol": "BTCUSD"}
+            case "option/getEstimatedExpirationPrice/v1":
+                return {"index": "BTCUSD", "endTime": self.expiry_ns // NS_PER_MS}
+            case "futures/market/symbol/v1":
+                return {"symbol": "BTCUSD"}
+            case "option/order/create/v1":
+                price = resting_price(self.call)
+                return {"symbol": self.symbol, "tradeSide": 1, "tradeType": 1, "qty": 0.01, "price": price}
+            case "option/order/modify/v1":
+                return {"symbol": self.symbol, "orderId": await self.rest(11), "qty": 0.3}
+            case "option/order/cancel/v1":
+                return {"orderId": await self.rest(12)}
+            case "option/order/batchCancel/v1":
+                return {"orderIdList": [await self.rest(13), 5]}
+            case "option/order/batchCreate/v1":
+                order = {"symbol": self.symbol, "tradeSide": 1, "tradeType": 1, "qty": 0.01, "timeInForce": "GTC"}
+                return {"orders": [order | {"price": resting_price(self.call)}, order | {"price": 0.05}]}
+            case "option/order/batchModify/v1":
+                return {"orders": [{"symbol": self.symbol, "orderId": await self.rest(14), "qty": 0.3}]}
+            case "option/order/pending/v1":
+                # The cancels that are asked for before have emptied the book.
+                await self.rest(15)
+                return {}
+            case "option/order/singleQuery/v1":
+                return {"clientOrderId": 15}
+            case "futures/countdown/cancel/v1":
+                return {"symbol": "BTCUSD", "type": 1, "countdownTime": 600_000}
+            case "futures/countdown/cancel/get/v1":
+                return {"type": 1}
+            case "futures/countdown/cancel/heartbeat/v1":
+                return {"symbols": "BTCUSD", "type": 1}
+            case _:
+                return {}
+
+    async def frames(self, channel: str) -> Sequence[str]:
+        """What one connection hears while the account does one of everything."""
+        socket, data_type, code = channel.split(" ")
+        (known,) = [each for each in CHANNELS if (each.socket, each.data_type) == (socket, data_type)]
+        payload: dict[str, Any] = {"symbol": "BTCUSD" if socket == "futures" else self.symbol, "period": "h1"}
+        if data_type == "tOption":
+            payload = {"symbol": "BTCUSD", "end": self.expiry_ns // NS_PER_MS}
+        texts: list[str] = []
+        wanted = set(recorded_frames()[channel].frames)
+
+        def collect(frame: dict[str, Any]) -> bool:
+            if frame.get("dt") == int(code):
+                texts.append(_encoded(frame))
+                wanted.discard(str(frame["d"]["os"]) if data_type == "order" else "")
+            return not wanted
+
+        async with self.exchange.socket(socket, key=MAKER_KEY) as websocket:
+            await subscribe(websocket, data_type, None if known.kind == "account" else payload)
+            if data_type in (
+                "order",
+                "trade",
+                "positionEvent",
+                "lastTrade",
+                "lastTradeV2",
+                "kline",
+                "accountBalance",
+            ):
+                await self._one_of_everything()
+            await receive_until(websocket, collect)
+        return texts
+
+    async def _one_of_everything(self) -> None:
+        """An order that rests and is cancelled, one that fills in part, one that fills, a post-only that may not."""
+        order_id = await self.order(self.call, qty=0.5, price=resting_price(self.call))
+        await self.client.post("/open/option/order/cancel/v1", orderId=order_id)
+        path = f"/open/option/order/orderbook/v1/{self.symbol}"
+        best = (await self.client.data(path))["asks"][0]
+        price = float(best["price"])
+        await self.order(self.call, qty=float(Decimal(best["size"]) + Decimal("0.5")), price=price)
+        await self.order(self.call, tradeType=3, price=price + 500)
+        await self.buy(self.call)
+        await self.client.get("/open/option/order/cancelOpenOrders/v1/BTCUSD")
+
+
+class RecordedVenue:
+    """The recorded form, served by small servers as a venue would."""
+
+    def __init__(self, rest: RestVenue, options: SocketVenue, futures: SocketVenue) -> None:
+        self._answers = recorded_answers()
+        self._frames = recorded_frames()
+        self._options = options
+        self.symbol = "BTCUSD-31JUL26-100000-C"
+        self.expiry_ns = 1_785_484_800_000 * NS_PER_MS
+        self.client_order_id = CLIENT_ORDER_ID
+        self.since_ns = 1_783_500_000_000 * NS_PER_MS
+        for name, recorded in self._answers.items():
+            path = name.partition(" ")[2].format(base="BTC", index="BTCUSD", symbol=self.symbol)
+            if name != "GET /time":
+                rest.always(path, _answering(recorded.answer))
+        for venue in (options, futures):
+            venue.on_subscribed = self._first_frames
+        endpoints = CoincallEndpoints(rest=rest.url, ws_options=options.url, ws_futures=futures.url)
+        self.gateway = CoincallGateway(endpoints, KEY)
+
+    def _texts(self, recorded: RecordedFrames) -> list[str]:
+        return [_encoded(frame) for frame in recorded.frames.values()]
+
+    def _first_frames(self, request: dict[str, Any]) -> list[str]:
+        name = request["dataType"]
+        if name in ("order", "trade"):
+            return []
+        return [
+            text for channel, each in self._frames.items() if f" {name} " in channel for text in self._texts(each)
+        ]
+
+    async def answer(self, endpoint: str) -> bytes:
+        return _encoded(self._answers[endpoint].answer).encode()
+
+    async def frames(self, channel: str) -> Sequence[str]:
+        return self._texts(self._frames[channel])
+
+    async def trade(self) -> None:
+        await self._options.push(*self._texts(self._frames["options order 11"]))
+        await self._options.push(*self._texts(self._frames["options trade 15"]))
+
+
+def _encoded(value: Any) -> str:
+    return _ENCODER.encode(value).decode()
+
+
+RECORDED_AT_MS = 1_783_602_600_000
+
+
+def _answering(answer: dict[str, Any]) -> Any:
+    """The answer; of a list that is asked for by time, only if that time is the recorded one."""
+    data = answer["data"]
+    empty = answer | {"data": data | {"list": []}} if isinstance(data, dict) and "list" in data else answer
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        first = int(request.query.get("startTime", 0))
+        last = int(request.query.get("endTime", RECORDED_AT_MS))
+        return await raw(_encoded(answer if first <= RECORDED_AT_MS <= last else empty).encode())(request)
+
+    return handler
+
+
+class TestSimulated(PayloadContract):
+    @pytest_asyncio.fixture
+    async def venue(self) -> AsyncIterator[PayloadVenue]:
+        clock, config = TimeMachine(), small_config()
+        btc = config.bases[0]
+        lively = msgspec.structs.replace(
+            btc,
+            listing=msgspec.structs.replace(btc.listing, extra_expiry_minutes=20),
+            tape=msgspec.structs.replace(btc.tape, trades_per_hour=240),
+        )
+        config = msgspec.structs.replace(config, bases=(lively, *config.bases[1:]))
+        async with RunningExchange(config, now_ns=clock.now_ns) as exchange:
+            venue = SimulatedVenue(exchange, clock)
+            await venue.live()
+            yield venue
+            await venue.gateway.close()
+
+
+class TestRecorded(PayloadContract):
+    @pytest_asyncio.fixture
+    async def venue(self) -> AsyncIterator[PayloadVenue]:
+        async with AsyncExitStack() as stack:
+            rest = await stack.enter_async_context(rest_venue())
+            options, futures = [await stack.enter_async_context(socket_venue()) for _ in range(2)]
+            venue = RecordedVenue(rest, options, futures)
+            yield venue
+            await venue.gateway.close()
+
+
+def test_what_is_done_is_recorded_and_nothing_else() -> None:
+    assert recorded_answers().keys() == {name for name, status, _ in endpoint_rows() if status == "done"}
+    assert recorded_frames().keys() == {name for name, status, _ in channel_rows() if status == "done"}
+
+
+@pytest.mark.parametrize(
+    ("served", "leave", "told"),
+    [
+        ('{"a": 1, "b": "1.5", "c": [{"d": 1.5}]}', Leave(), []),
+        ('{"a": 1, "b": "x", "c": [{"d": 2}]}', Leave(), ["b: number as text expected, not text 'x'"]),
+        ('{"a": 1.0, "b": "1", "c": [{"d": 2}]}', Leave(), ["a: integer expected, not number Decimal('1.0')"]),
+        ('{"a": 1, "b": "1", "c": []}', Leave(), ["c: nothing to compare, the list is empty"]),
+        ('{"a": 1, "b": "1", "c": [{"d": null}]}', Leave(nullable=frozenset({"c[].d"})), []),
+        ('{"a": 1, "b": "1", "c": [{"d": null}]}', Leave(), ["c[].d: number expected, not null None"]),
+        ('{"a": true, "b": "1", "c": [{"d": 1}]}', Leave(), ["a: integer expected, not boolean True"]),
+        ('{"a": 1, "c": [{"d": 1, "e": 1}]}', Leave(), ["b: missing", "c[].e: not documented"]),
+        ('{"a": 1, "c": [{"d": 1}]}', Leave(optional=frozenset({"b"})), []),
+    ],
+)
+def test_a_difference_of_shape_is_told(served: str, leave: Leave, told: list[str]) -> None:
+    recorded = read_json('{"a": 7, "b": "1", "c": [{"d": 0E-8}]}')
+    assert sorted(differences(recorded, read_json(served), leave)) == told
