@@ -65,6 +65,8 @@ _MINUTE_NS = 60 * 1_000_000_000
 _PEAK_STEP = Decimal("0.0001")
 """The peak is journalled in steps of this share of itself: a rising account must not write a row per poll."""
 _TRANSFERS_REMEMBERED = 1_000
+_CLOCK_OFF_NS = 1_000_000_000
+_CLOCK_RIGHT_NS = 500_000_000
 _NAME_MAX, _DETAIL_MAX = 200, 500
 """Characters of a refusal, which is published and kept: the request may have had any number."""
 
@@ -110,6 +112,7 @@ class RiskCore:
         self._failing_since_ns: int | None = None
         self._unreachable_told = False
         self._space = ON_DISK
+        self._clock_off_told = False
 
     @property
     def account(self) -> AccountSnapshot | None:
@@ -333,10 +336,33 @@ class RiskCore:
             self._judge(step, measure, now_ns)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
         self._failing_since_ns = None
+        self._judge_clock(step, polled.clock_offset_ns)
         if self._unreachable_told:
             self._unreachable_told = False
             step.effects.append(self._unreachable_alert("the account is read again", resolved=True))
         return step
+
+    def _judge_clock(self, step: Step, offset_ns: int) -> None:
+        """Tell once that the host's clock is off, and once that it is right again."""
+        limit_ns = _CLOCK_RIGHT_NS if self._clock_off_told else _CLOCK_OFF_NS
+        is_off = abs(offset_ns) > limit_ns
+        if is_off == self._clock_off_told:
+            return
+        self._clock_off_told = is_off
+        text = f"the clock of this host is {-offset_ns / 1e9:+.1f} s off the venue's"
+        if is_off:
+            text += (
+                ": synchronise it (NTP); signatures are corrected, but expiries and deadlines follow the host's clock"
+            )
+        step.effects.append(
+            RaiseAlert(
+                code="clock_off",
+                severity="critical" if is_off else "info",
+                subject=self._account_id,
+                text=text,
+                resolved=not is_off,
+            )
+        )
 
     def _mark_equity(self, step: Step, equity: Decimal, confirmed: Decimal, now_ns: int) -> None:
         """Note a new day and a new peak; a peak needs two reads in a row, against one wrong figure."""

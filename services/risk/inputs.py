@@ -10,12 +10,16 @@ from shared.messages.venue import VenueAccount, VenuePosition
 
 
 class AccountPolled(msgspec.Struct, frozen=True, kw_only=True):
-    """Account and positions as the venue gave them. `asked_ns` is when the first of the two was asked for."""
+    """Account and positions as the venue gave them. `asked_ns` is when the first of the two was asked for.
+
+    clock_offset_ns: the venue's clock minus ours as it was measured last.
+    """
 
     asked_ns: int
     received_ns: int
     account: VenueAccount
     positions: tuple[VenuePosition, ...]
+    clock_offset_ns: int = 0
 
 
 class AccountPollFailed(msgspec.Struct, frozen=True):

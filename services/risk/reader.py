@@ -54,7 +54,13 @@ class AccountReader:
         seen = self._in_usd(listed)
         if not self._known <= known:
             return seen
-        polled = AccountPolled(asked_ns=asked_ns, received_ns=received_ns, account=account, positions=positions)
+        polled = AccountPolled(
+            asked_ns=asked_ns,
+            received_ns=received_ns,
+            account=account,
+            positions=positions,
+            clock_offset_ns=self._gateway.clock_offset_ns,
+        )
         return (*seen, polled)
 
     async def _transfers(self, journaled_until_ns: int | None) -> tuple[VenueTransfer, ...]:

@@ -125,6 +125,11 @@ class VenueGateway(Protocol):
         """Venue clock minus ours, halfway through the round trip."""
         ...
 
+    @property
+    def clock_offset_ns(self) -> int:
+        """The same as it was measured last, 0 before."""
+        ...
+
     async def key_info(self) -> KeyInfo: ...
 
 

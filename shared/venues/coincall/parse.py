@@ -32,6 +32,9 @@ from shared.venues.ports import ChainPush, IndexPush, KeyInfo, OptionQuoteRow
 NS_PER_MS = 1_000_000
 _NAN = math.nan
 _MAX_IV = 100.0
+_EXPONENT_MAX = 30
+_DIGITS_MAX = 60
+_OUR_ID_MAX = 2**63 - 1
 
 _STATES: dict[int, VenueOrderState] = {
     -10: "invalid",
@@ -71,6 +74,8 @@ def exact(number: Decimal) -> Decimal:
     """The same number in plain notation without trailing zeros: 0E-8 is 0, 1.0E-4 is 0.0001, 1E+3 is 1000."""
     if not number.is_finite():
         raise ParseError(f"{number} is not a finite number")
+    if abs(number.adjusted()) > _EXPONENT_MAX or len(number.as_tuple().digits) > _DIGITS_MAX:
+        raise ParseError(f"{str(number)[:40]} is no amount of anything")
     if not number:
         return Decimal(0)
     _, digits, exponent = number.as_tuple()
@@ -89,7 +94,7 @@ def client_order_id_of(given: wire.Id, venue_order_id: int) -> int | None:
         number = int(given)
     except ValueError:
         return None
-    return None if number in (venue_order_id, 0) else number
+    return None if number == venue_order_id or not 0 < number <= _OUR_ID_MAX else number
 
 
 def side_of(number: int) -> Side:

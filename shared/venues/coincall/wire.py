@@ -7,13 +7,16 @@ straight to Decimal from the digits on the wire.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 Number = Decimal | None
 Measure = float | None
 Id = int | str | None
+VenueId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Millis = Annotated[int, msgspec.Meta(ge=-(10**13), le=9 * 10**12)]
+"""Beyond these a number fits neither a journal nor nanoseconds in 64 bits."""
 
 
 class NotSent(msgspec.Struct, frozen=True):
@@ -44,7 +47,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class ServerTime(msgspec.Struct, frozen=True):
-    serverTime: int
+    serverTime: Millis
 
 
 class ApiKeyInfo(msgspec.Struct, frozen=True):
@@ -70,7 +73,7 @@ class PublicConfig(msgspec.Struct, frozen=True):
 
 class OptionInstrument(msgspec.Struct, frozen=True):
     symbolName: str
-    expirationTimestamp: int
+    expirationTimestamp: Millis
     isActive: bool
     minQty: Decimal
     tickSize: Decimal
@@ -119,28 +122,28 @@ class OptionPosition(msgspec.Struct, frozen=True):
 class OrderRow(msgspec.Struct, frozen=True):
     """Of open orders (no state), single query and history (no update time)."""
 
-    orderId: int
+    orderId: VenueId
     symbol: str
     qty: Decimal
     price: Decimal
     tradeSide: int
-    createTime: int
+    createTime: Millis
     clientOrderId: Id = None
     fillQty: Number = None
     avgPrice: Number = None
     state: int | None = None
     reduceOnly: int | None = None
-    updateTime: int | None = None
+    updateTime: Millis | None = None
 
 
 class FillRow(msgspec.Struct, frozen=True):
-    tradeId: int
-    orderId: int
+    tradeId: VenueId
+    orderId: VenueId
     symbol: str
     tradeSide: int
     price: Decimal
     qty: Decimal
-    time: int
+    time: Millis
     fee: Number = None
     isTaker: int | None = None
     clientOrderId: Id = None
@@ -148,7 +151,7 @@ class FillRow(msgspec.Struct, frozen=True):
 
 class ExerciseRow(msgspec.Struct, frozen=True):
     symbol: str
-    time: int
+    time: Millis
     qty: Decimal
     tradeSide: int
     exercisePrice: Decimal
@@ -181,7 +184,7 @@ class Frame(msgspec.Struct, frozen=True):
     c: int | None = None
     rc: int | None = None
     dt: int | None = None
-    ts: int | None = None
+    ts: Millis | None = None
     d: msgspec.Raw = msgspec.Raw(b"null")
     action: str | None = None
     dataType: str | None = None
@@ -189,14 +192,14 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class OrderFrame(msgspec.Struct, frozen=True):
-    oid: int
+    oid: VenueId
     s: str
     q: Decimal
     pr: Decimal
     si: int
     os: int
-    ct: int
-    ts: int
+    ct: Millis
+    ts: Millis
     coid: Id = None
     ro: int | None = None
     fq: Number = None
@@ -206,12 +209,12 @@ class OrderFrame(msgspec.Struct, frozen=True):
 
 class TradeFrame(msgspec.Struct, frozen=True):
     symbol: str
-    orderId: int
-    tradeId: int
+    orderId: VenueId
+    tradeId: VenueId
     orderSide: int
     matchPrice: Decimal
     matchQty: Decimal
-    tradeTime: int
+    tradeTime: Millis
     isTaker: int | None = None
     clientOrderId: Id = None
 
@@ -233,13 +236,13 @@ class ChainFrameRow(msgspec.Struct, frozen=True, rename={"ask_size": "as"}):
     up: Measure = None
     v: Measure = None
     oi: Measure = None
-    ts: int | None = None
+    ts: Millis | None = None
 
 
 class SpotPriceFrame(msgspec.Struct, frozen=True):
     s: str
     ip: float
-    ts: int | None = None
+    ts: Millis | None = None
 
 
 class BookLevel(msgspec.Struct, frozen=True):
@@ -263,21 +266,21 @@ class BookFrame(msgspec.Struct, frozen=True):
     s: str
     bids: list[PushedLevel] | None = None
     asks: list[PushedLevel] | None = None
-    ts: int | None = None
+    ts: Millis | None = None
 
 
 class LastTradeRow(msgspec.Struct, frozen=True):
     symbol: str
     price: Decimal
     qty: Decimal
-    time: int
+    time: Millis
     tradeSide: int
 
 
 class KlineRow(msgspec.Struct, frozen=True):
     """Prices may be null for a period in which nothing traded."""
 
-    time: int
+    time: Millis
     open: Measure = None
     high: Measure = None
     low: Measure = None
@@ -294,7 +297,10 @@ def decode(kind: type[T], data: bytes | msgspec.Raw) -> T:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind, strict=False)
-    decoded: T = decoder.decode(data)
+    try:
+        decoded: T = decoder.decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
     return decoded
 
 
@@ -310,7 +316,7 @@ def parse_answer(status: int, body: bytes) -> Answer:
 def parse_order_id(data: bytes) -> int | None:
     """The order id that creating and amending answer with, a number or a text; None for anything else."""
     try:
-        number = decode(int, data)
+        number = decode(VenueId, data)
     except msgspec.DecodeError:
         return None
-    return number if number > 0 else None
+    return number or None

@@ -286,3 +286,20 @@ def test_a_quantity_limit_that_is_no_quantity_is_refused_by_name() -> None:
     for value in ("0", "-1", "NaN"):
         with pytest.raises(msgspec.ValidationError, match="max_order_quantity"):
             msgspec.convert({"max_order_quantity": value}, RiskConfig)
+
+
+def test_a_clock_off_by_a_minute_is_alarmed_once_with_the_remedy_and_its_end_told() -> None:
+    script = Script().ready()
+
+    def with_offset(seconds: float, at_s: int) -> list[RaiseAlert]:
+        reading = msgspec.structs.replace(polled(START + at_s * SECOND), clock_offset_ns=int(seconds * SECOND))
+        return [effect for effect in script.on(reading, at_s).effects if isinstance(effect, RaiseAlert)]
+
+    (alert,) = with_offset(60, 1)
+    assert (alert.code, alert.severity, alert.resolved) == ("clock_off", "critical", False)
+    assert alert.text.startswith("the clock of this host is -60.0 s off the venue's: synchronise it (NTP)")
+    assert with_offset(59, 2) == with_offset(0.8, 3) == []
+    (over,) = with_offset(0.1, 4)
+    assert over.resolved
+    assert with_offset(-0.9, 5) == []
+    assert with_offset(-1.5, 6)[0].text.startswith("the clock of this host is +1.5 s off")
