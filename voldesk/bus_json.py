@@ -86,17 +86,17 @@ def _body_json(message: msgspec.Struct) -> dict[str, Any]:
     if isinstance(message, ChainSnapshot | ChainComparison):
         body["columns"] = _columns(message.matrix, _COLUMNS[type(message)])
     if isinstance(message, OrderBook):
-        body |= {"bids": _levels(message.bids), "asks": _levels(message.asks)}
+        body |= {"bids": levels_of(message.bids), "asks": levels_of(message.asks)}
     return body
 
 
-def _levels(packed: bytes) -> list[list[float | None]] | str:
+def levels_of(packed: bytes) -> list[list[float]] | str:
     """Pairs of price and size, best first; base64 when it does not have the form of the catalogue."""
     if len(packed) % 16:
         return base64.b64encode(packed).decode()
     values = struct.unpack(f"<{len(packed) // 8}d", packed)
     count = len(values) // 2
-    return [[json_value(price), json_value(size)] for price, size in zip(values[:count], values[count:], strict=True)]
+    return [list(level) for level in zip(values[:count], values[count:], strict=True)]
 
 
 def _columns(matrix: bytes, names: tuple[str, ...]) -> dict[str, list[float | None]] | str:

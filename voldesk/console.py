@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,18 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """A line of the answer."""
     Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True).print(text)
+
+
+def write_line(text: str) -> bool:
+    """A line of an endless answer; False once whoever read it has had enough, as `head`."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is left in the buffer would fail again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def note(text: str) -> None:

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from shared.errors import StartRefused
 from voldesk.commands import (
     account,
+    book,
     cancel,
     chain,
     check_config,
@@ -125,6 +126,7 @@ for module in (
     check_config,
     why,
     chain,
+    book,
     tap,
     exchange,
 ):

@@ -20,7 +20,7 @@ from shared.messages.steps import StreamSynced
 from voldesk.asking import DEADLINE_MS, heartbeat
 from voldesk.bus_json import frame_json, frame_line
 from voldesk.completion import complete_topic
-from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note
+from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note, write_line
 from voldesk.listening import known_topics, publishers_of
 from voldesk.preflight import load_desk
 
@@ -103,12 +103,7 @@ class _Printer:
         if not self._replay and item.header.published_ns < self._started_ns:
             return
         text = msgspec.json.encode(frame_json(item)).decode() if self._as_json else self._fitted(frame_line(item))
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # whoever read has had enough, as `head`; what is left in the buffer would fail again at the exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not write_line(text):
             self.done.set()
             return
         if self._left is not None:

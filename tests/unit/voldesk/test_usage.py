@@ -30,6 +30,7 @@ COMMANDS = [
     ["flatten"],
     ["check-config"],
     ["chain"],
+    ["book"],
     ["tap"],
     ["why"],
     ["exchange", "status"],
@@ -67,6 +68,7 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: li
         (["flatten", "--force"], "--force belongs to --direct"),
         (["strategies", "explode"], "explode"),
         (["chain", "DOGE"], "use one of: BTCUSD"),
+        (["book", "BTCUSD-4DEC26-100000-C", "--levels", "0"], "--levels"),
         (["why"], "strategy"),
         (["tap", "bogus"], "known are: md.BTCUSD.instruments"),
         (["tap", "md.DOGEUSD"], "known are: md.BTCUSD.instruments"),
@@ -93,7 +95,7 @@ def test_no_command_at_all_shows_the_help(home: Path) -> None:
     assert "check-config" in ran.out
 
 
-@pytest.mark.parametrize("command", ["trades", "account", "strategies", "halt", "chain BTC", "tap exec."])
+@pytest.mark.parametrize("command", ["trades", "account", "strategies", "halt", "chain BTC", "book X", "tap exec."])
 def test_a_desk_that_was_never_started_is_not_reachable(home: Path, command: str) -> None:
     ran = Ran(*command.split())
     assert (ran.code, ran.out) == (69, "")
