@@ -17,16 +17,20 @@ _SUFFIX = ".latch.json"
 
 
 def write_latch(run_dir: Path, latch: FlattenLatch) -> Path:
-    """On disk when it returns."""
+    """On disk when it returns. On a full disk without its words, which take space: an empty file halts as well."""
     directory = _directory(run_dir)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{latch.latch_id}{_SUFFIX}"
     temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(latch) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(latch) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        path.touch(mode=0o600)
+        temporary.unlink(missing_ok=True)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

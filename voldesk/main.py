@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
@@ -39,6 +40,8 @@ from voldesk.commands import (
 )
 from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, note
 
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 class OneLineErrors(TyperGroup):
     """Every error is one line on standard error, with cause and remedy, and has the exit code of docs/cli.md."""
@@ -60,6 +63,12 @@ class OneLineErrors(TyperGroup):
             code = _complain(error.reason, error.remedy, EXIT_CONFIG)
         except typer.Abort:
             code = _complain("interrupted", "", EXIT_FAILED)
+        except OSError as error:
+            if error.errno not in _FULL_DISK:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            remedy = "free space on the disk of the run directory, or make it writable, and repeat"
+            code = _complain(f"{error.strerror}{where}", remedy, EXIT_FAILED)
         except TyperException as error:
             code = _complain(error.format_message().rstrip("."), _help_of(error), error.exit_code)
         sys.exit(code or 0)

@@ -6,6 +6,7 @@ import fcntl
 import importlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ SECTION_TYPES = {
 
 KEYED_SERVICES = ("marketdata", "risk", "execution")
 """Those that call the venue, each with its key; they share its rate limits."""
+
+JOURNALED_SERVICES = ("exchange", "risk", "execution", "strategy")
+"""Those that keep a journal, each with its reserve."""
 
 
 def load_desk() -> DeskConfig:
@@ -105,6 +109,18 @@ def choose_ports(desk: DeskConfig) -> dict[str, int]:
     if free != known:
         _ports_file(desk.run_dir).write_text(json.dumps(free))
     return resolve_ports(desk.run_dir, desk.ports)
+
+
+def disk_warning(desk: DeskConfig) -> str | None:
+    """What to say of the disk of the run directory; None when it has room for the reserves of all journals."""
+    needed = 2 * desk.journal.reserve_mb * len(JOURNALED_SERVICES)
+    left = shutil.disk_usage(desk.run_dir).free // (1024 * 1024)
+    if left >= needed:
+        return None
+    return (
+        f"only {left} MB are left on the disk of {desk.run_dir}: services open nothing on a full disk; free at least "
+        f"{needed} MB, or lower [journal] reserve_mb"
+    )
 
 
 def read_ports(run_dir: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from voldesk.commands.status import health_json, show_health
 from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, Json, Yes, confirm, note, print_json, say, title
 from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
-from voldesk.preflight import check_keys, choose_ports, exclusive, load_whole_desk, page_url
+from voldesk.preflight import check_keys, choose_ports, disk_warning, exclusive, load_whole_desk, page_url
 from voldesk.processes import desk_processes, end_processes
 from voldesk.supervision import Supervisor
 
@@ -65,6 +65,8 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
     check_keys(desk)
     choose_ports(desk)
     record_identity(desk)
+    if warning := disk_warning(desk):
+        note(warning)
     note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
     supervisor.launch()
 

@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +27,7 @@ from shared.ports import port_is_free, resolve_ports
 from shared.service.lock import ServiceLock, record_start
 from shared.service.watch import FAILURES_MAX, Failures, StallWatch
 from shared.tasks import spawn
+from tests.unit.shared.full_disk import fill, small_disk
 
 
 def test_the_other_clocks_go_forward() -> None:
@@ -132,6 +135,28 @@ def test_a_second_holder_of_a_lock_is_told_who_holds_it(tmp_path: Path) -> None:
     ServiceLock(tmp_path, "execution").release()
     lock.release()
     ServiceLock(tmp_path, "risk").release()
+
+
+def test_a_lock_file_that_a_dead_process_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from shared.service.lock import ServiceLock\n"
+    code += "lock = ServiceLock(Path(sys.argv[1]), 'risk'); os.kill(os.getpid(), 9)"
+    died = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert died.returncode == -9
+    assert '"pid"' in (tmp_path / "locks" / "risk.lock").read_text()
+    ServiceLock(tmp_path, "risk").release()
+
+
+def test_on_a_full_disk_a_service_still_starts_waits_a_second_and_keeps_its_lock(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "run", 1) as run_dir:
+        ServiceLock(run_dir, "execution").release()
+        record_start(run_dir, "risk", 100)
+        fill(run_dir)
+        lock = ServiceLock(run_dir, "risk")
+        with pytest.raises(StartRefused, match="already runs"):
+            ServiceLock(run_dir, "risk")
+        start = record_start(run_dir, "risk", 10**12)
+        assert (start.epoch, start.pause_s) == (10**12, 1.0)
+        lock.release()
 
 
 def test_starts_are_counted_and_the_epoch_rises_even_if_the_clock_goes_back(tmp_path: Path) -> None:

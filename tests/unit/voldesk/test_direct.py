@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.clock import Clock
+from shared.latch import read_latches, write_latch
+from shared.messages.control import FlattenLatch
 from shared.messages.market import Instrument
-from voldesk.direct import ClosingQuote, closing_price, slices
+from tests.unit.shared.full_disk import fill, small_disk
+from voldesk.direct import Audit, ClosingQuote, closing_price, slices
 
 QUOTE = ClosingQuote(bid=95.0, ask=105.0, mark=100.0, tick_size=Decimal("0.5"))
 LONG, SHORT = Decimal("0.3"), Decimal("-0.3")
@@ -108,3 +113,18 @@ def instrument(max_quantity: str) -> Instrument:
 )
 def test_no_order_is_larger_than_the_venue_takes(quantity: str, max_quantity: str, expected: list[str]) -> None:
     assert slices(Decimal(quantity), instrument(max_quantity)) == [Decimal(text) for text in expected]
+
+
+def test_on_a_full_disk_the_audit_is_told_instead_and_the_halt_is_left_without_its_words(tmp_path: Path) -> None:
+    told: list[str] = []
+    with small_disk(tmp_path / "run", 1) as run_dir:
+        fill(run_dir)
+        audit = Audit(run_dir / "flatten-direct.jsonl", Clock(), told.append)
+        audit.write("place", symbol="BTCUSD-27NOV26-106000-C")
+        audit.close()
+        write_latch(run_dir, FlattenLatch(latch_id="l", raised_by="test", reason="r"))
+        (latch,) = read_latches(run_dir)
+    assert latch.latch_id == "l"
+    assert latch.reason.endswith("cannot be read")
+    assert len(told) == 1
+    assert '"step": "place", "symbol": "BTCUSD-27NOV26-106000-C"' in told[0]

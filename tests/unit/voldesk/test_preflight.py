@@ -6,15 +6,20 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from shared.config import ConfigError, load_config
+from shared.config import ConfigError, JournalSection, load_config
 from shared.errors import StartRefused
 from shared.secrets import SecretError
+from tests.unit.shared.full_disk import fill, small_disk
+from tests.unit.shared.samples import MINIMAL
 from tests.unit.voldesk.peers import Ran
-from voldesk.preflight import SECTION_TYPES, check_keys, choose_ports, exclusive, page_url
+from voldesk.preflight import SECTION_TYPES, check_keys, choose_ports, disk_warning, exclusive, page_url
 from voldesk.supervision import Supervisor
 
 
@@ -160,3 +165,31 @@ def test_two_ups_at_once_are_kept_apart(home: Path) -> None:
         pass
     with exclusive(home / "run"):
         assert Ran("down").code == 78
+
+
+def test_a_disk_with_too_little_room_is_told_with_the_figure_and_the_remedy(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "run", 40) as run_dir:
+        (tmp_path / "voldesk.toml").write_text(MINIMAL)
+        desk = load_config(tmp_path / "voldesk.toml", {"VOLDESK_RUN_DIR": str(run_dir)})
+        assert disk_warning(msgspec.structs.replace(desk, journal=JournalSection(reserve_mb=4))) is None
+        warning = disk_warning(desk)
+    assert warning is not None
+    assert warning.startswith(f"only 40 MB are left on the disk of {run_dir}")
+    assert warning.endswith("free at least 128 MB, or lower [journal] reserve_mb")
+
+
+def test_a_command_that_finds_the_disk_full_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "run", 1) as run_dir:
+        (tmp_path / "voldesk.toml").write_text(MINIMAL)
+        fill(run_dir)
+        done = subprocess.run(
+            [sys.executable, "-c", "from voldesk.main import app; app()", "up"],
+            env={**os.environ, "VOLDESK_CONFIG": str(tmp_path / "voldesk.toml"), "VOLDESK_RUN_DIR": str(run_dir)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("voldesk: No space left on device")
+    assert "free space on the disk of the run directory" in done.stderr
+    assert "Traceback" not in done.stderr
