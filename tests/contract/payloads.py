@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from shared.messages.venue import StreamDown, StreamUp, VenueFill, VenueOrder
+from shared.options.book import unpack_levels
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway
 from shared.venues.ports import BookPush, ChainPush, IndexPush
@@ -113,7 +114,7 @@ class PayloadContract:
         assert 0 < row.bid <= row.ask
         assert (await gateway.index_price("BTCUSD")).price > 0
         book = await gateway.order_book(symbol)
-        assert book.bids[0][0] < book.asks[0][0]
+        assert unpack_levels(book.bids)[0, 0] < unpack_levels(book.asks)[0, 0]
         trades = await gateway.last_trades(symbol)
         assert {trade.symbol for trade in trades} == {symbol}
         bars = await gateway.klines(symbol, "1h", venue.since_ns, venue.since_ns + 48 * HOUR_NS)

@@ -36,6 +36,7 @@ NS_PER_MS = 1_000_000
 KEEP_ALIVE_S = 75
 REQUEST_FRAME_BYTES_MAX = 262_144
 SHUTDOWN_S = 1
+BOOK_PUSH_S = 0.1
 
 log = structlog.get_logger("exchange.server")
 
@@ -125,16 +126,19 @@ class ExchangeServer:
         )
         serving = spawn(server.serve(sockets=[listener]), name="exchange http")
         keeping = spawn(self._keep_time(), name="exchange time", on_error=lambda _error: None)
+        books = spawn(self._push_books(), name="exchange books", on_error=lambda _error: None)
+        tasks = {serving, keeping, books}
         try:
-            await asyncio.wait({serving, keeping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (serving, keeping):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in (serving, keeping, books):
                 if task.done():
                     task.result()
         finally:
             keeping.cancel()
+            books.cancel()
             self.hub.disconnect("/", "shutdown")
             server.should_exit = True
-            await asyncio.wait({serving, keeping})
+            await asyncio.wait(tasks)
 
     async def _keep_time(self) -> None:
         """Advance the market and push, once per step; a step that comes late is not made up for."""
@@ -148,6 +152,11 @@ class ExchangeServer:
             except ApiError:
                 continue
             await self.hub.step()
+
+    async def _push_books(self) -> None:
+        while True:
+            await asyncio.sleep(BOOK_PUSH_S)
+            await self.hub.push_books()
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

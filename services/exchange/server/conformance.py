@@ -183,7 +183,7 @@ NOTES: dict[str, str] = {
     "options kline 2": "at most once a second, when the bar has changed",
     "options bsInfo 3": "once a second; numbers as text (`server.socket_numbers_as_text`)",
     "options tOption 4": "once a second",
-    "options orderBook 5": "each step of the market (250 ms; the venue: 100 ms), when it has changed",
+    "options orderBook 5": "looked at every 100 ms, pushed when it has changed (`repeat_books`: always)",
     "options lastTrade 6": "each trade at the step in which it happens",
     "options lastTradeV2 24": "each trade at the step in which it happens",
     "options accountBalance 7": "on each change and once a second",

@@ -46,7 +46,8 @@ NS_PER_S = 1_000_000_000
 log = structlog.get_logger("exchange.hub")
 
 CHANNEL: Mapping[str, Channel] = {channel.data_type: channel for channel in CHANNELS}
-EVERY_STEP = frozenset({"orderBook", "spotPrice"})
+BOOKS = frozenset({"orderBook"})
+EVERY_STEP = frozenset({"spotPrice"})
 EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance"})
 OPTION_PRICES = frozenset({"orderBook", "tOption", "bsInfo"})
 OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline"})
@@ -62,6 +63,7 @@ class Hub:
         self._venue: Venue | None = None
         self._followers: dict[Topic, set[Connection]] = {}
         self._books: dict[Topic, OrderBook] = {}
+        self._books_seen: tuple[object, int, int] | None = None
         self._bars = LiveBars()
         self._printed_step = 0
         self._last_second = 0
@@ -133,7 +135,7 @@ class Hub:
                 if self._switches.private_snapshot:
                     for text in self._private_image(topic):
                         self._push(connection, text)
-            elif topic.channel.data_type in EVERY_STEP | EVERY_SECOND:
+            elif topic.channel.data_type in BOOKS | EVERY_STEP | EVERY_SECOND:
                 for text in self._render(topic):
                     self._push(connection, text)
 
@@ -269,8 +271,19 @@ class Hub:
         except Exception:
             self.failures += 1
             log.exception("the tape could not be pushed")
+        await self._push_due(due)
+
+    async def push_books(self) -> None:
+        """The order books that changed since the last time; costs nothing while market and orders stand still."""
+        core = self.venue.core
+        seen = (core, core.step, core.state.revision)
+        if seen != self._books_seen or self._switches.repeat_books:
+            self._books_seen = seen
+            await self._push_due(BOOKS)
+
+    async def _push_due(self, data_types: frozenset[str]) -> None:
         for topic in tuple(self._followers):
-            if topic.channel.data_type in due:
+            if topic.channel.data_type in data_types:
                 try:
                     self._send_all(topic, self._render(topic, only_changed=True))
                 except Exception:

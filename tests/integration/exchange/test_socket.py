@@ -283,3 +283,15 @@ async def test_a_client_that_does_not_read_is_dropped_while_others_go_on() -> No
             await until(lambda: victim not in exchange.server.hub.connections)
             assert (await receive_until(reader, data_of(4)))["d"]
         slow.close()
+
+
+async def test_an_order_shows_in_the_pushed_book_before_the_market_moves_again() -> None:
+    async with RunningExchange(small_config(step_ms=60_000)) as exchange:
+        client = exchange.client()
+        call = await tradable(client)
+        async with exchange.socket() as websocket:
+            await subscribe(websocket, "orderBook", {"symbol": call["symbol"]})
+            await receive_until(websocket, data_of(5))
+            await rest(client, call, qty=7.77)
+            book = (await receive_until(websocket, data_of(5)))["d"]
+            assert "7.77" in {level["sz"] for level in book["bids"]}
