@@ -21,6 +21,7 @@ from voldesk.commands import (
     chain,
     check_config,
     close,
+    doctor,
     down,
     exchange,
     flatten,
@@ -138,5 +139,6 @@ for module in (
     book,
     tap,
     exchange,
+    doctor,
 ):
     module.register(app)

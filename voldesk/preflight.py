@@ -47,7 +47,7 @@ def load_whole_desk() -> DeskConfig:
     """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
     desk = load_desk()
     sections = sections_of(desk)
-    _check_rate_shares(desk.path, {name: sections[name].rate_budget_share for name in KEYED_SERVICES})
+    check_rate_shares(desk, sections)
     return desk
 
 
@@ -60,13 +60,14 @@ def sections_of(desk: DeskConfig) -> dict[str, Any]:
     return sections
 
 
-def _check_rate_shares(path: Path, shares: Mapping[str, float]) -> None:
-    """The keyed services meet in several rate limits of the venue, which count per user."""
+def check_rate_shares(desk: DeskConfig, sections: Mapping[str, Any]) -> None:
+    """The keyed services meet in several rate limits of the venue, which count per user. Raises ConfigError."""
+    shares = {name: sections[name].rate_budget_share for name in KEYED_SERVICES}
     total = sum(shares.values())
     if total > 1 + 1e-9:
         listed = ", ".join(f"[{name}] {share:g}" for name, share in shares.items())
         raise ConfigError(
-            f"{path}: rate_budget_share of {listed} is {total:g} together, above 1", "lower one of them"
+            f"{desk.path}: rate_budget_share of {listed} is {total:g} together, above 1", "lower one of them"
         )
 
 

@@ -70,6 +70,15 @@ def wait_until_gone(processes: Iterable[DeskProcess], patience_s: float) -> list
 
 def holder_of_port(port: int) -> str | None:
     """Who listens on a TCP port, "pid 12 (python -m http.server)"; None when the kernel does not let us see."""
+    pid = pid_on_port(port)
+    if pid is None:
+        return None
+    command = " ".join(_command_line(Path(f"/proc/{pid}")))
+    return f"pid {pid} ({command[:80]})"
+
+
+def pid_on_port(port: int) -> int | None:
+    """The process that listens on a TCP port; None when there is none, or the kernel does not let us see."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
@@ -79,8 +88,7 @@ def holder_of_port(port: int) -> str | None:
                     inodes.add(f"socket:[{fields[9]}]")
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and inodes.intersection(_open_files(entry)):
-            command = " ".join(_command_line(entry))
-            return f"pid {entry.name} ({command[:80]})"
+            return int(entry.name)
     return None
 
 

@@ -33,6 +33,7 @@ COMMANDS = [
     ["book"],
     ["tap"],
     ["why"],
+    ["doctor"],
     ["exchange", "status"],
     ["exchange", "move"],
     ["exchange", "vol"],
