@@ -75,3 +75,5 @@ lock: $(BIN)/python ## renew the lock files from pyproject.toml
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile bench/peers.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file bench/peers.lock

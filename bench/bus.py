@@ -79,7 +79,7 @@ def sides() -> Iterator[dict[str, Side]]:
         Path(directory).chmod(0o700)
 
         def worker(role: str) -> Worker:
-            return stack.enter_context(closing(Worker("bench.bus_ends", role, directory)))
+            return stack.enter_context(closing(Worker.of_module("bench.bus_ends", role, directory)))
 
         yield {side: Side(worker(f"{side}-server"), worker(f"{side}-client")) for side in SIDES}
 

@@ -246,7 +246,7 @@ class BareSocket:
 
     def __init__(self, kind: int, receive: Callable[[zmq.Socket[bytes]], object], *, many: bool = False) -> None:
         self._drain = self.drain_all if many else self.drain
-        self.socket = zmq.Context.instance().socket(kind)
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._receive = receive
         for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER):
             self.socket.setsockopt(option, 0)
@@ -257,7 +257,7 @@ class BareSocket:
 
     def look_again(self) -> None:
         """After a send: what came meanwhile raises no edge any more."""
-        if self.socket.getsockopt(zmq.EVENTS) & POLLIN:  # type: ignore[operator]
+        if self.socket.get(zmq.EVENTS) & POLLIN:  # type: ignore[operator]
             asyncio.get_running_loop().call_soon(self._drain)
 
     def drain(self) -> None:

@@ -1,34 +1,41 @@
-"""Millions of options per second for Greeks and implied volatility, one thread, beside a peer in the same run.
+"""100,000 options at once, one thread: price with five Greeks, and implied volatility, beside two libraries.
 
     python -m bench.options [--json] [--quick]
 
-Greeks are set against the same formulas in plain numpy without blocks or handling of limits, implied volatility
-against a loop over QuantLib's ImpliedStdDev at accuracy 1e-12. Chains of 600 and 1,000 come from many different
-sets, because a repeated one flatters everybody: the branch predictor learns it. Ours and the peer run
-alternately; the figures are medians over the rounds, after one round that is not counted.
+py_vollib_vectorized works in an environment of its own (bench/peers.py), on the same options, after a round that is
+not counted and in which numba compiles. QuantLib is a loop over BlackCalculator, and over ImpliedStdDev at accuracy
+1e-12, on a fifth of them. All work in turn; figures are medians over the rounds. Where results should agree, the
+largest difference is told: its Greeks are finite differences, so only price, delta and volatility can agree closely;
+rho is left out, because py_vollib holds the forward fixed and we hold spot fixed.
 """
 
 import gc
 import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import QuantLib as ql
-from scipy.special import ndtr
 
 from bench.harness import Run, bench_main
-from bench.rows import Row, row
+from bench.peers import PeerMissing, py_vollib
+from bench.rows import Row, ratio_at_least, row
+from bench.workers import Worker
 from shared.options.black76 import BoolArray, FloatArray, greeks, price
 from shared.options.implied_vol import implied_vol
 
+ROUNDS = 9
+OPTIONS = 100_000
 FORWARD_USD = 50_000.0
-OPTIONS_PER_ROUND = 100_000
-OPTIONS_PER_ROUND_QUANTLIB = 20_000
-ROUNDS = 7
-SIZES = (600, 1_000, 100_000)
+PY_VOLLIB = "py_vollib_vectorized"
+UNIT = "M options/s"
+AGREE = ("price", "delta", "gamma", "vega", "theta")
+Seconds = dict[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +46,13 @@ class Batch:
     vol: FloatArray
     is_call: BoolArray
     price: FloatArray
+
+    def first(self, count: int) -> "Batch":
+        return Batch(*(getattr(self, field.name)[:count] for field in fields(self)))
+
+    def save(self, directory: Path) -> None:
+        for field in fields(self):
+            np.save(directory / f"{field.name}.npy", getattr(self, field.name))
 
 
 def make_batch(rng: np.random.Generator, options: int) -> Batch:
@@ -55,27 +69,27 @@ def our_greeks(batch: Batch) -> object:
     return greeks(batch.forward, batch.strike, batch.years, batch.vol, batch.is_call)
 
 
-def plain_numpy_greeks(batch: Batch) -> object:
-    f, k, t, v = batch.forward, batch.strike, batch.years, batch.vol
-    sign = np.where(batch.is_call, 1.0, -1.0)
-    root_t = np.sqrt(t)
-    deviation = v * root_t
-    d1 = np.log(f / k) / deviation + 0.5 * deviation
-    d2 = d1 - deviation
-    n1, n2 = ndtr(sign * d1), ndtr(sign * d2)
-    density = np.exp(-0.5 * d1 * d1) * 0.3989422804014327
-    return (
-        sign * (f * n1 - k * n2),
-        sign * n1,
-        density / (f * deviation),
-        f * density * root_t / 100,
-        -f * density * v / (2 * root_t) / 365,
-        sign * k * t * n2 / 100,
-    )
-
-
 def our_implied_vol(batch: Batch) -> object:
     return implied_vol(batch.price, batch.forward, batch.strike, batch.years, batch.is_call)
+
+
+def quantlib_greeks(batch: Batch) -> object:
+    found = []
+    columns = (batch.forward, batch.strike, batch.years, batch.vol, batch.is_call)
+    for f, k, t, v, is_call in zip(*(column.tolist() for column in columns), strict=True):
+        payoff = ql.PlainVanillaPayoff(ql.Option.Call if is_call else ql.Option.Put, k)
+        black = ql.BlackCalculator(payoff, f, v * t**0.5)
+        found.append(
+            (
+                black.value(),
+                black.deltaForward(),
+                black.gammaForward(),
+                black.vega(t),
+                black.theta(f, t),
+                black.rho(t),
+            )
+        )
+    return found
 
 
 def quantlib_implied_vol(batch: Batch) -> object:
@@ -92,52 +106,89 @@ def quantlib_implied_vol(batch: Batch) -> object:
     return found
 
 
-def seconds_per_option(solve: Callable[[Batch], object], batches: list[Batch]) -> float:
-    begin = perf_counter()
-    for batch in batches:
-        solve(batch)
-    return (perf_counter() - begin) / sum(batch.strike.size for batch in batches)
+def per_option(work: Callable[[Batch], object], batch: Batch) -> float:
+    begun = perf_counter()
+    work(batch)
+    return (perf_counter() - begun) / batch.strike.size
 
 
-def compare(
-    name: str,
-    options: int,
-    ours: Callable[[Batch], object],
-    peer_name: str,
-    peer: Callable[[Batch], object],
-    peer_options: int,
-    run: Run,
-) -> Row:
-    rng = np.random.default_rng(options)
-    batches = [make_batch(rng, options) for _ in range(max(1, OPTIONS_PER_ROUND // options))]
-    peer_batches = batches[: max(1, peer_options // options)]
-    times = [
-        (seconds_per_option(ours, batches), seconds_per_option(peer, peer_batches))
-        for _ in run.rounds(ROUNDS + 1, name, quick=2)
-    ][1:]
-    our_seconds, peer_seconds = median(t[0] for t in times), median(t[1] for t in times)
-    return row(name, 1e-6 / our_seconds, "M options/s", beside=peer_name, beside_value=1e-6 / peer_seconds)
+def disagreements(batch: Batch, directory: Path) -> tuple[str, str]:
+    """The largest differences from the peer: price and Greeks as a share of their largest value, and volatilities."""
+    ours = greeks(batch.forward, batch.strike, batch.years, batch.vol, batch.is_call)
+    told = []
+    for name in AGREE:
+        mine, theirs = getattr(ours, name), np.load(directory / f"peer_{name}.npy")
+        told.append(f"{name} {np.nanmax(np.abs(mine - theirs)) / np.abs(mine).max():.0e}")
+    solved = implied_vol(batch.price, batch.forward, batch.strike, batch.years, batch.is_call)
+    vols = np.load(directory / "peer_implied_vol.npy")
+    both = solved.ok & np.isfinite(vols) & (vols > 0.0)
+    difference = np.abs(solved.vol - vols)[both]
+    off = np.abs(solved.vol - batch.vol)[solved.ok].max()
+    return (
+        f"largest difference from {PY_VOLLIB}, as a share of the largest value: " + ", ".join(told),
+        f"both solve {both.sum():,} of {both.size:,}; largest difference from {PY_VOLLIB} {difference.max():.0e}, "
+        f"ours from the volatility that made the prices {off:.0e}",
+    )
 
 
-def measure(run: Run) -> list[Row]:
+def measure(run: Run, start_peer: Callable[[], Worker] = py_vollib, options: int = OPTIONS) -> list[Row]:
     gc.disable()
-    rows = [
-        compare(f"Greeks of {n:,}", n, our_greeks, "plain numpy", plain_numpy_greeks, OPTIONS_PER_ROUND, run)
-        for n in SIZES
-    ]
-    rows += [
-        compare(
-            f"implied volatility of {n:,}",
-            n,
-            our_implied_vol,
-            "QuantLib loop",
-            quantlib_implied_vol,
-            OPTIONS_PER_ROUND_QUANTLIB,
-            run,
-        )
-        for n in SIZES
-    ]
-    return rows
+    batch = make_batch(np.random.default_rng(1), options)
+    loop_batch = batch.first(options // (50 if run.quick else 5))
+    works: dict[str, Callable[[], float]] = {
+        "our greeks": lambda: per_option(our_greeks, batch),
+        "quantlib greeks": lambda: per_option(quantlib_greeks, loop_batch),
+        "our implied_vol": lambda: per_option(our_implied_vol, batch),
+        "quantlib implied_vol": lambda: per_option(quantlib_implied_vol, loop_batch),
+    }
+    with tempfile.TemporaryDirectory(prefix="vd-bench-") as name:
+        directory = Path(name)
+        try:
+            peer = start_peer()
+        except PeerMissing as error:
+            return rows_of(options, timed(works, run), f"{PY_VOLLIB} (not measured: {error})", ("", ""))
+        with closing(peer):
+            batch.save(directory)
+            peer.ask("load", str(directory))
+            for what in ("greeks", "implied_vol"):
+                works[f"py_vollib {what}"] = lambda what=what: peer.ask(what) / options  # type: ignore[misc]
+            seconds = timed(works, run)
+            peer.ask("save")
+        return rows_of(options, seconds, PY_VOLLIB, disagreements(batch, directory))
+
+
+def timed(works: dict[str, Callable[[], float]], run: Run) -> Seconds:
+    """Seconds per option of each, in turn; the first round is not counted."""
+    seconds: Seconds = {name: [] for name in works}
+    for _ in run.rounds(ROUNDS + 1, "options", quick=2):
+        for name, work in works.items():
+            seconds[name].append(work())
+    return {name: taken[1:] for name, taken in seconds.items()}
+
+
+def rows_of(options: int, seconds: Seconds, peer: str, notes: tuple[str, str]) -> list[Row]:
+    def rate(name: str) -> float | None:
+        return 1e-6 / median(seconds[name]) if name in seconds else None
+
+    made = []
+    for what, key, at_least, note in (
+        (f"price and five Greeks of {options:,}", "greeks", 15, notes[0]),
+        (f"implied volatility of {options:,}", "implied_vol", 3, notes[1]),
+    ):
+        ours = rate(f"our {key}")
+        made += [
+            row(
+                what,
+                ours,
+                UNIT,
+                beside=peer,
+                beside_value=rate(f"py_vollib {key}"),
+                target=ratio_at_least(at_least),
+                note=note,
+            ),
+            row(what, ours, UNIT, beside="QuantLib loop", beside_value=rate(f"quantlib {key}")),
+        ]
+    return made
 
 
 if __name__ == "__main__":

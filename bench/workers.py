@@ -9,17 +9,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 
 class Worker:
     """One such process. `ask` is `tell`, then `hear`."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.hear()
+
+    @classmethod
+    def of_module(cls, module: str, *arguments: str) -> Self:
+        """Our own Python running a module."""
+        return cls(sys.executable, "-m", module, *arguments)
 
     def tell(self, command: str, *arguments: object) -> None:
         assert self._process.stdin is not None

@@ -93,7 +93,7 @@ def greeks(
         for block in blocks(call.size):
             rates = None if r is None else r[block]
             _block_greeks(f[block], k[block], t[block], v[block], call[block], rates, result[:, block])
-    return Greeks(*(row.reshape(shape) for row in result))
+    return Greeks(*(result.reshape(6, *shape)))
 
 
 def flatten_inputs(
@@ -106,6 +106,9 @@ def flatten_inputs(
     """
     arrays = [np.asarray(value, dtype=np.float64) for value in floats]
     call = np.asarray(is_call, dtype=np.bool_)
+    shape = call.shape
+    if len(shape) == 1 and isinstance(rate, float | complex) and not rate and all(a.shape == shape for a in arrays):
+        return shape, arrays, call, None
     rates = np.asarray(rate, dtype=np.float64)
     shape = np.broadcast(*arrays, call, rates).shape
     flat_rate = _flat(rates, shape) if rates.any() else None
@@ -170,14 +173,20 @@ def _block_greeks(
     sign = call_sign(call)
     root_t = np.sqrt(t)
     deviation = v * root_t
-    d1 = np.log(f / k)
+    d1 = f / k
+    np.log(d1, out=d1)
     d1 /= deviation
-    d1 += 0.5 * deviation
-    np.multiply(sign, ndtr(sign * d1), out=delta)
-    strike_leg = ndtr(sign * (d1 - deviation))
+    scratch = 0.5 * deviation
+    d1 += scratch
+    np.multiply(sign, d1, out=scratch)
+    ndtr(scratch, out=delta)
+    delta *= sign
+    strike_leg = d1 - deviation
+    strike_leg *= sign
+    ndtr(strike_leg, out=strike_leg)
     strike_leg *= sign
     strike_leg *= k
-    density = d1 * d1
+    density = np.multiply(d1, d1, out=scratch)
     density *= -0.5
     np.exp(density, out=density)
     density *= _INVERSE_SQRT_2PI
@@ -223,7 +232,7 @@ def _all_regular(f: FloatArray, deviation: FloatArray, d1: FloatArray, r: FloatA
     With a positive forward and deviation, d1 is finite only if strike, time and volatility are regular too.
     """
     positive = np.minimum.reduce(f) > 0.0 and np.minimum.reduce(deviation) > 0.0
-    return bool(positive and isfinite(np.add.reduce(d1)) and (r is None or isfinite(np.add.reduce(r))))
+    return bool(positive and isfinite(np.dot(d1, d1)) and (r is None or isfinite(np.add.reduce(r))))
 
 
 def _irregular(

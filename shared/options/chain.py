@@ -14,6 +14,7 @@ from shared.ids import content_hash
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 
 F8 = NDArray[np.float64]
+_F8 = np.dtype("<f8")
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -37,13 +38,13 @@ class ChainView:
     def __init__(self, snapshot: ChainSnapshot, instruments: InstrumentList) -> None:
         if snapshot.list_id != instruments.list_id:
             raise ValueError(f"chain of list {snapshot.list_id} cannot be read with list {instruments.list_id}")
-        matrix = np.frombuffer(snapshot.matrix, dtype="<f8")
         shape = (len(CHAIN_COLUMNS), len(instruments.instruments))
-        if matrix.size != shape[0] * shape[1]:
-            raise ValueError(f"chain matrix of {snapshot.underlying} holds {matrix.size} values, not {shape}")
+        if len(snapshot.matrix) != shape[0] * shape[1] * _F8.itemsize:
+            values = len(snapshot.matrix) / _F8.itemsize
+            raise ValueError(f"chain matrix of {snapshot.underlying} holds {values:g} values, not {shape}")
         self.snapshot = snapshot
         self.instruments = instruments.instruments
-        self._matrix = matrix.reshape(shape)
+        self._matrix: F8 = np.ndarray(shape, _F8, snapshot.matrix)
 
     def column(self, name: str) -> F8:
         """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
