@@ -20,6 +20,7 @@ _GRACE_NS = 1_000 * _MS
 
 _CONSUMERS_MAX = 100
 _CONSUMER_CHARACTERS_MAX = 100
+_SYMBOLS_MAX = 200
 _LEASE_MS = range(1_000, 60_001)
 NOT_YET = "it has not been received yet"
 
@@ -260,6 +261,9 @@ class Books:
             return Refusal(
                 code="bad_request", detail=detail, remedy="renew a short lease instead of taking a long one"
             )
+        if len(ask.symbols) > _SYMBOLS_MAX:
+            detail = f"{len(ask.symbols)} symbols are more than {_SYMBOLS_MAX}"
+            return Refusal(code="bad_request", detail=detail, remedy="lease only the books that are looked at")
         consumers = {consumer for book in self._books.values() for consumer in book.until_ns}
         if ask.symbols and len(consumers | {ask.consumer}) > _CONSUMERS_MAX:
             detail = f"{_CONSUMERS_MAX} consumers have books already"

@@ -20,7 +20,7 @@ from services.marketdata.effects import (
     VenueRead,
     VenueReadFailed,
 )
-from services.marketdata.reads import Reads
+from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.on_demand import (
     BookRefused,
@@ -33,7 +33,6 @@ from shared.messages.on_demand import (
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.topics import topic_of
 from shared.messages.venue import StreamDown, StreamUp
-from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.venues.ports import BookPush, ChainPush, IndexPush
 
 _MS = 1_000_000
@@ -168,10 +167,10 @@ class MarketdataCore:
 
     def _unlisted(self, symbol: str) -> BookRefused | None:
         """Why the book of a symbol cannot be kept. Until the list has been read any option may be listed."""
-        try:
-            underlying = f"{parse_option_symbol(symbol).base}USD"
-        except SymbolError as error:
-            return BookRefused(symbol=symbol, code="bad_symbol", detail=str(error))
+        wrong = bad_symbol(symbol)
+        if wrong is not None:
+            return BookRefused(symbol=symbol[:SYMBOL_CHARACTERS_MAX], code="bad_symbol", detail=wrong)
+        underlying = symbol.partition("-")[0]
         part = self._underlyings.get(underlying)
         if part is not None and part.columns is not None:
             is_listed = part.columns.lists(symbol)

@@ -28,6 +28,7 @@ _AGE_MAX_NS = CACHE_AGE_MAX_MS * _MS
 _READS_MAX = 64
 """Reads under way at once; more would wait behind the venue's rate limit until nobody wants them."""
 
+SYMBOL_CHARACTERS_MAX = 64
 _PERIODS = range(1, 1_001)
 _REFUSALS = {
     "rejected": ("rejected_by_venue", "check the symbol"),
@@ -107,6 +108,17 @@ class Reads:
             self._kept.popitem(last=False)
 
 
+def bad_symbol(text: str) -> str | None:
+    """Why a text is no option symbol; None when it is one."""
+    if len(text) > SYMBOL_CHARACTERS_MAX:
+        return f"a symbol has at most {SYMBOL_CHARACTERS_MAX} characters, this one has {len(text)}"
+    try:
+        parse_option_symbol(text)
+    except SymbolError as error:
+        return str(error)
+    return None
+
+
 def order_book(push: BookPush, received_ns: int) -> OrderBook:
     """A book that was read once."""
     return OrderBook(
@@ -135,10 +147,9 @@ def _answer(key: ReadKey, kept: _Kept, now_ns: int) -> Message:
 
 
 def _refusal(ask: ReadKey) -> Refusal | None:
-    try:
-        parse_option_symbol(ask.symbol)
-    except SymbolError as error:
-        return Refusal(code="bad_symbol", detail=str(error), remedy="use a symbol of the instrument list")
+    wrong = bad_symbol(ask.symbol)
+    if wrong is not None:
+        return Refusal(code="bad_symbol", detail=wrong, remedy="use a symbol of the instrument list")
     if ask.max_age_ms < 0:
         return Refusal(
             code="bad_request",

@@ -83,8 +83,11 @@ class MarketdataShell:
 
     def _stale(self) -> str:
         now_ns = self._context.clock.now_ns()
-        stale = {name: self._host.core.stale_streams(name, now_ns) for name in self._underlyings}
-        return "; ".join(f"{name}: not received: {', '.join(streams)}" for name, streams in stale.items() if streams)
+        core = self._host.core
+        stale = {name: core.stale_streams(name, now_ns) for name in self._underlyings}
+        told = [f"{name}: not received: {', '.join(streams)}" for name, streams in stale.items() if streams]
+        frozen = [symbol for name in self._underlyings for symbol in core.books.frozen_of(name)]
+        return "; ".join([*told, *([f"frozen books: {', '.join(frozen)}"] if frozen else [])])
 
     def _missing(self) -> str:
         if self._problem:

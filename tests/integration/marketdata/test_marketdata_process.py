@@ -189,6 +189,19 @@ async def test_a_leased_book_flows_survives_a_kill_of_market_data_and_ends_with_
     assert held.book.source == "poll", "it is no longer held, so it was read"
 
 
+async def test_a_book_leased_while_the_venue_is_away_flows_once_it_is_back(desk: Desk) -> None:
+    symbol = await desk.symbol()
+    for service in ("exchange", "marketdata"):
+        desk.kill(service)
+    desk.start("marketdata")
+    answer = await desk.ask(LeaseBooks(consumer="test", symbols=(symbol,), lease_ms=60_000))
+    assert answer.refused == ()
+    assert answer.books[0].missing
+    desk.books.clear()
+    desk.start("exchange")
+    await desk.until(lambda: any(book.source == "stream" and book.bids for book in desk.books), "a pushed book")
+
+
 async def test_a_book_whose_stream_is_silent_is_alarmed_and_read_by_rest_until_it_runs_again(desk: Desk) -> None:
     symbol = await desk.symbol()
     await desk.ask(LeaseBooks(consumer="test", symbols=(symbol,), lease_ms=60_000))

@@ -259,10 +259,11 @@ def test_an_image_that_was_overtaken_is_dropped() -> None:
 
 def test_what_cannot_be_kept_is_refused_one_by_one_with_the_reason() -> None:
     desk = Desk(books_max=2)
-    answered = answer(desk.lease("one", "nonsense", "BTCUSD-6JUN23-1-C", "ETHUSD-6JUN23-1-C", A, B, C))
+    answered = answer(desk.lease("one", "nonsense", "x" * 10**6, "BTCUSD-6JUN23-1-C", "ETHUSD-6JUN23-1-C", A, B, C))
     assert isinstance(answered, BooksLeased)
     assert [(each.symbol, each.code) for each in answered.refused] == [
         ("nonsense", "bad_symbol"),
+        ("x" * 64, "bad_symbol"),
         ("BTCUSD-6JUN23-1-C", "not_listed"),
         ("ETHUSD-6JUN23-1-C", "not_listed"),
         (C, "too_many_books"),
@@ -273,7 +274,13 @@ def test_what_cannot_be_kept_is_refused_one_by_one_with_the_reason() -> None:
 
 def test_a_lease_that_cannot_be_is_refused_with_the_field_and_the_remedy() -> None:
     desk = Desk()
-    for step in (desk.lease("", A), desk.lease("x" * 101, A), desk.lease("one", A, lease_ms=1)):
+    many = [f"BTCUSD-26FEB26-{strike}-C" for strike in range(1, 202)]
+    for step in (
+        desk.lease("", A),
+        desk.lease("x" * 101, A),
+        desk.lease("one", A, lease_ms=1),
+        desk.lease("one", *many),
+    ):
         refusal = answer(step)
         assert isinstance(refusal, Refusal)
         assert (refusal.code, bool(refusal.remedy)) == ("bad_request", True)

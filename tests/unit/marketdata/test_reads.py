@@ -145,6 +145,7 @@ def test_books_and_klines_are_answered_in_their_own_form() -> None:
     ("ask", "code"),
     [
         (GetLastTrades(symbol="nonsense"), "bad_symbol"),
+        (GetLastTrades(symbol="BTCUSD-6JUN23-" + "1" * 10**6 + "-C"), "bad_symbol"),
         (GetLastTrades(symbol="BTCUSD-26FEB26-100-C/../../x"), "bad_symbol"),
         (GetKlines(symbol=SYMBOL, period="1h", periods=0), "bad_request"),
         (GetKlines(symbol=SYMBOL, period="1h", periods=1_001), "bad_request"),
@@ -153,4 +154,5 @@ def test_books_and_klines_are_answered_in_their_own_form() -> None:
 )
 def test_a_request_that_cannot_be_is_refused_before_the_venue_is_asked(ask: ReadKey, code: str) -> None:
     (reply,) = Asked().ask(ask)
+    assert len(reply.message.detail) < 200
     assert (reply.message.code, bool(reply.message.detail), bool(reply.message.remedy)) == (code, True, True)
