@@ -95,5 +95,7 @@ def _reason(error: BaseException, path: Path) -> str:
     if isinstance(error, _Unusable):
         return str(error)
     if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error.msg} at {error.filename}:{error.lineno}"
+        return f"{type(error).__name__}: {error.msg} at {error.filename or path}:{error.lineno or 1}"
+    if isinstance(error, OSError) and error.filename == str(path):
+        return f"{path} cannot be read: {error.strerror}"
     return f"{type(error).__name__}: {error} at {where(error, str(path))}"

@@ -124,6 +124,16 @@ def test_a_broken_file_is_reported_with_its_line_and_the_others_load(tmp_path: P
     assert reason.format(file=tmp_path / "bad.py") in failures[0].reason
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00bad", b"x = 1\0\n", b"name = '\xe9'\n"])
+def test_a_file_that_is_no_text_is_reported_by_its_name_and_the_others_load(tmp_path: Path, data: bytes) -> None:
+    write(tmp_path, good=GOOD)
+    (tmp_path / "bad.py").write_bytes(data)
+    loaded, (failure,) = load_strategies(["bad", "good"], [tmp_path])
+    assert [strategy.name for strategy in loaded] == ["good"]
+    assert failure.reason.startswith("SyntaxError: ")
+    assert f"at {tmp_path / 'bad.py'}:1" in failure.reason
+
+
 def test_a_second_strategy_of_the_same_name_is_refused(tmp_path: Path) -> None:
     write(tmp_path, good=GOOD, twin=GOOD.replace("def good", "def twin"))
     loaded, failures = load_strategies(["good", "twin"], [tmp_path])
