@@ -174,6 +174,8 @@ NOTES: dict[str, str] = {
     "GET /open/option/market/kline/history/v1/{symbol}": "of the public tape and the clients' trades; `limit` 1 does "
     "not limit, at most the newest 1000 bars",
     "GET /open/option/trade/lasttrade/v1/{symbol}": "of today and the day before (UTC)",
+    "GET /open/option/order/history/v1": "pages in both directions (`direction` is documented for other lists)",
+    "GET /open/option/trade/history/v1": "pages in both directions (`direction` is documented for other lists)",
     "POST /open/option/order/batchCreate/v1": "needs the market-maker right",
     "POST /open/option/order/batchModify/v1": "needs the market-maker right",
     "POST /open/futures/countdown/cancel/v1": "needs the market-maker right; `type` 1 (options), others are refused; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from services.exchange.server.errors import PARAMETER_WRONG, ApiError
 from services.exchange.server.wire import Fields
 
 T = TypeVar("T")
+Direction = Literal["NEXT", "PREV"]
 
 DAY_MS = 86_400_000
 RANGE_MAX_MS = 90 * DAY_MS
@@ -18,7 +19,7 @@ PAGE_SIZE_DEFAULT = 20
 
 
 class CursorPage(msgspec.Struct, Generic[T], frozen=True):
-    """Newest first. `has_next`: older ones exist; `has_previous`: this is not the first page."""
+    """Newest first. What `has_next` and `has_previous` say depends on the direction: see `cursor_page`."""
 
     items: list[T]
     has_next: bool
@@ -65,10 +66,35 @@ def time_range_of(fields: Fields, now_ms: int, default_start_ms: int) -> TimeRan
     return TimeRange(start_ms, end_ms)
 
 
+def direction_of(fields: Fields) -> Direction:
+    """`direction`, NEXT when absent; ApiError for another word."""
+    match (fields.text("direction") or "NEXT").upper():
+        case "NEXT":
+            return "NEXT"
+        case "PREV":
+            return "PREV"
+        case _:
+            raise ApiError(PARAMETER_WRONG, "direction")
+
+
 def cursor_page(
-    items: Sequence[T], id_of: Callable[[T], int], *, from_id: int | None, page_size: int
+    items: Sequence[T],
+    id_of: Callable[[T], int],
+    *,
+    from_id: int | None,
+    page_size: int,
+    direction: Direction = "NEXT",
 ) -> CursorPage[T]:
-    """Items with an id below `from_id` (None or 0: the newest), newest first. `items` ascend by id."""
+    """A page next to `from_id`, newest first; `items` ascend by id, `from_id` None or 0 asks for the newest page.
+
+    NEXT: ids below it; more of the older ones is `has_next`, not being the first page `has_previous`. PREV: ids above
+    it; more of the newer ones is `has_next`, older ones than the page `has_previous`.
+    """
+    if direction == "PREV" and from_id:
+        newer = [item for item in items if id_of(item) > from_id]
+        return CursorPage(
+            newer[:page_size][::-1], has_next=len(newer) > page_size, has_previous=len(newer) < len(items)
+        )
     older = [item for item in items if not from_id or id_of(item) < from_id]
     page = older[-page_size:][::-1]
     return CursorPage(page, has_next=len(older) > page_size, has_previous=bool(from_id) and len(older) < len(items))

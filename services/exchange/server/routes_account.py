@@ -9,6 +9,7 @@ from services.exchange.server.paging import (
     DAY_MS,
     RANGE_MAX_MS,
     cursor_page,
+    direction_of,
     numbered_page,
     page_size_of,
     time_range_of,
@@ -32,7 +33,8 @@ def trade_history(call: Call) -> Any:
     span = time_range_of(call.fields, call.now_ms, call.now_ms - DAY_MS)
     fills = call.core.fills(call.account_id, span.start_ms * NS_PER_MS, (span.end_ms + 1) * NS_PER_MS - 1)
     from_id = call.fields.integer("fromId")
-    page = cursor_page(fills, lambda fill: fill.trade_id, from_id=from_id, page_size=size)
+    direction = direction_of(call.fields)
+    page = cursor_page(fills, lambda fill: fill.trade_id, from_id=from_id, page_size=size, direction=direction)
     return {
         "list": [fill_row(fill) for fill in page.items],
         "hasNext": page.has_next,

@@ -37,6 +37,7 @@ from services.exchange.server.wire import encode, number_text, success
 
 NS_PER_MS = 1_000_000
 TIME_MS_MAX = 9_000_000_000_000
+KEPT_BODIES = 64
 
 
 class Rendering(msgspec.Struct, frozen=True):
@@ -47,13 +48,15 @@ class Rendering(msgspec.Struct, frozen=True):
 
 
 class RenderCache:
-    """Bodies that many clients ask for, kept while the object behind them is the same one. Keys are few: only what
-    is listed gets one."""
+    """Bodies that many clients ask for, kept while the object behind them is the same one."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Any, ...], Rendering] = {}
 
     def body(self, key: tuple[Any, ...], source: Any, render: Callable[[], Any]) -> Raw:
+        if len(self._kept) > KEPT_BODIES:
+            # Expiries come and go: what is not asked for any more must not stay.
+            self._kept.clear()
         kept = self._kept.get(key)
         if kept is None or kept.source is not source:
             kept = self._kept[key] = Rendering(source, success(render()))

@@ -28,7 +28,14 @@ from services.exchange.server.errors import (
     UNKNOWN_ORDER,
     ApiError,
 )
-from services.exchange.server.paging import DAY_MS, cursor_page, numbered_page, page_size_of, time_range_of
+from services.exchange.server.paging import (
+    DAY_MS,
+    cursor_page,
+    direction_of,
+    numbered_page,
+    page_size_of,
+    time_range_of,
+)
 from services.exchange.server.render_account import history_row, pending_row, single_order_row
 from services.exchange.server.wire import Fields
 
@@ -252,7 +259,8 @@ def order_history(call: Call) -> Any:
     span = time_range_of(call.fields, call.now_ms, call.now_ms - DAY_MS)
     orders = call.core.order_history(call.account_id, span.start_ms * NS_PER_MS, (span.end_ms + 1) * NS_PER_MS - 1)
     from_id = call.fields.integer("fromId")
-    page = cursor_page(orders, lambda order: order.order_id, from_id=from_id, page_size=size)
+    direction = direction_of(call.fields)
+    page = cursor_page(orders, lambda order: order.order_id, from_id=from_id, page_size=size, direction=direction)
     rows = [history_row(order) for order in page.items]
     return {"list": rows, "hasNext": page.has_next, "hasPre": page.has_previous}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.exchange.server.channels import Heartbeat, Subscription, parse_request, subscription_ack
 from services.exchange.server.errors import ApiError
 from services.exchange.server.faults import Fault, FaultTable
-from services.exchange.server.paging import cursor_page, numbered_page, page_size_of, time_range_of
+from services.exchange.server.paging import cursor_page, direction_of, numbered_page, page_size_of, time_range_of
 from services.exchange.server.ratelimits import Limit, SlidingWindow
 from services.exchange.server.wire import Fields, NumberText, encode, parse_json_object
 
@@ -184,3 +184,28 @@ def test_a_frame_that_asks_for_nothing_known_is_refused(frame: dict[str, object]
 def test_no_text_frame_raises_anything_but_a_refusal(text: str) -> None:
     with suppress(ApiError):
         assert isinstance(parse_request("options", text), Heartbeat | Subscription)
+
+
+@given(st.lists(st.integers(1, 10**18), unique=True, max_size=40), st.integers(1, 7))
+def test_following_the_cursor_back_gives_the_same_pages_towards_the_newest(ids: list[int], size: int) -> None:
+    ids.sort()
+    seen: list[int] = []
+    from_id = ids[0] if ids else 0
+    while from_id and ids[-1] != from_id:
+        page = cursor_page(ids, int, from_id=from_id, page_size=size, direction="PREV")
+        assert page.items == sorted(page.items, reverse=True)
+        assert page.has_previous
+        seen += page.items[::-1]
+        assert page.has_next == (page.items[0] != ids[-1])
+        from_id = page.items[0]
+    assert seen == ids[1:]
+    assert cursor_page(ids, int, from_id=None, page_size=size, direction="PREV") == cursor_page(
+        ids, int, from_id=None, page_size=size
+    )
+
+
+def test_a_direction_that_does_not_exist_is_refused() -> None:
+    assert direction_of(Fields({"direction": "prev"})) == "PREV"
+    with pytest.raises(ApiError) as refused:
+        direction_of(Fields({"direction": "UP"}))
+    assert refused.value.code == 10573

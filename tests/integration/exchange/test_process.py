@@ -20,7 +20,7 @@ import websockets
 
 from services.exchange.config import KeyConfig
 from shared.secrets import ensure_paper_secrets
-from tests.integration.exchange.harness import RestClient, socket_query, tradable
+from tests.integration.exchange.harness import RestClient, now_ms, socket_query, tradable
 from tests.integration.exchange.test_rest import rest
 
 CONFIG = """
@@ -30,6 +30,7 @@ underlyings = ["BTCUSD", "ETHUSD"]
 
 [exchange]
 paper_balance_usd = "250000"
+paper_rights = ["market_maker"]
 rate_limits = {{ orders = 1000, queries = 1000, account = 1000 }}
 """
 
@@ -184,6 +185,37 @@ async def test_the_index_goes_on_along_the_same_path_after_a_restart(desk: Excha
     symbols_after, price_after = await market(client)
     assert symbols <= symbols_after
     assert abs(price_after / price - 1) < Decimal("0.05")
+    await client.http.aclose()
+
+
+async def test_public_trades_bars_and_a_countdown_survive_a_kill(desk: ExchangeProcess) -> None:
+    desk.start()
+    client = await desk.client()
+    call = await tradable(client)
+    symbol = call["symbol"]
+
+    async def public(client: RestClient) -> tuple[list[Any], Any]:
+        trades = await client.data(f"/open/option/trade/lasttrade/v1/{symbol}")
+        span = {"start": now_ms() - 86_400_000, "end": now_ms()}
+        bars = await client.data(f"/open/option/market/kline/history/v1/{symbol}", period="d1", **span)
+        return trades, bars
+
+    for quantity in (0.02, 0.03):
+        order = {"symbol": symbol, "tradeSide": 1, "tradeType": 1, "qty": quantity, "price": float(call["ask"] * 2)}
+        assert (await client.create(**order))["code"] == 0
+    countdown = {"symbol": "BTCUSD", "type": 1, "countdownTime": 3_600_000}
+    assert (await client.post("/open/futures/countdown/cancel/v1", **countdown))["data"] is True
+    trades, bars = await public(client)
+    assert len(trades) >= 2
+    desk.end(signal.SIGKILL)
+    await client.http.aclose()
+    desk.start()
+    client = await desk.client()
+    again, bars_again = await public(client)
+    assert [row for row in again if row["time"] <= trades[0]["time"]] == trades
+    assert [bar["open"] for bar in bars_again][: len(bars)] == [bar["open"] for bar in bars]
+    assert sum(bar["volume"] for bar in bars_again) >= sum(bar["volume"] for bar in bars) >= Decimal("0.05")
+    assert [row["symbol"] for row in await client.data("/open/futures/countdown/cancel/get/v1", type=1)] == ["BTCUSD"]
     await client.http.aclose()
 
 
