@@ -13,6 +13,8 @@ import structlog
 HIDDEN = "***"
 _HIDDEN_KEYS = frozenset({"secret", "api_secret", "password", "token", "signature", "sign", "authorization"})
 _MIN_SECRET_LENGTH = 6
+_REPEAT_S = 600.0
+_TEXTS_REMEMBERED = 1_000
 
 
 class Redactor:
@@ -49,13 +51,27 @@ class _Lines:
 
 
 class _ToStructlog(logging.Handler):
-    """Passes what libraries log on to our lines."""
+    """Passes what libraries log on to our lines: the same text at most once in ten minutes, then with how many more
+    there were, so that a client that repeats a mistake does not fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.WARNING:
             return
+        key = (record.name, str(record.msg), record.exc_info[0] if record.exc_info else None)
+        told_at, more = self._told.get(key, (0.0, 0))
+        if record.created - told_at < _REPEAT_S:
+            self._told[key] = (told_at, more + 1)
+            return
+        if len(self._told) >= _TEXTS_REMEMBERED:
+            self._told.clear()
+        self._told[key] = (record.created, 0)
+        repeats = {"repeated": more} if more else {}
         structlog.get_logger(record.name).log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info, **repeats
         )
 
 

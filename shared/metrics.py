@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
-from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,12 +15,13 @@ from prometheus_client import (
     GCCollector,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.durations import LATENCY_BUCKETS_S, Durations
+from shared.http_refusals import HttpRefusals
+from shared.scrape import ScrapeServer, serve_metrics
 
 PREFIX = "voldesk_"
 COMMON_LABELS = ("service", "mode", "account")
@@ -89,7 +89,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.families: list[Family] = []
         self._values = (service, mode, account_id)
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._server: tuple[ScrapeServer, threading.Thread] | None = None
         self.errors = self.counters("voldesk_handler_errors_total", "Errors survived", "source")
 
     def counter(self, name: str, documentation: str) -> Counter:
@@ -190,9 +190,9 @@ class Metrics:
         """Count an error that was survived."""
         self.errors(source).inc()
 
-    def serve(self, port: int) -> None:
+    def serve(self, port: int, refusals: HttpRefusals) -> None:
         """Answer scrapes on 127.0.0.1. Raises OSError when the port is taken."""
-        self._server = start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        self._server = serve_metrics(self.registry, port, refusals)
 
     def close(self) -> None:
         if self._server is not None:

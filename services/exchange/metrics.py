@@ -43,7 +43,8 @@ class ExchangeMetrics:
             "counter",
             "voldesk_exchange_requests_total",
             "REST requests by path of the endpoint table and outcome: ok, refused, failed, fault (answered by a "
-            "fault that was set), lost (executed, the connection was cut)",
+            "fault that was set), lost (executed, the connection was cut), cut (by the "
+            "client, in the middle of its body)",
             ("path", "outcome"),
             lambda: dict(server.api.answered),
         )

@@ -50,6 +50,7 @@ class ExchangeShell:
             self._journal,
             context.clock.now_ns,
             paper=context.desk.mode == "paper",
+            refusals=context.http_refusals,
         )
         self._listener = bind(context.port("exchange"))
         port = self._listener.getsockname()[1]

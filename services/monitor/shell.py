@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
-from collections.abc import Generator
 from typing import Any
-
-import uvicorn
 
 from services.monitor.alert_file import AlertFile
 from services.monitor.config import MonitorConfig
@@ -17,6 +13,7 @@ from services.monitor.core import MonitorCore, Status
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.page import PageHeader, make_app
+from shared.http_server import HttpServer
 from shared.messages.topics import BUS_SERVICES, TOPICS
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext
@@ -119,23 +116,10 @@ class MonitorShell:
                 continue
             self._serving = True
             try:
-                await PageServer(self._app).serve(sockets=[listener])
+                await HttpServer(self._app, self._context.http_refusals).serve(sockets=[listener])
             finally:
                 self._serving = False
                 listener.close()
-
-
-class PageServer(uvicorn.Server):
-    """uvicorn inside our loop, which leaves the signals to the service."""
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def prefixes_of(service: str) -> tuple[str, ...]:

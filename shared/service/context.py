@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, get_args
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.http_refusals import HttpRefusals
 from shared.logging import redactor
 from shared.messages.steps import RaiseAlert
 from shared.messages.system import Alert, Severity
@@ -27,7 +28,8 @@ _VENUE = "coincall"
 class ServiceContext:
     """Made by `run_service`, handed to the service's shell. Methods that read raise StartRefused with a remedy.
 
-    `health` is what the health line says: a word and how to read it. A shell adds its own few.
+    `health` is what the health line says: a word and how to read it. A shell adds its own few. `http_refusals` counts
+    what a server of the shell's does not answer.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ServiceContext:
         failures: Failures,
         stalls: StallWatch,
         health: dict[str, Callable[[], object]],
+        http_refusals: HttpRefusals,
     ) -> None:
         self.name = name
         self.desk = desk
@@ -54,6 +57,7 @@ class ServiceContext:
         self.failures = failures
         self.stalls = stalls
         self.health = health
+        self.http_refusals = http_refusals
         self._alerts = AlertMetrics(metrics)
 
     def section(self, kind: type[SectionT]) -> SectionT:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 
 from shared.bus.link import BusCounts
 from shared.clock import monotonic_ns
+from shared.http_refusals import HttpRefusals
 from shared.messages.base import Message
 from shared.messages.control import GrantRefused
 from shared.messages.steps import Entry, Reply, Request
@@ -94,6 +95,20 @@ class BusMetrics:
             "served": counts.requests_served,
             "answered_again": counts.requests_answered_again,
         }
+
+
+class HttpMetrics:
+    """What came over HTTP, to the scrapes' port too, and could not be answered."""
+
+    def __init__(self, metrics: Metrics, refusals: HttpRefusals) -> None:
+        metrics.read(
+            "counter",
+            "voldesk_http_refused_total",
+            "HTTP not answered: garbage (no HTTP), late (half a request), crowd (one connection too many), cut (the "
+            "client went away in the middle), failed (our own error)",
+            ("kind",),
+            lambda: dict(refusals.counts),
+        )
 
 
 class AlertMetrics:

@@ -17,6 +17,7 @@ from shared.bus import Bus
 from shared.clock import Clock
 from shared.config import DeskConfig, load_config
 from shared.errors import JournalFull, StartRefused
+from shared.http_refusals import HttpRefusals
 from shared.logging import setup_logging
 from shared.messages.system import Heartbeat
 from shared.metrics import Metrics
@@ -24,7 +25,7 @@ from shared.ports import resolve_ports
 from shared.service.context import ServiceContext
 from shared.service.health import HealthLine
 from shared.service.lock import ServiceLock, Start, record_start
-from shared.service.metrics import BusMetrics, ProcessMetrics
+from shared.service.metrics import BusMetrics, HttpMetrics, ProcessMetrics
 from shared.service.watch import EXIT_BUG, Failures, StallWatch
 from shared.tasks import spawn
 
@@ -127,6 +128,10 @@ class _Process:
             ),
         )
         BusMetrics(self._metrics, self._bus.counts)
+        self._http_refusals = HttpRefusals(
+            lambda kind: log.warning("HTTP not answered, further ones are counted", kind=kind)
+        )
+        HttpMetrics(self._metrics, self._http_refusals)
         self._words: dict[str, Callable[[], object]] = {
             "ready": lambda: self._is_ready,
             "detail": lambda: self._detail,
@@ -174,6 +179,7 @@ class _Process:
             self._failures,
             self._stalls,
             self._words,
+            self._http_refusals,
         )
         shell = self._shell = make_shell(context)
         if await self._until_stopped(shell.start(), "start"):
@@ -243,7 +249,7 @@ class _Process:
         port = resolve_ports(self._desk.run_dir, self._desk.ports)[f"metrics-{self._name}"]
         while True:
             try:
-                self._metrics.serve(port)
+                self._metrics.serve(port, self._http_refusals)
                 return
             except OSError as error:
                 self._log.warning("metrics cannot be served yet", port=port, error=error.strerror)

@@ -16,8 +16,9 @@ from services.monitor.metrics import MonitorMetrics
 from services.risk.metrics import RiskMetrics
 from services.strategy.metrics import StrategyMetrics
 from shared.bus.link import BusCounts
+from shared.http_refusals import HttpRefusals
 from shared.metrics import Family, Metrics
-from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, ProcessMetrics
+from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, HttpMetrics, ProcessMetrics
 from shared.service.venue_metrics import VenueMetrics
 
 _INTRODUCTION = """# Metrics
@@ -78,6 +79,7 @@ _UNREAD = cast(Any, None)
 def _of_every_service(metrics: Metrics) -> None:
     ProcessMetrics(metrics)
     BusMetrics(metrics, BusCounts())
+    HttpMetrics(metrics, HttpRefusals())
     AlertMetrics(metrics)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -27,8 +27,10 @@ from services.exchange.server.faults import Fault, FaultTable
 from services.exchange.server.ratelimits import Group, RateLimiter
 from services.exchange.server.venue import JournalFailed, Venue
 from services.exchange.server.wire import Fields, encode, failure, parse_json_object, parse_pairs, success
+from shared.http_refusals import HttpRefusals
 
 NS_PER_MS = 1_000_000
+FROZEN_MAX = 2_000
 Access = Literal["public", "read", "trade", "market_maker"]
 
 log = structlog.get_logger("exchange.api")
@@ -104,6 +106,7 @@ class Api:
         keys: Mapping[str, Credential],
         limiter: RateLimiter,
         faults: FaultTable,
+        refusals: HttpRefusals,
         body_bytes_max: int,
     ) -> None:
         self._venue = venue
@@ -111,6 +114,7 @@ class Api:
         self._keys = keys
         self._limiter = limiter
         self._faults = faults
+        self._refusals = refusals
         self._body_bytes_max = body_bytes_max
         self.answered: Counter[tuple[str, str]] = Counter()
         """Requests by (path of the table, outcome); see `_answer`."""
@@ -124,7 +128,7 @@ class Api:
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         lost, outcome = False, "ok"
         try:
-            body = await self._read_body(request)
+            body = await read_body(request, self._body_bytes_max)
             for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
                 if fault.kind == "latency":
                     await asyncio.sleep(fault.latency_ms / 1_000)
@@ -140,6 +144,9 @@ class Api:
         except JournalFailed:
             outcome = "failed"
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
+        except ClientDisconnect:
+            self._refusals.add("cut")
+            outcome, answer = "cut", ConnectionClosed()
         except Exception:
             outcome = "failed"
             log.exception("endpoint failed", path=request.url.path)
@@ -157,23 +164,12 @@ class Api:
         if not (is_price and self._faults.freezes(request.url.path, self._venue.now_ns())):
             return self._execute(endpoint, request, body)
         asked = f"{request.url.path}?{request.url.query}"
-        if asked not in self._faults.frozen:
-            self._faults.frozen[asked] = self._execute(endpoint, request, body)
-        return self._faults.frozen[asked]
-
-    async def _read_body(self, request: Request) -> bytes:
-        if request.method == "GET":
-            return b""
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self._body_bytes_max:
-                raise ApiError(
-                    PARAMETER_ERROR, text=f"Parameter error: the body exceeds {self._body_bytes_max} bytes"
-                )
-            chunks.append(chunk)
-        return b"".join(chunks)
+        answer = self._faults.frozen.get(asked)
+        if answer is None:
+            answer = self._execute(endpoint, request, body)
+            if len(self._faults.frozen) < FROZEN_MAX:
+                self._faults.frozen[asked] = answer
+        return answer
 
     def _execute(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes:
         query = request.scope["query_string"].decode("latin-1")
@@ -230,6 +226,20 @@ class Api:
             unknown = self._switches.missing_right == "http_404"
             raise ApiError(URL_PATH if unknown else self._switches.permission_code)
         return credential
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The body; a GET has none. Raises ApiError for a larger one, ClientDisconnect when it does not all come."""
+    if request.method == "GET":
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > bytes_max:
+            raise ApiError(PARAMETER_ERROR, text=f"Parameter error: the body exceeds {bytes_max} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def refusal_of(fault: Fault) -> Response:

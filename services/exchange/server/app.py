@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from services.exchange.server.api import Api, json_response
@@ -29,19 +26,20 @@ from services.exchange.server.routes_sim import SimControl
 from services.exchange.server.venue import Venue
 from services.exchange.server.websocket import SocketServer
 from services.exchange.server.wire import failure
+from shared.http_refusals import HttpRefusals
+from shared.http_server import BoundedHttp, HttpServer
 from shared.runner import Journal
 from shared.tasks import spawn
 
 NS_PER_MS = 1_000_000
 KEEP_ALIVE_S = 75
 REQUEST_FRAME_BYTES_MAX = 262_144
-SHUTDOWN_S = 1
 BOOK_PUSH_S = 0.1
 
 log = structlog.get_logger("exchange.server")
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(BoundedHttp):
     """Lets a handler cut its own connection: an answer that gets lost is one of the faults."""
 
     def on_message_begin(self) -> None:
@@ -60,14 +58,6 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             scope["extensions"]["transport"] = self.transport
 
 
-class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to the service."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class ExchangeServer:
     """The simulated venue on a bound socket. `run` serves and moves the market until cancelled or failed."""
 
@@ -79,10 +69,12 @@ class ExchangeServer:
         now_ns: Callable[[], int],
         *,
         paper: bool,
+        refusals: HttpRefusals | None = None,
     ) -> None:
         self._config = config
         self._step_s = config.step_ms / 1_000
         self.core_failures = 0
+        self.refusals = refusals or HttpRefusals()
         self.faults = FaultTable()
         keys = {credential.api_key: credential for credential in credentials}
         user_ids = {credential.account_id: credential.user_id for credential in credentials}
@@ -90,9 +82,9 @@ class ExchangeServer:
         self.venue = Venue(config, journal, now_ns, self.hub.deliver, self._on_core_error)
         self.hub.bind(self.venue)
         limiter = RateLimiter(limits_of(config.rate_limits), config.switches.rate_limit_penalty_ms)
-        self.api = Api(self.venue, keys, limiter, self.faults, config.server.body_bytes_max)
+        self.api = Api(self.venue, keys, limiter, self.faults, self.refusals, config.server.body_bytes_max)
         sockets = SocketServer(config, keys, self.hub, self.faults, now_ns)
-        control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids))
+        control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids), self.refusals)
         routes: list[Any] = [self.api.route(endpoint) for endpoint in all_endpoints()]
         routes += sockets.routes()
         if paper and config.server.control_api:
@@ -106,23 +98,16 @@ class ExchangeServer:
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a bound socket and advance the market each step. Returns only by cancellation or failure."""
         self.venue.advance()
-        server = _Uvicorn(
-            uvicorn.Config(
-                self.app,
-                http=HttpProtocol,
-                ws=SocketProtocol,
-                loop="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws_ping_interval=None,
-                ws_ping_timeout=None,
-                ws_per_message_deflate=False,
-                ws_max_size=REQUEST_FRAME_BYTES_MAX,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-            )
+        server = HttpServer(
+            self.app,
+            self.refusals,
+            protocol=HttpProtocol,
+            ws=SocketProtocol,
+            ws_ping_interval=None,
+            ws_ping_timeout=None,
+            ws_per_message_deflate=False,
+            ws_max_size=REQUEST_FRAME_BYTES_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         serving = spawn(server.serve(sockets=[listener]), name="exchange http")
         keeping = spawn(self._keep_time(), name="exchange time", on_error=lambda _error: None)

@@ -112,6 +112,7 @@ def _subscription(socket: SocketName, fields: dict[str, Any], *, subscribe: bool
     if channel is None:
         raise ApiError(PARAMETER_WRONG, "dataType")
     payload = fields.get("payload")
+    _check_echo(payload)
     if channel.kind == "account":
         return Subscription(subscribe, channel, (), 0, None)
     details = payload if isinstance(payload, dict) else {}
@@ -132,6 +133,15 @@ def _period(value: Any) -> str:
     if period is None:
         raise ApiError(PARAMETER_WRONG, "payload.period")
     return period
+
+
+def _check_echo(payload: Any) -> None:
+    """The payload comes back in the acknowledgement: what JSON of ours cannot say (half a surrogate pair, an integer
+    of 30 digits) is refused."""
+    try:
+        encode(payload)
+    except (ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError) as error:
+        raise ApiError(PARAMETER_WRONG, "payload") from error
 
 
 def _symbols(value: Any) -> tuple[str, ...]:

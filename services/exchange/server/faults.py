@@ -29,8 +29,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     kind: FaultKind
     path_prefix: str = "/"
-    count: Annotated[int, msgspec.Meta(gt=0)] | None = None
-    duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    count: Annotated[int, msgspec.Meta(gt=0, le=1_000_000_000)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(gt=0, le=86_400_000)] | None = None
     latency_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
     code: int = 10001
     message: str = "Injected fault"

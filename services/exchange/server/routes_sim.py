@@ -8,19 +8,22 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.exchange.server.api import json_response
+from services.exchange.server.api import ConnectionClosed, json_response, read_body
 from services.exchange.server.errors import NOT_AUTHORISED, PARAMETER_ERROR, ApiError
 from services.exchange.server.faults import Fault, FaultTable
 from services.exchange.server.hub import Hub
 from services.exchange.server.venue import JournalFailed, Venue
 from services.exchange.server.wire import failure, success
+from shared.http_refusals import HttpRefusals
+from shared.messages.figures import check_of
 
 NS_PER_MINUTE = 60_000_000_000
 BODY_BYTES_MAX = 65_536
+FAULTS_MAX = 100
 
 
 class MoveIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,11 +60,14 @@ SimHandler = Callable[[Request, bytes], Any]
 class SimControl:
     """The routes under /sim."""
 
-    def __init__(self, venue: Venue, hub: Hub, faults: FaultTable, account_ids: frozenset[str]) -> None:
+    def __init__(
+        self, venue: Venue, hub: Hub, faults: FaultTable, account_ids: frozenset[str], refusals: HttpRefusals
+    ) -> None:
         self._venue = venue
         self._hub = hub
         self._faults = faults
         self._account_ids = account_ids
+        self._refusals = refusals
 
     def routes(self) -> list[Route]:
         return [
@@ -78,11 +84,11 @@ class SimControl:
         async def answer(request: Request) -> Response:
             if not _is_loopback(request):
                 return json_response(failure(ApiError(NOT_AUTHORISED)), 403)
-            body = await request.body()
             try:
-                if len(body) > BODY_BYTES_MAX:
-                    raise ApiError(PARAMETER_ERROR)
-                return json_response(success(handler(body)))
+                return json_response(success(handler(await read_body(request, BODY_BYTES_MAX))))
+            except ClientDisconnect:
+                self._refusals.add("cut")
+                return ConnectionClosed()
             except ApiError as error:
                 return json_response(failure(error), 400)
             except JournalFailed as error:
@@ -118,6 +124,8 @@ class SimControl:
 
     def _add_fault(self, body: bytes) -> Any:
         fault = _decode(body, Fault)
+        if len(self._faults.active(self._venue.now_ns())) >= FAULTS_MAX:
+            raise ApiError(PARAMETER_ERROR, text=f"Parameter error: {FAULTS_MAX} faults are in force: clear them")
         cut = 0
         if fault.kind == "disconnect":
             cut = self._hub.disconnect(fault.path_prefix, "fault")
@@ -145,16 +153,20 @@ class SimControl:
     def _transfer(self, body: bytes) -> Any:
         transfer = _decode(body, TransferCash)
         account_id, amount = transfer.account_id, transfer.amount_usd
-        if account_id not in self._account_ids or not amount.is_finite():
-            raise ApiError(PARAMETER_ERROR, text="Parameter error: unknown account_id or endless amount_usd")
+        if account_id not in self._account_ids:
+            raise ApiError(PARAMETER_ERROR, text="Parameter error: unknown account_id")
         if amount >= 0:
             return self._venue.execute(lambda core, now_ns: core.deposit(account_id, amount, now_ns))
         return self._venue.execute(lambda core, now_ns: core.withdraw(account_id, -amount, now_ns))
 
 
 def _decode(body: bytes, kind: Any) -> Any:
+    check = check_of(kind)
     try:
-        return msgspec.json.decode(body, type=kind)
+        value = msgspec.json.decode(body, type=kind)
+        if check is not None:
+            check(value, "")
+        return value
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ApiError(PARAMETER_ERROR, text=f"Parameter error: {error}") from error
 

@@ -61,6 +61,9 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         fields = json.loads(
             body.decode("utf-8"), parse_float=NumberText, parse_int=NumberText, parse_constant=_no_constant
         )
+        if b"\\u" in body:
+            # half a surrogate pair is JSON and no text: it can be neither signed nor answered
+            json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApiError(PARAMETER_ERROR, text="Parameter error: the body is not JSON") from error
     if not isinstance(fields, dict):

@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from services.monitor.page import PageHeader, age_text, figure_text, make_app, utc_text
-from services.monitor.shell import PageServer, prefixes_of
+from services.monitor.shell import prefixes_of
+from shared.http_refusals import HttpRefusals
+from shared.http_server import HttpServer
 from shared.messages.control import GrantRefused
 from shared.messages.market import IndexPrice
 from shared.tasks import spawn
@@ -29,7 +31,7 @@ async def client(script: Script) -> AsyncIterator[httpx.AsyncClient]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    server = PageServer(make_app(HEADER, lambda: script.core.status(START + 90 * SECOND)))
+    server = HttpServer(make_app(HEADER, lambda: script.core.status(START + 90 * SECOND)), HttpRefusals())
     serving = spawn(server.serve(sockets=[listener]), name="page")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as http:
         yield http
