@@ -86,7 +86,15 @@ class IndexPath:
         self._add_shocks(logs, steps)
         prices: F8 = np.asarray(np.round(np.exp(logs), self._config.index.price_decimals), dtype=np.float64)
         factors: F8 = np.exp(np.clip(levels, -LEVEL_LIMIT, LEVEL_LIMIT))
+        for since, factor in self._level_shocks.get(self._config.base, NO_SHOCKS):
+            factors[steps >= since] *= factor
         return prices, factors
+
+    @property
+    def moves(self) -> int:
+        """How many jumps operators have made; what was drawn ahead of one no longer holds."""
+        base = self._config.base
+        return len(self._shocks.get(base, NO_SHOCKS)) + len(self._level_shocks.get(base, NO_SHOCKS))
 
     def chunk_opens(self, steps: I8) -> F8:
         """Log of the price at the start of the chunk of each step, without drawing chunks that are past."""

@@ -78,7 +78,7 @@ class BaseMarket:
         self._origin_ns = origin_ns
         self._step_ns = step_ns
         self.tape = Tape(config.tape, listing, path, self.tops_at, origin_ns, step_ns)
-        self._tape_day = TapeDay(self.tape, listing, origin_ns, step_ns)
+        self._tape_day = TapeDay(self.tape, listing, path, origin_ns, step_ns)
         self.move_to(0, 0)
 
     def move_to(self, step: int, at_ns: int) -> None:

@@ -207,9 +207,11 @@ class DayFigures:
 class TapeDay:
     """`DayFigures` at the current step, brought forward by what was printed since they were last asked for."""
 
-    def __init__(self, tape: Tape, listing: Listing, origin_ns: int, step_ns: int) -> None:
+    def __init__(self, tape: Tape, listing: Listing, path: IndexPath, origin_ns: int, step_ns: int) -> None:
         self._tape = tape
         self._listing = listing
+        self._path = path
+        self._moves = 0
         self._origin_ns = origin_ns
         self._step_ns = step_ns
         self._figures: DayFigures | None = None
@@ -226,6 +228,10 @@ class TapeDay:
             self._start(day)
         elif self._symbols is not self._listing.symbols:
             self._carry()
+        if self._moves != self._path.moves:
+            # An operator moved the market: what was drawn ahead of it was priced without.
+            self._moves = self._path.moves
+            self._ahead, self._ahead_end = NO_PRINTS, self._done
         if day > self._day:
             # What is left of the day before comes first, so that its volume does not count for the new one.
             self._count_until(self._step_of(day * NS_PER_DAY))

@@ -13,7 +13,7 @@ from services.exchange.config import TapeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.klines import PERIODS, Period, bar_start, bar_starts, next_bar_start, period_of
 from services.exchange.model import MarketTrade, Side
-from tests.unit.exchange.harness import DAY_NS, HOUR_NS, MINUTE_NS, T0, A, Venue, small_config, with_base
+from tests.unit.exchange.harness import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, T0, A, Venue, small_config, with_base
 
 BUSY = TapeConfig(trades_per_hour=120)
 
@@ -66,6 +66,30 @@ def test_neither_the_pace_of_time_nor_looking_changes_the_tape() -> None:
         assert list(newest) == list(slow.core.market_trades(symbol, 1_000))
         mine = [trade for trade in by_id.values() if trade.symbol == symbol]
         assert [trade for trade in newest[::-1] if trade.at_ns <= stepped[-1].at_ns] == mine
+
+
+def test_the_tape_follows_an_operators_moves_of_index_and_volatility() -> None:
+    desk = venue()
+    symbols = [option.symbol for option in desk.core.instruments("BTC")]
+    desk.core.advance(T0 + 20 * SECOND_NS)
+    desk.core.chain("BTCUSD")
+    desk.core.move_index("BTC", -3.0, desk.core.now_ns)
+    desk.core.move_vol("BTC", 50.0, desk.core.now_ns)
+    seen = 0
+    while desk.core.now_ns < T0 + 5 * MINUTE_NS:
+        before = desk.core.step
+        desk.core.advance(desk.core.now_ns + 250_000_000)
+        for trade in desk.core.tape(symbols, before):
+            book = desk.core.order_book(trade.symbol)
+            chain = desk.core.chain("BTCUSD")
+            assert book is not None
+            assert chain is not None
+            assert trade.price == (book.asks if trade.side is Side.BUY else book.bids)[0].price
+            assert chain.last[chain.symbols.index(trade.symbol)] == float(
+                desk.core.market_trades(trade.symbol, 1)[0].price
+            )
+            seen += 1
+    assert seen > 10
 
 
 def test_another_seed_prints_other_trades() -> None:
