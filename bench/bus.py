@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.bus_ends import write_config
 from bench.harness import Run, bench_main
 from bench.rows import Row, Target, ratio_at_least, ratio_at_most, row
 from bench.workers import Worker
@@ -77,6 +78,7 @@ def sides() -> Iterator[dict[str, Side]]:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vd-bench-"))
         Path(directory).chmod(0o700)
+        write_config(Path(directory))
 
         def worker(role: str) -> Worker:
             return stack.enter_context(closing(Worker.of_module("bench.bus_ends", role, directory)))

@@ -1,6 +1,6 @@
-"""The processes of bench/bus.py: both ends of the bus, and both ends of a bare pyzmq loop that does the same work.
+"""The processes of bench/bus.py and bench/account.py: both ends of the bus, and both of a bare pyzmq loop.
 
-    python -m bench.bus_ends {ours,bare}-{server,client} RUN_DIR
+    python -m bench.bus_ends {ours-server,ours-client,account-client,bare-server,bare-client} RUN_DIR
 
 The bare loop is as small as a correct one can be: the socket's descriptor on the event loop, drained until it is
 empty, looked at again after a send, because sending can consume the edge.
@@ -9,7 +9,7 @@ empty, looked at again after a send, because sending can consume the edge.
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ event_queue = 1000000
 """
 TOPIC = "exec.main.order"
 PREFIX = b"exec.main.order\0"
+REPLY_FILE = "reply"
 SLICE = 500
 ORDERS = 2_000
 TICK_S = 0.001
@@ -185,6 +186,16 @@ async def ours_server(desk: DeskConfig) -> None:
 async def ours_client(desk: DeskConfig) -> None:
     async with Bus("risk", desk) as bus:
         await obey({**requests_of(bus, "execution"), **await listening_of(bus), "cpu": cpu})
+
+
+async def account_client(desk: DeskConfig) -> None:
+    """Asks risk for the account, and keeps the answer's bytes for the bare loop."""
+    async with Bus("strategy", desk) as bus:
+        answer = await bus.ask("risk", GetAccount(), int(WAIT_S * 1_000))
+        assert isinstance(answer, AccountAnswer), answer
+        assert answer.account is not None, "risk has its account"
+        (desk.run_dir / REPLY_FILE).write_bytes(reply_bytes(answer))
+        await obey(requests_of(bus, "risk"))
 
 
 def requests_of(bus: Bus, service: str) -> Commands:
@@ -367,21 +378,32 @@ def reply_bytes(answer: AccountAnswer) -> bytes:
     return encode_frame("reply", Header("execution", 1, 0, "execution.1.1", cause_id, time.time_ns()), answer)
 
 
-def desk_in(run_dir: Path) -> DeskConfig:
+def write_config(run_dir: Path) -> Path:
     path = run_dir / "voldesk.toml"
     path.write_text(CONFIG)
-    return load_config(path, {"VOLDESK_RUN_DIR": str(run_dir)})
+    return path
+
+
+def desk_in(run_dir: Path) -> DeskConfig:
+    return load_config(run_dir / "voldesk.toml", {"VOLDESK_RUN_DIR": str(run_dir)})
+
+
+def kept_reply(run_dir: Path) -> bytes:
+    """What the bare server answers: the account that was asked for before, or an answer without one."""
+    kept = run_dir / REPLY_FILE
+    return kept.read_bytes() if kept.exists() else reply_bytes(AccountAnswer(account=None))
 
 
 def main() -> None:
     role, run_dir = sys.argv[1], Path(sys.argv[2])
-    ends: dict[str, Callable[[], Awaitable[None]]] = {
+    ends: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "ours-server": lambda: ours_server(desk_in(run_dir)),
         "ours-client": lambda: ours_client(desk_in(run_dir)),
-        "bare-server": lambda: bare_server(run_dir, reply_bytes(AccountAnswer(account=None))),
+        "account-client": lambda: account_client(desk_in(run_dir)),
+        "bare-server": lambda: bare_server(run_dir, kept_reply(run_dir)),
         "bare-client": lambda: bare_client(run_dir, request_bytes()),
     }
-    uvloop.run(ends[role]())  # type: ignore[arg-type]
+    uvloop.run(ends[role]())
 
 
 if __name__ == "__main__":
