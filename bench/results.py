@@ -67,16 +67,19 @@ class Results:
         path.write_text(text + "\n")
 
 
-def kept(path: Path = PATH) -> Results:
-    """What earlier runs left on this very machine; nothing when the machine or a version differs."""
-    fresh = Results.new()
+def read(path: Path = PATH) -> Results | None:
+    """What earlier runs left, whatever the machine; None when nothing that can be read."""
     try:
         data = json.loads(path.read_text())
-        if data["machine"] == fresh.machine:
-            return Results(fresh.machine, dict(data["benches"]))
+        return Results(dict(data["machine"]), dict(data["benches"]))
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return fresh
+        return None
+
+
+def kept(path: Path = PATH) -> Results:
+    """What earlier runs left on this very machine; nothing when the machine or a version differs."""
+    fresh, older = Results.new(), read(path)
+    return older if older is not None and older.machine == fresh.machine else fresh
 
 
 def _version(package: str) -> str:

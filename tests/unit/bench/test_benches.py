@@ -20,7 +20,7 @@ def python_m(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["exchange", "execution", "marketdata"])
+@pytest.mark.parametrize("name", ["account", "exchange", "execution", "marketdata"])
 def test_a_bench_gives_figures_with_their_floors(name: str) -> None:
     done = python_m(f"bench.{name}", "--json", "--quick")
     assert done.returncode == 0, done.stderr
