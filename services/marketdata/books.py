@@ -150,8 +150,11 @@ class Books:
             book.check_due_ns = now_ns + self._silence_ns
 
     def on_stream(self, step: Step, change: StreamUp | StreamDown, now_ns: int) -> None:
-        """What was held before a break is no longer known: old levels must not outlive it."""
-        self._is_up = isinstance(change, StreamUp)
+        """What was held before a break is no longer known: old levels must not outlive it. What was read during the
+        break outlives further attempts to connect."""
+        was_up, self._is_up = self._is_up, isinstance(change, StreamUp)
+        if self._is_up == was_up:
+            return
         for book in self._books.values():
             book.followed_ns = now_ns
             if isinstance(change, StreamDown):

@@ -153,6 +153,18 @@ def test_old_levels_do_not_outlive_a_reconnect() -> None:
     assert only(desk.on(UP, 3), ReadBook) == [ReadBook(A)]
 
 
+def test_what_was_read_while_the_stream_is_down_outlives_further_attempts_to_connect() -> None:
+    desk = Desk()
+    desk.lease("one", A)
+    desk.on(UP)
+    desk.on(DOWN, 1)
+    desk.read(book(bid=9.5), 1.5)
+    assert published(desk.on(DOWN, 2)) == []
+    held = desk.core.books.held(A)
+    assert held is not None
+    assert BookView(held).best_bid == 9.5
+
+
 def test_a_read_that_was_overtaken_by_the_stream_is_dropped() -> None:
     desk = Desk()
     desk.lease("one", A)
