@@ -32,9 +32,9 @@ def clock_text(ns: int | None) -> str:
     return "-" if ns is None else f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%m-%d %H:%M:%S}"
 
 
-def moment_text(ns: int) -> str:
-    """Time of day in UTC with milliseconds, for stories."""
-    return f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%H:%M:%S}.{ns % NS_PER_S // 1_000_000:03d}"
+def since_text(seconds: float) -> str:
+    """Time since a beginning: milliseconds in the first minute, then two units."""
+    return f"{seconds:.3f}s" if seconds < 60 else duration_text(seconds)
 
 
 def duration_text(seconds: float | None) -> str:

@@ -1,6 +1,8 @@
-"""The story of a trade: each row as one line that a trader reads."""
+"""The story of a trade: each row as a sentence that a trader reads. Orders are named by their client order id."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 from services.execution import rows
 from shared.messages.steps import Entry
@@ -15,48 +17,101 @@ def line_of(entry: Entry) -> StoryLine:
 def _text(row: rows.Row) -> str:
     match row:
         case rows.TradeRequested():
-            legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in row.request.legs)
-            return f"intent {row.request.intent_id} accepted: {legs}; {row.execution_mode}, {row.request.policy}"
+            return _opening(row)
         case rows.TradeMoved():
-            return f"{row.state}: {row.reason}"
+            return f"The trade is {row.state}: {row.reason}."
         case rows.OpeningStopped():
-            return f"no more opening orders: {row.reason}"
+            unwound = " What was filled is unwound." if row.void else ""
+            return f"Nothing more is opened: {row.reason}.{unwound}"
         case rows.CloseRequested():
-            return f"{row.purpose} asked for by {row.requested_by}: {row.reason}"
+            return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
         case rows.OrderRequested():
-            kind = "reduce-only " if row.reduce_only else ""
+            kind = ", reduce-only" if row.reduce_only else ""
+            begins = "Found at the venue, order" if row.adopted else "Order"
+            again = f" as attempt {row.attempt + 1}" if row.attempt else ""
             return (
-                f"leg {row.leg_index}, {row.purpose} {row.attempt}: {kind}{row.side} {row.quantity} {row.symbol} "
-                f"at {row.price} ({row.why}), order {row.client_order_id}"
+                f"{begins} {row.client_order_id}{again}: {row.side} {row.quantity} {row.symbol} at {row.price} to "
+                f"{row.purpose} leg {row.leg_index}{kind} ({row.why})."
             )
         case rows.OrderMoved():
-            return f"order {row.client_order_id} {row.state}: {row.reason}"
+            return _order_moved(row)
         case rows.OrderSighted():
-            return f"order {row.client_order_id} is {row.venue_order_id} at the venue, {row.filled_quantity} filled"
+            return f"Order {row.client_order_id} is {row.venue_order_id} at the venue, {row.filled_quantity} filled."
         case rows.FillSeen(fill=fill):
-            fee = "fee not known yet" if fill.fee_usd is None else f"fee {fill.fee_usd} USD"
+            fee = "fee not told yet" if fill.fee_usd is None else f"fee {fill.fee_usd} USD"
+            how = "taker" if fill.is_taker else "maker"
             return (
-                f"order {row.client_order_id} traded {fill.quantity} at {fill.price} "
-                f"({'taker' if fill.is_taker else 'maker'}, {fee}), trade {fill.venue_trade_id}"
+                f"Order {row.client_order_id} trades {fill.quantity} at {fill.price} as {how}, {fee}, "
+                f"venue's trade {fill.venue_trade_id}."
             )
         case rows.FeeLearned():
-            return f"fee of trade {row.venue_trade_id}: {row.fee_usd} USD"
+            return f"The venue tells the fee of its trade {row.venue_trade_id}: {row.fee_usd} USD."
         case rows.FillAssumed():
             return (
-                f"order {row.client_order_id}: {row.filled_quantity} counted as filled at {row.average_price}, "
-                "on the word of the order's state alone"
+                f"Order {row.client_order_id}: {row.filled_quantity} counts as filled at {row.average_price}, on the "
+                "word of the order's state alone, as the venue lists no execution."
             )
+        case _:
+            return _outside(row)
+
+
+def _opening(row: rows.TradeRequested) -> str:
+    """Why and on what terms the trade is opened."""
+    request, grant = row.request, row.request.grant
+    legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in request.legs)
+    sentences = [f"Intent {request.intent_id} of {request.strategy} is accepted: {legs}."]
+    if request.entry_reasons:
+        sentences.append(f"Its gates were open: {'; '.join(request.entry_reasons)}.")
+    loss = "without a bound on the loss" if grant.max_loss_usd is None else f"{grant.max_loss_usd:.2f} USD to lose"
+    worst = ", ".join(f"{leg.symbol} {leg.worst_price}" for leg in grant.legs)
+    sentences.append(f"Risk granted {grant.margin_usd:.2f} USD of margin, {loss}, prices no worse than {worst}.")
+    sentences.append(f"It is worked by {row.execution_mode}, {request.policy.replace('_', ' ')}.")
+    return " ".join(sentences)
+
+
+def _order_moved(row: rows.OrderMoved) -> str:
+    order = f"Order {row.client_order_id}"
+    match row.state:
+        case "WORKING":
+            return f"{order} is in the book: {row.reason}."
+        case "CANCELLING":
+            return f"{order} is being cancelled: {row.reason}."
+        case "CANCELLED":
+            return f"{order} is cancelled: {row.reason}."
+        case "FILLED":
+            return f"{order} is done: {row.reason}."
+        case "REFUSED":
+            return f"The venue refuses order {row.client_order_id}: {row.reason}."
+        case "UNKNOWN":
+            return f"{order} has an unknown outcome: {row.reason}. It is looked for and not sent again."
+        case "NEVER_PLACED":
+            return f"{order} never reached the venue: {row.reason}."
+        case "EXPIRED":
+            return f"{order} ended with its option: {row.reason}."
+        case "SENDING":
+            return f"{order} is being sent: {row.reason}."
+
+
+def _outside(row: rows.Row) -> str:
+    """What happened to a leg by no order of the trade."""
+    match row:
         case rows.LegClosedOutside(venue_trade_id=int() as number):
             return (
-                f"leg {row.leg_index}: {row.quantity} closed by a direct flatten at {row.price}, "
-                f"fee {row.fee_usd} USD, trade {number}"
+                f"A direct flatten closes {row.quantity} of leg {row.leg_index} at {row.price}, fee {row.fee_usd} "
+                f"USD, venue's trade {number}."
             )
         case rows.LegClosedOutside():
-            return f"leg {row.leg_index}: {row.quantity} gone, by no order of ours: {row.reason}"
+            priced = "no mark is known" if row.price is None else f"booked at mark {row.price}"
+            return f"{row.quantity} of leg {row.leg_index} is gone by no order of ours ({priced}): {row.reason}."
         case rows.LegSettled():
+            flow = f"{_word(row.cash_flow_usd)} {abs(row.cash_flow_usd)} USD"
             return (
-                f"leg {row.leg_index}: {row.quantity} settled at {row.settlement_price}, "
-                f"cash flow {row.cash_flow_usd} USD, delivery fee {row.fee_usd} USD"
+                f"The venue settles {row.quantity} of leg {row.leg_index} at {row.settlement_price}: {flow}, "
+                f"delivery fee {row.fee_usd} USD."
             )
         case _:
             return type(row).__name__
+
+
+def _word(cash_flow_usd: Decimal) -> str:
+    return "paid" if cash_flow_usd < 0 else "received"

@@ -367,6 +367,7 @@ class StrategyHostCore:
             account_id=self._account_id,
             config=self._config,
             now_ns=self._now_ns,
+            entry_reasons=tuple(f"{gate.name}: {gate.reason}" for gate in slot.shown_gates if gate.open),
         )
         self._step.effects.append(slot.flight.start())
 

@@ -55,8 +55,10 @@ class Flight:
         account_id: str,
         config: StrategyHostConfig,
         now_ns: int,
+        entry_reasons: tuple[str, ...] = (),
     ) -> None:
         self._intent = intent
+        self._entry_reasons = entry_reasons
         self._strategy = strategy
         self._account_id = account_id
         self._config = config
@@ -201,6 +203,7 @@ class Flight:
             host_silent_after_s=intent.host_silent_after_s,
             valid_until_ns=self._valid_until_ns,
             grant=grant,
+            entry_reasons=self._entry_reasons,
         )
         request_id = f"{self.intent_id}/open/{self._made_ns}/{self._attempt}"
         return self._ask("execution", message, request_id, self._config.open_deadline_ms)

@@ -108,6 +108,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     hard_deadline_ns, max_loss_usd (on mark) and if_host_silent are enforced by execution itself, and so are the exits
     by the clock (max_hold, time_exit, utc_datetime_exit; counted from the opening), deadline_grace_s after they are
     due.
+    entry_reasons: the gates that were open when the intent was made, each with its reason, for the trade's story.
     """
 
     intent_id: str
@@ -126,6 +127,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     valid_until_ns: int
     grant: Grant
     deadline_grace_s: float = 30.0
+    entry_reasons: tuple[str, ...] = ()
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):

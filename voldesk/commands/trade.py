@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from shared.config import DeskConfig
 from shared.messages.trades import TellTrade, TradeStory
@@ -13,18 +14,22 @@ from voldesk.asking import ask
 from voldesk.commands.orders import order_rows
 from voldesk.commands.positions import marks_of
 from voldesk.commands.trades import PNL_COLUMN
+from voldesk.completion import complete_trade
 from voldesk.console import Json, print_json, print_table, say, state_text
 from voldesk.preflight import load_desk
 from voldesk.views import (
     clock_text,
-    moment_text,
     money_text,
     order_name,
     plain,
     pnl_before_fees_usd,
     price_text,
+    since_text,
     story_json,
 )
+
+_SILENT = frozenset({"order_sighted"})
+_ACKNOWLEDGED = "is in the book: acknowledged."
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 
 def trade(
-    trade_id: Annotated[str, typer.Argument(help="The id that `voldesk trades` shows.")], as_json: Json = False
+    trade_id: Annotated[
+        str, typer.Argument(help="The id that `voldesk trades` shows.", autocompletion=complete_trade)
+    ],
+    as_json: Json = False,
 ) -> None:
     """Show one trade: its legs, its orders, and what was decided and what happened, in order."""
     desk = load_desk()
@@ -83,12 +91,34 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     columns, rows = order_rows(story.orders)
     print_table(desk, "orders", columns, rows, right=("filled", "price"))
+    _tell(desk, story)
+
+
+def _tell(desk: DeskConfig, story: TradeStory) -> None:
+    """The story in sentences with the time since its beginning; what only repeats another line is left out."""
+    told = story.trade
+    began_ns = story.lines[0].at_ns if story.lines else told.created_ns
     print_table(
         desk,
-        "story",
-        ("UTC", "what", ""),
-        [(moment_text(line.at_ns), line.kind, _with_short_names(line.text, story)) for line in story.lines],
+        f"story from {clock_text(began_ns)} UTC",
+        ("after", ""),
+        [
+            (f"{since_text((line.at_ns - began_ns) / 1e9)}", escape(_with_short_names(line.text, story)))
+            for line in story.lines
+            if line.kind not in _SILENT and not line.text.endswith(_ACKNOWLEDGED)
+        ],
+        right=("after",),
     )
+    if told.is_final:
+        ended_ns = told.updated_ns if told.closed_ns is None else told.closed_ns
+        net = told.realized_pnl_usd - told.fees_usd
+        lasted = since_text((ended_ns - began_ns) / 1e9)
+        say(
+            f"It ended {told.state} after {lasted}: P&L {told.realized_pnl_usd:,.2f} "
+            f"USD before fees, fees {told.fees_usd:,.2f}, {net:,.2f} after them."
+        )
+    if not told.fees_complete:
+        say("The venue has not told all fees yet.")
 
 
 def _with_short_names(text: str, story: TradeStory) -> str:

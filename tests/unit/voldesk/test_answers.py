@@ -17,6 +17,7 @@ from shared.messages.trades import (
     ListTrades,
     OrderList,
     Refusal,
+    StoryLine,
     TellTrade,
     TradeList,
     TradeUpdate,
@@ -81,6 +82,27 @@ def test_only_open_trades_are_asked_for_with_open(peers: Peers) -> None:
     assert peers.asked == [ListTrades(include_final=False, limit=7)]
 
 
+def test_the_story_of_a_trade_that_ended_closes_with_its_result_and_leaves_out_what_repeats(peers: Peers) -> None:
+    lines = (
+        *STORY.lines,
+        StoryLine(STORY.lines[0].at_ns, "order_sighted", "Order 1 is 2 at the venue, 0 filled.", ""),
+        StoryLine(STORY.lines[0].at_ns, "order_moved", "Order 1 is in the book: acknowledged.", ""),
+        StoryLine(STORY.lines[0].at_ns + 95_000_000_000, "trade_moved", "The trade is CLOSED: [done].", ""),
+    )
+    closed_ns = STORY.lines[0].at_ns + 95_000_000_000
+    trade = msgspec.structs.replace(TRADE, state="CLOSED", closed_ns=closed_ns, fees_complete=False)
+    ended = msgspec.structs.replace(STORY, trade=trade, lines=lines)
+    peers.answer("execution", lambda _: ended)
+    ran = Ran("trade", "t59495869")
+    assert ran.code == 0
+    assert " 1m35s  The trade is CLOSED: [done]." in ran.out
+    assert "at the venue, 0 filled" not in ran.out
+    assert "acknowledged." not in ran.out
+    assert "ended CLOSED after 1m35s: P&L -34.00 USD before fees, fees 6.00, -40.00 after them." in ran.out
+    assert "The venue has not told all fees yet." in ran.out
+    assert len(json.loads(Ran("trade", "t59495869", "--json").out)["story"]) == len(lines)
+
+
 def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> None:
     peers.answer("execution", execution)
     told = json.loads(Ran("trade", "t59495869", "--json").out)
@@ -91,7 +113,8 @@ def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> No
     assert told["story"][1]["text"] == "order 7496366351638855681 WORKING: acknowledged"
     shown = Ran("trade", "t59495869").out
     assert shown.index("intent demo-1 accepted") < shown.index("OPEN: all legs")
-    assert "14:37:54.115" in shown
+    assert "story from 11-20 14:37:54 UTC" in shown
+    assert " 0.001s  OPEN: all legs are filled" in shown
     assert "7496366351638855681" not in shown
     assert f"order {order_name(ORDER)} WORKING: acknowledged" in shown
 
