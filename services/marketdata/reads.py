@@ -25,8 +25,9 @@ from shared.venues.ports import BookPush
 
 _MS = 1_000_000
 _AGE_MAX_NS = CACHE_AGE_MAX_MS * _MS
-_READS_MAX = 64
-"""Reads under way at once; more would wait behind the venue's rate limit until nobody wants them."""
+_READS_MAX = 16
+"""Reads under way at once; more would wait behind the venue's rate limit until nobody wants them, and keep the polls
+of silent streams waiting."""
 
 SYMBOL_CHARACTERS_MAX = 64
 _PERIODS = range(1, 1_001)
