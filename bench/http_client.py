@@ -23,14 +23,15 @@ import httpx
 import httpx_aiohttp
 import msgspec
 import uvloop
+from yarl import URL
 
 from bench.harness import Run, bench_main
-from bench.rows import Row, at_most, row
+from bench.rows import Row, at_most, ratio_at_least, row
 from shared.secrets import ApiKey
 from shared.venues.coincall.endpoints import CREATE_ORDER
 from shared.venues.coincall.limits import CallWindow, RateLimit
 from shared.venues.coincall.rest import RestClient
-from shared.venues.coincall.transport import AiohttpTransport
+from shared.venues.coincall.transport import HttpTransport
 
 ROUNDS = 3
 REQUESTS = 3_200
@@ -58,7 +59,6 @@ _HEADERS = {
     "X-REQ-TS-DIFF": "5000",
     "Content-Type": "application/json",
 }
-_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 _PATH = CREATE_ORDER.path
 
 Call = Callable[[], Awaitable[object]]
@@ -109,23 +109,10 @@ def _httpx_aiohttp(base: str) -> tuple[Call, Close]:
     return lambda: client.post(_PATH, content=_ORDER, headers=_HEADERS), client.aclose
 
 
-def _client_on_ours(base: str) -> tuple[Call, Close]:
-    client = httpx.AsyncClient(base_url=base, transport=AiohttpTransport())
-    return lambda: client.post(_PATH, content=_ORDER, headers=_HEADERS), client.aclose
-
-
-def _ours_direct(base: str) -> tuple[Call, Close]:
-    transport = AiohttpTransport()
-    url = httpx.URL(base + _PATH)
-
-    def call() -> Awaitable[object]:
-        timeout = {"connect": 2.0, "read": 3.0}
-        request = httpx.Request(
-            "POST", url, headers=_RAW_HEADERS, stream=httpx.ByteStream(_ORDER), extensions={"timeout": timeout}
-        )
-        return transport.handle_async_request(request)
-
-    return call, transport.aclose
+def _our_transport(base: str) -> tuple[Call, Close]:
+    transport = HttpTransport()
+    url, headers = URL(base + _PATH), list(_HEADERS.items())
+    return lambda: transport.send("POST", url, headers, _ORDER, connect_s=2.0, read_s=3.0), transport.close
 
 
 def _gateway_call(base: str) -> tuple[Call, Close]:
@@ -150,8 +137,7 @@ def _bare_aiohttp(base: str) -> tuple[Call, Close]:
 CLIENTS: dict[str, Callable[[str], tuple[Call, Close]]] = {
     "httpx": _plain_httpx,
     "httpx + httpx-aiohttp": _httpx_aiohttp,
-    "httpx client + our transport": _client_on_ours,
-    "our transport, direct": _ours_direct,
+    "our transport": _our_transport,
     GATEWAY: _gateway_call,
     FLOOR: _bare_aiohttp,
 }
@@ -184,6 +170,20 @@ async def _measure(
     return [latencies[done // 2], latencies[min(done - 1, done * 99 // 100)], done / wall, cpu / done * 1e6]
 
 
+def cpu_row(name: str, in_flight: int, ours: list[float], floor: list[float]) -> Row:
+    p50, p99, rate, cpu = ours
+    note = f"p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {rate:,.0f} calls/s beside {floor[2]:,.0f}"
+    return row(
+        f"{name}, {in_flight} in flight, CPU a call",
+        cpu,
+        "µs",
+        beside=FLOOR,
+        beside_value=floor[3],
+        target=at_most(200) if name == GATEWAY else None,
+        note=note,
+    )
+
+
 def measure(run: Run) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     port, ready = context.Value("i", 0), context.Event()
@@ -200,17 +200,14 @@ def measure(run: Run) -> list[Row]:
                 )
     server.terminate()
     server.join()
-    rows = []
-    for in_flight in IN_FLIGHT:
-        middle = {name: [median(column) for column in zip(*found[name, in_flight], strict=True)] for name in CLIENTS}
-        _, _, floor_rate, floor_cpu = middle[FLOOR]
-        for name, (p50, p99, rate, cpu) in middle.items():
-            if name == FLOOR:
-                continue
-            note = f"p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {rate:,.0f} requests/s beside {floor_rate:,.0f}"
-            target = at_most(200) if name == GATEWAY else None
-            figure = f"{name}, {in_flight} in flight, CPU a call"
-            rows.append(row(figure, cpu, "µs", beside=FLOOR, beside_value=floor_cpu, target=target, note=note))
+    middle = {key: [median(column) for column in zip(*rounds, strict=True)] for key, rounds in found.items()}
+    rows = [
+        cpu_row(name, n, middle[name, n], middle[FLOOR, n]) for n in IN_FLIGHT for name in CLIENTS if name != FLOOR
+    ]
+    one, many = (middle[GATEWAY, n][2] for n in IN_FLIGHT)
+    beside = f"{IN_FLIGHT[0]} in flight"
+    what = f"{GATEWAY}, {IN_FLIGHT[-1]} in flight"
+    rows.append(row(what, many, "calls/s", beside=beside, beside_value=one, target=ratio_at_least(1.5)))
     return rows
 
 

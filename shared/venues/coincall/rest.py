@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-import httpx
+from yarl import URL
 
 from shared.clock import monotonic_ns, wall_ns
 from shared.venues.coincall import sign, wire
@@ -15,7 +15,7 @@ from shared.venues.coincall.endpoints import TIME, Endpoint, LimitGroup
 from shared.venues.coincall.errors import TIMESTAMP_CODES, describe, kind_of
 from shared.venues.coincall.limits import RATE_LIMITS, SHARED_GROUPS, CallWindow, CircuitBreaker, Lane
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded
-from shared.venues.coincall.transport import AiohttpTransport
+from shared.venues.coincall.transport import ConnectionBroke, HttpTransport, NotConnected
 from shared.venues.coincall.wire import Answer, Lost, NotSent
 from shared.venues.ports import VenueError
 
@@ -65,7 +65,7 @@ class RestClient:
         self._backoff_s = tuple(backoff_s)
         self._on_call = on_call
         self._on_wait = on_wait
-        self._transport = AiohttpTransport()
+        self._transport = HttpTransport()
         self._windows: dict[LimitGroup, CallWindow] = {
             group: CallWindow(limit, budget_share if group in SHARED_GROUPS else 1.0)
             for group, limit in RATE_LIMITS.items()
@@ -78,7 +78,7 @@ class RestClient:
 
     async def close(self) -> None:
         self._closed = True
-        await self._transport.aclose()
+        await self._transport.close()
 
     @property
     def breaker_is_open(self) -> bool:
@@ -202,7 +202,7 @@ class RestClient:
         if self._closed:
             result = NotSent("the gateway is closed")
         else:
-            result = await self._send_once(endpoint, self._request(endpoint, path, params))
+            result = await self._send_once(endpoint, path, params)
         outcome = "lost" if isinstance(result, Lost) else "not_sent"
         if isinstance(result, Answer):
             outcome = kind_of(result) or "ok"
@@ -214,51 +214,54 @@ class RestClient:
             self._on_call(endpoint.name, outcome, (monotonic_ns() - started_ns) / 1e9)
         return result
 
-    async def _send_once(self, endpoint: Endpoint, request: httpx.Request) -> Answer | NotSent | Lost:
+    async def _send_once(
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+    ) -> Answer | NotSent | Lost:
+        timeout_s = endpoint.timeout_ms / 1_000
+        url, headers, body = self._request(endpoint, path, params)
         try:
-            async with asyncio.timeout(endpoint.timeout_ms / 1_000):
-                response = await self._transport.handle_async_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            async with asyncio.timeout(timeout_s):
+                status, content = await self._transport.send(
+                    endpoint.method, url, headers, body, connect_s=timeout_s * _CONNECT_SHARE, read_s=timeout_s
+                )
+        except NotConnected as error:
             return NotSent(f"no connection: {error}")
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             return Lost(f"no answer within {endpoint.timeout_ms} ms")
-        except httpx.TransportError as error:
-            return Lost(f"the connection broke: {type(error).__name__} {error}")
-        answer = wire.parse_answer(response.status_code, response.content)
+        except ConnectionBroke as error:
+            return Lost(f"the connection broke: {error}")
+        answer = wire.parse_answer(status, content)
         if self._api_key.key in answer.text:
             return Answer(answer.status, answer.code, answer.text.replace(self._api_key.key, "<key>"), answer.data)
         return answer
 
-    def _request(self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]) -> httpx.Request:
-        timeout_s = endpoint.timeout_ms / 1_000
-        url = f"{self._base_url}{path}"
+    def _request(
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+    ) -> tuple[URL, list[tuple[str, str]], bytes]:
+        """Address, headers and body."""
+        address = f"{self._base_url}{path}"
+        headers = [("Accept", "application/json")]
         body = b""
-        headers = [(b"Accept", b"application/json")]
         if endpoint.method == "POST":
             body = sign.json_body(params)
-            headers.append((b"Content-Type", b"application/json"))
-        elif params:
-            url = f"{url}?{sign.query_text(params)}"
+            headers.append(("Content-Type", "application/json"))
+            url = _url(address)
+        else:
+            url = URL(f"{address}?{sign.query_text(params)}" if params else address, encoded=True)
         if endpoint.signed:
             headers += self._signature_headers(endpoint, path, params)
-        return httpx.Request(
-            endpoint.method,
-            _url(url) if endpoint.method == "POST" else url,
-            headers=headers,
-            stream=httpx.ByteStream(body),
-            extensions={"timeout": {"connect": timeout_s * _CONNECT_SHARE, "read": timeout_s}},
-        )
+        return url, headers, body
 
     def _signature_headers(
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
-    ) -> list[tuple[bytes, bytes]]:
+    ) -> list[tuple[str, str]]:
         ts_ms = self.venue_now_ns() // NS_PER_MS
         text = sign.prehash(endpoint.method, path, params, self._api_key.key, ts_ms)
         return [
-            (b"X-CC-APIKEY", self._api_key.key.encode()),
-            (b"sign", sign.signature(self._api_key.secret, text).encode()),
-            (b"ts", str(ts_ms).encode()),
-            (b"X-REQ-TS-DIFF", str(sign.VALIDITY_WINDOW_MS).encode()),
+            ("X-CC-APIKEY", self._api_key.key),
+            ("sign", sign.signature(self._api_key.secret, text)),
+            ("ts", str(ts_ms)),
+            ("X-REQ-TS-DIFF", str(sign.VALIDITY_WINDOW_MS)),
         ]
 
     async def _refresh_offset(self, endpoint: Endpoint) -> None:
@@ -294,6 +297,6 @@ class RestClient:
 
 
 @lru_cache(maxsize=64)
-def _url(text: str) -> httpx.URL:
-    """Parsed once per endpoint: httpx spends more on parsing an address than on the rest of a request."""
-    return httpx.URL(text)
+def _url(text: str) -> URL:
+    """Parsed once per endpoint."""
+    return URL(text, encoded=True)

@@ -25,6 +25,8 @@ def value_text(value: Value) -> str:
 
 def json_text(value: Value) -> str:
     """Compact JSON, key order kept, nulls inside objects left out, non-ASCII not escaped."""
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -33,12 +35,13 @@ def json_text(value: Value) -> str:
         return str(value)
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, str):
-        return msgspec.json.encode(value).decode()
     if isinstance(value, list):
-        return "[" + ",".join(json_text(item) for item in value) + "]"
-    fields = (f"{json_text(name)}:{json_text(item)}" for name, item in value.items() if item is not None)
-    return "{" + ",".join(fields) + "}"
+        return f"[{','.join([json_text(item) for item in value])}]"
+    return f"{{{','.join([f'{_text(name)}:{json_text(item)}' for name, item in value.items() if item is not None])}}}"
+
+
+def _text(value: str) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def json_body(params: Mapping[str, Value]) -> bytes:
