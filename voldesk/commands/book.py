@@ -20,9 +20,13 @@ from shared.bus import Bus, NoAnswer
 from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.on_demand import (
+    PERIOD_NS,
     BooksLeased,
+    GetKlines,
     GetLastTrades,
     GetOrderBook,
+    KlinePeriod,
+    Klines,
     LastTrades,
     LeaseBooks,
     OrderBook,
@@ -33,7 +37,7 @@ from shared.messages.topics import book_topic
 from shared.tasks import spawn
 from voldesk.asking import ask_on
 from voldesk.bus_json import levels_of
-from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, title, write_line
+from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note, print_json, say, title, write_line
 from voldesk.preflight import load_desk
 from voldesk.views import clock_text, iso, plain
 
@@ -46,7 +50,9 @@ _RENEW_S = _LEASE_MS / 3e3
 _RENEW_MS = 3_000
 _GIVE_BACK_MS = 500
 _TRADES_SHOWN = 5
+_PERIODS = GetKlines(symbol="", period="1h").periods
 _NS_PER_S = 1e9
+_NS_PER_HOUR = 3_600e9
 
 
 def register(app: typer.Typer) -> None:
@@ -56,28 +62,44 @@ def register(app: typer.Typer) -> None:
 def book(
     symbol: Annotated[str, typer.Argument(help="An option as the chain names it, BTCUSD-4DEC26-100000-C.")],
     levels: Annotated[int, typer.Option(min=1, max=100, help="Levels a side.")] = 10,
+    klines: Annotated[
+        KlinePeriod | None, typer.Option(metavar="PERIOD", help=f"Also draw closing prices: {', '.join(PERIOD_NS)}.")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show an option's order book and its last trades, with their age; with --json --follow one book per line."""
+    """Show an option's order book and its last trades, with their age; with --json --follow one book per line.
+
+    --klines draws the prices of the last 100 periods in which it traded, the running one included.
+    """
+    if follow and klines is not None:
+        raise Failure("--klines does not go with --follow", "ask for the k-lines once, without --follow", EXIT_USAGE)
     desk = load_desk()
     if not desk.run_dir.is_dir():
         raise Failure(f"the desk was never started in {desk.run_dir}", "start it with `voldesk up`", EXIT_UNREACHABLE)
-    show = _follow if follow else _once
-    asyncio.run(show(desk, symbol.upper(), levels, as_json))
+    if follow:
+        asyncio.run(_follow(desk, symbol.upper(), levels, as_json))
+    else:
+        asyncio.run(_once(desk, symbol.upper(), levels, klines, as_json))
 
 
-async def _once(desk: DeskConfig, symbol: str, levels: int, as_json: bool) -> None:
+async def _once(desk: DeskConfig, symbol: str, levels: int, period: KlinePeriod | None, as_json: bool) -> None:
     async with Bus.client(desk) as bus:
         wanted = GetOrderBook(symbol=symbol, max_age_ms=_BOOK_AGE_MAX_MS)
         found = await ask_on(bus, desk, _SERVICE, wanted, OrderBookAnswer, _DEADLINE_MS)
         wanted_trades = GetLastTrades(symbol=symbol, max_age_ms=_TRADES_AGE_MAX_MS)
         trades = await ask_on(bus, desk, _SERVICE, wanted_trades, LastTrades, _DEADLINE_MS)
+        bars = None
+        if period is not None:
+            bars = await ask_on(bus, desk, _SERVICE, GetKlines(symbol=symbol, period=period), Klines, _DEADLINE_MS)
     if as_json:
-        print_json({**_book_json(found.book, levels), "age_ms": found.age_ms, "last_trades": _trades_json(trades)})
+        told = {**_book_json(found.book, levels), "age_ms": found.age_ms, "last_trades": _trades_json(trades)}
+        print_json(told if bars is None else {**told, "klines": _klines_json(bars)})
         return
-    shown = [_table(desk, found.book, levels, found.age_ms / 1e3), _trades(trades)]
-    Console(file=sys.stdout, highlight=False).print(Group(*shown))
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(Group(_table(desk, found.book, levels, found.age_ms / 1e3), _trades(trades)))
+    if bars is not None:
+        _draw(console, bars)
 
 
 async def _follow(desk: DeskConfig, symbol: str, levels: int, as_json: bool) -> None:
@@ -193,6 +215,41 @@ def _trades(found: LastTrades) -> RenderableType:
     for trade in found.trades[:_TRADES_SHOWN]:
         table.add_row(clock_text(trade.venue_ns), trade.side, plain(trade.quantity), plain(trade.price))
     return Group(Text("last trades, UTC"), table) if found.trades else Text("no trades lately")
+
+
+def _draw(console: Console, bars: Klines) -> None:
+    """Closing prices against hours from now."""
+    # imported here because arrays take longer to load than the rest of the command
+    import numpy as np
+
+    from voldesk.plot import Curve, plot
+
+    if len(bars.klines) < 2:
+        say(f"no curve: {len(bars.klines)} of the last {_PERIODS} periods of {bars.period} traded")
+        return
+    console.print(Text(f"\nclose, USD, by hours from now; k-lines of {bars.period}", style="bold"))
+    hours = np.array([(bar.start_ns - bars.received_ns) / _NS_PER_HOUR for bar in bars.klines])
+    close = np.array([bar.close for bar in bars.klines])
+    for line in plot([Curve("close", hours, close)], min(console.width, 100), x_decimals=1):
+        line.rstrip()
+        console.print(line)
+    say(
+        f"{len(bars.klines)} of the last {_PERIODS} periods traded, volume {sum(bar.volume for bar in bars.klines):g}"
+    )
+
+
+def _klines_json(bars: Klines) -> list[dict[str, Any]]:
+    return [
+        {
+            "started_at": iso(bar.start_ns),
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "volume": bar.volume,
+        }
+        for bar in bars.klines
+    ]
 
 
 def _book_json(book: OrderBook, levels: int) -> dict[str, Any]:

@@ -15,8 +15,11 @@ from shared.messages.base import Message
 from shared.messages.on_demand import (
     BookRefused,
     BooksLeased,
+    GetKlines,
     GetLastTrades,
     GetOrderBook,
+    Kline,
+    Klines,
     LastTrades,
     LeaseBooks,
     MarketTrade,
@@ -29,6 +32,7 @@ from shared.options.book import pack_levels
 from tests.unit.voldesk.peers import Peers, Ran
 
 SYMBOL = "BTCUSD-4DEC26-100000-C"
+HOUR_NS = 3_600 * 10**9
 RECEIVED_NS = 1_795_185_474_114_000_000
 BOOK = OrderBook(
     symbol=SYMBOL,
@@ -44,6 +48,10 @@ TRADES = tuple(
     MarketTrade(symbol=SYMBOL, side="buy", price=Decimal("3661.5"), quantity=Decimal("0.1"), venue_ns=RECEIVED_NS - n)
     for n in range(7)
 )
+KLINES = tuple(
+    Kline(start_ns=RECEIVED_NS - n * HOUR_NS, open=10.0, high=30.0, low=5.0, close=10.0 + n, volume=0.5)
+    for n in (3, 2, 0)
+)
 
 
 @pytest.fixture
@@ -56,6 +64,8 @@ def market(peers: Peers) -> Peers:
                 return OrderBookAnswer(age_ms=1_500, book=BOOK)
             case GetLastTrades():
                 return LastTrades(symbol=SYMBOL, received_ns=RECEIVED_NS, age_ms=0, trades=TRADES)
+            case GetKlines(period=period):
+                return Klines(symbol=SYMBOL, period=period, received_ns=RECEIVED_NS, age_ms=0, klines=KLINES)
             case LeaseBooks(symbols=symbols):
                 refused = tuple(
                     BookRefused(symbol=each, code="not_listed", detail=f"{each} is not listed")
@@ -92,6 +102,24 @@ def test_a_book_in_json_has_its_levels_as_pairs(market: Peers) -> None:
     assert (told["bids"], told["asks"]) == ([[3661.0, 0.5], [3650.5, 2.0]], [[3700.0, 1.0]])
     assert (told["source"], told["age_ms"], told["venue_at"]) == ("poll", 1_500, None)
     assert (len(told["last_trades"]), told["last_trades"][0]["price"]) == (7, "3661.5")
+
+
+def test_klines_are_a_curve_by_hours_and_bars_in_json(market: Peers) -> None:
+    drawn = Ran("book", SYMBOL, "--klines", "1h").out
+    assert "close, USD, by hours from now; k-lines of 1h" in drawn
+    assert "13.0 ┤" in drawn
+    assert "-3.0" in drawn
+    assert "3 of the last 100 periods traded, volume 1.5" in drawn
+    told = json.loads(Ran("book", SYMBOL, "--klines", "1h", "--json").out)["klines"]
+    assert [bar["close"] for bar in told] == [13.0, 12.0, 10.0]
+    assert told[0].keys() == {"started_at", "open", "high", "low", "close", "volume"}
+
+
+def test_klines_of_no_period_or_while_following_are_a_mistake_in_the_command_line(market: Peers) -> None:
+    for arguments, says in ((["--klines", "7h"], "7h"), (["--klines", "1h", "--follow"], "--follow")):
+        ran = Ran("book", SYMBOL, *arguments)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert says in ran.err
 
 
 def test_a_symbol_that_is_none_is_refused_in_one_line(market: Peers) -> None:
