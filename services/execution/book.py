@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import get_args
 
 import msgspec
 
@@ -295,6 +297,7 @@ class Book(msgspec.Struct):
                 | rows.OrderRequested(trade_id=trade_id)
                 | rows.LegClosedOutside(trade_id=trade_id)
                 | rows.LegSettled(trade_id=trade_id)
+                | rows.AttemptsSkipped(trade_id=trade_id)
             ):
                 return self.trades.get(trade_id)
             case _:
@@ -364,6 +367,10 @@ class Book(msgspec.Struct):
                 self._trade_moved(self.trades[row.trade_id], row, at_ns)
             case rows.OpeningStopped():
                 self.trades[row.trade_id].stop = Stop(row.reason, row.void)
+            case rows.AttemptsSkipped():
+                trade = self.trades[row.trade_id]
+                for leg_index, purpose in itertools.product(range(len(trade.legs)), get_args(rows.ClosePurpose)):
+                    trade.attempts[f"{leg_index}/{purpose}"] = trade.next_attempt(leg_index, purpose) + row.count
             case rows.CloseRequested():
                 self.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
             case rows.LegClosedOutside():

@@ -28,6 +28,7 @@ class ComparisonSchedule:
         self.stream_up: bool | None = None
         self.looked_ns = 0
         self._must_ask_after_ns = 0
+        self._hold_until_ns = 0
         self._wanted: tuple[int, str] | None = None
         self._in_flight_ns: int | None = None
         self._asked_ns = 0
@@ -50,8 +51,14 @@ class ComparisonSchedule:
     def distrust(self, trigger: str) -> None:
         """Something may have been missed: place nothing new before the next comparison."""
         self.synced = False
-        self._must_ask_after_ns = self._work.now_ns
-        self._wanted = (self._work.now_ns, trigger)
+        self._must_ask_after_ns = max(self._work.now_ns, self._hold_until_ns)
+        self._wanted = (self._must_ask_after_ns, trigger)
+
+    def hold(self) -> None:
+        """Orders may be on their way of which no row speaks: trust no look at the venue before all have arrived."""
+        config = self._work.config
+        self._hold_until_ns = self._work.now_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
+        self.distrust("unwritten")
 
     def begin(self) -> None:
         """Nothing is known yet. The stream is about to come up, and what was asked before that would have to be asked

@@ -135,6 +135,8 @@ class ExecutionCore:
             self._requests.latched(item)
         elif isinstance(item, JournalSpace):
             self._guards.take_space(item)
+            if item.unwritten:
+                self._schedule.hold()
         elif isinstance(item, LoopStalled):
             self._guards.begin()
             self._schedule.distrust("stall")

@@ -17,6 +17,10 @@ from shared.messages.trades import HaltLevel
 _HALTS_MAX = 100
 
 
+_UNWRITTEN_MAX = 64
+"""More closing orders of one leg and purpose are not sent while no row can be written."""
+
+
 class Guards:
     """Heartbeats are volatile: after a start or a stall every service gets its full silence again."""
 
@@ -67,6 +71,10 @@ class Guards:
         if space.unwritten:
             reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
             self.raise_halt("no_new_trades", reason, "journal")
+            for trade in self._work.book.active_trades():
+                self._work.record(
+                    rows.AttemptsSkipped(trade_id=trade.trade_id, count=_UNWRITTEN_MAX, reason=space.unwritten)
+                )
 
     def look(self) -> int | None:
         """Alarm a silent risk service; returns when it would become silent."""

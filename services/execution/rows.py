@@ -167,6 +167,15 @@ class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
     venue_ns: int
 
 
+class AttemptsSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="attempts_skipped"):
+    """Orders of this trade may have been sent of which no row speaks: so many ids of each leg and purpose that
+    reduces are left out, so that none is ever used twice."""
+
+    trade_id: str
+    count: int
+    reason: str
+
+
 class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     """A halt is in force from now on; raises the halt epoch."""
 
@@ -194,6 +203,7 @@ Row = (
     | FillAssumed
     | LegClosedOutside
     | LegSettled
+    | AttemptsSkipped
     | HaltRaised
     | HaltsLifted
 )

@@ -97,6 +97,28 @@ def test_a_journal_in_which_rows_are_missing_halts_until_the_operator_resumes() 
     assert isinstance(script.ask(wanted), TradeAccepted)
 
 
+def test_after_lost_rows_no_id_of_a_closing_order_is_used_again_and_late_orders_have_time_to_be_seen() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    written = list(script.entries)
+    script.on(IN_MEMORY)
+    script.close(trade_id)
+    (unwritten,) = script.placed()
+    script.entries = written
+    script.restarted().on(JournalSpace(level="disk", unwritten=MISSING))
+    script.close(trade_id)
+    script.snapshot(positions=script.positions())
+    assert script.placed() == [], "the order may still arrive at the venue"
+    script.wait(6_900)
+    script.snapshot(positions=script.positions())
+    assert script.placed() == []
+    script.wait(200)
+    script.snapshot(positions=script.positions())
+    (order,) = script.placed()
+    assert order.client_order_id != unwritten.client_order_id
+    assert script.core.book == script.refolded().book
+
+
 def test_told_again_before_it_could_be_forgotten_it_is_one_halt() -> None:
     script = Script().started()
     for _ in range(2):
