@@ -24,7 +24,7 @@ def _text(row: rows.Row) -> str:
             unwound = " What was filled is unwound." if row.void else ""
             return f"Nothing more is opened: {row.reason}.{unwound}"
         case rows.AttemptsSkipped():
-            return f"{row.count} ids of each kind of closing order are left out, as they may have been used: {row.reason}."
+            return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():
             return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
         case rows.OrderRequested():
