@@ -12,7 +12,7 @@ from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.trades import CancelOrders, CloseTrade, Refusal
-from voldesk.console import EXIT_UNREACHABLE, Failure
+from voldesk.console import EXIT_UNREACHABLE, Failure, progress
 from voldesk.identity import check_heartbeat
 
 AnswerT = TypeVar("AnswerT", bound=Message)
@@ -97,4 +97,5 @@ def ask(
         async with Bus.client(desk) as bus:
             return await ask_on(bus, desk, service, message, kind, deadline_ms)
 
-    return asyncio.run(run())
+    with progress(f"waiting for {service}"):
+        return asyncio.run(run())

@@ -5,23 +5,26 @@ A completion never fails and never prints: without a desk it offers less.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
+from shared.bus import Bus
 from shared.config import DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.messages.base import Message
-from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
-from voldesk.asking import AnswerT, ask
+from shared.messages.trades import FINAL_TRADE_STATES, ListOrders, ListTrades, OrderList, TradeList
+from voldesk.asking import AnswerT, ask_on
 from voldesk.console import Failure
 from voldesk.health import expected_services
 from voldesk.listening import known_topics
+from voldesk.views import order_name
 
 _DEADLINE_MS = 500
 
 
 def complete_underlying(incomplete: str) -> list[str]:
     desk = _desk()
-    return [] if desk is None else _beginning(desk.underlyings, incomplete.upper())
+    return [] if desk is None else _beginning(desk.underlyings, incomplete)
 
 
 def complete_strategy(incomplete: str) -> list[str]:
@@ -62,9 +65,25 @@ def complete_open_trade(incomplete: str) -> list[tuple[str, str]]:
     return [row for row in complete_trade(incomplete) if row[1].split()[-1] not in FINAL_TRADE_STATES]
 
 
+def complete_order(incomplete: str) -> list[tuple[str, str]]:
+    """Working orders by their short names."""
+    desk = _desk()
+    answer = None if desk is None else _asked(desk, ListOrders(limit=50), OrderList)
+    if answer is None:
+        return []
+    names = [(f"{order.trade_id}.{order_name(order)}", f"{order.side} {order.symbol}") for order in answer.orders]
+    return [row for row in names if row[0].startswith(incomplete)]
+
+
 def _asked(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> AnswerT | None:
+    async def run() -> AnswerT:
+        async with Bus.client(desk) as bus:
+            return await ask_on(bus, desk, "execution", message, kind, _DEADLINE_MS)
+
+    if not desk.run_dir.is_dir():
+        return None
     try:
-        return ask(desk, "execution", message, kind, _DEADLINE_MS)
+        return asyncio.run(run())
     except (Failure, StartRefused):
         return None
 

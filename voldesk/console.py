@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from shared.config import DeskConfig
@@ -19,6 +21,10 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 69
 EXIT_CONFIG: Final = 78
+
+_PROGRESS_AFTER_S = 0.5
+_turning: list[str] = []
+"""What the one sign on the terminal is for; a block inside another one has none of its own."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
@@ -90,13 +96,24 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str], None]]:
-    """A turning sign on standard error while the block runs, on a terminal only. Call the value to change it."""
+    """A turning sign on standard error while the block runs, if it takes longer than half a second; call the value to
+    change its text. Nothing where standard error is no terminal, so that a log or a pipe stays clean."""
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or _turning:
         yield lambda _: None
         return
-    with console.status(what) as status:
-        yield status.update
+    status = console.status(escape(what))
+    timer = threading.Timer(_PROGRESS_AFTER_S, status.start)
+    timer.daemon = True
+    timer.start()
+    _turning.append(what)
+    try:
+        yield lambda text: status.update(escape(text))
+    finally:
+        _turning.clear()
+        timer.cancel()
+        timer.join()
+        status.stop()
 
 
 def state_text(state: str) -> str:

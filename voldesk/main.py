@@ -90,7 +90,6 @@ app = typer.Typer(
     cls=OneLineErrors,
     name="voldesk",
     epilog="Example: voldesk up; voldesk status; voldesk trades; voldesk down",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -9,6 +9,7 @@ import typer
 from shared.ids import OrderKey, client_order_id, trade_number
 from shared.messages.trades import CancelAccepted, CancelOrders, Purpose
 from voldesk.asking import ask, operator
+from voldesk.completion import complete_open_trade, complete_order
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
 
@@ -19,9 +20,14 @@ def register(app: typer.Typer) -> None:
 
 def cancel(
     order: Annotated[
-        str | None, typer.Argument(help="As `voldesk orders` shows it (t59876543.0.open.1), or its full id.")
+        str | None,
+        typer.Argument(
+            help="As `voldesk orders` shows it (t59876543.0.open.1), or its full id.", autocompletion=complete_order
+        ),
     ] = None,
-    trade: Annotated[str | None, typer.Option(help="Cancel the working orders of this trade.")] = None,
+    trade: Annotated[
+        str | None, typer.Option(help="Cancel the working orders of this trade.", autocompletion=complete_open_trade)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Cancel all working orders of this desk.")] = False,
     yes: Yes = False,
     as_json: Json = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from voldesk.console import EXIT_CONFIG, Failure, Json, print_json, say, title
+from voldesk.console import EXIT_CONFIG, Failure, Json, print_json, progress, say, title
 from voldesk.preflight import load_whole_desk
 
 
@@ -18,7 +18,8 @@ def check_config(as_json: Json = False) -> None:
     # imported here because strategies bring libraries that take longer to load than any other command takes to run
     from voldesk.strategy_files import check_strategy_files
 
-    strategies = check_strategy_files(desk)
+    with progress("loading the strategy files"):
+        strategies = check_strategy_files(desk)
     if strategies.failures:
         first, *others = strategies.failures
         more = f" (and {len(others)} more)" if others else ""

@@ -8,6 +8,7 @@ import typer
 
 from shared.messages.trades import FINAL_TRADE_STATES, CloseAccepted, CloseTrade
 from voldesk.asking import ask, operator
+from voldesk.completion import complete_open_trade
 from voldesk.console import Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
 
@@ -17,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def close(
-    trade_id: Annotated[str, typer.Argument(help="The id that `voldesk trades` shows.")],
+    trade_id: Annotated[
+        str, typer.Argument(help="The id that `voldesk trades` shows.", autocompletion=complete_open_trade)
+    ],
     reason: Annotated[str, typer.Option(help="Kept in the trade's story.")] = "operator",
     yes: Yes = False,
     as_json: Json = False,

@@ -7,7 +7,7 @@ import time
 import typer
 
 from shared.config import DeskConfig
-from voldesk.console import Failure, Json, note, print_json, say, title
+from voldesk.console import Failure, Json, note, print_json, progress, say, title
 from voldesk.preflight import exclusive, load_desk
 from voldesk.processes import DeskProcess, desk_processes, end_processes, wait_until_gone
 from voldesk.supervision import Supervisor, SupervisorAway
@@ -25,7 +25,7 @@ def down(as_json: Json = False) -> None:
     desk = load_desk()
     stopped: tuple[DeskProcess, ...] = ()
     if desk.run_dir.is_dir():
-        with exclusive(desk.run_dir):
+        with exclusive(desk.run_dir), progress("stopping the desk; services finish what they write"):
             stopped = stop_desk(desk)
     if as_json:
         names = [process.name for process in stopped]

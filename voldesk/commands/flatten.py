@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from shared.config import DeskConfig
 from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
 from voldesk.asking import ask, heartbeat
 from voldesk.commands.halt import raise_halt
-from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, say, title
+from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, progress, say, title
 from voldesk.preflight import load_desk
 
 _POLL_S = 1.0
@@ -50,7 +51,8 @@ def flatten(
         from voldesk.direct import DirectBounds, flatten_from_venue
 
         bounds = DirectBounds(bound_pct=bound_pct, patience_s=timeout)
-        result = asyncio.run(flatten_from_venue(desk, bounds, reason, note))
+        with progress("closing everything at the venue"):
+            result = asyncio.run(flatten_from_venue(desk, bounds, reason, note))
         if as_json:
             print_json(result)
         else:
@@ -59,7 +61,10 @@ def flatten(
         return
     confirm(desk, "close every open trade?", yes=yes)
     raise_halt(desk, "flatten", reason)
-    left = _wait_until_flat(desk, timeout) if wait else None
+    left = None
+    if wait:
+        with progress("closing") as tell:
+            left = _wait_until_flat(desk, timeout, tell)
     if as_json:
         print_json({"halted": "flatten", "open_trades": left})
     else:
@@ -75,7 +80,7 @@ def _execution_answers(desk: DeskConfig) -> bool:
     return desk.run_dir.is_dir() and asyncio.run(run())
 
 
-def _wait_until_flat(desk: DeskConfig, timeout_s: float) -> int:
+def _wait_until_flat(desk: DeskConfig, timeout_s: float, tell: Callable[[str], None]) -> int:
     """Until no trade is open; 0. Raises Failure naming those left when the time is up."""
     deadline = time.monotonic() + timeout_s
     shown = ""
@@ -88,6 +93,7 @@ def _wait_until_flat(desk: DeskConfig, timeout_s: float) -> int:
         if states != shown:
             note(f"  closing {states}")
             shown = states
+        tell(f"closing, {len(left)} open, {deadline - time.monotonic():.0f} s left")
         if time.monotonic() > deadline:
             raise Failure(f"not flat after {timeout_s:.0f} s: {states}", "execution goes on; see `voldesk trade ID`")
         time.sleep(_POLL_S)

@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from voldesk.completion import complete_log
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json
 from voldesk.health import expected_services, log_text
 from voldesk.preflight import load_desk
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     service: Annotated[
-        str | None, typer.Argument(help="One service, or supervisord; all services without it.")
+        str | None, typer.Argument(help="One service, or supervisord; all without it.", autocompletion=complete_log)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new lines until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of the past, per service.")] = 50,

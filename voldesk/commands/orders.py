@@ -9,6 +9,7 @@ import typer
 
 from shared.messages.trades import ListOrders, OrderList, OrderUpdate, TellTrade, TradeStory
 from voldesk.asking import ask
+from voldesk.completion import complete_trade
 from voldesk.console import Json, print_json, print_table, state_text
 from voldesk.preflight import load_desk
 from voldesk.views import order_json, order_name, plain, price_text
@@ -19,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def orders(
-    trade: Annotated[str | None, typer.Option(help="Only the orders of this trade.")] = None,
+    trade: Annotated[
+        str | None, typer.Option(help="Only the orders of this trade.", autocompletion=complete_trade)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also orders that are done.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 500,
     as_json: Json = False,

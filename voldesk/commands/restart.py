@@ -9,7 +9,19 @@ import typer
 
 from shared.config import DeskConfig
 from voldesk.commands.status import service_json
-from voldesk.console import EXIT_CONFIG, EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note, print_json, say, title
+from voldesk.completion import complete_service
+from voldesk.console import (
+    EXIT_CONFIG,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    Failure,
+    Json,
+    note,
+    print_json,
+    progress,
+    say,
+    title,
+)
 from voldesk.health import ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.preflight import load_whole_desk
 from voldesk.supervision import Supervisor, SupervisorAway
@@ -22,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 
 def restart(
-    service: Annotated[str, typer.Argument(help="The service's name, as `voldesk status` shows it.")],
+    service: Annotated[
+        str,
+        typer.Argument(help="The service's name, as `voldesk status` shows it.", autocompletion=complete_service),
+    ],
     as_json: Json = False,
     timeout: Annotated[float, typer.Option(min=1, max=3_600, help="Seconds to wait until it is ready.")] = 30.0,
 ) -> None:
@@ -32,13 +47,16 @@ def restart(
     if service not in names:
         raise Failure(f"{service!r} is no service of this desk", f"use one of: {', '.join(names)}", EXIT_USAGE)
     supervisor = Supervisor(desk)
-    try:
-        note(f"{title(desk)}: restarting {service}")
-        supervisor.stop_service(service)
-        supervisor.start_service(service)
-    except SupervisorAway:
-        raise Failure("the desk is not running", "start it with `voldesk up`", EXIT_UNREACHABLE) from None
-    row = _wait(desk, service, timeout)
+    note(f"{title(desk)}: restarting {service}")
+    with progress(f"stopping {service}") as tell:
+        try:
+            supervisor.stop_service(service)
+            tell(f"starting {service}")
+            supervisor.start_service(service)
+        except SupervisorAway:
+            raise Failure("the desk is not running", "start it with `voldesk up`", EXIT_UNREACHABLE) from None
+        tell(f"waiting until {service} is ready, at most {timeout:.0f} s")
+        row = _wait(desk, service, timeout)
     if as_json:
         print_json(service_json(row))
     else:

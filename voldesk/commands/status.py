@@ -9,7 +9,7 @@ import typer
 from shared.config import DeskConfig
 from shared.latch import read_latches
 from voldesk.commands.halt import halts_in_force
-from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, say, state_text
+from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, progress, say, state_text
 from voldesk.health import DeskHealth, ServiceHealth, collect_health
 from voldesk.preflight import load_desk, page_url
 from voldesk.views import duration_text
@@ -27,7 +27,8 @@ def status(
 ) -> None:
     """Show every service: state, process, uptime, age of its heartbeat, restarts."""
     desk = load_desk()
-    health = collect_health(desk)
+    with progress("asking every service"):
+        health = collect_health(desk)
     if as_json:
         print_json(health_json(desk, health))
     else:

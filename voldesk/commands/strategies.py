@@ -8,11 +8,14 @@ import typer
 
 from shared.messages.control import ListStrategies, StrategyCommand, StrategyCommandDone, StrategyList, StrategyStatus
 from voldesk.asking import ask, operator
+from voldesk.completion import complete_strategy
 from voldesk.console import Json, print_json, print_table, say, state_text, title
 from voldesk.preflight import load_desk
 from voldesk.views import strategy_json
 
-Name = Annotated[str, typer.Argument(help="The strategy's name; '*' means all of them.")]
+Name = Annotated[
+    str, typer.Argument(help="The strategy's name; '*' means all of them.", autocompletion=complete_strategy)
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from shared.config import DeskConfig
 from voldesk.commands.status import health_json, show_health
-from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, Json, Yes, confirm, note, print_json, say, title
+from voldesk.console import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    Failure,
+    Json,
+    Yes,
+    confirm,
+    note,
+    print_json,
+    progress,
+    say,
+    title,
+)
 from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
 from voldesk.preflight import check_keys, choose_ports, disk_warning, exclusive, load_whole_desk, page_url
@@ -34,13 +47,13 @@ def up(
     already = supervisor.pid() is not None
     if desk.mode == "LIVE" and not already:
         confirm(desk, "start trading with real money?", yes=yes)
-    with exclusive(desk.run_dir):
+    with exclusive(desk.run_dir), progress("starting the desk") as tell:
         if already:
             started = _start_stopped(desk, supervisor)
             note(f"{title(desk)}: already running" + (f", starting {', '.join(started)}" if started else ""))
         else:
             _start(desk, supervisor)
-        health = _wait(desk, timeout)
+        health = _wait(desk, timeout, tell)
     if as_json:
         print_json({**health_json(desk, health), **_places(desk)})
         return
@@ -81,9 +94,10 @@ def _start_stopped(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
     return stopped
 
 
-def _wait(desk: DeskConfig, timeout_s: float) -> DeskHealth:
+def _wait(desk: DeskConfig, timeout_s: float, tell: Callable[[str], None]) -> DeskHealth:
     """Until every service is RUNNING. Raises Failure naming the one that is not, with the last line of its log."""
-    deadline = time.monotonic() + timeout_s
+    begun = time.monotonic()
+    deadline = begun + timeout_s
     shown: dict[str, str] = {}
     while True:
         health = collect_health(desk)
@@ -95,6 +109,8 @@ def _wait(desk: DeskConfig, timeout_s: float) -> DeskHealth:
             raise Failure(health.foreign, "stop the desk first with `voldesk down`", EXIT_CONFIG)
         if health.all_running:
             return health
+        waiting = ", ".join(service.name for service in health.services if service.state != "RUNNING")
+        tell(f"waiting for {waiting}: {time.monotonic() - begun:.0f} s of at most {timeout_s:.0f} s")
         refused = [service for service in health.services if service.state == "CONFIG_ERROR"]
         late = time.monotonic() > deadline
         if refused or late:

@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from tests.unit.voldesk.peers import Ran
+from voldesk.main import app
 
-COMMANDS = [
-    ["up"],
-    ["down"],
-    ["status"],
-    ["restart"],
-    ["logs"],
-    ["trades"],
-    ["trade"],
-    ["orders"],
-    ["positions"],
-    ["account"],
-    ["strategies"],
-    ["strategies", "pause"],
-    ["strategies", "resume"],
-    ["halt"],
-    ["resume"],
-    ["close"],
-    ["cancel"],
-    ["flatten"],
-    ["check-config"],
-    ["chain"],
-    ["book"],
-    ["tap"],
-    ["why"],
-    ["doctor"],
-    ["exchange", "status"],
-    ["exchange", "move"],
-    ["exchange", "vol"],
-    ["exchange", "fault"],
-    ["exchange", "list-expiry"],
-]
+GROUPS = {("exchange",)}
+"""Commands that only hold others: they have an example and no --json of their own."""
+
+
+def every_command() -> Iterator[tuple[str, ...]]:
+    """The path of every command that the program has, groups included."""
+
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if path:
+            yield path
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, (*path, name))
+
+    return walk(get_command(app), ())
+
+
+COMMANDS = list(every_command())
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_an_example_and_json(home: Path, command: list[str]) -> None:
+def test_every_command_has_help_with_an_example_and_json(home: Path, command: tuple[str, ...]) -> None:
     ran = Ran(*command, "--help")
     assert ran.code == 0
     assert f"Example: voldesk {' '.join(command)}" in " ".join(ran.out.split())
-    assert "--json" in ran.out
+    assert ("--json" in ran.out) == (command not in GROUPS)
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text()
+    assert len(COMMANDS) > 25
+    missing = [path for path in COMMANDS if not re.search(rf"`{path[0]}[ `,]", page) or path[-1] not in page]
+    assert missing == []
 
 
 @pytest.mark.parametrize(
