@@ -12,6 +12,7 @@ import numpy as np
 from services.exchange import model as ex
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
+from services.exchange.rows import Outcome
 from shared.messages.market import Instrument
 from shared.messages.venue import (
     CancelAcked,
@@ -353,7 +354,7 @@ class Venue:
             past.popleft()
         return past[0][1] if past else ()
 
-    def _run(self, outcome: ex.Outcome[Any]) -> Any:
+    def _run(self, outcome: Outcome[Any]) -> Any:
         self._push(outcome.events)
         return outcome.result
 

@@ -10,29 +10,23 @@ from msgspec.structs import replace
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.listing import NS_PER_DAY
-from services.exchange.model import (
+from services.exchange.model import DeliveryPrice, Exercise, Fill, MarketTrade, Order, Side, Transfer
+from services.exchange.rows import (
     CashTransferred,
     CountdownFired,
     CountdownRestarted,
     CountdownSet,
-    DeliveryPrice,
     ExchangeRow,
-    Exercise,
     ExpiryListed,
     ExpirySettled,
-    Fill,
     IndexMoved,
     LiquidityConsumed,
-    MarketTrade,
-    Order,
     OrderAmended,
     OrderClosed,
     OrderFilled,
     OrderPlaced,
     PositionExercised,
-    Side,
     TradePrinted,
-    Transfer,
     VolMoved,
 )
 from services.exchange.states import CLOSING_CHANGE, OrderChange, next_state

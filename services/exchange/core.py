@@ -16,23 +16,17 @@ from services.exchange.listing import Listing, next_expiry_time
 from services.exchange.market import IndexPath
 from services.exchange.model import (
     AccountSummary,
-    Advance,
     AmendOrder,
     AmendResult,
     CancelledOrders,
     CancelOrder,
     CancelResult,
-    CashTransferred,
     Chain,
     CountdownResult,
     DeliveryPrice,
     Detail,
-    ExchangeRow,
     Exercise,
-    ExpiryListed,
-    ExpirySettled,
     Fill,
-    IndexMoved,
     Instrument,
     InstrumentsEvent,
     KLine,
@@ -42,21 +36,29 @@ from services.exchange.model import (
     Order,
     OrderBook,
     OrderState,
-    Outcome,
     PlaceOrder,
     PlaceResult,
     Position,
     Rejection,
-    ResultT,
     SetCountdown,
     Side,
     Transfer,
     Transferred,
     TransferResult,
-    VolMoved,
 )
 from services.exchange.prints import PublicTrades
 from services.exchange.quotes import BaseMarket
+from services.exchange.rows import (
+    Advance,
+    CashTransferred,
+    ExchangeRow,
+    ExpiryListed,
+    ExpirySettled,
+    IndexMoved,
+    Outcome,
+    ResultT,
+    VolMoved,
+)
 from services.exchange.settlement import WINDOW_NS, exercise, settlement_price
 from services.exchange.trading import Trading
 from services.exchange.transaction import Transaction

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 
 from services.exchange.accounts import Countdown, ExchangeState
 from services.exchange.config import ExchangeConfig
-from services.exchange.model import (
-    CountdownFired,
-    CountdownRestarted,
-    CountdownResult,
-    CountdownsChanged,
-    CountdownSet,
-    Rejection,
-    SetCountdown,
-)
+from services.exchange.model import CountdownResult, CountdownsChanged, Rejection, SetCountdown
+from services.exchange.rows import CountdownFired, CountdownRestarted, CountdownSet
 from services.exchange.trading import Trading
 from services.exchange.transaction import Transaction
 

@@ -1,15 +1,14 @@
 """Everything that goes into and comes out of the simulated exchange's core.
 
-Commands are in the imperative, rows (what is journalled) and events (what is pushed) in the past tense. Prices are
+Commands are in the imperative, events (what is pushed) in the past tense; rows are in `rows.py`. Prices are
 USD per unit of the base coin, quantities base coins, both exact `Decimal`s in plain notation; marks, Greeks and
 volatilities are floats. Enumerations have the numbers of the venue's wire format.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -432,128 +431,6 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     rho: float
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
-    """Base of all rows. `at_ns` is the exchange's time of the fact."""
-
-    at_ns: int
-
-
-class OrderPlaced(Row, frozen=True, tag="order_placed"):
-    order: Order
-
-
-class OrderAmended(Row, frozen=True, tag="order_amended"):
-    """`priority` differs from the order's when it lost its place in the queue."""
-
-    order_id: int
-    quantity: Decimal
-    price: Decimal
-    priority: int
-
-
-class OrderFilled(Row, frozen=True, tag="order_filled"):
-    """Changes order, position and cash of the fill's account. `against_client` is False for market makers."""
-
-    fill: Fill
-    against_client: bool
-
-
-class OrderClosed(Row, frozen=True, tag="order_closed"):
-    """An order ended without being filled further (or was amended down to what it had filled)."""
-
-    order_id: int
-    state: OrderState
-
-
-class TradePrinted(Row, frozen=True, tag="trade_printed"):
-    trade: MarketTrade
-
-
-class LiquidityConsumed(Row, frozen=True, tag="liquidity_consumed"):
-    """`lots` of one side of the makers' ladder are missing from its top at `step`; they come back over steps."""
-
-    symbol: str
-    side: Side
-    lots: int
-    step: int
-
-
-class ExpirySettled(Row, frozen=True, tag="expiry_settled"):
-    """Written once per base and expiry, after the exercises of all positions in it."""
-
-    delivery: DeliveryPrice
-
-
-class PositionExercised(Row, frozen=True, tag="position_exercised"):
-    exercise: Exercise
-
-
-class CashTransferred(Row, frozen=True, tag="cash_transferred"):
-    transfer: Transfer
-
-
-class IndexMoved(Row, frozen=True, tag="index_moved"):
-    """An operator's jump: from `step` on the path is multiplied by `factor`."""
-
-    base: str
-    step: int
-    factor: float
-
-
-class VolMoved(Row, frozen=True, tag="vol_moved"):
-    """An operator's jump: from `step` on the level of volatility is multiplied by `factor`."""
-
-    base: str
-    step: int
-    factor: float
-
-
-class ExpiryListed(Row, frozen=True, tag="expiry_listed"):
-    """An operator listed an extra expiry."""
-
-    base: str
-    expiry_ns: int
-
-
-class CountdownSet(Row, frozen=True, tag="countdown_set"):
-    """`countdown_ms` of 0 ends the countdown, and the block if it had fired."""
-
-    account_id: str
-    index: str
-    countdown_ms: int
-
-
-class CountdownRestarted(Row, frozen=True, tag="countdown_restarted"):
-    account_id: str
-    index: str
-
-
-class CountdownFired(Row, frozen=True, tag="countdown_fired"):
-    """Written after the cancellations that it causes."""
-
-    account_id: str
-    index: str
-
-
-ExchangeRow = (
-    OrderPlaced
-    | OrderAmended
-    | OrderFilled
-    | OrderClosed
-    | TradePrinted
-    | LiquidityConsumed
-    | ExpirySettled
-    | PositionExercised
-    | CashTransferred
-    | IndexMoved
-    | VolMoved
-    | ExpiryListed
-    | CountdownSet
-    | CountdownRestarted
-    | CountdownFired
-)
-
-
 OrderEventKind = Literal["new", "partial", "filled", "cancelled", "invalid", "exercised", "amended"]
 
 
@@ -597,20 +474,3 @@ class InstrumentsEvent(msgspec.Struct, frozen=True):
 
 
 ExchangeEvent = OrderEvent | TradeEvent | MarketTradeEvent | PositionEvent | AccountEvent | InstrumentsEvent
-
-ResultT = TypeVar("ResultT")
-
-
-class Outcome(NamedTuple, Generic[ResultT]):
-    """What a command did: `result`, the rows to commit before answering, the events to push after."""
-
-    result: ResultT
-    rows: Sequence[ExchangeRow]
-    events: Sequence[ExchangeEvent]
-
-
-class Advance(NamedTuple):
-    """What the passing of time did."""
-
-    rows: Sequence[ExchangeRow]
-    events: Sequence[ExchangeEvent]

@@ -16,8 +16,6 @@ from services.exchange.model import (
     CancelResult,
     Instrument,
     Order,
-    OrderAmended,
-    OrderPlaced,
     OrderState,
     OrderType,
     PlaceOrder,
@@ -27,6 +25,7 @@ from services.exchange.model import (
     Side,
 )
 from services.exchange.quotes import BaseMarket, Quote
+from services.exchange.rows import OrderAmended, OrderPlaced
 from services.exchange.settlement import SUSPENDED_BEFORE_EXPIRY_NS
 from services.exchange.transaction import Transaction
 from services.exchange.valuation import Valuation

@@ -10,22 +10,24 @@ from services.exchange.matching import closable
 from services.exchange.model import (
     AccountEvent,
     ExchangeEvent,
-    ExchangeRow,
     Exercise,
     Fill,
-    LiquidityConsumed,
     MarketTrade,
     MarketTradeEvent,
     Order,
-    OrderClosed,
     OrderEvent,
     OrderEventKind,
-    OrderFilled,
     OrderState,
     PositionEvent,
-    PositionExercised,
     Side,
     TradeEvent,
+)
+from services.exchange.rows import (
+    ExchangeRow,
+    LiquidityConsumed,
+    OrderClosed,
+    OrderFilled,
+    PositionExercised,
     TradePrinted,
 )
 from services.exchange.valuation import Valuation

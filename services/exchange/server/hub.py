@@ -29,15 +29,8 @@ from services.exchange.server.errors import TOO_MANY_SUBSCRIPTIONS, UNKNOWN_INDE
 from services.exchange.server.faults import FaultTable
 from services.exchange.server.live_bars import LiveBars
 from services.exchange.server.render_account import balance_push, order_push, position_push, trade_push
-from services.exchange.server.render_market import (
-    bs_info_row,
-    kline_push,
-    last_trade_push,
-    last_trade_v2_push,
-    order_book_push,
-    spot_price_push,
-    t_option_rows,
-)
+from services.exchange.server.render_market import bs_info_row, order_book_push, spot_price_push, t_option_rows
+from services.exchange.server.render_trades import kline_push, last_trade_push, last_trade_v2_push
 from services.exchange.server.venue import Venue
 
 NS_PER_MS = 1_000_000

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from services.exchange.config import BaseConfig, FeeConfig
-from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument, KLine, MarketTrade, OrderBook
+from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument, OrderBook
 from services.exchange.server.wire import number_text
 
 NS_PER_MS = 1_000_000
@@ -313,64 +313,6 @@ def order_book_push(book: OrderBook) -> dict[str, Any]:
         "asks": [{"pr": number_text(price), "sz": number_text(size)} for price, size in book.asks],
         "bids": [{"pr": number_text(price), "sz": number_text(size)} for price, size in book.bids],
         "ts": ms(book.at_ns),
-    }
-
-
-def last_trade_row(trade: MarketTrade) -> dict[str, Any]:
-    return {
-        "symbol": trade.symbol,
-        "displayName": display_name(trade.symbol),
-        "price": number_text(trade.price),
-        "qty": number_text(trade.quantity),
-        "time": ms(trade.at_ns),
-        "tradeSide": int(trade.side),
-    }
-
-
-def last_trade_push(trade: MarketTrade) -> dict[str, Any]:
-    return {
-        "s": trade.symbol,
-        "q": number_text(trade.quantity),
-        "pr": number_text(trade.price),
-        "sd": int(trade.side),
-        "ts": ms(trade.at_ns),
-    }
-
-
-def last_trade_v2_push(trade: MarketTrade) -> dict[str, str]:
-    return {
-        "matchPrice": number_text(trade.price),
-        "matchQty": number_text(trade.quantity),
-        "matchValue": number_text(trade.price * trade.quantity),
-        "symbol": trade.symbol,
-        "tradeId": str(trade.trade_id),
-        "tradeSide": str(int(trade.side)),
-        "tradeTime": str(ms(trade.at_ns)),
-    }
-
-
-def kline_row(bar: KLine) -> dict[str, Any]:
-    return {
-        "open": bar.open,
-        "close": bar.close,
-        "low": bar.low,
-        "high": bar.high,
-        "volume": bar.volume,
-        "time": ms(bar.start_ns),
-        "period": bar.period.upper(),
-    }
-
-
-def kline_push(bar: KLine) -> dict[str, Any]:
-    return {
-        "s": bar.symbol,
-        "pe": bar.period.upper(),
-        "open": bar.open,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "v": bar.volume,
-        "ts": ms(bar.start_ns),
     }
 
 

@@ -28,11 +28,10 @@ from services.exchange.server.render_market import (
     future_instrument_row,
     future_symbol_row,
     instrument_row,
-    kline_row,
-    last_trade_row,
     order_book_row,
     public_config,
 )
+from services.exchange.server.render_trades import kline_row, last_trade_row
 from services.exchange.server.wire import encode, number_text, success
 
 NS_PER_MS = 1_000_000

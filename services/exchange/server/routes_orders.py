@@ -7,15 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from services.exchange.config import Switches
-from services.exchange.model import (
-    AmendOrder,
-    CancelOrder,
-    Order,
-    OrderType,
-    PlaceOrder,
-    SelfTradePrevention,
-    Side,
-)
+from services.exchange.model import AmendOrder, CancelOrder, Order, OrderType, PlaceOrder, SelfTradePrevention, Side
 from services.exchange.server.api import Call, Endpoint
 from services.exchange.server.errors import (
     ORDER_ID_NEEDED,

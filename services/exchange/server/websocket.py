@@ -11,7 +11,8 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from services.exchange.core import ExchangeCore
-from services.exchange.model import CancelledOrders, Outcome
+from services.exchange.model import CancelledOrders
+from services.exchange.rows import Outcome
 from services.exchange.server.auth import Credential, authenticate_socket
 from services.exchange.server.channels import (
     HEARTBEAT_ACK,

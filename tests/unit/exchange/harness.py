@@ -14,19 +14,18 @@ from services.exchange.model import (
     CancelOrder,
     Chain,
     ExchangeEvent,
-    ExchangeRow,
     Fill,
     Instrument,
     Order,
     OrderEvent,
     OrderType,
-    Outcome,
     PlaceOrder,
     PlaceResult,
     Rejection,
     SelfTradePrevention,
     Side,
 )
+from services.exchange.rows import ExchangeRow, Outcome
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS

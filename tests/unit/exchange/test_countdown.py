@@ -9,7 +9,6 @@ import pytest
 
 from services.exchange.core import ExchangeCore
 from services.exchange.model import (
-    CountdownFired,
     CountdownsChanged,
     OrderEvent,
     OrderState,
@@ -18,6 +17,7 @@ from services.exchange.model import (
     SetCountdown,
     Side,
 )
+from services.exchange.rows import CountdownFired
 from tests.unit.exchange.harness import SECOND_NS, A, B, D, Venue, small_config
 
 

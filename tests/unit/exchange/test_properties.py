@@ -8,17 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.exchange.core import ExchangeCore
-from services.exchange.model import (
-    Accepted,
-    ExchangeRow,
-    LiquidityConsumed,
-    OrderFilled,
-    OrderState,
-    OrderType,
-    SelfTradePrevention,
-    Side,
-    TimeInForce,
-)
+from services.exchange.model import Accepted, OrderState, OrderType, SelfTradePrevention, Side, TimeInForce
+from services.exchange.rows import ExchangeRow, LiquidityConsumed, OrderFilled
 from tests.unit.exchange.harness import HOUR_NS, SECOND_NS, T0, A, B, D, Venue, small_config
 
 Action = Literal["order", "cancel", "amend", "wait", "jump", "mass", "transfer"]

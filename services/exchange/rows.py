@@ -1,0 +1,158 @@
+"""What the exchange journals: facts in the past tense, whose fold is its state; and what a command hands back."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from services.exchange.model import (
+    DeliveryPrice,
+    ExchangeEvent,
+    Exercise,
+    Fill,
+    MarketTrade,
+    Order,
+    OrderState,
+    Side,
+    Transfer,
+)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
+    """Base of all rows. `at_ns` is the exchange's time of the fact."""
+
+    at_ns: int
+
+
+class OrderPlaced(Row, frozen=True, tag="order_placed"):
+    order: Order
+
+
+class OrderAmended(Row, frozen=True, tag="order_amended"):
+    """`priority` differs from the order's when it lost its place in the queue."""
+
+    order_id: int
+    quantity: Decimal
+    price: Decimal
+    priority: int
+
+
+class OrderFilled(Row, frozen=True, tag="order_filled"):
+    """Changes order, position and cash of the fill's account. `against_client` is False for market makers."""
+
+    fill: Fill
+    against_client: bool
+
+
+class OrderClosed(Row, frozen=True, tag="order_closed"):
+    """An order ended without being filled further (or was amended down to what it had filled)."""
+
+    order_id: int
+    state: OrderState
+
+
+class TradePrinted(Row, frozen=True, tag="trade_printed"):
+    trade: MarketTrade
+
+
+class LiquidityConsumed(Row, frozen=True, tag="liquidity_consumed"):
+    """`lots` of one side of the makers' ladder are missing from its top at `step`; they come back over steps."""
+
+    symbol: str
+    side: Side
+    lots: int
+    step: int
+
+
+class ExpirySettled(Row, frozen=True, tag="expiry_settled"):
+    """Written once per base and expiry, after the exercises of all positions in it."""
+
+    delivery: DeliveryPrice
+
+
+class PositionExercised(Row, frozen=True, tag="position_exercised"):
+    exercise: Exercise
+
+
+class CashTransferred(Row, frozen=True, tag="cash_transferred"):
+    transfer: Transfer
+
+
+class IndexMoved(Row, frozen=True, tag="index_moved"):
+    """An operator's jump: from `step` on the path is multiplied by `factor`."""
+
+    base: str
+    step: int
+    factor: float
+
+
+class VolMoved(Row, frozen=True, tag="vol_moved"):
+    """An operator's jump: from `step` on the level of volatility is multiplied by `factor`."""
+
+    base: str
+    step: int
+    factor: float
+
+
+class ExpiryListed(Row, frozen=True, tag="expiry_listed"):
+    """An operator listed an extra expiry."""
+
+    base: str
+    expiry_ns: int
+
+
+class CountdownSet(Row, frozen=True, tag="countdown_set"):
+    """`countdown_ms` of 0 ends the countdown, and the block if it had fired."""
+
+    account_id: str
+    index: str
+    countdown_ms: int
+
+
+class CountdownRestarted(Row, frozen=True, tag="countdown_restarted"):
+    account_id: str
+    index: str
+
+
+class CountdownFired(Row, frozen=True, tag="countdown_fired"):
+    """Written after the cancellations that it causes."""
+
+    account_id: str
+    index: str
+
+
+ExchangeRow = (
+    OrderPlaced
+    | OrderAmended
+    | OrderFilled
+    | OrderClosed
+    | TradePrinted
+    | LiquidityConsumed
+    | ExpirySettled
+    | PositionExercised
+    | CashTransferred
+    | IndexMoved
+    | VolMoved
+    | ExpiryListed
+    | CountdownSet
+    | CountdownRestarted
+    | CountdownFired
+)
+
+ResultT = TypeVar("ResultT")
+
+
+class Outcome(NamedTuple, Generic[ResultT]):
+    """What a command did: `result`, the rows to commit before answering, the events to push after."""
+
+    result: ResultT
+    rows: Sequence[ExchangeRow]
+    events: Sequence[ExchangeEvent]
+
+
+class Advance(NamedTuple):
+    """What the passing of time did."""
+
+    rows: Sequence[ExchangeRow]
+    events: Sequence[ExchangeEvent]
