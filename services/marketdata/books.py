@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from services.marketdata.columns import is_overtaken
 from services.marketdata.config import MarketdataConfig
-from services.marketdata.effects import BookRead, BookReadFailed, FollowBooks, ReadBook, RenewBook
-from shared.messages.on_demand import BookRefused, BooksLeased, LeaseBooks, OrderBook
+from services.marketdata.effects import (
+    BookRead,
+    BookReadFailed,
+    FollowBooks,
+    LastTradesRead,
+    LastTradesReadFailed,
+    ReadBook,
+    ReadLastTrades,
+    RenewBook,
+)
+from shared.messages.on_demand import BookRefused, BooksLeased, LastTrades, LeaseBooks, MarketTrade, OrderBook
 from shared.messages.steps import Publish, RaiseAlert, Reply, Step
-from shared.messages.topics import book_topic
+from shared.messages.topics import book_topic, last_trades_topic
 from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
-from shared.venues.ports import BookPush
+from shared.venues.ports import BookPush, LastTradesPush
 
 _MS = 1_000_000
 _GRACE_NS = 1_000 * _MS
 """How long a stream may lag behind what REST has just told."""
 
+_TRADES_KEPT = 50
+_TRADES_RETRY_NS = 10_000 * _MS
 _CONSUMERS_MAX = 100
 _CONSUMER_CHARACTERS_MAX = 100
 _SYMBOLS_MAX = 200
@@ -49,6 +61,8 @@ class _Book:
         self.check_due_ns = 0
         self.differed = False
         self.is_frozen = False
+        self.trades: tuple[MarketTrade, ...] = ()
+        self.trades_due_ns: int | None = None
 
 
 class Books:
@@ -83,10 +97,13 @@ class Books:
         )
 
     def next_deadline_ns(self) -> int | None:
-        return min(
-            (due_ns for book in self._books.values() for due_ns in (book.check_due_ns, *book.until_ns.values())),
-            default=None,
+        due = (
+            due_ns
+            for book in self._books.values()
+            for due_ns in (book.check_due_ns, book.trades_due_ns, *book.until_ns.values())
+            if due_ns is not None
         )
+        return min(due, default=None)
 
     def lease(self, step: Step, request_id: str, ask: LeaseBooks, unlisted: Unlisted, now_ns: int) -> None:
         """Set what a consumer wants, and answer with what is held of it."""
@@ -143,6 +160,22 @@ class Books:
                 book.check_due_ns = now_ns + _GRACE_NS
             book.differed = True
 
+    def on_trades(self, step: Step, push: LastTradesPush, now_ns: int) -> None:
+        book = self._books.get(push.symbol)
+        if book is not None:
+            self._take_trades(step, book, merged(push.trades, book.trades), now_ns)
+
+    def on_trades_read(self, step: Step, read: LastTradesRead, now_ns: int) -> None:
+        """What happened before the stream was up, and while it was not."""
+        book = self._books.get(read.symbol)
+        if book is not None:
+            self._take_trades(step, book, merged(book.trades, read.trades), now_ns)
+
+    def on_trades_read_failed(self, failed: LastTradesReadFailed, now_ns: int) -> None:
+        book = self._books.get(failed.symbol)
+        if book is not None:
+            book.trades_due_ns = now_ns + _TRADES_RETRY_NS
+
     def on_read_failed(self, failed: BookReadFailed, now_ns: int) -> None:
         book = self._books.get(failed.symbol)
         if book is not None:
@@ -159,6 +192,8 @@ class Books:
             book.followed_ns = now_ns
             if isinstance(change, StreamDown):
                 self._empty(step, book, change.reason)
+            else:
+                step.effects.append(ReadLastTrades(book.symbol))
             self._read(step, book, now_ns)
 
     def on_stall(self, step: Step, gap_ns: int, now_ns: int) -> None:
@@ -187,6 +222,9 @@ class Books:
         for book in self._books.values():
             if book.check_due_ns <= now_ns:
                 self._check(step, book, now_ns)
+            if book.trades_due_ns is not None and book.trades_due_ns <= now_ns:
+                book.trades_due_ns = None
+                step.effects.append(ReadLastTrades(book.symbol))
 
     def _check(self, step: Step, book: _Book, now_ns: int) -> None:
         """The stream has been silent: let REST say whether it owes something, and alarm when it does."""
@@ -223,6 +261,13 @@ class Books:
         )
         self._publish(step, book)
 
+    def _take_trades(self, step: Step, book: _Book, trades: tuple[MarketTrade, ...], now_ns: int) -> None:
+        if trades == book.trades:
+            return
+        book.trades = trades
+        told = LastTrades(symbol=book.symbol, received_ns=now_ns, age_ms=0, trades=trades)
+        step.effects.append(Publish(last_trades_topic(book.underlying, book.symbol), told))
+
     def _empty(self, step: Step, book: _Book, reason: str) -> None:
         book.streamed_ns = 0
         book.differed = False
@@ -253,6 +298,7 @@ class Books:
         book = self._books[symbol] = _Book(symbol, symbol.split("-", 1)[0])
         book.followed_ns = now_ns
         self._read(step, book, now_ns)
+        step.effects.append(ReadLastTrades(symbol))
         return None
 
     def _refusal(self, ask: LeaseBooks) -> Refusal | None:
@@ -287,6 +333,14 @@ class Books:
             step.effects.append(FollowBooks(self.symbols))
         if not self._books:
             self._is_up = False
+
+
+def merged(newer: tuple[MarketTrade, ...], older: tuple[MarketTrade, ...]) -> tuple[MarketTrade, ...]:
+    """Both lists as one, newest first. A trade without an id that is in both counts once; the same twice in one list
+    is two trades."""
+    counted = Counter(newer)
+    counted |= Counter(older)
+    return tuple(sorted(counted.elements(), key=lambda trade: trade.venue_ns, reverse=True)[:_TRADES_KEPT])
 
 
 def _frozen_alert(book: _Book, text: str, *, resolved: bool) -> RaiseAlert:

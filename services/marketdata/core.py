@@ -15,6 +15,8 @@ from services.marketdata.effects import (
     Compared,
     FollowBooks,
     InstrumentsLoaded,
+    LastTradesRead,
+    LastTradesReadFailed,
     OpenInterestRead,
     ReloadInstruments,
     VenueRead,
@@ -33,7 +35,7 @@ from shared.messages.on_demand import (
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.topics import topic_of
 from shared.messages.venue import StreamDown, StreamUp
-from shared.venues.ports import BookPush, ChainPush, IndexPush
+from shared.venues.ports import BookPush, ChainPush, IndexPush, LastTradesPush
 
 _MS = 1_000_000
 BOOKS = "books"
@@ -62,10 +64,10 @@ class _Underlying:
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, BookPush, BookRead, BookReadFailed, VenueRead,
-    VenueReadFailed, StreamUp, StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades,
-    GetKlines). A push counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of
-    effects.py. Journals nothing.
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, BookPush, BookRead, BookReadFailed,
+    LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp, StreamDown, Tick,
+    LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines). A push counts as received when it is
+    handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals nothing.
 
     `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
@@ -109,6 +111,12 @@ class MarketdataCore:
                 self.books.on_read(step, item, now_ns)
             case BookReadFailed():
                 self.books.on_read_failed(item, now_ns)
+            case LastTradesPush():
+                self.books.on_trades(step, item, now_ns)
+            case LastTradesRead():
+                self.books.on_trades_read(step, item, now_ns)
+            case LastTradesReadFailed():
+                self.books.on_trades_read_failed(item, now_ns)
             case VenueRead():
                 self.reads.on_read(step, item, now_ns)
             case VenueReadFailed():

@@ -57,6 +57,21 @@ class ReadBook(msgspec.Struct, frozen=True):
     symbol: str
 
 
+class ReadLastTrades(msgspec.Struct, frozen=True):
+    """Effect: read the last trades of a leased option; answered by LastTradesRead or LastTradesReadFailed."""
+
+    symbol: str
+
+
+class LastTradesRead(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: str
+    trades: tuple[MarketTrade, ...]
+
+
+class LastTradesReadFailed(msgspec.Struct, frozen=True):
+    symbol: str
+
+
 class BookRead(msgspec.Struct, frozen=True, kw_only=True):
     """Input: the book as REST tells it. `asked_ns` is when it was asked for."""
 

@@ -15,9 +15,12 @@ from services.marketdata.effects import (
     Compared,
     FollowBooks,
     InstrumentsLoaded,
+    LastTradesRead,
+    LastTradesReadFailed,
     OpenInterestRead,
     ReadBook,
     ReadKey,
+    ReadLastTrades,
     ReadVenue,
     ReloadInstruments,
     RenewBook,
@@ -37,7 +40,7 @@ from shared.venues.ports import BookPush, VenueError
 _RETRY_S = 2.0
 _POLL_PAUSE_S = 1.0
 _AFTER_LISTING_NS = 5_000_000_000
-_BOOK_READERS = 4
+_READERS = 4
 _MEASURE_PAUSE_S = 1.0
 _FIRST_INTEREST_PAUSE_S = 0.3
 
@@ -65,8 +68,8 @@ class MarketdataShell:
             context, lambda: MarketdataCore(config, self._underlyings), MemoryJournal(), self._perform
         )
         self._books = self._gateway.book_stream(self._host.put)
-        self._books_to_read: asyncio.Queue[str] = asyncio.Queue()
-        self._books_queued: set[str] = set()
+        self._to_read: asyncio.Queue[ReadBook | ReadLastTrades] = asyncio.Queue()
+        self._queued: set[ReadBook | ReadLastTrades] = set()
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
         self._gauges = MarketdataGauges(context.metrics, self._underlyings)
@@ -113,7 +116,7 @@ class MarketdataShell:
             self._host.run(),
             self._feed(),
             self._books.run(),
-            *(self._read_books() for _ in range(_BOOK_READERS)),
+            *(self._read_leased() for _ in range(_READERS)),
             self._measure(),
         )
 
@@ -134,10 +137,10 @@ class MarketdataShell:
                 self._books.want(symbols)
             case RenewBook(symbol=symbol):
                 self._books.renew(symbol)
-            case ReadBook(symbol=symbol):
-                if symbol not in self._books_queued:
-                    self._books_queued.add(symbol)
-                    self._books_to_read.put_nowait(symbol)
+            case ReadBook() | ReadLastTrades():
+                if effect not in self._queued:
+                    self._queued.add(effect)
+                    self._to_read.put_nowait(effect)
             case ReadVenue(key=key):
                 spawn(self._read(key), name="read on request")
             case _:
@@ -173,16 +176,24 @@ class MarketdataShell:
     def _listed_expiries(self, underlying: str) -> Sequence[int]:
         return self._host.core.expiries_ns(underlying, self._context.clock.now_ns())
 
-    async def _read_books(self) -> None:
+    async def _read_leased(self) -> None:
+        """Books and last trades that the core wants read, several at a time."""
         while True:
-            symbol = await self._books_to_read.get()
-            self._books_queued.discard(symbol)
+            wanted = await self._to_read.get()
+            self._queued.discard(wanted)
             asked_ns = self._context.clock.now_ns()
             try:
-                self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.order_book(symbol)))
+                if isinstance(wanted, ReadBook):
+                    self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.order_book(wanted.symbol)))
+                else:
+                    trades = await self._gateway.last_trades(wanted.symbol)
+                    self._host.put(LastTradesRead(symbol=wanted.symbol, trades=trades))
             except VenueError as error:
-                self._context.log.info("book cannot be read", symbol=symbol, kind=error.kind, reason=str(error))
-                self._host.put(BookReadFailed(symbol=symbol, kind=error.kind, reason=str(error)))
+                self._context.log.info("read failed", wanted=repr(wanted), kind=error.kind, reason=str(error))
+                if isinstance(wanted, ReadBook):
+                    self._host.put(BookReadFailed(symbol=wanted.symbol, kind=error.kind, reason=str(error)))
+                else:
+                    self._host.put(LastTradesReadFailed(wanted.symbol))
 
     async def _read(self, key: ReadKey) -> None:
         try:

@@ -50,7 +50,8 @@ class LeaseBooks(Message, frozen=True, kw_only=True, tag="lease_books.1"):
 
     It replaces what the same consumer asked for before; no symbol at all ends it. Ask again, under a new request id,
     well before the lease ends (a third of it is a good pace): so a consumer that dies is forgotten, and after a
-    restart of market data its books come back. A book flows on `book.<underlying>.<symbol>` while anybody has it.
+    restart of market data its books come back. While anybody has it a book flows on `book.<underlying>.<symbol>`,
+    and the option's last trades on `last_trades.<underlying>.<symbol>`.
     """
 
     consumer: str
@@ -107,7 +108,8 @@ class MarketTrade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastTrades(Message, frozen=True, kw_only=True, tag="last_trades.1"):
-    """Newest first, as many as the venue tells. `age_ms` as in `OrderBookAnswer`."""
+    """Newest first: as an answer as many as the venue tells, `age_ms` as in `OrderBookAnswer`; on its topic, with
+    every new one, the newest fifty, `age_ms` 0."""
 
     symbol: str
     received_ns: int

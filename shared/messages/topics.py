@@ -11,7 +11,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import GrantRefused, HaltState, ReconciliationReport, StrategyStatus
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
-from shared.messages.on_demand import OrderBook
+from shared.messages.on_demand import LastTrades, OrderBook
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
 
@@ -38,6 +38,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("md.{underlying}.comparison", ChainComparison, "marketdata", "state", None),
     Topic("md.{underlying}.index", IndexPrice, "marketdata", "state", 5_000),
     Topic("book.{underlying}.{symbol}", OrderBook, "marketdata", "state", None, on_demand=True),
+    Topic("last_trades.{underlying}.{symbol}", LastTrades, "marketdata", "state", None, on_demand=True),
     Topic("risk.{account}.account", AccountSnapshot, "risk", "state", 15_000),
     Topic("risk.{account}.refusal", GrantRefused, "risk", "event", None),
     Topic("exec.{account}.trade", TradeUpdate, "execution", "event", None),
@@ -68,6 +69,11 @@ def topic_of(pattern: str, **parts: str) -> str:
 def book_topic(underlying: str, symbol: str) -> str:
     """The topic of an option's order book. A strike with a decimal point is written with "_": "." separates."""
     return topic_of("book.{underlying}.{symbol}", underlying=underlying, symbol=symbol.replace(".", "_"))
+
+
+def last_trades_topic(underlying: str, symbol: str) -> str:
+    """The topic of an option's last trades; the strike as in `book_topic`."""
+    return topic_of("last_trades.{underlying}.{symbol}", underlying=underlying, symbol=symbol.replace(".", "_"))
 
 
 @lru_cache(maxsize=4_096)

@@ -98,8 +98,15 @@ class BookPush(msgspec.Struct, frozen=True, kw_only=True):
     asks: bytes
 
 
+class LastTradesPush(msgspec.Struct, frozen=True, kw_only=True):
+    """Trades of one option that have just happened, newest first."""
+
+    symbol: str
+    trades: tuple[MarketTrade, ...]
+
+
 class BookStream(Protocol):
-    """The books that are wanted, and only those. Without any there is no connection."""
+    """Books and trades of the options that are wanted, and only those. Without any there is no connection."""
 
     async def run(self) -> None:
         """Keep them subscribed until cancelled; reconnects by itself."""
@@ -150,8 +157,8 @@ class MarketGateway(VenueGateway, Protocol):
         """The bars that begin in that range, oldest first."""
         ...
 
-    def book_stream(self, deliver: Callable[[BookPush | StreamUp | StreamDown], None]) -> BookStream:
-        """Order books by stream; its StreamUp and StreamDown are of the stream "books"."""
+    def book_stream(self, deliver: Callable[[BookPush | LastTradesPush | StreamUp | StreamDown], None]) -> BookStream:
+        """Order books and trades by stream; its StreamUp and StreamDown are of the stream "books"."""
         ...
 
     async def stream_market(

@@ -1,7 +1,6 @@
 """What every venue behind the desk's market ports must do on demand: order books, last trades, k-lines.
 
-Subclass `MarketOnDemandContract` and provide the fixture `venue`. Nothing here trades but one test, which places one
-order that crosses.
+Subclass `MarketOnDemandContract` and provide the fixture `venue`. Two tests place an order each that crosses.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from shared.messages.on_demand import PERIOD_NS, KlinePeriod
 from shared.messages.venue import StreamUp
 from shared.options.book import unpack_levels
 from shared.tasks import spawn
-from shared.venues.ports import BookPush, VenueError
+from shared.venues.ports import BookPush, LastTradesPush, VenueError
 from tests.contract.order_gateway import VenueUnderTest, a_tradable, eventually, in_state, new_order, placed
 
 MISSING = "BTCUSD-6JUN23-24000-C"
@@ -77,6 +76,28 @@ class MarketOnDemandContract:
             assert push.symbol == symbol
             assert abs(push.venue_ns - time.time_ns()) < 60 * 10**9
             assert StreamUp("books") in heard
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def test_a_trade_is_pushed_while_its_option_is_wanted(self, venue: VenueUnderTest) -> None:
+        option = await a_tradable(venue)
+        heard: list[Any] = []
+        stream = venue.market.book_stream(heard.append)
+        task = spawn(stream.run(), name="trades of the contract")
+        try:
+            stream.want([option.instrument.symbol])
+
+            async def pushed(kind: type) -> list[Any]:
+                return [item for item in heard if isinstance(item, kind)]
+
+            await eventually(lambda: pushed(BookPush))
+            order = new_order(option, option.crossing_bid)
+            await placed(venue.orders, order)
+            await in_state(venue.orders, order, "filled")
+            push = (await eventually(lambda: pushed(LastTradesPush)))[0]
+            assert push.symbol == order.symbol
+            assert all(trade.symbol == order.symbol and trade.price > 0 < trade.quantity for trade in push.trades)
         finally:
             task.cancel()
             await asyncio.wait([task])

@@ -33,7 +33,7 @@ from shared.messages.on_demand import (
     OrderBookAnswer,
 )
 from shared.messages.steps import Inbound, StreamSynced
-from shared.messages.topics import book_topic
+from shared.messages.topics import book_topic, last_trades_topic
 from shared.tasks import spawn
 from voldesk.asking import ask_on
 from voldesk.bus_json import levels_of
@@ -68,7 +68,7 @@ def book(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show an option's order book and its last trades, with their age; with --json --follow one book per line.
+    """Show an option's order book and its last trades, with their age; with --json --follow one object per line.
 
     --klines draws the prices of the last 100 periods in which it traded, the running one included.
     """
@@ -105,14 +105,16 @@ async def _once(desk: DeskConfig, symbol: str, levels: int, period: KlinePeriod 
 async def _follow(desk: DeskConfig, symbol: str, levels: int, as_json: bool) -> None:
     """Lease the book, show every image of it, and give the lease back at the end."""
     consumer = f"cli-{os.getpid()}"
-    shown: asyncio.Queue[OrderBook] = asyncio.Queue()
+    underlying = symbol.split("-", 1)[0]
+    topics = [book_topic(underlying, symbol), last_trades_topic(underlying, symbol)]
+    shown: asyncio.Queue[OrderBook | LastTrades] = asyncio.Queue()
 
     def hear(item: Inbound | StreamSynced) -> None:
-        if isinstance(item, Inbound) and isinstance(item.message, OrderBook):
+        if isinstance(item, Inbound) and isinstance(item.message, OrderBook | LastTrades):
             shown.put_nowait(item.message)
 
     async with Bus(consumer, desk) as bus:
-        bus.subscribe(_SERVICE, [book_topic(symbol.split("-", 1)[0], symbol)], hear)
+        bus.subscribe(_SERVICE, topics, hear)
         lease = LeaseBooks(consumer=consumer, symbols=(symbol,), lease_ms=_LEASE_MS)
         answer = await ask_on(bus, desk, _SERVICE, lease, BooksLeased, _DEADLINE_MS)
         for refused in answer.refused:
@@ -148,21 +150,35 @@ async def _renew(bus: Bus, lease: LeaseBooks) -> None:
             is_away = False
 
 
-async def _print_lines(shown: asyncio.Queue[OrderBook], levels: int) -> None:
-    while write_line(msgspec.json.encode(_book_json(await shown.get(), levels)).decode()):
-        pass
+async def _print_lines(shown: asyncio.Queue[OrderBook | LastTrades], levels: int) -> None:
+    while True:
+        newest = await shown.get()
+        if isinstance(newest, OrderBook):
+            told = _book_json(newest, levels)
+        else:
+            told = {"symbol": newest.symbol, "last_trades": _trades_json(newest)}
+        if not write_line(msgspec.json.encode(told).decode()):
+            return
 
 
-async def _redraw(desk: DeskConfig, shown: asyncio.Queue[OrderBook], levels: int) -> None:
-    """One table in place on a terminal, of the newest image; one after the other elsewhere."""
+async def _redraw(desk: DeskConfig, shown: asyncio.Queue[OrderBook | LastTrades], levels: int) -> None:
+    """The newest image and the last trades in place on a terminal; one after the other elsewhere."""
     clock, console = Clock(), Console(file=sys.stdout, highlight=False)
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        newest: OrderBook | None = None
+        trades: LastTrades | None = None
         while True:
-            newest = await shown.get()
-            while not shown.empty():
-                newest = shown.get_nowait()
+            for item in [await shown.get(), *(shown.get_nowait() for _ in range(shown.qsize()))]:
+                if isinstance(item, OrderBook):
+                    newest = item
+                else:
+                    trades = item
+            if newest is None:
+                continue
             age_s = (clock.now_ns() - newest.received_ns) / _NS_PER_S if newest.received_ns else None
             table = _table(desk, newest, levels, age_s)
+            if trades is not None:
+                table = Group(table, _trades(trades))
             if live is not None:
                 live.update(table, refresh=True)
             elif not write_line(_as_text(console, table)):

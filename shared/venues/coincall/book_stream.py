@@ -1,4 +1,4 @@
-"""Order books over a socket of their own, open only while books are wanted."""
+"""Order books and trades over a socket of their own, open only while some are wanted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 from shared.tasks import spawn
 from shared.venues.coincall.parse import ParseError
-from shared.venues.coincall.parse_on_demand import parse_book_frame
+from shared.venues.coincall.parse_on_demand import parse_book_frame, parse_last_trades_frame
 from shared.venues.coincall.stream import Subscription, VenueStream
-from shared.venues.ports import BookPush
+from shared.venues.ports import BookPush, LastTradesPush
 
-_ORDER_BOOK = 5
+_ORDER_BOOK, _LAST_TRADE = 5, 6
 STREAM = "books"
 
 OnData = Callable[[int, msgspec.Raw, int | None], Sequence[str]]
@@ -28,26 +28,28 @@ class CoincallBookStream:
 
     def __init__(
         self,
-        deliver: Callable[[BookPush], None],
+        deliver: Callable[[BookPush | LastTradesPush], None],
         make_stream: Callable[[Callable[[], Sequence[Subscription]], OnData], VenueStream],
     ) -> None:
         self._deliver = deliver
-        self._subscriptions: dict[str, Subscription] = {}
+        self._books: dict[str, Subscription] = {}
+        self._trades: dict[str, Subscription] = {}
         self._changed = asyncio.Event()
         self._connection: asyncio.Task[None] | None = None
-        self._stream = make_stream(lambda: tuple(self._subscriptions.values()), self._on_data)
+        self._stream = make_stream(lambda: (*self._books.values(), *self._trades.values()), self._on_data)
 
     def want(self, symbols: Sequence[str]) -> None:
-        self._subscriptions = {
-            symbol: Subscription("orderBook", (("symbol", symbol),), optional=True) for symbol in symbols
-        }
-        if not self._subscriptions and self._connection is not None:
+        self._books, self._trades = (
+            {symbol: Subscription(data_type, (("symbol", symbol),), optional=True) for symbol in symbols}
+            for data_type in ("orderBook", "lastTrade")
+        )
+        if not self._books and self._connection is not None:
             self._connection.cancel()
         self._stream.refresh()
         self._changed.set()
 
     def renew(self, symbol: str) -> None:
-        subscription = self._subscriptions.get(symbol)
+        subscription = self._books.get(symbol)
         if subscription is not None:
             self._stream.renew(subscription)
 
@@ -55,7 +57,7 @@ class CoincallBookStream:
         changed: asyncio.Task[bool] | None = None
         try:
             while True:
-                if self._subscriptions and self._connection is None:
+                if self._books and self._connection is None:
                     self._connection = spawn(self._stream.run(), name="coincall books", on_error=_raised_by_run)
                 self._changed.clear()
                 changed = spawn(self._changed.wait(), name="coincall books wanted")
@@ -73,9 +75,13 @@ class CoincallBookStream:
             self._connection = None
 
     def _on_data(self, code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
-        if code != _ORDER_BOOK:
+        if code == _ORDER_BOOK:
+            self._deliver(parse_book_frame(data, ts_ms))
+        elif code == _LAST_TRADE:
+            for push in parse_last_trades_frame(data):
+                self._deliver(push)
+        else:
             raise ParseError(f"data type {code} was not asked for")
-        self._deliver(parse_book_frame(data, ts_ms))
         return ()
 
 

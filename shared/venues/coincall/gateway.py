@@ -36,7 +36,7 @@ from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
 from shared.venues.coincall.stream import Subscription, VenueStream
-from shared.venues.ports import BookPush, ChainPush, IndexPush, KeyInfo, VenueError
+from shared.venues.ports import BookPush, ChainPush, IndexPush, KeyInfo, LastTradesPush, VenueError
 
 _CHAIN, _ORDER, _TRADE, _SPOT_PRICE = 4, 11, 15, 30
 
@@ -259,8 +259,10 @@ class CoincallGateway:
             for task in tasks:
                 task.cancel()
 
-    def book_stream(self, deliver: Callable[[BookPush | StreamUp | StreamDown], None]) -> CoincallBookStream:
-        """Order books of the option socket; see the port."""
+    def book_stream(
+        self, deliver: Callable[[BookPush | LastTradesPush | StreamUp | StreamDown], None]
+    ) -> CoincallBookStream:
+        """Order books and trades of the option socket; see the port."""
         return CoincallBookStream(
             deliver,
             lambda wanted, on_data: self._stream(

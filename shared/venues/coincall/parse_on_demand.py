@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.options.book import pack_sides
 from shared.venues.coincall import wire
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded, decoded_list, exact, side_of
-from shared.venues.ports import BookPush
+from shared.venues.ports import BookPush, LastTradesPush
 
 PERIODS: dict[KlinePeriod, str] = {
     "1m": "m1",
@@ -60,6 +60,25 @@ def parse_last_trades(data: bytes) -> tuple[MarketTrade, ...]:
         )
         for row in decoded_list(wire.LastTradeRow, data)
     ]
+    return newest_first(trades)
+
+
+def parse_last_trades_frame(data: msgspec.Raw | bytes) -> tuple[LastTradesPush, ...]:
+    """A push of the last-trade channel: one LastTradesPush per option in it (as a rule one)."""
+    found: dict[str, list[MarketTrade]] = {}
+    for row in decoded_list(wire.LastTradeFrameRow, data):
+        trade = MarketTrade(
+            symbol=row.s,
+            side=side_of(row.sd),
+            price=exact(row.pr),
+            quantity=exact(row.q),
+            venue_ns=row.ts * NS_PER_MS,
+        )
+        found.setdefault(row.s, []).append(trade)
+    return tuple(LastTradesPush(symbol=symbol, trades=newest_first(trades)) for symbol, trades in found.items())
+
+
+def newest_first(trades: Sequence[MarketTrade]) -> tuple[MarketTrade, ...]:
     return tuple(sorted(trades, key=lambda trade: trade.venue_ns, reverse=True))
 
 

@@ -277,6 +277,14 @@ class LastTradeRow(msgspec.Struct, frozen=True):
     tradeSide: int
 
 
+class LastTradeFrameRow(msgspec.Struct, frozen=True):
+    s: str
+    q: Decimal
+    pr: Decimal
+    sd: int
+    ts: Millis
+
+
 class KlineRow(msgspec.Struct, frozen=True):
     """Prices may be null for a period in which nothing traded."""
 

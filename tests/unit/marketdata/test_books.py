@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,13 +11,32 @@ from hypothesis import strategies as st
 from services.marketdata.books import NOT_YET
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
-from services.marketdata.effects import BookRead, BookReadFailed, FollowBooks, InstrumentsLoaded, ReadBook, RenewBook
-from shared.messages.on_demand import BookRefused, BooksLeased, GetOrderBook, LeaseBooks, OrderBook, OrderBookAnswer
+from services.marketdata.effects import (
+    BookRead,
+    BookReadFailed,
+    FollowBooks,
+    InstrumentsLoaded,
+    LastTradesRead,
+    LastTradesReadFailed,
+    ReadBook,
+    ReadLastTrades,
+    RenewBook,
+)
+from shared.messages.on_demand import (
+    BookRefused,
+    BooksLeased,
+    GetOrderBook,
+    LastTrades,
+    LeaseBooks,
+    MarketTrade,
+    OrderBook,
+    OrderBookAnswer,
+)
 from shared.messages.steps import LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
 from shared.options.book import BookView, pack_levels
-from shared.venues.ports import BookPush
+from shared.venues.ports import BookPush, LastTradesPush
 from tests.unit.marketdata.test_core import LISTED, SECOND, START
 from tests.unit.retained import retained
 
@@ -321,6 +341,52 @@ def test_a_book_that_is_held_answers_at_once_and_an_exit_has_the_venue_asked() -
     assert isinstance(reply.message, OrderBookAnswer)
     assert reply.message.age_ms == 500
     assert (ask(100), ask(0)) == ([], [])
+
+
+def trade(at: int, quantity: str = "1") -> MarketTrade:
+    return MarketTrade(symbol=A, side="buy", price=Decimal(5), quantity=Decimal(quantity), venue_ns=at)
+
+
+def told_trades(step: Step) -> list[tuple[int, ...]]:
+    messages = [each.message for each in step.effects if isinstance(each, Publish)]
+    return [tuple(each.venue_ns for each in one.trades) for one in messages if isinstance(one, LastTrades)]
+
+
+def test_last_trades_of_a_leased_option_are_read_first_and_then_grow_with_each_push() -> None:
+    desk = Desk()
+    assert ReadLastTrades(A) in desk.lease("one", A).effects
+    step = desk.on(LastTradesRead(symbol=A, trades=(trade(2), trade(1))), 1)
+    (effect,) = step.effects
+    assert effect.topic == f"last_trades.BTCUSD.{A}"
+    assert (effect.message.received_ns, told_trades(step)) == (START + SECOND, [(2, 1)])
+    assert told_trades(desk.on(LastTradesPush(symbol=A, trades=(trade(4), trade(3))), 2)) == [(4, 3, 2, 1)]
+    assert desk.on(LastTradesPush(symbol=B, trades=(trade(4),)), 2).effects == []
+
+
+def test_a_trade_that_is_pushed_and_read_counts_once_and_two_alike_in_one_list_are_two() -> None:
+    desk = Desk()
+    desk.lease("one", A)
+    desk.on(LastTradesPush(symbol=A, trades=(trade(3),)))
+    assert told_trades(desk.on(LastTradesRead(symbol=A, trades=(trade(3), trade(1), trade(1))))) == [(3, 1, 1)]
+    assert told_trades(desk.on(LastTradesRead(symbol=A, trades=(trade(3), trade(1), trade(1))))) == []
+
+
+def test_trades_that_a_break_swallowed_are_read_after_it_and_a_failed_read_is_made_again() -> None:
+    desk = Desk()
+    desk.lease("one", A, lease_ms=60_000)
+    desk.on(UP)
+    desk.on(DOWN, 1)
+    assert ReadLastTrades(A) in desk.on(UP, 2).effects
+    assert desk.on(LastTradesReadFailed(A), 3).effects == []
+    assert ReadLastTrades(A) not in desk.on(Tick(), 12).effects
+    assert ReadLastTrades(A) in desk.on(Tick(), 13).effects
+
+
+def test_no_more_than_fifty_trades_are_kept_of_an_option() -> None:
+    desk = Desk()
+    desk.lease("one", A)
+    step = desk.on(LastTradesRead(symbol=A, trades=tuple(trade(at) for at in range(100, 0, -1))))
+    assert told_trades(step) == [tuple(range(100, 50, -1))]
 
 
 CONSUMERS = st.sampled_from(["one", "two", "three"])

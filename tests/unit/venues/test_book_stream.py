@@ -14,7 +14,7 @@ from shared.messages.venue import StreamDown, StreamUp
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway
 from shared.venues.coincall.book_stream import CoincallBookStream
-from shared.venues.ports import BookPush
+from shared.venues.ports import BookPush, LastTradesPush
 from tests.unit.venues.servers import SocketVenue, socket_venue, until
 from tests.unit.venues.test_gateway_streams import KEY, QUICK, Heard, endpoints_of
 
@@ -45,8 +45,9 @@ async def books(venue: SocketVenue, heard: Heard) -> AsyncIterator[CoincallBookS
         await gateway.close()
 
 
-def asked(venue: SocketVenue) -> list[tuple[str, Any]]:
-    return [(each["action"], each["payload"]["symbol"]) for each in venue.subscribed]
+def asked(venue: SocketVenue, data_type: str = "orderBook") -> list[tuple[str, Any]]:
+    frames = [each for each in venue.subscribed if each["dataType"] == data_type]
+    return [(each["action"], each["payload"]["symbol"]) for each in frames]
 
 
 async def test_the_socket_is_open_while_books_are_wanted_and_only_then(venue: SocketVenue) -> None:
@@ -72,10 +73,11 @@ async def test_a_change_of_what_is_wanted_is_told_to_the_venue_without_reconnect
         stream.want([A])
         await until(lambda: heard.count(StreamUp) == 1)
         stream.want([A, B])
-        await until(lambda: len(venue.subscribed) == 2)
+        await until(lambda: len(asked(venue, "lastTrade")) == 2)
         stream.want([B])
-        await until(lambda: len(venue.subscribed) == 3)
+        await until(lambda: len(asked(venue, "lastTrade")) == 3)
     assert asked(venue) == [("subscribe", A), ("subscribe", B), ("unSubscribe", A)]
+    assert asked(venue, "lastTrade") == asked(venue)
     assert len(venue.handshakes) == 1
 
 
@@ -97,7 +99,7 @@ async def test_a_frozen_book_is_subscribed_again_on_the_same_connection(venue: S
         await until(lambda: heard.count(StreamUp) == 1)
         stream.renew(A)
         stream.renew("BTCUSD-26JUN26-1-C")
-        await until(lambda: len(venue.subscribed) == 4)
+        await until(lambda: len(asked(venue)) == 4)
     assert asked(venue)[2:] == [("unSubscribe", A), ("subscribe", A)]
     assert len(venue.handshakes) == 1
 
@@ -112,6 +114,21 @@ async def test_a_refused_book_and_an_image_that_is_none_keep_the_others_running(
         await until(lambda: heard.count(BookPush) == 1)
     assert [reason.partition(":")[0] for reason in heard.skipped] == ["books"] * 3
     assert heard.count(StreamDown) == 0
+
+
+async def test_trades_come_on_the_same_socket_newest_first(venue: SocketVenue) -> None:
+    heard = Heard()
+    rows = [{"s": A, "q": "0.1", "pr": "10.5", "sd": side, "ts": at} for side, at in ((1, 1), (2, 2))]
+    async with books(venue, heard) as stream:
+        stream.want([A])
+        await until(lambda: heard.count(StreamUp) == 1)
+        await venue.push(msgspec.json.encode({"dt": 6, "c": 20, "d": rows, "ts": 2}).decode())
+        await until(lambda: heard.count(LastTradesPush) == 1)
+    (push,) = [item for item in heard.items if isinstance(item, LastTradesPush)]
+    assert (push.symbol, [(trade.side, trade.venue_ns) for trade in push.trades]) == (
+        A,
+        [("sell", 2_000_000), ("buy", 1_000_000)],
+    )
 
 
 async def test_after_a_cut_the_wanted_books_are_subscribed_again(venue: SocketVenue) -> None:

@@ -26,7 +26,7 @@ from shared.messages.on_demand import (
     OrderBook,
     OrderBookAnswer,
 )
-from shared.messages.topics import book_topic
+from shared.messages.topics import book_topic, last_trades_topic
 from shared.messages.trades import Refusal
 from shared.options.book import pack_levels
 from tests.unit.voldesk.peers import Peers, Ran
@@ -149,6 +149,11 @@ def test_a_followed_book_is_leased_shown_as_it_changes_and_given_back(market: Pe
         market.publish("marketdata", book_topic("BTCUSD", SYMBOL), later, every_s=0.05)
         second = json.loads(process.stdout.readline())
         assert (second["source"], second["bids"], second["asks"]) == ("stream", [], [[3690.0, 1.0]])
+        told = LastTrades(symbol=SYMBOL, received_ns=RECEIVED_NS, age_ms=0, trades=TRADES[:1])
+        market.publish("marketdata", last_trades_topic("BTCUSD", SYMBOL), told, every_s=0.05)
+        while "last_trades" not in (line := json.loads(process.stdout.readline())):
+            assert line["source"] == "stream"
+        assert [each["price"] for each in line["last_trades"]] == ["3661.5"]
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 130
