@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from shared.clock import monotonic_ns
-from shared.messages.space import JournalSpace
+from shared.messages.space import JournalSpace, SpaceLevel
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -131,6 +131,11 @@ class CoreHost(Generic[CoreT]):
     def core(self) -> CoreT:
         """The live core, to be read only. A failure replaces it: do not keep it."""
         return self._runner.core
+
+    @property
+    def space(self) -> JournalSpace:
+        """Where the journal's rows go now."""
+        return self._runner.space
 
     def put(self, item: Any) -> None:
         """Hand an input to the core. On the event loop's thread only."""
@@ -262,6 +267,7 @@ class CoreHost(Generic[CoreT]):
         space: JournalSpace = self._runner.space
         if space.level != self._space_told:
             self._space_told = space.level
+            self._metrics.space.set(get_args(SpaceLevel).index(space.level))
             self._context.log.warning("the journal's rows go elsewhere", to=space.level, reason=space.reason)
 
     def _look_at_space(self) -> None:

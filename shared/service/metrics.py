@@ -145,6 +145,11 @@ class HostMetrics:
         self.batch_seconds = metrics.histogram(
             "voldesk_batch_seconds", "Time to handle one batch of inputs: decisions, commit, effects"
         )
+        self.space = metrics.gauge(
+            "voldesk_journal_space",
+            "Where the journal's rows go: 0 to the disk; 1 the disk is full or nearly so, nothing is opened; 2 into "
+            "memory, lost if the process ends",
+        )
         self.commit_seconds = metrics.histogram("voldesk_commit_seconds", "Time to commit one batch of rows")
         self.rebuilds = metrics.counter(
             "voldesk_core_failures_total", "Inputs and batches on which the core or its journal failed"

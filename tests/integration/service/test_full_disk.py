@@ -56,6 +56,8 @@ async def test_a_service_answers_on_through_reserve_and_memory_and_has_written_e
     ballast = fill(disk)
     epoch = await until_in_memory(desk, service)
     assert levels(service) == ["reserve", "memory"]
+    labels = 'account="main",mode="paper",service="execution"'
+    assert f"voldesk_journal_space{{{labels}}} 2.0" in await asyncio.to_thread(desk.scrape)
     assert (await desk.tell("count")).halt_epoch == epoch + 1
     ballast.unlink()
     await until_level(service, "disk")

@@ -77,7 +77,8 @@ def test_a_direct_flatten_is_booked_with_its_prices_and_fees_and_nothing_is_alar
     assert [each.close_price for each in done.legs] == [D(950), D(940)]
     assert done.fees_usd == opened.fees_usd + D("3.75")
     assert done.realized_pnl_usd == D(950) - D(940) - opened.entry_premium_usd
-    assert any("direct flatten at 950" in line.text for line in script.core.book.trades[trade_id].story)
+    story = [line.text for line in script.core.book.trades[trade_id].story if "direct flatten" in line.text]
+    assert any("at 950" in text for text in story)
 
 
 def test_one_execution_closes_two_trades_and_its_fee_is_shared_to_the_last_digit() -> None:

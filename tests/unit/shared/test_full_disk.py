@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,22 @@ def test_a_journal_that_cannot_be_written_any_more_is_full_and_one_locked_by_ano
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         journal.append([entry(1)])
     foreign.close()
+    journal.close()
+
+
+def test_a_disk_that_refuses_to_write_is_full_as_a_quota_is(tmp_path: Path) -> None:
+    """As beyond a quota, SQLite is told of another error than of a disk without space."""
+    journal = open_journal(tmp_path)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, usual[1]))
+    try:
+        taken = append_until_full(journal)
+        assert "disk I/O error" in journal.problem
+        assert [each.at_ns for each in journal.load()] == list(range(taken))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    journal.append([entry(taken)])
+    assert journal.check_space()
     journal.close()
 
 
