@@ -64,11 +64,15 @@ def _opening(row: rows.TradeRequested) -> str:
     sentences = [f"Intent {request.intent_id} of {request.strategy} is accepted: {legs}."]
     if request.entry_reasons:
         sentences.append(f"Its gates were open: {'; '.join(request.entry_reasons)}.")
-    loss = "without a bound on the loss" if grant.max_loss_usd is None else f"{grant.max_loss_usd:.2f} USD to lose"
+    loss = (
+        "without a bound on the loss"
+        if grant.max_loss_usd is None
+        else f"at most {grant.max_loss_usd:.2f} USD to lose"
+    )
     worst = ", ".join(f"{leg.symbol} {leg.worst_price}" for leg in grant.legs)
     sentences.append(f"Risk granted {grant.margin_usd:.2f} USD of margin, {loss}, prices no worse than {worst}.")
     sentences.append(f"It is worked by {row.execution_mode}, {request.policy.replace('_', ' ')}.")
-    return " ".join(sentences)
+    return "\n".join(sentences)
 
 
 def _order_moved(row: rows.OrderMoved) -> str:

@@ -1,0 +1,79 @@
+"""What an operator asks a running desk."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.stack import SERVICES, Desk, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def test_the_chain_of_a_running_desk_is_whole_and_has_a_smile(desk: Desk) -> None:
+    told = desk.voldesk("chain", "ETH", "--expiry", "all", "--all", "--json").json
+    assert told["underlying"] == "ETHUSD"
+    assert len(told["expiries"]) >= 5
+    near = [row for expiry in told["expiries"] for row in expiry["options"] if 0.3 < abs(row["delta"] or 0) < 0.7]
+    assert near
+    assert all(row["mark"] and row["iv"] for row in near)
+    shown = desk.voldesk("chain", "BTCUSD")
+    assert shown.code == 0
+    assert "implied volatility of the mark" in shown.out
+    assert "\x1b" not in shown.out
+
+
+def test_why_names_every_gate_since_when_and_the_exits_of_open_trades(desk: Desk) -> None:
+    told = desk.voldesk("why", "demo_strangle", "--json").json
+    names = [gate["name"] for gate in told["gates"]]
+    for name in ("state", "execution", "risk", "halts", "market_data", "account", "legs", "risk_refusal"):
+        assert name in names
+    assert all(gate["reason"] and gate["since"] for gate in told["gates"])
+
+    def an_exit() -> bool:
+        exits = desk.voldesk("why", "demo_strangle", "--json").json["exits"]
+        return any(gate["name"] == "max_hold" for trade in exits for gate in trade["conditions"])
+
+    until(desk, "a trade of the demonstration is open and its exit is looked at", an_exit, 120)
+
+
+def test_the_doctor_finds_no_problem_on_a_running_desk(desk: Desk) -> None:
+    findings = desk.voldesk("doctor", "--json").json
+    assert [finding for finding in findings if finding["level"] == "problem"] == []
+    by_check = {finding["check"]: finding for finding in findings}
+    assert by_check["services"]["finding"] == f"running and ready: {', '.join(SERVICES)}"
+    assert "held by this desk" in by_check["ports"]["finding"]
+    assert by_check["venue"]["finding"].endswith("answers")
+
+
+def test_the_bus_can_be_tapped(desk: Desk) -> None:
+    answer = desk.voldesk("tap", "sys.risk.heartbeat", "exec.", "--replay", "-n", "5", "--json")
+    assert answer.code == 0, answer.err
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert len(rows) == 5
+    assert {row["publisher"] for row in rows} <= {"risk", "execution"}
+
+
+def test_a_trade_is_told_from_the_gates_that_opened_it_to_its_result(desk: Desk) -> None:
+    def ended() -> list[str]:
+        trades = desk.voldesk("trades", "--json").json
+        return [trade["trade_id"] for trade in trades if trade["state"] == "CLOSED"]
+
+    until(desk, "a trade has ended", ended, 120)
+    told = desk.voldesk("trade", ended()[0])
+    assert told.code == 0
+    text = " ".join(told.out.split())
+    assert "Its gates were open: market_data:" in text
+    assert "Risk granted" in text
+    assert "It ended CLOSED after" in text
+
+
+def test_an_expiry_in_forty_minutes_is_seen_by_the_desk(desk: Desk) -> None:
+    listed = desk.voldesk("exchange", "list-expiry", "BTCUSD", "--in", "40m", "--json").json
+
+    def seen() -> bool:
+        expiries = desk.voldesk("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
+        return any(expiry["expires_at"] == listed["expires_at"] and expiry["options"] for expiry in expiries)
+
+    until(desk, "the desk has read the new list", seen, 120)
