@@ -67,8 +67,9 @@ class SqliteJournal:
     """Rows of one tagged union of structs, in order. `append` returns when all of them are on disk.
 
     synchronous FULL survives a power cut; NORMAL only the death of the process. reserve_bytes is kept back on the
-    disk for the day on which it is full. Raises JournalRefused at opening, and JournalFull when there is no room
-    even to open.
+    disk for the day on which it is full. may_lag: a batch of rows of these types alone is written as with NORMAL, and
+    is on disk with the next batch of others: a power cut may take the newest of them. Raises JournalRefused at
+    opening, and JournalFull when there is no room even to open.
     """
 
     def __init__(
@@ -78,8 +79,13 @@ class SqliteJournal:
         row_types: Any,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         reserve_bytes: int = 0,
+        may_lag: tuple[type, ...] = (),
     ) -> None:
         self.path = path
+        self.synchronous = self._wanted = synchronous
+        """How the newest batch was written."""
+
+        self._may_lag = may_lag
         self._reserve = Reserve(Path(f"{path}.reserve"), reserve_bytes)
         self._note = Note(Path(f"{path}.unwritten"))
         self._encoder = msgspec.msgpack.Encoder()
@@ -124,6 +130,7 @@ class SqliteJournal:
         JournalFull when that does not help."""
         rows = [(entry.at_ns, entry.cause_id, self._encoder.encode(entry.row)) for entry in entries]
         try:
+            self._set_synchronous(entries)
             try:
                 self._write(rows)
             except sqlite3.DatabaseError as error:
@@ -190,6 +197,14 @@ class SqliteJournal:
             finally:
                 os.close(log)
         return True
+
+    def _set_synchronous(self, entries: Sequence[Entry]) -> None:
+        """As these rows need it."""
+        lags = bool(self._may_lag) and all(isinstance(entry.row, self._may_lag) for entry in entries)
+        needed = "NORMAL" if lags else self._wanted
+        if needed != self.synchronous:
+            self._connection.execute(f"PRAGMA synchronous={needed}")
+            self.synchronous = needed
 
     def _write(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -20,6 +20,18 @@ from shared.messages.trades import TradeUpdate
 _MS = 1_000_000
 _CHECK_EVERY_NS = 1_000 * _MS
 _OWN_NAME = "monitor"
+HEARD = (
+    Heartbeat,
+    Alert,
+    TradeUpdate,
+    HaltState,
+    StrategyStatus,
+    AccountSnapshot,
+    GrantRefused,
+    ReconciliationReport,
+)
+"""The messages that are looked at."""
+
 _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.monitor.alert_file import AlertFile
 from services.monitor.config import MonitorConfig
-from services.monitor.core import MonitorCore, Status
+from services.monitor.core import HEARD, MonitorCore, Status
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.page import PageHeader, make_app
@@ -123,9 +123,9 @@ class MonitorShell:
 
 
 def prefixes_of(service: str) -> tuple[str, ...]:
-    """The beginnings of all topics that a service publishes unasked."""
+    """The beginnings of the topics of a service that the core looks at: chains would be read for nothing."""
     own = dict.fromkeys(
-        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and not row.on_demand
+        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and row.message in HEARD
     )
     return (*own, f"sys.{service}.")
 

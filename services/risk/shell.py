@@ -9,7 +9,7 @@ from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.metrics import RiskMetrics
 from services.risk.reader import AccountReader
-from services.risk.rows import RiskRow, may_go_unwritten
+from services.risk.rows import GrantIssued, RiskRow, may_go_unwritten
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
@@ -39,7 +39,7 @@ class RiskShell:
         self._host = CoreHost(
             context,
             lambda: RiskCore(config, account_id=context.desk.account_id, grant_key=grant_key),
-            context.journal(RiskRow),
+            context.journal(RiskRow, may_lag=(GrantIssued,)),
             _perform_nothing,
             may_go_unwritten,
         )

@@ -76,14 +76,18 @@ class ServiceContext:
         redactor.add(key)
         return key
 
-    def journal(self, row_types: Any) -> SqliteJournal:
-        """The service's journal, whose rows are the tagged structs of the union `row_types`."""
+    def journal(self, row_types: Any, may_lag: tuple[type, ...] = ()) -> SqliteJournal:
+        """The service's journal, whose rows are the tagged structs of the union `row_types`.
+
+        may_lag: rows of these types alone do not wait for the disk, see `SqliteJournal`.
+        """
         return SqliteJournal(
             self.run_dir / "journals" / f"{self.name}-{self.desk.account_id}.sqlite3",
             Binding(venue=_VENUE, environment=self.desk.venue, account_id=self.desk.account_id),
             row_types,
             self.desk.journal.synchronous,
             self.desk.journal.reserve_mb * 1024 * 1024,
+            may_lag,
         )
 
     def port(self, name: str) -> int:

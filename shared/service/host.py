@@ -120,6 +120,8 @@ class CoreHost(Generic[CoreT]):
         context.health["inputs"] = lambda: self._metrics.inputs
         context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
+        self._own_first = False
+        self._unpublished: list[tuple[Publish, str]] = []
         self._running = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -171,6 +173,7 @@ class CoreHost(Generic[CoreT]):
             await asyncio.get_running_loop().create_future()
         finally:
             self._running = False
+            self._publish_rest()
             for timer in (self._timer, self._space_timer):
                 if timer is not None:
                     timer.cancel()
@@ -314,7 +317,7 @@ class CoreHost(Generic[CoreT]):
         try:
             match effect:
                 case Publish():
-                    self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
+                    self._publish(effect, cause_id)
                 case Reply():
                     self._reply(effect)
                 case SendRequest():
@@ -323,12 +326,33 @@ class CoreHost(Generic[CoreT]):
                     self._context.alert(effect)
                 case _:
                     self._perform_own(effect, cause_id)
+                    self._own_first = True
         except Exception as error:
             self._context.failures.failed(source, error)
         else:
             self._context.failures.succeeded(source)
         if self._observers:
             self._observed(lambda observer: observer.performed(effect, cause_id))
+
+    def _publish(self, effect: Publish, cause_id: str) -> None:
+        """At once, unless an effect of the shell was begun in this turn of the loop: an order leaves before others
+        are told of it. A request on its way takes two turns, for its head and for its body."""
+        if not self._own_first:
+            self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
+            return
+        if not self._unpublished:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._publish_rest)
+        self._unpublished.append((effect, cause_id))
+
+    def _publish_rest(self) -> None:
+        waiting, self._unpublished = self._unpublished, []
+        self._own_first = False
+        for effect, cause_id in waiting:
+            try:
+                self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
+            except Exception as error:
+                self._context.failures.failed("effect Publish", error)
 
     def _reply(self, reply: Reply) -> None:
         self._context.bus.reply(reply.request_id, reply.message)

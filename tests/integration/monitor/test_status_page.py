@@ -146,6 +146,7 @@ def test_figures_are_readable() -> None:
     assert ages == ["1.0 s", "10.0 min", "10.0 h", "10.0 d"]
 
 
-def test_every_topic_of_a_service_is_heard() -> None:
+def test_every_topic_that_the_monitor_looks_at_is_heard_and_market_data_is_not() -> None:
+    assert prefixes_of("marketdata") == ("sys.marketdata.",)
     assert prefixes_of("execution") == ("exec.", "sys.execution.")
     assert prefixes_of("exchange") == ("sys.exchange.",)

@@ -50,6 +50,18 @@ def test_a_batch_that_cannot_be_written_whole_is_not_written_at_all(tmp_path: Pa
     journal.close()
 
 
+def test_a_batch_of_rows_that_may_lag_does_not_wait_for_the_disk_and_any_other_does(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j.sqlite3", MAIN, Row, may_lag=(Opened,))
+    opened, closed = ENTRIES
+    written = []
+    for batch in ([opened], [opened, closed], [opened, opened], [closed]):
+        journal.append(batch)
+        written.append(journal.synchronous)
+    assert written == ["NORMAL", "FULL", "NORMAL", "FULL"]
+    assert list(journal.load()) == [opened, opened, closed, opened, opened, closed]
+    journal.close()
+
+
 def test_loading_streams_and_rows_may_be_added_meanwhile(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "j.sqlite3")
     journal.append([Entry(number, "", Closed("x")) for number in range(2_500)])
