@@ -83,12 +83,12 @@ from shared.strategy.protocol import CloseStructure, OpenStructure
 
 DAY_NS = 86_400_000_000_000
 HOUR_NS = 3_600_000_000_000
-AT_THE_BID = LimitPhase(pricing="passive", duration_s=1.0, reprice_interval_s=60.0)
-PARAMS = ExecutionParams(phases=(AT_THE_BID,), fill_timeout_s=1.0, max_requote_rounds=1, final_look_s=1.0)
+AT_THE_BID = LimitPhase(pricing="passive", duration_s=0.94, reprice_interval_s=60.0)
+PARAMS = ExecutionParams(phases=(AT_THE_BID,), fill_timeout_s=0.94, max_requote_rounds=1, final_look_s=1.0)
 
 
 class TickQuoter:
-    """Bids for one option on each third tick; a bid is withdrawn after a second, and closed if it was hit."""
+    """Bids for one option on each third tick; withdraws a bid just before the fourth, and closes one that was hit."""
 
     name = "tick_quoter"
 

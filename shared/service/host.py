@@ -32,6 +32,7 @@ _TICK_PAUSE_S = 0.001
 """Least time between two ticks, so that a core whose deadline does not move cannot keep the loop busy."""
 
 _TIMER_MAX_S = 3_600.0
+_TELL_AFTER_S = 0.001
 _SPACE_CHECK_S = 2.0
 """How often the journal's disk is looked at."""
 
@@ -120,8 +121,9 @@ class CoreHost(Generic[CoreT]):
         context.health["inputs"] = lambda: self._metrics.inputs
         context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
-        self._own_first = False
-        self._unpublished: list[tuple[Publish, str]] = []
+        self._own_begun = False
+        self._untold: list[tuple[str, Callable[[], object]]] = []
+        self._telling: asyncio.TimerHandle | None = None
         self._running = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -165,6 +167,7 @@ class CoreHost(Generic[CoreT]):
         """Start the core, then go on until cancelled."""
         self._context.stalls.listen(self._stalled)
         self._runner.start(self._context.clock.now_ns())
+        self._tell()
         self._running = True
         self._watch_space()
         self._look_at_space()
@@ -173,7 +176,7 @@ class CoreHost(Generic[CoreT]):
             await asyncio.get_running_loop().create_future()
         finally:
             self._running = False
-            self._publish_rest()
+            self._tell_now()
             for timer in (self._timer, self._space_timer):
                 if timer is not None:
                     timer.cancel()
@@ -241,6 +244,7 @@ class CoreHost(Generic[CoreT]):
             return
         finally:
             self._batch = ()
+            self._tell()
         self._metrics.inputs += len(items)
         failed, count = list(self._failed), len(self._failed)
         self._failed.clear()
@@ -263,6 +267,7 @@ class CoreHost(Generic[CoreT]):
         except Exception as error:
             # the runner starts the core again before the next input
             self._context.failures.failed("core", error)
+        self._tell()
         self._context.bus.resync()
 
     def _watch_space(self) -> None:
@@ -314,45 +319,53 @@ class CoreHost(Generic[CoreT]):
     def _perform(self, effect: Any, cause_id: str) -> None:
         """Carry out one effect; one that fails does not keep the next from being carried out."""
         source = f"effect {type(effect).__name__}"
+        match effect:
+            case Publish():
+                topic, message, cause = effect.topic, effect.message, effect.cause_id or cause_id
+                self._untold.append((source, lambda: self._context.bus.publish(topic, message, cause)))
+            case Reply():
+                self._untold.append((source, lambda: self._reply(effect)))
+            case _:
+                self._attempt(source, lambda: self._begin(effect, cause_id))
+        if self._observers:
+            self._observed(lambda observer: observer.performed(effect, cause_id))
+
+    def _begin(self, effect: Any, cause_id: str) -> None:
+        match effect:
+            case SendRequest():
+                self._context.bus.send_request(effect, self.put)
+            case RaiseAlert():
+                self._context.alert(effect)
+            case _:
+                self._own_begun = True
+                self._perform_own(effect, cause_id)
+
+    def _attempt(self, source: str, work: Callable[[], object]) -> None:
         try:
-            match effect:
-                case Publish():
-                    self._publish(effect, cause_id)
-                case Reply():
-                    self._reply(effect)
-                case SendRequest():
-                    self._context.bus.send_request(effect, self.put)
-                case RaiseAlert():
-                    self._context.alert(effect)
-                case _:
-                    self._perform_own(effect, cause_id)
-                    self._own_first = True
+            work()
         except Exception as error:
             self._context.failures.failed(source, error)
         else:
             self._context.failures.succeeded(source)
-        if self._observers:
-            self._observed(lambda observer: observer.performed(effect, cause_id))
 
-    def _publish(self, effect: Publish, cause_id: str) -> None:
-        """At once, unless an effect of the shell was begun in this turn of the loop: an order leaves before others
-        are told of it. A request on its way takes two turns, for its head and for its body."""
-        if not self._own_first:
-            self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
+    def _tell(self) -> None:
+        """Send what was published and answered, in its order: at once, or, when something of the shell's own was
+        begun, a moment later, so that an order leaves before the other processes wake to hear of it."""
+        if self._telling is not None:
             return
-        if not self._unpublished:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._publish_rest)
-        self._unpublished.append((effect, cause_id))
+        if self._own_begun:
+            self._own_begun = False
+            self._telling = asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell_now)
+        else:
+            self._tell_now()
 
-    def _publish_rest(self) -> None:
-        waiting, self._unpublished = self._unpublished, []
-        self._own_first = False
-        for effect, cause_id in waiting:
-            try:
-                self._context.bus.publish(effect.topic, effect.message, effect.cause_id or cause_id)
-            except Exception as error:
-                self._context.failures.failed("effect Publish", error)
+    def _tell_now(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        untold, self._untold = self._untold, []
+        for source, tell in untold:
+            self._attempt(source, tell)
 
     def _reply(self, reply: Reply) -> None:
         self._context.bus.reply(reply.request_id, reply.message)
