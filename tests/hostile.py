@@ -173,7 +173,7 @@ class Forger:
     def _future_schema(self) -> bytes:
         fields = self._fields()
         fields[0] = f"{fields[0].partition('.')[0]}.{self._draw.randint(50, 99)}"
-        fields[7]["schema"] = fields[0]
+        fields[7]["schema" if isinstance(fields[7], dict) else 0] = fields[0]
         return wire(self._bytes_topic(), *fields)
 
     def _wrong_body(self) -> bytes:
@@ -223,6 +223,8 @@ class Forger:
         fields = self._fields()
         if isinstance(fields[7], dict):
             fields[7] |= {"nobody_knows": [1, 2], "x" * 500: None}
+        else:
+            fields[7] += [1, {"nobody": "knows"}]
         return wire(self._bytes_topic(), *fields, "a ninth", {"and": "a tenth"})
 
     def _empty(self) -> bytes:

@@ -370,7 +370,10 @@ async def _read(reader: asyncio.StreamReader) -> HttpAnswer:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.startswith(b"HTTP/1.1 100"):
             head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+        # closed without an answer, or one to HTTP of the last century, which has no head
+        return HttpAnswer(0, b"")
+    if not head.startswith(b"HTTP/1."):
         return HttpAnswer(0, b"")
     lines = head.lower().split(b"\r\n")
     length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), -1)
