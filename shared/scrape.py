@@ -23,6 +23,12 @@ class ScrapeHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Scrapes are no news."""
 
+    def send_error(self, *args: Any, **kwargs: Any) -> None:
+        """What was sent is no HTTP."""
+        assert isinstance(self.server, ScrapeServer), "it serves nobody else"
+        self.server.refusals.add("garbage")
+        super().send_error(*args, **kwargs)
+
 
 class ScrapeServer(ThreadingMixIn, WSGIServer):
     """At most so many clients at once, further ones are closed unread."""

@@ -80,11 +80,13 @@ class Requests:
             return TradeAccepted(intent_id=intent.intent_id, trade_id=outcome.trade_id)
         if outcome is not None and outcome.refusal is not None:
             return outcome.refusal
-        if intent.ordinal <= book.highest_ordinal.get(intent.strategy, -1):
+        highest = book.highest_ordinal.get(intent.strategy, -1)
+        if intent.ordinal <= highest:
+            detail = f"ordinal {intent.ordinal} of {_short(intent.strategy)}"
             return Refusal(
                 code="intent_known",
-                detail=f"ordinal {intent.ordinal} of {intent.strategy} was used before",
-                remedy=f"go on with an ordinal above {book.highest_ordinal[intent.strategy]}",
+                detail=f"{detail} was used before" if intent.ordinal >= 0 else f"{detail} is below 0",
+                remedy=f"go on with an ordinal above {highest}",
             )
         refusal = first_refusal(intent, self._view)
         if refusal is not None:

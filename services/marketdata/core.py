@@ -34,6 +34,7 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.topics import topic_of
+from shared.messages.trades import unknown_request
 from shared.messages.venue import StreamDown, StreamUp
 from shared.venues.ports import BookPush, ChainPush, IndexPush, LastTradesPush
 
@@ -170,8 +171,8 @@ class MarketdataCore:
                     self.reads.ask(step, request.request_id, ask, now_ns)
             case GetLastTrades() | GetKlines() as ask:
                 self.reads.ask(step, request.request_id, ask, now_ns)
-            case _:
-                pass
+            case other:
+                step.effects.append(Reply(request.request_id, unknown_request("marketdata", other)))
 
     def _unlisted(self, symbol: str) -> BookRefused | None:
         """Why the book of a symbol cannot be kept. Until the list has been read any option may be listed."""

@@ -38,12 +38,13 @@ def server(refusals: HttpRefusals) -> Iterator[ScrapeServer]:
 
 
 async def test_hostile_requests_are_answered_and_leave_no_traceback(
-    server: ScrapeServer, capfd: pytest.CaptureFixture[str]
+    server: ScrapeServer, refusals: HttpRefusals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for data in HttpForger(1, [("GET", "/metrics"), ("GET", "/")]).requests(300):
         answer = await exchange(server.server_port, data)
         assert answer.status < 500, (data[:500], answer)
     assert b"something_total 1.0" in (await exchange(server.server_port, SCRAPE)).body
+    assert refusals.counts["garbage"] > 10
     assert capfd.readouterr() == ("", "")
 
 

@@ -209,3 +209,10 @@ def test_a_grant_given_before_risk_fell_silent_is_void_after_it_came_back() -> N
     assert script.ask(old).code == "risk_silent"
     new = intent(leg(CALL, "buy"), ordinal=1, now_ns=script.now_ns)
     assert isinstance(script.ask(new), TradeAccepted)
+
+
+def test_an_ordinal_below_0_is_refused() -> None:
+    script = Script().started()
+    refusal = script.ask(intent(leg(CALL, "buy"), ordinal=-5, strategy="new"))
+    assert (refusal.code, refusal.detail) == ("intent_known", "ordinal -5 of new is below 0")
+    assert script.rows(IntentRefused) == []

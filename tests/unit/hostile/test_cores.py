@@ -8,16 +8,19 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.marketdata.effects import ReadKey, ReadVenue
 from shared.bus.frames import Header, encode_frame
 from shared.messages.base import Message
 from shared.messages.control import GrantGiven, HaltsAnswered, RequestGrant
 from shared.messages.grants import signed
+from shared.messages.on_demand import GetKlines, GetOrderBook, LeaseBooks
 from shared.messages.steps import Inbound, Reply, ReplyReceived, Request, StreamSynced, Tick
 from shared.messages.system import GetStatus, Replay
 from shared.messages.topics import TOPICS
 from shared.messages.trades import OpenTrade
 from tests.hostile import absurd, all_messages, as_received
 from tests.unit.execution import play
+from tests.unit.marketdata import test_books as books_desk
 from tests.unit.monitor.desk import Script as MonitorScript
 from tests.unit.risk import desk as risk_desk
 from tests.unit.strategy.dialogue import Dialogue
@@ -59,7 +62,7 @@ def test_execution_answers_every_request_and_keeps_its_trade(data: st.DataObject
     trade_id = script.opened(play.leg(play.CALL, "buy"))
     known = (trade_id, play.CALL, play.ACCOUNT, "demo-1")
     for number in range(data.draw(st.integers(1, 6))):
-        message = data.draw(received(*REQUESTS, known=known))
+        message = data.draw(received(*REQUESTS, *[OpenTrade] * 30, known=known))
         if isinstance(message, OpenTrade) and data.draw(st.booleans()):
             message = msgspec.structs.replace(
                 message,
@@ -160,6 +163,19 @@ def test_a_strategy_host_survives_whatever_is_published(data: st.DataObject) -> 
         desk.put(StreamSynced("execution", 1))
         desk.wait(1)
     assert desk.status().state in ("running", "paused", "failed")
+
+
+@MANY
+@given(st.data())
+def test_market_data_answers_every_request_or_asks_the_venue_for_it(data: st.DataObject) -> None:
+    desk = books_desk.Desk()
+    for number in range(data.draw(st.integers(1, 6))):
+        message = data.draw(received(*REQUESTS, *[LeaseBooks, GetOrderBook, GetKlines] * 10, known=(books_desk.A,)))
+        step = desk.on(Request(f"q{number}", message, "c"), number)
+        if not any(isinstance(each, ReadVenue) for each in step.effects):
+            answers = [each for each in step.effects if isinstance(each, Reply)]
+            assert [answer.request_id for answer in answers] == [f"q{number}"] or isinstance(message, ReadKey)
+            assert all(encode_frame("reply", HEADER, answer.message) for answer in answers)
 
 
 @MANY
