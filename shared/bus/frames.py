@@ -6,6 +6,7 @@ message as a msgpack map (or array, where its class says so) that names its sche
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -96,13 +97,12 @@ def _kinds(base: type[Message]) -> list[type[Message]]:
 _SCHEMAS: dict[type[Message], str] = {
     kind: schema_id(kind) for kind in _kinds(Message) if kind.__module__.startswith("shared.messages.")
 }
-_WHOLE: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
-    msgspec.msgpack.encode(schema): msgspec.msgpack.Decoder(Wire[kind])  # type: ignore[valid-type]
+_READERS: dict[bytes, tuple[Callable[[bytes | memoryview], Any], Check | None]] = {
+    msgspec.msgpack.encode(schema): (msgspec.msgpack.Decoder(Wire[kind]).decode, check_of(kind))  # type: ignore[valid-type]
     for kind, schema in _SCHEMAS.items()
 }
-"""Decoders by the schema id as it is at the start of the array."""
+"""What decodes an array and what checks the decimals in its body, by the schema id as it is at its start."""
 
-_FIGURES: dict[type[Message], Check] = {kind: check for kind in _SCHEMAS if (check := check_of(kind)) is not None}
 _UNREAD = msgspec.msgpack.Decoder(Wire[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
 _UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
@@ -176,16 +176,12 @@ def open_array(array: bytes | memoryview) -> Opened:
     Header and body are read in one pass where all is well; in two where the body is what is wrong.
     """
     try:
-        return _checked(_WHOLE[array[1 : 2 + (array[1] & _SHORT_TEXT_LENGTH)]].decode(array))  # type: ignore[index]
+        decode, check = _READERS[array[1 : 2 + (array[1] & _SHORT_TEXT_LENGTH)]]  # type: ignore[index]
+        opened: Opened = decode(array)
+        if check is not None:
+            check(opened.body, "")
     except (KeyError, IndexError, *_UNREADABLE):
         return _open_unusual(array)
-
-
-def _checked(opened: Opened) -> Opened:
-    """What was read, with its decimals checked. Raises ValueError."""
-    check = _FIGURES.get(type(opened.body))  # type: ignore[arg-type]
-    if check is not None:
-        check(opened.body, "")
     return opened
 
 
@@ -217,13 +213,17 @@ def _open_unusual(array: bytes | memoryview) -> Opened:
         unread = _UNREAD.decode(array)
     except _UNREADABLE as error:
         raise FrameError("garbage", str(error)) from None
-    decoder = _WHOLE.get(msgspec.msgpack.encode(unread.schema))
-    if decoder is None:
+    reader = _READERS.get(msgspec.msgpack.encode(unread.schema))
+    if reader is None:
         return _without_body(unread, Unreadable("unknown_schema", repr(unread.schema[:80])))
+    decode, check = reader
     try:
-        return _checked(decoder.decode(array))
+        opened: Opened = decode(array)
+        if check is not None:
+            check(opened.body, "")
     except _UNREADABLE as error:
         return _without_body(unread, Unreadable("wrong_body", f"{unread.schema}: {error}"))
+    return opened
 
 
 def _without_body(unread: Wire[Any], why: Unreadable) -> Opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -24,6 +23,12 @@ _REQUEST_BYTES_MAX = 65_536
 """The largest request of ours has a tenth of this; its texts are kept, journalled and published."""
 
 _PENDING_S = 60.0
+_TIMER_STEP_S = 0.001
+"""What the loop's timers are rounded to."""
+
+_LOOK_PAUSE_S = 0.01
+"""Least time between two looks at what is due: with thousands waiting for a dead service each look has its price."""
+
 _REQUEST_QUEUE = 500
 """Requests that wait in the socket; further ones wait at their clients."""
 
@@ -48,15 +53,13 @@ class _Waiting(msgspec.Struct):
 class RequestClient:
     """Asks other services. A request is repeated with its id until it is answered or its deadline has passed.
 
-    All requests share one timer, set to the earliest that is due; of those that were answered in time only an entry
-    in the queue is left, which is passed over.
+    All requests share one timer, set to the earliest that is due: one that is answered in time costs none.
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._sockets: dict[str, LoopSocket] = {}
         self._waiting: dict[str, _Waiting] = {}
-        self._due: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._resend_s = link.settings.resend_ms / 1_000
@@ -86,7 +89,6 @@ class RequestClient:
 
     def close(self) -> None:
         self._waiting.clear()
-        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -103,38 +105,31 @@ class RequestClient:
         if not waiting.sent:
             socket.wants_writable = True
         waiting.due = min(now + self._resend_s, waiting.deadline)
-        heapq.heappush(self._due, (waiting.due, request_id))
-        if self._timer is None or waiting.due < self._timer_due:
-            self._arm()
+        self._look_at(waiting.due)
 
-    def _arm(self) -> None:
+    def _look_at(self, due: float) -> None:
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._due:
-            due, request_id = self._due[0]
-            waiting = self._waiting.get(request_id)
-            if waiting is not None and waiting.due == due:
-                self._timer, self._timer_due = self._link.loop.call_at(due, self._look), due
+            if self._timer_due <= due:
                 return
-            heapq.heappop(self._due)
+            self._timer.cancel()
+        self._timer, self._timer_due = self._link.loop.call_at(due, self._look), due
 
     def _look(self) -> None:
-        """Repeat what is due, and give up what is past its deadline."""
+        """Repeat what is due, give up what is past its deadline, and come back for the next."""
         self._timer = None
         now = self._link.loop.time()
-        while self._due and self._due[0][0] <= now:
-            due, request_id = heapq.heappop(self._due)
-            waiting = self._waiting.get(request_id)
-            if waiting is None or waiting.due != due:
+        for request_id, waiting in list(self._waiting.items()):
+            if waiting.due > now + _TIMER_STEP_S or self._waiting.get(request_id) is not waiting:
                 continue
-            if now < waiting.deadline:
+            if now + _TIMER_STEP_S < waiting.deadline:
                 self._try(request_id, waiting, now)
                 continue
             del self._waiting[request_id]
             self._link.counts.requests_timed_out += 1
             self._link.deliver(waiting.source, waiting.receiver, RequestTimedOut(request_id))
-        self._arm()
+        if self._waiting:
+            due = max(now + _LOOK_PAUSE_S, min(waiting.due for waiting in self._waiting.values()))
+            self._look_at(due)
 
     def _connect(self, service: str) -> LoopSocket:
         socket = LoopSocket(

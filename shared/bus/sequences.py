@@ -37,8 +37,8 @@ class EventStore:
 
     def next_sequence(self, topic: str) -> int:
         """The number of the topic's next message, taken."""
-        sequence = self._newest.get(topic, 0) + 1
-        self._newest[topic] = sequence
+        newest = self._newest
+        sequence = newest[topic] = newest.get(topic, 0) + 1
         return sequence
 
     def keep(self, topic: str, key: str, sequence: int, frame: bytes) -> None:
@@ -46,7 +46,7 @@ class EventStore:
         kept = self._kept.get(topic)
         if kept is None:
             kept = self._kept[topic] = OrderedDict()
-        entity = key or sequence
+        entity: str | int = key or sequence
         self._order += 1
         kept[entity] = _Kept(self._order, sequence, frame)
         kept.move_to_end(entity)

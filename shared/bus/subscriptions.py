@@ -134,8 +134,11 @@ class Subscription:
     def _open(self, array: bytes | memoryview) -> Opened:
         opened = open_array(array)
         if opened.publisher != self._publisher:
-            raise FrameError("wrong_publisher", f"{opened.publisher[:80]!r} instead of {self._publisher}")
+            raise self._stranger(opened)
         return opened
+
+    def _stranger(self, opened: Opened) -> FrameError:
+        return FrameError("wrong_publisher", f"{opened.publisher[:80]!r} instead of {self._publisher}")
 
     def _states_received(self, batch: list[bytes]) -> None:
         newest: dict[bytes, bytes | memoryview] = {}
@@ -161,18 +164,24 @@ class Subscription:
                 self._link.drop(error.kind, str(error))
 
     def _events_received(self, batch: list[bytes]) -> None:
-        reader = self._reader
+        reader, topics, publisher = self._reader, self._topics, self._publisher
         self._link.counts.received += len(batch)
         received_ns = self._link.clock.now_ns()
         for data in batch:
             try:
                 topic, array = split_frame(data, self._max_bytes)
-                known = self._topics.get(topic) or self._topic(topic)
+                known = topics.get(topic) or self._topic(topic)
                 if known.kind == "event":
-                    opened = self._open(array)
+                    opened = open_array(array)
+                    if opened.publisher != publisher:
+                        raise self._stranger(opened)
                     known.delay.observe((received_ns - opened.published_ns) / 1e9)
                     if reader.takes(known.text, opened.epoch, opened.sequence):
-                        self._deliver(known, opened)
+                        body = opened.body
+                        if type(body) is known.message:
+                            self._hand_over(known.text, opened, body)
+                        else:
+                            self._deliver(known, opened)
                     else:
                         ready = reader.on_event(known.text, opened.epoch, opened.sequence, (known, opened))
                         self._deliver_all(ready)

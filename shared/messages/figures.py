@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
@@ -17,6 +18,10 @@ DIGITS_MAX = 80
 """Most characters of a figure in its shortest notation."""
 
 Check = Callable[[Any, str], None]
+
+_USUAL_MIN, _USUAL_MAX = Decimal("1e-20"), Decimal("1e20")
+_USUAL_BYTES = Decimal(1).__sizeof__()
+"""What a decimal takes whose digits need no memory of their own: at most 76 of them."""
 
 
 def check_decimal(value: Decimal, where: str) -> None:
@@ -53,12 +58,37 @@ def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
     checks = tuple((name, check) for name, check in found if check is not None)
     if not checks:
         return None
+    figures = [name for name, check in checks if check in (check_decimal, _check_optional)]
+    others = tuple((name, check) for name, check in checks if name not in figures)
+    # one call for all plain figures: most messages are nothing but those, and every message passes here
+    values_of = attrgetter(*figures, figures[0]) if figures else None
 
     def check_fields(value: Any, where: str) -> None:
-        for name, check in checks:
+        todo = checks
+        if values_of is not None and all_usual(values_of(value)):
+            todo = others
+        for name, check in todo:
             check(getattr(value, name), f"{where}.{name}" if where else name)
 
     return check_fields
+
+
+def _check_optional(value: Decimal | None, where: str) -> None:
+    if value is not None:
+        check_decimal(value, where)
+
+
+def all_usual(figures: tuple[Decimal | None, ...]) -> bool:
+    """Whether all are missing, zero, or positive and of usual size and length; False for what needs a closer look."""
+    try:
+        for figure in figures:
+            if figure is None:
+                continue
+            if (not _USUAL_MIN <= figure <= _USUAL_MAX and figure) or figure.__sizeof__() > _USUAL_BYTES:
+                return False
+    except InvalidOperation:
+        return False
+    return True
 
 
 def _of_union(kinds: tuple[Any, ...]) -> Check | None:
@@ -67,6 +97,8 @@ def _of_union(kinds: tuple[Any, ...]) -> Check | None:
     assert not nested, f"decimals inside {nested} would not be checked"
     if not by_type:
         return None
+    if set(kinds) == {Decimal, types.NoneType}:
+        return _check_optional
 
     def check_member(value: Any, where: str) -> None:
         check = by_type.get(type(value))
