@@ -72,6 +72,16 @@ class MarketdataGauges:
             self._reads[source].inc(max(count - self._counted[source], 0))
             self._counted[source] = count
 
+    def words(self) -> dict[str, object]:
+        """For the health line. oldest_chain_s: age of the expiry that was received longest ago, None for never."""
+        ages = [age for (_, stream), age in self._ages.values.items() if stream == "chain"]
+        known = [age for age in ages if not math.isnan(age)]
+        return {
+            "oldest_chain_s": round(max(known), 1) if known and len(known) == len(ages) else None,
+            "stale_streams": int(sum(self._stale.values.values())),
+            "books": int(sum(self._books.values.values())),
+        }
+
 
 def _age_s(received_ns: int, now_ns: int) -> float:
     return (now_ns - received_ns) / _NS_PER_S if received_ns else math.nan

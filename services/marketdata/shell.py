@@ -73,7 +73,7 @@ class MarketdataShell:
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
         self._gauges = MarketdataGauges(context.metrics, self._underlyings)
-        context.health["books"] = lambda: len(self._host.core.books.symbols)
+        context.health["market"] = self._gauges.words
 
     @property
     def ready(self) -> bool:

@@ -187,7 +187,7 @@ def test_each_service_writes_a_line_about_its_health(traded: Desk, service: str)
     assert line["memory_mb"] > 20
     own = {
         "exchange": {"sockets", "requests", "failures"},
-        "marketdata": {"inputs", "queue", "venue_errors"},
+        "marketdata": {"inputs", "queue", "venue_errors", "oldest_chain_s", "stale_streams", "books"},
         "risk": {"inputs", "queue", "venue_errors", "equity_usd", "positions", "grants"},
         "execution": {"inputs", "queue", "venue_errors", "open_trades", "live_orders", "unknown_orders", "halts"},
         "strategy": {"inputs", "queue", "strategies", "running", "signals", "signals_executed"},

@@ -1,0 +1,175 @@
+"""What a core's host tells its observers and measures, on a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest_asyncio
+
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.http_refusals import HttpRefusals
+from shared.logging import setup_logging
+from shared.messages.steps import Entry, Inbound, Request, Step, Tick
+from shared.metrics import Metrics
+from shared.runner import MemoryJournal
+from shared.service import CoreHost, ServiceContext
+from shared.service.watch import Failures, StallWatch
+from shared.tasks import spawn
+from tests.integration.bus.harness import HALT_TOPIC, halt_of, make_desk, open_service, raise_halt, until
+from tests.unit.shared.samples import heartbeat
+from tests.unit.shared.test_metrics import scraped
+
+
+class Noted(msgspec.Struct, frozen=True, tag="noted.1"):
+    text: str
+
+
+class Effect(msgspec.Struct, frozen=True):
+    of: str
+
+
+class EchoCore:
+    """One row and one effect for each input; one tick, when `due_ns` has come."""
+
+    def __init__(self) -> None:
+        self.due_ns: int | None = None
+
+    def start(self, now_ns: int) -> Step:
+        return Step()
+
+    def apply(self, entry: Entry) -> None:
+        return None
+
+    def next_deadline_ns(self) -> int | None:
+        return self.due_ns
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        if isinstance(item, Tick):
+            self.due_ns = None
+        elif not isinstance(item, Inbound | Request):
+            return Step()
+        return Step(rows=[Entry(now_ns, "", Noted("row"))], effects=[Effect(type(item).__name__)])
+
+
+class Observed:
+    """Notes each effect with its cause; `fails` makes it raise."""
+
+    def __init__(self, host: CoreHost[EchoCore]) -> None:
+        self._host = host
+        self.rows = 0
+        self.effects: list[tuple[str, str, int]] = []
+        self.fails = False
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        self.rows += len(entries)
+
+    def performed(self, effect: Any, cause_id: str) -> None:
+        if self.fails:
+            raise ValueError("told to fail")
+        self.effects.append((effect.of, *self._host.cause_of(cause_id)))
+
+
+class Desk:
+    """A host as the service risk, and a bus that publishes as execution."""
+
+    def __init__(self, directory: Path) -> None:
+        desk = make_desk(directory)
+        self.clock = Clock()
+        self.metrics = Metrics("risk", "paper", "main")
+        self.bus = Bus("risk", desk, clock=self.clock)
+        self.bus.open(lambda newest: heartbeat("risk", newest))
+        self.execution = open_service("execution", desk)
+        log = setup_logging("critical", "json", service="risk")
+        failures = Failures(log, self.metrics)
+        context = ServiceContext(
+            "risk", desk, self.clock, log, self.bus, 1, self.metrics, failures, StallWatch(), {}, HttpRefusals()
+        )
+        self.performed: list[Effect] = []
+        self.core = EchoCore()
+        self.host = CoreHost(
+            context, lambda: self.core, MemoryJournal(), lambda effect, _cause: self.performed.append(effect)
+        )
+        self.observed = Observed(self.host)
+        self.host.observe(self.observed)
+        self.bus.subscribe("execution", ["exec."], self.host.put)
+        self.bus.serve(self.host.put)
+
+    def value(self, name: str) -> float:
+        return sum(scraped(self.metrics, name).values())
+
+
+@pytest_asyncio.fixture
+async def idle(tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk whose host does not run yet."""
+    made = Desk(tmp_path)
+    yield made
+    made.bus.close()
+    made.execution.close()
+
+
+@pytest_asyncio.fixture
+async def desk(idle: Desk) -> AsyncIterator[Desk]:
+    async with running(idle):
+        yield idle
+
+
+@asynccontextmanager
+async def running(desk: Desk) -> AsyncIterator[None]:
+    task = spawn(desk.host.run(), name="host under test")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_an_observer_is_told_what_caused_an_effect_and_since_when(desk: Desk) -> None:
+    begun_ns = desk.clock.now_ns()
+    desk.execution.publish(HALT_TOPIC, halt_of("main", 1))
+    await until(lambda: len(desk.observed.effects) == 1)
+    asked = spawn(desk.execution.ask("risk", raise_halt("x"), 15_000), name="unanswered")
+    await until(lambda: len(desk.observed.effects) == 2)
+    asked.cancel()
+    due_ns = desk.core.due_ns = desk.clock.now_ns() + 1_000_000
+    desk.host.put("anything that makes the host look at the deadline")
+    await until(lambda: len(desk.observed.effects) == 3)
+    (published, requested, timed) = desk.observed.effects
+    assert published[:2] == ("Inbound", "halt_state")
+    assert begun_ns <= published[2] <= requested[2] <= due_ns
+    assert requested[:2] == ("Request", "raise_halt")
+    assert timed == ("Tick", "timer", due_ns)
+    assert desk.host.cause_of("some other message") == ("", 0)
+    assert desk.observed.rows == 3
+    assert desk.value("voldesk_journal_rows_total") == 3
+
+
+async def test_an_observer_that_fails_is_counted_and_keeps_nothing_from_going_on(desk: Desk) -> None:
+    desk.observed.fails = True
+    for epoch in range(1, 21):
+        desk.execution.publish(HALT_TOPIC, halt_of(f"a{epoch}", epoch))
+    await until(lambda: len(desk.performed) == 20)
+    assert desk.value("voldesk_handler_errors_total") == 20
+    desk.observed.fails = False
+    desk.execution.publish(HALT_TOPIC, halt_of("a21", 21))
+    await until(lambda: len(desk.observed.effects) == 1)
+
+
+async def test_what_waits_for_the_core_is_shown_with_its_age_and_its_wait_is_measured(idle: Desk) -> None:
+    before = idle.value("voldesk_queue_depth")
+    for epoch in (1, 2):
+        idle.host.put(Inbound(HALT_TOPIC, halt_of("main", epoch), f"m{epoch}", "execution", 1))
+    assert idle.value("voldesk_queue_depth") == before + 2
+    await until(lambda: idle.value("voldesk_queue_oldest_age_seconds") > 0.02)
+    async with running(idle):
+        await until(lambda: len(idle.performed) == 2)
+        await until(lambda: idle.value("voldesk_queue_depth") == 0)
+        assert idle.value("voldesk_queue_oldest_age_seconds") == 0
+        assert idle.value("voldesk_queue_wait_seconds_sum") > 0.02
+        assert idle.value("voldesk_batch_seconds_count") >= 1
+        assert idle.value("voldesk_inputs_total") >= 2
