@@ -90,8 +90,11 @@ class SqliteJournal:
         self._note = Note(Path(f"{path}.unwritten"))
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(row_types)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        except OSError as error:
+            raise self._full(error) from None
         try:
             try:
                 self._connection = self._connect(binding, synchronous)

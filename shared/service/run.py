@@ -36,6 +36,8 @@ _BEAT_S = 1.0
 _PULSES_PER_BEAT = 4
 _STOP_S = 3.0
 _METRICS_RETRY_S = 5.0
+_UNWRITABLE_PAUSE_S = 2.0
+"""supervisord starts the service again at once."""
 
 
 class Shell(Protocol):
@@ -74,6 +76,15 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
     except StartRefused as error:
         log.critical("start refused", reason=error.reason, remedy=error.remedy)
         code = EXIT_CONFIGURATION
+    except OSError as error:
+        # Not counted as a start: what counts them cannot be written either.
+        log.critical(
+            "the service cannot work in its run directory and is started again",
+            reason=f"{error.filename or 'run directory'}: {error.strerror}",
+            remedy="free space on its disk, or make it writable",
+        )
+        time.sleep(_UNWRITABLE_PAUSE_S)
+        code = EXIT_BUG
     sys.exit(code)
 
 

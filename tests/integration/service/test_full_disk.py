@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.bus.harness import until
 from tests.integration.service.test_service import Desk, Service
-from tests.unit.shared.full_disk import fill, small_disk
+from tests.unit.shared.full_disk import fill, remount, small_disk
 from tests.unit.shared.samples import MINIMAL, write_desk
 
 RESERVE_MB = 2
@@ -98,3 +98,21 @@ async def test_a_service_that_cannot_even_open_its_journal_says_why_and_comes_up
     ballast.unlink()
     desk.start()
     assert (await asyncio.wait_for(desk.tell("count"), 60)).halt_epoch == 1
+
+
+async def test_a_run_directory_that_became_read_only_is_said_and_left_for_the_next_start(
+    desk: Desk, disk: Path
+) -> None:
+    service = desk.start()
+    await desk.tell("count")
+    service.process.terminate()
+    assert await service.exit_code() == 0
+    remount(disk, "ro")
+    stuck = desk.start()
+    assert await stuck.exit_code() == 70
+    (line,) = stuck.lines()
+    assert line["reason"].endswith("Read-only file system")
+    assert line["remedy"] == "free space on its disk, or make it writable"
+    remount(disk, "rw")
+    desk.start()
+    assert (await desk.tell("count")).halt_epoch == 2

@@ -41,3 +41,8 @@ def fill(directory: Path, leave_bytes: int = 0) -> Path:
 def free_bytes(directory: Path) -> int:
     disk = os.statvfs(directory)
     return disk.f_bavail * disk.f_frsize
+
+
+def remount(directory: Path, options: str) -> None:
+    """Change the file system of `small_disk`: "ro" makes it read-only, "rw" writable again."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(directory)], check=True)
