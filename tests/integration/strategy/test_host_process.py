@@ -133,7 +133,7 @@ async def test_a_host_starts_alone_reports_the_broken_file_and_keeps_a_pause_ove
     assert statuses["broken"].reason == f"ZeroDivisionError: division by zero at {where}"
     assert statuses["quick"].state == "running"
     closed = [gate.name for gate in statuses["quick"].gates if not gate.open]
-    assert closed == ["execution", "risk", "legs"]
+    assert closed == ["execution", "risk", "market_data", "account", "legs"]
     command = StrategyCommand(action="pause", strategy="quick", requested_by="test")
     assert await desk.bus.ask("strategy", command) == StrategyCommandDone(strategies=("quick",))
     desk.kill("strategy")
