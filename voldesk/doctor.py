@@ -24,6 +24,7 @@ import msgspec
 from shared.config import DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.latch import read_latches
+from shared.reserve import Note, Reserve
 from voldesk.console import Failure
 from voldesk.health import collect_health, last_log_line
 from voldesk.identity import check_identity
@@ -190,6 +191,7 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
     paths = sorted((desk.run_dir / "journals").glob("*.sqlite3"))
     sound, in_use = [], []
     for path in paths:
+        yield from _full_disk_marks(desk, path)
         lock = _try_lock(path)
         if lock is None:
             in_use.append(path.name.removesuffix(".sqlite3"))
@@ -213,6 +215,24 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
         yield Finding(check="journals", level="ok", text=f"in use, checked at each start: {', '.join(in_use)}")
     if not paths:
         yield Finding(check="journals", level="ok", text="none yet")
+
+
+def _full_disk_marks(desk: DeskConfig, path: Path) -> Iterator[Finding]:
+    """What a full disk has left behind beside a journal: rows that were never written, a reserve that is used up."""
+    if lost := Note(Path(f"{path}.unwritten")).read():
+        yield Finding(
+            check="journals",
+            level="warning",
+            text=f"rows of {path.name} were not written: {lost}",
+            remedy="compare `voldesk positions` with the venue, then `voldesk resume`",
+        )
+    if not Reserve(Path(f"{path}.reserve"), desk.journal.reserve_mb * 1024**2).held:
+        yield Finding(
+            check="journals",
+            level="warning",
+            text=f"the reserve of {path.name} for a full disk is not there",
+            remedy="make room; the service takes it back by itself, at its next start at the latest",
+        )
 
 
 def _try_lock(path: Path) -> int | None:

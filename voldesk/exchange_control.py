@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from shared.config import DeskConfig
-from voldesk.console import EXIT_CONFIG, EXIT_UNREACHABLE, EXIT_USAGE, Failure
+from voldesk.console import EXIT_CONFIG, EXIT_UNREACHABLE, EXIT_USAGE, Failure, progress
 from voldesk.preflight import read_ports
 
 _PATIENCE_S = 5.0
@@ -44,9 +44,10 @@ class ExchangeControl:
         if self._port is None:
             raise Failure("the simulated exchange was never started", "start it with `voldesk up`", EXIT_UNREACHABLE)
         try:
-            answer = httpx.request(
-                method, f"http://127.0.0.1:{self._port}{path}", json=body, timeout=_PATIENCE_S, trust_env=False
-            )
+            with progress("waiting for the exchange"):
+                answer = httpx.request(
+                    method, f"http://127.0.0.1:{self._port}{path}", json=body, timeout=_PATIENCE_S, trust_env=False
+                )
             envelope = answer.json()
         except httpx.TimeoutException:
             raise Failure(
