@@ -19,6 +19,9 @@ DRAIN_MAX = 500
 DRAIN_BYTES_MAX = 32 * 1024 * 1024
 """The same in bytes: a flood of large messages must not be in memory all at once."""
 
+_AT_ONCE_MAX = 4
+"""Messages delivered one by one before the rest is taken as a batch."""
+
 _CLOSING_LINGER_MS = 200
 # as plain numbers: pyzmq's flags are enums whose arithmetic is a microsecond of Python
 _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -35,8 +38,8 @@ class LoopSocket:
     """A socket that hands over what arrived, in batches of at most `DRAIN_MAX`.
 
     deliver: called with what one drain took: frames, or for a ROUTER lists of the identity and the frames.
-    at_once: what woke us is delivered alone, before the socket is asked for more: for those to whom each message
-    counts. Without it a batch is all that is there: for those who only want the newest.
+    at_once: the first few messages are delivered one by one, before the socket is asked for more: for those to whom
+    each message counts. Without it a batch is all that is there: for those who only want the newest.
     on_writable: called after a drain while `wants_writable` is set and the socket can send.
     """
 
@@ -149,15 +152,15 @@ class LoopSocket:
     def _take(self) -> None:
         batch: list[Any] = []
         try:
+            for _ in range(_AT_ONCE_MAX if self._at_once else 0):
+                self._deliver([self._receive(_NOBLOCK)])
+                if self._loop is None or not self._events() & _POLLIN:
+                    return
             batch.append(self._receive(_NOBLOCK))
         except zmq.Again:
             return
-        if self._at_once:
-            self._deliver(batch)
-            batch = []
-        if self._loop is None or not self._events() & _POLLIN:
-            if batch:
-                self._deliver_batch(batch)
+        if not self._events() & _POLLIN:
+            self._deliver_batch(batch)
             return
         receive, take = self._receive, batch.append
         emptied, size, routed = False, 0, self._routed_frames
