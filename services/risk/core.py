@@ -38,7 +38,7 @@ from shared.messages.control import (
     RequestGrant,
 )
 from shared.messages.grants import signed
-from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -84,7 +84,7 @@ class _Breach(msgspec.Struct):
 class RiskCore:
     """Decides who may open what.
 
-    Inputs: Inbound(InstrumentList, ChainSnapshot, IndexPrice, TradeUpdate, HaltState), StreamSynced, Request(
+    Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, HaltState), StreamSynced, Request(
     RequestGrant, GetAccount), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those of inputs.py. Effects: the
     generic ones.
     Anything else is ignored.
@@ -217,8 +217,6 @@ class RiskCore:
                 self._market.on_list(listed)
             case ChainSnapshot() as chain:
                 self._market.on_chain(chain)
-            case IndexPrice() as index:
-                self._market.on_index(index)
             case TradeUpdate(account_id=self._account_id) as update:
                 self._reservations.on_trade(update)
             case HaltState(account_id=self._account_id) as state:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.messages.account import PositionGreeks
-from shared.messages.market import ChainSnapshot, IndexPrice, Instrument, InstrumentList
+from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
 from shared.options.chain import ChainView
 
 F8 = NDArray[np.float64]
@@ -72,11 +72,6 @@ class MarketView:
         part.view = ChainView(chain, listed)
         if chain.index_received_ns >= part.index_received_ns:
             part.index, part.index_received_ns = chain.index_price, chain.index_received_ns
-
-    def on_index(self, index: IndexPrice) -> None:
-        part = self._part(index.underlying)
-        if index.received_ns >= part.index_received_ns:
-            part.index, part.index_received_ns = index.price, index.received_ns
 
     def underlying_of(self, symbol: str) -> str | None:
         """The underlying that lists this symbol, now or a little while ago."""

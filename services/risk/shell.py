@@ -69,7 +69,13 @@ class RiskShell:
     async def start(self) -> None:
         bus = self._context.bus
         bus.serve(self._host.put)
-        bus.subscribe("marketdata", ("md.",), self._host.put)
+        # no index prices: a chain brings its own, and risk need not wake on every tick
+        prefixes = [
+            f"md.{underlying}.{kind}"
+            for underlying in self._context.desk.underlyings
+            for kind in ("instruments", "chain")
+        ]
+        bus.subscribe("marketdata", prefixes, self._host.put)
         bus.subscribe("execution", ("exec.",), self._host.put)
         await self._gateway.start()
 
