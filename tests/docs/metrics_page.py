@@ -50,6 +50,34 @@ its own.
 | of it on the wire | `voldesk_venue_call_seconds` of `place` | execution |
 """
 
+_QUERIES = (
+    (
+        "how long does a grant take, 99 of 100",
+        'histogram_quantile(0.99, sum by (le) (rate(voldesk_request_seconds_bucket{request="request_grant"}[5m])))',
+    ),
+    (
+        "why does risk refuse",
+        "sum by (reason) (increase(voldesk_requests_answered_total"
+        '{request="request_grant",answer="grant_refused"}[1h]))',
+    ),
+    (
+        "why does execution refuse",
+        'sum by (reason) (increase(voldesk_requests_answered_total{request="open_trade",answer="refusal"}[1h]))',
+    ),
+    (
+        "what does the venue answer that is not ok",
+        'sum by (endpoint, outcome) (increase(voldesk_venue_calls_total{outcome!="ok"}[5m]))',
+    ),
+    ("is an order's outcome unknown now", 'voldesk_orders{state="UNKNOWN"} > 0'),
+    (
+        "does the venue disagree with the journal",
+        "sum by (kind) (increase(voldesk_reconciliation_differences_total[1h]))",
+    ),
+    ("how old is what we trade on", "max by (underlying, stream) (voldesk_stream_age_seconds)"),
+    ("which strategy earns", "voldesk_realized_pnl_usd - voldesk_fees_usd"),
+    ("is a core behind", "max by (service) (voldesk_queue_oldest_age_seconds) > 0.1"),
+)
+
 _UNITS = {
     "_timestamp_seconds": "UTC seconds",
     "_seconds": "seconds",
@@ -117,7 +145,9 @@ def unit_of(family: Family) -> str:
 
 def metrics_page() -> str:
     """The whole page as Markdown."""
-    lines = [_INTRODUCTION]
+    lines = [_INTRODUCTION, "## Questions and their queries", "", "| question | query |", "|---|---|"]
+    lines += [f"| {question} | `{query}` |" for question, query in _QUERIES]
+    lines.append("")
     for section in SECTIONS:
         lines += [f"## {section.title}", ""]
         if section is not SECTIONS[0] and len(section.services) > 1:

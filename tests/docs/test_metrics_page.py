@@ -33,6 +33,17 @@ def test_a_service_declares_no_name_twice() -> None:
 def test_each_metric_that_the_introduction_names_exists() -> None:
     known = {family.name for section in SECTIONS for family in families(section)}
     introduction = metrics_page().partition("## Every service")[0]
-    named = set(re.findall(rf"`({PREFIX}[a-z_]+)", introduction))
-    assert named
+    named = {name.removesuffix("_bucket") for name in re.findall(rf"{PREFIX}[a-z_]+", introduction)}
+    assert len(named) > 10
     assert named <= known
+
+
+def test_each_label_that_a_query_of_the_page_names_is_one_of_its_metric() -> None:
+    known = {family.name: family for section in SECTIONS for family in families(section)}
+    introduction = metrics_page().partition("## Every service")[0]
+    selectors = re.findall(rf"({PREFIX}[a-z_]+)\{{([^}}]*)\}}", introduction)
+    assert selectors
+    for name, selector in selectors:
+        labels = re.findall(r"(\w+)!?=", selector)
+        assert labels
+        assert set(labels) <= {*known[name.removesuffix("_bucket")].labels, *COMMON_LABELS}, name
