@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -22,17 +23,17 @@ class Curve(msgspec.Struct, frozen=True):
     y: F8
 
 
-def plot(curves: Sequence[Curve], width: int, height: int = 14, *, x_decimals: int = 0) -> list[Text]:
-    """The curves in a frame of `width` × `height` characters with axes and a legend; no lines without a point.
+def plot(curves: Sequence[Curve], width: int, height: int = 15, *, x_decimals: int = 0) -> list[Text]:
+    """The curves in a frame of `width` × `height` (odd) characters with axes and a legend; no lines without a point.
 
     Between its points a curve is drawn straight. Of curves that meet in one character the first is seen.
     """
     drawn = [curve for curve in curves if curve.x.size]
     if not drawn:
         return []
-    low, high = _span([curve.y for curve in drawn])
+    low, high, decimals = _round_span(*_span([curve.y for curve in drawn]), height // 2)
     left, right = _span([curve.x for curve in drawn])
-    labels = [f"{high - (high - low) * row / (height - 1):.1f}" for row in range(height)]
+    labels = [f"{high - (high - low) * row / (height - 1):.{decimals}f}" for row in range(height)]
     margin = max(len(label) for label in labels)
     columns = max(width - margin - 2, 10)
     grid: list[list[tuple[str, str]]] = [[(" ", "")] * columns for _ in range(height)]
@@ -47,9 +48,7 @@ def plot(curves: Sequence[Curve], width: int, height: int = 14, *, x_decimals: i
             grid[row][column] = mark
     lines = []
     for row, cells_of_row in enumerate(grid):
-        line = Text(
-            (labels[row] if row % 2 == 0 else "").rjust(margin) + " ┤" if row % 2 == 0 else " " * margin + " │"
-        )
+        line = Text(" " * margin + " │" if row % 2 else labels[row].rjust(margin) + " ┤")
         for character, style in cells_of_row:
             line.append(character, style or None)
         lines.append(line)
@@ -67,6 +66,17 @@ def _span(parts: Sequence[F8]) -> tuple[float, float]:
     low = min(float(part.min()) for part in parts)
     high = max(float(part.max()) for part in parts)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _round_span(low: float, high: float, parts: int) -> tuple[float, float, int]:
+    """A span around both that so many equal parts divide at round numbers, and the decimals these need."""
+    power = 10.0 ** math.floor(math.log10((high - low) / parts))
+    for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power, 20 * power):
+        start = math.floor(low / step) * step
+        if start + parts * step >= high:
+            break
+    decimals = 0 if step >= 1 and step % 1 == 0 else max(0, 1 - math.floor(math.log10(step)))
+    return start, start + parts * step, decimals
 
 
 def _axis(left: float, right: float, columns: int, decimals: int) -> str:

@@ -131,11 +131,18 @@ def test_curves_of_a_plot_are_told_apart_without_colour_and_keep_to_its_width() 
     x = np.linspace(0.0, 100.0, 21)
     lines = [line.plain.rstrip() for line in plot([Curve("up", x, x), Curve("down", x, 100 - x)], 60, 11)]
     assert max(map(len, lines)) <= 60
-    assert lines[0].startswith("100.0 ┤x")
+    assert lines[0].startswith("100 ┤x")
     assert lines[0].endswith("o")
-    assert lines[10].startswith("  0.0 ┤o")
+    assert lines[10].startswith("  0 ┤o")
     assert lines[-1].split() == ["o", "up", "x", "down"]
     assert lines[-2].split() == ["0", "25", "50", "75", "100"]
+
+
+def test_the_axis_has_round_numbers_around_the_curve() -> None:
+    x = np.linspace(0.0, 1.0, 30)
+    lines = [line.plain for line in plot([Curve("smile", x, 51.3 + 16.1 * (x - 0.5) ** 2)], 60, 15)]
+    labels = [line.split(" ┤")[0].strip() for line in lines if "┤" in line]
+    assert labels == ["58", "57", "56", "55", "54", "53", "52", "51"]
 
 
 def test_a_flat_curve_and_none_at_all_can_be_drawn() -> None:
