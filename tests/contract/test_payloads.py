@@ -64,11 +64,11 @@ class SimulatedVenue:
         async with httpx.AsyncClient(base_url=self.exchange.url) as control:
             body = {"account_id": "maker", "amount_usd": "1000"}
             assert (await control.post("/sim/transfer", json=body)).status_code == 200
-        soon = min(row["callOption"]["endTime"] for row in await self._chain())
+        soon = await self._first_expiry(16 * 60_000)
         await self.buy(await self._near_the_money(soon))
         self.clock.travel_to(soon + 1_000)
         await until(lambda: self.exchange.server.venue.core.now_ns > soon * NS_PER_MS)
-        later = min(row["callOption"]["endTime"] for row in await self._chain())
+        later = await self._first_expiry(3_600_000)
         self.call = await self._near_the_money(later)
         self.symbol, self.expiry_ns = self.call["symbol"], later * NS_PER_MS
         await self.buy(self.call)
@@ -76,8 +76,11 @@ class SimulatedVenue:
         await self.client.post("/open/futures/countdown/cancel/v1", symbol="BTCUSD", type=1, countdownTime=600_000)
         await self.gateway.start()
 
-    async def _chain(self) -> Any:
-        return await self.client.data("/open/option/get/v1/BTCUSD")
+    async def _first_expiry(self, left_ms: int) -> int:
+        """The first that is further away: in the last quarter of an hour nothing trades."""
+        soonest = self.clock.now_ns() // NS_PER_MS + left_ms
+        rows = await self.client.data("/open/option/get/v1/BTCUSD")
+        return min(row["callOption"]["endTime"] for row in rows if row["callOption"]["endTime"] > soonest)
 
     async def _near_the_money(self, end_ms: int) -> dict[str, Any]:
         rows = await self.client.data("/open/option/get/v1/BTCUSD", endTime=end_ms)

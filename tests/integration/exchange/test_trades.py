@@ -33,6 +33,30 @@ KLINE_PUSH = types("s pe str, open high low close v num, ts ms")
 LAST_TRADE_PUSH = types("s str, q pr numstr, sd int, ts ms")
 LAST_TRADE_V2_PUSH = types("matchPrice matchQty matchValue numstr, symbol tradeId tradeSide tradeTime str")
 HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * HOUR_MS
+# The days of 1970 began with a Thursday.
+MONDAY_MORNING_MS = 4 * 24 * HOUR_MS + 10 * HOUR_MS
+
+
+def next_monday_ms() -> int:
+    """10:00 UTC of the next Monday: no expiry and no end of a day is near, whenever the test runs."""
+    return (now_ms() - MONDAY_MORNING_MS) // WEEK_MS * WEEK_MS + WEEK_MS + MONDAY_MORNING_MS
+
+
+def on_monday() -> TimeMachine:
+    clock = TimeMachine()
+    clock.travel_to(next_monday_ms())
+    return clock
+
+
+def later(clock: TimeMachine, hours: int) -> None:
+    clock.ahead_ns += hours * HOUR_MS * 1_000_000
+
+
+def quiet_config() -> ExchangeServiceConfig:
+    """Nobody but the clients of the test trades."""
+    config = small_config()
+    return replace(config, bases=tuple(replace(base, tape=TapeConfig(trades_per_hour=0)) for base in config.bases))
 
 
 def busy_config(**switches: Any) -> ExchangeServiceConfig:
@@ -44,9 +68,9 @@ def busy_config(**switches: Any) -> ExchangeServiceConfig:
 @pytest_asyncio.fixture
 async def busy() -> AsyncIterator[tuple[RunningExchange, TimeMachine]]:
     """An exchange with a lively tape whose market is five hours old."""
-    clock = TimeMachine()
+    clock = on_monday()
     exchange = RunningExchange(busy_config(last_trades_count=1_000), now_ns=clock.now_ns)
-    clock.travel_to(now_ms() + 5 * HOUR_MS)
+    later(clock, 5)
     async with exchange:
         yield exchange, clock
 
@@ -84,14 +108,17 @@ async def test_periods_in_any_case_and_a_limit_of_one_give_several_bars(
     exchange, clock = busy
     client = exchange.client()
     symbol = (await tradable(client))["symbol"]
-    span = {"start": now_ms() - HOUR_MS, "end": now_ms() + 5 * HOUR_MS}
+    now = clock.now_ns() // 1_000_000
+    span = {"start": now - 6 * HOUR_MS, "end": now}
     lower = await client.data(f"{KLINES}/{symbol}", period="h1", **span)
     upper = await client.data(f"{KLINES}/{symbol}", period="H1", limit=1, **span)
-    assert len(lower) >= 5
+    assert len(lower) >= 3
     assert [bar["time"] for bar in upper[:-1]] == [bar["time"] for bar in lower[:-1]]
     assert {bar["period"] for bar in upper} == {"H1"}
-    assert len(await client.data(f"{KLINES}/{symbol}", period="h1", limit=3, **span)) == 3
-    assert clock.ahead_ns > 0
+    newest = await client.data(f"{KLINES}/{symbol}", period="h1", limit=3, **span)
+    assert [bar["time"] for bar in newest] == [
+        bar["time"] for bar in lower if bar["time"] > span["end"] // HOUR_MS * HOUR_MS - 3 * HOUR_MS
+    ]
 
 
 @pytest.mark.parametrize(
@@ -121,10 +148,10 @@ async def test_bars_and_trades_of_an_unlisted_option_are_refused(exchange: Runni
 
 
 async def test_the_list_of_trades_has_the_configured_order_and_length() -> None:
-    clock = TimeMachine()
+    clock = on_monday()
     config = busy_config(last_trades_order="oldest_first", last_trades_count=7)
     exchange = RunningExchange(config, now_ns=clock.now_ns)
-    clock.travel_to(now_ms() + 5 * HOUR_MS)
+    later(clock, 5)
     async with exchange:
         client = exchange.client()
         trades = await client.data(f"{LAST_TRADES}/{(await tradable(client))['symbol']}")
@@ -137,7 +164,7 @@ async def test_prints_and_bars_are_pushed_as_they_are_told_by_rest(
 ) -> None:
     exchange, clock = busy
     client = exchange.client()
-    symbols = [option["symbolName"] for option in await client.data("/open/option/getInstruments/BTC")]
+    symbols = [option["symbolName"] for option in await client.data("/open/option/getInstruments/BTC")][:100]
     async with exchange.socket() as websocket:
         ack = await subscribe(websocket, "kline", {"symbol": symbols, "period": "D1"})
         assert ack["payload"] == {"symbol": symbols, "period": "D1"}
@@ -165,7 +192,13 @@ async def test_prints_and_bars_are_pushed_as_they_are_told_by_rest(
         assert (trade["ts"], trade["pr"], trade["q"], trade["sd"]) in shown
 
 
-async def test_a_clients_trade_moves_the_pushed_bar_and_unsubscribing_ends_it(exchange: RunningExchange) -> None:
+async def test_a_clients_trade_moves_the_pushed_bar_and_unsubscribing_ends_it() -> None:
+    clock = on_monday()
+    async with RunningExchange(quiet_config(), now_ns=clock.now_ns) as exchange:
+        await _follow_a_bar(exchange, clock)
+
+
+async def _follow_a_bar(exchange: RunningExchange, clock: TimeMachine) -> None:
     client = exchange.client()
     call = await tradable(client)
     symbol = call["symbol"]
@@ -173,7 +206,7 @@ async def test_a_clients_trade_moves_the_pushed_bar_and_unsubscribing_ends_it(ex
         await subscribe(websocket, "kline", {"symbol": symbol, "period": "h1"})
         await client.create(symbol=symbol, tradeSide=1, tradeType=1, qty=0.01, price=float(call["ask"] * 2))
         bar = (await receive_until(websocket, data_of(2)))["d"]
-        bars = await client.data(f"{KLINES}/{symbol}", period="h1", start=bar["ts"], end=now_ms())
+        bars = await client.data(f"{KLINES}/{symbol}", period="h1", start=bar["ts"], end=clock.now_ns() // 1_000_000)
         assert [bar[name] for name in ("open", "high", "low", "close", "v", "ts")] == [
             bars[-1][name] for name in ("open", "high", "low", "close", "volume", "time")
         ]
@@ -196,7 +229,7 @@ async def test_a_period_that_does_not_exist_is_refused(exchange: RunningExchange
 
 
 async def test_trades_and_bars_of_the_past_are_the_same_after_a_restart() -> None:
-    journal, clock = MemoryJournal(), TimeMachine()
+    journal, clock = MemoryJournal(), on_monday()
     config = busy_config()
 
     async def told(exchange: RunningExchange, symbol: str, end_ms: int) -> Any:
@@ -206,7 +239,7 @@ async def test_trades_and_bars_of_the_past_are_the_same_after_a_restart() -> Non
         return [trade for trade in trades if trade["time"] <= end_ms], bars[:-1]
 
     first = RunningExchange(config, journal, clock.now_ns)
-    clock.travel_to(now_ms() + 5 * HOUR_MS)
+    later(clock, 5)
     async with first:
         call = await tradable(first.client())
         symbol = call["symbol"]
