@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 import msgspec
 
@@ -31,18 +32,24 @@ class Reservations:
         self._release_delay_ns = release_delay_ns
         self._account_lag_ns = account_lag_ns
         self._issued: dict[str, Grant] = {}
+        self._without_trade: dict[str, Grant] = {}
+        """Those of `_issued` of whose intent no trade is known: few, and looked through for each grant."""
+
         self._issue_times: list[int] = []
         self._trades: dict[str, _TradeView] = {}
         self._trade_of_intent: dict[str, str] = {}
 
     def issue(self, grant: Grant, at_ns: int) -> None:
         """Remember a new grant; a later one of the same intent replaces it."""
-        self._issued = {
-            intent: earlier
-            for intent, earlier in self._issued.items()
-            if earlier.deadline_ns + self._release_delay_ns > at_ns
-        }
+        ended = takewhile(lambda known: known.deadline_ns + self._release_delay_ns <= at_ns, self._issued.values())
+        # all have the same time to live: the oldest end first
+        for oldest in tuple(ended):
+            del self._issued[oldest.intent_id]
+            self._without_trade.pop(oldest.intent_id, None)
+        self._issued.pop(grant.intent_id, None)
         self._issued[grant.intent_id] = grant
+        if grant.intent_id not in self._trade_of_intent:
+            self._without_trade[grant.intent_id] = grant
         self._issue_times = [earlier for earlier in self._issue_times if earlier > at_ns - _MINUTE_NS]
         self._issue_times.append(at_ns)
 
@@ -50,6 +57,7 @@ class Reservations:
         """Execution started anew: its replay tells of all trades again."""
         self._trades.clear()
         self._trade_of_intent.clear()
+        self._without_trade = dict(self._issued)
 
     def on_trade(self, update: TradeUpdate) -> None:
         earlier = self._trades.get(update.trade_id)
@@ -60,6 +68,7 @@ class Reservations:
             grant=update.grant, grant_open=update.grant_open, is_final=update.is_final, released_ns=released_ns
         )
         self._trade_of_intent[update.intent_id] = update.trade_id
+        self._without_trade.pop(update.intent_id, None)
         while len(self._trade_of_intent) > _INTENTS_REMEMBERED:
             del self._trade_of_intent[next(iter(self._trade_of_intent))]
 
@@ -98,8 +107,8 @@ class Reservations:
         return sum(issued_ns > start_ns for issued_ns in self._issue_times)
 
     def _unused(self, now_ns: int) -> Iterator[Grant]:
-        for intent_id, grant in self._issued.items():
-            if intent_id not in self._trade_of_intent and now_ns < grant.deadline_ns + self._release_delay_ns:
+        for grant in self._without_trade.values():
+            if now_ns < grant.deadline_ns + self._release_delay_ns:
                 yield grant
 
     def _counts(self, trade: _TradeView, asked_ns: int) -> bool:
