@@ -6,8 +6,8 @@ The codec is the real one: snapshot to frame, frame to snapshot, view, one colum
 is when it has just been made or received. Its floor is two copies of the matrix, into the frame and out of it. Greeks
 and volatilities are of chains laid out as venues list them: expiry by expiry, strike by strike, call and put, each
 with its own smile. The floor of Greeks is plain numpy without handling of limits. Many different chains are used,
-because a repeated one flatters everybody: the branch predictor learns it. Ours and the floor work in turn; figures
-are medians over the rounds, after one that is not counted.
+because a repeated one flatters everybody: the branch predictor learns it. Ours and the floor work in turn; time is
+CPU time of the one thread; figures are medians over the rounds, after one that is not counted.
 """
 
 import gc
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from decimal import Decimal
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 from scipy.special import ndtr
@@ -81,10 +81,10 @@ def decoded(frame: bytes, instruments: InstrumentList) -> FloatArray:
 
 
 def seconds_each(work: Callable[[], object]) -> float:
-    begun = perf_counter()
+    begun = process_time()
     for _ in range(REPEATS):
         work()
-    return (perf_counter() - begun) / REPEATS
+    return (process_time() - begun) / REPEATS
 
 
 def make_chain(rng: np.random.Generator) -> Batch:
@@ -120,10 +120,10 @@ def plain_numpy_greeks(batch: Batch) -> object:
 
 
 def seconds_per_batch(work: Callable[[Batch], object], batches: list[Batch]) -> float:
-    begun = perf_counter()
+    begun = process_time()
     for batch in batches:
         work(batch)
-    return (perf_counter() - begun) / len(batches)
+    return (process_time() - begun) / len(batches)
 
 
 def measure(run: Run) -> list[Row]:

@@ -4,9 +4,9 @@
 
 py_vollib_vectorized works in an environment of its own (bench/peers.py), on the same options, after a round that is
 not counted and in which numba compiles. QuantLib is a loop over BlackCalculator, and over ImpliedStdDev at accuracy
-1e-12, on a fifth of them. All work in turn; figures are medians over the rounds. Where results should agree, the
-largest difference is told: its Greeks are finite differences, so only price, delta and volatility can agree closely;
-rho is left out, because py_vollib holds the forward fixed and we hold spot fixed.
+1e-12, on a fifth of them. All work in turn; time is CPU time, and figures are medians over the rounds. Where results
+should agree, the largest difference is told: its Greeks are finite differences, so only price, delta and volatility
+can agree closely; rho is left out, because py_vollib holds the forward fixed and we hold spot fixed.
 """
 
 import gc
@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import QuantLib as ql
@@ -107,9 +107,9 @@ def quantlib_implied_vol(batch: Batch) -> object:
 
 
 def per_option(work: Callable[[Batch], object], batch: Batch) -> float:
-    begun = perf_counter()
+    begun = process_time()
     work(batch)
-    return (perf_counter() - begun) / batch.strike.size
+    return (process_time() - begun) / batch.strike.size
 
 
 def disagreements(batch: Batch, directory: Path) -> tuple[str, str]:

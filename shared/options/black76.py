@@ -20,10 +20,10 @@ vega and rho are those in which crypto option venues publish theirs; docs/conven
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
@@ -43,8 +43,7 @@ RATE_POINT = 0.01
 _INVERSE_SQRT_2PI = 0.3989422804014327
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Greeks:
+class Greeks(msgspec.Struct, frozen=True, eq=False):
     """Values per one unit of underlying, long one option; arrays of the broadcast shape of the inputs.
 
     price: USD. delta: USD per USD of forward, which is taken to move one for one with spot.
@@ -90,9 +89,12 @@ def greeks(
     shape, (f, k, t, v), call, r = flatten_inputs((forward, strike, years, vol), is_call, rate)
     result = np.empty((6, call.size))
     with np.errstate(all="ignore"):
-        for block in blocks(call.size):
-            rates = None if r is None else r[block]
-            _block_greeks(f[block], k[block], t[block], v[block], call[block], rates, result[:, block])
+        if 0 < call.size <= BLOCK_OPTIONS:
+            _block_greeks(f, k, t, v, call, r, result)
+        else:
+            for block in blocks(call.size):
+                rates = None if r is None else r[block]
+                _block_greeks(f[block], k[block], t[block], v[block], call[block], rates, result[:, block])
     return Greeks(*(result.reshape(6, *shape)))
 
 
@@ -227,11 +229,11 @@ def _intrinsic(f: FloatArray, k: FloatArray, t: FloatArray, sign: FloatArray, r:
 
 
 def _all_regular(f: FloatArray, deviation: FloatArray, d1: FloatArray, r: FloatArray | None) -> bool:
-    """True only if no element met a limit or was invalid: three reductions instead of a test per element.
+    """True only if no element met a limit or was invalid: a few reductions instead of a test per element.
 
     With a positive forward and deviation, d1 is finite only if strike, time and volatility are regular too.
     """
-    positive = np.minimum.reduce(f) > 0.0 and np.minimum.reduce(deviation) > 0.0
+    positive = np.minimum.reduce(np.minimum(f, deviation)) > 0.0
     return bool(positive and isfinite(np.dot(d1, d1)) and (r is None or isfinite(np.add.reduce(r))))
 
 
