@@ -26,7 +26,7 @@ from tests.unit.risk import desk as risk_desk
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.test_host_entry import straddler
 
-MANY = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 HEADER = Header("x", 1, 0, "m", "", 1)
 REQUESTS = tuple(kind for kind in all_messages() if kind not in (GetStatus, Replay))
 """The bus itself answers the others."""
