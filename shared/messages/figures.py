@@ -28,7 +28,7 @@ def check_decimal(value: Decimal, where: str) -> None:
     """Raises ValueError naming `where` for a decimal that is not finite, too large, too small or too long."""
     if not value.is_finite():
         raise ValueError(f"{where} is not a finite number")
-    if (value and not -DIGITS_MAX < value.adjusted() <= MAGNITUDE_MAX) or len(str(value)) > DIGITS_MAX:
+    if not -DIGITS_MAX < value.adjusted() <= MAGNITUDE_MAX or len(str(value)) > DIGITS_MAX:
         raise ValueError(f"{where} is larger, smaller or longer than any price or quantity")
 
 
@@ -79,12 +79,15 @@ def _check_optional(value: Decimal | None, where: str) -> None:
 
 
 def all_usual(figures: tuple[Decimal | None, ...]) -> bool:
-    """Whether all are missing, zero, or positive and of usual size and length; False for what needs a closer look."""
+    """Whether all are missing, a zero (of no endless exponent), or positive and of usual size and length; False for
+    what needs a closer look."""
     try:
         for figure in figures:
             if figure is None:
                 continue
-            if (not _USUAL_MIN <= figure <= _USUAL_MAX and figure) or figure.__sizeof__() > _USUAL_BYTES:
+            if not _USUAL_MIN <= figure <= _USUAL_MAX and (figure or not -DIGITS_MAX < figure.adjusted() <= 0):
+                return False
+            if figure.__sizeof__() > _USUAL_BYTES:
                 return False
     except InvalidOperation:
         return False
