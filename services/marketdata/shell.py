@@ -27,7 +27,7 @@ from services.marketdata.effects import (
     VenueRead,
     VenueReadFailed,
 )
-from services.marketdata.gauges import MarketdataGauges
+from services.marketdata.metrics import MarketdataMetrics
 from shared.messages.on_demand import PERIOD_NS, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
@@ -72,8 +72,8 @@ class MarketdataShell:
         self._queued: set[ReadBook | ReadLastTrades] = set()
         self._reload = asyncio.Event()
         self._problem = "the key has not been checked yet"
-        self._gauges = MarketdataGauges(context.metrics, self._underlyings)
-        context.health["market"] = self._gauges.words
+        self._metrics = MarketdataMetrics(context.metrics, self._underlyings)
+        context.health["market"] = self._metrics.words
 
     @property
     def ready(self) -> bool:
@@ -132,7 +132,7 @@ class MarketdataShell:
             case ReloadInstruments():
                 self._reload.set()
             case Compared():
-                self._gauges.compared(effect)
+                self._metrics.compared(effect)
             case FollowBooks(symbols=symbols):
                 self._books.want(symbols)
             case RenewBook(symbol=symbol):
@@ -270,7 +270,7 @@ class MarketdataShell:
 
     async def _measure(self) -> None:
         while True:
-            self._gauges.measure(self._host.core, self._context.clock.now_ns())
+            self._metrics.measure(self._host.core, self._context.clock.now_ns())
             await asyncio.sleep(_MEASURE_PAUSE_S)
 
     async def _poll_silent(self, underlying: str) -> None:

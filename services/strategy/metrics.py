@@ -81,7 +81,7 @@ class StrategyMetrics:
             "voldesk_tick_to_intent_seconds",
             "Until a strategy's intent left, by stage: grant_asked (risk is asked), intent_sent (risk has granted, "
             "execution is asked). From the publishing of the message that caused it, which trigger names (chain, "
-            "index, trade ...); of a timer from when it was due",
+            "index_price, trade ...); of a timer from when it was due",
             "trigger",
             "stage",
         )

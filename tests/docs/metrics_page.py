@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from services.exchange.metrics import ExchangeMetrics
 from services.execution.metrics import ExecutionMetrics
-from services.marketdata.gauges import MarketdataGauges
+from services.marketdata.metrics import MarketdataMetrics
 from services.monitor.metrics import MonitorMetrics
 from services.risk.metrics import RiskMetrics
 from services.strategy.metrics import StrategyMetrics
@@ -119,7 +119,7 @@ SECTIONS = (
     Section("Execution", ("execution",), lambda metrics: ExecutionMetrics(metrics, _UNREAD, _UNREAD, _UNREAD)),
     Section("Strategy host", ("strategy",), lambda metrics: StrategyMetrics(metrics, _UNREAD, dict, _UNREAD)),
     Section("Monitor", ("monitor",), MonitorMetrics),
-    Section("Market data", ("marketdata",), lambda metrics: MarketdataGauges(metrics, ())),
+    Section("Market data", ("marketdata",), lambda metrics: MarketdataMetrics(metrics, ())),
     Section("Simulated exchange", ("exchange",), lambda metrics: ExchangeMetrics(metrics, _UNREAD)),
 )
 

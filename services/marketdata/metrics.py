@@ -12,7 +12,7 @@ from shared.metrics import Metrics
 _NS_PER_S = 1e9
 
 
-class MarketdataGauges:
+class MarketdataMetrics:
     """Hand it each comparison, and let it `measure` once a second."""
 
     def __init__(self, metrics: Metrics, underlyings: Sequence[str]) -> None:
