@@ -163,9 +163,9 @@ def filled(bars: Sequence[KLine], starts: Sequence[int], before: KLine | None) -
 
 
 def extended(bar: KLine | None, trade: MarketTrade, period: Period) -> KLine:
-    """The bar with one more trade, or the next bar, which begins with it. An older trade changes extremes only."""
+    """The bar with one more trade, or the next bar, which begins with it; a flat bar without trades begins anew."""
     start_ns = bar_start(trade.at_ns, period)
-    if bar is None or bar.start_ns < start_ns:
+    if bar is None or bar.start_ns < start_ns or not bar.volume:
         price = trade.price
         return KLine(trade.symbol, period, start_ns, price, price, price, price, trade.quantity)
     return KLine(

@@ -11,7 +11,7 @@ import pytest
 
 from services.exchange.config import TapeConfig
 from services.exchange.core import ExchangeCore
-from services.exchange.klines import PERIODS, Period, bar_start, bar_starts, next_bar_start, period_of
+from services.exchange.klines import PERIODS, Period, bar_start, bar_starts, extended, next_bar_start, period_of
 from services.exchange.model import MarketTrade, Side
 from tests.unit.exchange.harness import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, T0, A, Venue, small_config, with_base
 
@@ -229,6 +229,27 @@ def test_an_interval_without_trades_is_left_out_or_flat_at_the_last_close_as_con
             assert {bar.open, bar.high, bar.low, bar.close} == {before.close}
     later = flat.core.klines(symbol, "m1", starts[50], 2 * T0)
     assert later == without[50:]
+
+
+@pytest.mark.parametrize("empty_klines", ["omit", "previous_close"])
+def test_a_bar_extended_trade_by_trade_is_the_bar_that_is_read(empty_klines: str) -> None:
+    desk = venue(empty_klines=empty_klines)
+    symbol = desk.option().symbol
+    desk.core.advance(T0 + HOUR_NS)
+    found = desk.core.klines(symbol, "m5", bar_start(desk.core.now_ns, "m5"), desk.core.now_ns, 1)
+    assert found is not None
+    bar, seen = found[-1] if found else None, 0
+    for _ in range(40):
+        before = desk.core.step
+        desk.core.advance(desk.core.now_ns + 11 * SECOND_NS)
+        trades = desk.core.tape([symbol], before)
+        for trade in trades:
+            bar = extended(bar, trade, "m5")
+        if trades:
+            assert bar is not None
+            assert desk.core.klines(symbol, "m5", bar.start_ns, bar.start_ns, 1) == [bar]
+            seen += len(trades)
+    assert seen > 5
 
 
 def test_a_tape_of_no_trades_is_empty() -> None:
