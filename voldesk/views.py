@@ -33,8 +33,11 @@ def clock_text(ns: int | None) -> str:
 
 
 def since_text(seconds: float) -> str:
-    """Time since a beginning: milliseconds in the first minute, then two units."""
-    return f"{seconds:.3f}s" if seconds < 60 else duration_text(seconds)
+    """Time since a beginning: milliseconds in the first minute, tenths in the first hour, then two units."""
+    if seconds < 59.9995:
+        return f"{seconds:.3f}s"
+    tenths = round(seconds * 10)
+    return f"{tenths // 600}m{tenths % 600 / 10:04.1f}s" if tenths < 36_000 else duration_text(seconds)
 
 
 def duration_text(seconds: float | None) -> str:

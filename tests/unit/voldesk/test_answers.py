@@ -25,7 +25,7 @@ from shared.messages.trades import (
 from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import ACCOUNT, ORDER, STORY, STRATEGY, TRADE
 from voldesk.commands.cancel import order_id_of
-from voldesk.views import order_name
+from voldesk.views import order_name, since_text
 
 
 def execution(message: Message) -> Message:
@@ -82,6 +82,14 @@ def test_only_open_trades_are_asked_for_with_open(peers: Peers) -> None:
     assert peers.asked == [ListTrades(include_final=False, limit=7)]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.000s"), (59.9994, "59.999s"), (59.9996, "1m00.0s"), (119.96, "2m00.0s"), (3_600.0, "1h00m")],
+)
+def test_a_time_in_a_story_never_shows_sixty_seconds(seconds: float, text: str) -> None:
+    assert since_text(seconds) == text
+
+
 def test_the_story_of_a_trade_that_ended_closes_with_its_result_and_leaves_out_what_repeats(peers: Peers) -> None:
     lines = (
         *STORY.lines,
@@ -95,10 +103,10 @@ def test_the_story_of_a_trade_that_ended_closes_with_its_result_and_leaves_out_w
     peers.answer("execution", lambda _: ended)
     ran = Ran("trade", "t59495869")
     assert ran.code == 0
-    assert " 1m35s  The trade is CLOSED: [done]." in ran.out
+    assert " 1m35.0s  The trade is CLOSED: [done]." in ran.out
     assert "at the venue, 0 filled" not in ran.out
     assert "acknowledged." not in ran.out
-    assert "ended CLOSED after 1m35s: P&L -34.00 USD before fees, fees 6.00, -40.00 after them." in ran.out
+    assert "ended CLOSED after 1m35.0s: P&L -34.00 USD before fees, fees 6.00, -40.00 after them." in ran.out
     assert "The venue has not told all fees yet." in ran.out
     assert len(json.loads(Ran("trade", "t59495869", "--json").out)["story"]) == len(lines)
 
