@@ -4,10 +4,11 @@
 
 Starts the whole stack with `voldesk up` in a temporary directory with the shipped demonstration (--busy: and with a
 strategy that opens and closes all the time; --idle: with none), reads /proc every 10 s and takes the desk down.
-Memory is PSS: private pages and this process's part of shared ones. The slope is a least-squares line through the
-samples after the first fifth, in which caches fill; flat is at most 6 MB an hour, what the allocator wanders by
-itself. A service that keeps what its configuration bounds (execution: finished trades of three days) grows until the
-bound: with --busy compare a short run with a long one.
+Growth is of anonymous memory, which is the process's own: PSS, told beside it, also moves when another program starts
+that shares libraries. The slope is a least-squares line through the samples after the first fifth, in which caches
+fill; flat is at most 6 MB an hour, what the allocator wanders by itself. A service that keeps what its configuration
+bounds (execution: finished trades of three days) grows until the bound: with --busy compare a short run with a long
+one.
 """
 
 import argparse
@@ -70,15 +71,18 @@ def busy() -> StrategyConfig:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    """`pss_mb`: private pages and the process's part of shared ones; `own_mb`: anonymous memory."""
+
     at_s: float
     pss_mb: float
+    own_mb: float
     cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One service. Memory is of its last process; `cpu_pct` is of one core, over the whole run; `complaints` are log
-    lines from warning upwards."""
+    """One service. Memory is of its last process: PSS, and the slope of its own. `cpu_pct` is of one core, over the
+    whole run; `complaints` are log lines from warning upwards."""
 
     service: str
     first_mb: float
@@ -105,18 +109,18 @@ def samples_of(run_dir: Path, at_s: float) -> Samples:
     for process in desk_processes(run_dir):
         entry = Path("/proc") / str(process.pid)
         try:
-            pss_mb = pss_mb_of((entry / "smaps_rollup").read_text())
+            memory = (entry / "smaps_rollup").read_text()
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-        found[process.name, process.pid] = Sample(at_s, pss_mb, cpu_s)
+        found[process.name, process.pid] = Sample(at_s, mb_of(memory, "Pss"), mb_of(memory, "Anonymous"), cpu_s)
     return found
 
 
-def pss_mb_of(smaps_rollup: str) -> float:
-    """The proportional set size in a smaps_rollup of /proc, in MB (2^20)."""
-    line = next(line for line in smaps_rollup.splitlines() if line.startswith("Pss:"))
+def mb_of(smaps_rollup: str, field: str) -> float:
+    """One figure of a smaps_rollup of /proc, in MB (2^20)."""
+    line = next(line for line in smaps_rollup.splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) / 1_024
 
 
@@ -151,7 +155,7 @@ def slope_mb_per_hour(samples: Sequence[Sample]) -> float:
     if len(settled) < 3:
         return 0.0
     hours = np.array([sample.at_s for sample in settled]) / 3600
-    return float(np.polyfit(hours, [sample.pss_mb for sample in settled], 1)[0])
+    return float(np.polyfit(hours, [sample.own_mb for sample in settled], 1)[0])
 
 
 def watch(desk: BenchDesk, minutes: float, what: str) -> list[Samples]:
@@ -222,7 +226,7 @@ def memory_rows(soaked: Soaked, minutes: float) -> list[Row]:
     rows = []
     for number, line in enumerate(soaked.lines):
         said = soaked.complaints.get(line.service, Counter()).most_common(3)
-        parts = [f"{line.first_mb:g} MB after the start, {line.last_mb:g} MB after {minutes:g} min"]
+        parts = [f"PSS {line.first_mb:g} MB after the start, {line.last_mb:g} MB after {minutes:g} min"]
         parts += [f"{line.restarts} restarts"] if line.restarts else []
         parts += [f"{count} × {text}" for text, count in said]
         parts += [f"trades of the run: {trades}"] if number == 0 else []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cost import cost_rows
-from bench.soak import Figure, Sample, complaint, complaints_in, figures, pss_mb_of, slope_mb_per_hour
+from bench.soak import Figure, Sample, complaint, complaints_in, figures, mb_of, slope_mb_per_hour
 
 
 def line(level: str, event: str, **fields: object) -> str:
@@ -17,21 +17,21 @@ def line(level: str, event: str, **fields: object) -> str:
 
 
 def test_the_slope_leaves_out_the_first_fifth_in_which_caches_fill() -> None:
-    filling = [Sample(at_s, 50 + at_s, 0.0) for at_s in (0.0, 10.0)]
-    steady = [Sample(20.0 + 10 * number, 70 + number / 36, 0.0) for number in range(8)]
+    filling = [Sample(at_s, 1.0, 50 + at_s, 0.0) for at_s in (0.0, 10.0)]
+    steady = [Sample(20.0 + 10 * number, 1.0, 70 + number / 36, 0.0) for number in range(8)]
     assert slope_mb_per_hour(filling + steady) == pytest.approx(10.0)
 
 
 def test_two_samples_have_no_slope() -> None:
-    assert slope_mb_per_hour([Sample(0.0, 50.0, 0.0), Sample(10.0, 60.0, 0.0)]) == 0.0
+    assert slope_mb_per_hour([Sample(0.0, 1.0, 50.0, 0.0), Sample(10.0, 1.0, 60.0, 0.0)]) == 0.0
 
 
 def test_a_restarted_service_shows_its_last_process_and_the_cpu_of_both() -> None:
     taken = [
-        {("risk", 10): Sample(0.0, 80.0, 5.0)},
-        {("risk", 10): Sample(10.0, 90.0, 6.0)},
-        {("risk", 11): Sample(20.0, 40.0, 1.0)},
-        {("risk", 11): Sample(30.0, 41.0, 3.0)},
+        {("risk", 10): Sample(0.0, 80.0, 1.0, 5.0)},
+        {("risk", 10): Sample(10.0, 90.0, 1.0, 6.0)},
+        {("risk", 11): Sample(20.0, 40.0, 1.0, 1.0)},
+        {("risk", 11): Sample(30.0, 41.0, 1.0, 3.0)},
     ]
     (figure,) = figures(taken, {"risk": Counter({"warning drill": 3})})
     assert (figure.first_mb, figure.mean_mb, figure.last_mb) == (40.0, 40.5, 41.0)
@@ -62,8 +62,9 @@ def test_complaints_are_counted_per_service_and_supervisords_own_are_left_out(tm
     assert complaints_in(tmp_path) == {"risk": Counter({"warning slow": 2})}
 
 
-def test_memory_is_the_proportional_share_of_the_process() -> None:
-    assert pss_mb_of("55f0 [rollup]\nRss:  70000 kB\nPss:  51200 kB\nPss_Dirty: 100 kB\n") == 50.0
+def test_memory_is_read_from_the_roll_up_of_the_process() -> None:
+    rollup = "55f0 [rollup]\nRss:  70000 kB\nPss:  51200 kB\nPss_Dirty: 100 kB\nAnonymous:  1024 kB\n"
+    assert (mb_of(rollup, "Pss"), mb_of(rollup, "Anonymous")) == (50.0, 1.0)
 
 
 def test_the_five_services_are_judged_together_and_the_exchange_by_itself() -> None:
