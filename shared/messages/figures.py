@@ -19,9 +19,10 @@ DIGITS_MAX = 80
 
 Check = Callable[[Any, str], None]
 
-_USUAL_MIN, _USUAL_MAX = Decimal("1e-20"), Decimal("1e20")
+_USUAL_MIN, _USUAL_MAX = Decimal("0.01"), Decimal("1e20")
 _USUAL_BYTES = Decimal(1).__sizeof__()
-"""What a decimal takes whose digits need no memory of their own: at most 76 of them."""
+"""What a decimal takes whose digits need no memory of their own: at most 76, with which it has no more than 79
+characters at the usual sizes."""
 
 
 def check_decimal(value: Decimal, where: str) -> None:

@@ -67,6 +67,22 @@ async def test_a_request_waits_for_a_service_that_starts_later(tmp_path: Path) -
     server.close()
 
 
+async def test_each_request_has_its_own_deadline_though_all_share_a_timer(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    told: list[str] = []
+    async with Bus("strategy", desk) as client:
+        for deadline_ms in (900, 300, 600, 10_000):
+            request = SendRequest("risk", GetAccount(), f"q{deadline_ms}", deadline_ms=deadline_ms)
+            client.send_request(request, lambda answer: told.append(answer.request_id))
+        await until(lambda: len(told) == 3)
+        assert told == ["q300", "q600", "q900"]
+        server = open_service("risk", desk)
+        server.serve(lambda request: server.reply(request.request_id, ANSWER))
+        await until(lambda: len(told) == 4)
+        assert client.counts.requests_timed_out == 3
+    server.close()
+
+
 async def test_without_an_answer_the_deadline_is_told_once(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
     server = open_service("risk", desk)
