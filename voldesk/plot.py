@@ -75,7 +75,7 @@ def _round_span(low: float, high: float, parts: int) -> tuple[float, float, int]
         start = math.floor(low / step) * step
         if start + parts * step >= high:
             break
-    decimals = 0 if step >= 1 and step % 1 == 0 else max(0, 1 - math.floor(math.log10(step)))
+    decimals = next(count for count in range(20) if math.isclose(round(step, count), step, rel_tol=1e-9))
     return start, start + parts * step, decimals
 
 
