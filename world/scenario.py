@@ -9,7 +9,15 @@ from typing import Literal
 
 import msgspec
 
-from services.exchange.config import BTC, AccountConfig, ExchangeConfig, IndexConfig, LadderConfig, ListingConfig
+from services.exchange.config import (
+    BTC,
+    AccountConfig,
+    ExchangeConfig,
+    IndexConfig,
+    LadderConfig,
+    ListingConfig,
+    Switches,
+)
 from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
@@ -125,6 +133,22 @@ def small_exchange(
         seed=seed,
         bases=(msgspec.structs.replace(BTC, listing=listing, index=index, ladder=ladder),),
         accounts=(AccountConfig(account_id=ACCOUNT_ID),),
+        switches=drawn_switches(seed),
+    )
+
+
+def drawn_switches(seed: int) -> Switches:
+    """What the venue's documentation leaves open and the desk must bear either way, drawn from the seed."""
+    random = Random(f"switches {seed}")
+    return Switches(
+        post_only_cross=random.choice(("invalid", "cancelled")),
+        unfilled_state=random.choice(("cancelled", "invalid")),
+        report_client_order_id=random.choice(("order_id", "none")),
+        client_order_id_scope=random.choice(("ever", "open")),
+        event_order=random.choice(("order_first", "trade_first")),
+        suspended_code=random.choice((10609, 10620)),
+        position_greeks=random.choice(("per_unit", "signed_total")),
+        expiry_pushes=random.choice((True, False)),
     )
 
 
