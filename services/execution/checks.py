@@ -7,6 +7,7 @@ the next attempt needs the next ordinal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -20,7 +21,6 @@ from services.execution.positions import PositionWitness
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_ATTEMPTS, MAX_LEGS, intent_id
-from shared.messages.conditions import MaxHold
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
@@ -40,6 +40,13 @@ UNRECORDED_REFUSALS: frozenset[str] = RETRYABLE_REFUSALS | {"wrong_account", "ba
 """Not journalled as an outcome: of the moment, or from a sender whose ordinals must not count."""
 
 _FIGURE_MAX = 1e9
+_TIME_MAX_NS = (1 << 63) - 1
+_EXIT_BOUNDS: dict[tuple[object, str], float] = {
+    ("max_hold", "hours"): 1e6,
+    ("time_exit", "hour"): 23,
+    ("time_exit", "minute"): 59,
+    ("utc_datetime_exit", "at_ns"): float(_TIME_MAX_NS),
+}
 
 Check = Callable[[OpenTrade, CheckView], Refusal | None]
 
@@ -144,14 +151,31 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
         figures[f"phases[{number}].duration_s"] = phase.duration_s
         figures[f"phases[{number}].reprice_interval_s"] = phase.reprice_interval_s
         figures[f"phases[{number}].buffer_pct"] = phase.buffer_pct
-    for condition in intent.exit_conditions:
-        if isinstance(condition, MaxHold):
-            figures["hours of max_hold"] = condition.hours
     for name, figure in figures.items():
         if not 0 <= figure <= _FIGURE_MAX:
             return Refusal(
                 code="bad_params", detail=f"{name} {figure:g} must be 0 to {_FIGURE_MAX:g}", remedy="correct it"
             )
+    return _exits(intent)
+
+
+def _exits(intent: OpenTrade) -> Refusal | None:
+    """Conditions of exit whose figures mean something: one of NaN would never close the trade, one of a million years
+    has no time that could be written down."""
+    for condition in intent.exit_conditions:
+        kind = condition.__struct_config__.tag
+        for name in condition.__struct_fields__:
+            value = getattr(condition, name)
+            if not isinstance(value, int | float):
+                continue
+            highest = _EXIT_BOUNDS.get((kind, name))
+            if not math.isfinite(value) or (highest is not None and not 0 <= value <= highest):
+                allowed = "a finite number" if highest is None else f"0 to {highest:g}"
+                return Refusal(
+                    code="bad_params", detail=f"{name} {value:g} of {kind} must be {allowed}", remedy="correct it"
+                )
+    if intent.hard_deadline_ns is not None and not 0 <= intent.hard_deadline_ns <= _TIME_MAX_NS:
+        return Refusal(code="bad_params", detail="hard_deadline_ns is no time", remedy="correct it")
     return None
 
 

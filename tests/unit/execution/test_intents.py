@@ -9,6 +9,7 @@ import pytest
 
 from services.execution.checks import UNRECORDED_REFUSALS
 from services.execution.rows import IntentRefused, TradeRequested
+from shared.messages.conditions import MaxHold, MaxLoss, ProfitTarget, StructureDeltaLimit, TimeExit, UtcDatetimeExit
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.grants import signed
 from shared.messages.steps import LoopStalled
@@ -216,3 +217,27 @@ def test_an_ordinal_below_0_is_refused() -> None:
     refusal = script.ask(intent(leg(CALL, "buy"), ordinal=-5, strategy="new"))
     assert (refusal.code, refusal.detail) == ("intent_known", "ordinal -5 of new is below 0")
     assert script.rows(IntentRefused) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        MaxLoss(pct=float("nan")),
+        ProfitTarget(usd=float("inf")),
+        MaxHold(hours=1e9),
+        MaxHold(hours=-1.0),
+        TimeExit(hour=24),
+        TimeExit(hour=0, minute=1 << 62),
+        UtcDatetimeExit(at_ns=-1),
+        StructureDeltaLimit(limit=float("nan")),
+    ],
+    ids=repr,
+)
+def test_an_exit_that_could_never_be_decided_is_refused(condition: Any) -> None:
+    refusal = Script().started().ask(intent(leg(CALL, "buy"), exit_conditions=(condition,)))
+    assert (refusal.code, " must be " in refusal.detail) == ("bad_params", True)
+
+
+def test_a_deadline_that_is_no_time_is_refused() -> None:
+    refusal = Script().started().ask(intent(leg(CALL, "buy"), hard_deadline_ns=(1 << 64) - 1))
+    assert refusal.code == "bad_params"

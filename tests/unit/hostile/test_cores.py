@@ -14,7 +14,7 @@ from shared.messages.base import Message
 from shared.messages.control import GrantGiven, HaltsAnswered, RequestGrant
 from shared.messages.grants import signed
 from shared.messages.on_demand import GetKlines, GetOrderBook, LeaseBooks
-from shared.messages.steps import Inbound, Reply, ReplyReceived, Request, StreamSynced, Tick
+from shared.messages.steps import Inbound, Publish, Reply, ReplyReceived, Request, StreamSynced, Tick
 from shared.messages.system import GetStatus, Replay
 from shared.messages.topics import TOPICS
 from shared.messages.trades import OpenTrade
@@ -93,7 +93,13 @@ def test_an_intent_of_risk_that_lost_its_mind_is_refused_or_worked_and_no_more(d
     message = msgspec.structs.replace(sane, grant=signed(grant, play.KEY))
     script.on(Request("q", message, "c"))
     answer_to("q", script)
-    script.wait(20_000)
+    for number in range(1, 20):
+        for order in script.placed()[-1:]:
+            script.fills_all(order, number)
+        script.wait(1_000)
+    for each in script.effects:
+        if isinstance(each, Publish):
+            assert encode_frame(each.topic, HEADER, each.message)
     assert script.core.book == script.refolded().book
 
 
