@@ -132,6 +132,7 @@ class Runner(Generic[CoreT]):
         self._may_go_unwritten = may_go_unwritten
         self._owed: list[Entry] = []
         self._noted = False
+        self._left_unwritten = journal.unwritten
         self._in_memory = False
         self._full_reason = ""
         self._told = ON_DISK
@@ -175,11 +176,11 @@ class Runner(Generic[CoreT]):
             self.start(now_ns)
             return
         self._start_due = False
-        if self._journal.unwritten and not self._owed:
-            text = self._journal.unwritten
+        if text := self._left_unwritten:
             self._drain([JournalSpace(level=self.space.level, reason=self.space.reason, unwritten=text)], now_ns)
             self._told = self.space
-            # Rows of this very step may be owed by now, and then the note speaks of them, too.
+            self._left_unwritten = ""
+            # What was decided on it may be owed itself, and then the note goes when that is written.
             if not self._owed:
                 self._journal.forget_unwritten()
         self._tell_space(now_ns)
@@ -227,7 +228,8 @@ class Runner(Generic[CoreT]):
                 raise
             self.core = self._fold()
             self.start(now_ns)
-            self._drain([item for item, _ in done], now_ns)
+            # Where rows go was told by the start; what was told before is no longer true.
+            self._drain([item for item, _ in done if not isinstance(item, JournalSpace)], now_ns)
 
     def _goes_on(self, error: Exception) -> bool:
         """Go on in memory from now on, if this is the first sign of a full journal and the shell allows it."""
@@ -256,12 +258,13 @@ class Runner(Generic[CoreT]):
                 raise
             self._full_reason = str(full)
             self._owed += entries
-            self._noted = self._noted or self._journal.note_unwritten(_missing(self._owed[0]))
+            self._noted = self._noted or self._journal.note_unwritten(self._left_unwritten or _missing(self._owed[0]))
             return
         if self._owed:
             self._owed = []
             self._noted = False
-            self._journal.forget_unwritten()
+            if not self._left_unwritten:
+                self._journal.forget_unwritten()
         self._in_memory = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -239,12 +239,12 @@ class Desk:
 
 
 class Bench:
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqliteJournal, make_core: Callable[[], Desk] = Desk) -> None:
         self.journal = journal
         self.done: list[str] = []
         self.failures: list[CoreFailed] = []
         self.runner = Runner(
-            Desk,
+            make_core,
             journal,
             lambda effect, cause_id: self.done.append(effect),
             self.failures.append,
@@ -332,6 +332,57 @@ def test_a_process_that_ends_with_rows_in_memory_leaves_a_note_that_the_next_cor
     third = Bench(open_journal(tmp_path))
     assert third.done == []
     third.journal.close()
+
+
+class Restless(Desk):
+    """Writes a row at each start, as execution does for an order that was being sent."""
+
+    def start(self, now_ns: int) -> Step:
+        row = Entry(now_ns, "", Wrote("open" + "x" * 6_000))
+        self.apply(row)
+        return Step(rows=[row])
+
+
+def test_a_note_is_told_even_when_the_disk_is_still_full_and_the_start_itself_has_rows(tmp_path: Path) -> None:
+    bench = Bench(open_journal(tmp_path))
+    limit_pages(bench.journal, 0)
+    bench.drain("close")
+    note = bench.journal.unwritten
+    bench.journal.close()
+    journal = open_journal(tmp_path)
+    limit_pages(journal, 0)
+    again = Bench(journal, Restless)
+    assert again.done == ["told memory and missing"]
+    assert journal.unwritten == note, "a crash before the disk has room must not lose it"
+    limit_pages(journal, None)
+    assert again.look() == ["told disk"]
+    assert journal.unwritten == ""
+    journal.close()
+
+
+class Cautious(Desk):
+    """Writes a row when it is told that rows are missing, as execution does with its halt."""
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        step = super().handle(item, now_ns)
+        if isinstance(item, JournalSpace) and item.unwritten:
+            step.rows.append(Entry(now_ns, "", Wrote("open" + "x" * 6_000)))
+            self.apply(step.rows[0])
+        return step
+
+
+def test_a_disk_found_full_by_the_rows_about_a_note_leaves_the_core_knowing_that_it_is_full(tmp_path: Path) -> None:
+    bench = Bench(open_journal(tmp_path))
+    limit_pages(bench.journal, 0)
+    bench.drain("close")
+    bench.journal.close()
+    journal = open_journal(tmp_path)
+    limit_pages(journal, 0)
+    again = Bench(journal, Cautious)
+    assert again.done == ["told memory and missing"]
+    assert (again.runner.core.level, again.runner.core.held) == ("memory", 1)
+    assert again.drain("open") == ["refused"]
+    journal.close()
 
 
 def test_a_core_that_fails_while_rows_are_in_memory_is_folded_with_them(tmp_path: Path) -> None:
