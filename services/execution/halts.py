@@ -10,12 +10,13 @@ from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.control import HaltState
-from shared.messages.space import JournalSpace
+from shared.messages.space import JournalSpace, incomplete_is_over
 from shared.messages.system import Heartbeat
 from shared.messages.trades import HaltLevel
 
 _HALTS_MAX = 100
-
+_JOURNAL = "journal"
+"""Who raises a halt because rows are missing."""
 
 _UNWRITTEN_MAX = 64
 """More closing orders of one leg and purpose are not sent while no row can be written."""
@@ -62,6 +63,16 @@ class Guards:
             self._work.record(rows.HaltRaised(level=level, reason=reason, raised_by=raised_by))
             self.publish()
 
+    def lift_halts(self, lifted_by: str) -> None:
+        """Lift every halt and tell everybody."""
+        halts = self._work.book.halts
+        if not halts:
+            return
+        if any(halt.raised_by == _JOURNAL for halt in halts):
+            self._work.send(incomplete_is_over("execution", lifted_by))
+        self._work.record(rows.HaltsLifted(lifted_by=lifted_by))
+        self.publish()
+
     def publish(self) -> None:
         self._work.publish("exec.{account}.halt", self.halt_state())
 
@@ -70,7 +81,7 @@ class Guards:
         self._work.take_space(space)
         if space.unwritten:
             reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
-            self.raise_halt("no_new_trades", reason, "journal")
+            self.raise_halt("no_new_trades", reason, _JOURNAL)
             for trade in self._work.book.active_trades():
                 self._work.record(
                     rows.AttemptsSkipped(trade_id=trade.trade_id, count=_UNWRITTEN_MAX, reason=space.unwritten)

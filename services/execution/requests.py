@@ -120,9 +120,7 @@ class Requests:
             case RaiseHalt():
                 return self._halt(order)
             case LiftHalts():
-                if self._work.book.halts:
-                    self._work.record(rows.HaltsLifted(lifted_by=_short(order.requested_by)))
-                    self._view.guards.publish()
+                self._view.guards.lift_halts(_short(order.requested_by))
                 return HaltsAnswered(state=self._view.guards.halt_state())
 
     def _close(self, order: CloseTrade) -> CloseAccepted | Refusal:

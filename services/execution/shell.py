@@ -142,13 +142,13 @@ class ExecutionShell:
             await self._check_key()
 
     def _take_latches(self) -> None:
-        """Hand over what `flatten --direct` left, and remove what is journalled by now."""
+        """Hand over what `flatten --direct` left, and remove what is journalled by now: on disk, not in memory."""
         answers = self._host.core.book.answers
         for latch in read_latches(self._context.run_dir):
-            if latch.latch_id in answers:
-                remove_latch(self._context.run_dir, latch.latch_id)
-            else:
+            if latch.latch_id not in answers:
                 self._host.put(latch)
+            elif self._host.space.level != "memory":
+                remove_latch(self._context.run_dir, latch.latch_id)
 
     async def _watch(self) -> None:
         """Tell a core that was built anew about the stream, see to latches, and keep the gauges."""

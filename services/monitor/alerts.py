@@ -63,6 +63,14 @@ class AlertBook:
         matter = self._matters.get((code, subject))
         return matter is not None and not matter.record.resolved
 
+    def raised_by(self, service: str, *, before_ns: int) -> tuple[tuple[str, str], ...]:
+        """(code, subject) of what a service raised before a time, not again since, and never ended."""
+        return tuple(
+            key
+            for key, matter in self._matters.items()
+            if matter.is_open and matter.record.service == service and matter.last_ns < before_ns
+        )
+
     def knows(self, code: str, subject: str) -> bool:
         return (code, subject) in self._matters
 

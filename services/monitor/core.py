@@ -32,6 +32,14 @@ HEARD = (
 )
 """The messages that are looked at."""
 
+_TOLD_AGAIN = frozenset(
+    {"disk_full", "journal_in_memory", "risk_silent", "venue_unreadable", "account_unreachable", "clock_off"}
+)
+"""A service raises these anew after a restart when they still hold, and does not know of those it raised before."""
+
+_TOLD_AGAIN_NS = 120_000 * _MS
+"""Within this time."""
+
 _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
 
 
@@ -184,6 +192,14 @@ class MonitorCore:
         self._end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
         if beat.ready:
             self._end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
+        if beat.beat_ns - beat.started_ns >= _TOLD_AGAIN_NS:
+            self._end_what_is_not_told_again(step, beat, now_ns)
+
+    def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
+        text = f"{beat.service} was started anew and does not tell of it any more"
+        for code, subject in self._alerts.raised_by(beat.service, before_ns=beat.started_ns):
+            if code in _TOLD_AGAIN:
+                self._end(step, code, subject, text, now_ns)
 
     def _on_alert(self, step: Step, alert: Alert) -> None:
         if alert.service == _OWN_NAME:

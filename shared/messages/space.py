@@ -69,3 +69,14 @@ def space_alerts(before: JournalSpace, now: JournalSpace, service: str) -> list[
             )
         )
     return alerts
+
+
+def incomplete_is_over(service: str, lifted_by: str) -> RaiseAlert:
+    """What a person is told when somebody has looked after rows that are missing."""
+    return RaiseAlert(
+        code="journal_incomplete",
+        severity="info",
+        subject=service,
+        text=f"{lifted_by} has compared what the journal of {service} lacks",
+        resolved=True,
+    )

@@ -92,7 +92,9 @@ def test_a_journal_in_which_rows_are_missing_halts_until_the_operator_resumes() 
     assert (refused.code, refused.remedy) == ("halted", "the operator lifts it: voldesk resume")
     script.restarted().snapshot()
     assert script.ask(intent(leg(CALL, "buy"), ordinal=2, now_ns=script.now_ns)).code == "halted"
+    script.take(RaiseAlert)
     script.ask(LiftHalts(requested_by="operator"))
+    assert _alerts(script) == [("journal_incomplete", "info", True)]
     wanted = intent(leg(CALL, "buy"), ordinal=3, now_ns=script.now_ns, halt_epoch=1)
     assert isinstance(script.ask(wanted), TradeAccepted)
 

@@ -21,7 +21,15 @@ ACCOUNT = "main"
 SYMBOL = "BTCUSD-27MAR26-110000-C"
 
 
-def heartbeat(service: str, *, epoch: int = 1, ready: bool = True, detail: str = "") -> Heartbeat:
+def heartbeat(
+    service: str,
+    *,
+    epoch: int = 1,
+    ready: bool = True,
+    detail: str = "",
+    started_s: float = 0.0,
+    beat_s: float | None = None,
+) -> Heartbeat:
     return Heartbeat(
         service=service,
         account_id=ACCOUNT,
@@ -29,8 +37,8 @@ def heartbeat(service: str, *, epoch: int = 1, ready: bool = True, detail: str =
         venue="sim",
         pid=4321,
         epoch=epoch,
-        started_ns=START,
-        beat_ns=START,
+        started_ns=START + int(started_s * SECOND),
+        beat_ns=START + int((started_s if beat_s is None else beat_s) * SECOND),
         starts=epoch,
         ready=ready,
         detail=detail,

@@ -293,3 +293,25 @@ def test_what_is_not_for_the_monitor_is_ignored_and_a_row_is_our_own_bug() -> No
     assert script.hear(INDEX, topic="nobody.declared.this.topic") == []
     with pytest.raises(AssertionError, match="journals nothing"):
         script.core.apply(Entry(START, "", "row"))
+
+
+def test_what_a_service_told_before_its_restart_and_not_again_is_over_and_told_the_next_time() -> None:
+    script = Script()
+    script.hear(alert("disk_full", 1, severity="critical"), 1)
+    script.hear(alert("limit_broken", 1, severity="critical"), 1)
+    assert script.hear(heartbeat("execution", epoch=2, started_s=10, beat_s=131), 131) == [], "another service"
+    still = script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=129), 129)
+    assert summary(still) == [], "it has time to tell it again"
+    ended = script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=130), 130)
+    assert summary(ended) == [("disk_full", "subject", True)]
+    assert script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=131), 131) == []
+    anew = script.hear(alert("disk_full", 200, severity="critical"), 200)
+    assert summary(anew) == [("disk_full", "subject", False)]
+
+
+def test_what_a_service_tells_again_after_its_restart_goes_on() -> None:
+    script = Script()
+    script.hear(alert("disk_full", 1, severity="critical"), 1)
+    script.hear(heartbeat("risk", epoch=2, started_s=10), 10)
+    assert script.hear(alert("disk_full", 11, severity="critical"), 11) == []
+    assert script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=200), 200) == []
