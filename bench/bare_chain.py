@@ -130,10 +130,10 @@ async def exchange(home: Path, sample: Sample) -> None:
         file.write(json.dumps([what, at_ns]) + "\n")
 
     async def push(client: ServerConnection) -> None:
+        due_ns = time.time_ns() // sample.step_ns * sample.step_ns + sample.phase_ns
         while True:
-            now_ns = time.time_ns()
-            wait_ns = (sample.phase_ns - now_ns) % sample.step_ns
-            await asyncio.sleep(wait_ns / 1e9)
+            due_ns += sample.step_ns
+            await asyncio.sleep(max(0, due_ns - time.time_ns()) / 1e9)
             now_ns = time.time_ns()
             await client.send(sample.tick)
             note("tick", now_ns)
