@@ -37,7 +37,7 @@ _TOLD_AGAIN = frozenset(
 )
 """A service raises these anew after a restart when they still hold, and does not know of those it raised before."""
 
-_TOLD_AGAIN_NS = 120_000 * _MS
+_TOLD_AGAIN_NS = 180_000 * _MS
 """Within this time."""
 
 _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
