@@ -133,6 +133,7 @@ class Runner(Generic[CoreT]):
         self._owed: list[Entry] = []
         self._noted = False
         self._left_unwritten = journal.unwritten
+        self._lost_processes = _lost_processes(journal.unwritten)
         self._in_memory = False
         self._full_reason = ""
         self._told = ON_DISK
@@ -177,12 +178,20 @@ class Runner(Generic[CoreT]):
             return
         self._start_due = False
         if text := self._left_unwritten:
-            self._drain([JournalSpace(level=self.space.level, reason=self.space.reason, unwritten=text)], now_ns)
+            now = self.space
+            self._drain(
+                [
+                    JournalSpace(
+                        level=now.level, reason=now.reason, unwritten=text, lost_processes=self._lost_processes
+                    )
+                ],
+                now_ns,
+            )
             self._told = self.space
             self._left_unwritten = ""
             # What was decided on it may be owed itself, and then the note goes when that is written.
             if not self._owed:
-                self._journal.forget_unwritten()
+                self._all_written()
         self._tell_space(now_ns)
 
     def drain(self, items: Sequence[Any], now_ns: int) -> None:
@@ -258,14 +267,31 @@ class Runner(Generic[CoreT]):
                 raise
             self._full_reason = str(full)
             self._owed += entries
-            self._noted = self._noted or self._journal.note_unwritten(self._left_unwritten or _missing(self._owed[0]))
+            self._noted = self._noted or self._journal.note_unwritten(self._note())
             return
         if self._owed:
             self._owed = []
             self._noted = False
             if not self._left_unwritten:
-                self._journal.forget_unwritten()
+                self._all_written()
         self._in_memory = False
+
+    def _all_written(self) -> None:
+        self._lost_processes = 0
+        self._journal.forget_unwritten()
+
+    def _note(self) -> str:
+        """What the next process is to know: since when, and how many processes ended without having written."""
+        text = self._left_unwritten or _missing(self._owed[0])
+        return f"{text.partition(_AND_SINCE)[0]}{_AND_SINCE}{count}" if (count := self._lost_processes) else text
+
+
+_AND_SINCE = ", nor by later processes: "
+
+
+def _lost_processes(note: str) -> int:
+    text, _, later = note.partition(_AND_SINCE)
+    return bool(text) + (int(later) if later.isdecimal() else 0)
 
 
 def _missing(first: Entry) -> str:

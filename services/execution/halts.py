@@ -82,10 +82,10 @@ class Guards:
         if space.unwritten:
             reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
             self.raise_halt("no_new_trades", reason, _JOURNAL)
+            # A process that ended on a full disk may have left ids out too, from the same one on, and used the next.
+            count = _UNWRITTEN_MAX * max(1, space.lost_processes)
             for trade in self._work.book.active_trades():
-                self._work.record(
-                    rows.AttemptsSkipped(trade_id=trade.trade_id, count=_UNWRITTEN_MAX, reason=space.unwritten)
-                )
+                self._work.record(rows.AttemptsSkipped(trade_id=trade.trade_id, count=count, reason=space.unwritten))
 
     def look(self) -> int | None:
         """Alarm a silent risk service; returns when it would become silent."""

@@ -19,11 +19,13 @@ class JournalSpace(msgspec.Struct, frozen=True, kw_only=True):
     of these a core decides nothing that increases exposure.
     reason: what failed, where, and what to do about it.
     unwritten: what an earlier process could not write before it ended; "" when nothing is missing.
+    lost_processes: how many processes in a row ended so, each from where the journal ends: 0 when nothing is missing.
     """
 
     level: SpaceLevel
     reason: str = ""
     unwritten: str = ""
+    lost_processes: int = 0
 
 
 ON_DISK = JournalSpace(level="disk")

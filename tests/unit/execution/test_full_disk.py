@@ -121,6 +121,23 @@ def test_after_lost_rows_no_id_of_a_closing_order_is_used_again_and_late_orders_
     assert script.core.book == script.refolded().book
 
 
+def test_a_process_that_dies_on_a_full_disk_like_the_one_before_it_leaves_no_id_to_use_again() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    written = list(script.entries)
+    sent = []
+    for lost in range(3):
+        missing = JournalSpace(level="memory", reason=IN_MEMORY.reason, unwritten=MISSING, lost_processes=lost)
+        script.entries = list(written)
+        script.restarted().on(missing if lost else IN_MEMORY)
+        script.wait(7_100)
+        script.snapshot(positions=script.positions())
+        script.close(trade_id)
+        (order,) = script.placed()
+        sent.append(order.client_order_id)
+    assert len(set(sent)) == 3
+
+
 def test_told_again_before_it_could_be_forgotten_it_is_one_halt() -> None:
     script = Script().started()
     for _ in range(2):

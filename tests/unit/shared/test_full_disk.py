@@ -353,11 +353,37 @@ def test_a_note_is_told_even_when_the_disk_is_still_full_and_the_start_itself_ha
     limit_pages(journal, 0)
     again = Bench(journal, Restless)
     assert again.done == ["told memory and missing"]
-    assert journal.unwritten == note, "a crash before the disk has room must not lose it"
+    assert journal.unwritten == f"{note}, nor by later processes: 1", "a crash must not lose it"
     limit_pages(journal, None)
     assert again.look() == ["told disk"]
     assert journal.unwritten == ""
     journal.close()
+
+
+def test_each_process_that_ends_on_a_full_disk_is_counted_until_all_is_written(tmp_path: Path) -> None:
+    counts: list[int] = []
+
+    class Counting(Restless):
+        def handle(self, item: Any, now_ns: int) -> Step:
+            if isinstance(item, JournalSpace) and item.unwritten:
+                counts.append(item.lost_processes)
+                assert item.unwritten.startswith("the disk was full")
+            return super().handle(item, now_ns)
+
+    for _ in range(4):
+        journal = open_journal(tmp_path)
+        limit_pages(journal, 0)
+        Bench(journal, Counting)
+        journal.close()
+    assert counts == [1, 2, 3]
+    journal = open_journal(tmp_path)
+    bench = Bench(journal, Counting)
+    assert (counts, journal.unwritten) == ([1, 2, 3, 4], "")
+    limit_pages(journal, 0)
+    bench.drain("close")
+    journal.close()
+    Bench(open_journal(tmp_path), Counting).journal.close()
+    assert counts == [1, 2, 3, 4, 1]
 
 
 class Cautious(Desk):
