@@ -189,21 +189,26 @@ def _allowed(kind: Any) -> str:
 
 
 def _bounds(meta: Meta) -> str:
-    low = meta.ge if meta.ge is not None else meta.gt
-    high = meta.le if meta.le is not None else meta.lt
+    low = _number(meta.ge if meta.ge is not None else meta.gt)
+    high = _number(meta.le if meta.le is not None else meta.lt)
     parts = []
     if low is not None and high is not None:
         from_, to = ("above " if meta.ge is None else ""), ("below " if meta.le is None else "")
-        parts.append(f"{from_}{low:,} to {to}{high:,}")
+        parts.append(f"{from_}{low} to {to}{high}")
     elif low is not None:
-        parts.append(f"from {low:,}" if meta.ge is not None else f"above {low:,}")
+        parts.append(f"from {low}" if meta.ge is not None else f"above {low}")
     elif high is not None:
-        parts.append(f"to {high:,}" if meta.le is not None else f"below {high:,}")
+        parts.append(f"to {high}" if meta.le is not None else f"below {high}")
     if meta.pattern is not None:
         parts.append(f"`{meta.pattern}`".replace("|", "\\|"))
     if meta.min_length:
         parts.append("not empty")
     return " ".join(parts)
+
+
+def _number(value: float | None) -> str | None:
+    """Integral floats as integers: of two equal bounds, 0 and 0.0, typing keeps the one that it met first."""
+    return None if value is None else f"{int(value) if value == int(value) else value:,}"
 
 
 def _shown(value: Any) -> str:
