@@ -244,18 +244,20 @@ def position(symbol: str, quantity: str, mark: float | None = None) -> VenuePosi
 class Script:
     """One core in a dialogue. Market data and heartbeats flow once a second unless switched off."""
 
-    def __init__(self, config: ExecutionConfig | None = None, *, expiry_ns: int = EXPIRY_NS) -> None:
+    def __init__(
+        self, config: ExecutionConfig | None = None, *, expiry_ns: int = EXPIRY_NS, begins_ns: int = T0
+    ) -> None:
         self.config = config or ExecutionConfig()
         self.listing = listing(expiry_ns)
         self.entries: list[Entry] = []
         self.effects: list[Any] = []
-        self.now_ns = T0
+        self.now_ns = begins_ns
         self.chain_options: dict[str, Any] = {}
         self.market_on = True
         self.risk_on = True
         self.host_on = True
         self.requests = 0
-        self._beat_ns = T0
+        self._beat_ns = begins_ns
         self.core = self._new_core()
 
     def _new_core(self) -> ExecutionCore:

@@ -15,6 +15,7 @@ from tests.unit.execution.play import (
     MARKS,
     PUT,
     SECOND,
+    T0,
     Script,
     acked,
     fill,
@@ -164,8 +165,8 @@ def _seconds_after_midnight(now_ns: int) -> int:
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_daily_exit_time_that_passes_while_the_trade_opens_is_the_next_days(restart: bool) -> None:
     """Asked for shortly before 08:00 and opened shortly after it, the trade is not closed half a minute later."""
-    script = Script().started()
-    script.wait((8 * 3_600 - 10 - _seconds_after_midnight(script.now_ns)) % 86_400 * 1_000)
+    script = Script(begins_ns=_next_eight(T0) - 15 * SECOND).started()
+    script.wait(5_000)
     trade_id = script.open(leg(CALL, "buy"), exit_conditions=(TimeExit(hour=8),))
     script.wait(20_000)
     for number, order in enumerate(script.placed()[-1:]):
