@@ -118,10 +118,6 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
         """What people are shown: paper, beta or LIVE."""
         return _MODES[self.venue]
 
-    @property
-    def log_level(self) -> str:
-        return self.logging.level
-
     def section(self, name: str, kind: type[SectionT]) -> SectionT:
         """The section `[name]` as `kind`, defaults filled in. Raises ConfigError."""
         return _convert(self.path, name, self.raw.get(name, {}), kind)

@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,9 @@ FORMAT_VERSION = 1
 _ROWS_PER_FETCH = 1_000
 _FOREIGN_LOCK_S = 1.0
 """How long a commit waits for somebody else's lock on the file; the service stands still meanwhile."""
+
+_LOCK_LOOKS, _LOCK_PAUSE_S = 20, 0.01
+"""The doctor has the lock for a moment, to see whether a service has it."""
 _SIDE_BYTES = 128 * 1024
 """Left to the index of the write-ahead log and to other small files when the reserve is freed."""
 _READ_ERRORS = frozenset(
@@ -300,12 +304,15 @@ def quarantine(path: Path) -> Path:
 def _lock(path: Path) -> int:
     """An exclusive lock for as long as the returned descriptor is open."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise JournalRefused(f"{path} is in use by another process", "stop that process first") from None
-    return lock
+    for _ in range(_LOCK_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return lock
+    os.close(lock)
+    raise JournalRefused(f"{path} is in use by another process", "stop that process first")
 
 
 def _cannot_grow(error: Exception) -> bool:

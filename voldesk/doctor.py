@@ -192,14 +192,10 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
     sound, in_use = [], []
     for path in paths:
         yield from _full_disk_marks(desk, path)
-        lock = _try_lock(path)
-        if lock is None:
+        if _is_in_use(path):
             in_use.append(path.name.removesuffix(".sqlite3"))
             continue
-        try:
-            problem = _problem_of(path)
-        finally:
-            os.close(lock)
+        problem = _problem_of(path)
         if problem:
             yield Finding(
                 check="journals",
@@ -235,15 +231,17 @@ def _full_disk_marks(desk: DeskConfig, path: Path) -> Iterator[Finding]:
         )
 
 
-def _try_lock(path: Path) -> int | None:
-    """The journal's own lock, so that nobody opens it meanwhile; None while a service has it."""
+def _is_in_use(path: Path) -> bool:
+    """Whether a service has the journal. Its lock is given back at once: a service that supervisord starts meanwhile
+    would find it taken, end with 78 and stay down."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        return True
+    finally:
         os.close(lock)
-        return None
-    return lock
+    return False
 
 
 def _problem_of(path: Path) -> str:

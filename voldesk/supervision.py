@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import re
@@ -20,7 +19,6 @@ import msgspec
 from shared.bus.endpoints import socket_path
 from shared.config import DeskConfig
 from voldesk.console import Failure
-from voldesk.processes import is_alive
 
 CONFIG_ERROR_EXIT = 78
 _SECRET_NAME = re.compile(r"^COINCALL_|SECRET|TOKEN|PASSWORD|API_KEY")
@@ -131,14 +129,6 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 
 class SupervisorAway(Exception):
     """supervisord does not run, or does not answer."""
-
-
-def supervisor_pid_file(run_dir: Path) -> int | None:
-    """The live pid in supervisord's pid file, whether or not that process answers."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((run_dir / "supervisord.pid").read_text())
-        return pid if is_alive(pid) else None
-    return None
 
 
 def _read_process(row: Mapping[str, Any]) -> SupervisedProcess:

@@ -108,7 +108,6 @@ ORDER_TRANSITIONS: dict[OrderState, dict[OrderState, str]] = {
 
 OPENING_STATES: frozenset[str] = frozenset({"PENDING_OPEN", "OPENING"})
 HOLDING_STATES: frozenset[str] = frozenset({"OPEN", "PARTIALLY_OPEN"})
-REDUCING_STATES: frozenset[str] = frozenset({"PENDING_CLOSE", "CLOSING", "UNWINDING", "BROKEN"})
 
 
 def trade_may_move(source: TradeState, target: TradeState) -> bool:

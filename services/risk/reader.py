@@ -18,9 +18,6 @@ _USD_COINS = frozenset({"USD", "USDT", "USDC"})
 """Coins that count as 1 USD."""
 
 
-Reading = TransferSeen | AccountPolled | AccountPollFailed
-
-
 class AccountReader:
     """An account is passed on only if the transfers listed after it are those that were listed before it: it holds
     just these, and equity can be compared with a peak that has moved with them. Otherwise only the transfers are,

@@ -76,8 +76,7 @@ class BooksLeased(Message, frozen=True, kw_only=True, tag="books_leased.1"):
 
 
 class GetOrderBook(Message, frozen=True, kw_only=True, tag="get_order_book.1"):
-    """One order book, once. `max_age_ms`: how old a value from the cache may be; 0 has the venue asked anew, which is
-    what an exit does."""
+    """One order book, once. `max_age_ms`: how old a value from the cache may be; 0 has the venue asked anew."""
 
     symbol: str
     max_age_ms: int = CACHE_AGE_MAX_MS

@@ -281,9 +281,16 @@ def average_prices(fills: list[VenueFill]) -> dict[str, Decimal]:
     return {symbol: (cash[symbol] / quantity[symbol]).quantize(Decimal("0.000001")) for symbol in cash}
 
 
-def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_desk: Desk) -> None:
+def test_down_leaves_no_process_and_is_idempotent(second_desk: Desk) -> None:
     assert second_desk.voldesk("down").code == 0
     assert desk_pids(second_desk.run_dir) == []
+    again = second_desk.voldesk("down", "--json")
+    assert again.json["stopped"] == []
+    assert second_desk.voldesk("trades").code == 69
+
+
+def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_desk: Desk) -> None:
+    assert second_desk.voldesk("down").code == 0
     text = second_desk.config_path.read_text()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -297,11 +304,3 @@ def test_an_occupied_port_is_refused_by_name_and_nothing_is_left_running(second_
 
 def test_what_the_venue_filled_is_what_the_trades_say(desk: Desk) -> None:
     assert_books_balance(desk)
-
-
-def test_down_leaves_no_process_and_is_idempotent(desk: Desk) -> None:
-    assert desk.voldesk("down").code == 0
-    assert desk_pids(desk.run_dir) == []
-    again = desk.voldesk("down", "--json")
-    assert again.json["stopped"] == []
-    assert desk.voldesk("trades").code == 69

@@ -54,9 +54,6 @@ class TransferCash(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount_usd: Decimal
 
 
-SimHandler = Callable[[Request, bytes], Any]
-
-
 class SimControl:
     """The routes under /sim."""
 

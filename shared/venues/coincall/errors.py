@@ -20,8 +20,6 @@ NOT_SENT_CODE = 0
 """Code of a refusal that the venue never saw: nothing left this host, a new attempt is safe."""
 
 ORDER_NOT_FOUND = 10584
-REDUCE_ONLY_INSUFFICIENT = 10536
-INSUFFICIENT_MARGIN = 10529
 TIMESTAMP_CODES = frozenset({10557, 10561})
 """Our time does not suit the venue: measure the offset again, then the next attempt is good."""
 

@@ -72,13 +72,13 @@ async def test_refusing_faults_execute_nothing(exchange: RunningExchange) -> Non
 
 async def test_latency_holds_the_answer_back_on_its_path_only(exchange: RunningExchange) -> None:
     client = exchange.client()
-    await inject(exchange, kind="latency", path_prefix="/open/user", count=1, latency_ms=400)
+    await inject(exchange, kind="latency", path_prefix="/open/user", count=1, latency_ms=3_000)
     started = time.monotonic()
+    held_back = asyncio.create_task(client.data("/open/user/info/v1"))
     await client.data("/time")
-    quick = time.monotonic()
-    await client.data("/open/user/info/v1")
-    assert time.monotonic() - quick >= 0.4
-    assert quick - started < 0.4
+    assert not held_back.done()
+    await held_back
+    assert time.monotonic() - started >= 3
 
 
 async def test_a_disconnect_cuts_sockets_and_refuses_them_while_it_holds(exchange: RunningExchange) -> None:
@@ -139,7 +139,7 @@ async def test_a_market_move_shows_in_the_index(exchange: RunningExchange) -> No
 
     before = await index()
     assert (await client.http.post("/sim/market", content='{"base":"BTC","pct":-20}')).json()["code"] == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await index() > before * Decimal("0.85"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,6 +31,16 @@ ENTRIES = [Entry(1, "a", Opened(Decimal("0.10"))), Entry(2, "", Closed("done", (
 
 def open_journal(path: Path, binding: Binding = MAIN) -> SqliteJournal:
     return SqliteJournal(path, binding, Row)
+
+
+def test_a_lock_that_the_doctor_holds_for_a_moment_refuses_no_start(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite3"
+    glance = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(glance, fcntl.LOCK_EX)
+    released = threading.Timer(0.05, os.close, [glance])
+    released.start()
+    open_journal(path).close()
+    released.join()
 
 
 def test_rows_come_back_in_order_and_exactly_after_reopening(tmp_path: Path) -> None:
