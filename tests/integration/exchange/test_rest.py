@@ -515,8 +515,8 @@ async def test_the_order_limit_answers_10000_and_recovers() -> None:
             code: int = (await who.create(symbol="nothing", tradeSide=1, tradeType=1, qty=1, price=1))["code"]
             return code
 
-        codes = [await place(client) for _ in range(6)]
-        assert codes == [10574] * 5 + [10000]
+        codes = await asyncio.gather(*(place(client) for _ in range(6)))
+        assert sorted(codes) == [10000] + [10574] * 5
         assert await place(other) == 10574
         async with asyncio.timeout(60):
             while await place(client) == 10000:  # noqa: ASYNC110
@@ -530,8 +530,8 @@ async def test_services_that_ask_about_their_keys_at_once_do_not_use_up_the_limi
         client = exchange.client(READ_ONLY_KEY)
         asked = [(await client.get("/open/auth/user/query-api"))["code"] for _ in range(3)]
         assert asked == [0, 0, 0]
-        assert (await client.get("/open/account/summary/v1"))["code"] == 0
-        assert (await client.get("/open/account/summary/v1"))["code"] == 10000
+        both = await asyncio.gather(*(client.get("/open/account/summary/v1") for _ in range(2)))
+        assert sorted(answer["code"] for answer in both) == [0, 10000]
 
 
 async def test_a_body_beyond_the_limit_is_refused() -> None:
