@@ -17,22 +17,20 @@ from contextlib import closing
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from shared.config import DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.latch import read_latches
 from shared.reserve import Note, Reserve
 from voldesk.console import Failure
+from voldesk.doctor_venue import check_venue
+from voldesk.findings import Finding, Level
 from voldesk.health import collect_health, last_log_line
 from voldesk.identity import check_identity
 from voldesk.preflight import check_rate_shares, read_ports, sections_of
 from voldesk.processes import desk_processes, pid_on_port
 from voldesk.supervision import Supervisor
 
-Level = Literal["ok", "warning", "problem"]
 Tell = Callable[[str], None]
 
 DISK_WARNING_BYTES = 2 * 1024**3
@@ -40,15 +38,6 @@ DISK_PROBLEM_BYTES = 200 * 1024**2
 PYTHON_MIN = (3, 11)
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(;[^\\]*)?")
 _NAMES_SHOWN = 4
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one check found. `remedy` is "" only where nothing has to be done."""
-
-    check: str
-    level: Level
-    text: str
-    remedy: str = ""
 
 
 def examine(tell: Tell) -> list[Finding]:
@@ -78,7 +67,7 @@ def examine(tell: Tell) -> list[Finding]:
         ("strategies", check_strategies),
         ("ports", check_ports),
         ("services", check_services),
-        ("venue, clock and keys", _check_venue),
+        ("venue, clock and keys", check_venue),
     ):
         tell(what)
         findings += check(desk)
@@ -352,13 +341,6 @@ def check_services(desk: DeskConfig) -> Iterator[Finding]:
         yield Finding(check="services", level="ok", text=f"running and ready: {', '.join(running)}")
     if health.supervised and Supervisor(desk).pid() is None:
         yield Finding(check="services", level="problem", text="supervisord has gone meanwhile", remedy="`voldesk up`")
-
-
-def _check_venue(desk: DeskConfig) -> list[Finding]:
-    # imported here because the venue's package takes longer to load than any other command takes to run
-    from voldesk.doctor_venue import check_venue
-
-    return check_venue(desk)
 
 
 def _user() -> str:

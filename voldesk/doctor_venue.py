@@ -10,7 +10,7 @@ from shared.secrets import ApiKey, SecretError, load_api_key
 from shared.venues.coincall import CoincallEndpoints, CoincallGateway, KeyCheckFailed, check_key, of_venue
 from shared.venues.coincall.check import MAX_CLOCK_OFFSET_NS
 from shared.venues.ports import VenueError
-from voldesk.doctor import Finding, Level
+from voldesk.findings import Finding, Level
 from voldesk.preflight import KEYED_SERVICES, read_ports
 from voldesk.processes import pid_on_port
 

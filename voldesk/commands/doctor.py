@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from voldesk.console import Failure, Json, print_json, progress
+from voldesk.findings import Finding
 
 _WORDS = {"ok": "[green]ok[/green]", "warning": "[yellow]WARNING[/yellow]", "problem": "[red]PROBLEM[/red]"}
 
@@ -24,7 +25,7 @@ def doctor(as_json: Json = False) -> None:
     Works with the desk up or down. Ends with 1 when there is a problem, with 0 when there are only warnings or none.
     """
     # imported here because what it looks with takes longer to load than any other command takes to run
-    from voldesk.doctor import Finding, examine
+    from voldesk.doctor import examine
 
     with progress("examining") as tell:
         findings: list[Finding] = examine(lambda what: tell(f"examining {what}"))

@@ -12,8 +12,8 @@ import pytest
 from shared.config import load_config
 from tests.integration.exchange.test_command_line import started
 from tests.integration.exchange.test_process import ExchangeProcess
-from voldesk.doctor import Finding
 from voldesk.doctor_venue import check_venue
+from voldesk.findings import Finding
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from shared.reserve import Note, Reserve
 from shared.secrets import ensure_paper_secrets
 from shared.store import Binding, SqliteJournal
 from tests.unit.voldesk.peers import Peers, Ran
-from voldesk.doctor import Finding, check_disk, check_journals, check_ports, check_versions, pinned_versions
+from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions
 from voldesk.doctor_venue import _clock
+from voldesk.findings import Finding
 from voldesk.identity import record_identity
 
 GARBAGE = b"no database at all" * 300
