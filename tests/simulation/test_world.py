@@ -63,7 +63,7 @@ def open_trades(desk: Desk, *strategies: str) -> list[Trade]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_desk_under_drawn_faults_keeps_every_promise(seed: int) -> None:
     assert simulate(seed).violations == ()
 
@@ -83,7 +83,7 @@ def test_without_faults_every_trade_opens_and_closes_and_two_of_them_share_a_sym
     assert verdict.shared_symbol
 
 
-@pytest.mark.parametrize("seed", range(2_000, 2_006))
+@pytest.mark.parametrize("seed", range(2_000, 2_003))
 def test_a_desk_that_is_disturbed_by_its_operator_its_market_and_others_keeps_every_promise(seed: int) -> None:
     scenario = msgspec.structs.replace(disturbed(seed), operator_pause_s=12.0, intruder_pause_s=20.0 * (seed % 2))
     verdict = simulate(seed, scenario=scenario)

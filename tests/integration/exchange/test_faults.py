@@ -215,13 +215,13 @@ FIELDS = st.fixed_dictionaries(
 POSTS = ("create", "modify", "cancel", "batchCancel")
 
 
-async def test_thousands_of_malformed_bodies_and_frames_do_not_stop_the_server(exchange: RunningExchange) -> None:
+async def test_hundreds_of_malformed_bodies_and_frames_do_not_stop_the_server(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)
     bodies: list[bytes] = []
     frames: list[str | bytes] = []
 
-    @settings(max_examples=400, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(FIELDS, st.binary(max_size=200), st.text(max_size=200))
     def collect(fields: dict[str, Any], garbage: bytes, text: str) -> None:
         listed = json.dumps({"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1} | fields)
@@ -229,7 +229,7 @@ async def test_thousands_of_malformed_bodies_and_frames_do_not_stop_the_server(e
         frames.extend([json.dumps(fields), garbage, text, json.dumps({"action": "subscribe"} | fields)])
 
     collect()
-    assert len(bodies) > 1_000
+    assert len(bodies) > 400
     codes: set[int] = set()
     for number, body in enumerate(bodies):
         path = f"/open/option/order/{POSTS[(number + number // 4) % len(POSTS)]}/v1"
