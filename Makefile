@@ -45,7 +45,7 @@ down: install ## stop the desk and everything it started
 test: install-dev ## all tests with branch coverage and its floors (about ten minutes)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e"
-	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m e2e
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m e2e
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
 	@$(BIN)/coverage report --include='services/risk/*' --omit='*/shell.py,*/__main__.py' --fail-under=90 | tail -1
