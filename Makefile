@@ -42,7 +42,7 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
-test: install-dev ## all tests with branch coverage and its floors (about ten minutes)
+test: install-dev ## all tests with branch coverage and its floors (about eleven minutes)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e"
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m e2e
