@@ -12,7 +12,7 @@ FIRST_SEED ?= 0
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up down test test-live check hooks bench simulate lock
+.PHONY: help install install-dev up down test test-long test-all test-live check hooks bench simulate lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,16 +42,21 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
-test: install-dev ## all tests with branch coverage and its floors (about eleven minutes)
+test: install-dev ## the tests with branch coverage and its floors, but not the long ones (about ten minutes)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e"
-	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m e2e
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m "e2e and not long"
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
 	@$(BIN)/coverage report --include='services/risk/*' --omit='*/shell.py,*/__main__.py' --fail-under=90 | tail -1
 	@$(BIN)/coverage report --include='services/execution/*' --omit='*/shell.py,*/__main__.py' --fail-under=85 | tail -1
 	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
 	@$(BIN)/coverage report --fail-under=80 | tail -1
+
+test-long: install-dev ## the long ones: bad days of a real desk (about three minutes)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+
+test-all: test test-long ## every test that needs no account
 
 test-live: install-dev ## opt-in, trades: the checks against the venue's beta, with your keys and at most 0.01 a time
 	@VOLDESK_TEST_LIVE=beta $(BIN)/python -m pytest tests/live -v

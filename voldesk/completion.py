@@ -1,11 +1,13 @@
 """What the shell offers after Tab: names of the configuration, and of the running desk when it answers at once.
 
-A completion never fails and never prints: without a desk it offers less.
+A completion never fails and never prints: without a desk it offers less. The desk has half a second to answer, or
+what VOLDESK_COMPLETION_TIMEOUT_MS says, for a desk on a slow or busy machine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 
 from shared.bus import Bus
@@ -19,7 +21,7 @@ from voldesk.health import expected_services
 from voldesk.listening import known_topics
 from voldesk.views import order_name
 
-_DEADLINE_MS = 500
+_DEFAULT_TIMEOUT_MS = 500
 
 
 def complete_underlying(incomplete: str) -> list[str]:
@@ -78,7 +80,7 @@ def complete_order(incomplete: str) -> list[tuple[str, str]]:
 def _asked(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> AnswerT | None:
     async def run() -> AnswerT:
         async with Bus.client(desk) as bus:
-            return await ask_on(bus, desk, "execution", message, kind, _DEADLINE_MS)
+            return await ask_on(bus, desk, "execution", message, kind, _timeout_ms())
 
     if not desk.run_dir.is_dir():
         return None
@@ -86,6 +88,12 @@ def _asked(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> AnswerT |
         return asyncio.run(run())
     except (Failure, StartRefused):
         return None
+
+
+def _timeout_ms() -> int:
+    """What the environment says; a completion cannot complain, so what is no number is as if it were not there."""
+    text = os.environ.get("VOLDESK_COMPLETION_TIMEOUT_MS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else _DEFAULT_TIMEOUT_MS
 
 
 def complete_topic(incomplete: str) -> list[str]:

@@ -17,7 +17,7 @@ from tests.e2e.conftest import make_desk, strangle_file
 from tests.e2e.stack import FINAL, SERVICES, Desk, all_running, newest_in, opened_and_closed, signed_legs, until
 from tests.unit.shared.full_disk import fill, small_disk
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

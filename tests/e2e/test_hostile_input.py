@@ -50,7 +50,7 @@ from tests.integration.exchange.harness import signed_headers, socket_query
 from tests.unit.execution import play
 from tests.unit.monitor.desk import account, alert, halts, heartbeat, strategy, trade
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 SEED = 20_261_126
 PATIENCE_S = 120.0

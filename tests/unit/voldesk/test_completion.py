@@ -75,7 +75,8 @@ def test_a_broken_configuration_offers_less_and_says_nothing(home: Path) -> None
         assert offered(line) == []
 
 
-def test_trades_and_orders_come_from_the_running_desk(peers: Peers) -> None:
+def test_trades_and_orders_come_from_the_running_desk(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOLDESK_COMPLETION_TIMEOUT_MS", "30000")
     peers.answer("execution", execution)
     assert complete_trade("t") == [("t59495869", "demo_strangle OPEN"), ("t7", "demo_strangle CLOSED")]
     assert complete_trade("t7") == [("t7", "demo_strangle CLOSED")]
@@ -91,3 +92,12 @@ def test_completion_is_installed_into_the_home_of_the_user(tmp_path: Path, shell
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "_VOLDESK_COMPLETE" in (tmp_path / place).read_text()
+
+
+def test_a_desk_that_is_silent_for_longer_than_allowed_is_as_none(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers.answer("execution", lambda message: None)
+    for allowed in ("1", "0", "soon"):
+        monkeypatch.setenv("VOLDESK_COMPLETION_TIMEOUT_MS", allowed)
+        assert complete_trade("t") == []
