@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from shared.messages.rfq import RfqLeg
 from shared.messages.venue import NewOrder, OrderRef
 
 
@@ -40,10 +41,51 @@ class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
-Effect = PlaceOrder | CancelOrder | QueryOrder | FetchSnapshot
+class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask makers for quotes, once. Comes back as RfqCreated, RfqRefused or RfqUnknown. `rfq_id` is ours."""
+
+    rfq_id: str
+    legs: tuple[RfqLeg, ...]
+
+
+class FetchQuotes(msgspec.Struct, frozen=True, kw_only=True):
+    """Read the quotes on a request. Comes back as QuotesFetched or QuotesFailed."""
+
+    request_id: str
+
+
+class AcceptQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """Execute a quote, once. Comes back as QuoteAccepted, AcceptRefused or AcceptUnknown."""
+
+    request_id: str
+    quote_id: str
+
+
+class CancelRfq(msgspec.Struct, frozen=True, kw_only=True):
+    """Withdraw a request. Comes back as RfqCancelled, RfqCancelRefused or RfqCancelUnknown."""
+
+    request_id: str
+
+
+class QueryRfqs(msgspec.Struct, frozen=True, kw_only=True):
+    """List the account's requests as taker. Comes back as RfqsFetched or RfqsFailed."""
+
+    since_ns: int
+
+
+class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
+    """List the account's block trades. Comes back as BlockTradesFetched or BlockTradesFailed."""
+
+    since_ns: int
+
+
+RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
+Effect = PlaceOrder | CancelOrder | QueryOrder | FetchSnapshot | RfqEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 
 def may_go_unwritten(effect: Any) -> bool:
     """Whether an effect may be carried out while its row waits for space on a full disk: never one that opens."""
+    if isinstance(effect, CreateRfq | AcceptQuote):
+        return False
     return not isinstance(effect, PlaceOrder) or effect.order.reduce_only

@@ -5,6 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from shared.messages.rfq import (
+    AcceptRefused,
+    AcceptUnknown,
+    BlockTrade,
+    QuoteAccepted,
+    RfqCancelled,
+    RfqCancelRefused,
+    RfqCancelUnknown,
+    RfqCreated,
+    RfqLeg,
+    RfqRefused,
+    RfqUnknown,
+    VenueQuote,
+    VenueRfq,
+)
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -53,3 +68,20 @@ class TradingGateway(Protocol):
     async def stream_account(
         self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]
     ) -> None: ...
+
+
+class RfqGateway(Protocol):
+    """Requests for quote as the taker. Reads raise VenueError (kind "rejected" where the account cannot read them at
+    all); the other calls return every outcome. Pushes come with the account's stream."""
+
+    async def create_rfq(self, rfq_id: str, legs: tuple[RfqLeg, ...]) -> RfqCreated | RfqRefused | RfqUnknown: ...
+
+    async def cancel_rfq(self, request_id: str) -> RfqCancelled | RfqCancelRefused | RfqCancelUnknown: ...
+
+    async def quotes(self, request_id: str) -> tuple[VenueQuote, ...]: ...
+
+    async def accept_quote(self, request_id: str, quote_id: str) -> QuoteAccepted | AcceptRefused | AcceptUnknown: ...
+
+    async def rfqs(self, since_ns: int) -> tuple[VenueRfq, ...]: ...
+
+    async def block_trades(self, since_ns: int) -> tuple[BlockTrade, ...]: ...

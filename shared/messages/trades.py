@@ -74,6 +74,31 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     final_look_s: float = 2.0
 
 
+class RfqParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How the structure is traded by request for quote.
+
+    min_notional_usd: Σ strike × quantity below which no request is made. window_s: how long quotes are collected
+    before the best is judged; timeout_s: how long after the request a good one is waited for at most.
+    min_improvement_usd, min_improvement_pct: what a quote must be better than the order book by, for the whole
+    structure; per cent of the book's cost, or of half its spread where the cost is near zero. max_over_mark_pct: how
+    much worse than mark a quote may be at most, in per cent of Σ |mark × quantity|; decides alone where the book
+    lacks the size.
+    fallback: what works the trade when no quote is taken, None: nothing, an opening then fails and a close is
+    worked by limit orders all the same. request_sides: "own" asks for what is wanted, "buy_if_all_sell" turns a
+    structure of sales round and hits the maker's bid. closes: close by request for quote too.
+    """
+
+    min_notional_usd: float = 50_000.0
+    window_s: float = 5.0
+    timeout_s: float = 15.0
+    min_improvement_usd: float = 0.0
+    min_improvement_pct: float = 0.0
+    max_over_mark_pct: float = 10.0
+    fallback: Literal["limit", "smart"] | None = "limit"
+    request_sides: Literal["own", "buy_if_all_sell"] = "own"
+    closes: bool = True
+
+
 class GrantLeg(msgspec.Struct, frozen=True, kw_only=True):
     """What a grant allows on one leg: up to `max_quantity`, at `worst_price` (USD per unit) or better."""
 
@@ -109,6 +134,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     by the clock (max_hold, time_exit, utc_datetime_exit; counted from the opening), deadline_grace_s after they are
     due.
     entry_reasons: the gates that were open when the intent was made, each with its reason, for the trade's story.
+    rfq: how it is traded by request for quote, for execution_mode "rfq" (and "auto" where it chooses that).
     """
 
     intent_id: str
@@ -128,6 +154,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     grant: Grant
     deadline_grace_s: float = 30.0
     entry_reasons: tuple[str, ...] = ()
+    rfq: RfqParams = RfqParams()
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):

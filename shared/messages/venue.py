@@ -91,7 +91,10 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution. `venue_trade_id` is unique; `fee_usd` > 0 is paid, None when the report has none (stream)."""
+    """One execution. `venue_trade_id` is unique; `fee_usd` > 0 is paid, None when the report has none (stream).
+
+    is_block: of a block trade, where the report says so (trade type 14); its order has no client order id of ours.
+    """
 
     venue_trade_id: int
     venue_order_id: int
@@ -103,6 +106,7 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
     fee_usd: Decimal | None
     is_taker: bool
     venue_ns: int
+    is_block: bool = False
 
 
 class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,209 @@
+"""Requests for quote in our words: what a gateway is asked and what it answers. Inputs and effects of cores.
+
+Three sides meet in a request for quote. Ours: what we want to do with each leg. The request's: what was asked for,
+which is ours unless the request was turned round. The maker's: in every quote, and always the opposite of what the
+taker would do. Every structure says whose its sides are.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import Side
+from shared.messages.venue import RefusalKind, VenueFill
+
+RfqRole = Literal["taker", "maker"]
+VenueRfqState = Literal["active", "cancelled", "filled", "traded_away", "expired"]
+"""`traded_away`: seen by a maker when the taker executed somebody else's quote."""
+QuoteState = Literal["open", "cancelled", "filled", "expired"]
+
+
+class RfqLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg of a request. `side`: the request's, which makers read as the taker's direction. Base coin units."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+
+
+class QuoteLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg of a quote. `side`: the maker's, "sell" means that the taker buys. `price`: USD per unit."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+
+
+class VenueRfq(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the venue reports it, pushed or read; `legs` in the request's sides. `role`: this account's."""
+
+    request_id: str
+    state: VenueRfqState
+    legs: tuple[RfqLeg, ...]
+    created_ns: int
+    expiry_ns: int
+    role: RfqRole = "taker"
+
+
+class VenueQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """A quote as the venue reports it, pushed or read; times by the venue's clock.
+
+    quote_side: "sell" when the maker sells the structure as it was requested, "buy" when it buys it; None when the
+    report lacks it: the legs' sides, which are the maker's, say the same. request_id: "" when the report lacks it.
+    """
+
+    quote_id: str
+    request_id: str
+    quote_side: Side | None
+    state: QuoteState
+    legs: tuple[QuoteLeg, ...]
+    created_ns: int
+    expiry_ns: int
+
+
+class BlockTrade(msgspec.Struct, frozen=True, kw_only=True):
+    """An executed quote. `legs`: one execution each, `side` ours, without an order id of ours; with their fees where
+    the report has them. `block_trade_id`: "" when the report lacks it."""
+
+    block_trade_id: str
+    request_id: str
+    quote_id: str
+    role: RfqRole
+    legs: tuple[VenueFill, ...]
+    venue_ns: int
+
+
+class RfqCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue took the request. `rfq_id` is ours, `request_id` the venue's; times by the venue's clock."""
+
+    rfq_id: str
+    request_id: str
+    created_ns: int
+    expiry_ns: int
+
+
+class RfqRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue certainly did not take the request."""
+
+    rfq_id: str
+    kind: RefusalKind
+    code: int
+    text: str
+
+
+class RfqUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The request may or may not be at the venue. No harm by itself: only an accepted quote trades."""
+
+    rfq_id: str
+    reason: str
+
+
+class RfqCancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue took the cancel of a request."""
+
+    request_id: str
+
+
+class RfqCancelRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The request cannot be cancelled, as a rule because it is already filled, cancelled or expired."""
+
+    request_id: str
+    code: int
+    text: str
+
+
+class RfqCancelUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: str
+    reason: str
+
+
+class QuoteAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue executed the quote: the block trade with our side of each leg."""
+
+    request_id: str
+    quote_id: str
+    trade: BlockTrade
+
+
+class AcceptRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue certainly did not execute the quote."""
+
+    request_id: str
+    quote_id: str
+    kind: RefusalKind
+    code: int
+    text: str
+
+
+class AcceptUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The quote may or may not have been executed. Never accepted again; evidence decides."""
+
+    request_id: str
+    quote_id: str
+    reason: str
+
+
+class QuotesFetched(msgspec.Struct, frozen=True, kw_only=True):
+    """All quotes that the venue lists for a request, whatever their state. `asked_ns`: when it was asked."""
+
+    request_id: str
+    asked_ns: int
+    quotes: tuple[VenueQuote, ...]
+
+
+class QuotesFailed(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: str
+    reason: str
+
+
+class RfqsFetched(msgspec.Struct, frozen=True, kw_only=True):
+    """This account's requests in the role of taker, created since `since_ns`."""
+
+    asked_ns: int
+    since_ns: int
+    rfqs: tuple[VenueRfq, ...]
+
+
+class RfqsFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The list could not be read. `unsupported`: never can be with this account, so nothing is learned from it."""
+
+    reason: str
+    unsupported: bool = False
+
+
+class BlockTradesFetched(msgspec.Struct, frozen=True, kw_only=True):
+    """This account's block trades since `since_ns`, any quote's. `asked_ns`: when the first page was asked."""
+
+    asked_ns: int
+    since_ns: int
+    trades: tuple[BlockTrade, ...]
+
+
+class BlockTradesFailed(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str
+
+
+RfqPush = VenueRfq | VenueQuote | BlockTrade
+"""What the private stream delivers of requests for quote."""
+RfqOutcome = (
+    RfqCreated
+    | RfqRefused
+    | RfqUnknown
+    | RfqCancelled
+    | RfqCancelRefused
+    | RfqCancelUnknown
+    | QuoteAccepted
+    | AcceptRefused
+    | AcceptUnknown
+    | QuotesFetched
+    | QuotesFailed
+    | RfqsFetched
+    | RfqsFailed
+    | BlockTradesFetched
+    | BlockTradesFailed
+)
+"""What comes back from the calls of a request for quote."""
