@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import get_args
+from typing import Literal, get_args
 
 import msgspec
 
@@ -163,6 +163,15 @@ class Stop(msgspec.Struct, frozen=True):
     void: bool
 
 
+class Fallback(msgspec.Struct, frozen=True):
+    """From `at_ns` on `mode` works the opening or the close."""
+
+    purpose: Literal["open", "close"]
+    mode: ExecutionMode
+    reason: str
+    at_ns: int
+
+
 class Trade(msgspec.Struct, kw_only=True):
     """One trade. `state_ns` is when it entered its state."""
 
@@ -181,6 +190,7 @@ class Trade(msgspec.Struct, kw_only=True):
     fees_usd: Decimal = ZERO
     close: Close | None = None
     stop: Stop | None = None
+    fallbacks: list[Fallback] = msgspec.field(default_factory=list)
     order_ids: list[int] = msgspec.field(default_factory=list)
     attempts: dict[str, int] = msgspec.field(default_factory=dict)
     story: list[StoryLine] = msgspec.field(default_factory=list)
@@ -206,6 +216,28 @@ class Trade(msgspec.Struct, kw_only=True):
             return declared_ns
         enforced_ns = due_ns + round(self.request.deadline_grace_s * _SECOND)
         return enforced_ns if declared_ns is None else min(enforced_ns, declared_ns)
+
+    @property
+    def opening_mode(self) -> ExecutionMode:
+        """The mode that works the opening now."""
+        return next((each.mode for each in reversed(self.fallbacks) if each.purpose == "open"), self.mode)
+
+    @property
+    def opening_since_ns(self) -> int:
+        """Since when that mode has had it."""
+        return next((each.at_ns for each in reversed(self.fallbacks) if each.purpose == "open"), self.created_ns)
+
+    @property
+    def closing_mode(self) -> ExecutionMode:
+        """The mode that works the close now, if it is an ordinary one."""
+        return next((each.mode for each in reversed(self.fallbacks) if each.purpose == "close"), self.mode)
+
+    @property
+    def stairs_since_ns(self) -> int:
+        """Since when the staircase has had the trade, if it has it: what was sent before was not its own."""
+        if self.state != "CLOSING":
+            return self.state_ns
+        return max((each.at_ns for each in self.fallbacks if each.purpose == "close"), default=self.state_ns)
 
     def next_attempt(self, leg_index: int, purpose: Purpose) -> int:
         return self.attempts.get(f"{leg_index}/{purpose}", 0)
@@ -294,6 +326,7 @@ class Book(msgspec.Struct):
                 | rows.TradeMoved(trade_id=trade_id)
                 | rows.OpeningStopped(trade_id=trade_id)
                 | rows.CloseRequested(trade_id=trade_id)
+                | rows.FellBack(trade_id=trade_id)
                 | rows.OrderRequested(trade_id=trade_id)
                 | rows.LegClosedOutside(trade_id=trade_id)
                 | rows.LegSettled(trade_id=trade_id)
@@ -373,6 +406,9 @@ class Book(msgspec.Struct):
                     trade.attempts[f"{leg_index}/{purpose}"] = trade.next_attempt(leg_index, purpose) + row.count
             case rows.CloseRequested():
                 self.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
+            case rows.FellBack():
+                fallback = Fallback(row.purpose, row.mode, row.reason, at_ns)
+                self.trades[row.trade_id].fallbacks.append(fallback)
             case rows.LegClosedOutside():
                 self.trades[row.trade_id].fees_usd += row.fee_usd
                 if row.venue_trade_id is not None:

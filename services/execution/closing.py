@@ -6,35 +6,24 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
-from services.execution.comparisons import ComparisonSchedule
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
-from services.execution.positions import PositionWitness
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
-from services.execution.rows import ClosePurpose
-from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
+from services.execution.reduction import POLL_NS, Reduction, close_purpose
+from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
-from shared.options.chain import Quote, snap_quantity
+from shared.options.chain import Quote
 
-NOTHING_TO_REDUCE = 10536
-"""The venue's code: no open position that the reduce-only order could reduce."""
-_POLL_NS = SECOND
 _STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 
 
-def close_purpose(trade: Trade) -> ClosePurpose:
-    """Under which purpose the trade's orders reduce it now."""
-    if trade.close is not None:
-        return trade.close.purpose
-    return "close" if trade.opened_ns is not None else "unwind"
-
-
 class ClosePlan:
-    """Closes what a trade holds. Short legs first: a long leg that covers an open short is not sold before it."""
+    """The staircase: closes what a trade holds, whatever opened it. It is what every mode falls back to, and all
+    that unwinds, flattens and mends. Short legs first: a long leg that covers an open short is not sold before it.
+    """
 
-    def __init__(self, work: Workspace, schedule: ComparisonSchedule, positions: PositionWitness) -> None:
-        self._work = work
-        self._schedule = schedule
-        self._positions = positions
+    def __init__(self, reduction: Reduction) -> None:
+        self._work = reduction.work
+        self._reduction = reduction
 
     def advise(self, trade: Trade) -> Advice:
         """What to do now to close the trade. The outcome is "complete" when nothing is held and no order is left,
@@ -45,7 +34,7 @@ class ClosePlan:
         if advice.outcome == "going" and trade.is_flat and not self._work.book.unsettled_of(trade):
             advice.outcome, advice.reason = "complete", "nothing is held"
         if trade.state != "BROKEN" and not trade.is_flat and not _all_expired(trade, self._work.now_ns):
-            patience_ns = trade.state_ns + self._work.config.close_patience_ms * MS
+            patience_ns = trade.stairs_since_ns + self._work.config.close_patience_ms * MS
             if self._work.now_ns >= patience_ns:
                 advice.outcome = "given_up"
                 advice.reason = f"not closed within {self._work.config.close_patience_ms // 1000} s"
@@ -70,18 +59,6 @@ class ClosePlan:
             for order in live:
                 self._resting(trade, leg, order, advice)
             return
-        if leg.held_quantity <= 0:
-            return
-        if work.now_ns >= leg.instrument.last_trade_ns:
-            expiry_ns = leg.instrument.expiry_ns
-            advice.wait(
-                f"{leg.symbol} no longer trades and settles at expiry", expiry_ns if work.now_ns < expiry_ns else None
-            )
-            return
-        short = _covered_short(trade, index, work)
-        if short is not None:
-            advice.wait(f"{leg.symbol} covers the open short {short}")
-            return
         self._next_order(trade, index, advice)
 
     def _resting(self, trade: Trade, leg: Leg, order: Order, advice: Advice) -> None:
@@ -101,7 +78,7 @@ class ClosePlan:
             return
         price = self._price(trade, leg, orders, advice)
         if isinstance(price, str) or price == order.price:
-            advice.wait(f"{order.symbol} rests at {order.price}", work.now_ns + _POLL_NS)
+            advice.wait(f"{order.symbol} rests at {order.price}", work.now_ns + POLL_NS)
             return
         advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
 
@@ -109,10 +86,7 @@ class ClosePlan:
         work = self._work
         leg = trade.legs[index]
         orders = self._reducing_orders(trade, index)
-        nothing_to_reduce = bool(orders) and orders[-1].refusal_code == NOTHING_TO_REDUCE
-        if nothing_to_reduce and not self._schedule.looked_since(orders[-1].state_ns):
-            self._schedule.want("reduce_only_refused", work.now_ns)
-            advice.wait(f"the venue sees no {leg.symbol} to reduce: comparing")
+        if not self._reduction.may_send(trade, index, orders[-1] if orders else None, advice):
             return
         ready_ns = self._ready_ns(trade, orders)
         if work.now_ns < ready_ns:
@@ -125,37 +99,21 @@ class ClosePlan:
         if not work.can_place(trade, index, close_purpose(trade)):
             advice.outcome, advice.reason = "given_up", f"{leg.symbol}: the ids of its closing orders are used up"
             return
-        quantity = self._quantity(trade, leg, advice)
+        quantity = self._reduction.quantity(leg, trade, advice)
         if quantity is None:
             return
         price = self._price(trade, leg, orders, advice)
         if isinstance(price, str):
-            self._unpriced(trade, leg, price, advice)
+            self._reduction.unpriced(trade, leg, price, advice)
             return
         advice.actions.append(Place(index, quantity, price, self._step(trade, orders)))
 
-    def _quantity(self, trade: Trade, leg: Leg, advice: Advice) -> Decimal | None:
-        work = self._work
-        quantity = leg.held_quantity
-        cap = self._positions.cap(trade, leg)
-        if cap is not None and cap < quantity:
-            self._schedule.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)
-            quantity = cap
-        quantity = snap_quantity(min(quantity, leg.instrument.max_quantity), leg.instrument.lot_size)
-        if quantity < leg.instrument.min_quantity:
-            why = f"{quantity} of {leg.symbol} is below the minimum order"
-            if quantity <= 0:
-                why = f"the venue holds no {leg.symbol} for this trade: comparing"
-            advice.wait(why, work.now_ns + _POLL_NS)
-            return None
-        return quantity
-
     def _reducing_orders(self, trade: Trade, index: int) -> list[Order]:
-        """The closing orders of a leg since the trade entered its state."""
+        """The orders of a leg since the staircase has had the trade."""
         return [
             order
             for order in self._work.book.orders_of(trade)
-            if order.leg_index == index and order.purpose != "open" and order.created_ns >= trade.state_ns
+            if order.leg_index == index and order.purpose != "open" and order.created_ns >= trade.stairs_since_ns
         ]
 
     def _step(self, trade: Trade, orders: Sequence[Order]) -> CloseStep:
@@ -199,7 +157,7 @@ class ClosePlan:
         quote = work.market.quote(leg.instrument, work.now_ns)
         mark = None if quote is None else quote.mark
         if mark is None:
-            mark = self._positions.mark(leg.symbol)
+            mark = self._reduction.mark(leg.symbol)
         side = opposite(leg.side)
         step = self._step(trade, orders)
         price = closing_price(
@@ -231,37 +189,6 @@ class ClosePlan:
             f"the book offers {'nothing' if far is None else f'{far:g}'}",
         )
 
-    def _unpriced(self, trade: Trade, leg: Leg, why: str, advice: Advice) -> None:
-        work = self._work
-        if not self._schedule.looked_since(work.now_ns - work.config.market_tolerance_ms * MS):
-            # The position carries the venue's own mark: a close must not depend on the market data service.
-            self._schedule.want("unpriced", work.now_ns)
-        advice.wait(why, work.now_ns + _POLL_NS)
-        if work.now_ns >= trade.state_ns + work.config.unpriced_alert_ms * MS:
-            work.alert(
-                "close_unpriced",
-                "critical",
-                f"{trade.trade_id}/{leg.symbol}",
-                f"{trade.trade_id} cannot close: {why}",
-            )
-
 
 def _all_expired(trade: Trade, now_ns: int) -> bool:
     return all(now_ns >= leg.instrument.last_trade_ns for leg in trade.legs if leg.held_quantity > 0)
-
-
-def _covered_short(trade: Trade, index: int, work: Workspace) -> str | None:
-    """The short leg of the same underlying and option type that this long leg still covers."""
-    leg = trade.legs[index]
-    if leg.side != "buy":
-        return None
-    for other_index, other in enumerate(trade.legs):
-        if (
-            other.side == "sell"
-            and other.instrument.underlying == leg.instrument.underlying
-            and other.instrument.option_type == leg.instrument.option_type
-            and (other.held_quantity > 0 or work.book.unsettled_of(trade, other_index))
-            and work.now_ns < other.instrument.expiry_ns
-        ):
-            return other.symbol
-    return None

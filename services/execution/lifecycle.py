@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from services.execution import rows
 from services.execution.book import Trade
-from services.execution.closing import ClosePlan, close_purpose
+from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
 from services.execution.halts import Guards
 from services.execution.limit import LimitPlan
-from services.execution.plan import Advice, OpeningPlan, Place
+from services.execution.plan import Advice, ClosingPlan, OpeningPlan, Place, Record
 from services.execution.positions import PositionWitness
+from services.execution.reduction import Reduction, close_purpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
 OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan()}
 """The plans that are built. A mode that is missing here is refused when the trade is asked for."""
+
+CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {}
+"""How an ordinary close is worked. A mode that is missing here is closed by the staircase, which every other one
+falls back to, and which alone unwinds, flattens and closes what is broken."""
 
 _STEPS_MAX = 30
 
@@ -30,7 +35,8 @@ class Lifecycle:
         self._work = work
         self._guards = guards
         self._schedule = schedule
-        self._close_plan = ClosePlan(work, schedule, positions)
+        self._reduction = Reduction(work, schedule, positions)
+        self._close_plan = ClosePlan(self._reduction)
         self._looked_at: dict[int, None] = {}
 
     def advance(self, trade: Trade) -> int | None:
@@ -88,7 +94,7 @@ class Lifecycle:
             return Advice()
         if not self._schedule.synced:
             return self._opening_unseen(trade)
-        advice = OPENING_PLANS[trade.mode].advise(trade, work)
+        advice = OPENING_PLANS[trade.opening_mode].advise(trade, work)
         if advice.outcome == "complete":
             work.move(trade, "OPEN", advice.reason)
         elif advice.outcome == "given_up":
@@ -187,13 +193,23 @@ class Lifecycle:
                 self._closed(trade)
             advice.wait("broken: waits for the operator")
             return advice
-        advice = self._close_plan.advise(trade)
+        advice = self._closing_advice(trade)
         self._carry_out(trade, advice)
         if advice.outcome == "complete":
             self._closed(trade)
         elif advice.outcome == "given_up" and trade.state != "BROKEN":
             self._break(trade, advice.reason)
         return advice
+
+    def _closing_advice(self, trade: Trade) -> Advice:
+        plan = CLOSING_PLANS.get(trade.closing_mode)
+        if plan is None or trade.state != "CLOSING":
+            return self._close_plan.advise(trade)
+        if close_purpose(trade) == "close":
+            return plan.advise(trade, self._reduction)
+        reason = f"{trade.reason}: to {close_purpose(trade)} it is for the staircase alone"
+        row = rows.FellBack(trade_id=trade.trade_id, purpose="close", mode="limit", reason=reason)
+        return Advice(actions=[Record(row)])
 
     def _may_close_broken(self, trade: Trade) -> bool:
         """A broken structure is closed by itself if so configured; one that was to be unwound always is."""
@@ -266,7 +282,9 @@ class Lifecycle:
         work = self._work
         opening = trade.state in OPENING_STATES
         for action in advice.actions:
-            if isinstance(action, Place):
+            if isinstance(action, Record):
+                work.record(action.row)
+            elif isinstance(action, Place):
                 if trade.state == "PENDING_OPEN":
                     work.move(trade, "OPENING", "the first opening order is sent")
                 purpose: Purpose = "open" if opening else close_purpose(trade)

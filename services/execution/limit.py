@@ -204,7 +204,12 @@ def _longs(trade: Trade) -> list[int]:
 
 
 def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:
-    return [o for o in work.book.orders_of(trade) if o.leg_index == index and o.purpose == "open"]
+    """The opening orders of a leg since the limit plan has had the trade."""
+    return [
+        order
+        for order in work.book.orders_of(trade)
+        if order.leg_index == index and order.purpose == "open" and order.created_ns >= trade.opening_since_ns
+    ]
 
 
 def _grant_leg(trade: Trade, leg: Leg) -> GrantLeg:
@@ -212,10 +217,11 @@ def _grant_leg(trade: Trade, leg: Leg) -> GrantLeg:
 
 
 def _leg_start_ns(trade: Trade, leg: Leg) -> int:
-    """Long legs start with the trade, short ones when the last long one was filled."""
+    """Long legs start with the plan, short ones when the last long one was filled."""
     if leg.side == "buy":
-        return trade.created_ns
-    return max((trade.legs[index].last_fill_ns for index in _longs(trade)), default=trade.created_ns)
+        return trade.opening_since_ns
+    longs = (trade.legs[index].last_fill_ns for index in _longs(trade))
+    return max([trade.opening_since_ns, *longs])
 
 
 def _phase(trade: Trade, index: int, work: Workspace) -> tuple[LimitPhase, int | None]:

@@ -1,4 +1,4 @@
-"""What an execution plan is: the seam behind which limit, and later RFQ and smart, work a trade.
+"""What an execution plan is: the seam behind which each mode works the opening and the close of a trade.
 
 A plan decides from what is known now: the folded trade, its orders and the market. It keeps nothing, so it is
 rebuilt by a restart as it was, and no order of events can surprise it. It advises; `lifecycle` carries out.
@@ -7,12 +7,16 @@ rebuilt by a restart as it was, and no order of events can surprise it. It advis
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from services.execution.book import Order, Trade
+from services.execution.rows import Row
 from services.execution.workspace import MS, Workspace, backoff_ns, earliest
+
+if TYPE_CHECKING:
+    from services.execution.reduction import Reduction
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -31,13 +35,20 @@ class Withdraw(msgspec.Struct, frozen=True):
     why: str
 
 
+class Record(msgspec.Struct, frozen=True):
+    """Write down how the plan got on, where the trade and its orders do not say it. The plan is then asked again."""
+
+    row: Row
+
+
+Action = Place | Withdraw | Record
 Outcome = Literal["going", "complete", "given_up"]
 
 
 class Advice(msgspec.Struct):
     """What to do now, when to look again, and whether the plan has come to its end."""
 
-    actions: list[Place | Withdraw] = msgspec.field(default_factory=list)
+    actions: list[Action] = msgspec.field(default_factory=list)
     wake_ns: int | None = None
     waiting: str = ""
     outcome: Outcome = "going"
@@ -56,6 +67,13 @@ class OpeningPlan(Protocol):
     """Works a trade from PENDING_OPEN to the end of its opening."""
 
     def advise(self, trade: Trade, work: Workspace) -> Advice: ...
+
+
+class ClosingPlan(Protocol):
+    """Works an ordinary close from the begin of CLOSING. It ends by closing the trade ("complete"), or hands over by
+    recording a `FellBack`, to "limit" for the staircase: that one alone may give a close up."""
+
+    def advise(self, trade: Trade, reduction: Reduction) -> Advice: ...
 
 
 def pause_after_ns(work: Workspace, orders: list[Order]) -> int:

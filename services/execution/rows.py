@@ -79,6 +79,16 @@ class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_reque
     purpose: ClosePurpose
 
 
+class FellBack(msgspec.Struct, frozen=True, kw_only=True, tag="fell_back"):
+    """The mode that worked the opening or the close of this trade leaves the rest of it to another `mode`; a close
+    that falls back to "limit" goes up the staircase."""
+
+    trade_id: str
+    purpose: Literal["open", "close"]
+    mode: ExecutionMode
+    reason: str
+
+
 class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_requested"):
     """This order is about to be sent, once. Written before it is."""
 
@@ -195,6 +205,7 @@ Row = (
     | TradeMoved
     | OpeningStopped
     | CloseRequested
+    | FellBack
     | OrderRequested
     | OrderMoved
     | OrderSighted

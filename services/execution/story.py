@@ -27,6 +27,9 @@ def _text(row: rows.Row) -> str:
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():
             return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
+        case rows.FellBack():
+            what = "opening" if row.purpose == "open" else "close"
+            return f"The {what} goes on by {row.mode}: {row.reason}."
         case rows.OrderRequested():
             kind = ", reduce-only" if row.reduce_only else ""
             begins = "Found at the venue, order" if row.adopted else "Order"
