@@ -11,7 +11,7 @@ from services.execution import effects
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
-from services.execution.effects import CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import AmendOrder, CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
@@ -159,6 +159,8 @@ class Desk:
                 self.alerts.append((self.engine.now_ns, node.name, effect))
             case PlaceOrder(order=order):
                 self.venue.place(order, back)
+            case AmendOrder(change=change):
+                self.venue.amend(change, back)
             case CancelOrder(order=order):
                 self.venue.cancel(order, back)
             case QueryOrder(client_order_id=number):

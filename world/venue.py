@@ -15,6 +15,10 @@ from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
 from shared.messages.market import Instrument
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -119,6 +123,30 @@ class Venue:
             return CancelRefused(client_order_id=order.client_order_id, code=result.code, text=result.message)
 
         self._call(execute, unknown, deliver)
+
+    def amend(self, change: Amendment, deliver: Deliver) -> None:
+        """Send one amendment. The answer, or `AmendUnknown` after 3 s, goes to `deliver`."""
+        number = change.order.client_order_id
+
+        def refused(code: int, text: str) -> AmendRefused:
+            return AmendRefused(client_order_id=number, kind="rejected", code=code, text=text)
+
+        def execute() -> AmendAcked | AmendRefused:
+            if self.engine.chance(self.faults.refused):
+                return refused(self.engine.random.choice(REFUSALS), "refused at random")
+            command = ex.AmendOrder(
+                symbol=change.order.symbol,
+                order_id=change.order.venue_order_id,
+                client_order_id=number,
+                quantity=change.quantity,
+                price=change.price,
+            )
+            result = self._run(self.exchange.amend(self.account_id, command, self.engine.now_ns))
+            if isinstance(result, ex.Accepted):
+                return AmendAcked(client_order_id=number, venue_order_id=result.order_id)
+            return refused(result.code, result.message)
+
+        self._call(execute, AmendUnknown(client_order_id=number, reason="time-out"), deliver)
 
     def intrude(self) -> None:
         """Somebody else uses the account: closes a part of a position at any price, or cancels one of our orders."""
@@ -358,7 +386,7 @@ class Venue:
         self._push(outcome.events)
         return outcome.result
 
-    def _call(self, execute: Callable[[], Any], unknown: OutcomeUnknown, deliver: Deliver) -> None:
+    def _call(self, execute: Callable[[], Any], unknown: OutcomeUnknown | AmendUnknown, deliver: Deliver) -> None:
         """One order call: lost on the way, late, its answer lost, or answered with a code that nobody listed."""
         if self.is_away or self.engine.chance(self.faults.request_lost):
             self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))

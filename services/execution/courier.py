@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from services.execution.effects import CancelOrder, Effect, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import AmendOrder, CancelOrder, Effect, FetchSnapshot, PlaceOrder, QueryOrder
 from services.execution.ports import TradingGateway
 from shared.clock import Clock
 from shared.messages.venue import (
+    Amendment,
+    AmendUnknown,
     NewOrder,
     OrderQueried,
     OrderQueryFailed,
@@ -25,8 +27,8 @@ from shared.venues.ports import VenueError
 class Courier:
     """Each effect is one task, so that the orders of several legs are on their way at once.
 
-    `put` takes the outcomes. A placement that has not come back after `place_deadline_s` is given up, so that
-    nothing can be sent later than the core counts with.
+    `put` takes the outcomes. A placement or an amendment that has not come back after `place_deadline_s` is given up,
+    so that nothing can be sent later than the core counts with.
     """
 
     def __init__(
@@ -44,6 +46,10 @@ class Courier:
             case PlaceOrder(order=order):
                 unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="the placement failed here")
                 self._spawn(self._place(order), f"place-{order.client_order_id}", unknown)
+            case AmendOrder(change=change):
+                number = change.order.client_order_id
+                not_told = AmendUnknown(client_order_id=number, reason="the amendment failed here")
+                self._spawn(self._amend(change), f"amend-{number}", not_told)
             case CancelOrder(order=ref):
                 unknown = OutcomeUnknown(client_order_id=ref.client_order_id, reason="the cancel failed here")
                 self._spawn(self._gateway.cancel(ref), f"cancel-{ref.client_order_id}", unknown)
@@ -81,6 +87,15 @@ class Courier:
         except TimeoutError:
             return OutcomeUnknown(
                 client_order_id=order.client_order_id, reason=f"no answer within {self._place_deadline_s:g} s"
+            )
+
+    async def _amend(self, change: Amendment) -> Any:
+        try:
+            async with asyncio.timeout(self._place_deadline_s):
+                return await self._gateway.amend(change)
+        except TimeoutError:
+            return AmendUnknown(
+                client_order_id=change.order.client_order_id, reason=f"no answer within {self._place_deadline_s:g} s"
             )
 
     async def _query(self, query: QueryOrder) -> OrderQueried | OrderQueryFailed:

@@ -7,13 +7,19 @@ from typing import Any
 import msgspec
 
 from shared.messages.rfq import RfqLeg
-from shared.messages.venue import NewOrder, OrderRef
+from shared.messages.venue import Amendment, NewOrder, OrderRef
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):
     """Send the order, once. Comes back as OrderAcked, OrderRefused or OutcomeUnknown."""
 
     order: NewOrder
+
+
+class AmendOrder(msgspec.Struct, frozen=True):
+    """Change a resting order, once. Comes back as AmendAcked, AmendRefused or AmendUnknown."""
+
+    change: Amendment
 
 
 class CancelOrder(msgspec.Struct, frozen=True):
@@ -80,12 +86,18 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
-Effect = PlaceOrder | CancelOrder | QueryOrder | FetchSnapshot | RfqEffect
+Effect = PlaceOrder | AmendOrder | CancelOrder | QueryOrder | FetchSnapshot | RfqEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 
 def may_go_unwritten(effect: Any) -> bool:
     """Whether an effect may be carried out while its row waits for space on a full disk: never one that opens."""
-    if isinstance(effect, CreateRfq | AcceptQuote):
-        return False
-    return not isinstance(effect, PlaceOrder) or effect.order.reduce_only
+    match effect:
+        case PlaceOrder(order=order):
+            return order.reduce_only
+        case AmendOrder(change=change):
+            return change.reduce_only
+        case CreateRfq() | AcceptQuote():
+            return False
+        case _:
+            return True

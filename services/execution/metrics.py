@@ -8,7 +8,7 @@ from typing import Any, Protocol, get_args
 
 from services.execution import rows
 from services.execution.book import ZERO, Book, Trade
-from services.execution.effects import CancelOrder, PlaceOrder
+from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from shared.messages.control import ReconciliationReport
 from shared.messages.steps import Entry, Publish, Reply
 from shared.messages.trades import (
@@ -20,17 +20,38 @@ from shared.messages.trades import (
     TradeState,
     TradeUpdate,
 )
-from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
+from shared.messages.venue import (
+    AmendAcked,
+    AmendRefused,
+    AmendUnknown,
+    CancelAcked,
+    CancelRefused,
+    OrderAcked,
+    OrderRefused,
+    OutcomeUnknown,
+)
 from shared.metrics import Metrics
 
 _REMEMBERED = 10_000
 _LIVE_TRADE_STATES = tuple(state for state in get_args(TradeState) if state not in FINAL_TRADE_STATES)
 _LIVE_ORDER_STATES = tuple(state for state in get_args(OrderState) if state not in FINAL_ORDER_STATES)
 
-Outcome = OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused
+Outcome = (
+    OrderAcked
+    | OrderRefused
+    | OutcomeUnknown
+    | AmendAcked
+    | AmendRefused
+    | AmendUnknown
+    | CancelAcked
+    | CancelRefused
+)
 _OUTCOMES: dict[type, tuple[str, str]] = {
     OrderAcked: ("place", "acked"),
     OrderRefused: ("place", "refused"),
+    AmendAcked: ("amend", "acked"),
+    AmendRefused: ("amend", "refused"),
+    AmendUnknown: ("amend", "unknown"),
     CancelAcked: ("cancel", "acked"),
     CancelRefused: ("cancel", "refused"),
 }
@@ -97,8 +118,8 @@ class ExecutionMetrics:
         )
         self._order_to_ack = metrics.histograms(
             "voldesk_order_to_ack_seconds",
-            "From handing an order (place) or a cancel to the gateway until its outcome: acked, refused, unknown; "
-            "the wait for a rate limit included",
+            "From handing an order (place), an amendment or a cancel to the gateway until its outcome: acked, "
+            "refused, unknown; the wait for a rate limit included",
             "call",
             "outcome",
         )
@@ -129,6 +150,8 @@ class ExecutionMetrics:
         match effect:
             case PlaceOrder(order=order):
                 self._placed(order.client_order_id)
+            case AmendOrder(change=change):
+                self._left("amend", change.order.client_order_id)
             case CancelOrder(order=ref):
                 self._left("cancel", ref.client_order_id)
             case Reply(message=TradeAccepted(trade_id=trade_id)):

@@ -21,6 +21,10 @@ from shared.messages.rfq import (
     VenueRfq,
 )
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -50,6 +54,8 @@ class TradingGateway(Protocol):
     async def key_info(self) -> KeyInfo: ...
 
     async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+
+    async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown: ...
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown: ...
 

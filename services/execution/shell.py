@@ -13,7 +13,16 @@ from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from shared.latch import read_latches, remove_latch
-from shared.messages.venue import OrderRefused, OutcomeUnknown, StreamDown, StreamUp, VenueFill, VenueOrder
+from shared.messages.venue import (
+    AmendRefused,
+    AmendUnknown,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    StreamUp,
+    VenueFill,
+    VenueOrder,
+)
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.tasks import spawn
@@ -167,11 +176,10 @@ class ExecutionShell:
     def _outcome(self, item: Any) -> None:
         if isinstance(item, Outcome):
             self._metrics.outcome(item)
-        if isinstance(item, OrderRefused):
-            self._context.log.warning(
-                "order refused", client_order_id=item.client_order_id, code=item.code, text=item.text
-            )
-        elif isinstance(item, OutcomeUnknown):
+        if isinstance(item, OrderRefused | AmendRefused):
+            what = "order refused" if isinstance(item, OrderRefused) else "amendment refused"
+            self._context.log.warning(what, client_order_id=item.client_order_id, code=item.code, text=item.text)
+        elif isinstance(item, OutcomeUnknown | AmendUnknown):
             self._context.log.warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
         self._host.put(item)
 

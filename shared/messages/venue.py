@@ -36,6 +36,19 @@ class OrderRef(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
 
 
+class Amendment(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of one resting order; what is None stays as it is at the venue.
+
+    quantity: the order's new quantity in all, what is filled of it included. reduce_only: as the order was placed;
+    an amendment cannot change it, and what reduces is let through where what opens is held back.
+    """
+
+    order: OrderRef
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    reduce_only: bool = False
+
+
 class OrderAcked(msgspec.Struct, frozen=True, kw_only=True):
     """The venue took the order under `venue_order_id`; its state comes over the stream or a query."""
 
@@ -54,6 +67,29 @@ class OrderRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, kw_only=True):
     """The request may or may not have taken effect (time-out, lost connection, unlisted code)."""
+
+    client_order_id: int
+    reason: str
+
+
+class AmendAcked(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue took the amendment; that the order has changed must still be seen."""
+
+    client_order_id: int
+    venue_order_id: int
+
+
+class AmendRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue certainly did not change the order: it rests as it was, or it is already done (query it)."""
+
+    client_order_id: int
+    kind: RefusalKind
+    code: int
+    text: str
+
+
+class AmendUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The amendment may or may not have taken effect; the order exists either way. Never send it again unseen."""
 
     client_order_id: int
     reason: str

@@ -6,7 +6,6 @@ Reads raise `VenueError`; order calls never raise for what the venue or the netw
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
@@ -14,6 +13,10 @@ import msgspec
 from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -193,9 +196,7 @@ class OrderGateway(AccountGateway, Protocol):
         """Cancel every open order of the account in one underlying (client_order_id 0 in the answer)."""
         ...
 
-    async def amend(
-        self, order: OrderRef, *, quantity: Decimal | None = None, price: Decimal | None = None
-    ) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+    async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown: ...
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         """Query one order; None when the venue does not know it. Raises VenueError."""

@@ -20,6 +20,8 @@ from shared.ids import client_order_id as packed_id
 from shared.messages.market import Instrument
 from shared.messages.venue import (
     OPEN_VENUE_STATES,
+    AmendAcked,
+    Amendment,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -330,8 +332,8 @@ class OrderGatewayContract:
         order = new_order(option, option.resting_bid, lots=2)
         acked = await placed(venue.orders, order)
         price = order.price - option.instrument.tick_size
-        amended = await venue.orders.amend(reference(order, acked), price=price)
-        assert amended == acked
+        amended = await venue.orders.amend(Amendment(order=reference(order, acked), price=price))
+        assert amended == AmendAcked(client_order_id=order.client_order_id, venue_order_id=acked.venue_order_id)
 
         async def changed() -> bool:
             seen = await venue.orders.order(order.client_order_id)

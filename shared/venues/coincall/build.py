@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
-from shared.messages.venue import NewOrder, OrderRef
+from shared.messages.venue import Amendment, NewOrder, OrderRef
 from shared.venues.coincall.sign import Value
 
 _LIMIT, _POST_ONLY = 1, 3
@@ -32,9 +30,14 @@ def order_reference(order: OrderRef) -> dict[str, Value]:
     return {"clientOrderId": order.client_order_id}
 
 
-def amendment(order: OrderRef, quantity: Decimal | None, price: Decimal | None) -> dict[str, Value]:
+def amendment(change: Amendment) -> dict[str, Value]:
     """What is None stays as it is at the venue."""
-    return {**order_reference(order), "symbol": order.symbol, "qty": quantity, "price": price}
+    return {
+        **order_reference(change.order),
+        "symbol": change.order.symbol,
+        "qty": change.quantity,
+        "price": change.price,
+    }
 
 
 def subscribe(data_type: str, payload: dict[str, Value] | None = None, *, undo: bool = False) -> str:

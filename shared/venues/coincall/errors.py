@@ -6,6 +6,9 @@ An order call is refused only for a code listed here: for any other answer the o
 from __future__ import annotations
 
 from shared.messages.venue import (
+    AmendAcked,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     OrderAcked,
@@ -101,7 +104,7 @@ def describe(answer: Answer) -> str:
 def place_outcome(
     client_order_id: int, result: Answer | NotSent | Lost
 ) -> OrderAcked | OrderRefused | OutcomeUnknown:
-    """The outcome of placing or amending.
+    """The outcome of placing.
 
     A call that never left this host is `OrderRefused` with kind "throttled", code NOT_SENT_CODE and a text that
     begins with "not sent": the venue has no such order.
@@ -126,13 +129,17 @@ def place_outcome(
     )
 
 
-def amend_outcome(
-    client_order_id: int, result: Answer | NotSent | Lost
-) -> OrderAcked | OrderRefused | OutcomeUnknown:
-    """As `place_outcome`; an order that is already gone is refused too."""
+def amend_outcome(client_order_id: int, result: Answer | NotSent | Lost) -> AmendAcked | AmendRefused | AmendUnknown:
+    """The outcome of an amendment: as `place_outcome`; for an order that is already gone it is refused too."""
     if isinstance(result, Answer) and result.status < 500 and result.code in _CANCEL_REFUSED:
-        return OrderRefused(client_order_id=client_order_id, kind="rejected", code=result.code, text=result.text)
-    return place_outcome(client_order_id, result)
+        return AmendRefused(client_order_id=client_order_id, kind="rejected", code=result.code, text=result.text)
+    match place_outcome(client_order_id, result):
+        case OrderAcked(venue_order_id=venue_order_id):
+            return AmendAcked(client_order_id=client_order_id, venue_order_id=venue_order_id)
+        case OrderRefused(kind=kind, code=code, text=text):
+            return AmendRefused(client_order_id=client_order_id, kind=kind, code=code, text=text)
+        case OutcomeUnknown(reason=reason):
+            return AmendUnknown(client_order_id=client_order_id, reason=reason)
 
 
 def cancel_outcome(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +11,10 @@ import msgspec
 from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -32,6 +35,7 @@ from shared.tasks import spawn
 from shared.venues.coincall import book_stream, build, endpoints, errors, history, parse, parse_on_demand, sign
 from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
+from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
@@ -153,11 +157,11 @@ class CoincallGateway:
         )
         return errors.place_outcome(order.client_order_id, result)
 
-    async def amend(
-        self, order: OrderRef, *, quantity: Decimal | None = None, price: Decimal | None = None
-    ) -> OrderAcked | OrderRefused | OutcomeUnknown:
-        result = await self._rest.send(endpoints.MODIFY_ORDER, build.amendment(order, quantity, price), "open")
-        return errors.amend_outcome(order.client_order_id, result)
+    async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
+        """Ask for one amendment, once. One that never left is AmendRefused with code 0 and "not sent: ..."."""
+        lane: Lane = "close" if change.reduce_only else "open"
+        result = await self._rest.send(endpoints.MODIFY_ORDER, build.amendment(change), lane)
+        return errors.amend_outcome(change.order.client_order_id, result)
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
         """Ask for one cancel, once. One that never left is CancelRefused with code 0 and "not sent: ..."."""

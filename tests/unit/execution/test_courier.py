@@ -8,9 +8,13 @@ from decimal import Decimal as D
 from typing import Any
 
 from services.execution.courier import Courier
-from services.execution.effects import CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import AmendOrder, CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
 from shared.clock import Clock
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -33,6 +37,8 @@ from shared.venues.ports import KeyInfo, VenueError
 from tests.unit.execution.play import CALL, fill, position, seen, venue_id
 
 ORDER = NewOrder(client_order_id=77, symbol=CALL, side="buy", quantity=D(1), price=D(900))
+
+CHANGE = Amendment(order=OrderRef(client_order_id=77, venue_order_id=1, symbol=CALL), price=D(905))
 
 
 class ScriptedGateway:
@@ -65,6 +71,11 @@ class ScriptedGateway:
         self.at_once -= 1
         self._raise()
         return OrderAcked(client_order_id=order.client_order_id, venue_order_id=1)
+
+    async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
+        await self.placing.wait()
+        self._raise()
+        return AmendAcked(client_order_id=change.order.client_order_id, venue_order_id=1)
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
         self._raise()
@@ -132,6 +143,16 @@ async def test_a_placement_that_does_not_come_back_is_unknown_and_not_sent_later
     assert outcomes.queue.empty()
 
 
+async def test_an_amendment_comes_back_and_one_that_does_not_is_unknown() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway, place_deadline_s=0.02)
+    outcomes.courier.carry(AmendOrder(CHANGE))
+    assert isinstance(await outcomes.next(), AmendUnknown)
+    gateway.placing.set()
+    outcomes.courier.carry(AmendOrder(CHANGE))
+    assert await outcomes.next() == AmendAcked(client_order_id=77, venue_order_id=1)
+
+
 async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
     raised: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
@@ -142,15 +163,16 @@ async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
     found: list[type] = []
     for effect in (
         PlaceOrder(ORDER),
+        AmendOrder(CHANGE),
         CancelOrder(OrderRef(client_order_id=77, venue_order_id=None, symbol=CALL)),
         QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0),
         FetchSnapshot(trigger="start", since_ns=0),
     ):
         outcomes.courier.carry(effect)
         found.append(type(await outcomes.next()))
-    assert found == [OutcomeUnknown, OutcomeUnknown, OrderQueryFailed, VenueSnapshotFailed]
+    assert found == [OutcomeUnknown, AmendUnknown, OutcomeUnknown, OrderQueryFailed, VenueSnapshotFailed]
     await outcomes.courier.drained(1.0)
-    assert len(raised) == 4
+    assert len(raised) == 5
 
 
 async def test_reads_that_fail_are_failed_answers() -> None:

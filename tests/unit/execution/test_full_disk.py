@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from services.execution.effects import CancelOrder, PlaceOrder, QueryOrder, may_go_unwritten
+from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder, QueryOrder, may_go_unwritten
 from services.execution.rows import HaltRaised, IntentRefused, TradeRequested
 from shared.messages.control import HaltState, LiftHalts, RaiseHalt
 from shared.messages.space import ON_DISK, JournalSpace, SpaceLevel
 from shared.messages.steps import RaiseAlert
 from shared.messages.trades import RETRYABLE_REFUSALS, Refusal, TradeAccepted
-from shared.messages.venue import NewOrder, OrderRef
+from shared.messages.venue import Amendment, NewOrder, OrderRef
 from tests.unit.execution.play import CALL, PUT, Script, acked, intent, leg
 
 FULL = JournalSpace(level="reserve", reason="/run/j cannot be written (full): free space on its disk")
@@ -158,11 +158,12 @@ def test_only_what_does_not_open_may_go_out_before_its_row_is_written() -> None:
             )
         )
 
-    cancel = CancelOrder(OrderRef(client_order_id=1, venue_order_id=None, symbol=CALL))
+    ref = OrderRef(client_order_id=1, venue_order_id=None, symbol=CALL)
+
+    def amendment(reduce_only: bool) -> AmendOrder:
+        return AmendOrder(Amendment(order=ref, price=Decimal(2), reduce_only=reduce_only))
+
+    cancel = CancelOrder(ref)
     query = QueryOrder(client_order_id=1, venue_order_id=None, symbol=CALL, since_ns=0)
-    assert [may_go_unwritten(each) for each in (order(True), cancel, query, order(False))] == [
-        True,
-        True,
-        True,
-        False,
-    ]
+    assert all(may_go_unwritten(each) for each in (order(True), amendment(True), cancel, query))
+    assert not any(may_go_unwritten(each) for each in (order(False), amendment(False)))

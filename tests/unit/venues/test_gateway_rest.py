@@ -14,6 +14,10 @@ import pytest
 import pytest_asyncio
 
 from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -286,11 +290,21 @@ async def test_cancel_all_goes_to_the_underlying_once(venue: RestVenue, gateway:
 
 async def test_an_amendment_sends_only_what_changes(venue: RestVenue, gateway: CoincallGateway) -> None:
     venue.then(table.MODIFY_ORDER.path, ok(str(ORDER_ID)), refuse(10584))
-    outcome = await gateway.amend(reference(ORDER_ID), price=Decimal(1251))
-    assert outcome == OrderAcked(client_order_id=OURS, venue_order_id=ORDER_ID)
+    outcome = await gateway.amend(Amendment(order=reference(ORDER_ID), price=Decimal(1251)))
+    assert outcome == AmendAcked(client_order_id=OURS, venue_order_id=ORDER_ID)
     body = msgspec.json.decode(venue.calls_of(table.MODIFY_ORDER.path)[0].body)
     assert body == {"orderId": ORDER_ID, "symbol": CALL, "price": 1251}
-    assert isinstance(await gateway.amend(reference(ORDER_ID), quantity=Decimal(1)), OrderRefused)
+    gone = await gateway.amend(Amendment(order=reference(ORDER_ID), quantity=Decimal(1)))
+    assert isinstance(gone, AmendRefused)
+
+
+async def test_an_amendment_without_answer_is_unknown_and_sent_once(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(table.MODIFY_ORDER.path, cut_short, ok(str(ORDER_ID)))
+    outcome = await gateway.amend(Amendment(order=reference(ORDER_ID), price=Decimal(1251)))
+    assert isinstance(outcome, AmendUnknown)
+    assert len(venue.calls_of(table.MODIFY_ORDER.path)) == 1
 
 
 async def test_a_read_is_repeated_until_it_succeeds(venue: RestVenue, watched: Watched) -> None:

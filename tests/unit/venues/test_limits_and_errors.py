@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.messages.venue import CancelAcked, CancelRefused, OrderAcked, OrderRefused, OutcomeUnknown
+from shared.messages.venue import (
+    AmendAcked,
+    AmendRefused,
+    AmendUnknown,
+    CancelAcked,
+    CancelRefused,
+    OrderAcked,
+    OrderRefused,
+    OutcomeUnknown,
+)
 from shared.venues.coincall import endpoints, errors
 from shared.venues.coincall.limits import LANES, CallWindow, CircuitBreaker, Lane, RateLimit
 from shared.venues.coincall.liveness import Liveness, LivenessLimits, reconnect_delay_s
@@ -240,7 +249,22 @@ def test_a_cancel_of_an_order_that_is_gone_is_refused(code: int) -> None:
     outcome = errors.cancel_outcome(1, answer(code))
     assert isinstance(outcome, CancelRefused)
     assert outcome.code == code
-    assert isinstance(errors.amend_outcome(1, answer(code)), OrderRefused)
+    assert errors.amend_outcome(1, answer(code)) == AmendRefused(
+        client_order_id=1, kind="rejected", code=code, text="text"
+    )
+
+
+def test_an_amendment_is_acknowledged_refused_or_unknown_as_a_placement_is() -> None:
+    assert errors.amend_outcome(1, answer(0, data=b'"2075207494989787138"')) == AmendAcked(
+        client_order_id=1, venue_order_id=2075207494989787138
+    )
+    for code in (10529, 10558):
+        assert isinstance(errors.amend_outcome(1, answer(code)), AmendRefused)
+    never_left = errors.amend_outcome(1, NotSent("no connection"))
+    assert isinstance(never_left, AmendRefused)
+    assert (never_left.kind, never_left.code, never_left.text) == ("throttled", 0, "not sent: no connection")
+    for result in (answer(10582), answer(10584, status=503), answer(0, data=b"null"), Lost("broken")):
+        assert isinstance(errors.amend_outcome(1, result), AmendUnknown)
 
 
 def test_a_cancel_is_acknowledged_or_unknown() -> None:
