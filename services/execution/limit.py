@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 from services.execution.book import Leg, Order, Trade
-from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
+from services.execution.plan import Advice, Place, Withdraw, final_look, pause_after_ns, refused_for_good
 from services.execution.pricing import opening_price
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
 from shared.options.chain import snap_quantity
 
-NO_MORE_MONEY = 10529
 _POLL_NS = SECOND
 
 
@@ -38,7 +37,7 @@ class LimitPlan:
         if all(done):
             advice.outcome, advice.reason = "complete", "all legs are filled"
         elif stop or all(done[index] or self._hopeless(trade, index, ended) for index in range(len(trade.legs))):
-            self._final_look(trade, stop or next(reason for reason in ended.values() if reason), work, advice)
+            final_look(trade, stop or next(reason for reason in ended.values() if reason), work, advice)
         return advice
 
     def _leg(
@@ -160,15 +159,9 @@ class LimitPlan:
         leg = trade.legs[index]
         params = trade.request.execution_params
         orders = _orders(trade, index, work)
-        refused = 0
-        for order in reversed(orders):
-            if order.state != "REFUSED":
-                break
-            if order.refusal_kind == "auth" or order.refusal_code == NO_MORE_MONEY:
-                return f"{leg.symbol} refused: {order.reason}"
-            refused += order.refusal_kind == "rejected"
-        if refused >= work.config.leg_refusals_max:
-            return f"{leg.symbol} refused {refused} times, last: {orders[-1].reason}"
+        refused = refused_for_good(leg, orders, work.config.leg_refusals_max)
+        if refused:
+            return refused
         if len(orders) < params.max_requote_rounds:
             return ""
         last = orders[-1]
@@ -177,16 +170,6 @@ class LimitPlan:
             advice.wake(rest_ns)
             return ""
         return f"{leg.symbol} not filled in {len(orders)} rounds"
-
-    def _final_look(self, trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
-        """Give up only when no late fill has come for a while: it would have to be undone."""
-        last_ns = max((order.state_ns for order in work.book.orders_of(trade)), default=None)
-        if last_ns is not None:
-            look_ns = last_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
-            if work.now_ns < look_ns:
-                advice.wait("a final look for late fills", look_ns)
-                return
-        advice.outcome, advice.reason = "given_up", reason
 
 
 def _patience_s(params: ExecutionParams) -> float:

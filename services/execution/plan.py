@@ -6,17 +6,21 @@ rebuilt by a restart as it was, and no order of events can surprise it. It advis
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from services.execution.book import Order, Trade
+from services.execution.book import Leg, Order, Trade
 from services.execution.rows import Row
-from services.execution.workspace import MS, Workspace, backoff_ns, earliest
+from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 
 if TYPE_CHECKING:
     from services.execution.reduction import Reduction
+
+NO_MORE_MONEY = 10529
+"""The venue's code: not enough margin."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -90,3 +94,28 @@ def pause_after_ns(work: Workspace, orders: list[Order]) -> int:
     if refused:
         return last.state_ns + backoff_ns(config.attempt_interval_ms, config.refusal_pause_max_ms, refused - 1)
     return last.created_ns + config.attempt_interval_ms * MS
+
+
+def refused_for_good(leg: Leg, orders: list[Order], refusals_max: int) -> str:
+    """Why the venue will not take another order of this leg (`orders`: its own, oldest first); "" while it may."""
+    refused = 0
+    for order in reversed(orders):
+        if order.state != "REFUSED":
+            break
+        if order.refusal_kind == "auth" or order.refusal_code == NO_MORE_MONEY:
+            return f"{leg.symbol} refused: {order.reason}"
+        refused += order.refusal_kind == "rejected"
+    if refused >= refusals_max:
+        return f"{leg.symbol} refused {refused} times, last: {orders[-1].reason}"
+    return ""
+
+
+def final_look(trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
+    """Give an opening up only when no late fill has come for a while: it would have to be undone."""
+    last_ns = max((order.state_ns for order in work.book.orders_of(trade)), default=None)
+    if last_ns is not None:
+        look_ns = last_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
+        if work.now_ns < look_ns:
+            advice.wait("a final look for late fills", look_ns)
+            return
+    advice.outcome, advice.reason = "given_up", reason
