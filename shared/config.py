@@ -120,7 +120,17 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def section(self, name: str, kind: type[SectionT]) -> SectionT:
         """The section `[name]` as `kind`, defaults filled in. Raises ConfigError."""
+        for field, inner in _tables_of(kind):
+            self.table(f"{name}.{field}", inner)
         return _convert(self.path, name, self.raw.get(name, {}), kind)
+
+    def table(self, name: str, kind: type[SectionT]) -> dict[str, SectionT]:
+        """The sections `[section.key.NAME]` for `name` "section.key", by NAME. Raises ConfigError naming the one."""
+        section, key = name.split(".")
+        raw = self.raw.get(section, {}).get(key, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{self.path}: {name} must be sections", f"write each as [{name}.NAME], its keys below")
+        return {each: _convert(self.path, f"{name}.{each}", fields, kind) for each, fields in raw.items()}
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -185,7 +195,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}", "make it a readable file") from None
 
 
-_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$?(?P<where>[^`]*)`)?$", re.DOTALL)
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$?(?P<where>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
 
 
@@ -210,6 +220,18 @@ def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
                 f"{path}: {key} has no key {unknown['field']}", _did_you_mean(unknown["field"], fields)
             ) from None
         raise ConfigError(f"{path}: {key}: {' '.join(what.split())}", "correct the value") from None
+
+
+def _tables_of(kind: Any) -> list[tuple[str, type[msgspec.Struct]]]:
+    """The fields of a struct that are tables of sections by name, with the struct of one section."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return []
+    fields = [(field.name, get_args(field.type)) for field in msgspec.structs.fields(kind)]
+    return [
+        (name, arguments[1])
+        for name, arguments in fields
+        if len(arguments) == 2 and isinstance(arguments[1], type) and issubclass(arguments[1], msgspec.Struct)
+    ]
 
 
 def _fields_of(kind: Any) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadFailure
-from services.strategy.loader import load_strategies
+from services.strategy.loader import load_strategies, profiles_of
 from shared.config import DeskConfig, load_config
 from voldesk.supervision import without_secrets
 
@@ -63,7 +63,7 @@ def _load(report: Path) -> None:
     desk = load_config()
     config = desk.section("strategy", StrategyHostConfig)
     folders = [desk.path.parent / name for name in config.folders]
-    loaded, failures = load_strategies(config.enabled, folders, mode=desk.mode)
+    loaded, failures = load_strategies(config.enabled, folders, mode=desk.mode, profiles=profiles_of(desk))
     found = StrategyFiles(loaded=tuple(strategy.name for strategy in loaded), failures=tuple(failures))
     report.write_bytes(msgspec.json.encode(found))
 

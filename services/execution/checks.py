@@ -20,10 +20,11 @@ from services.execution.lifecycle import OPENING_PLANS
 from services.execution.positions import PositionWitness
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
-from shared.ids import MAX_ATTEMPTS, MAX_LEGS, intent_id
+from shared.ids import MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
+from shared.strategy.profiles import params_problem
 
 
 class CheckView(msgspec.Struct, frozen=True):
@@ -128,29 +129,14 @@ def _mode(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 
 def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    params = intent.execution_params
-    if not params.phases:
-        return Refusal(code="bad_params", detail="execution_params.phases is empty", remedy="give at least one phase")
-    if params.max_requote_rounds < 1 or params.fill_timeout_s <= 0:
-        return Refusal(code="bad_params", detail="max_requote_rounds and fill_timeout_s must be above 0")
-    if params.max_requote_rounds > MAX_ATTEMPTS // 2:
-        return Refusal(
-            code="bad_params", detail=f"max_requote_rounds must be at most {MAX_ATTEMPTS // 2}", remedy="use fewer"
-        )
-    if any(phase.reprice_interval_s < 1 for phase in params.phases):
-        return Refusal(code="bad_params", detail="reprice_interval_s must be at least 1", remedy="use 1 s or more")
+    problem = params_problem(intent.execution_params)
+    if problem:
+        return Refusal(code="bad_params", detail=f"execution_params.{problem}", remedy="correct it")
     figures = {
-        "fill_timeout_s": params.fill_timeout_s,
-        "max_close_premium_pct": params.max_close_premium_pct,
-        "final_look_s": params.final_look_s,
         "host_silent_after_s": intent.host_silent_after_s,
         "deadline_grace_s": intent.deadline_grace_s,
         "max_loss_usd": 0.0 if intent.max_loss_usd is None else intent.max_loss_usd,
     }
-    for number, phase in enumerate(params.phases):
-        figures[f"phases[{number}].duration_s"] = phase.duration_s
-        figures[f"phases[{number}].reprice_interval_s"] = phase.reprice_interval_s
-        figures[f"phases[{number}].buffer_pct"] = phase.buffer_pct
     for name, figure in figures.items():
         if not 0 <= figure <= _FIGURE_MAX:
             return Refusal(

@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from shared.strategy.profiles import ExecutionProfile
+
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=0, le=864_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=10_000)]
+ProfileName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
 class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +57,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: how far back final trades are published again at a start.
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
+    profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
     limits that execution alone uses (orders, their queries and history) are its own, whole.
     """
@@ -102,6 +106,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: Count = 2
     answers_kept: Count = 4_096
     story_lines_max: Count = 400
+    profiles: dict[ProfileName, ExecutionProfile] = {}
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
 
     def __post_init__(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
 from services.execution.plan import Advice, Place, Withdraw, final_look, pause_after_ns, refused_for_good
-from services.execution.pricing import opening_price
+from services.execution.pricing import SaleFloor, opening_price
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
 from shared.options.chain import snap_quantity
@@ -90,14 +91,7 @@ class LimitPlan:
         if work.now_ns < replace_ns:
             advice.wake(replace_ns)
             return
-        price = opening_price(
-            leg.side,
-            phase,
-            work.market.quote(leg.instrument, work.now_ns),
-            _grant_leg(trade, leg).worst_price,
-            leg.instrument,
-            work.config.wide_spread_pct,
-        )
+        price = _price(trade, leg, phase, work)
         rounds_left = len(_orders(trade, order.leg_index, work)) < trade.request.execution_params.max_requote_rounds
         if isinstance(price, str) or price == order.price or not rounds_left:
             advice.wait(price if isinstance(price, str) else "", work.now_ns + _POLL_NS)
@@ -115,14 +109,7 @@ class LimitPlan:
         remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity) - leg.opened_quantity
         quantity = snap_quantity(min(remaining, instrument.max_quantity), instrument.lot_size)
         phase, _ = _phase(trade, index, work)
-        price = opening_price(
-            leg.side,
-            phase,
-            work.market.quote(instrument, work.now_ns),
-            _grant_leg(trade, leg).worst_price,
-            instrument,
-            work.config.wide_spread_pct,
-        )
+        price = _price(trade, leg, phase, work)
         if isinstance(price, str):
             advice.wait(price, work.now_ns + _POLL_NS)
             return
@@ -170,6 +157,20 @@ class LimitPlan:
             advice.wake(rest_ns)
             return ""
         return f"{leg.symbol} not filled in {len(orders)} rounds"
+
+
+def _price(trade: Trade, leg: Leg, phase: LimitPhase, work: Workspace) -> Decimal | str:
+    """The price of an opening order of the leg in this phase, inside the grant and the trade's own floors."""
+    params = trade.request.execution_params
+    return opening_price(
+        leg.side,
+        phase,
+        work.market.quote(leg.instrument, work.now_ns),
+        _grant_leg(trade, leg).worst_price,
+        leg.instrument,
+        work.config.wide_spread_pct,
+        SaleFloor(params.min_price_pct_of_fair, params.min_floor_price_usd),
+    )
 
 
 def _patience_s(params: ExecutionParams) -> float:

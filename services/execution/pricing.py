@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from shared.messages.base import Side
 from shared.messages.market import Instrument
 from shared.messages.trades import LimitPhase
@@ -27,6 +29,58 @@ def fair_middle(quote: Quote, wide_spread_pct: float) -> float | None:
     if not _is_wide(quote, wide_spread_pct):
         return quote.mid
     return quote.mark
+
+
+def fair_price(quote: Quote, wide_spread_pct: float) -> float | None:
+    """Mark inside the spread, else mid, else the one side that is there; a missing side bounds nothing.
+
+    Where the book is empty, crossed or too wide to have a middle, and mark is not inside it, the fair price is mark;
+    None when nothing of all that is known.
+    """
+    bid, ask, mark = quote.bid, quote.ask, quote.mark
+    if bid is not None and ask is not None:
+        if mark is not None and bid <= mark <= ask:
+            return mark
+        return fair_middle(quote, wide_spread_pct)
+    if mark is None:
+        return bid if ask is None else ask
+    if bid is not None:
+        return max(bid, mark)
+    return mark if ask is None else min(ask, mark)
+
+
+def _toward_other_side(quote: Quote, side: Side, aggression: float, wide_spread_pct: float) -> float | None:
+    """The fair price moved `aggression` (0 to 1) of the way to the other side, where that is still ahead."""
+    fair = fair_price(quote, wide_spread_pct)
+    far = quote.ask if side == "buy" else quote.bid
+    if fair is None or far is None or (far <= fair if side == "buy" else far >= fair):
+        return fair
+    return fair + (far - fair) * aggression
+
+
+class SaleFloor(msgspec.Struct, frozen=True):
+    """What an opening sale asks for at least; None for no such bound."""
+
+    pct_of_fair: float | None = None
+    price_usd: Decimal | None = None
+
+
+NO_FLOOR = SaleFloor()
+
+
+def _sale_bound(
+    worst_price: Decimal, floor: SaleFloor, quote: Quote, tick: Decimal, wide_spread_pct: float
+) -> Decimal | None:
+    """The lowest price of an opening sale, None when the fair price that it hangs on is not known."""
+    bounds = [worst_price]
+    if floor.price_usd is not None:
+        bounds.append(floor.price_usd)
+    if floor.pct_of_fair is not None:
+        fair = fair_price(quote, wide_spread_pct)
+        if fair is None:
+            return None
+        bounds.append(snap_price(fair * floor.pct_of_fair / 100, tick, up=True))
+    return max(bounds)
 
 
 def snap_within(wanted: float, bound: Decimal | None, side: Side, instrument: Instrument) -> Decimal | None:
@@ -54,8 +108,9 @@ def opening_price(
     worst_price: Decimal,
     instrument: Instrument,
     wide_spread_pct: float,
+    floor: SaleFloor = NO_FLOOR,
 ) -> Decimal | str:
-    """The price of an opening order in this phase, or why there is none yet."""
+    """The price of an opening order in this phase, or why there is none yet. `floor` binds sales."""
     if quote is None:
         return f"no fresh market for {instrument.symbol}"
     middle = fair_middle(quote, wide_spread_pct)
@@ -71,10 +126,15 @@ def opening_price(
             wanted = quote.mark if own is None else own
         case "mark":
             wanted = quote.mark
-    if wanted is None:
+        case "fair":
+            wanted = _toward_other_side(quote, side, phase.fair_aggression, wide_spread_pct)
+    bound: Decimal | None = worst_price
+    if side == "sell":
+        bound = _sale_bound(worst_price, floor, quote, instrument.tick_size, wide_spread_pct)
+    if wanted is None or bound is None:
         return f"neither a usable book nor a mark for {instrument.symbol}"
-    price = snap_within(wanted, worst_price, side, instrument)
-    return f"no tick of {instrument.symbol} is within {worst_price}" if price is None else price
+    price = snap_within(wanted, bound, side, instrument)
+    return f"no tick of {instrument.symbol} is within {bound}" if price is None else price
 
 
 def closing_bound(mark: float, side: Side, max_premium_pct: float, instrument: Instrument) -> Decimal:

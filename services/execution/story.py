@@ -74,7 +74,9 @@ def _opening(row: rows.TradeRequested) -> str:
     )
     worst = ", ".join(f"{leg.symbol} {leg.worst_price}" for leg in grant.legs)
     sentences.append(f"Risk granted {grant.margin_usd:.2f} USD of margin, {loss}, prices no worse than {worst}.")
-    sentences.append(f"It is worked by {row.execution_mode}, {request.policy.replace('_', ' ')}.")
+    profile = request.execution_params.profile
+    by = f"{row.execution_mode}, profile {profile}" if profile else row.execution_mode
+    sentences.append(f"It is worked by {by}, {request.policy.replace('_', ' ')}.")
     return "\n".join(sentences)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
+from shared.messages.trades import ExecutionParams
 from shared.strategy.config import ExitFunction, StrategyConfig
 from shared.strategy.protocol import Strategy
 
@@ -24,10 +25,14 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
     @staticmethod
-    def from_config(config: StrategyConfig, source: str = "") -> LoadedStrategy:
+    def from_config(
+        config: StrategyConfig, source: str = "", profiles: Mapping[str, ExecutionParams] = {}
+    ) -> LoadedStrategy:
+        """Raises ValueError when the strategy names an execution profile that is not among `profiles`."""
+        params = config.limit_params(profiles)
         return LoadedStrategy(
             name=config.name,
-            make=lambda host: StrategyRunner(config, host),
+            make=lambda host: StrategyRunner(config, host, params),
             exit_functions=config.exit_functions,
             source=source,
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.slot import where
+from shared.config import DeskConfig
 from shared.messages.system import Mode
+from shared.messages.trades import ExecutionParams
 from shared.strategy.config import StrategyConfig
+from shared.strategy.profiles import ExecutionProfile
 
 STRATEGIES_FOLDER = Path(__file__).resolve().parents[2] / "strategies"
 _PROTOCOL = ("on_market", "on_order", "on_trade", "on_timer", "on_outcome", "gates", "next_deadline_ns")
@@ -22,13 +25,24 @@ class _Unusable(Exception):
     """The file was read and does not give a strategy; the text says what to change."""
 
 
+def profiles_of(desk: DeskConfig) -> dict[str, ExecutionParams]:
+    """The execution profiles of the configuration by name. Raises ConfigError naming section and key."""
+    sections = desk.table("execution.profiles", ExecutionProfile)
+    return {name: profile.params(name) for name, profile in sections.items()}
+
+
 def load_strategies(
-    enabled: Sequence[str], folders: Sequence[Path] = (), *, mode: Mode = "paper"
+    enabled: Sequence[str],
+    folders: Sequence[Path] = (),
+    *,
+    mode: Mode = "paper",
+    profiles: Mapping[str, ExecutionParams] = {},
 ) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
     """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
 
     `<name>.py` defines a function `<name>()` that returns a StrategyConfig, or a fresh object with the methods of
-    `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode.
+    `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode, and one that names
+    an execution profile not among `profiles` is not loaded at all.
     """
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
@@ -43,7 +57,7 @@ def load_strategies(
             failures.append(LoadFailure(name=name, source="", reason=reason))
             continue
         try:
-            strategy = _load(name, path, mode)
+            strategy = _load(name, path, mode, profiles)
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
                 raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
@@ -53,7 +67,7 @@ def load_strategies(
     return list(loaded.values()), failures
 
 
-def _load(name: str, path: Path, mode: Mode) -> LoadedStrategy:
+def _load(name: str, path: Path, mode: Mode, profiles: Mapping[str, ExecutionParams]) -> LoadedStrategy:
     factory = getattr(_import(name, path), name, None)
     if not callable(factory):
         raise _Unusable(f"{path} defines no function {name}() that returns a StrategyConfig")
@@ -64,7 +78,10 @@ def _load(name: str, path: Path, mode: Mode) -> LoadedStrategy:
                 f"{result.name} is for paper trading only and this desk is {mode}: take {name!r} out of "
                 "[strategy] enabled, or set paper_only=False in its file"
             )
-        return LoadedStrategy.from_config(result, str(path))
+        try:
+            return LoadedStrategy.from_config(result, str(path), profiles)
+        except ValueError as error:
+            raise _Unusable(f"{path}: {error}") from None
     missing = [method for method in _PROTOCOL if not callable(getattr(result, method, None))]
     if missing or not isinstance(getattr(result, "name", None), str):
         line = getattr(getattr(factory, "__code__", None), "co_firstlineno", 1)

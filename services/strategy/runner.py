@@ -9,7 +9,7 @@ from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook, names_of
 from shared.messages.conditions import MaxLoss, UtcDatetimeExit
 from shared.messages.control import Gate
-from shared.messages.trades import LegOrder, OrderUpdate, TradeUpdate
+from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, TradeUpdate
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.pnl import premium_at_mark
@@ -23,8 +23,9 @@ _WAITING_INTERVAL_NS = SECOND_NS
 class StrategyRunner:
     """Volatile: all that must survive (pauses, trades, ordinals) is the host's or execution's."""
 
-    def __init__(self, config: StrategyConfig, host: StrategyHostConfig) -> None:
+    def __init__(self, config: StrategyConfig, host: StrategyHostConfig, params: ExecutionParams) -> None:
         self._config = config
+        self._params = params
         self._host = host
         self._gates = GateBook()
         self._interval_ns = int(config.check_interval_seconds * SECOND_NS)
@@ -185,7 +186,7 @@ class StrategyRunner:
         return OpenStructure(
             legs=legs,
             execution_mode=config.execution_mode,
-            execution_params=config.limit_params,
+            execution_params=self._params,
             policy=config.policy,
             exit_conditions=config.exits,
             max_loss_usd=self._max_loss_usd(legs, desk),

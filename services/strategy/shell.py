@@ -6,7 +6,7 @@ from typing import Any
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
-from services.strategy.loader import load_strategies
+from services.strategy.loader import load_strategies, profiles_of
 from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from shared.service import CoreHost, ServiceContext
@@ -31,7 +31,9 @@ class StrategyShell:
         context = self._context
         config = context.section(StrategyHostConfig)
         folders = [context.desk.path.parent / name for name in config.folders]
-        loaded, failures = load_strategies(config.enabled, folders, mode=context.desk.mode)
+        loaded, failures = load_strategies(
+            config.enabled, folders, mode=context.desk.mode, profiles=profiles_of(context.desk)
+        )
         for failure in failures:
             context.log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
         for strategy in loaded:

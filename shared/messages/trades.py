@@ -34,7 +34,7 @@ FINAL_ORDER_STATES: frozenset[str] = frozenset({"FILLED", "CANCELLED", "REFUSED"
 Purpose = Literal["open", "close", "unwind", "flatten"]
 ExecutionMode = Literal["auto", "limit", "rfq", "smart"]
 Policy = Literal["atomic", "best_effort"]
-Pricing = Literal["aggressive", "mid", "passive", "top_of_book", "mark"]
+Pricing = Literal["aggressive", "mid", "passive", "top_of_book", "mark", "fair"]
 HaltLevel = Literal["no_new_trades", "cancel_all", "flatten"]
 
 
@@ -49,22 +49,29 @@ class LegOrder(msgspec.Struct, frozen=True, kw_only=True):
 class LimitPhase(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of the limit plan.
 
-    pricing: where the price is put; `aggressive` is mid moved `buffer_pct` per cent towards the other side.
-    duration_s: how long the phase lasts; reprice_interval_s: how long one order rests before it is replaced.
+    pricing: where the price is put: `aggressive` is mid moved `buffer_pct` per cent towards the other side; `mid`;
+    `passive` and `top_of_book` the own side's best; `mark`; `fair` is mark inside the spread, else mid, else the one
+    side that is there, moved `fair_aggression` of the way to the other side (0 = fair, 1 = the other side's best).
+    duration_s: how long the phase lasts; reprice_interval_s: how long one price rests before it is moved.
     """
 
     pricing: Pricing = "aggressive"
     duration_s: float = 30.0
     reprice_interval_s: float = 10.0
     buffer_pct: float = 2.0
+    fair_aggression: float = 0.0
 
 
 class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     """How a limit plan works a trade.
 
-    phases: one after the other. fill_timeout_s × max_requote_rounds bound a plan whose phases are used up: the
-    last phase is repeated until `max_requote_rounds` orders were sent for a leg. max_close_premium_pct bounds how
-    far past mark a close may cross. final_look_s: how long a plan waits for a late fill before it gives up.
+    phases: one after the other; the last one is repeated until `max_requote_rounds` prices were shown for a leg.
+    fill_timeout_s: with max_requote_rounds it bounds a plan whose phases are used up.
+    max_requote_rounds: how many prices are shown for a leg at most. max_close_premium_pct: how far past mark a close
+    may cross, in per cent of it. final_look_s: how long a plan waits for a late fill before it gives up.
+    min_price_pct_of_fair, min_floor_price_usd: an opening sale asks for no less than this share of the fair price, in
+    per cent, and for no less than this price per unit, whatever the phase says.
+    profile: the name of the execution profile that these come from, "" for none.
     """
 
     phases: tuple[LimitPhase, ...] = (LimitPhase(),)
@@ -72,6 +79,9 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     max_requote_rounds: int = 10
     max_close_premium_pct: float = 25.0
     final_look_s: float = 2.0
+    min_price_pct_of_fair: float | None = None
+    min_floor_price_usd: Decimal | None = None
+    profile: str = ""
 
 
 class RfqParams(msgspec.Struct, frozen=True, kw_only=True):

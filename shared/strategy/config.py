@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from shared.messages.conditions import Condition, EntryCondition, ExitCondition,
 from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.legs import LegSpec
+from shared.strategy.profiles import changed, params_problem
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 EntryFunction = Callable[[EntryView, int], bool | Verdict]
@@ -84,8 +86,10 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     legs: what to trade; all resolved against one moment of the market. legs_factory: instead of legs.
     entry_conditions: all must hold. exit_conditions: any one closes. A plain function is a condition too: it takes
     (EntryView or ExitView, now_ns) and returns True or False or a Verdict; only this host can answer it.
-    execution_mode: "auto", "limit", "rfq" or "smart". execution_params: of the limit plan; metadata
-    {"execution_params": ...} is taken when it is not given.
+    execution_mode: "auto", "limit", "rfq" or "smart".
+    execution_profile: the name of a section [execution.profiles.NAME] of voldesk.toml, for the limit plan.
+    execution_params: of the limit plan, instead of a profile, or a mapping of single fields that changes the profile
+    (without one the defaults); metadata {"execution_params": ...} is taken when it is not given.
     policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
     max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
@@ -101,7 +105,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     exit_conditions: Sequence[ExitCondition | ExitFunction] = ()
     execution_mode: ExecutionMode = "auto"
     execution_profile: str | None = None
-    execution_params: ExecutionParams | LimitParams | None = None
+    execution_params: ExecutionParams | LimitParams | Mapping[str, Any] | None = None
     smart_config: SmartConfig | None = None
     rfq: RfqConfig | None = None
     policy: Policy = "atomic"
@@ -148,11 +152,30 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(allowed)}")
-        params = self._given_params
-        if params is not None and not isinstance(params, ExecutionParams | LimitParams):
-            raise ValueError(f"execution_params {params!r} must be an ExecutionParams")
+        self._check_params()
         if not all(isinstance(leg, LegSpec) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
+
+    def _check_params(self) -> None:
+        given = self._given_params
+        if given is not None and not isinstance(given, ExecutionParams | LimitParams | Mapping):
+            raise ValueError(f"execution_params {given!r} must be an ExecutionParams or a mapping of single fields")
+        if self.execution_profile is not None:
+            if not isinstance(self.execution_profile, str):
+                raise ValueError(f"execution_profile {self.execution_profile!r} must be the name of a profile")
+            if given is not None and not isinstance(given, Mapping):
+                raise ValueError(
+                    "execution_params beside an execution_profile must be a mapping of the fields to change, as in "
+                    '{"max_requote_rounds": 5}'
+                )
+        problem = params_problem(given) if isinstance(given, LimitParams) else ""
+        if isinstance(given, Mapping):
+            try:
+                changed(LimitParams(), given)
+            except ValueError as error:
+                problem = str(error)
+        if problem:
+            raise ValueError(f"execution_params: {problem}")
 
     def _check_conditions(self, field: str, given: Sequence[object], allowed: tuple[type, ...]) -> None:
         names: set[str] = set()
@@ -173,23 +196,30 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("legs must name at least one leg")
         if self.execution_mode in ("rfq", "smart"):
             raise ValueError(f"execution_mode {self.execution_mode!r} is not available yet: use 'limit' or 'auto'")
-        if self.execution_profile is not None:
-            raise ValueError("execution_profile is not available yet: give execution_params")
 
     @property
-    def _given_params(self) -> ExecutionParams | LimitParams | None:
+    def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:
         if self.execution_params is not None:
             return self.execution_params
-        from_metadata: ExecutionParams | LimitParams | None = self.metadata.get("execution_params")
+        from_metadata: ExecutionParams | LimitParams | Mapping[str, Any] | None = self.metadata.get(
+            "execution_params"
+        )
         return from_metadata
 
-    @property
-    def limit_params(self) -> LimitParams:
-        """The parameters of the limit plan in the words of the bus."""
+    def limit_params(self, profiles: Mapping[str, LimitParams] = {}) -> LimitParams:
+        """The parameters of the limit plan in the words of the bus: the profile of `profiles` that is named, changed
+        where single fields are given. Raises ValueError when there is no such profile."""
         given = self._given_params
-        if given is None:
-            return LimitParams()
-        return given.limit_params() if isinstance(given, ExecutionParams) else given
+        if isinstance(given, ExecutionParams):
+            return given.limit_params()
+        if isinstance(given, LimitParams):
+            return given
+        base = LimitParams()
+        if self.execution_profile is not None:
+            if self.execution_profile not in profiles:
+                raise ValueError(_no_profile(self.execution_profile, profiles))
+            base = profiles[self.execution_profile]
+        return changed(base, given) if given else base
 
     @property
     def entries(self) -> tuple[EntryCondition, ...]:
@@ -238,6 +268,15 @@ def _check_signature(field: str, function: Any) -> None:
         raise ValueError(
             f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns: {error}"
         ) from None
+
+
+def _no_profile(name: str, profiles: Mapping[str, LimitParams]) -> str:
+    known = ", ".join(sorted(profiles)) or "none"
+    close = difflib.get_close_matches(name, profiles, n=1, cutoff=0.6)
+    remedy = f"did you mean {close[0]!r}? There are: {known}" if close else f"use one of those there are: {known}"
+    return (
+        f"execution_profile {name!r} is no section [execution.profiles.{name}] of voldesk.toml: add it, or {remedy}"
+    )
 
 
 def _name_of(function: object) -> str:

@@ -79,11 +79,13 @@ def keys_of(struct: type[msgspec.Struct]) -> Iterator[Key]:
 
 
 def subsections_of(struct: type[msgspec.Struct]) -> Iterator[tuple[str, type[msgspec.Struct], bool]]:
-    """(name, struct, whether it is a list of such) of the sections inside a section."""
+    """(name, struct, whether it is a list of such) of the sections inside a section; NAME stands for any name."""
     for field in msgspec.structs.fields(struct):
         inner = _struct_in(field.type)
         if inner is not None:
-            yield field.name, inner, inner is not _bare(field.type)
+            bare = _bare(field.type)
+            by_name = get_origin(bare) is dict
+            yield f"{field.name}.NAME" if by_name else field.name, inner, inner is not bare and not by_name
 
 
 def configuration_page() -> str:
@@ -149,8 +151,10 @@ def _bare(kind: Any) -> Any:
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field is, or is a list of."""
+    """The struct that a field is, or is a list or a table of."""
     bare = _bare(kind)
+    if get_origin(bare) is dict:
+        bare = _bare(get_args(bare)[1])
     if get_origin(bare) is tuple:
         bare = _bare(get_args(bare)[0])
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):

@@ -20,6 +20,7 @@ from shared.messages.conditions import Condition, EntryCondition, ExitCondition,
 from shared.strategy import StrategyConfig, legs
 from shared.strategy.legs import ExpiryCriterion, StrikeCriterion, expiry_criterion, strike_criterion
 from tests.docs.pages import Block, blocks, page
+from tests.unit.shared.samples import MINIMAL, write_desk
 
 PAGE = page("strategies.md")
 
@@ -71,7 +72,7 @@ def test_every_block_is_run_by_a_test() -> None:
 
 
 def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path: Path) -> None:
-    (toml,) = blocks(PAGE, "toml")
+    toml, _ = blocks(PAGE, "toml")
     section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
     folder = tmp_path / section.folders[0]
     folder.mkdir()
@@ -79,6 +80,14 @@ def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path
     loaded, failures = loader.load_strategies(section.enabled, [folder])
     assert not failures
     assert [strategy.name for strategy in loaded] == ["iron_condor"]
+
+
+def test_the_profile_of_the_page_is_one_that_a_strategy_can_name(tmp_path: Path, namespace: dict[str, Any]) -> None:
+    _, toml = blocks(PAGE, "toml")
+    profiles = loader.profiles_of(write_desk(tmp_path, MINIMAL + toml.code))
+    named = msgspec.structs.replace(namespace["iron_condor"](), execution_profile="patient", execution_params=None)
+    assert named.limit_params(profiles) == profiles["patient"]
+    assert [phase.fair_aggression for phase in profiles["patient"].phases] == [0.0, 0.5]
 
 
 def test_every_field_of_a_strategy_is_explained() -> None:

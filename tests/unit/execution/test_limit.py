@@ -37,6 +37,7 @@ def _params(pricing: str, **changes: object) -> ExecutionParams:
         ("passive", 990, 1010),
         ("top_of_book", 990, 1010),
         ("mark", 1000, 1000),
+        ("fair", 1000, 1000),
     ],
 )
 def test_each_pricing_puts_the_order_where_it_says(pricing: str, buy: int, sell: int) -> None:

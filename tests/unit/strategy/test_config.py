@@ -59,9 +59,9 @@ def test_the_short_parameters_become_one_aggressive_phase_wherever_they_are_give
     phase = LimitPhase(pricing="aggressive", duration_s=12.0, reprice_interval_s=12.0, buffer_pct=3.0)
     in_words_of_the_bus = LimitParams(phases=(phase,), fill_timeout_s=12.0, max_requote_rounds=4)
     for fields in ({"execution_params": short}, {"metadata": {"execution_params": short}}):
-        assert make(**fields)().limit_params == in_words_of_the_bus
-    assert make()().limit_params == LimitParams()
-    assert make(execution_params=in_words_of_the_bus)().limit_params is in_words_of_the_bus
+        assert make(**fields)().limit_params() == in_words_of_the_bus
+    assert make()().limit_params() == LimitParams()
+    assert make(execution_params=in_words_of_the_bus)().limit_params() is in_words_of_the_bus
 
 
 def test_parameters_of_modes_to_come_are_accepted_while_they_are_not_needed() -> None:
@@ -85,8 +85,12 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(execution_mode="rfq"), "'rfq' is not available"),
         (make(execution_mode="smart"), "'smart' is not available"),
         (make(execution_mode="market"), "execution_mode 'market'"),
-        (make(execution_profile="patient"), "execution_profile is not available"),
+        (make(execution_profile=7), "execution_profile 7"),
         (make(execution_params=30), "execution_params 30"),
+        (make(execution_params=LimitParams(fill_timeout_s=0)), "execution_params: fill_timeout_s 0"),
+        (make(execution_params={"pacience": 3}), "execution_params: 'pacience' is no field: use one of"),
+        (make(execution_params={"fair_aggression": 2}), "execution_params: .* at `phases.0..fair_aggression`"),
+        (make(execution_profile="patient", execution_params=ExecutionParams()), "must be a mapping of the fields"),
         (make(policy="hope"), "policy 'hope'"),
         (make(if_host_silent="panic"), "if_host_silent 'panic'"),
         (make(max_concurrent_trades=0), "max_concurrent_trades 0"),

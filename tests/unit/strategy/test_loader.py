@@ -75,7 +75,7 @@ def test_the_micro_strangle_is_the_one_of_the_readme() -> None:
 
     config = micro_strangle()
     phase = LimitPhase(pricing="aggressive", duration_s=30.0, reprice_interval_s=30.0, buffer_pct=2.0)
-    assert config.limit_params.phases == (phase,)
+    assert config.limit_params().phases == (phase,)
     assert (config.max_trades_per_day, config.cooldown_seconds, config.check_interval_seconds) == (2, 60, 30)
 
 
