@@ -18,7 +18,8 @@ from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Entry, Inbound, LoopStalled
 from shared.messages.system import Heartbeat
 from shared.messages.trades import TradeUpdate
-from world.faults import MS
+from world.faults import MS, SECOND
+from world.violations import Violation
 
 ZERO = Decimal(0)
 
@@ -65,24 +66,30 @@ class Witness:
         return at_ns - (seen[index - 1][1] if index else 0)
 
 
-def decision_violations(entries: Iterable[Entry], config: ExecutionConfig, witness: Witness) -> Iterator[str]:
+def decision_violations(entries: Iterable[Entry], config: ExecutionConfig, witness: Witness) -> Iterator[Violation]:
     """Broken promises in the journal, each row judged by the state before it; a fill by the state after it."""
     book = Book.empty(config)
+    decided_ns = 0
     for entry in entries:
         row, at_ns = entry.row, entry.at_ns
-        if isinstance(row, OrderRequested):
-            if row.purpose == "open":
+        if at_ns > decided_ns:
+            yield from _overdue(book, decided_ns)
+            decided_ns = at_ns
+        match row:
+            case OrderRequested(purpose="open"):
                 yield from _opening(book, row, at_ns, config, witness)
-            else:
+            case OrderRequested():
                 yield from _closing(book, row)
-        if isinstance(row, TradeMoved) and not row.reason:
-            yield f"{row.trade_id} became {row.state} without a reason"
+            case TradeMoved():
+                yield from _moving(book.trades[row.trade_id], book, row, at_ns)
+            case _:
+                pass
         book.apply(entry)
         if isinstance(row, FillSeen | FillAssumed):
             yield from _nets(book, book.orders[row.client_order_id].symbol)
 
 
-def silent_changes(published: Iterable[Frame]) -> Iterator[str]:
+def silent_changes(published: Iterable[Frame]) -> Iterator[Violation]:
     """Changes of a trade's state that were told without a reason."""
     states: dict[str, str] = {}
     for frame in published:
@@ -91,10 +98,11 @@ def silent_changes(published: Iterable[Frame]) -> Iterator[str]:
             earlier = states.get(update.trade_id, update.state)
             states[update.trade_id] = update.state
             if update.state != earlier and not update.reason:
-                yield f"{update.trade_id} was told to be {update.state} after {earlier} without a reason"
+                text = f"{update.trade_id} was told to be {update.state} after {earlier} without a reason"
+                yield Violation("reason_given", text)
 
 
-def flip_violations(fills: Iterable[ex.Fill], desk_number: int) -> Iterator[str]:
+def flip_violations(fills: Iterable[ex.Fill], desk_number: int) -> Iterator[Violation]:
     """At the venue no trade closed more of a leg than it had opened by then."""
     held: dict[tuple[str, int], Decimal] = {}
     for fill in sorted(fills, key=lambda one: one.fill_id):
@@ -103,41 +111,85 @@ def flip_violations(fills: Iterable[ex.Fill], desk_number: int) -> Iterator[str]
             place = (trade_id(key.trade_number), key.leg_index)
             held[place] = held.get(place, ZERO) + (fill.quantity if key.purpose == "open" else -fill.quantity)
             if held[place] < 0:
-                yield f"{place[0]} leg {place[1]} was closed by {-held[place]} more than it held"
+                text = f"{place[0]} leg {place[1]} was closed by {-held[place]} more than it held"
+                yield Violation("no_flip", text)
 
 
-def _opening(book: Book, row: OrderRequested, at_ns: int, config: ExecutionConfig, witness: Witness) -> Iterator[str]:
+def _moving(trade: Trade, book: Book, row: TradeMoved, at_ns: int) -> Iterator[Violation]:
+    """A change of state: with a reason, whole where it must be, and given up only after a look for late fills."""
+    if not row.reason:
+        yield Violation("reason_given", f"{row.trade_id} became {row.state} without a reason")
+    if row.state == "OPEN" and any(leg.opened_quantity < leg.quantity for leg in trade.legs):
+        yield Violation("whole_or_flat", f"{row.trade_id} became OPEN without all of its legs")
+    if row.state == "PARTIALLY_OPEN" and trade.request.policy == "atomic":
+        yield Violation("whole_or_flat", f"{row.trade_id} is atomic and became PARTIALLY_OPEN")
+    if row.state in ("CLOSED", "FAILED", "SETTLED") and not trade.is_flat:
+        yield Violation("whole_or_flat", f"{row.trade_id} became {row.state} and holds something")
+    stopped = trade.close is not None or (trade.stop is not None and trade.stop.void)
+    if trade.state == "OPENING" and row.state in ("FAILED", "UNWINDING", "PARTIALLY_OPEN") and not stopped:
+        ended_ns = max((order.state_ns for order in book.orders_of(trade)), default=None)
+        look_ns = round(trade.request.execution_params.final_look_s * SECOND)
+        if ended_ns is not None and at_ns < ended_ns + look_ns:
+            waited_ms = (at_ns - ended_ns) // MS
+            yield Violation(
+                "final_look_taken", f"{row.trade_id} became {row.state} {waited_ms} ms after its last order ended"
+            )
+
+
+def _overdue(book: Book, decided_ns: int) -> Iterator[Violation]:
+    """A step looks at every trade: none is left past its deadline by a step that came after it."""
+    for trade in book.active_trades():
+        deadline_ns = trade.hard_deadline_ns
+        if deadline_ns is None or trade.close is not None or trade.state == "SETTLING":
+            continue
+        if trade.created_ns < decided_ns and deadline_ns <= decided_ns:
+            late_ms = (decided_ns - deadline_ns) // MS
+            yield Violation(
+                "deadline_enforced", f"{trade.trade_id} is {trade.state} {late_ms} ms past its hard deadline"
+            )
+
+
+def _opening(
+    book: Book, row: OrderRequested, at_ns: int, config: ExecutionConfig, witness: Witness
+) -> Iterator[Violation]:
+    if row.adopted:
+        return
     trade, leg = _place(book, row)
     grant = trade.request.grant
     name = f"opening order {row.client_order_id}"
     if at_ns > grant.deadline_ns:
-        yield f"{name} was sent {(at_ns - grant.deadline_ns) / MS:.0f} ms after its grant's deadline"
+        late_ms = (at_ns - grant.deadline_ns) / MS
+        yield Violation("grant_in_time", f"{name} was sent {late_ms:.0f} ms after its grant's deadline")
     if book.halts:
-        yield f"{name} was sent under the halt {book.halts[-1].reason!r}"
+        yield Violation("no_opening_under_halt", f"{name} was sent under the halt {book.halts[-1].reason!r}")
     if grant.halt_epoch != book.halt_epoch:
-        yield f"{name} was sent under halt epoch {grant.halt_epoch} of {book.halt_epoch}"
+        epochs = f"{grant.halt_epoch} of {book.halt_epoch}"
+        yield Violation("no_opening_under_halt", f"{name} was sent under halt epoch {epochs}")
     silence_ns = witness.risk_silence_ns(at_ns)
     if silence_ns > config.risk_silence_max_ms * MS:
-        yield f"{name} was sent with risk silent for {silence_ns / MS:.0f} ms"
+        yield Violation("risk_heard", f"{name} was sent with risk silent for {silence_ns / MS:.0f} ms")
     age_ns = witness.chain_age_ns(leg.instrument.underlying, at_ns)
     if age_ns > config.market_tolerance_ms * MS:
-        yield f"{name} was priced on a chain {age_ns / MS:.0f} ms old"
+        yield Violation("fresh_prices", f"{name} was priced on a chain {age_ns / MS:.0f} ms old")
 
 
-def _closing(book: Book, row: OrderRequested) -> Iterator[str]:
+def _closing(book: Book, row: OrderRequested) -> Iterator[Violation]:
+    if row.adopted:
+        return
     trade, leg = _place(book, row)
     at_work: list[Order] = [
         order for order in book.unsettled_of(trade, row.leg_index) if order.purpose != "open" and not order.is_final
     ]
     waiting = sum((order.quantity - order.filled_quantity for order in at_work), ZERO)
     if row.quantity + waiting > leg.held_quantity:
-        yield (
+        yield Violation(
+            "close_within_holding",
             f"order {row.client_order_id} closes {row.quantity} beside {waiting} at work, "
-            f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}"
+            f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}",
         )
 
 
-def _nets(book: Book, symbol: str) -> Iterator[str]:
+def _nets(book: Book, symbol: str) -> Iterator[Violation]:
     sides: dict[str, str] = {
         leg.side: trade.trade_id
         for trade in book.active_trades()
@@ -145,7 +197,8 @@ def _nets(book: Book, symbol: str) -> Iterator[str]:
         if leg.symbol == symbol and leg.held_quantity > 0
     }
     if len(sides) > 1:
-        yield f"{sides['buy']} is long and {sides['sell']} is short of {symbol}: the venue nets them"
+        text = f"{sides['buy']} is long and {sides['sell']} is short of {symbol}: the venue nets them"
+        yield Violation("no_netting", text)
 
 
 def _place(book: Book, row: OrderRequested) -> tuple[Trade, Leg]:

@@ -12,6 +12,7 @@ from shared.messages.base import Message
 from shared.messages.steps import Inbound, Reply, ReplyReceived, Request, RequestTimedOut, SendRequest, StreamSynced
 from shared.messages.system import Heartbeat
 from shared.messages.topics import topic_of, topic_row
+from shared.messages.trades import OpenTrade
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.node import Node
@@ -47,6 +48,7 @@ class WorldBus:
     def __init__(self, engine: Engine, faults: Faults, account_id: str) -> None:
         self.nodes: dict[str, Node] = {}
         self.published: list[Frame] = []
+        self.answered: list[tuple[OpenTrade, Message]] = []
         self._engine = engine
         self._faults = faults
         self._account_id = account_id
@@ -54,6 +56,7 @@ class WorldBus:
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
         self._link_free_ns: dict[tuple[str, str], int] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
+        self._intents: dict[str, OpenTrade] = {}
         self._outside: dict[str, Callable[[Message], None]] = {}
 
     def add(self, node: Node) -> None:
@@ -126,6 +129,9 @@ class WorldBus:
     def reply(self, server: Node, effect: Reply) -> None:
         publisher = self._publishers[server.name]
         publisher.answers[effect.request_id] = effect.message
+        intent = self._intents.get(effect.request_id)
+        if intent is not None and server.name == "execution":
+            self.answered.append((intent, effect.message))
         client = publisher.clients.get(effect.request_id)
         if client is not None:
             self._answer(server.name, client, effect.request_id, effect.message)
@@ -147,6 +153,8 @@ class WorldBus:
         publisher.clients[effect.request_id] = client
         if effect.request_id not in publisher.answers:
             publisher.answers[effect.request_id] = None
+            if isinstance(effect.message, OpenTrade):
+                self._intents[effect.request_id] = effect.message
             server.put(Request(effect.request_id, effect.message, client))
             return
         answer = publisher.answers[effect.request_id]

@@ -11,81 +11,75 @@ from shared.ids import parse_client_order_id, trade_id
 from shared.messages.trades import GrantLeg
 from world.node import Node
 from world.venue import Venue
+from world.violations import Violation
 
 ZERO = Decimal(0)
 
 
-def safety_violations(venue: Venue, book: Book, desk_number: int) -> Iterator[str]:
+def safety_violations(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
     """Broken promises visible at any moment, compared between the venue and execution's book."""
     yield from _sent_once(venue)
+    yield from _closes_reduce(venue, desk_number)
     yield from _inside_grants(venue, book, desk_number)
     yield from _one_trade_per_intent(book)
     yield from _legs_not_overfilled(venue, book, desk_number)
-    yield from _closes_reduce(venue)
 
 
-def liveness_violations(venue: Venue, book: Book) -> Iterator[str]:
+def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:
     """What must have come to an end when the faults stopped long enough ago."""
     for trade in book.trades.values():
         if not trade.is_final:
-            yield f"{trade.trade_id} is still {trade.state}: {trade.reason}"
+            yield Violation("comes_to_rest", f"{trade.trade_id} is still {trade.state}: {trade.reason}")
         if not trade.is_flat:
-            yield f"{trade.trade_id} is {trade.state} and still holds something"
+            yield Violation("comes_to_rest", f"{trade.trade_id} is {trade.state} and still holds something")
     for order in book.orders.values():
         if not order.is_settled:
-            yield f"order {order.client_order_id} is still {order.state}: {order.reason}"
-    for position in venue.positions():
-        yield f"the venue still holds {position.quantity} {position.symbol}"
+            yield Violation(
+                "orders_resolved", f"order {order.client_order_id} is still {order.state}: {order.reason}"
+            )
+    for symbol, quantity in venue.own_positions().items():
+        yield Violation("flat_at_venue", f"the venue still holds {quantity} {symbol}")
     for resting in venue.exchange.open_orders(venue.account_id):
-        yield f"order {resting.client_order_id} still rests at the venue"
+        if resting.order_id not in venue.by_hand:
+            yield Violation("nothing_rests", f"order {resting.client_order_id} still rests at the venue")
     if not any(trade.state in ("CLOSED", "SETTLED") for trade in book.trades.values()):
-        yield "no trade was opened and closed"
+        yield Violation("trades_again", "no trade was opened and closed")
     yield from _fills_equal(venue, book)
 
 
-def fold_violations(node: Node, fold: Book, live: Book) -> Iterator[str]:
+def fold_violations(node: Node, fold: Book, live: Book) -> Iterator[Violation]:
     """The state of execution is the fold of its journal."""
     if fold != live:
-        yield f"{node.name}: the fold of {len(node.journal.entries)} rows is not the live state"
+        yield Violation(
+            "fold_is_live", f"{node.name}: the fold of {len(node.journal.entries)} rows is not the live state"
+        )
 
 
-def ledger_violations(venue: Venue, book: Book) -> Iterator[str]:
-    """Own fills, summed over trades, are the venue's positions; fees and cash agree to the cent."""
-    nets: dict[str, Decimal] = {}
-    for trade in book.trades.values():
-        for leg in trade.legs:
-            nets[leg.symbol] = nets.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
-    venue_nets = {position.symbol: position.quantity for position in venue.positions()}
-    for symbol in sorted(nets.keys() | venue_nets.keys()):
-        if nets.get(symbol, ZERO) != venue_nets.get(symbol, ZERO):
-            yield f"{symbol}: trades hold {nets.get(symbol, ZERO)}, the venue {venue_nets.get(symbol, ZERO)}"
-    fees = sum((trade.fees_usd for trade in book.trades.values()), ZERO)
-    fills = [fill for fill in venue.exchange.fills(venue.account_id) if fill.order_id not in venue.by_hand]
-    venue_fees = sum((fill.fee for fill in fills), ZERO)
-    if fees != venue_fees:
-        yield f"fees of trades {fees} are not the venue's {venue_fees}"
-
-
-def _sent_once(venue: Venue) -> Iterator[str]:
+def _sent_once(venue: Venue) -> Iterator[Violation]:
     for number, times in venue.sent.items():
         if times > 1:
-            yield f"order {number} was sent {times} times"
+            yield Violation("sent_once", f"order {number} was sent {times} times")
 
 
-def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[str]:
+def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
     for order in venue.opening_orders:
         trade, leg = _leg_of(book, order.client_order_id, desk_number)
         if trade is None or leg is None:
-            yield f"opening order {order.client_order_id} belongs to no grant"
+            yield Violation("inside_grant", f"opening order {order.client_order_id} belongs to no grant")
             continue
         worse = order.price > leg.worst_price if order.side == "buy" else order.price < leg.worst_price
         if worse:
-            yield f"order {order.client_order_id} at {order.price} is past its grant's {leg.worst_price}"
+            yield Violation(
+                "inside_grant",
+                f"order {order.client_order_id} at {order.price} is past its grant's {leg.worst_price}",
+            )
         if order.side != leg.side or order.symbol != leg.symbol:
-            yield f"order {order.client_order_id} is not on the side or symbol of its grant"
+            yield Violation(
+                "inside_grant", f"order {order.client_order_id} is not on the side or symbol of its grant"
+            )
 
 
-def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator[str]:
+def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
     opened: dict[tuple[str, int], Decimal] = {}
     for number, quantity in venue.fills_by_client_order().items():
         key = parse_client_order_id(number, desk_number)
@@ -95,40 +89,56 @@ def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator
     for (name, leg_index), quantity in opened.items():
         trade = book.trades.get(name)
         if trade is None:
-            yield f"the venue filled {quantity} for {name}, which the journal does not know"
+            yield Violation(
+                "not_overfilled", f"the venue filled {quantity} for {name}, which the journal does not know"
+            )
         elif quantity > trade.request.grant.legs[leg_index].max_quantity:
-            yield f"{name} leg {leg_index}: {quantity} filled of {trade.request.grant.legs[leg_index].max_quantity}"
+            yield Violation(
+                "not_overfilled",
+                f"{name} leg {leg_index}: {quantity} filled of {trade.request.grant.legs[leg_index].max_quantity}",
+            )
 
 
-def _one_trade_per_intent(book: Book) -> Iterator[str]:
+def _one_trade_per_intent(book: Book) -> Iterator[Violation]:
     seen: dict[str, str] = {}
     for trade in book.trades.values():
         other = seen.setdefault(trade.request.intent_id, trade.trade_id)
         if other != trade.trade_id:
-            yield f"intent {trade.request.intent_id} opened {other} and {trade.trade_id}"
+            yield Violation(
+                "one_trade_per_intent", f"intent {trade.request.intent_id} opened {other} and {trade.trade_id}"
+            )
 
 
-def _closes_reduce(venue: Venue) -> Iterator[str]:
+def _closes_reduce(venue: Venue, desk_number: int) -> Iterator[Violation]:
+    opening = {sent.client_order_id for sent in venue.opening_orders}
     for order in (
         *venue.exchange.open_orders(venue.account_id),
         *venue.exchange.order_history(venue.account_id),
     ):
-        opening = any(sent.client_order_id == order.client_order_id for sent in venue.opening_orders)
-        if not opening and not order.reduce_only and order.order_id not in venue.by_hand:
-            yield f"order {order.order_id} closes and is not reduce-only"
+        if order.client_order_id not in opening and not order.reduce_only and order.order_id not in venue.by_hand:
+            yield Violation("closes_reduce_only", f"order {order.order_id} closes and is not reduce-only")
+    for sent in venue.opening_orders:
+        key = parse_client_order_id(sent.client_order_id, desk_number)
+        if key is not None and key.purpose != "open":
+            yield Violation("closes_reduce_only", f"order {sent.client_order_id} closes and is not reduce-only")
 
 
-def _fills_equal(venue: Venue, book: Book) -> Iterator[str]:
+def _fills_equal(venue: Venue, book: Book) -> Iterator[Violation]:
     filled = venue.fills_by_client_order()
     for order in book.orders.values():
         venue_quantity = filled.pop(order.client_order_id, ZERO)
         if order.filled_quantity != venue_quantity:
-            yield f"order {order.client_order_id}: {order.filled_quantity} here, {venue_quantity} at the venue"
+            yield Violation(
+                "fills_equal",
+                f"order {order.client_order_id}: {order.filled_quantity} here, {venue_quantity} at the venue",
+            )
     for number, quantity in filled.items():
-        yield f"the venue filled {quantity} of order {number}, which the journal does not know"
+        yield Violation(
+            "fills_equal", f"the venue filled {quantity} of order {number}, which the journal does not know"
+        )
 
 
-def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> Iterator[str]:
+def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> Iterator[Violation]:
     """No short leg is open while the long leg that protects it in the same trade is not."""
     held: dict[str, dict[int, Decimal]] = {}
     for fill in sorted(fills, key=lambda one: one.fill_id):
@@ -142,7 +152,7 @@ def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> 
         yield from _uncovered(trade, legs)
 
 
-def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[str]:
+def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[Violation]:
     """Shorts held must not exceed longs held of their kind, where the structure has as many longs as shorts."""
     for option_type in ("C", "P"):
         indices = [i for i, leg in enumerate(trade.legs) if leg.instrument.option_type == option_type]
@@ -155,7 +165,9 @@ def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[str]:
         long_held = sum((held.get(i, ZERO) for i in longs), ZERO)
         short_held = sum((held.get(i, ZERO) for i in shorts), ZERO)
         if short_held > long_held:
-            yield f"{trade.trade_id}: short {short_held} {option_type} against long {long_held}"
+            yield Violation(
+                "protected_short", f"{trade.trade_id}: short {short_held} {option_type} against long {long_held}"
+            )
 
 
 def _leg_of(book: Book, number: int, desk_number: int) -> tuple[Trade | None, GrantLeg | None]:

@@ -14,13 +14,14 @@ from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.invariants import (
     fold_violations,
-    ledger_violations,
     liveness_violations,
     naked_leg_violations,
     safety_violations,
 )
+from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
 from world.node import crash_at_random
 from world.scenario import NOON_NS, Operator, Scenario, drawn, intrude_at_random
+from world.violations import Violation
 
 START_NS = NOON_NS
 OPENING_S = 60
@@ -32,7 +33,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     seed: int
     scenario: str
-    violations: tuple[str, ...]
+    violations: tuple[Violation, ...]
     trades: int
     closed: int
     failed: int
@@ -63,7 +64,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         crash_at_random(node, engine, faults, faulty_until_ns)
     Operator(desk, scenario.operator_pause_s, faulty_until_ns)
     intrude_at_random(desk, scenario.intruder_pause_s, faulty_until_ns)
-    violations: list[str] = []
+    violations: list[Violation] = []
     while engine.now_ns < faulty_until_ns and not violations:
         engine.run_until(engine.now_ns + 10 * SECOND)
         violations += safety_violations(desk.venue, desk.book, DESK_NUMBER)
@@ -80,21 +81,28 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         engine.run_until(engine.now_ns + 10 * SECOND)
         violations += liveness_violations(desk.venue, desk.book)
         violations += ledger_violations(desk.venue, desk.book)
+        violations += cash_violations(desk.venue, desk.book, desk.nodes["execution"].journal.entries)
+        violations += grant_violations(desk.nodes["execution"].journal.entries, desk.bus.published, desk.book)
     violations += decided_wrongly(desk)
     violations += fold_violations(desk.nodes["execution"], desk.fold(), desk.book)
     if not desk.venue.by_hand:
         # A short leg that somebody else closed is not in our fills, and its long leg may go.
         violations += naked_leg_violations(list(desk.venue.exchange.fills(ACCOUNT_ID)), desk.book, DESK_NUMBER)
-    violations += [f"{node.name}: {failure}" for node in desk.nodes.values() for failure in node.failures]
+    violations += [
+        Violation("no_core_failed", f"{node.name}: {failure}")
+        for node in desk.nodes.values()
+        for failure in node.failures
+    ]
     return _verdict(seed, faults, scenario, desk, violations)
 
 
-def decided_wrongly(desk: Desk) -> list[str]:
+def decided_wrongly(desk: Desk) -> list[Violation]:
     """What execution should not have done with what it knew."""
     entries = desk.nodes["execution"].journal.entries
     return [
         *decision_violations(entries, desk.execution_config, desk.witness),
         *silent_changes(desk.bus.published),
+        *outcome_violations(entries, desk.bus.answered, desk.book),
         *flip_violations(desk.venue.exchange.fills(ACCOUNT_ID), DESK_NUMBER),
     ]
 
@@ -110,7 +118,7 @@ def _heal(desk: Desk) -> None:
     desk.operate_at(desk.engine.now_ns + OPENING_S * SECOND, "strategy", pause, "pause-all")
 
 
-def _verdict(seed: int, faults: Faults, scenario: Scenario, desk: Desk, violations: Sequence[str]) -> Verdict:
+def _verdict(seed: int, faults: Faults, scenario: Scenario, desk: Desk, violations: Sequence[Violation]) -> Verdict:
     book = desk.book
     trades = list(book.trades.values())
     spans = [

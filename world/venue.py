@@ -74,6 +74,7 @@ class Venue:
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
         self.by_hand: set[int] = set()
+        self.foreign: dict[str, Decimal] = {}
         self._stream: Deliver | None = None
         self._drop_stream: Callable[[], None] = lambda: None
         self._away_until_ns = 0
@@ -301,6 +302,12 @@ class Venue:
             )
             for position in self.exchange.positions(self.account_id)
         )
+
+    def own_positions(self) -> dict[str, Decimal]:
+        """What the account holds without what others opened, by symbol. For the checks."""
+        held = {position.symbol: position.quantity for position in self.positions()}
+        rest = {symbol: held.get(symbol, Decimal(0)) - self.foreign.get(symbol, Decimal(0)) for symbol in held}
+        return {symbol: quantity for symbol, quantity in rest.items() if quantity}
 
     def instruments(self, base: str) -> tuple[Instrument, ...]:
         limits = next(config for config in self.config.bases if config.base == base)

@@ -35,7 +35,7 @@ def entries(desk: Desk) -> list[Entry]:
 
 
 def judged(rows: list[Entry], witness: Witness) -> str:
-    return "\n".join(decision_violations(rows, CONFIG, witness))
+    return "\n".join(map(str, decision_violations(rows, CONFIG, witness)))
 
 
 def first(rows: list[Entry], wanted: Callable[[Any], bool]) -> int:
@@ -129,7 +129,7 @@ def test_a_position_turned_over_at_the_venue_is_caught(desk: Desk) -> None:
         msgspec.structs.replace(fill, quantity=fill.quantity * (2 if fill.fill_id == fills[-1].fill_id else 1))
         for fill in fills
     ]
-    assert "more than it held" in "\n".join(flip_violations(doubled, DESK_NUMBER))
+    assert "more than it held" in "\n".join(map(str, flip_violations(doubled, DESK_NUMBER)))
 
 
 def test_two_trades_on_opposite_sides_of_one_symbol_are_caught(desk: Desk) -> None:
@@ -157,4 +157,4 @@ def test_a_change_of_state_without_a_reason_is_caught(desk: Desk) -> None:
         else frame
         for frame in desk.bus.published
     ]
-    assert "without a reason" in "\n".join(silent_changes(told))
+    assert "without a reason" in "\n".join(map(str, silent_changes(told)))

@@ -12,7 +12,8 @@ from tests.simulation.test_world import EXTREME, calm_desk, run_until
 from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
-from world.invariants import fold_violations, ledger_violations, liveness_violations, safety_violations
+from world.invariants import fold_violations, liveness_violations, safety_violations
+from world.ledger import ledger_violations
 from world.node import crash_at_random
 from world.scenario import small_exchange, three_strategies
 from world.simulate import START_NS

@@ -16,7 +16,8 @@ from shared.messages.trades import CloseAccepted, CloseTrade
 from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
-from world.invariants import ledger_violations, liveness_violations, naked_leg_violations, safety_violations
+from world.invariants import liveness_violations, naked_leg_violations, safety_violations
+from world.ledger import ledger_violations
 from world.scenario import disturbed, expiring, plain, small_exchange, three_strategies
 from world.simulate import START_NS, simulate
 
@@ -112,7 +113,9 @@ def test_an_order_sent_twice_is_caught() -> None:
 
     desk._perform = twice  # type: ignore[method-assign]
     desk.engine.run_until(START_NS + 60 * SECOND)
-    assert any("was sent 2 times" in violation for violation in safety_violations(desk.venue, desk.book, DESK_NUMBER))
+    assert any(
+        "was sent 2 times" in str(violation) for violation in safety_violations(desk.venue, desk.book, DESK_NUMBER)
+    )
 
 
 def test_an_opening_order_past_its_grant_is_caught() -> None:
@@ -121,7 +124,9 @@ def test_an_opening_order_past_its_grant_is_caught() -> None:
     order = desk.venue.opening_orders[0]
     worse = Decimal(10_000) if order.side == "buy" else Decimal("0.1")
     desk.venue.opening_orders[0] = msgspec.structs.replace(order, price=worse)
-    assert any("past its grant" in violation for violation in safety_violations(desk.venue, desk.book, DESK_NUMBER))
+    assert any(
+        "past its grant" in str(violation) for violation in safety_violations(desk.venue, desk.book, DESK_NUMBER)
+    )
 
 
 def test_a_lost_fill_is_caught() -> None:
@@ -130,7 +135,7 @@ def test_a_lost_fill_is_caught() -> None:
     run_until(desk, lambda: any(isinstance(entry.row, FillSeen) for entry in node.journal.entries))
     first = next(index for index, entry in enumerate(node.journal.entries) if isinstance(entry.row, FillSeen))
     del node.journal.entries[first]
-    assert any("trades hold" in violation for violation in ledger_violations(desk.venue, desk.fold()))
+    assert any("trades hold" in str(violation) for violation in ledger_violations(desk.venue, desk.fold()))
 
 
 def test_a_short_leg_without_its_protection_is_caught() -> None:
@@ -139,7 +144,7 @@ def test_a_short_leg_without_its_protection_is_caught() -> None:
     fills = list(desk.venue.exchange.fills(desk.venue.account_id))
     assert list(naked_leg_violations(fills, desk.book, DESK_NUMBER)) == []
     short_only = [fill for fill in fills if fill.side == 2]
-    assert any("short" in violation for violation in naked_leg_violations(short_only, desk.book, DESK_NUMBER))
+    assert any("short" in str(violation) for violation in naked_leg_violations(short_only, desk.book, DESK_NUMBER))
 
 
 def test_execution_killed_between_commit_and_send_does_not_lose_or_repeat_the_order() -> None:

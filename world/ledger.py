@@ -1,0 +1,131 @@
+"""What must agree when all is at rest: positions, fees and cash to the last decimal, intents and their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from services.exchange import model as ex
+from services.execution import rows
+from services.execution.book import Book
+from shared.bus.frames import Frame
+from shared.messages.base import Message
+from shared.messages.steps import Entry
+from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal, TradeAccepted, TradeUpdate
+from world.venue import Venue
+from world.violations import Violation
+
+ZERO = Decimal(0)
+
+
+def ledger_violations(venue: Venue, book: Book) -> Iterator[Violation]:
+    """Own fills, summed over trades, are the venue's positions; fees and cash agree to the last decimal."""
+    nets: dict[str, Decimal] = {}
+    for trade in book.trades.values():
+        for leg in trade.legs:
+            nets[leg.symbol] = nets.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
+    venue_nets = venue.own_positions()
+    for symbol in sorted(nets.keys() | venue_nets.keys()):
+        ours, theirs = nets.get(symbol, ZERO), venue_nets.get(symbol, ZERO)
+        if ours != theirs:
+            yield Violation("positions_equal", f"{symbol}: trades hold {ours}, the venue {theirs}")
+    yield from _fees(venue, book)
+
+
+def _fees(venue: Venue, book: Book) -> Iterator[Violation]:
+    """Settlements of what others opened are left out: they have symbols of their own."""
+    fees = sum((trade.fees_usd for trade in book.trades.values()), ZERO)
+    fills = [fill for fill in venue.exchange.fills(venue.account_id) if fill.order_id not in venue.by_hand]
+    exercises = [one for one in venue.exchange.exercise_history(venue.account_id) if one.symbol not in venue.foreign]
+    venue_fees = sum((fill.fee for fill in fills), ZERO) + sum((one.fee for one in exercises), ZERO)
+    if fees != venue_fees:
+        yield Violation("fees_equal", f"fees of trades {fees} are not the venue's {venue_fees}")
+
+
+def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Iterator[Violation]:
+    """The venue's cash from its own records, and the part of it that the desk's trades made from the desk's.
+
+    What somebody else closed of a trade is booked by the desk at mark, and is in neither sum. Options pay no funding.
+    """
+    exchange, account_id = venue.exchange, venue.account_id
+    fills = list(exchange.fills(account_id))
+    exercises = list(exchange.exercise_history(account_id))
+    deposits = venue.config.accounts[0].initial_balance_usd
+    deposits += sum((one.amount for one in exchange.transfers(account_id)), ZERO)
+    cash = exchange.account_summary(account_id).cash
+    traded, settled = _traded(fills), _settled(exercises)
+    if cash != deposits + traded + settled:
+        yield Violation("cash_equal", f"cash {cash} is not {deposits} + {traded} traded + {settled} settled")
+    own = _traded(fill for fill in fills if fill.order_id not in venue.by_hand)
+    own += _settled(one for one in exercises if one.symbol not in venue.foreign)
+    explained = -sum((trade.fees_usd for trade in book.trades.values()), ZERO)
+    for trade in book.trades.values():
+        explained += sum((leg.sign * (leg.closed_cash - leg.opened_cash) for leg in trade.legs), ZERO)
+    for entry in entries:
+        row = entry.row
+        if isinstance(row, rows.LegClosedOutside) and row.venue_trade_id is None and row.price is not None:
+            explained -= book.trades[row.trade_id].legs[row.leg_index].sign * row.quantity * row.price
+    if own != explained:
+        yield Violation("cash_equal", f"the desk's trades made {explained} USD by its books, {own} at the venue")
+
+
+def _traded(fills: Iterable[ex.Fill]) -> Decimal:
+    return sum((-fill.side.sign * fill.quantity * fill.price - fill.fee for fill in fills), ZERO)
+
+
+def _settled(exercises: Iterable[ex.Exercise]) -> Decimal:
+    return sum((one.settlement_cash_flow - one.fee for one in exercises), ZERO)
+
+
+def outcome_violations(
+    entries: Iterable[Entry], answered: Iterable[tuple[OpenTrade, Message]], book: Book
+) -> Iterator[Violation]:
+    """One outcome per intent in the journal, and no answer to one that says otherwise.
+
+    answered: every answer that execution gave to an intent, also those that were lost on the way.
+    """
+    outcomes: dict[str, str] = {}
+    for entry in entries:
+        row = entry.row
+        match row:
+            case rows.TradeRequested():
+                intent_id, outcome = row.request.intent_id, row.trade_id
+            case rows.IntentRefused():
+                intent_id, outcome = row.intent_id, f"refused: {row.refusal.code}"
+            case _:
+                continue
+        if intent_id in outcomes:
+            yield Violation("one_outcome", f"{intent_id} was {outcomes[intent_id]} and then {outcome}")
+        outcomes.setdefault(intent_id, outcome)
+    for intent, answer in answered:
+        known = outcomes.get(intent.intent_id)
+        match answer:
+            case TradeAccepted(trade_id=trade_id):
+                told = trade_id
+            case Refusal(code=code) if code not in RETRYABLE_REFUSALS and known is not None:
+                told = f"refused: {code}"
+                if code == "intent_known":
+                    continue
+            case _:
+                continue
+        if told != known:
+            yield Violation("one_outcome", f"{intent.intent_id} was told to be {told}, the journal says {known}")
+
+
+def grant_violations(entries: Iterable[Entry], published: Iterable[Frame], book: Book) -> Iterator[Violation]:
+    """What execution told of each trade's grant: open when an opening order went out, closed in the end."""
+    told: dict[str, list[tuple[int, bool]]] = {}
+    for frame in published:
+        if isinstance(frame.message, TradeUpdate):
+            update = frame.message
+            told.setdefault(update.trade_id, []).append((frame.header.published_ns, update.grant_open))
+    for entry in entries:
+        row = entry.row
+        if isinstance(row, rows.OrderRequested) and row.purpose == "open" and not row.adopted:
+            before = [is_open for at_ns, is_open in told.get(row.trade_id, []) if at_ns < entry.at_ns]
+            if before and not before[-1]:
+                yield Violation("grants_released", f"order {row.client_order_id} went out after its grant was let go")
+    for trade in book.trades.values():
+        updates = told.get(trade.trade_id, [])
+        if updates and updates[-1][1] and trade.is_final:
+            yield Violation("grants_released", f"{trade.trade_id} is {trade.state} and its grant still reserves room")

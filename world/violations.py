@@ -1,0 +1,84 @@
+"""The promises that every run must keep, by name, and what a broken one looks like."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Invariant = Literal[
+    "sent_once",
+    "inside_grant",
+    "one_trade_per_intent",
+    "not_overfilled",
+    "closes_reduce_only",
+    "protected_short",
+    "no_flip",
+    "grant_in_time",
+    "no_opening_under_halt",
+    "risk_heard",
+    "fresh_prices",
+    "close_within_holding",
+    "no_netting",
+    "reason_given",
+    "final_look_taken",
+    "whole_or_flat",
+    "deadline_enforced",
+    "comes_to_rest",
+    "orders_resolved",
+    "flat_at_venue",
+    "nothing_rests",
+    "trades_again",
+    "fills_equal",
+    "positions_equal",
+    "fees_equal",
+    "cash_equal",
+    "one_outcome",
+    "grants_released",
+    "fold_is_live",
+    "no_core_failed",
+]
+
+PROMISES: dict[Invariant, str] = {
+    "sent_once": "an order is sent to the venue at most once",
+    "inside_grant": "an opening order is on the side, symbol and price of a grant",
+    "one_trade_per_intent": "an intent opens at most one trade",
+    "not_overfilled": "the venue never fills more of a leg than was granted",
+    "closes_reduce_only": "every order that does not open is reduce-only",
+    "protected_short": "no short leg is open while the long leg that protects it is not",
+    "no_flip": "no trade closes more of a leg at the venue than it had opened by then",
+    "grant_in_time": "no opening order goes out after the deadline of its grant",
+    "no_opening_under_halt": "no opening order goes out under a halt, nor on a grant from before one",
+    "risk_heard": "no opening order goes out while the risk service is silent",
+    "fresh_prices": "no opening order is priced on old data",
+    "close_within_holding": "closing orders at work never add up to more than the trade holds",
+    "no_netting": "no two trades hold opposite sides of one symbol",
+    "reason_given": "no trade changes its state, or tells of it, without a reason",
+    "final_look_taken": "an opening is given up only some time after the last of its orders ended",
+    "whole_or_flat": "a trade is open with all its legs, or kept in part by a policy that says so",
+    "deadline_enforced": "a trade past its hard deadline is being closed, whatever its host does",
+    "comes_to_rest": "once faults stop, every trade reaches a final state and holds nothing",
+    "orders_resolved": "once faults stop, the outcome of every order becomes known",
+    "flat_at_venue": "once faults stop, the venue holds nothing of the desk's",
+    "nothing_rests": "once faults stop, no order of the desk's rests at the venue",
+    "trades_again": "once faults stop, trades are opened and closed",
+    "fills_equal": "each order's fills are those of the venue, and the venue filled nothing unknown",
+    "positions_equal": "what trades hold adds up to the venue's positions without those of others",
+    "fees_equal": "the fees of trades are those of the venue, to the last decimal",
+    "cash_equal": "the account's cash is its deposits, fills, fees, settlements and delivery fees, and the desk's "
+    "trades explain it, to the last decimal",
+    "one_outcome": "an intent has one outcome in the journal, and every answer that went out says the same",
+    "grants_released": "a grant reserves room while its opening may trade, and no longer",
+    "fold_is_live": "the state of execution is the fold of its journal",
+    "no_core_failed": "no core raises on any input",
+}
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One broken promise: which, and what was seen."""
+
+    invariant: Invariant
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.text}"
