@@ -78,7 +78,7 @@ def _settled(exercises: Iterable[ex.Exercise]) -> Decimal:
 
 
 def outcome_violations(
-    entries: Iterable[Entry], answered: Iterable[tuple[OpenTrade, Message]], book: Book
+    entries: Iterable[Entry], answered: Iterable[tuple[OpenTrade, Message]]
 ) -> Iterator[Violation]:
     """One outcome per intent in the journal, and no answer to one that says otherwise.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import msgspec
@@ -19,7 +19,7 @@ from world.invariants import (
     safety_violations,
 )
 from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
-from world.node import crash_at_random
+from world.node import Node, crash_at_random
 from world.scenario import NOON_NS, Operator, Scenario, drawn, intrude_at_random
 from world.violations import Violation
 
@@ -79,32 +79,48 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     if not violations:
         # Fees are read some seconds after the last fill.
         engine.run_until(engine.now_ns + 10 * SECOND)
-        violations += liveness_violations(desk.venue, desk.book)
-        violations += ledger_violations(desk.venue, desk.book)
-        violations += cash_violations(desk.venue, desk.book, desk.nodes["execution"].journal.entries)
-        violations += grant_violations(desk.nodes["execution"].journal.entries, desk.bus.published, desk.book)
-    violations += decided_wrongly(desk)
-    violations += fold_violations(desk.nodes["execution"], desk.fold(), desk.book)
-    if not desk.venue.by_hand:
-        # A short leg that somebody else closed is not in our fills, and its long leg may go.
-        violations += naked_leg_violations(list(desk.venue.exchange.fills(ACCOUNT_ID)), desk.book, DESK_NUMBER)
-    violations += [
-        Violation("no_core_failed", f"{node.name}: {failure}")
-        for node in desk.nodes.values()
-        for failure in node.failures
-    ]
+        violations += violations_at_rest(desk)
+    else:
+        violations += decided_wrongly(desk)
+        violations += failures(desk.nodes.values())
     return _verdict(seed, faults, scenario, desk, violations)
 
 
-def decided_wrongly(desk: Desk) -> list[Violation]:
-    """What execution should not have done with what it knew."""
-    entries = desk.nodes["execution"].journal.entries
+def violations_at_rest(desk: Desk) -> list[Violation]:
+    """Every promise, in a desk whose faults stopped long enough ago."""
+    execution, venue, book = desk.nodes["execution"], desk.venue, desk.book
+    entries = execution.journal.entries
     return [
+        *safety_violations(venue, book, DESK_NUMBER),
+        *liveness_violations(venue, book),
+        *ledger_violations(venue, book),
+        *cash_violations(venue, book, entries),
+        *grant_violations(entries, desk.bus.published, book),
+        *decided_wrongly(desk),
+        *failures(desk.nodes.values()),
+    ]
+
+
+def decided_wrongly(desk: Desk) -> list[Violation]:
+    """What execution should not have done with what it knew, or not have written or said."""
+    entries = desk.nodes["execution"].journal.entries
+    fills = list(desk.venue.exchange.fills(ACCOUNT_ID))
+    violations = [
         *decision_violations(entries, desk.execution_config, desk.witness),
         *silent_changes(desk.bus.published),
-        *outcome_violations(entries, desk.bus.answered, desk.book),
-        *flip_violations(desk.venue.exchange.fills(ACCOUNT_ID), DESK_NUMBER),
+        *outcome_violations(entries, desk.bus.answered),
+        *flip_violations(fills, DESK_NUMBER),
+        *fold_violations(desk.nodes["execution"], desk.fold(), desk.book),
     ]
+    if not desk.venue.by_hand:
+        # A short leg that somebody else closed is not in our fills, and its long leg may go.
+        violations += naked_leg_violations(fills, desk.book, DESK_NUMBER)
+    return violations
+
+
+def failures(nodes: Iterable[Node]) -> list[Violation]:
+    """Inputs on which a core raised."""
+    return [Violation("no_core_failed", f"{node.name}: {failure}") for node in nodes for failure in node.failures]
 
 
 def _heal(desk: Desk) -> None:

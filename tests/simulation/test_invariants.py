@@ -1,0 +1,365 @@
+"""Every promise can be seen to be broken: a run that keeps all of them, with one thing made wrong."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, cast, get_args
+
+import msgspec
+import pytest
+
+from services.exchange import model as ex
+from services.execution.book import Book, Trade
+from services.execution.config import ExecutionConfig
+from services.execution.rows import HaltRaised, OrderRequested, TradeMoved, TradeRequested
+from shared.messages.steps import Entry
+from shared.messages.trades import TradeAccepted, TradeUpdate
+from shared.runner import CoreFailed
+from tests.simulation.test_bad_days import come_to_rest
+from tests.simulation.test_world import calm_desk, open_trades, run_until
+from world.audit import Witness, decision_violations, flip_violations, silent_changes
+from world.desk import DESK_NUMBER, Desk
+from world.faults import SECOND
+from world.invariants import fold_violations, liveness_violations, naked_leg_violations, safety_violations
+from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
+from world.simulate import failures, violations_at_rest
+from world.venue import Venue
+from world.violations import PROMISES, Invariant, Violation
+
+pytestmark = pytest.mark.simulation
+CONFIG = ExecutionConfig()
+
+
+@pytest.fixture(scope="module")
+def desk() -> Desk:
+    """A calm desk at rest, in which single trades, two on one symbol and a condor were opened and closed."""
+    made = calm_desk()
+    run_until(made, lambda: open_trades(made, "condor"))
+    run_until(made, lambda: sum(trade.state == "CLOSED" for trade in made.book.trades.values()) >= 3, limit_s=300)
+    come_to_rest(made)
+    return made
+
+
+def entries(desk: Desk) -> list[Entry]:
+    return list(desk.nodes["execution"].journal.entries)
+
+
+def book_of(desk: Desk) -> Book:
+    """A copy to be broken."""
+    return copy.deepcopy(desk.book)
+
+
+def venue_of(desk: Desk, **changed: Any) -> Venue:
+    """The venue with some of what it remembers replaced."""
+    venue = copy.copy(desk.venue)
+    for name, value in changed.items():
+        assert hasattr(venue, name), name
+        setattr(venue, name, value)
+    return venue
+
+
+def first_trade(book: Book) -> Trade:
+    return next(trade for trade in book.trades.values() if trade.state == "CLOSED")
+
+
+def place_of(rows: list[Entry], wanted: Callable[[Any], bool]) -> int:
+    return next(number for number, entry in enumerate(rows) if wanted(entry.row))
+
+
+def judged(desk: Desk, rows: list[Entry], witness: Witness | None = None) -> list[Violation]:
+    return list(decision_violations(rows, CONFIG, witness or desk.witness))
+
+
+def with_row(desk: Desk, wanted: Callable[[Any], bool], change: Callable[[Any], Any]) -> list[Entry]:
+    """The journal up to the first row that is wanted, which is changed."""
+    rows = entries(desk)
+    place = place_of(rows, wanted)
+    rows[place] = msgspec.structs.replace(rows[place], row=change(rows[place].row))
+    return rows[: place + 1]
+
+
+def is_order(purpose: str) -> Callable[[Any], bool]:
+    return lambda row: isinstance(row, OrderRequested) and row.purpose == purpose
+
+
+def is_move(state: str) -> Callable[[Any], bool]:
+    return lambda row: isinstance(row, TradeMoved) and row.state == state
+
+
+def sent_twice(desk: Desk) -> Iterable[Violation]:
+    number = next(iter(desk.venue.sent))
+    return safety_violations(venue_of(desk, sent=Counter({number: 2})), desk.book, DESK_NUMBER)
+
+
+def priced_past_the_grant(desk: Desk) -> Iterable[Violation]:
+    order = desk.venue.opening_orders[0]
+    worse = Decimal(10_000) if order.side == "buy" else Decimal("0.1")
+    orders = [msgspec.structs.replace(order, price=worse)]
+    return safety_violations(venue_of(desk, opening_orders=orders), desk.book, DESK_NUMBER)
+
+
+def two_trades_of_one_intent(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    one, other = list(book.trades.values())[:2]
+    other.request = msgspec.structs.replace(other.request, intent_id=one.request.intent_id)
+    return safety_violations(desk.venue, book, DESK_NUMBER)
+
+
+def a_smaller_grant(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    trade = first_trade(book)
+    legs = tuple(msgspec.structs.replace(leg, max_quantity=Decimal("0.01")) for leg in trade.request.grant.legs)
+    trade.request = msgspec.structs.replace(
+        trade.request, grant=msgspec.structs.replace(trade.request.grant, legs=legs)
+    )
+    return safety_violations(desk.venue, book, DESK_NUMBER)
+
+
+def a_close_that_is_not_reduce_only(desk: Desk) -> Iterable[Violation]:
+    number = next(order.client_order_id for order in desk.book.orders.values() if order.purpose == "close")
+    order = msgspec.structs.replace(desk.venue.opening_orders[0], client_order_id=number)
+    return safety_violations(venue_of(desk, opening_orders=[order]), desk.book, DESK_NUMBER)
+
+
+def only_short_fills(desk: Desk) -> Iterable[Violation]:
+    fills = [fill for fill in desk.venue.exchange.fills(desk.venue.account_id) if fill.side is ex.Side.SELL]
+    return naked_leg_violations(fills, desk.book, DESK_NUMBER)
+
+
+def a_doubled_close(desk: Desk) -> Iterable[Violation]:
+    fills = list(desk.venue.exchange.fills(desk.venue.account_id))
+    return flip_violations([*fills, msgspec.structs.replace(fills[-1], fill_id=fills[-1].fill_id + 1)], DESK_NUMBER)
+
+
+def an_older_grant(desk: Desk) -> Iterable[Violation]:
+    rows = entries(desk)
+    place = place_of(rows, lambda row: isinstance(row, TradeRequested))
+    request = rows[place].row.request
+    grant = msgspec.structs.replace(request.grant, deadline_ns=rows[place].at_ns - SECOND)
+    row = msgspec.structs.replace(rows[place].row, request=msgspec.structs.replace(request, grant=grant))
+    rows[place] = msgspec.structs.replace(rows[place], row=row)
+    return judged(desk, rows)
+
+
+def an_opening_under_a_halt(desk: Desk) -> Iterable[Violation]:
+    rows = entries(desk)
+    place = place_of(rows, is_order("open"))
+    halt = Entry(rows[place].at_ns, "", HaltRaised(level="no_new_trades", reason="drill", raised_by="operator"))
+    return judged(desk, [*rows[:place], halt, rows[place]])
+
+
+def a_deaf_witness(desk: Desk) -> Iterable[Violation]:
+    deaf = Witness()
+    deaf.on_start(desk.engine.now_ns - 10_000 * SECOND)
+    return judged(desk, entries(desk), deaf)
+
+
+def a_double_close_order(desk: Desk) -> Iterable[Violation]:
+    return judged(
+        desk, with_row(desk, is_order("close"), lambda row: msgspec.structs.replace(row, quantity=row.quantity * 2))
+    )
+
+
+def opposite_sides(desk: Desk) -> Iterable[Violation]:
+    def sold(row: Any) -> Any:
+        legs = tuple(msgspec.structs.replace(leg, side="sell") for leg in row.request.legs)
+        return msgspec.structs.replace(row, request=msgspec.structs.replace(row.request, legs=legs))
+
+    rows = entries(desk)
+    place = place_of(rows, lambda row: isinstance(row, TradeRequested) and row.request.strategy == "beta")
+    rows[place] = msgspec.structs.replace(rows[place], row=sold(rows[place].row))
+    return judged(desk, rows)
+
+
+def a_silent_change(desk: Desk) -> Iterable[Violation]:
+    told = [
+        msgspec.structs.replace(frame, message=msgspec.structs.replace(frame.message, reason=""))
+        if isinstance(frame.message, TradeUpdate)
+        else frame
+        for frame in desk.bus.published
+    ]
+    return silent_changes(told)
+
+
+def given_up_at_once(desk: Desk) -> Iterable[Violation]:
+    """Instead of OPEN it gives up, at the instant at which its last order ended."""
+    return judged(desk, with_row(desk, is_move("OPEN"), lambda row: msgspec.structs.replace(row, state="UNWINDING")))
+
+
+def open_too_early(desk: Desk) -> Iterable[Violation]:
+    """It says OPEN where it says OPENING."""
+    rows = entries(desk)
+    place = place_of(rows, is_move("OPENING"))
+    too_early = msgspec.structs.replace(rows[place].row, state="OPEN", reason="too early")
+    return judged(desk, [*rows[: place + 1], Entry(rows[place].at_ns + 1, "", too_early)])
+
+
+def a_deadline_that_passes(desk: Desk) -> Iterable[Violation]:
+    """The first trade has a hard deadline a second after its opening, and nothing happens at it."""
+
+    def hurried(row: Any) -> Any:
+        deadline_ns = rows[place].at_ns + SECOND
+        return msgspec.structs.replace(
+            row, request=msgspec.structs.replace(row.request, hard_deadline_ns=deadline_ns)
+        )
+
+    rows = entries(desk)
+    place = place_of(rows, lambda row: isinstance(row, TradeRequested))
+    rows[place] = msgspec.structs.replace(rows[place], row=hurried(rows[place].row))
+    return judged(desk, rows)
+
+
+def a_trade_still_open(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    first_trade(book).state = "OPEN"
+    return liveness_violations(desk.venue, book)
+
+
+def an_order_without_outcome(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    next(iter(book.orders.values())).state = "UNKNOWN"
+    return liveness_violations(desk.venue, book)
+
+
+def a_position_left(desk: Desk) -> Iterable[Violation]:
+    venue = _with_exchange(desk, "positions", lambda real: [*real, _position(desk)])
+    return liveness_violations(venue, desk.book)
+
+
+def an_order_left(desk: Desk) -> Iterable[Violation]:
+    order = desk.venue.exchange.order_history(desk.venue.account_id)[0]
+    return liveness_violations(_with_exchange(desk, "open_orders", lambda real: [*real, order]), desk.book)
+
+
+def nothing_traded(desk: Desk) -> Iterable[Violation]:
+    return liveness_violations(desk.venue, Book.empty(CONFIG))
+
+
+def a_fill_lost(desk: Desk) -> Iterable[Violation]:
+    venue = _with_exchange(desk, "fills", lambda real: list(real)[1:])
+    return liveness_violations(venue, desk.book)
+
+
+def a_position_more(desk: Desk) -> Iterable[Violation]:
+    return ledger_violations(_with_exchange(desk, "positions", lambda real: [*real, _position(desk)]), desk.book)
+
+
+def a_fee_dropped(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    first_trade(book).fees_usd -= Decimal("0.000000000001")
+    return ledger_violations(desk.venue, book)
+
+
+def a_price_booked_wrongly(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    first_trade(book).legs[0].closed_cash += Decimal("0.000000000001")
+    return cash_violations(desk.venue, book, entries(desk))
+
+
+def two_outcomes(desk: Desk) -> Iterable[Violation]:
+    answered = [
+        (intent, msgspec.structs.replace(answer, trade_id="T-other") if isinstance(answer, TradeAccepted) else answer)
+        for intent, answer in desk.bus.answered
+    ]
+    return outcome_violations(entries(desk), answered)
+
+
+def a_grant_kept(desk: Desk) -> Iterable[Violation]:
+    told = [
+        msgspec.structs.replace(frame, message=msgspec.structs.replace(frame.message, grant_open=True))
+        if isinstance(frame.message, TradeUpdate)
+        else frame
+        for frame in desk.bus.published
+    ]
+    return grant_violations(entries(desk), told, desk.book)
+
+
+def another_fold(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    book.halt_epoch += 1
+    return fold_violations(desk.nodes["execution"], desk.fold(), book)
+
+
+def a_core_that_raised(desk: Desk) -> Iterable[Violation]:
+    node = copy.copy(desk.nodes["risk"])
+    node.failures = [CoreFailed("an input", ValueError("drill"))]
+    return failures([node])
+
+
+WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
+    "sent_once": sent_twice,
+    "inside_grant": priced_past_the_grant,
+    "one_trade_per_intent": two_trades_of_one_intent,
+    "not_overfilled": a_smaller_grant,
+    "closes_reduce_only": a_close_that_is_not_reduce_only,
+    "protected_short": only_short_fills,
+    "no_flip": a_doubled_close,
+    "grant_in_time": an_older_grant,
+    "no_opening_under_halt": an_opening_under_a_halt,
+    "risk_heard": a_deaf_witness,
+    "fresh_prices": a_deaf_witness,
+    "close_within_holding": a_double_close_order,
+    "no_netting": opposite_sides,
+    "reason_given": a_silent_change,
+    "final_look_taken": given_up_at_once,
+    "whole_or_flat": open_too_early,
+    "deadline_enforced": a_deadline_that_passes,
+    "comes_to_rest": a_trade_still_open,
+    "orders_resolved": an_order_without_outcome,
+    "flat_at_venue": a_position_left,
+    "nothing_rests": an_order_left,
+    "trades_again": nothing_traded,
+    "fills_equal": a_fill_lost,
+    "positions_equal": a_position_more,
+    "fees_equal": a_fee_dropped,
+    "cash_equal": a_price_booked_wrongly,
+    "one_outcome": two_outcomes,
+    "grants_released": a_grant_kept,
+    "fold_is_live": another_fold,
+    "no_core_failed": a_core_that_raised,
+}
+
+
+class _Exchange:
+    """The exchange with one of its answers changed."""
+
+    def __init__(self, real: Any, name: str, change: Callable[[Any], Any]) -> None:
+        self._real, self._name, self._change = real, name, change
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        return (lambda *args, **kw: self._change(real(*args, **kw))) if name == self._name else real
+
+
+def _with_exchange(desk: Desk, name: str, change: Callable[[Any], Any]) -> Venue:
+    return venue_of(desk, exchange=_Exchange(desk.venue.exchange, name, change))
+
+
+def _position(desk: Desk) -> Any:
+    """A position as the exchange shows it, in a symbol that was traded."""
+    venue = desk.venue
+    fill = venue.exchange.fills(venue.account_id)[0]
+
+    class Shown:
+        symbol, quantity, side = fill.symbol, Decimal("0.1"), ex.Side.BUY
+        average_price = fill.price
+        mark_price, unrealised_pnl_mark = 1.0, Decimal(0)
+
+    return cast(Any, Shown)
+
+
+def test_a_calm_run_keeps_every_promise(desk: Desk) -> None:
+    assert violations_at_rest(desk) == []
+
+
+def test_every_promise_has_its_words_and_a_way_in_which_it_is_seen_to_be_broken() -> None:
+    assert set(PROMISES) == set(WAYS) == set(get_args(Invariant))
+
+
+@pytest.mark.parametrize("invariant", PROMISES)
+def test_a_broken_promise_is_seen(desk: Desk, invariant: Invariant) -> None:
+    seen = {violation.invariant for violation in WAYS[invariant](desk)}
+    assert invariant in seen
