@@ -86,9 +86,10 @@ class WorldBus:
         row = topic_row(topic)
         assert row is not None, f"{topic} is in no row of the table of topics"
         publisher.messages += 1
-        event = row.kind == "event"
-        if event:
-            sequence = publisher.store.next_sequence(topic)
+        events = publisher.store.stream(topic) if row.kind == "event" else None
+        if events is not None:
+            events.newest += 1
+            sequence = events.newest
         else:
             sequence = publisher.state_sequences[topic] = publisher.state_sequences.get(topic, 0) + 1
         header = Header(
@@ -100,8 +101,8 @@ class WorldBus:
             published_ns=self._engine.now_ns,
         )
         data = encode_frame(topic, header, message)
-        if event:
-            publisher.store.keep(topic, message.key, sequence, data)
+        if events is not None:
+            events.keep(message.key, data)
             self.published.append(Frame(topic, header, message))
         for (subscriber, source), subscription in self._subscriptions.items():
             if source == sender.name and topic.startswith((*subscription.prefixes, "sys.")):

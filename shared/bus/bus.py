@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import Frame, topic_prefix
+from shared.bus.frames import Frame, encode_small, topic_prefix
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import RequestClient, RequestServer
-from shared.bus.sequences import EventStore
+from shared.bus.sequences import EventStore, EventStream
 from shared.bus.sockets import LoopSocket
 from shared.bus.subscriptions import Subscription, Tap, heartbeat_topic
 from shared.clock import Clock
@@ -29,8 +29,16 @@ _SUBSCRIPTION_BYTES_MAX = 4_096
 """ZeroMQ keeps a node per byte of each subscription; whoever sends a longer one is disconnected."""
 
 
-_Publication = tuple[bytes, Topic, bool]
-"""Of a topic that was published before: what its frames begin with, its row of the table, whether it is an event."""
+class _Publication:
+    """A topic that is published: what its frames begin with, what it carries, and its events, or how many states."""
+
+    __slots__ = ("events", "message", "prefix", "states")
+
+    def __init__(self, topic: str, row: Topic, events: EventStream | None) -> None:
+        self.prefix = topic_prefix(topic)
+        self.message = row.message
+        self.events = events
+        self.states = 0
 
 
 class NoAnswer(TimeoutError):
@@ -79,7 +87,6 @@ class Bus:
         self._client = RequestClient(self._link)
         self._subscriptions: list[Subscription] = []
         self._topics: dict[str, _Publication] = {}
-        self._state_sequences: dict[str, int] = {}
         self._asked = 0
         self._publisher: LoopSocket | None = None
         self._server: RequestServer | None = None
@@ -136,24 +143,31 @@ class Bus:
     def publish(self, topic: str, message: Message, cause_id: str = "") -> str:
         """Publish on a topic of the table and return the message id."""
         assert self._publisher is not None, "only an open bus publishes"
-        known = self._topics.get(topic)
-        if known is None:
-            known = self._topics[topic] = self._publication(topic)
-        prefix, row, is_event = known
-        assert isinstance(message, row.message), (
-            f"{topic} carries {row.message.__name__}, not {type(message).__name__}"
+        known = self._topics.get(topic) or self._publication(topic)
+        assert isinstance(message, known.message), (
+            f"{topic} carries {known.message.__name__}, not {type(message).__name__}"
         )
-        if is_event:
-            sequence = self._store.next_sequence(topic)
+        link, events = self._link, known.events
+        message_id = link.new_id()
+        frame: bytes | bytearray
+        if events is not None:
+            events.newest += 1
+            frame = encode_small(
+                known.prefix,
+                message,
+                link.name,
+                link.epoch,
+                events.newest,
+                message_id,
+                cause_id,
+                link.clock.now_ns(),
+            )
+            events.keep(message.key, frame)
         else:
-            sequence = self._state_sequences[topic] = self._state_sequences.get(topic, 0) + 1
-        message_id = self._link.new_id()
-        frame = self._link.encode(prefix, message, message_id, sequence, cause_id)
-        if is_event:
-            self._store.keep(topic, message.key, sequence, bytes(frame))
-        self._link.counts.published += 1
-        if not self._publisher.send(frame):
-            self._link.counts.not_sent += 1
+            known.states += 1
+            frame = link.encode(known.prefix, message, message_id, known.states, cause_id)
+        link.counts.published += 1
+        self._publisher.publish(frame)
         return message_id
 
     def beat(self) -> None:
@@ -224,11 +238,12 @@ class Bus:
         finally:
             self._client.forget(request_id)
 
-    @staticmethod
-    def _publication(topic: str) -> _Publication:
+    def _publication(self, topic: str) -> _Publication:
         row = topic_row(topic)
         assert row is not None, f"{topic} is not in the table of topics"
-        return topic_prefix(topic), row, row.kind == "event"
+        events = self._store.stream(topic) if row.kind == "event" else None
+        known = self._topics[topic] = _Publication(topic, row, events)
+        return known
 
     def _subscribed(self, batch: list[bytes]) -> None:
         """A reader whose subscription has taken effect gets a heartbeat at once: the proof that events flow."""

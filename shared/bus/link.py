@@ -24,8 +24,8 @@ _DETAIL_CHARACTERS_MAX = 300
 class BusCounts:
     """Plain counters, read by the metrics when they are scraped.
 
-    delays: from publishing to receipt by pattern of the table of topics, "request" and "reply"; replayed events are
-    not in it.
+    delays: from publishing to receipt by pattern of the table of topics, "request" and "reply"; of events that were
+    received together the first; replayed events are not in it.
     """
 
     def __init__(self) -> None:

@@ -8,8 +8,9 @@ where the replay ends. Sequences that a replay skips were superseded by a newer 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, islice, takewhile
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -17,70 +18,76 @@ import msgspec
 PayloadT = TypeVar("PayloadT")
 
 
-class _Kept(msgspec.Struct, frozen=True, gc=False):
-    order: int
-    sequence: int
-    frame: bytes
+_Kept = tuple[int, int, bytes]
+"""Its place among the messages of all topics, its sequence, its frame."""
+
+
+class EventStream:
+    """One topic of an `EventStore`: the number of its newest message, and the newest frame per entity."""
+
+    __slots__ = ("_kept", "_limit", "_next_place", "newest")
+
+    def __init__(self, limit: int, next_place: Callable[[], int]) -> None:
+        self.newest = 0
+        self._limit = limit + limit // 8
+        self._next_place = next_place
+        self._kept: dict[str | int, _Kept] = {}
+
+    def keep(self, key: str, frame: bytes) -> None:
+        """Keep the newest message in place of the older one of the same key; with key "" it stands for itself."""
+        kept, sequence = self._kept, self.newest
+        entity: str | int = key or sequence
+        kept.pop(entity, None)
+        kept[entity] = (self._next_place(), sequence, frame)
+        if len(kept) > self._limit:
+            # an eighth at once: the first item of a dictionary is found the slower the more were taken before it
+            for oldest in list(islice(kept, self._limit // 9 + 1)):
+                del kept[oldest]
+
+    def since(self, from_sequence: int) -> list[_Kept]:
+        """What is kept from `from_sequence` on, oldest first."""
+        found = list(takewhile(lambda kept: kept[1] >= from_sequence, reversed(self._kept.values())))
+        found.reverse()
+        return found
 
 
 class EventStore:
     """The publisher's side: numbers the messages of each topic and keeps the newest frame per entity.
 
-    limit_per_topic: how many entities are kept per topic; the one that changed longest ago is forgotten first.
+    limit_per_topic: how many entities are kept per topic at least; those that changed longest ago are forgotten once
+    there is an eighth more of them.
     """
 
     def __init__(self, limit_per_topic: int = 50_000) -> None:
         self._limit = limit_per_topic
-        self._order = 0
-        self._newest: dict[str, int] = {}
-        self._kept: dict[str, OrderedDict[str | int, _Kept]] = {}
+        self._next_place = count().__next__
+        self._streams: dict[str, EventStream] = {}
 
-    def next_sequence(self, topic: str) -> int:
-        """The number of the topic's next message, taken."""
-        newest = self._newest
-        sequence = newest[topic] = newest.get(topic, 0) + 1
-        return sequence
-
-    def keep(self, topic: str, key: str, sequence: int, frame: bytes) -> None:
-        """Keep a published frame in place of the older one of the same key; with key "" it stands for itself."""
-        kept = self._kept.get(topic)
-        if kept is None:
-            kept = self._kept[topic] = OrderedDict()
-        entity: str | int = key or sequence
-        self._order += 1
-        kept[entity] = _Kept(self._order, sequence, frame)
-        kept.move_to_end(entity)
-        if len(kept) > self._limit:
-            kept.popitem(last=False)
+    def stream(self, topic: str) -> EventStream:
+        """The stream of a topic, for good."""
+        found = self._streams.get(topic)
+        if found is None:
+            found = self._streams[topic] = EventStream(self._limit, self._next_place)
+        return found
 
     def newest(self) -> dict[str, int]:
-        """The newest sequence of each event topic."""
-        return dict(self._newest)
+        """The newest sequence of each event topic that has any."""
+        return {topic: stream.newest for topic, stream in self._streams.items() if stream.newest}
 
     def replay(self, prefix: str, from_sequence: int, max_bytes: int) -> tuple[bytes, ...]:
         """The kept frames of topics that begin with `prefix`, from `from_sequence` on, oldest first.
 
         Stops before `max_bytes` is passed, but never before the first frame: a reader asks for the rest.
         """
-        streams = [self._since(kept, from_sequence) for topic, kept in self._kept.items() if topic.startswith(prefix)]
+        streams = [stream.since(from_sequence) for topic, stream in self._streams.items() if topic.startswith(prefix)]
         frames: list[bytes] = []
         size = 0
-        for kept in heapq.merge(*streams, key=lambda kept: kept.order):
-            size += len(kept.frame)
+        for _, _, frame in heapq.merge(*streams, key=itemgetter(0)):
+            size += len(frame)
             if frames and size > max_bytes:
                 break
-            frames.append(kept.frame)
+            frames.append(frame)
         return tuple(frames)
-
-    @staticmethod
-    def _since(kept: OrderedDict[str | int, _Kept], from_sequence: int) -> list[_Kept]:
-        found: list[_Kept] = []
-        for one in reversed(kept.values()):
-            if one.sequence < from_sequence:
-                break
-            found.append(one)
-        found.reverse()
-        return found
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -121,6 +128,8 @@ class StreamReader(Generic[PayloadT]):
         self._buffer: list[_Held[PayloadT]] = []
         self._announce = False
         self.epoch: int | None = None
+        self._flow: dict[str, int] | None = self._last
+        """`_last` while nothing is missing, else None."""
         self.gaps = 0
         self.lost = 0
         self.unfounded = 0
@@ -133,15 +142,10 @@ class StreamReader(Generic[PayloadT]):
 
         Otherwise it goes to `on_event`.
         """
-        if (
-            epoch != self.epoch
-            or self._last.get(topic) != sequence - 1
-            or self._wants
-            or self._outstanding
-            or self._buffer
-        ):
+        flow = self._flow
+        if flow is None or epoch != self.epoch or flow.get(topic) != sequence - 1:
             return False
-        self._last[topic] = sequence
+        flow[topic] = sequence
         return True
 
     def on_event(self, topic: str, epoch: int, sequence: int, payload: PayloadT) -> list[PayloadT]:
@@ -197,6 +201,8 @@ class StreamReader(Generic[PayloadT]):
             else:
                 self._want(topic, last + 1)
         ready.extend(self._release())
+        if not (self._wants or self._outstanding or self._buffer):
+            self._flow = self._last
         return ready
 
     def on_no_answer(self, want: Want) -> None:
@@ -231,12 +237,14 @@ class StreamReader(Generic[PayloadT]):
         self._outstanding = set()
         self._wants = [Want(prefix, 0, self._generation) for prefix in self._prefixes]
         self._wanted = set(self._prefixes)
+        self._flow = None if self._wants else self._last
         self._announce = True
 
     def _want(self, topic: str, from_sequence: int) -> None:
         if topic not in self._wanted:
             self._wanted.add(topic)
             self._wants.append(Want(topic, from_sequence, self._generation))
+            self._flow = None
 
     def _has_room(self, topic: str) -> bool:
         """A publisher whose topics know no end would make us keep a number of each, for ever."""

@@ -41,6 +41,10 @@ class LoopSocket:
     at_once: the first few messages are delivered one by one, before the socket is asked for more: for those to whom
     each message counts. Without it a batch is all that is there: for those who only want the newest.
     on_writable: called after a drain while `wants_writable` is set and the socket can send.
+
+    A burst, for sockets that refuse nothing (PUB, XPUB): `publish` sends the first message of a turn of the loop at
+    once and the rest together at the end of the turn, because ZeroMQ's own thread falls asleep between messages that
+    come one by one, and to wake it costs as much as to send.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class LoopSocket:
         self._scheduled = False
         self._draining = False
         self._sent = False
+        self._burst: list[bytes | bytearray] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wants_writable = False
         for option, value in {
@@ -88,7 +93,7 @@ class LoopSocket:
     def send(self, frame: bytes | bytearray) -> bool:
         """Send now; False when nobody is there to take it or the queue is full."""
         self._sent = True
-        if not self._draining:
+        if not self._scheduled and not self._draining:
             self._schedule()
         try:
             self._send_frame(frame, _NOBLOCK)
@@ -96,10 +101,18 @@ class LoopSocket:
             return _not_taken(error)
         return True
 
+    def publish(self, frame: bytes | bytearray) -> None:
+        """Send from a PUB or XPUB, which takes whatever comes: now, or with the others of this turn."""
+        if self._scheduled:
+            self._burst.append(frame)
+        else:
+            self._schedule()
+            self._send_frame(frame, _NOBLOCK)
+
     def send_to(self, identity: bytes, frame: bytes | bytearray) -> bool:
         """From a ROUTER to one of its peers; False when that one is gone or its queue is full."""
         self._sent = True
-        if not self._draining:
+        if not self._scheduled and not self._draining:
             self._schedule()
         try:
             self._send_frame(identity, _NOBLOCK_MORE)
@@ -109,6 +122,7 @@ class LoopSocket:
         return True
 
     def close(self) -> None:
+        self._flush()
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop = None
@@ -124,10 +138,18 @@ class LoopSocket:
             self._scheduled = True
             self._loop.call_soon(self._look)
 
+    def _flush(self) -> None:
+        if self._burst:
+            burst, self._burst = self._burst, []
+            send = self._send_frame
+            for frame in burst:
+                send(frame, _NOBLOCK)
+
     def _look(self) -> None:
         self._scheduled = False
         if self._loop is None:
             return
+        self._flush()
         events = self._events()
         if events & _POLLIN:
             self._drain()
@@ -168,7 +190,7 @@ class LoopSocket:
             for _ in range(DRAIN_MAX):
                 item = receive(_NOBLOCK)
                 take(item)
-                size += len(item[-1]) if routed else len(item)
+                size += len(item[-1] if routed else item)
                 if size >= DRAIN_BYTES_MAX:
                     break
         except zmq.Again:

@@ -20,7 +20,8 @@ DIGITS_MAX = 80
 Check = Callable[[Any, str], None]
 
 _USUAL_MIN, _USUAL_MAX = Decimal("0.01"), Decimal("1e20")
-_USUAL_BYTES = Decimal(1).__sizeof__()
+_bytes_of = Decimal.__sizeof__
+_USUAL_BYTES = _bytes_of(Decimal(1))
 """What a decimal takes whose digits need no memory of their own: at most 76, with which it has no more than 79
 characters at the usual sizes."""
 
@@ -67,6 +68,8 @@ def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
     def check_fields(value: Any, where: str) -> None:
         todo = checks
         if values_of is not None and all_usual(values_of(value)):
+            if not others:
+                return
             todo = others
         for name, check in todo:
             check(getattr(value, name), f"{where}.{name}" if where else name)
@@ -88,7 +91,7 @@ def all_usual(figures: tuple[Decimal | None, ...]) -> bool:
                 continue
             if not _USUAL_MIN <= figure <= _USUAL_MAX and (figure or not -DIGITS_MAX < figure.adjusted() <= 0):
                 return False
-            if figure.__sizeof__() > _USUAL_BYTES:
+            if _bytes_of(figure) > _USUAL_BYTES:
                 return False
     except InvalidOperation:
         return False

@@ -43,8 +43,8 @@ class BusMetrics:
         read(
             "counter",
             "voldesk_bus_messages_total",
-            "Frames by what became of them: published, not_sent (a reader's queue was full, or nobody was there), "
-            "received, conflated (a newer state was there already)",
+            "Frames by what became of them: published, not_sent (answers: a client's queue was full, or it was "
+            "gone), received, conflated (a newer state was there already)",
             ("kind",),
             self._messages,
         )
@@ -70,9 +70,9 @@ class BusMetrics:
             read("counter", f"voldesk_bus_{name}_total", documentation, ("publisher",), _copy_of(counter))
         metrics.read_histograms(
             "voldesk_bus_delay_seconds",
-            "From publishing to receipt, by pattern of the table of topics, request or reply; without replayed "
-            "events. Publisher's clock to ours: on several machines the offset of their clocks is in it, and what is "
-            "negative by it counts as 0",
+            "From publishing to receipt, by pattern of the table of topics, request or reply; of events that were "
+            "received together the first, which waited longest; without replayed events. Publisher's clock to ours: "
+            "on several machines the offset of their clocks is in it, and what is negative by it counts as 0",
             ("topic",),
             lambda: tuple(dict(counts.delays).items()),
         )

@@ -25,9 +25,10 @@ class Publisher:
         self.store = EventStore()
 
     def publish(self, topic: str, key: str = "") -> tuple[str, int, bytes]:
-        sequence = self.store.next_sequence(topic)
-        self.store.keep(topic, key, sequence, frame(topic, sequence))
-        return topic, sequence, frame(topic, sequence)
+        stream = self.store.stream(topic)
+        stream.newest += 1
+        stream.keep(key, frame(topic, stream.newest))
+        return topic, stream.newest, frame(topic, stream.newest)
 
 
 class Dialogue:
@@ -196,11 +197,23 @@ def test_what_the_publisher_has_forgotten_is_counted_as_lost_and_not_asked_for_f
 
 def test_the_store_forgets_the_entity_that_changed_longest_ago() -> None:
     store = EventStore(limit_per_topic=2)
+    stream = store.stream(TRADE)
     for key in ("a", "b", "a", "c"):
-        sequence = store.next_sequence(TRADE)
-        store.keep(TRADE, key, sequence, frame(TRADE, sequence))
+        stream.newest += 1
+        stream.keep(key, frame(TRADE, stream.newest))
     assert store.replay("exec.", 0, 1 << 20) == (frame(TRADE, 3), frame(TRADE, 4))
     assert store.newest() == {TRADE: 4}
+
+
+def test_the_store_keeps_its_limit_and_at_most_an_eighth_more_whatever_is_published() -> None:
+    store = EventStore(limit_per_topic=80)
+    stream = store.stream(TRADE)
+    for number in range(1_000):
+        stream.newest += 1
+        stream.keep("" if number % 3 else f"entity {number % 7}", frame(TRADE, stream.newest))
+        kept = store.replay("exec.", 0, 1 << 20)
+        assert min(number // 2, 80) <= len(kept) <= 90
+        assert kept[-1] == frame(TRADE, number + 1)
 
 
 def test_a_resync_gives_everything_again() -> None:
