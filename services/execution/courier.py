@@ -8,6 +8,7 @@ from typing import Any
 
 from services.execution.effects import AmendOrder, CancelOrder, Effect, FetchSnapshot, PlaceOrder, QueryOrder
 from services.execution.ports import TradingGateway
+from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
 from shared.messages.venue import (
     Amendment,
@@ -38,6 +39,7 @@ class Courier:
         self._clock = clock
         self._put = put
         self._place_deadline_s = place_deadline_s
+        self._rfqs = RfqCourier(gateway, clock, place_deadline_s)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def carry(self, effect: Effect) -> None:
@@ -59,6 +61,8 @@ class Courier:
             case FetchSnapshot(trigger=trigger):
                 fetch_failed = VenueSnapshotFailed(trigger=trigger, reason="the reads failed here")
                 self._spawn(self._snapshot(effect), f"snapshot-{trigger}", fetch_failed)
+            case _:
+                self._spawn(*self._rfqs.errand(effect))
 
     async def drained(self, timeout_s: float) -> None:
         """Wait for what is on its way, at most so long: an outcome that is known now need not be found later."""

@@ -48,10 +48,14 @@ class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask makers for quotes, once. Comes back as RfqCreated, RfqRefused or RfqUnknown. `rfq_id` is ours."""
+    """Ask makers for quotes, once. Comes back as RfqCreated, RfqRefused or RfqUnknown. `rfq_id` is ours.
+
+    `closes`: it is to close a trade, and is let through where what opens is held back.
+    """
 
     rfq_id: str
     legs: tuple[RfqLeg, ...]
+    closes: bool = False
 
 
 class FetchQuotes(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +65,11 @@ class FetchQuotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceptQuote(msgspec.Struct, frozen=True, kw_only=True):
-    """Execute a quote, once. Comes back as QuoteAccepted, AcceptRefused or AcceptUnknown."""
+    """Execute a quote, once. Comes back as QuoteAccepted, AcceptRefused or AcceptUnknown. `closes`: as CreateRfq."""
 
     request_id: str
     quote_id: str
+    closes: bool = False
 
 
 class CancelRfq(msgspec.Struct, frozen=True, kw_only=True):

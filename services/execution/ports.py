@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from shared.messages.rfq import (
@@ -39,10 +39,30 @@ from shared.messages.venue import (
     VenueOrder,
     VenuePosition,
 )
-from shared.venues.ports import KeyInfo
+from shared.venues.ports import AccountPush, KeyInfo
 
 
-class TradingGateway(Protocol):
+class RfqDesk(Protocol):
+    """Requests for quote of one account, as taker. Reads raise VenueError; the other calls return every outcome."""
+
+    async def create_rfq(
+        self, rfq_id: str, legs: Sequence[RfqLeg], *, closes: bool
+    ) -> RfqCreated | RfqRefused | RfqUnknown: ...
+
+    async def cancel_rfq(self, request_id: str) -> RfqCancelled | RfqCancelRefused | RfqCancelUnknown: ...
+
+    async def accept_quote(
+        self, request_id: str, quote_id: str, *, closes: bool
+    ) -> QuoteAccepted | AcceptRefused | AcceptUnknown: ...
+
+    async def quotes_received(self, request_id: str) -> tuple[VenueQuote, ...]: ...
+
+    async def rfqs(self, since_ns: int) -> tuple[VenueRfq, ...]: ...
+
+    async def block_trades(self, since_ns: int) -> tuple[BlockTrade, ...]: ...
+
+
+class TradingGateway(RfqDesk, Protocol):
     """One account at a venue. Reads raise VenueError; order calls return every outcome."""
 
     async def start(self) -> None: ...
@@ -71,9 +91,7 @@ class TradingGateway(Protocol):
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
 
-    async def stream_account(
-        self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]
-    ) -> None: ...
+    async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None: ...
 
 
 class RfqGateway(Protocol):

@@ -13,6 +13,7 @@ from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from shared.latch import read_latches, remove_latch
+from shared.messages.rfq import AcceptRefused, AcceptUnknown, RfqRefused, RfqUnknown
 from shared.messages.venue import (
     AmendRefused,
     AmendUnknown,
@@ -20,15 +21,13 @@ from shared.messages.venue import (
     OutcomeUnknown,
     StreamDown,
     StreamUp,
-    VenueFill,
-    VenueOrder,
 )
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
-from shared.venues.ports import VenueError
+from shared.venues.ports import AccountPush, VenueError
 
 _KEY_RETRY_S = 2.0
 _STOP_S = 2.0
@@ -176,14 +175,28 @@ class ExecutionShell:
     def _outcome(self, item: Any) -> None:
         if isinstance(item, Outcome):
             self._metrics.outcome(item)
-        if isinstance(item, OrderRefused | AmendRefused):
-            what = "order refused" if isinstance(item, OrderRefused) else "amendment refused"
-            self._context.log.warning(what, client_order_id=item.client_order_id, code=item.code, text=item.text)
-        elif isinstance(item, OutcomeUnknown | AmendUnknown):
-            self._context.log.warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
+        self._note(item)
         self._host.put(item)
 
-    def _streamed(self, item: VenueOrder | VenueFill | StreamUp | StreamDown) -> None:
+    def _note(self, item: Any) -> None:
+        """Say in the log what the venue refused, and what nobody knows."""
+        warning = self._context.log.warning
+        match item:
+            case OrderRefused() | AmendRefused():
+                what = "order refused" if isinstance(item, OrderRefused) else "amendment refused"
+                warning(what, client_order_id=item.client_order_id, code=item.code, text=item.text)
+            case OutcomeUnknown() | AmendUnknown():
+                warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
+            case RfqRefused():
+                warning("request for quote refused", rfq_id=item.rfq_id, code=item.code, text=item.text)
+            case RfqUnknown():
+                warning("outcome of a request for quote unknown", rfq_id=item.rfq_id, reason=item.reason)
+            case AcceptRefused():
+                warning("accept refused", quote_id=item.quote_id, code=item.code, text=item.text)
+            case AcceptUnknown():
+                warning("outcome of an accept unknown", quote_id=item.quote_id, reason=item.reason)
+
+    def _streamed(self, item: AccountPush | StreamUp | StreamDown) -> None:
         if isinstance(item, StreamUp):
             self._stream_up = True
         elif isinstance(item, StreamDown):

@@ -12,6 +12,22 @@ import msgspec
 
 from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
+from shared.messages.rfq import (
+    AcceptRefused,
+    AcceptUnknown,
+    BlockTrade,
+    QuoteAccepted,
+    RfqCancelled,
+    RfqCancelRefused,
+    RfqCancelUnknown,
+    RfqCreated,
+    RfqLeg,
+    RfqPush,
+    RfqRefused,
+    RfqUnknown,
+    VenueQuote,
+    VenueRfq,
+)
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -34,6 +50,8 @@ from shared.messages.venue import (
     VenueTransfer,
 )
 
+AccountPush = VenueOrder | VenueFill | RfqPush
+"""What the account's stream delivers, beside its own state."""
 VenueErrorKind = Literal["rejected", "throttled", "auth", "unknown", "down"]
 
 
@@ -187,6 +205,35 @@ class AccountGateway(VenueGateway, Protocol):
         ...
 
 
+class RfqGateway(VenueGateway, Protocol):
+    """Requests for quote, as taker. Calls that change something return every outcome; reads raise VenueError."""
+
+    async def create_rfq(
+        self, rfq_id: str, legs: Sequence[RfqLeg], *, closes: bool
+    ) -> RfqCreated | RfqRefused | RfqUnknown:
+        """Ask makers for quotes on `legs`, once. `closes`: let through where what opens is held back."""
+        ...
+
+    async def cancel_rfq(self, request_id: str) -> RfqCancelled | RfqCancelRefused | RfqCancelUnknown: ...
+
+    async def accept_quote(
+        self, request_id: str, quote_id: str, *, closes: bool
+    ) -> QuoteAccepted | AcceptRefused | AcceptUnknown:
+        """Execute a quote, once."""
+        ...
+
+    async def quotes_received(self, request_id: str) -> tuple[VenueQuote, ...]:
+        """All quotes on a request, whatever their state."""
+        ...
+
+    async def rfqs(self, since_ns: int) -> tuple[VenueRfq, ...]:
+        """This account's requests as taker, created since then. VenueError of kind "rejected" or "auth": this
+        account may not read the list."""
+        ...
+
+    async def block_trades(self, since_ns: int) -> tuple[BlockTrade, ...]: ...
+
+
 class OrderGateway(AccountGateway, Protocol):
     async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
 
@@ -212,8 +259,9 @@ class OrderGateway(AccountGateway, Protocol):
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
 
-    async def stream_account(self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]) -> None:
-        """Keep the private order and trade streams subscribed until cancelled; reconnects by itself.
+    async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None:
+        """Keep the private streams of orders, trades and requests for quote subscribed until cancelled; reconnects by
+        itself. A venue that offers no requests for quote to this account streams the others all the same.
 
         `StreamUp` is delivered after every (re)subscription: the caller then reconciles.
         """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from shared.messages.rfq import RfqLeg
 from shared.messages.venue import Amendment, NewOrder, OrderRef
 from shared.venues.coincall.sign import Value
 
@@ -37,6 +40,15 @@ def amendment(change: Amendment) -> dict[str, Value]:
         "symbol": change.order.symbol,
         "qty": change.quantity,
         "price": change.price,
+    }
+
+
+def rfq(legs: Sequence[RfqLeg]) -> dict[str, Value]:
+    """A request for quote. Amounts are texts: the venue refuses numbers here."""
+    return {
+        "legs": [
+            {"instrumentName": leg.symbol, "side": leg.side.upper(), "qty": format(leg.quantity, "f")} for leg in legs
+        ]
     }
 
 

@@ -8,8 +8,25 @@ from typing import Literal
 import msgspec
 
 Method = Literal["GET", "POST"]
+Body = Literal["json", "form"]
 LimitGroup = Literal[
-    "public", "position", "history", "transfers", "account", "key", "market", "book", "place", "cancel", "pending"
+    "public",
+    "position",
+    "history",
+    "transfers",
+    "account",
+    "key",
+    "market",
+    "book",
+    "place",
+    "cancel",
+    "pending",
+    "rfq_create",
+    "rfq_cancel",
+    "rfq_accept",
+    "rfq_quotes",
+    "rfq_list",
+    "block_trades",
 ]
 
 
@@ -57,7 +74,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One REST call.
 
     `repeatable`: sending it again after a failure changes nothing more than sending it once, so that the client may.
-    `order`: it changes orders, so that a failure after it left is an unknown outcome.
+    `order`: it changes orders or requests for quote, so that a failure after it left is an unknown outcome.
+    `bodies`: the forms of a POST's body, tried in this order while the venue answers that it cannot read them.
     """
 
     name: str
@@ -67,11 +85,23 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = True
     order: bool = False
     repeatable: bool = True
+    bodies: tuple[Body, ...] = ("json",)
     timeout_ms: int = 30_000
 
 
-def _order_call(name: str, method: Method, path: str, group: LimitGroup) -> Endpoint:
-    return Endpoint(name=name, method=method, path=path, group=group, order=True, repeatable=False, timeout_ms=3_000)
+def _order_call(
+    name: str, method: Method, path: str, group: LimitGroup, bodies: tuple[Body, ...] = ("json",)
+) -> Endpoint:
+    return Endpoint(
+        name=name,
+        method=method,
+        path=path,
+        group=group,
+        order=True,
+        repeatable=False,
+        bodies=bodies,
+        timeout_ms=3_000,
+    )
 
 
 TIME = Endpoint(name="time", method="GET", path="/time", group="market", signed=False, timeout_ms=2_000)
@@ -123,3 +153,28 @@ CREATE_ORDER = _order_call("place", "POST", "/open/option/order/create/v1", "pla
 MODIFY_ORDER = _order_call("amend", "POST", "/open/option/order/modify/v1", "place")
 CANCEL_ORDER = _order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
 CANCEL_INDEX = _order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
+
+_BLOCK = "/open/option/blocktrade"
+_FORM_FIRST: tuple[Body, ...] = ("form", "json")
+"""The venue's pages ask for JSON since July 2026, clients were refused with it days before: the form suits both."""
+
+CREATE_RFQ = _order_call("rfq_create", "POST", f"{_BLOCK}/request/create/v1", "rfq_create")
+CANCEL_RFQ = _order_call("rfq_cancel", "POST", f"{_BLOCK}/request/cancel/v1", "rfq_cancel", _FORM_FIRST)
+ACCEPT_QUOTE = _order_call("rfq_accept", "POST", f"{_BLOCK}/request/accept/v1", "rfq_accept", _FORM_FIRST)
+QUOTES_RECEIVED = Endpoint(
+    name="rfq_quotes",
+    method="GET",
+    path=f"{_BLOCK}/request/getQuotesReceived/v1",
+    group="rfq_quotes",
+    repeatable=False,
+    timeout_ms=3_000,
+)
+"""Not repeated: quotes live for minutes and are asked for again anyway."""
+RFQ_LIST = Endpoint(name="rfq_list", method="GET", path=f"{_BLOCK}/rfqList/v1", group="rfq_list", timeout_ms=10_000)
+BLOCK_TRADES = Endpoint(
+    name="block_trades",
+    method="GET",
+    path=f"{_BLOCK}/trade-detail/private/v1",
+    group="block_trades",
+    timeout_ms=10_000,
+)

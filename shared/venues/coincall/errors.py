@@ -5,6 +5,8 @@ An order call is refused only for a code listed here: for any other answer the o
 
 from __future__ import annotations
 
+import msgspec
+
 from shared.messages.venue import (
     AmendAcked,
     AmendRefused,
@@ -55,7 +57,14 @@ _AUTH = (
 )
 _THROTTLED = (10000, 10605, 10557, 10561)
 _DOWN = (500, 10002, 10103, 10553, 10565, 10566, 10596)
-_CANCEL_REFUSED = (10537, 10540, ORDER_NOT_FOUND, 11101, 11102)
+ALREADY_DONE = frozenset({10537, 10540, ORDER_NOT_FOUND, 11101, 11102})
+"""What is to be cancelled or changed is not there any more. It refuses that; of a new order it says nothing."""
+
+QUOTE_REFUSED = frozenset({50012, 50014})
+"""The quote is not valid, or there is one already: nothing was executed."""
+
+WRONG_BODY = frozenset({10004, 10567})
+"""Nothing was read of the call, as its body was not of the form that the venue wants today."""
 
 CODES: dict[int, VenueErrorKind] = {
     **{code: "rejected" for group in _REJECTED for code in group},
@@ -76,6 +85,14 @@ _REFUSAL_KINDS: dict[VenueErrorKind, RefusalKind] = {
     "auth": "auth",
 }
 _STATUS_KINDS: dict[int, VenueErrorKind] = {401: "auth", 403: "auth", 404: "rejected", 429: "throttled"}
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A call that certainly changed nothing. `code` is the venue's, `kind` ours."""
+
+    kind: RefusalKind
+    code: int
+    text: str
 
 
 def kind_of(answer: Answer) -> VenueErrorKind | None:
@@ -101,39 +118,54 @@ def describe(answer: Answer) -> str:
     return f"HTTP {answer.status}, code {answer.code}: {answer.text}"
 
 
-def place_outcome(
-    client_order_id: int, result: Answer | NotSent | Lost
-) -> OrderAcked | OrderRefused | OutcomeUnknown:
-    """The outcome of placing.
+def refusal_of(result: Answer | NotSent | Lost, also: frozenset[int] = frozenset()) -> Refused | None:
+    """Why the call certainly changed nothing; None when it did or may have. `also`: codes that refuse this call
+    beside those of the table.
 
-    A call that never left this host is `OrderRefused` with kind "throttled", code NOT_SENT_CODE and a text that
-    begins with "not sent": the venue has no such order.
+    A call that never left this host has kind "throttled", NOT_SENT_CODE and a text that begins with "not sent".
     """
     if isinstance(result, NotSent):
-        return OrderRefused(
-            client_order_id=client_order_id, kind="throttled", code=NOT_SENT_CODE, text=f"not sent: {result.reason}"
-        )
+        return Refused("throttled", NOT_SENT_CODE, f"not sent: {result.reason}")
     if isinstance(result, Lost):
-        return OutcomeUnknown(client_order_id=client_order_id, reason=result.reason)
+        return None
+    if result.code in also and result.status < 500:
+        return Refused("rejected", result.code or 0, result.text)
+    if result.code in ALREADY_DONE or (result.code is None and result.status not in (401, 403, 429)):
+        return None
     kind = kind_of(result)
-    if kind is None:
-        venue_order_id = parse_order_id(result.data)
-        if venue_order_id is None:
-            return OutcomeUnknown(client_order_id=client_order_id, reason="accepted, but the answer has no order id")
-        return OrderAcked(client_order_id=client_order_id, venue_order_id=venue_order_id)
-    refusal = _certain_refusal(result, kind)
-    if refusal is None:
-        return OutcomeUnknown(client_order_id=client_order_id, reason=describe(result))
-    return OrderRefused(
-        client_order_id=client_order_id, kind=refusal, code=result.code or result.status, text=result.text
-    )
+    refusal = None if kind is None else _REFUSAL_KINDS.get(kind)
+    return None if refusal is None else Refused(refusal, result.code or result.status, result.text)
+
+
+def data_of(result: Answer | NotSent | Lost) -> bytes | None:
+    """The data of an answer that says that the call took effect; None for any other."""
+    return result.data if isinstance(result, Answer) and kind_of(result) is None else None
+
+
+def reason_of(result: Answer | NotSent | Lost) -> str:
+    """Why the outcome is not known, in one line."""
+    return describe(result) if isinstance(result, Answer) else result.reason
+
+
+def place_outcome(
+    client_order_id: int, result: Answer | NotSent | Lost, also: frozenset[int] = frozenset()
+) -> OrderAcked | OrderRefused | OutcomeUnknown:
+    """The outcome of placing."""
+    refusal = refusal_of(result, also)
+    if refusal is not None:
+        return OrderRefused(client_order_id=client_order_id, kind=refusal.kind, code=refusal.code, text=refusal.text)
+    data = data_of(result)
+    if data is None:
+        return OutcomeUnknown(client_order_id=client_order_id, reason=reason_of(result))
+    venue_order_id = parse_order_id(data)
+    if venue_order_id is None:
+        return OutcomeUnknown(client_order_id=client_order_id, reason="accepted, but the answer has no order id")
+    return OrderAcked(client_order_id=client_order_id, venue_order_id=venue_order_id)
 
 
 def amend_outcome(client_order_id: int, result: Answer | NotSent | Lost) -> AmendAcked | AmendRefused | AmendUnknown:
     """The outcome of an amendment: as `place_outcome`; for an order that is already gone it is refused too."""
-    if isinstance(result, Answer) and result.status < 500 and result.code in _CANCEL_REFUSED:
-        return AmendRefused(client_order_id=client_order_id, kind="rejected", code=result.code, text=result.text)
-    match place_outcome(client_order_id, result):
+    match place_outcome(client_order_id, result, ALREADY_DONE):
         case OrderAcked(venue_order_id=venue_order_id):
             return AmendAcked(client_order_id=client_order_id, venue_order_id=venue_order_id)
         case OrderRefused(kind=kind, code=code, text=text):
@@ -145,24 +177,10 @@ def amend_outcome(client_order_id: int, result: Answer | NotSent | Lost) -> Amen
 def cancel_outcome(
     client_order_id: int, result: Answer | NotSent | Lost
 ) -> CancelAcked | CancelRefused | OutcomeUnknown:
-    """The outcome of a cancel. One that never left this host is `CancelRefused` with code NOT_SENT_CODE."""
-    if isinstance(result, NotSent):
-        return CancelRefused(client_order_id=client_order_id, code=NOT_SENT_CODE, text=f"not sent: {result.reason}")
-    if isinstance(result, Lost):
-        return OutcomeUnknown(client_order_id=client_order_id, reason=result.reason)
-    kind = kind_of(result)
-    if kind is None:
-        return CancelAcked(client_order_id=client_order_id)
-    gone = result.status < 500 and result.code in _CANCEL_REFUSED
-    if gone or _certain_refusal(result, kind) is not None:
-        return CancelRefused(client_order_id=client_order_id, code=result.code or result.status, text=result.text)
-    return OutcomeUnknown(client_order_id=client_order_id, reason=describe(result))
-
-
-def _certain_refusal(answer: Answer, kind: VenueErrorKind) -> RefusalKind | None:
-    """The kind of a refusal of which we are certain that nothing took effect; None when it may have."""
-    if answer.code is None and answer.status not in (401, 403, 429):
-        return None
-    if answer.code in _CANCEL_REFUSED:
-        return None
-    return _REFUSAL_KINDS.get(kind)
+    """The outcome of a cancel."""
+    refusal = refusal_of(result, ALREADY_DONE)
+    if refusal is not None:
+        return CancelRefused(client_order_id=client_order_id, code=refusal.code, text=refusal.text)
+    if data_of(result) is None:
+        return OutcomeUnknown(client_order_id=client_order_id, reason=reason_of(result))
+    return CancelAcked(client_order_id=client_order_id)

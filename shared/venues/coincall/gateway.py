@@ -10,6 +10,21 @@ import msgspec
 
 from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
+from shared.messages.rfq import (
+    AcceptRefused,
+    AcceptUnknown,
+    BlockTrade,
+    QuoteAccepted,
+    RfqCancelled,
+    RfqCancelRefused,
+    RfqCancelUnknown,
+    RfqCreated,
+    RfqLeg,
+    RfqRefused,
+    RfqUnknown,
+    VenueQuote,
+    VenueRfq,
+)
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -32,7 +47,18 @@ from shared.messages.venue import (
     VenueTransfer,
 )
 from shared.tasks import spawn
-from shared.venues.coincall import book_stream, build, endpoints, errors, history, parse, parse_on_demand, sign
+from shared.venues.coincall import (
+    book_stream,
+    build,
+    endpoints,
+    errors,
+    history,
+    parse,
+    parse_on_demand,
+    parse_rfq,
+    rfq,
+    sign,
+)
 from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
 from shared.venues.coincall.limits import Lane
@@ -40,9 +66,24 @@ from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
 from shared.venues.coincall.stream import Subscription, VenueStream
-from shared.venues.ports import BookPush, ChainPush, IndexPush, KeyInfo, LastTradesPush, VenueError
+from shared.venues.ports import AccountPush, BookPush, ChainPush, IndexPush, KeyInfo, LastTradesPush, VenueError
 
-_CHAIN, _ORDER, _TRADE, _SPOT_PRICE = 4, 11, 15, 30
+_CHAIN, _SPOT_PRICE = 4, 30
+_ACCOUNT_CHANNELS: dict[int, Callable[[msgspec.Raw], AccountPush]] = {
+    11: parse.parse_order_frame,
+    15: parse.parse_trade_frame,
+    22: parse_rfq.parse_block_trade,
+    129: parse_rfq.parse_rfq,
+    131: parse_rfq.parse_quote,
+}
+_ACCOUNT_SUBSCRIPTIONS = (
+    Subscription("order"),
+    Subscription("trade"),
+    Subscription("rfqTaker", optional=True),
+    Subscription("quoteReceived", optional=True),
+    Subscription("blockTradeDetail", optional=True),
+)
+"""An account without requests for quote still has its orders."""
 
 T = TypeVar("T")
 
@@ -186,6 +227,28 @@ class CoincallGateway:
             raise VenueError("unknown", f"order: asked for {client_order_id}, told of {found.client_order_id}")
         return found
 
+    async def create_rfq(
+        self, rfq_id: str, legs: Sequence[RfqLeg], *, closes: bool
+    ) -> RfqCreated | RfqRefused | RfqUnknown:
+        return await rfq.create(self._rest, rfq_id, legs, "close" if closes else "open")
+
+    async def cancel_rfq(self, request_id: str) -> RfqCancelled | RfqCancelRefused | RfqCancelUnknown:
+        return await rfq.cancel(self._rest, request_id)
+
+    async def accept_quote(
+        self, request_id: str, quote_id: str, *, closes: bool
+    ) -> QuoteAccepted | AcceptRefused | AcceptUnknown:
+        return await rfq.accept(self._rest, request_id, quote_id, "close" if closes else "open")
+
+    async def quotes_received(self, request_id: str) -> tuple[VenueQuote, ...]:
+        return await rfq.quotes_received(self._rest, request_id, self._on_skipped)
+
+    async def rfqs(self, since_ns: int) -> tuple[VenueRfq, ...]:
+        return await rfq.requests(self._rest, since_ns)
+
+    async def block_trades(self, since_ns: int) -> tuple[BlockTrade, ...]:
+        return await rfq.block_trades(self._rest, since_ns)
+
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         return await history.open_orders(self._rest)
 
@@ -198,22 +261,20 @@ class CoincallGateway:
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return await history.exercises(self._rest, since_ns)
 
-    async def stream_account(self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]) -> None:
-        """Orders and trades of the account until cancelled; see the port."""
+    async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None:
+        """Orders, trades and requests for quote of the account until cancelled; see the port."""
 
         def on_data(code: int, data: msgspec.Raw, _ts_ms: int | None) -> Sequence[str]:
-            if code == _ORDER:
-                deliver(parse.parse_order_frame(data))
-            elif code == _TRADE:
-                deliver(parse.parse_trade_frame(data))
-            else:
+            read = _ACCOUNT_CHANNELS.get(code)
+            if read is None:
                 raise ParseError(f"data type {code} was not asked for")
+            deliver(read(data))
             return ()
 
         await self._stream(
             "account",
             self._endpoints.ws_options,
-            lambda: (Subscription("order"), Subscription("trade")),
+            lambda: _ACCOUNT_SUBSCRIPTIONS,
             on_data,
             deliver,
         ).run()

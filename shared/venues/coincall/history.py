@@ -98,11 +98,11 @@ async def transfers(rest: RestClient, since_ns: int) -> tuple[VenueTransfer, ...
     return tuple(reversed(found.values()))
 
 
-def windows(since_ns: int, now_ns: int) -> Iterator[tuple[int, int]]:
+def windows(since_ns: int, now_ns: int, window_ms: int = WINDOW_MS) -> Iterator[tuple[int, int]]:
     """Ranges (start, end) in ms that cover since..now and a little more, each within what the venue allows."""
     start_ms, last_ms = since_ns // NS_PER_MS, now_ns // NS_PER_MS + _AHEAD_MS
     while True:
-        end_ms = min(start_ms + WINDOW_MS, last_ms)
+        end_ms = min(start_ms + window_ms, last_ms)
         yield start_ms, max(start_ms, end_ms)
         if end_ms >= last_ms:
             return

@@ -40,11 +40,18 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "transfers": RateLimit(1, 1_000),
     "place": RateLimit(30, 2_000),
     "cancel": RateLimit(30, 2_000),
+    "rfq_create": RateLimit(5, 1_000),
+    "rfq_cancel": RateLimit(5, 1_000),
+    "rfq_accept": RateLimit(5, 1_000),
+    "rfq_quotes": RateLimit(5, 1_000),
+    "rfq_list": RateLimit(2, 1_000),
+    "block_trades": RateLimit(4, 1_000),
 }
 """Venue reference, section 5. Where its pages disagree the stricter figure stands: a throttled cancel was seen to
 stay throttled for minutes. "transfers" has no figure of its own: with "history" it stays within the 5 per second of
-the venue's newest table. Nor has "key", which a service asks once at its start, so that its first read of the account
-need not wait."""
+the venue's newest table. Requests for quote have none either: theirs are those of its other queries, apart from
+each other so that collecting quotes cannot hold up an accept. Nor has "key", which a service asks once at its start,
+so that its first read of the account need not wait."""
 
 SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
 """Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:

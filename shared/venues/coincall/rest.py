@@ -11,8 +11,8 @@ from yarl import URL
 
 from shared.clock import monotonic_ns, wall_ns
 from shared.venues.coincall import sign, wire
-from shared.venues.coincall.endpoints import TIME, Endpoint, LimitGroup
-from shared.venues.coincall.errors import TIMESTAMP_CODES, describe, kind_of
+from shared.venues.coincall.endpoints import TIME, Body, Endpoint, LimitGroup
+from shared.venues.coincall.errors import TIMESTAMP_CODES, WRONG_BODY, describe, kind_of
 from shared.venues.coincall.limits import RATE_LIMITS, SHARED_GROUPS, CallWindow, CircuitBreaker, Lane
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded
 from shared.venues.coincall.transport import ConnectionBroke, HttpTransport, NotConnected
@@ -71,6 +71,7 @@ class RestClient:
             for group, limit in RATE_LIMITS.items()
         }
         self._breaker = CircuitBreaker()
+        self._read_last: dict[str, Body] = {}
         self._offset_ns = 0
         self._offset_due_ns = 0
         self._offset_lock = asyncio.Lock()
@@ -156,14 +157,25 @@ class RestClient:
         lane: Lane,
         **path_parts: str,
     ) -> Answer | NotSent | Lost:
-        """One order call, sent at most once. Lane "open" is held back while the venue fails; the others never are."""
+        """One order call, sent at most once. Lane "open" is held back while the venue fails; the others never are.
+
+        A body that the venue could not read has changed nothing: the call goes out in the endpoint's next form, and
+        from then on in that form first.
+        """
         if lane == "open" and self._breaker.is_open:
             return self._not_sent(endpoint, "the venue failed repeatedly; opening orders wait until a read succeeds")
-        try:
-            await self._spend(endpoint, lane)
-        except VenueError as error:
-            return self._not_sent(endpoint, str(error))
-        return await self._exchange(endpoint, endpoint.path.format(**path_parts), params)
+        path = endpoint.path.format(**path_parts)
+        read_last = self._read_last.get(endpoint.name, endpoint.bodies[0])
+        for body in sorted(endpoint.bodies, key=lambda form: form != read_last):
+            try:
+                await self._spend(endpoint, lane)
+            except VenueError as error:
+                return self._not_sent(endpoint, str(error))
+            result = await self._exchange(endpoint, path, params, body)
+            if not isinstance(result, Answer) or result.code not in WRONG_BODY:
+                self._read_last[endpoint.name] = body
+                break
+        return result
 
     def _not_sent(self, endpoint: Endpoint, reason: str) -> NotSent:
         if self._on_call is not None:
@@ -193,7 +205,7 @@ class RestClient:
                 self._on_wait(endpoint.group, (monotonic_ns() - begun_ns) / 1e9)
 
     async def _exchange(
-        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value], body: Body = "json"
     ) -> Answer | NotSent | Lost:
         if endpoint.signed:
             await self._refresh_offset(endpoint)
@@ -202,7 +214,7 @@ class RestClient:
         if self._closed:
             result = NotSent("the gateway is closed")
         else:
-            result = await self._send_once(endpoint, path, params)
+            result = await self._send_once(endpoint, path, params, body)
         outcome = "lost" if isinstance(result, Lost) else "not_sent"
         if isinstance(result, Answer):
             outcome = kind_of(result) or "ok"
@@ -215,14 +227,14 @@ class RestClient:
         return result
 
     async def _send_once(
-        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value], body: Body
     ) -> Answer | NotSent | Lost:
         timeout_s = endpoint.timeout_ms / 1_000
-        url, headers, body = self._request(endpoint, path, params)
+        url, headers, sent = self._request(endpoint, path, params, body)
         try:
             async with asyncio.timeout(timeout_s):
                 status, content = await self._transport.send(
-                    endpoint.method, url, headers, body, connect_s=timeout_s * _CONNECT_SHARE, read_s=timeout_s
+                    endpoint.method, url, headers, sent, connect_s=timeout_s * _CONNECT_SHARE, read_s=timeout_s
                 )
         except NotConnected as error:
             return NotSent(f"no connection: {error}")
@@ -236,21 +248,25 @@ class RestClient:
         return answer
 
     def _request(
-        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]
+        self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value], body: Body
     ) -> tuple[URL, list[tuple[str, str]], bytes]:
         """Address, headers and body."""
         address = f"{self._base_url}{path}"
         headers = [("Accept", "application/json")]
-        body = b""
+        sent = b""
         if endpoint.method == "POST":
-            body = sign.json_body(params)
-            headers.append(("Content-Type", "application/json"))
+            if body == "json":
+                sent = sign.json_body(params)
+                headers.append(("Content-Type", "application/json"))
+            else:
+                sent = sign.query_text(params).encode()
+                headers.append(("Content-Type", "application/x-www-form-urlencoded"))
             url = _url(address)
         else:
             url = URL(f"{address}?{sign.query_text(params)}" if params else address, encoded=True)
         if endpoint.signed:
             headers += self._signature_headers(endpoint, path, params)
-        return url, headers, body
+        return url, headers, sent
 
     def _signature_headers(
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value]

@@ -50,7 +50,7 @@ def json_body(params: Mapping[str, Value]) -> bytes:
 
 
 def query_text(params: Mapping[str, Value]) -> str:
-    """The query string of a GET, percent-encoded."""
+    """The query string of a GET or the body of a form, percent-encoded."""
     return urlencode(
         [(name, value_text(value)) for name, value in params.items() if value is not None], quote_via=quote
     )

@@ -30,7 +30,8 @@ _quiet_log.setLevel(logging.WARNING)
 
 class Subscription(msgspec.Struct, frozen=True):
     """One channel. `stream` names its data where silence means failure; None where silence is normal. A refused
-    subscription without a stream name ends the connection, unless it is `optional`."""
+    subscription without a stream name ends the connection, unless it is `optional`; for an optional one the stream
+    does not wait before it says that it is up."""
 
     data_type: str
     payload: tuple[tuple[str, str | int], ...] = ()
@@ -159,7 +160,7 @@ class VenueStream:
                 await _send(socket, subscription.frame(undo=True))
         for subscription in wanted:
             if subscription not in session.subscribed:
-                if not session.is_up:
+                if not session.is_up and not subscription.optional:
                     session.unacknowledged.append(subscription.data_type)
                 await _send(socket, subscription.frame())
         session.subscribed = wanted

@@ -33,7 +33,8 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
-from shared.venues.ports import KeyInfo, VenueError
+from shared.venues.ports import AccountPush, KeyInfo, VenueError
+from tests.unit.execution.no_rfqs import NoRfqs
 from tests.unit.execution.play import CALL, fill, position, seen, venue_id
 
 ORDER = NewOrder(client_order_id=77, symbol=CALL, side="buy", quantity=D(1), price=D(900))
@@ -41,7 +42,7 @@ ORDER = NewOrder(client_order_id=77, symbol=CALL, side="buy", quantity=D(1), pri
 CHANGE = Amendment(order=OrderRef(client_order_id=77, venue_order_id=1, symbol=CALL), price=D(905))
 
 
-class ScriptedGateway:
+class ScriptedGateway(NoRfqs):
     """A venue whose answers the test sets: the port as it is, with nothing behind it."""
 
     def __init__(self) -> None:
@@ -101,9 +102,7 @@ class ScriptedGateway:
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return ()
 
-    async def stream_account(
-        self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]
-    ) -> None: ...
+    async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None: ...
 
     def _raise(self) -> None:
         if self.error is not None:

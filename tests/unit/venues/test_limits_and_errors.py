@@ -42,7 +42,16 @@ def test_a_window_gives_all_its_calls_at_once_and_the_next_when_the_oldest_has_l
 
 def test_no_call_arms_the_venues_countdown_which_would_cancel_orders_behind_our_back() -> None:
     calls = [row for row in vars(endpoints).values() if isinstance(row, endpoints.Endpoint)]
-    assert {row.name for row in calls if row.order} == {"place", "amend", "cancel", "cancel_all"}
+    assert {row.name for row in calls if row.order} == {
+        "place",
+        "amend",
+        "cancel",
+        "cancel_all",
+        "rfq_create",
+        "rfq_cancel",
+        "rfq_accept",
+    }
+    assert not any(row.repeatable for row in calls if row.order)
     sources = [path.read_text() for path in Path(endpoints.__file__).parent.glob("*.py")]
     assert not any("countdown" in source.lower() for source in sources)
     assert any(endpoints.CREATE_ORDER.path in source for source in sources)
