@@ -53,6 +53,10 @@ _TIMER_GAP_NS = 10 * MS
 """Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
 
 
+_STATUS_DELAY_NS = 5 * MS
+"""How long after a request the statuses that it changed are published."""
+
+
 class StrategyHostCore:
     """Runs strategies on one account.
 
@@ -297,7 +301,11 @@ class StrategyHostCore:
                 if slot.deadline_ns is not None:
                     slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
         self._look_at_exits()
-        if self._changed or now_ns >= self._status_due_ns:
+        if any(isinstance(effect, SendRequest) for effect in self._step.effects):
+            # what was asked for leaves first: to judge and show every gate takes longer than to decide
+            if self._changed:
+                self._status_due_ns = min(self._status_due_ns, now_ns + _STATUS_DELAY_NS)
+        elif self._changed or now_ns >= self._status_due_ns:
             self._publish_statuses()
 
     def _look_at_exits(self) -> None:

@@ -121,7 +121,7 @@ class CoreHost(Generic[CoreT]):
         context.health["inputs"] = lambda: self._metrics.inputs
         context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
-        self._own_begun = False
+        self._begun = False
         self._untold: list[tuple[str, Callable[[], object]]] = []
         self._telling: asyncio.TimerHandle | None = None
         self._running = False
@@ -333,11 +333,12 @@ class CoreHost(Generic[CoreT]):
     def _begin(self, effect: Any, cause_id: str) -> None:
         match effect:
             case SendRequest():
+                self._begun = True
                 self._context.bus.send_request(effect, self.put)
             case RaiseAlert():
                 self._context.alert(effect)
             case _:
-                self._own_begun = True
+                self._begun = True
                 self._perform_own(effect, cause_id)
 
     def _attempt(self, source: str, work: Callable[[], object]) -> None:
@@ -349,12 +350,12 @@ class CoreHost(Generic[CoreT]):
             self._context.failures.succeeded(source)
 
     def _tell(self) -> None:
-        """Send what was published and answered, in its order: at once, or, when something of the shell's own was
-        begun, a moment later, so that an order leaves before the other processes wake to hear of it."""
+        """Send what was published and answered, in its order: at once, or, when something was begun or asked, a moment
+        later, so that an order leaves before the other processes wake to hear of it."""
         if self._telling is not None:
             return
-        if self._own_begun:
-            self._own_begun = False
+        if self._begun:
+            self._begun = False
             self._telling = asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell_now)
         else:
             self._tell_now()
