@@ -44,7 +44,7 @@ down: install ## stop the desk and everything it started
 
 test: install-dev ## the tests with branch coverage and its floors, but not the long ones (about ten minutes)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e"
+	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e and not long"
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m "e2e and not long"
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
@@ -53,7 +53,7 @@ test: install-dev ## the tests with branch coverage and its floors, but not the 
 	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
 	@$(BIN)/coverage report --fail-under=80 | tail -1
 
-test-long: install-dev ## the long ones: bad days of a real desk (about three minutes)
+test-long: install-dev ## the long ones: bad days of a real desk, more seeds (about five minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 test-all: test test-long ## every test that needs no account

@@ -350,8 +350,8 @@ class CoreHost(Generic[CoreT]):
             self._context.failures.succeeded(source)
 
     def _tell(self) -> None:
-        """Send what was published and answered, in its order: at once, or, when something was begun or asked, a moment
-        later, so that an order leaves before the other processes wake to hear of it."""
+        """Send what was published and answered, in its order: at once, or, when something was begun or asked for, a
+        moment later, so that an order leaves before the other processes wake to hear of it."""
         if self._telling is not None:
             return
         if self._begun:

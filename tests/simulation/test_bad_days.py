@@ -8,7 +8,7 @@ import pytest
 
 from services.execution.rows import HaltRaised
 from shared.messages.control import LiftHalts, StrategyCommand
-from tests.simulation.test_world import EXTREME, calm_desk, run_until
+from tests.simulation.test_world import EXTREME, also_long, calm_desk, run_until
 from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -86,7 +86,7 @@ def test_on_a_full_disk_what_is_open_is_closed_nothing_is_opened_and_then_it_goe
     assert_sound(desk)
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, *also_long(3)])
 def test_execution_killed_with_rows_in_memory_is_halted_takes_over_what_the_venue_says_and_loses_nothing(
     seed: int,
 ) -> None:
@@ -112,7 +112,7 @@ def test_execution_killed_with_rows_in_memory_is_halted_takes_over_what_the_venu
     assert_sound(desk)
 
 
-@pytest.mark.parametrize("seed", [1, 3, 48])
+@pytest.mark.parametrize("seed", [1, *also_long(3, 48)])
 def test_full_disks_crashes_and_an_absent_venue_among_all_other_faults_keep_every_promise(seed: int) -> None:
     engine = Engine(START_NS, seed)
     desk = Desk(engine, EXTREME, three_strategies(seed), small_exchange(seed))

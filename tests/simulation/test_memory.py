@@ -11,7 +11,7 @@ from tests.unit.retained import grown, retained
 from world.desk import Desk
 from world.faults import SECOND
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.long]
 
 
 def kept_by(desk: Desk) -> Counter[str]:

@@ -17,7 +17,7 @@ from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.scenario import NOON_NS, small_exchange
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.long]
 MINUTE = 60 * SECOND
 NEAREST = {"type": "spotdistance", "value": 0}
 

@@ -64,12 +64,17 @@ def open_trades(desk: Desk, *strategies: str) -> list[Trade]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+def also_long(*seeds: int) -> list[Any]:
+    """Seeds of which only the long tests take their time."""
+    return [pytest.param(seed, marks=pytest.mark.long) for seed in seeds]
+
+
+@pytest.mark.parametrize("seed", [0, *also_long(1, 2)])
 def test_a_desk_under_drawn_faults_keeps_every_promise(seed: int) -> None:
     assert simulate(seed).violations == ()
 
 
-@pytest.mark.parametrize("seed", range(1_000, 1_004))
+@pytest.mark.parametrize("seed", [1_000, *also_long(1_001, 1_002, 1_003)])
 def test_a_desk_with_every_fault_at_once_keeps_every_promise(seed: int) -> None:
     verdict = simulate(seed, EXTREME)
     assert verdict.violations == ()
@@ -84,7 +89,7 @@ def test_without_faults_every_trade_opens_and_closes_and_two_of_them_share_a_sym
     assert verdict.shared_symbol
 
 
-@pytest.mark.parametrize("seed", range(2_000, 2_003))
+@pytest.mark.parametrize("seed", [2_000, *also_long(2_001, 2_002)])
 def test_a_desk_that_is_disturbed_by_its_operator_its_market_and_others_keeps_every_promise(seed: int) -> None:
     scenario = msgspec.structs.replace(disturbed(seed), operator_pause_s=12.0, intruder_pause_s=20.0 * (seed % 2))
     verdict = simulate(seed, scenario=scenario)
