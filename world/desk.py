@@ -11,7 +11,16 @@ from services.execution import effects
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
-from services.execution.effects import AmendOrder, CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import (
+    AmendBatch,
+    AmendOrder,
+    CancelBatch,
+    CancelOrder,
+    FetchSnapshot,
+    PlaceBatch,
+    PlaceOrder,
+    QueryOrder,
+)
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
@@ -163,6 +172,15 @@ class Desk:
                 self.venue.amend(change, back)
             case CancelOrder(order=order):
                 self.venue.cancel(order, back)
+            case PlaceBatch(orders=orders):
+                for order in orders:
+                    self.venue.place(order, back)
+            case AmendBatch(changes=changes):
+                for change in changes:
+                    self.venue.amend(change, back)
+            case CancelBatch(orders=refs):
+                for ref in refs:
+                    self.venue.cancel(ref, back)
             case QueryOrder(client_order_id=number):
                 self.venue.query(number, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns):

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from services.execution.effects import AmendOrder, CancelOrder, Effect, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import (
+    AmendBatch,
+    AmendOrder,
+    CancelBatch,
+    CancelOrder,
+    Effect,
+    FetchSnapshot,
+    PlaceBatch,
+    PlaceOrder,
+    QueryOrder,
+)
 from services.execution.ports import TradingGateway
 from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
 from shared.messages.venue import (
-    Amendment,
     AmendUnknown,
-    NewOrder,
     OrderQueried,
     OrderQueryFailed,
     OutcomeUnknown,
@@ -23,6 +31,8 @@ from shared.messages.venue import (
 )
 from shared.tasks import spawn
 from shared.venues.ports import VenueError
+
+Unknown = type[OutcomeUnknown] | type[AmendUnknown]
 
 
 class Courier:
@@ -46,15 +56,21 @@ class Courier:
         """Carry out one effect in the background."""
         match effect:
             case PlaceOrder(order=order):
-                unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="the placement failed here")
-                self._spawn(self._place(order), f"place-{order.client_order_id}", unknown)
+                self._send(self._gateway.place(order), "place", (order.client_order_id,), OutcomeUnknown)
             case AmendOrder(change=change):
-                number = change.order.client_order_id
-                not_told = AmendUnknown(client_order_id=number, reason="the amendment failed here")
-                self._spawn(self._amend(change), f"amend-{number}", not_told)
+                self._send(self._gateway.amend(change), "amend", (change.order.client_order_id,), AmendUnknown)
+            case PlaceBatch(orders=orders):
+                numbers = tuple(order.client_order_id for order in orders)
+                self._send(self._gateway.place_batch(orders), "place-batch", numbers, OutcomeUnknown)
+            case AmendBatch(changes=changes):
+                numbers = tuple(change.order.client_order_id for change in changes)
+                self._send(self._gateway.amend_batch(changes), "amend-batch", numbers, AmendUnknown)
             case CancelOrder(order=ref):
                 unknown = OutcomeUnknown(client_order_id=ref.client_order_id, reason="the cancel failed here")
                 self._spawn(self._gateway.cancel(ref), f"cancel-{ref.client_order_id}", unknown)
+            case CancelBatch(orders=refs):
+                each_unknown = _each((ref.client_order_id for ref in refs), OutcomeUnknown, "the cancel failed here")
+                self._spawn(self._gateway.cancel_batch(refs), "cancel-batch", each_unknown)
             case QueryOrder(client_order_id=number):
                 failed = OrderQueryFailed(client_order_id=number, reason="the query failed here")
                 self._spawn(self._query(effect), f"query-{number}", failed)
@@ -71,36 +87,38 @@ class Courier:
         for task in self._tasks:
             task.cancel()
 
+    def _send(self, call: Coroutine[Any, Any, Any], what: str, numbers: tuple[int, ...], unknown: Unknown) -> None:
+        """What may open or change an order: within the deadline, or unknown for each order of the call."""
+
+        async def in_time() -> Any:
+            try:
+                async with asyncio.timeout(self._place_deadline_s):
+                    return await call
+            except TimeoutError:
+                return _each(numbers, unknown, f"no answer within {self._place_deadline_s:g} s")
+
+        self._spawn(
+            in_time(), f"{what}-{numbers[0] if numbers else 0}", _each(numbers, unknown, "the call failed here")
+        )
+
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str, if_failed: Any) -> None:
+        """`work` returns one outcome, or a tuple of them."""
+
         async def carried() -> None:
             try:
                 outcome = await work
             except Exception:
-                self._put(if_failed)
+                self._put_each(if_failed)
                 raise
-            self._put(outcome)
+            self._put_each(outcome)
 
         task = spawn(carried(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _place(self, order: NewOrder) -> Any:
-        try:
-            async with asyncio.timeout(self._place_deadline_s):
-                return await self._gateway.place(order)
-        except TimeoutError:
-            return OutcomeUnknown(
-                client_order_id=order.client_order_id, reason=f"no answer within {self._place_deadline_s:g} s"
-            )
-
-    async def _amend(self, change: Amendment) -> Any:
-        try:
-            async with asyncio.timeout(self._place_deadline_s):
-                return await self._gateway.amend(change)
-        except TimeoutError:
-            return AmendUnknown(
-                client_order_id=change.order.client_order_id, reason=f"no answer within {self._place_deadline_s:g} s"
-            )
+    def _put_each(self, outcome: Any) -> None:
+        for each in outcome if isinstance(outcome, tuple) else (outcome,):
+            self._put(each)
 
     async def _query(self, query: QueryOrder) -> OrderQueried | OrderQueryFailed:
         """One order by single query; when that lacks it, by open orders and history, and its fills."""
@@ -148,6 +166,10 @@ class Courier:
             positions=positions,
             exercises=exercises,
         )
+
+
+def _each(numbers: Iterable[int], unknown: Unknown, reason: str) -> tuple[OutcomeUnknown | AmendUnknown, ...]:
+    return tuple(unknown(client_order_id=number, reason=reason) for number in numbers)
 
 
 def _of(client_order_id: int, orders: tuple[VenueOrder, ...]) -> VenueOrder | None:

@@ -28,6 +28,25 @@ class CancelOrder(msgspec.Struct, frozen=True):
     order: OrderRef
 
 
+class PlaceBatch(msgspec.Struct, frozen=True):
+    """Send each order, once, in the venue's batches where the account may. Each comes back as with PlaceOrder; when
+    the margin does not suffice for one, what has not left yet comes back refused."""
+
+    orders: tuple[NewOrder, ...]
+
+
+class AmendBatch(msgspec.Struct, frozen=True):
+    """Change each order, once. Each comes back as with AmendOrder."""
+
+    changes: tuple[Amendment, ...]
+
+
+class CancelBatch(msgspec.Struct, frozen=True):
+    """Cancel each order. Each comes back as with CancelOrder."""
+
+    orders: tuple[OrderRef, ...]
+
+
 class QueryOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Look for the order: single query, then open orders and history, and its fills.
 
@@ -91,7 +110,8 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
-Effect = PlaceOrder | AmendOrder | CancelOrder | QueryOrder | FetchSnapshot | RfqEffect
+OrderEffect = PlaceOrder | AmendOrder | CancelOrder | PlaceBatch | AmendBatch | CancelBatch
+Effect = OrderEffect | QueryOrder | FetchSnapshot | RfqEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 
@@ -102,6 +122,10 @@ def may_go_unwritten(effect: Any) -> bool:
             return order.reduce_only
         case AmendOrder(change=change):
             return change.reduce_only
+        case PlaceBatch(orders=orders):
+            return all(order.reduce_only for order in orders)
+        case AmendBatch(changes=changes):
+            return all(change.reduce_only for change in changes)
         case CreateRfq() | AcceptQuote():
             return False
         case _:

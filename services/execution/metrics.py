@@ -8,7 +8,7 @@ from typing import Any, Protocol, get_args
 
 from services.execution import rows
 from services.execution.book import ZERO, Book, Trade
-from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
+from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from shared.messages.control import ReconciliationReport
 from shared.messages.steps import Entry, Publish, Reply
 from shared.messages.trades import (
@@ -152,6 +152,15 @@ class ExecutionMetrics:
                 self._placed(order.client_order_id)
             case AmendOrder(change=change):
                 self._left("amend", change.order.client_order_id)
+            case PlaceBatch(orders=orders):
+                for order in orders:
+                    self._placed(order.client_order_id)
+            case AmendBatch(changes=changes):
+                for change in changes:
+                    self._left("amend", change.order.client_order_id)
+            case CancelBatch(orders=refs):
+                for ref in refs:
+                    self._left("cancel", ref.client_order_id)
             case CancelOrder(order=ref):
                 self._left("cancel", ref.client_order_id)
             case Reply(message=TradeAccepted(trade_id=trade_id)):

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any
 
+import pytest
+
 from shared.ids import OrderKey
 from shared.ids import client_order_id as packed_id
 from shared.messages.market import Instrument
@@ -22,6 +24,7 @@ from shared.messages.venue import (
     OPEN_VENUE_STATES,
     AmendAcked,
     Amendment,
+    AmendRefused,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -41,7 +44,8 @@ WITHIN_S = 15.0
 
 @dataclass
 class VenueUnderTest:
-    """A venue with a funded account, and the same venue seen by an account that can afford nothing.
+    """A venue with a funded account, the same venue seen by an account that can afford nothing, and by a funded one
+    with every right that the venue knows (`maker`; the first account again where there is none).
 
     `page_size` sets how many rows the gateway asks for at once, so that paging shows with few orders.
     """
@@ -49,6 +53,7 @@ class VenueUnderTest:
     orders: OrderGateway
     market: MarketGateway
     poor: OrderGateway
+    maker: OrderGateway
     underlying: str
     page_size: Callable[[int], None]
     started_ns: int = field(default_factory=lambda: time.time_ns() - 60 * 10**9)
@@ -90,18 +95,18 @@ def fresh_id() -> int:
     return packed_id(OrderKey(desk=250, trade_number=next(_trades), leg_index=0, purpose="open", attempt=0))
 
 
-async def a_tradable(venue: VenueUnderTest) -> Tradable:
-    """The most liquid call near the money that does not expire within hours."""
+async def a_tradable(venue: VenueUnderTest, option_type: str = "C") -> Tradable:
+    """The most liquid option of the type near the money that does not expire within hours."""
     soonest_ns = time.time_ns() + 6 * 3_600 * 10**9
     listed = {item.symbol: item for item in await venue.market.instruments(venue.underlying)}
-    calls = [item for item in listed.values() if item.option_type == "C" and item.last_trade_ns > soonest_ns]
-    chain = await venue.market.chain(venue.underlying, min(item.expiry_ns for item in calls))
+    wanted = [item for item in listed.values() if item.option_type == option_type and item.last_trade_ns > soonest_ns]
+    chain = await venue.market.chain(venue.underlying, min(item.expiry_ns for item in wanted))
     liquid = [
         row
         for row in chain.rows
-        if row.symbol in listed and listed[row.symbol].option_type == "C" and row.bid > 0 and row.ask > 0
+        if row.symbol in listed and listed[row.symbol].option_type == option_type and row.bid > 0 and row.ask > 0
     ]
-    row = min(liquid, key=lambda quote: abs(quote.delta - 0.5))
+    row = min(liquid, key=lambda quote: abs(abs(quote.delta) - 0.5))
     return Tradable(listed[row.symbol], row)
 
 
@@ -351,6 +356,43 @@ class OrderGatewayContract:
         for order in orders:
             await in_state(venue.orders, order, "cancelled")
         assert not [item for item in await venue.orders.open_orders() if item.state in OPEN_VENUE_STATES]
+
+    @pytest.mark.parametrize("who", ["orders", "maker"])
+    async def test_a_batch_is_placed_amended_and_cancelled_order_by_order_with_the_right_or_without(
+        self, venue: VenueUnderTest, who: str
+    ) -> None:
+        gateway: OrderGateway = getattr(venue, who)
+        option = await a_tradable(venue)
+        good = [new_order(option, option.resting_bid, lots=2) for _ in range(3)]
+        small = new_order(option, option.resting_bid, quantity=option.instrument.min_quantity / 10)
+        outcomes = await gateway.place_batch([good[0], small, *good[1:]])
+        assert [type(each) for each in outcomes] == [OrderAcked, OrderRefused, OrderAcked, OrderAcked]
+        acked = [each for each in outcomes if isinstance(each, OrderAcked)]
+        assert [each.client_order_id for each in acked] == [order.client_order_id for order in good]
+        refs = [reference(order, each) for order, each in zip(good, acked, strict=True)]
+        price = good[0].price - option.instrument.tick_size
+        gone = OrderRef(client_order_id=fresh_id(), venue_order_id=5, symbol=good[0].symbol)
+        amended = await gateway.amend_batch([Amendment(order=ref, price=price) for ref in (refs[2], gone, refs[0])])
+        assert [(type(each), each.client_order_id) for each in amended] == [
+            (AmendAcked, good[2].client_order_id),
+            (AmendRefused, gone.client_order_id),
+            (AmendAcked, good[0].client_order_id),
+        ]
+        cancelled = await gateway.cancel_batch([refs[1], gone, *refs[::2]])
+        assert [type(each) for each in cancelled] == [CancelAcked, CancelRefused, CancelAcked, CancelAcked]
+        seen = [await in_state(gateway, order, "cancelled") for order in good]
+        assert [order.price for order in seen] == [price, good[1].price, price]
+
+    async def test_cancel_all_of_one_option_leaves_the_others(self, venue: VenueUnderTest) -> None:
+        option = await a_tradable(venue)
+        other = await a_tradable(venue, option_type="P")
+        ours, others = (new_order(each, each.resting_bid) for each in (option, other))
+        await asyncio.gather(placed(venue.orders, ours), placed(venue.orders, others))
+        assert isinstance(await venue.orders.cancel_symbol(ours.symbol), CancelAcked)
+        await in_state(venue.orders, ours, "cancelled")
+        await in_state(venue.orders, others, "new")
+        await venue.orders.cancel(reference(others))
+        await in_state(venue.orders, others, "cancelled")
 
     async def test_lists_of_many_pages_are_complete_and_without_repeats(self, venue: VenueUnderTest) -> None:
         option = await a_tradable(venue)

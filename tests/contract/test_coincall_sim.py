@@ -40,7 +40,14 @@ from tests.contract.order_gateway import (
     position_in,
     reference,
 )
-from tests.integration.exchange.harness import OTHER_KEY, READ_ONLY_KEY, TRADING_KEY, RunningExchange, small_config
+from tests.integration.exchange.harness import (
+    MAKER_KEY,
+    OTHER_KEY,
+    READ_ONLY_KEY,
+    TRADING_KEY,
+    RunningExchange,
+    small_config,
+)
 
 
 def contract_config() -> ExchangeServiceConfig:
@@ -67,15 +74,17 @@ async def exchange() -> AsyncIterator[RunningExchange]:
 async def venue(exchange: RunningExchange, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VenueUnderTest]:
     main = gateway_for(exchange, TRADING_KEY.api_key, TRADING_KEY.api_secret)
     poor = gateway_for(exchange, OTHER_KEY.api_key, OTHER_KEY.api_secret)
+    maker = gateway_for(exchange, MAKER_KEY.api_key, MAKER_KEY.api_secret)
     await main.start()
     yield VenueUnderTest(
         orders=main,
         market=main,
         poor=poor,
+        maker=maker,
         underlying="BTCUSD",
         page_size=lambda rows: monkeypatch.setattr(history, "PAGE_SIZE", rows),
     )
-    await asyncio.gather(main.close(), poor.close())
+    await asyncio.gather(main.close(), poor.close(), maker.close())
 
 
 async def inject(exchange: RunningExchange, **fault: Any) -> None:

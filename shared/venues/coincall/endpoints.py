@@ -20,6 +20,9 @@ LimitGroup = Literal[
     "book",
     "place",
     "cancel",
+    "batch_place",
+    "batch_amend",
+    "batch_cancel",
     "pending",
     "rfq_create",
     "rfq_cancel",
@@ -153,6 +156,10 @@ CREATE_ORDER = _order_call("place", "POST", "/open/option/order/create/v1", "pla
 MODIFY_ORDER = _order_call("amend", "POST", "/open/option/order/modify/v1", "place")
 CANCEL_ORDER = _order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
 CANCEL_INDEX = _order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
+CANCEL_SYMBOL = _order_call("cancel_symbol", "GET", "/open/option/order/batchCancelByOption/v1/{symbol}", "cancel")
+BATCH_CREATE = _order_call("batch_place", "POST", "/open/option/order/batchCreate/v1", "batch_place")
+BATCH_MODIFY = _order_call("batch_amend", "POST", "/open/option/order/batchModify/v1", "batch_amend")
+BATCH_CANCEL = _order_call("batch_cancel", "POST", "/open/option/order/batchCancel/v1", "batch_cancel")
 
 _BLOCK = "/open/option/blocktrade"
 _FORM_FIRST: tuple[Body, ...] = ("form", "json")

@@ -25,6 +25,7 @@ NOT_SENT_CODE = 0
 """Code of a refusal that the venue never saw: nothing left this host, a new attempt is safe."""
 
 ORDER_NOT_FOUND = 10584
+NO_MORE_MARGIN = 10529
 TIMESTAMP_CODES = frozenset({10557, 10561})
 """Our time does not suit the venue: measure the offset again, then the next attempt is good."""
 
@@ -32,7 +33,7 @@ _REJECTED = (
     (10004, 10005, 10010),  # parameter illegal
     (10104, 10105, 10106, 10107, 10108, 10567, 10570, 10571, 10572, 10573, 10575, 10580),  # missing or wrong field
     (
-        10529,
+        NO_MORE_MARGIN,
         10530,
         10531,
         10532,

@@ -59,6 +59,7 @@ from shared.venues.coincall import (
     rfq,
     sign,
 )
+from shared.venues.coincall.batches import Amended, Batches, Cancelled, Placed
 from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
 from shared.venues.coincall.limits import Lane
@@ -116,6 +117,7 @@ class CoincallGateway:
         self._rest = RestClient(
             endpoints.rest, api_key, budget_share=budget_share, backoff_s=backoff_s, on_call=on_call, on_wait=on_wait
         )
+        self._batches = Batches(self._rest, self.place, self.amend)
         self._on_skipped = on_skipped or _ignore
         self._on_stream = on_stream or _ignore
         self._liveness = liveness
@@ -212,6 +214,19 @@ class CoincallGateway:
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
         result = await self._rest.send(endpoints.CANCEL_INDEX, {}, "cancel", index=underlying)
         return errors.cancel_outcome(0, result)
+
+    async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        result = await self._rest.send(endpoints.CANCEL_SYMBOL, {}, "cancel", symbol=symbol)
+        return errors.cancel_outcome(0, result)
+
+    async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
+        return await self._batches.place(orders)
+
+    async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[Amended, ...]:
+        return await self._batches.amend(changes)
+
+    async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
+        return await self._batches.cancel(orders)
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         answer = await self._rest.read_answer(endpoints.SINGLE_ORDER, {"clientOrderId": client_order_id})

@@ -40,6 +40,9 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "transfers": RateLimit(1, 1_000),
     "place": RateLimit(30, 2_000),
     "cancel": RateLimit(30, 2_000),
+    "batch_place": RateLimit(30, 2_000),
+    "batch_amend": RateLimit(30, 2_000),
+    "batch_cancel": RateLimit(30, 2_000),
     "rfq_create": RateLimit(5, 1_000),
     "rfq_cancel": RateLimit(5, 1_000),
     "rfq_accept": RateLimit(5, 1_000),
@@ -51,7 +54,7 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
 stay throttled for minutes. "transfers" has no figure of its own: with "history" it stays within the 5 per second of
 the venue's newest table. Requests for quote have none either: theirs are those of its other queries, apart from
 each other so that collecting quotes cannot hold up an accept. Nor has "key", which a service asks once at its start,
-so that its first read of the account need not wait."""
+so that its first read of the account need not wait. A batch counts as one call, apart from single ones."""
 
 SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
 """Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:

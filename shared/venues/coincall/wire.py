@@ -296,6 +296,35 @@ class KlineRow(msgspec.Struct, frozen=True):
     volume: Measure = None
 
 
+class BatchRow(msgspec.Struct, frozen=True):
+    """The result of one order of a batch: an envelope. `data`: the order's id."""
+
+    code: int
+    msg: str | None = None
+    data: Id = None
+
+    def answer(self) -> Answer:
+        """As the answer to a call for this order alone."""
+        return Answer(200, self.code, self.msg or "", b"null" if self.data is None else str(self.data).encode())
+
+    def order_id(self) -> int | None:
+        return parse_order_id(b"null" if self.data is None else str(self.data).encode())
+
+
+class BatchCancelRow(msgspec.Struct, frozen=True):
+    """The result of one cancel of a batch."""
+
+    scode: int
+    ordId: Id = None
+    clOrdId: Id = None
+    smsg: str | None = None
+
+    def names(self, venue_order_id: int | None, client_order_id: int) -> bool:
+        if venue_order_id is None:
+            return str(self.clOrdId) == str(client_order_id)
+        return str(self.ordId) == str(venue_order_id)
+
+
 T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 

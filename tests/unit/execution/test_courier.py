@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal as D
 from typing import Any
 
+import msgspec
+import pytest
+
 from services.execution.courier import Courier
-from services.execution.effects import AmendOrder, CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import (
+    AmendBatch,
+    AmendOrder,
+    CancelBatch,
+    CancelOrder,
+    FetchSnapshot,
+    PlaceBatch,
+    PlaceOrder,
+    QueryOrder,
+)
 from shared.clock import Clock
 from shared.messages.venue import (
     AmendAcked,
@@ -39,6 +51,7 @@ from tests.unit.execution.play import CALL, fill, position, seen, venue_id
 
 ORDER = NewOrder(client_order_id=77, symbol=CALL, side="buy", quantity=D(1), price=D(900))
 
+OTHER = OrderRef(client_order_id=78, venue_order_id=2, symbol=CALL)
 CHANGE = Amendment(order=OrderRef(client_order_id=77, venue_order_id=1, symbol=CALL), price=D(905))
 
 
@@ -81,6 +94,17 @@ class ScriptedGateway(NoRfqs):
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
         self._raise()
         return CancelAcked(client_order_id=order.client_order_id)
+
+    async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[OrderAcked | OrderRefused | OutcomeUnknown, ...]:
+        return tuple([await self.place(order) for order in orders])
+
+    async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[AmendAcked | AmendRefused | AmendUnknown, ...]:
+        return tuple([await self.amend(change) for change in changes])
+
+    async def cancel_batch(
+        self, orders: Sequence[OrderRef]
+    ) -> tuple[CancelAcked | CancelRefused | OutcomeUnknown, ...]:
+        return tuple([await self.cancel(order) for order in orders])
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         self._raise()
@@ -150,6 +174,36 @@ async def test_an_amendment_comes_back_and_one_that_does_not_is_unknown() -> Non
     gateway.placing.set()
     outcomes.courier.carry(AmendOrder(CHANGE))
     assert await outcomes.next() == AmendAcked(client_order_id=77, venue_order_id=1)
+
+
+BATCHES: tuple[tuple[PlaceBatch | AmendBatch | CancelBatch, type, type], ...] = (
+    (PlaceBatch((ORDER, msgspec.structs.replace(ORDER, client_order_id=78))), OrderAcked, OutcomeUnknown),
+    (AmendBatch((CHANGE, Amendment(order=OTHER, price=D(905)))), AmendAcked, AmendUnknown),
+    (CancelBatch((CHANGE.order, OTHER)), CancelAcked, OutcomeUnknown),
+)
+
+
+@pytest.mark.parametrize(("effect", "good", "unknown"), BATCHES)
+async def test_every_order_of_a_batch_comes_back_by_itself(effect: Any, good: type, unknown: type) -> None:
+    raised: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    gateway = ScriptedGateway()
+    gateway.placing.set()
+    outcomes = _Outcomes(gateway)
+    for expected, error in ((good, None), (unknown, RuntimeError("bug"))):
+        gateway.error = error
+        outcomes.courier.carry(effect)
+        found = [await outcomes.next() for _ in range(2)]
+        assert [(type(each), each.client_order_id) for each in found] == [(expected, 77), (expected, 78)]
+    await outcomes.courier.drained(1.0)
+    assert len(raised) == 1
+
+
+async def test_a_batch_that_does_not_come_back_is_unknown_order_by_order() -> None:
+    outcomes = _Outcomes(ScriptedGateway(), place_deadline_s=0.02)
+    outcomes.courier.carry(BATCHES[0][0])
+    found = [await outcomes.next() for _ in range(2)]
+    assert [(type(each), each.client_order_id) for each in found] == [(OutcomeUnknown, 77), (OutcomeUnknown, 78)]
 
 
 async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:

@@ -1,0 +1,247 @@
+"""Batches against a venue on real sockets: the right, results by id, and what is not sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    AmendRefused,
+    AmendUnknown,
+    CancelAcked,
+    CancelRefused,
+    NewOrder,
+    OrderAcked,
+    OrderRef,
+    OrderRefused,
+    OutcomeUnknown,
+)
+from shared.secrets import ApiKey
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway
+from shared.venues.coincall import endpoints as table
+from tests.unit.venues.servers import Handler, RestVenue, cut_short, drop, ok, raw, refuse, rest_venue
+
+KEY = ApiKey(key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", secret="c0ffee" * 10)
+CALL = "BTCUSD-26JUN26-100000-C"
+CREATE, MODIFY, CANCEL = table.BATCH_CREATE.path, table.BATCH_MODIFY.path, table.BATCH_CANCEL.path
+SINGLE, SINGLE_AMEND = table.CREATE_ORDER.path, table.MODIFY_ORDER.path
+FIRST_ID = 2_075_207_494_989_787_138
+EMPTY_BATCH = refuse(10570, "parameter orders empty")
+
+
+@pytest_asyncio.fixture
+async def venue() -> AsyncIterator[RestVenue]:
+    async with rest_venue() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def gateway(venue: RestVenue) -> AsyncIterator[CoincallGateway]:
+    made = CoincallGateway(
+        CoincallEndpoints(rest=venue.url, ws_options="ws://unused", ws_futures="ws://unused"), KEY, backoff_s=(0.01,)
+    )
+    yield made
+    await made.close()
+
+
+def orders(count: int, **changes: Any) -> tuple[NewOrder, ...]:
+    base = NewOrder(client_order_id=0, symbol=CALL, side="buy", quantity=Decimal("0.5"), price=Decimal(1250))
+    return tuple(msgspec.structs.replace(base, client_order_id=number, **changes) for number in range(1, count + 1))
+
+
+def changes(count: int) -> tuple[Amendment, ...]:
+    return tuple(Amendment(order=reference(number), price=Decimal(1251)) for number in range(1, count + 1))
+
+
+def reference(number: int) -> OrderRef:
+    return OrderRef(client_order_id=number, venue_order_id=FIRST_ID + number, symbol=CALL)
+
+
+def row(number: int | None, code: int = 0, msg: str | None = None) -> dict[str, Any]:
+    return {"code": code, "msg": msg, "i18nArgs": None, "data": None if number is None else FIRST_ID + number}
+
+
+def bodies(venue: RestVenue, path: str) -> list[Any]:
+    return [msgspec.json.decode(call.body) for call in venue.calls_of(path)]
+
+
+async def test_orders_go_out_in_batches_of_forty_after_the_right_was_asked_for_once(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH)
+    venue.then(CREATE, ok([row(number) for number in range(1, 41)]), ok([row(41)]), ok([row(1), row(2)]))
+    venue.then(SINGLE, ok(FIRST_ID + 41))
+    outcomes = await gateway.place_batch(orders(41))
+    assert outcomes == tuple(
+        OrderAcked(client_order_id=number, venue_order_id=FIRST_ID + number) for number in range(1, 42)
+    )
+    await gateway.place_batch(orders(2))
+    assert [len(body["orders"]) for body in bodies(venue, CREATE)] == [40, 2]
+    assert bodies(venue, CREATE)[0]["orders"][6] == {
+        "symbol": CALL,
+        "tradeSide": 1,
+        "tradeType": 1,
+        "qty": 0.5,
+        "price": 1250,
+        "clientOrderId": 7,
+        "timeInForce": "GTC",
+        "reduceOnly": 0,
+    }
+    assert bodies(venue, MODIFY) == [{"orders": []}]
+
+
+@pytest.mark.parametrize("refusal", [raw(b"", status=404), refuse(10591, status=404), refuse(7001), refuse(10554)])
+async def test_without_the_right_the_orders_go_out_one_by_one(
+    venue: RestVenue, gateway: CoincallGateway, refusal: Handler
+) -> None:
+    venue.then(MODIFY, refusal)
+    venue.then(SINGLE, ok(FIRST_ID), refuse(10558), ok(FIRST_ID))
+    venue.then(SINGLE_AMEND, ok(FIRST_ID), ok(FIRST_ID))
+    outcomes = await gateway.place_batch(orders(3))
+    assert [type(each) for each in outcomes] == [OrderAcked, OrderRefused, OrderAcked]
+    assert all(isinstance(each, AmendAcked) for each in await gateway.amend_batch(changes(2)))
+    assert [body["clientOrderId"] for body in bodies(venue, SINGLE)] == [1, 2, 3]
+    assert len(venue.calls_of(MODIFY)) == 1
+    assert not venue.calls_of(CREATE)
+
+
+async def test_a_right_about_which_the_venue_said_nothing_is_asked_for_again(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, drop, refuse(10000), raw(b"", status=502), EMPTY_BATCH)
+    venue.always(SINGLE, ok(FIRST_ID))
+    venue.always(CREATE, ok([row(1), row(2)]))
+    for _ in range(5):
+        await gateway.place_batch(orders(2))
+    assert (len(venue.calls_of(MODIFY)), len(venue.calls_of(SINGLE)), len(venue.calls_of(CREATE))) == (4, 6, 2)
+
+
+async def test_when_the_margin_does_not_suffice_the_rest_is_not_sent(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH)
+    venue.then(CREATE, ok([row(number) for number in range(1, 40)] + [row(None, 10529, "balance")]))
+    outcomes = await gateway.place_batch(orders(50))
+    assert len(venue.calls_of(CREATE)) == 1
+    assert [type(each) for each in outcomes] == [OrderAcked] * 39 + [OrderRefused] * 11
+    last = outcomes[-1]
+    assert isinstance(last, OrderRefused)
+    assert (last.client_order_id, last.kind, last.code) == (50, "rejected", 0)
+    assert last.text.startswith("not sent: the margin")
+
+
+async def test_single_orders_stop_at_the_first_that_lacks_margin_too(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, raw(b"", status=404))
+    venue.then(SINGLE, ok(FIRST_ID), refuse(10529))
+    outcomes = await gateway.place_batch(orders(3))
+    assert [getattr(each, "code", None) for each in outcomes] == [None, 10529, 0]
+    assert len(venue.calls_of(SINGLE)) == 2
+
+
+async def test_a_batch_without_a_result_for_every_order_is_unknown_as_a_whole_and_not_repeated(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH)
+    losses = (ok([row(1)]), ok(None), ok("success"), cut_short, drop, refuse(10582), ok([row(1), row(None)]))
+    venue.then(CREATE, *losses)
+    for _ in losses:
+        outcomes = await gateway.place_batch(orders(2))
+        assert isinstance(outcomes[1], OutcomeUnknown)
+        assert outcomes[1].client_order_id == 2
+    assert len(venue.calls_of(CREATE)) == len(losses)
+    venue.then(CREATE, refuse(10005))
+    assert all(isinstance(each, OrderRefused) for each in await gateway.place_batch(orders(2)))
+
+
+async def test_results_of_amendments_are_matched_by_id_in_whatever_order_they_come(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH, ok([row(3), row(1, 10584, "gone"), row(2)]))
+    outcomes = await gateway.amend_batch(changes(3))
+    assert outcomes == (
+        AmendRefused(client_order_id=1, kind="rejected", code=10584, text="gone"),
+        AmendAcked(client_order_id=2, venue_order_id=FIRST_ID + 2),
+        AmendAcked(client_order_id=3, venue_order_id=FIRST_ID + 3),
+    )
+
+
+async def test_refusals_without_an_id_belong_to_the_orders_without_a_result(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(
+        MODIFY,
+        EMPTY_BATCH,
+        ok([row(None, 10558, "less.than.min.amount"), row(2)]),
+        ok([row(None, 10582), row(2)]),
+        ok([row(2)]),
+        ok([row(None, 10558)]),
+    )
+    refused, acked = await gateway.amend_batch(changes(2))
+    assert refused == AmendRefused(client_order_id=1, kind="rejected", code=10558, text="less.than.min.amount")
+    assert isinstance(acked, AmendAcked)
+    for _ in range(2):
+        assert [type(each) for each in await gateway.amend_batch(changes(2))] == [AmendUnknown, AmendAcked]
+    assert [type(each) for each in await gateway.amend_batch(changes(2))] == [AmendUnknown, AmendUnknown]
+
+
+async def test_an_order_whose_venue_id_is_not_known_is_amended_by_itself(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH, ok([row(1), row(2)]))
+    venue.then(SINGLE_AMEND, ok(FIRST_ID + 9))
+    nameless = Amendment(order=OrderRef(client_order_id=9, venue_order_id=None, symbol=CALL), price=Decimal(1))
+    first, second = changes(2)
+    outcomes = await gateway.amend_batch((first, nameless, second))
+    assert [each.client_order_id for each in outcomes] == [1, 9, 2]
+    assert len(bodies(venue, MODIFY)[1]["orders"]) == 2
+
+
+async def test_cancels_go_by_the_venues_ids_and_by_ours_and_each_has_its_result(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(
+        CANCEL,
+        ok(
+            [
+                {"clOrdId": None, "ordId": FIRST_ID + 2, "ts": 1, "scode": 1, "smsg": "already filled"},
+                {"clOrdId": 1, "ordId": str(FIRST_ID + 1), "ts": 1, "scode": 0, "smsg": None},
+            ]
+        ),
+        ok([{"clOrdId": 9, "ordId": None, "ts": 1, "scode": 0, "smsg": None}]),
+    )
+    ours = [OrderRef(client_order_id=number, venue_order_id=None, symbol=CALL) for number in (9, 10)]
+    outcomes = await gateway.cancel_batch([reference(1), ours[0], reference(2), ours[1]])
+    assert outcomes[:3] == (
+        CancelAcked(client_order_id=1),
+        CancelAcked(client_order_id=9),
+        CancelRefused(client_order_id=2, code=1, text="already filled"),
+    )
+    assert isinstance(outcomes[3], OutcomeUnknown)
+    assert bodies(venue, CANCEL) == [
+        {"orderIdList": [FIRST_ID + 1, FIRST_ID + 2]},
+        {"clientOrderIdList": [9, 10]},
+    ]
+
+
+async def test_a_batch_of_cancels_that_is_lost_or_cannot_be_read_is_unknown(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(CANCEL, drop, ok(True), refuse(10004))
+    for expected in (OutcomeUnknown, OutcomeUnknown, CancelRefused):
+        assert [type(each) for each in await gateway.cancel_batch([reference(1), reference(2)])] == [expected] * 2
+
+
+async def test_all_orders_of_one_option_are_cancelled_by_its_name(venue: RestVenue, gateway: CoincallGateway) -> None:
+    path = f"/open/option/order/batchCancelByOption/v1/{CALL}"
+    venue.then(path, ok(None), drop)
+    assert await gateway.cancel_symbol(CALL) == CancelAcked(client_order_id=0)
+    assert isinstance(await gateway.cancel_symbol(CALL), OutcomeUnknown)
