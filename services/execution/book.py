@@ -172,8 +172,21 @@ class Fallback(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class ChunkEnd(msgspec.Struct, frozen=True):
+    """A chunk that a smart plan is done with."""
+
+    purpose: Literal["open", "close"]
+    number: int
+    complete: bool
+    reason: str
+    at_ns: int
+
+
 class Trade(msgspec.Struct, kw_only=True):
-    """One trade. `state_ns` is when it entered its state."""
+    """One trade. `state_ns` is when it entered its state.
+
+    `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
+    """
 
     trade_id: str
     number: int
@@ -191,6 +204,8 @@ class Trade(msgspec.Struct, kw_only=True):
     close: Close | None = None
     stop: Stop | None = None
     fallbacks: list[Fallback] = msgspec.field(default_factory=list)
+    chunks: list[ChunkEnd] = msgspec.field(default_factory=list)
+    crossings: dict[str, int] = msgspec.field(default_factory=dict)
     order_ids: list[int] = msgspec.field(default_factory=list)
     attempts: dict[str, int] = msgspec.field(default_factory=dict)
     story: list[StoryLine] = msgspec.field(default_factory=list)
@@ -327,6 +342,8 @@ class Book(msgspec.Struct):
                 | rows.OpeningStopped(trade_id=trade_id)
                 | rows.CloseRequested(trade_id=trade_id)
                 | rows.FellBack(trade_id=trade_id)
+                | rows.SpreadCrossed(trade_id=trade_id)
+                | rows.ChunkEnded(trade_id=trade_id)
                 | rows.OrderRequested(trade_id=trade_id)
                 | rows.LegClosedOutside(trade_id=trade_id)
                 | rows.LegSettled(trade_id=trade_id)
@@ -409,6 +426,11 @@ class Book(msgspec.Struct):
             case rows.FellBack():
                 fallback = Fallback(row.purpose, row.mode, row.reason, at_ns)
                 self.trades[row.trade_id].fallbacks.append(fallback)
+            case rows.SpreadCrossed():
+                self.trades[row.trade_id].crossings[f"{row.purpose}/{row.chunk}/{row.leg_index}"] = at_ns
+            case rows.ChunkEnded():
+                ended = ChunkEnd(row.purpose, row.chunk, row.complete, row.reason, at_ns)
+                self.trades[row.trade_id].chunks.append(ended)
             case rows.LegClosedOutside():
                 self.trades[row.trade_id].fees_usd += row.fee_usd
                 if row.venue_trade_id is not None:

@@ -142,6 +142,9 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
             return Refusal(
                 code="bad_params", detail=f"{name} {figure:g} must be 0 to {_FIGURE_MAX:g}", remedy="correct it"
             )
+    problem = intent.smart.problem()
+    if problem:
+        return Refusal(code="bad_params", detail=f"smart.{problem}", remedy="correct it")
     return _exits(intent)
 
 

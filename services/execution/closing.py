@@ -8,7 +8,7 @@ from decimal import Decimal
 from services.execution.book import Leg, Order, Trade
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
-from services.execution.reduction import POLL_NS, Reduction, close_purpose
+from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 from shared.options.chain import Quote
@@ -69,6 +69,9 @@ class ClosePlan:
         if order.purpose == "open":
             advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
             return
+        if trade.state_ns < trade.stairs_since_ns and order.created_ns < trade.stairs_since_ns:
+            advice.actions.append(Withdraw(order.client_order_id, "the close goes on by the staircase"))
+            return
         orders = self._reducing_orders(trade, order.leg_index)
         replace_ns = order.created_ns + self._step_ns(trade)
         if work.now_ns < replace_ns:
@@ -86,7 +89,11 @@ class ClosePlan:
         work = self._work
         leg = trade.legs[index]
         orders = self._reducing_orders(trade, index)
-        if not self._reduction.may_send(trade, index, orders[-1] if orders else None, advice):
+        if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
+            return
+        short = covered_short(trade, index, work)
+        if short is not None:
+            advice.wait(f"{leg.symbol} covers the open short {short}")
             return
         ready_ns = self._ready_ns(trade, orders)
         if work.now_ns < ready_ns:

@@ -88,6 +88,7 @@ class ExecutionCore:
         """Take up work after the fold: what was being sent when the last process died is unknown."""
         work = self._work
         work.begin(now_ns, "")
+        work.started_ns = work.now_ns
         self._started = True
         self._guards.begin()
         for trade in work.book.active_trades():

@@ -12,14 +12,15 @@ from services.execution.limit import LimitPlan
 from services.execution.plan import Advice, ClosingPlan, OpeningPlan, Place, Record
 from services.execution.positions import PositionWitness
 from services.execution.reduction import Reduction, close_purpose
+from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
-OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan()}
+OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan(), "smart": SmartOpening()}
 """The plans that are built. A mode that is missing here is refused when the trade is asked for."""
 
-CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {}
+CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {"smart": SmartClosing()}
 """How an ordinary close is worked. A mode that is missing here is closed by the staircase, which every other one
 falls back to, and which alone unwinds, flattens and closes what is broken."""
 

@@ -36,13 +36,13 @@ class Reduction:
         """The venue's own mark of the position, for when there is none from market data."""
         return self.positions.mark(symbol)
 
-    def may_send(self, trade: Trade, index: int, last: Order | None, advice: Advice) -> bool:
-        """True when a new order may reduce the leg now; else `advice` says what it waits for.
+    def may_send(self, leg: Leg, last: Order | None, advice: Advice) -> bool:
+        """True when a new order may reduce the leg now, for all that is known of this leg alone; else `advice` says
+        what it waits for.
 
         `last` is the leg's last closing order: one refused for want of a position is looked into first.
         """
         work = self.work
-        leg = trade.legs[index]
         if leg.held_quantity <= 0:
             return False
         if work.now_ns >= leg.instrument.last_trade_ns:
@@ -50,10 +50,6 @@ class Reduction:
             advice.wait(
                 f"{leg.symbol} no longer trades and settles at expiry", expiry_ns if work.now_ns < expiry_ns else None
             )
-            return False
-        short = covered_short(trade, index, work)
-        if short is not None:
-            advice.wait(f"{leg.symbol} covers the open short {short}")
             return False
         if (
             last is not None

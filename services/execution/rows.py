@@ -89,6 +89,28 @@ class FellBack(msgspec.Struct, frozen=True, kw_only=True, tag="fell_back"):
     reason: str
 
 
+class SpreadCrossed(msgspec.Struct, frozen=True, kw_only=True, tag="spread_crossed"):
+    """Quoting did not fill this leg of a chunk (counted from 0): from now on its orders take the other side."""
+
+    trade_id: str
+    purpose: Literal["open", "close"]
+    chunk: int
+    leg_index: int
+    reason: str
+
+
+class ChunkEnded(msgspec.Struct, frozen=True, kw_only=True, tag="chunk_ended"):
+    """A smart plan is done with a chunk (counted from 0) of an opening or a close; one that is not `complete` is the
+    last that it works."""
+
+    trade_id: str
+    purpose: Literal["open", "close"]
+    chunk: int
+    planned: int
+    complete: bool
+    reason: str
+
+
 class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_requested"):
     """This order is about to be sent, once. Written before it is."""
 
@@ -206,6 +228,8 @@ Row = (
     | OpeningStopped
     | CloseRequested
     | FellBack
+    | SpreadCrossed
+    | ChunkEnded
     | OrderRequested
     | OrderMoved
     | OrderSighted

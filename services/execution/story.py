@@ -30,6 +30,12 @@ def _text(row: rows.Row) -> str:
         case rows.FellBack():
             what = "opening" if row.purpose == "open" else "close"
             return f"The {what} goes on by {row.mode}: {row.reason}."
+        case rows.SpreadCrossed():
+            return f"Leg {row.leg_index} crosses the spread in chunk {row.chunk + 1}: {row.reason}."
+        case rows.ChunkEnded():
+            how = "complete" if row.complete else "not complete"
+            what = "opening" if row.purpose == "open" else "close"
+            return f"Chunk {row.chunk + 1} of {row.planned} of the {what} is {how}: {row.reason}."
         case rows.OrderRequested():
             kind = ", reduce-only" if row.reduce_only else ""
             begins = "Found at the venue, order" if row.adopted else "Order"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution.book import ZERO, Book, Order, Trade
+from services.execution.chunks import chunk_progress
 from services.execution.states import OPENING_STATES
 from shared.messages.trades import LegStatus, OrderUpdate, TradeUpdate
 
@@ -78,6 +79,8 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         grant=request.grant,
         grant_open=grant_is_open(trade, book),
         fees_complete=fees_are_complete(trade, book),
+        opening_chunks=chunk_progress(trade, "open"),
+        closing_chunks=chunk_progress(trade, "close"),
     )
 
 

@@ -35,6 +35,7 @@ class Workspace:
         self.book = Book.empty(config)
         self.market = MarketView(config.market_tolerance_ms * MS)
         self.now_ns = 0
+        self.started_ns = 0
         self.cause_id = ""
         self.step = Step()
         self.touched_trades: dict[str, None] = {}

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.base import Message, Side
 from shared.messages.conditions import ExitCondition
+from shared.messages.smart import ChunkProgress, SmartParams
 
 TradeState = Literal[
     "PENDING_OPEN",
@@ -145,6 +146,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     due.
     entry_reasons: the gates that were open when the intent was made, each with its reason, for the trade's story.
     rfq: how it is traded by request for quote, for execution_mode "rfq" (and "auto" where it chooses that).
+    smart: how it is traded in chunks, for execution_mode "smart" (and "auto" where it chooses that).
     """
 
     intent_id: str
@@ -165,6 +167,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     deadline_grace_s: float = 30.0
     entry_reasons: tuple[str, ...] = ()
     rfq: RfqParams = RfqParams()
+    smart: SmartParams = SmartParams()
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -247,6 +250,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     hard_deadline_ns: when execution closes the trade by itself at the latest, None: never by the clock; exits that
     count from the opening are in it once the trade is open.
     grant_open: the grant still reserves room at risk (not consumed, released or void).
+    opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
     """
 
     trade_id: str
@@ -271,6 +275,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     grant: Grant
     grant_open: bool
     fees_complete: bool = True
+    opening_chunks: ChunkProgress | None = None
+    closing_chunks: ChunkProgress | None = None
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from services.execution.rows import IntentRefused, TradeRequested
 from shared.messages.conditions import MaxHold, MaxLoss, ProfitTarget, StructureDeltaLimit, TimeExit, UtcDatetimeExit
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.grants import signed
+from shared.messages.smart import SmartParams
 from shared.messages.steps import LoopStalled
 from shared.messages.system import GetStatus
 from shared.messages.trades import (
@@ -44,7 +45,9 @@ def _granted(**change: Any) -> OpenTrade:
         ("bad_legs", _changed({"legs": ()})),
         ("bad_legs", intent(leg(CALL, "buy"), leg(CALL, "sell"))),
         ("mode_not_built", _changed({"execution_mode": "rfq"})),
-        ("mode_not_built", _changed({"execution_mode": "smart"})),
+        ("bad_params", _changed({"smart": SmartParams(reprice_interval_s=9.0)})),
+        ("bad_params", _changed({"smart": SmartParams(aggressive_wait_s=float("nan"))})),
+        ("bad_params", _changed({"smart": SmartParams(total_duration_s=39.0)})),
         ("bad_params", _changed({"execution_params": ExecutionParams(phases=())})),
         ("bad_params", _changed({"execution_params": ExecutionParams(max_requote_rounds=0)})),
         (

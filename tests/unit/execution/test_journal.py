@@ -13,6 +13,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.effects import PlaceOrder
 from services.execution.rows import OrderRequested
 from shared.messages.control import HaltState, LiftHalts, RaiseHalt
+from shared.messages.smart import SmartParams
 from shared.messages.steps import LoopStalled, Publish, Reply
 from shared.messages.trades import OrderUpdate, TellTrade, TradeAccepted, TradeUpdate
 from shared.messages.venue import (
@@ -174,6 +175,7 @@ class _Chaos:
                 )
             )
             policy = self.data.draw(st.sampled_from(["atomic", "best_effort"]))
+            mode = self.data.draw(st.sampled_from(["limit", "smart"]))
             answer = script.ask(
                 intent(
                     *legs,
@@ -181,6 +183,8 @@ class _Chaos:
                     now_ns=script.now_ns,
                     halt_epoch=script.core.book.halt_epoch,
                     policy=policy,
+                    execution_mode=mode,
+                    smart=SmartParams(chunk_count=3, time_per_chunk_s=2.0, aggressive_attempts=2),
                     max_loss_usd=50.0,
                 )
             )

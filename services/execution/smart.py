@@ -1,0 +1,201 @@
+"""The smart plans: a trade is opened, and closed, in chunks that keep the ratios of its legs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution.book import Trade
+from services.execution.chunk_work import ChunkWork
+from services.execution.plan import Advice, Place, Record, final_look
+from services.execution.pricing import closing_bound
+from services.execution.reduction import Reduction
+from services.execution.rows import FellBack
+from services.execution.workspace import MS, Workspace
+from shared.messages.trades import GrantLeg
+from shared.options.chain import Quote
+
+_BY_EXECUTION = "execution"
+
+
+class SmartOpening:
+    """Opens a trade chunk by chunk; short legs of a chunk wait for its long ones (invariant 4).
+
+    A chunk that cannot be completed is the last one: what follows is the trade's policy, as with every opening.
+    """
+
+    def advise(self, trade: Trade, work: Workspace) -> Advice:
+        """What to do for this opening now."""
+        advice = Advice()
+        chunk = _OpeningChunk(trade, work, "open", trade.opening_since_ns, spaced=True)
+        ended = {index: self._end_of(chunk, index, advice) for index in chunk.legs}
+        stop = chunk.given_up if trade.stop is None else trade.stop.reason
+        if not stop and trade.request.policy == "atomic":
+            stop = next((reason for index, reason in ended.items() if reason and not chunk.is_whole(index)), "")
+        for index in chunk.legs:
+            chunk.work_leg(index, stop or ended[index], advice)
+        if work.book.unsettled_of(trade) or any(isinstance(action, Place) for action in advice.actions):
+            return advice
+        if all(map(chunk.is_whole, chunk.legs)):
+            _complete(chunk, advice, "all legs are filled")
+        elif stop or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs):
+            reason = stop or next((reason for reason in ended.values() if reason), "")
+            if not reason:
+                advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
+            elif not chunk.given_up:
+                advice.actions.append(chunk.ended(complete=False, reason=reason))
+            else:
+                final_look(trade, reason, work, advice)
+        return advice
+
+    def _end_of(self, chunk: ChunkWork, index: int, advice: Advice) -> str:
+        trade, work = chunk.trade, chunk.work
+        leg = trade.legs[index]
+        if chunk.is_whole(index):
+            return ""
+        last_trade_ns = leg.instrument.last_trade_ns
+        deadline_ns = min(trade.request.grant.deadline_ns, last_trade_ns)
+        if work.now_ns >= deadline_ns:
+            return "the grant's deadline passed" if deadline_ns < last_trade_ns else f"{leg.symbol} stops trading"
+        advice.wake(deadline_ns)
+        return chunk.end_of(index, advice)
+
+    def _hopeless(self, chunk: ChunkWork, index: int, ended: dict[int, str]) -> bool:
+        """The leg gave up, or one that must be filled before it did."""
+        return bool(ended[index]) or any(ended[other] for other in chunk.waits_for(index))
+
+
+class SmartClosing:
+    """Closes a trade chunk by chunk; in a chunk a long leg that covers a short one waits for it.
+
+    What cannot be closed so is left to the staircase: when a leg is not filled, when it cannot be priced, and in time
+    before the options stop trading. Chunks are spaced over time only where somebody else asked for the close: what
+    execution closes by itself (a deadline, a loss, a silent host, an expiry) is not stretched.
+    """
+
+    def advise(self, trade: Trade, reduction: Reduction) -> Advice:
+        """What to do for this close now."""
+        work = reduction.work
+        advice = Advice()
+        spaced = trade.close is not None and trade.close.requested_by != _BY_EXECUTION
+        chunk = _ClosingChunk(trade, reduction, trade.stairs_since_ns, spaced=spaced)
+        handover = chunk.given_up or self._handover(chunk, advice)
+        if handover:
+            if not chunk.given_up:
+                advice.actions.append(chunk.ended(complete=False, reason=handover))
+            row = FellBack(trade_id=trade.trade_id, purpose="close", mode="limit", reason=handover)
+            advice.actions.append(Record(row))
+            return advice
+        for index in chunk.legs:
+            chunk.work_leg(index, "", advice)
+        if work.book.unsettled_of(trade) or any(isinstance(action, Place) for action in advice.actions):
+            return advice
+        if trade.is_flat:
+            _complete(chunk, advice, "nothing is held")
+        elif all(map(chunk.is_filled, chunk.legs)) and not chunk.is_last:
+            advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
+        return advice
+
+    def _handover(self, chunk: _ClosingChunk, advice: Advice) -> str:
+        """Why the staircase takes over; "" while the chunks go on. Wakes when the time for it comes."""
+        trade, work = chunk.trade, chunk.work
+        held = [index for index in chunk.legs if trade.legs[index].held_quantity > 0]
+        for index in held:
+            leg = trade.legs[index]
+            reason = chunk.end_of(index, advice) or self._priceless(chunk, index, advice)
+            if reason:
+                return reason
+            handover_ns = leg.instrument.last_trade_ns - work.config.close_patience_ms * MS
+            if work.now_ns >= handover_ns:
+                return f"{leg.symbol} stops trading soon"
+            advice.wake(handover_ns)
+        return ""
+
+    def _priceless(self, chunk: _ClosingChunk, index: int, advice: Advice) -> str:
+        """Why a leg that should have an order cannot be priced for a while already; else ""."""
+        trade, work = chunk.trade, chunk.work
+        if chunk.is_filled(index) or chunk.waits_for(index) or work.book.unsettled_of(trade, index):
+            return ""
+        leg = trade.legs[index]
+        quote = work.market.quote(leg.instrument, work.now_ns)
+        if not isinstance(chunk.bound(index, quote), str) and quote is not None:
+            return ""
+        ended = [order.state_ns for order in chunk.orders(index)]
+        since_ns = max(chunk.leg_begins_ns(index), work.started_ns, *ended, 0)
+        late_ns = since_ns + work.config.unpriced_alert_ms * MS
+        if work.now_ns >= late_ns:
+            return f"no price for {leg.symbol}"
+        advice.wake(late_ns)
+        return ""
+
+
+class _OpeningChunk(ChunkWork):
+    def done(self, index: int) -> Decimal:
+        return self.trade.legs[index].opened_quantity
+
+    def goes_before(self, index: int) -> list[int]:
+        legs = self.trade.legs
+        return [other for other in self.legs if legs[other].side == "buy"] if legs[index].side == "sell" else []
+
+    def bound(self, index: int, quote: Quote | None) -> Decimal | str:
+        return self._granted(index).worst_price
+
+    def next_quantity(self, index: int, lacking: Decimal, advice: Advice) -> Decimal | None:
+        leg = self.trade.legs[index]
+        allowed = self._granted(index).max_quantity - leg.opened_quantity
+        quantity = self.snapped(leg, min(lacking, leg.quantity - leg.opened_quantity, allowed))
+        if quantity < leg.instrument.min_quantity:
+            advice.wait(f"{quantity} of {leg.symbol} is below the minimum order")
+            return None
+        return quantity
+
+    def _granted(self, index: int) -> GrantLeg:
+        leg = self.trade.legs[index]
+        return next(
+            part for part in self.trade.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side
+        )
+
+
+class _ClosingChunk(ChunkWork):
+    def __init__(self, trade: Trade, reduction: Reduction, since_ns: int, *, spaced: bool) -> None:
+        super().__init__(trade, reduction.work, "close", since_ns, spaced=spaced)
+        self._reduction = reduction
+
+    def done(self, index: int) -> Decimal:
+        return self.trade.legs[index].closed_quantity
+
+    def goes_before(self, index: int) -> list[int]:
+        leg = self.trade.legs[index]
+        if leg.side != "buy":
+            return []
+        return [
+            number
+            for number, other in enumerate(self.trade.legs)
+            if other.side == "sell"
+            and other.instrument.underlying == leg.instrument.underlying
+            and other.instrument.option_type == leg.instrument.option_type
+        ]
+
+    def bound(self, index: int, quote: Quote | None) -> Decimal | str:
+        leg = self.trade.legs[index]
+        mark = None if quote is None else quote.mark
+        if mark is None:
+            mark = self._reduction.mark(leg.symbol)
+        if mark is None:
+            return f"no mark for {leg.symbol}"
+        max_premium_pct = self.trade.request.execution_params.max_close_premium_pct
+        return closing_bound(mark, self.side(leg), max_premium_pct, leg.instrument)
+
+    def next_quantity(self, index: int, lacking: Decimal, advice: Advice) -> Decimal | None:
+        leg = self.trade.legs[index]
+        orders = self.orders(index)
+        if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
+            return None
+        return self._reduction.quantity(leg, self.trade, advice, lacking)
+
+
+def _complete(chunk: ChunkWork, advice: Advice, reason: str) -> None:
+    """The plan has reached its target, be it earlier than planned."""
+    if any(end.purpose == chunk.purpose and end.number == chunk.number for end in chunk.trade.chunks):
+        advice.outcome, advice.reason = "complete", reason
+    else:
+        advice.actions.append(chunk.ended(complete=True, reason=reason))
