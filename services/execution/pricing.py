@@ -68,7 +68,7 @@ class SaleFloor(msgspec.Struct, frozen=True):
 NO_FLOOR = SaleFloor()
 
 
-def _sale_bound(
+def sale_bound(
     worst_price: Decimal, floor: SaleFloor, quote: Quote, tick: Decimal, wide_spread_pct: float
 ) -> Decimal | None:
     """The lowest price of an opening sale, None when the fair price that it hangs on is not known."""
@@ -130,7 +130,7 @@ def opening_price(
             wanted = _toward_other_side(quote, side, phase.fair_aggression, wide_spread_pct)
     bound: Decimal | None = worst_price
     if side == "sell":
-        bound = _sale_bound(worst_price, floor, quote, instrument.tick_size, wide_spread_pct)
+        bound = sale_bound(worst_price, floor, quote, instrument.tick_size, wide_spread_pct)
     if wanted is None or bound is None:
         return f"neither a usable book nor a mark for {instrument.symbol}"
     price = snap_within(wanted, bound, side, instrument)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.execution.book import Trade
 from services.execution.chunk_work import ChunkWork
 from services.execution.plan import Advice, Place, Record, final_look
-from services.execution.pricing import closing_bound
+from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
 from services.execution.workspace import MS, Workspace
@@ -137,7 +137,15 @@ class _OpeningChunk(ChunkWork):
         return [other for other in self.legs if legs[other].side == "buy"] if legs[index].side == "sell" else []
 
     def bound(self, index: int, quote: Quote | None) -> Decimal | str:
-        return self._granted(index).worst_price
+        leg = self.trade.legs[index]
+        worst_price = self._granted(index).worst_price
+        if leg.side == "buy" or quote is None:
+            return worst_price
+        params = self.trade.request.execution_params
+        floor = SaleFloor(params.min_price_pct_of_fair, params.min_floor_price_usd)
+        tick_size = leg.instrument.tick_size
+        bound = sale_bound(worst_price, floor, quote, tick_size, self.work.config.wide_spread_pct)
+        return f"no fair price of {leg.symbol}, which bounds its sale" if bound is None else bound
 
     def next_quantity(self, index: int, lacking: Decimal, advice: Advice) -> Decimal | None:
         leg = self.trade.legs[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Annotated
 
@@ -22,6 +23,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reservation goes on counting.
     market_age_max_ms: a chain whose oldest part was received longer ago is stale: no grant, no Greeks from it.
     grant_ttl_ms: how long execution may work under a grant; longer than the longest opening, 10 rounds of 30 s.
+    grant_ttl_max_ms: how long at most where the opening is meant to take longer (chunks spread over time).
     grant_release_delay_ms: an unused grant counts this much longer than its deadline, so that the news of a trade
     accepted at the last moment can arrive.
     max_legs: legs of one structure.
@@ -58,6 +60,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     account_lag_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
     market_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000
     grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 420_000
+    grant_ttl_max_ms: Annotated[int, msgspec.Meta(ge=1_000, le=21_600_000)] = 14_400_000
     grant_release_delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     max_legs: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
     max_order_quantity: Decimal = Decimal(50)
@@ -94,3 +97,9 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and value > 0):
                 raise ValueError(f'{name} {value} must be a quantity above 0, written as text such as "50"')
+
+    def ttl_ms(self, opening_s: float) -> int:
+        """How long a grant for an opening that may take this long lasts."""
+        longest_s = self.grant_ttl_max_ms / 1_000
+        wanted_ms = math.ceil(min(max(opening_s, 0.0), longest_s) * 1_000) if math.isfinite(opening_s) else 0
+        return max(self.grant_ttl_ms, wanted_ms)

@@ -100,7 +100,9 @@ class RiskCore:
         self._transfers: dict[str, None] = {}
         self._journaled_until_ns: int | None = None
         self._breaches: dict[str, _Breach] = {}
-        self._reservations = Reservations(config.grant_release_delay_ms * _MS, config.account_lag_ms * _MS)
+        self._reservations = Reservations(
+            config.grant_release_delay_ms * _MS, config.account_lag_ms * _MS, config.grant_ttl_ms * _MS
+        )
         # Volatile from here on: rebuilt from what the others send.
         self._market = MarketView(config.market_age_max_ms * _MS)
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
@@ -297,7 +299,7 @@ class RiskCore:
                 intent_id=ask.intent_id,
                 account_id=self._account_id,
                 legs=legs,
-                deadline_ns=now_ns + self._config.grant_ttl_ms * _MS,
+                deadline_ns=now_ns + self._config.ttl_ms(ask.opening_s) * _MS,
                 halt_epoch=self._halts.halt_epoch,
                 issued_ns=now_ns,
                 margin_usd=situation.margin_usd,

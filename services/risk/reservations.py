@@ -25,11 +25,13 @@ class Reservations:
     """Grants issued (durable: folded from rows) and the trades made of them (volatile: replayed by execution).
 
     A grant counts until execution says that it is closed *and* an account asked for afterwards shows the outcome, or
-    until its deadline has passed without a trade.
+    until its deadline has passed without a trade. One for an opening that takes long is kept free no longer than the
+    others when no trade was made of it: `unused_ttl_ns`.
     """
 
-    def __init__(self, release_delay_ns: int, account_lag_ns: int) -> None:
+    def __init__(self, release_delay_ns: int, account_lag_ns: int, unused_ttl_ns: int) -> None:
         self._release_delay_ns = release_delay_ns
+        self._unused_ttl_ns = unused_ttl_ns
         self._account_lag_ns = account_lag_ns
         self._issued: dict[str, Grant] = {}
         self._without_trade: dict[str, Grant] = {}
@@ -41,7 +43,7 @@ class Reservations:
 
     def issue(self, grant: Grant, at_ns: int) -> None:
         """Remember a new grant; a later one of the same intent replaces it."""
-        ended = takewhile(lambda known: known.deadline_ns + self._release_delay_ns <= at_ns, self._issued.values())
+        ended = takewhile(lambda known: self._free_ns(known) <= at_ns, self._issued.values())
         # all have the same time to live: the oldest end first
         for oldest in tuple(ended):
             del self._issued[oldest.intent_id]
@@ -108,8 +110,12 @@ class Reservations:
 
     def _unused(self, now_ns: int) -> Iterator[Grant]:
         for grant in self._without_trade.values():
-            if now_ns < grant.deadline_ns + self._release_delay_ns:
+            if now_ns < self._free_ns(grant):
                 yield grant
+
+    def _free_ns(self, grant: Grant) -> int:
+        """When a grant of which no trade was made no longer counts."""
+        return min(grant.deadline_ns, grant.issued_ns + self._unused_ttl_ns) + self._release_delay_ns
 
     def _counts(self, trade: _TradeView, asked_ns: int) -> bool:
         return trade.grant_open or asked_ns < trade.released_ns + self._account_lag_ns

@@ -187,6 +187,7 @@ class StrategyRunner:
             legs=legs,
             execution_mode=config.execution_mode,
             execution_params=self._params,
+            smart=config.smart_params,
             policy=config.policy,
             exit_conditions=config.exits,
             max_loss_usd=self._max_loss_usd(legs, desk),

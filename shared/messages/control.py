@@ -12,7 +12,10 @@ from shared.messages.trades import ExecutionMode, Grant, HaltLevel, LegOrder
 
 
 class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
-    """Ask risk for room to open one structure. The same `intent_id` with the same legs is one reservation."""
+    """Ask risk for room to open one structure. The same `intent_id` with the same legs is one reservation.
+
+    opening_s: how long the opening may take; the grant lasts as long, within risk's bounds.
+    """
 
     intent_id: str
     account_id: str
@@ -21,6 +24,7 @@ class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
     execution_mode: ExecutionMode
     max_loss_usd: float | None
     valid_until_ns: int
+    opening_s: float = 0.0
 
 
 class GrantGiven(Message, frozen=True, kw_only=True, tag="grant_given.1"):

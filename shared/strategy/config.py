@@ -6,11 +6,13 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
+from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.legs import LegSpec
@@ -57,11 +59,16 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SmartConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of chunked quoting (execution_mode "smart")."""
+    """The parameters of the smart plan (execution_mode "smart"): see `shared.messages.smart.SmartParams`.
+
+    Times in seconds. quoting_strategy: "mid", "top_of_book", "top_of_book_offset_pct" (with spread_pct) or "mark".
+    reprice_price_threshold: in USD per unit. total_duration_seconds: chunks evenly spaced over this time (TWAP).
+    Raises ValueError naming the field and what is allowed.
+    """
 
     chunk_count: int = 2
     time_per_chunk: float = 20.0
-    quoting_strategy: Literal["top_of_book", "top_of_book_offset_pct", "mid", "mark"] = "mid"
+    quoting_strategy: QuotingStrategy = "mid"
     spread_pct: float = 0.5
     reprice_interval: float = 10.0
     reprice_price_threshold: float = 0.1
@@ -69,6 +76,38 @@ class SmartConfig(msgspec.Struct, frozen=True, kw_only=True):
     aggressive_attempts: int = 10
     aggressive_wait_seconds: float = 5.0
     aggressive_retry_pause: float = 1.0
+    total_duration_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if field == "quoting_strategy":
+                if value not in get_args(QuotingStrategy):
+                    raise ValueError(f"{field} {value!r} must be one of {', '.join(get_args(QuotingStrategy))}")
+            elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+                raise ValueError(f"{field} {value!r} must be a number")
+        for field in ("chunk_count", "aggressive_attempts"):
+            if not isinstance(getattr(self, field), int):
+                raise ValueError(f"{field} {getattr(self, field)!r} must be a whole number")
+        problem = self.smart_params().problem(_SMART_NAMES)
+        if problem:
+            raise ValueError(problem)
+
+    def smart_params(self) -> SmartParams:
+        """The same in the words of the bus."""
+        own_names = {field: _SMART_NAMES.get(field, field) for field in SmartParams.__struct_fields__}
+        fields = {field: getattr(self, name) for field, name in own_names.items()}
+        return SmartParams(**fields | {"min_order_qty": Decimal(str(self.min_order_qty))})
+
+
+_SMART_NAMES: dict[str, str] = {
+    "time_per_chunk_s": "time_per_chunk",
+    "reprice_interval_s": "reprice_interval",
+    "aggressive_wait_s": "aggressive_wait_seconds",
+    "aggressive_retry_pause_s": "aggressive_retry_pause",
+    "total_duration_s": "total_duration_seconds",
+}
+"""What a strategy file calls the parameters whose names on the bus carry the unit."""
 
 
 class RfqConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +129,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     execution_profile: the name of a section [execution.profiles.NAME] of voldesk.toml, for the limit plan.
     execution_params: of the limit plan, instead of a profile, or a mapping of single fields that changes the profile
     (without one the defaults); metadata {"execution_params": ...} is taken when it is not given.
+    smart_config: of the smart plan, in which "auto" trades several legs too.
     policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
     max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
@@ -153,6 +193,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(allowed)}")
         self._check_params()
+        if self.smart_config is not None and not isinstance(self.smart_config, SmartConfig):
+            raise ValueError(f"smart_config {self.smart_config!r} must be a SmartConfig")
         if not all(isinstance(leg, LegSpec) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
 
@@ -194,8 +236,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("legs_factory is not available yet: give legs")
         if not self.legs:
             raise ValueError("legs must name at least one leg")
-        if self.execution_mode in ("rfq", "smart"):
-            raise ValueError(f"execution_mode {self.execution_mode!r} is not available yet: use 'limit' or 'auto'")
+        if self.execution_mode == "rfq":
+            raise ValueError(f"execution_mode {self.execution_mode!r} is not available yet: use 'limit' or 'smart'")
 
     @property
     def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:
@@ -220,6 +262,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(_no_profile(self.execution_profile, profiles))
             base = profiles[self.execution_profile]
         return changed(base, given) if given else base
+
+    @property
+    def smart_params(self) -> SmartParams:
+        """The parameters of the smart plan in the words of the bus."""
+        return SmartParams() if self.smart_config is None else self.smart_config.smart_params()
 
     @property
     def entries(self) -> tuple[EntryCondition, ...]:

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.conditions import ExitCondition
 from shared.messages.control import Gate
+from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionMode, ExecutionParams, LegOrder, OrderUpdate, Policy, TradeUpdate
 from shared.strategy.views import DeskView
 
@@ -24,6 +25,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[LegOrder, ...]
     execution_mode: ExecutionMode = "auto"
     execution_params: ExecutionParams = ExecutionParams()
+    smart: SmartParams = SmartParams()
     policy: Policy = "atomic"
     exit_conditions: tuple[ExitCondition, ...] = ()
     hard_deadline_ns: int | None = None
@@ -31,6 +33,11 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_s: float = 60.0
     dry_run: bool = False
+
+    @property
+    def opening_s(self) -> float:
+        """How long the opening may take longer than usual; 0 when it does not."""
+        return self.smart.longest_s if self.execution_mode in ("smart", "auto") else 0.0
 
 
 class CloseStructure(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,6 +71,12 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     if told.reason:
         say(f"reason: {told.reason}")
+    for what, progress in (("opening", told.opening_chunks), ("close", told.closing_chunks)):
+        if progress is not None:
+            say(
+                f"{what} by smart: {progress.completed} of {progress.planned} chunks complete, "
+                f"the spread crossed for {progress.crossings} of their legs"
+            )
     print_table(
         desk,
         "legs",

@@ -237,3 +237,21 @@ def test_a_request_leaves_the_legs_of_the_intent_itself_out_of_the_room_used() -
     script.granted(ask("s-1"))
     script.hear(halt_state(1), 1, "execution")
     script.granted(ask("s-1", LONG_CALL), 1)
+
+
+def test_a_grant_lasts_as_long_as_the_opening_may_take_within_bounds() -> None:
+    script = Script(RiskConfig(grant_ttl_ms=120_000, grant_ttl_max_ms=600_000)).ready()
+    for ordinal, (opening_s, lasts_s) in enumerate(
+        ((0.0, 120), (60.0, 120), (300.0, 300), (1e9, 600), (float("nan"), 120), (-5.0, 120))
+    ):
+        asked = msgspec.structs.replace(ask(f"s-{ordinal}", (leg(CALL_110, "buy", "0.01"),)), opening_s=opening_s)
+        assert script.granted(asked).deadline_ns == START + lasts_s * SECOND
+
+
+def test_a_long_grant_of_which_no_trade_is_made_counts_no_longer_than_a_short_one() -> None:
+    script = Script(ONE_AT_A_TIME).ready()
+    script.granted(msgspec.structs.replace(ask("s-1"), opening_s=3_600.0))
+    script.market(119).poll(119)
+    assert script.refused(ask("s-2"), 119).code == "delta_limit"
+    script.market(126).poll(126)
+    script.granted(ask("s-2"), 126)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from shared.messages.conditions import HostFunction
+from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.messages.trades import LimitPhase
 from shared.strategy import (
@@ -64,9 +66,14 @@ def test_the_short_parameters_become_one_aggressive_phase_wherever_they_are_give
     assert make(execution_params=in_words_of_the_bus)().limit_params() is in_words_of_the_bus
 
 
-def test_parameters_of_modes_to_come_are_accepted_while_they_are_not_needed() -> None:
-    config = make(rfq=RfqConfig(), smart_config=SmartConfig(chunk_count=3), execution_mode="auto")()
-    assert config.smart_config == SmartConfig(chunk_count=3)
+def test_the_smart_parameters_travel_in_the_words_of_the_bus() -> None:
+    given = SmartConfig(chunk_count=3, time_per_chunk=15, min_order_qty=0.05, total_duration_seconds=90)
+    config = make(rfq=RfqConfig(), smart_config=given, execution_mode="smart")()
+    in_words_of_the_bus = SmartParams(
+        chunk_count=3, time_per_chunk_s=15, min_order_qty=Decimal("0.05"), total_duration_s=90
+    )
+    assert config.smart_params == in_words_of_the_bus
+    assert make()().smart_params == SmartParams()
 
 
 def make(**changed: Any) -> Callable[[], StrategyConfig]:
@@ -83,7 +90,18 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(legs=["C"]), "legs must be a list of LegSpec"),
         (make(legs_factory=lambda: strangle(1)), "legs_factory is not available"),
         (make(execution_mode="rfq"), "'rfq' is not available"),
-        (make(execution_mode="smart"), "'smart' is not available"),
+        (make(smart_config=SmartParams()), "smart_config .* must be a SmartConfig"),
+        (lambda: SmartConfig(chunk_count=0), "chunk_count 0 must lie within 1 to 100"),
+        (lambda: SmartConfig(chunk_count=1.5), "chunk_count 1.5 must be a whole number"),  # type: ignore[arg-type]
+        (lambda: SmartConfig(reprice_interval=9), "reprice_interval 9 must lie within 10 to 3600"),
+        (lambda: SmartConfig(time_per_chunk=float("nan")), "time_per_chunk nan"),
+        (lambda: SmartConfig(aggressive_wait_seconds=0), "aggressive_wait_seconds 0"),
+        (lambda: SmartConfig(min_order_qty="0.1"), "min_order_qty '0.1' must be a number"),  # type: ignore[arg-type]
+        (lambda: SmartConfig(quoting_strategy="best"), "quoting_strategy 'best'"),  # type: ignore[arg-type]
+        (
+            lambda: SmartConfig(total_duration_seconds=30),
+            "total_duration_seconds 30 must be 0, or at least chunk_count",
+        ),
         (make(execution_mode="market"), "execution_mode 'market'"),
         (make(execution_profile=7), "execution_profile 7"),
         (make(execution_params=30), "execution_params 30"),
