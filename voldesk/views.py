@@ -119,6 +119,8 @@ def order_json(order: OrderUpdate) -> dict[str, Any]:
         "side": order.side,
         "qty": plain(order.quantity),
         "price": plain(order.price),
+        "amend_price": plain(order.amend_price),
+        "amends": order.amends,
         "filled_qty": plain(order.filled_quantity),
         "average_price": plain(order.average_price),
         "state": order.state,

@@ -11,7 +11,7 @@ from typing import Any
 from services.exchange import model as ex
 from services.execution.book import Book, Leg, Order, Trade
 from services.execution.config import ExecutionConfig
-from services.execution.rows import FillAssumed, FillSeen, OrderRequested, TradeMoved
+from services.execution.rows import AmendRequested, FillAssumed, FillSeen, OrderRequested, TradeMoved
 from shared.bus.frames import Frame
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.market import ChainSnapshot, InstrumentList
@@ -80,6 +80,8 @@ def decision_violations(entries: Iterable[Entry], config: ExecutionConfig, witne
                 yield from _opening(book, row, at_ns, config, witness)
             case OrderRequested():
                 yield from _closing(book, row)
+            case AmendRequested():
+                yield from _amending(book, row, at_ns, config, witness)
             case TradeMoved():
                 yield from _moving(book.trades[row.trade_id], book, row, at_ns)
             case _:
@@ -155,8 +157,31 @@ def _opening(
     if row.adopted:
         return
     trade, leg = _place(book, row)
+    yield from _exposing(book, trade, leg, f"opening order {row.client_order_id}", at_ns, config, witness)
+
+
+def _amending(
+    book: Book, row: AmendRequested, at_ns: int, config: ExecutionConfig, witness: Witness
+) -> Iterator[Violation]:
+    """An amendment that opens is as much inside the grant as an order; one of an order is on its way at a time."""
+    order = book.orders[row.client_order_id]
+    name = f"the amendment of order {row.client_order_id} to {row.price}"
+    if order.is_amending:
+        yield Violation("sent_once", f"{name} was sent while the one to {order.amend_price} was on its way")
+    if order.purpose != "open":
+        return
+    trade = book.trades[order.trade_id]
+    leg = trade.legs[order.leg_index]
+    yield from _exposing(book, trade, leg, name, at_ns, config, witness)
+    worst = trade.request.grant.legs[order.leg_index].worst_price
+    if row.price > worst if order.side == "buy" else row.price < worst:
+        yield Violation("inside_grant", f"{name} is past its grant's {worst}")
+
+
+def _exposing(
+    book: Book, trade: Trade, leg: Leg, name: str, at_ns: int, config: ExecutionConfig, witness: Witness
+) -> Iterator[Violation]:
     grant = trade.request.grant
-    name = f"opening order {row.client_order_id}"
     if at_ns > grant.deadline_ns:
         late_ms = (at_ns - grant.deadline_ns) / MS
         yield Violation("grant_in_time", f"{name} was sent {late_ms:.0f} ms after its grant's deadline")

@@ -215,6 +215,7 @@ def _strategy(
         legs=legs,
         exit_conditions=[*exits, profit_target(pct=5), max_loss(pct=10)] if priced else exits,
         execution_mode="limit",
+        execution_params=Random(f"requotes {name} {variant}").choice(_REQUOTES),
         policy=policy or ("atomic" if variant % 3 else "best_effort"),
         max_concurrent_trades=1,
         max_trades_per_day=per_day,
@@ -223,6 +224,14 @@ def _strategy(
         if_host_silent=silence,
         host_silent_after_seconds=5,
     )
+
+
+_REQUOTES: tuple[dict[str, object], ...] = (
+    {},
+    {"requote_by": "amend", "pricing": "fair", "fair_aggression": 0.3, "reprice_interval_s": 3.0},
+    {"requote_by": "amend", "pricing": "passive", "reprice_interval_s": 2.0, "max_requote_rounds": 30},
+)
+"""How the strategies' orders come to other prices: some replace them, some amend them."""
 
 
 def intrude_at_random(desk: Desk, pause_s: float, until_ns: int) -> None:

@@ -40,6 +40,8 @@ _SECOND = 1_000_000_000
 class Order(msgspec.Struct, kw_only=True):
     """One order. `state_ns` is when its state last changed; `unknown_ns` when its outcome became unknown.
 
+    `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
+    moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
     `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
     """
 
@@ -59,6 +61,11 @@ class Order(msgspec.Struct, kw_only=True):
     state_ns: int
     updated_ns: int
     unknown_ns: int
+    priced_ns: int
+    amend_price: Decimal | None = None
+    amend_ns: int = 0
+    amends: int = 0
+    amend_failed: bool = False
     venue_order_id: int | None = None
     fills_quantity: Decimal = ZERO
     fills_cash: Decimal = ZERO
@@ -71,6 +78,11 @@ class Order(msgspec.Struct, kw_only=True):
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_ORDER_STATES
+
+    @property
+    def is_amending(self) -> bool:
+        """An amendment is on its way, and the venue was not seen yet to rest at one price or the other."""
+        return self.amend_price is not None and not self.is_final
 
     @property
     def filled_quantity(self) -> Decimal:
@@ -331,6 +343,9 @@ class Book(msgspec.Struct):
             case (
                 rows.OrderMoved(client_order_id=number)
                 | rows.OrderSighted(client_order_id=number)
+                | rows.AmendRequested(client_order_id=number)
+                | rows.OrderRepriced(client_order_id=number)
+                | rows.AmendFailed(client_order_id=number)
                 | rows.FillSeen(client_order_id=number)
                 | rows.FillAssumed(client_order_id=number)
             ):
@@ -375,6 +390,8 @@ class Book(msgspec.Struct):
                 self._order_requested(row, at_ns)
             case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
                 self._apply_to_order(row, at_ns)
+            case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
+                self._apply_amendment(row, at_ns)
             case _:
                 self._apply_to_trade(row, at_ns)
         trade = self.trade_of_row(row)
@@ -488,11 +505,29 @@ class Book(msgspec.Struct):
             state_ns=at_ns,
             updated_ns=at_ns,
             unknown_ns=at_ns,
+            priced_ns=at_ns,
         )
         trade.order_ids.append(row.client_order_id)
         name = f"{row.leg_index}/{row.purpose}"
         trade.attempts[name] = max(row.attempt + 1, trade.attempts.get(name, 0))
         self.unsettled[row.client_order_id] = None
+
+    def _apply_amendment(self, row: rows.AmendRequested | rows.OrderRepriced | rows.AmendFailed, at_ns: int) -> None:
+        order = self.orders[row.client_order_id]
+        order.updated_ns = at_ns
+        match row:
+            case rows.AmendRequested():
+                assert order.state == "WORKING", f"order {row.client_order_id} is amended while {order.state}"
+                order.amend_price = row.price
+                order.amend_ns = order.priced_ns = at_ns
+                order.amends += 1
+                order.reason = row.why
+            case rows.OrderRepriced():
+                order.price = row.price
+                order.amend_price = None
+            case rows.AmendFailed():
+                order.amend_price = None
+                order.amend_failed = True
 
     def _apply_to_order(
         self,

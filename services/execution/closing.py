@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
-from services.execution.plan import Advice, Place, Withdraw, pause_after_ns
+from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
 from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short
 from services.execution.workspace import MS, backoff_ns
@@ -72,8 +72,11 @@ class ClosePlan:
         if trade.state_ns < trade.stairs_since_ns and order.created_ns < trade.stairs_since_ns:
             advice.actions.append(Withdraw(order.client_order_id, "the close goes on by the staircase"))
             return
+        if order.is_amending:
+            advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
+            return
         orders = self._reducing_orders(trade, order.leg_index)
-        replace_ns = order.created_ns + self._step_ns(trade)
+        replace_ns = order.priced_ns + self._step_ns(trade)
         if work.now_ns < replace_ns:
             advice.wake(replace_ns)
             return
@@ -83,7 +86,7 @@ class ClosePlan:
         if isinstance(price, str) or price == order.price:
             advice.wait(f"{order.symbol} rests at {order.price}", work.now_ns + POLL_NS)
             return
-        advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
+        advice.actions.append(reprice(trade, order, price, self._step(trade, orders)))
 
     def _next_order(self, trade: Trade, index: int, advice: Advice) -> None:
         work = self._work
@@ -128,10 +131,10 @@ class ClosePlan:
             return "mark"
         if trade.state == "BROKEN":
             return "cross"
-        index = len(orders)
+        index = prices_shown(orders)
         if orders and orders[-1].client_order_id in self._work.book.unsettled:
             # One whose price did not change rests on, and goes up the stairs all the same.
-            index += (self._work.now_ns - orders[-1].created_ns) // self._step_ns(trade) - 1
+            index += (self._work.now_ns - orders[-1].priced_ns) // self._step_ns(trade) - 1
         return _STAIRCASE[min(index, len(_STAIRCASE) - 1)]
 
     def _step_ns(self, trade: Trade) -> int:
@@ -157,7 +160,7 @@ class ClosePlan:
     def _used_up(self, trade: Trade, orders: Sequence[Order]) -> bool:
         config = self._work.config
         since_ns = self._work.now_ns - config.close_window_ms * MS
-        return sum(order.created_ns >= since_ns for order in orders) >= config.close_attempts_max
+        return prices_shown([o for o in orders if o.created_ns >= since_ns]) >= config.close_attempts_max
 
     def _price(self, trade: Trade, leg: Leg, orders: Sequence[Order], advice: Advice) -> Decimal | str:
         work = self._work

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.execution import rows
+from services.execution.amending import amendment_refused
 from services.execution.book import DAY_NS, Book
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
@@ -23,6 +24,9 @@ from shared.messages.space import JournalSpace
 from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick
 from shared.messages.system import Heartbeat
 from shared.messages.venue import (
+    AmendAcked,
+    AmendRefused,
+    AmendUnknown,
     CancelAcked,
     CancelRefused,
     OrderAcked,
@@ -180,6 +184,8 @@ class ExecutionCore:
                 self._schedule.want("stream_down", self._work.now_ns)
             case OrderAcked() | OrderRefused() | OutcomeUnknown() | CancelAcked() | CancelRefused():
                 self._take_outcome(item)
+            case AmendAcked() | AmendRefused() | AmendUnknown():
+                self._take_amendment(item)
             case _:
                 return
 
@@ -200,6 +206,21 @@ class ExecutionCore:
             case OutcomeUnknown() if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", item.reason)
             case OutcomeUnknown() | CancelRefused() if order.state == "CANCELLING":
+                self._evidence.doubt(order)
+            case _:
+                return
+
+    def _take_amendment(self, item: AmendAcked | AmendRefused | AmendUnknown) -> None:
+        """An acknowledgement proves nothing: the price is believed when it is seen at the venue."""
+        order = self._work.book.orders.get(item.client_order_id)
+        if order is None:
+            return
+        match item:
+            case AmendRefused():
+                amendment_refused(order, f"{item.code}: {item.text}", self._work)
+                if item.kind == "rejected":
+                    self._evidence.doubt(order)
+            case AmendUnknown() if order.is_amending:
                 self._evidence.doubt(order)
             case _:
                 return

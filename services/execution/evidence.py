@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from services.execution import rows
+from services.execution.amending import amendment_counts_ns
 from services.execution.book import Order
 from services.execution.effects import QueryOrder
 from services.execution.facts import Facts
@@ -81,6 +82,8 @@ class Evidence:
         match order.state:
             case "UNKNOWN":
                 return order.unknown_ns
+            case "WORKING" if order.is_amending:
+                return order.amend_ns + self._work.config.cancel_confirm_ms * MS
             case "CANCELLING":
                 return order.state_ns + self._work.config.cancel_confirm_ms * MS
             case _ if order.filled_quantity < order.sighted_quantity:
@@ -92,12 +95,13 @@ class Evidence:
         work = self._work
         alert_ns = query.first_ns + work.config.query_alert_after_ms * MS
         if work.now_ns >= alert_ns:
+            since_s = (work.now_ns - max(order.state_ns, order.amend_ns)) // SECOND
             work.alert(
                 "order_unresolved",
                 "critical" if order.state == "UNKNOWN" else "warning",
                 str(order.client_order_id),
-                f"{order.symbol}: order {order.client_order_id} of {order.trade_id} is {order.state} since "
-                f"{(work.now_ns - order.state_ns) // SECOND} s; the venue is asked again and again",
+                f"{order.symbol}: order {order.client_order_id} of {order.trade_id} is {_doing(order)} since "
+                f"{since_s} s; the venue is asked again and again",
             )
         if query.asked_ns is not None:
             timeout_ns = query.asked_ns + _QUERY_TIMEOUT_NS
@@ -121,7 +125,7 @@ class Evidence:
         return work.now_ns + _QUERY_TIMEOUT_NS
 
     def _schedule(self, order: Order, query: _Query) -> None:
-        """When to ask next: later each time, but not past the instant from which absence counts."""
+        """When to ask next: later each time, but not past the instant from which absence, or an old price, counts."""
         config = self._work.config
         query.asked_ns = None
         pause_ns = backoff_ns(config.query_retry_first_ms, config.query_retry_max_ms, query.asked - 1)
@@ -129,6 +133,8 @@ class Evidence:
         absence_ns = self._absence_counts_ns(order)
         if order.state == "UNKNOWN" and self._work.now_ns < absence_ns:
             query.next_ns = min(query.next_ns, absence_ns)
+        if order.is_amending and self._work.now_ns < (counts_ns := amendment_counts_ns(order, self._work)):
+            query.next_ns = min(query.next_ns, counts_ns)
 
     def _absence_counts_ns(self, order: Order) -> int:
         config = self._work.config
@@ -208,3 +214,7 @@ class Evidence:
         self._doubted.pop(client_order_id, None)
         if self._queries.pop(client_order_id, None) is not None:
             self._work.resolve("order_unresolved", str(client_order_id), f"order {client_order_id} is resolved")
+
+
+def _doing(order: Order) -> str:
+    return "being amended" if order.is_amending else order.state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
+from services.execution.amending import seen_open
 from services.execution.book import Order
 from services.execution.states import order_may_move
 from services.execution.workspace import MS, Workspace
@@ -83,6 +84,7 @@ class Facts:
             self._sighted(order, seen.venue_order_id, seen.filled_quantity)
         if seen.state in OPEN_VENUE_STATES:
             self._seen_open(order, asked_ns)
+            seen_open(order, seen, asked_ns, self._work)
         elif not order.is_final or order.state in ("NEVER_PLACED", "REFUSED"):
             self.move(order, _FINAL_OF[seen.state], f"{seen.state} at the venue, {seen.filled_quantity} filled")
 

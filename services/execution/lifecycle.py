@@ -9,7 +9,7 @@ from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
 from services.execution.halts import Guards
 from services.execution.limit import LimitPlan
-from services.execution.plan import Advice, ClosingPlan, OpeningPlan, Place, Record
+from services.execution.plan import Advice, Amend, ClosingPlan, OpeningPlan, Place, Record
 from services.execution.positions import PositionWitness
 from services.execution.reduction import Reduction, close_purpose
 from services.execution.smart import SmartClosing, SmartOpening
@@ -285,6 +285,8 @@ class Lifecycle:
         for action in advice.actions:
             if isinstance(action, Record):
                 work.record(action.row)
+            elif isinstance(action, Amend):
+                work.amend(work.book.orders[action.client_order_id], action.price, action.why)
             elif isinstance(action, Place):
                 if trade.state == "PENDING_OPEN":
                     work.move(trade, "OPENING", "the first opening order is sent")

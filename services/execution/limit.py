@@ -6,7 +6,16 @@ import math
 from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
-from services.execution.plan import Advice, Place, Withdraw, final_look, pause_after_ns, refused_for_good
+from services.execution.plan import (
+    Advice,
+    Place,
+    Withdraw,
+    final_look,
+    pause_after_ns,
+    prices_shown,
+    refused_for_good,
+    reprice,
+)
 from services.execution.pricing import SaleFloor, opening_price
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
@@ -84,19 +93,23 @@ class LimitPlan:
         if ending:
             advice.actions.append(Withdraw(order.client_order_id, ending))
             return
+        if order.is_amending:
+            advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
+            return
         phase, phase_end_ns = _phase(trade, order.leg_index, work)
-        replace_ns = order.created_ns + math.ceil(phase.reprice_interval_s * SECOND)
+        replace_ns = order.priced_ns + math.ceil(phase.reprice_interval_s * SECOND)
         if phase_end_ns is not None:
-            replace_ns = min(replace_ns, max(phase_end_ns, order.created_ns + SECOND))
+            replace_ns = min(replace_ns, max(phase_end_ns, order.priced_ns + SECOND))
         if work.now_ns < replace_ns:
             advice.wake(replace_ns)
             return
         price = _price(trade, leg, phase, work)
-        rounds_left = len(_orders(trade, order.leg_index, work)) < trade.request.execution_params.max_requote_rounds
+        rounds = prices_shown(_orders(trade, order.leg_index, work))
+        rounds_left = rounds < trade.request.execution_params.max_requote_rounds
         if isinstance(price, str) or price == order.price or not rounds_left:
             advice.wait(price if isinstance(price, str) else "", work.now_ns + _POLL_NS)
             return
-        advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
+        advice.actions.append(reprice(trade, order, price, f"{phase.pricing}, round {rounds + 1}"))
 
     def _next_order(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> None:
         leg = trade.legs[index]
@@ -113,7 +126,7 @@ class LimitPlan:
         if isinstance(price, str):
             advice.wait(price, work.now_ns + _POLL_NS)
             return
-        advice.actions.append(Place(index, quantity, price, f"{phase.pricing}, round {len(orders) + 1}"))
+        advice.actions.append(Place(index, quantity, price, f"{phase.pricing}, round {prices_shown(orders) + 1}"))
 
     def _end_of(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> str:
         """Why this leg gets no further order; "" while it may. Wakes when the time of the leg is up."""
@@ -149,14 +162,15 @@ class LimitPlan:
         refused = refused_for_good(leg, orders, work.config.leg_refusals_max)
         if refused:
             return refused
-        if len(orders) < params.max_requote_rounds:
+        rounds = prices_shown(orders)
+        if rounds < params.max_requote_rounds:
             return ""
         last = orders[-1]
-        rest_ns = last.created_ns + math.ceil(params.fill_timeout_s * SECOND)
+        rest_ns = last.priced_ns + math.ceil(params.fill_timeout_s * SECOND)
         if last.client_order_id in work.book.unsettled and work.now_ns < rest_ns:
             advice.wake(rest_ns)
             return ""
-        return f"{leg.symbol} not filled in {len(orders)} rounds"
+        return f"{leg.symbol} not filled in {rounds} rounds"
 
 
 def _price(trade: Trade, leg: Leg, phase: LimitPhase, work: Workspace) -> Decimal | str:

@@ -7,6 +7,7 @@ rebuilt by a restart as it was, and no order of events can surprise it. It advis
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -39,13 +40,21 @@ class Withdraw(msgspec.Struct, frozen=True):
     why: str
 
 
+class Amend(msgspec.Struct, frozen=True):
+    """Move a working order to another price."""
+
+    client_order_id: int
+    price: Decimal
+    why: str
+
+
 class Record(msgspec.Struct, frozen=True):
     """Write down how the plan got on, where the trade and its orders do not say it. The plan is then asked again."""
 
     row: Row
 
 
-Action = Place | Withdraw | Record
+Action = Place | Withdraw | Amend | Record
 Outcome = Literal["going", "complete", "given_up"]
 
 
@@ -94,6 +103,19 @@ def pause_after_ns(work: Workspace, orders: list[Order]) -> int:
     if refused:
         return last.state_ns + backoff_ns(config.attempt_interval_ms, config.refusal_pause_max_ms, refused - 1)
     return last.created_ns + config.attempt_interval_ms * MS
+
+
+def reprice(trade: Trade, order: Order, price: Decimal, step: str) -> Amend | Withdraw:
+    """How a working order comes to another price: moved where it is, if the trade's parameters say so and no
+    amendment of it was in vain; else it is withdrawn, and the next goes out when it is seen to be gone."""
+    if trade.request.execution_params.requote_by == "amend" and not order.amend_failed:
+        return Amend(order.client_order_id, price, step)
+    return Withdraw(order.client_order_id, f"to be replaced at {price}")
+
+
+def prices_shown(orders: Sequence[Order]) -> int:
+    """How many prices these orders were asked to rest at."""
+    return sum(1 + order.amends for order in orders)
 
 
 def refused_for_good(leg: Leg, orders: list[Order], refusals_max: int) -> str:

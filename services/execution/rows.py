@@ -146,6 +146,29 @@ class OrderSighted(msgspec.Struct, frozen=True, kw_only=True, tag="order_sighted
     filled_quantity: Decimal
 
 
+class AmendRequested(msgspec.Struct, frozen=True, kw_only=True, tag="amend_requested"):
+    """The order is about to be moved to this price at the venue, once. Written before that is sent."""
+
+    client_order_id: int
+    price: Decimal
+    why: str
+
+
+class OrderRepriced(msgspec.Struct, frozen=True, kw_only=True, tag="order_repriced"):
+    """The venue shows the order at this price: the amendment took effect, or somebody else moved it."""
+
+    client_order_id: int
+    price: Decimal
+    reason: str
+
+
+class AmendFailed(msgspec.Struct, frozen=True, kw_only=True, tag="amend_failed"):
+    """The amendment did not take effect: refused, or the venue shows the old price after its validity."""
+
+    client_order_id: int
+    reason: str
+
+
 class FillSeen(msgspec.Struct, frozen=True, kw_only=True, tag="fill_seen"):
     """An execution of our order, whichever way it was learned; once per `fill.venue_trade_id`."""
 
@@ -233,6 +256,9 @@ Row = (
     | OrderRequested
     | OrderMoved
     | OrderSighted
+    | AmendRequested
+    | OrderRepriced
+    | AmendFailed
     | FillSeen
     | FeeLearned
     | FillAssumed

@@ -48,6 +48,12 @@ def _text(row: rows.Row) -> str:
             return _order_moved(row)
         case rows.OrderSighted():
             return f"Order {row.client_order_id} is {row.venue_order_id} at the venue, {row.filled_quantity} filled."
+        case rows.AmendRequested():
+            return f"Order {row.client_order_id} is being moved to {row.price} ({row.why})."
+        case rows.OrderRepriced():
+            return f"Order {row.client_order_id} rests at {row.price}: {row.reason}."
+        case rows.AmendFailed():
+            return f"Order {row.client_order_id} was not moved: {row.reason}."
         case rows.FillSeen(fill=fill):
             fee = "fee not told yet" if fill.fee_usd is None else f"fee {fill.fee_usd} USD"
             how = "taker" if fill.is_taker else "maker"

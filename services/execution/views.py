@@ -105,4 +105,6 @@ def order_update(order: Order, account_id: str) -> OrderUpdate:
         reduce_only=order.reduce_only,
         created_ns=order.created_ns,
         updated_ns=order.updated_ns,
+        amend_price=order.amend_price if order.is_amending else None,
+        amends=order.amends,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from services.execution import rows
 from services.execution.book import Book, Order, Trade
 from services.execution.config import ExecutionConfig
-from services.execution.effects import CancelOrder, PlaceOrder
+from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from services.execution.market import MarketView
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
 from shared.messages.base import Side, opposite
@@ -17,7 +17,7 @@ from shared.messages.steps import Entry, Publish, RaiseAlert, Step
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
-from shared.messages.venue import NewOrder, OrderRef, VenueFill
+from shared.messages.venue import Amendment, NewOrder, OrderRef, VenueFill
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -66,6 +66,9 @@ class Workspace:
                 rows.OrderRequested(client_order_id=number)
                 | rows.OrderMoved(client_order_id=number)
                 | rows.OrderSighted(client_order_id=number)
+                | rows.AmendRequested(client_order_id=number)
+                | rows.OrderRepriced(client_order_id=number)
+                | rows.AmendFailed(client_order_id=number)
                 | rows.FillAssumed(client_order_id=number)
             ):
                 self.touched_orders[number] = None
@@ -183,6 +186,13 @@ class Workspace:
             return
         self.record(rows.OrderMoved(client_order_id=order.client_order_id, state="CANCELLING", reason=why))
         self.send(CancelOrder(self.ref(order)))
+
+    def amend(self, order: Order, price: Decimal, why: str) -> None:
+        """Journal that a working order is moved to `price`, and ask for it, once. Its quantity stays."""
+        assert order.state == "WORKING", f"order {order.client_order_id} is {order.state}"
+        assert not order.is_amending, f"order {order.client_order_id} is being amended"
+        self.record(rows.AmendRequested(client_order_id=order.client_order_id, price=price, why=why))
+        self.send(AmendOrder(Amendment(order=self.ref(order), price=price, reduce_only=order.reduce_only)))
 
     def ref(self, order: Order) -> OrderRef:
         return OrderRef(

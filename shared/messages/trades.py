@@ -72,6 +72,8 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     may cross, in per cent of it. final_look_s: how long a plan waits for a late fill before it gives up.
     min_price_pct_of_fair, min_floor_price_usd: an opening sale asks for no less than this share of the fair price, in
     per cent, and for no less than this price per unit, whatever the phase says.
+    requote_by: how an order comes to another price: `replace` cancels it and waits until it is seen to be gone,
+    `amend` moves it where it is, and replaces it once an amendment was in vain.
     profile: the name of the execution profile that these come from, "" for none.
     """
 
@@ -82,6 +84,7 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     final_look_s: float = 2.0
     min_price_pct_of_fair: float | None = None
     min_floor_price_usd: Decimal | None = None
+    requote_by: Literal["replace", "amend"] = "replace"
     profile: str = ""
 
 
@@ -288,7 +291,10 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
 
 
 class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
-    """The whole state of one order, published on every change."""
+    """The whole state of one order, published on every change.
+
+    amend_price: where an amendment that is on its way moves it, None when none is. amends: how many were asked for.
+    """
 
     client_order_id: int
     venue_order_id: int | None
@@ -308,6 +314,8 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
     reduce_only: bool
     created_ns: int
     updated_ns: int
+    amend_price: Decimal | None = None
+    amends: int = 0
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -97,6 +97,8 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     final_look_s: how long a late fill is waited for before an opening gives up.
     min_price_pct_of_fair: an opening sale asks for at least this share of the fair price, in per cent.
     min_floor_price_usd: and for at least this price per unit; both bind whatever a phase says.
+    requote_by: replace = an order is cancelled, and the next one sent when it is seen to be gone; amend = it is moved
+    where it is, and replaced once an amendment was in vain.
     """
 
     phases: tuple[ProfilePhase, ...] = (ProfilePhase(),)
@@ -106,6 +108,7 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     final_look_s: Seconds = 2.0
     min_price_pct_of_fair: Annotated[float, Meta(ge=0, le=1_000)] | None = None
     min_floor_price_usd: Decimal | None = None
+    requote_by: Literal["replace", "amend"] = "replace"
 
     def __post_init__(self) -> None:
         problem = params_problem(self.params(""))
