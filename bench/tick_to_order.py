@@ -48,6 +48,10 @@ STEP_PATIENCE = 20
 """A run may take this many times as long as its ticks before it is given up."""
 
 HOUR_NS = 3_600_000_000_000
+VENUE_TIMES_MS = 1_000_000_000
+"""The bench strategy says in `host_silent_after_s`, which an `if_host_silent` of "hold" leaves unused, which tick it
+answers: by the venue's time, modulo this."""
+
 HOPS = (
     "exchange → marketdata",
     "marketdata → strategy",
@@ -111,8 +115,15 @@ class TickQuoter:
             return ()
         leg = LegOrder(symbol=self.symbol, side="buy", quantity=Decimal("0.01"))
         deadline_ns = index.received_ns + HOUR_NS
+        tick_s = index.venue_ns // 1_000_000 % 1_000_000_000 / 1e3
         return (
-            OpenStructure(legs=(leg,), execution_mode="limit", execution_params=PARAMS, hard_deadline_ns=deadline_ns),
+            OpenStructure(
+                legs=(leg,),
+                execution_mode="limit",
+                execution_params=PARAMS,
+                hard_deadline_ns=deadline_ns,
+                host_silent_after_s=tick_s,
+            ),
         )
 
     def on_order(self, order, desk, now_ns):
@@ -162,8 +173,8 @@ class Stamps:
     """What an exchange noted: instants of ticks, and of orders by client order id ("" where they have none)."""
 
     ticks: list[int]
+    frames: list[str]
     orders: list[tuple[int, Any]]
-    first_tick: str
     first_request: str
 
     @staticmethod
@@ -173,10 +184,15 @@ class Stamps:
         orders = [line for line in lines if line[0] == "order"]
         return Stamps(
             [line[1] for line in ticks],
+            [line[2] for line in ticks if len(line) > 2],
             [(line[1], line[2] if len(line) > 2 else "") for line in orders],
-            ticks[0][2] if ticks and len(ticks[0]) > 2 else "",
             orders[0][3] if orders and len(orders[0]) > 3 else "",
         )
+
+    def by_venue_time(self) -> dict[int, int]:
+        """When the tick of each venue time (ms, modulo `VENUE_TIMES_MS`) was sent."""
+        times = (venue_ms(frame) % VENUE_TIMES_MS for frame in self.frames)
+        return dict(zip(times, self.ticks, strict=True))
 
     def tick_before(self, at_ns: int) -> int:
         """The newest tick at or before an instant. Raises IndexError when there was none."""
@@ -184,6 +200,12 @@ class Stamps:
         if position == 0:
             raise IndexError(f"no tick before {at_ns}")
         return self.ticks[position - 1]
+
+
+def venue_ms(frame: str) -> int:
+    """The venue's time in an index tick's frame."""
+    tick = json.loads(frame)
+    return int(tick["d"].get("ts") or tick["ts"])
 
 
 Journaled = list[tuple[int, JournalRow]]
@@ -206,6 +228,7 @@ def desk_ways(rows: Journaled, stamps: Stamps) -> list[Way]:
     valid_ns = StrategyHostConfig().intent_valid_ms * 1_000_000
     requested = {entry.trade_id: (at_ns, entry.request) for at_ns, entry in rows if isinstance(entry, TradeRequested)}
     ways = []
+    ticked = stamps.by_venue_time()
     for _, entry in rows:
         if isinstance(entry, OrderRequested) and entry.purpose == "open" and entry.client_order_id in arrived:
             accepted_ns, request = requested[entry.trade_id]
@@ -213,7 +236,7 @@ def desk_ways(rows: Journaled, stamps: Stamps) -> list[Way]:
             received_ns = request.hard_deadline_ns - HOUR_NS
             ways.append(
                 Way(
-                    stamps.tick_before(received_ns),
+                    ticked[round(request.host_silent_after_s * 1e3)],
                     received_ns,
                     request.valid_until_ns - valid_ns,
                     request.grant.issued_ns,
@@ -265,7 +288,7 @@ def sample_of(rows: Journaled, stamps: Stamps) -> Sample:
     step_ns = STEP_MS * 1_000_000
     every_ns = TICKS_PER_ORDER * step_ns
     return Sample(
-        tick=stamps.first_tick,
+        tick=stamps.frames[0],
         request=stamps.first_request.encode(),
         rows=tuple(entry for each_ns, entry in rows if each_ns == at_ns),
         open_trade=request,

@@ -19,10 +19,19 @@ def stamps(tmp_path: Path, *lines: list[object]) -> Stamps:
 def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path) -> None:
     read = stamps(tmp_path, ["tick", 100, "frame"], ["order", 150, 7, "POST"])
     assert (read.ticks, read.orders) == ([100], [(150, 7)])
-    assert (read.first_tick, read.first_request) == ("frame", "POST")
+    assert (read.frames, read.first_request) == (["frame"], "POST")
 
 
-def test_an_order_belongs_to_the_newest_tick_that_was_sent_before_it_was_received(tmp_path: Path) -> None:
+def test_a_tick_is_known_by_the_venues_time_however_late_it_is_received(tmp_path: Path) -> None:
+    frames = [
+        '{"dt":30,"d":{"s":"BTCUSD","ip":1.0,"ts":5000000001250},"ts":5000000001300}',
+        '{"d":{},"ts":5000000001500}',
+    ]
+    read = stamps(tmp_path, ["tick", 100, frames[0]], ["tick", 350, frames[1]])
+    assert read.by_venue_time() == {1_250: 100, 1_500: 350}
+
+
+def test_a_bare_order_belongs_to_the_newest_tick_that_was_sent_before_it_was_received(tmp_path: Path) -> None:
     read = stamps(tmp_path, ["tick", 100], ["tick", 200], ["tick", 300])
     assert [read.tick_before(at_ns) for at_ns in (100, 199, 200, 250)] == [100, 100, 200, 200]
     with pytest.raises(IndexError):
