@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from services.exchange.config import ExchangeConfig
 from services.exchange.listing import NS_PER_DAY
 from services.exchange.model import DeliveryPrice, Exercise, Fill, MarketTrade, Order, Side, Transfer
+from services.exchange.rfq_state import RfqState
 from services.exchange.rows import (
+    BlockTraded,
     CashTransferred,
     CountdownFired,
     CountdownRestarted,
@@ -26,6 +28,10 @@ from services.exchange.rows import (
     OrderFilled,
     OrderPlaced,
     PositionExercised,
+    QuoteCreated,
+    QuoteEnded,
+    RequestCreated,
+    RequestEnded,
     TradePrinted,
     VolMoved,
 )
@@ -126,6 +132,7 @@ class ExchangeState:
         self.vol_shocks: dict[str, list[tuple[int, float]]] = {}
         self.extra_expiries: dict[str, dict[int, int]] = {}
         self.countdowns: dict[tuple[str, str], Countdown] = {}
+        self.rfq = RfqState(config.rfq.kept_requests)
         self.makers_cash = ZERO
         self.fees_collected = ZERO
         self.last_id = 0
@@ -205,6 +212,8 @@ class ExchangeState:
                 countdown.fired = False
             case CountdownFired():
                 self.countdowns[row.account_id, row.index].fired = True
+            case RequestCreated() | RequestEnded() | QuoteCreated() | QuoteEnded() | BlockTraded():
+                self.rfq.apply(row)
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -361,12 +370,16 @@ def _ids_of(row: ExchangeRow) -> tuple[int, ...]:
         case OrderAmended():
             return (row.priority,)
         case OrderFilled():
-            return (row.fill.fill_id,)
+            return (row.fill.fill_id, row.fill.trade_id)
         case TradePrinted():
             return (row.trade.trade_id,)
         case PositionExercised():
             return (row.exercise.exercise_id,)
         case CashTransferred():
             return (row.transfer.transfer_id,)
+        case RequestCreated():
+            return (row.request.request_id,)
+        case QuoteCreated():
+            return (row.quote.quote_id,)
         case _:
             return ()

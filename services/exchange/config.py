@@ -14,7 +14,12 @@ from services.exchange.model import SelfTradePrevention
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
-Rights = tuple[Literal["market_maker"], ...]
+Rights = tuple[Literal["market_maker", "rfq_quotes"], ...]
+
+
+def _refuse_repeats(field: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"{field} must be unique, not {sorted(names)}")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +45,7 @@ class AccountConfig(_Section, frozen=True, kw_only=True):
 
     account_id: its name here. user_id: its number in the venue's answers. keys: API keys of the account.
     initial_balance_usd: what it owns at its first start. rights: those that most accounts lack: "market_maker"
-    (batch calls, countdown).
+    (batch calls, countdown), "rfq_quotes" (the maker's side of requests for quote).
     """
 
     account_id: Annotated[str, Meta(min_length=1)]
@@ -191,17 +196,20 @@ class BaseConfig(_Section, frozen=True, kw_only=True):
 class FeeConfig(_Section, frozen=True, kw_only=True):
     """What trading and delivery cost.
 
-    maker, taker: rate of a trade as a fraction of the index. delivery: rate at expiry as a fraction of the settlement
-    price. premium_cap: no fee is above this fraction of the premium, or of the pay-off at expiry.
+    maker, taker: rate of a trade as a fraction of the index. block_maker, block_taker: the same for block trades.
+    delivery: rate at expiry as a fraction of the settlement price. premium_cap: no fee is above this fraction of the
+    premium, or of the pay-off at expiry.
     """
 
     maker: Decimal = Decimal("0.0003")
     taker: Decimal = Decimal("0.0003")
+    block_maker: Decimal = Decimal("0.0001")
+    block_taker: Decimal = Decimal("0.0003")
     delivery: Decimal = Decimal("0.00015")
     premium_cap: Decimal = Decimal("0.125")
 
     def __post_init__(self) -> None:
-        for name in ("maker", "taker", "delivery", "premium_cap"):
+        for name in ("maker", "taker", "block_maker", "block_taker", "delivery", "premium_cap"):
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and 0 <= value < 1):
                 raise ValueError(f"fee {name} {value} must be a fraction from 0 to below 1")
@@ -233,6 +241,56 @@ class RateLimitConfig(_Section, frozen=True, kw_only=True):
     order_book: PositiveInt = 15
     public: PositiveInt = 20
     delivery_prices: PositiveInt = 1
+
+
+class DealerConfig(_Section, frozen=True, kw_only=True):
+    """One simulated dealer who answers requests for quote (`dealers.py`).
+
+    name: tells its random numbers from the others'. better_min_pct and better_max_pct: how much better than the order
+    book it quotes a structure, in per cent of what the structure costs there; below 0 is worse. edge_min_pct: what it
+    keeps of the distance from mark to book, in per cent, however good it wants to be; below 0 it quotes through the
+    mark. answer_min_ms and answer_max_ms: when it answers. no_quote_probability: how often it does not.
+    two_way_probability: how often it quotes both sides; otherwise only the one that the request's legs name.
+    """
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,32}$")]
+    better_min_pct: Annotated[float, Meta(ge=-50.0, le=50.0)]
+    better_max_pct: Annotated[float, Meta(ge=-50.0, le=50.0)]
+    edge_min_pct: Annotated[float, Meta(ge=-10_000.0, le=100.0)] = 10.0
+    answer_min_ms: Annotated[int, Meta(ge=1, le=600_000)] = 3_000
+    answer_max_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
+    no_quote_probability: Fraction = 0.1
+    two_way_probability: Fraction = 1.0
+
+    def __post_init__(self) -> None:
+        for low, high in (("better_min_pct", "better_max_pct"), ("answer_min_ms", "answer_max_ms")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} of dealer {self.name} must not be above {high}")
+
+
+DEALERS = (
+    DealerConfig(name="eager", better_min_pct=5.0, better_max_pct=15.0, edge_min_pct=5.0, no_quote_probability=0.15),
+    DealerConfig(name="keen", better_min_pct=2.0, better_max_pct=10.0, edge_min_pct=20.0),
+    DealerConfig(name="steady", better_min_pct=0.0, better_max_pct=5.0, edge_min_pct=40.0, no_quote_probability=0.05),
+    DealerConfig(name="wary", better_min_pct=-5.0, better_max_pct=1.0, edge_min_pct=50.0, two_way_probability=0.5),
+)
+
+
+class RfqConfig(_Section, frozen=True, kw_only=True):
+    """Requests for quote and the dealers who answer them.
+
+    request_life_ms, quote_life_ms: how long each is open. active_requests_max: of one account. kept_requests: how
+    many ended requests with their quotes, and how many block trades, are remembered.
+    """
+
+    request_life_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 3_600_000
+    quote_life_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 300_000
+    active_requests_max: PositiveInt = 100
+    kept_requests: Annotated[int, Meta(ge=10, le=1_000_000)] = 2_000
+    dealers: tuple[DealerConfig, ...] = DEALERS
+
+    def __post_init__(self) -> None:
+        _refuse_repeats("dealers name", [dealer.name for dealer in self.dealers])
 
 
 class Switches(_Section, frozen=True, kw_only=True):
@@ -271,6 +329,25 @@ class Switches(_Section, frozen=True, kw_only=True):
 
     rate_limit_answer: a request too many gets HTTP 200 with "code_10000" or "http_429". rate_limit_scope: limits
     count per "user" or per "key". rate_limit_penalty_ms: how long a group stays closed after a request too many.
+
+    rfq_body: the calls of requests for quote that carry only ids take "both" JSON and form, or refuse the other one
+    with 10004. rfq_ids: type of ids in their answers and pushes; quote_create_ids: in the answer of quote/create.
+    rfq_list_without_access: to accounts that may not quote, rfqList is unknown or shows their own requests.
+    rfq_min_notional_usd: of a request, the sum of strike times quantity. rfq_sell_only: whether a request with SELL
+    legs alone is taken. rfq_legs_max: of one request. rfq_underlyings: whether the legs may have several.
+    quote_price_band_pct: how far a quoted price may be from mark, in per cent of the underlying; 0 admits any.
+    taker_margin_check and maker_margin_check: whether margin is also looked at before the trade, at the request or
+    the quote. gone_quote_code: answers the acceptance of what is no longer open. one_quote_per: 50012 guards the
+    whole "request" or each "side". requote_delay_ms: how long after a cancelled quote the next one is refused.
+
+    open_quotes: those of a request that ends are "cancelled", or "left" until they expire. expired_quote_state: shown
+    for quotes that expired. expired_request_push: whether the expiry of a request is pushed. traded_away: who is told
+    so when another maker traded: makers who had "quoted", the rest reading FILLED, or "all". block_fee_legs: those
+    whose side is the structure's ("trade_side") or "all". block_with_oneself: whether a quote of one's own may be
+    accepted. cancel_quotes_on_disconnect: as cancel_on_disconnect, for open quotes. strategy_names: names of
+    structures beyond the documented ones are "known" or "Custom". sold_strategy_price: the price of a sold structure
+    has the sign of a bought one ("same") or is "negated". description_day: of a one-digit day. rfq_scale: strategy
+    quantities and ratios have a "fixed" number of decimals or are "plain".
     """
 
     signature_code: Literal[4003, 10562] = 4003
@@ -308,6 +385,31 @@ class Switches(_Section, frozen=True, kw_only=True):
     rate_limit_answer: Literal["code_10000", "http_429"] = "code_10000"
     rate_limit_scope: Literal["user", "key"] = "user"
     rate_limit_penalty_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+    rfq_body: Literal["both", "form", "json"] = "both"
+    rfq_ids: Literal["text", "integer"] = "text"
+    quote_create_ids: Literal["text", "integer"] = "integer"
+    rfq_list_without_access: Literal["http_404", "own"] = "http_404"
+    rfq_min_notional_usd: Annotated[float, Meta(ge=0.0)] = 0.0
+    rfq_sell_only: Literal["accepted", "refused"] = "accepted"
+    rfq_legs_max: Annotated[int, Meta(ge=1, le=100)] = 20
+    rfq_underlyings: Literal["one", "any"] = "one"
+    quote_price_band_pct: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.0
+    taker_margin_check: Literal["accept", "create_and_accept"] = "accept"
+    maker_margin_check: Literal["accept", "quote_and_accept"] = "accept"
+    gone_quote_code: Literal[50014, 10552, 10592] = 50014
+    one_quote_per: Literal["side", "request"] = "side"
+    requote_delay_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+    open_quotes: Literal["cancelled", "left"] = "cancelled"
+    expired_quote_state: Literal["CANCELLED", "EXPIRED"] = "CANCELLED"
+    expired_request_push: bool = True
+    traded_away: Literal["quoted", "all"] = "quoted"
+    block_fee_legs: Literal["trade_side", "all"] = "trade_side"
+    block_with_oneself: bool = False
+    cancel_quotes_on_disconnect: bool = False
+    strategy_names: Literal["known", "documented"] = "known"
+    sold_strategy_price: Literal["same", "negated"] = "same"
+    description_day: Literal["plain", "padded"] = "plain"
+    rfq_scale: Literal["fixed", "plain"] = "fixed"
 
     def __post_init__(self) -> None:
         if self.default_stp is SelfTradePrevention.DEFAULT:
@@ -352,6 +454,7 @@ class ExchangeConfig(_Section, frozen=True, kw_only=True):
     fees: FeeConfig = FeeConfig()
     margin: MarginConfig = MarginConfig()
     rate_limits: RateLimitConfig = RateLimitConfig()
+    rfq: RfqConfig = RfqConfig()
     switches: Switches = Switches()
     kept_orders: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 50_000
     kept_fills: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 50_000
@@ -364,8 +467,3 @@ class ExchangeConfig(_Section, frozen=True, kw_only=True):
         keys = [key.api_key for account in self.accounts for key in account.keys]
         if len(set(keys)) != len(keys):
             raise ValueError("api_key must be unique: one key is listed twice")
-
-
-def _refuse_repeats(field: str, names: list[str]) -> None:
-    if len(set(names)) != len(names):
-        raise ValueError(f"{field} must be unique, not {sorted(names)}")

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from services.exchange.accounts import Countdown, ExchangeState, within
+from services.exchange.blocks import Blocks
 from services.exchange.config import ExchangeConfig
 from services.exchange.countdown import Countdowns
 from services.exchange.klines import BARS_MAX, Period
 from services.exchange.listing import Listing, next_expiry_time
+from services.exchange.makers import Makers
 from services.exchange.market import IndexPath
 from services.exchange.model import (
     AccountSummary,
@@ -35,7 +37,6 @@ from services.exchange.model import (
     MarketTrade,
     Order,
     OrderBook,
-    OrderState,
     PlaceOrder,
     PlaceResult,
     Position,
@@ -48,18 +49,20 @@ from services.exchange.model import (
 )
 from services.exchange.prints import PublicTrades
 from services.exchange.quotes import BaseMarket
+from services.exchange.rfq import Rfq
+from services.exchange.rfq_calls import RfqCalls
 from services.exchange.rows import (
     Advance,
     CashTransferred,
     ExchangeRow,
     ExpiryListed,
-    ExpirySettled,
     IndexMoved,
     Outcome,
     ResultT,
     VolMoved,
 )
-from services.exchange.settlement import WINDOW_NS, exercise, settlement_price
+from services.exchange.settlement import WINDOW_NS
+from services.exchange.settling import Settling
 from services.exchange.trading import Trading
 from services.exchange.transaction import Transaction
 from services.exchange.valuation import Valuation
@@ -92,6 +95,12 @@ class ExchangeCore:
         self._valuation = Valuation(config, self._state, self._markets)
         self._trading = Trading(config, self._state, self._valuation)
         self._countdowns = Countdowns(config, self._state, self._trading)
+        self._settling = Settling(config, self._state, self._markets)
+        blocks = Blocks(config, self._state, self._valuation)
+        self._rfq = Rfq(config, self._state, self._valuation, blocks)
+        makers = Makers(config, self._state, self._valuation, self._rfq, blocks)
+        self.rfq = RfqCalls(self._state, self._rfq, makers, self._begin, self._end)
+        """Commands and queries about requests for quote and block trades."""
         self._public = PublicTrades(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._step = 0
@@ -389,21 +398,31 @@ class ExchangeCore:
             raise KeyError(account_id)
         self._clock_ns = max(self._clock_ns, now_ns)
         transaction = Transaction(self._config, self._state, self._valuation, self._clock_ns)
-        target = self._step_of(self._clock_ns)
+        before, target = self._step, self._step_of(self._clock_ns)
         while (event_ns := self._next_event_ns()) <= self._time_of(target):
+            self._act_on_requests(event_ns, transaction)
             transaction.now_ns = event_ns
             self._go_to_step(self._step_of(event_ns))
             self._countdowns.fire(event_ns, transaction)
             self._trading.match_resting(transaction)
-            self._settle(event_ns, transaction)
+            self._settling.settle(event_ns, self._step_of, transaction)
             transaction.events.extend(self._roll(event_ns))
-        moved = target > self._step
-        if moved:
+        self._act_on_requests(self._clock_ns, transaction)
+        moved = target > before
+        if target > self._step:
             self._go_to_step(target)
         self._countdowns.fire(self._clock_ns, transaction)
         if moved:
             self._trading.match_resting(transaction)
         return transaction
+
+    def _act_on_requests(self, until_ns: int, transaction: Transaction) -> None:
+        """Let dealers answer and quotes and requests expire, each at its own instant and in its market."""
+        while (due_ns := self._rfq.next_ns(until_ns)) is not None:
+            transaction.now_ns = due_ns
+            self._go_to_step(self._step_of(due_ns))
+            self._rfq.act(due_ns, transaction)
+        transaction.now_ns = until_ns
 
     def _end(self, result: ResultT, transaction: Transaction) -> Outcome[ResultT]:
         transaction.finish()
@@ -422,40 +441,6 @@ class ExchangeCore:
             transaction.touch(account_id)
             result = Transferred(transfer.transfer_id, self._state.accounts[account_id].cash)
         return self._end(result, transaction)
-
-    def _settle(self, event_ns: int, transaction: Transaction) -> None:
-        """Settle every expiry that is due: orders end, positions are exercised, the price is published."""
-        told = len(transaction.events)
-        for base, market in self._markets.items():
-            for expiry_ns in market.listing.expiries():
-                if expiry_ns > event_ns or (base, expiry_ns) in self._state.settled:
-                    continue
-                price = settlement_price(market.path, self._step_of(expiry_ns), self._step_ns)
-                options = [option for option in market.listing.instruments if option.expiry_ns == expiry_ns]
-                for option in options:
-                    for order_id in tuple(self._state.open_by_symbol.get(option.symbol, ())):
-                        transaction.close(order_id, OrderState.CANCELLED_BY_EXERCISE)
-                    self._exercise(option, price, transaction)
-                delivery = DeliveryPrice(base, expiry_ns, price)
-                transaction.commit(ExpirySettled(delivery=delivery, at_ns=expiry_ns))
-        transaction.finish()
-        if not self._config.switches.expiry_pushes:
-            del transaction.events[told:]
-
-    def _exercise(self, option: Instrument, price: Decimal, transaction: Transaction) -> None:
-        for account_id, account in self._state.accounts.items():
-            holding = account.holdings.get(option.symbol)
-            if holding is not None:
-                settled = exercise(
-                    self._config.fees,
-                    option,
-                    exercise_id=transaction.next_id(),
-                    account_id=account_id,
-                    position=holding.quantity,
-                    average_price=holding.average_price,
-                    settlement=price,
-                )
-                transaction.exercise(settled)
 
     def _next_event_ns(self) -> int:
         """The next instant after the last one at which the list of options changes."""

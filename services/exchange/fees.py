@@ -8,6 +8,20 @@ from services.exchange.config import FeeConfig
 def trade_fee(config: FeeConfig, quantity: Decimal, price: Decimal, index: Decimal, *, is_taker: bool) -> Decimal:
     """min(quantity * index * rate, quantity * price * 12.5 %), USD; `price` is the premium per unit."""
     rate = config.taker if is_taker else config.maker
+    return _capped(config, quantity, price, index, rate)
+
+
+def block_rate(config: FeeConfig, *, is_taker: bool) -> Decimal:
+    """Rate of a block trade, a fraction of the index."""
+    return config.block_taker if is_taker else config.block_maker
+
+
+def block_fee(config: FeeConfig, quantity: Decimal, price: Decimal, index: Decimal, *, is_taker: bool) -> Decimal:
+    """The fee of one charged leg of a block trade, USD, capped as `trade_fee`."""
+    return _capped(config, quantity, price, index, block_rate(config, is_taker=is_taker))
+
+
+def _capped(config: FeeConfig, quantity: Decimal, price: Decimal, index: Decimal, rate: Decimal) -> Decimal:
     return min(quantity * index * rate, quantity * price * config.premium_cap)
 
 

@@ -40,6 +40,7 @@ class OrderType(IntEnum):
     LIMIT = 1
     MARKET = 2
     POST_ONLY = 3
+    BLOCK_TRADE = 14
 
 
 class SelfTradePrevention(IntEnum):
@@ -471,6 +472,3 @@ class InstrumentsEvent(msgspec.Struct, frozen=True):
     """The list of options of a base changed: expiries settled, new ones listed."""
 
     base: str
-
-
-ExchangeEvent = OrderEvent | TradeEvent | MarketTradeEvent | PositionEvent | AccountEvent | InstrumentsEvent

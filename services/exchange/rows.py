@@ -6,9 +6,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
     DeliveryPrice,
-    ExchangeEvent,
     Exercise,
     Fill,
     MarketTrade,
@@ -17,6 +17,7 @@ from services.exchange.model import (
     Side,
     Transfer,
 )
+from services.exchange.rfq_model import BlockTrade, QuoteState, RequestForQuote, RequestState, RfqQuote
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
@@ -122,6 +123,30 @@ class CountdownFired(Row, frozen=True, tag="countdown_fired"):
     index: str
 
 
+class RequestCreated(Row, frozen=True, tag="request_created"):
+    request: RequestForQuote
+
+
+class RequestEnded(Row, frozen=True, tag="request_ended"):
+    request_id: int
+    state: RequestState
+
+
+class QuoteCreated(Row, frozen=True, tag="quote_created"):
+    quote: RfqQuote
+
+
+class QuoteEnded(Row, frozen=True, tag="quote_ended"):
+    quote_id: int
+    state: QuoteState
+
+
+class BlockTraded(Row, frozen=True, tag="block_traded"):
+    """Written after the orders and fills of its legs, which change cash and positions."""
+
+    block: BlockTrade
+
+
 ExchangeRow = (
     OrderPlaced
     | OrderAmended
@@ -138,6 +163,11 @@ ExchangeRow = (
     | CountdownSet
     | CountdownRestarted
     | CountdownFired
+    | RequestCreated
+    | RequestEnded
+    | QuoteCreated
+    | QuoteEnded
+    | BlockTraded
 )
 
 ResultT = TypeVar("ResultT")

@@ -123,6 +123,7 @@ def credentials_of(config: ExchangeServiceConfig) -> list[Credential]:
             user_id=account.user_id,
             read_only=key.read_only,
             market_maker="market_maker" in account.rights,
+            rfq_quotes="rfq_quotes" in account.rights,
         )
         for account in config.accounts
         for key in account.keys

@@ -1,10 +1,11 @@
-"""The states of an order and what moves it from one to another. What is not in the table cannot happen."""
+"""The states of orders, requests for quote and quotes, and what moves them on. What is not here cannot happen."""
 
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
 from services.exchange.model import OrderState
+from services.exchange.rfq_model import QuoteState, RequestState
 
 
 class OrderChange(Enum):
@@ -50,3 +51,27 @@ def next_state(state: OrderState, change: OrderChange) -> OrderState:
     result = TRANSITIONS.get((state, change))
     assert result is not None, f"an order that is {state.name} cannot be {change.value}"
     return result
+
+
+# Both have one state that is not final: how it may end, and by what.
+REQUEST_ENDS: Mapping[RequestState, str] = MappingProxyType(
+    {
+        RequestState.CANCELLED: "cancelled by its taker",
+        RequestState.FILLED: "a quote was accepted",
+        RequestState.EXPIRED: "its life is over, or trading in a leg has stopped",
+    }
+)
+QUOTE_ENDS: Mapping[QuoteState, str] = MappingProxyType(
+    {
+        QuoteState.CANCELLED: "cancelled by its maker, or its request ended",
+        QuoteState.FILLED: "accepted",
+        QuoteState.EXPIRED: "its life is over",
+    }
+)
+
+
+def assert_ends(state: RequestState | QuoteState, end: RequestState | QuoteState) -> None:
+    """An ending that the tables lack is our bug, hence an AssertionError."""
+    is_open = state in (RequestState.ACTIVE, QuoteState.OPEN)
+    assert is_open, f"what is {state.name} cannot become {end.name}"
+    assert end in REQUEST_ENDS or end in QUOTE_ENDS, f"nothing ends {end.name}"

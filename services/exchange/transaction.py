@@ -1,15 +1,17 @@
 """One command or one advance: applies rows as they arise and collects them with the events they cause."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.exchange.accounts import ExchangeState, Holding
 from services.exchange.config import ExchangeConfig
+from services.exchange.events import ExchangeEvent
 from services.exchange.fees import trade_fee
 from services.exchange.matching import closable
 from services.exchange.model import (
     AccountEvent,
-    ExchangeEvent,
     Exercise,
     Fill,
     MarketTrade,
@@ -27,6 +29,7 @@ from services.exchange.rows import (
     LiquidityConsumed,
     OrderClosed,
     OrderFilled,
+    OrderPlaced,
     PositionExercised,
     TradePrinted,
 )
@@ -38,6 +41,13 @@ _KIND_OF_END: dict[OrderState, OrderEventKind] = {
     OrderState.INVALID: "invalid",
     OrderState.CANCELLED_BY_EXERCISE: "exercised",
 }
+
+
+class LegFee(NamedTuple):
+    """What one fill costs, USD, and the rate it was reckoned at."""
+
+    amount: Decimal
+    rate: Decimal
 
 
 @dataclass(slots=True)
@@ -95,8 +105,27 @@ class Transaction:
         against_client = taker is not None and maker is not None
         for order in (maker, taker):
             if order is not None:
-                self._fill(order, trade, is_taker=order is taker, against_client=against_client)
+                is_taker = order is taker
+                fees = self._config.fees
+                fee = LegFee(
+                    trade_fee(fees, trade.quantity, trade.price, self._index_of(symbol), is_taker=is_taker),
+                    fees.taker if is_taker else fees.maker,
+                )
+                self._fill(order, trade, fee, is_taker=is_taker, against_client=against_client)
         self.events.append(MarketTradeEvent(trade))
+
+    def trade_block(
+        self, orders: Sequence[Order], trade: MarketTrade, fees: Sequence[LegFee]
+    ) -> list[tuple[Fill, Decimal]]:
+        """Fill one leg's orders (the taker's, then the maker's if it is a client) outside the order book; per order
+        the fill and the profit that it realised."""
+        booked = []
+        for order in orders:
+            self.commit(OrderPlaced(order=order, at_ns=self.now_ns))
+        for order, fee in zip(orders, fees, strict=True):
+            fill = self._fill(order, trade, fee, is_taker=order is orders[0], against_client=len(orders) > 1)
+            booked.append((fill, self._state.orders[order.order_id].realised_pnl))
+        return booked
 
     def consume(self, symbol: str, side: Side, quantity: Decimal) -> None:
         """Take `quantity` off the top of one side of the makers' ladder."""
@@ -137,13 +166,17 @@ class Transaction:
         self._positions.clear()
         self._accounts.clear()
 
-    def _fill(self, order: Order, trade: MarketTrade, *, is_taker: bool, against_client: bool) -> None:
+    def _index_of(self, symbol: str) -> Decimal:
+        market = self._valuation.market_of(symbol)
+        assert market is not None, symbol
+        return market.index_price
+
+    def _fill(self, order: Order, trade: MarketTrade, fee: LegFee, *, is_taker: bool, against_client: bool) -> Fill:
         found = self._valuation.option(order.symbol)
         assert found is not None, order.symbol
         market, option, quote = found
-        fees = self._config.fees
         fill = Fill(
-            fill_id=self.next_id(),
+            fill_id=max(self.next_id(), trade.trade_id + 1),
             trade_id=trade.trade_id,
             order_id=order.order_id,
             client_order_id=order.client_order_id,
@@ -154,8 +187,8 @@ class Transaction:
             order_type=order.order_type,
             price=trade.price,
             quantity=trade.quantity,
-            fee=trade_fee(fees, trade.quantity, trade.price, quote.index_price, is_taker=is_taker),
-            fee_rate=fees.taker if is_taker else fees.maker,
+            fee=fee.amount,
+            fee_rate=fee.rate,
             is_taker=is_taker,
             reduce_only=order.reduce_only,
             mmp=order.mmp,
@@ -181,3 +214,4 @@ class Transaction:
         self.report("partial" if after.state.is_open else "filled", order.order_id, fill)
         if not trade_first:
             self.events.append(told)
+        return fill

@@ -100,6 +100,24 @@ class Valuation:
             btc_value=(equity / currency_price).quantize(_FIGURE),
         )
 
+    def available_after(self, account_id: str, moves: Mapping[str, Decimal], cash: Decimal) -> Decimal:
+        """What would be available if positions moved by these signed quantities and cash by `cash`, USD."""
+        self.prepare(account_id)
+        account = self._state.accounts[account_id]
+        positions = {symbol: holding.quantity for symbol, holding in account.holdings.items()}
+        for symbol, quantity in moves.items():
+            positions[symbol] = positions.get(symbol, ZERO) + quantity
+        needed = ZERO
+        orders = self._state.open_orders(account_id)
+        for symbol in {*positions, *(order.symbol for order in orders)}:
+            _, _, quote = self._listed(symbol)
+            position, unit = positions.get(symbol, ZERO), self.unit_margin(symbol)
+            needed += max(-position, ZERO) * unit.initial
+            own = [order for order in orders if order.symbol == symbol]
+            frozen = order_freeze(self._config.fees, own, position, unit, quote.index_price)
+            needed += sum(frozen.values(), ZERO)
+        return account.cash + cash - needed
+
     def position(self, account_id: str, symbol: str, holding: Holding, side: Side) -> Position:
         """A position at the current mark; `side` is that of an open one, or the last one of a closed one."""
         market, _, quote = self._listed(symbol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -27,6 +28,7 @@ from tests.contract.payloads import (
 from tests.contract.shapes import Leave, differences, read_json
 from tests.integration.exchange.harness import (
     MAKER_KEY,
+    OTHER_KEY,
     RestClient,
     RunningExchange,
     TimeMachine,
@@ -38,6 +40,8 @@ from tests.integration.exchange.test_rest import resting_price
 from tests.integration.exchange.test_socket import subscribe
 from tests.unit.venues.servers import RestVenue, SocketVenue, raw, rest_venue, socket_venue
 
+PARTIAL = 2
+RFQ = "/open/option/blocktrade"
 CLIENT_ORDER_ID = 4_611_686_018_427_387_905
 KEY = ApiKey(key=MAKER_KEY.api_key, secret=MAKER_KEY.api_secret)
 NS_PER_MS = 1_000_000
@@ -53,6 +57,7 @@ class SimulatedVenue:
         self.since_ns = clock.now_ns() - 3_600 * 10**9
         self.client_order_id = CLIENT_ORDER_ID
         self.client: RestClient = exchange.client(MAKER_KEY)
+        self.taker: RestClient = exchange.client(OTHER_KEY)
         self.gateway = CoincallGateway(simulated("127.0.0.1", exchange.port), KEY)
         self.symbol = ""
         self.expiry_ns = 0
@@ -71,6 +76,7 @@ class SimulatedVenue:
         later = await self._first_expiry(3_600_000)
         self.call = await self._near_the_money(later)
         self.symbol, self.expiry_ns = self.call["symbol"], later * NS_PER_MS
+        await self.block_trade(self.client)
         await self.buy(self.call)
         await self.rest(CLIENT_ORDER_ID)
         await self.client.post("/open/futures/countdown/cancel/v1", symbol="BTCUSD", type=1, countdownTime=600_000)
@@ -109,6 +115,54 @@ class SimulatedVenue:
 
     async def trade(self) -> None:
         await self.buy(self.call)
+
+    async def ask(self, client: RestClient) -> str:
+        """A request for quote of a client; its id."""
+        leg = {"instrumentName": self.symbol, "side": "BUY", "qty": "0.02"}
+        return str((await client.post(f"{RFQ}/request/create/v1", legs=[leg]))["data"]["requestId"])
+
+    async def quoted(self, client: RestClient, request_id: str) -> list[dict[str, Any]]:
+        """The quotes of SELL on a client's request, once dealers have answered."""
+        async with asyncio.timeout(10):
+            while True:
+                quotes = await client.data(f"{RFQ}/request/getQuotesReceived/v1", requestId=request_id)
+                if sells := [quote for quote in quotes if quote["quoteSide"] == "SELL"]:
+                    return sells
+                await asyncio.sleep(0.02)
+
+    async def offer(self, request_id: str) -> str:
+        """A quote of ours on a request of the other account; its id."""
+        legs = [{"instrumentName": self.symbol, "price": str(self.call["ask"])}]
+        answer = await self.client.post(f"{RFQ}/quote/create/v1", requestId=request_id, legs=legs)
+        assert answer["code"] == 0, answer
+        return str(answer["data"]["quoteId"])
+
+    async def accept(self, client: RestClient, request_id: str, quote_id: str) -> None:
+        answer = await client.form(f"{RFQ}/request/accept/v1", requestId=request_id, quoteId=quote_id)
+        assert answer["code"] == 0, answer
+
+    async def block_trade(self, client: RestClient) -> None:
+        """A client trades with a dealer."""
+        request_id = await self.ask(client)
+        await self.accept(client, request_id, (await self.quoted(client, request_id))[0]["quoteId"])
+
+    async def _all_of_requests(self) -> None:
+        """As maker: a request that is cancelled, one that we fill, one that a dealer fills; as taker: the same."""
+        cancelled = await self.ask(self.taker)
+        await self.offer(cancelled)
+        await self.taker.form(f"{RFQ}/request/cancel/v1", requestId=cancelled)
+        filled = await self.ask(self.taker)
+        await self.accept(self.taker, filled, await self.offer(filled))
+        away = await self.ask(self.taker)
+        ours = await self.offer(away)
+        dealers = [quote for quote in await self.quoted(self.taker, away) if quote["quoteId"] != ours]
+        while not dealers:
+            dealers = [quote for quote in await self.quoted(self.taker, away) if quote["quoteId"] != ours]
+        await self.accept(self.taker, away, dealers[0]["quoteId"])
+        own = await self.ask(self.client)
+        await self.quoted(self.client, own)
+        await self.client.form(f"{RFQ}/request/cancel/v1", requestId=own)
+        await self.block_trade(self.client)
 
     async def answer(self, endpoint: str) -> bytes:
         method, _, path = endpoint.partition(" ")
@@ -157,6 +211,30 @@ class SimulatedVenue:
                 return {"type": 1}
             case "futures/countdown/cancel/heartbeat/v1":
                 return {"symbols": "BTCUSD", "type": 1}
+            case _ if "/blocktrade/" in endpoint:
+                return await self._rfq_request(endpoint.rpartition("/blocktrade/")[2])
+            case _:
+                return {}
+
+    async def _rfq_request(self, endpoint: str) -> dict[str, Any]:
+        match endpoint:
+            case "request/create/v1":
+                return {"legs": [{"instrumentName": self.symbol, "side": "BUY", "qty": "0.02"}]}
+            case "request/cancel/v1":
+                return {"requestId": await self.ask(self.client)}
+            case "request/getQuotesReceived/v1":
+                request_id = await self.ask(self.client)
+                await self.quoted(self.client, request_id)
+                return {"requestId": request_id}
+            case "request/accept/v1":
+                request_id = await self.ask(self.client)
+                quote = (await self.quoted(self.client, request_id))[0]
+                return {"requestId": request_id, "quoteId": quote["quoteId"]}
+            case "quote/create/v1":
+                legs = [{"instrumentName": self.symbol, "price": str(self.call["ask"])}]
+                return {"requestId": int(await self.ask(self.taker)), "legs": legs}
+            case "quote/cancel/v1":
+                return {"quoteId": await self.offer(await self.ask(self.taker))}
             case _:
                 return {}
 
@@ -168,17 +246,20 @@ class SimulatedVenue:
         if data_type == "tOption":
             payload = {"symbol": "BTCUSD", "end": self.expiry_ns // NS_PER_MS}
         texts: list[str] = []
-        wanted = set(recorded_frames()[channel].frames)
+        recorded = recorded_frames()[channel]
+        wanted = set(recorded.frames)
 
         def collect(frame: dict[str, Any]) -> bool:
             if frame.get("dt") == int(code):
                 texts.append(_encoded(frame))
-                wanted.discard(str(frame["d"]["os"]) if data_type == "order" else "")
+                wanted.discard(str(frame["d"][recorded.by]) if recorded.by else "")
             return not wanted
 
         async with self.exchange.socket(socket, key=MAKER_KEY) as websocket:
-            await subscribe(websocket, data_type, None if known.kind == "account" else payload)
-            if data_type in (
+            await subscribe(websocket, data_type, None if known.kind in ("account", "all") else payload)
+            if int(code) in (22, 23, 28, 129, 130, 131):
+                await self._all_of_requests()
+            elif data_type in (
                 "order",
                 "trade",
                 "positionEvent",
@@ -195,13 +276,19 @@ class SimulatedVenue:
         """An order that rests and is cancelled, one that fills in part, one that fills, a post-only that may not."""
         order_id = await self.order(self.call, qty=0.5, price=resting_price(self.call))
         await self.client.post("/open/option/order/cancel/v1", orderId=order_id)
-        path = f"/open/option/order/orderbook/v1/{self.symbol}"
-        best = (await self.client.data(path))["asks"][0]
-        price = float(best["price"])
-        await self.order(self.call, qty=float(Decimal(best["size"]) + Decimal("0.5")), price=price)
+        price = await self._fill_in_part()
         await self.order(self.call, tradeType=3, price=price + 500)
         await self.buy(self.call)
         await self.client.get("/open/option/order/cancelOpenOrders/v1/BTCUSD")
+
+    async def _fill_in_part(self) -> float:
+        """Take more than the best level has, at its price, once more whenever the market moved away in between."""
+        while True:
+            best = (await self.client.data(f"/open/option/order/orderbook/v1/{self.symbol}"))["asks"][0]
+            price = float(best["price"])
+            order_id = await self.order(self.call, qty=float(Decimal(best["size"]) + Decimal("0.5")), price=price)
+            if (await self.client.data("/open/option/order/singleQuery/v1", orderId=order_id))["state"] == PARTIAL:
+                return price
 
 
 class RecordedVenue:

@@ -31,7 +31,8 @@ from shared.http_refusals import HttpRefusals
 
 NS_PER_MS = 1_000_000
 FROZEN_MAX = 2_000
-Access = Literal["public", "read", "trade", "market_maker"]
+Access = Literal["public", "read", "trade", "market_maker", "rfq_quotes"]
+Body = Literal["json", "ids", "form"]
 
 log = structlog.get_logger("exchange.api")
 
@@ -51,6 +52,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any]
     path_params: Mapping[str, str]
     now_ns: int
+    dealers_silent: bool = False
+    dealers_late_ms: int = 0
 
     @property
     def core(self) -> ExchangeCore:
@@ -74,13 +77,17 @@ Handler = Callable[[Call], Any]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A row of the endpoint table. `handler` returns the envelope's `data`, or `Raw`."""
+    """A row of the endpoint table. `handler` returns the envelope's `data`, or `Raw`.
+
+    `body` of a POST: "json", "form", or what the configuration says for calls that carry only ids.
+    """
 
     method: Literal["GET", "POST"]
     path: str
     access: Access
     group: Group
     handler: Handler
+    body: Body = "json"
 
 
 def json_response(body: bytes, status: int = 200) -> Response:
@@ -127,6 +134,7 @@ class Api:
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         lost, outcome = False, "ok"
+        dealers: dict[str, Any] = {}
         try:
             body = await read_body(request, self._body_bytes_max)
             for fault in self._faults.hit_request(request.url.path, self._venue.now_ns()):
@@ -134,10 +142,14 @@ class Api:
                     await asyncio.sleep(fault.latency_ms / 1_000)
                 elif fault.kind == "lost_answer":
                     lost = True
+                elif fault.kind == "no_quotes":
+                    dealers["dealers_silent"] = True
+                elif fault.kind == "late_quotes":
+                    dealers["dealers_late_ms"] = fault.latency_ms
                 else:
                     self.answered[endpoint.path, "fault"] += 1
                     return refusal_of(fault)
-            answer = json_response(self._execute_unless_frozen(endpoint, request, body))
+            answer = json_response(self._execute_unless_frozen(endpoint, request, body, dealers))
         except ApiError as error:
             outcome = "refused"
             answer = json_response(failure(error), self._status_of(error))
@@ -159,19 +171,21 @@ class Api:
             return 429
         return 404 if error.code == URL_PATH else 200
 
-    def _execute_unless_frozen(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes:
+    def _execute_unless_frozen(
+        self, endpoint: Endpoint, request: Request, body: bytes, dealers: Mapping[str, Any]
+    ) -> bytes:
         is_price = endpoint.access == "public" and endpoint.path.startswith("/open/option/")
         if not (is_price and self._faults.freezes(request.url.path, self._venue.now_ns())):
-            return self._execute(endpoint, request, body)
+            return self._execute(endpoint, request, body, dealers)
         asked = f"{request.url.path}?{request.url.query}"
         answer = self._faults.frozen.get(asked)
         if answer is None:
-            answer = self._execute(endpoint, request, body)
+            answer = self._execute(endpoint, request, body, dealers)
             if len(self._faults.frozen) < FROZEN_MAX:
                 self._faults.frozen[asked] = answer
         return answer
 
-    def _execute(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes:
+    def _execute(self, endpoint: Endpoint, request: Request, body: bytes, dealers: Mapping[str, Any]) -> bytes:
         query = request.scope["query_string"].decode("latin-1")
         is_form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
         body_fields: dict[str, Any] = (
@@ -194,7 +208,7 @@ class Api:
             subject = credential.api_key if by_key else str(credential.user_id)
         if not self._limiter.allow(endpoint.group, subject, now_ns):
             raise ApiError(TRY_AGAIN_LATER)
-        if is_form and body_fields:
+        if body_fields and not self._takes(endpoint, is_form=is_form):
             raise ApiError(PARAMETER_ILLEGAL)
         call = Call(
             venue=self._venue,
@@ -203,9 +217,20 @@ class Api:
             body=body_fields,
             path_params=request.path_params,
             now_ns=now_ns,
+            **dealers,
         )
         data = endpoint.handler(call)
         return data.body if isinstance(data, Raw) else success(data)
+
+    def _takes(self, endpoint: Endpoint, *, is_form: bool) -> bool:
+        """Whether the endpoint takes a body of this content type."""
+        match endpoint.body:
+            case "json":
+                return not is_form
+            case "ids":
+                return self._switches.rfq_body in ("both", "form" if is_form else "json")
+            case "form":
+                return True
 
     def _authenticate(
         self, endpoint: Endpoint, request: Request, signed: SignedRequest, now_ns: int
@@ -220,9 +245,11 @@ class Api:
             if endpoint.access == "public":
                 return None
             raise
-        if endpoint.access in ("trade", "market_maker") and credential.read_only:
+        changes = endpoint.access in ("trade", "market_maker") or endpoint.method == "POST"
+        if changes and endpoint.access != "public" and credential.read_only:
             raise ApiError(self._switches.permission_code)
-        if endpoint.access == "market_maker" and not credential.market_maker:
+        lacks = endpoint.access == "market_maker" and not credential.market_maker
+        if lacks or (endpoint.access == "rfq_quotes" and not credential.rfq_quotes):
             unknown = self._switches.missing_right == "http_404"
             raise ApiError(URL_PATH if unknown else self._switches.permission_code)
         return credential

@@ -39,6 +39,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     user_id: int
     read_only: bool
     market_maker: bool = False
+    rfq_quotes: bool = False
 
     def __repr__(self) -> str:
         return f"Credential({self.account_id}, {'read only' if self.read_only else 'trading'})"

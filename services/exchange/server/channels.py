@@ -12,7 +12,7 @@ from services.exchange.klines import period_of
 from services.exchange.server.errors import PARAMETER_EMPTY, PARAMETER_ERROR, PARAMETER_WRONG, ApiError
 from services.exchange.server.wire import INT64_MAX, encode
 
-ChannelKind = Literal["account", "symbol", "chain", "kline"]
+ChannelKind = Literal["account", "all", "symbol", "chain", "kline"]
 SocketName = Literal["options", "futures"]
 
 CODE_HEARTBEAT, CODE_DATA = 11, 20
@@ -23,8 +23,8 @@ FRAME_CHARACTERS_MAX = 65_536
 class Channel(msgspec.Struct, frozen=True):
     """`data_type` is the name in requests, `code` the `dt` of its data frames.
 
-    kind "account": private, without payload. "symbol": one or several symbols. "chain": an index and an expiry.
-    "kline": one or several symbols and a period.
+    kind "account": private, without payload. "all": one stream for everybody, without payload. "symbol": one or
+    several symbols. "chain": an index and an expiry. "kline": one or several symbols and a period.
     """
 
     socket: SocketName
@@ -43,16 +43,22 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("options", "order", 11, "account"),
     Channel("options", "position", 12, "account"),
     Channel("options", "trade", 15, "account"),
+    Channel("options", "blockTradeDetail", 22, "account"),
+    Channel("options", "blockTradePublic", 23, "all"),
     Channel("options", "lastTradeV2", 24, "symbol"),
     Channel("options", "positionEvent", 27, "account"),
+    Channel("options", "rfqMaker", 28, "account"),
+    Channel("options", "rfqTaker", 129, "account"),
+    Channel("options", "rfqQuote", 130, "account"),
+    Channel("options", "quoteReceived", 131, "account"),
     Channel("futures", "spotPrice", 30, "symbol"),
 )
 _BY_NAME = {(channel.socket, channel.data_type): channel for channel in CHANNELS}
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """What one subscription follows: a symbol (k-lines: and a period), a chain (index and `end_ms`) or an account's
-    private stream."""
+    """What one subscription follows: a symbol (k-lines: and a period), a chain (index and `end_ms`), an account's
+    private stream or, with an empty subject, a stream for all."""
 
     channel: Channel
     subject: str
@@ -113,7 +119,7 @@ def _subscription(socket: SocketName, fields: dict[str, Any], *, subscribe: bool
         raise ApiError(PARAMETER_WRONG, "dataType")
     payload = fields.get("payload")
     _check_echo(payload)
-    if channel.kind == "account":
+    if channel.kind in ("account", "all"):
         return Subscription(subscribe, channel, (), 0, None)
     details = payload if isinstance(payload, dict) else {}
     symbols = _symbols(details.get("symbol"))
@@ -170,7 +176,7 @@ def subscription_ack(request: Subscription) -> str:
         "dataType": request.channel.data_type,
         "result": "success",
     }
-    if request.channel.kind != "account":
+    if request.channel.kind not in ("account", "all"):
         ack["payload"] = request.payload
     return encode(ack).decode()
 

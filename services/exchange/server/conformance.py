@@ -28,7 +28,6 @@ class Missing(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-_RFQ = "requests for quote and block trades come with their dealers"
 _FUTURES = "futures trading comes with a futures book"
 _SPOT = "spot trading comes with spot books"
 _BLOCK = "/open/option/blocktrade"
@@ -56,23 +55,8 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
     ),
     Missing(
         "todo",
-        _RFQ,
-        (
-            f"POST {_BLOCK}/request/create/v1",
-            f"POST {_BLOCK}/request/cancel/v1",
-            f"GET {_BLOCK}/request/getQuotesReceived/v1",
-            f"POST {_BLOCK}/request/accept/v1",
-            f"GET {_BLOCK}/rfqList/v1",
-            f"POST {_BLOCK}/quote/create/v1",
-            f"POST {_BLOCK}/quote/cancel/v1",
-            f"POST {_BLOCK}/quote/cancel-all/v1",
-            f"GET {_BLOCK}/list-quote/v1",
-            f"GET {_BLOCK}/orderList/v1",
-            f"GET {_BLOCK}/trade-detail/private/v1",
-            f"GET {_BLOCK}/trade-detail/public/v1",
-            "POST /open/option/blockTrade/create/v1",
-            "POST /open/option/blockTrade/accept/v1",
-        ),
+        "trades that two accounts negotiate between themselves come with a second account to trade with",
+        ("POST /open/option/blockTrade/create/v1", "POST /open/option/blockTrade/accept/v1"),
     ),
     Missing(
         "todo",
@@ -124,18 +108,6 @@ MISSING_CHANNELS: tuple[Missing, ...] = (
     Missing("exempt", "legacy: the channels 22 to 131 replaced it", ("options blockTrade 20",)),
     Missing(
         "todo",
-        _RFQ,
-        (
-            "options blockTradeDetail 22",
-            "options blockTradePublic 23",
-            "options rfqMaker 28",
-            "options rfqTaker 129",
-            "options rfqQuote 130",
-            "options quoteReceived 131",
-        ),
-    ),
-    Missing(
-        "todo",
         _FUTURES,
         (
             "futures kline 31",
@@ -182,6 +154,22 @@ NOTES: dict[str, str] = {
     "`countdownTime` 0 disarms",
     "GET /open/futures/countdown/cancel/get/v1": "needs the market-maker right",
     "POST /open/futures/countdown/cancel/heartbeat/v1": "needs the market-maker right",
+    f"POST {_BLOCK}/request/create/v1": "an option may stand in one leg only; ends 15 minutes before a leg expires",
+    f"POST {_BLOCK}/request/cancel/v1": "JSON and form (`rfq_body`)",
+    f"POST {_BLOCK}/request/accept/v1": "JSON and form (`rfq_body`); dealers and accounts with quote access quote",
+    f"GET {_BLOCK}/request/getQuotesReceived/v1": "with `quoteSide`, which the documentation lacks",
+    f"GET {_BLOCK}/rfqList/v1": "HTTP 404 without quote access (`rfq_list_without_access`); newest first",
+    f"POST {_BLOCK}/quote/create/v1": "needs quote access; prices are rounded to the tick, `strategyPrice` is not",
+    f"POST {_BLOCK}/quote/cancel/v1": "needs quote access; JSON and form (`rfq_body`)",
+    f"POST {_BLOCK}/quote/cancel-all/v1": "needs quote access; form or JSON, empty",
+    f"GET {_BLOCK}/list-quote/v1": "needs quote access; newest first",
+    f"GET {_BLOCK}/orderList/v1": "`pageSize` counts trades, as the cursor does: a page has all legs of each",
+    "options blockTradeDetail 22": "on each block trade, to both sides",
+    "options blockTradePublic 23": "on each block trade",
+    "options rfqMaker 28": "on each change of others' requests, to accounts with quote access",
+    "options rfqTaker 129": "on each change",
+    "options rfqQuote 130": "on each change",
+    "options quoteReceived 131": "on each change, with `quoteSide`",
     "options kline 2": "at most once a second, when the bar has changed",
     "options bsInfo 3": "once a second; numbers as text (`server.socket_numbers_as_text`)",
     "options tOption 4": "once a second",
@@ -218,13 +206,24 @@ often options trade. The tape does not meet clients' orders: those trade with th
 """
 
 
+_DEALERS = """## Who answers requests for quote
+
+Simulated dealers (`[[exchange.rfq.dealers]]`) answer after a few seconds with one quote per side, as much better or
+worse than the order book as each of them is eager. They quote from the market makers' book alone; per leg the price
+lies between book and mark, the same share of the way in each. When and what they quote is a pure function of seed,
+request and dealer. A quote that expires is renewed while its request is open. Accounts with the right `rfq_quotes`
+are makers beside them. A block trade is outside the order book: it moves neither last price nor k-lines, and takes
+nothing from the books.
+"""
+
 KEPT = ExchangeConfig()
 _RETENTION = f"""## What is kept
 
 In memory and in answers: all open orders, the last {KEPT.kept_orders:,} finished orders and {KEPT.kept_fills:,} fills
-of each account (`exchange.kept_orders`, `kept_fills`), and the public trades of options that are listed. An order
-that is forgotten is unknown to every query, and its client order id is free again. Histories answer for at most 90
-days at once, as at the venue. The exchange's journal on disk keeps everything.
+of each account (`exchange.kept_orders`, `kept_fills`), the public trades of options that are listed, all active
+requests for quote, the last {KEPT.rfq.kept_requests:,} ended ones and as many block trades
+(`exchange.rfq.kept_requests`). An order that is forgotten is unknown to every query, and its client order id is free
+again. Histories answer for at most 90 days at once, as at the venue. The exchange's journal on disk keeps everything.
 """
 
 
@@ -279,7 +278,7 @@ def page() -> str:
     lines += ["Socket, `dataType` and `dt`; topics of the spot sockets.", ""]
     lines += ["| channel | status | note |", "|---|---|---|"]
     lines += [f"| `{name}` | {status} | {note} |" for name, status, note in channel_rows()]
-    lines += ["", _MARKET, _RETENTION, "## What the venue leaves open", ""]
+    lines += ["", _MARKET, _DEALERS, _RETENTION, "## What the venue leaves open", ""]
     lines += [
         "Each question that the documentation leaves open and that something served here depends on is a switch in",
         "`[exchange.switches]`; the others come with their feature.",

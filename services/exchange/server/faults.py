@@ -12,9 +12,20 @@ import msgspec
 NS_PER_MS = 1_000_000
 
 FaultKind = Literal[
-    "latency", "error_code", "http_500", "lost_answer", "rate_limit", "disconnect", "silence", "frozen_book"
+    "latency",
+    "error_code",
+    "http_500",
+    "lost_answer",
+    "rate_limit",
+    "disconnect",
+    "silence",
+    "frozen_book",
+    "no_quotes",
+    "late_quotes",
 ]
 SOCKET_FAULTS: frozenset[str] = frozenset({"disconnect", "silence"})
+DEALER_FAULTS: frozenset[str] = frozenset({"no_quotes", "late_quotes"})
+REQUEST_CREATE = "/open/option/blocktrade/request/create/v1"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +36,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     disconnect: cut matching WebSockets now and refuse new ones while it holds. silence: keep matching WebSockets
     connected but send nothing. frozen_book: no new option prices: matching public option paths repeat the answer they
     gave first, matching WebSockets are pushed no books, quotes and chains; the index and all private data go on.
+    no_quotes: no simulated dealer answers a request for quote that is created now. late_quotes: they answer
+    `latency_ms` later. Both count created requests and nothing else.
     """
 
     kind: FaultKind
@@ -97,7 +110,7 @@ class FaultTable:
             return []
         met: list[Fault] = []
         for status in self.active(now_ns):
-            if status.fault.kind == "frozen_book":
+            if status.fault.kind == "frozen_book" or (status.fault.kind in DEALER_FAULTS and path != REQUEST_CREATE):
                 continue
             if (status.fault.kind in SOCKET_FAULTS) is sockets and path.startswith(status.fault.path_prefix):
                 status.hits += 1

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from services.exchange.config import Switches
+from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
     AccountEvent,
-    ExchangeEvent,
     InstrumentsEvent,
     MarketTrade,
     MarketTradeEvent,
@@ -31,6 +31,7 @@ from services.exchange.server.live_bars import LiveBars
 from services.exchange.server.render_account import balance_push, order_push, position_push, trade_push
 from services.exchange.server.render_market import bs_info_row, order_book_push, spot_price_push, t_option_rows
 from services.exchange.server.render_trades import kline_push, last_trade_push, last_trade_v2_push
+from services.exchange.server.rfq_pushes import RfqPushes
 from services.exchange.server.venue import Venue
 
 NS_PER_MS = 1_000_000
@@ -68,6 +69,7 @@ class Hub:
 
     def bind(self, venue: Venue) -> None:
         self._venue = venue
+        self._rfq_pushes = RfqPushes(venue.config)
         self._last_second = venue.now_ns() // NS_PER_S
         self._printed_step = venue.core.step
 
@@ -112,7 +114,7 @@ class Hub:
         gone = {topic for topic in connection.topics if topic.channel is request.channel}
         if request.symbols and request.channel.kind == "kline" and not request.period:
             gone = {topic for topic in gone if topic.subject in request.symbols}
-        elif request.symbols or request.channel.kind == "account":
+        elif request.symbols or request.channel.kind in ("account", "all"):
             gone &= set(self._topics(connection.credential, request))
         for topic in gone:
             connection.topics.discard(topic)
@@ -143,6 +145,8 @@ class Hub:
                 pushes = [order_push(OrderEvent(kind="new", order=order), user_id) for order in orders]
             case "positionEvent":
                 pushes = [position_push(each, user_id, self._switches) for each in core.positions(account_id)]
+            case "rfqMaker" | "rfqTaker" | "rfqQuote" | "quoteReceived" as data_type:
+                pushes = self._rfq_pushes.image(core, data_type, account_id)
             case _:
                 return self._render(topic)
         return [data_frame(topic.channel.code, push, core.now_ns // NS_PER_MS) for push in pushes]
@@ -164,6 +168,8 @@ class Hub:
     def _topics(self, credential: Credential, request: Subscription) -> list[Topic]:
         if request.channel.kind == "account":
             return [Topic(request.channel, credential.account_id)]
+        if request.channel.kind == "all":
+            return [Topic(request.channel, "")]
         return [
             Topic(request.channel, symbol, request.end_ms, request.period)
             for symbol in dict.fromkeys(request.symbols)
@@ -231,6 +237,9 @@ class Hub:
                 self._push_trade(trade)
             case InstrumentsEvent(base=base):
                 log.info("listing changed", base=base)
+            case _:
+                for told in self._rfq_pushes.of(event):
+                    self._publish(Topic(CHANNEL[told.data_type], told.subject), told.data, told.at_ns // NS_PER_MS)
 
     def _push_tape(self) -> None:
         """Push what the public tape printed since the last time, in options that somebody follows."""

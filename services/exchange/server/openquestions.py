@@ -14,14 +14,21 @@ class Question(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-_RFQ = "todo, with requests for quote"
 _FUTURES = "todo, with futures trading"
 
 QUESTIONS: tuple[Question, ...] = (
     Question(
         1,
         "codes and HTTP status per failure; status of a refused WebSocket; WebSocket errors and close codes",
-        ("signature_code", "permission_code", "missing_right", "handshake_status", "socket_error"),
+        (
+            "signature_code",
+            "permission_code",
+            "missing_right",
+            "handshake_status",
+            "socket_error",
+            "rfq_body",
+            "rfq_list_without_access",
+        ),
         "Other failures have the codes of the venue's table: unknown key 10560, expired 10557, missing parameter "
         "10570, wrong one 10573, unknown option 10574, unknown index 10579.",
     ),
@@ -46,18 +53,54 @@ QUESTIONS: tuple[Question, ...] = (
         5,
         "first image on private channels; unchanged books; order of the frames of a fill",
         ("private_snapshot", "repeat_books", "event_order"),
-        f"Channels of requests and quotes: {_RFQ}.",
+        "`private_snapshot` holds for the channels of requests and quotes too: what is open. The frames of an "
+        "accepted quote are the fills, then 22 and 23, the request, the quote, the other quotes.",
     ),
-    Question(6, "open quotes when their request ends; how expired ones are pushed", note=_RFQ),
-    Question(7, "one quote per request or per side; re-quoting; rate of quotes", note=_RFQ),
-    Question(8, "limits of a request: legs, sizes, prices, margin; accepting what is gone", note=_RFQ),
+    Question(
+        6,
+        "open quotes when their request ends; how expired ones are pushed",
+        ("open_quotes", "expired_quote_state", "expired_request_push", "traded_away"),
+    ),
+    Question(
+        7,
+        "one quote per request or per side; re-quoting; rate of quotes",
+        ("one_quote_per", "requote_delay_ms"),
+        "A quote's own cancel ends it at once. The rate has no documented limit: 200 a second.",
+    ),
+    Question(
+        8,
+        "limits of a request: legs, sizes, prices, margin; accepting what is gone",
+        (
+            "rfq_legs_max",
+            "rfq_underlyings",
+            "rfq_min_notional_usd",
+            "rfq_sell_only",
+            "quote_price_band_pct",
+            "taker_margin_check",
+            "maker_margin_check",
+            "gone_quote_code",
+        ),
+        "Sizes have the limits of orders. Of a maker who cannot afford its quote the acceptance answers 50014.",
+    ),
     Question(
         9,
         "which account pays which fee; sign of the fee in the trade channel; fees of block trades",
-        ("fee_rate_sign",),
-        f"Both sides of an order-book trade pay their own rate (`exchange.fees`). Block trades: {_RFQ}.",
+        ("fee_rate_sign", "block_fee_legs"),
+        "Both sides of a trade pay their own rate (`exchange.fees`, those of block trades with `block_`).",
     ),
-    Question(10, "names, signs and scales of structures", note=_RFQ),
+    Question(
+        10,
+        "names, signs and scales of structures; types of their ids",
+        (
+            "strategy_names",
+            "sold_strategy_price",
+            "description_day",
+            "rfq_scale",
+            "rfq_ids",
+            "quote_create_ids",
+        ),
+        "A request whose legs are all SELL is a structure that is sold; any other is bought.",
+    ),
     Question(
         11,
         "Greeks of positions; formulas of margin; liquidation price of options",
@@ -89,10 +132,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         18,
         "default self-trade prevention; across sub-accounts and in block trades",
-        ("default_stp",),
-        f"There are no sub-accounts. Block trades: {_RFQ}.",
+        ("default_stp", "block_with_oneself"),
+        "There are no sub-accounts.",
     ),
-    Question(19, "what a disconnect does to orders and quotes", ("cancel_on_disconnect",), f"Quotes: {_RFQ}."),
+    Question(
+        19, "what a disconnect does to orders and quotes", ("cancel_on_disconnect", "cancel_quotes_on_disconnect")
+    ),
     Question(
         20,
         "pushes around 08:00 UTC; code in the last 15 minutes; limits on an order's volatility",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -27,6 +27,9 @@ Group = Literal[
     "account",
     "key_info",
     "countdown",
+    "rfq",
+    "rfq_quotes",
+    "cancel_rfq_quotes",
 ]
 
 
@@ -41,8 +44,7 @@ UNDOCUMENTED = Limit(200, 1_000)
 
 
 def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
-    """The venue's table with the configured rates. Market data, the information about a key and the
-    countdown have no documented limit: `UNDOCUMENTED`."""
+    """The venue's table with the configured rates. What is left has no documented limit: `UNDOCUMENTED`."""
     per_second: dict[Group, int] = {
         "public_config": config.public,
         "funding_rate": config.public,
@@ -56,7 +58,7 @@ def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
         "history": config.queries,
         "account": config.account,
     }
-    undocumented: dict[Group, Limit] = dict.fromkeys(("market_data", "key_info", "countdown"), UNDOCUMENTED)
+    undocumented: dict[Group, Limit] = dict.fromkeys(get_args(Group), UNDOCUMENTED)
     return undocumented | {group: Limit(rate, 1_000) for group, rate in per_second.items()}
 
 

@@ -42,6 +42,8 @@ TIMES_IN_FORCE: Mapping[str, Literal["GTC", "IOC", "FOK"]] = {"GTC": "GTC", "IOC
 def place_command(fields: Fields, switches: Switches) -> PlaceOrder:
     """The order that a body asks for; ApiError names what is missing or wrong. Unknown fields do not matter."""
     order_type = _one_of(OrderType, fields.need_integer("tradeType"), "tradeType")
+    if order_type is OrderType.BLOCK_TRADE:
+        raise ApiError(PARAMETER_WRONG, "tradeType")
     quantity = fields.decimal("qty")
     if quantity is None:
         raise ApiError(QUANTITY_MISSING)

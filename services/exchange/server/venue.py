@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
-from services.exchange.model import ExchangeEvent, Rejection
+from services.exchange.events import ExchangeEvent
+from services.exchange.model import Rejection
 from services.exchange.rows import ExchangeRow, Outcome, Row
 from services.exchange.server.errors import INTERNAL_ERROR, ApiError
 from shared.messages.steps import Entry

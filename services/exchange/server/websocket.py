@@ -95,11 +95,14 @@ class SocketServer:
             await websocket.send_denial_response(Response(status_code=self._switches.handshake_status))
 
     def _end_orders_of(self, account_id: str) -> None:
-        """Cancel what an account has in the books, once its last client is gone and the configuration says so."""
-        if not self._switches.cancel_on_disconnect or self._hub.has_sockets(account_id):
+        """Cancel an account's orders and quotes, once its last client is gone and the configuration says so."""
+        if self._hub.has_sockets(account_id):
             return
-        for base in self._hub.venue.config.bases:
-            self._hub.venue.run(partial(_cancel_index, account_id, f"{base.base}USD"))
+        if self._switches.cancel_on_disconnect:
+            for base in self._hub.venue.config.bases:
+                self._hub.venue.run(partial(_cancel_index, account_id, f"{base.base}USD"))
+        if self._switches.cancel_quotes_on_disconnect:
+            self._hub.venue.run(lambda core, now_ns: core.rfq.cancel_quotes(account_id, now_ns))
 
     async def _read(self, websocket: WebSocket, connection: Connection) -> None:
         while True:

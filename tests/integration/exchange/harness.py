@@ -17,7 +17,17 @@ import httpx
 import websockets
 from msgspec.structs import replace
 
-from services.exchange.config import BTC, ETH, AccountConfig, BaseConfig, KeyConfig, ListingConfig, RateLimitConfig
+from services.exchange.config import (
+    BTC,
+    ETH,
+    AccountConfig,
+    BaseConfig,
+    DealerConfig,
+    KeyConfig,
+    ListingConfig,
+    RateLimitConfig,
+    RfqConfig,
+)
 from services.exchange.server.app import ExchangeServer
 from services.exchange.server.config import ExchangeServiceConfig, ServerConfig
 from services.exchange.server.venue import JournalFailed
@@ -32,6 +42,17 @@ READ_ONLY_KEY = KeyConfig(
 MAKER_KEY = KeyConfig(api_key="MAKER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="cafe" * 16)
 OTHER_KEY = KeyConfig(api_key="OTHER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="d00d" * 16)
 USER_ID = 8_095_151_726
+
+
+PROMPT = DealerConfig(
+    name="prompt",
+    better_min_pct=1.0,
+    better_max_pct=1.0,
+    answer_min_ms=1,
+    answer_max_ms=1,
+    no_quote_probability=0.0,
+)
+"""A dealer who answers with the next step of the market."""
 
 
 def _small(base: BaseConfig) -> BaseConfig:
@@ -65,9 +86,10 @@ def small_config(**changes: Any) -> ExchangeServiceConfig:
                 user_id=USER_ID + 2,
                 keys=(MAKER_KEY,),
                 initial_balance_usd=Decimal(1_000_000),
-                rights=("market_maker",),
+                rights=("market_maker", "rfq_quotes"),
             ),
         ),
+        rfq=RfqConfig(dealers=(PROMPT,)),
         rate_limits=RateLimitConfig(orders=1_000, queries=1_000, account=1_000, order_book=1_000, public=1_000),
     )
     return replace(config, **changes)
@@ -133,6 +155,14 @@ class RestClient:
         text = "&".join(f"{name}={_text(fields[name])}" for name in sorted(fields) if fields[name] is not None)
         headers = self._headers("POST", path, text)
         return await self.http.post(path, content=json.dumps(fields), headers=headers)
+
+    async def raw_form(self, path: str, **fields: Any) -> httpx.Response:
+        text = "&".join(f"{name}={fields[name]}" for name in sorted(fields))
+        headers = self._headers("POST", path, text) | {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self.http.post(path, content=urlencode(fields), headers=headers)
+
+    async def form(self, path: str, **fields: Any) -> Any:
+        return _envelope(await self.raw_form(path, **fields))
 
     async def get(self, path: str, **parameters: Any) -> Any:
         return _envelope(await self.raw_get(path, **parameters))

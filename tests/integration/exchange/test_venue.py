@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from services.exchange.core import ExchangeCore
-from services.exchange.model import ExchangeEvent
+from services.exchange.events import ExchangeEvent
 from services.exchange.server.errors import ApiError
 from services.exchange.server.venue import JournalFailed, MarketStarted, Venue
 from shared.messages.steps import Entry

@@ -8,12 +8,12 @@ import msgspec
 
 from services.exchange.config import AccountConfig, BaseConfig, ExchangeConfig, IndexConfig, ListingConfig, TapeConfig
 from services.exchange.core import ExchangeCore
+from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
     Accepted,
     AmendOrder,
     CancelOrder,
     Chain,
-    ExchangeEvent,
     Fill,
     Instrument,
     Order,

@@ -1,0 +1,15 @@
+"""All that the core reports to be pushed."""
+
+from services.exchange.model import (
+    AccountEvent,
+    InstrumentsEvent,
+    MarketTradeEvent,
+    OrderEvent,
+    PositionEvent,
+    TradeEvent,
+)
+from services.exchange.rfq_model import RfqEvent
+
+ExchangeEvent = (
+    OrderEvent | TradeEvent | MarketTradeEvent | PositionEvent | AccountEvent | InstrumentsEvent | RfqEvent
+)
