@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.control import Gate, HaltState, StrategyStatus
+from shared.messages.reconciliation import DifferenceList, FoundDifference
 from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
 
 NS_PER_S = 1_000_000_000
@@ -139,6 +140,30 @@ def story_json(story: TradeStory) -> dict[str, Any]:
             {"at": iso(line.at_ns), "kind": line.kind, "text": line.text, "cause_id": line.cause_id}
             for line in story.lines
         ],
+    }
+
+
+def differences_json(answer: DifferenceList) -> dict[str, Any]:
+    return {
+        "compared_at": iso(answer.compared_ns or None),
+        "unconfirmed": list(answer.unconfirmed),
+        "differences": [_difference_json(found) for found in answer.differences],
+    }
+
+
+def _difference_json(found: FoundDifference) -> dict[str, Any]:
+    difference = found.difference
+    return {
+        "kind": difference.kind,
+        "symbol": difference.symbol,
+        "trade_id": difference.trade,
+        "qty": plain(getattr(difference, "quantity", None)),
+        "detail": difference.detail,
+        "done": difference.done,
+        "trigger": found.trigger,
+        "found_at": iso(found.found_ns),
+        "stands": found.stands,
+        "ended_at": iso(found.ended_ns),
     }
 
 

@@ -11,12 +11,14 @@ import msgspec
 
 from services.execution import rows
 from services.execution.config import ExecutionConfig
+from services.execution.differences import fold_difference
 from services.execution.rows import Answer, ClosePurpose
 from services.execution.states import order_may_move, trade_may_move
 from services.execution.story import line_of
 from shared.messages.base import Side
 from shared.messages.control import Halt
 from shared.messages.market import Instrument
+from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
 from shared.messages.trades import (
     FINAL_ORDER_STATES,
@@ -297,6 +299,7 @@ class Book(msgspec.Struct):
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
+    differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
     last_trade_number: int | None = None
     purged_ns: int = 0
 
@@ -365,6 +368,8 @@ class Book(msgspec.Struct):
                 | rows.AttemptsSkipped(trade_id=trade_id)
             ):
                 return self.trades.get(trade_id)
+            case rows.DifferenceFound(difference=difference):
+                return self.trades.get(difference.trade or "")
             case _:
                 return None
 
@@ -386,6 +391,8 @@ class Book(msgspec.Struct):
                 self.halts.append(Halt(level=row.level, reason=row.reason, raised_by=row.raised_by, raised_ns=at_ns))
             case rows.HaltsLifted():
                 self.halts.clear()
+            case rows.DifferenceFound() | rows.DifferencesEnded():
+                fold_difference(self.differences, row, at_ns)
             case rows.OrderRequested():
                 self._order_requested(row, at_ns)
             case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():

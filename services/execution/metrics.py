@@ -9,7 +9,7 @@ from typing import Any, Protocol, get_args
 from services.execution import rows
 from services.execution.book import ZERO, Book, Trade
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
-from shared.messages.control import ReconciliationReport
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.steps import Entry, Publish, Reply
 from shared.messages.trades import (
     FINAL_ORDER_STATES,
@@ -131,7 +131,12 @@ class ExecutionMetrics:
             "voldesk_reconciliations_total", "Comparisons with the venue, by what triggered them", "trigger"
         )
         self._differences = metrics.counters(
-            "voldesk_reconciliation_differences_total", "Differences that they found, by kind", "kind"
+            "voldesk_reconciliation_differences_total", "Differences that they found, once each, by kind", "kind"
+        )
+        self._standing = metrics.table(
+            "voldesk_reconciliation_differences",
+            "Orders and positions at the venue that are not the desk's and stand now, by kind",
+            "kind",
         )
         self._synced = metrics.gauge(
             "voldesk_reconciled", "1 when the venue was compared since the last start, reconnect or stall, else 0"
@@ -170,8 +175,6 @@ class ExecutionMetrics:
                 self._account(trade.trade_id, trade.strategy, *money)
             case Publish(message=ReconciliationReport() as report):
                 self._reconciliations(report.trigger).inc()
-                for difference in report.differences:
-                    self._differences(difference.kind).inc()
 
     def outcome(self, item: Outcome) -> None:
         """The venue's answer to an order or a cancel, or that there was none."""
@@ -194,6 +197,8 @@ class ExecutionMetrics:
         halts = Counter(halt.level for halt in book.halts)
         self._halts.show({level: halts[level] for level in get_args(HaltLevel)})
         self._synced.set(is_synced)
+        standing = Counter(found.difference.kind for found in book.differences.values() if found.stands)
+        self._standing.show({kind: standing[kind] for kind in ("foreign_order", "foreign_position")})
         self._realized_usd.show(dict(self._realized))
         self._fees_usd.show(dict(self._fees))
         if len(self._booked) > len(book.trades) + _REMEMBERED:
@@ -232,6 +237,8 @@ class ExecutionMetrics:
                 self._fills(book.orders[number].purpose).inc()
             case rows.HaltRaised(level=level):
                 self._halts_raised(level).inc()
+            case rows.DifferenceFound(difference=difference):
+                self._differences(difference.kind).inc()
 
     def _answered(self, trade_id: str, cause_id: str) -> None:
         """Note when the intent of a new trade was published; a repeated intent is no new trade."""

@@ -11,7 +11,7 @@ from services.execution.book import ZERO, Leg, Trade
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.workspace import MS, Workspace
 from shared.ids import parse_client_order_id
-from shared.messages.control import Difference
+from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
 from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
 from shared.options.chain import snap_price
 
@@ -29,13 +29,16 @@ class _Suspect(msgspec.Struct):
 class PositionWitness:
     """Positions as the last comparison showed them. Volatile: what it learns for good becomes rows.
 
-    `foreign`: by symbol, what the venue holds beyond our trades.
+    `foreign`: by symbol, what the venue holds beyond our trades, signed. Of the last comparison: `unconfirmed`,
+    symbols that disagreed and are looked at again; `undecided`, these and those where something of ours was at work.
     """
 
     def __init__(self, work: Workspace, schedule: ComparisonSchedule) -> None:
         self._work = work
         self._schedule = schedule
         self.foreign: dict[str, Decimal] = {}
+        self.unconfirmed: frozenset[str] = frozenset()
+        self.undecided: frozenset[str] = frozenset()
         self._positions: dict[str, VenuePosition] = {}
         self._suspects: dict[str, _Suspect] = {}
         self._direct: dict[int, VenueFill] = {}
@@ -81,11 +84,14 @@ class PositionWitness:
                 if leg.instrument.expiry_ns <= work.now_ns:
                     expired.add(leg.symbol)
         differences: list[Difference] = []
+        unconfirmed: set[str] = set()
+        on_the_way: set[str] = set()
         for symbol in sorted((expected.keys() | self._positions.keys() | self._suspects.keys()) - expired):
             ours = expected.get(symbol, ZERO)
             position = self._positions.get(symbol)
             actual = ZERO if position is None else position.quantity
             if not self._is_quiet(symbol, snapshot.asked_ns):
+                on_the_way.add(symbol)
                 if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:
                     self._schedule.want("confirm", work.now_ns + work.config.confirm_ms * MS)
                 continue
@@ -94,9 +100,16 @@ class PositionWitness:
                 self.foreign.pop(symbol, None)
                 work.resolve("foreign_position", symbol, f"{symbol}: the venue and the journal agree")
                 continue
-            differences += self._disagreement(symbol, ours, actual, snapshot.asked_ns)
-        for symbol in [symbol for symbol in self._suspects if symbol in expired]:
-            del self._suspects[symbol]
+            told = self._disagreement(symbol, ours, actual, snapshot.asked_ns)
+            differences += told
+            if not told:
+                unconfirmed.add(symbol)
+        for symbol in expired:
+            self._suspects.pop(symbol, None)
+            if self.foreign.pop(symbol, None) is not None:
+                work.resolve("foreign_position", symbol, f"{symbol} has expired")
+        self.unconfirmed = frozenset(unconfirmed)
+        self.undecided = frozenset(unconfirmed | on_the_way)
         return differences
 
     def keep_direct_fills(self, snapshot: VenueSnapshot) -> None:
@@ -136,7 +149,8 @@ class PositionWitness:
             return []
         sign = 1 if ours > 0 else -1
         missing = abs(ours) - max(ZERO, actual * sign) if ours else ZERO
-        foreign = actual - ours if missing <= 0 else min(ZERO, actual * sign) * sign
+        held = ours - sign * max(ZERO, missing)
+        foreign = actual - held
         differences: list[Difference] = []
         if missing > 0:
             differences += self._gone_from_outside(symbol, sign, missing, ours, actual)
@@ -145,8 +159,16 @@ class PositionWitness:
             self.foreign[symbol] = foreign
             detail = f"the venue holds {actual}, our trades hold {ours}"
             work.alert("foreign_position", "warning", symbol, f"{symbol}: {detail}; the desk does not touch the rest")
-            kind = "quantity_mismatch" if ours else "foreign_position"
-            differences.append(Difference(kind=kind, symbol=symbol, detail=detail, quantity=foreign))
+            differences.append(
+                ForeignPosition(
+                    symbol=symbol,
+                    done="left_alone",
+                    detail=detail,
+                    quantity=foreign,
+                    held_quantity=held,
+                    average_price=self._positions[symbol].average_price,
+                )
+            )
         else:
             self.foreign.pop(symbol, None)
         return differences
@@ -158,21 +180,26 @@ class PositionWitness:
         first."""
         work = self._work
         differences: list[Difference] = []
+        concerned: dict[str, Trade] = {}
         for trade in sorted(work.book.active_trades(), key=lambda trade: trade.number, reverse=True):
             for index, leg in enumerate(trade.legs):
                 lost = min(leg.held_quantity, missing)
                 if leg.symbol != symbol or leg.sign != sign or lost <= 0:
                     continue
                 missing -= lost
+                concerned[trade.trade_id] = trade
                 flattened = self._closed_directly(trade, index, lost)
                 if flattened:
                     differences.append(
-                        Difference(
-                            kind="quantity_mismatch",
+                        QuantityMismatch(
                             symbol=symbol,
-                            detail="closed at the venue by a direct flatten",
-                            quantity=flattened,
+                            done="booked",
+                            detail=f"a direct flatten closed {flattened} at the venue",
                             trade_id=trade.trade_id,
+                            quantity=flattened,
+                            held_quantity=ours,
+                            venue_quantity=actual,
+                            price=None,
                         )
                     )
                 lost -= flattened
@@ -194,15 +221,29 @@ class PositionWitness:
                     f"{trade.trade_id}, {symbol}: {detail}",
                 )
                 differences.append(
-                    Difference(
-                        kind="quantity_mismatch",
+                    QuantityMismatch(
                         symbol=symbol,
+                        done="booked",
                         detail=detail,
-                        quantity=lost,
                         trade_id=trade.trade_id,
+                        quantity=lost,
+                        held_quantity=ours,
+                        venue_quantity=actual,
+                        price=price,
                     )
                 )
-        return differences
+        return differences + [self._broken(trade, symbol) for trade in concerned.values() if not trade.is_flat]
+
+    def _broken(self, trade: Trade, symbol: str) -> BrokenStructure:
+        """What a trade is that lost of `symbol` and holds something else."""
+        closes = trade.close is not None or trade.opened_ns is None or self._work.config.close_broken_trades
+        left = ", ".join(f"{leg.held_quantity} {leg.symbol}" for leg in trade.legs if leg.held_quantity > 0)
+        return BrokenStructure(
+            symbol=symbol,
+            done="closing" if closes else "waiting",
+            detail=f"{trade.trade_id} lost {symbol} from outside and still holds {left}",
+            trade_id=trade.trade_id,
+        )
 
     def _closed_directly(self, trade: Trade, index: int, lost: Decimal) -> Decimal:
         """Book executions of a direct flatten against the leg, at most `lost`; returns how much that is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.execution import rows
 from services.execution.book import ZERO
 from services.execution.comparisons import ComparisonSchedule
@@ -11,8 +13,59 @@ from services.execution.facts import Facts
 from services.execution.positions import PositionWitness, to_millionths
 from services.execution.workspace import MS, Workspace
 from shared.ids import parse_client_order_id, trade_id
-from shared.messages.control import Difference, ReconciliationReport
+from shared.messages.reconciliation import (
+    Difference,
+    Done,
+    ForeignOrder,
+    ForeignPosition,
+    LostOrder,
+    MissedFill,
+    ReconciliationReport,
+    StateMismatch,
+    VanishedOrder,
+)
 from shared.messages.venue import OPEN_VENUE_STATES, OrderRef, VenueExercise, VenueOrder, VenueSnapshot
+
+
+class DifferenceLog:
+    """Publishes every comparison, and journals each difference once: when it is found, and when it is over.
+
+    What a comparison repeats of the one before it is the same finding; so is what stands since before a restart.
+    """
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self._told: dict[str, Difference] = {}
+
+    def report(self, snapshot: VenueSnapshot, differences: Sequence[Difference], undecided: frozenset[str]) -> None:
+        """Tell what a comparison found. `undecided`: symbols whose position it could not judge."""
+        work = self._work
+        found = work.book.differences
+        told = {difference.name: difference for difference in differences}
+        for name, difference in told.items():
+            known = found.get(name)
+            stands = known is not None and known.stands and known.difference == difference
+            if self._told.get(name) != difference and not stands:
+                work.record(rows.DifferenceFound(difference=difference, trigger=snapshot.trigger))
+        over = tuple(
+            name
+            for name, known in found.items()
+            if known.stands
+            and name not in told
+            and not (isinstance(known.difference, ForeignPosition) and known.difference.symbol in undecided)
+        )
+        if over:
+            work.record(rows.DifferencesEnded(names=over))
+        self._told = told
+        work.publish(
+            "exec.{account}.reconciliation",
+            ReconciliationReport(
+                account_id=work.account_id,
+                trigger=snapshot.trigger,
+                at_ns=work.now_ns,
+                differences=tuple(differences),
+            ),
+        )
 
 
 class Reconciler:
@@ -26,11 +79,11 @@ class Reconciler:
         self._facts = facts
         self._evidence = evidence
         self._schedule = schedule
+        self._log = DifferenceLog(work)
         self.positions = PositionWitness(work, schedule)
 
     def compare(self, snapshot: VenueSnapshot) -> None:
         """Take over what was missed and publish every difference."""
-        work = self._work
         if not self._schedule.arrived(snapshot):
             return
         differences = self._orders(snapshot) + self._fills(snapshot)
@@ -39,15 +92,7 @@ class Reconciler:
         self._schedule.looked_ns = snapshot.asked_ns
         differences += self.positions.compare(snapshot)
         self._schedule.compared(snapshot)
-        work.publish(
-            "exec.{account}.reconciliation",
-            ReconciliationReport(
-                account_id=work.account_id,
-                trigger=snapshot.trigger,
-                at_ns=work.now_ns,
-                differences=tuple(differences),
-            ),
-        )
+        self._log.report(snapshot, differences, self.positions.undecided)
 
     def _orders(self, snapshot: VenueSnapshot) -> list[Difference]:
         work = self._work
@@ -68,12 +113,14 @@ class Reconciler:
                 # Final in the journal, open at the venue: the venue is right, and the order must go.
                 work.send(CancelOrder(work.ref(order)))
                 differences.append(
-                    Difference(
-                        kind="state_mismatch",
+                    StateMismatch(
                         symbol=order.symbol,
+                        done="cancelled",
                         detail=f"order {order.client_order_id} is {before} in the journal and open at the venue",
-                        quantity=order.quantity,
                         trade_id=order.trade_id,
+                        client_order_id=order.client_order_id,
+                        quantity=order.quantity,
+                        state=before,
                     )
                 )
         for number in tuple(work.book.unsettled):
@@ -82,12 +129,14 @@ class Reconciler:
             if number not in seen and old and order.state in ("WORKING", "CANCELLING"):
                 self._evidence.doubt(order)
                 differences.append(
-                    Difference(
-                        kind="vanished_order",
+                    VanishedOrder(
                         symbol=order.symbol,
-                        detail=f"order {number} is {order.state} in the journal and in no list of the venue: queried",
-                        quantity=order.quantity,
+                        done="queried",
+                        detail=f"order {number} is {order.state} in the journal and in no list of the venue",
                         trade_id=order.trade_id,
+                        client_order_id=number,
+                        quantity=order.quantity,
+                        state=order.state,
                     )
                 )
         return differences
@@ -102,11 +151,14 @@ class Reconciler:
             if not is_open:
                 return []
             return [
-                Difference(
-                    kind="foreign_order",
+                ForeignOrder(
                     symbol=venue_order.symbol,
-                    detail=f"order {venue_order.venue_order_id} is open at the venue and not ours",
+                    done="left_alone",
+                    detail=f"order {venue_order.venue_order_id} is open at the venue and not the desk's",
+                    venue_order_id=venue_order.venue_order_id,
+                    side=venue_order.side,
                     quantity=venue_order.quantity,
+                    price=venue_order.price,
                 )
             ]
         trade = work.book.trades.get(trade_id(key.trade_number))
@@ -132,6 +184,7 @@ class Reconciler:
                     adopted=True,
                 )
             )
+            done: Done = "taken_over"
             detail = f"order {number} was missing in the journal: taken over into {trade.trade_id}"
         elif is_open:
             work.send(
@@ -143,17 +196,22 @@ class Reconciler:
                     )
                 )
             )
+            done = "cancelled"
             detail = f"order {number} is ours by its id and belongs to no known trade: cancelled"
         else:
             return []
         work.alert("order_unknown_to_journal", "critical", str(number), f"{venue_order.symbol}: {detail}")
         return [
-            Difference(
-                kind="foreign_order",
+            LostOrder(
                 symbol=venue_order.symbol,
+                done=done,
                 detail=detail,
-                quantity=venue_order.quantity,
                 trade_id=None if trade is None else trade.trade_id,
+                client_order_id=number,
+                venue_order_id=venue_order.venue_order_id,
+                side=venue_order.side,
+                quantity=venue_order.quantity,
+                price=venue_order.price,
             )
         ]
 
@@ -164,12 +222,16 @@ class Reconciler:
             if self._facts.fill(fill) and fill.venue_ns < snapshot.asked_ns - in_transit_ns:
                 taken = self._work.book.fills[fill.venue_trade_id]
                 differences.append(
-                    Difference(
-                        kind="missed_fill",
+                    MissedFill(
                         symbol=fill.symbol,
-                        detail=f"trade {fill.venue_trade_id} of order {taken.client_order_id} came by no stream",
-                        quantity=fill.quantity,
+                        done="taken_over",
+                        detail=f"the venue's trade {fill.venue_trade_id} of order {taken.client_order_id} came by no "
+                        f"stream: {fill.side} {fill.quantity} at {fill.price}",
                         trade_id=taken.trade_id,
+                        client_order_id=taken.client_order_id,
+                        venue_trade_id=fill.venue_trade_id,
+                        quantity=fill.quantity,
+                        price=fill.price,
                     )
                 )
         return differences

@@ -13,6 +13,7 @@ from services.execution.views import order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
+from shared.messages.reconciliation import DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
     CancelAccepted,
@@ -53,7 +54,7 @@ class Requests:
             self._work.send(Reply(request.request_id, known))
             return
         match request.message:
-            case ListTrades() | ListOrders() | TellTrade() as question:
+            case ListTrades() | ListOrders() | TellTrade() | ListDifferences() as question:
                 self._work.send(Reply(request.request_id, self._read(question)))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
@@ -171,7 +172,7 @@ class Requests:
         self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))
         return HaltsAnswered(state=self._view.guards.halt_state())
 
-    def _read(self, question: ListTrades | ListOrders | TellTrade) -> Message:
+    def _read(self, question: ListTrades | ListOrders | TellTrade | ListDifferences) -> Message:
         book = self._work.book
         match question:
             case ListTrades():
@@ -188,6 +189,8 @@ class Requests:
                         order_update(order, self._work.account_id) for order in _newest(orders, question.limit)
                     )
                 )
+            case ListDifferences():
+                return self._differences(question)
             case TellTrade():
                 trade = book.trades.get(question.trade_id)
                 if trade is None:
@@ -197,6 +200,17 @@ class Requests:
                     orders=tuple(order_update(order, self._work.account_id) for order in book.orders_of(trade)),
                     lines=tuple(trade.story),
                 )
+
+    def _differences(self, question: ListDifferences) -> DifferenceList:
+        schedule = self._view.schedule
+        if question.compare:
+            schedule.want("operator", self._work.now_ns)
+        return DifferenceList(
+            differences=tuple(reversed(self._work.book.differences.values())),
+            at_ns=self._work.now_ns,
+            compared_ns=schedule.looked_ns,
+            unconfirmed=tuple(sorted(self._view.positions.unconfirmed)),
+        )
 
     def _trade(self, trade: Trade) -> TradeUpdate:
         return trade_update(trade, self._work.book, self._work.account_id, self._work.waiting.get(trade.trade_id, ""))

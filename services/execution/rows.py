@@ -10,6 +10,7 @@ import msgspec
 from shared.messages.base import Side
 from shared.messages.control import HaltsAnswered
 from shared.messages.market import Instrument
+from shared.messages.reconciliation import Difference
 from shared.messages.trades import (
     CancelAccepted,
     CloseAccepted,
@@ -239,6 +240,19 @@ class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     raised_by: str
 
 
+class DifferenceFound(msgspec.Struct, frozen=True, kw_only=True, tag="difference_found"):
+    """A comparison with the venue found this; what was done about it are rows of their own."""
+
+    difference: Difference
+    trigger: str
+
+
+class DifferencesEnded(msgspec.Struct, frozen=True, kw_only=True, tag="differences_ended"):
+    """Foreign orders or positions, by the names of their differences, are gone or adopted."""
+
+    names: tuple[str, ...]
+
+
 class HaltsLifted(msgspec.Struct, frozen=True, kw_only=True, tag="halts_lifted"):
     lifted_by: str
 
@@ -265,6 +279,8 @@ Row = (
     | LegClosedOutside
     | LegSettled
     | AttemptsSkipped
+    | DifferenceFound
+    | DifferencesEnded
     | HaltRaised
     | HaltsLifted
 )

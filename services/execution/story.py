@@ -63,6 +63,8 @@ def _text(row: rows.Row) -> str:
             )
         case rows.FeeLearned():
             return f"The venue tells the fee of its trade {row.venue_trade_id}: {row.fee_usd} USD."
+        case rows.DifferenceFound(difference=difference):
+            return f"The comparison with the venue finds a {difference.kind.replace('_', ' ')}: {difference.detail}."
         case rows.FillAssumed():
             return (
                 f"Order {row.client_order_id}: {row.filled_quantity} counts as filled at {row.average_price}, on the "

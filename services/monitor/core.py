@@ -11,7 +11,8 @@ from services.monitor.alerts import AlertBook, Matter
 from services.monitor.config import MonitorConfig
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from shared.messages.account import AccountSnapshot
-from shared.messages.control import GrantRefused, HaltState, ReconciliationReport, StrategyStatus
+from shared.messages.control import GrantRefused, HaltState, StrategyStatus
+from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
 from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Step, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.topics import topic_row
@@ -260,13 +261,16 @@ class MonitorCore:
             self._end(step, "strategy_failed", status.strategy, text, now_ns)
 
     def _on_reconciliation(self, step: Step, report: ReconciliationReport, now_ns: int) -> None:
-        if report.differences:
-            found = "; ".join(f"{d.kind} {d.symbol}: {d.detail}" for d in report.differences)
-            text = f"reconciliation ({report.trigger}) found {len(report.differences)} differences: {found}"
-            self._tell(step, "reconciliation_differences", "warning", self._account_id, text, now_ns)
-        else:
-            text = "venue and journal agree again"
-            self._end(step, "reconciliation_differences", self._account_id, text, now_ns)
+        """One alert per kind of difference, until a comparison finds none of that kind."""
+        found: dict[str, list[str]] = {}
+        for difference in report.differences:
+            found.setdefault(difference.kind, []).append(f"{difference.symbol}: {difference.detail}")
+        for kind in DIFFERENCE_KINDS - found.keys():
+            text = f"the newest comparison with the venue finds no {kind.replace('_', ' ')}"
+            self._end(step, "reconciliation_differences", kind, text, now_ns)
+        for kind, details in found.items():
+            text = f"the comparison with the venue ({report.trigger}) found {kind.replace('_', ' ')}: "
+            self._tell(step, "reconciliation_differences", "warning", kind, text + "; ".join(details), now_ns)
 
     # What is missing
 

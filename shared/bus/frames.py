@@ -19,6 +19,7 @@ from shared.messages import (  # noqa: F401  registers them
     grants,
     market,
     on_demand,
+    reconciliation,
     system,
     trades,
 )

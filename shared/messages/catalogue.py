@@ -14,12 +14,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from shared.messages import account, conditions, control, market, on_demand, system, trades
+from shared.messages import account, conditions, control, market, on_demand, reconciliation, system, trades
 from shared.messages.base import Message, schema_id
 from shared.messages.conditions import Condition
 from shared.messages.topics import TOPICS, Topic
 
-FAMILIES: tuple[types.ModuleType, ...] = (market, on_demand, account, control, trades, system)
+FAMILIES: tuple[types.ModuleType, ...] = (market, on_demand, account, control, trades, reconciliation, system)
 
 REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("marketdata", on_demand.LeaseBooks, (on_demand.BooksLeased,)),
@@ -34,6 +34,8 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", trades.ListTrades, (trades.TradeList,)),
     ("execution", trades.ListOrders, (trades.OrderList,)),
     ("execution", trades.TellTrade, (trades.TradeStory,)),
+    ("execution", reconciliation.ListDifferences, (reconciliation.DifferenceList,)),
+    ("execution", reconciliation.AdoptPosition, (reconciliation.PositionAdopted,)),
     ("risk", control.RequestGrant, (control.GrantGiven, control.GrantRefused)),
     ("risk", control.GetAccount, (control.AccountAnswer,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
@@ -209,6 +211,8 @@ def _section(kind: type[msgspec.Struct]) -> list[str]:
         lines += [f"`{kind.__struct_config__.tag}`", ""]
     elif kind.__struct_config__.array_like:
         lines += ["*array*", ""]
+    elif kind.__struct_config__.tag is not None:
+        lines += [f"A map with `{kind.__struct_config__.tag}` under `{kind.__struct_config__.tag_field}`.", ""]
     if text := _text(kind):
         lines += [text, ""]
     fields = msgspec.structs.fields(kind)

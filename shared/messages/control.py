@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from shared.messages.account import AccountSnapshot
@@ -94,29 +92,6 @@ class GetAccount(Message, frozen=True, kw_only=True, tag="get_account.1"):
 
 class AccountAnswer(Message, frozen=True, kw_only=True, tag="account_answer.1"):
     account: AccountSnapshot | None
-
-
-class ReconciliationReport(Message, frozen=True, kw_only=True, tag="reconciliation.1"):
-    """The differences between the venue and the journal that one reconciliation found; empty = they agree."""
-
-    account_id: str
-    trigger: str
-    at_ns: int
-    differences: tuple[Difference, ...]
-
-    @property
-    def key(self) -> str:
-        return self.account_id
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """kind: missed_fill, foreign_order, foreign_position, quantity_mismatch, vanished_order, state_mismatch."""
-
-    kind: str
-    symbol: str
-    detail: str
-    quantity: Decimal | None = None
-    trade_id: str | None = None
 
 
 class StrategyCommand(Message, frozen=True, kw_only=True, tag="strategy_command.1"):

@@ -9,9 +9,10 @@ import msgspec
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
-from shared.messages.control import GrantRefused, HaltState, ReconciliationReport, StrategyStatus
+from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.on_demand import LastTrades, OrderBook
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
 

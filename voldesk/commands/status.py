@@ -8,11 +8,16 @@ import typer
 
 from shared.config import DeskConfig
 from shared.latch import read_latches
+from shared.messages.reconciliation import DifferenceList, ListDifferences
+from voldesk.asking import ask
 from voldesk.commands.halt import halts_in_force
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, progress, say, state_text
 from voldesk.health import DeskHealth, ServiceHealth, collect_health
 from voldesk.preflight import load_desk, page_url
 from voldesk.views import duration_text
+
+_LOOK_DEADLINE_MS = 1_000
+_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -33,10 +38,24 @@ def status(
         print_json(health_json(desk, health))
     else:
         show_health(desk, health)
+        if any(service.name == "execution" and service.state == "RUNNING" for service in health.services):
+            _show_differences(desk)
         _show_halts(desk, health)
     if check and not health.all_running:
         names = ", ".join(service.name for service in health.services if service.state != "RUNNING")
         raise Failure(f"not running: {names}", "see `voldesk status`", EXIT_UNREACHABLE)
+
+
+def _show_differences(desk: DeskConfig) -> None:
+    """What stands between the venue and the journal, in one line."""
+    try:
+        found = ask(desk, "execution", ListDifferences(), DifferenceList, _LOOK_DEADLINE_MS).differences
+    except Failure:
+        return
+    standing = [f"{each.difference.kind.replace('_', ' ')} {each.difference.symbol}" for each in found if each.stands]
+    if standing:
+        shown = ", ".join(standing[:_SHOWN]) + (" ..." if len(standing) > _SHOWN else "")
+        say(f"not the desk's and left alone at the venue: {shown}; see `voldesk reconcile`")
 
 
 def _show_halts(desk: DeskConfig, health: DeskHealth) -> None:

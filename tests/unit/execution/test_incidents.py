@@ -8,7 +8,8 @@ import pytest
 
 from services.execution.effects import FetchSnapshot
 from services.execution.rows import FillSeen, OrderRequested
-from shared.messages.control import RaiseHalt, ReconciliationReport
+from shared.messages.control import RaiseHalt
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.steps import LoopStalled
 from shared.messages.trades import CloseTrade, TradeAccepted
 from shared.messages.venue import OrderQueryFailed, OrderRefused, OutcomeUnknown, StreamUp

@@ -10,7 +10,7 @@ import pytest
 from services.execution.effects import FetchSnapshot
 from services.execution.rows import LegClosedOutside, OrderRequested
 from shared.ids import OrderKey, client_order_id, trade_number
-from shared.messages.control import ReconciliationReport
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.steps import LoopStalled
 from shared.messages.venue import StreamDown, StreamUp, VenueOrder, VenueSnapshotFailed
 from tests.unit.execution.play import CALL, MS, PUT, SECOND, Script, acked, fill, leg, position, seen
@@ -139,7 +139,7 @@ def test_an_order_of_ours_that_the_journal_lost_is_taken_over_into_its_trade_and
     assert [row.adopted for row in script.rows(OrderRequested)][-1]
     assert script.cancelled() == [client_order_id(key)]
     assert "order_unknown_to_journal" in script.alerts()
-    assert _kinds(script) == ["foreign_order"]
+    assert _kinds(script) == ["lost_order"]
     script.on(msgspec.structs.replace(lost, state="cancelled", filled_quantity=D(0)))
     assert script.state(trade_id) == "OPEN"
 
@@ -150,7 +150,7 @@ def test_an_order_of_ours_of_no_known_trade_is_cancelled_and_one_of_another_desk
     theirs = client_order_id(OrderKey(desk=8, trade_number=99, leg_index=0, purpose="open", attempt=0))
     script.snapshot(orders=[_at_venue(ours, 1), _at_venue(theirs, 2), _at_venue(None, 3), _at_venue(12, 4)])
     assert script.cancelled() == [ours]
-    assert _kinds(script) == ["foreign_order"] * 4
+    assert _kinds(script) == ["lost_order"] + ["foreign_order"] * 3
 
 
 def test_an_order_final_in_the_journal_and_open_at_the_venue_is_cancelled_again() -> None:
@@ -193,7 +193,7 @@ def test_a_leg_gone_from_outside_breaks_the_trade_after_a_second_look_and_the_re
     script.snapshot(positions=now)
     assert script.state(trade_id) == "BROKEN"
     assert {"trade_broken", "leg_closed_outside"} <= set(script.alerts())
-    assert _kinds(script) == ["quantity_mismatch"]
+    assert _kinds(script) == ["quantity_mismatch", "broken_structure"]
     orders = script.placed()
     assert {(o.symbol, o.quantity) for o in orders} == {(PUT, D(1))} | ({(CALL, D(left))} if D(left) else set())
     for number, order in enumerate(orders, 50):

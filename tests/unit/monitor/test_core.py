@@ -9,8 +9,9 @@ import pytest
 
 from services.monitor.config import MonitorConfig
 from services.monitor.effects import AlertRecord, AlertsRestored
-from shared.messages.control import Difference, GrantRefused, ReconciliationReport
+from shared.messages.control import GrantRefused
 from shared.messages.market import IndexPrice
+from shared.messages.reconciliation import ForeignOrder, MissedFill, ReconciliationReport
 from shared.messages.steps import Entry, LoopStalled
 from shared.messages.trades import TradeState, TradeUpdate
 from tests.unit.monitor.desk import (
@@ -259,14 +260,35 @@ def test_a_failed_strategy_is_told_until_it_runs_again() -> None:
     assert summary(script.hear(strategy(), 1)) == [("strategy_failed", "short_strangle", True)]
 
 
-def test_differences_found_by_a_reconciliation_are_told_until_one_finds_none() -> None:
+def test_each_kind_of_difference_is_told_until_a_comparison_finds_none_of_it() -> None:
     script = Script()
-    difference = Difference(kind="missed_fill", symbol="X", detail="0.1 at 3")
-    report = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=(difference,))
+    missed = MissedFill(
+        symbol="X",
+        done="taken_over",
+        detail="0.1 at 3",
+        trade_id="t1",
+        client_order_id=1,
+        venue_trade_id=2,
+        quantity=Decimal("0.1"),
+        price=Decimal(3),
+    )
+    foreign = ForeignOrder(
+        symbol="Y",
+        done="left_alone",
+        detail="order 9",
+        venue_order_id=9,
+        side="buy",
+        quantity=Decimal(1),
+        price=Decimal(3),
+    )
+    report = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=(foreign,))
     (record,) = script.hear(report)
-    assert "missed_fill X: 0.1 at 3" in record.text
-    clean = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=())
-    assert summary(script.hear(clean, 1)) == [("reconciliation_differences", "main", True)]
+    assert "foreign order: Y: order 9" in record.text
+    both = msgspec.structs.replace(report, differences=(foreign, missed))
+    assert summary(script.hear(both, 1)) == [("reconciliation_differences", "missed_fill", False)]
+    assert summary(script.hear(report, 1)) == [("reconciliation_differences", "missed_fill", True)]
+    clean = msgspec.structs.replace(report, differences=())
+    assert summary(script.hear(clean, 1)) == [("reconciliation_differences", "foreign_order", True)]
 
 
 def test_the_newest_of_everything_is_shown() -> None:
