@@ -12,6 +12,7 @@ import msgspec
 from services.execution import rows
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
+from services.execution.rfqs import RfqBook
 from services.execution.rows import Answer, ClosePurpose
 from services.execution.states import order_may_move, trade_may_move
 from services.execution.story import line_of
@@ -45,6 +46,7 @@ class Order(msgspec.Struct, kw_only=True):
     `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
     moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
     `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
+    `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
     """
 
     client_order_id: int
@@ -76,6 +78,7 @@ class Order(msgspec.Struct, kw_only=True):
     assumed_price: Decimal = ZERO
     refusal_kind: RefusalKind | None = None
     refusal_code: int | None = None
+    quote_id: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -291,6 +294,7 @@ class Book(msgspec.Struct):
     orders: dict[int, Order] = msgspec.field(default_factory=dict)
     order_of_venue_id: dict[int, int] = msgspec.field(default_factory=dict)
     unsettled: dict[int, None] = msgspec.field(default_factory=dict)
+    rfqs: RfqBook = msgspec.field(default_factory=RfqBook)
     fills: dict[int, Fill] = msgspec.field(default_factory=dict)
     feeless: dict[int, None] = msgspec.field(default_factory=dict)
     direct_fills: dict[int, DirectFill] = msgspec.field(default_factory=dict)
@@ -355,6 +359,13 @@ class Book(msgspec.Struct):
                 order = self.orders.get(number)
                 return None if order is None else self.trades.get(order.trade_id)
             case (
+                rows.RfqMoved(rfq_id=rfq_id)
+                | rows.QuotesJudged(rfq_id=rfq_id)
+                | rows.AcceptRequested(rfq_id=rfq_id)
+                | rows.RfqSighted(rfq_id=rfq_id)
+            ):
+                return self.trades.get(self.rfqs.trade_id_of(rfq_id))
+            case (
                 rows.TradeRequested(trade_id=trade_id)
                 | rows.TradeMoved(trade_id=trade_id)
                 | rows.OpeningStopped(trade_id=trade_id)
@@ -362,6 +373,7 @@ class Book(msgspec.Struct):
                 | rows.FellBack(trade_id=trade_id)
                 | rows.SpreadCrossed(trade_id=trade_id)
                 | rows.ChunkEnded(trade_id=trade_id)
+                | rows.RfqRequested(trade_id=trade_id)
                 | rows.OrderRequested(trade_id=trade_id)
                 | rows.LegClosedOutside(trade_id=trade_id)
                 | rows.LegSettled(trade_id=trade_id)
@@ -395,6 +407,14 @@ class Book(msgspec.Struct):
                 fold_difference(self.differences, row, at_ns)
             case rows.OrderRequested():
                 self._order_requested(row, at_ns)
+            case (
+                rows.RfqRequested()
+                | rows.RfqMoved()
+                | rows.QuotesJudged()
+                | rows.AcceptRequested()
+                | rows.RfqSighted()
+            ):
+                self.rfqs.apply(row, at_ns)
             case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
                 self._apply_to_order(row, at_ns)
             case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
@@ -513,8 +533,11 @@ class Book(msgspec.Struct):
             updated_ns=at_ns,
             unknown_ns=at_ns,
             priced_ns=at_ns,
+            quote_id=row.quote_id,
         )
         trade.order_ids.append(row.client_order_id)
+        if row.quote_id:
+            self.rfqs.order_requested(row)
         name = f"{row.leg_index}/{row.purpose}"
         trade.attempts[name] = max(row.attempt + 1, trade.attempts.get(name, 0))
         self.unsettled[row.client_order_id] = None
@@ -615,6 +638,7 @@ class Book(msgspec.Struct):
             if trade.is_final and trade.closed_ns is not None and trade.closed_ns < horizon_ns
         ]
         numbers: set[int] = set()
+        self.rfqs.forget(trade.trade_id for trade in gone)
         for trade in gone:
             numbers.update(trade.order_ids)
             del self.trades[trade.trade_id]

@@ -16,8 +16,8 @@ import msgspec
 from services.execution.book import Trade
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halts import Guards
-from services.execution.lifecycle import OPENING_PLANS
 from services.execution.positions import PositionWitness
+from services.execution.rfq import notional_usd
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
@@ -118,14 +118,35 @@ def _legs(intent: OpenTrade, view: CheckView) -> Refusal | None:
     return None
 
 
-def _mode(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    if resolved_mode(intent.execution_mode) in OPENING_PLANS:
+def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """For "rfq": figures that mean something, and enough notional where there is no fallback."""
+    if resolved_mode(intent.execution_mode) != "rfq":
         return None
-    return Refusal(
-        code="mode_not_built",
-        detail=f"execution_mode {intent.execution_mode} is not available yet",
-        remedy='use execution_mode "limit" or "auto"',
-    )
+    params = intent.rfq
+    for name, figure, least, most in (
+        ("min_notional_usd", params.min_notional_usd, 0.0, _FIGURE_MAX),
+        ("window_s", params.window_s, 0.5, 60.0),
+        ("timeout_s", params.timeout_s, params.window_s, 300.0),
+        ("min_improvement_usd", params.min_improvement_usd, -_FIGURE_MAX, _FIGURE_MAX),
+        ("min_improvement_pct", params.min_improvement_pct, -100.0, 10_000.0),
+        ("max_over_mark_pct", params.max_over_mark_pct, -100.0, 10_000.0),
+    ):
+        if not least <= figure <= most:
+            return Refusal(
+                code="bad_params", detail=f"rfq.{name} {figure:g} must be {least:g} to {most:g}", remedy="correct it"
+            )
+    listed = {leg.symbol: view.work.market.instrument(leg.symbol) for leg in intent.legs}
+    known = {symbol: instrument.strike for symbol, instrument in listed.items() if instrument is not None}
+    if params.fallback is None and len(known) == len(intent.legs):
+        notional = notional_usd(intent.legs, known)
+        if notional < params.min_notional_usd:
+            return Refusal(
+                code="below_min_notional",
+                detail=f"notional {notional:.0f} USD (strike x quantity) is below rfq.min_notional_usd "
+                f"{params.min_notional_usd:.0f}, and there is no fallback",
+                remedy='trade more, or give the rfq a fallback ("limit")',
+            )
+    return None
 
 
 def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
@@ -313,7 +334,7 @@ CHECKS: tuple[Check, ...] = (
     _space,
     _valid,
     _legs,
-    _mode,
+    _rfq,
     _params,
     _grant,
     _halts,

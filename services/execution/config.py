@@ -50,6 +50,11 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     broken_retry_first_ms, broken_retry_max_ms: the pause between orders of a broken trade doubles between these.
     unpriced_alert_ms: a leg that cannot be closed for want of a price is alarmed after this.
     close_broken_trades: close what is left of a structure that lost a leg from outside.
+    rfq_poll_ms: how often the quotes on a request are read, beside what is pushed.
+    rfq_creates_max: how many requests for quote one opening or close makes at most, where the venue does not answer.
+    rfq_quote_margin_ms: a quote that is valid for less is not taken.
+    rfq_evidence_after_expiry_ms: an accept without an outcome counts as never executed no earlier than this after
+    the quote's expiry, unless the venue shows before that quote or request are gone.
     expiry_policy, expiry_close_margin_s: "close" closes a trade this long before its last trading instant;
     "hold" lets it settle.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
@@ -98,6 +103,10 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     broken_retry_max_ms: Milliseconds = 900_000
     unpriced_alert_ms: Milliseconds = 15_000
     close_broken_trades: bool = True
+    rfq_poll_ms: Milliseconds = 1_000
+    rfq_creates_max: Count = 2
+    rfq_quote_margin_ms: Milliseconds = 3_000
+    rfq_evidence_after_expiry_ms: Milliseconds = 30_000
     expiry_policy: Literal["hold", "close"] = "hold"
     expiry_close_margin_s: Seconds = 900
     settlement_poll_ms: Milliseconds = 60_000

@@ -16,6 +16,7 @@ from services.execution.halts import Guards
 from services.execution.lifecycle import Lifecycle
 from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
+from services.execution.rfq_desk import RfqDesk
 from services.execution.views import order_update, trade_update
 from services.execution.workspace import MS, Workspace, earliest
 from shared.messages.control import FlattenLatch
@@ -47,7 +48,7 @@ class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade);
-    Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue`; Tick;
+    Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; JournalSpace. Any other input is ignored. Effects: those of `effects.py`, Publish,
     Reply, RaiseAlert.
 
@@ -63,7 +64,10 @@ class ExecutionCore:
         self._schedule = ComparisonSchedule(self._work)
         self._reconciler = Reconciler(self._work, self._facts, self._evidence, self._schedule)
         self._guards = Guards(self._work)
-        self._lifecycle = Lifecycle(self._work, self._guards, self._schedule, self._reconciler.positions)
+        self._rfq_desk = RfqDesk(self._work, self._facts, self._schedule, self._reconciler.positions)
+        self._lifecycle = Lifecycle(
+            self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk
+        )
         self._requests = Requests(
             CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key)
         )
@@ -102,6 +106,7 @@ class ExecutionCore:
             order = work.book.orders[number]
             if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
+        self._rfq_desk.begin()
         self._schedule.begin()
         self._republish()
         self._advance()
@@ -187,7 +192,7 @@ class ExecutionCore:
             case AmendAcked() | AmendRefused() | AmendUnknown():
                 self._take_amendment(item)
             case _:
-                return
+                self._rfq_desk.take(item)
 
     def _take_fill(self, fill: VenueFill) -> None:
         if self._facts.fill(fill) and fill.fee_usd is None:
@@ -246,10 +251,10 @@ class ExecutionCore:
     def _advance(self) -> None:
         """Everything that follows from what is known now, then publish what changed."""
         work = self._work
-        wakes = [self._guards.look(), self._evidence.look()]
+        wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look()]
         concerned = {**work.book.active, **work.touched_trades}
         wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
-        wakes.append(self._evidence.look())
+        wakes += [self._evidence.look(), self._rfq_desk.look()]
         wakes.append(self._schedule.advance())
         for number in work.touched_orders:
             if number in work.book.orders:

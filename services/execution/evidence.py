@@ -58,6 +58,9 @@ class Evidence:
 
     def _look_at(self, order: Order) -> int | None:
         work = self._work
+        if order.quote_id:
+            # The venue has no order of this id: what became of the quote is asked by `rfq_desk`.
+            return None
         if order.state == "SENDING":
             guard_ns = order.created_ns + work.config.sending_guard_ms * MS
             if work.now_ns < guard_ns:

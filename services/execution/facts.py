@@ -118,6 +118,15 @@ class Facts:
             self.move(order, "WORKING", "an execution of it was reported")
         return True
 
+    def unnamed(self) -> list[VenueFill]:
+        """Executions on this account whose order nobody named: foreign ones, and those of block trades at first."""
+        return list(self._unclaimed.values())
+
+    def claim(self, fill: VenueFill, client_order_id: int) -> None:
+        """Such an execution is of this order after all."""
+        self._unclaimed.pop(fill.venue_trade_id, None)
+        self.fill(fill, client_order_id)
+
     def move(self, order: Order, state: OrderState, reason: str) -> None:
         """Change the state; what was thought never placed and was placed after all is alarmed."""
         if order.state in ("NEVER_PLACED", "REFUSED"):

@@ -9,18 +9,29 @@ from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
 from services.execution.halts import Guards
 from services.execution.limit import LimitPlan
-from services.execution.plan import Advice, Amend, ClosingPlan, OpeningPlan, Place, Record
+from services.execution.plan import (
+    Advice,
+    Amend,
+    AskForQuotes,
+    ClosingPlan,
+    OpeningPlan,
+    Place,
+    Record,
+    TakeQuote,
+)
 from services.execution.positions import PositionWitness
 from services.execution.reduction import Reduction, close_purpose
+from services.execution.rfq import RfqClosePlan, RfqPlan
+from services.execution.rfq_desk import RfqDesk
 from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
-OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan(), "smart": SmartOpening()}
+OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan(), "smart": SmartOpening(), "rfq": RfqPlan()}
 """The plans that are built. A mode that is missing here is refused when the trade is asked for."""
 
-CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {"smart": SmartClosing()}
+CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {"smart": SmartClosing(), "rfq": RfqClosePlan()}
 """How an ordinary close is worked. A mode that is missing here is closed by the staircase, which every other one
 falls back to, and which alone unwinds, flattens and closes what is broken."""
 
@@ -31,9 +42,15 @@ class Lifecycle:
     """Level-triggered: what a trade does next follows from what is known now, whatever order it was learned in."""
 
     def __init__(
-        self, work: Workspace, guards: Guards, schedule: ComparisonSchedule, positions: PositionWitness
+        self,
+        work: Workspace,
+        guards: Guards,
+        schedule: ComparisonSchedule,
+        positions: PositionWitness,
+        rfq_desk: RfqDesk,
     ) -> None:
         self._work = work
+        self._rfq_desk = rfq_desk
         self._guards = guards
         self._schedule = schedule
         self._reduction = Reduction(work, schedule, positions)
@@ -287,6 +304,10 @@ class Lifecycle:
                 work.record(action.row)
             elif isinstance(action, Amend):
                 work.amend(work.book.orders[action.client_order_id], action.price, action.why)
+            elif isinstance(action, AskForQuotes | TakeQuote):
+                if trade.state == "PENDING_OPEN":
+                    work.move(trade, "OPENING", "makers are asked for quotes")
+                self._rfq_desk.carry_out(trade, action)
             elif isinstance(action, Place):
                 if trade.state == "PENDING_OPEN":
                     work.move(trade, "OPENING", "the first opening order is sent")

@@ -9,6 +9,7 @@ from typing import Any, Protocol, get_args
 from services.execution import rows
 from services.execution.book import ZERO, Book, Trade
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
+from services.execution.rfq_metrics import RfqMetrics
 from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.steps import Entry, Publish, Reply
 from shared.messages.trades import (
@@ -79,6 +80,7 @@ class ExecutionMetrics:
         self._declare_trades(metrics)
         self._declare_orders(metrics)
         self._declare_safety(metrics)
+        self._rfqs = RfqMetrics(metrics)
 
     def _declare_trades(self, metrics: Metrics) -> None:
         self._trades = metrics.table("voldesk_trades", "Trades that are not final, by state", "state")
@@ -199,6 +201,7 @@ class ExecutionMetrics:
         self._synced.set(is_synced)
         standing = Counter(found.difference.kind for found in book.differences.values() if found.stands)
         self._standing.show({kind: standing[kind] for kind in ("foreign_order", "foreign_position")})
+        self._rfqs.watch(book.rfqs)
         self._realized_usd.show(dict(self._realized))
         self._fees_usd.show(dict(self._fees))
         if len(self._booked) > len(book.trades) + _REMEMBERED:
@@ -239,6 +242,16 @@ class ExecutionMetrics:
                 self._halts_raised(level).inc()
             case rows.DifferenceFound(difference=difference):
                 self._differences(difference.kind).inc()
+            case rows.FellBack():
+                self._rfqs.fell_back(row)
+            case (
+                rows.RfqRequested()
+                | rows.RfqMoved()
+                | rows.QuotesJudged()
+                | rows.AcceptRequested()
+                | rows.RfqSighted()
+            ):
+                self._rfqs.count(row, book.rfqs.rfqs.get(row.rfq_id))
 
     def _answered(self, trade_id: str, cause_id: str) -> None:
         """Note when the intent of a new trade was published; a repeated intent is no new trade."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from services.execution.book import Leg, Order, Trade
-from services.execution.rows import Row
+from services.execution.rows import QuotesJudged, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.rfq import RfqLeg, VenueQuote
 
 if TYPE_CHECKING:
     from services.execution.reduction import Reduction
@@ -54,7 +55,23 @@ class Record(msgspec.Struct, frozen=True):
     row: Row
 
 
-Action = Place | Withdraw | Amend | Record
+class AskForQuotes(msgspec.Struct, frozen=True):
+    """Send a request for quote, once. `legs` in the request's sides."""
+
+    purpose: Literal["open", "close"]
+    legs: tuple[RfqLeg, ...]
+    notional_usd: float
+
+
+class TakeQuote(msgspec.Struct, frozen=True):
+    """Accept this quote on our request, once. `judged`: what decided."""
+
+    rfq_id: str
+    quote: VenueQuote
+    judged: QuotesJudged
+
+
+Action = Place | Withdraw | Amend | Record | AskForQuotes | TakeQuote
 Outcome = Literal["going", "complete", "given_up"]
 
 

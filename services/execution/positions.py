@@ -60,6 +60,18 @@ class PositionWitness:
                 )
         return max(ZERO, held - claimed)
 
+    def surplus(self, symbol: str) -> Decimal | None:
+        """What the venue's position showed beyond our trades and what is known as foreign, signed; None when that
+        says nothing, as something of ours traded in the symbol since. An order that is not known counts as none."""
+        if (
+            self._schedule.looked_ns
+            <= self._work.last_traded_ns.get(symbol, 0) + self._work.config.settled_view_ms * MS
+        ):
+            return None
+        position = self._positions.get(symbol)
+        shown = ZERO if position is None else position.quantity
+        return shown - self._work.book.net_quantity(symbol) - self.foreign.get(symbol, ZERO)
+
     def mark(self, symbol: str) -> float | None:
         """The venue's mark of a position, if it is fresh."""
         position = self._positions.get(symbol)

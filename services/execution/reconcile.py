@@ -126,7 +126,7 @@ class Reconciler:
         for number in tuple(work.book.unsettled):
             order = work.book.orders[number]
             old = snapshot.asked_ns > order.state_ns + work.config.settled_view_ms * MS
-            if number not in seen and old and order.state in ("WORKING", "CANCELLING"):
+            if number not in seen and old and order.state in ("WORKING", "CANCELLING") and not order.quote_id:
                 self._evidence.doubt(order)
                 differences.append(
                     VanishedOrder(

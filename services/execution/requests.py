@@ -8,6 +8,7 @@ from services.execution import rows
 from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal, resolved_mode
 from services.execution.lifecycle import OPENING_PLANS
+from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import order_update, trade_update
 from shared.ids import next_trade_number, trade_id
@@ -166,6 +167,9 @@ class Requests:
             if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
             work.cancel(each, reason)
+        for trade in tuple(book.active_trades()):
+            if order.client_order_id is None and order.trade_id in (None, trade.trade_id):
+                withdraw(trade, work, f"cancelled by {_short(order.requested_by)}")
         return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:

@@ -11,6 +11,7 @@ from shared.messages.base import Side
 from shared.messages.control import HaltsAnswered
 from shared.messages.market import Instrument
 from shared.messages.reconciliation import Difference
+from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
 from shared.messages.trades import (
     CancelAccepted,
     CloseAccepted,
@@ -88,6 +89,7 @@ class FellBack(msgspec.Struct, frozen=True, kw_only=True, tag="fell_back"):
     purpose: Literal["open", "close"]
     mode: ExecutionMode
     reason: str
+    code: str = ""
 
 
 class SpreadCrossed(msgspec.Struct, frozen=True, kw_only=True, tag="spread_crossed"):
@@ -113,7 +115,10 @@ class ChunkEnded(msgspec.Struct, frozen=True, kw_only=True, tag="chunk_ended"):
 
 
 class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_requested"):
-    """This order is about to be sent, once. Written before it is."""
+    """This order is about to be sent, once. Written before it is.
+
+    quote_id: it stands for one leg of the quote that is about to be accepted, and is itself never sent.
+    """
 
     client_order_id: int
     trade_id: str
@@ -127,6 +132,7 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     reduce_only: bool
     why: str
     adopted: bool = False
+    quote_id: str = ""
 
 
 class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):
@@ -232,6 +238,54 @@ class AttemptsSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="attempts_s
     reason: str
 
 
+class RfqRequested(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_requested"):
+    """Makers are about to be asked for quotes, once. `legs` in the request's sides; written before it is sent."""
+
+    rfq_id: str
+    trade_id: str
+    purpose: Literal["open", "close"]
+    attempt: int
+    legs: tuple[RfqLeg, ...]
+    notional_usd: float
+
+
+class RfqMoved(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_moved"):
+    """The request changed its state. `request_id` (the venue's) and `expiry_ns` where they have become known."""
+
+    rfq_id: str
+    state: RfqState
+    reason: str
+    request_id: str = ""
+    expiry_ns: int = 0
+
+
+class QuotesJudged(msgspec.Struct, frozen=True, kw_only=True, tag="quotes_judged"):
+    """What decided about the quotes: what the structure costs without one (USD, paid > 0, None where a book lacks the
+    size or a mark is missing), and each quote against it. `chosen`: the one taken, "" for none."""
+
+    rfq_id: str
+    book_cost_usd: float | None
+    mark_cost_usd: float | None
+    quotes: tuple[JudgedQuote, ...]
+    chosen: str
+
+
+class AcceptRequested(msgspec.Struct, frozen=True, kw_only=True, tag="accept_requested"):
+    """This quote is about to be accepted, once; an `OrderRequested` for each leg follows. Written before."""
+
+    rfq_id: str
+    quote_id: str
+    quote_expiry_ns: int
+
+
+class RfqSighted(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_sighted"):
+    """The venue showed that the accepted quote was executed, or that it cannot be any more."""
+
+    rfq_id: str
+    what: Literal["executed", "gone"]
+    reason: str
+
+
 class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     """A halt is in force from now on; raises the halt epoch."""
 
@@ -257,6 +311,7 @@ class HaltsLifted(msgspec.Struct, frozen=True, kw_only=True, tag="halts_lifted")
     lifted_by: str
 
 
+RfqRow = RfqRequested | RfqMoved | QuotesJudged | AcceptRequested | RfqSighted
 Row = (
     RequestAnswered
     | IntentRefused
@@ -281,6 +336,7 @@ Row = (
     | AttemptsSkipped
     | DifferenceFound
     | DifferencesEnded
+    | RfqRow
     | HaltRaised
     | HaltsLifted
 )

@@ -1,12 +1,13 @@
-"""The life of trades and of orders, as data. The diagrams in the docs are drawn from these tables."""
+"""The life of trades, orders and requests for quote, as data. The docs' diagrams are drawn from these tables."""
 
 from __future__ import annotations
 
+from shared.messages.rfq import FINAL_RFQ_STATES, RfqState
 from shared.messages.trades import FINAL_ORDER_STATES, FINAL_TRADE_STATES, OrderState, TradeState
 
 TRADE_TRANSITIONS: dict[TradeState, dict[TradeState, str]] = {
     "PENDING_OPEN": {
-        "OPENING": "the first opening order is sent",
+        "OPENING": "the first opening order or request for quote is sent",
         "PENDING_CLOSE": "a close is asked for before anything was sent",
         "FAILED": "opening was stopped before anything was sent",
     },
@@ -106,6 +107,48 @@ ORDER_TRANSITIONS: dict[OrderState, dict[OrderState, str]] = {
 }
 """UNKNOWN counts as exposure and is never sent again."""
 
+RFQ_TRANSITIONS: dict[RfqState, dict[RfqState, str]] = {
+    "REQUESTING": {
+        "COLLECTING": "the venue took the request",
+        "UNKNOWN": "no outcome: time-out, lost connection, restart",
+        "REFUSED": "certainly not taken",
+    },
+    "UNKNOWN": {
+        "CANCELLING": "found at the venue: it was replaced and is withdrawn",
+        "CANCELLED": "found cancelled",
+        "EXPIRED": "found expired, or past any life it could have",
+        "REFUSED": "a late refusal: certainly not taken",
+        "ABSENT": "absent from the venue's list after the request's validity",
+    },
+    "COLLECTING": {
+        "ACCEPTING": "a quote is taken",
+        "CANCELLING": "no quote is taken, or the trade does not want it any more",
+        "CANCELLED": "seen cancelled",
+        "EXPIRED": "its time is over",
+    },
+    "ACCEPTING": {
+        "FILLED": "all executions of the quote are known",
+        "ACCEPT_UNKNOWN": "no outcome: time-out, lost connection, restart; or executions are missing",
+        "CANCELLING": "the accept was certainly refused",
+    },
+    "ACCEPT_UNKNOWN": {
+        "FILLED": "all executions of the quote are known",
+        "CANCELLING": "certainly not executed; the request is withdrawn",
+        "CANCELLED": "certainly not executed; the request is gone",
+    },
+    "CANCELLING": {
+        "CANCELLED": "the cancel is acknowledged, or the request is gone",
+        "EXPIRED": "its time is over",
+        "FILLED": "executed after all",
+    },
+    "REFUSED": {},
+    "ABSENT": {"CANCELLING": "seen at the venue after all"},
+    "CANCELLED": {"FILLED": "executed after all"},
+    "EXPIRED": {"FILLED": "executed after all"},
+    "FILLED": {},
+}
+"""ACCEPT_UNKNOWN counts as exposure: no fallback and no second accept before the venue has given evidence."""
+
 OPENING_STATES: frozenset[str] = frozenset({"PENDING_OPEN", "OPENING"})
 HOLDING_STATES: frozenset[str] = frozenset({"OPEN", "PARTIALLY_OPEN"})
 
@@ -118,9 +161,20 @@ def order_may_move(source: OrderState, target: OrderState) -> bool:
     return target in ORDER_TRANSITIONS[source]
 
 
-def diagram(table: dict[TradeState, dict[TradeState, str]] | dict[OrderState, dict[OrderState, str]]) -> str:
+def rfq_may_move(source: RfqState, target: RfqState) -> bool:
+    return target in RFQ_TRANSITIONS[source]
+
+
+Table = (
+    dict[TradeState, dict[TradeState, str]]
+    | dict[OrderState, dict[OrderState, str]]
+    | dict[RfqState, dict[RfqState, str]]
+)
+
+
+def diagram(table: Table) -> str:
     """The table as a Mermaid state diagram."""
-    finals = FINAL_TRADE_STATES | FINAL_ORDER_STATES
+    finals = FINAL_TRADE_STATES | FINAL_ORDER_STATES | FINAL_RFQ_STATES
     lines = ["stateDiagram-v2"]
     for source, targets in table.items():
         lines += [f"    {source} --> {target}: {when}" for target, when in targets.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
+from services.execution.rfq_story import rfq_text
 from shared.messages.steps import Entry
 from shared.messages.trades import StoryLine
 
@@ -36,6 +37,11 @@ def _text(row: rows.Row) -> str:
             how = "complete" if row.complete else "not complete"
             what = "opening" if row.purpose == "open" else "close"
             return f"Chunk {row.chunk + 1} of {row.planned} of the {what} is {how}: {row.reason}."
+        case rows.OrderRequested(quote_id=str() as quote_id) if quote_id:
+            return (
+                f"Order {row.client_order_id} stands for leg {row.leg_index} of quote {quote_id}: {row.side} "
+                f"{row.quantity} {row.symbol} at {row.price} to {row.purpose} it."
+            )
         case rows.OrderRequested():
             kind = ", reduce-only" if row.reduce_only else ""
             begins = "Found at the venue, order" if row.adopted else "Order"
@@ -70,6 +76,8 @@ def _text(row: rows.Row) -> str:
                 f"Order {row.client_order_id}: {row.filled_quantity} counts as filled at {row.average_price}, on the "
                 "word of the order's state alone, as the venue lists no execution."
             )
+        case rows.RfqRequested() | rows.RfqMoved() | rows.QuotesJudged() | rows.AcceptRequested() | rows.RfqSighted():
+            return rfq_text(row)
         case _:
             return _outside(row)
 

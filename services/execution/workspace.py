@@ -10,6 +10,7 @@ from services.execution.book import Book, Order, Trade
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from services.execution.market import MarketView
+from services.execution.quotes import QuoteView
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
 from shared.messages.base import Side, opposite
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
@@ -34,6 +35,7 @@ class Workspace:
         self.desk_number = desk_number
         self.book = Book.empty(config)
         self.market = MarketView(config.market_tolerance_ms * MS)
+        self.quotes = QuoteView()
         self.now_ns = 0
         self.started_ns = 0
         self.cause_id = ""
@@ -140,6 +142,37 @@ class Workspace:
         self, trade: Trade, leg_index: int, purpose: Purpose, quantity: Decimal, price: Decimal, why: str
     ) -> None:
         """Journal a new order and send it, once."""
+        row = self._order(trade, leg_index, purpose, quantity, price, why)
+        self.send(
+            PlaceOrder(
+                NewOrder(
+                    client_order_id=row.client_order_id,
+                    symbol=row.symbol,
+                    side=row.side,
+                    quantity=quantity,
+                    price=price,
+                    reduce_only=row.reduce_only,
+                )
+            )
+        )
+
+    def stand_in(
+        self, trade: Trade, leg_index: int, purpose: Purpose, quantity: Decimal, price: Decimal, quote_id: str
+    ) -> None:
+        """Journal an order that stands for one leg of a quote which is about to be accepted. It is never sent itself,
+        and cannot be reduce only."""
+        self._order(trade, leg_index, purpose, quantity, price, f"leg of quote {quote_id}", quote_id)
+
+    def _order(
+        self,
+        trade: Trade,
+        leg_index: int,
+        purpose: Purpose,
+        quantity: Decimal,
+        price: Decimal,
+        why: str,
+        quote_id: str = "",
+    ) -> rows.OrderRequested:
         leg = trade.legs[leg_index]
         attempt = trade.next_attempt(leg_index, purpose)
         key = OrderKey(
@@ -149,40 +182,27 @@ class Workspace:
             purpose=purpose,
             attempt=attempt,
         )
-        number = client_order_id(key)
         side: Side = leg.side if purpose == "open" else opposite(leg.side)
-        reduce_only = purpose != "open"
-        self.record(
-            rows.OrderRequested(
-                client_order_id=number,
-                trade_id=trade.trade_id,
-                leg_index=leg_index,
-                purpose=purpose,
-                attempt=attempt,
-                symbol=leg.symbol,
-                side=side,
-                quantity=quantity,
-                price=price,
-                reduce_only=reduce_only,
-                why=why,
-            )
+        row = rows.OrderRequested(
+            client_order_id=client_order_id(key),
+            trade_id=trade.trade_id,
+            leg_index=leg_index,
+            purpose=purpose,
+            attempt=attempt,
+            symbol=leg.symbol,
+            side=side,
+            quantity=quantity,
+            price=price,
+            reduce_only=purpose != "open" and not quote_id,
+            why=why,
+            quote_id=quote_id,
         )
-        self.send(
-            PlaceOrder(
-                NewOrder(
-                    client_order_id=number,
-                    symbol=leg.symbol,
-                    side=side,
-                    quantity=quantity,
-                    price=price,
-                    reduce_only=reduce_only,
-                )
-            )
-        )
+        self.record(row)
+        return row
 
     def cancel(self, order: Order, why: str) -> None:
         """Cancel a working order; in any other state there is nothing to cancel yet, or no more."""
-        if order.state != "WORKING":
+        if order.state != "WORKING" or order.quote_id:
             return
         self.record(rows.OrderMoved(client_order_id=order.client_order_id, state="CANCELLING", reason=why))
         self.send(CancelOrder(self.ref(order)))

@@ -20,6 +20,66 @@ VenueRfqState = Literal["active", "cancelled", "filled", "traded_away", "expired
 """`traded_away`: seen by a maker when the taker executed somebody else's quote."""
 QuoteState = Literal["open", "cancelled", "filled", "expired"]
 
+RfqState = Literal[
+    "REQUESTING",
+    "UNKNOWN",
+    "COLLECTING",
+    "ACCEPTING",
+    "ACCEPT_UNKNOWN",
+    "CANCELLING",
+    "FILLED",
+    "CANCELLED",
+    "EXPIRED",
+    "REFUSED",
+    "ABSENT",
+]
+"""The life of a request of ours, as execution knows it."""
+FINAL_RFQ_STATES: frozenset[str] = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REFUSED", "ABSENT"})
+
+QuoteVerdict = Literal[
+    "good",
+    "not_open",
+    "stale",
+    "expiring",
+    "wrong_legs",
+    "wrong_side",
+    "wrong_quantity",
+    "outside_grant",
+    "no_mark",
+    "past_mark",
+    "improvement_usd_too_small",
+    "improvement_pct_too_small",
+]
+"""Why a quote may be taken, or the first reason why not."""
+FallbackCode = Literal[
+    "below_min_notional",
+    "no_fresh_market",
+    "journal_full",
+    "rfq_refused",
+    "create_lost",
+    "no_quotes",
+    "no_good_quote",
+    "accept_refused",
+    "accept_lost",
+    "withdrawn",
+    "gone",
+    "position_not_fresh",
+    "not_in_lots",
+]
+"""Why a structure is not, or no longer, traded by request for quote."""
+
+
+class JudgedQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """A quote as it was judged. Cost for the whole structure, paid > 0; improvements as in
+    `shared.options.comparison.Comparison`."""
+
+    quote_id: str
+    verdict: QuoteVerdict
+    cost_usd: float | None = None
+    improvement_usd: float | None = None
+    improvement_pct: float | None = None
+    over_mark_pct: float | None = None
+
 
 class RfqLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One leg of a request. `side`: the request's, which makers read as the taker's direction. Base coin units."""

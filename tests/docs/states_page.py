@@ -10,14 +10,16 @@ from collections.abc import Mapping
 
 from services.exchange import states as exchange
 from services.exchange.model import OrderState as VenueOrderState
-from services.execution.states import ORDER_TRANSITIONS, TRADE_TRANSITIONS, diagram
+from services.execution.states import ORDER_TRANSITIONS, RFQ_TRANSITIONS, TRADE_TRANSITIONS, diagram
+from shared.messages.rfq import FINAL_RFQ_STATES
 from shared.messages.trades import FINAL_ORDER_STATES, FINAL_TRADE_STATES
 
 _INTRODUCTION = """# States
 
-The life of a trade and of an order, drawn from the tables that the code obeys: `services/execution/states.py` and
-`services/exchange/states.py`. What is not in a table cannot happen; the fold of the journal asserts it. A test fails
-when this page is out of date; renew it with `python -m tests.docs.states_page > docs/states.md`.
+The life of a trade, an order and a request for quote, drawn from the tables that the code obeys:
+`services/execution/states.py` and `services/exchange/states.py`. What is not in a table cannot happen; the fold of
+the journal asserts it. A test fails when this page is out of date; renew it with
+`python -m tests.docs.states_page > docs/states.md`.
 """
 
 _TRADES = """## Trades
@@ -29,6 +31,13 @@ _ORDERS = """## Orders, as the desk knows them
 
 `UNKNOWN` is a state: the request left and no outcome came. Such an order counts as exposure, is looked for by query,
 among open orders and in the history, and is never sent again. Nothing leads into `SENDING`: an order is sent once.
+"""
+
+_RFQS = """## Requests for quote, as the desk knows them
+
+`UNKNOWN` is a lost create: it is replaced, and withdrawn when it is found. `ACCEPT_UNKNOWN` is a lost accept: it
+counts as exposure, is never sent again, and nothing else is done for the trade until the venue has shown what became
+of it.
 """
 
 _EXCHANGE = """## Orders, at the simulated exchange
@@ -48,6 +57,9 @@ def states_page() -> str:
             _ORDERS,
             *_drawn(diagram(ORDER_TRANSITIONS)),
             *_table(ORDER_TRANSITIONS, FINAL_ORDER_STATES),
+            _RFQS,
+            *_drawn(diagram(RFQ_TRANSITIONS)),
+            *_table(RFQ_TRANSITIONS, FINAL_RFQ_STATES),
             _EXCHANGE,
             *_drawn(_exchange_diagram()),
             *_exchange_table(),

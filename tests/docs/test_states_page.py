@@ -1,7 +1,7 @@
 """The page of states is made from the tables and leaves none of their rows out."""
 
 from services.exchange.states import TRANSITIONS
-from services.execution.states import ORDER_TRANSITIONS, TRADE_TRANSITIONS
+from services.execution.states import ORDER_TRANSITIONS, RFQ_TRANSITIONS, TRADE_TRANSITIONS
 from tests.docs.pages import blocks, page
 from tests.docs.states_page import states_page
 
@@ -11,10 +11,11 @@ def test_the_page_is_made_from_the_tables_of_today() -> None:
 
 
 def test_every_transition_is_drawn_and_every_state_that_ends_leads_out() -> None:
-    trades, orders, venue = blocks(states_page(), "mermaid")
+    trades, orders, rfqs, venue = blocks(states_page(), "mermaid")
     for drawn, transitions, finals in (
         (trades, sum(map(len, TRADE_TRANSITIONS.values())), 3),
         (orders, sum(map(len, ORDER_TRANSITIONS.values())), 5),
+        (rfqs, sum(map(len, RFQ_TRANSITIONS.values())), 5),
         (venue, len(TRANSITIONS), 4),
     ):
         arrows = [line for line in drawn.code.splitlines() if "-->" in line]

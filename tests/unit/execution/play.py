@@ -87,14 +87,17 @@ def chain(
     half_spread: float = 10.0,
     bookless: Iterable[str] = (),
     markless: Iterable[str] = (),
+    size: float = 50.0,
 ) -> ChainSnapshot:
-    """A chain with bid and ask `half_spread` around mark; no book or no mark where named."""
+    """A chain with bid and ask `half_spread` around mark, `size` each; no book or no mark where named."""
     symbols = [each.symbol for each in instruments.instruments]
     middle = np.array([marks[symbol] for symbol in symbols])
     gone = np.array([symbol in set(bookless) for symbol in symbols])
     columns = {
         "bid": np.where(gone, np.nan, middle - half_spread),
         "ask": np.where(gone, np.nan, middle + half_spread),
+        "bid_size": np.where(gone, np.nan, size),
+        "ask_size": np.where(gone, np.nan, size),
         "mark": np.where([symbol in set(markless) for symbol in symbols], np.nan, middle),
     }
     return ChainSnapshot(

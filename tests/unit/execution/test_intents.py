@@ -20,6 +20,7 @@ from shared.messages.trades import (
     ListTrades,
     OpenTrade,
     Refusal,
+    RfqParams,
     TellTrade,
     TradeAccepted,
 )
@@ -44,10 +45,15 @@ def _granted(**change: Any) -> OpenTrade:
         ("intent_expired", _changed({"valid_until_ns": T0})),
         ("bad_legs", _changed({"legs": ()})),
         ("bad_legs", intent(leg(CALL, "buy"), leg(CALL, "sell"))),
-        ("mode_not_built", _changed({"execution_mode": "rfq"})),
         ("bad_params", _changed({"smart": SmartParams(reprice_interval_s=9.0)})),
         ("bad_params", _changed({"smart": SmartParams(aggressive_wait_s=float("nan"))})),
         ("bad_params", _changed({"smart": SmartParams(total_duration_s=39.0)})),
+        ("bad_params", _changed({"execution_mode": "rfq", "rfq": RfqParams(window_s=0.0)})),
+        ("bad_params", _changed({"execution_mode": "rfq", "rfq": RfqParams(max_over_mark_pct=float("nan"))})),
+        (
+            "below_min_notional",
+            _changed({"execution_mode": "rfq", "rfq": RfqParams(min_notional_usd=1e6, fallback=None)}),
+        ),
         ("bad_params", _changed({"execution_params": ExecutionParams(phases=())})),
         ("bad_params", _changed({"execution_params": ExecutionParams(max_requote_rounds=0)})),
         (

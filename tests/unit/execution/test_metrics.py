@@ -12,7 +12,8 @@ from shared.messages.control import RaiseHalt
 from shared.messages.steps import Step
 from shared.messages.venue import OrderRefused, OutcomeUnknown
 from shared.metrics import Metrics
-from tests.unit.execution.play import CALL, MS, PUT, Script, intent, leg, position
+from tests.unit.execution.makers import Makers
+from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, Script, intent, leg, position
 from tests.unit.shared.test_metrics import scraped
 
 
@@ -134,3 +135,17 @@ def test_what_reconciliation_finds_is_counted_by_kind(desk: Watched) -> None:
     assert desk.shown("voldesk_reconciliations_total")["test",] == reports + 3
     assert desk.shown("voldesk_reconciliation_differences_total")["foreign_position",] >= 1
     assert desk.shown("voldesk_reconciled") == {(): 1}
+
+
+def test_requests_for_quote_are_counted_with_their_verdicts_and_what_they_were_better_by(desk: Watched) -> None:
+    makers = Makers(desk)
+    _, quote = makers.accepting({CALL: "1003", HIGH_CALL: "297"})
+    assert desk.shown("voldesk_rfqs")[("ACCEPTING",)] == 1
+    makers.executed(quote)
+    desk.open(leg(CALL, "buy", "0.1"), execution_mode="rfq", ordinal=1)
+    assert desk.shown("voldesk_rfqs_requested_total") == {("open",): 1}
+    assert desk.shown("voldesk_rfqs_ended_total") == {("open", "FILLED"): 1}
+    assert desk.shown("voldesk_rfq_quotes_judged_total") == {("good",): 1}
+    assert desk.shown("voldesk_rfq_improvement_usd_total") == {("open",): 28}
+    assert desk.shown("voldesk_fallbacks_total") == {("below_min_notional", "open"): 1}
+    assert desk.shown("voldesk_rfqs")[("ACCEPTING",)] == 0

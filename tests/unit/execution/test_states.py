@@ -9,11 +9,13 @@ import pytest
 from services.execution import rows
 from services.execution.states import (
     ORDER_TRANSITIONS,
+    RFQ_TRANSITIONS,
     TRADE_TRANSITIONS,
     diagram,
     order_may_move,
     trade_may_move,
 )
+from shared.messages.rfq import FINAL_RFQ_STATES, RfqState
 from shared.messages.steps import Entry
 from shared.messages.trades import FINAL_ORDER_STATES, FINAL_TRADE_STATES, OrderState, TradeState
 from tests.unit.execution.play import CALL, T0, Script, leg
@@ -49,6 +51,18 @@ def test_a_final_trade_is_left_only_as_broken_and_filled_orders_never() -> None:
     into_unknown = {state for state, targets in ORDER_TRANSITIONS.items() if "UNKNOWN" in targets}
     assert into_unknown == {"SENDING"}
     assert not any("SENDING" in targets for targets in ORDER_TRANSITIONS.values())
+
+
+def test_a_request_accepts_one_quote_at_most_and_an_accept_in_doubt_is_left_by_evidence_alone() -> None:
+    assert set(RFQ_TRANSITIONS) == set(get_args(RfqState))
+    into_accepting = {state for state, targets in RFQ_TRANSITIONS.items() if "ACCEPTING" in targets}
+    assert into_accepting == {"COLLECTING"}
+    assert not any("COLLECTING" in RFQ_TRANSITIONS[state] for state in RFQ_TRANSITIONS if state != "REQUESTING")
+    assert not any("REQUESTING" in targets for targets in RFQ_TRANSITIONS.values())
+    assert set(RFQ_TRANSITIONS["ACCEPT_UNKNOWN"]) == {"FILLED", "CANCELLING", "CANCELLED"}
+    # A request that is over is live again only because it was executed or found at the venue after all.
+    for state in FINAL_RFQ_STATES:
+        assert set(RFQ_TRANSITIONS[state]) <= {"FILLED", "CANCELLING"}  # type: ignore[index]
 
 
 @pytest.mark.parametrize("source", TRADE_STATES)

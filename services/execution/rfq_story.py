@@ -1,0 +1,65 @@
+"""Requests for quote in the story of a trade, each row as a sentence that a trader reads."""
+
+from __future__ import annotations
+
+from services.execution import rows
+from shared.messages.rfq import JudgedQuote
+
+_TOLD_MAX = 5
+
+
+def rfq_text(row: rows.RfqRow) -> str:
+    """The sentence of one row."""
+    match row:
+        case rows.RfqRequested():
+            legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in row.legs)
+            return f"Makers are asked for quotes, {row.rfq_id}: {legs}, notional {row.notional_usd:.0f} USD."
+        case rows.RfqMoved():
+            named = f" It is {row.request_id} at the venue." if row.request_id else ""
+            return f"Request {row.rfq_id} {_MOVED[row.state]}: {row.reason}.{named}"
+        case rows.QuotesJudged():
+            return _judged(row)
+        case rows.AcceptRequested():
+            return f"Quote {row.quote_id} is accepted, once."
+        case rows.RfqSighted(what="executed"):
+            return f"The accepted quote of {row.rfq_id} was executed: {row.reason}."
+        case rows.RfqSighted():
+            return f"The accepted quote of {row.rfq_id} cannot be executed any more: {row.reason}."
+
+
+_MOVED = {
+    "REQUESTING": "is being sent",
+    "UNKNOWN": "has an unknown outcome; it is replaced, and withdrawn when it is found",
+    "COLLECTING": "collects quotes",
+    "ACCEPTING": "is being executed",
+    "ACCEPT_UNKNOWN": "may have been executed or not; nothing is sent before the venue shows which",
+    "CANCELLING": "is being withdrawn",
+    "FILLED": "is executed",
+    "CANCELLED": "is withdrawn",
+    "EXPIRED": "has expired",
+    "REFUSED": "is refused by the venue",
+    "ABSENT": "never reached the venue",
+}
+
+
+def _judged(row: rows.QuotesJudged) -> str:
+    book = "lacks the size" if row.book_cost_usd is None else f"costs {row.book_cost_usd:.2f} USD"
+    mark = "is not known" if row.mark_cost_usd is None else f"is {row.mark_cost_usd:.2f} USD"
+    chosen = f"Quote {row.chosen} is taken." if row.chosen else "None is taken."
+    sentences = [f"The book {book}, mark {mark}, {len(row.quotes)} quotes are in. {chosen}"]
+    sentences += [_quote(quote) for quote in row.quotes[:_TOLD_MAX]]
+    if len(row.quotes) > _TOLD_MAX:
+        sentences.append(f"and {len(row.quotes) - _TOLD_MAX} more")
+    return "\n".join(sentences)
+
+
+def _quote(quote: JudgedQuote) -> str:
+    parts = [f"Quote {quote.quote_id}"]
+    if quote.cost_usd is not None:
+        parts.append(f"{quote.cost_usd:.2f} USD")
+    if quote.improvement_usd is not None:
+        pct = "" if quote.improvement_pct is None else f" ({quote.improvement_pct:+.2f} %)"
+        parts.append(f"{quote.improvement_usd:+.2f} USD{pct} against the book")
+    if quote.over_mark_pct is not None:
+        parts.append(f"{quote.over_mark_pct:+.2f} % against mark")
+    return f"{', '.join(parts)}: {quote.verdict.replace('_', ' ')}."

@@ -1,0 +1,154 @@
+"""Closing by request for quote: only what the venue's position was just seen to hold, and nothing else at work."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution.rows import OrderRequested
+from shared.messages.base import Side
+from shared.messages.control import RaiseHalt
+from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, VenueQuote
+from shared.messages.trades import RfqParams
+from tests.unit.execution.makers import Makers
+from tests.unit.execution.play import CALL, HIGH_CALL, Script, position
+
+D = Decimal
+CLOSING: dict[str, Side] = {CALL: "sell", HIGH_CALL: "buy"}
+FAIR = {CALL: "998", HIGH_CALL: "302"}
+
+
+def opened(rfq: RfqParams | None = None) -> tuple[Script, Makers, str]:
+    """A spread that was opened by request for quote, long ago."""
+    script = Script().started()
+    makers = Makers(script)
+    trade_id, quote = makers.accepting(rfq=rfq or RfqParams())
+    makers.executed(quote)
+    script.wait(10_000)
+    script.snapshot(positions=script.positions())
+    script.effects.clear()
+    return script, makers, trade_id
+
+
+def closing(script: Script, makers: Makers, trade_id: str) -> tuple[str, VenueQuote]:
+    """The close is asked for and the request collects; its id and a good quote on it."""
+    script.close(trade_id)
+    (asked,) = makers.asked()
+    request_id = makers.created(asked)
+    quote = makers.quote(request_id, FAIR, CLOSING)
+    script.on(quote)
+    return request_id, quote
+
+
+def test_a_close_asks_for_what_is_held_the_other_way_round_and_takes_a_quote_after_a_look_at_the_position() -> None:
+    script, makers, trade_id = opened()
+    script.close(trade_id)
+    (asked,) = makers.asked()
+    assert asked.legs == (
+        RfqLeg(symbol=CALL, side="sell", quantity=D(2)),
+        RfqLeg(symbol=HIGH_CALL, side="buy", quantity=D(2)),
+    )
+    request_id = makers.created(asked)
+    quote = makers.quote(request_id, FAIR, CLOSING)
+    script.on(quote).wait(5_000)
+    assert not makers.accepts()
+    assert "rfq_close" in script.fetches()
+    script.snapshot(positions=script.positions())
+    (accept,) = makers.accepts()
+    assert accept.quote_id == quote.quote_id
+    assert [order.reduce_only for order in script.rows(OrderRequested)] == [False] * 4
+    makers.executed(quote)
+    assert script.state(trade_id) == "CLOSED"
+    update = script.trade(trade_id)
+    assert [each.close_price for each in update.legs] == [D(998), D(302)]
+    assert update.realized_pnl_usd == D(-8)
+    assert not script.placed()
+    assert script.refolded().book == script.core.book
+
+
+def test_a_position_that_holds_less_is_not_closed_by_block_trade_but_up_the_stairs() -> None:
+    script, makers, trade_id = opened()
+    request_id, _ = closing(script, makers, trade_id)
+    for _ in range(16):
+        script.wait(1_000).snapshot(positions=[position(CALL, "1", 1000.0), position(HIGH_CALL, "-2", 300.0)])
+    assert not makers.accepts()
+    assert set(makers.withdrawn()) == {request_id}
+    assert all(order.reduce_only for order in script.placed())
+
+
+def test_a_position_that_cannot_be_read_falls_back_to_the_stairs() -> None:
+    script, makers, trade_id = opened()
+    request_id, quote = closing(script, makers, trade_id)
+    for _ in range(16):
+        makers.quotes(request_id, quote)
+        script.wait(1_000)
+    assert not makers.accepts()
+    assert makers.fallbacks() == [("close", "limit", "position_not_fresh")]
+    (order,) = script.placed()
+    assert (order.symbol, order.side, order.reduce_only) == (HIGH_CALL, "buy", True)
+
+
+def test_a_flatten_while_quotes_come_in_withdraws_the_request_and_goes_up_the_stairs_at_once() -> None:
+    script, makers, trade_id = opened()
+    request_id, _ = closing(script, makers, trade_id)
+    script.ask(RaiseHalt(level="flatten", reason="drill", requested_by="operator"))
+    assert set(makers.withdrawn()) == {request_id}
+    (order,) = script.placed()
+    assert (order.symbol, order.reduce_only) == (HIGH_CALL, True)
+    script.wait(10_000)
+    assert not makers.accepts()
+
+
+def test_a_flatten_during_a_lost_accept_of_a_close_waits_for_its_outcome() -> None:
+    script, makers, trade_id = opened()
+    request_id, quote = closing(script, makers, trade_id)
+    script.wait(4_900).snapshot(positions=script.positions()).wait(200)
+    assert len(makers.accepts()) == 1
+    script.on(AcceptUnknown(request_id=request_id, quote_id=quote.quote_id, reason="no answer"))
+    script.ask(RaiseHalt(level="flatten", reason="drill", requested_by="operator"))
+    script.wait(4_000)
+    assert not script.placed()
+    script.on(makers.block(quote))
+    assert script.state(trade_id) == "CLOSED"
+    assert not script.placed()
+
+
+def test_a_lost_accept_of_a_close_that_never_was_is_closed_up_the_stairs() -> None:
+    script, makers, trade_id = opened()
+    request_id, quote = closing(script, makers, trade_id)
+    script.wait(4_900).snapshot(positions=script.positions()).wait(200)
+    assert len(makers.accepts()) == 1
+    script.on(AcceptUnknown(request_id=request_id, quote_id=quote.quote_id, reason="no answer"))
+    script.wait(8_000).on(RfqCancelled(request_id=request_id)).wait(3_000)
+    makers.block_list()
+    script.snapshot(positions=script.positions()).wait(1_000)
+    assert makers.fallbacks() == [("close", "limit", "accept_lost")]
+    (order,) = script.placed()
+    assert (order.symbol, order.quantity) == (HIGH_CALL, D(2))
+    assert script.held(trade_id) == [D(2), D(2)]
+
+
+def test_the_operator_cancels_the_request_of_a_close_and_the_close_goes_on_up_the_stairs() -> None:
+    script, makers, trade_id = opened()
+    request_id, _ = closing(script, makers, trade_id)
+    script.cancel(trade_id=trade_id)
+    assert set(makers.withdrawn()) == {request_id}
+    assert makers.fallbacks() == [("close", "limit", "withdrawn")]
+    assert len(script.placed()) == 1
+
+
+def test_closes_by_request_can_be_switched_off() -> None:
+    script, makers, trade_id = opened(RfqParams(closes=False))
+    script.close(trade_id)
+    assert not makers.asked()
+    assert len(script.placed()) == 1
+
+
+def test_a_restart_while_a_close_collects_goes_on_with_the_same_request() -> None:
+    script, makers, trade_id = opened()
+    request_id, quote = closing(script, makers, trade_id)
+    script.wait(2_000).restarted().snapshot(positions=script.positions())
+    script.wait(2_900)
+    makers.quotes(request_id, quote)
+    script.snapshot(positions=script.positions()).wait(200)
+    assert not makers.asked()
+    assert len(makers.accepts()) == 1
