@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -21,11 +21,21 @@ from services.exchange.config import (
 from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
-from shared.messages.base import Message
+from shared.messages.base import Message, Side
 from shared.messages.control import LiftHalts, RaiseHalt
-from shared.messages.trades import CancelOrders, CloseTrade, HaltLevel, Policy
+from shared.messages.smart import QuotingStrategy
+from shared.messages.trades import CancelOrders, CloseTrade, ExecutionMode, HaltLevel, Policy
 from shared.options import OptionType
-from shared.strategy import LegSpec, StrategyConfig, max_hold_hours, max_loss, profit_target, straddle, strangle
+from shared.strategy import (
+    LegSpec,
+    SmartConfig,
+    StrategyConfig,
+    max_hold_hours,
+    max_loss,
+    profit_target,
+    straddle,
+    strangle,
+)
 from world.desk import ACCOUNT_ID, Desk
 from world.faults import SECOND
 
@@ -163,7 +173,8 @@ def three_strategies(seed: int) -> Sequence[StrategyConfig]:
 
 
 def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
-    """Four of: long and short of one structure (they would net), spreads, and exits by price or by silence."""
+    """Four of: long and short of one structure (they would net), spreads, legs of unequal size, and exits by price or
+    by silence."""
     strangle_legs = {side: strangle(qty="0.3", dte=1, side=side) for side in (1, 2)}
     calendar = [
         LegSpec("C", 1, "0.1", {"type": "delta", "value": 0.5}, {"dte": 1}),
@@ -176,6 +187,7 @@ def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
         "short_straddle": straddle(qty="0.2", dte="next", side=2),
         "condor": _condor("0.4"),
         "calendar": calendar,
+        "butterfly": _butterfly(),
     }
     return tuple(
         _strategy(
@@ -189,6 +201,31 @@ def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
         )
         for number, name in enumerate(random.sample(sorted(choices), 4))
     )
+
+
+def drawn_mode(name: str, variant: int) -> tuple[ExecutionMode, SmartConfig]:
+    """By what a strategy trades, and its chunks: few seconds each, so that a run sees several of them."""
+    random = Random(f"mode {name} {variant}")
+    mode: ExecutionMode = random.choice(("limit", "smart", "auto"))
+    chunk_count = random.choice((1, 2, 3, 5))
+    time_per_chunk = random.choice((0.0, 3.0, 8.0))
+    return mode, SmartConfig(
+        chunk_count=chunk_count,
+        time_per_chunk=time_per_chunk,
+        quoting_strategy=random.choice(get_args(QuotingStrategy)),
+        aggressive_attempts=random.choice((0, 2, 6)),
+        aggressive_wait_seconds=random.choice((1.0, 3.0)),
+        total_duration_seconds=random.choice((0.0, 0.0, max(20.0, chunk_count * time_per_chunk))),
+    )
+
+
+def _butterfly() -> list[LegSpec]:
+    """1:2:1, of which chunks keep the ratio."""
+    legs: tuple[tuple[Side, str, int], ...] = (("buy", "0.11", 1), ("sell", "0.22", 2), ("buy", "0.11", 3))
+    return [
+        LegSpec("C", side, quantity, {"type": "spotdistance", "value": distance}, {"dte": 1})
+        for side, quantity, distance in legs
+    ]
 
 
 def _condor(quantity: str) -> list[LegSpec]:
@@ -210,12 +247,14 @@ def _strategy(
     per_day: int = 3,
 ) -> StrategyConfig:
     exits = [max_hold_hours(hold_s / 3600)]
+    mode, smart_config = drawn_mode(name, variant)
     return StrategyConfig(
         name=name,
         legs=legs,
         exit_conditions=[*exits, profit_target(pct=5), max_loss(pct=10)] if priced else exits,
-        execution_mode="limit",
+        execution_mode=mode,
         execution_params=Random(f"requotes {name} {variant}").choice(_REQUOTES),
+        smart_config=smart_config,
         policy=policy or ("atomic" if variant % 3 else "best_effort"),
         max_concurrent_trades=1,
         max_trades_per_day=per_day,
