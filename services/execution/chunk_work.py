@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
 from services.execution.chunks import ChunkPurpose, chunk_targets
-from services.execution.plan import Advice, Place, Record, Withdraw, pause_after_ns, refused_for_good
+from services.execution.plan import Advice, Place, Record, Withdraw, pause_after_ns, refused_for_good, reprice
 from services.execution.rows import ChunkEnded, SpreadCrossed
 from services.execution.smart_pricing import crossing_price, quoting_price
 from services.execution.workspace import SECOND, Workspace
@@ -184,21 +184,24 @@ class ChunkWork(ABC):
         if ending:
             advice.actions.append(Withdraw(order.client_order_id, ending))
             return
+        if order.is_amending:
+            advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
+            return
         crossing_ns = self.crossing_ns(order.leg_index)
         if crossing_ns is not None and order.created_ns < crossing_ns:
             advice.actions.append(Withdraw(order.client_order_id, "the spread is crossed now"))
         elif crossing_ns is not None:
             rest_ns = math.ceil(self.params.aggressive_wait_s * SECOND)
-            self._replace(order, order.created_ns + rest_ns, Decimal(0), advice)
+            self._reprice(order, order.priced_ns + rest_ns, Decimal(0), advice)
         elif self._quoting_is_over(order.leg_index, advice):
             return
         else:
             rest_ns = math.ceil(self.params.reprice_interval_s * SECOND)
             threshold = Decimal(repr(float(self.params.reprice_price_threshold)))
-            self._replace(order, order.created_ns + rest_ns, threshold, advice)
+            self._reprice(order, order.priced_ns + rest_ns, threshold, advice)
 
-    def _replace(self, order: Order, rests_until_ns: int, threshold: Decimal, advice: Advice) -> None:
-        """Withdraw an order that has rested and whose price has moved by more than the threshold."""
+    def _reprice(self, order: Order, rests_until_ns: int, threshold: Decimal, advice: Advice) -> None:
+        """Move or replace an order that has rested and whose price has moved by more than the threshold."""
         if self.work.now_ns < rests_until_ns:
             advice.wake(rests_until_ns)
             return
@@ -206,7 +209,7 @@ class ChunkWork(ABC):
         if isinstance(price, str) or abs(price - order.price) <= threshold:
             advice.wait(price if isinstance(price, str) else "", self.work.now_ns + _POLL_NS)
             return
-        advice.actions.append(Withdraw(order.client_order_id, f"to be replaced at {price}"))
+        advice.actions.append(reprice(self.trade, order, price, f"chunk {self.number + 1} of {self.planned}"))
 
     def _quoting_is_over(self, index: int, advice: Advice) -> bool:
         """True, with the row that says so, when the time to quote is used up."""

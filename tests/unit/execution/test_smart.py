@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.execution.effects import AmendOrder
 from services.execution.rows import ChunkEnded, FellBack, OrderRequested, SpreadCrossed
 from shared.messages.control import RaiseHalt
 from shared.messages.smart import ChunkProgress, SmartParams
-from shared.messages.trades import TellTrade
+from shared.messages.trades import ExecutionParams, TellTrade
 from shared.messages.venue import NewOrder, OrderRefused
 from tests.unit.execution.play import (
     CALL,
@@ -127,6 +128,20 @@ def test_a_quote_is_replaced_only_after_its_interval_and_beyond_the_threshold() 
     assert script.cancelled() == [order.client_order_id]
     script.cancels_all(order).wait(1_000)
     assert [again.price for again in script.placed()] == [D(1005)]
+
+
+def test_a_quote_is_moved_by_amendment_where_the_trade_asks_for_it() -> None:
+    script = Script().started()
+    smart = SmartParams(chunk_count=1, time_per_chunk_s=60.0)
+    _open(script, leg(CALL, "buy"), smart=smart, execution_params=ExecutionParams(requote_by="amend"))
+    (order,) = script.placed()
+    script.on(acked(order)).on(seen(order, "new"))
+    script.chain_options = {"marks": {**MARKS, CALL: 1010.0}}
+    script.wait(12_000)
+    assert [effect.change.price for effect in script.take(AmendOrder)] == [D(1010)]
+    assert script.cancelled() == []
+    script.wait(50_000)
+    assert script.cancelled() == [order.client_order_id]
 
 
 def test_a_leg_that_is_filled_stops_while_the_other_one_is_quoted_on() -> None:
