@@ -184,9 +184,6 @@ class ChunkWork(ABC):
         if ending:
             advice.actions.append(Withdraw(order.client_order_id, ending))
             return
-        if order.is_amending:
-            advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
-            return
         crossing_ns = self.crossing_ns(order.leg_index)
         if crossing_ns is not None and order.created_ns < crossing_ns:
             advice.actions.append(Withdraw(order.client_order_id, "the spread is crossed now"))
@@ -202,6 +199,9 @@ class ChunkWork(ABC):
 
     def _reprice(self, order: Order, rests_until_ns: int, threshold: Decimal, advice: Advice) -> None:
         """Move or replace an order that has rested and whose price has moved by more than the threshold."""
+        if order.is_amending:
+            advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
+            return
         if self.work.now_ns < rests_until_ns:
             advice.wake(rests_until_ns)
             return
