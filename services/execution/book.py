@@ -12,6 +12,7 @@ import msgspec
 from services.execution import rows
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
+from services.execution.inquiries import InquiryBook
 from services.execution.rfqs import RfqBook
 from services.execution.rows import Answer, ClosePurpose
 from services.execution.states import order_may_move, trade_may_move
@@ -301,6 +302,7 @@ class Book(msgspec.Struct):
     intents: dict[str, Intent] = msgspec.field(default_factory=dict)
     highest_ordinal: dict[str, int] = msgspec.field(default_factory=dict)
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
+    inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
@@ -405,6 +407,8 @@ class Book(msgspec.Struct):
                 self.halts.clear()
             case rows.DifferenceFound() | rows.DifferencesEnded():
                 fold_difference(self.differences, row, at_ns)
+            case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
+                self.inquiries.apply(row, at_ns)
             case rows.OrderRequested():
                 self._order_requested(row, at_ns)
             case (

@@ -13,6 +13,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
 from services.execution.halts import Guards
+from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
 from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
@@ -47,7 +48,8 @@ from shared.messages.venue import (
 class ExecutionCore:
     """One account's trades and orders.
 
-    Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade);
+    Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
+    QuoteStructure, ListInquiries);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; JournalSpace. Any other input is ignored. Effects: those of `effects.py`, Publish,
     Reply, RaiseAlert.
@@ -68,8 +70,10 @@ class ExecutionCore:
         self._lifecycle = Lifecycle(
             self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk
         )
+        self._inquiries = InquiryDesk(self._work)
         self._requests = Requests(
-            CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key)
+            CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key),
+            self._inquiries,
         )
         self._wake_ns: int | None = None
         self._started = False
@@ -107,6 +111,7 @@ class ExecutionCore:
             if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
         self._rfq_desk.begin()
+        self._inquiries.begin()
         self._schedule.begin()
         self._republish()
         self._advance()
@@ -193,6 +198,7 @@ class ExecutionCore:
                 self._take_amendment(item)
             case _:
                 self._rfq_desk.take(item)
+                self._inquiries.take(item)
 
     def _take_fill(self, fill: VenueFill) -> None:
         if self._facts.fill(fill) and fill.fee_usd is None:
@@ -251,7 +257,7 @@ class ExecutionCore:
     def _advance(self) -> None:
         """Everything that follows from what is known now, then publish what changed."""
         work = self._work
-        wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look()]
+        wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look(), self._inquiries.look()]
         concerned = {**work.book.active, **work.touched_trades}
         wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
         wakes += [self._evidence.look(), self._rfq_desk.look()]

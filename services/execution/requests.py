@@ -7,6 +7,7 @@ from typing import TypeVar
 from services.execution import rows
 from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal, resolved_mode
+from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import OPENING_PLANS
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
@@ -14,6 +15,7 @@ from services.execution.views import order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
+from shared.messages.inquiries import ListInquiries, QuoteStructure
 from shared.messages.reconciliation import DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
@@ -44,8 +46,9 @@ ItemT = TypeVar("ItemT")
 class Requests:
     """Answers requests. What changes something is journalled with its answer."""
 
-    def __init__(self, view: CheckView) -> None:
+    def __init__(self, view: CheckView, inquiries: InquiryDesk) -> None:
         self._view = view
+        self._inquiries = inquiries
         self._work = view.work
 
     def take(self, request: Request) -> None:
@@ -57,6 +60,10 @@ class Requests:
         match request.message:
             case ListTrades() | ListOrders() | TellTrade() | ListDifferences() as question:
                 self._work.send(Reply(request.request_id, self._read(question)))
+            case QuoteStructure() as inquiry:
+                self._inquiries.ask(request.request_id, inquiry)
+            case ListInquiries() as question:
+                self._work.send(Reply(request.request_id, self._inquiries.history(question)))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case CloseTrade() | CancelOrders() | RaiseHalt() | LiftHalts() as order:

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.base import Side
 from shared.messages.control import HaltsAnswered
+from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
 from shared.messages.reconciliation import Difference
 from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
@@ -17,6 +18,7 @@ from shared.messages.trades import (
     CloseAccepted,
     ExecutionMode,
     HaltLevel,
+    LegOrder,
     OpenTrade,
     OrderState,
     Purpose,
@@ -286,6 +288,40 @@ class RfqSighted(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_sighted"):
     reason: str
 
 
+class InquiryAsked(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_asked"):
+    """Makers are about to be asked for quotes that an operator wants to see, once. The id is the bus request's."""
+
+    inquiry_id: str
+    legs: tuple[LegOrder, ...]
+    collect_s: float
+    requested_by: str
+
+
+class InquiryTaken(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_taken"):
+    """The venue has the request under this id."""
+
+    inquiry_id: str
+    request_id: str
+    expiry_ns: int
+
+
+class InquiryAnswered(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_answered"):
+    """The operator was answered so; the same id gets this answer again. The request is withdrawn after this."""
+
+    inquiry_id: str
+    answer: StructureQuotes | Refusal
+
+
+class InquiryEnded(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_ended"):
+    """Nothing of it is at the venue any more."""
+
+    inquiry_id: str
+    reason: str
+
+
+InquiryRow = InquiryAsked | InquiryTaken | InquiryAnswered | InquiryEnded
+
+
 class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     """A halt is in force from now on; raises the halt epoch."""
 
@@ -337,6 +373,7 @@ Row = (
     | DifferenceFound
     | DifferencesEnded
     | RfqRow
+    | InquiryRow
     | HaltRaised
     | HaltsLifted
 )

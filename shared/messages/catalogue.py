@@ -14,12 +14,31 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from shared.messages import account, conditions, control, market, on_demand, reconciliation, system, trades
+from shared.messages import (
+    account,
+    conditions,
+    control,
+    inquiries,
+    market,
+    on_demand,
+    reconciliation,
+    system,
+    trades,
+)
 from shared.messages.base import Message, schema_id
 from shared.messages.conditions import Condition
 from shared.messages.topics import TOPICS, Topic
 
-FAMILIES: tuple[types.ModuleType, ...] = (market, on_demand, account, control, trades, reconciliation, system)
+FAMILIES: tuple[types.ModuleType, ...] = (
+    market,
+    on_demand,
+    account,
+    control,
+    trades,
+    inquiries,
+    reconciliation,
+    system,
+)
 
 REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("marketdata", on_demand.LeaseBooks, (on_demand.BooksLeased,)),
@@ -36,6 +55,8 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", trades.TellTrade, (trades.TradeStory,)),
     ("execution", reconciliation.ListDifferences, (reconciliation.DifferenceList,)),
     ("execution", reconciliation.AdoptPosition, (reconciliation.PositionAdopted,)),
+    ("execution", inquiries.QuoteStructure, (inquiries.StructureQuotes,)),
+    ("execution", inquiries.ListInquiries, (inquiries.InquiryList,)),
     ("risk", control.RequestGrant, (control.GrantGiven, control.GrantRefused)),
     ("risk", control.GetAccount, (control.AccountAnswer,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),

@@ -1,0 +1,111 @@
+"""What comes of an inquiry: the request that makers see, and their quotes by direction against book and mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from services.execution.inquiries import Inquiry
+from services.execution.market import MarketView
+from shared.messages.base import Side, opposite
+from shared.messages.inquiries import SideQuote, SideQuotes, StructureQuotes
+from shared.messages.rfq import RfqLeg, VenueQuote
+from shared.messages.trades import LegOrder
+from shared.options.comparison import LegMarket, StructureLeg, compare, is_buying, signed_cost, yardstick
+
+
+def request_legs(legs: tuple[LegOrder, ...]) -> tuple[RfqLeg, ...]:
+    """The legs as makers are asked. A structure that only sells is asked for the other way round: makers quote both
+    ways, and the venue was seen to want a buyer."""
+    turned = all(leg.side == "sell" for leg in legs)
+    return tuple(
+        RfqLeg(symbol=leg.symbol, side=opposite(leg.side) if turned else leg.side, quantity=leg.quantity)
+        for leg in legs
+    )
+
+
+def answer_of(
+    inquiry: Inquiry, quotes: list[VenueQuote], market: MarketView, now_ns: int, account_id: str, reason: str
+) -> StructureQuotes:
+    """The open quotes by direction, each against the book and the marks of this moment."""
+    by_action: dict[Side, list[VenueQuote]] = {"buy": [], "sell": []}
+    unusable = 0
+    open_quotes = [quote for quote in quotes if quote.state == "open" and quote.expiry_ns > now_ns]
+    for quote in open_quotes:
+        action = _action_of(inquiry.legs, quote)
+        if action is None:
+            unusable += 1
+        else:
+            by_action[action].append(quote)
+    if not reason and not open_quotes:
+        reason = f"no maker quoted within {inquiry.collect_s:g} s"
+    legs = [StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in inquiry.legs]
+    markets = _markets(inquiry.legs, market, now_ns)
+    return StructureQuotes(
+        inquiry_id=inquiry.inquiry_id,
+        account_id=account_id,
+        request_id=inquiry.request_id,
+        legs=inquiry.legs,
+        requested_by=inquiry.requested_by,
+        asked_ns=inquiry.asked_ns,
+        answered_ns=now_ns,
+        sides=(_side("buy", legs, by_action["buy"], markets), _side("sell", legs, by_action["sell"], markets)),
+        unusable=unusable,
+        reason=reason,
+    )
+
+
+def _action_of(legs: tuple[LegOrder, ...], quote: VenueQuote) -> Side | None:
+    """What accepting the quote would do with the structure as it was asked for; None when it does not fit.
+
+    The sides of a quote are the maker's: who sells us every leg that we would buy lets us buy the structure.
+    """
+    theirs = {leg.symbol: (leg.side, leg.quantity) for leg in quote.legs}
+    if len(theirs) != len(quote.legs) or any(leg.price <= 0 for leg in quote.legs):
+        return None
+    for action in ("buy", "sell"):
+        side: Side = "buy" if action == "buy" else "sell"
+        ours = {leg.symbol: ("sell" if is_buying(leg.side, side) else "buy", leg.quantity) for leg in legs}
+        if ours == theirs:
+            return side
+    return None
+
+
+def _markets(legs: tuple[LegOrder, ...], market: MarketView, now_ns: int) -> dict[str, LegMarket]:
+    markets = {}
+    for leg in legs:
+        instrument = market.instrument(leg.symbol)
+        quote = None if instrument is None else market.quote(instrument, now_ns)
+        if quote is not None:
+            markets[leg.symbol] = LegMarket.of_quote(quote)
+    return markets
+
+
+def _side(
+    action: Side, legs: list[StructureLeg], quotes: list[VenueQuote], markets: Mapping[str, LegMarket]
+) -> SideQuotes:
+    measure = yardstick(legs, action, markets)
+    found = []
+    for quote in quotes:
+        prices: dict[str, Decimal] = {leg.symbol: leg.price for leg in quote.legs}
+        compared = compare(signed_cost(legs, action, prices), measure)
+        found.append(
+            SideQuote(
+                quote_id=quote.quote_id,
+                prices=tuple(prices[leg.symbol] for leg in legs),
+                cost_usd=compared.cost_usd,
+                basis=compared.basis,
+                improvement_usd=compared.improvement_usd,
+                improvement_pct=compared.improvement_pct,
+                over_mark_usd=compared.over_mark_usd,
+                over_mark_pct=compared.over_mark_pct,
+                expiry_ns=quote.expiry_ns,
+            )
+        )
+    return SideQuotes(
+        action=action,
+        book_cost_usd=measure.book_cost_usd,
+        mark_cost_usd=measure.mark_cost_usd,
+        shallow=measure.shallow,
+        quotes=tuple(sorted(found, key=lambda quote: quote.cost_usd)),
+    )
