@@ -17,6 +17,7 @@ from shared.messages import (  # noqa: F401  registers them
     conditions,
     control,
     grants,
+    inquiries,
     market,
     on_demand,
     reconciliation,

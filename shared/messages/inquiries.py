@@ -56,8 +56,8 @@ class SideQuotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StructureQuotes(Message, frozen=True, kw_only=True, tag="structure_quotes.1"):
-    """What came of an inquiry, `sides` "buy" and "sell". `request_id` is the venue's; `unusable` quotes were for other
-    legs or quantities."""
+    """What came of an inquiry, `sides` "buy" and "sell". `request_id` is the venue's; `unusable` quotes were for
+    other legs or quantities."""
 
     inquiry_id: str
     account_id: str
