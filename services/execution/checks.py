@@ -123,18 +123,9 @@ def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
     if resolved_mode(intent.execution_mode) != "rfq":
         return None
     params = intent.rfq
-    for name, figure, least, most in (
-        ("min_notional_usd", params.min_notional_usd, 0.0, _FIGURE_MAX),
-        ("window_s", params.window_s, 0.5, 60.0),
-        ("timeout_s", params.timeout_s, params.window_s, 300.0),
-        ("min_improvement_usd", params.min_improvement_usd, -_FIGURE_MAX, _FIGURE_MAX),
-        ("min_improvement_pct", params.min_improvement_pct, -100.0, 10_000.0),
-        ("max_over_mark_pct", params.max_over_mark_pct, -100.0, 10_000.0),
-    ):
-        if not least <= figure <= most:
-            return Refusal(
-                code="bad_params", detail=f"rfq.{name} {figure:g} must be {least:g} to {most:g}", remedy="correct it"
-            )
+    problem = params.problem()
+    if problem:
+        return Refusal(code="bad_params", detail=f"rfq.{problem}", remedy="correct it")
     listed = {leg.symbol: view.work.market.instrument(leg.symbol) for leg in intent.legs}
     known = {symbol: instrument.strike for symbol, instrument in listed.items() if instrument is not None}
     if params.fallback is None and len(known) == len(intent.legs):

@@ -9,8 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from shared.messages.base import Side, opposite
-from shared.messages.rfq import JudgedQuote, QuotesFetched, QuoteVerdict, VenueQuote
-from shared.messages.trades import RfqParams
+from shared.messages.rfq import JudgedQuote, QuotesFetched, QuoteVerdict, RfqParams, VenueQuote
 from shared.options.comparison import Comparison, StructureLeg, Yardstick, compare, is_buying, signed_cost
 
 _REQUESTS_KEPT = 200

@@ -17,8 +17,8 @@ from services.execution.reduction import Reduction
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
-from shared.messages.rfq import FallbackCode, JudgedQuote, RfqLeg
-from shared.messages.trades import ExecutionMode, LegOrder, RfqParams
+from shared.messages.rfq import FallbackCode, JudgedQuote, RfqLeg, RfqParams
+from shared.messages.trades import ExecutionMode, LegOrder
 from shared.options.chain import snap_quantity
 from shared.options.comparison import LegMarket, StructureLeg, Yardstick, yardstick
 

@@ -196,6 +196,7 @@ class Flight:
             execution_mode=intent.execution_mode,
             execution_params=intent.execution_params,
             smart=intent.smart,
+            rfq=intent.rfq,
             policy=intent.policy,
             exit_conditions=intent.exit_conditions,
             hard_deadline_ns=intent.hard_deadline_ns,

@@ -188,6 +188,7 @@ class StrategyRunner:
             execution_mode=config.execution_mode,
             execution_params=self._params,
             smart=config.smart_params,
+            rfq=config.rfq_params,
             policy=config.policy,
             exit_conditions=config.exits,
             max_loss_usd=self._max_loss_usd(legs, desk),

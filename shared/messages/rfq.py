@@ -7,6 +7,8 @@ taker would do. Every structure says whose its sides are.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -15,6 +17,8 @@ import msgspec
 from shared.messages.base import Side
 from shared.messages.venue import RefusalKind, VenueFill
 
+RfqFallback = Literal["limit", "smart"]
+RequestSides = Literal["own", "buy_if_all_sell"]
 RfqRole = Literal["taker", "maker"]
 VenueRfqState = Literal["active", "cancelled", "filled", "traded_away", "expired"]
 """`traded_away`: seen by a maker when the taker executed somebody else's quote."""
@@ -67,6 +71,53 @@ FallbackCode = Literal[
     "not_in_lots",
 ]
 """Why a structure is not, or no longer, traded by request for quote."""
+
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "min_notional_usd": (0, 1e12),
+    "window_s": (0.5, 60),
+    "timeout_s": (0.5, 300),
+    "min_improvement_usd": (-1e9, 1e9),
+    "min_improvement_pct": (-100, 10_000),
+    "max_over_mark_pct": (-100, 10_000),
+}
+
+
+class RfqParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How the structure is traded by request for quote.
+
+    min_notional_usd: Σ strike × quantity below which no request is made. window_s: how long quotes are collected
+    before the best is judged; timeout_s: how long after the request a good one is waited for at most.
+    min_improvement_usd, min_improvement_pct: what a quote must be better than the order book by, for the whole
+    structure; per cent of the book's cost, or of half its spread where the cost is near zero. max_over_mark_pct: how
+    much worse than mark a quote may be at most, in per cent of Σ |mark × quantity|; decides alone where the book
+    lacks the size.
+    fallback: what works the trade when no quote is taken, None: nothing, an opening then fails and a close is
+    worked by limit orders all the same. request_sides: "own" asks for what is wanted, "buy_if_all_sell" turns a
+    structure of sales round and hits the maker's bid. closes: close by request for quote too.
+    """
+
+    min_notional_usd: float = 50_000.0
+    window_s: float = 5.0
+    timeout_s: float = 15.0
+    min_improvement_usd: float = 0.0
+    min_improvement_pct: float = 0.0
+    max_over_mark_pct: float = 10.0
+    fallback: RfqFallback | None = "limit"
+    request_sides: RequestSides = "own"
+    closes: bool = True
+
+    def problem(self, names: Mapping[str, str] | None = None) -> str:
+        """What is wrong with them, naming the field (as `names` calls it) and what is allowed; "" when nothing is."""
+        names = names or {}
+        for field, (low, high) in _BOUNDS.items():
+            value = getattr(self, field)
+            if not math.isfinite(value) or not low <= value <= high:
+                return f"{names.get(field, field)} {value:g} must lie within {low:g} to {high:g}"
+        if self.timeout_s < self.window_s:
+            timeout, window = (names.get(field, field) for field in ("timeout_s", "window_s"))
+            return f"{timeout} {self.timeout_s:g} must be at least {window}, {self.window_s:g}"
+        return ""
 
 
 class JudgedQuote(msgspec.Struct, frozen=True, kw_only=True):

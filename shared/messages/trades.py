@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.base import Message, Side
 from shared.messages.conditions import ExitCondition
+from shared.messages.rfq import RfqParams
 from shared.messages.smart import ChunkProgress, SmartParams
 
 TradeState = Literal[
@@ -86,31 +87,6 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     min_floor_price_usd: Decimal | None = None
     requote_by: Literal["replace", "amend"] = "replace"
     profile: str = ""
-
-
-class RfqParams(msgspec.Struct, frozen=True, kw_only=True):
-    """How the structure is traded by request for quote.
-
-    min_notional_usd: Σ strike × quantity below which no request is made. window_s: how long quotes are collected
-    before the best is judged; timeout_s: how long after the request a good one is waited for at most.
-    min_improvement_usd, min_improvement_pct: what a quote must be better than the order book by, for the whole
-    structure; per cent of the book's cost, or of half its spread where the cost is near zero. max_over_mark_pct: how
-    much worse than mark a quote may be at most, in per cent of Σ |mark × quantity|; decides alone where the book
-    lacks the size.
-    fallback: what works the trade when no quote is taken, None: nothing, an opening then fails and a close is
-    worked by limit orders all the same. request_sides: "own" asks for what is wanted, "buy_if_all_sell" turns a
-    structure of sales round and hits the maker's bid. closes: close by request for quote too.
-    """
-
-    min_notional_usd: float = 50_000.0
-    window_s: float = 5.0
-    timeout_s: float = 15.0
-    min_improvement_usd: float = 0.0
-    min_improvement_pct: float = 0.0
-    max_over_mark_pct: float = 10.0
-    fallback: Literal["limit", "smart"] | None = "limit"
-    request_sides: Literal["own", "buy_if_all_sell"] = "own"
-    closes: bool = True
 
 
 class GrantLeg(msgspec.Struct, frozen=True, kw_only=True):

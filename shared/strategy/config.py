@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
+from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
@@ -111,12 +112,49 @@ _SMART_NAMES: dict[str, str] = {
 
 
 class RfqConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of a request for quote (execution_mode "rfq")."""
+    """The parameters of a request for quote (execution_mode "rfq"): see `shared.messages.rfq.RfqParams`.
+
+    fallback_mode: what works the trade when no quote is taken; None fails the opening. Raises ValueError naming the
+    field and what is allowed.
+    """
 
     min_notional_usd: float = 50_000.0
-    timeout_seconds: float = 60.0
+    window_seconds: float = 5.0
+    timeout_seconds: float = 15.0
+    min_improvement_usd: float = 0.0
     min_improvement_pct: float = 0.0
-    fallback_mode: Literal["limit", "smart"] | None = None
+    max_over_mark_pct: float = 10.0
+    fallback_mode: RfqFallback | None = "limit"
+    request_sides: RequestSides = "own"
+    closes: bool = True
+
+    def __post_init__(self) -> None:
+        for field, allowed in (
+            ("fallback_mode", (*get_args(RfqFallback), None)),
+            ("request_sides", get_args(RequestSides)),
+            ("closes", (True, False)),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(map(repr, allowed))}")
+        for field in self.__struct_fields__[:6]:
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{field} {value!r} must be a number")
+        problem = self.rfq_params().problem(_RFQ_NAMES)
+        if problem:
+            raise ValueError(problem)
+
+    def rfq_params(self) -> RfqParams:
+        """The same in the words of the bus."""
+        names = {field: _RFQ_NAMES.get(field, field) for field in RfqParams.__struct_fields__}
+        return RfqParams(**{field: getattr(self, name) for field, name in names.items()})
+
+
+_RFQ_NAMES: dict[str, str] = {
+    "window_s": "window_seconds",
+    "timeout_s": "timeout_seconds",
+    "fallback": "fallback_mode",
+}
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +167,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     execution_profile: the name of a section [execution.profiles.NAME] of voldesk.toml, for the limit plan.
     execution_params: of the limit plan, instead of a profile, or a mapping of single fields that changes the profile
     (without one the defaults); metadata {"execution_params": ...} is taken when it is not given.
-    smart_config: of the smart plan, in which "auto" trades several legs too.
+    smart_config: of the smart plan, in which "auto" trades several legs too. rfq: of requests for quote.
     policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
     max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
@@ -195,6 +233,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         self._check_params()
         if self.smart_config is not None and not isinstance(self.smart_config, SmartConfig):
             raise ValueError(f"smart_config {self.smart_config!r} must be a SmartConfig")
+        if self.rfq is not None and not isinstance(self.rfq, RfqConfig):
+            raise ValueError(f"rfq {self.rfq!r} must be a RfqConfig")
         if not all(isinstance(leg, LegSpec) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
 
@@ -236,8 +276,6 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("legs_factory is not available yet: give legs")
         if not self.legs:
             raise ValueError("legs must name at least one leg")
-        if self.execution_mode == "rfq":
-            raise ValueError(f"execution_mode {self.execution_mode!r} is not available yet: use 'limit' or 'smart'")
 
     @property
     def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:
@@ -262,6 +300,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(_no_profile(self.execution_profile, profiles))
             base = profiles[self.execution_profile]
         return changed(base, given) if given else base
+
+    @property
+    def rfq_params(self) -> RfqParams:
+        """The parameters of a request for quote in the words of the bus."""
+        return RfqParams() if self.rfq is None else self.rfq.rfq_params()
 
     @property
     def smart_params(self) -> SmartParams:

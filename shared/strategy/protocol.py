@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.conditions import ExitCondition
 from shared.messages.control import Gate
+from shared.messages.rfq import RfqParams
 from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionMode, ExecutionParams, LegOrder, OrderUpdate, Policy, TradeUpdate
 from shared.strategy.views import DeskView
@@ -26,6 +27,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     execution_mode: ExecutionMode = "auto"
     execution_params: ExecutionParams = ExecutionParams()
     smart: SmartParams = SmartParams()
+    rfq: RfqParams = RfqParams()
     policy: Policy = "atomic"
     exit_conditions: tuple[ExitCondition, ...] = ()
     hard_deadline_ns: int | None = None
@@ -37,6 +39,8 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def opening_s(self) -> float:
         """How long the opening may take longer than usual; 0 when it does not."""
+        if self.execution_mode == "rfq":
+            return self.rfq.timeout_s + (self.smart.longest_s if self.rfq.fallback == "smart" else 0.0)
         return self.smart.longest_s if self.execution_mode in ("smart", "auto") else 0.0
 
 

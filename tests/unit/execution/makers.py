@@ -25,12 +25,13 @@ from shared.messages.rfq import (
     QuoteState,
     RfqCreated,
     RfqLeg,
+    RfqParams,
     RfqsFetched,
     VenueQuote,
     VenueRfq,
     VenueRfqState,
 )
-from shared.messages.trades import LegOrder, RfqParams
+from shared.messages.trades import LegOrder
 from shared.messages.venue import VenueFill
 from tests.unit.execution.play import CALL, HIGH_CALL, SECOND, Script, leg
 

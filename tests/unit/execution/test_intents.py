@@ -12,6 +12,7 @@ from services.execution.rows import IntentRefused, TradeRequested
 from shared.messages.conditions import MaxHold, MaxLoss, ProfitTarget, StructureDeltaLimit, TimeExit, UtcDatetimeExit
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.grants import signed
+from shared.messages.rfq import RfqParams
 from shared.messages.smart import SmartParams
 from shared.messages.steps import LoopStalled
 from shared.messages.system import GetStatus
@@ -20,7 +21,6 @@ from shared.messages.trades import (
     ListTrades,
     OpenTrade,
     Refusal,
-    RfqParams,
     TellTrade,
     TradeAccepted,
 )

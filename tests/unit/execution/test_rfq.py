@@ -11,8 +11,8 @@ from services.execution.effects import PlaceOrder
 from services.execution.rows import QuotesJudged, RfqMoved, RfqRequested
 from shared.messages.base import Side
 from shared.messages.control import LiftHalts, RaiseHalt
-from shared.messages.rfq import AcceptRefused, RfqLeg, RfqRefused
-from shared.messages.trades import RfqParams, TellTrade
+from shared.messages.rfq import AcceptRefused, RfqLeg, RfqParams, RfqRefused
+from shared.messages.trades import TellTrade
 from tests.unit.execution.makers import FAIR, SPREAD, Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, leg
 

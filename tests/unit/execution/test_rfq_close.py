@@ -7,8 +7,7 @@ from decimal import Decimal
 from services.execution.rows import OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
-from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, VenueQuote
-from shared.messages.trades import RfqParams
+from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, RfqParams, VenueQuote
 from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, Script, position
 

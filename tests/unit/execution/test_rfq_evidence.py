@@ -17,11 +17,11 @@ from shared.messages.rfq import (
     QuoteAccepted,
     RfqCancelled,
     RfqCancelRefused,
+    RfqParams,
     RfqsFailed,
     RfqUnknown,
     VenueQuote,
 )
-from shared.messages.trades import RfqParams
 from tests.unit.execution.makers import FAIR, SPREAD, Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, Script, position
 

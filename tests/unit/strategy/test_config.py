@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.messages.conditions import HostFunction
+from shared.messages.rfq import RfqParams
 from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.messages.trades import LimitPhase
@@ -76,6 +77,14 @@ def test_the_smart_parameters_travel_in_the_words_of_the_bus() -> None:
     assert make()().smart_params == SmartParams()
 
 
+def test_the_parameters_of_a_request_for_quote_travel_in_the_words_of_the_bus() -> None:
+    given = RfqConfig(min_improvement_pct=1.5, fallback_mode="smart", timeout_seconds=20, closes=False)
+    config = make(rfq=given, execution_mode="rfq")()
+    expected = RfqParams(min_improvement_pct=1.5, fallback="smart", timeout_s=20, closes=False)
+    assert config.rfq_params == expected
+    assert make()().rfq_params == RfqConfig().rfq_params() == RfqParams()
+
+
 def make(**changed: Any) -> Callable[[], StrategyConfig]:
     return lambda: StrategyConfig(**({"name": "s", "legs": strangle(1)} | changed))
 
@@ -89,7 +98,13 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(legs=[]), "at least one leg"),
         (make(legs=["C"]), "legs must be a list of LegSpec"),
         (make(legs_factory=lambda: strangle(1)), "legs_factory is not available"),
-        (make(execution_mode="rfq"), "'rfq' is not available"),
+        (make(rfq=RfqParams()), "rfq .* must be a RfqConfig"),
+        (lambda: RfqConfig(timeout_seconds=4), "timeout_seconds 4 must be at least window_seconds, 5"),
+        (lambda: RfqConfig(window_seconds=0), "window_seconds 0 must lie within 0.5 to 60"),
+        (lambda: RfqConfig(max_over_mark_pct=float("nan")), "max_over_mark_pct nan"),
+        (lambda: RfqConfig(min_notional_usd="5"), "min_notional_usd '5' must be a number"),  # type: ignore[arg-type]
+        (lambda: RfqConfig(fallback_mode="rfq"), "fallback_mode 'rfq' must be one of 'limit'"),  # type: ignore[arg-type]
+        (lambda: RfqConfig(request_sides="both"), "request_sides 'both'"),  # type: ignore[arg-type]
         (make(smart_config=SmartParams()), "smart_config .* must be a SmartConfig"),
         (lambda: SmartConfig(chunk_count=0), "chunk_count 0 must lie within 1 to 100"),
         (lambda: SmartConfig(chunk_count=1.5), "chunk_count 1.5 must be a whole number"),  # type: ignore[arg-type]
