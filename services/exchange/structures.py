@@ -82,7 +82,7 @@ def _date_text(option: OptionSymbol, padded: bool) -> str:
 
 
 def _name(legs: list[tuple[OptionSymbol, SidedLeg]]) -> str:
-    legs = sorted(legs, key=lambda pair: (pair[0].strike, pair[0].option_type, pair[0].expiry_date))
+    legs = sorted(legs, key=lambda pair: (pair[0].strike, pair[0].is_call, pair[0].expiry_date))
     options = [option for option, _ in legs]
     kinds = Counter(option.option_type for option in options)
     one_kind = ("Call" if "C" in kinds else "Put") if len(kinds) == 1 else ""

@@ -13,8 +13,6 @@ from tests.live.checks import LiveAccount, LiveChecks, live_account
 
 
 class TestSim(LiveChecks):
-    rfq_missing = "the simulated exchange has no requests for quotes yet"
-
     @pytest_asyncio.fixture
     async def account(self) -> AsyncIterator[LiveAccount]:
         async with RunningExchange(small_config()) as exchange:

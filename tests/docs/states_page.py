@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from enum import Enum
 
 from services.exchange import states as exchange
 from services.exchange.model import OrderState as VenueOrderState
@@ -40,6 +41,12 @@ counts as exposure, is never sent again, and nothing else is done for the trade 
 of it.
 """
 
+_VENUE_RFQS = """## Requests for quote and quotes, at the simulated exchange
+
+Both are open until they end. A maker whose quote was not the one accepted reads `TRADED_AWAY` for `FILLED`; an
+expired quote reads `CANCELLED` unless configured otherwise (`expired_quote_state`).
+"""
+
 _EXCHANGE = """## Orders, at the simulated exchange
 
 The numbers are the venue's own.
@@ -63,6 +70,9 @@ def states_page() -> str:
             _EXCHANGE,
             *_drawn(_exchange_diagram()),
             *_exchange_table(),
+            _VENUE_RFQS,
+            *_table({"ACTIVE": _ends(exchange.REQUEST_ENDS)}, frozenset()),
+            *_table({"OPEN": _ends(exchange.QUOTE_ENDS)}, frozenset()),
         ]
     )
 
@@ -82,6 +92,10 @@ def _table(transitions: Mapping[str, Mapping[str, str]], finals: frozenset[str])
         if not targets:
             lines.append(f"| {shown} | - | |")
     return [*lines, ""]
+
+
+def _ends(ends: Mapping[Enum, str]) -> dict[str, str]:
+    return {f"{state.value} (final)": when for state, when in ends.items()}
 
 
 def _exchange_diagram() -> str:

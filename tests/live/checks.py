@@ -108,9 +108,7 @@ async def small_option(account: LiveAccount) -> Tradable:
 
 
 class LiveChecks:
-    """The same on every venue. `rfq_missing` says why an exempt venue cannot answer requests for quotes."""
-
-    rfq_missing: str | None = None
+    """The same on every venue."""
 
     async def test_the_key_may_trade_and_the_clock_is_close(self, account: LiveAccount) -> None:
         assert await check_key(account.gateway.reads, need_trading=True) == ()
@@ -191,8 +189,6 @@ class LiveChecks:
     async def test_quotes_are_asked_for_and_the_request_is_cancelled_without_accepting(
         self, account: LiveAccount
     ) -> None:
-        if self.rfq_missing:
-            pytest.skip(self.rfq_missing)
         option = await small_option(account)
         quantity = option.instrument.min_quantity
         assert quantity <= QUANTITY_MAX

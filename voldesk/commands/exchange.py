@@ -24,6 +24,8 @@ FaultName = Literal[
     "disconnect",
     "silence",
     "frozen-book",
+    "no-quotes",
+    "late-quotes",
     "list",
     "clear",
 ]
@@ -36,6 +38,8 @@ _KINDS = {
     "disconnect": "disconnect",
     "silence": "silence",
     "frozen-book": "frozen_book",
+    "no-quotes": "no_quotes",
+    "late-quotes": "late_quotes",
 }
 _WITHOUT_COUNT = ("silence", "frozen-book")
 _LAST_TRADE_S = 900
@@ -113,7 +117,7 @@ def fault(
     path: Annotated[str, typer.Option(help="Only paths that begin so: /open/option/order, /options.")] = "/",
     count: Annotated[int | None, typer.Option(min=1, help="For so many requests.")] = None,
     lasting: Annotated[str | None, typer.Option("--for", help="For so long: 30s, 5m.")] = None,
-    ms: Annotated[int, typer.Option(min=1, max=60_000, help="With latency: so much later.")] = 1_000,
+    ms: Annotated[int, typer.Option(min=1, max=60_000, help="With latency and late-quotes: so much later.")] = 1_000,
     code: Annotated[int, typer.Option(help="With errors: the venue's code.")] = 10_001,
     as_json: Json = False,
 ) -> None:
@@ -122,6 +126,7 @@ def fault(
     latency: answers come later. errors: requests are refused with --code. http-500: with HTTP 500. rate-limit: as too
     often. lost-answers: executed, never answered. disconnect: WebSockets are cut and refused (cut once without a
     count or time). silence: WebSockets stay connected and say nothing. frozen-book: option prices stand still.
+    no-quotes: no dealer answers the requests for quote that are made now. late-quotes: they answer later.
     """
     desk, control = _control()
     if kind == "clear":
@@ -214,7 +219,7 @@ def _fault_body(kind: str, path: str, count: int | None, lasting: str | None, ms
         body["count"] = count
     if lasting is not None:
         body["duration_ms"] = max(1, round(seconds_of(lasting) * 1_000))
-    if kind == "latency":
+    if kind in ("latency", "late-quotes"):
         body["latency_ms"] = ms
     if kind == "errors":
         body["code"] = code
@@ -245,7 +250,8 @@ def _show_faults(desk: DeskConfig, faults: list[dict[str, Any]], now_ns: int) ->
 
 def _fault_name(fault: dict[str, Any]) -> str:
     name = next((name for name, kind in _KINDS.items() if kind == fault["kind"]), fault["kind"])
-    detail = {"latency": f" {fault.get('latency_ms')} ms", "errors": f" {fault.get('code')}"}
+    later = f" {fault.get('latency_ms')} ms"
+    detail = {"latency": later, "late-quotes": later, "errors": f" {fault.get('code')}"}
     return name + detail.get(name, "")
 
 

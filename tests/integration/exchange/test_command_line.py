@@ -68,10 +68,10 @@ def test_faults_are_listed_and_cleared(desk: ExchangeProcess) -> None:
     assert "no fault is in force" in Ran("exchange", "fault", "list").out
     ran = Ran("exchange", "fault", "lost-answers", "--count", "2", "--path", "/open/option/order")
     assert ran.out.splitlines()[-1].split() == ["lost-answers", "/open/option/order…", "0", "2", "-"]
-    for kind in ("errors", "http-500", "rate-limit", "silence", "frozen-book"):
+    for kind in ("errors", "http-500", "rate-limit", "silence", "frozen-book", "no-quotes", "late-quotes"):
         assert Ran("exchange", "fault", kind, "--for", "5m", "--path", "/none").code == 0
     assert Ran("exchange", "fault", "disconnect", "--path", "/none").code == 0
-    assert len(told("fault", "list")) == 6
+    assert len(told("fault", "list")) == 8
     assert told("fault", "clear") == []
     shown = Ran("exchange", "status")
     assert "BTCUSD" in shown.out

@@ -38,10 +38,11 @@ rate_limits = {{ orders = 1000, queries = 1000, account = 1000 }}
 class ExchangeProcess:
     """`python -m services.exchange` in a run directory of its own."""
 
-    def __init__(self, directory: Path, venue: str = "sim") -> None:
+    def __init__(self, directory: Path, venue: str = "sim", more: str = "") -> None:
+        """`more` is TOML that follows the exchange's own section."""
         self._directory = directory
         self._config = directory / "voldesk.toml"
-        self._config.write_text(CONFIG.format(venue=venue))
+        self._config.write_text(CONFIG.format(venue=venue) + more)
         self.run_dir = directory / "run"
         self.run_dir.mkdir()
         key = next(key for key in ensure_paper_secrets(self.run_dir, "main") if not key.read_only)
