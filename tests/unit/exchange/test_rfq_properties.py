@@ -16,6 +16,7 @@ from tests.unit.exchange.rfq_harness import MAKER, RIVAL, SURE, RfqVenue
 from tests.unit.exchange.test_properties import through_the_wire
 
 DEALER = replace(SURE, better_min_pct=-3.0, better_max_pct=8.0, no_quote_probability=0.3, two_way_probability=0.5)
+ACTIONS = ("ask", "offer", "accept", "accept", "cancel", "withdraw_quote", "wait", "wait", "order", "jump")
 
 
 class Step(NamedTuple):
@@ -49,16 +50,19 @@ steps = st.builds(
     account=st.sampled_from([A, B, MAKER, RIVAL]),
     side=st.sampled_from(list(Side)),
     strikes=st.lists(st.integers(97, 103), min_size=1, max_size=3, unique=True).map(tuple),
-    lots=st.integers(1, 800),
+    lots=st.integers(1, 60),
     pick=st.integers(0, 1_000),
-    wait_s=st.sampled_from([0, 1, 2, 60, 299, 301, 3_600, 90_000]),
+    wait_s=st.sampled_from([1, 1, 2, 60, 299, 301, 3_600, 90_000]),
 )
 
 
 def do(desk: RfqVenue, step: Step) -> None:
     rfq = desk.core.rfq
-    requests = list(desk.core.state.rfq.requests.values())
-    quotes = list(desk.core.state.rfq.quotes.values())
+    requests, quotes = list(desk.core.state.rfq.requests.values()), list(desk.core.state.rfq.quotes.values())
+    if step.pick % 4:
+        # Mostly what is still open, or little would ever be traded.
+        requests = [each for each in requests if each.state is RequestState.ACTIVE]
+        quotes = [each for each in quotes if each.state is QuoteState.OPEN]
     match step.what:
         case "ask":
             sides = (step.side, step.side.opposite, step.side)
@@ -117,10 +121,11 @@ def check(desk: RfqVenue) -> None:
                 assert fill.side is (leg.side if is_taker else leg.side.opposite)
 
 
-@given(seed=st.integers(0, 2**31), actions=st.lists(steps, max_size=25))
-@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), actions=st.lists(steps, min_size=12, max_size=30))
+@settings(max_examples=25, deadline=None)
 def test_deals_are_whole_money_is_conserved_and_the_fold_is_the_state(seed: int, actions: list[Step]) -> None:
     desk = RfqVenue(dealers=(DEALER, replace(DEALER, name="second")), seed=seed)
+    desk.ask(desk.spread("0.1"))
     for step in actions:
         try:
             do(desk, step)
