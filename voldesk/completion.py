@@ -14,6 +14,7 @@ from shared.bus import Bus
 from shared.config import DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.messages.base import Message
+from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
 from shared.messages.trades import FINAL_TRADE_STATES, ListOrders, ListTrades, OrderList, TradeList
 from voldesk.asking import AnswerT, ask_on
 from voldesk.console import Failure
@@ -65,6 +66,20 @@ def complete_trade(incomplete: str) -> list[tuple[str, str]]:
 def complete_open_trade(incomplete: str) -> list[tuple[str, str]]:
     """As `complete_trade`, only what is not final."""
     return [row for row in complete_trade(incomplete) if row[1].split()[-1] not in FINAL_TRADE_STATES]
+
+
+def complete_foreign_symbol(incomplete: str) -> list[tuple[str, str]]:
+    """Positions at the venue that are not the desk's."""
+    desk = _desk()
+    answer = None if desk is None else _asked(desk, ListDifferences(), DifferenceList)
+    if answer is None:
+        return []
+    standing = [found.difference for found in answer.differences if found.stands]
+    return [
+        (each.symbol, f"{each.quantity:f} at {each.average_price:f}")
+        for each in standing
+        if isinstance(each, ForeignPosition) and each.symbol.startswith(incomplete)
+    ]
 
 
 def complete_order(incomplete: str) -> list[tuple[str, str]]:

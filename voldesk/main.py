@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from shared.errors import StartRefused
 from voldesk.commands import (
     account,
+    adopt,
     book,
     cancel,
     chain,
@@ -133,6 +134,7 @@ for module in (
     resume,
     close,
     cancel,
+    adopt,
     flatten,
     check_config,
     why,

@@ -369,6 +369,7 @@ class Book(msgspec.Struct):
                 return self.trades.get(self.rfqs.trade_id_of(rfq_id))
             case (
                 rows.TradeRequested(trade_id=trade_id)
+                | rows.TradeAdopted(trade_id=trade_id)
                 | rows.TradeMoved(trade_id=trade_id)
                 | rows.OpeningStopped(trade_id=trade_id)
                 | rows.CloseRequested(trade_id=trade_id)
@@ -400,6 +401,8 @@ class Book(msgspec.Struct):
                 self._intent(row.intent_id, row.strategy, row.ordinal, Intent(None, row.refusal, at_ns))
             case rows.TradeRequested():
                 self._trade_requested(row, at_ns)
+            case rows.TradeAdopted():
+                self._trade_adopted(row, at_ns)
             case rows.HaltRaised():
                 self.halt_epoch += 1
                 self.halts.append(Halt(level=row.level, reason=row.reason, raised_by=row.raised_by, raised_ns=at_ns))
@@ -456,6 +459,34 @@ class Book(msgspec.Struct):
             created_ns=at_ns,
             state_ns=at_ns,
             updated_ns=at_ns,
+        )
+        self.active[row.trade_id] = None
+
+    def _trade_adopted(self, row: rows.TradeAdopted, at_ns: int) -> None:
+        (leg,) = row.request.legs
+        self.last_trade_number = row.trade_number
+        self.trades[row.trade_id] = Trade(
+            trade_id=row.trade_id,
+            number=row.trade_number,
+            request=row.request,
+            mode=row.request.execution_mode,
+            state="OPEN",
+            reason=f"adopted by {row.adopted_by}",
+            legs=[
+                Leg(
+                    symbol=leg.symbol,
+                    side=leg.side,
+                    quantity=leg.quantity,
+                    instrument=row.instrument,
+                    opened_quantity=leg.quantity,
+                    opened_cash=leg.quantity * row.entry_price,
+                    last_fill_ns=at_ns,
+                )
+            ],
+            created_ns=at_ns,
+            state_ns=at_ns,
+            updated_ns=at_ns,
+            opened_ns=at_ns,
         )
         self.active[row.trade_id] = None
 

@@ -80,6 +80,24 @@ class PositionWitness:
             return None
         return position.mark
 
+    def average_price(self, symbol: str) -> Decimal | None:
+        """The venue's average price of a position, USD per unit."""
+        position = self._positions.get(symbol)
+        return None if position is None else position.average_price
+
+    def adopted(self, symbol: str, quantity: Decimal) -> None:
+        """A trade holds `quantity`, signed, of what was foreign."""
+        left = self.foreign.pop(symbol) - quantity
+        self._suspects.pop(symbol, None)
+        if left:
+            self.foreign[symbol] = left
+        else:
+            self._work.resolve("foreign_position", symbol, f"{symbol}: what the venue holds is a trade now")
+        name = f"foreign_position/{symbol}"
+        found = self._work.book.differences.get(name)
+        if found is not None and found.stands:
+            self._work.record(rows.DifferencesEnded(names=(name,)))
+
     def is_suspect(self, symbol: str) -> bool:
         """True while the venue's position was seen once to disagree with our trades, and not yet again."""
         return symbol in self._suspects and symbol not in self.foreign

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from services.execution import rows
+from services.execution.adoption import adopt
 from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal, resolved_mode
 from services.execution.inquiry_desk import InquiryDesk
@@ -16,7 +17,7 @@ from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.inquiries import ListInquiries, QuoteStructure
-from shared.messages.reconciliation import DifferenceList, ListDifferences
+from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
     CancelAccepted,
@@ -66,7 +67,7 @@ class Requests:
                 self._work.send(Reply(request.request_id, self._inquiries.history(question)))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
-            case CloseTrade() | CancelOrders() | RaiseHalt() | LiftHalts() as order:
+            case CloseTrade() | CancelOrders() | RaiseHalt() | LiftHalts() | AdoptPosition() as order:
                 answer = self._change(order)
                 self._work.record(rows.RequestAnswered(request.request_id, answer))
                 self._work.send(Reply(request.request_id, answer))
@@ -120,7 +121,7 @@ class Requests:
         assert resolved_mode(intent.execution_mode) in OPENING_PLANS
         return TradeAccepted(intent_id=intent.intent_id, trade_id=trade_id(number))
 
-    def _change(self, order: CloseTrade | CancelOrders | RaiseHalt | LiftHalts) -> rows.Answer:
+    def _change(self, order: CloseTrade | CancelOrders | RaiseHalt | LiftHalts | AdoptPosition) -> rows.Answer:
         match order:
             case CloseTrade():
                 return self._close(order)
@@ -128,6 +129,8 @@ class Requests:
                 return self._cancel(order)
             case RaiseHalt():
                 return self._halt(order)
+            case AdoptPosition():
+                return adopt(order, self._view)
             case LiftHalts():
                 self._view.guards.lift_halts(_short(order.requested_by))
                 return HaltsAnswered(state=self._view.guards.halt_state())

@@ -11,7 +11,7 @@ from shared.messages.base import Side
 from shared.messages.control import HaltsAnswered
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
-from shared.messages.reconciliation import Difference
+from shared.messages.reconciliation import Difference, PositionAdopted
 from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
 from shared.messages.trades import (
     CancelAccepted,
@@ -28,7 +28,7 @@ from shared.messages.trades import (
 )
 from shared.messages.venue import RefusalKind, VenueFill
 
-Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | Refusal
+Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | PositionAdopted | Refusal
 ClosePurpose = Literal["close", "unwind", "flatten"]
 
 
@@ -56,6 +56,20 @@ class TradeRequested(msgspec.Struct, frozen=True, kw_only=True, tag="trade_reque
     request: OpenTrade
     execution_mode: ExecutionMode
     instruments: tuple[Instrument, ...]
+
+
+class TradeAdopted(msgspec.Struct, frozen=True, kw_only=True, tag="trade_adopted"):
+    """A position that was opened by hand is this trade from now on, OPEN and whole, at the venue's average price.
+
+    `request` is what an intent would have said; its grant reserves nothing.
+    """
+
+    trade_id: str
+    trade_number: int
+    request: OpenTrade
+    instrument: Instrument
+    entry_price: Decimal
+    adopted_by: str
 
 
 class TradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="trade_moved"):
@@ -352,6 +366,7 @@ Row = (
     RequestAnswered
     | IntentRefused
     | TradeRequested
+    | TradeAdopted
     | TradeMoved
     | OpeningStopped
     | CloseRequested

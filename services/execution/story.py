@@ -19,6 +19,12 @@ def _text(row: rows.Row) -> str:
     match row:
         case rows.TradeRequested():
             return _opening(row)
+        case rows.TradeAdopted(request=request):
+            (leg,) = request.legs
+            return (
+                f"{row.adopted_by} adopts a position that the venue holds: {leg.side} {leg.quantity} {leg.symbol} at "
+                f"{row.entry_price} on average, for {request.strategy}."
+            )
         case rows.TradeMoved():
             return f"The trade is {row.state}: {row.reason}."
         case rows.OpeningStopped():

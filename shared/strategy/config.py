@@ -24,7 +24,7 @@ EntryFunction = Callable[[EntryView, int], bool | Verdict]
 ExitFunction = Callable[[ExitView, int], bool | Verdict]
 FunctionT = TypeVar("FunctionT", EntryFunction, ExitFunction)
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+STRATEGY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +200,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not STRATEGY_NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} must be letters, digits and '_', begin with a letter, 64 at most")
         for field in ("legs", "entry_conditions", "exit_conditions"):
             msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))

@@ -44,7 +44,7 @@ MISSED = FoundDifference(
     found_ns=OPENED_NS - 60_000_000_000,
     trigger="stream_up",
 )
-FOUND = DifferenceList(differences=(FOREIGN, MISSED), at_ns=OPENED_NS + 1, compared_ns=OPENED_NS, unconfirmed=())
+FOUND = DifferenceList(differences=(FOREIGN, MISSED), at_ns=OPENED_NS, compared_ns=OPENED_NS, unconfirmed=())
 
 
 def test_differences_are_listed_with_what_was_done_and_what_stands(peers: Peers) -> None:
@@ -87,8 +87,8 @@ def test_now_waits_until_the_venue_was_compared_after_it_was_asked_and_no_positi
     peers: Peers,
 ) -> None:
     answers = [
-        FOUND,
-        msgspec.structs.replace(FOUND, compared_ns=OPENED_NS + 1, unconfirmed=(PUT,)),
+        msgspec.structs.replace(FOUND, compared_ns=OPENED_NS - 1),
+        msgspec.structs.replace(FOUND, compared_ns=OPENED_NS, unconfirmed=(PUT,)),
         msgspec.structs.replace(FOUND, compared_ns=OPENED_NS + 2, differences=()),
     ]
 
