@@ -83,11 +83,13 @@ class Tradable:
         return self.tick(self.row.bid * 0.9, ROUND_DOWN)
 
 
-async def eventually(found: Callable[[], Awaitable[Any]], *, within_s: float = WITHIN_S) -> Any:
+async def eventually(
+    found: Callable[[], Awaitable[Any]], *, within_s: float = WITHIN_S, pause_s: float = 0.05
+) -> Any:
     """The first truthy result; fails when there is none in time."""
     async with asyncio.timeout(within_s):
         while not (result := await found()):  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause_s)
     return result
 
 

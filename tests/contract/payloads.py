@@ -4,11 +4,13 @@ fixture `venue`. The recorded form, built from the venue's documentation, is the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from shared.messages.rfq import BlockTrade, QuoteAccepted, RfqCancelled, RfqCreated, RfqLeg, VenueQuote, VenueRfq
 from shared.messages.venue import StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.options.book import unpack_levels
 from shared.tasks import spawn
@@ -66,6 +68,7 @@ class PayloadVenue(Protocol):
     expiry_ns: int
     client_order_id: int
     since_ns: int
+    rfq_quantity: Decimal
 
     async def answer(self, endpoint: str) -> bytes:
         """The body with which an endpoint answers; never an empty list."""
@@ -76,7 +79,7 @@ class PayloadVenue(Protocol):
         ...
 
     async def trade(self) -> None:
-        """Make the account's order and trade channels and the option's book say something."""
+        """Make the account's orders, trades and requests for quote and the option's book say something."""
         ...
 
 
@@ -137,6 +140,35 @@ class PayloadContract:
         (transfer,) = await gateway.transfers(venue.since_ns)
         assert transfer.amount == 1_000
 
+    async def test_our_client_reads_every_answer_about_requests_for_quote(self, venue: PayloadVenue) -> None:
+        gateway, quantity = venue.gateway, venue.rfq_quantity
+        legs = (RfqLeg(symbol=venue.symbol, side="buy", quantity=quantity),)
+        created = await gateway.create_rfq("ours", legs, closes=False)
+        assert isinstance(created, RfqCreated), created
+        assert created.rfq_id == "ours"
+        assert created.expiry_ns - created.created_ns == HOUR_NS
+
+        async def offered() -> list[VenueQuote]:
+            quotes = await gateway.quotes_received(created.request_id)
+            return [quote for quote in quotes if quote.quote_side == "sell" and quote.state == "open"]
+
+        quote = (await eventually(offered))[0]
+        assert [(leg.symbol, leg.side, leg.quantity) for leg in quote.legs] == [(venue.symbol, "sell", quantity)]
+        assert quote.legs[0].price > 0
+        assert quote.expiry_ns > quote.created_ns
+        listed = {each.request_id: each for each in await gateway.rfqs(venue.since_ns)}[created.request_id]
+        assert (listed.state, listed.role, listed.legs) == ("active", "taker", legs)
+        accepted = await gateway.accept_quote(created.request_id, quote.quote_id, closes=False)
+        assert isinstance(accepted, QuoteAccepted), accepted
+        (leg,) = accepted.trade.legs
+        assert (leg.symbol, leg.side, leg.quantity, leg.price) == (venue.symbol, "buy", quantity, quote.legs[0].price)
+        assert leg.fee_usd is not None
+        trades = {trade.quote_id: trade for trade in await gateway.block_trades(venue.since_ns)}
+        assert trades[quote.quote_id].legs == accepted.trade.legs
+        again = await gateway.create_rfq("ours", legs, closes=False)
+        assert isinstance(again, RfqCreated)
+        assert await gateway.cancel_rfq(again.request_id) == RfqCancelled(request_id=again.request_id)
+
     async def test_our_client_reads_every_frame_that_it_follows(self, venue: PayloadVenue) -> None:
         heard: list[Any] = []
         books = venue.gateway.book_stream(heard.append)
@@ -152,7 +184,8 @@ class PayloadContract:
 
         async def all_heard() -> bool:
             kinds = {type(item) for item in heard}
-            return {VenueOrder, VenueFill, ChainPush, IndexPush, BookPush} <= kinds
+            account = {VenueOrder, VenueFill, VenueRfq, VenueQuote, BlockTrade}
+            return account | {ChainPush, IndexPush, BookPush} <= kinds
 
         try:
             await eventually(all_up)

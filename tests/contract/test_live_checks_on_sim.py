@@ -13,6 +13,8 @@ from tests.live.checks import LiveAccount, LiveChecks, live_account
 
 
 class TestSim(LiveChecks):
+    makers_answer = True
+
     @pytest_asyncio.fixture
     async def account(self) -> AsyncIterator[LiveAccount]:
         async with RunningExchange(small_config()) as exchange:

@@ -62,6 +62,7 @@ class SimulatedVenue:
         self.symbol = ""
         self.expiry_ns = 0
         self.call: dict[str, Any] = {}
+        self.rfq_quantity = Decimal("0.02")
         self._next_id = 1
 
     async def live(self) -> None:
@@ -115,6 +116,7 @@ class SimulatedVenue:
 
     async def trade(self) -> None:
         await self.buy(self.call)
+        await self.block_trade(self.client)
 
     async def ask(self, client: RestClient) -> str:
         """A request for quote of a client; its id."""
@@ -302,6 +304,7 @@ class RecordedVenue:
         self.expiry_ns = 1_785_484_800_000 * NS_PER_MS
         self.client_order_id = CLIENT_ORDER_ID
         self.since_ns = 1_783_500_000_000 * NS_PER_MS
+        self.rfq_quantity = Decimal("0.5")
         for name, recorded in self._answers.items():
             path = name.partition(" ")[2].format(base="BTC", index="BTCUSD", symbol=self.symbol)
             if name != "GET /time":

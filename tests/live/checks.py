@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 
 from shared.clock import wall_ns
+from shared.messages.rfq import RfqCancelled, RfqCreated, RfqLeg, VenueQuote, VenueRfq
 from shared.messages.venue import NewOrder, OrderAcked, OrderRef, OrderRefused, OutcomeUnknown, VenueFill, VenueOrder
 from shared.secrets import ApiKey
-from shared.venues.coincall import CoincallEndpoints, CoincallGateway, check_key, sign
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, check_key
 from tests.contract.order_gateway import Tradable, account_stream, eventually, fresh_id
 
 QUANTITY_MAX = Decimal("0.01")
 PREMIUM_MAX_USD = Decimal(150)
-_RFQ = "/open/option/blocktrade"
 
 
 class CapExceeded(AssertionError):
@@ -61,8 +59,6 @@ class CappedGateway:
 class LiveAccount:
     """One funded account of a venue, seen with its trading key."""
 
-    endpoints: CoincallEndpoints
-    key: ApiKey
     gateway: CappedGateway
     underlying: str = "BTCUSD"
 
@@ -74,7 +70,7 @@ async def live_account(endpoints: CoincallEndpoints, key: ApiKey) -> AsyncIterat
     await gateway.start()
     capped = CappedGateway(gateway)
     try:
-        yield LiveAccount(endpoints, key, capped)
+        yield LiveAccount(capped)
     finally:
         for order in capped.placed:
             seen = await capped.state_of(order)
@@ -108,7 +104,10 @@ async def small_option(account: LiveAccount) -> Tradable:
 
 
 class LiveChecks:
-    """The same on every venue."""
+    """The same on every venue. `makers_answer`: somebody is there who quotes whatever is asked for."""
+
+    makers_answer = False
+    quotes_within_s = 8.0
 
     async def test_the_key_may_trade_and_the_clock_is_close(self, account: LiveAccount) -> None:
         assert await check_key(account.gateway.reads, need_trading=True) == ()
@@ -189,26 +188,40 @@ class LiveChecks:
     async def test_quotes_are_asked_for_and_the_request_is_cancelled_without_accepting(
         self, account: LiveAccount
     ) -> None:
+        reads = account.gateway.reads
         option = await small_option(account)
-        quantity = option.instrument.min_quantity
-        assert quantity <= QUANTITY_MAX
-        leg = {"instrumentName": option.instrument.symbol, "side": "BUY", "qty": format(quantity, "f")}
-        async with httpx.AsyncClient(base_url=account.endpoints.rest, timeout=10) as client:
-            created = await _signed(client, account.key, "POST", f"{_RFQ}/request/create/v1", {"legs": [leg]})
-            assert created["code"] == 0, created
-            request_id = str(created["data"]["requestId"])
+        leg = RfqLeg(symbol=option.instrument.symbol, side="buy", quantity=option.instrument.min_quantity)
+        assert leg.quantity <= QUANTITY_MAX
+        async with account_stream(reads) as heard:
+            created = await reads.create_rfq("live-check", (leg,), closes=False)
+            assert isinstance(created, RfqCreated), created
             try:
-                received = await _signed(
-                    client, account.key, "GET", f"{_RFQ}/request/getQuotesReceived/v1", {"requestId": request_id}
-                )
-                assert received["code"] == 0, received
-                assert all({"quoteId", "legs"} <= set(quote) for quote in received["data"])
+                quotes = await self._quotes(account, created.request_id)
             finally:
-                cancel = f"{_RFQ}/request/cancel/v1"
-                cancelled = await _signed(client, account.key, "POST", cancel, {"requestId": request_id}, form=True)
-                if cancelled["code"] != 0:
-                    cancelled = await _signed(client, account.key, "POST", cancel, {"requestId": request_id})
-            assert cancelled["code"] == 0, f"request {request_id} is still open: {cancelled}"
+                cancelled = await reads.cancel_rfq(created.request_id)
+            assert isinstance(cancelled, RfqCancelled), f"request {created.request_id} is still open: {cancelled}"
+
+            async def gone() -> bool:
+                pushed = [item for item in heard if isinstance(item, VenueRfq)]
+                return any((each.request_id, each.state) == (created.request_id, "cancelled") for each in pushed)
+
+            await eventually(gone)
+        for quote in quotes:
+            assert [(each.symbol, each.quantity) for each in quote.legs] == [(leg.symbol, leg.quantity)]
+            assert quote.quote_side in (None, quote.legs[0].side), "the sides of a quote are the maker's"
+
+    async def _quotes(self, account: LiveAccount, request_id: str) -> tuple[VenueQuote, ...]:
+        """What makers answer within `quotes_within_s`; where nobody must answer, nothing is an answer too."""
+
+        async def received() -> tuple[VenueQuote, ...]:
+            return await account.gateway.reads.quotes_received(request_id)
+
+        try:
+            found: tuple[VenueQuote, ...] = await eventually(received, within_s=self.quotes_within_s, pause_s=0.5)
+        except TimeoutError:
+            assert not self.makers_answer, f"nobody quoted within {self.quotes_within_s:g} s"
+            return ()
+        return found
 
     def _order(self, option: Tradable, side: Any, price: Decimal, **changes: Any) -> NewOrder:
         return NewOrder(
@@ -230,31 +243,3 @@ class LiveChecks:
     async def _position(self, account: LiveAccount, option: Tradable) -> Decimal:
         held = await account.gateway.reads.positions()
         return sum((item.quantity for item in held if item.symbol == option.instrument.symbol), Decimal(0))
-
-
-async def _signed(
-    client: httpx.AsyncClient,
-    key: ApiKey,
-    method: str,
-    path: str,
-    params: dict[str, sign.Value],
-    *,
-    form: bool = False,
-) -> Any:
-    """One signed call. The prehash is the same for JSON and form bodies."""
-    ts_ms = wall_ns() // 10**6
-    headers = {
-        "X-CC-APIKEY": key.key,
-        "sign": sign.signature(key.secret, sign.prehash(method, path, params, key.key, ts_ms)),
-        "ts": str(ts_ms),
-        "X-REQ-TS-DIFF": str(sign.VALIDITY_WINDOW_MS),
-    }
-    if method == "GET":
-        answer = await client.get(f"{path}?{sign.query_text(params)}", headers=headers)
-    elif form:
-        answer = await client.post(path, data={name: str(value) for name, value in params.items()}, headers=headers)
-    else:
-        answer = await client.post(
-            path, content=sign.json_body(params), headers=headers | {"Content-Type": "application/json"}
-        )
-    return msgspec.json.decode(answer.content)

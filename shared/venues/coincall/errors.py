@@ -104,7 +104,7 @@ def kind_of(answer: Answer) -> VenueErrorKind | None:
         return _STATUS_KINDS.get(answer.status, "down")
     if answer.code == 0:
         return None if answer.status < 400 else "unknown"
-    return CODES.get(answer.code, "unknown")
+    return CODES.get(answer.code) or _STATUS_KINDS.get(answer.status, "unknown")
 
 
 def is_not_found(answer: Answer) -> bool:
@@ -131,7 +131,7 @@ def refusal_of(result: Answer | NotSent | Lost, also: frozenset[int] = frozenset
         return None
     if result.code in also and result.status < 500:
         return Refused("rejected", result.code or 0, result.text)
-    if result.code in ALREADY_DONE or (result.code is None and result.status not in (401, 403, 429)):
+    if result.code in ALREADY_DONE or (result.code not in CODES and result.status not in (401, 403, 429)):
         return None
     kind = kind_of(result)
     refusal = None if kind is None else _REFUSAL_KINDS.get(kind)

@@ -328,10 +328,12 @@ async def test_the_list_of_requests_is_read_in_windows_of_three_days_and_holds_t
 async def test_an_account_that_may_not_read_the_list_is_told_by_the_kind_of_error(
     venue: RestVenue, gateway: CoincallGateway
 ) -> None:
-    venue.always(table.RFQ_LIST.path, raw(b"not found", status=404))
-    with pytest.raises(VenueError) as failure:
-        await gateway.rfqs(wall_ns())
-    assert failure.value.kind == "rejected"
+    venue.then(table.RFQ_LIST.path, raw(b"not found", status=404))
+    venue.always(table.RFQ_LIST.path, refuse(10591, status=404))
+    for _ in range(2):
+        with pytest.raises(VenueError) as failure:
+            await gateway.rfqs(wall_ns())
+        assert failure.value.kind == "rejected"
 
 
 async def test_block_trades_are_read_page_by_page_until_they_are_older_than_asked_for(
