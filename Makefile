@@ -8,11 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 200
 FIRST_SEED ?= 0
+BLOWS ?= 100
+MINUTES ?= 10
+SEED ?= 1
 # packaging: the editable install below builds without fetching anything that is not in the lock
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up down test test-long test-all test-live check hooks bench simulate lock
+.PHONY: help install install-dev up down test test-long test-all chaos test-live check hooks bench simulate lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +60,9 @@ test-long: install-dev ## the long ones: bad days of a real desk, more seeds (ab
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 test-all: test test-long ## every test that needs no account
+
+chaos: install-dev ## kills, stops and faults at random while four strategies trade: make chaos BLOWS=100 MINUTES=10 SEED=1
+	@CHAOS_BLOWS=$(BLOWS) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/e2e/test_chaos.py
 
 test-live: install-dev ## opt-in, trades: the checks against the venue's beta, with your keys and at most 0.01 a time
 	@VOLDESK_TEST_LIVE=beta $(BIN)/python -m pytest tests/live -v

@@ -1,0 +1,231 @@
+"""Processes killed and stopped at random while four strategies trade in all modes and the exchange misbehaves.
+
+    make chaos BLOWS=100 MINUTES=10 SEED=1
+
+Afterwards nothing is lost or doubled: what the venue filled is what the trades say, every trade is whole or flat, no
+order is open that nobody knows, cash is explained to the last decimal. `make test-long` runs a short form of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import make_desk
+from tests.e2e.stack import FINAL, SERVICES, Desk, all_running, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1_500)]
+
+BLOWS = int(os.environ.get("CHAOS_BLOWS", "12"))
+MINUTES = float(os.environ.get("CHAOS_MINUTES", "1.5"))
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+STOP_MAX_S = 4.0
+QUIET_S = 240.0
+"""How long the desk may take to put everything in order once it is left alone."""
+
+START_CASH_USD = Decimal(100_000)
+
+COMMON = """
+from shared.messages.trades import ExecutionParams, LimitPhase
+from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours
+
+SOON = {"dte_min": 2, "dte_max": 21, "target": 7}
+PHASES = (
+    LimitPhase(pricing="passive", duration_s=1.0, reprice_interval_s=1.0),
+    LimitPhase(pricing="aggressive", duration_s=2.0, reprice_interval_s=2.0, buffer_pct=5.0),
+)
+LIMIT = ExecutionParams(phases=PHASES, fill_timeout_s=2.0, max_requote_rounds=20)
+SMART = SmartConfig(chunk_count=2, time_per_chunk=2, aggressive_wait_seconds=1, aggressive_retry_pause=1)
+RFQ = RfqConfig(min_notional_usd=0, window_seconds=3, timeout_seconds=8, fallback_mode="limit")
+
+
+def leg(kind, side, quantity, delta, underlying):
+    return LegSpec(kind, side, quantity, {"type": "delta", "value": delta}, SOON, underlying)
+
+
+def made(name, mode, legs, **more):
+    return StrategyConfig(
+        name=name,
+        legs=legs,
+        exit_conditions=[max_hold_hours(3 / 3600)],
+        execution_mode=mode,
+        execution_params=LIMIT,
+        smart_config=SMART,
+        rfq=RFQ,
+        max_concurrent_trades=1,
+        max_trades_per_day=0,
+        cooldown_seconds=1,
+        check_interval_seconds=1,
+        **more,
+    )
+"""
+STRATEGIES = {
+    "by_limit": """
+def by_limit():
+    return made("by_limit", "limit", [leg("C", "buy", "1", 0.3, "ETH"), leg("P", "buy", "1", -0.3, "ETH")])
+""",
+    "by_smart": """
+def by_smart():
+    wings = [leg("C", "buy", "0.2", 0.6, "BTC"), leg("C", "buy", "0.2", 0.3, "BTC")]
+    return made("by_smart", "smart", [*wings, leg("C", "sell", "0.4", 0.45, "BTC")])
+""",
+    "by_rfq": """
+def by_rfq():
+    return made("by_rfq", "rfq", [leg("P", "buy", "0.5", -0.4, "BTC"), leg("P", "sell", "0.5", -0.2, "BTC")])
+""",
+    "by_auto": """
+def by_auto():
+    return made("by_auto", "auto", [leg("C", "buy", "2", 0.2, "ETH")], policy="best_effort")
+""",
+}
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "lost_answer", "path_prefix": "/open/option/order/create", "count": 2},
+    {"kind": "lost_answer", "path_prefix": "/open/option/order/cancel", "count": 2},
+    {"kind": "lost_answer", "path_prefix": "/open/option/blocktrade/request", "count": 1},
+    {"kind": "http_500", "path_prefix": "/open/option/order", "count": 3},
+    {"kind": "http_500", "path_prefix": "/open/option", "count": 5},
+    {"kind": "rate_limit", "path_prefix": "/open/option", "count": 3},
+    {"kind": "latency", "path_prefix": "/open", "latency_ms": 700, "duration_ms": 3_000},
+    {"kind": "latency", "path_prefix": "/open/option/order/create", "latency_ms": 4_000, "count": 1},
+    {"kind": "disconnect", "duration_ms": 1_500},
+    {"kind": "silence", "duration_ms": 3_000},
+    {"kind": "frozen_book", "duration_ms": 4_000},
+    {"kind": "late_quotes", "latency_ms": 8_000, "count": 1},
+    {"kind": "no_quotes", "count": 1},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """A process is killed, or stopped for `stop_s`; a fault of the exchange begins with it, or none."""
+
+    service: str
+    stop_s: float
+    fault: dict[str, Any] | None
+
+
+def blows(seed: int, count: int) -> list[Blow]:
+    draw = random.Random(seed)
+    return [
+        Blow(
+            draw.choice(SERVICES),
+            round(draw.uniform(0.2, STOP_MAX_S), 1) if draw.random() < 0.4 else 0.0,
+            draw.choice(FAULTS) if draw.random() < 0.6 else None,
+        )
+        for _ in range(count)
+    ]
+
+
+class Chaos:
+    """Deals out blows to one desk. What it was told of a blow that met nobody is counted too."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.dealt: Counter[str] = Counter()
+
+    def deal(self, blow: Blow) -> None:
+        if blow.fault is not None:
+            self._control("POST", blow.fault)
+        pid = self._desk.services()[blow.service]["pid"]
+        try:
+            if pid is None:
+                self.dealt[f"{blow.service} was down already"] += 1
+            elif blow.stop_s:
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(blow.stop_s)  # the length of the stop is part of the blow
+                os.kill(pid, signal.SIGCONT)
+                self.dealt["stop"] += 1
+            else:
+                os.kill(pid, signal.SIGKILL)
+                self.dealt["kill"] += 1
+        except ProcessLookupError:
+            self.dealt[f"{blow.service} was down already"] += 1
+
+    def clear(self) -> None:
+        self._control("DELETE", None)
+
+    def _control(self, method: str, fault: dict[str, Any] | None) -> None:
+        port = json.loads((self._desk.run_dir / "ports.json").read_text())["exchange"]
+        try:
+            answer = httpx.request(
+                method, f"http://127.0.0.1:{port}/sim/faults", json=fault, timeout=10, trust_env=False
+            )
+        except httpx.HTTPError:
+            self.dealt["a fault met no exchange"] += 1
+            return
+        assert answer.status_code == 200, answer.text
+        self.dealt["fault"] += 1
+
+
+@pytest.fixture
+def traded() -> Iterator[Desk]:
+    """A desk of its own with the four strategies."""
+    desk = make_desk("chaos", 5, list(STRATEGIES), {name: COMMON + text for name, text in STRATEGIES.items()})
+    started = desk.voldesk("up", "--timeout", "90", "--json")
+    assert started.code == 0, started.err + desk.logs()
+    try:
+        yield desk
+    finally:
+        desk.voldesk("down")
+        shutil.rmtree(desk.home, ignore_errors=True)
+
+
+def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_the_books_agree(traded: Desk) -> None:
+    desk, chaos = traded, Chaos(traded)
+    until(desk, "each strategy has opened a trade", lambda: all(desk.trades(name) for name in STRATEGIES), 120)
+    begun, every_s = time.monotonic(), MINUTES * 60 / BLOWS
+    for number, blow in enumerate(blows(SEED, BLOWS)):
+        time.sleep(max(0.0, begun + number * every_s - time.monotonic()))  # blows are spread over the time
+        chaos.deal(blow)
+    print(f"seed {SEED}: {dict(chaos.dealt)}")
+    until(desk, "every service is running again", lambda: all_running(desk), QUIET_S)
+    chaos.clear()
+    for name in STRATEGIES:
+        until(desk, f"{name} is paused", lambda name=name: desk.voldesk("strategies", "pause", name).code == 0)
+    until(desk, "every trade has ended", lambda: unfinished(desk) == [], QUIET_S)
+
+    trades = desk.voldesk("trades", "--json", "--limit", "5000").json
+    assert {row["strategy"] for row in trades if row["opened_at"]} == set(STRATEGIES), "each mode has traded"
+    assert [row for row in trades if row["state"] not in FINAL] == []
+    assert desk.at_venue(lambda gateway: gateway.open_orders()) == ()
+    assert desk.venue_positions() == {}
+    fills = desk.at_venue(lambda gateway: gateway.fills(desk.started_ns))
+    assert total((leg["symbol"], leg["filled_qty"]) for row in trades for leg in row["legs"]) == total(
+        (fill.symbol, fill.quantity) for fill in fills if fill.side == "buy"
+    ), "each leg was bought once and sold once, to open and to close it"
+    if BLOWS >= 50:
+        assert desk.at_venue(lambda gateway: gateway.block_trades(desk.started_ns)), "a quote was taken"
+    made_usd = sum((Decimal(row["realized_pnl"]) - Decimal(row["fees"]) for row in trades), Decimal(0))
+    account = desk.at_venue(lambda gateway: gateway.account())
+    assert account.available_margin_usd - START_CASH_USD == made_usd, "equity is the same, told in fewer digits"
+    for row in desk.services().values():
+        assert row["state"] == "RUNNING", row
+
+
+def unfinished(desk: Desk) -> list[str] | None:
+    """None while execution does not answer."""
+    answer = desk.voldesk("trades", "--json", "--limit", "5000")
+    if answer.code != 0:
+        return None
+    return [f"{row['trade_id']} {row['state']} {row['reason']}" for row in answer.json if row["state"] not in FINAL]
+
+
+def total(quantities: Iterable[tuple[str, Decimal | str]]) -> dict[str, Decimal]:
+    """Sums by symbol, without those that are 0."""
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for symbol, quantity in quantities:
+        sums[symbol] += Decimal(quantity)
+    return {symbol: quantity for symbol, quantity in sums.items() if quantity}
