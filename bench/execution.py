@@ -27,10 +27,11 @@ from bench.rows import Row, row
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.rows import Row as JournalRow
+from shared.entries import Binding
 from shared.messages.market import ChainSnapshot
 from shared.messages.steps import Entry, Inbound, Step
 from shared.runner import Runner
-from shared.store import Binding, SqliteJournal
+from shared.store import SqliteJournal
 from shared.strategy import StrategyConfig, max_hold_hours, strangle
 from world.desk import ACCOUNT_ID, DESK_NUMBER, GRANT_KEY, Desk
 from world.engine import Engine

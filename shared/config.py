@@ -91,10 +91,13 @@ class LoggingSection(_Section, frozen=True, kw_only=True):
 
 class JournalSection(_Section, frozen=True, kw_only=True):
     """[journal]. synchronous: FULL survives a power cut; NORMAL is faster and may lose the last rows to one.
-    reserve_mb: disk space kept back per journal, so that closes can be written on a full disk."""
+    reserve_mb: disk space kept back per journal, so that closes can be written on a full disk.
+    snapshot_rows: after so many rows execution's journal gets a snapshot, so that a restart replays no more than
+    about these; 0 makes none."""
 
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     reserve_mb: Annotated[int, Meta(ge=1, le=4_096)] = 16
+    snapshot_rows: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
 
 
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):

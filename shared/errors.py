@@ -1,4 +1,5 @@
-"""Errors that several parts of a service must know: a start that a person must put right, a journal without room."""
+"""Errors that several parts of a service must know: a start that a person must put right, a journal that is damaged
+or has no room."""
 
 from __future__ import annotations
 
@@ -10,6 +11,10 @@ class StartRefused(Exception):
         super().__init__(f"{reason}. {remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
+
+
+class JournalDamaged(StartRefused):
+    """A journal does not hold what was written to it."""
 
 
 class JournalFull(Exception):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from shared.errors import JournalFull
+from shared.errors import JournalDamaged, JournalFull
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step
 
@@ -28,6 +28,14 @@ class Core(Protocol):
         ...
 
 
+class Restorable(Protocol):
+    """A core whose durable state is one value, so that a journal may keep snapshots of it."""
+
+    def restore(self, state: Any) -> None:
+        """Take this for what folding the rows up to it would have given. Before `start`, and before any `apply`."""
+        ...
+
+
 class Journal(Protocol):
     """Durable rows, in order. `append` returns only when all of them are safe, and keeps all or none.
 
@@ -35,7 +43,18 @@ class Journal(Protocol):
     unwritten outlives the process.
     """
 
-    def load(self) -> Iterable[Entry]: ...
+    def snapshot(self) -> tuple[int, Any] | None:
+        """The newest state of which the journal keeps a snapshot, and up to which row it goes. Fresh at each call."""
+        ...
+
+    def load(self, after: int = 0) -> Iterable[Entry]:
+        """The rows after this one. Raises JournalDamaged when they are not what was written."""
+        ...
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        """Move what is damaged aside and begin anew, with `unwritten` saying so; raises `damage` where that is not
+        allowed."""
+        ...
 
     def append(self, entries: Sequence[Entry]) -> None: ...
 
@@ -66,8 +85,14 @@ class MemoryJournal:
         self.unwritten = ""
         self.problem = ""
 
-    def load(self) -> Iterable[Entry]:
-        return tuple(self.entries)
+    def snapshot(self) -> tuple[int, Any] | None:
+        return None
+
+    def load(self, after: int = 0) -> Iterable[Entry]:
+        return tuple(self.entries[after:])
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        raise damage
 
     def append(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
@@ -115,6 +140,9 @@ class Runner(Generic[CoreT]):
     The exception is a journal that is full, its reserve included, and a core whose shell gives `may_go_unwritten`:
     the core is folded anew, told so (`JournalSpace`) and decides the batch again. From then on rows are kept in
     memory until they can be written, and only effects that may go unwritten are performed.
+
+    The fold begins at the journal's newest snapshot. A journal that is found damaged at the start is begun anew, if
+    it allows that; damage that is found later ends the process, whose next start finds it.
     """
 
     def __init__(
@@ -132,17 +160,25 @@ class Runner(Generic[CoreT]):
         self._may_go_unwritten = may_go_unwritten
         self._owed: list[Entry] = []
         self._noted = False
+        self._told = ON_DISK
+        try:
+            self.core = self._fold()
+        except JournalDamaged as damage:
+            journal.start_over(damage)
+            self.core = self._fold()
         self._left_unwritten = journal.unwritten
         self._lost_processes = _lost_processes(journal.unwritten)
         self._in_memory = False
         self._full_reason = ""
-        self._told = ON_DISK
-        self.core = self._fold()
         self._start_due = False
 
     def _fold(self) -> CoreT:
         core = self._make_core()
-        for entry in self._journal.load():
+        after = 0
+        if (kept := self._journal.snapshot()) is not None:
+            after, state = kept
+            cast(Restorable, core).restore(state)
+        for entry in self._journal.load(after):
             core.apply(entry)
         for entry in self._owed:
             core.apply(entry)

@@ -1,11 +1,12 @@
 """The durable journal: one append-only SQLite file per service and account.
 
 A journal belongs to one venue, environment and account and refuses any other, so that paper fills are never taken
-for real ones. A damaged file is refused, never repaired or moved away silently: it is moved aside on request, by
-``python -m shared.store quarantine FILE``.
+for real ones. A damaged file is never repaired: it is refused and moved aside on request, by
+``python -m shared.store quarantine FILE``, or, where its service can begin from the venue's truth, moved aside at the
+start, and the note beside the new one says that rows are missing.
 
-Beside it lie a reserve, which is freed when the disk is full so that closes can still be written, and a note that
-says what could not be written at all.
+Beside it lie snapshots of its fold, if the service has such; a reserve, which is freed when the disk is full so that
+closes can still be written; a note that says what could not be written at all; and how many rows there were.
 """
 
 from __future__ import annotations
@@ -22,12 +23,29 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.errors import JournalFull, StartRefused
+from shared.entries import (
+    FORMAT_VERSION,
+    READ_FAILED,
+    SCHEMA,
+    START,
+    UPGRADES,
+    Binding,
+    JournalRefused,
+    Tail,
+    check_binding,
+    checksum_of,
+    damaged,
+    is_damage,
+    read_entries,
+    reading,
+    tail_at,
+)
+from shared.errors import JournalDamaged, JournalFull, StartRefused
 from shared.messages.steps import Entry
-from shared.reserve import Note, Reserve
+from shared.quarantine import free_name, move_journal_aside
+from shared.reserve import Note, Reserve, RowCount
+from shared.snapshots import Snapshots, sequence_of, snapshot_files, sync_directory
 
-FORMAT_VERSION = 1
-_ROWS_PER_FETCH = 1_000
 _FOREIGN_LOCK_S = 1.0
 """How long a commit waits for somebody else's lock on the file; the service stands still meanwhile."""
 
@@ -35,36 +53,9 @@ _LOCK_LOOKS, _LOCK_PAUSE_S = 20, 0.01
 """The doctor has the lock for a moment, to see whether a service has it."""
 _SIDE_BYTES = 128 * 1024
 """Left to the index of the write-ahead log and to other small files when the reserve is freed."""
-_READ_ERRORS = frozenset(
-    {
-        sqlite3.SQLITE_IOERR_READ,
-        sqlite3.SQLITE_IOERR_SHORT_READ,
-        sqlite3.SQLITE_IOERR_CORRUPTFS,
-    }
-)
-
-_SCHEMA = """
-CREATE TABLE binding (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE entries (
-    sequence INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, cause_id TEXT NOT NULL, row BLOB NOT NULL
-);
-CREATE TRIGGER entries_never_change BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'a journal is append-only'); END;
-CREATE TRIGGER entries_never_go BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'a journal is append-only'); END;
-"""
-
-
-class JournalRefused(StartRefused):
-    """The journal cannot be used: another desk's, in use, damaged, or of an unknown format."""
-
-
-class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose journal it is. Written at creation, compared at every opening."""
-
-    venue: str
-    environment: str
-    account_id: str
+_MAGIC, _HEAD_BYTES, _VERSIONS = b"SQLite format 3\0", 20, {1, 2}
+_ROWS, _DAMAGED, _NOTE, _RESERVE = ".rows", ".damaged", ".unwritten", ".reserve"
+"""What lies beside a journal: how many rows it had, a word that it is damaged, the note, the space kept back."""
 
 
 class SqliteJournal:
@@ -72,8 +63,13 @@ class SqliteJournal:
 
     synchronous FULL survives a power cut; NORMAL only the death of the process. reserve_bytes is kept back on the
     disk for the day on which it is full. may_lag: a batch of rows of these types alone is written as with NORMAL, and
-    is on disk with the next batch of others: a power cut may take the newest of them. Raises JournalRefused at
-    opening, and JournalFull when there is no room even to open.
+    is on disk with the next batch of others: a power cut may take the newest of them.
+
+    snapshots: of its fold; every row that is read is checked then, and the file is not checked as a whole at opening.
+    starts_over: a damaged file is moved aside and a new one begun, whose `unwritten` says so.
+
+    Raises JournalRefused and, unless it starts over, JournalDamaged at opening, and JournalFull when there is no room
+    even to open.
     """
 
     def __init__(
@@ -84,14 +80,25 @@ class SqliteJournal:
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         reserve_bytes: int = 0,
         may_lag: tuple[type, ...] = (),
+        *,
+        snapshots: Snapshots[Any] | None = None,
+        starts_over: bool = False,
     ) -> None:
         self.path = path
+        self.tail = START
+        """The last row that is written."""
+
+        self._binding = binding
+        self._snapshots = snapshots
+        self._starts_over = starts_over
         self.synchronous = self._wanted = synchronous
         """How the newest batch was written."""
 
         self._may_lag = may_lag
-        self._reserve = Reserve(Path(f"{path}.reserve"), reserve_bytes)
-        self._note = Note(Path(f"{path}.unwritten"))
+        self._reserve = Reserve(Path(f"{path}{_RESERVE}"), reserve_bytes)
+        self._note = Note(Path(f"{path}{_NOTE}"))
+        self._count = RowCount(Path(f"{path}{_ROWS}"))
+        self._damage_told = Path(f"{path}{_DAMAGED}")
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(row_types)
         try:
@@ -100,15 +107,7 @@ class SqliteJournal:
         except OSError as error:
             raise self._full(error) from None
         try:
-            try:
-                self._connection = self._connect(binding, synchronous)
-            except (sqlite3.DatabaseError, OSError) as error:
-                if not (_cannot_grow(error) and self._reserve.free()):
-                    raise
-                self._connection = self._connect(binding, synchronous)
-        except (sqlite3.DatabaseError, OSError) as error:
-            os.close(self._lock)
-            raise (self._full(error) if _cannot_grow(error) else self._damaged(str(error))) from None
+            self._connection = self._opened()
         except BaseException:
             os.close(self._lock)
             raise
@@ -116,26 +115,59 @@ class SqliteJournal:
         self._problem = "" if self._reserve.held else self._nothing_kept_back()
         self.check_space()
 
-    def load(self) -> Iterator[Entry]:
-        """All entries, oldest first, read as they are asked for. Raises JournalRefused for a row it cannot read."""
-        try:
-            cursor = self._connection.execute("SELECT sequence, at_ns, cause_id, row FROM entries ORDER BY sequence")
-            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-                for sequence, at_ns, cause_id, row in rows:
-                    try:
-                        yield Entry(at_ns, cause_id, self._decoder.decode(row))
-                    except msgspec.MsgspecError as error:
-                        raise JournalRefused(
-                            f"{self.path}: entry {sequence} cannot be read: {error}",
-                            "start the version of voldesk that wrote it, or " + _quarantine_remedy(self.path),
-                        ) from None
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(str(error)) from None
+    def snapshot(self) -> tuple[int, Any] | None:
+        """The newest state that can be had without replaying, and up to which row it goes; None for none."""
+        if self._snapshots is None:
+            return None
+        found = self._snapshots.newest(self._tail_at)
+        return None if found is None else (found[0].sequence, found[1])
+
+    def snapshot_taken(self, sequence: int) -> None:
+        """Another process has made one up to this row."""
+        if self._snapshots is not None:
+            self._snapshots.used = Tail(sequence)
+
+    def load(self, after: int = 0) -> Iterator[Entry]:
+        """All entries after this one, oldest first, read and checked as they are asked for. Raises JournalDamaged for
+        a row that is missing or not as it was written, and JournalRefused for one that this version does not know."""
+        begin = self._tail_at(after) if after else START
+        if begin is None:
+            raise damaged(self.path, f"row {after} is missing")
+        last, end = begin, self.tail.sequence
+        for tail, entry in read_entries(self._connection, self.path, self._decoder, begin):
+            last = tail
+            yield entry
+        if last.sequence < end:
+            raise damaged(self.path, f"row {last.sequence + 1} is missing")
+
+    def _tail_at(self, sequence: int) -> Tail | None:
+        with reading(self.path):
+            return tail_at(self._connection, sequence)
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        """Move this journal aside and begin a new one that knows that rows are missing. Raises `damage` where the
+        service cannot do without them."""
+        if not self._starts_over:
+            raise damage
+        self._connection.close()
+        self._move_aside(damage)
+        self._connection = self._opened()
+
+    def _move_aside(self, damage: JournalDamaged) -> None:
+        target = free_name(self.path)
+        # First the note, which stays: if this process dies half-way, the next one must not take an empty journal for
+        # a new one.
+        self._note.write(f"{damage.reason}; it is kept as {target.name}, and what it said is not known")
+        self._count.close()
+        move_journal_aside(self.path, target, [*_snapshot_suffixes(self.path), "-wal", "-shm", _ROWS])
+        self._damage_told.unlink(missing_ok=True)
+        sync_directory(self.path.parent)
+        self.tail = START
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write all entries in one transaction, or none of them. On a full disk the reserve is freed for them; raises
         JournalFull when that does not help."""
-        rows = [(entry.at_ns, entry.cause_id, self._encoder.encode(entry.row)) for entry in entries]
+        rows, tail = self._encoded(entries)
         try:
             self._set_synchronous(entries)
             try:
@@ -146,10 +178,30 @@ class SqliteJournal:
                 self._problem = str(self._full(error))
                 self._write(rows)
         except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._damage_told.write_text(str(error))
             if not _cannot_grow(error):
                 raise
             self._problem = str(self._full(error))
             raise JournalFull(self._problem) from error
+        self.tail = tail
+        self._count.write(tail.sequence)
+
+    def _encoded(self, entries: Sequence[Entry]) -> tuple[list[tuple[int, int, str, bytes, int]], Tail]:
+        """The rows as they are written, and the last of them."""
+        rows, tail = [], self.tail
+        for entry in entries:
+            row = self._encoder.encode(entry.row)
+            checksum = checksum_of(tail, entry.at_ns, entry.cause_id, row)
+            tail = Tail(tail.sequence + 1, checksum)
+            rows.append((tail.sequence, entry.at_ns, entry.cause_id, row, checksum))
+        return rows, tail
+
+    @property
+    def rows_since_snapshot(self) -> int:
+        """How many rows a restart would replay."""
+        used = None if self._snapshots is None else self._snapshots.used
+        return self.tail.sequence - (0 if used is None else used.sequence)
 
     @property
     def problem(self) -> str:
@@ -213,10 +265,10 @@ class SqliteJournal:
             self._connection.execute(f"PRAGMA synchronous={needed}")
             self.synchronous = needed
 
-    def _write(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
+    def _write(self, rows: Sequence[tuple[int, int, str, bytes, int]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("INSERT INTO entries (at_ns, cause_id, row) VALUES (?, ?, ?)", rows)
+            self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -225,50 +277,96 @@ class SqliteJournal:
 
     def close(self) -> None:
         self._connection.close()
+        self._count.close()
         os.close(self._lock)
 
-    def _connect(self, binding: Binding, synchronous: str) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
+        """The connection; a damaged file is moved aside first, where that is allowed."""
+        try:
+            return self._with_room()
+        except JournalDamaged as damage:
+            if not self._starts_over:
+                raise
+            self._move_aside(damage)
+            return self._with_room()
+
+    def _with_room(self) -> sqlite3.Connection:
+        """The connection, with the reserve freed where that is needed."""
+        try:
+            try:
+                return self._connect()
+            except (sqlite3.DatabaseError, OSError) as error:
+                if not (_cannot_grow(error) and self._reserve.free()):
+                    raise
+                return self._connect()
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise self._full(error) from None
+
+    def _connect(self) -> sqlite3.Connection:
+        """Raises JournalDamaged, JournalRefused, and other sqlite3 errors and OSError for what says nothing of the
+        file."""
         self._note.prepare()
         connection = sqlite3.connect(self.path, timeout=_FOREIGN_LOCK_S, isolation_level=None)
         try:
-            self._open(connection, binding, synchronous)
+            self._open(connection)
+        except READ_FAILED as error:
+            connection.close()
+            if _cannot_grow(error):
+                raise
+            with reading(self.path):
+                raise
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open(self, connection: sqlite3.Connection, binding: Binding, synchronous: str) -> None:
+    def _open(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute(f"PRAGMA synchronous={self._wanted}")
         connection.execute("PRAGMA trusted_schema=OFF")
-        wanted = {"format": str(FORMAT_VERSION), **msgspec.to_builtins(binding)}
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if tables == 0:
-            self._create(connection, wanted)
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+            self._create(connection)
+            self._look_for_the_end()
             return
-        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise self._damaged(health)
-        found = dict(connection.execute("SELECT name, value FROM binding").fetchall())
-        for name, value in wanted.items():
-            if found.get(name) != value:
-                raise JournalRefused(
-                    f"{self.path} belongs to {name} {found.get(name)!r}, not {value!r}",
-                    "use the configuration it was made with, or another run directory (VOLDESK_RUN_DIR)",
-                )
+        with self.path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if not head.startswith(_MAGIC) or not set(head[len(_MAGIC) + 2 :]) <= _VERSIONS:
+            # SQLite itself would take such a file for one that may only be read.
+            raise damaged(self.path, "its first bytes are not those of a SQLite file")
+        if self._damage_told.exists():
+            raise damaged(self.path, self._damage_told.read_text())
+        if self._snapshots is None:
+            (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if health != "ok":
+                raise damaged(self.path, health)
+        version = check_binding(connection, self.path, self._binding)
+        if version in UPGRADES:
+            self._upgrade(connection, version)
+        self.tail = tail_at(connection) or START
+        self._look_for_the_end()
 
-    def _create(self, connection: sqlite3.Connection, binding: dict[str, str]) -> None:
-        values = list(binding.items())
+    def _look_for_the_end(self) -> None:
+        """Rows are missing in a journal that once had more: an old copy was restored, or the file removed."""
+        had = max([self._count.read(), *map(sequence_of, snapshot_files(self.path))])
+        if had > self.tail.sequence:
+            self._note.write(f"{self.path} ends at row {self.tail.sequence} and once had {had}")
+        self._count.write(self.tail.sequence)
+
+    def _upgrade(self, connection: sqlite3.Connection, version: str) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _statements(_SCHEMA):
+        for statement in UPGRADES[version]:
+            connection.execute(statement)
+        connection.execute("UPDATE binding SET value = ? WHERE name = 'format'", (str(FORMAT_VERSION),))
+        connection.execute("COMMIT")
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        values = [("format", str(FORMAT_VERSION)), *msgspec.to_builtins(self._binding).items()]
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
             connection.execute(statement)
         connection.executemany("INSERT INTO binding VALUES (?, ?)", values)
         connection.execute("COMMIT")
-        directory = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(self.path.parent)
 
     def _full(self, error: Exception) -> JournalFull:
         return JournalFull(
@@ -280,25 +378,22 @@ class SqliteJournal:
             f"the disk has no room to keep {self._reserve.size_bytes >> 20} MB back for {self.path}: free space there"
         )
 
-    def _damaged(self, detail: str) -> JournalRefused:
-        return JournalRefused(f"{self.path} is damaged: {detail}", _quarantine_remedy(self.path))
-
 
 def quarantine(path: Path) -> Path:
-    """Move a journal and its side files aside and return the new path. Raises JournalRefused while it is in use."""
+    """Move a journal and what lies beside it aside; its new path. Raises JournalRefused while it is in use."""
     lock = _lock(path)
     try:
-        number = 1
-        while (target := path.with_name(f"{path.name}.quarantined-{number}")).exists():
-            number += 1
-        Path(f"{path}.reserve").unlink(missing_ok=True)
-        for suffix in ("-wal", "-shm", ".unwritten", ""):
-            source = Path(f"{path}{suffix}")
-            if source.exists():
-                source.rename(f"{target}{suffix}")
+        target = free_name(path)
+        Path(f"{path}{_RESERVE}").unlink(missing_ok=True)
+        Path(f"{path}{_DAMAGED}").unlink(missing_ok=True)
+        move_journal_aside(path, target, [*_snapshot_suffixes(path), "-wal", "-shm", _ROWS, _NOTE])
         return target
     finally:
         os.close(lock)
+
+
+def _snapshot_suffixes(path: Path) -> list[str]:
+    return [file.name.removeprefix(path.name) for file in snapshot_files(path)]
 
 
 def _lock(path: Path) -> int:
@@ -321,21 +416,8 @@ def _cannot_grow(error: Exception) -> bool:
         return True
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF == sqlite3.SQLITE_IOERR:
-        return code not in _READ_ERRORS
+        return not is_damage(error)
     return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _quarantine_remedy(path: Path) -> str:
-    return f"restore it from a copy, or move it aside with: python -m shared.store quarantine {path}"
 
 
 def main(arguments: Sequence[str]) -> int:

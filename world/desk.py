@@ -43,7 +43,7 @@ from world.audit import Witness
 from world.bus import WorldBus
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
-from world.node import Node
+from world.node import Keeping, Node
 from world.venue import Venue
 
 ACCOUNT_ID = "sim"
@@ -146,7 +146,16 @@ class Desk:
                 for base in self._bases:
                     self._load_instruments(base)
 
-        node = Node(name, self.engine, self.faults, make_core, perform, boot, _MAY_GO_UNWRITTEN.get(name))
+        node = Node(
+            name,
+            self.engine,
+            self.faults,
+            make_core,
+            perform,
+            boot,
+            _MAY_GO_UNWRITTEN.get(name),
+            Keeping(Book, lambda core: core.book) if name == "execution" else None,
+        )
         node.on_refold = lambda: self.bus.resync(node)
         self.bus.add(node)
         return node

@@ -16,7 +16,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     crash_per_drain: a core dies in one of its drains (before the commit, after it, or half-way through the effects).
     crash_per_minute: expected crashes of each core per minute at a random moment.
     refused: the venue refuses an order for a reason of its own. stream_lost: a push is missing on a stream that
-    stays up. position_lag_ms: how old the positions are that the venue shows.
+    stays up. position_lag_ms: how old the positions are that the venue shows. snapshot_rows: a snapshot of
+    execution's journal is made after so many rows, 0 for never. snapshot_torn: it ends somewhere in its middle.
     """
 
     bus_delay_max_ms: int = 5
@@ -39,6 +40,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     refused: float = 0.0
     stream_lost: float = 0.0
     position_lag_ms: int = 0
+    snapshot_rows: int = 50
+    snapshot_torn: float = 0.0
 
     @staticmethod
     def none() -> Faults:
@@ -72,4 +75,6 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             refused=some(0.2),
             stream_lost=some(0.3),
             position_lag_ms=random.choice((0, 0, 500, 2_000)),
+            snapshot_rows=random.choice((0, 10, 50, 250)),
+            snapshot_torn=some(0.5),
         )

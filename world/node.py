@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
-from shared.errors import JournalFull
+import msgspec
+
+from shared.errors import JournalDamaged, JournalFull
 from shared.messages.steps import Entry, LoopStalled, Tick
 from shared.runner import Core, CoreFailed, MemoryJournal, Runner
 from world.engine import Engine
@@ -15,12 +18,69 @@ BATCH_MAX = 64
 _SPACE_CHECK_NS = 2 * SECOND
 
 
-class WorldJournal(MemoryJournal):
-    """What survives a crash. While its disk is full it takes the rows of its reserve and no more."""
+class Keeping(msgspec.Struct, frozen=True):
+    """How snapshots of a core's durable state are made and read again."""
 
-    def __init__(self) -> None:
+    state_type: type
+    state_of: Callable[[Any], Any]
+
+
+class WorldJournal(MemoryJournal):
+    """What survives a crash. While its disk is full it takes the rows of its reserve and no more.
+
+    damage: "" as long as the rows can be read. `lost_rows`: what was moved aside because they could not.
+    """
+
+    def __init__(self, make_core: Callable[[], Core], keeping: Keeping | None) -> None:
         super().__init__()
+        self.damage = ""
+        self.lost_rows: list[Entry] = []
+        self.snapshots_used = 0
+        self._snapshots: list[tuple[int, bytes]] = []
+        self._make_core = make_core
+        self._keeping = keeping
+        self._tearing = Random(0)
         self._room: int | None = None
+
+    def keep_snapshot(self, every_rows: int, torn: float) -> None:
+        """As the process beside execution does it: fold the newest snapshot and the rows after it."""
+        if self._keeping is None or not every_rows:
+            return
+        newest = self._snapshots[-1][0] if self._snapshots else 0
+        if len(self.entries) - newest < every_rows:
+            return
+        core: Any = self._make_core()
+        after, kept = 0, self.snapshot()
+        if kept is not None:
+            after = kept[0]
+            core.restore(kept[1])
+        for entry in self.entries[after:]:
+            core.apply(entry)
+        encoded = msgspec.msgpack.encode(self._keeping.state_of(core))
+        if self._tearing.random() < torn:
+            encoded = encoded[: self._tearing.randrange(len(encoded))]
+        self._snapshots = [*self._snapshots[-1:], (len(self.entries), encoded)]
+
+    def snapshot(self) -> tuple[int, Any] | None:
+        for sequence, encoded in reversed(self._snapshots):
+            assert self._keeping is not None
+            try:
+                state: Any = msgspec.msgpack.decode(encoded, type=self._keeping.state_type)
+            except msgspec.DecodeError:
+                continue
+            self.snapshots_used += 1
+            return sequence, state
+        return None
+
+    def load(self, after: int = 0) -> Sequence[Entry]:
+        if self.damage:
+            raise JournalDamaged(self.damage)
+        return tuple(self.entries[after:])
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        self.lost_rows += self.entries
+        self.entries, self._snapshots = [], []
+        self.unwritten, self.damage = damage.reason, ""
 
     def fill(self, reserve_rows: int) -> None:
         self._room = reserve_rows
@@ -62,9 +122,10 @@ class Node:
         perform: Callable[[Any, str], None],
         boot: Callable[[], None],
         may_go_unwritten: Callable[[Any], bool] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.name = name
-        self.journal = WorldJournal()
+        self.journal = WorldJournal(make_core, keeping)
         self.epoch = 0
         self.starts = 0
         self.alive = False
@@ -228,6 +289,10 @@ class Node:
         self.count_down()
         self._perform(effect, cause_id)
 
+    def keep_snapshot(self) -> None:
+        """Make one when enough rows were written since the last; it may be torn."""
+        self.journal.keep_snapshot(self._faults.snapshot_rows, self._faults.snapshot_torn)
+
     def count_down(self) -> None:
         """One more step of a doomed drain: at 0 the process dies here."""
         if self._doom is None:
@@ -243,12 +308,19 @@ class _MortalJournal:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def load(self) -> Sequence[Entry]:
-        return tuple(self._node.journal.entries)
+    def snapshot(self) -> tuple[int, Any] | None:
+        return self._node.journal.snapshot()
+
+    def load(self, after: int = 0) -> Sequence[Entry]:
+        return self._node.journal.load(after)
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        self._node.journal.start_over(damage)
 
     def append(self, entries: Sequence[Entry]) -> None:
         self._node.count_down()
         self._node.journal.append(entries)
+        self._node.keep_snapshot()
         self._node.count_down()
 
     @property

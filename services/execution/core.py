@@ -88,6 +88,10 @@ class ExecutionCore:
         """True when the venue was compared since the last start, reconnect or stall."""
         return self._schedule.synced
 
+    def restore(self, state: Book) -> None:
+        """Go on from this book, as if the rows that made it had been folded."""
+        self._work.book = state
+
     def apply(self, entry: Entry) -> None:
         """Fold one row of the journal."""
         self._work.book.apply(entry)

@@ -9,6 +9,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.courier import Courier
 from services.execution.effects import may_go_unwritten
+from services.execution.fold import snapshots_of
 from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
@@ -23,6 +24,8 @@ from shared.messages.venue import (
     StreamUp,
 )
 from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.service.compaction import Compaction
+from shared.service.journals import binding_of, journal_path
 from shared.service.venue_metrics import VenueMetrics
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, check_key, of_venue
@@ -52,7 +55,10 @@ class ExecutionShell:
                 grant_key=grant_key,
             )
 
-        self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
+        snapshots = snapshots_of(journal_path(context.desk, context.name), binding_of(context.desk), self._config)
+        journal = context.journal(Row, snapshots=snapshots, starts_over=True)
+        self._host = CoreHost(context, make_core, journal, self._perform, may_go_unwritten)
+        self._compaction = Compaction(context, journal, snapshots, "services.execution.compact")
         self._courier = Courier(self._gateway, context.clock, self._outcome, self._config.place_deadline_ms / 1000)
         self._key_checked = False
         self._stream_up = False
@@ -117,6 +123,7 @@ class ExecutionShell:
             "key": self._until_checked(),
             "stream": self._gateway.stream_account(self._streamed),
             "watch": self._watch(),
+            "snapshots": self._compaction.run(),
         }
         tasks = [spawn(work, name=name, on_error=_raised_below) for name, work in parts.items()]
         try:

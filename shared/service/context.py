@@ -17,12 +17,13 @@ from shared.messages.topics import topic_of
 from shared.metrics import Metrics
 from shared.ports import resolve_ports
 from shared.secrets import ApiKey, load_api_key, load_grant_key
+from shared.service.journals import binding_of, journal_path
 from shared.service.metrics import AlertMetrics
 from shared.service.watch import Failures, StallWatch
-from shared.store import Binding, SqliteJournal
+from shared.snapshots import Snapshots
+from shared.store import SqliteJournal
 
 SectionT = TypeVar("SectionT")
-_VENUE = "coincall"
 
 
 class ServiceContext:
@@ -76,18 +77,27 @@ class ServiceContext:
         redactor.add(key)
         return key
 
-    def journal(self, row_types: Any, may_lag: tuple[type, ...] = ()) -> SqliteJournal:
+    def journal(
+        self,
+        row_types: Any,
+        may_lag: tuple[type, ...] = (),
+        *,
+        snapshots: Snapshots[Any] | None = None,
+        starts_over: bool = False,
+    ) -> SqliteJournal:
         """The service's journal, whose rows are the tagged structs of the union `row_types`.
 
-        may_lag: rows of these types alone do not wait for the disk, see `SqliteJournal`.
+        may_lag: rows of these types alone do not wait for the disk; snapshots, starts_over: see `SqliteJournal`.
         """
         return SqliteJournal(
-            self.run_dir / "journals" / f"{self.name}-{self.desk.account_id}.sqlite3",
-            Binding(venue=_VENUE, environment=self.desk.venue, account_id=self.desk.account_id),
+            journal_path(self.desk, self.name),
+            binding_of(self.desk),
             row_types,
             self.desk.journal.synchronous,
             self.desk.journal.reserve_mb * 1024 * 1024,
             may_lag,
+            snapshots=snapshots,
+            starts_over=starts_over,
         )
 
     def port(self, name: str) -> int:

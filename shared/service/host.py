@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from shared.clock import monotonic_ns
+from shared.errors import JournalDamaged
 from shared.messages.space import JournalSpace, SpaceLevel
 from shared.messages.steps import (
     Entry,
@@ -55,8 +56,14 @@ class _WatchedJournal:
         self._metrics = metrics
         self._committed = committed
 
-    def load(self) -> Iterable[Entry]:
-        return self._journal.load()
+    def snapshot(self) -> tuple[int, Any] | None:
+        return self._journal.snapshot()
+
+    def load(self, after: int = 0) -> Iterable[Entry]:
+        return self._journal.load(after)
+
+    def start_over(self, damage: JournalDamaged) -> None:
+        self._journal.start_over(damage)
 
     def append(self, entries: Sequence[Entry]) -> None:
         begun_ns = monotonic_ns()

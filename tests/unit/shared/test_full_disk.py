@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.entries import Binding, JournalRefused
 from shared.errors import JournalFull
 from shared.messages.space import JournalSpace
 from shared.messages.steps import Entry, Step
 from shared.reserve import Note, Reserve
 from shared.runner import CoreFailed, Runner
-from shared.store import Binding, JournalRefused, SqliteJournal, quarantine
+from shared.store import SqliteJournal, quarantine
 from tests.unit.shared.full_disk import fill, free_bytes, small_disk
 
 MAIN = Binding(venue="coincall", environment="sim", account_id="main")

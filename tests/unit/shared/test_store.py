@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shared.entries import Binding, JournalRefused
+from shared.errors import JournalDamaged
 from shared.messages.steps import Entry
-from shared.store import Binding, JournalRefused, SqliteJournal, main, quarantine
+from shared.store import SqliteJournal, main, quarantine
 
 MAIN = Binding(venue="coincall", environment="sim", account_id="main")
 
@@ -131,7 +133,7 @@ def test_a_damaged_file_is_refused_with_the_command_that_moves_it_aside(tmp_path
     data = bytearray(path.read_bytes())
     data[position : position + 4_096] = b"\xff" * 4_096
     path.write_bytes(data)
-    with pytest.raises(JournalRefused, match="damaged") as refused:
+    with pytest.raises(JournalDamaged, match="damaged") as refused:
         open_journal(path)
     assert f"python -m shared.store quarantine {path}" in refused.value.remedy
     assert path.read_bytes() == data
@@ -157,10 +159,10 @@ def test_quarantine_moves_the_file_aside_and_a_new_journal_starts_empty(
         quarantine(path)
     journal.close()
     assert main(["quarantine", str(path)]) == 0
-    assert "quarantined-1" in capsys.readouterr().out
+    assert "quarantined-2" in capsys.readouterr().out
     fresh = open_journal(path)
     assert list(fresh.load()) == []
     fresh.close()
-    assert quarantine(path).name == "j.sqlite3.quarantined-2"
+    assert quarantine(path).name.startswith("j.sqlite3.quarantined-2")
     assert main(["quarantine", str(path)]) == 1
     assert main([]) == 2

@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from shared.config import load_config
+from shared.entries import Binding
 from shared.reserve import Note, Reserve
 from shared.secrets import ensure_paper_secrets
-from shared.store import Binding, SqliteJournal
+from shared.store import SqliteJournal
 from tests.unit.voldesk.peers import Peers, Ran
 from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions
 from voldesk.doctor_venue import _clock
