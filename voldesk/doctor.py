@@ -21,6 +21,7 @@ from pathlib import Path
 from shared.config import DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.latch import read_latches
+from shared.quarantine import quarantined
 from shared.reserve import Note, Reserve
 from voldesk.console import Failure
 from voldesk.doctor_venue import check_venue
@@ -38,6 +39,10 @@ DISK_PROBLEM_BYTES = 200 * 1024**2
 PYTHON_MIN = (3, 11)
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(;[^\\]*)?")
 _NAMES_SHOWN = 4
+_AT_ITS_START = (
+    "restore it from a copy, or start the desk: execution moves it aside, begins from what the venue says and opens "
+    "nothing until `voldesk resume`"
+)
 
 
 def examine(tell: Tell) -> list[Finding]:
@@ -190,10 +195,13 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
                 check="journals",
                 level="problem",
                 text=f"{path.name} {problem}",
-                remedy=f"restore it from a copy, or move it aside: python -m shared.store quarantine {path}",
+                remedy=_AT_ITS_START
+                if path.name.startswith("execution-")
+                else f"restore it from a copy, or move it aside: python -m shared.store quarantine {path}",
             )
         else:
             sound.append(path.name.removesuffix(".sqlite3"))
+    yield from _moved_aside(desk)
     if sound:
         yield Finding(check="journals", level="ok", text=f"sound: {', '.join(sound)}")
     if in_use:
@@ -202,13 +210,28 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
         yield Finding(check="journals", level="ok", text="none yet")
 
 
+def _moved_aside(desk: DeskConfig) -> Iterator[Finding]:
+    """What a service or a person moved aside because it could not be trusted."""
+    for file in quarantined(desk.run_dir / "journals"):
+        snapshot = ".snapshot-" in file.name
+        yield Finding(
+            check="journals",
+            level="warning",
+            text=f"{file.name} was moved aside{', every row was replayed instead' if snapshot else ''}",
+            remedy="remove it, and look at the disk"
+            if snapshot
+            else "compare `voldesk positions` and `voldesk orders` with the venue, `voldesk resume`, and keep it "
+            "elsewhere",
+        )
+
+
 def _full_disk_marks(desk: DeskConfig, path: Path) -> Iterator[Finding]:
     """What a full disk has left behind beside a journal: rows that were never written, a reserve that is used up."""
     if lost := Note(Path(f"{path}.unwritten")).read():
         yield Finding(
             check="journals",
             level="warning",
-            text=f"rows of {path.name} were not written: {lost}",
+            text=f"rows are missing in {path.name}: {lost}",
             remedy="compare `voldesk positions` with the venue, then `voldesk resume`",
         )
     if not Reserve(Path(f"{path}.reserve"), desk.journal.reserve_mb * 1024**2).held:

@@ -412,6 +412,8 @@ class Book(msgspec.Struct):
                 fold_difference(self.differences, row, at_ns)
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
                 self.inquiries.apply(row, at_ns)
+            case rows.TradeNumbersSkipped():
+                self.last_trade_number = max(row.last_trade_number, self.last_trade_number or 0)
             case rows.OrderRequested():
                 self._order_requested(row, at_ns)
             case (

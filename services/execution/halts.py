@@ -9,6 +9,7 @@ from services.execution.book import Trade
 from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
+from shared.ids import next_trade_number
 from shared.messages.control import HaltState
 from shared.messages.space import JournalSpace, incomplete_is_over
 from shared.messages.system import Heartbeat
@@ -18,6 +19,7 @@ _HALTS_MAX = 100
 _JOURNAL = "journal"
 """Who raises a halt because rows are missing."""
 
+_NUMBERS_SKIPPED = 3_600
 _UNWRITTEN_MAX = 64
 """More closing orders of one leg and purpose are not sent while no row can be written."""
 
@@ -82,6 +84,9 @@ class Guards:
         if space.unwritten:
             reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
             self.raise_halt("no_new_trades", reason, _JOURNAL)
+            # Lost trades may have had numbers ahead of the clock, where several were opened in one second.
+            last = next_trade_number(self._work.book.last_trade_number, self._work.now_ns) + _NUMBERS_SKIPPED
+            self._work.record(rows.TradeNumbersSkipped(last_trade_number=last, reason=space.unwritten))
             # A process that ended on a full disk may have left ids out too, from the same one on, and used the next.
             count = _UNWRITTEN_MAX * max(1, space.lost_processes)
             for trade in self._work.book.active_trades():

@@ -336,6 +336,14 @@ class InquiryEnded(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_ended
 InquiryRow = InquiryAsked | InquiryTaken | InquiryAnswered | InquiryEnded
 
 
+class TradeNumbersSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="trade_numbers_skipped"):
+    """Trades may have been opened of which no row speaks: numbers up to this one are left out, so that no order id is
+    ever used twice."""
+
+    last_trade_number: int
+    reason: str
+
+
 class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     """A halt is in force from now on; raises the halt epoch."""
 
@@ -389,6 +397,7 @@ Row = (
     | DifferencesEnded
     | RfqRow
     | InquiryRow
+    | TradeNumbersSkipped
     | HaltRaised
     | HaltsLifted
 )

@@ -44,11 +44,13 @@ def levels(findings: list[dict[str, Any]]) -> list[str]:
     return [finding["level"] for finding in findings]
 
 
+BINDING = Binding(venue="sim", environment="paper", account_id="acc1")
+
+
 def journal(home: Path, name: str = "execution-acc1") -> Path:
-    binding = Binding(venue="sim", environment="paper", account_id="acc1")
     path = home / "run" / "journals" / f"{name}.sqlite3"
     path.parent.mkdir(parents=True, exist_ok=True)
-    SqliteJournal(path, binding, Row).close()
+    SqliteJournal(path, BINDING, Row).close()
     return path
 
 
@@ -151,6 +153,21 @@ def test_a_damaged_journal_is_a_problem_and_a_sound_one_is_left_as_it_is(home: P
     assert damaged.read_bytes() == GARBAGE
 
 
+def test_a_damaged_journal_of_execution_is_moved_aside_by_its_next_start_and_that_is_told(home: Path) -> None:
+    path = journal(home)
+    path.write_bytes(GARBAGE)
+    (damaged,) = (finding for finding in check_journals(load_config()) if finding.level == "problem")
+    assert "execution moves it aside" in damaged.remedy
+    desk = load_config()
+    SqliteJournal(path, BINDING, Row, reserve_bytes=desk.journal.reserve_mb * 1024**2, starts_over=True).close()
+    findings = list(check_journals(desk))
+    (moved,) = (finding for finding in findings if "was moved aside" in finding.text)
+    assert moved.text.startswith("execution-acc1.sqlite3.quarantined-")
+    (lost,) = (finding for finding in findings if "rows are missing" in finding.text)
+    assert "is damaged: file is not a database; it is kept as execution-acc1.sqlite3.quarantined-" in lost.text
+    assert all(finding.level in ("warning", "ok") for finding in findings)
+
+
 def test_what_a_full_disk_left_behind_is_a_warning(home: Path) -> None:
     path = journal(home)
     Reserve(Path(f"{path}.reserve"), load_config().journal.reserve_mb * 1024**2).take()
@@ -158,7 +175,7 @@ def test_what_a_full_disk_left_behind_is_a_warning(home: Path) -> None:
     Note(Path(f"{path}.unwritten")).write("3 rows since 12:00")
     Path(f"{path}.reserve").unlink()
     lost, reserve, sound = check_journals(load_config())
-    assert (lost.level, lost.text) == ("warning", f"rows of {path.name} were not written: 3 rows since 12:00")
+    assert (lost.level, lost.text) == ("warning", f"rows are missing in {path.name}: 3 rows since 12:00")
     assert (reserve.level, sound.level) == ("warning", "ok")
 
 

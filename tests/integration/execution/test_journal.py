@@ -1,0 +1,101 @@
+"""Execution as a real process: snapshots that another process makes, and a journal damaged between two runs."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shared.bus import Bus
+from shared.messages.control import HaltState
+from shared.messages.system import Alert
+from shared.ports import resolve_ports
+from shared.quarantine import quarantined
+from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from shared.service.journals import journal_path
+from shared.snapshots import snapshot_files
+from tests.integration.bus.harness import Heard, until
+from tests.integration.execution.test_full_disk import Execution, halted
+from tests.unit.shared.samples import MINIMAL, write_desk
+
+SNAPSHOT_ROWS = 40
+
+
+@pytest.fixture
+def execution(tmp_path: Path) -> Iterator[Execution]:
+    desk = write_desk(
+        tmp_path, f"{MINIMAL}run_dir = '{tmp_path}/d'\n[journal]\nreserve_mb = 1\nsnapshot_rows = {SNAPSHOT_ROWS}\n"
+    )
+    ensure_paper_secrets(desk.run_dir)
+    ensure_grant_key(desk.run_dir)
+    resolve_ports(desk.run_dir, desk.ports)
+    execution = Execution(desk)
+    yield execution
+    execution.kill()
+
+
+async def test_a_restart_goes_on_from_the_snapshot_that_another_process_made_and_its_loss_costs_only_time(
+    execution: Execution,
+) -> None:
+    path = journal_path(execution.desk, "execution")
+    execution.start()
+    async with Bus.client(execution.desk) as bus:
+        for number in range(SNAPSHOT_ROWS):
+            before = await halted(bus, f"drill {number}")
+        await until(lambda: snapshot_files(path) != [], "a snapshot was made")
+        execution.kill()
+        execution.start()
+        assert (await halted(bus, "drill 0")).halts == before.halts
+        (snapshot, *_) = snapshot_files(path)
+        execution.kill()
+        snapshot.write_bytes(snapshot.read_bytes()[:-1])
+        heard = Heard()
+        bus.subscribe("execution", ["sys.execution.alert"], heard.append)
+        execution.start()
+        assert (await halted(bus, "drill 0")).halts == before.halts
+        await until(lambda: "snapshot_unusable" in _codes(heard), "it is told")
+        assert [file.name.partition(".quarantined-")[0] for file in quarantined(path.parent)] == [snapshot.name]
+
+
+def _codes(heard: Heard) -> list[str]:
+    return [message.code for message in heard.messages("sys.execution.alert") if isinstance(message, Alert)]
+
+
+@pytest.mark.parametrize("seed", [2])
+async def test_a_damaged_journal_is_kept_told_of_and_followed_by_a_halt_that_only_the_operator_lifts(
+    execution: Execution, seed: int
+) -> None:
+    path = journal_path(execution.desk, "execution")
+    execution.start()
+    async with Bus.client(execution.desk) as bus:
+        for number in range(SNAPSHOT_ROWS // 4):
+            await halted(bus, f"drill {number}")
+        execution.kill()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (number,) = connection.execute("SELECT max(sequence) FROM entries").fetchone()
+            (row,) = connection.execute("SELECT row FROM entries WHERE sequence = ?", (number - seed,)).fetchone()
+        content = path.read_bytes()
+        position = content.rindex(row) + random.Random(seed).randrange(len(row))
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
+        damaged = path.read_bytes()
+        execution.start()
+        state = await halted(bus, "after")
+        _assert_halted(state, number - seed)
+        (kept,) = quarantined(path.parent)
+        assert kept.read_bytes() == damaged
+        execution.kill()
+        execution.start()
+        _assert_halted(await halted(bus, "after"), number - seed)
+        assert quarantined(path.parent) == [kept]
+
+
+def _assert_halted(state: HaltState, row: int) -> None:
+    reasons = {halt.raised_by: halt.reason for halt in state.halts}
+    assert set(reasons) == {"journal", "test"}
+    assert f"row {row} is not as it was written; it is kept as execution-" in reasons["journal"]
+    assert reasons["journal"].endswith("compare positions and orders with the venue, then `voldesk resume`")
