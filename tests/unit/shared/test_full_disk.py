@@ -195,6 +195,7 @@ def test_a_quarantined_journal_takes_its_note_along_and_leaves_no_reserve(tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {
         moved.name,
         f"{moved.name}.unwritten",
+        f"{moved.name}.rows",
         "j.sqlite3.lock",
     }
 
