@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Literal, get_args
@@ -85,6 +85,7 @@ def disturbed(seed: int) -> Scenario:
             level_lots=random.choice((6.0, 20.0, 200.0)),
             jumps_per_day=random.choice((50.0, 1_000.0)),
             jump_vol=random.choice((0.004, 0.02)),
+            max_order=random.choice(("1000", "0.15")),
         ),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
@@ -124,6 +125,7 @@ def small_exchange(
     level_lots: float = 200.0,
     jumps_per_day: float = 50.0,
     jump_vol: float = 0.008,
+    max_order: str = "1000",
 ) -> ExchangeConfig:
     """Two daily expiries of BTC with few strikes: what a chain costs is not what is tested here.
 
@@ -141,7 +143,11 @@ def small_exchange(
     ladder = LadderConfig(empty_side_probability=0.0, wing_multiplier=1.5, level_lots=level_lots)
     return ExchangeConfig(
         seed=seed,
-        bases=(msgspec.structs.replace(BTC, listing=listing, index=index, ladder=ladder),),
+        bases=(
+            msgspec.structs.replace(
+                BTC, listing=listing, index=index, ladder=ladder, max_order_quantity=Decimal(max_order)
+            ),
+        ),
         accounts=(AccountConfig(account_id=ACCOUNT_ID),),
         switches=drawn_switches(seed),
     )
@@ -167,7 +173,7 @@ def three_strategies(seed: int) -> Sequence[StrategyConfig]:
     long_legs = strangle(qty=0.1, call_delta=0.25, put_delta=-0.25, dte=1, side=1)
     return (
         _strategy("alpha", long_legs, seed),
-        _strategy("beta", long_legs, seed + 1),
+        _strategy("beta", long_legs, seed + 1, params={"requote_by": "amend"}),
         _strategy("condor", _condor("0.2"), seed + 2),
     )
 
@@ -198,6 +204,7 @@ def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
             policy=random.choice(("atomic", "best_effort")),
             priced=random.random() < 0.5,
             silence=random.choice(("hold", "close")),
+            params=random.choice(_REQUOTES),
         )
         for number, name in enumerate(random.sample(sorted(choices), 4))
     )
@@ -245,6 +252,7 @@ def _strategy(
     priced: bool = False,
     silence: Literal["hold", "close"] = "hold",
     per_day: int = 3,
+    params: Mapping[str, object] = {},
 ) -> StrategyConfig:
     exits = [max_hold_hours(hold_s / 3600)]
     mode, smart_config = drawn_mode(name, variant)
@@ -253,7 +261,7 @@ def _strategy(
         legs=legs,
         exit_conditions=[*exits, profit_target(pct=5), max_loss(pct=10)] if priced else exits,
         execution_mode=mode,
-        execution_params=Random(f"requotes {name} {variant}").choice(_REQUOTES),
+        execution_params=params,
         smart_config=smart_config,
         policy=policy or ("atomic" if variant % 3 else "best_effort"),
         max_concurrent_trades=1,

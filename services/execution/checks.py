@@ -40,6 +40,9 @@ class CheckView(msgspec.Struct, frozen=True):
 UNRECORDED_REFUSALS: frozenset[str] = RETRYABLE_REFUSALS | {"wrong_account", "bad_intent_id", "grant_forged"}
 """Not journalled as an outcome: of the moment, or from a sender whose ordinals must not count."""
 
+SLICES_MAX = 100
+"""A leg above the venue's largest order is split into at most so many."""
+
 _FIGURE_MAX = 1e9
 _TIME_MAX_NS = (1 << 63) - 1
 _EXIT_BOUNDS: dict[tuple[object, str], float] = {
@@ -257,12 +260,18 @@ def _instruments(intent: OpenTrade, view: CheckView) -> Refusal | None:
                 detail=f"quantity {leg.quantity} of {leg.symbol} is not a multiple of the lot {instrument.lot_size}",
                 remedy="round it to the lot",
             )
-        if not instrument.min_quantity <= leg.quantity <= instrument.max_quantity:
+        if leg.quantity < instrument.min_quantity:
             return Refusal(
-                code="bad_quantity",
-                detail=f"quantity {leg.quantity} of {leg.symbol} is outside "
-                f"{instrument.min_quantity} to {instrument.max_quantity}",
-                remedy="choose a quantity the venue takes in one order",
+                code="below_minimum",
+                detail=f"quantity {leg.quantity} of {leg.symbol} is below the minimum {instrument.min_quantity}",
+                remedy=f"trade at least {instrument.min_quantity}",
+            )
+        if leg.quantity > instrument.max_quantity * SLICES_MAX:
+            return Refusal(
+                code="above_maximum",
+                detail=f"quantity {leg.quantity} of {leg.symbol} is more than {SLICES_MAX} orders of "
+                f"{instrument.max_quantity}, the largest that the venue takes",
+                remedy=f"trade at most {instrument.max_quantity * SLICES_MAX}, or split it into several trades",
             )
         if instrument.last_trade_ns - view.work.now_ns < view.work.config.tradable_margin_s * SECOND:
             return Refusal(

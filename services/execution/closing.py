@@ -131,7 +131,8 @@ class ClosePlan:
             return "mark"
         if trade.state == "BROKEN":
             return "cross"
-        index = prices_shown(orders)
+        # A slice that was filled whole was filled on its step: the next one begins there.
+        index = prices_shown([order for order in orders if order.state != "FILLED"])
         if orders and orders[-1].client_order_id in self._work.book.unsettled:
             # One whose price did not change rests on, and goes up the stairs all the same.
             index += (self._work.now_ns - orders[-1].priced_ns) // self._step_ns(trade) - 1
@@ -160,7 +161,8 @@ class ClosePlan:
     def _used_up(self, trade: Trade, orders: Sequence[Order]) -> bool:
         config = self._work.config
         since_ns = self._work.now_ns - config.close_window_ms * MS
-        return prices_shown([o for o in orders if o.created_ns >= since_ns]) >= config.close_attempts_max
+        in_vain = [order for order in orders if order.created_ns >= since_ns and order.state != "FILLED"]
+        return prices_shown(in_vain) >= config.close_attempts_max
 
     def _price(self, trade: Trade, leg: Leg, orders: Sequence[Order], advice: Advice) -> Decimal | str:
         work = self._work

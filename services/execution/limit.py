@@ -11,15 +11,16 @@ from services.execution.plan import (
     Place,
     Withdraw,
     final_look,
+    of_this_slice,
     pause_after_ns,
     prices_shown,
     refused_for_good,
     reprice,
+    slice_of,
 )
 from services.execution.pricing import SaleFloor, opening_price
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
-from shared.options.chain import snap_quantity
 
 _POLL_NS = SECOND
 
@@ -27,9 +28,9 @@ _POLL_NS = SECOND
 class LimitPlan:
     """Opens a trade by limit orders.
 
-    A leg has at most one order that may still trade; the next one is for the leg's quantity minus its fills, and
-    goes out only when the one before is final with all its fills known. Short legs wait until every long leg is
-    filled (invariant 4).
+    A leg above the venue's largest order is worked slice by slice. It has at most one order that may still trade; the
+    next one is for the leg's quantity minus its fills, and goes out only when the one before is final with all its
+    fills known. Short legs wait until every long leg is filled (invariant 4).
     """
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
@@ -104,7 +105,7 @@ class LimitPlan:
             advice.wake(replace_ns)
             return
         price = _price(trade, leg, phase, work)
-        rounds = prices_shown(_orders(trade, order.leg_index, work))
+        rounds = prices_shown(of_this_slice(_orders(trade, order.leg_index, work)))
         rounds_left = rounds < trade.request.execution_params.max_requote_rounds
         if isinstance(price, str) or price == order.price or not rounds_left:
             advice.wait(price if isinstance(price, str) else "", work.now_ns + _POLL_NS)
@@ -120,13 +121,15 @@ class LimitPlan:
             return
         instrument = leg.instrument
         remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity) - leg.opened_quantity
-        quantity = snap_quantity(min(remaining, instrument.max_quantity), instrument.lot_size)
+        quantity = slice_of(remaining, instrument)
         phase, _ = _phase(trade, index, work)
         price = _price(trade, leg, phase, work)
         if isinstance(price, str):
             advice.wait(price, work.now_ns + _POLL_NS)
             return
-        advice.actions.append(Place(index, quantity, price, f"{phase.pricing}, round {prices_shown(orders) + 1}"))
+        advice.actions.append(
+            Place(index, quantity, price, f"{phase.pricing}, round {prices_shown(of_this_slice(orders)) + 1}")
+        )
 
     def _end_of(self, trade: Trade, index: int, work: Workspace, advice: Advice) -> str:
         """Why this leg gets no further order; "" while it may. Wakes when the time of the leg is up."""
@@ -146,7 +149,7 @@ class LimitPlan:
         ):
             return ""
         patience_s = _patience_s(params)
-        end_ns = _leg_start_ns(trade, leg) + math.ceil(patience_s * SECOND)
+        end_ns = _slice_start_ns(trade, index, work) + math.ceil(patience_s * SECOND)
         if work.now_ns >= end_ns:
             return f"{leg.symbol} not filled within {patience_s:g} s"
         advice.wake(end_ns)
@@ -162,6 +165,7 @@ class LimitPlan:
         refused = refused_for_good(leg, orders, work.config.leg_refusals_max)
         if refused:
             return refused
+        orders = of_this_slice(orders)
         rounds = prices_shown(orders)
         if rounds < params.max_requote_rounds:
             return ""
@@ -222,9 +226,15 @@ def _leg_start_ns(trade: Trade, leg: Leg) -> int:
     return max([trade.opening_since_ns, *longs])
 
 
+def _slice_start_ns(trade: Trade, index: int, work: Workspace) -> int:
+    """Since when what is left of a leg is worked: the leg's start, or when its last slice was filled whole."""
+    filled = (order.state_ns for order in _orders(trade, index, work) if order.state == "FILLED")
+    return max(filled, default=_leg_start_ns(trade, trade.legs[index]))
+
+
 def _phase(trade: Trade, index: int, work: Workspace) -> tuple[LimitPhase, int | None]:
     """The phase in which a leg is, and when it ends; the last one is repeated and has no end."""
-    end_ns = _leg_start_ns(trade, trade.legs[index])
+    end_ns = _slice_start_ns(trade, index, work)
     phases = trade.request.execution_params.phases
     for phase in phases[:-1]:
         end_ns += math.ceil(phase.duration_s * SECOND)

@@ -16,7 +16,9 @@ import msgspec
 from services.execution.book import Leg, Order, Trade
 from services.execution.rows import QuotesJudged, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.market import Instrument
 from shared.messages.rfq import RfqLeg, VenueQuote
+from shared.options.chain import snap_quantity
 
 if TYPE_CHECKING:
     from services.execution.reduction import Reduction
@@ -128,6 +130,23 @@ def reprice(trade: Trade, order: Order, price: Decimal, step: str) -> Amend | Wi
     if trade.request.execution_params.requote_by == "amend" and not order.amend_failed:
         return Amend(order.client_order_id, price, step)
     return Withdraw(order.client_order_id, f"to be replaced at {price}")
+
+
+def slice_of(quantity: Decimal, instrument: Instrument) -> Decimal:
+    """What one order takes of a quantity: in lots, no more than the venue allows, and leaving no rest that is below
+    the minimum order. 0 when the quantity itself is below a lot."""
+    piece = snap_quantity(min(quantity, instrument.max_quantity), instrument.lot_size)
+    if 0 < quantity - piece < instrument.min_quantity:
+        shorter = snap_quantity(quantity - instrument.min_quantity, instrument.lot_size)
+        return shorter if shorter >= instrument.min_quantity else piece
+    return piece
+
+
+def of_this_slice(orders: Sequence[Order]) -> list[Order]:
+    """The orders since the last one that was filled whole: a quantity above the venue's maximum is worked slice by
+    slice, and each has its own rounds and phases."""
+    done = max((number for number, order in enumerate(orders) if order.state == "FILLED"), default=-1)
+    return list(orders[done + 1 :])
 
 
 def prices_shown(orders: Sequence[Order]) -> int:

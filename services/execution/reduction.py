@@ -6,11 +6,10 @@ from decimal import Decimal
 
 from services.execution.book import Leg, Order, Trade
 from services.execution.comparisons import ComparisonSchedule
-from services.execution.plan import Advice
+from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
 from services.execution.rows import ClosePurpose
 from services.execution.workspace import MS, SECOND, Workspace
-from shared.options.chain import snap_quantity
 
 NOTHING_TO_REDUCE = 10536
 """The venue's code: no open position that the reduce-only order could reduce."""
@@ -72,7 +71,7 @@ class Reduction:
         if cap is not None and cap < quantity:
             self.schedule.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)
             quantity = cap
-        quantity = snap_quantity(min(quantity, leg.instrument.max_quantity), leg.instrument.lot_size)
+        quantity = slice_of(quantity, leg.instrument)
         if quantity < leg.instrument.min_quantity:
             why = f"{quantity} of {leg.symbol} is below the minimum order"
             if quantity <= 0:

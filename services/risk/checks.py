@@ -337,7 +337,7 @@ def _no_mark(s: Situation) -> Violation | None:
 def _order_quantity(s: Situation) -> Violation | None:
     for leg in s.legs:
         option, quantity = leg.option.instrument, leg.order.quantity
-        limit = min(option.max_quantity, s.config.max_order_quantity)
+        limit = s.config.max_order_quantity
         if quantity < option.min_quantity or quantity % option.lot_size:
             detail = f"{quantity} of {option.symbol}: at least {option.min_quantity}, in lots of {option.lot_size}"
             return Violation("order_quantity", detail, float(quantity), float(option.min_quantity))

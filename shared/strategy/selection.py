@@ -186,6 +186,6 @@ def _usable(marks: NDArray[np.float64]) -> Mask:
 def _quantity_misfit(spec: LegSpec, option: Instrument) -> str | None:
     if snap_quantity(spec.quantity, option.lot_size) != spec.quantity:
         return f"qty {spec.quantity} is not a multiple of the lot {option.lot_size} of {option.symbol}"
-    if not option.min_quantity <= spec.quantity <= option.max_quantity:
-        return f"qty {spec.quantity} is outside {option.min_quantity} to {option.max_quantity} of {option.symbol}"
+    if spec.quantity < option.min_quantity:
+        return f"qty {spec.quantity} is below {option.min_quantity}, the smallest order of {option.symbol}"
     return None

@@ -66,7 +66,8 @@ def _granted(**change: Any) -> OpenTrade:
         ("outside_grant", _changed({"legs": (leg(CALL, "sell"),)})),
         ("grant_void", _granted(halt_epoch=3)),
         ("bad_quantity", intent(leg(CALL, "buy", "0.015"))),
-        ("bad_quantity", intent(leg(CALL, "buy", "1001"))),
+        ("bad_quantity", intent(leg(CALL, "buy", "-1"))),
+        ("above_maximum", intent(leg(CALL, "buy", "100001"))),
         ("market_stale", intent(leg("BTCUSD-1JAN27-1-C", "buy"))),
     ],
 )
