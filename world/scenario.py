@@ -168,13 +168,14 @@ def drawn_switches(seed: int) -> Switches:
     )
 
 
-def three_strategies(seed: int) -> Sequence[StrategyConfig]:
-    """Two strategies with the same legs, so that two trades hold one symbol; a third with protective legs."""
+def three_strategies(seed: int, mode: ExecutionMode | None = None) -> Sequence[StrategyConfig]:
+    """Two strategies with the same legs, so that two trades hold one symbol; a third with protective legs. How they
+    are worked is drawn where no mode is given."""
     long_legs = strangle(qty=0.1, call_delta=0.25, put_delta=-0.25, dte=1, side=1)
     return (
-        _strategy("alpha", long_legs, seed),
-        _strategy("beta", long_legs, seed + 1, params={"requote_by": "amend"}),
-        _strategy("condor", _condor("0.2"), seed + 2),
+        _strategy("alpha", long_legs, seed, mode=mode),
+        _strategy("beta", long_legs, seed + 1, mode=mode, params={"requote_by": "amend"}),
+        _strategy("condor", _condor("0.2"), seed + 2, mode=mode),
     )
 
 
@@ -253,14 +254,15 @@ def _strategy(
     silence: Literal["hold", "close"] = "hold",
     per_day: int = 3,
     params: Mapping[str, object] = {},
+    mode: ExecutionMode | None = None,
 ) -> StrategyConfig:
     exits = [max_hold_hours(hold_s / 3600)]
-    mode, smart_config = drawn_mode(name, variant)
+    drawn, smart_config = drawn_mode(name, variant)
     return StrategyConfig(
         name=name,
         legs=legs,
         exit_conditions=[*exits, profit_target(pct=5), max_loss(pct=10)] if priced else exits,
-        execution_mode=mode,
+        execution_mode=mode or drawn,
         execution_params=params,
         smart_config=smart_config,
         policy=policy or ("atomic" if variant % 3 else "best_effort"),

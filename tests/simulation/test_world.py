@@ -47,7 +47,9 @@ EXTREME = Faults(
 
 
 def calm_desk(seed: int = 1, faults: Faults | None = None) -> Desk:
-    return Desk(Engine(START_NS, seed), faults or Faults.none(), three_strategies(seed), small_exchange(seed))
+    return Desk(
+        Engine(START_NS, seed), faults or Faults.none(), three_strategies(seed, "limit"), small_exchange(seed)
+    )
 
 
 def run_until(desk: Desk, condition: Any, limit_s: int = 120) -> None:
@@ -83,7 +85,8 @@ def test_a_desk_with_every_fault_at_once_keeps_every_promise(seed: int) -> None:
 
 
 def test_without_faults_every_trade_opens_and_closes_and_two_of_them_share_a_symbol() -> None:
-    verdict = simulate(1, Faults.none(), plain(1))
+    limited = msgspec.structs.replace(plain(1), strategies=tuple(three_strategies(1, "limit")))
+    verdict = simulate(1, Faults.none(), limited)
     assert verdict.violations == ()
     assert verdict.trades == verdict.closed == 9
     assert verdict.shared_symbol
