@@ -251,6 +251,7 @@ class DealerConfig(_Section, frozen=True, kw_only=True):
     keeps of the distance from mark to book, in per cent, however good it wants to be; below 0 it quotes through the
     mark. answer_min_ms and answer_max_ms: when it answers. no_quote_probability: how often it does not.
     two_way_probability: how often it quotes both sides; otherwise only the one that the request's legs name.
+    pull_move_pct: it takes its quotes back, to quote anew, once the index has moved so far since it gave them.
     """
 
     name: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,32}$")]
@@ -261,6 +262,7 @@ class DealerConfig(_Section, frozen=True, kw_only=True):
     answer_max_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
     no_quote_probability: Fraction = 0.1
     two_way_probability: Fraction = 1.0
+    pull_move_pct: Annotated[float, Meta(gt=0.0, le=1_000.0)] = 0.25
 
     def __post_init__(self) -> None:
         for low, high in (("better_min_pct", "better_max_pct"), ("answer_min_ms", "answer_max_ms")):

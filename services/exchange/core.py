@@ -414,6 +414,7 @@ class ExchangeCore:
         self._countdowns.fire(self._clock_ns, transaction)
         if moved:
             self._trading.match_resting(transaction)
+            self._rfq.pull(transaction)
         return transaction
 
     def _act_on_requests(self, until_ns: int, transaction: Transaction) -> None:

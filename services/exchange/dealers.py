@@ -16,7 +16,7 @@ from services.exchange.config import DealerConfig, RfqConfig
 from services.exchange.ladder import uniform
 from services.exchange.market import stream_key
 from services.exchange.model import Level, Side
-from services.exchange.rfq_model import RequestForQuote
+from services.exchange.rfq_model import QuoteState, RequestForQuote, RfqQuote
 
 NS_PER_MS = 1_000_000
 BEYOND_BOOK_MAX = 3.0
@@ -27,7 +27,7 @@ _ANSWER, _SILENCE, _BETTER, _TWO_WAY = range(31, 35)
 
 
 class Answer(NamedTuple):
-    """When a dealer answers a request: `number` counts its answers, the next comes once its quotes have expired."""
+    """When a dealer answers a request; `number` counts its answers, the silent ones included."""
 
     due_ns: int
     dealer: int
@@ -44,18 +44,22 @@ class LegMarket(NamedTuple):
     levels: Sequence[Level]
 
 
-def answers(config: RfqConfig, seed: int, request: RequestForQuote) -> tuple[Answer, ...]:
-    """All answers that dealers give while the request is open, by time."""
-    found = []
-    if not request.dealers_silent:
-        for index, dealer in enumerate(config.dealers):
-            due_ns, number = request.created_ns + request.dealers_late_ms * NS_PER_MS, 0
-            while (due_ns := due_ns + _delay_ns(dealer, seed, request.request_id, number)) < request.ends_ns:
-                if _draw(dealer, seed, request.request_id, number, _SILENCE) >= dealer.no_quote_probability:
-                    found.append(Answer(due_ns, index, number))
-                due_ns += config.quote_life_ms * NS_PER_MS
-                number += 1
-    return tuple(sorted(found))
+def next_answer(
+    config: RfqConfig, seed: int, request: RequestForQuote, dealer_index: int, quotes: Sequence[RfqQuote]
+) -> Answer | None:
+    """A dealer's next answer to an active request, given its quotes so far; None while one of them is open, and when
+    it will not answer any more."""
+    if request.dealers_silent or any(quote.state is QuoteState.OPEN for quote in quotes):
+        return None
+    dealer = config.dealers[dealer_index]
+    from_ns, number = request.created_ns + request.dealers_late_ms * NS_PER_MS, 0
+    if quotes:
+        from_ns, number = max(quote.updated_ns for quote in quotes), quotes[-1].number + 1
+    while (due_ns := from_ns + _delay_ns(dealer, seed, request.request_id, number)) < request.ends_ns:
+        if _draw(dealer, seed, request.request_id, number, _SILENCE) >= dealer.no_quote_probability:
+            return Answer(due_ns, dealer_index, number)
+        from_ns, number = due_ns + config.quote_life_ms * NS_PER_MS, number + 1
+    return None
 
 
 def sides_quoted(dealer: DealerConfig, seed: int, request_id: int, number: int) -> tuple[Side, ...]:

@@ -7,7 +7,7 @@ from services.exchange.accounts import ExchangeState
 from services.exchange.blocks import Blocks
 from services.exchange.config import ExchangeConfig
 from services.exchange.model import Rejection, Side
-from services.exchange.rfq import Rfq
+from services.exchange.rfq import Origin, Rfq
 from services.exchange.rfq_model import (
     CancelledQuotes,
     CreateQuote,
@@ -60,7 +60,7 @@ class Makers:
             rejection = self._margin_refusal(account_id, request, command.side, on_tick)
         if rejection is not None:
             return rejection
-        return self._rfq.add_quote(request, account_id, "", command.side, sent, on_tick, transaction)
+        return self._rfq.add_quote(request, Origin(account_id), command.side, sent, on_tick, transaction)
 
     def cancel(self, account_id: str, quote_id: int, transaction: Transaction) -> QuoteResult:
         """End an open quote of the account. 10592 unknown, 10537 no longer open."""

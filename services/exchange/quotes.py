@@ -171,6 +171,11 @@ class BaseMarket:
         mark = np.maximum(values.price, 0.0)
         return quote_tops(self.config.ladder, draws, mark, values.delta, values.vega, self._tick)
 
+    def has_moved(self, since_ns: int, pct: float) -> bool:
+        """Whether the index is more than so many per cent from where it was at the step of an earlier instant."""
+        before = self.path.price(max(since_ns - self._origin_ns, 0) // self._step_ns)
+        return abs(self.index / before - 1.0) * 100.0 > pct
+
     def time_of(self, step: int) -> int:
         """UTC nanoseconds of a step."""
         return self._origin_ns + step * self._step_ns

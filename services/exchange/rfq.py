@@ -6,11 +6,12 @@ each instant; `next_ns` names them, `act` carries one out.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.exchange.accounts import ExchangeState
 from services.exchange.blocks import Blocks
 from services.exchange.config import ExchangeConfig
-from services.exchange.dealers import NS_PER_MS, Answer, LegMarket, answers, prices, sides_quoted
+from services.exchange.dealers import NS_PER_MS, Answer, LegMarket, next_answer, prices, sides_quoted
 from services.exchange.model import Instrument, Rejection, Side
 from services.exchange.quotes import BaseMarket, Quote
 from services.exchange.rfq_model import (
@@ -37,6 +38,21 @@ from services.exchange.valuation import Valuation, exact
 Found = tuple[BaseMarket, Instrument, Quote]
 
 
+class Origin(NamedTuple):
+    """Whose quote it is: an account's, or a dealer's answer number `number`."""
+
+    account_id: str | None
+    dealer: str = ""
+    number: int = 0
+
+
+class _Agenda(NamedTuple):
+    """What was due next when the state of requests had this revision."""
+
+    revision: int
+    due_ns: int | None
+
+
 class Rfq:
     """Decides; every change goes through the transaction that is passed in."""
 
@@ -46,8 +62,7 @@ class Rfq:
         self._state = state
         self._valuation = valuation
         self._blocks = blocks
-        self._schedules: dict[int, tuple[Answer, ...]] = {}
-        self._done_ns = 0
+        self._agenda: _Agenda | None = None
 
     # What takers do.
 
@@ -126,8 +141,7 @@ class Rfq:
     def add_quote(
         self,
         request: RequestForQuote,
-        account_id: str | None,
-        dealer: str,
+        origin: Origin,
         side: Side,
         sent: Sequence[Decimal],
         on_tick: Sequence[Decimal],
@@ -141,8 +155,9 @@ class Rfq:
         quote = RfqQuote(
             quote_id=transaction.next_id(),
             request_id=request.request_id,
-            account_id=account_id,
-            dealer=dealer,
+            account_id=origin.account_id,
+            dealer=origin.dealer,
+            number=origin.number,
             side=side,
             legs=tuple(QuoteLeg(*leg, price) for leg, price in zip(legs, on_tick, strict=True)),
             strategy_price=net_price(legs, sent, maker_side),
@@ -167,18 +182,13 @@ class Rfq:
 
     def next_ns(self, until_ns: int) -> int | None:
         """The first instant, `until_ns` at the latest, at which something is due; None when nothing is."""
-        done_ns = max(self._done_ns, self._state.last_ns)
-        instants = [self._state.rfq.quotes[quote_id].expires_ns for quote_id in self._state.rfq.open_quotes]
-        for request_id in self._state.rfq.active:
-            instants.append(self._state.rfq.requests[request_id].ends_ns)
-            instants += [answer.due_ns for answer in self._schedule(request_id) if answer.due_ns > done_ns]
-        due_ns = min(instants, default=None)
+        if self._agenda is None or self._agenda.revision != self._state.rfq.revision:
+            self._agenda = self._make_agenda()
+        due_ns = self._agenda.due_ns
         return due_ns if due_ns is not None and due_ns <= until_ns else None
 
     def act(self, due_ns: int, transaction: Transaction) -> None:
         """Carry out what is due at `due_ns`, with the market of that instant: expiries first, then answers."""
-        done_ns = max(self._done_ns, self._state.last_ns)
-        self._done_ns = due_ns
         rfq = self._state.rfq
         for quote_id in tuple(rfq.open_quotes):
             if rfq.quotes[quote_id].expires_ns <= due_ns:
@@ -187,22 +197,52 @@ class Rfq:
             if rfq.requests[request_id].ends_ns <= due_ns:
                 self._end_request(request_id, RequestState.EXPIRED, transaction)
         for request_id in tuple(rfq.active):
-            for answer in self._schedule(request_id):
-                if done_ns < answer.due_ns <= due_ns:
+            for answer in self._answers(rfq.requests[request_id]):
+                if answer.due_ns <= due_ns:
                     self._answer(rfq.requests[request_id], answer, transaction)
-        for request_id in self._schedules.keys() - rfq.active.keys():
-            del self._schedules[request_id]
+
+    def pull(self, transaction: Transaction) -> None:
+        """Let dealers take back the quotes that the index has left behind; they quote anew later."""
+        dealers = {dealer.name: dealer for dealer in self._config.rfq.dealers}
+        for quote_id in tuple(self._state.rfq.open_quotes):
+            quote = self._state.rfq.quotes[quote_id]
+            dealer = dealers.get(quote.dealer)
+            if dealer is not None and any(
+                market.has_moved(quote.created_ns, dealer.pull_move_pct) for market in self._markets_of(quote)
+            ):
+                self.end_quote(quote_id, QuoteState.CANCELLED, transaction)
+
+    def _make_agenda(self) -> _Agenda:
+        """The first instant at which something will be due, as long as requests and quotes stay as they are."""
+        rfq = self._state.rfq
+        instants = [rfq.quotes[quote_id].expires_ns for quote_id in rfq.open_quotes]
+        for request_id in rfq.active:
+            request = rfq.requests[request_id]
+            instants.append(request.ends_ns)
+            instants += [answer.due_ns for answer in self._answers(request)]
+        due_ns = min(instants, default=None)
+        # A dealer that a new configuration has added may have been due long ago.
+        return _Agenda(rfq.revision, None if due_ns is None else max(due_ns, self._state.last_ns))
+
+    def _answers(self, request: RequestForQuote) -> list[Answer]:
+        """The next answer of each dealer that will answer."""
+        quotes: dict[str, list[RfqQuote]] = {}
+        for quote in self._state.rfq.quotes_for(request.request_id):
+            quotes.setdefault(quote.dealer, []).append(quote)
+        found = [
+            next_answer(self._config.rfq, self._config.seed, request, index, quotes.get(dealer.name, ()))
+            for index, dealer in enumerate(self._config.rfq.dealers)
+        ]
+        return sorted(answer for answer in found if answer is not None)
+
+    def _markets_of(self, quote: RfqQuote) -> list[BaseMarket]:
+        found = [self._valuation.market_of(leg.symbol) for leg in quote.legs]
+        return list(dict.fromkeys(market for market in found if market is not None))
 
     def request_of(self, account_id: str, request_id: int) -> RequestForQuote | None:
         """A request of the account."""
         request = self._state.rfq.requests.get(request_id)
         return request if request is not None and request.account_id == account_id else None
-
-    def _schedule(self, request_id: int) -> tuple[Answer, ...]:
-        if request_id not in self._schedules:
-            request = self._state.rfq.requests[request_id]
-            self._schedules[request_id] = answers(self._config.rfq, self._config.seed, request)
-        return self._schedules[request_id]
 
     def _answer(self, request: RequestForQuote, answer: Answer, transaction: Transaction) -> None:
         """A dealer's quotes, one per side."""
@@ -210,7 +250,8 @@ class Rfq:
         for side in sides_quoted(dealer, seed, request.request_id, answer.number):
             legs = [self._leg_market(leg, side) for leg in request.legs]
             quoted = prices(dealer, seed, request.request_id, answer.number, side, legs)
-            self.add_quote(request, None, dealer.name, side, quoted, quoted, transaction)
+            origin = Origin(None, dealer.name, answer.number)
+            self.add_quote(request, origin, side, quoted, quoted, transaction)
 
     def _leg_market(self, leg: RequestLeg, quote_side: Side) -> LegMarket:
         """What the dealer sees; with a BUY quote the taker's sides are opposite to the request's."""

@@ -99,13 +99,15 @@ class QuoteLeg(msgspec.Struct, frozen=True):
 class RfqQuote(msgspec.Struct, frozen=True, kw_only=True):
     """A quote as it stands: of an account, or of the simulated dealer `dealer` where `account_id` is None.
 
-    `strategy_price` is made of the prices as they were sent, those of the legs are on the tick.
+    `number` counts a dealer's answers to the request, the silent ones included. `strategy_price` is made of the
+    prices as they were sent, those of the legs are on the tick.
     """
 
     quote_id: int
     request_id: int
     account_id: str | None
     dealer: str
+    number: int
     side: Side
     legs: tuple[QuoteLeg, ...]
     strategy_price: Decimal

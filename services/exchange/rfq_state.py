@@ -16,10 +16,11 @@ RfqRow = RequestCreated | RequestEnded | QuoteCreated | QuoteEnded | BlockTraded
 class RfqState:
     """All active requests with their quotes, the newest `kept` ended ones, and the newest block trades.
 
-    Ids ascend in every mapping. `ended` is in the order in which requests ended.
+    Ids ascend in every mapping. `ended` is in the order in which requests ended. `revision` counts rows.
     """
 
     kept: int
+    revision: int = 0
     requests: dict[int, RequestForQuote] = field(default_factory=dict)
     quotes: dict[int, RfqQuote] = field(default_factory=dict)
     quotes_of: dict[int, list[int]] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class RfqState:
 
     def apply(self, row: RfqRow) -> None:
         """Fold one row in. Raises KeyError for a request or quote that is not there."""
+        self.revision += 1
         match row:
             case RequestCreated():
                 request = row.request

@@ -68,10 +68,10 @@ def description_of(legs: Sequence[SidedLeg], switches: Switches) -> str:
     options = sorted(
         (parse_option_symbol(leg.symbol) for leg in legs), key=lambda each: (each.expiry_date, each.strike)
     )
+    bases = dict.fromkeys(leg.symbol.partition("USD-")[0] for leg in legs)
     padded = switches.description_day == "padded"
     dates = dict.fromkeys(_date_text(option, padded) for option in options)
     strikes = dict.fromkeys(format(option.strike, "f") for option in sorted(options, key=lambda each: each.strike))
-    bases = dict.fromkeys(option.base for option in options)
     return f"{'/'.join(bases)} {name_of(legs, switches)} {'/'.join(dates)} {'/'.join(strikes)}"
 
 

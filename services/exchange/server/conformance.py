@@ -211,9 +211,9 @@ _DEALERS = """## Who answers requests for quote
 Simulated dealers (`[[exchange.rfq.dealers]]`) answer after a few seconds with one quote per side, as much better or
 worse than the order book as each of them is eager. They quote from the market makers' book alone; per leg the price
 lies between book and mark, the same share of the way in each. When and what they quote is a pure function of seed,
-request and dealer. A quote that expires is renewed while its request is open. Accounts with the right `rfq_quotes`
-are makers beside them. A block trade is outside the order book: it moves neither last price nor k-lines, and takes
-nothing from the books.
+request and dealer. While a request is open, a dealer renews a quote that has expired, and takes one back that the
+index has left behind (`pull_move_pct`), to quote anew. Accounts with the right `rfq_quotes` are makers beside them. A
+block trade is outside the order book: it moves neither last price nor k-lines, and takes nothing from the books.
 """
 
 KEPT = ExchangeConfig()

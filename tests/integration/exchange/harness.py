@@ -51,6 +51,7 @@ PROMPT = DealerConfig(
     answer_min_ms=1,
     answer_max_ms=1,
     no_quote_probability=0.0,
+    pull_move_pct=1_000.0,
 )
 """A dealer who answers with the next step of the market."""
 

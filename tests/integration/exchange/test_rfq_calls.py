@@ -443,6 +443,68 @@ async def test_quotes_end_with_the_last_socket_where_the_switch_says_so() -> Non
         assert (await taker.form(ACCEPT, requestId=request_id, quoteId=quote.quote_id))["code"] == 50014
 
 
+async def two_underlyings(client: RestClient) -> list[dict[str, str]]:
+    bitcoin, ether = await tradable(client), await tradable(client, "ETH")
+    return [
+        {"instrumentName": bitcoin["symbol"], "side": "BUY", "qty": "0.1"},
+        {"instrumentName": ether["symbol"], "side": "SELL", "qty": "0.2"},
+    ]
+
+
+@pytest.mark.parametrize(("underlyings", "code"), [("one", 10571), ("any", 0)])
+async def test_legs_of_two_underlyings_are_taken_as_configured(underlyings: str, code: int) -> None:
+    async with switched(rfq_underlyings=underlyings) as exchange:
+        client = exchange.client()
+        answer = await client.post(CREATE, legs=await two_underlyings(client))
+        assert answer["code"] == code
+        if code == 0:
+            request_id = answer["data"]["requestId"]
+            quote = (await quotes(client, request_id))["SELL"]
+            assert (await client.form(ACCEPT, requestId=request_id, quoteId=quote["quoteId"]))["code"] == 0
+            (trade,) = (await client.data(PRIVATE))["list"]
+            assert (trade["strategyName"], trade["strategyQuantity"]) == ("Custom", "0.10000000")
+            assert trade["description"].startswith("BTC/ETH Custom ")
+
+
+@pytest.mark.parametrize(
+    ("switches", "price", "quantity"),
+    [
+        ({}, "1000.00000000", "0.50000000"),
+        ({"sold_strategy_price": "negated"}, "-1000.00000000", "0.50000000"),
+        ({"rfq_scale": "plain"}, "1000", "0.5"),
+    ],
+)
+async def test_sign_and_scale_of_a_sold_structure_are_as_configured(
+    switches: dict[str, Any], price: str, quantity: str
+) -> None:
+    async with quiet(switches=Switches(**switches)) as exchange:
+        taker, maker = exchange.client(), exchange.client(MAKER_KEY)
+        request_id = await ask(taker)
+        given = await offer(maker, request_id, "2500", "1500", quoteSide="BUY")
+        await taker.form(ACCEPT, requestId=request_id, quoteId=given["quoteId"])
+        (sold,) = (await taker.data(PRIVATE))["list"]
+        assert (sold["tradeSide"], sold["strategyPrice"], sold["strategyQuantity"]) == ("SELL", price, quantity)
+        (bought,) = (await maker.data(PRIVATE))["list"]
+        assert (bought["tradeSide"], bought["strategyPrice"]) == ("BUY", price.lstrip("-"))
+
+
+@pytest.mark.parametrize(("told", "state"), [("quoted", "FILLED"), ("all", "TRADED_AWAY")])
+async def test_who_reads_traded_away_is_configured(told: str, state: str) -> None:
+    async with switched(traded_away=told) as exchange:
+        taker, maker = exchange.client(), exchange.client(MAKER_KEY)
+        async with exchange.socket(key=MAKER_KEY) as websocket:
+            await subscribe(websocket, "rfqMaker")
+            request_id = await ask(taker)
+            quote_id = (await quotes(taker, request_id))["SELL"]["quoteId"]
+            await taker.form(ACCEPT, requestId=request_id, quoteId=quote_id)
+            ended = await receive_until(
+                websocket, lambda frame: frame.get("dt") == 28 and frame["d"]["state"] != "ACTIVE"
+            )
+            assert ended["d"]["state"] == state
+        (row,) = (await maker.data(RFQ_LIST))["rfqList"]
+        assert row["state"] == state
+
+
 async def test_a_block_order_cannot_be_placed_by_hand(exchange: RunningExchange) -> None:
     client = exchange.client()
     symbol = (await tradable(client))["symbol"]

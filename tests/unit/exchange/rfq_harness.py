@@ -28,6 +28,7 @@ SURE = DealerConfig(
     answer_min_ms=1_000,
     answer_max_ms=1_000,
     no_quote_probability=0,
+    pull_move_pct=1_000.0,
 )
 
 

@@ -23,6 +23,8 @@ from tests.unit.exchange.harness import HOUR_NS, MINUTE_NS, SECOND_NS, A, B, D, 
 from tests.unit.exchange.rfq_harness import BUY, SELL, SURE, RfqVenue
 from tests.unit.exchange.test_properties import through_the_wire
 
+CALM = tuple(replace(dealer, pull_move_pct=1_000.0) for dealer in DEALERS)
+"""As shipped, but whatever the index does they keep their word."""
 ONE_WAY = replace(SURE, two_way_probability=0.0)
 
 
@@ -59,6 +61,30 @@ def test_a_dealer_answers_at_its_time_with_a_quote_per_side_and_the_right_sides_
         assert quote.expires_ns - quote.created_ns == 300 * SECOND_NS
         assert quote.state is QuoteState.OPEN
     assert sell.strategy_price > buy.strategy_price
+
+
+def test_dealers_take_back_what_the_index_has_left_behind_and_quote_anew() -> None:
+    desk = RfqVenue(dealers=(replace(SURE, pull_move_pct=0.5),))
+    request = desk.ask(desk.spread())
+    first = desk.dealer_quotes(request, 1.5)[SELL]
+    desk.jump(0.4)
+    assert desk.core.rfq.quotes_on(request.request_id)[0].state is QuoteState.OPEN
+    desk.jump(0.4)
+    assert {quote.state for quote in desk.core.rfq.quotes_on(request.request_id)} == {QuoteState.CANCELLED}
+    assert code_of(desk.accept(first)) == 50014
+    fresh = desk.dealer_quotes(request, 1.5)[SELL]
+    assert (fresh.state, fresh.number) == (QuoteState.OPEN, 1)
+    assert fresh.strategy_price > first.strategy_price
+
+
+def test_a_dealer_that_a_new_configuration_adds_answers_what_is_open() -> None:
+    desk = RfqVenue(dealers=())
+    request = desk.ask(desk.spread())
+    desk.wait(60 * SECOND_NS)
+    config = replace(desk.config, rfq=replace(desk.config.rfq, dealers=(SURE,)))
+    core = ExchangeCore.restore(config, desk.started_ns, through_the_wire(desk.rows))
+    core.advance(desk.now_ns)
+    assert [quote.side for quote in core.rfq.quotes_on(request.request_id)] == [SELL, BUY]
 
 
 def test_quotes_expire_after_their_life_and_are_renewed_while_the_request_is_open() -> None:
@@ -123,7 +149,7 @@ def test_the_shipped_dealers_differ_answer_in_three_to_five_seconds_and_sometime
 
 
 def test_looking_changes_nothing_and_a_restarted_exchange_answers_as_it_would_have() -> None:
-    looked, restarted = RfqVenue(dealers=DEALERS), RfqVenue(dealers=DEALERS)
+    looked, restarted = RfqVenue(dealers=CALM), RfqVenue(dealers=CALM)
     for desk in (looked, restarted):
         desk.ask(desk.spread())
     for _ in range(100):
