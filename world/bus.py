@@ -55,6 +55,7 @@ class WorldBus:
         self._publishers: dict[str, _Publisher] = {}
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
         self._link_free_ns: dict[tuple[str, str], int] = {}
+        self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
         self._intents: dict[str, OpenTrade] = {}
         self._outside: dict[str, Callable[[Message], None]] = {}
@@ -98,7 +99,7 @@ class WorldBus:
             sequence=sequence,
             message_id=f"{sender.name}:{sender.epoch}:{publisher.messages}",
             cause_id=cause_id,
-            published_ns=self._engine.now_ns,
+            published_ns=sender.now_ns,
         )
         data = encode_frame(topic, header, message)
         if events is not None:
@@ -262,7 +263,7 @@ class WorldBus:
             pid=node.starts,
             epoch=node.epoch,
             started_ns=node.epoch,
-            beat_ns=self._engine.now_ns,
+            beat_ns=node.now_ns,
             starts=node.starts,
             ready=True,
             detail="",
@@ -275,8 +276,18 @@ class WorldBus:
         if self._engine.chance(self._faults.bus_drop):
             return
         copies = 2 if self._engine.chance(self._faults.bus_duplicate) else 1
+        lag_ns = self._lag_of(source, target) if self._faults.bus_lag_max_ms else 0
         for _ in range(copies):
-            when_ns = self._engine.now_ns + self._engine.between_ns(MS // 10, self._faults.bus_delay_max_ms * MS)
-            when_ns = max(when_ns, self._link_free_ns.get((source, target), 0) + 1)
+            delay_ns = self._engine.between_ns(MS // 10, self._faults.bus_delay_max_ms * MS)
+            when_ns = max(self._engine.now_ns + lag_ns + delay_ns, self._link_free_ns.get((source, target), 0) + 1)
             self._link_free_ns[source, target] = when_ns
             self._engine.at(when_ns, arrive)
+
+    def _lag_of(self, source: str, target: str) -> int:
+        """How much later than others this connection is, for some seconds."""
+        until_ns, lag_ns = self._lags.get((source, target), (0, 0))
+        if self._engine.now_ns >= until_ns:
+            until_ns = self._engine.now_ns + self._engine.between_ns(2 * SECOND, 20 * SECOND)
+            lag_ns = self._engine.between_ns(0, self._faults.bus_lag_max_ms * MS)
+            self._lags[source, target] = until_ns, lag_ns
+        return lag_ns

@@ -43,6 +43,7 @@ from world.audit import Witness
 from world.bus import WorldBus
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.machine import Machine
 from world.node import Keeping, Node
 from world.venue import Venue
 
@@ -86,6 +87,7 @@ class Desk:
         host_config: StrategyHostConfig | None = None,
     ) -> None:
         self.engine = engine
+        self.machine = Machine(engine)
         self.faults = faults
         self.alerts: list[tuple[int, str, RaiseAlert]] = []
         self._bases = tuple(base.base for base in exchange_config.bases)
@@ -94,6 +96,9 @@ class Desk:
         self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
         self._disconnect: Callable[[], None] = lambda: None
+        self._frozen_until_ns = 0
+        self._repeats = False
+        self._pushes: list[Any] = []
         loaded = tuple(LoadedStrategy.from_config(config) for config in strategies)
         cores: dict[str, Callable[[], Core]] = {
             "marketdata": lambda: MarketdataCore(MarketdataConfig()),
@@ -149,6 +154,7 @@ class Desk:
         node = Node(
             name,
             self.engine,
+            self.machine,
             self.faults,
             make_core,
             perform,
@@ -191,14 +197,25 @@ class Desk:
                 for ref in refs:
                     self.venue.cancel(ref, back)
             case QueryOrder(client_order_id=number):
-                self.venue.query(number, back)
+                self.venue.query(number, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns):
-                self.venue.snapshot(trigger, since_ns, back)
+                self.venue.snapshot(trigger, since_ns, node.now_ns, back)
             case ReloadInstruments(underlying=underlying):
                 self._load_instruments(underlying.removesuffix("USD"))
             case _:
                 # Metrics and the alert file have no place here.
                 pass
+
+    def heal(self) -> None:
+        """Stop all faults, and put the clock right."""
+        calm = Faults.none()
+        self.faults = self.venue.faults = calm
+        self.bus.heal(calm)
+        for node in self.nodes.values():
+            node.heal(calm)
+        self.venue.recover()
+        self._frozen_until_ns = 0
+        self.machine.set_clock(0)
 
     def operate_at(self, when_ns: int, service: str, message: Message, request_id: str) -> list[Message]:
         """Send an operator's request at a moment; its answer is appended to the result when it comes."""
@@ -209,18 +226,29 @@ class Desk:
     def _load_instruments(self, base: str) -> None:
         node = self.nodes["marketdata"]
         epoch = node.epoch
-        loaded = InstrumentsLoaded(underlying=f"{base}USD", instruments=self.venue.instruments(base))
+        loaded = InstrumentsLoaded(underlying=f"{base}USD", instruments=self.venue.market.instruments(base))
         self.engine.after(self.engine.between_ns(MS, 50 * MS), lambda: node.put(loaded, epoch))
+
+    def freeze_market(self, duration_ns: int, *, repeats: bool) -> None:
+        """No market data arrive for so long, or the last ones again and again."""
+        self._frozen_until_ns = self.engine.now_ns + duration_ns
+        self._repeats = repeats
 
     def _feed_market(self) -> None:
         node = self.nodes["marketdata"]
         if not node.alive or self.venue.is_away:
             return
-        for base in self._bases:
-            node.put(self.venue.index_push(base))
-            instruments = self.venue.exchange.instruments(base)
-            for expiry_ns in dict.fromkeys(instrument.expiry_ns for instrument in instruments):
-                node.put(self.venue.chain_push(f"{base}USD", expiry_ns))
+        if self.engine.now_ns >= self._frozen_until_ns:
+            self._pushes = []
+            for base in self._bases:
+                self._pushes.append(self.venue.market.index_push(base))
+                instruments = self.venue.exchange.instruments(base)
+                for expiry_ns in dict.fromkeys(instrument.expiry_ns for instrument in instruments):
+                    self._pushes.append(self.venue.market.chain_push(f"{base}USD", expiry_ns))
+        elif not self._repeats:
+            return
+        for push in self._pushes:
+            node.put(push)
 
     def _poll_account(self) -> None:
         node = self.nodes["risk"]
@@ -229,12 +257,12 @@ class Desk:
         if self.venue.is_away or self.engine.chance(self.faults.read_fails):
             node.put(AccountPollFailed("down: connection reset"))
             return
-        epoch, asked_ns = node.epoch, self.engine.now_ns
+        epoch, asked_ns = node.epoch, node.now_ns
 
         def answer() -> None:
             polled = AccountPolled(
                 asked_ns=asked_ns,
-                received_ns=self.engine.now_ns,
+                received_ns=node.now_ns,
                 account=self.venue.account(),
                 positions=self.venue.positions(),
             )

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from shared.clock import Clock
 from shared.errors import JournalDamaged, JournalFull
 from shared.messages.steps import Entry, LoopStalled, Tick
 from shared.runner import Core, CoreFailed, MemoryJournal, Runner
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.machine import Machine
 
 BATCH_MAX = 64
 _SPACE_CHECK_NS = 2 * SECOND
@@ -117,6 +119,7 @@ class Node:
         self,
         name: str,
         engine: Engine,
+        machine: Machine,
         faults: Faults,
         make_core: Callable[[], Core],
         perform: Callable[[Any, str], None],
@@ -134,6 +137,8 @@ class Node:
         self.on_refold: Callable[[], None] = lambda: None
         self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
+        self._machine = machine
+        self._clock: Clock = machine.clock()
         self._faults = faults
         self._make_core = make_core
         self._perform = perform
@@ -156,6 +161,11 @@ class Node:
         self._faults = faults
 
     @property
+    def now_ns(self) -> int:
+        """What its clock says."""
+        return self._clock.now_ns()
+
+    @property
     def is_stalled(self) -> bool:
         return self._engine.now_ns < self._stalled_until_ns
 
@@ -169,6 +179,7 @@ class Node:
         self.alive = True
         self.starts += 1
         self.epoch = self._engine.now_ns
+        self._clock = self._machine.clock()
         self._inbox = []
         self._timer_ns = None
         self._drain_set = False
@@ -176,10 +187,10 @@ class Node:
             self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append, self._may_go_unwritten
         )
         self._boot()
-        self.on_start(self._engine.now_ns)
-        self._guarded(lambda runner: runner.start(self._engine.now_ns))
+        self.on_start(self.now_ns)
+        self._guarded(lambda runner: runner.start(self.now_ns))
 
-    def crash(self) -> None:
+    def crash(self, down_ns: int | None = None) -> None:
         """SIGKILL: the inbox, the core and everything in flight are lost; the journal stays. It restarts later."""
         if not self.alive:
             return
@@ -187,7 +198,9 @@ class Node:
         self._inbox = []
         self._runner = None
         self._doom = None
-        self._engine.after(self._engine.between_ns(100 * MS, self._faults.restart_after_max_ms * MS), self.start)
+        if down_ns is None:
+            down_ns = self._engine.between_ns(100 * MS, self._faults.restart_after_max_ms * MS)
+        self._engine.after(down_ns, self.start)
 
     def stall(self, duration_ns: int) -> None:
         """SIGSTOP for a while: inputs wait, timers do not fire."""
@@ -209,7 +222,7 @@ class Node:
 
         def look() -> None:
             if self.alive and not self.is_stalled:
-                self._guarded(lambda runner: runner.look_at_space(self._engine.now_ns))
+                self._guarded(lambda runner: runner.look_at_space(self.now_ns))
             if self._engine.now_ns <= freed_ns + 60 * SECOND:
                 self._engine.after(_SPACE_CHECK_NS, look)
 
@@ -247,8 +260,9 @@ class Node:
     def _run(self, batch: Sequence[Any]) -> None:
         if self._engine.chance(self._faults.crash_per_drain):
             self._doom = self._engine.random.choice((0, 1, 2, 3, 4))
-        self.on_batch(batch, self._engine.now_ns)
-        self._guarded(lambda runner: runner.drain(batch, self._engine.now_ns))
+        now_ns = self.now_ns
+        self.on_batch(batch, now_ns)
+        self._guarded(lambda runner: runner.drain(batch, now_ns))
         if self.alive and self._doom is not None:
             self.crash()
 
@@ -269,13 +283,17 @@ class Node:
         if not self.alive:
             return
         deadline_ns = self.core.next_deadline_ns()
-        if deadline_ns is None or (self._timer_ns is not None and self._timer_ns <= deadline_ns):
+        if deadline_ns is None:
             return
-        self._timer_ns = max(deadline_ns, self._engine.now_ns)
-        epoch, mine = self.epoch, self._timer_ns
+        # As an event loop does it: so much later by the monotonic clock, whatever becomes of the wall's.
+        fire_ns = self._engine.now_ns + max(0, deadline_ns - self.now_ns)
+        if self._timer_ns is not None and self._timer_ns <= fire_ns:
+            return
+        self._timer_ns = fire_ns
+        epoch = self.epoch
 
         def fire() -> None:
-            if not self.is_current(epoch) or self._timer_ns != mine:
+            if not self.is_current(epoch) or self._timer_ns != fire_ns:
                 return
             if self._engine.now_ns < self._stalled_until_ns:
                 self._engine.at(self._stalled_until_ns + 1, fire)
@@ -283,7 +301,7 @@ class Node:
             self._timer_ns = None
             self._run([Tick()])
 
-        self._engine.at(self._timer_ns, fire)
+        self._engine.at(fire_ns, fire)
 
     def _perform_or_die(self, effect: Any, cause_id: str) -> None:
         self.count_down()
@@ -292,6 +310,11 @@ class Node:
     def keep_snapshot(self) -> None:
         """Make one when enough rows were written since the last; it may be torn."""
         self.journal.keep_snapshot(self._faults.snapshot_rows, self._faults.snapshot_torn)
+
+    def tear(self) -> None:
+        """The power may fail while a batch is being written: none of it is there afterwards."""
+        if self._engine.chance(self._faults.torn_write):
+            raise Crashed
 
     def count_down(self) -> None:
         """One more step of a doomed drain: at 0 the process dies here."""
@@ -319,6 +342,7 @@ class _MortalJournal:
 
     def append(self, entries: Sequence[Entry]) -> None:
         self._node.count_down()
+        self._node.tear()
         self._node.journal.append(entries)
         self._node.keep_snapshot()
         self._node.count_down()
@@ -339,17 +363,3 @@ class _MortalJournal:
 
     def forget_unwritten(self) -> bool:
         return self._node.journal.forget_unwritten()
-
-
-def crash_at_random(node: Node, engine: Engine, faults: Faults, until_ns: int) -> None:
-    """Kill the node at moments of a Poisson process until `until_ns`, and stop it for a while at others."""
-    for rate, act in (
-        (faults.crash_per_minute, node.crash),
-        (faults.stall_per_minute, lambda: node.stall(engine.between_ns(2 * SECOND, 12 * SECOND))),
-    ):
-        when_ns = engine.now_ns
-        while rate:
-            when_ns += int(engine.random.expovariate(rate / 60) * SECOND)
-            if when_ns >= until_ns:
-                break
-            engine.at(when_ns, act)

@@ -70,8 +70,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 def drawn(seed: int) -> Scenario:
     """Half of the seeds trade the plain three strategies; the others are short of liquidity, jump, or are disturbed
-    by their operator, often all at once."""
-    return plain(seed) if Random(f"scenario {seed}").random() < 0.5 else disturbed(seed)
+    by their operator, often all at once; and one in thirty holds its trades over an expiry, which takes longest."""
+    number = Random(f"scenario {seed}").random()
+    if number < 0.03:
+        return expiring(seed)
+    return plain(seed) if number < 0.5 else disturbed(seed)
 
 
 def disturbed(seed: int) -> Scenario:
@@ -281,16 +284,6 @@ _REQUOTES: tuple[dict[str, object], ...] = (
     {"requote_by": "amend", "pricing": "passive", "reprice_interval_s": 2.0, "max_requote_rounds": 30},
 )
 """How the strategies' orders come to other prices: some replace them, some amend them."""
-
-
-def intrude_at_random(desk: Desk, pause_s: float, until_ns: int) -> None:
-    """Let somebody else act on the account at moments of a Poisson process."""
-    when_ns = desk.engine.now_ns
-    while pause_s:
-        when_ns += int(desk.engine.random.expovariate(1 / pause_s) * SECOND)
-        if when_ns >= until_ns:
-            break
-        desk.engine.at(when_ns, desk.venue.intrude)
 
 
 class Operator:

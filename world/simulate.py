@@ -7,11 +7,13 @@ from random import Random
 
 import msgspec
 
-from shared.messages.control import StrategyCommand
+from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
+from world.disturbances import disturb
 from world.engine import Engine
 from world.faults import SECOND, Faults
+from world.intruder import Intruder
 from world.invariants import (
     fold_violations,
     liveness_violations,
@@ -19,8 +21,8 @@ from world.invariants import (
     safety_violations,
 )
 from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
-from world.node import Node, crash_at_random
-from world.scenario import NOON_NS, Operator, Scenario, drawn, intrude_at_random
+from world.node import Node
+from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.violations import Violation
 
 START_NS = NOON_NS
@@ -60,10 +62,9 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         host_config=scenario.host,
     )
     faulty_until_ns = scenario.start_ns + scenario.faulty_s * SECOND
-    for node in desk.nodes.values():
-        crash_at_random(node, engine, faults, faulty_until_ns)
+    disturb(desk, faults, faulty_until_ns)
     Operator(desk, scenario.operator_pause_s, faulty_until_ns)
-    intrude_at_random(desk, scenario.intruder_pause_s, faulty_until_ns)
+    Intruder(desk, scenario.intruder_pause_s, faulty_until_ns)
     violations: list[Violation] = []
     while engine.now_ns < faulty_until_ns and not violations:
         engine.run_until(engine.now_ns + 10 * SECOND)
@@ -125,11 +126,11 @@ def failures(nodes: Iterable[Node]) -> list[Violation]:
 
 def _heal(desk: Desk) -> None:
     """Stop all faults; a while later open nothing new, so that everything can come to its end."""
-    calm = Faults.none()
-    desk.faults = desk.venue.faults = calm
-    desk.bus.heal(calm)
-    for node in desk.nodes.values():
-        node.heal(calm)
+    desk.heal()
+    for again in range(12):
+        # A journal that was full or torn halts until a person says that all is well.
+        lift = LiftHalts(requested_by="operator")
+        desk.operate_at(desk.engine.now_ns + 5 * again * SECOND, "execution", lift, f"lift-{again}")
     pause = StrategyCommand(action="pause", strategy="*", requested_by="simulation")
     desk.operate_at(desk.engine.now_ns + OPENING_S * SECOND, "strategy", pause, "pause-all")
 

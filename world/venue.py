@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
+import msgspec
 
 from services.exchange import model as ex
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
-from shared.messages.market import Instrument
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -34,30 +33,21 @@ from shared.messages.venue import (
     VenueExercise,
     VenueFill,
     VenueOrder,
-    VenueOrderState,
     VenuePosition,
     VenueSnapshot,
     VenueSnapshotFailed,
 )
-from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
-from shared.venues.ports import ChainPush, IndexPush, OptionQuoteRow
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.market_feed import MarketFeed
+from world.translation import placed, shown_fill, shown_order
 
 REFUSALS = (10531, 10532, 10536, 10540)
 """Price outside its band, nothing to reduce, and a code that means nothing to the desk."""
+_TOO_MANY = 429
 ORDER_TIMEOUT_NS = 3 * SECOND
 REQUEST_VALIDITY_NS = 5 * SECOND
 Deliver = Callable[[Any], None]
-
-_STATES: dict[ex.OrderState, VenueOrderState] = {
-    ex.OrderState.NEW: "new",
-    ex.OrderState.PARTIALLY_FILLED: "partial",
-    ex.OrderState.FILLED: "filled",
-    ex.OrderState.CANCELLED: "cancelled",
-    ex.OrderState.INVALID: "invalid",
-    ex.OrderState.CANCELLED_BY_EXERCISE: "exercised",
-}
 
 
 class Venue:
@@ -70,6 +60,7 @@ class Venue:
         self.config = config
         self.faults = faults
         self.exchange = exchange
+        self.market = MarketFeed(exchange, config)
         self.account_id = account_id
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
@@ -78,6 +69,8 @@ class Venue:
         self._stream: Deliver | None = None
         self._drop_stream: Callable[[], None] = lambda: None
         self._away_until_ns = 0
+        self._throttled_until_ns = 0
+        self._silent_until_ns = 0
         self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
 
@@ -91,6 +84,18 @@ class Venue:
         self._away_until_ns = self.engine.now_ns + duration_ns
         self._drop_stream()
 
+    def throttle(self, duration_ns: int) -> None:
+        """Refuse every request for so long because there are too many."""
+        self._throttled_until_ns = self.engine.now_ns + duration_ns
+
+    def fall_silent(self, duration_ns: int) -> None:
+        """Push nothing for so long on a private stream that stays up."""
+        self._silent_until_ns = self.engine.now_ns + duration_ns
+
+    def recover(self) -> None:
+        """Be reachable, willing and talkative again."""
+        self._away_until_ns = self._throttled_until_ns = self._silent_until_ns = 0
+
     def place(self, order: NewOrder, deliver: Deliver) -> None:
         """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`."""
         self.sent[order.client_order_id] += 1
@@ -99,12 +104,16 @@ class Venue:
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
 
         def execute() -> OrderAcked | OrderRefused:
+            if self._is_throttled:
+                return OrderRefused(
+                    client_order_id=order.client_order_id, kind="throttled", code=_TOO_MANY, text="too many requests"
+                )
             if self.engine.chance(self.faults.refused):
                 code = self.engine.random.choice(REFUSALS)
                 return OrderRefused(
                     client_order_id=order.client_order_id, kind="rejected", code=code, text="refused at random"
                 )
-            result = self._run(self.exchange.place(self.account_id, _to_venue(order), self.engine.now_ns))
+            result = self._run(self.exchange.place(self.account_id, placed(order), self.engine.now_ns))
             if isinstance(result, ex.Accepted):
                 return OrderAcked(client_order_id=order.client_order_id, venue_order_id=result.order_id)
             return OrderRefused(
@@ -117,6 +126,8 @@ class Venue:
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
 
         def execute() -> CancelAcked | CancelRefused:
+            if self._is_throttled:
+                return CancelRefused(client_order_id=order.client_order_id, code=_TOO_MANY, text="too many requests")
             command = ex.CancelOrder(order_id=order.venue_order_id, client_order_id=order.client_order_id)
             result = self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
             if isinstance(result, ex.Accepted):
@@ -133,6 +144,10 @@ class Venue:
             return AmendRefused(client_order_id=number, kind="rejected", code=code, text=text)
 
         def execute() -> AmendAcked | AmendRefused:
+            if self._is_throttled:
+                return AmendRefused(
+                    client_order_id=number, kind="throttled", code=_TOO_MANY, text="too many requests"
+                )
             if self.engine.chance(self.faults.refused):
                 return refused(self.engine.random.choice(REFUSALS), "refused at random")
             command = ex.AmendOrder(
@@ -144,54 +159,38 @@ class Venue:
             )
             result = self._run(self.exchange.amend(self.account_id, command, self.engine.now_ns))
             if isinstance(result, ex.Accepted):
+                self._amended(change)
                 return AmendAcked(client_order_id=number, venue_order_id=result.order_id)
             return refused(result.code, result.message)
 
         self._call(execute, AmendUnknown(client_order_id=number, reason="time-out"), deliver)
 
-    def intrude(self) -> None:
-        """Somebody else uses the account: closes a part of a position at any price, or cancels one of our orders."""
-        open_orders = self.exchange.open_orders(self.account_id)
-        if open_orders and self.engine.chance(0.5):
-            chosen = self.engine.random.choice(open_orders)
-            self._run(
-                self.exchange.cancel(
-                    self.account_id,
-                    ex.CancelOrder(order_id=chosen.order_id, client_order_id=None),
-                    self.engine.now_ns,
-                )
-            )
+    def by_somebody(self, command: ex.PlaceOrder | ex.CancelOrder) -> None:
+        """Somebody else on the account acts; what he places is `by_hand`."""
+        if isinstance(command, ex.CancelOrder):
+            self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
             return
-        positions = self.positions()
-        if not positions:
-            return
-        position = self.engine.random.choice(positions)
-        chain = next(c for c in self._chains() if position.symbol in c.symbols)
-        row = chain.symbols.index(position.symbol)
-        price = float(chain.bid[row] if position.quantity > 0 else chain.ask[row])
-        if not price > 0:
-            return
-        order = ex.PlaceOrder(
-            symbol=position.symbol,
-            side=ex.Side.SELL if position.quantity > 0 else ex.Side.BUY,
-            quantity=abs(position.quantity) / self.engine.random.choice((1, 2)),
-            price=Decimal(repr(price)),
-            order_type=ex.OrderType.LIMIT,
-            time_in_force="IOC",
-            client_order_id=None,
-            reduce_only=True,
-        )
-        result = self.exchange.place(self.account_id, order, self.engine.now_ns)
-        if isinstance(result.result, ex.Accepted):
-            self.by_hand.add(result.result.order_id)
-        self._push(result.events)
+        outcome = self.exchange.place(self.account_id, command, self.engine.now_ns)
+        if isinstance(outcome.result, ex.Accepted):
+            self.by_hand.add(outcome.result.order_id)
+        self._push(outcome.events)
 
-    def query(self, client_order_id: int, deliver: Deliver) -> None:
-        """Look one order up by query, open orders and history; what is younger than the venue's lag is not seen."""
-        asked_ns = self.engine.now_ns
+    def _amended(self, change: Amendment) -> None:
+        """An opening order is as much bound to its grant by its new price as by its first."""
+        number = change.order.client_order_id
+        sent = next((order for order in self.opening_orders if order.client_order_id == number), None)
+        if sent is not None:
+            price = sent.price if change.price is None else change.price
+            self.opening_orders.append(msgspec.structs.replace(sent, price=price))
+
+    def query(self, client_order_id: int, asked_ns: int, deliver: Deliver) -> None:
+        """Look one order up by query, open orders and history; what is younger than the venue's lag is not seen.
+
+        asked_ns: when it was asked, by the desk's clock.
+        """
 
         def answer() -> OrderQueried | OrderQueryFailed:
-            if self.is_away or self.engine.chance(self.faults.read_fails):
+            if self._read_fails():
                 return OrderQueryFailed(client_order_id=client_order_id, reason="down: connection reset")
             order = self.exchange.order(self.account_id, client_order_id=client_order_id)
             seen = order is not None and order.created_ns <= self._horizon_ns()
@@ -199,15 +198,14 @@ class Venue:
             return OrderQueried(
                 client_order_id=client_order_id,
                 asked_ns=asked_ns,
-                order=_order(order) if seen and order is not None else None,
+                order=shown_order(order) if seen and order is not None else None,
                 fills=tuple(fill for fill in fills if seen and fill.client_order_id == client_order_id),
             )
 
-        self.engine.after(self._delay_ns(), lambda: deliver(answer()))
+        self.engine.after(self._delay_ns(), lambda: self._hand_over(answer(), deliver))
 
-    def snapshot(self, trigger: str, since_ns: int, deliver: Deliver) -> None:
+    def snapshot(self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver) -> None:
         """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
-        asked_ns = self.engine.now_ns
         parts: dict[str, Any] = {}
 
         def orders() -> None:
@@ -219,16 +217,16 @@ class Venue:
                 )
                 if order.created_ns <= self._horizon_ns()
             ]
-            parts["orders"] = tuple(_order(order) for order in visible)
+            parts["orders"] = tuple(shown_order(order) for order in visible)
 
         def fills() -> None:
             parts["fills"] = self._fills(since_ns)
 
         def rest() -> None:
-            if self.is_away or self.engine.chance(self.faults.read_fails):
+            if self._read_fails():
                 deliver(VenueSnapshotFailed(trigger=trigger, reason="down: connection reset"))
                 return
-            deliver(
+            self._hand_over(
                 VenueSnapshot(
                     trigger=trigger,
                     asked_ns=asked_ns,
@@ -237,10 +235,11 @@ class Venue:
                     fills=parts["fills"],
                     positions=self._shown_positions(),
                     exercises=self._exercises(since_ns),
-                )
+                ),
+                deliver,
             )
 
-        when_ns = asked_ns
+        when_ns = self.engine.now_ns
         for part in (orders, fills, rest):
             when_ns += self._delay_ns()
             self.engine.at(when_ns, part)
@@ -309,57 +308,6 @@ class Venue:
         rest = {symbol: held.get(symbol, Decimal(0)) - self.foreign.get(symbol, Decimal(0)) for symbol in held}
         return {symbol: quantity for symbol, quantity in rest.items() if quantity}
 
-    def instruments(self, base: str) -> tuple[Instrument, ...]:
-        limits = next(config for config in self.config.bases if config.base == base)
-        return tuple(
-            Instrument(
-                symbol=listed.symbol,
-                underlying=listed.index,
-                option_type=listed.option_type,
-                strike=listed.strike,
-                expiry_ns=listed.expiry_ns,
-                last_trade_ns=listed.expiry_ns - LAST_TRADE_BEFORE_EXPIRY_NS,
-                tick_size=listed.tick_size,
-                lot_size=listed.min_quantity,
-                min_quantity=listed.min_quantity,
-                max_quantity=limits.max_order_quantity,
-            )
-            for listed in self.exchange.instruments(base)
-        )
-
-    def chain_push(self, index: str, expiry_ns: int) -> ChainPush:
-        """The chain of one expiry as marketdata is pushed it: NaN where the venue shows nothing."""
-        chain = self.exchange.chain(index, expiry_ns)
-        assert chain is not None, (index, expiry_ns)
-        columns = {
-            "bid": _blank(chain.bid),
-            "ask": _blank(chain.ask),
-            "bid_size": _blank(chain.bid_size),
-            "ask_size": _blank(chain.ask_size),
-            "mark": chain.mark,
-            "mark_iv": chain.mark_iv,
-            "bid_iv": chain.bid_iv,
-            "ask_iv": chain.ask_iv,
-            "delta": chain.delta,
-            "gamma": chain.gamma,
-            "vega": chain.vega,
-            "theta": chain.theta,
-            "rho": chain.rho,
-            "open_interest": chain.open_interest,
-            "volume": chain.volume,
-            "forward": chain.underlying,
-        }
-        rows = tuple(
-            OptionQuoteRow(symbol=symbol, **{name: float(column[row]) for name, column in columns.items()})
-            for row, symbol in enumerate(chain.symbols)
-        )
-        return ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=rows)
-
-    def index_push(self, base: str) -> IndexPush:
-        price = self.exchange.index_price(base)
-        assert price is not None, base
-        return IndexPush(underlying=f"{base}USD", price=float(price), venue_ns=self.exchange.now_ns)
-
     def fills_by_client_order(self) -> dict[int, Decimal]:
         """What the venue says was filled, by client order id. For the checks."""
         filled: dict[int, Decimal] = {}
@@ -367,11 +315,6 @@ class Venue:
             if fill.client_order_id is not None and fill.order_id not in self.by_hand:
                 filled[fill.client_order_id] = filled.get(fill.client_order_id, Decimal(0)) + fill.quantity
         return filled
-
-    def _chains(self) -> Iterator[Any]:
-        for base in self.config.bases:
-            for expiry_ns in {listed.expiry_ns for listed in self.exchange.instruments(base.base)}:
-                yield self.exchange.chain(f"{base.base}USD", expiry_ns)
 
     def _advance(self) -> None:
         self._push(self.exchange.advance(self.engine.now_ns).events)
@@ -394,7 +337,7 @@ class Venue:
         return outcome.result
 
     def _call(self, execute: Callable[[], Any], unknown: OutcomeUnknown | AmendUnknown, deliver: Deliver) -> None:
-        """One order call: lost on the way, late, its answer lost, or answered with a code that nobody listed."""
+        """One order call: lost on the way, late, its answer lost, answered with a 5xx or a code nobody listed."""
         if self.is_away or self.engine.chance(self.faults.request_lost):
             self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
             return
@@ -404,16 +347,17 @@ class Venue:
         back_ns = there_ns + self._delay_ns()
         no_answer = self.engine.chance(self.faults.answer_lost) or back_ns > ORDER_TIMEOUT_NS
         odd_code = self.engine.chance(self.faults.unknown_code)
+        server_error = self.engine.chance(self.faults.server_error)
 
         def arrive() -> None:
             if self.is_away:
                 if not no_answer:
                     self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
                 return
-            answer = execute()
+            answer = unknown if server_error and self.engine.chance(0.5) else execute()
             if no_answer:
                 return
-            told = unknown if odd_code else answer
+            told = unknown if odd_code or server_error else answer
             self.engine.after(back_ns - there_ns, lambda: deliver(told))
 
         self.engine.after(there_ns, arrive)
@@ -424,14 +368,14 @@ class Venue:
         for event in events:
             match event:
                 case ex.OrderEvent(order=order) if order.account_id == self.account_id:
-                    self._push_one(_order(order))
+                    self._push_one(shown_order(order))
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
-                    self._push_one(_fill(fill, with_fee=False))
+                    self._push_one(shown_fill(fill, with_fee=False))
                 case _:
                     pass
 
     def _push_one(self, item: VenueOrder | VenueFill) -> None:
-        if self.engine.chance(self.faults.stream_lost):
+        if self.engine.now_ns < self._silent_until_ns or self.engine.chance(self.faults.stream_lost):
             return
         copies = 2 if self.engine.chance(self.faults.stream_duplicate) else 1
         for _ in range(copies):
@@ -440,7 +384,7 @@ class Venue:
 
     def _fills(self, since_ns: int) -> tuple[VenueFill, ...]:
         fills = self.exchange.fills(self.account_id, start_ns=since_ns)
-        return tuple(_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._horizon_ns())
+        return tuple(shown_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._horizon_ns())
 
     def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return tuple(
@@ -455,58 +399,22 @@ class Venue:
             for exercise in self.exchange.exercise_history(self.account_id, start_ns=since_ns)
         )
 
+    @property
+    def _is_throttled(self) -> bool:
+        return self.engine.now_ns < self._throttled_until_ns
+
+    def _read_fails(self) -> bool:
+        return self.is_away or self._is_throttled or self.engine.chance(self.faults.read_fails)
+
+    def _hand_over(self, answer: Any, deliver: Deliver) -> None:
+        """An answer that was read now; at times it arrives when it is no longer true."""
+        late_ns = 0
+        if self.engine.chance(self.faults.read_late):
+            late_ns = self.engine.between_ns(SECOND // 2, 6 * SECOND)
+        self.engine.after(late_ns, lambda: deliver(answer))
+
     def _horizon_ns(self) -> int:
         return self.engine.now_ns - self.faults.query_lag_ms * MS
 
     def _delay_ns(self) -> int:
         return self.engine.between_ns(MS, self.faults.venue_delay_max_ms * MS)
-
-
-def _to_venue(order: NewOrder) -> ex.PlaceOrder:
-    return ex.PlaceOrder(
-        symbol=order.symbol,
-        side=ex.Side.BUY if order.side == "buy" else ex.Side.SELL,
-        quantity=order.quantity,
-        price=order.price,
-        order_type=ex.OrderType.POST_ONLY if order.post_only else ex.OrderType.LIMIT,
-        time_in_force=order.time_in_force,
-        client_order_id=order.client_order_id,
-        reduce_only=order.reduce_only,
-    )
-
-
-def _order(order: ex.Order) -> VenueOrder:
-    return VenueOrder(
-        venue_order_id=order.order_id,
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side="buy" if order.side is ex.Side.BUY else "sell",
-        quantity=order.quantity,
-        filled_quantity=order.filled,
-        price=order.price,
-        average_price=order.average_price,
-        state=_STATES[order.state],
-        reduce_only=order.reduce_only,
-        created_ns=order.created_ns,
-        updated_ns=order.updated_ns,
-    )
-
-
-def _fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
-    return VenueFill(
-        venue_trade_id=fill.trade_id,
-        venue_order_id=fill.order_id,
-        client_order_id=fill.client_order_id,
-        symbol=fill.symbol,
-        side="buy" if fill.side is ex.Side.BUY else "sell",
-        quantity=fill.quantity,
-        price=fill.price,
-        fee_usd=fill.fee if with_fee else None,
-        is_taker=fill.is_taker,
-        venue_ns=fill.at_ns,
-    )
-
-
-def _blank(column: ex.F8) -> ex.F8:
-    """The exchange shows 0 where a side is empty; the desk says NaN."""
-    return np.where(column > 0, column, np.nan)

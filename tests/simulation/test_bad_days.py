@@ -10,11 +10,11 @@ from services.execution.rows import HaltRaised
 from shared.messages.control import LiftHalts, StrategyCommand
 from tests.simulation.test_world import EXTREME, also_long, calm_desk, run_until
 from world.desk import DESK_NUMBER, Desk
+from world.disturbances import crash_at_random
 from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.invariants import fold_violations, liveness_violations, safety_violations
 from world.ledger import ledger_violations
-from world.node import crash_at_random
 from world.scenario import small_exchange, three_strategies
 from world.simulate import START_NS
 
@@ -118,7 +118,7 @@ def test_full_disks_crashes_and_an_absent_venue_among_all_other_faults_keep_ever
     desk = Desk(engine, EXTREME, three_strategies(seed), small_exchange(seed))
     faulty_until_ns = START_NS + 150 * SECOND
     for node in desk.nodes.values():
-        crash_at_random(node, engine, EXTREME, faulty_until_ns)
+        crash_at_random(desk, node, EXTREME, faulty_until_ns)
     while engine.now_ns < faulty_until_ns:
         engine.run_until(engine.now_ns + engine.between_ns(5 * SECOND, 25 * SECOND))
         for name in ("risk", "execution", "strategy"):
@@ -131,11 +131,7 @@ def test_full_disks_crashes_and_an_absent_venue_among_all_other_faults_keep_ever
         if engine.chance(0.5):
             lift = LiftHalts(requested_by="operator")
             desk.operate_at(engine.now_ns, "execution", lift, f"lift-{engine.now_ns}")
-    calm = Faults.none()
-    desk.faults = desk.venue.faults = calm
-    desk.bus.heal(calm)
-    for node in desk.nodes.values():
-        node.heal(calm)
+    desk.heal()
     engine.run_until(engine.now_ns + 90 * SECOND)
     halts = [entry.row for entry in desk.nodes["execution"].journal.entries if isinstance(entry.row, HaltRaised)]
     assert any(halt.raised_by == "journal" for halt in halts), "no start of this seed found rows missing"

@@ -1,0 +1,22 @@
+"""The machine that the desk's processes share: its wall clock can be set."""
+
+from __future__ import annotations
+
+from shared.clock import Clock
+from world.engine import Engine
+
+
+class Machine:
+    """The venue keeps true time; the wall clock here is `ahead_ns` in front of it (behind it: < 0)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.ahead_ns = 0
+
+    def set_clock(self, ahead_ns: int) -> None:
+        """As an administrator or a time service does it, under the running processes."""
+        self.ahead_ns = ahead_ns
+
+    def clock(self) -> Clock:
+        """The clock of a process that starts now."""
+        return Clock(wall=lambda: self._engine.now_ns + self.ahead_ns, monotonic=lambda: self._engine.now_ns)

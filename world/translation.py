@@ -1,0 +1,60 @@
+"""The exchange's words for orders and fills in those of the desk's ports, and back."""
+
+from __future__ import annotations
+
+from services.exchange import model as ex
+from shared.messages.venue import NewOrder, VenueFill, VenueOrder, VenueOrderState
+
+_STATES: dict[ex.OrderState, VenueOrderState] = {
+    ex.OrderState.NEW: "new",
+    ex.OrderState.PARTIALLY_FILLED: "partial",
+    ex.OrderState.FILLED: "filled",
+    ex.OrderState.CANCELLED: "cancelled",
+    ex.OrderState.INVALID: "invalid",
+    ex.OrderState.CANCELLED_BY_EXERCISE: "exercised",
+}
+
+
+def placed(order: NewOrder) -> ex.PlaceOrder:
+    return ex.PlaceOrder(
+        symbol=order.symbol,
+        side=ex.Side.BUY if order.side == "buy" else ex.Side.SELL,
+        quantity=order.quantity,
+        price=order.price,
+        order_type=ex.OrderType.POST_ONLY if order.post_only else ex.OrderType.LIMIT,
+        time_in_force=order.time_in_force,
+        client_order_id=order.client_order_id,
+        reduce_only=order.reduce_only,
+    )
+
+
+def shown_order(order: ex.Order) -> VenueOrder:
+    return VenueOrder(
+        venue_order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side="buy" if order.side is ex.Side.BUY else "sell",
+        quantity=order.quantity,
+        filled_quantity=order.filled,
+        price=order.price,
+        average_price=order.average_price,
+        state=_STATES[order.state],
+        reduce_only=order.reduce_only,
+        created_ns=order.created_ns,
+        updated_ns=order.updated_ns,
+    )
+
+
+def shown_fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
+    return VenueFill(
+        venue_trade_id=fill.trade_id,
+        venue_order_id=fill.order_id,
+        client_order_id=fill.client_order_id,
+        symbol=fill.symbol,
+        side="buy" if fill.side is ex.Side.BUY else "sell",
+        quantity=fill.quantity,
+        price=fill.price,
+        fee_usd=fill.fee if with_fee else None,
+        is_taker=fill.is_taker,
+        venue_ns=fill.at_ns,
+    )
