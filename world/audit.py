@@ -11,84 +11,140 @@ from typing import Any
 from services.exchange import model as ex
 from services.execution.book import Book, Leg, Order, Trade
 from services.execution.config import ExecutionConfig
-from services.execution.rows import AmendRequested, FillAssumed, FillSeen, OrderRequested, TradeMoved
+from services.execution.rows import (
+    AmendRequested,
+    FillAssumed,
+    FillSeen,
+    OrderRequested,
+    TradeMoved,
+    TradeRequested,
+)
+from services.risk.config import RiskConfig
 from shared.bus.frames import Frame
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Entry, Inbound, LoopStalled
 from shared.messages.system import Heartbeat
 from shared.messages.trades import TradeUpdate
+from shared.messages.venue import VenueSnapshot
 from world.faults import MS, SECOND
 from world.violations import Violation
 
 ZERO = Decimal(0)
 
 
+class _Process:
+    """What one process of execution was handed, by its clock, which never runs backwards."""
+
+    def __init__(self, started_ns: int) -> None:
+        self.risk_ns = [started_ns]
+        self.chains: dict[str, list[tuple[int, int]]] = {}
+        self.lists: set[str] = set()
+        self.snapshots: list[tuple[int, VenueSnapshot]] = []
+
+
+class Knowledge:
+    """What a process knew at an instant."""
+
+    def __init__(self, process: _Process, at_ns: int) -> None:
+        self.at_ns = at_ns
+        self._process = process
+
+    @property
+    def risk_silence_ns(self) -> int:
+        """How long risk had been silent."""
+        heard_ns = self._process.risk_ns
+        return self.at_ns - heard_ns[bisect_right(heard_ns, self.at_ns) - 1]
+
+    @property
+    def snapshot(self) -> VenueSnapshot | None:
+        """The newest look at the venue that the process had been given."""
+        seen = self._process.snapshots
+        given = [snapshot for _, snapshot in seen[: bisect_right(seen, self.at_ns, key=itemgetter(0))]]
+        return max(given, key=lambda snapshot: snapshot.asked_ns, default=None)
+
+    def chain_age_ns(self, underlying: str) -> int:
+        """The age of the newest chain that the process could read; all of time if there was none."""
+        seen = self._process.chains.get(underlying, [])
+        index = bisect_right(seen, self.at_ns, key=itemgetter(0))
+        return self.at_ns - (seen[index - 1][1] if index else 0)
+
+
 class Witness:
     """Sees what execution is handed, and when: the service itself forgets it with its process.
 
-    A batch counts as known at once: an order decided in it before its last message is judged leniently.
+    A row is judged by what its process knew; `number` is its place in the journal. A batch counts as known at once:
+    an order decided in it before its last message is judged leniently.
     """
 
     def __init__(self) -> None:
-        self._risk_ns: list[int] = []
-        self._chains: dict[str, list[tuple[int, int]]] = {}
-        self._lists: set[str] = set()
+        self._written: list[int] = []
+        self._processes: list[_Process] = []
 
-    def on_start(self, now_ns: int) -> None:
-        """Execution starts: it knows no prices, and every service gets its full silence again."""
-        self._risk_ns.append(now_ns)
-        self._lists.clear()
-        for seen in self._chains.values():
-            seen.append((now_ns, 0))
+    def on_start(self, now_ns: int, written: int = 0) -> None:
+        """A process starts that finds so many rows: it knows no prices, and every service gets its full silence."""
+        self._written.append(written)
+        self._processes.append(_Process(now_ns))
 
     def on_batch(self, items: Sequence[Any], now_ns: int) -> None:
+        seen = self._processes[-1]
         for item in items:
             match item:
                 case LoopStalled() | Inbound(message=Heartbeat(service="risk")):
-                    self._risk_ns.append(now_ns)
+                    seen.risk_ns.append(now_ns)
                 case Inbound(message=InstrumentList(list_id=list_id)):
-                    self._lists.add(list_id)
-                case Inbound(message=ChainSnapshot() as chain) if chain.list_id in self._lists:
-                    self._chains.setdefault(chain.underlying, []).append((now_ns, chain.received_ns))
+                    seen.lists.add(list_id)
+                case Inbound(message=ChainSnapshot() as chain) if chain.list_id in seen.lists:
+                    seen.chains.setdefault(chain.underlying, []).append((now_ns, chain.received_ns))
+                case VenueSnapshot() as snapshot:
+                    seen.snapshots.append((now_ns, snapshot))
                 case _:
                     pass
 
-    def risk_silence_ns(self, at_ns: int) -> int:
-        """How long risk had been silent."""
-        index = bisect_right(self._risk_ns, at_ns)
-        return at_ns - (self._risk_ns[index - 1] if index else 0)
+    def _process_of(self, number: int) -> _Process:
+        return self._processes[bisect_right(self._written, number) - 1]
 
-    def chain_age_ns(self, underlying: str, at_ns: int) -> int:
-        """The age of the newest chain that could be read."""
-        seen = self._chains.get(underlying, [])
-        index = bisect_right(seen, at_ns, key=itemgetter(0))
-        return at_ns - (seen[index - 1][1] if index else 0)
+    def knew(self, number: int, at_ns: int) -> Knowledge:
+        return Knowledge(self._process_of(number), at_ns)
 
 
-def decision_violations(entries: Iterable[Entry], config: ExecutionConfig, witness: Witness) -> Iterator[Violation]:
-    """Broken promises in the journal, each row judged by the state before it; a fill by the state after it."""
+def decision_violations(
+    entries: Iterable[Entry], config: ExecutionConfig, witness: Witness, limits: RiskConfig | None = None
+) -> Iterator[Violation]:
+    """Broken promises in the journal, each row judged by the state before it; a fill by the state after it.
+
+    limits: those of the risk service that gave the grants.
+    """
+    limits = limits or RiskConfig()
     book = Book.empty(config)
     decided_ns = 0
-    for entry in entries:
+    for number, entry in enumerate(entries):
         row, at_ns = entry.row, entry.at_ns
         if at_ns > decided_ns:
             yield from _overdue(book, decided_ns)
             decided_ns = at_ns
+        known = witness.knew(number, at_ns)
         match row:
             case OrderRequested(purpose="open"):
-                yield from _opening(book, row, at_ns, config, witness)
+                yield from _opening(book, row, known, config)
             case OrderRequested():
                 yield from _closing(book, row)
+                yield from _taking_from_others(book, row, known, config)
             case AmendRequested():
-                yield from _amending(book, row, at_ns, config, witness)
+                yield from _amending(book, row, known, config)
+            case TradeRequested():
+                yield from _one_more(book, limits)
             case TradeMoved():
                 yield from _moving(book.trades[row.trade_id], book, row, at_ns)
             case _:
                 pass
         book.apply(entry)
         if isinstance(row, FillSeen | FillAssumed):
-            yield from _nets(book, book.orders[row.client_order_id].symbol)
+            symbol = book.orders[row.client_order_id].symbol
+            yield from _nets(book, symbol)
+            if abs(book.net_quantity(symbol)) > limits.max_position_quantity:
+                text = f"trades hold {book.net_quantity(symbol)} {symbol} of {limits.max_position_quantity}"
+                yield Violation("within_limits", text)
 
 
 def silent_changes(published: Iterable[Frame]) -> Iterator[Violation]:
@@ -151,18 +207,14 @@ def _overdue(book: Book, decided_ns: int) -> Iterator[Violation]:
             )
 
 
-def _opening(
-    book: Book, row: OrderRequested, at_ns: int, config: ExecutionConfig, witness: Witness
-) -> Iterator[Violation]:
+def _opening(book: Book, row: OrderRequested, known: Knowledge, config: ExecutionConfig) -> Iterator[Violation]:
     if row.adopted:
         return
     trade, leg = _place(book, row)
-    yield from _exposing(book, trade, leg, f"opening order {row.client_order_id}", at_ns, config, witness)
+    yield from _exposing(book, trade, leg, f"opening order {row.client_order_id}", known, config)
 
 
-def _amending(
-    book: Book, row: AmendRequested, at_ns: int, config: ExecutionConfig, witness: Witness
-) -> Iterator[Violation]:
+def _amending(book: Book, row: AmendRequested, known: Knowledge, config: ExecutionConfig) -> Iterator[Violation]:
     """An amendment that opens is as much inside the grant as an order; one of an order is on its way at a time."""
     order = book.orders[row.client_order_id]
     name = f"the amendment of order {row.client_order_id} to {row.price}"
@@ -172,16 +224,17 @@ def _amending(
         return
     trade = book.trades[order.trade_id]
     leg = trade.legs[order.leg_index]
-    yield from _exposing(book, trade, leg, name, at_ns, config, witness)
+    yield from _exposing(book, trade, leg, name, known, config)
     worst = trade.request.grant.legs[order.leg_index].worst_price
     if row.price > worst if order.side == "buy" else row.price < worst:
         yield Violation("inside_grant", f"{name} is past its grant's {worst}")
 
 
 def _exposing(
-    book: Book, trade: Trade, leg: Leg, name: str, at_ns: int, config: ExecutionConfig, witness: Witness
+    book: Book, trade: Trade, leg: Leg, name: str, known: Knowledge, config: ExecutionConfig
 ) -> Iterator[Violation]:
     grant = trade.request.grant
+    at_ns = known.at_ns
     if at_ns > grant.deadline_ns:
         late_ms = (at_ns - grant.deadline_ns) / MS
         yield Violation("grant_in_time", f"{name} was sent {late_ms:.0f} ms after its grant's deadline")
@@ -190,10 +243,10 @@ def _exposing(
     if grant.halt_epoch != book.halt_epoch:
         epochs = f"{grant.halt_epoch} of {book.halt_epoch}"
         yield Violation("no_opening_under_halt", f"{name} was sent under halt epoch {epochs}")
-    silence_ns = witness.risk_silence_ns(at_ns)
+    silence_ns = known.risk_silence_ns
     if silence_ns > config.risk_silence_max_ms * MS:
         yield Violation("risk_heard", f"{name} was sent with risk silent for {silence_ns / MS:.0f} ms")
-    age_ns = witness.chain_age_ns(leg.instrument.underlying, at_ns)
+    age_ns = known.chain_age_ns(leg.instrument.underlying)
     if age_ns > config.market_tolerance_ms * MS:
         yield Violation("fresh_prices", f"{name} was priced on a chain {age_ns / MS:.0f} ms old")
 
@@ -212,6 +265,42 @@ def _closing(book: Book, row: OrderRequested) -> Iterator[Violation]:
             f"order {row.client_order_id} closes {row.quantity} beside {waiting} at work, "
             f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}",
         )
+
+
+def _taking_from_others(
+    book: Book, row: OrderRequested, known: Knowledge, config: ExecutionConfig
+) -> Iterator[Violation]:
+    """What a close may take of the venue's position, where the last look at it contains all that was done since."""
+    snapshot = known.snapshot
+    if snapshot is None or row.adopted:
+        return
+    trade, leg = _place(book, row)
+    alike = [
+        (other, part)
+        for other in book.trades.values()
+        for part in other.legs
+        if part.symbol == leg.symbol and part.side == leg.side
+    ]
+    touched_ns = max(part.last_fill_ns for _, part in alike)
+    if any(book.orders[number].symbol == leg.symbol for number in book.unsettled):
+        return
+    if snapshot.asked_ns <= touched_ns + config.settled_view_ms * MS:
+        return
+    shown = sum((one.quantity for one in snapshot.positions if one.symbol == leg.symbol), ZERO)
+    claimed = sum((part.held_quantity for other, part in alike if other is not trade and not other.is_final), ZERO)
+    if row.quantity > max(ZERO, shown * leg.sign - claimed):
+        yield Violation(
+            "close_within_position",
+            f"order {row.client_order_id} closes {row.quantity} {leg.symbol}, the venue showed {shown}, "
+            f"other trades hold {claimed}",
+        )
+
+
+def _one_more(book: Book, limits: RiskConfig) -> Iterator[Violation]:
+    """A trade that is broken may have been over when this one was granted."""
+    others = sum(trade.state != "BROKEN" for trade in book.active_trades())
+    if others >= limits.max_open_trades:
+        yield Violation("within_limits", f"a trade is begun beside {others} of at most {limits.max_open_trades}")
 
 
 def _nets(book: Book, symbol: str) -> Iterator[Violation]:

@@ -92,6 +92,7 @@ class Desk:
         self.alerts: list[tuple[int, str, RaiseAlert]] = []
         self._bases = tuple(base.base for base in exchange_config.bases)
         self.execution_config = execution_config or ExecutionConfig()
+        self.risk_config = risk_config or RiskConfig()
         exchange = ExchangeCore(exchange_config, engine.now_ns)
         self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
@@ -102,7 +103,7 @@ class Desk:
         loaded = tuple(LoadedStrategy.from_config(config) for config in strategies)
         cores: dict[str, Callable[[], Core]] = {
             "marketdata": lambda: MarketdataCore(MarketdataConfig()),
-            "risk": lambda: RiskCore(risk_config or RiskConfig(), account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
+            "risk": lambda: RiskCore(self.risk_config, account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
             "execution": self._execution_core,
             "strategy": lambda: StrategyHostCore(host_config or StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
             "monitor": lambda: MonitorCore(MonitorConfig(), account_id=ACCOUNT_ID),

@@ -85,6 +85,7 @@ def outcome_violations(
     answered: every answer that execution gave to an intent, also those that were lost on the way.
     """
     outcomes: dict[str, str] = {}
+    requests: set[str] = set()
     for entry in entries:
         row = entry.row
         match row:
@@ -92,6 +93,11 @@ def outcome_violations(
                 intent_id, outcome = row.request.intent_id, row.trade_id
             case rows.IntentRefused():
                 intent_id, outcome = row.intent_id, f"refused: {row.refusal.code}"
+            case rows.RequestAnswered(request_id=request_id):
+                if request_id in requests:
+                    yield Violation("one_outcome", f"request {request_id} was carried out twice")
+                requests.add(request_id)
+                continue
             case _:
                 continue
         if intent_id in outcomes:

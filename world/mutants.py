@@ -101,8 +101,8 @@ _ORDERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "shared/runner.py",
-                "        self._commit([entry for _, step in done for entry in step.rows])\n        for item, step in done:",
-                "        for item, step in done:",
+                "        self._commit([entry for _, step in done for entry in step.rows])\n        for",
+                "        for",
             ),
             Edit(
                 "shared/runner.py",
@@ -165,7 +165,7 @@ _OPENING: tuple[Mutant, ...] = (
     _in_execution(
         "no_final_look",
         "an opening is given up without waiting for a late fill",
-        ("limit.py", "if work.now_ns < look_ns:", "if False:"),
+        ("plan.py", "if work.now_ns < look_ns:", "if False:"),
     ),
     _in_execution(
         "short_leg_first",
@@ -196,8 +196,12 @@ _OPENING: tuple[Mutant, ...] = (
         "an opening is priced past what was granted",
         (
             "pricing.py",
-            "price = snap_within(wanted, worst_price, side, instrument)",
-            "price = snap_within(wanted, None, side, instrument)",
+            "    price = snap_within(wanted, bound, side, instrument)\n"
+            '    return f"no tick of {instrument.symbol} is within {bound}" if price is None else price\n'
+            "\n\ndef closing_bound",
+            "    price = snap_within(wanted, None, side, instrument)\n"
+            '    return f"no tick of {instrument.symbol}" if price is None else price\n'
+            "\n\ndef closing_bound",
         ),
     ),
     _in_execution(
@@ -277,8 +281,9 @@ _CLOSING: tuple[Mutant, ...] = (
         "size_from_net_position",
         "a close is as large as the position of all trades",
         (
-            "closing.py",
-            "        quantity = leg.held_quantity\n        cap = self._positions.cap(trade, leg)",
+            "reduction.py",
+            "        quantity = leg.held_quantity if wanted is None else min(wanted, leg.held_quantity)\n"
+            "        cap = self.positions.cap(trade, leg)",
             "        quantity = abs(work.book.net_quantity(leg.symbol))\n        cap = None",
         ),
     ),
@@ -290,7 +295,7 @@ _CLOSING: tuple[Mutant, ...] = (
     _in_execution(
         "protective_leg_sold_first",
         "a long leg is sold while it covers an open short one",
-        ("closing.py", "        if short is not None:", "        if False:"),
+        ("reduction.py", 'if leg.side != "buy":', "if True:"),
     ),
     _in_execution(
         "closes_twice_at_once",
@@ -315,7 +320,8 @@ _CLOSING: tuple[Mutant, ...] = (
         "positions are compared although orders may have traded since",
         (
             "positions.py",
-            "        if any(work.book.orders[number].symbol == symbol for number in work.book.unsettled):\n            return False\n        return asked_ns",
+            "        if any(work.book.orders[number].symbol == symbol for number in work.book.unsettled):\n"
+            "            return False\n        return asked_ns",
             "        return True\n        return asked_ns",
         ),
     ),
@@ -355,7 +361,8 @@ _BUS: tuple[Mutant, ...] = (
             Edit("shared/bus/sequences.py", "if held.sequence > last + 1:", "if False:"),
             Edit(
                 "shared/bus/sequences.py",
-                "            if sequence > last and topic.startswith(self._prefixes) and self._has_room(topic):\n                self.gaps += 1",
+                "            if sequence > last and topic.startswith(self._prefixes) and self._has_room(topic):\n"
+                "                self.gaps += 1",
                 "            if False:\n                self.gaps += 1",
             ),
         ),
@@ -382,7 +389,7 @@ _BUS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "services/risk/reservations.py",
-                "if now_ns < grant.deadline_ns + self._release_delay_ns:\n                yield grant",
+                "if now_ns < self._free_ns(grant):\n                yield grant",
                 "if False:\n                yield grant",
             ),
         ),

@@ -1,7 +1,7 @@
 """`python -m world.mutate`: does the simulation find a mistake? Each mutant runs in a fresh process, seed after seed.
 
-A mutant is a change of the source that is made while the module is imported; no file is touched. One whose source is no
-longer there is an error, and so is one that survives.
+A mutant is a change of the source that is made while the module is imported; no file is touched. One whose source is
+no longer there is an error, and so is one that survives.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TIMEOUT_S = 900
 
 
 class Catch(msgspec.Struct, frozen=True):
-    """What became of a mutant. seed: None when it survived. caught_by: a promise, or the assertion that stopped it."""
+    """What became of a mutant. seed: None when it survived. caught_by: a promise, or what else stopped it."""
 
     mutant: str
     seed: int | None
@@ -80,7 +80,8 @@ class _Finder(MetaPathFinder):
         if fullname not in self._modules:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        assert spec is not None and spec.origin is not None, fullname
+        assert spec is not None, fullname
+        assert spec.origin is not None, fullname
         return importlib.util.spec_from_file_location(
             fullname, spec.origin, loader=_Loader(fullname, spec.origin, self._edits)
         )
@@ -183,8 +184,8 @@ def page(catches: Sequence[Catch], seeds: int) -> str:
     lines = [
         "# Mistakes that the simulation finds",
         "",
-        "Written by `make simulate-mutants`. Each mistake is made on purpose in the source of the desk, in a process of",
-        f"its own, and the simulation runs from seed 0 on until a promise is broken, over {seeds} seeds at most.",
+        "Written by `make simulate-mutants`. Each mistake is made on purpose in the source of the desk, in a process",
+        f"of its own, and the simulation runs from seed 0 on until a promise is broken, over {seeds} seeds at most.",
         f"{caught} of {len(catches)} are found. What the promises say: [simulation.md](simulation.md).",
         "",
         "| mistake | what it does | found by | at seed |",

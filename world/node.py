@@ -111,7 +111,7 @@ class Node:
     """Runs one core. `perform` carries out effects; what it starts must check `is_current` before it delivers.
 
     boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
-    on_start, on_batch: told of every start, and of every batch before it is handled.
+    on_start, on_batch: told of every start (and how many rows it finds), and of every batch before it is handled.
     on_refold: told that the core was built anew without a start of the process.
     """
 
@@ -133,7 +133,7 @@ class Node:
         self.starts = 0
         self.alive = False
         self.failures: list[CoreFailed] = []
-        self.on_start: Callable[[int], None] = lambda now_ns: None
+        self.on_start: Callable[[int, int], None] = lambda now_ns, written: None
         self.on_refold: Callable[[], None] = lambda: None
         self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
@@ -187,7 +187,7 @@ class Node:
             self._make_core, _MortalJournal(self), self._perform_or_die, self.failures.append, self._may_go_unwritten
         )
         self._boot()
-        self.on_start(self.now_ns)
+        self.on_start(self.now_ns, len(self.journal.entries))
         self._guarded(lambda runner: runner.start(self.now_ns))
 
     def crash(self, down_ns: int | None = None) -> None:

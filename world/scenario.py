@@ -90,6 +90,10 @@ def disturbed(seed: int) -> Scenario:
             jump_vol=random.choice((0.004, 0.02)),
             max_order=random.choice(("1000", "0.15")),
         ),
+        risk=RiskConfig(
+            max_open_trades=random.choice((2, 50, 50)),
+            max_position_quantity=random.choice((Decimal("0.4"), Decimal(100), Decimal(100))),
+        ),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
     )

@@ -107,7 +107,7 @@ def decided_wrongly(desk: Desk) -> list[Violation]:
     entries = desk.nodes["execution"].journal.entries
     fills = list(desk.venue.exchange.fills(ACCOUNT_ID))
     violations = [
-        *decision_violations(entries, desk.execution_config, desk.witness),
+        *decision_violations(entries, desk.execution_config, desk.witness, desk.risk_config),
         *silent_changes(desk.bus.published),
         *outcome_violations(entries, desk.bus.answered),
         *flip_violations(fills, DESK_NUMBER),

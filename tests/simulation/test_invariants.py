@@ -15,8 +15,10 @@ from services.exchange import model as ex
 from services.execution.book import Book, Trade
 from services.execution.config import ExecutionConfig
 from services.execution.rows import HaltRaised, OrderRequested, TradeMoved, TradeRequested
+from services.risk.config import RiskConfig
 from shared.messages.steps import Entry
 from shared.messages.trades import TradeAccepted, TradeUpdate
+from shared.messages.venue import VenueSnapshot
 from shared.runner import CoreFailed
 from tests.simulation.test_bad_days import come_to_rest
 from tests.simulation.test_world import calm_desk, open_trades, run_until
@@ -163,6 +165,23 @@ def a_double_close_order(desk: Desk) -> Iterable[Violation]:
     )
 
 
+def a_close_of_what_another_holds(desk: Desk) -> Iterable[Violation]:
+    """The last look at the venue before the first close showed nothing."""
+    rows = entries(desk)
+    at_ns = rows[place_of(rows, is_order("close"))].at_ns
+    blind = Witness()
+    blind.on_start(at_ns - SECOND)
+    empty = VenueSnapshot(
+        trigger="drill", asked_ns=at_ns - 1, since_ns=0, orders=(), fills=(), positions=(), exercises=()
+    )
+    blind.on_batch([empty], at_ns - 1)
+    return judged(desk, rows, blind)
+
+
+def tighter_limits(desk: Desk) -> Iterable[Violation]:
+    return decision_violations(entries(desk), CONFIG, desk.witness, RiskConfig(max_open_trades=1))
+
+
 def opposite_sides(desk: Desk) -> Iterable[Violation]:
     def sold(row: Any) -> Any:
         legs = tuple(msgspec.structs.replace(leg, side="sell") for leg in row.request.legs)
@@ -302,6 +321,8 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "risk_heard": a_deaf_witness,
     "fresh_prices": a_deaf_witness,
     "close_within_holding": a_double_close_order,
+    "close_within_position": a_close_of_what_another_holds,
+    "within_limits": tighter_limits,
     "no_netting": opposite_sides,
     "reason_given": a_silent_change,
     "final_look_taken": given_up_at_once,
