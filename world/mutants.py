@@ -275,7 +275,7 @@ _CLOSING: tuple[Mutant, ...] = (
     _in_execution(
         "reduce_only_forgotten",
         "closing orders are not reduce-only",
-        ("workspace.py", 'reduce_only = purpose != "open"', "reduce_only = False"),
+        ("workspace.py", 'reduce_only=purpose != "open" and not quote_id,', "reduce_only=False,"),
     ),
     _in_execution(
         "size_from_net_position",
