@@ -10,6 +10,7 @@ from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
+from shared.messages.inquiries import QuoteStructure
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.trades import CancelOrders, CloseTrade, Refusal
@@ -83,6 +84,8 @@ def _where_to_check(message: Message) -> str | None:
             return "voldesk orders"
         case AdoptPosition():
             return "voldesk trades --open"
+        case QuoteStructure():
+            return "voldesk rfq history"
         case StrategyCommand():
             return "voldesk strategies"
         case _:

@@ -69,6 +69,31 @@ def test_a_trade_is_told_from_the_gates_that_opened_it_to_its_result(desk: Desk)
     assert "It ended CLOSED after" in text
 
 
+def test_makers_quote_both_directions_of_a_structure_and_nothing_is_left_at_the_venue(desk: Desk) -> None:
+    expiries = desk.voldesk("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
+    options = [option for option in expiries[-1]["options"] if option["type"] == "C" and option["bid"]]
+    low, high = sorted(options, key=lambda option: abs(option["delta"] - 0.4))[:2]
+    structure = ("buy", "0.1", low["symbol"], "sell", "0.1", high["symbol"])
+
+    answers = []
+
+    def quoted() -> bool:
+        answers.append(desk.voldesk("rfq", "quote", *structure, "--json").json)
+        return all(side["quotes"] and side["mark_cost"] is not None for side in answers[-1]["sides"])
+
+    until(desk, "the simulated dealers have quoted both directions", quoted, 120)
+    shown = desk.voldesk("rfq", "history", "--limit", "1")
+    assert low["symbol"] in "".join(shown.out.split())
+
+    def withdrawn() -> bool:
+        request_id = answers[-1]["request_id"]
+        return {quote.state for quote in desk.at_venue(lambda venue: venue.quotes_received(request_id))} == {
+            "cancelled"
+        }
+
+    until(desk, "the request is withdrawn at the venue", withdrawn, 60)
+
+
 def test_an_expiry_in_forty_minutes_is_seen_by_the_desk(desk: Desk) -> None:
     listed = desk.voldesk("exchange", "list-expiry", "BTCUSD", "--in", "40m", "--json").json
 
