@@ -86,7 +86,7 @@ class RfqDesk:
                 notional_usd=action.notional_usd,
             )
         )
-        self._work.send(CreateRfq(rfq_id=rfq_id, legs=action.legs))
+        self._work.send(CreateRfq(rfq_id=rfq_id, legs=action.legs, closes=action.purpose == "close"))
 
     def _accept(self, trade: Trade, action: TakeQuote) -> None:
         work, quote = self._work, action.quote
@@ -100,7 +100,8 @@ class RfqDesk:
         for leg in quote.legs:
             index = next(number for number, each in enumerate(trade.legs) if each.symbol == leg.symbol)
             work.stand_in(trade, index, rfq.purpose, leg.quantity, leg.price, quote.quote_id)
-        work.send(AcceptQuote(request_id=rfq.request_id, quote_id=quote.quote_id))
+        closes = rfq.purpose == "close"
+        work.send(AcceptQuote(request_id=rfq.request_id, quote_id=quote.quote_id, closes=closes))
 
     def take(self, item: object) -> None:
         """An answer or a push of the venue; what is not about requests for quote is ignored."""

@@ -9,7 +9,7 @@ from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, RfqParams, VenueQuote
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, Script, position
+from tests.unit.execution.play import CALL, HIGH_CALL, Script, leg, position
 
 D = Decimal
 CLOSING: dict[str, Side] = {CALL: "sell", HIGH_CALL: "buy"}
@@ -151,3 +151,20 @@ def test_a_restart_while_a_close_collects_goes_on_with_the_same_request() -> Non
     script.snapshot(positions=script.positions()).wait(200)
     assert not makers.asked()
     assert len(makers.accepts()) == 1
+
+
+def test_what_closes_is_said_to_close_so_that_it_is_let_through_where_what_opens_is_held_back() -> None:
+    script = Script().started()
+    makers = Makers(script)
+    script.open(leg(CALL, "buy", "2"), leg(HIGH_CALL, "sell", "2"), execution_mode="rfq", rfq=RfqParams())
+    assert [each.closes for each in makers.asked()] == [False]
+    script, makers, trade_id = opened()
+    script.close(trade_id)
+    (asked,) = makers.asked()
+    assert asked.closes
+    request_id = makers.created(asked)
+    quote = makers.quote(request_id, FAIR, CLOSING)
+    script.on(quote).wait(4_900)
+    makers.quotes(request_id, quote)
+    script.snapshot(positions=script.positions()).wait(1_000)
+    assert [each.closes for each in makers.accepts()] == [True]
