@@ -19,6 +19,7 @@ from services.execution.states import order_may_move, trade_may_move
 from services.execution.story import line_of
 from shared.messages.base import Side
 from shared.messages.control import Halt
+from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.market import Instrument
 from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
@@ -219,6 +220,9 @@ class Trade(msgspec.Struct, kw_only=True):
     opened_ns: int | None = None
     closed_ns: int | None = None
     fees_usd: Decimal = ZERO
+    opening_fees_usd: Decimal = ZERO
+    choice: ModeChoice | None = None
+    opening_cost: OpeningCost | None = None
     close: Close | None = None
     stop: Stop | None = None
     fallbacks: list[Fallback] = msgspec.field(default_factory=list)
@@ -373,6 +377,7 @@ class Book(msgspec.Struct):
                 | rows.TradeMoved(trade_id=trade_id)
                 | rows.OpeningStopped(trade_id=trade_id)
                 | rows.CloseRequested(trade_id=trade_id)
+                | rows.OpeningMeasured(trade_id=trade_id)
                 | rows.FellBack(trade_id=trade_id)
                 | rows.SpreadCrossed(trade_id=trade_id)
                 | rows.ChunkEnded(trade_id=trade_id)
@@ -461,6 +466,7 @@ class Book(msgspec.Struct):
             created_ns=at_ns,
             state_ns=at_ns,
             updated_ns=at_ns,
+            choice=row.choice,
         )
         self.active[row.trade_id] = None
 
@@ -504,6 +510,8 @@ class Book(msgspec.Struct):
                     trade.attempts[f"{leg_index}/{purpose}"] = trade.next_attempt(leg_index, purpose) + row.count
             case rows.CloseRequested():
                 self.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
+            case rows.OpeningMeasured():
+                self.trades[row.trade_id].opening_cost = row.cost
             case rows.FellBack():
                 fallback = Fallback(row.purpose, row.mode, row.reason, at_ns)
                 self.trades[row.trade_id].fallbacks.append(fallback)
@@ -603,7 +611,7 @@ class Book(msgspec.Struct):
     ) -> None:
         if isinstance(row, rows.FeeLearned):
             fill = self.fills[row.venue_trade_id]
-            self.trades[fill.trade_id].fees_usd += row.fee_usd
+            self._pay_fee(self.orders[fill.client_order_id], row.fee_usd)
             fill.fee_usd = row.fee_usd
             self.feeless.pop(row.venue_trade_id, None)
             return
@@ -648,7 +656,13 @@ class Book(msgspec.Struct):
         if fill.fee_usd is None:
             self.feeless[fill.venue_trade_id] = None
         else:
-            self.trades[order.trade_id].fees_usd += fill.fee_usd
+            self._pay_fee(order, fill.fee_usd)
+
+    def _pay_fee(self, order: Order, fee_usd: Decimal) -> None:
+        trade = self.trades[order.trade_id]
+        trade.fees_usd += fee_usd
+        if order.purpose == "open":
+            trade.opening_fees_usd += fee_usd
 
     def _count(self, order: Order, quantity: Decimal, cash: Decimal, at_ns: int) -> None:
         """Add what one row changed about an order to its leg."""

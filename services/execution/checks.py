@@ -22,7 +22,7 @@ from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
-from shared.messages.trades import RETRYABLE_REFUSALS, ExecutionMode, OpenTrade, Refusal
+from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
 from shared.strategy.profiles import params_problem
 
@@ -53,11 +53,6 @@ _EXIT_BOUNDS: dict[tuple[object, str], float] = {
 }
 
 Check = Callable[[OpenTrade, CheckView], Refusal | None]
-
-
-def resolved_mode(mode: ExecutionMode) -> ExecutionMode:
-    """`auto` is `limit` as long as limit is the only plan."""
-    return "limit" if mode == "auto" else mode
 
 
 def first_refusal(intent: OpenTrade, view: CheckView) -> Refusal | None:
@@ -122,8 +117,9 @@ def _legs(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 
 def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    """For "rfq": figures that mean something, and enough notional where there is no fallback."""
-    if resolved_mode(intent.execution_mode) != "rfq":
+    """For "rfq", which "auto" may choose: figures that mean something, and enough notional where there is no
+    fallback."""
+    if intent.execution_mode not in ("rfq", "auto"):
         return None
     params = intent.rfq
     problem = params.problem()
@@ -131,7 +127,7 @@ def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
         return Refusal(code="bad_params", detail=f"rfq.{problem}", remedy="correct it")
     listed = {leg.symbol: view.work.market.instrument(leg.symbol) for leg in intent.legs}
     known = {symbol: instrument.strike for symbol, instrument in listed.items() if instrument is not None}
-    if params.fallback is None and len(known) == len(intent.legs):
+    if intent.execution_mode == "rfq" and params.fallback is None and len(known) == len(intent.legs):
         notional = notional_usd(intent.legs, known)
         if notional < params.min_notional_usd:
             return Refusal(

@@ -55,6 +55,11 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rfq_quote_margin_ms: a quote that is valid for less is not taken.
     rfq_evidence_after_expiry_ms: an accept without an outcome counts as never executed no earlier than this after
     the quote's expiry, unless the venue shows before that quote or request are gone.
+    fee_rate, block_fee_rate, fee_cap_fraction: expected trading fee = min(rate × index, cap × price) × quantity; the
+    block rate for requests for quote.
+    expected_quote_fill_share: the share of an order's quantity that is expected to trade where it is first quoted.
+    expected_rfq_improvement_pct: how much better than the order book a quote is expected to be, in per cent of its
+    prices, though not better than its middle.
     expiry_policy, expiry_close_margin_s: "close" closes a trade this long before its last trading instant;
     "hold" lets it settle.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
@@ -107,6 +112,11 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rfq_creates_max: Count = 2
     rfq_quote_margin_ms: Milliseconds = 3_000
     rfq_evidence_after_expiry_ms: Milliseconds = 30_000
+    fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0004
+    block_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0003
+    fee_cap_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.125
+    expected_quote_fill_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    expected_rfq_improvement_pct: Annotated[float, Meta(ge=0, le=100)] = 3.0
     expiry_policy: Literal["hold", "close"] = "hold"
     expiry_close_margin_s: Seconds = 900
     settlement_poll_ms: Milliseconds = 60_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.execution import rows
+from services.execution.auto import opening_cost
 from services.execution.book import Trade
 from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
@@ -25,6 +26,7 @@ from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk
 from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.views import fees_are_complete, grant_is_open
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
@@ -67,6 +69,7 @@ class Lifecycle:
         raise AssertionError(f"{trade.trade_id} does not come to rest in {trade.state}")
 
     def _once(self, trade: Trade) -> int | None:
+        self._measure_opening(trade)
         if trade.is_final:
             self._reopen_if_held(trade)
             self._work.waiting.pop(trade.trade_id, None)
@@ -77,6 +80,15 @@ class Lifecycle:
             self._work.waiting[trade.trade_id] = advice.waiting
             self._work.touched_trades[trade.trade_id] = None
         return earliest(wake_ns, advice.wake_ns)
+
+    def _measure_opening(self, trade: Trade) -> None:
+        """Once the opening is over and its fees are told, write down what it cost against what was expected."""
+        if trade.opening_cost is not None or trade.state in OPENING_STATES or grant_is_open(trade, self._work.book):
+            return
+        complete = fees_are_complete(trade, self._work.book)
+        cost = opening_cost(trade, fees_complete=complete) if complete or trade.is_final else None
+        if cost is not None:
+            self._work.record(rows.OpeningMeasured(trade_id=trade.trade_id, cost=cost))
 
     def _advice(self, trade: Trade) -> Advice:
         advice = Advice()

@@ -44,6 +44,13 @@ class MarketView:
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
 
+    def index_price(self, underlying: str, now_ns: int) -> float | None:
+        """The index in USD, if the chain that carries it is fresh enough to decide on."""
+        view = self._chains.get(underlying)
+        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:
+            return None
+        return view.snapshot.index_price
+
     def quote(self, instrument: Instrument, now_ns: int) -> Quote | None:
         """The quote, if it is fresh enough to decide on. One received in the future tells nothing of its age."""
         view = self._chains.get(instrument.underlying)

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from services.execution import rows
 from services.execution.adoption import adopt
+from services.execution.auto import LegView, choose, rfq_refused
 from services.execution.book import Trade
-from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal, resolved_mode
+from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import OPENING_PLANS
 from services.execution.rfq import withdraw
@@ -108,18 +109,30 @@ class Requests:
                 )
             return refusal
         number = next_trade_number(book.last_trade_number, work.now_ns)
-        instruments = [work.market.instrument(leg.symbol) for leg in intent.legs]
+        views = self._leg_views(intent)
+        choice = choose(intent, views, rfq_refused(book, work.now_ns), work.config)
+        assert choice.mode in OPENING_PLANS, "every mode has a plan"
         work.record(
             rows.TradeRequested(
                 trade_id=trade_id(number),
                 trade_number=number,
                 request=intent,
-                execution_mode=resolved_mode(intent.execution_mode),
-                instruments=tuple(instrument for instrument in instruments if instrument is not None),
+                execution_mode=choice.mode,
+                instruments=tuple(view.instrument for view in views),
+                choice=choice,
             )
         )
-        assert resolved_mode(intent.execution_mode) in OPENING_PLANS
         return TradeAccepted(intent_id=intent.intent_id, trade_id=trade_id(number))
+
+    def _leg_views(self, intent: OpenTrade) -> list[LegView]:
+        market, now_ns = self._work.market, self._work.now_ns
+        views = []
+        for leg in intent.legs:
+            instrument = market.instrument(leg.symbol)
+            assert instrument is not None, "the checks let no leg without an instrument through"
+            quote = market.quote(instrument, now_ns)
+            views.append(LegView(leg, instrument, quote, market.index_price(instrument.underlying, now_ns)))
+        return views
 
     def _change(self, order: CloseTrade | CancelOrders | RaiseHalt | LiftHalts | AdoptPosition) -> rows.Answer:
         match order:

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.base import Side
 from shared.messages.control import HaltsAnswered
+from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
 from shared.messages.reconciliation import Difference, PositionAdopted
@@ -49,13 +50,15 @@ class IntentRefused(msgspec.Struct, frozen=True, kw_only=True, tag="intent_refus
 
 
 class TradeRequested(msgspec.Struct, frozen=True, kw_only=True, tag="trade_requested"):
-    """The intent opens this trade. `instruments` (one per leg) make the trade closable without market data."""
+    """The intent opens this trade. `instruments` (one per leg) make the trade closable without market data. `choice`:
+    why by this mode, and what each was expected to cost."""
 
     trade_id: str
     trade_number: int
     request: OpenTrade
     execution_mode: ExecutionMode
     instruments: tuple[Instrument, ...]
+    choice: ModeChoice | None = None
 
 
 class TradeAdopted(msgspec.Struct, frozen=True, kw_only=True, tag="trade_adopted"):
@@ -95,6 +98,13 @@ class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_reque
     reason: str
     requested_by: str
     purpose: ClosePurpose
+
+
+class OpeningMeasured(msgspec.Struct, frozen=True, kw_only=True, tag="opening_measured"):
+    """The opening is over, and this is what it cost against what was expected."""
+
+    trade_id: str
+    cost: OpeningCost
 
 
 class FellBack(msgspec.Struct, frozen=True, kw_only=True, tag="fell_back"):
@@ -378,6 +388,7 @@ Row = (
     | TradeMoved
     | OpeningStopped
     | CloseRequested
+    | OpeningMeasured
     | FellBack
     | SpreadCrossed
     | ChunkEnded

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from services.execution import rows
 from services.execution.rfq_story import rfq_text
+from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.steps import Entry
 from shared.messages.trades import StoryLine
 
@@ -34,6 +35,8 @@ def _text(row: rows.Row) -> str:
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():
             return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
+        case rows.OpeningMeasured(cost=cost):
+            return _cost(cost)
         case rows.FellBack():
             what = "opening" if row.purpose == "open" else "close"
             return f"The {what} goes on by {row.mode}: {row.reason}."
@@ -104,8 +107,33 @@ def _opening(row: rows.TradeRequested) -> str:
     sentences.append(f"Risk granted {grant.margin_usd:.2f} USD of margin, {loss}, prices no worse than {worst}.")
     profile = request.execution_params.profile
     by = f"{row.execution_mode}, profile {profile}" if profile else row.execution_mode
-    sentences.append(f"It is worked by {by}, {request.policy.replace('_', ' ')}.")
+    why = f" ({row.choice.reason})" if row.choice is not None and request.execution_mode == "auto" else ""
+    sentences.append(f"It is worked by {by}{why}, {request.policy.replace('_', ' ')}.")
+    if row.choice is not None:
+        sentences.append(_expectations(row.choice))
     return "\n".join(sentences)
+
+
+def _expectations(choice: ModeChoice) -> str:
+    """What each mode was expected to cost."""
+    expected = []
+    for cost in choice.costs:
+        if cost.infeasible:
+            continue
+        if cost.total_usd is None or cost.fees_usd is None:
+            expected.append(f"{cost.mode} unknown")
+        else:
+            expected.append(f"{cost.mode} {cost.total_usd:.2f} USD ({cost.fees_usd:.2f} of it fees)")
+    return f"Expected to cost beyond the middle of the books: {', '.join(expected)}."
+
+
+def _cost(cost: OpeningCost) -> str:
+    fees = f"{cost.fees_usd:.2f} of it fees" + ("" if cost.fees_complete else ", not all told")
+    told = f"The opening by {cost.mode} cost {cost.actual_usd:.2f} USD beyond the middle at arrival ({fees})"
+    if cost.over_usd is None or cost.expected_usd is None:
+        return f"{told}; no figure was expected."
+    more = "more" if cost.over_usd >= 0 else "less"
+    return f"{told}: {abs(cost.over_usd):.2f} USD {more} than the {cost.expected_usd:.2f} expected."
 
 
 def _order_moved(row: rows.OrderMoved) -> str:

@@ -79,6 +79,8 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         grant=request.grant,
         grant_open=grant_is_open(trade, book),
         fees_complete=fees_are_complete(trade, book),
+        choice=trade.choice,
+        opening_cost=trade.opening_cost,
         opening_chunks=chunk_progress(trade, "open"),
         closing_chunks=chunk_progress(trade, "close"),
     )

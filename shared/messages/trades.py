@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.base import Message, Side
 from shared.messages.conditions import ExitCondition
+from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.rfq import RfqParams
 from shared.messages.smart import ChunkProgress, SmartParams
 
@@ -229,6 +230,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     hard_deadline_ns: when execution closes the trade by itself at the latest, None: never by the clock; exits that
     count from the opening are in it once the trade is open.
     grant_open: the grant still reserves room at risk (not consumed, released or void).
+    choice: why it is opened by this mode, and what each was expected to cost. opening_cost: what the opening did
+    cost, once it is over and its fees are known.
     opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
     """
 
@@ -254,6 +257,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     grant: Grant
     grant_open: bool
     fees_complete: bool = True
+    choice: ModeChoice | None = None
+    opening_cost: OpeningCost | None = None
     opening_chunks: ChunkProgress | None = None
     closing_chunks: ChunkProgress | None = None
 

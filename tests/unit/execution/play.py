@@ -144,7 +144,7 @@ def intent(*legs: LegOrder, ordinal: int = 0, now_ns: int = T0, halt_epoch: int 
         strategy=strategy,
         ordinal=ordinal,
         legs=legs,
-        execution_mode="auto",
+        execution_mode="limit",
         execution_params=ExecutionParams(phases=(LimitPhase(),)),
         policy="atomic",
         exit_conditions=(),
