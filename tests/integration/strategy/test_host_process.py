@@ -42,6 +42,7 @@ def quick():
         name="quick",
         legs=strangle(qty="0.1", dte="next", side="buy"),
         exit_conditions=[max_hold_hours(8 / 3600)],
+        execution_mode="limit",
         execution_params=ExecutionParams(fill_timeout_seconds=3.0, aggressive_buffer_pct=10.0),
         max_trades_per_day=1,
         check_interval_seconds=1,
