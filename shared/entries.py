@@ -215,6 +215,14 @@ class JournalReader:
         with reading(self.path):
             return tail_at(self._connection, sequence)
 
+    def at_ns(self, sequence: int) -> int:
+        """When the row of this number was decided. Raises JournalDamaged when there is none."""
+        with reading(self.path):
+            found = self._connection.execute("SELECT at_ns FROM entries WHERE sequence = ?", (sequence,)).fetchone()
+        if found is None:
+            raise damaged(self.path, f"row {sequence} is missing")
+        return int(found[0])
+
     def entries(self, after: Tail = START) -> Iterator[tuple[Tail, Entry]]:
         """As `read_entries`."""
         return read_entries(self._connection, self.path, self._decoder, after)

@@ -77,6 +77,11 @@ def next_trade_number(last: int | None, now_ns: int) -> int:
     return seconds if last is None else max(last + 1, seconds)
 
 
+def trade_number_ns(number: int) -> int:
+    """The earliest instant for which `next_trade_number` gives this number."""
+    return _TRADE_EPOCH_NS + number * 1_000_000_000
+
+
 def trade_id(trade_number: int) -> str:
     return f"t{trade_number}"
 

@@ -27,6 +27,7 @@ from voldesk.commands import (
     exchange,
     flatten,
     halt,
+    journal,
     logs,
     orders,
     positions,
@@ -145,5 +146,6 @@ for module in (
     tap,
     exchange,
     doctor,
+    journal,
 ):
     module.register(app)

@@ -10,10 +10,10 @@ from shared.entries import Binding
 from shared.snapshots import Snapshots, fold_name
 
 _SERVICE = Path(__file__).parent
-_SOURCES = (_SERVICE, _SERVICE.parents[1] / "shared" / "messages", _SERVICE.parents[1] / "shared" / "strategy")
+SOURCES = (_SERVICE, _SERVICE.parents[1] / "shared" / "messages", _SERVICE.parents[1] / "shared" / "strategy")
 """Where every line lives that decides what a row does to the book, and more: an upgrade costs one full replay."""
 
 
 def snapshots_of(path: Path, binding: Binding, config: ExecutionConfig) -> Snapshots[Book]:
     """The snapshots beside execution's journal `path` that this version, with these settings, may use."""
-    return Snapshots(path, binding, Book, fold_name(Book, Book.empty(config), _SOURCES))
+    return Snapshots(path, binding, Book, fold_name(Book, Book.empty(config), SOURCES))

@@ -15,7 +15,18 @@ from voldesk.commands.orders import order_rows
 from voldesk.commands.positions import marks_of
 from voldesk.commands.trades import PNL_COLUMN
 from voldesk.completion import complete_trade
-from voldesk.console import Json, print_json, print_table, say, state_text
+from voldesk.console import (
+    EXIT_CONFIG,
+    EXIT_UNREACHABLE,
+    Failure,
+    Json,
+    note,
+    print_json,
+    print_table,
+    progress,
+    say,
+    state_text,
+)
 from voldesk.preflight import load_desk
 from voldesk.views import (
     clock_text,
@@ -44,11 +55,30 @@ def trade(
 ) -> None:
     """Show one trade: its legs, its orders, and what was decided and what happened, in order."""
     desk = load_desk()
-    story = ask(desk, "execution", TellTrade(trade_id=trade_id), TradeStory)
+    story = _story(desk, trade_id)
     if as_json:
         print_json(story_json(story))
     else:
         _show(desk, story)
+
+
+def _story(desk: DeskConfig, trade_id: str) -> TradeStory:
+    """As execution tells it; by its journal when it does not answer, or has let go of what ended days ago."""
+    try:
+        return ask(desk, "execution", TellTrade(trade_id=trade_id), TradeStory)
+    except Failure as failure:
+        if failure.exit_code == EXIT_CONFIG:
+            raise
+        # imported here because it brings the whole of execution, which a live trade does not need
+        from voldesk.old_trades import story_from_journal
+
+        with progress("reading the journal"):
+            story = story_from_journal(desk, trade_id)
+        if story is None:
+            raise
+        if failure.exit_code == EXIT_UNREACHABLE:
+            note(f"{failure.cause}: this is what its journal says")
+        return story
 
 
 def _show(desk: DeskConfig, story: TradeStory) -> None:
@@ -71,11 +101,11 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     if told.reason:
         say(f"reason: {told.reason}")
-    for what, progress in (("opening", told.opening_chunks), ("close", told.closing_chunks)):
-        if progress is not None:
+    for what, chunks in (("opening", told.opening_chunks), ("close", told.closing_chunks)):
+        if chunks is not None:
             say(
-                f"{what} by smart: {progress.completed} of {progress.planned} chunks complete, "
-                f"the spread crossed for {progress.crossings} of their legs"
+                f"{what} by smart: {chunks.completed} of {chunks.planned} chunks complete, "
+                f"the spread crossed for {chunks.crossings} of their legs"
             )
     print_table(
         desk,

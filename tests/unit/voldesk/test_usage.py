@@ -14,7 +14,7 @@ from typer.main import get_command
 from tests.unit.voldesk.peers import Ran
 from voldesk.main import app
 
-GROUPS = {("exchange",), ("rfq",)}
+GROUPS = {("exchange",), ("journal",), ("rfq",)}
 """Commands that only hold others: they have an example and no --json of their own."""
 
 

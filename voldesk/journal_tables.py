@@ -1,0 +1,307 @@
+"""The SQL tables of execution's journal: built into a file of their own, brought up to date, and asked read-only.
+
+The file can be removed at any time: all of it comes from the journal, which is read and never written here.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.execution import rows, tables
+from services.execution.book import Book
+from services.execution.config import ExecutionConfig
+from services.execution.fold import SOURCES
+from services.strategy.rows import OrdinalUsed, StrategyTold
+from services.strategy.rows import Row as StrategyRow
+from shared.config import DeskConfig
+from shared.entries import START, JournalReader, Tail
+from shared.errors import JournalDamaged, StartRefused
+from shared.messages.steps import Entry
+from shared.service.journals import binding_of, journal_path
+from shared.snapshots import fold_name
+from voldesk.console import EXIT_USAGE, Failure
+
+Tell = Callable[[str], None]
+
+_ROWS_PER_WRITE = 2_000
+_RETENTION_DAYS = 30
+_HOUR_NS = 3_600_000_000_000
+_META = "CREATE TABLE built (sequence INTEGER NOT NULL, checksum INTEGER, program TEXT NOT NULL, book BLOB NOT NULL)"
+_DENIED = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """What a refresh did. sequence: the newest row of the journal that is in the tables."""
+
+    file: str
+    sequence: int
+    rows_read: int
+    from_the_start: bool
+
+
+def tables_path(desk: DeskConfig) -> Path:
+    return desk.run_dir / "tables" / f"execution-{desk.account_id}.sqlite3"
+
+
+def refresh(desk: DeskConfig, tell: Tell, *, rebuild: bool = False) -> Built:
+    """Bring the tables up to date with the journal: only the rows since the last time, unless `rebuild`, or another
+    journal or version of the desk made what is there. Raises Failure."""
+    path = tables_path(desk)
+    source = journal_path(desk, "execution")
+    if not source.exists():
+        raise Failure(f"there is no journal {source}", "execution makes it at its first start: voldesk up")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        reader = JournalReader(source, binding_of(desk), rows.Row)
+        with closing(reader), closing(_opened(path)) as connection:
+            return _Refresh(desk, path, reader, connection, tell).run(rebuild=rebuild)
+    except JournalDamaged as damage:
+        raise Failure(f"{damage.reason}; the tables end before it", "see docs/journal.md") from None
+    except StartRefused as error:
+        raise Failure(error.reason, error.remedy) from None
+    except sqlite3.OperationalError as error:
+        raise Failure(
+            f"{path} cannot be written: {error}", "wait for another `voldesk journal`, or free space"
+        ) from None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return _opened(path)
+    return connection
+
+
+class _Refresh:
+    """One refresh. What rows changed is collected and written every few thousand rows; the book goes along."""
+
+    def __init__(
+        self, desk: DeskConfig, path: Path, reader: JournalReader, connection: sqlite3.Connection, tell: Tell
+    ) -> None:
+        self._desk = desk
+        self._path = path
+        self._reader = reader
+        self._connection = connection
+        self._tell = tell
+        # Short stories, as they are not in the tables. No shorter memory than the service has: rows may still come.
+        retention_days = max(_RETENTION_DAYS, desk.section("execution", ExecutionConfig).retention_days)
+        config = ExecutionConfig(retention_days=retention_days, answers_kept=1, story_lines_max=4)
+        self._empty = Book.empty(config)
+        self._program = fold_name(Book, self._empty, SOURCES)
+        self._book = self._empty
+        self._trades: dict[str, None] = {}
+        self._orders: dict[int, None] = {}
+        self._written_ns = 0
+
+    def run(self, *, rebuild: bool) -> Built:
+        begin = None if rebuild else self._restored()
+        end = self._reader.tail()
+        total = end.sequence if end is not None else 0
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if begin is None:
+                self._create()
+            tail = begin or START
+            for last, entry in self._reader.entries(tail):
+                # Before the row is folded: it may let go of what ended long ago.
+                if last.sequence % _ROWS_PER_WRITE == 0 or entry.at_ns - self._written_ns > _HOUR_NS // 2:
+                    self._write(entry.at_ns)
+                self._book.apply(entry)
+                self._note(entry, last.sequence)
+                tail = last
+                if last.sequence % _ROWS_PER_WRITE == 0:
+                    self._tell(f"reading the journal: row {last.sequence:,} of {total:,}")
+            self._write(0)
+            self._summarise()
+            self._connection.execute("DELETE FROM built")
+            encoded = msgspec.msgpack.encode(self._book)
+            self._connection.execute(
+                "INSERT INTO built VALUES (?, ?, ?, ?)", (tail.sequence, tail.checksum, self._program, encoded)
+            )
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        return Built(
+            file=str(self._path),
+            sequence=tail.sequence,
+            rows_read=tail.sequence - (begin or START).sequence,
+            from_the_start=begin is None,
+        )
+
+    def _restored(self) -> Tail | None:
+        """Where the last refresh ended, with its book; None when it was of another journal or version."""
+        try:
+            found = self._connection.execute("SELECT sequence, checksum, program, book FROM built").fetchone()
+        except sqlite3.OperationalError:
+            return None
+        if found is None or found[2] != self._program:
+            return None
+        tail = Tail(found[0], found[1])
+        if tail != START and self._reader.tail(tail.sequence) != tail:
+            return None
+        self._book = msgspec.msgpack.decode(found[3], type=Book)
+        return tail
+
+    def _create(self) -> None:
+        existing = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        for (name,) in existing:
+            self._connection.execute(f'DROP TABLE "{name}"')
+        for statement in (_META, *(table.sql for table in tables.TABLES), *tables.INDEXES):
+            self._connection.execute(statement)
+        self._book = self._empty
+
+    def _note(self, entry: Entry, sequence: int) -> None:
+        row: rows.Row = entry.row
+        trade = self._book.trade_of_row(row)
+        if trade is not None:
+            self._trades[trade.trade_id] = None
+        number = getattr(row, "client_order_id", None)
+        if number is not None:
+            self._orders[number] = None
+        decision = tables.decision_of(entry.at_ns, row)
+        if decision is not None:
+            self._put(tables.ENTRY_DECISIONS, decision)
+        match row:
+            case rows.FillSeen():
+                self._put(tables.FILLS, tables.OfFill(row, self._book.orders[row.client_order_id], sequence))
+            case rows.FeeLearned():
+                fee = (format(row.fee_usd, "f"), row.venue_trade_id)
+                self._connection.execute("UPDATE fills SET fee_usd = ? WHERE venue_trade_id = ?", fee)
+            case rows.HaltRaised():
+                self._put(tables.HALTS, tables.HaltSpan(sequence, row.level, row.reason, row.raised_by, entry.at_ns))
+            case rows.HaltsLifted():
+                ended = (entry.at_ns, row.lifted_by)
+                self._connection.execute(
+                    "UPDATE halts SET lifted_ns = ?, lifted_by = ? WHERE lifted_ns IS NULL", ended
+                )
+            case _:
+                pass
+
+    def _put(self, table: tables.Table, source: Any) -> None:
+        self._connection.execute(table.upsert, table.row(source))
+
+    def _write(self, at_ns: int) -> None:
+        """Put down what changed since the last time."""
+        self._written_ns = at_ns
+        book = self._book
+        touched = [book.trades[trade_id] for trade_id in self._trades if trade_id in book.trades]
+        for table, sources in (
+            (tables.TRADES, [tables.OfTrade(trade, book) for trade in touched]),
+            (tables.LEGS, list(_legs(touched))),
+            (tables.ORDERS, [book.orders[number] for number in self._orders if number in book.orders]),
+        ):
+            self._connection.executemany(table.upsert, map(table.row, sources))
+        self._trades.clear()
+        self._orders.clear()
+
+    def _summarise(self) -> None:
+        """The tables that say how things stand now."""
+        connection = self._connection
+        connection.execute("DELETE FROM positions")
+        held = (of for of in _legs(self._book.active_trades()) if of.leg.held_quantity)
+        connection.executemany(tables.POSITIONS.upsert, map(tables.POSITIONS.row, held))
+        connection.execute("DELETE FROM strategy_state")
+        states = self._strategies(self._told())
+        connection.executemany(tables.STRATEGY_STATE.upsert, map(tables.STRATEGY_STATE.row, states))
+
+    def _strategies(self, told: dict[str, str]) -> Iterator[tables.StrategyState]:
+        connection = self._connection
+        money: dict[str, list[Decimal]] = {}
+        for strategy, pnl, fees in connection.execute("SELECT strategy, realized_pnl_usd, fees_usd FROM trades"):
+            sums = money.setdefault(strategy, [Decimal(0), Decimal(0)])
+            sums[0] += Decimal(pnl)
+            sums[1] += Decimal(fees)
+        opened = {
+            row[0]: row[1:]
+            for row in connection.execute(
+                "SELECT strategy, count(*), sum(closed_ns IS NULL), max(created_ns), max(closed_ns) FROM trades "
+                "GROUP BY strategy"
+            )
+        }
+        refused = dict(
+            connection.execute(
+                "SELECT strategy, count(*) FROM entry_decisions WHERE decision = 'refused' GROUP BY strategy"
+            ).fetchall()
+        )
+        for strategy in sorted({*opened, *refused, *told}):
+            trades, still_open, last_opened_ns, last_closed_ns = opened.get(strategy, (0, 0, None, None))
+            pnl, fees = money.get(strategy, (Decimal(0), Decimal(0)))
+            yield tables.StrategyState(
+                strategy,
+                told.get(strategy, ""),
+                self._book.highest_ordinal.get(strategy),
+                trades,
+                still_open,
+                refused.get(strategy, 0),
+                last_opened_ns,
+                last_closed_ns,
+                pnl,
+                fees,
+            )
+
+    def _told(self) -> dict[str, str]:
+        """What each strategy was last told, by the strategy host's own journal; empty without one."""
+        path = journal_path(self._desk, "strategy")
+        told: dict[str, str] = {}
+        if not path.exists():
+            return told
+        with closing(JournalReader(path, binding_of(self._desk), StrategyRow)) as reader:
+            for _, entry in reader.entries():
+                match entry.row:
+                    case StrategyTold(strategy=strategy, action=action):
+                        told[strategy] = action
+                    case OrdinalUsed(strategy=strategy):
+                        told.setdefault(strategy, "")
+        return told
+
+
+def _legs(trades: Any) -> Iterator[tables.OfLeg]:
+    for trade in trades:
+        for index, leg in enumerate(trade.legs):
+            yield tables.OfLeg(trade, index, leg)
+
+
+def query(desk: DeskConfig, statement: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and at most `limit` rows. The tables cannot be changed, nor other files opened. Raises Failure."""
+    with closing(sqlite3.connect(f"file:{tables_path(desk)}?mode=ro", uri=True, timeout=10)) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in _DENIED else sqlite3.SQLITE_OK)
+        try:
+            cursor = connection.execute(statement)
+            if cursor.description is None:
+                raise Failure(
+                    "the statement asks for nothing", 'begin with SELECT, as "SELECT * FROM trades"', EXIT_USAGE
+                )
+            names = _unique([column[0] for column in cursor.description])
+            return names, cursor.fetchmany(limit)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            remedy = "the tables and their columns: voldesk journal tables"
+            raise Failure(f"SQL: {error}", remedy, EXIT_USAGE) from None
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Two columns of one name get a number, so that none is lost in JSON."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
