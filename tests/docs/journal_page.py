@@ -21,7 +21,7 @@ Each row carries a checksum over itself and the one before it. Beside the file l
 | file | what it is | if it is lost |
 |---|---|---|
 | `-wal`, `-shm` | SQLite's write-ahead log and its index | rows: keep them with the file |
-| `.snapshot-<row>` | the fold up to that row, so that a start replays only what came after; two of them | a longer start |
+| `.snapshot-<row>` | the fold up to that row, so that a start replays only the rest; two of them | a longer start |
 | `.rows` | how many rows there were, so that a journal that lost its end is noticed | nothing |
 | `.reserve` | space for closes on a full disk | taken again |
 | `.unwritten` | what could not be written, empty when all is well | nothing, if it was empty |
@@ -44,8 +44,8 @@ voldesk journal sql "SELECT datetime(at_ns / 1000000000, 'unixepoch') AS at, cod
 ```
 
 `sql` first brings the tables up to date: they lie in `tables/execution-<account>.sqlite3` in the run directory, are
-made from the journal alone, and take in only the rows since the last time. It works whether the desk runs or not, and
-can change nothing. Any SQLite tool may read that file, too. `voldesk journal rebuild` makes it anew, and so does `sql`
+made from the journal alone, and take in only the rows since the last time. It works whether the desk runs or not and
+can change nothing. Any SQLite tool may read that file. `voldesk journal rebuild` makes it anew, and so does `sql`
 when another journal or another version of the desk made it. Rebuilding a million rows takes a minute or two.
 
 Amounts, prices and quantities are TEXT, every digit as it was. SQLite adds them up as floating-point numbers, good to
