@@ -12,14 +12,20 @@ from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.effects import (
+    AcceptQuote,
     AmendBatch,
     AmendOrder,
     CancelBatch,
     CancelOrder,
+    CancelRfq,
+    CreateRfq,
+    FetchQuotes,
     FetchSnapshot,
     PlaceBatch,
     PlaceOrder,
+    QueryBlockTrades,
     QueryOrder,
+    QueryRfqs,
 )
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
@@ -201,6 +207,8 @@ class Desk:
                 self.venue.query(number, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns):
                 self.venue.snapshot(trigger, since_ns, node.now_ns, back)
+            case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
+                self.venue.rfqs.perform(effect, node.now_ns, back)
             case ReloadInstruments(underlying=underlying):
                 self._load_instruments(underlying.removesuffix("USD"))
             case _:

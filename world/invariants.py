@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -21,6 +23,7 @@ def safety_violations(venue: Venue, book: Book, desk_number: int) -> Iterator[Vi
     yield from _sent_once(venue)
     yield from _closes_reduce(venue, desk_number)
     yield from _inside_grants(venue, book, desk_number)
+    yield from _quotes_inside_grants(book)
     yield from _one_trade_per_intent(book)
     yield from _legs_not_overfilled(venue, book, desk_number)
 
@@ -42,6 +45,10 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:
     for resting in venue.exchange.open_orders(venue.account_id):
         if resting.order_id not in venue.by_hand:
             yield Violation("nothing_rests", f"order {resting.client_order_id} still rests at the venue")
+    for request_id in venue.rfqs.active():
+        yield Violation("nothing_rests", f"request for quote {request_id} is still open at the venue")
+    for rfq in book.rfqs.live_rfqs():
+        yield Violation("orders_resolved", f"request for quote {rfq.rfq_id} is still {rfq.state}: {rfq.reason}")
     if not any(trade.state in ("CLOSED", "SETTLED") for trade in book.trades.values()):
         yield Violation("trades_again", "no trade was opened and closed")
     yield from _fills_equal(venue, book)
@@ -59,6 +66,9 @@ def _sent_once(venue: Venue) -> Iterator[Violation]:
     for number, times in venue.sent.items():
         if times > 1:
             yield Violation("sent_once", f"order {number} was sent {times} times")
+    for request_id, times in Counter(request_id for request_id, _ in venue.rfqs.accepted.elements()).items():
+        if times > 1:
+            yield Violation("sent_once", f"{times} quotes were accepted on request {request_id}")
 
 
 def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
@@ -81,7 +91,7 @@ def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[Viola
 
 def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
     opened: dict[tuple[str, int], Decimal] = {}
-    for number, quantity in venue.fills_by_client_order().items():
+    for number, quantity in venue.fills_by_client_order(book).items():
         key = parse_client_order_id(number, desk_number)
         if key is not None and key.purpose == "open":
             place = (trade_id(key.trade_number), key.leg_index)
@@ -99,6 +109,17 @@ def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator
             )
 
 
+def _quotes_inside_grants(book: Book) -> Iterator[Violation]:
+    for order in book.orders.values():
+        if not order.quote_id or order.purpose != "open":
+            continue
+        leg = book.trades[order.trade_id].request.grant.legs[order.leg_index]
+        worse = order.price > leg.worst_price if order.side == "buy" else order.price < leg.worst_price
+        if worse or order.side != leg.side or order.symbol != leg.symbol or order.quantity > leg.max_quantity:
+            text = f"quote {order.quote_id}: {order.side} {order.quantity} {order.symbol} at {order.price}"
+            yield Violation("inside_grant", f"{text} is outside its grant")
+
+
 def _one_trade_per_intent(book: Book) -> Iterator[Violation]:
     seen: dict[str, str] = {}
     for trade in book.trades.values():
@@ -111,11 +132,15 @@ def _one_trade_per_intent(book: Book) -> Iterator[Violation]:
 
 def _closes_reduce(venue: Venue, desk_number: int) -> Iterator[Violation]:
     opening = {sent.client_order_id for sent in venue.opening_orders}
+    in_blocks = venue.rfqs.orders()
     for order in (
         *venue.exchange.open_orders(venue.account_id),
         *venue.exchange.order_history(venue.account_id),
     ):
-        if order.client_order_id not in opening and not order.reduce_only and order.order_id not in venue.by_hand:
+        if order.client_order_id in opening or order.reduce_only:
+            continue
+        # A block trade cannot reduce only: what it closes is judged by what its trade held.
+        if order.order_id not in venue.by_hand | in_blocks:
             yield Violation("closes_reduce_only", f"order {order.order_id} closes and is not reduce-only")
     for sent in venue.opening_orders:
         key = parse_client_order_id(sent.client_order_id, desk_number)
@@ -124,7 +149,7 @@ def _closes_reduce(venue: Venue, desk_number: int) -> Iterator[Violation]:
 
 
 def _fills_equal(venue: Venue, book: Book) -> Iterator[Violation]:
-    filled = venue.fills_by_client_order()
+    filled = venue.fills_by_client_order(book)
     for order in book.orders.values():
         venue_quantity = filled.pop(order.client_order_id, ZERO)
         if order.filled_quantity != venue_quantity:
@@ -136,12 +161,16 @@ def _fills_equal(venue: Venue, book: Book) -> Iterator[Violation]:
         yield Violation(
             "fills_equal", f"the venue filled {quantity} of order {number}, which the journal does not know"
         )
+    for block in venue.exchange.rfq.blocks(venue.account_id):
+        if book.rfqs.of_quote(str(block.block_id)) is None:
+            yield Violation("fills_equal", f"the venue made block trade {block.block_id}, which the journal lacks")
 
 
 def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> Iterator[Violation]:
     """No short leg is open while the long leg that protects it in the same trade is not."""
     held: dict[str, dict[int, Decimal]] = {}
-    for fill in sorted(fills, key=lambda one: one.fill_id):
+    ordered = sorted(fills, key=lambda one: one.fill_id)
+    for fill, following in itertools.zip_longest(ordered, ordered[1:]):
         key = parse_client_order_id(fill.client_order_id or 0, desk_number)
         trade = None if key is None else book.trades.get(trade_id(key.trade_number))
         if key is None or trade is None:
@@ -149,7 +178,17 @@ def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> 
         legs = held.setdefault(trade.trade_id, {})
         change = fill.quantity if key.purpose == "open" else -fill.quantity
         legs[key.leg_index] = legs.get(key.leg_index, ZERO) + change
-        yield from _uncovered(trade, legs)
+        if not _in_one_block(fill, following):
+            yield from _uncovered(trade, legs)
+
+
+def _in_one_block(fill: ex.Fill, following: ex.Fill | None) -> bool:
+    """The legs of a block trade are executed in one piece."""
+    return (
+        following is not None
+        and fill.order_type is following.order_type is ex.OrderType.BLOCK_TRADE
+        and fill.at_ns == following.at_ns
+    )
 
 
 def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[Violation]:

@@ -23,11 +23,13 @@ from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
 from shared.messages.base import Message, Side
 from shared.messages.control import LiftHalts, RaiseHalt
+from shared.messages.rfq import RequestSides
 from shared.messages.smart import QuotingStrategy
 from shared.messages.trades import CancelOrders, CloseTrade, ExecutionMode, HaltLevel, Policy
 from shared.options import OptionType
 from shared.strategy import (
     LegSpec,
+    RfqConfig,
     SmartConfig,
     StrategyConfig,
     max_hold_hours,
@@ -169,6 +171,8 @@ def drawn_switches(seed: int) -> Switches:
         report_client_order_id=random.choice(("order_id", "none")),
         client_order_id_scope=random.choice(("ever", "open")),
         event_order=random.choice(("order_first", "trade_first")),
+        open_quotes=random.choice(("cancelled", "left")),
+        expired_request_push=random.choice((True, False)),
         suspended_code=random.choice((10609, 10620)),
         position_greeks=random.choice(("per_unit", "signed_total")),
         expiry_pushes=random.choice((True, False)),
@@ -221,7 +225,7 @@ def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
 def drawn_mode(name: str, variant: int) -> tuple[ExecutionMode, SmartConfig]:
     """By what a strategy trades, and its chunks: few seconds each, so that a run sees several of them."""
     random = Random(f"mode {name} {variant}")
-    mode: ExecutionMode = random.choice(("limit", "smart", "auto"))
+    mode: ExecutionMode = random.choice(("limit", "smart", "auto", "rfq"))
     chunk_count = random.choice((1, 2, 3, 5))
     time_per_chunk = random.choice((0.0, 3.0, 8.0))
     return mode, SmartConfig(
@@ -231,6 +235,21 @@ def drawn_mode(name: str, variant: int) -> tuple[ExecutionMode, SmartConfig]:
         aggressive_attempts=random.choice((0, 2, 6)),
         aggressive_wait_seconds=random.choice((1.0, 3.0)),
         total_duration_seconds=random.choice((0.0, 0.0, max(20.0, chunk_count * time_per_chunk))),
+    )
+
+
+def drawn_rfq(name: str, variant: int) -> RfqConfig:
+    """How a strategy asks makers: for any notional, and content with little, so that many quotes are taken."""
+    random = Random(f"rfq {name} {variant}")
+    return RfqConfig(
+        min_notional_usd=random.choice((0.0, 0.0, 0.0, 50_000.0)),
+        window_seconds=random.choice((2.0, 4.0)),
+        timeout_seconds=random.choice((6.0, 12.0)),
+        min_improvement_pct=random.choice((-5.0, 0.0, 2.0)),
+        max_over_mark_pct=random.choice((5.0, 50.0)),
+        fallback_mode=random.choice(("limit", "smart", None)),
+        request_sides=random.choice(get_args(RequestSides)),
+        closes=random.random() < 0.8,
     )
 
 
@@ -272,6 +291,7 @@ def _strategy(
         execution_mode=mode or drawn,
         execution_params=params,
         smart_config=smart_config,
+        rfq=drawn_rfq(name, variant),
         policy=policy or ("atomic" if variant % 3 else "best_effort"),
         max_concurrent_trades=1,
         max_trades_per_day=per_day,

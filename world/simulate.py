@@ -105,7 +105,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
 def decided_wrongly(desk: Desk) -> list[Violation]:
     """What execution should not have done with what it knew, or not have written or said."""
     entries = desk.nodes["execution"].journal.entries
-    fills = list(desk.venue.exchange.fills(ACCOUNT_ID))
+    fills = desk.venue.rfqs.named(desk.venue.exchange.fills(ACCOUNT_ID), desk.book)
     violations = [
         *decision_violations(entries, desk.execution_config, desk.witness, desk.risk_config),
         *silent_changes(desk.bus.published),

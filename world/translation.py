@@ -57,4 +57,5 @@ def shown_fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
         fee_usd=fill.fee if with_fee else None,
         is_taker=fill.is_taker,
         venue_ns=fill.at_ns,
+        is_block=fill.order_type is ex.OrderType.BLOCK_TRADE,
     )

@@ -13,6 +13,8 @@ from services.exchange import model as ex
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
+from services.execution.book import Book
+from shared.messages.rfq import RfqPush
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -40,6 +42,7 @@ from shared.messages.venue import (
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.market_feed import MarketFeed
+from world.rfq import Network, VenueRfqs
 from world.translation import placed, shown_fill, shown_order
 
 REFUSALS = (10531, 10532, 10536, 10540)
@@ -71,6 +74,15 @@ class Venue:
         self._away_until_ns = 0
         self._throttled_until_ns = 0
         self._silent_until_ns = 0
+        network = Network(
+            engine=engine,
+            call=self._call,
+            read=self._read,
+            run=self._run,
+            refusal=self._refusal,
+            horizon_ns=self._horizon_ns,
+        )
+        self.rfqs = VenueRfqs(network, exchange, account_id)
         self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
 
@@ -308,10 +320,10 @@ class Venue:
         rest = {symbol: held.get(symbol, Decimal(0)) - self.foreign.get(symbol, Decimal(0)) for symbol in held}
         return {symbol: quantity for symbol, quantity in rest.items() if quantity}
 
-    def fills_by_client_order(self) -> dict[int, Decimal]:
+    def fills_by_client_order(self, book: Book) -> dict[int, Decimal]:
         """What the venue says was filled, by client order id. For the checks."""
         filled: dict[int, Decimal] = {}
-        for fill in self.exchange.fills(self.account_id):
+        for fill in self.rfqs.named(self.exchange.fills(self.account_id), book):
             if fill.client_order_id is not None and fill.order_id not in self.by_hand:
                 filled[fill.client_order_id] = filled.get(fill.client_order_id, Decimal(0)) + fill.quantity
         return filled
@@ -336,7 +348,7 @@ class Venue:
         self._push(outcome.events)
         return outcome.result
 
-    def _call(self, execute: Callable[[], Any], unknown: OutcomeUnknown | AmendUnknown, deliver: Deliver) -> None:
+    def _call(self, execute: Callable[[], Any], unknown: Any, deliver: Deliver) -> None:
         """One order call: lost on the way, late, its answer lost, answered with a 5xx or a code nobody listed."""
         if self.is_away or self.engine.chance(self.faults.request_lost):
             self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
@@ -372,9 +384,11 @@ class Venue:
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
                     self._push_one(shown_fill(fill, with_fee=False))
                 case _:
-                    pass
+                    push = self.rfqs.pushed(event)
+                    if push is not None:
+                        self._push_one(push)
 
-    def _push_one(self, item: VenueOrder | VenueFill) -> None:
+    def _push_one(self, item: VenueOrder | VenueFill | RfqPush) -> None:
         if self.engine.now_ns < self._silent_until_ns or self.engine.chance(self.faults.stream_lost):
             return
         copies = 2 if self.engine.chance(self.faults.stream_duplicate) else 1
@@ -405,6 +419,23 @@ class Venue:
 
     def _read_fails(self) -> bool:
         return self.is_away or self._is_throttled or self.engine.chance(self.faults.read_fails)
+
+    def _read(self, answer: Callable[[], Any], failed: Any, deliver: Deliver) -> None:
+        """One read, of what the venue shows when it arrives."""
+
+        def arrive() -> None:
+            if self._read_fails():
+                deliver(failed)
+            else:
+                self._hand_over(answer(), deliver)
+
+        self.engine.after(self._delay_ns(), arrive)
+
+    def _refusal(self) -> tuple[int, str] | None:
+        """Why a call about requests for quote is not taken."""
+        if self._is_throttled:
+            return _TOO_MANY, "too many requests"
+        return (10552, "refused at random") if self.engine.chance(self.faults.refused) else None
 
     def _hand_over(self, answer: Any, deliver: Deliver) -> None:
         """An answer that was read now; at times it arrives when it is no longer true."""

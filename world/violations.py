@@ -42,11 +42,11 @@ Invariant = Literal[
 ]
 
 PROMISES: dict[Invariant, str] = {
-    "sent_once": "an order is sent to the venue at most once",
-    "inside_grant": "an opening order is on the side, symbol and price of a grant",
+    "sent_once": "an order is sent to the venue at most once, and at most one quote accepted on a request",
+    "inside_grant": "an opening order and an accepted quote are on the side, symbol and price of a grant",
     "one_trade_per_intent": "an intent opens at most one trade",
     "not_overfilled": "the venue never fills more of a leg than was granted",
-    "closes_reduce_only": "every order that does not open is reduce-only",
+    "closes_reduce_only": "every order that does not open is reduce-only, block trades excepted, which cannot be",
     "protected_short": "no short leg is open while the long leg that protects it is not",
     "no_flip": "no trade closes more of a leg at the venue than it had opened by then",
     "grant_in_time": "no opening order goes out after the deadline of its grant",
@@ -62,9 +62,9 @@ PROMISES: dict[Invariant, str] = {
     "whole_or_flat": "a trade is open with all its legs, or kept in part by a policy that says so",
     "deadline_enforced": "a trade past its hard deadline is being closed, whatever its host does",
     "comes_to_rest": "once faults stop, every trade reaches a final state and holds nothing",
-    "orders_resolved": "once faults stop, the outcome of every order becomes known",
+    "orders_resolved": "once faults stop, the outcome of every order and request for quote becomes known",
     "flat_at_venue": "once faults stop, the venue holds nothing of the desk's",
-    "nothing_rests": "once faults stop, no order of the desk's rests at the venue",
+    "nothing_rests": "once faults stop, no order and no request for quote of the desk's rests at the venue",
     "trades_again": "once faults stop, trades are opened and closed",
     "fills_equal": "each order's fills are those of the venue, and the venue filled nothing unknown",
     "positions_equal": "what trades hold adds up to the venue's positions without those of others",

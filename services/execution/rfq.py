@@ -54,9 +54,9 @@ class RfqPlan:
         if all(quantity >= leg.quantity for quantity, leg in zip(opened, trade.legs, strict=True)):
             advice.outcome, advice.reason = "complete", "the block trade is done"
         elif any(opened):
-            advice.outcome, advice.reason = "given_up", "only a part of the block trade was executed"
+            _end(trade, work, advice, "only a part of the block trade was executed")
         elif trade.stop is not None:
-            advice.outcome, advice.reason = "given_up", trade.stop.reason
+            _end(trade, work, advice, trade.stop.reason)
         else:
             _advise(trade, work, self._task(trade), advice)
         return advice
@@ -162,46 +162,43 @@ def _advise(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None:
     """From the request to the decision, for either purpose; nothing of the trade is live or in doubt."""
     rfqs = work.book.rfqs.of_trade(trade.trade_id, task.purpose)
     last = rfqs[-1] if rfqs else None
-    match None if last is None else last.state:
-        case None:
-            _request(trade, work, task, 0, advice)
+    if last is None or (last.is_lost and len(rfqs) < work.config.rfq_creates_max):
+        # A lost one may be at the venue: harmless, as only an accepted quote trades; it is withdrawn when found.
+        _request(trade, work, task, advice)
+        return
+    if last.is_lost:
+        _give_up(trade, work, task, advice, "create_lost", f"the venue did not answer {len(rfqs)} requests for quote")
+        return
+    match last.state:
         case "REQUESTING":
             advice.wait("waits for the venue to take the request for quote")
-        case "UNKNOWN" | "ABSENT" if len(rfqs) < work.config.rfq_creates_max:
-            # It may be at the venue: harmless, as only an accepted quote trades; it is withdrawn when it is found.
-            _request(trade, work, task, len(rfqs), advice)
-        case "UNKNOWN" | "ABSENT":
-            _give_up(trade, task, advice, "create_lost", f"the venue did not answer {len(rfqs)} requests for quote")
         case "REFUSED":
-            assert last is not None
-            _give_up(trade, task, advice, "rfq_refused", f"the venue refuses the request for quote: {last.reason}")
+            _give_up(trade, work, task, advice, "rfq_refused", f"the venue refuses the request: {last.reason}")
         case "COLLECTING":
-            assert last is not None
             _collect(trade, work, task, last, advice)
         case "ACCEPTING" | "ACCEPT_UNKNOWN":
             advice.wait("waits for the executions of the accepted quote")
         case _:
-            assert last is not None
             _ended(trade, work, task, last, advice)
 
 
-def _request(trade: Trade, work: Workspace, task: _Task, attempt: int, advice: Advice) -> None:
+def _request(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None:
     params = trade.request.rfq
     legs = task.wanted.legs
     strikes = {leg.symbol: leg.instrument.strike for leg in trade.legs}
     notional = notional_usd(legs, strikes)
     if notional < params.min_notional_usd:
         text = f"notional {notional:.0f} USD is below the minimum {params.min_notional_usd:.0f} USD"
-        _give_up(trade, task, advice, "below_min_notional", text)
+        _give_up(trade, work, task, advice, "below_min_notional", text)
         return
     if work.space.level != "disk":
-        _give_up(trade, task, advice, "journal_full", "nothing new is asked for on a full disk")
+        _give_up(trade, work, task, advice, "journal_full", "nothing new is asked for on a full disk")
         return
     end_ns = min(task.since_ns + math.ceil(params.timeout_s * SECOND), task.deadline_ns)
     stale = [leg.symbol for leg in legs if _market_of(trade, leg.symbol, work).mark is None]
     if work.now_ns >= end_ns:
         code: FallbackCode = "no_fresh_market" if stale else "create_lost"
-        _give_up(trade, task, advice, code, f"no quote was asked for in {params.timeout_s:g} s")
+        _give_up(trade, work, task, advice, code, f"no quote was asked for in {params.timeout_s:g} s")
         return
     if stale:
         advice.wait(f"no fresh market for {stale[0]}", min(end_ns, work.now_ns + _POLL_NS))
@@ -244,7 +241,7 @@ def _collect(trade: Trade, work: Workspace, task: _Task, rfq: Rfq, advice: Advic
         advice.wait(reason, min(end_ns, work.now_ns + _POLL_NS))
         return
     advice.actions.append(Record(row))
-    _give_up(trade, task, advice, code, reason)
+    _give_up(trade, work, task, advice, code, reason)
 
 
 def _judged(
@@ -294,16 +291,16 @@ def _ended(trade: Trade, work: Workspace, task: _Task, rfq: Rfq, advice: Advice)
     """The request is over, and nothing of it was executed."""
     refused = [work.book.orders[number] for number in rfq.order_ids if number in work.book.orders]
     if any(order.state == "REFUSED" for order in refused):
-        _give_up(trade, task, advice, "accept_refused", f"the venue refuses the accept: {refused[0].reason}")
+        _give_up(trade, work, task, advice, "accept_refused", f"the venue refuses the accept: {refused[0].reason}")
     elif refused:
-        _give_up(trade, task, advice, "accept_lost", f"the accept never reached the venue: {refused[0].reason}")
+        _give_up(trade, work, task, advice, "accept_lost", f"the accept never reached the venue: {refused[0].reason}")
     else:
-        _give_up(trade, task, advice, "gone", f"the request for quote ended: {rfq.reason}")
+        _give_up(trade, work, task, advice, "gone", f"the request for quote ended: {rfq.reason}")
 
 
-def _give_up(trade: Trade, task: _Task, advice: Advice, code: FallbackCode, reason: str) -> None:
+def _give_up(trade: Trade, work: Workspace, task: _Task, advice: Advice, code: FallbackCode, reason: str) -> None:
     if task.fallback is None:
-        advice.outcome, advice.reason = "given_up", f"{code}: {reason}"
+        _end(trade, work, advice, f"{code}: {reason}")
     else:
         _fall_back(trade, advice, task.purpose, task.fallback, code, reason)
 
@@ -313,6 +310,16 @@ def _fall_back(
 ) -> None:
     row = rows.FellBack(trade_id=trade.trade_id, purpose=purpose, mode=mode, reason=reason, code=code)
     advice.actions.append(Record(row))
+
+
+def _end(trade: Trade, work: Workspace, advice: Advice, reason: str) -> None:
+    """Give an opening up, but only when no execution has come for a while: it would have to be undone."""
+    ended_ns = max((order.state_ns for order in work.book.orders_of(trade)), default=None)
+    look_ns = 0 if ended_ns is None else ended_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
+    if work.now_ns < look_ns:
+        advice.wait(f"waits for late executions: {reason}", look_ns)
+    else:
+        advice.outcome, advice.reason = "given_up", reason
 
 
 def _doubt(quote_id: str, states: list[str]) -> str:

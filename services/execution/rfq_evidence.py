@@ -86,8 +86,6 @@ class AcceptEvidence:
             return
         if what == "executed" and rfq.executed_ns is None and not self._is_booked(rfq):
             self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what="executed", reason=reason))
-            if rfq.state == "ACCEPTING":
-                self._in_doubt(rfq, f"{reason}; its executions are not known yet")
             self._rfq.ask_soon(rfq)
         elif what == "gone" and rfq.gone_ns is None and rfq.executed_ns is None and rfq.state == "ACCEPT_UNKNOWN":
             self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what="gone", reason=reason))
@@ -134,6 +132,8 @@ class AcceptEvidence:
             self._facts.fill(fill, order.client_order_id)
         if not self._done(rfq):
             self.sight(rfq, "executed", "its block trade is at the venue, not all executions are told")
+            if rfq.state == "ACCEPTING":
+                self._in_doubt(rfq, "executions of its block trade are missing")
 
     def block_trades(self, item: BlockTradesFetched | BlockTradesFailed) -> None:
         in_doubt = [rfq for rfq in self._work.book.rfqs.live_rfqs() if rfq.state == "ACCEPT_UNKNOWN"]

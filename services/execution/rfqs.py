@@ -16,7 +16,8 @@ class Rfq(msgspec.Struct, kw_only=True):
     """One request for quote. `legs` in the request's sides; `state_ns` is when it entered its state, by our clock.
 
     expiry_ns, quote_expiry_ns: by the venue's clock, 0 before they are known. order_ids: the orders that stand for
-    the legs of the accepted quote. executed_ns, gone_ns: when the venue showed the one or the other (`RfqSighted`).
+    the legs of the accepted quote. is_lost: its create had no outcome. executed_ns, gone_ns: when the venue showed
+    the one or the other (`RfqSighted`).
     """
 
     rfq_id: str
@@ -35,6 +36,7 @@ class Rfq(msgspec.Struct, kw_only=True):
     quote_expiry_ns: int = 0
     accepted_ns: int = 0
     order_ids: list[int] = msgspec.field(default_factory=list)
+    is_lost: bool = False
     executed_ns: int | None = None
     gone_ns: int | None = None
     book_cost_usd: float | None = None
@@ -137,6 +139,7 @@ class RfqBook(msgspec.Struct):
     def _move(self, rfq: Rfq, state: RfqState, reason: str, at_ns: int) -> None:
         assert rfq_may_move(rfq.state, state), f"{rfq.rfq_id}: {rfq.state} to {state}"
         rfq.state, rfq.state_ns, rfq.reason = state, at_ns, reason
+        rfq.is_lost |= state == "UNKNOWN"
         if rfq.is_final:
             self.live.pop(rfq.rfq_id, None)
         else:

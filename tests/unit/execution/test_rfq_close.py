@@ -54,6 +54,9 @@ def test_a_close_asks_for_what_is_held_the_other_way_round_and_takes_a_quote_aft
     script.snapshot(positions=script.positions())
     (accept,) = makers.accepts()
     assert accept.quote_id == quote.quote_id
+    # What closes goes before what opens where the venue's limits hold things back.
+    assert asked.closes
+    assert accept.closes
     assert [order.reduce_only for order in script.rows(OrderRequested)] == [False] * 4
     makers.executed(quote)
     assert script.state(trade_id) == "CLOSED"

@@ -206,6 +206,8 @@ def test_an_execution_after_it_was_given_up_is_the_trades_own_and_alarmed() -> N
     script.wait(7_000).on(RfqCancelled(request_id=quote.request_id)).wait(3_000)
     makers.block_list()
     script.snapshot().wait(1_000)
+    assert "waits for late executions" in script.trade(trade_id).reason
+    script.wait(2_000)
     assert script.state(trade_id) == "FAILED"
     script.on(makers.block(quote))
     assert script.held(trade_id) == [D(2), D(2)]
