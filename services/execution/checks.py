@@ -234,6 +234,8 @@ def _risk_alive(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 
 def _ready(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    if view.work.is_winding_down:
+        return Refusal(code="not_ready", detail="execution is about to stop", remedy="try again when it is back")
     if not view.schedule.synced:
         return Refusal(
             code="not_ready", detail="orders and positions are not compared with the venue yet", remedy="try again"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from shared.messages.control import OnShutdown
 from shared.strategy.profiles import ExecutionProfile
 
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
@@ -67,6 +68,9 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: how far back final trades are published again at a start.
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
+    on_shutdown: what a stop of execution does first: leave orders and trades as they are; cancel what rests, and send
+    nothing more; flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
+    signal cancels. shutdown_timeout_s: after so long the process ends all the same, and the next one goes on.
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
     limits that execution alone uses (orders, their queries and history) are its own, whole.
@@ -125,6 +129,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     republish_days: Count = 2
     answers_kept: Count = 4_096
     story_lines_max: Count = 400
+    on_shutdown: OnShutdown = "leave"
+    shutdown_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 20
     profiles: dict[ProfileName, ExecutionProfile] = {}
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
 

@@ -19,6 +19,7 @@ from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
 from services.execution.views import order_update, trade_update
+from services.execution.winding_down import WindDown, WindingDown
 from services.execution.workspace import MS, Workspace, earliest
 from shared.messages.control import FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
@@ -51,8 +52,8 @@ class ExecutionCore:
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
     QuoteStructure, ListInquiries);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
-    LoopStalled; FlattenLatch; JournalSpace. Any other input is ignored. Effects: those of `effects.py`, Publish,
-    Reply, RaiseAlert.
+    LoopStalled; FlattenLatch; WindDown; JournalSpace. Any other input is ignored. Effects: those of `effects.py`,
+    Publish, Reply, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
@@ -67,8 +68,9 @@ class ExecutionCore:
         self._reconciler = Reconciler(self._work, self._facts, self._evidence, self._schedule)
         self._guards = Guards(self._work)
         self._rfq_desk = RfqDesk(self._work, self._facts, self._schedule, self._reconciler.positions)
+        self._winding_down = WindingDown(self._work)
         self._lifecycle = Lifecycle(
-            self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk
+            self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk, self._winding_down
         )
         self._inquiries = InquiryDesk(self._work)
         self._requests = Requests(
@@ -91,6 +93,11 @@ class ExecutionCore:
     def restore(self, state: Book) -> None:
         """Go on from this book, as if the rows that made it had been folded."""
         self._work.book = state
+
+    @property
+    def winding_down(self) -> WindingDown:
+        """What was chosen for the end of the process, and what is left of it to do."""
+        return self._winding_down
 
     def apply(self, entry: Entry) -> None:
         """Fold one row of the journal."""
@@ -156,6 +163,8 @@ class ExecutionCore:
             self._guards.take_space(item)
             if item.unwritten:
                 self._schedule.hold()
+        elif isinstance(item, WindDown):
+            self._winding_down.begin(item)
         elif isinstance(item, LoopStalled):
             self._guards.begin()
             self._schedule.distrust("stall")

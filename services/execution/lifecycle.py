@@ -27,6 +27,7 @@ from services.execution.rfq_desk import RfqDesk
 from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import fees_are_complete, grant_is_open
+from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
@@ -50,9 +51,11 @@ class Lifecycle:
         schedule: ComparisonSchedule,
         positions: PositionWitness,
         rfq_desk: RfqDesk,
+        winding_down: WindingDown,
     ) -> None:
         self._work = work
         self._rfq_desk = rfq_desk
+        self._winding_down = winding_down
         self._guards = guards
         self._schedule = schedule
         self._reduction = Reduction(work, schedule, positions)
@@ -73,6 +76,8 @@ class Lifecycle:
         if trade.is_final:
             self._reopen_if_held(trade)
             self._work.waiting.pop(trade.trade_id, None)
+            return None
+        if self._winding_down.tend(trade):
             return None
         wake_ns = self._guards.watch(trade)
         advice = self._advice(trade)

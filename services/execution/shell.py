@@ -13,8 +13,10 @@ from services.execution.fold import snapshots_of
 from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
+from services.execution.winding_down import WindDown
 from shared.latch import read_latches, remove_latch
 from shared.messages.rfq import AcceptRefused, AcceptUnknown, RfqRefused, RfqUnknown
+from shared.messages.steps import RaiseAlert
 from shared.messages.venue import (
     AmendRefused,
     AmendUnknown,
@@ -27,6 +29,7 @@ from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.compaction import Compaction
 from shared.service.journals import binding_of, journal_path
 from shared.service.venue_metrics import VenueMetrics
+from shared.shutdown import take_announced
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
@@ -35,6 +38,7 @@ from shared.venues.ports import AccountPush, VenueError
 _KEY_RETRY_S = 2.0
 _STOP_S = 2.0
 _WATCH_S = 1.0
+_WIND_DOWN_POLL_S = 0.05
 
 
 class ExecutionShell:
@@ -103,6 +107,7 @@ class ExecutionShell:
         """Check the key, subscribe and answer requests. A venue that is away is asked again in `run`."""
         # First in the queue: a desk that was flattened without us is halted before anything else is decided.
         self._take_latches()
+        take_announced(self._context.run_dir)
         await self._gateway.start()
         await self._check_key()
         bus = self._context.bus
@@ -134,8 +139,39 @@ class ExecutionShell:
             for task in tasks:
                 task.cancel()
 
+    async def wind_down(self) -> None:
+        """Before the end: what was announced, or is configured, for resting orders and open trades. Bounded."""
+        context = self._context
+        choice = take_announced(context.run_dir)
+        confirmed = choice is not None
+        choice = choice or self._config.on_shutdown
+        if choice == "flatten" and context.desk.mode == "LIVE" and not confirmed:
+            context.log.warning("nobody was asked: orders are cancelled instead of closing everything in LIVE")
+            choice = "cancel"
+        context.log.info("winding down", orders=choice)
+        if choice == "leave":
+            return
+        order = WindDown(choice, f"execution stops: {choice}")
+        deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s
+        left = ["nothing was done yet"]
+        while left and asyncio.get_running_loop().time() < deadline:
+            if self._host.core.winding_down.choice != choice:
+                # The first time, and to a core that was built anew.
+                self._host.put(order)
+            await asyncio.sleep(_WIND_DOWN_POLL_S)
+            if self._host.core.winding_down.choice == choice:
+                left = self._host.core.winding_down.left()
+        if left:
+            text = f"stopped {choice} after {self._config.shutdown_timeout_s} s with this left: {'; '.join(left)}"
+            context.log.error("not wound down in time", left=left)
+            context.alert(
+                RaiseAlert(code="shutdown_incomplete", severity="critical", subject=context.name, text=text)
+            )
+        else:
+            context.log.info("wound down", orders=choice)
+
     async def stop(self) -> None:
-        """Let the calls on their way come back, then leave the venue. Orders rest as they are."""
+        """Let the calls on their way come back, then leave the venue."""
         await self._courier.drained(_STOP_S)
         await self._gateway.close()
 

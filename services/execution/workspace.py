@@ -45,6 +45,7 @@ class Workspace:
         self.waiting: dict[str, str] = {}
         self.last_traded_ns: dict[str, int] = {}
         self.space = ON_DISK
+        self.is_winding_down = False
         self._alerts: dict[tuple[str, str], None] = {}
 
     def begin(self, now_ns: int, cause_id: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.trades import ExecutionMode, Grant, HaltLevel, LegOrder
+
+OnShutdown = Literal["leave", "cancel", "flatten"]
+"""What a stop of execution does first about resting orders and open trades."""
 
 
 class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):

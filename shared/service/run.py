@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import uvloop
 
@@ -57,6 +57,14 @@ class Shell(Protocol):
     async def run(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+@runtime_checkable
+class WindsDown(Protocol):
+    """A shell that has something to do when it is told to stop, while it still runs. It bounds its time itself; a
+    second signal cuts it short."""
+
+    async def wind_down(self) -> None: ...
 
 
 def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoReturn:
@@ -127,6 +135,7 @@ class _Process:
         self._stalls = StallWatch()
         self._stalls.listen(self._stalled)
         self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
         self._bus = Bus(
             name,
             desk,
@@ -154,7 +163,7 @@ class _Process:
     async def main(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._signalled)
         loop.set_exception_handler(self._loop_failed)
         self._bus.open(self._heartbeat)
         helpers = [spawn(self._pulse(), name="pulse"), spawn(self._serve_metrics(), name="metrics")]
@@ -178,6 +187,9 @@ class _Process:
             self._bus.close()
             self._log.info("stopped")
 
+    def _signalled(self) -> None:
+        (self._stop_now if self._stop.is_set() else self._stop).set()
+
     async def _run_shell(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
         context = ServiceContext(
             self._name,
@@ -200,12 +212,15 @@ class _Process:
         self._ready_told = shell.ready
         self._log.info("started", ready=self._ready_told, detail=shell.detail)
         self._bus.beat()
-        if await self._until_stopped(shell.run(), "run"):
+        wind_down = shell.wind_down if isinstance(shell, WindsDown) else None
+        if await self._until_stopped(shell.run(), "run", wind_down):
             return 0
         self._log.critical("the service ended by itself")
         return EXIT_BUG
 
-    async def _until_stopped(self, work: Any, name: str) -> bool:
+    async def _until_stopped(
+        self, work: Any, name: str, wind_down: Callable[[], Awaitable[None]] | None = None
+    ) -> bool:
         """Do `work`; True when the process was told to stop before it was done. Raises what `work` raises."""
         task = spawn(work, name=name, on_error=lambda _error: None)
         stop = spawn(self._stop.wait(), name="stop")
@@ -214,6 +229,8 @@ class _Process:
             if task.done():
                 task.result()
                 return False
+            if wind_down is not None:
+                await self._wound_down(task, wind_down)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 async with asyncio.timeout(_STOP_S):
@@ -221,6 +238,20 @@ class _Process:
             return True
         finally:
             stop.cancel()
+
+    async def _wound_down(self, work: asyncio.Task[Any], wind_down: Callable[[], Awaitable[None]]) -> None:
+        """Let the shell wind down while `work` goes on; shorter when that ends, or at a second signal."""
+        winding = spawn(_awaited(wind_down), name="wind_down", on_error=lambda _error: None)
+        now = spawn(self._stop_now.wait(), name="stop_now")
+        try:
+            await asyncio.wait({winding, now, work}, return_when=asyncio.FIRST_COMPLETED)
+            if not winding.done():
+                self._log.warning("winding down is cut short")
+            elif (error := winding.exception()) is not None:
+                self._log.error("winding down failed", exc_info=error)
+        finally:
+            winding.cancel()
+            now.cancel()
 
     async def _stop_shell(self) -> None:
         if self._shell is None:
@@ -303,3 +334,7 @@ class _Process:
 
     def _loop_failed(self, _loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
         self._failures.loop_error(details.get("exception"), str(details.get("message", "")))
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

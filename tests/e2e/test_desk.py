@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.messages.venue import VenueFill
+from shared.shutdown import announce
 from tests.e2e.stack import (
     FINAL,
     REPOSITORY,
@@ -29,6 +32,7 @@ from tests.e2e.stack import (
     signed_legs,
     until,
 )
+from voldesk.processes import is_alive
 from voldesk.supervision import Supervisor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -213,6 +217,27 @@ def test_one_service_is_restarted_alone(second_desk: Desk) -> None:
     assert second_desk.voldesk("restart", "monitor", "--json").json["state"] == "RUNNING"
     after = second_desk.services()
     assert {name for name in SERVICES if before[name]["pid"] != after[name]["pid"]} == {"monitor"}
+
+
+def test_execution_that_is_to_flatten_when_it_stops_closes_its_trades_first_and_a_restart_leaves_them(
+    second_desk: Desk,
+) -> None:
+    trade = until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
+    assert second_desk.voldesk("restart", "execution", "--json").json["state"] == "RUNNING"
+    assert second_desk.trade(trade["trade_id"])["state"] == "OPEN"
+    announce(second_desk.run_dir, "flatten")
+    stopped = second_desk.pid("execution")
+    os.kill(stopped, signal.SIGTERM)
+    until(second_desk, "execution has ended", lambda: not is_alive(stopped))
+    log = (second_desk.run_dir / "logs" / "execution.log").read_text()
+    assert "wound down" in log
+    assert "not wound down in time" not in log
+    until(second_desk, "execution is back", lambda: all_running(second_desk))
+    closed = second_desk.trade(trade["trade_id"])
+    assert (closed["state"], closed["reason"]) == ("CLOSED", "execution stops: flatten")
+    opened, sold = opened_and_closed(second_desk, trade["trade_id"])
+    assert opened == {symbol: -quantity for symbol, quantity in sold.items()}
+    assert not (second_desk.run_dir / "on-shutdown").exists()
 
 
 def test_services_that_lost_supervisord_are_shown_ended_and_started_anew(second_desk: Desk) -> None:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated, cast, get_args
 
 import typer
 
-from shared.config import DeskConfig
-from voldesk.console import Failure, Json, note, print_json, progress, say, title
+from shared.config import ConfigError, DeskConfig
+from shared.messages.control import OnShutdown
+from shared.shutdown import announce
+from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, progress, say, title
 from voldesk.preflight import exclusive, load_desk
 from voldesk.processes import DeskProcess, desk_processes, end_processes, wait_until_gone
 from voldesk.supervision import Supervisor, SupervisorAway
 
-_SUPERVISED_STOP_S = 45.0
+_SUPERVISED_STOP_S = 110.0
 _POLL_S = 0.1
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: voldesk down")(down)
+    app.command(epilog="Example: voldesk down; voldesk down --orders cancel")(down)
 
 
-def down(as_json: Json = False) -> None:
-    """Stop every process of the desk. Orders that rest at the venue stay there; open trades stay open."""
+def down(
+    orders: Annotated[
+        str | None,
+        typer.Option(help="leave, cancel or flatten, instead of what [execution] on_shutdown says."),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Stop every process of the desk. What rests at the venue stays there and open trades stay open, unless
+    [execution] on_shutdown or --orders say otherwise."""
     desk = load_desk()
+    choice = _choice(desk, orders)
+    if choice == "flatten" and desk.mode == "LIVE":
+        confirm(desk, "close every open trade and stop the desk?", yes=yes)
     stopped: tuple[DeskProcess, ...] = ()
     if desk.run_dir.is_dir():
-        with exclusive(desk.run_dir), progress("stopping the desk; services finish what they write"):
+        if choice is not None:
+            announce(desk.run_dir, choice)
+        with exclusive(desk.run_dir), progress(f"stopping the desk{_doing(choice)}; services finish what they write"):
             stopped = stop_desk(desk)
     if as_json:
         names = [process.name for process in stopped]
@@ -34,6 +50,28 @@ def down(as_json: Json = False) -> None:
         say(f"{title(desk)}: stopped {', '.join(process.name for process in stopped)}")
     else:
         say(f"{title(desk)}: the desk was not running")
+
+
+def _choice(desk: DeskConfig, orders: str | None) -> OnShutdown | None:
+    """What execution is to do first; None when neither the command nor a readable configuration says it."""
+    if orders is not None:
+        for choice in get_args(OnShutdown):
+            if choice == orders:
+                return cast(OnShutdown, choice)
+        raise Failure(
+            f"--orders {orders!r} is no choice", f"use one of: {', '.join(get_args(OnShutdown))}", EXIT_USAGE
+        )
+    # imported here because it loads numpy, which takes longer than most commands take to run
+    from services.execution.config import ExecutionConfig
+
+    try:
+        return desk.section("execution", ExecutionConfig).on_shutdown
+    except ConfigError:
+        return None
+
+
+def _doing(choice: OnShutdown | None) -> str:
+    return {"cancel": ", its orders are cancelled", "flatten": ", its trades are closed"}.get(choice or "", "")
 
 
 def stop_desk(desk: DeskConfig) -> tuple[DeskProcess, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shared.config import DeskConfig
+from shared.shutdown import announce
 from voldesk.commands.status import service_json
 from voldesk.completion import complete_service
 from voldesk.console import (
@@ -50,6 +51,9 @@ def restart(
     note(f"{title(desk)}: restarting {service}")
     with progress(f"stopping {service}") as tell:
         try:
+            if service == "execution":
+                # It is back in a moment: whatever is configured for the end of the desk is not meant.
+                announce(desk.run_dir, "leave")
             supervisor.stop_service(service)
             tell(f"starting {service}")
             supervisor.start_service(service)

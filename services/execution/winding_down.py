@@ -1,0 +1,75 @@
+"""The end of the process, in the way that was chosen: orders are left, cancelled, or everything held is closed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from services.execution import rows
+from services.execution.book import Trade
+from services.execution.states import OPENING_STATES
+from services.execution.workspace import Workspace
+
+_BY = "execution"
+
+
+class WindDown(msgspec.Struct, frozen=True):
+    """An input: from now on nothing is opened. cancel: what rests is withdrawn, and nothing more is sent; flatten:
+    every trade is closed."""
+
+    choice: Literal["cancel", "flatten"]
+    reason: str
+
+
+class WindingDown:
+    """Volatile: only what it decides of trades and orders is journalled, and the next process goes on from there."""
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self._order: WindDown | None = None
+
+    @property
+    def choice(self) -> Literal["", "cancel", "flatten"]:
+        """ "" until it has begun."""
+        return "" if self._order is None else self._order.choice
+
+    def begin(self, order: WindDown) -> None:
+        """Take up the choice; a later one replaces it."""
+        self._order = order
+        self._work.is_winding_down = True
+
+    def tend(self, trade: Trade) -> bool:
+        """Do what the choice says of a trade; True when nothing else may be done about it."""
+        order, work = self._order, self._work
+        if order is None:
+            return False
+        flattens = order.choice == "flatten"
+        if trade.state in OPENING_STATES:
+            if trade.stop is None or (flattens and not trade.stop.void):
+                work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=order.reason, void=flattens))
+        elif flattens and trade.state != "SETTLING" and (trade.close is None or trade.close.purpose != "flatten"):
+            work.record(
+                rows.CloseRequested(trade_id=trade.trade_id, reason=order.reason, requested_by=_BY, purpose="flatten")
+            )
+        if flattens:
+            return False
+        for each in work.book.unsettled_of(trade):
+            work.cancel(each, order.reason)
+        return True
+
+    def left(self) -> list[str]:
+        """What is still to be done, in words; nothing once it is done."""
+        if self._order is None:
+            return []
+        book, now_ns = self._work.book, self._work.now_ns
+        orders = [book.orders[number] for number in book.unsettled]
+        found = [f"order {order.client_order_id} is {order.state}" for order in orders]
+        if self._order.choice == "flatten":
+            found += [
+                f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}"
+                for trade in book.active_trades()
+                for leg in trade.legs
+                if leg.held_quantity > 0 and now_ns < leg.instrument.last_trade_ns
+            ]
+        return found
