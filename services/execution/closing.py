@@ -34,14 +34,26 @@ class ClosePlan:
         if advice.outcome == "going" and trade.is_flat and not self._work.book.unsettled_of(trade):
             advice.outcome, advice.reason = "complete", "nothing is held"
         if trade.state != "BROKEN" and not trade.is_flat and not _all_expired(trade, self._work.now_ns):
-            patience_ns = trade.stairs_since_ns + self._work.config.close_patience_ms * MS
+            patience_ms = self._patience_ms(trade)
+            patience_ns = trade.stairs_since_ns + patience_ms * MS
             if self._work.now_ns >= patience_ns:
                 advice.outcome = "given_up"
-                advice.reason = f"not closed within {self._work.config.close_patience_ms // 1000} s"
+                advice.reason = f"not closed within {patience_ms / 1000:g} s"
                 advice.reason += f": {advice.waiting}" if advice.waiting else ""
             else:
                 advice.wake(patience_ns)
         return advice
+
+    def _patience_ms(self, trade: Trade) -> int:
+        most_s = trade.request.execution_params.max_unwind_s
+        if trade.state == "UNWINDING" and most_s is not None:
+            return round(most_s * 1000)
+        return self._work.config.close_patience_ms
+
+    def withdraw(self, trade: Trade, reason: str) -> Advice:
+        """Every order of the trade that rests is cancelled."""
+        resting = [order for order in self._work.book.unsettled_of(trade) if order.state == "WORKING"]
+        return Advice(actions=[Withdraw(order.client_order_id, reason) for order in resting])
 
     def withdraw_opening(self, trade: Trade) -> Advice:
         """Only what is safe before the venue is known: opening orders are cancelled."""

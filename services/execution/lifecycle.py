@@ -26,6 +26,7 @@ from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk
 from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.unwinding import beyond_allowance
 from services.execution.views import fees_are_complete, grant_is_open
 from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
@@ -227,6 +228,14 @@ class Lifecycle:
             if not work.book.unsettled_of(trade) and trade.is_flat:
                 self._closed(trade)
             advice.wait("broken: waits for the operator")
+            return advice
+        beyond = beyond_allowance(trade, self._reduction)
+        if beyond:
+            if trade.state != "BROKEN":
+                self._break(trade, beyond)
+            advice = self._close_plan.withdraw(trade, beyond)
+            self._carry_out(trade, advice)
+            advice.wait(f"{beyond}: waits for a person to close it, or until it costs less")
             return advice
         advice = self._closing_advice(trade)
         self._carry_out(trade, advice)

@@ -74,6 +74,9 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     may cross, in per cent of it. final_look_s: how long a plan waits for a late fill before it gives up.
     min_price_pct_of_fair, min_floor_price_usd: an opening sale asks for no less than this share of the fair price, in
     per cent, and for no less than this price per unit, whatever the phase says.
+    max_unwind_cost_usd, max_unwind_s: what undoing a failed opening may cost before fees, and how long it may take,
+    None for the desk's `close_patience_ms`. Past either the trade is BROKEN and alarmed; past the cost it waits for a
+    person, or until it costs less.
     requote_by: how an order comes to another price: `replace` cancels it and waits until it is seen to be gone,
     `amend` moves it where it is, and replaces it once an amendment was in vain.
     profile: the name of the execution profile that these come from, "" for none.
@@ -86,6 +89,8 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     final_look_s: float = 2.0
     min_price_pct_of_fair: float | None = None
     min_floor_price_usd: Decimal | None = None
+    max_unwind_cost_usd: float | None = None
+    max_unwind_s: float | None = None
     requote_by: Literal["replace", "amend"] = "replace"
     profile: str = ""
 

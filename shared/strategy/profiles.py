@@ -29,6 +29,8 @@ _FIGURES: dict[str, tuple[float, float]] = {
     "max_close_premium_pct": (0, _FIGURE_MAX),
     "final_look_s": (0, _FIGURE_MAX),
     "min_price_pct_of_fair": (0, 1_000),
+    "max_unwind_cost_usd": (0, _FIGURE_MAX),
+    "max_unwind_s": (1, _FIGURE_MAX),
     "min_floor_price_usd": (0, _FIGURE_MAX),
 }
 PHASE_FIELDS: tuple[str, ...] = LimitPhase.__struct_fields__
@@ -97,6 +99,8 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     final_look_s: how long a late fill is waited for before an opening gives up.
     min_price_pct_of_fair: an opening sale asks for at least this share of the fair price, in per cent.
     min_floor_price_usd: and for at least this price per unit; both bind whatever a phase says.
+    max_unwind_cost_usd: what undoing a failed opening may cost, before fees; past it the trade is broken and waits.
+    max_unwind_s: how long that may take until the trade is broken; by default [execution] close_patience_ms.
     requote_by: replace = an order is cancelled, and the next one sent when it is seen to be gone; amend = it is moved
     where it is, and replaced once an amendment was in vain.
     """
@@ -108,6 +112,8 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     final_look_s: Seconds = 2.0
     min_price_pct_of_fair: Annotated[float, Meta(ge=0, le=1_000)] | None = None
     min_floor_price_usd: Decimal | None = None
+    max_unwind_cost_usd: Annotated[float, Meta(ge=0, le=_FIGURE_MAX)] | None = None
+    max_unwind_s: Annotated[float, Meta(ge=1, le=_FIGURE_MAX)] | None = None
     requote_by: Literal["replace", "amend"] = "replace"
 
     def __post_init__(self) -> None:
