@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.listing import NS_PER_DAY
+from services.exchange.mmp_state import MmpState
 from services.exchange.model import DeliveryPrice, Exercise, Fill, MarketTrade, Order, Side, Transfer
 from services.exchange.rfq_state import RfqState
 from services.exchange.rows import (
@@ -23,6 +24,10 @@ from services.exchange.rows import (
     ExpirySettled,
     IndexMoved,
     LiquidityConsumed,
+    MmpCounted,
+    MmpFired,
+    MmpReset,
+    MmpSet,
     OrderAmended,
     OrderClosed,
     OrderFilled,
@@ -132,6 +137,7 @@ class ExchangeState:
         self.vol_shocks: dict[str, list[tuple[int, float]]] = {}
         self.extra_expiries: dict[str, dict[int, int]] = {}
         self.countdowns: dict[tuple[str, str], Countdown] = {}
+        self.mmp = MmpState()
         self.rfq = RfqState(config.rfq.kept_requests)
         self.makers_cash = ZERO
         self.fees_collected = ZERO
@@ -212,6 +218,8 @@ class ExchangeState:
                 countdown.fired = False
             case CountdownFired():
                 self.countdowns[row.account_id, row.index].fired = True
+            case MmpSet() | MmpCounted() | MmpFired() | MmpReset():
+                self.mmp.apply(row)
             case RequestCreated() | RequestEnded() | QuoteCreated() | QuoteEnded() | BlockTraded():
                 self.rfq.apply(row)
             case _ as unreachable:

@@ -14,7 +14,7 @@ from services.exchange.model import SelfTradePrevention
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
-Rights = tuple[Literal["market_maker", "rfq_quotes"], ...]
+Rights = tuple[Literal["market_maker", "rfq_quotes", "mmp"], ...]
 
 
 def _refuse_repeats(field: str, names: list[str]) -> None:
@@ -45,7 +45,7 @@ class AccountConfig(_Section, frozen=True, kw_only=True):
 
     account_id: its name here. user_id: its number in the venue's answers. keys: API keys of the account.
     initial_balance_usd: what it owns at its first start. rights: those that most accounts lack: "market_maker"
-    (batch calls, countdown), "rfq_quotes" (the maker's side of requests for quote).
+    (batch calls, countdown, protection), "rfq_quotes" (the maker's side of requests for quote), "mmp" (protection).
     """
 
     account_id: Annotated[str, Meta(min_length=1)]
@@ -327,7 +327,9 @@ class Switches(_Section, frozen=True, kw_only=True):
     last_trades_order and last_trades_count: the REST list. empty_klines: an interval without a trade is left out
     ("omit") or is a flat bar at the close before it ("previous_close"). countdown_scope: a countdown that fires ends
     and blocks the orders of its "index" or of the whole "account". countdown_reset: orders are taken again after a
-    "heartbeat" or arming anew, or after arming anew alone ("set").
+    "heartbeat" or arming anew, or after arming anew alone ("set"). mmp_limit_unit: the quantity limit of a protection
+    counts base coin ("quantity") or USD at the index ("notional"). mmp_frozen_code: answers a protected order after
+    its protection has fired.
 
     rate_limit_answer: a request too many gets HTTP 200 with "code_10000" or "http_429". rate_limit_scope: limits
     count per "user" or per "key". rate_limit_penalty_ms: how long a group stays closed after a request too many.
@@ -384,6 +386,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     empty_klines: Literal["omit", "previous_close"] = "omit"
     countdown_scope: Literal["index", "account"] = "index"
     countdown_reset: Literal["heartbeat", "set"] = "heartbeat"
+    mmp_limit_unit: Literal["quantity", "notional"] = "quantity"
+    mmp_frozen_code: Literal[10001, 60008] = 10001
     rate_limit_answer: Literal["code_10000", "http_429"] = "code_10000"
     rate_limit_scope: Literal["user", "key"] = "user"
     rate_limit_penalty_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0

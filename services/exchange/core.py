@@ -16,6 +16,7 @@ from services.exchange.klines import BARS_MAX, Period
 from services.exchange.listing import Listing, next_expiry_time
 from services.exchange.makers import Makers
 from services.exchange.market import IndexPath
+from services.exchange.mmp import Mmp
 from services.exchange.model import (
     AccountSummary,
     AmendOrder,
@@ -95,6 +96,8 @@ class ExchangeCore:
         self._valuation = Valuation(config, self._state, self._markets)
         self._trading = Trading(config, self._state, self._valuation)
         self._countdowns = Countdowns(config, self._state, self._trading)
+        self.mmp = Mmp(config, self._state, self._valuation, self._begin, self._end)
+        """Commands and queries about market-maker protection."""
         self._settling = Settling(config, self._state, self._markets)
         blocks = Blocks(config, self._state, self._valuation)
         self._rfq = Rfq(config, self._state, self._valuation, blocks)
@@ -141,6 +144,7 @@ class ExchangeCore:
         """Accept, match and perhaps rest an order. A rejected one leaves no trace."""
         transaction = self._begin(now_ns, account_id)
         refusal = self._countdowns.refusal(account_id, command.symbol)
+        refusal = refusal or self.mmp.refusal(account_id, command, transaction.now_ns)
         result = refusal or self._trading.place(account_id, command, transaction)
         return self._end(result, transaction)
 
@@ -405,6 +409,7 @@ class ExchangeCore:
             self._go_to_step(self._step_of(event_ns))
             self._countdowns.fire(event_ns, transaction)
             self._trading.match_resting(transaction)
+            self.mmp.watch(transaction)
             self._settling.settle(event_ns, self._step_of, transaction)
             transaction.events.extend(self._roll(event_ns))
         self._act_on_requests(self._clock_ns, transaction)
@@ -414,6 +419,7 @@ class ExchangeCore:
         self._countdowns.fire(self._clock_ns, transaction)
         if moved:
             self._trading.match_resting(transaction)
+            self.mmp.watch(transaction)
             self._rfq.pull(transaction)
         return transaction
 
@@ -426,6 +432,7 @@ class ExchangeCore:
         transaction.now_ns = until_ns
 
     def _end(self, result: ResultT, transaction: Transaction) -> Outcome[ResultT]:
+        self.mmp.watch(transaction)
         transaction.finish()
         return Outcome(result, transaction.rows, transaction.events)
 

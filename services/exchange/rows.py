@@ -123,6 +123,40 @@ class CountdownFired(Row, frozen=True, tag="countdown_fired"):
     index: str
 
 
+class MmpSet(Row, frozen=True, tag="mmp_set"):
+    """`interval_ms` of 0 removes the protection."""
+
+    account_id: str
+    index: str
+    protection_id: int
+    interval_ms: int
+    frozen_ms: int
+    quantity_limit: Decimal | None
+    delta_limit: Decimal | None
+
+
+class MmpCounted(Row, frozen=True, tag="mmp_counted"):
+    """A fill of a protected order: its amount in the unit of the limit, its signed delta in base coin."""
+
+    account_id: str
+    index: str
+    amount: Decimal
+    delta: float
+
+
+class MmpFired(Row, frozen=True, tag="mmp_fired"):
+    """Written after the cancellations that it causes. `until_ns` None: until a reset."""
+
+    account_id: str
+    index: str
+    until_ns: int | None
+
+
+class MmpReset(Row, frozen=True, tag="mmp_reset"):
+    account_id: str
+    index: str
+
+
 class RequestCreated(Row, frozen=True, tag="request_created"):
     request: RequestForQuote
 
@@ -163,6 +197,10 @@ ExchangeRow = (
     | CountdownSet
     | CountdownRestarted
     | CountdownFired
+    | MmpSet
+    | MmpCounted
+    | MmpFired
+    | MmpReset
     | RequestCreated
     | RequestEnded
     | QuoteCreated

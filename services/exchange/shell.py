@@ -124,6 +124,7 @@ def credentials_of(config: ExchangeServiceConfig) -> list[Credential]:
             read_only=key.read_only,
             market_maker="market_maker" in account.rights,
             rfq_quotes="rfq_quotes" in account.rights,
+            mmp="mmp" in account.rights,
         )
         for account in config.accounts
         for key in account.keys

@@ -68,6 +68,7 @@ class Transaction:
         self._config = config
         self._state = state
         self._valuation = valuation
+        self._looked = 0
         self._accounts: dict[str, None] = {}
         self._positions: dict[tuple[str, str], _Touched] = {}
 
@@ -75,6 +76,12 @@ class Transaction:
         """Apply a row and keep it."""
         self._state.apply(row)
         self.rows.append(row)
+
+    def new_rows(self) -> Sequence[ExchangeRow]:
+        """The rows since this was asked the last time."""
+        new = self.rows[self._looked :]
+        self._looked = len(self.rows)
+        return new
 
     def next_id(self) -> int:
         """Id of the record that is committed next."""

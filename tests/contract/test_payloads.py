@@ -41,6 +41,13 @@ from tests.integration.exchange.test_socket import subscribe
 from tests.unit.venues.servers import RestVenue, SocketVenue, raw, rest_venue, socket_venue
 
 PARTIAL = 2
+PROTECTION = {
+    "indexName": "BTCUSD",
+    "intervalTime": "5000",
+    "frozenTime": "10000",
+    "qtyLimit": "1000",
+    "deltaLimit": "900",
+}
 RFQ = "/open/option/blocktrade"
 CLIENT_ORDER_ID = 4_611_686_018_427_387_905
 KEY = ApiKey(key=MAKER_KEY.api_key, secret=MAKER_KEY.api_secret)
@@ -207,6 +214,11 @@ class SimulatedVenue:
                 return {}
             case "option/order/singleQuery/v1":
                 return {"clientOrderId": 15}
+            case "mmp/set-mmp-config/v1":
+                return PROTECTION
+            case "mmp/get-mmp-config/v1" | "mmp/reset-mmp/v1":
+                await self.client.post("/open/mmp/set-mmp-config/v1", **PROTECTION)
+                return {"indexName": "BTCUSD"}
             case "futures/countdown/cancel/v1":
                 return {"symbol": "BTCUSD", "type": 1, "countdownTime": 600_000}
             case "futures/countdown/cancel/get/v1":

@@ -31,7 +31,7 @@ from shared.http_refusals import HttpRefusals
 
 NS_PER_MS = 1_000_000
 FROZEN_MAX = 2_000
-Access = Literal["public", "read", "trade", "market_maker", "rfq_quotes"]
+Access = Literal["public", "read", "trade", "market_maker", "rfq_quotes", "mmp"]
 Body = Literal["json", "ids", "form"]
 
 log = structlog.get_logger("exchange.api")
@@ -248,6 +248,8 @@ class Api:
         changes = endpoint.access in ("trade", "market_maker") or endpoint.method == "POST"
         if changes and endpoint.access != "public" and credential.read_only:
             raise ApiError(self._switches.permission_code)
+        if endpoint.access == "mmp" and not (credential.mmp or credential.market_maker):
+            raise ApiError(self._switches.permission_code, text="not.allow")
         lacks = endpoint.access == "market_maker" and not credential.market_maker
         if lacks or (endpoint.access == "rfq_quotes" and not credential.rfq_quotes):
             unknown = self._switches.missing_right == "http_404"

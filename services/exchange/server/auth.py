@@ -40,6 +40,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool
     market_maker: bool = False
     rfq_quotes: bool = False
+    mmp: bool = False
 
     def __repr__(self) -> str:
         return f"Credential({self.account_id}, {'read only' if self.read_only else 'trading'})"

@@ -34,7 +34,8 @@ class ExchangeServiceConfig(ExchangeConfig, frozen=True, kw_only=True):
     """The [exchange] section: the core's configuration, the server's, and the paper account's first balance.
 
     paper_balance_usd: what the paper account owns at its first start. paper_rights: what it may do beyond trading:
-    "market_maker" gives batch calls and the countdown, "rfq_quotes" the maker's side of requests for quote.
+    "market_maker" gives batch calls, the countdown and protection, "mmp" protection alone, "rfq_quotes" the maker's
+    side of requests for quote.
     """
 
     server: ServerConfig = ServerConfig()

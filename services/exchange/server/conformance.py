@@ -50,11 +50,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
     ),
     Missing(
         "todo",
-        "market-maker protection comes with quoting strategies",
-        ("POST /open/mmp/set-mmp-config/v1", "GET /open/mmp/get-mmp-config/v1", "POST /open/mmp/reset-mmp/v1"),
-    ),
-    Missing(
-        "todo",
         "trades that two accounts negotiate between themselves come with a second account to trade with",
         ("POST /open/option/blockTrade/create/v1", "POST /open/option/blockTrade/accept/v1"),
     ),
@@ -154,6 +149,10 @@ NOTES: dict[str, str] = {
     "`countdownTime` 0 disarms",
     "GET /open/futures/countdown/cancel/get/v1": "needs the market-maker right",
     "POST /open/futures/countdown/cancel/heartbeat/v1": "needs the market-maker right",
+    "POST /open/mmp/set-mmp-config/v1": "needs the right `mmp` or `market_maker`, else `not.allow`; "
+    "`intervalTime` 0 removes",
+    "GET /open/mmp/get-mmp-config/v1": "needs the right `mmp` or `market_maker`; null without a protection",
+    "POST /open/mmp/reset-mmp/v1": "needs the right `mmp` or `market_maker`; `instType` OPTION only",
     f"POST {_BLOCK}/request/create/v1": "an option may stand in one leg only; ends 15 minutes before a leg expires",
     f"POST {_BLOCK}/request/cancel/v1": "JSON and form (`rfq_body`)",
     f"POST {_BLOCK}/request/accept/v1": "JSON and form (`rfq_body`); dealers and accounts with quote access quote",

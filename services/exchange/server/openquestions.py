@@ -110,9 +110,10 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         12,
         "market-maker protection; what a countdown ends and how it is reset",
-        ("countdown_scope", "countdown_reset"),
-        "A fired countdown refuses closing orders too; it is no longer listed. Protection: todo, with quoting "
-        "strategies.",
+        ("countdown_scope", "countdown_reset", "mmp_limit_unit", "mmp_frozen_code"),
+        "A fired countdown refuses closing orders too; it is no longer listed. A protection counts the fills of "
+        "orders with `mmp` in one index over the interval before each; when it fires, those of the index are "
+        "cancelled and nothing else is.",
     ),
     Question(13, "dated futures", note=_FUTURES),
     Question(14, "stop orders", note=_FUTURES),

@@ -27,6 +27,7 @@ Group = Literal[
     "account",
     "key_info",
     "countdown",
+    "mmp",
     "rfq",
     "rfq_quotes",
     "cancel_rfq_quotes",

@@ -6,9 +6,17 @@ from services.exchange.server.api import Endpoint
 from services.exchange.server.routes_account import account_endpoints
 from services.exchange.server.routes_countdown import countdown_endpoints
 from services.exchange.server.routes_market import market_endpoints
+from services.exchange.server.routes_mmp import mmp_endpoints
 from services.exchange.server.routes_orders import order_endpoints
 from services.exchange.server.routes_rfq import rfq_endpoints
 
 
 def all_endpoints() -> list[Endpoint]:
-    return [*market_endpoints(), *order_endpoints(), *account_endpoints(), *countdown_endpoints(), *rfq_endpoints()]
+    return [
+        *market_endpoints(),
+        *order_endpoints(),
+        *account_endpoints(),
+        *countdown_endpoints(),
+        *mmp_endpoints(),
+        *rfq_endpoints(),
+    ]
