@@ -79,7 +79,7 @@ def test_what_is_not_done_says_why() -> None:
 
 def test_access_is_that_of_the_venue() -> None:
     wanted = {name: access for access, _, name in (line.partition(" ") for line in listed("endpoints.txt"))}
-    letters = {"public": "P", "read": "S", "trade": "S", "market_maker": "M", "rfq_quotes": "Q"}
+    letters = {"public": "P", "read": "S", "trade": "S", "market_maker": "M", "rfq_quotes": "Q", "mmp": "T"}
     for endpoint in all_endpoints():
         assert letters[endpoint.access] == wanted[f"{endpoint.method} {endpoint.path}"], endpoint.path
 
