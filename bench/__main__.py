@@ -35,6 +35,7 @@ BENCHES = {
 LONG: dict[str, str] = {
     "cost": "memory and CPU of a desk that trades for five minutes",
     "recovery": "kill -9 of each service until it works again, 20 times",
+    "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",
     "soak": "growth of memory in half an hour",
 }
 """Benches of many minutes: they run with --long or when they are named."""

@@ -52,17 +52,23 @@ class Compaction:
     async def run(self) -> None:
         """Look every two seconds, until cancelled."""
         while True:
-            self._tell_problems()
-            now_ns = monotonic_ns()
-            due = bool(self._every_rows) and self._journal.rows_since_snapshot >= self._every_rows
-            # A start without a snapshot has read every row itself.
-            verify = self._snapshots.used is not None and now_ns >= self._verify_ns
-            if (due or verify) and now_ns >= self._not_before_ns and not self._journal.problem:
-                self._not_before_ns = now_ns + round(_RETRY_S * 1e9)
-                if verify:
-                    self._verify_ns = now_ns + round(_VERIFY_EVERY_S * 1e9)
-                await self._make(verify=verify)
+            try:
+                await self._look()
+            except Exception as error:
+                self._context.log.error("snapshots of the journal fail", exc_info=error)
             await asyncio.sleep(_LOOK_S)
+
+    async def _look(self) -> None:
+        self._tell_problems()
+        now_ns = monotonic_ns()
+        due = bool(self._every_rows) and self._journal.rows_since_snapshot >= self._every_rows
+        # A start without a snapshot has read every row itself.
+        verify = self._snapshots.used is not None and now_ns >= self._verify_ns
+        if (due or verify) and now_ns >= self._not_before_ns and not self._journal.problem:
+            self._not_before_ns = now_ns + round(_RETRY_S * 1e9)
+            if verify:
+                self._verify_ns = now_ns + round(_VERIFY_EVERY_S * 1e9)
+            await self._make(verify=verify)
 
     async def _make(self, *, verify: bool) -> None:
         begun_ns = monotonic_ns()

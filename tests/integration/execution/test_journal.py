@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.execution.rows import HaltsLifted, Row
 from shared.bus import Bus
 from shared.messages.control import HaltState
+from shared.messages.steps import Entry
 from shared.messages.system import Alert
 from shared.ports import resolve_ports
 from shared.quarantine import quarantined
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
-from shared.service.journals import journal_path
+from shared.service.journals import binding_of, journal_path
 from shared.snapshots import snapshot_files
-from tests.integration.bus.harness import Heard, until
+from shared.store import SqliteJournal
+from tests.integration.bus.harness import ROOT, Heard, until
 from tests.integration.execution.test_full_disk import Execution, halted
 from tests.unit.shared.samples import MINIMAL, write_desk
 
@@ -59,6 +67,36 @@ async def test_a_restart_goes_on_from_the_snapshot_that_another_process_made_and
         assert (await halted(bus, "drill 0")).halts == before.halts
         await until(lambda: "snapshot_unusable" in _codes(heard), "it is told")
         assert [file.name.partition(".quarantined-")[0] for file in quarantined(path.parent)] == [snapshot.name]
+
+
+def compact(execution: Execution, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.execution.compact", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "VOLDESK_CONFIG": str(execution.desk.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_damage_in_rows_that_no_start_reads_is_found_when_all_are_verified(execution: Execution) -> None:
+    desk = execution.desk
+    path, binding = journal_path(desk, "execution"), binding_of(desk)
+    journal = SqliteJournal(path, binding, Row)
+    journal.append([Entry(number, "", HaltsLifted(lifted_by="drill")) for number in range(20)])
+    assert compact(execution) == {"sequence": 20, "rows": 20, "bytes": snapshot_files(path)[0].stat().st_size}
+    journal.append([Entry(20, "", HaltsLifted(lifted_by="drill"))])
+    assert compact(execution, "--verify")["rows"] == 1
+    journal.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER entries_never_change")
+        connection.execute("UPDATE entries SET at_ns = 7 WHERE sequence = 3")
+        connection.commit()
+    assert compact(execution)["rows"] == 0
+    assert "row 3 is not as it was written" in compact(execution, "--verify")["damaged"]
 
 
 def _codes(heard: Heard) -> list[str]:

@@ -229,3 +229,36 @@ def test_a_journal_of_another_account_is_refused_although_it_may_start_over(tmp_
     with pytest.raises(JournalRefused, match="belongs to environment 'sim', not 'production'"):
         SqliteJournal(path, other, Added, starts_over=True)
     assert quarantined(tmp_path) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_write_ahead_log_torn_or_damaged_anywhere_loses_only_its_end_and_that_is_said(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    written_to = tmp_path_factory.mktemp("torn")
+    journal = open_journal(written_to / "j.sqlite3")
+    for number in range(20):
+        journal.append([Entry(number, "", Added(number))])
+    # What a dead process leaves behind; the next one finds the log beside the file.
+    directory = tmp_path_factory.mktemp("left")
+    for suffix in ("", "-wal", ".rows", ".unwritten"):
+        shutil.copy(written_to / f"j.sqlite3{suffix}", directory)
+    journal.close()
+    log = directory / "j.sqlite3-wal"
+    content = bytearray(log.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1), label="position")
+    if data.draw(st.booleans(), label="torn"):
+        del content[position:]
+    else:
+        content[position] ^= 0xFF
+    log.write_bytes(content)
+    again = open_journal(directory / "j.sqlite3")
+    state = fold(again)
+    assert state == Sum(sum(range(state.rows)), state.rows)
+    if state.rows < 20:
+        assert again.unwritten.endswith(f"ends at row {state.rows} and once had 20")
+    again.append([Entry(0, "", Added(1))])
+    again.close()
+    for each in (written_to, directory):
+        shutil.rmtree(each)
