@@ -25,8 +25,12 @@ class Durations:
     def observe(self, seconds: float) -> None:
         if seconds < 0.0:
             seconds = 0.0
-        self._counts[bisect_left(self.bounds, seconds)] += 1
-        self._sum_s += seconds
+        self.count(seconds)
+
+    def count(self, value: float) -> None:
+        """Count a value that may be below 0 and need not be a duration."""
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self._sum_s += value
 
     def read(self) -> tuple[tuple[int, ...], float]:
         """How many fell into each bucket, the last one beyond all bounds, and the sum in seconds. On any thread."""

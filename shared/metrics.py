@@ -205,7 +205,8 @@ class Metrics:
     def _declare(self, family: Family) -> None:
         assert family.name.startswith(PREFIX), f"{family.name} must begin with {PREFIX}"
         assert (family.kind == "counter") == family.name.endswith("_total"), f"{family.name} is a {family.kind}"
-        assert family.kind != "histogram" or family.name.endswith("_seconds"), f"{family.name} must name its unit"
+        named = family.name.endswith(("_seconds", "_bp"))
+        assert family.kind != "histogram" or named, f"{family.name} must name its unit"
         assert all(family.name != known.name for known in self.families), f"{family.name} is declared twice"
         self.families.append(family)
 

@@ -13,6 +13,7 @@ from services.execution import rows
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.inquiries import InquiryBook
+from services.execution.quality import MEASURED_MAX, TradeTally, fold_quality, qualities_of
 from services.execution.rfqs import RfqBook
 from services.execution.rows import Answer, ClosePurpose
 from services.execution.states import order_may_move, trade_may_move
@@ -21,6 +22,7 @@ from shared.messages.base import Side
 from shared.messages.control import Halt
 from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.market import Instrument
+from shared.messages.quality import PhaseQuality
 from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
 from shared.messages.trades import (
@@ -231,6 +233,7 @@ class Trade(msgspec.Struct, kw_only=True):
     order_ids: list[int] = msgspec.field(default_factory=list)
     attempts: dict[str, int] = msgspec.field(default_factory=dict)
     story: list[StoryLine] = msgspec.field(default_factory=list)
+    tally: TradeTally = msgspec.field(default_factory=TradeTally)
 
     @property
     def is_final(self) -> bool:
@@ -309,6 +312,8 @@ class Book(msgspec.Struct):
     inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
+    quality_ns: int = 90 * DAY_NS
+    measured: dict[str, PhaseQuality] = msgspec.field(default_factory=dict)
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
     last_trade_number: int | None = None
     purged_ns: int = 0
@@ -319,6 +324,7 @@ class Book(msgspec.Struct):
             retention_ns=config.retention_days * DAY_NS,
             answers_kept=config.answers_kept,
             story_lines_max=config.story_lines_max,
+            quality_ns=config.quality_days * DAY_NS,
         )
 
     def active_trades(self) -> Iterator[Trade]:
@@ -379,6 +385,7 @@ class Book(msgspec.Struct):
                 | rows.CloseRequested(trade_id=trade_id)
                 | rows.OpeningMeasured(trade_id=trade_id)
                 | rows.FellBack(trade_id=trade_id)
+                | rows.MarketNoted(trade_id=trade_id)
                 | rows.SpreadCrossed(trade_id=trade_id)
                 | rows.ChunkEnded(trade_id=trade_id)
                 | rows.RfqRequested(trade_id=trade_id)
@@ -438,10 +445,31 @@ class Book(msgspec.Struct):
         trade = self.trade_of_row(row)
         if trade is not None:
             trade.updated_ns = at_ns
-            trade.story.append(line_of(entry))
+            fold_quality(trade, self._order_of_row(row), row, at_ns)
+            line = line_of(entry)
+            if line.text:
+                trade.story.append(line)
             if len(trade.story) > self.story_lines_max:
                 # The beginning says what was meant, the end what is happening: the middle goes.
                 del trade.story[self.story_lines_max // 4]
+
+    def _order_of_row(self, row: rows.Row) -> Order | None:
+        """The order of which a row of a trade speaks."""
+        match row:
+            case rows.OrderRequested(client_order_id=number) | rows.FillSeen(client_order_id=number):
+                return self.orders[number]
+            case rows.FillAssumed(client_order_id=number):
+                return self.orders[number]
+            case rows.FeeLearned(venue_trade_id=number):
+                return self.orders[self.fills[number].client_order_id]
+            case _:
+                return None
+
+    def qualities(self) -> Iterator[PhaseQuality]:
+        """How well every trade that is remembered was executed, without legs; those that are purged first."""
+        yield from self.measured.values()
+        for trade in self.trades.values():
+            yield from qualities_of(trade, with_legs=False)
 
     def _intent(self, intent_id: str, strategy: str, ordinal: int, outcome: Intent) -> None:
         self.intents[intent_id] = outcome
@@ -512,6 +540,8 @@ class Book(msgspec.Struct):
                 self.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
             case rows.OpeningMeasured():
                 self.trades[row.trade_id].opening_cost = row.cost
+            case rows.MarketNoted():
+                pass
             case rows.FellBack():
                 fallback = Fallback(row.purpose, row.mode, row.reason, at_ns)
                 self.trades[row.trade_id].fallbacks.append(fallback)
@@ -691,6 +721,8 @@ class Book(msgspec.Struct):
         numbers: set[int] = set()
         self.rfqs.forget(trade.trade_id for trade in gone)
         for trade in gone:
+            for quality in qualities_of(trade, with_legs=False):
+                self.measured[f"{trade.trade_id}/{quality.phase}"] = quality
             numbers.update(trade.order_ids)
             del self.trades[trade.trade_id]
         for number in numbers:
@@ -698,6 +730,10 @@ class Book(msgspec.Struct):
             self.unsettled.pop(number, None)
             if order.venue_order_id is not None:
                 self.order_of_venue_id.pop(order.venue_order_id, None)
+        for key in [key for key, each in self.measured.items() if each.began_ns < at_ns - self.quality_ns]:
+            del self.measured[key]
+        for key in list(self.measured)[:-MEASURED_MAX]:
+            del self.measured[key]
         for venue_trade_id in [key for key, fill in self.fills.items() if fill.client_order_id in numbers]:
             del self.fills[venue_trade_id]
             self.feeless.pop(venue_trade_id, None)

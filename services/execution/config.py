@@ -65,6 +65,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     "hold" lets it settle.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
     retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
+    quality_days: how long how well they were executed is remembered, for `voldesk tca`.
     republish_days: how far back final trades are published again at a start.
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
@@ -126,6 +127,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     settlement_poll_ms: Milliseconds = 60_000
     settlement_alert_ms: Milliseconds = 3_600_000
     retention_days: Count = 3
+    quality_days: Count = 90
     republish_days: Count = 2
     answers_kept: Count = 4_096
     story_lines_max: Count = 400

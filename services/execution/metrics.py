@@ -9,7 +9,10 @@ from typing import Any, Protocol, get_args
 from services.execution import rows
 from services.execution.book import ZERO, Book, Trade
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
+from services.execution.quality import phase_quality
 from services.execution.rfq_metrics import RfqMetrics
+from services.execution.states import HOLDING_STATES
+from shared.messages.quality import Phase
 from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.steps import Entry, Publish, Reply
 from shared.messages.trades import (
@@ -36,6 +39,9 @@ from shared.metrics import Metrics
 _REMEMBERED = 10_000
 _LIVE_TRADE_STATES = tuple(state for state in get_args(TradeState) if state not in FINAL_TRADE_STATES)
 _LIVE_ORDER_STATES = tuple(state for state in get_args(OrderState) if state not in FINAL_ORDER_STATES)
+
+SLIPPAGE_BUCKETS_BP = (-1000.0, -500.0, -200.0, -100.0, -50.0, -20.0, 0.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+FILL_BUCKETS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 
 Outcome = (
     OrderAcked
@@ -94,6 +100,22 @@ class ExecutionMetrics:
             "voldesk_realized_pnl_usd",
             "Realised P&L before fees of all trades that execution remembered at its start and had since",
             "strategy",
+        )
+        self._slippage_bp = metrics.histograms(
+            "voldesk_slippage_bp",
+            "Slippage of openings and closes against the mid at arrival, in bp of premium; a cost is above 0",
+            "strategy",
+            "execution_mode",
+            "phase",
+            buckets=SLIPPAGE_BUCKETS_BP,
+        )
+        self._time_to_fill = metrics.histograms(
+            "voldesk_time_to_fill_seconds",
+            "From the arrival of an intent, or the beginning of a close, to its last execution",
+            "strategy",
+            "execution_mode",
+            "phase",
+            buckets=FILL_BUCKETS_S,
         )
         self._fees_usd = metrics.table("voldesk_fees_usd", "Fees of the same trades, paid > 0", "strategy")
 
@@ -223,7 +245,12 @@ class ExecutionMetrics:
             case rows.TradeRequested(trade_id=trade_id, request=request):
                 self._requested.add(trade_id)
                 self._trades_requested(request.strategy).inc()
+            case rows.TradeMoved(trade_id=trade_id, state=state) if state in HOLDING_STATES:
+                self._executed(trade_id, "open")
             case rows.TradeMoved(trade_id=trade_id, state=state) if state in FINAL_TRADE_STATES:
+                if book.trades[trade_id].opened_ns is None:
+                    self._executed(trade_id, "open")
+                self._executed(trade_id, "close")
                 self._requested.discard(trade_id)
                 self._accepted.pop(trade_id, None)
                 self._trades_ended(book.trades[trade_id].request.strategy, state).inc()
@@ -252,6 +279,14 @@ class ExecutionMetrics:
                 | rows.RfqSighted()
             ):
                 self._rfqs.count(row, book.rfqs.rfqs.get(row.rfq_id))
+
+    def _executed(self, trade_id: str, phase: Phase) -> None:
+        """An opening or a close is over: how well it was executed."""
+        quality = phase_quality(self._book().trades[trade_id], phase)
+        if quality.slippage_bp is not None:
+            self._slippage_bp(quality.strategy, quality.mode, phase).count(quality.slippage_bp)
+        if quality.orders and quality.time_to_fill_s is not None:
+            self._time_to_fill(quality.strategy, quality.mode, phase).observe(quality.time_to_fill_s)
 
     def _answered(self, trade_id: str, cause_id: str) -> None:
         """Note when the intent of a new trade was published; a repeated intent is no new trade."""

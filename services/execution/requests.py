@@ -11,6 +11,7 @@ from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import OPENING_PLANS
+from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import order_update, trade_update
@@ -18,6 +19,7 @@ from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.inquiries import ListInquiries, QuoteStructure
+from shared.messages.quality import ListQuality, QualityList
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
@@ -60,7 +62,7 @@ class Requests:
             self._work.send(Reply(request.request_id, known))
             return
         match request.message:
-            case ListTrades() | ListOrders() | TellTrade() | ListDifferences() as question:
+            case ListTrades() | ListOrders() | TellTrade() | ListDifferences() | ListQuality() as question:
                 self._work.send(Reply(request.request_id, self._read(question)))
             case QuoteStructure() as inquiry:
                 self._inquiries.ask(request.request_id, inquiry)
@@ -199,7 +201,7 @@ class Requests:
         self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))
         return HaltsAnswered(state=self._view.guards.halt_state())
 
-    def _read(self, question: ListTrades | ListOrders | TellTrade | ListDifferences) -> Message:
+    def _read(self, question: ListTrades | ListOrders | TellTrade | ListDifferences | ListQuality) -> Message:
         book = self._work.book
         match question:
             case ListTrades():
@@ -218,6 +220,8 @@ class Requests:
                 )
             case ListDifferences():
                 return self._differences(question)
+            case ListQuality():
+                return self._quality(question)
             case TellTrade():
                 trade = book.trades.get(question.trade_id)
                 if trade is None:
@@ -226,7 +230,17 @@ class Requests:
                     trade=self._trade(trade),
                     orders=tuple(order_update(order, self._work.account_id) for order in book.orders_of(trade)),
                     lines=tuple(trade.story),
+                    quality=tuple(qualities_of(trade, with_legs=True)),
                 )
+
+    def _quality(self, question: ListQuality) -> QualityList:
+        book = self._work.book
+        since_ns = max(question.since_ns, self._work.now_ns - book.quality_ns)
+        phases = sorted(
+            (each for each in book.qualities() if each.began_ns >= since_ns), key=lambda each: each.began_ns
+        )
+        newest = phases[-min(max(question.limit, 0), MEASURED_MAX) :] if question.limit > 0 else []
+        return QualityList(phases=tuple(newest), kept_since_ns=self._work.now_ns - book.quality_ns)
 
     def _differences(self, question: ListDifferences) -> DifferenceList:
         schedule = self._view.schedule

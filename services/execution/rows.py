@@ -140,6 +140,28 @@ class ChunkEnded(msgspec.Struct, frozen=True, kw_only=True, tag="chunk_ended"):
     reason: str
 
 
+class LegQuote(msgspec.Struct, frozen=True, array_like=True):
+    """The market of one leg; what the book or the chain did not have is None. USD per unit."""
+
+    bid: float | None
+    ask: float | None
+    mark: float | None
+    delta: float | None
+
+    @property
+    def mid(self) -> float | None:
+        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
+
+
+class MarketNoted(msgspec.Struct, frozen=True, kw_only=True, tag="market_noted"):
+    """The market of every leg when the trade was accepted ("open"), when its close began ("close"), or when an
+    execution left its legs out of proportion ("fill"). A quote is None where no fresh one was known."""
+
+    trade_id: str
+    moment: Literal["open", "close", "fill"]
+    quotes: tuple[LegQuote | None, ...]
+
+
 class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_requested"):
     """This order is about to be sent, once. Written before it is.
 
@@ -392,6 +414,7 @@ Row = (
     | FellBack
     | SpreadCrossed
     | ChunkEnded
+    | MarketNoted
     | OrderRequested
     | OrderMoved
     | OrderSighted

@@ -26,6 +26,8 @@ def _text(row: rows.Row) -> str:
                 f"{row.adopted_by} adopts a position that the venue holds: {leg.side} {leg.quantity} {leg.symbol} at "
                 f"{row.entry_price} on average, for {request.strategy}."
             )
+        case rows.MarketNoted():
+            return _market(row)
         case rows.TradeMoved():
             return f"The trade is {row.state}: {row.reason}."
         case rows.OpeningStopped():
@@ -89,6 +91,25 @@ def _text(row: rows.Row) -> str:
             return rfq_text(row)
         case _:
             return _outside(row)
+
+
+def _market(row: rows.MarketNoted) -> str:
+    """The arrival prices, leg by leg; nothing is told of the deltas between the fills of two legs."""
+    if row.moment == "fill":
+        return ""
+    when = "The intent arrives" if row.moment == "open" else "The close begins"
+    quotes = (
+        "no fresh market"
+        if quote is None
+        else f"bid {_or_none(quote.bid)}, ask {_or_none(quote.ask)}, mark {_or_none(quote.mark)}"
+        for quote in row.quotes
+    )
+    legs = "; ".join(f"leg {index} {text}" for index, text in enumerate(quotes))
+    return f"{when} at {legs}."
+
+
+def _or_none(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
 
 
 def _opening(row: rows.TradeRequested) -> str:

@@ -82,6 +82,12 @@ class Board:
             return "execution's events have not been replayed yet"
         return self.service("execution", now_ns)
 
+    def mid(self, symbol: str) -> float | None:
+        """The middle of an option's book in the newest chain, USD per unit; None without two sides."""
+        chain = self.chains.get(symbol.partition("-")[0])
+        quote = None if chain is None else chain.quote(symbol)
+        return None if quote is None else quote.mid
+
     def halted(self) -> str | None:
         """The halts in force in words, None when there are none."""
         if self.halts is None or not self.halts.halts:

@@ -375,6 +375,7 @@ class StrategyHostCore:
             account_id=self._account_id,
             config=self._config,
             now_ns=self._now_ns,
+            decision_prices=tuple(self._board.mid(leg.symbol) for leg in intent.legs),
             entry_reasons=tuple(f"{gate.name}: {gate.reason}" for gate in slot.shown_gates if gate.open),
         )
         self._step.effects.append(slot.flight.start())

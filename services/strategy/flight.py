@@ -56,9 +56,11 @@ class Flight:
         config: StrategyHostConfig,
         now_ns: int,
         entry_reasons: tuple[str, ...] = (),
+        decision_prices: tuple[float | None, ...] = (),
     ) -> None:
         self._intent = intent
         self._entry_reasons = entry_reasons
+        self._decision_prices = decision_prices
         self._strategy = strategy
         self._account_id = account_id
         self._config = config
@@ -207,6 +209,7 @@ class Flight:
             valid_until_ns=self._valid_until_ns,
             grant=grant,
             entry_reasons=self._entry_reasons,
+            decision_prices=self._decision_prices,
         )
         request_id = f"{self.intent_id}/open/{self._made_ns}/{self._attempt}"
         return self._ask("execution", message, request_id, self._config.open_deadline_ms)

@@ -20,6 +20,7 @@ from shared.messages import (  # noqa: F401  registers them
     inquiries,
     market,
     on_demand,
+    quality,
     reconciliation,
     system,
     trades,

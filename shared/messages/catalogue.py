@@ -21,6 +21,7 @@ from shared.messages import (
     inquiries,
     market,
     on_demand,
+    quality,
     reconciliation,
     system,
     trades,
@@ -36,6 +37,7 @@ FAMILIES: tuple[types.ModuleType, ...] = (
     control,
     trades,
     inquiries,
+    quality,
     reconciliation,
     system,
 )
@@ -53,6 +55,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", trades.ListTrades, (trades.TradeList,)),
     ("execution", trades.ListOrders, (trades.OrderList,)),
     ("execution", trades.TellTrade, (trades.TradeStory,)),
+    ("execution", quality.ListQuality, (quality.QualityList,)),
     ("execution", reconciliation.ListDifferences, (reconciliation.DifferenceList,)),
     ("execution", reconciliation.AdoptPosition, (reconciliation.PositionAdopted,)),
     ("execution", inquiries.QuoteStructure, (inquiries.StructureQuotes,)),

@@ -10,6 +10,7 @@ import msgspec
 from shared.messages.base import Message, Side
 from shared.messages.conditions import ExitCondition
 from shared.messages.costs import ModeChoice, OpeningCost
+from shared.messages.quality import PhaseQuality
 from shared.messages.rfq import RfqParams
 from shared.messages.smart import ChunkProgress, SmartParams
 
@@ -132,6 +133,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     entry_reasons: the gates that were open when the intent was made, each with its reason, for the trade's story.
     rfq: how it is traded by request for quote, for execution_mode "rfq" (and "auto" where it chooses that).
     smart: how it is traded in chunks, for execution_mode "smart" (and "auto" where it chooses that).
+    decision_prices: the mid of each leg on which the strategy decided, None where there was none.
     """
 
     intent_id: str
@@ -153,6 +155,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     entry_reasons: tuple[str, ...] = ()
     rfq: RfqParams = RfqParams()
     smart: SmartParams = SmartParams()
+    decision_prices: tuple[float | None, ...] = ()
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -370,6 +373,9 @@ class StoryLine(msgspec.Struct, frozen=True):
 
 
 class TradeStory(Message, frozen=True, kw_only=True, tag="trade_story.1"):
+    """`quality`: how well the opening and the close were executed, each when something traded in it."""
+
     trade: TradeUpdate
     orders: tuple[OrderUpdate, ...]
     lines: tuple[StoryLine, ...]
+    quality: tuple[PhaseQuality, ...] = ()

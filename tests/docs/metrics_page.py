@@ -73,6 +73,10 @@ _QUERIES = (
         "does the venue disagree with the journal",
         "sum by (kind) (increase(voldesk_reconciliation_differences_total[1h]))",
     ),
+    (
+        "what does execution cost at the median, bp of premium",
+        "histogram_quantile(0.5, sum by (le, strategy, phase) (rate(voldesk_slippage_bp_bucket[1d])))",
+    ),
     ("how old is what we trade on", "max by (underlying, stream) (voldesk_stream_age_seconds)"),
     ("which strategy earns", "voldesk_realized_pnl_usd - voldesk_fees_usd"),
     ("is a core behind", "max by (service) (voldesk_queue_oldest_age_seconds) > 0.1"),
@@ -87,6 +91,7 @@ _UNITS = {
     "_coins_per_usd": "coins per USD",
     "_coins": "coins",
     "_usd": "USD",
+    "_bp": "bp of premium",
 }
 
 

@@ -28,6 +28,7 @@ from voldesk.console import (
     state_text,
 )
 from voldesk.preflight import load_desk
+from voldesk.quality_table import quality_json, show_quality
 from voldesk.views import (
     clock_text,
     money_text,
@@ -57,7 +58,7 @@ def trade(
     desk = load_desk()
     story = _story(desk, trade_id)
     if as_json:
-        print_json(story_json(story))
+        print_json(story_json(story) | {"quality": [quality_json(each) for each in story.quality]})
     else:
         _show(desk, story)
 
@@ -127,6 +128,7 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     columns, rows = order_rows(story.orders)
     print_table(desk, "orders", columns, rows, right=("filled", "price"))
+    show_quality(desk, story.quality)
     _tell(desk, story)
 
 

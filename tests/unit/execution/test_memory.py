@@ -16,7 +16,9 @@ from tests.unit.retained import grown, retained
 
 DAY_NS = 86_400 * SECOND
 HOUR_NS = 3_600 * SECOND
-CONFIG = msgspec.structs.replace(ExecutionConfig(), retention_days=1, answers_kept=20, story_lines_max=20)
+CONFIG = msgspec.structs.replace(
+    ExecutionConfig(), retention_days=1, answers_kept=20, story_lines_max=20, quality_days=2
+)
 
 
 def one_day(script: Script, day: int) -> None:

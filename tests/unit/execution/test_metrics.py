@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.execution.metrics import ExecutionMetrics, Outcome
@@ -13,7 +14,7 @@ from shared.messages.steps import Step
 from shared.messages.venue import OrderRefused, OutcomeUnknown
 from shared.metrics import Metrics
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, Script, intent, leg, position
+from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, D, Script, acked, fill, intent, leg, position
 from tests.unit.shared.test_metrics import scraped
 
 
@@ -149,3 +150,17 @@ def test_requests_for_quote_are_counted_with_their_verdicts_and_what_they_were_b
     assert desk.shown("voldesk_rfq_improvement_usd_total") == {("open",): 28}
     assert desk.shown("voldesk_fallbacks_total") == {("below_min_notional", "open"): 1}
     assert desk.shown("voldesk_rfqs")[("ACCEPTING",)] == 0
+
+
+def test_openings_and_closes_are_counted_by_what_they_cost_a_gain_below_zero(desk: Watched) -> None:
+    trade_id = desk.open(leg(CALL, "buy"))
+    (order,) = desk.placed()
+    desk.wait(2_000)
+    desk.on(acked(order)).on(msgspec.structs.replace(fill(order, 1), price=D(995)))
+    up_to = {labels[1]: count for labels, count in desk.shown("voldesk_slippage_bp_bucket").items()}
+    assert (up_to["-100.0"], up_to["-50.0"], up_to["+Inf"]) == (0, 1, 1)
+    assert desk.shown("voldesk_time_to_fill_seconds_sum")["limit", "open", "demo"] == pytest.approx(2.0)
+    desk.close(trade_id)
+    (close,) = desk.placed()
+    desk.fills_all(close, 2)
+    assert {labels[2] for labels in desk.shown("voldesk_slippage_bp_bucket")} == {"open", "close"}

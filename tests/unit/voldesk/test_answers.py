@@ -114,7 +114,7 @@ def test_the_story_of_a_trade_that_ended_closes_with_its_result_and_leaves_out_w
 def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> None:
     peers.answer("execution", execution)
     told = json.loads(Ran("trade", "t59495869", "--json").out)
-    assert list(told) == ["trade", "orders", "story"]
+    assert list(told) == ["trade", "orders", "story", "quality"]
     assert told["orders"][0]["order_id"] == "7496366351638855681"
     assert told["orders"][0]["average_price"] == "1122.8"
     assert [line["kind"] for line in told["story"]] == ["trade_requested", "order_moved", "trade_moved"]

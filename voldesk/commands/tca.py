@@ -1,0 +1,109 @@
+"""voldesk tca: what execution costs, by strategy, mode or hour."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from shared.clock import Clock
+from shared.config import DeskConfig
+from shared.messages.quality import ListQuality, QualityList
+from voldesk.asking import ask
+from voldesk.console import Json, print_json, print_table, say, title
+from voldesk.preflight import load_desk
+from voldesk.quality_table import bp_text, share_text, since_or_none
+from voldesk.tca import FEW, By, CostRow, summarise
+from voldesk.views import iso, money_text, plain
+
+_DAY_NS = 86_400 * 1_000_000_000
+_NUMBERS = ("trades", "slippage", "bp", "improved", "p50", "p90", "maker", "fees", "delta·s")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: voldesk tca --by mode --days 30")(tca)
+
+
+def tca(
+    by: Annotated[By, typer.Option(help="What trades are grouped by; the hour is UTC, of the arrival.")] = "strategy",
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="Trades that began in so many days.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Summarise the cost of execution: slippage against the mid at arrival, improvement on the book, time to fill,
+    maker share, fees, and delta held out of proportion. A positive slippage is a cost.
+
+    Execution remembers it over restarts for [execution] quality_days.
+    """
+    desk = load_desk()
+    since_ns = Clock().now_ns() - days * _DAY_NS
+    answer = ask(desk, "execution", ListQuality(since_ns=since_ns), QualityList)
+    table = summarise(answer.phases, by)
+    if as_json:
+        print_json(
+            {
+                "by": by,
+                "since": iso(max(since_ns, answer.kept_since_ns)),
+                "groups": [_json(row) for row in table],
+            }
+        )
+    else:
+        _show(desk, by, days, table)
+
+
+def _show(desk: DeskConfig, by: By, days: int, table: list[CostRow]) -> None:
+    if not table:
+        say(f"{title(desk)}: nothing was executed in the last {days} days that is still remembered")
+        return
+    print_table(
+        desk,
+        f"execution cost by {by}, {days} days",
+        (by, "", *_NUMBERS),
+        [_cells(row) for row in table],
+        right=_NUMBERS,
+    )
+    say("slippage, improved: USD per trade against mid and book at arrival; bp of premium; slippage > 0 is a cost")
+    if any(row.trades < FEW for row in table):
+        say(f"* fewer than {FEW} trades: an average over so few says little")
+    missing = sum(row.trades - row.measured for row in table)
+    if missing:
+        say(f"{missing} without a known mid at arrival are not in slippage and improvement")
+
+
+def _cells(row: CostRow) -> tuple[str, ...]:
+    return (
+        row.group,
+        row.phase,
+        f"{row.trades}{'*' if row.trades < FEW else ''}",
+        money_text(row.slippage_usd),
+        bp_text(row.slippage_bp),
+        money_text(row.improvement_usd),
+        since_or_none(row.fill_p50_s),
+        since_or_none(row.fill_p90_s),
+        share_text(row.maker_share),
+        money_text(row.fees_usd),
+        f"{row.naked_delta_s:.2f}",
+    )
+
+
+def _json(row: CostRow) -> dict[str, Any]:
+    return {
+        "group": row.group,
+        "phase": row.phase,
+        "trades": row.trades,
+        "measured": row.measured,
+        "slippage_usd": _usd(row.slippage_usd),
+        "slippage_bp": row.slippage_bp,
+        "improvement_usd": _usd(row.improvement_usd),
+        "fill_p50_s": row.fill_p50_s,
+        "fill_p90_s": row.fill_p90_s,
+        "maker_share": row.maker_share,
+        "fees_usd": _usd(row.fees_usd),
+        "orders_per_trade": row.orders,
+        "naked_s": row.naked_s,
+        "naked_delta_s": row.naked_delta_s,
+    }
+
+
+def _usd(value: Decimal | None) -> str | None:
+    return None if value is None else plain(round(value, 6).normalize())

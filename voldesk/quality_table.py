@@ -1,0 +1,115 @@
+"""Execution quality as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.config import DeskConfig
+from shared.messages.quality import LegQuality, PhaseQuality
+from voldesk.console import print_table
+from voldesk.views import iso, money_text, plain, price_text, since_text
+
+_LEG_NUMBERS = ("arrival mid", "average", "slippage", "bp", "improved", "to fill")
+_PHASE_NUMBERS = ("slippage", "bp", "improved", "orders", "chunks", "to fill", "maker", "fees", "naked", "delta·s")
+
+
+def bp_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def share_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def since_or_none(seconds: float | None) -> str:
+    return "-" if seconds is None else since_text(seconds)
+
+
+def show_quality(desk: DeskConfig, phases: Sequence[PhaseQuality]) -> None:
+    """Each opening and close, leg by leg and as a whole. Nothing when nothing was executed."""
+    if not phases:
+        return
+    print_table(
+        desk,
+        "execution of the legs (slippage > 0 is a cost)",
+        ("", "symbol", *_LEG_NUMBERS),
+        [_leg_cells(each.phase, leg) for each in phases for leg in each.legs if leg.quantity],
+        right=_LEG_NUMBERS,
+    )
+    print_table(
+        desk,
+        "execution as a whole",
+        ("", "mode", *_PHASE_NUMBERS),
+        [_phase_cells(each) for each in phases],
+        right=_PHASE_NUMBERS,
+    )
+
+
+def _leg_cells(phase: str, leg: LegQuality) -> tuple[str, ...]:
+    return (
+        f"{phase}: {leg.side}",
+        leg.symbol,
+        "-" if leg.arrival_mid is None else f"{leg.arrival_mid:g}",
+        price_text(leg.average_price),
+        money_text(leg.slippage_usd),
+        bp_text(leg.slippage_bp),
+        money_text(leg.improvement_usd),
+        since_or_none(leg.time_to_fill_s),
+    )
+
+
+def _phase_cells(each: PhaseQuality) -> tuple[str, ...]:
+    return (
+        each.phase,
+        each.mode,
+        money_text(each.slippage_usd),
+        bp_text(each.slippage_bp),
+        money_text(each.improvement_usd),
+        str(each.orders),
+        str(each.chunks) if each.chunks else "-",
+        since_or_none(each.time_to_fill_s),
+        share_text(each.maker_share),
+        money_text(each.fees_usd),
+        f"{each.naked_s:.1f}s",
+        "-" if each.naked_delta_s is None else f"{each.naked_delta_s:.3f}",
+    )
+
+
+def quality_json(each: PhaseQuality) -> dict[str, Any]:
+    return {
+        "phase": each.phase,
+        "mode": each.mode,
+        "began_at": iso(each.began_ns),
+        "filled_usd": plain(each.filled_usd),
+        "premium_usd": plain(each.premium_usd),
+        "slippage_usd": plain(each.slippage_usd),
+        "slippage_bp": each.slippage_bp,
+        "improvement_usd": plain(each.improvement_usd),
+        "orders": each.orders,
+        "chunks": each.chunks,
+        "time_to_fill_s": each.time_to_fill_s,
+        "maker_share": each.maker_share,
+        "fees_usd": plain(each.fees_usd),
+        "naked_s": each.naked_s,
+        "naked_delta_s": each.naked_delta_s,
+        "legs": [_leg_json(leg) for leg in each.legs],
+    }
+
+
+def _leg_json(leg: LegQuality) -> dict[str, Any]:
+    return {
+        "symbol": leg.symbol,
+        "side": leg.side,
+        "qty": plain(leg.quantity),
+        "average_price": plain(leg.average_price),
+        "arrival_mid": leg.arrival_mid,
+        "decision_price": leg.decision_price,
+        "slippage_usd": plain(leg.slippage_usd),
+        "slippage_bp": leg.slippage_bp,
+        "improvement_usd": plain(leg.improvement_usd),
+        "orders": leg.orders,
+        "time_to_fill_s": leg.time_to_fill_s,
+        "maker_share": leg.maker_share,
+        "fees_usd": plain(leg.fees_usd),
+    }
