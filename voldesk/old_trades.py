@@ -7,6 +7,7 @@ from contextlib import closing
 from services.execution import rows
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
+from services.execution.quality import qualities_of
 from services.execution.views import fees_are_complete, order_update, trade_update
 from shared.config import DeskConfig
 from shared.entries import JournalReader, Tail
@@ -54,6 +55,7 @@ def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int
         trade=trade_update(trade, book, desk.account_id),
         orders=tuple(order_update(order, desk.account_id) for order in book.orders_of(trade)),
         lines=tuple(trade.story),
+        quality=tuple(qualities_of(trade, with_legs=True)),
     )
 
 
