@@ -4,30 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-_EXECUTION = "services/execution/"
-
-
-class Edit(msgspec.Struct, frozen=True):
-    """In `path`, `old` (which is there exactly once) becomes `new`."""
-
-    path: str
-    old: str
-    new: str
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """One mistake."""
-
-    name: str
-    what: str
-    edits: tuple[Edit, ...]
-
-
-def _in_execution(name: str, what: str, *edits: tuple[str, str, str]) -> Mutant:
-    return Mutant(name, what, tuple(Edit(_EXECUTION + file, old, new) for file, old, new in edits))
-
+from world.mutant import Edit, Mutant
+from world.mutant import in_execution as _in_execution
+from world.rfq_mutants import RFQ_MUTANTS
 
 _RESEND = """self._facts.move(order, "UNKNOWN", item.reason)
                 from services.execution.effects import PlaceOrder
@@ -396,4 +375,4 @@ _BUS: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS)
+MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *RFQ_MUTANTS)

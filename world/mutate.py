@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from world.mutants import MUTANTS, Edit, Mutant
+from world.mutant import Edit, Mutant
+from world.mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "simulation-mutants.md"

@@ -149,7 +149,7 @@ def withdraw(trade: Trade, work: Workspace, reason: str) -> None:
 
 def is_wanted(rfq: Rfq, trade: Trade | None, work: Workspace) -> bool:
     """False when the trade has no use for a quote on this request any more."""
-    if trade is None or work.book.rfqs.of_trade(trade.trade_id, rfq.purpose)[-1] is not rfq:
+    if trade is None or work.is_winding_down or work.book.rfqs.of_trade(trade.trade_id, rfq.purpose)[-1] is not rfq:
         return False
     if rfq.purpose == "open":
         opening = trade.state in ("PENDING_OPEN", "OPENING") and trade.opening_mode == "rfq"

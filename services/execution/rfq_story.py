@@ -43,10 +43,11 @@ _MOVED = {
 
 
 def _judged(row: rows.QuotesJudged) -> str:
-    book = "lacks the size" if row.book_cost_usd is None else f"costs {row.book_cost_usd:.2f} USD"
-    mark = "is not known" if row.mark_cost_usd is None else f"is {row.mark_cost_usd:.2f} USD"
+    book = "the book lacks the size" if row.book_cost_usd is None else f"on the book {_money(row.book_cost_usd)}"
+    mark = "mark is not known" if row.mark_cost_usd is None else f"at mark {_money(row.mark_cost_usd)}"
+    count = "1 quote is" if len(row.quotes) == 1 else f"{len(row.quotes)} quotes are"
     chosen = f"Quote {row.chosen} is taken." if row.chosen else "None is taken."
-    sentences = [f"The book {book}, mark {mark}, {len(row.quotes)} quotes are in. {chosen}"]
+    sentences = [f"The structure: {book}, {mark}; {count} in. {chosen}"]
     sentences += [_quote(quote) for quote in row.quotes[:_TOLD_MAX]]
     if len(row.quotes) > _TOLD_MAX:
         sentences.append(f"and {len(row.quotes) - _TOLD_MAX} more")
@@ -56,10 +57,15 @@ def _judged(row: rows.QuotesJudged) -> str:
 def _quote(quote: JudgedQuote) -> str:
     parts = [f"Quote {quote.quote_id}"]
     if quote.cost_usd is not None:
-        parts.append(f"{quote.cost_usd:.2f} USD")
+        parts.append(_money(quote.cost_usd))
     if quote.improvement_usd is not None:
         pct = "" if quote.improvement_pct is None else f" ({quote.improvement_pct:+.2f} %)"
         parts.append(f"{quote.improvement_usd:+.2f} USD{pct} against the book")
     if quote.over_mark_pct is not None:
         parts.append(f"{quote.over_mark_pct:+.2f} % against mark")
-    return f"{', '.join(parts)}: {quote.verdict.replace('_', ' ')}."
+    verdict = "the other side" if quote.verdict == "wrong_side" else quote.verdict.replace("_", " ")
+    return f"{', '.join(parts)}: {verdict}."
+
+
+def _money(cost_usd: float) -> str:
+    return f"{abs(cost_usd):.2f} USD {'received' if cost_usd < 0 else 'paid'}"

@@ -65,6 +65,11 @@ class WindingDown:
         book, now_ns = self._work.book, self._work.now_ns
         orders = [book.orders[number] for number in book.unsettled]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
+        found += [
+            f"request for quote {rfq.rfq_id} is {rfq.state}"
+            for rfq in book.rfqs.live_rfqs()
+            if rfq.state in ("REQUESTING", "COLLECTING", "CANCELLING")
+        ]
         if self._order.choice == "flatten":
             found += [
                 f"{trade.trade_id} holds {leg.held_quantity} {leg.symbol}"

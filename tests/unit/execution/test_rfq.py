@@ -317,7 +317,7 @@ def test_the_story_says_what_was_asked_what_came_and_why_it_was_taken() -> None:
     makers.executed(quote)
     text = "\n".join(line.text for line in script.ask(TellTrade(trade_id=trade_id)).lines)
     assert f"Makers are asked for quotes, {trade_id}-open-0: buy 2 {CALL}, sell 2 {HIGH_CALL}" in text
-    assert "The book costs 1440.00 USD, mark is 1400.00 USD, 1 quotes are in." in text
-    assert f"Quote {quote.quote_id}, 1412.00 USD, +28.00 USD (+1.94 %) against the book" in text
+    assert "The structure: on the book 1440.00 USD paid, at mark 1400.00 USD paid; 1 quote is in." in text
+    assert f"Quote {quote.quote_id}, 1412.00 USD paid, +28.00 USD (+1.94 %) against the book" in text
     assert f"Quote {quote.quote_id} is accepted, once." in text
     assert [row.state for row in script.rows(RfqMoved)] == ["COLLECTING", "FILLED"]

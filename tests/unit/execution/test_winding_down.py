@@ -7,8 +7,10 @@ from decimal import Decimal as D
 import pytest
 
 from services.execution.winding_down import WindDown
+from shared.messages.rfq import RfqCancelled
 from shared.messages.trades import Refusal
-from tests.unit.execution.play import CALL, PUT, Script, acked, fill, gone, intent, leg, seen
+from tests.unit.execution.makers import FAIR, Makers
+from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, gone, intent, leg, seen
 
 CANCEL = WindDown("cancel", "execution stops: cancel")
 FLATTEN = WindDown("flatten", "execution stops: flatten")
@@ -110,3 +112,34 @@ def test_what_was_decided_for_the_end_is_in_the_journal() -> None:
     close = script.refolded().book.trades[trade_id].close
     assert close is not None
     assert (close.purpose, close.reason) == ("flatten", "execution stops: flatten")
+
+
+def test_a_request_for_quote_is_withdrawn_and_waited_for_and_no_quote_on_it_is_taken() -> None:
+    script = Script().started()
+    makers = Makers(script)
+    _, request_id = makers.collecting()
+    quote = makers.quote(request_id, FAIR, {CALL: "buy", HIGH_CALL: "sell"})
+    script.wait(4_000).on(quote).on(CANCEL)
+    assert set(makers.withdrawn()) == {request_id}
+    assert [text.partition(" is ")[2] for text in _left(script)] == ["CANCELLING"]
+    script.on(RfqCancelled(request_id=request_id)).wait(10_000)
+    assert _left(script) == []
+    assert not makers.accepts()
+
+
+def test_a_close_by_request_for_quote_is_withdrawn_too_and_goes_on_up_the_stairs_in_the_next_process() -> None:
+    script = Script().started()
+    makers = Makers(script)
+    trade_id, quote = makers.accepting()
+    makers.executed(quote)
+    script.wait(10_000).snapshot(positions=script.positions())
+    script.close(trade_id)
+    (asked,) = makers.asked()
+    request_id = makers.created(asked)
+    script.on(CANCEL)
+    assert set(makers.withdrawn()) == {request_id}
+    script.on(RfqCancelled(request_id=request_id))
+    assert _left(script) == []
+    script.restarted().snapshot(positions=script.positions())
+    assert makers.fallbacks() == [("close", "limit", "gone")]
+    assert [order.symbol for order in script.placed()] == [HIGH_CALL]
