@@ -108,6 +108,7 @@ class _Refresh:
         self._book = self._empty
         self._trades: dict[str, None] = {}
         self._orders: dict[int, None] = {}
+        self._rfqs: dict[str, None] = {}
         self._written_ns = 0
 
     def run(self, *, rebuild: bool) -> Built:
@@ -176,6 +177,9 @@ class _Refresh:
         number = getattr(row, "client_order_id", None)
         if number is not None:
             self._orders[number] = None
+        rfq_id = getattr(row, "rfq_id", None)
+        if rfq_id is not None:
+            self._rfqs[rfq_id] = None
         decision = tables.decision_of(entry.at_ns, row)
         if decision is not None:
             self._put(tables.ENTRY_DECISIONS, decision)
@@ -202,15 +206,19 @@ class _Refresh:
         """Put down what changed since the last time."""
         self._written_ns = at_ns
         book = self._book
+        rfqs = [book.rfqs.rfqs[rfq_id] for rfq_id in self._rfqs if rfq_id in book.rfqs.rfqs]
         touched = [book.trades[trade_id] for trade_id in self._trades if trade_id in book.trades]
         for table, sources in (
             (tables.TRADES, [tables.OfTrade(trade, book) for trade in touched]),
             (tables.LEGS, list(_legs(touched))),
             (tables.ORDERS, [book.orders[number] for number in self._orders if number in book.orders]),
+            (tables.RFQS, rfqs),
+            (tables.QUOTES, [tables.OfQuote(rfq, quote) for rfq in rfqs for quote in rfq.judged]),
         ):
             self._connection.executemany(table.upsert, map(table.row, sources))
         self._trades.clear()
         self._orders.clear()
+        self._rfqs.clear()
 
     def _summarise(self) -> None:
         """The tables that say how things stand now."""

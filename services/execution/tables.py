@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from services.execution import rows
 from services.execution.book import ZERO, Book, Leg, Order, Trade
+from services.execution.rfqs import Rfq
 from services.execution.views import exact, fees_are_complete, plain
+from shared.messages.rfq import JudgedQuote
 
 
 class Column(NamedTuple):
@@ -55,6 +57,13 @@ class OfTrade(NamedTuple):
 
     trade: Trade
     book: Book
+
+
+class OfQuote(NamedTuple):
+    """A quote with its request."""
+
+    rfq: Rfq
+    quote: JudgedQuote
 
 
 class OfLeg(NamedTuple):
@@ -210,6 +219,9 @@ ORDERS = Table(
         Column("reason", "TEXT", "why it is in this state", lambda order: order.reason),
         Column("refusal_code", "INTEGER", "the venue's, if it refused", lambda order: order.refusal_code),
         Column("reduce_only", "INTEGER", "1 if it could only reduce", lambda order: order.reduce_only),
+        Column(
+            "quote_id", "TEXT", "the accepted quote that it stands for a leg of, else empty", lambda o: o.quote_id
+        ),
         Column("created_ns", "INTEGER", "when it was decided", lambda order: order.created_ns),
         Column("updated_ns", "INTEGER", "when its last row was written", lambda order: order.updated_ns),
     ),
@@ -304,6 +316,41 @@ STRATEGY_STATE = Table(
     ),
 )
 
+RFQS = Table(
+    "rfqs",
+    "Every request for quote of a trade.",
+    ("rfq_id",),
+    (
+        Column("rfq_id", "TEXT", "ours", lambda rfq: rfq.rfq_id),
+        Column("request_id", "TEXT", "the venue's, empty until it told it", lambda rfq: rfq.request_id),
+        Column("trade_id", "TEXT", "its trade", lambda rfq: rfq.trade_id),
+        Column("purpose", "TEXT", "open or close", lambda rfq: rfq.purpose),
+        Column("state", "TEXT", "see docs/states.md", lambda rfq: rfq.state),
+        Column("reason", "TEXT", "why it is in this state", lambda rfq: rfq.reason),
+        Column("notional_usd", "REAL", "strike x quantity, summed", lambda rfq: rfq.notional_usd),
+        Column("quote_id", "TEXT", "the quote that was accepted, empty for none", lambda rfq: rfq.quote_id),
+        Column("book_cost_usd", "REAL", "without a quote, paid > 0; NULL: no size", lambda rfq: rfq.book_cost_usd),
+        Column("mark_cost_usd", "REAL", "at mark, paid > 0", lambda rfq: rfq.mark_cost_usd),
+        Column("created_ns", "INTEGER", "when it was decided", lambda rfq: rfq.created_ns),
+        Column("state_ns", "INTEGER", "since when it is in this state", lambda rfq: rfq.state_ns),
+    ),
+)
+
+QUOTES = Table(
+    "quotes",
+    "The quotes on them, as they were judged when it was decided; the cheapest few.",
+    ("rfq_id", "quote_id"),
+    (
+        Column("rfq_id", "TEXT", "its request", lambda of: of.rfq.rfq_id),
+        Column("quote_id", "TEXT", "the venue's", lambda of: of.quote.quote_id),
+        Column("verdict", "TEXT", "good, or why not", lambda of: of.quote.verdict),
+        Column("cost_usd", "REAL", "of the structure, paid > 0", lambda of: of.quote.cost_usd),
+        Column("improvement_usd", "REAL", "on the book, better > 0", lambda of: of.quote.improvement_usd),
+        Column("improvement_pct", "REAL", "the same, see docs/rfq.md", lambda of: of.quote.improvement_pct),
+        Column("over_mark_pct", "REAL", "worse than mark > 0", lambda of: of.quote.over_mark_pct),
+    ),
+)
+
 HALTS = Table(
     "halts",
     "Every halt, and how it ended.",
@@ -322,10 +369,11 @@ HALTS = Table(
     ),
 )
 
-TABLES = (TRADES, LEGS, ORDERS, FILLS, POSITIONS, ENTRY_DECISIONS, STRATEGY_STATE, HALTS)
+TABLES = (TRADES, LEGS, ORDERS, FILLS, RFQS, QUOTES, POSITIONS, ENTRY_DECISIONS, STRATEGY_STATE, HALTS)
 INDEXES = (
     "CREATE INDEX orders_of_trade ON orders (trade_id)",
     "CREATE INDEX fills_of_trade ON fills (trade_id)",
+    "CREATE INDEX rfqs_of_trade ON rfqs (trade_id)",
     "CREATE INDEX trades_by_strategy ON trades (strategy, created_ns)",
 )
 

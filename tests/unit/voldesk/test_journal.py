@@ -23,7 +23,8 @@ from shared.messages.trades import TellTrade
 from shared.messages.venue import StreamUp
 from shared.service.journals import binding_of, journal_path
 from shared.store import SqliteJournal
-from tests.unit.execution.play import ACCOUNT, CALL, PUT, Script, intent, leg
+from tests.unit.execution.makers import Makers
+from tests.unit.execution.play import ACCOUNT, CALL, HIGH_CALL, PUT, Script, intent, leg
 from tests.unit.voldesk.peers import Ran
 from voldesk.journal_tables import tables_path
 from voldesk.views import story_json
@@ -89,6 +90,32 @@ def test_every_table_says_what_the_book_says(script: Script) -> None:
     assert (state["strategy"], state["trades"], state["open_trades"], state["refused"]) == ("demo", 2, 1, 1)
     (halt,) = asked("SELECT level, raised_by, lifted_by FROM halts")
     assert halt == {"level": "no_new_trades", "raised_by": "operator", "lifted_by": "operator"}
+
+
+def test_requests_for_quote_and_how_each_quote_was_judged_can_be_asked_for(home: Path) -> None:
+    script = Script().started()
+    makers = Makers(script)
+    trade_id, quote = makers.accepting({CALL: "1003", HIGH_CALL: "297"})
+    write(script.entries)
+    (request,) = asked("SELECT trade_id, purpose, state, quote_id, book_cost_usd FROM rfqs")
+    assert request == {
+        "trade_id": trade_id,
+        "purpose": "open",
+        "state": "ACCEPTING",
+        "quote_id": quote.quote_id,
+        "book_cost_usd": 1440.0,
+    }
+    (judged,) = asked("SELECT quote_id, verdict, cost_usd, improvement_usd FROM quotes")
+    assert judged == {
+        "quote_id": quote.quote_id,
+        "verdict": "good",
+        "cost_usd": 1412.0,
+        "improvement_usd": pytest.approx(28.0),
+    }
+    assert asked("SELECT DISTINCT quote_id FROM orders") == [{"quote_id": quote.quote_id}]
+    makers.executed(quote)
+    write(script.entries)
+    assert asked("SELECT state FROM rfqs") == [{"state": "FILLED"}]
 
 
 def test_what_was_written_since_is_added_and_gives_what_a_rebuild_gives(script: Script) -> None:
