@@ -14,6 +14,7 @@ from services.exchange.mmp_state import MmpState
 from services.exchange.model import DeliveryPrice, Exercise, Fill, MarketTrade, Order, Side, Transfer
 from services.exchange.rfq_state import RfqState
 from services.exchange.rows import (
+    BlockOffered,
     BlockTraded,
     CashTransferred,
     CountdownFired,
@@ -220,7 +221,7 @@ class ExchangeState:
                 self.countdowns[row.account_id, row.index].fired = True
             case MmpSet() | MmpCounted() | MmpFired() | MmpReset():
                 self.mmp.apply(row)
-            case RequestCreated() | RequestEnded() | QuoteCreated() | QuoteEnded() | BlockTraded():
+            case RequestCreated() | RequestEnded() | QuoteCreated() | QuoteEnded() | BlockOffered() | BlockTraded():
                 self.rfq.apply(row)
             case _ as unreachable:
                 assert_never(unreachable)
@@ -389,5 +390,7 @@ def _ids_of(row: ExchangeRow) -> tuple[int, ...]:
             return (row.request.request_id,)
         case QuoteCreated():
             return (row.quote.quote_id,)
+        case BlockOffered():
+            return (row.offer.offer_id,)
         case _:
             return ()

@@ -1,7 +1,8 @@
-"""Block trades: an accepted quote becomes orders, fills and fees of both sides, in one piece or not at all."""
+"""Block trades: what was agreed becomes orders, fills and fees of both sides, in one piece or not at all."""
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.exchange.accounts import ZERO, ExchangeState
 from services.exchange.config import ExchangeConfig
@@ -15,11 +16,24 @@ from services.exchange.model import (
     SelfTradePrevention,
     Side,
 )
-from services.exchange.rfq_model import BlockLeg, BlockTrade, LegBooking, RequestForQuote, RfqQuote
+from services.exchange.rfq_model import BlockLeg, BlockTrade, LegBooking
 from services.exchange.rows import BlockTraded
-from services.exchange.structures import SidedLeg, net_price, side_of_quote
+from services.exchange.structures import SidedLeg, net_price
 from services.exchange.transaction import LegFee, Transaction
 from services.exchange.valuation import Valuation
+
+
+class Deal(NamedTuple):
+    """What is to be traded: the taker's legs and prices, and its side of the structure. Without a `maker_id` a dealer
+    is the maker; `request_id` is None where two accounts agreed between themselves."""
+
+    block_id: int
+    request_id: int | None
+    taker_id: str
+    maker_id: str | None
+    legs: Sequence[SidedLeg]
+    prices: Sequence[Decimal]
+    side: Side
 
 
 class Blocks:
@@ -55,21 +69,18 @@ class Blocks:
             )
         return None
 
-    def execute(self, request: RequestForQuote, quote: RfqQuote, transaction: Transaction) -> BlockTrade:
-        """Trade every leg of an accepted quote at its prices."""
-        side = side_of_quote([leg.side for leg in request.legs], quote.side)
-        taker_legs = [SidedLeg(leg.symbol, leg.side.opposite, leg.quantity) for leg in quote.legs]
-        prices = [leg.price for leg in quote.legs]
+    def execute(self, deal: Deal, transaction: Transaction) -> BlockTrade:
+        """Trade every leg at its price."""
         block = BlockTrade(
-            block_id=quote.quote_id,
-            request_id=request.request_id,
-            taker_id=request.account_id,
-            maker_id=quote.account_id,
-            side=side,
-            strategy_price=net_price(taker_legs, prices, side),
+            block_id=deal.block_id,
+            request_id=deal.request_id,
+            taker_id=deal.taker_id,
+            maker_id=deal.maker_id,
+            side=deal.side,
+            strategy_price=net_price(deal.legs, deal.prices, deal.side),
             legs=tuple(
-                self._trade_leg(request.account_id, quote.account_id, leg, price, side, transaction)
-                for leg, price in zip(taker_legs, prices, strict=True)
+                self._trade_leg(deal, leg, price, transaction)
+                for leg, price in zip(deal.legs, deal.prices, strict=True)
             ),
             at_ns=transaction.now_ns,
         )
@@ -77,21 +88,13 @@ class Blocks:
         transaction.prune_reduce_only()
         return block
 
-    def _trade_leg(
-        self,
-        taker_id: str,
-        maker_id: str | None,
-        leg: SidedLeg,
-        price: Decimal,
-        structure_side: Side,
-        transaction: Transaction,
-    ) -> BlockLeg:
-        orders = [self._order(taker_id, leg, price, transaction.next_id(), transaction.now_ns)]
-        fees = [self._fee(leg, price, structure_side, is_taker=True)]
-        if maker_id is not None:
+    def _trade_leg(self, deal: Deal, leg: SidedLeg, price: Decimal, transaction: Transaction) -> BlockLeg:
+        orders = [self._order(deal.taker_id, leg, price, transaction.next_id(), transaction.now_ns)]
+        fees = [self._fee(leg, price, deal.side, is_taker=True)]
+        if deal.maker_id is not None:
             mirrored = leg._replace(side=leg.side.opposite)
-            orders.append(self._order(maker_id, mirrored, price, orders[0].order_id + 1, transaction.now_ns))
-            fees.append(self._fee(mirrored, price, structure_side.opposite, is_taker=False))
+            orders.append(self._order(deal.maker_id, mirrored, price, orders[0].order_id + 1, transaction.now_ns))
+            fees.append(self._fee(mirrored, price, deal.side.opposite, is_taker=False))
         # Neither order is in the fold yet: the trade's id follows theirs.
         trade_id = orders[-1].order_id + 1
         trade = MarketTrade(trade_id, leg.symbol, leg.side, price, leg.quantity, transaction.now_ns)
@@ -108,7 +111,7 @@ class Blocks:
             index_price=fill.index_price,
             trade_id=trade_id,
             taker=bookings[0],
-            maker=bookings[1] if maker_id is not None else None,
+            maker=bookings[1] if deal.maker_id is not None else None,
         )
 
     def _fee(self, leg: SidedLeg, price: Decimal, structure_side: Side, *, is_taker: bool) -> LegFee:

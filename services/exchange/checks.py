@@ -50,9 +50,9 @@ def refusal(candidate: Candidate) -> Rejection | None:
     return next((found for check in CHECKS if (found := check(candidate))), None)
 
 
-def _quantity(candidate: Candidate) -> Rejection | None:
-    quantity, lot = candidate.order.quantity, candidate.option.min_quantity
-    most = candidate.market.config.max_order_quantity
+def quantity_refusal(option: Instrument, quantity: Decimal, most: Decimal) -> Rejection | None:
+    """Why nobody may trade so much of an option at once; `most` is the largest order."""
+    lot = option.min_quantity
     if not quantity.is_finite():
         return Rejection(10573, f"qty {quantity} error: it must be a number")
     if quantity < lot:
@@ -64,13 +64,21 @@ def _quantity(candidate: Candidate) -> Rejection | None:
     return None
 
 
-def _price_grid(candidate: Candidate) -> Rejection | None:
-    price, tick = candidate.order.price, candidate.option.tick_size
+def price_refusal(option: Instrument, price: Decimal) -> Rejection | None:
+    """Why nothing may be traded at a price: it is no positive multiple of the tick."""
     if not price.is_finite() or price <= 0:
         return Rejection(10573, f"price {price} error: it must be a number above 0")
-    if price % tick:
-        return Rejection(10573, f"price {price} error: it must be a multiple of the tick size {tick}")
+    if price % option.tick_size:
+        return Rejection(10573, f"price {price} error: it must be a multiple of the tick size {option.tick_size}")
     return None
+
+
+def _quantity(candidate: Candidate) -> Rejection | None:
+    return quantity_refusal(candidate.option, candidate.order.quantity, candidate.market.config.max_order_quantity)
+
+
+def _price_grid(candidate: Candidate) -> Rejection | None:
+    return price_refusal(candidate.option, candidate.order.price)
 
 
 def _price_limits(candidate: Candidate) -> Rejection | None:

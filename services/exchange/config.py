@@ -281,12 +281,14 @@ DEALERS = (
 class RfqConfig(_Section, frozen=True, kw_only=True):
     """Requests for quote and the dealers who answer them.
 
-    request_life_ms, quote_life_ms: how long each is open. active_requests_max: of one account. kept_requests: how
+    request_life_ms, quote_life_ms: how long each is open. code_life_ms: how long the code of a block trade between
+    two accounts may be used. active_requests_max: of one account. kept_requests: how
     many ended requests with their quotes, and how many block trades, are remembered.
     """
 
     request_life_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 3_600_000
     quote_life_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 300_000
+    code_life_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 300_000
     active_requests_max: PositiveInt = 100
     kept_requests: Annotated[int, Meta(ge=10, le=1_000_000)] = 2_000
     dealers: tuple[DealerConfig, ...] = DEALERS

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from services.exchange.accounts import Countdown, ExchangeState, within
 from services.exchange.blocks import Blocks
+from services.exchange.codes import BlockCodes
 from services.exchange.config import ExchangeConfig
 from services.exchange.countdown import Countdowns
 from services.exchange.klines import BARS_MAX, Period
@@ -102,7 +103,8 @@ class ExchangeCore:
         blocks = Blocks(config, self._state, self._valuation)
         self._rfq = Rfq(config, self._state, self._valuation, blocks)
         makers = Makers(config, self._state, self._valuation, self._rfq, blocks)
-        self.rfq = RfqCalls(self._state, self._rfq, makers, self._begin, self._end)
+        codes = BlockCodes(config, self._state, self._valuation, blocks)
+        self.rfq = RfqCalls(self._state, self._rfq, makers, codes, self._begin, self._end)
         """Commands and queries about requests for quote and block trades."""
         self._public = PublicTrades(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)

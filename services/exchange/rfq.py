@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.exchange.accounts import ExchangeState
-from services.exchange.blocks import Blocks
+from services.exchange.blocks import Blocks, Deal
+from services.exchange.checks import quantity_refusal
 from services.exchange.config import ExchangeConfig
 from services.exchange.dealers import NS_PER_MS, Answer, LegMarket, next_answer, prices, sides_quoted
 from services.exchange.model import Instrument, Rejection, Side
@@ -128,10 +129,11 @@ class Rfq:
             return Rejection(gone, f"quote {quote_id} is {quote.state.value}: accept one that is OPEN")
         if quote.account_id == account_id and not self._switches.block_with_oneself:
             return Rejection(10001, f"quote {quote_id} is your own: a block trade needs two accounts")
-        rejection = self._accept_refusal(request, quote)
+        deal = _deal(request, quote)
+        rejection = self._accept_refusal(deal)
         if rejection is not None:
             return rejection
-        block = self._blocks.execute(request, quote, transaction)
+        block = self._blocks.execute(deal, transaction)
         transaction.events.append(BlockTradeEvent(block))
         self._end_request(request_id, RequestState.FILLED, transaction, traded=quote)
         return block
@@ -300,7 +302,7 @@ class Rfq:
             if now_ns >= option.expiry_ns - SUSPENDED_BEFORE_EXPIRY_NS:
                 text = f"trading in {leg.symbol} is suspended in the 15 minutes before its expiry"
                 return Rejection(self._switches.suspended_code, text)
-            rejection = _quantity_refusal(leg, option, market.config.max_order_quantity)
+            rejection = quantity_refusal(option, leg.quantity, market.config.max_order_quantity)
             if rejection is not None:
                 return rejection
             notional += option.strike * leg.quantity
@@ -323,28 +325,25 @@ class Rfq:
         side = structure_side(leg.side for leg in legs)
         return self._blocks.refusal(account_id, sided, marks, side, is_taker=True)
 
-    def _accept_refusal(self, request: RequestForQuote, quote: RfqQuote) -> Rejection | None:
+    def _accept_refusal(self, deal: Deal) -> Rejection | None:
         """Why the taker, or a maker that is an account, cannot afford the trade."""
-        side = side_of_quote([leg.side for leg in request.legs], quote.side)
-        maker_legs = [SidedLeg(leg.symbol, leg.side, leg.quantity) for leg in quote.legs]
-        taker_legs = [leg._replace(side=leg.side.opposite) for leg in maker_legs]
-        agreed = [leg.price for leg in quote.legs]
-        rejection = self._blocks.refusal(request.account_id, taker_legs, agreed, side, is_taker=True)
-        if rejection is not None or quote.account_id is None:
+        rejection = self._blocks.refusal(deal.taker_id, deal.legs, deal.prices, deal.side, is_taker=True)
+        if rejection is not None or deal.maker_id is None:
             return rejection
-        if self._blocks.refusal(quote.account_id, maker_legs, agreed, side.opposite, is_taker=False) is not None:
-            return Rejection(50014, f"quote {quote.quote_id} is not valid: its maker cannot trade it")
+        mirrored = [leg._replace(side=leg.side.opposite) for leg in deal.legs]
+        side = deal.side.opposite
+        if self._blocks.refusal(deal.maker_id, mirrored, deal.prices, side, is_taker=False) is not None:
+            return Rejection(50014, f"quote {deal.block_id} is not valid: its maker cannot trade it")
         return None
 
 
-def _quantity_refusal(leg: LegWanted, option: Instrument, most: Decimal) -> Rejection | None:
-    lot, quantity = option.min_quantity, leg.quantity
-    if not quantity.is_finite():
-        return Rejection(10573, f"qty {quantity} of {leg.symbol} error: it must be a number")
-    if quantity < lot:
-        return Rejection(10558, f"qty {quantity} of {leg.symbol} is below the minimum of {lot}")
-    if quantity > most:
-        return Rejection(10534, f"qty {quantity} of {leg.symbol} is above the maximum of {most}")
-    if quantity % lot:
-        return Rejection(10573, f"qty {quantity} of {leg.symbol} error: it must be a multiple of {lot}")
-    return None
+def _deal(request: RequestForQuote, quote: RfqQuote) -> Deal:
+    return Deal(
+        block_id=quote.quote_id,
+        request_id=request.request_id,
+        taker_id=request.account_id,
+        maker_id=quote.account_id,
+        legs=[SidedLeg(leg.symbol, leg.side.opposite, leg.quantity) for leg in quote.legs],
+        prices=[leg.price for leg in quote.legs],
+        side=side_of_quote([leg.side for leg in request.legs], quote.side),
+    )

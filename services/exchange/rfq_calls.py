@@ -4,18 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from services.exchange.accounts import ExchangeState
+from services.exchange.codes import BlockCodes
 from services.exchange.makers import Makers
 from services.exchange.rfq import Rfq
 from services.exchange.rfq_model import (
+    BlockOffer,
     BlockResult,
     BlockTrade,
     CancelledQuotes,
     CreateQuote,
     CreateRequest,
+    OfferLeg,
+    OfferResult,
     QuoteResult,
     RequestForQuote,
     RequestResult,
     RfqQuote,
+    Role,
 )
 from services.exchange.rows import Outcome
 from services.exchange.transaction import Transaction
@@ -27,10 +32,13 @@ End = Callable[[Any, Transaction], Outcome[Any]]
 class RfqCalls:
     """Commands advance the market first and raise KeyError for an unknown account, as the core's own do."""
 
-    def __init__(self, state: ExchangeState, rfq: Rfq, makers: Makers, begin: Begin, end: End) -> None:
+    def __init__(
+        self, state: ExchangeState, rfq: Rfq, makers: Makers, codes: BlockCodes, begin: Begin, end: End
+    ) -> None:
         self._state = state
         self._rfq = rfq
         self._makers = makers
+        self._codes = codes
         self._begin = begin
         self._end = end
 
@@ -64,6 +72,18 @@ class RfqCalls:
         transaction = self._begin(now_ns, account_id)
         return self._end(self._makers.cancel_all(account_id, transaction), transaction)
 
+    def offer_block(
+        self, account_id: str, role: Role, legs: tuple[OfferLeg, ...], now_ns: int
+    ) -> Outcome[OfferResult]:
+        """Offer a block trade to whoever is told its code."""
+        transaction = self._begin(now_ns, account_id)
+        return self._end(self._codes.offer(account_id, role, legs, transaction), transaction)
+
+    def accept_offer(self, account_id: str, role: Role, offer_id: int, now_ns: int) -> Outcome[BlockResult]:
+        """Trade what was offered. 10592 unknown, used or expired, 10571 the role that is taken already."""
+        transaction = self._begin(now_ns, account_id)
+        return self._end(self._codes.accept(account_id, role, offer_id, transaction), transaction)
+
     def requests(self, account_id: str) -> Sequence[RequestForQuote]:
         """The account's own requests, by id."""
         return [each for each in self._state.rfq.requests.values() if each.account_id == account_id]
@@ -91,6 +111,10 @@ class RfqCalls:
     def quotes_on(self, request_id: int) -> Sequence[RfqQuote]:
         """All quotes on a request, by id."""
         return self._state.rfq.quotes_for(request_id)
+
+    def offer(self, offer_id: int) -> BlockOffer | None:
+        """An offered block trade that was not accepted, whoever offers it."""
+        return self._state.rfq.offers.get(offer_id)
 
     def block(self, block_id: int) -> BlockTrade | None:
         """A block trade, whoever made it."""

@@ -141,10 +141,11 @@ class BlockLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlockTrade(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted quote. `block_id` is the quote's id. `side` is the taker's side of the structure."""
+    """An accepted quote, whose id is `block_id`; or an accepted offer, its id, and then there is no request. `side`
+    is the taker's side of the structure."""
 
     block_id: int
-    request_id: int
+    request_id: int | None
     taker_id: str
     maker_id: str | None
     side: Side
@@ -152,11 +153,36 @@ class BlockTrade(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[BlockLeg, ...]
     at_ns: int
 
+    @property
+    def quote_id(self) -> int | None:
+        """The accepted quote; None where two accounts agreed between themselves."""
+        return None if self.request_id is None else self.block_id
+
     def role_of(self, account_id: str) -> Role | None:
         """What the account was in it; None for others."""
         if account_id == self.taker_id:
             return "TAKER"
         return "MAKER" if account_id == self.maker_id else None
+
+
+class OfferLeg(msgspec.Struct, frozen=True):
+    """One leg of a block trade that two accounts have agreed on; `side` is that of who offers it."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+
+
+class BlockOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """Half of a block trade between two accounts: whoever has its code may accept it, once, in the other role."""
+
+    offer_id: int
+    account_id: str
+    role: Role
+    legs: tuple[OfferLeg, ...]
+    created_ns: int
+    expires_ns: int
 
 
 class CancelledQuotes(msgspec.Struct, frozen=True):
@@ -168,6 +194,7 @@ class CancelledQuotes(msgspec.Struct, frozen=True):
 RequestResult = RequestForQuote | Rejection
 QuoteResult = RfqQuote | Rejection
 BlockResult = BlockTrade | Rejection
+OfferResult = BlockOffer | Rejection
 
 
 class RequestEvent(msgspec.Struct, frozen=True):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from services.exchange.rfq_model import BlockTrade, QuoteState, RequestForQuote, RequestState, RfqQuote
-from services.exchange.rows import BlockTraded, QuoteCreated, QuoteEnded, RequestCreated, RequestEnded
+from services.exchange.rfq_model import BlockOffer, BlockTrade, QuoteState, RequestForQuote, RequestState, RfqQuote
+from services.exchange.rows import BlockOffered, BlockTraded, QuoteCreated, QuoteEnded, RequestCreated, RequestEnded
 from services.exchange.states import assert_ends
 
-RfqRow = RequestCreated | RequestEnded | QuoteCreated | QuoteEnded | BlockTraded
+RfqRow = RequestCreated | RequestEnded | QuoteCreated | QuoteEnded | BlockOffered | BlockTraded
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class RfqState:
     open_quotes: dict[int, None] = field(default_factory=dict)
     ended: deque[int] = field(default_factory=deque)
     blocks: dict[int, BlockTrade] = field(default_factory=dict)
+    offers: dict[int, BlockOffer] = field(default_factory=dict)
 
     def apply(self, row: RfqRow) -> None:
         """Fold one row in. Raises KeyError for a request or quote that is not there."""
@@ -47,7 +48,11 @@ class RfqState:
                 self._end_quote(row)
             case RequestEnded():
                 self._end_request(row)
+            case BlockOffered():
+                self.offers = {key: offer for key, offer in self.offers.items() if offer.expires_ns > row.at_ns}
+                self.offers[row.offer.offer_id] = row.offer
             case BlockTraded():
+                self.offers.pop(row.block.block_id, None)
                 self.blocks[row.block.block_id] = row.block
                 while len(self.blocks) > self.kept:
                     del self.blocks[next(iter(self.blocks))]

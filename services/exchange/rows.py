@@ -17,7 +17,7 @@ from services.exchange.model import (
     Side,
     Transfer,
 )
-from services.exchange.rfq_model import BlockTrade, QuoteState, RequestForQuote, RequestState, RfqQuote
+from services.exchange.rfq_model import BlockOffer, BlockTrade, QuoteState, RequestForQuote, RequestState, RfqQuote
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
@@ -175,6 +175,10 @@ class QuoteEnded(Row, frozen=True, tag="quote_ended"):
     state: QuoteState
 
 
+class BlockOffered(Row, frozen=True, tag="block_offered"):
+    offer: BlockOffer
+
+
 class BlockTraded(Row, frozen=True, tag="block_traded"):
     """Written after the orders and fills of its legs, which change cash and positions."""
 
@@ -205,6 +209,7 @@ ExchangeRow = (
     | RequestEnded
     | QuoteCreated
     | QuoteEnded
+    | BlockOffered
     | BlockTraded
 )
 

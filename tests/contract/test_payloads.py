@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -225,10 +226,19 @@ class SimulatedVenue:
                 return {"type": 1}
             case "futures/countdown/cancel/heartbeat/v1":
                 return {"symbols": "BTCUSD", "type": 1}
+            case "option/blockTrade/create/v1":
+                return self._negotiated()
+            case "option/blockTrade/accept/v1":
+                code = (await self.taker.form("/open/option/blockTrade/create/v1", **self._negotiated()))["data"]
+                return {"key": code, "role": 0, "marginMode": 1}
             case _ if "/blocktrade/" in endpoint:
                 return await self._rfq_request(endpoint.rpartition("/blocktrade/")[2])
             case _:
                 return {}
+
+    def _negotiated(self) -> dict[str, Any]:
+        order = {"optionName": self.symbol, "tradeSide": 1, "price": str(self.call["ask"]), "amount": "0.02"}
+        return {"symbol": "BTCUSD", "orderList": json.dumps([order]), "role": 1, "marginMode": 1}
 
     async def _rfq_request(self, endpoint: str) -> dict[str, Any]:
         match endpoint:

@@ -50,11 +50,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
     ),
     Missing(
         "todo",
-        "trades that two accounts negotiate between themselves come with a second account to trade with",
-        ("POST /open/option/blockTrade/create/v1", "POST /open/option/blockTrade/accept/v1"),
-    ),
-    Missing(
-        "todo",
         _FUTURES,
         (
             "GET /open/futures/market/orderbook",
@@ -163,6 +158,9 @@ NOTES: dict[str, str] = {
     f"POST {_BLOCK}/quote/cancel-all/v1": "needs quote access; form or JSON, empty",
     f"GET {_BLOCK}/list-quote/v1": "needs quote access; newest first",
     f"GET {_BLOCK}/orderList/v1": "`pageSize` counts trades, as the cursor does: a page has all legs of each",
+    "POST /open/option/blockTrade/create/v1": "`marginMode` and the options' own data are not looked at; the code "
+    "can be used once, for `exchange.rfq.code_life_ms`",
+    "POST /open/option/blockTrade/accept/v1": "in the other role; the trade has neither request nor quote",
     "options blockTradeDetail 22": "on each block trade, to both sides",
     "options blockTradePublic 23": "on each block trade",
     "options rfqMaker 28": "on each change of others' requests, to accounts with quote access",

@@ -43,6 +43,9 @@ class RfqRenderer:
         """An id as the configuration says: text or integer."""
         return str(number) if self._switches.rfq_ids == "text" else number
 
+    def _maybe(self, number: int | None) -> str | int | None:
+        return None if number is None else self.id_of(number)
+
     # Requests.
 
     def state_for_maker(self, request: RequestForQuote, *, quoted: bool, traded: bool) -> str:
@@ -150,7 +153,7 @@ class RfqRenderer:
         return {
             "userId": None,
             "blockTradeId": self.id_of(block.block_id),
-            "requestId": self.id_of(block.request_id),
+            "requestId": self._maybe(block.request_id),
             "quoteId": self.id_of(block.block_id),
             "role": "TAKER",
             "legs": [self._private_leg(block, leg, is_taker=True) for leg in block.legs],
@@ -162,24 +165,24 @@ class RfqRenderer:
         return {
             "userId": self.id_of(self._user_ids[account_id]),
             "blockTradeId": self.id_of(block.block_id),
-            "quoteId": self.id_of(block.block_id),
+            "quoteId": self._maybe(block.quote_id),
             "role": "TAKER" if is_taker else "MAKER",
             **self._trade(block, is_taker=is_taker),
-            "requestId": self.id_of(block.request_id),
+            "requestId": self._maybe(block.request_id),
             "legs": [self._private_leg(block, leg, is_taker=is_taker) | {"reduceOnly": None} for leg in block.legs],
         }
 
     def public_trade(self, block: BlockTrade) -> dict[str, Any]:
         """An item of the public list of trades: sides are the taker's."""
         legs = [self._public_leg(block, leg, is_taker=True) for leg in block.legs]
-        return {**self._trade(block, is_taker=True), "requestId": self.id_of(block.request_id), "legs": legs}
+        return {**self._trade(block, is_taker=True), "requestId": self._maybe(block.request_id), "legs": legs}
 
     def private_push(self, block: BlockTrade, account_id: str) -> dict[str, Any]:
         """blockTradeDetail: ids are integers here."""
         is_taker = account_id == block.taker_id
         return {
             "blockTradeId": block.block_id,
-            "quoteId": block.block_id,
+            "quoteId": block.quote_id,
             "requestId": block.request_id,
             "userId": self._user_ids[account_id],
             "role": "TAKER" if is_taker else "MAKER",
@@ -202,7 +205,7 @@ class RfqRenderer:
             rows.append(
                 {
                     "blocktradeId": self.id_of(block.block_id),
-                    "requestId": self.id_of(block.request_id),
+                    "requestId": self._maybe(block.request_id),
                     "symbol": symbol,
                     "displayName": display_name(symbol),
                     "role": "TAKER" if is_taker else "MAKER",

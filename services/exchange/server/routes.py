@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.exchange.server.api import Endpoint
 from services.exchange.server.routes_account import account_endpoints
+from services.exchange.server.routes_block_code import block_code_endpoints
 from services.exchange.server.routes_countdown import countdown_endpoints
 from services.exchange.server.routes_market import market_endpoints
 from services.exchange.server.routes_mmp import mmp_endpoints
@@ -19,4 +20,5 @@ def all_endpoints() -> list[Endpoint]:
         *countdown_endpoints(),
         *mmp_endpoints(),
         *rfq_endpoints(),
+        *block_code_endpoints(),
     ]

@@ -6,6 +6,7 @@ Incoming numbers keep their text (`NumberText`), because the signature covers it
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_plus
@@ -103,6 +104,11 @@ class Fields:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The parameters as they came."""
+        return self._values
 
     def text(self, name: str) -> str | None:
         value = self._values.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.integration.exchange.harness import (
     OTHER_KEY,
     PROMPT,
     READ_ONLY_KEY,
+    USER_ID,
     RestClient,
     RunningExchange,
     TimeMachine,
@@ -34,6 +36,7 @@ CREATE, CANCEL, ACCEPT = (f"{ROOT}/request/{name}/v1" for name in ("create", "ca
 RECEIVED = f"{ROOT}/request/getQuotesReceived/v1"
 QUOTE, CANCEL_QUOTE, CANCEL_ALL = (f"{ROOT}/quote/{name}/v1" for name in ("create", "cancel", "cancel-all"))
 RFQ_LIST, LIST_QUOTE, ORDER_LIST = (f"{ROOT}/{name}/v1" for name in ("rfqList", "list-quote", "orderList"))
+BY_CODE = "/open/option/blockTrade"
 PRIVATE, PUBLIC = (f"{ROOT}/trade-detail/{name}/v1" for name in ("private", "public"))
 
 
@@ -503,6 +506,36 @@ async def test_who_reads_traded_away_is_configured(told: str, state: str) -> Non
             assert ended["d"]["state"] == state
         (row,) = (await maker.data(RFQ_LIST))["rfqList"]
         assert row["state"] == state
+
+
+async def test_two_accounts_trade_by_a_code_that_nobody_may_change(exchange: RunningExchange) -> None:
+    client, other = exchange.client(), exchange.client(OTHER_KEY)
+    orders = [
+        {"optionName": leg["instrumentName"], "tradeSide": side, "price": price, "amount": leg["qty"], "strike": 1}
+        for leg, side, price in zip(await spread(client), (1, 2), ("2500", "1500"), strict=True)
+    ]
+    fields = {"symbol": "BTCUSD", "orderList": json.dumps(orders), "role": 1, "marginMode": 1}
+    code = (await client.form(f"{BY_CODE}/create/v1", **fields))["data"]
+    content = json.loads(base64.b64decode(code))
+    assert (content["role"], content["symbol"], content["userId"]) == (1, "BTCUSD", USER_ID)
+    content["trades"][0]["price"] = "1"
+    forged = base64.b64encode(json.dumps(content).encode()).decode()
+    assert (await other.post(f"{BY_CODE}/accept/v1", key=forged, role=0, marginMode=1))["code"] == 10573
+    assert (await other.post(f"{BY_CODE}/accept/v1", key="x", role=0, marginMode=1))["code"] == 10573
+    assert (await other.post(f"{BY_CODE}/accept/v1", key=code, role=2, marginMode=1))["code"] == 10573
+    assert (await other.post(f"{BY_CODE}/accept/v1", key=code, role=0, marginMode=1))["data"] == "success"
+    assert (await other.post(f"{BY_CODE}/accept/v1", key=code, role=0, marginMode=1))["code"] == 10592
+    (trade,) = (await other.data(PRIVATE))["list"]
+    assert (trade["role"], trade["tradeSide"], trade["quoteId"], trade["requestId"]) == ("MAKER", "SELL", None, None)
+    positions = await client.data("/open/option/position/get/v1")
+    assert sorted(row["tradeSide"] for row in positions) == [1, 2]
+    for wrong, number in (
+        ({"orderList": "[]"}, 10570),
+        ({"orderList": "no"}, 10005),
+        ({"symbol": "ETHUSD"}, 10573),
+        ({"role": 7}, 10573),
+    ):
+        assert (await client.form(f"{BY_CODE}/create/v1", **(fields | wrong)))["code"] == number, wrong
 
 
 async def test_a_block_order_cannot_be_placed_by_hand(exchange: RunningExchange) -> None:

@@ -50,9 +50,9 @@ class RfqVenue(Venue):
         return outcome.result
 
     def legs(self, *legs: tuple[Side, int, str] | tuple[Side, int, str, str]) -> tuple[LegWanted, ...]:
-        """(side, strike, quantity[, kind]) of weekly options."""
+        """(side, strike, quantity[, kind]) of options of the last expiry."""
         return tuple(
-            LegWanted(self.option(strike, *(kind or ("C",))).symbol, side, D(quantity))
+            LegWanted(self.option(strike, *(kind or ("C",)), expiry=-1).symbol, side, D(quantity))
             for side, strike, quantity, *kind in legs
         )
 

@@ -86,7 +86,7 @@ def do(desk: RfqVenue, step: Step) -> None:
             quote = quotes[step.pick % len(quotes)]
             desk.do(rfq.cancel_quote(quote.account_id or step.account, quote.quote_id, desk.now_ns))
         case "order":
-            symbol = desk.option(step.strikes[0] * 1_000).symbol
+            symbol = desk.option(step.strikes[0] * 1_000, expiry=-1).symbol
             bid, ask = desk.best(symbol)
             desk.order(step.account, step.side, symbol, f"{step.lots / 100}", ask if step.side is Side.BUY else bid)
         case "wait":
