@@ -10,6 +10,7 @@ from typing import Any
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.control import Gate, HaltState, StrategyStatus
 from shared.messages.reconciliation import DifferenceList, FoundDifference
+from shared.messages.smart import ChunkProgress
 from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
 
 NS_PER_S = 1_000_000_000
@@ -104,6 +105,31 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
         "closed_at": iso(trade.closed_ns),
         "realized_pnl": plain(trade.realized_pnl_usd),
         "fees": plain(trade.fees_usd),
+        "execution_mode": trade.execution_mode,
+        "mode_choice": _choice_json(trade),
+        "opening_chunks": _chunks_json(trade.opening_chunks),
+        "closing_chunks": _chunks_json(trade.closing_chunks),
+    }
+
+
+def _chunks_json(progress: ChunkProgress | None) -> dict[str, int] | None:
+    if progress is None:
+        return None
+    return {"planned": progress.planned, "completed": progress.completed, "crossings": progress.crossings}
+
+
+def _choice_json(trade: TradeUpdate) -> dict[str, Any] | None:
+    """Why this mode, what each was expected to cost in all, and what the opening did cost; USD, paid > 0."""
+    choice, cost = trade.choice, trade.opening_cost
+    if choice is None:
+        return None
+    return {
+        "mode": choice.mode,
+        "reason": choice.reason,
+        "expected_cost": {each.mode: each.total_usd for each in choice.costs if not each.infeasible},
+        "infeasible": {each.mode: each.infeasible for each in choice.costs if each.infeasible},
+        "opening_cost": None if cost is None else cost.actual_usd,
+        "opening_expected": None if cost is None else cost.expected_usd,
     }
 
 

@@ -41,6 +41,35 @@ def {name}() -> StrategyConfig:
     )
 """
 
+WINGS = """
+from shared.strategy import LegSpec, SmartConfig, StrategyConfig, max_hold_hours
+
+FAR = {"dte_min": 22, "dte_max": 200, "target": "near"}
+
+
+def wings() -> StrategyConfig:
+    return StrategyConfig(
+        name="wings",
+        legs=[
+            LegSpec("C", "buy", "0.2", {"type": "spotdistance", "value": 1}, FAR),
+            LegSpec("C", "sell", "0.4", {"type": "spotdistance", "value": 6}, FAR),
+            LegSpec("C", "buy", "0.2", {"type": "spotdistance", "value": 11}, FAR),
+        ],
+        exit_conditions=[max_hold_hours(4 / 3600)],
+        execution_mode="smart",
+        smart_config=SmartConfig(
+            chunk_count=2,
+            time_per_chunk=2,
+            aggressive_attempts=30,
+            aggressive_wait_seconds=2,
+            aggressive_retry_pause=0,
+        ),
+        cooldown_seconds=90,
+        check_interval_seconds=1,
+    )
+"""
+"""A butterfly that is opened and closed in two chunks, now and then."""
+
 CONFIG = """
 [desk]
 name = "{name}"
@@ -85,9 +114,10 @@ def take_down(desk: Desk) -> None:
 
 @pytest.fixture(scope="session")
 def desk() -> Iterator[Desk]:
-    """The desk that most tests share: the demonstration, and a strangle that is opened and closed all the time."""
+    """The desk that most tests share: the demonstration, a strangle that is opened and closed all the time, and a
+    butterfly by smart now and then."""
     quick = strangle_file("quick", "1", hold_s=4, passive_s=3)
-    made = make_desk("alpha", 1, ["demo_strangle", "quick"], {"quick": quick})
+    made = make_desk("alpha", 1, ["demo_strangle", "quick", "wings"], {"quick": quick, "wings": WINGS})
     started = made.voldesk("up", "--timeout", "90", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made

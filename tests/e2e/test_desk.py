@@ -117,6 +117,31 @@ def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agr
     until(desk, f"fees of {charged}", lambda: Decimal(desk.trade(done["trade_id"])["fees"]) == charged)
 
 
+def test_a_butterfly_opens_and_closes_by_smart_in_chunks_of_its_ratio(desk: Desk) -> None:
+    def whole_trade() -> dict[str, Any] | None:
+        # Other tests halt, flatten and kill this desk: a trade that they broke off is not the one.
+        parts = ("opening_chunks", "closing_chunks")
+        return next(
+            (row for row in desk.trades("wings") if all(row[part] and row[part]["completed"] == 2 for part in parts)),
+            None,
+        )
+
+    done = until(desk, "a butterfly was opened and closed in chunks", whole_trade, 240)
+    assert done["state"] == "CLOSED"
+    assert (done["execution_mode"], done["mode_choice"]["reason"]) == ("smart", "as asked for")
+    assert done["mode_choice"]["expected_cost"]["smart"] > 0
+    assert done["mode_choice"]["opening_cost"] is not None
+    whole = signed_legs(done)
+    assert sorted(whole.values()) == [Decimal("-0.4"), Decimal("0.2"), Decimal("0.2")]
+    opened, closed = opened_and_closed(desk, done["trade_id"])
+    assert opened == whole
+    assert closed == {symbol: -quantity for symbol, quantity in whole.items()}
+    orders = desk.voldesk("orders", "--all", "--trade", done["trade_id"], "--json").json
+    assert max(Decimal(row["qty"]) / abs(whole[row["symbol"]]) for row in orders) == Decimal("0.5")
+    told = [line["text"] for line in desk.voldesk("trade", done["trade_id"], "--json").json["story"]]
+    assert sum(text.startswith("Chunk ") and " is complete" in text for text in told) == 4
+
+
 def _ids(orders: list[dict[str, Any]]) -> set[str]:
     return {row["order_id"] for row in orders}
 

@@ -102,6 +102,12 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     if told.reason:
         say(f"reason: {told.reason}")
+    if told.opening_cost is not None and told.opening_cost.over_usd is not None:
+        cost, over_usd = told.opening_cost, told.opening_cost.over_usd
+        say(
+            f"opened by {cost.mode} for {cost.actual_usd:,.2f} USD beyond the middle at arrival, "
+            f"{abs(over_usd):,.2f} {'more' if over_usd >= 0 else 'less'} than expected"
+        )
     for what, chunks in (("opening", told.opening_chunks), ("close", told.closing_chunks)):
         if chunks is not None:
             say(
