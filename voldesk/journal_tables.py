@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -291,6 +291,7 @@ def query(desk: DeskConfig, statement: str, limit: int) -> tuple[list[str], list
     """Column names and at most `limit` rows. The tables cannot be changed, nor other files opened. Raises Failure."""
     with closing(sqlite3.connect(f"file:{tables_path(desk)}?mode=ro", uri=True, timeout=10)) as connection:
         connection.execute("PRAGMA query_only=ON")
+        connection.create_aggregate("decimal_sum", 1, cast(Any, _DecimalSum))
         connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in _DENIED else sqlite3.SQLITE_OK)
         try:
             cursor = connection.execute(statement)
@@ -303,6 +304,22 @@ def query(desk: DeskConfig, statement: str, limit: int) -> tuple[list[str], list
         except (sqlite3.Error, sqlite3.Warning) as error:
             remedy = "the tables and their columns: voldesk journal tables"
             raise Failure(f"SQL: {error}", remedy, EXIT_USAGE) from None
+
+
+class _DecimalSum:
+    """decimal_sum(x): every digit of a sum of amounts; NULL counts as nothing."""
+
+    def __init__(self) -> None:
+        self._sum = Decimal(0)
+
+    def step(self, value: str | int | float | None) -> None:
+        """One more amount."""
+        if value is not None:
+            self._sum += Decimal(str(value))
+
+    def finalize(self) -> str:
+        """The sum as text."""
+        return format(self._sum, "f")
 
 
 def _unique(names: list[str]) -> list[str]:

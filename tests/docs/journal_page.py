@@ -38,7 +38,7 @@ memory for `[execution] retention_days`; an older one, or any while execution is
 ## Asking it with SQL
 
 ```
-voldesk journal sql "SELECT strategy, count(*) AS trades, sum(realized_pnl_usd) AS pnl FROM trades GROUP BY strategy"
+voldesk journal sql "SELECT strategy, count(*), decimal_sum(realized_pnl_usd) AS pnl FROM trades GROUP BY strategy"
 voldesk journal sql "SELECT datetime(at_ns / 1000000000, 'unixepoch') AS at, code, detail FROM entry_decisions
   WHERE decision = 'refused' ORDER BY at_ns DESC" --json
 ```
@@ -48,8 +48,8 @@ made from the journal alone, and take in only the rows since the last time. It w
 can change nothing. Any SQLite tool may read that file. `voldesk journal rebuild` makes it anew, and so does `sql`
 when another journal or another version of the desk made it. Rebuilding a million rows takes a minute or two.
 
-Amounts, prices and quantities are TEXT, every digit as it was. SQLite adds them up as floating-point numbers, good to
-about 15 digits; add them up as decimals where the last cent matters. A time `..._ns` is UTC in nanoseconds.
+Amounts, prices and quantities are TEXT, every digit as it was. `decimal_sum(x)` adds them up exactly; SQLite's own
+`sum` makes floating-point numbers of them. A time `..._ns` is UTC in nanoseconds.
 The tables are written with Python's `sqlite3` alone: there is one target and one writer, and nothing for a toolkit in
 between to do.
 """

@@ -16,6 +16,7 @@ def test_the_page_is_made_from_the_tables_of_today() -> None:
 
 def test_the_tables_can_be_made_and_the_examples_asked() -> None:
     connection = sqlite3.connect(":memory:")
+    connection.create_function("decimal_sum", 1, lambda amount: amount)
     for statement in (*(table.sql for table in TABLES), *INDEXES):
         connection.execute(statement)
     examples = re.findall(r'voldesk journal sql "(SELECT [^"]+)"', page("journal.md"))

@@ -12,7 +12,7 @@ from voldesk.console import Json, note, print_json, print_table, progress, say
 from voldesk.journal_tables import query, refresh
 from voldesk.preflight import load_desk
 
-_EXAMPLE = '"SELECT strategy, count(*) AS trades, sum(fees_usd) AS fees FROM trades GROUP BY strategy"'
+_EXAMPLE = '"SELECT strategy, count(*) AS trades, decimal_sum(fees_usd) AS fees FROM trades GROUP BY strategy"'
 
 
 def register(app: typer.Typer) -> None:

@@ -172,6 +172,13 @@ def test_a_statement_that_cannot_be_answered_changes_nothing_and_says_where_the_
     assert len(asked("SELECT * FROM trades")) == 2
 
 
+def test_amounts_are_added_up_exactly(script: Script) -> None:
+    amounts = "(SELECT '0.1' AS usd UNION ALL SELECT '0.2' UNION ALL SELECT NULL)"
+    assert asked(f"SELECT decimal_sum(usd) AS usd FROM {amounts}") == [{"usd": "0.3"}]
+    refused = Ran("journal", "sql", "SELECT decimal_sum(state) FROM trades")
+    assert refused.code == 2
+
+
 def test_rows_are_a_table_and_no_more_than_wanted(script: Script) -> None:
     ran = Ran("journal", "sql", "SELECT strategy, ordinal, close_reason FROM trades ORDER BY ordinal", "--limit", "1")
     assert ran.code == 0
