@@ -12,6 +12,7 @@ import msgspec
 from shared.clock import monotonic_ns
 from shared.messages.steps import RaiseAlert
 from shared.service.context import ServiceContext
+from shared.service.metrics import SnapshotMetrics
 from shared.snapshots import Snapshots
 from shared.store import SqliteJournal
 
@@ -46,6 +47,7 @@ class Compaction:
         self._every_rows = context.desk.journal.snapshot_rows
         self._not_before_ns = 0
         self._verify_ns = monotonic_ns() + round(_FIRST_VERIFY_S * 1e9)
+        self._metrics = SnapshotMetrics(context.metrics, lambda: journal.rows_since_snapshot)
         self._problems_told = 0
         self._damage_told = ""
 
@@ -76,6 +78,8 @@ class Compaction:
             told, said = await self._run_process(["--verify"] if verify else [])
         except (OSError, TimeoutError) as error:
             told, said = None, str(error) or "it took too long"
+        outcome = "failed" if told is None else "damaged" if told.damaged else "made"
+        self._metrics.attempts(outcome).inc()
         if told is None:
             self._context.log.warning("no snapshot of the journal was made", reason=said)
         elif told.damaged:

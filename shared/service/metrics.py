@@ -202,3 +202,21 @@ def _reason(answer: Message) -> str:
 
 def _copy_of(counter: Mapping[str, float]) -> Callable[[], Mapping[str, float]]:
     return lambda: dict(counter)
+
+
+class SnapshotMetrics:
+    """Of a journal that has snapshots. `replayed`: how many rows a start would replay now."""
+
+    def __init__(self, metrics: Metrics, replayed: Callable[[], int]) -> None:
+        metrics.read_one(
+            "gauge",
+            "voldesk_journal_replay_rows",
+            "Rows that a restart would replay: those since the newest snapshot",
+            replayed,
+        )
+        self.attempts = metrics.counters(
+            "voldesk_journal_snapshots_total",
+            "Snapshots of the journal by outcome: made, failed (a restart takes longer), damaged (old rows are not "
+            "as they were written)",
+            "outcome",
+        )

@@ -18,7 +18,7 @@ from services.strategy.metrics import StrategyMetrics
 from shared.bus.link import BusCounts
 from shared.http_refusals import HttpRefusals
 from shared.metrics import Family, Metrics
-from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, HttpMetrics, ProcessMetrics
+from shared.service.metrics import AlertMetrics, BusMetrics, HostMetrics, HttpMetrics, ProcessMetrics, SnapshotMetrics
 from shared.service.venue_metrics import VenueMetrics
 
 _INTRODUCTION = """# Metrics
@@ -122,6 +122,7 @@ SECTIONS = (
     Section("Services with a connection to the venue", ("marketdata", "risk", "execution"), VenueMetrics),
     Section("Risk", ("risk",), lambda metrics: RiskMetrics(metrics, (), _UNREAD)),
     Section("Execution", ("execution",), lambda metrics: ExecutionMetrics(metrics, _UNREAD, _UNREAD, _UNREAD)),
+    Section("Execution's journal", ("execution",), lambda metrics: SnapshotMetrics(metrics, _UNREAD)),
     Section("Strategy host", ("strategy",), lambda metrics: StrategyMetrics(metrics, _UNREAD, dict, _UNREAD)),
     Section("Monitor", ("monitor",), MonitorMetrics),
     Section("Market data", ("marketdata",), lambda metrics: MarketdataMetrics(metrics, ())),
