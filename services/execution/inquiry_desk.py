@@ -28,6 +28,7 @@ from shared.messages.rfq import (
     RfqCreated,
     RfqLeg,
     RfqRefused,
+    RfqsFailed,
     RfqsFetched,
     RfqUnknown,
     VenueQuote,
@@ -62,6 +63,7 @@ class InquiryDesk:
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self._at_work: dict[str, _Work] = {}
+        self._cannot_list = False
 
     def begin(self) -> None:
         """After the fold: an inquiry that was at work when the last process died is answered so, and withdrawn."""
@@ -153,6 +155,9 @@ class InquiryDesk:
             case RfqsFetched():
                 for each in item.rfqs:
                     self._seen(each)
+                self._missed(item.asked_ns)
+            case RfqsFailed(unsupported=unsupported):
+                self._cannot_list |= unsupported
             case RfqCancelled() | RfqCancelRefused():
                 self._withdrawn(item)
 
@@ -227,6 +232,13 @@ class InquiryDesk:
         else:
             self._end(lost, f"found {seen.state}")
 
+    def _missed(self, asked_ns: int) -> None:
+        """A list that was asked for after a lost request could still arrive, and that lacks it."""
+        margin_ns = self._validity_ns + self._work.config.evidence_margin_ms * MS
+        for inquiry in self._work.book.inquiries.live_inquiries():
+            if inquiry.state == "LOST" and asked_ns >= inquiry.asked_ns + margin_ns:
+                self._end(inquiry, "in no list of the venue after the request's validity")
+
     def _withdrawn(self, item: RfqCancelled | RfqCancelRefused) -> None:
         inquiry = self._work.book.inquiries.of_request(item.request_id)
         if inquiry is not None and inquiry.state == "WITHDRAWING":
@@ -252,6 +264,8 @@ class InquiryDesk:
         if inquiry.state == "WITHDRAWING":
             return self._again(inquiry, inquiry.expiry_ns + _SKEW_NS, CancelRfq(request_id=inquiry.request_id))
         if inquiry.state == "LOST":
+            if self._cannot_list:
+                return self._until_over(inquiry, inquiry.asked_ns + _LIFE_NS)
             since_ns = inquiry.asked_ns - _SKEW_NS
             return self._again(inquiry, inquiry.asked_ns + _LIFE_NS, QueryRfqs(since_ns=since_ns))
         return None
@@ -269,11 +283,17 @@ class InquiryDesk:
         due_ns = (at_work.read_ns or inquiry.state_ns) + _POLL_NS
         return min(due_ns, end_ns if now_ns < end_ns else end_ns + _LAST_LOOK_NS)
 
+    def _until_over(self, inquiry: Inquiry, over_ns: int) -> int | None:
+        """When it is over by itself; None when it is."""
+        if self._work.now_ns < over_ns:
+            return over_ns
+        self._end(inquiry, "its time is over")
+        return None
+
     def _again(self, inquiry: Inquiry, over_ns: int, effect: CancelRfq | QueryRfqs) -> int | None:
         """Send it now and again, less and less often, until it is over by itself."""
         now_ns = self._work.now_ns
-        if now_ns >= over_ns:
-            self._end(inquiry, "its time is over")
+        if self._until_over(inquiry, over_ns) is None:
             return None
         at_work = self._work_of(inquiry)
         if now_ns >= at_work.next_ns:

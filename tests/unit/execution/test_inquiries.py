@@ -28,6 +28,7 @@ from shared.messages.rfq import (
     RfqCreated,
     RfqLeg,
     RfqRefused,
+    RfqsFailed,
     RfqsFetched,
     RfqUnknown,
     VenueQuote,
@@ -330,6 +331,29 @@ def test_a_lost_request_is_answered_so_and_withdrawn_once_it_is_found(how: str) 
     script.on(RfqCancelled(request_id="v7"))
     assert script.core.book.inquiries.live == {}
     assert len(script.take(CreateRfq)) == 1
+
+
+def test_a_lost_request_that_no_list_shows_after_its_validity_has_ended() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    script.wait(3_000).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
+    assert list(script.core.book.inquiries.live) == ["i1"]
+    script.wait(4_000).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
+    assert [row.reason for row in script.rows(InquiryEnded)] == [
+        "in no list of the venue after the request's validity"
+    ]
+
+
+def test_an_account_that_may_not_read_the_list_is_not_asked_for_it_again() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    assert script.take(QueryRfqs)
+    script.on(RfqsFailed(reason="rejected: HTTP 404", unsupported=True))
+    script.wait(120_000)
+    assert not script.take(QueryRfqs)
+    assert list(script.core.book.inquiries.live) == ["i1"]
 
 
 def test_a_lost_request_that_is_never_found_ends_with_the_life_it_could_have() -> None:
