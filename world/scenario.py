@@ -304,10 +304,12 @@ def _strategy(
 
 _REQUOTES: tuple[dict[str, object], ...] = (
     {},
+    {"scale_to_filled": True, "max_requote_rounds": 3, "reprice_interval_s": 3.0, "duration_s": 5.0},
     {"requote_by": "amend", "pricing": "fair", "fair_aggression": 0.3, "reprice_interval_s": 3.0},
     {"requote_by": "amend", "pricing": "passive", "reprice_interval_s": 2.0, "max_requote_rounds": 30},
 )
-"""How the strategies' orders come to other prices: some replace them, some amend them."""
+"""How the strategies' orders come to other prices: some replace them, some amend them; and what becomes of a leg that
+is filled in part."""
 
 
 class Operator:

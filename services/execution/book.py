@@ -204,7 +204,7 @@ class ChunkEnd(msgspec.Struct, frozen=True):
 
 
 class Trade(msgspec.Struct, kw_only=True):
-    """One trade. `state_ns` is when it entered its state.
+    """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
     """
@@ -221,6 +221,7 @@ class Trade(msgspec.Struct, kw_only=True):
     updated_ns: int
     opened_ns: int | None = None
     closed_ns: int | None = None
+    scaled_ns: int = 0
     fees_usd: Decimal = ZERO
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None
@@ -382,6 +383,7 @@ class Book(msgspec.Struct):
                 | rows.TradeAdopted(trade_id=trade_id)
                 | rows.TradeMoved(trade_id=trade_id)
                 | rows.OpeningStopped(trade_id=trade_id)
+                | rows.OpeningScaled(trade_id=trade_id)
                 | rows.CloseRequested(trade_id=trade_id)
                 | rows.OpeningMeasured(trade_id=trade_id)
                 | rows.FellBack(trade_id=trade_id)
@@ -532,6 +534,10 @@ class Book(msgspec.Struct):
                 self._trade_moved(self.trades[row.trade_id], row, at_ns)
             case rows.OpeningStopped():
                 self.trades[row.trade_id].stop = Stop(row.reason, row.void)
+            case rows.OpeningScaled():
+                self.trades[row.trade_id].scaled_ns = at_ns
+                for leg, quantity in zip(self.trades[row.trade_id].legs, row.quantities, strict=True):
+                    leg.quantity = quantity
             case rows.AttemptsSkipped():
                 trade = self.trades[row.trade_id]
                 for leg_index, purpose in itertools.product(range(len(trade.legs)), get_args(rows.ClosePurpose)):

@@ -143,12 +143,18 @@ class ClosePlan:
             return "mark"
         if trade.state == "BROKEN":
             return "cross"
-        # A slice that was filled whole was filled on its step: the next one begins there.
-        index = prices_shown([order for order in orders if order.state != "FILLED"])
-        if orders and orders[-1].client_order_id in self._work.book.unsettled:
-            # One whose price did not change rests on, and goes up the stairs all the same.
-            index += (self._work.now_ns - orders[-1].priced_ns) // self._step_ns(trade) - 1
+        index = sum(self._steps_of(order, trade) for order in orders)
         return _STAIRCASE[min(index, len(_STAIRCASE) - 1)]
+
+    def _steps_of(self, order: Order, trade: Trade) -> int:
+        """How many steps up the stairs an order took: one whose price did not change rests on, and goes up all the
+        same; what comes after one in vain is a step higher, after a slice that was filled on the same step."""
+        resting = order.client_order_id in self._work.book.unsettled
+        until_ns = self._work.now_ns if resting else order.state_ns
+        steps = (until_ns - order.priced_ns) // self._step_ns(trade)
+        if not resting and order.state != "FILLED":
+            steps = max(1, steps)
+        return order.amends + steps
 
     def _step_ns(self, trade: Trade) -> int:
         config = self._work.config

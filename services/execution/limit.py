@@ -19,6 +19,7 @@ from services.execution.plan import (
     slice_of,
 )
 from services.execution.pricing import SaleFloor, opening_price
+from services.execution.scaling import overfilled, scale_to_filled
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
 
@@ -38,6 +39,11 @@ class LimitPlan:
         advice = Advice()
         ended = {index: self._end_of(trade, index, work, advice) for index in range(len(trade.legs))}
         done = [leg.opened_quantity >= leg.quantity for leg in trade.legs]
+        scaling = scale_to_filled(trade, ended, work, advice)
+        if scaling is not None:
+            for order in work.book.unsettled_of(trade, scaling):
+                self._resting(trade, trade.legs[scaling], order, ended[scaling], work, advice)
+            return advice
         stop = "" if trade.stop is None else trade.stop.reason
         if not stop and trade.request.policy == "atomic":
             stop = next((reason for index, reason in ended.items() if reason and not done[index]), "")
@@ -45,7 +51,10 @@ class LimitPlan:
             self._leg(trade, index, stop or ended[index], done, ended, work, advice)
         if work.book.unsettled_of(trade):
             return advice
-        if all(done):
+        larger = overfilled(trade)
+        if all(done) and larger:
+            final_look(trade, larger, work, advice)
+        elif all(done):
             advice.outcome, advice.reason = "complete", "all legs are filled"
         elif stop or all(done[index] or self._hopeless(trade, index, ended) for index in range(len(trade.legs))):
             final_look(trade, stop or next(reason for reason in ended.values() if reason), work, advice)
@@ -93,6 +102,9 @@ class LimitPlan:
             return
         if ending:
             advice.actions.append(Withdraw(order.client_order_id, ending))
+            return
+        if order.quantity - order.filled_quantity > leg.quantity - leg.opened_quantity:
+            advice.actions.append(Withdraw(order.client_order_id, "it is for more than is left to open"))
             return
         if order.is_amending:
             advice.wait(f"order {order.client_order_id} is being moved to {order.amend_price}")
@@ -219,11 +231,11 @@ def _grant_leg(trade: Trade, leg: Leg) -> GrantLeg:
 
 
 def _leg_start_ns(trade: Trade, leg: Leg) -> int:
-    """Long legs start with the plan, short ones when the last long one was filled."""
+    """Long legs start with the plan, short ones when the last long one was filled, or the trade was scaled to it."""
     if leg.side == "buy":
         return trade.opening_since_ns
     longs = (trade.legs[index].last_fill_ns for index in _longs(trade))
-    return max([trade.opening_since_ns, *longs])
+    return max([trade.opening_since_ns, trade.scaled_ns, *longs])
 
 
 def _slice_start_ns(trade: Trade, index: int, work: Workspace) -> int:

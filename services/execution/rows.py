@@ -91,6 +91,14 @@ class OpeningStopped(msgspec.Struct, frozen=True, kw_only=True, tag="opening_sto
     void: bool
 
 
+class OpeningScaled(msgspec.Struct, frozen=True, kw_only=True, tag="opening_scaled"):
+    """The opening goes on with these quantities, one per leg, because a leg ended with a part of it filled."""
+
+    trade_id: str
+    quantities: tuple[Decimal, ...]
+    reason: str
+
+
 class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_requested"):
     """Somebody, or a rule of the trade, wants it closed. The first one counts; a flatten overrides a close."""
 
@@ -409,6 +417,7 @@ Row = (
     | TradeAdopted
     | TradeMoved
     | OpeningStopped
+    | OpeningScaled
     | CloseRequested
     | OpeningMeasured
     | FellBack

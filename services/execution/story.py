@@ -33,6 +33,9 @@ def _text(row: rows.Row) -> str:
         case rows.OpeningStopped():
             unwound = " What was filled is unwound." if row.void else ""
             return f"Nothing more is opened: {row.reason}.{unwound}"
+        case rows.OpeningScaled():
+            shown = ", ".join(str(quantity) for quantity in row.quantities)
+            return f"The trade is scaled to {shown}: {row.reason}."
         case rows.AttemptsSkipped():
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():

@@ -78,6 +78,8 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     max_unwind_cost_usd, max_unwind_s: what undoing a failed opening may cost before fees, and how long it may take,
     None for the desk's `close_patience_ms`. Past either the trade is BROKEN and alarmed; past the cost it waits for a
     person, or until it costs less.
+    scale_to_filled: when a leg ends with a part of it filled, the others are scaled to that ratio, in lots, and the
+    opening goes on; where that cannot be, the policy decides.
     requote_by: how an order comes to another price: `replace` cancels it and waits until it is seen to be gone,
     `amend` moves it where it is, and replaces it once an amendment was in vain.
     profile: the name of the execution profile that these come from, "" for none.
@@ -92,6 +94,7 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     min_floor_price_usd: Decimal | None = None
     max_unwind_cost_usd: float | None = None
     max_unwind_s: float | None = None
+    scale_to_filled: bool = False
     requote_by: Literal["replace", "amend"] = "replace"
     profile: str = ""
 

@@ -101,6 +101,7 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_floor_price_usd: and for at least this price per unit; both bind whatever a phase says.
     max_unwind_cost_usd: what undoing a failed opening may cost, before fees; past it the trade is broken and waits.
     max_unwind_s: how long that may take until the trade is broken; by default [execution] close_patience_ms.
+    scale_to_filled: when a leg ends with a part of it filled, the others are scaled to that ratio, in lots.
     requote_by: replace = an order is cancelled, and the next one sent when it is seen to be gone; amend = it is moved
     where it is, and replaced once an amendment was in vain.
     """
@@ -114,6 +115,7 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_floor_price_usd: Decimal | None = None
     max_unwind_cost_usd: Annotated[float, Meta(ge=0, le=_FIGURE_MAX)] | None = None
     max_unwind_s: Annotated[float, Meta(ge=1, le=_FIGURE_MAX)] | None = None
+    scale_to_filled: bool = False
     requote_by: Literal["replace", "amend"] = "replace"
 
     def __post_init__(self) -> None:

@@ -285,3 +285,42 @@ def test_time_of_a_snapshot_before_the_last_fill_does_not_shrink_a_close() -> No
     script.snapshot(positions=[])
     script.close(trade_id)
     assert [each.quantity for each in script.placed()] == [D(1)]
+
+
+def test_a_leg_without_a_book_is_closed_at_mark_then_within_the_bound() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"))
+    script.chain_options = {"bookless": [CALL]}
+    script.market()
+    script.close(trade_id)
+    (order,) = script.placed()
+    assert order.price == D(1000)
+    # the middle of a book that is not there is mark: the order stays where it is for two steps
+    script.on(acked(order)).wait(9_000)
+    assert script.cancelled() == []
+    script.wait(2_000)
+    assert script.cancelled() == [order.client_order_id]
+    script.cancels_all(order).wait(1_100)
+    assert [order.price for order in script.placed()] == [D(1250)]
+    assert "close_beyond_bound" in script.alerts()
+
+
+def test_a_leg_that_has_no_price_at_all_is_alarmed_and_retried_while_the_other_closes() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"), leg(PUT, "sell"))
+    script.chain_options = {"bookless": [CALL], "markless": [CALL]}
+    # until the mark that the venue's position carried is old too
+    script.wait(6_000)
+    script.close(trade_id)
+    (order,) = script.placed()
+    assert order.symbol == PUT
+    script.fills_all(order, 900)
+    script.wait(16_000)
+    assert script.placed() == []
+    assert "close_unpriced" in script.alerts()
+    assert script.held(trade_id) == [D(1), D(0)]
+    script.chain_options = {}
+    script.wait(2_000)
+    (last,) = script.placed()
+    script.fills_all(last, 901)
+    assert (script.state(trade_id), script.held(trade_id)) == ("CLOSED", [D(0), D(0)])
