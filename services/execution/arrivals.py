@@ -12,23 +12,32 @@ from services.execution.book import Trade
 from services.execution.rows import LegQuote
 from services.execution.workspace import Workspace
 
+_CHANGES = (rows.FillSeen, rows.FillAssumed, rows.LegClosedOutside, rows.LegSettled)
+"""Rows that change what a trade holds."""
 
-def note_market(work: Workspace) -> None:
-    """Look at what this step decided, and add a row for each moment at which the market must be known."""
-    filled: dict[str, Trade] = {}
+
+def note_arrivals(work: Workspace) -> None:
+    """Add a row for each trade that this step accepted or began to close, once."""
     for entry in tuple(work.step.rows):
         trade = work.book.trade_of_row(entry.row)
         if trade is None:
             continue
+        tally = trade.tally
         match entry.row:
-            case rows.TradeRequested():
+            case rows.TradeRequested() if not tally.open.is_noted:
                 _note(work, trade, "open")
-            case rows.CloseRequested() | rows.TradeMoved():
-                if trade.tally.close.began_ns is not None and not trade.tally.close.is_noted:
-                    _note(work, trade, "close")
-            case rows.FillSeen() | rows.FillAssumed() | rows.LegClosedOutside() | rows.LegSettled():
-                filled[trade.trade_id] = trade
-    for trade in filled.values():
+            case rows.CloseRequested() | rows.TradeMoved() if tally.close.began_ns and not tally.close.is_noted:
+                _note(work, trade, "close")
+
+
+def note_deltas(work: Workspace) -> None:
+    """Add a row for each trade that this step left with its legs out of proportion. At the end of a step."""
+    changed: dict[str, Trade] = {}
+    for entry in work.step.rows:
+        trade = work.book.trade_of_row(entry.row)
+        if trade is not None and isinstance(entry.row, _CHANGES):
+            changed[trade.trade_id] = trade
+    for trade in changed.values():
         if trade.tally.unbalanced and trade.tally.running is not None:
             _note(work, trade, "fill")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.execution import rows
 from services.execution.amending import amendment_refused
-from services.execution.arrivals import note_market
+from services.execution.arrivals import note_arrivals, note_deltas
 from services.execution.book import DAY_NS, Book
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
@@ -271,12 +271,14 @@ class ExecutionCore:
     def _advance(self) -> None:
         """Everything that follows from what is known now, then publish what changed."""
         work = self._work
+        note_arrivals(work)
         wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look(), self._inquiries.look()]
         concerned = {**work.book.active, **work.touched_trades}
         wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
         wakes += [self._evidence.look(), self._rfq_desk.look()]
         wakes.append(self._schedule.advance())
-        note_market(work)
+        note_arrivals(work)
+        note_deltas(work)
         for number in work.touched_orders:
             if number in work.book.orders:
                 work.publish("exec.{account}.order", order_update(work.book.orders[number], work.account_id))

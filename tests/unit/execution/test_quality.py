@@ -253,6 +253,7 @@ def test_the_story_shows_arrival_and_quality_and_hides_the_deltas_between_fills(
     texts = [line.text for line in story.lines]
     assert "The intent arrives at leg 0 bid 990, ask 1010, mark 1000; leg 1 bid 890, ask 910, mark 900." in texts
     assert all(texts)
+    assert [line.kind for line in story.lines[:2]] == ["trade_requested", "market_noted"]
     assert [each.phase for each in story.quality] == ["open"]
     assert len(story.quality[0].legs) == 2
 

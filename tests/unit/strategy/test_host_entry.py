@@ -96,6 +96,7 @@ def test_a_signal_asks_risk_then_execution_and_ends_with_the_trade() -> None:
     assert desk.sent[-1].service == "execution"
     assert (intent.ordinal, intent.legs, intent.exit_conditions) == (1, asked.legs, (max_hold_hours(1),))
     assert intent.grant.intent_id == "straddler-1"
+    assert intent.decision_prices == pytest.approx((953.09, 953.09), abs=0.01)
     desk.accept("t1001")
     assert desk.status().signals_executed == 0
     desk.opened(of_intent(intent))
