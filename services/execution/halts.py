@@ -170,7 +170,9 @@ class Guards:
 
     def _loss(self, trade: Trade) -> None:
         limit_usd = trade.request.max_loss_usd
-        if limit_usd is None or trade.close is not None or trade.state not in HOLDING_STATES:
+        # An opening in chunks may take long: what is filled of it may lose no more than the whole.
+        held = trade.state in HOLDING_STATES or (trade.state == "OPENING" and trade.was_filled)
+        if limit_usd is None or trade.close is not None or not held:
             return
         pnl_usd = self._pnl_on_mark_usd(trade)
         if pnl_usd is not None and pnl_usd <= -limit_usd:

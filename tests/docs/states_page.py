@@ -28,6 +28,30 @@ _TRADES = """## Trades
 A trade is one structure of legs. Its state says what execution is doing about it, not what its legs are worth.
 """
 
+_CHUNKS = """## Chunks of a smart opening or close
+
+No state of its own: what a chunk is at follows from the trade's fills and from the rows `spread_crossed`,
+`chunk_ended` and `fell_back`, so that a restart finds it where it was. Each leg of the chunk goes this way; long legs
+of an opening and short legs of a close first.
+
+```mermaid
+stateDiagram-v2
+    waiting --> quoted: the legs before it have their part, and the chunk has begun
+    quoted --> quoted: its price moved beyond the threshold after the interval
+    quoted --> filled: its fills reach the target of the chunk
+    quoted --> across: time_per_chunk is over (spread_crossed)
+    across --> across: aggressive_wait is over and attempts are left
+    across --> filled: its fills reach the target of the chunk
+    across --> given_up: the attempts are used up, or the venue refuses for good
+    quoted --> given_up: time_per_chunk is over and no attempts are allowed
+    filled --> [*]
+    given_up --> [*]
+```
+
+When all legs are filled the chunk is complete (`chunk_ended`) and the next begins. When one has given up, an opening
+ends as its policy says, and a close goes on by the staircase (`fell_back`).
+"""
+
 _ORDERS = """## Orders, as the desk knows them
 
 `UNKNOWN` is a state: the request left and no outcome came. Such an order counts as exposure, is looked for by query,
@@ -61,6 +85,7 @@ def states_page() -> str:
             _TRADES,
             *_drawn(diagram(TRADE_TRANSITIONS)),
             *_table(TRADE_TRANSITIONS, FINAL_TRADE_STATES),
+            _CHUNKS,
             _ORDERS,
             *_drawn(diagram(ORDER_TRANSITIONS)),
             *_table(ORDER_TRANSITIONS, FINAL_ORDER_STATES),

@@ -11,7 +11,7 @@ def test_the_page_is_made_from_the_tables_of_today() -> None:
 
 
 def test_every_transition_is_drawn_and_every_state_that_ends_leads_out() -> None:
-    trades, orders, rfqs, venue = blocks(states_page(), "mermaid")
+    trades, _chunks, orders, rfqs, venue = blocks(states_page(), "mermaid")
     for drawn, transitions, finals in (
         (trades, sum(map(len, TRADE_TRANSITIONS.values())), 3),
         (orders, sum(map(len, ORDER_TRANSITIONS.values())), 5),

@@ -321,6 +321,20 @@ def test_the_grants_deadline_ends_the_chunks() -> None:
     assert script.held(trade_id) == [D("0.2")]
 
 
+def test_a_loss_on_what_is_filled_ends_an_opening_that_takes_long() -> None:
+    script = Script().started()
+    smart = SmartParams(chunk_count=4, total_duration_s=400.0)
+    trade_id = _open(script, leg(CALL, "buy", "0.4"), smart=smart, max_loss_usd=10.0)
+    _fill_all(script, script.placed())
+    script.wait(2_000)
+    assert script.state(trade_id) == "OPENING"
+    script.chain_options = {"marks": {**MARKS, CALL: 890.0}}
+    script.wait(2_000)
+    assert script.state(trade_id) == "CLOSING"
+    assert "loss on mark 11.00 USD reached the limit 10 USD" in script.trade(trade_id).reason
+    assert [(order.quantity, order.reduce_only) for order in script.placed()] == [(D("0.02"), True)]
+
+
 def test_three_refusals_in_a_row_end_the_opening() -> None:
     script = Script().started()
     trade_id = _open(script, leg(CALL, "buy"))
