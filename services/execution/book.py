@@ -50,6 +50,7 @@ class Order(msgspec.Struct, kw_only=True):
     `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
     moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
     `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
+    `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it.
     `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
     """
 
@@ -83,6 +84,9 @@ class Order(msgspec.Struct, kw_only=True):
     refusal_kind: RefusalKind | None = None
     refusal_code: int | None = None
     quote_id: str = ""
+    post_only: bool = False
+    label: str = ""
+    cancel_asked: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -615,6 +619,8 @@ class Book(msgspec.Struct):
             unknown_ns=at_ns,
             priced_ns=at_ns,
             quote_id=row.quote_id,
+            post_only=row.post_only,
+            label=row.label,
         )
         trade.order_ids.append(row.client_order_id)
         if row.quote_id:
@@ -666,6 +672,7 @@ class Book(msgspec.Struct):
                 order.refusal_code = row.refusal_code
                 if row.state == "UNKNOWN":
                     order.unknown_ns = at_ns
+                order.cancel_asked = order.cancel_asked or row.state == "CANCELLING"
                 if row.state == "FILLED":
                     order.sighted_quantity = max(order.sighted_quantity, order.quantity)
             case rows.OrderSighted():

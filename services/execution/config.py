@@ -63,6 +63,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prices, though not better than its middle.
     expiry_policy, expiry_close_margin_s: "close" closes a trade this long before its last trading instant;
     "hold" lets it settle.
+    post_only_retries: how often a labelled post-only order of a quoting trade that would have crossed is tried again.
+    quoting_host_silence_ms: orders of a quoting trade are withdrawn when no strategy host is heard for this long.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
     retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
     quality_days: how long how well they were executed is remembered, for `voldesk tca`.
@@ -124,6 +126,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     expected_rfq_improvement_pct: Annotated[float, Meta(ge=0, le=100)] = 3.0
     expiry_policy: Literal["hold", "close"] = "hold"
     expiry_close_margin_s: Seconds = 900
+    post_only_retries: Annotated[int, Meta(ge=0, le=100)] = 3
+    quoting_host_silence_ms: Milliseconds = 5_000
     settlement_poll_ms: Milliseconds = 60_000
     settlement_alert_ms: Milliseconds = 3_600_000
     retention_days: Count = 3

@@ -30,12 +30,11 @@ class Guards:
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self._risk_ns = 0
-        self._host_ns = 0
         self.risk_back_ns = 0
 
     def begin(self) -> None:
         """Count all silences from now."""
-        self._risk_ns = self._host_ns = self._work.now_ns
+        self._risk_ns = self._work.host_ns = self._work.now_ns
 
     def heard(self, beat: Heartbeat) -> None:
         """A service is alive; the age of its beat counts from this receipt."""
@@ -45,7 +44,7 @@ class Guards:
                 self._work.resolve("risk_silent", "risk", "the risk service is heard again")
             self._risk_ns = self._work.now_ns
         elif beat.service == "strategy":
-            self._host_ns = self._work.now_ns
+            self._work.host_ns = self._work.now_ns
 
     @property
     def risk_is_silent(self) -> bool:
@@ -162,7 +161,7 @@ class Guards:
             return None
         if trade.state not in HOLDING_STATES and trade.state not in OPENING_STATES:
             return None
-        silent_ns = self._host_ns + round(trade.request.host_silent_after_s * SECOND)
+        silent_ns = self._work.host_ns + round(trade.request.host_silent_after_s * SECOND)
         if self._work.now_ns <= silent_ns:
             return silent_ns + MS
         self._close(trade, f"no strategy host for {trade.request.host_silent_after_s:g} s", "execution")

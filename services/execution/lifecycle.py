@@ -21,6 +21,7 @@ from services.execution.plan import (
     TakeQuote,
 )
 from services.execution.positions import PositionWitness
+from services.execution.quoting import QuotingPlan, closed_outside
 from services.execution.reduction import Reduction, close_purpose
 from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk
@@ -32,7 +33,12 @@ from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import ExecutionMode, Purpose, TradeState
 
-OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {"limit": LimitPlan(), "smart": SmartOpening(), "rfq": RfqPlan()}
+OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {
+    "limit": LimitPlan(),
+    "smart": SmartOpening(),
+    "rfq": RfqPlan(),
+    "quoting": QuotingPlan(),
+}
 """The plans that are built. A mode that is missing here is refused when the trade is asked for."""
 
 CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {"smart": SmartClosing(), "rfq": RfqClosePlan()}
@@ -115,7 +121,7 @@ class Lifecycle:
     def _opening(self, trade: Trade) -> Advice:
         work = self._work
         nothing_sent = not trade.order_ids
-        if trade.stop is not None and trade.stop.void:
+        if trade.stop is not None and trade.stop.void and trade.mode != "quoting":
             work.move(trade, "FAILED" if nothing_sent else _unwinding_of(trade), trade.stop.reason)
             return Advice()
         if trade.close is not None:
@@ -124,7 +130,7 @@ class Lifecycle:
         if trade.state == "PENDING_OPEN" and not nothing_sent:
             work.move(trade, "OPENING", "an opening order was found at the venue")
             return Advice()
-        if trade.stop is None and any(leg.closed_quantity > 0 for leg in trade.legs):
+        if trade.stop is None and closed_outside(trade, work):
             reason = "a leg was closed, liquidated or expired from outside while opening"
             work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
             return Advice()
@@ -182,7 +188,7 @@ class Lifecycle:
 
     def _holding(self, trade: Trade) -> Advice:
         work = self._work
-        if any(leg.closed_quantity > 0 for leg in trade.legs):
+        if closed_outside(trade, work):
             self._break(trade, "a leg was closed, liquidated or expired from outside")
         elif trade.close is not None:
             work.move(trade, "PENDING_CLOSE", trade.close.reason)
@@ -338,7 +344,18 @@ class Lifecycle:
                 if trade.state == "PENDING_OPEN":
                     work.move(trade, "OPENING", "the first opening order is sent")
                 purpose: Purpose = "open" if opening else close_purpose(trade)
-                work.place(trade, action.leg_index, purpose, action.quantity, action.price, action.why)
+                if action.side is not None:
+                    purpose = "open" if action.side == trade.legs[action.leg_index].side else "close"
+                work.place(
+                    trade,
+                    action.leg_index,
+                    purpose,
+                    action.quantity,
+                    action.price,
+                    action.why,
+                    post_only=action.post_only,
+                    label=action.label,
+                )
             else:
                 work.cancel(work.book.orders[action.client_order_id], action.why)
 

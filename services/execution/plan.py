@@ -16,6 +16,7 @@ import msgspec
 from services.execution.book import Leg, Order, Trade
 from services.execution.rows import QuotesJudged, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.base import Side
 from shared.messages.market import Instrument
 from shared.messages.rfq import RfqLeg, VenueQuote
 from shared.options.chain import snap_quantity
@@ -28,12 +29,15 @@ NO_MORE_MONEY = 10529
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Send one order for a leg."""
+    """Send one order for a leg. `side`: on which side, where that does not follow from the state of the trade."""
 
     leg_index: int
     quantity: Decimal
     price: Decimal
     why: str
+    post_only: bool = False
+    label: str = ""
+    side: Side | None = None
 
 
 class Withdraw(msgspec.Struct, frozen=True):

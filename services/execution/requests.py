@@ -11,6 +11,7 @@ from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import OPENING_PLANS
+from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
@@ -20,6 +21,7 @@ from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.inquiries import ListInquiries, QuoteStructure
 from shared.messages.quality import ListQuality, QualityList
+from shared.messages.quoting import ChangeOrders
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
@@ -70,7 +72,9 @@ class Requests:
                 self._work.send(Reply(request.request_id, self._inquiries.history(question)))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
-            case CloseTrade() | CancelOrders() | RaiseHalt() | LiftHalts() | AdoptPosition() as order:
+            case (
+                CloseTrade() | CancelOrders() | ChangeOrders() | RaiseHalt() | LiftHalts() | AdoptPosition() as order
+            ):
                 answer = self._change(order)
                 self._work.record(rows.RequestAnswered(request.request_id, answer))
                 self._work.send(Reply(request.request_id, answer))
@@ -136,12 +140,16 @@ class Requests:
             views.append(LegView(leg, instrument, quote, market.index_price(instrument.underlying, now_ns)))
         return views
 
-    def _change(self, order: CloseTrade | CancelOrders | RaiseHalt | LiftHalts | AdoptPosition) -> rows.Answer:
+    def _change(
+        self, order: CloseTrade | CancelOrders | ChangeOrders | RaiseHalt | LiftHalts | AdoptPosition
+    ) -> rows.Answer:
         match order:
             case CloseTrade():
                 return self._close(order)
             case CancelOrders():
                 return self._cancel(order)
+            case ChangeOrders():
+                return change_orders(order, self._view)
             case RaiseHalt():
                 return self._halt(order)
             case AdoptPosition():
@@ -168,7 +176,8 @@ class Requests:
         return CloseAccepted(trade_id=trade.trade_id, state=trade.state)
 
     def _cancel(self, order: CancelOrders) -> CancelAccepted | Refusal:
-        """Cancel working orders. An opening ends with that; a close goes on with a new order."""
+        """Cancel working orders. An opening ends with that; a close goes on with a new order. Quoting ends when a
+        trade's orders are cancelled as such, and goes on when it is one order, or those of a symbol."""
         work = self._work
         book = work.book
         if order.trade_id is not None and order.trade_id not in book.trades:
@@ -184,17 +193,27 @@ class Requests:
             for number in tuple(book.unsettled)
             if order.client_order_id in (None, number)
             and order.trade_id in (None, book.orders[number].trade_id)
+            and order.symbol in (None, book.orders[number].symbol)
+            and order.strategy in (None, book.trades[book.orders[number].trade_id].request.strategy)
             and not book.orders[number].is_final
         ]
         for each in chosen:
             trade = book.trades[each.trade_id]
             reason = f"cancelled by {_short(order.requested_by)}"
-            if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES:
+            one_quote = trade.mode == "quoting" and (order.client_order_id or order.symbol) is not None
+            if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES and not one_quote:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
             work.cancel(each, reason)
         for trade in tuple(book.active_trades()):
-            if order.client_order_id is None and order.trade_id in (None, trade.trade_id):
-                withdraw(trade, work, f"cancelled by {_short(order.requested_by)}")
+            if (
+                (order.client_order_id or order.symbol) is None
+                and order.trade_id in (None, trade.trade_id)
+                and order.strategy in (None, trade.request.strategy)
+            ):
+                reason = f"cancelled by {_short(order.requested_by)}"
+                if trade.mode == "quoting" and trade.stop is None and trade.state in OPENING_STATES:
+                    work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
+                withdraw(trade, work, reason)
         return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:

@@ -12,6 +12,7 @@ from shared.messages.control import HaltsAnswered
 from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
+from shared.messages.quoting import OrdersChanged
 from shared.messages.reconciliation import Difference, PositionAdopted
 from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
 from shared.messages.trades import (
@@ -29,7 +30,7 @@ from shared.messages.trades import (
 )
 from shared.messages.venue import RefusalKind, VenueFill
 
-Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | PositionAdopted | Refusal
+Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | PositionAdopted | OrdersChanged | Refusal
 ClosePurpose = Literal["close", "unwind", "flatten"]
 
 
@@ -174,6 +175,7 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     """This order is about to be sent, once. Written before it is.
 
     quote_id: it stands for one leg of the quote that is about to be accepted, and is itself never sent.
+    label: what a quoting strategy calls it.
     """
 
     client_order_id: int
@@ -189,6 +191,8 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     why: str
     adopted: bool = False
     quote_id: str = ""
+    post_only: bool = False
+    label: str = ""
 
 
 class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):

@@ -109,4 +109,6 @@ def order_update(order: Order, account_id: str) -> OrderUpdate:
         updated_ns=order.updated_ns,
         amend_price=order.amend_price if order.is_amending else None,
         amends=order.amends,
+        post_only=order.post_only,
+        label=order.label,
     )

@@ -38,6 +38,9 @@ class Workspace:
         self.quotes = QuoteView()
         self.now_ns = 0
         self.started_ns = 0
+        self.host_ns = 0
+        """When a strategy host was heard last; after a start or a stall, the time of that."""
+
         self.cause_id = ""
         self.step = Step()
         self.touched_trades: dict[str, None] = {}
@@ -140,10 +143,19 @@ class Workspace:
         return trade.next_attempt(leg_index, purpose) < MAX_ATTEMPTS
 
     def place(
-        self, trade: Trade, leg_index: int, purpose: Purpose, quantity: Decimal, price: Decimal, why: str
-    ) -> None:
-        """Journal a new order and send it, once."""
-        row = self._order(trade, leg_index, purpose, quantity, price, why)
+        self,
+        trade: Trade,
+        leg_index: int,
+        purpose: Purpose,
+        quantity: Decimal,
+        price: Decimal,
+        why: str,
+        *,
+        post_only: bool = False,
+        label: str = "",
+    ) -> int:
+        """Journal a new order and send it, once; returns its id."""
+        row = self._order(trade, leg_index, purpose, quantity, price, why, post_only=post_only, label=label)
         self.send(
             PlaceOrder(
                 NewOrder(
@@ -153,9 +165,11 @@ class Workspace:
                     quantity=quantity,
                     price=price,
                     reduce_only=row.reduce_only,
+                    post_only=post_only,
                 )
             )
         )
+        return row.client_order_id
 
     def stand_in(
         self, trade: Trade, leg_index: int, purpose: Purpose, quantity: Decimal, price: Decimal, quote_id: str
@@ -173,6 +187,9 @@ class Workspace:
         price: Decimal,
         why: str,
         quote_id: str = "",
+        *,
+        post_only: bool = False,
+        label: str = "",
     ) -> rows.OrderRequested:
         leg = trade.legs[leg_index]
         attempt = trade.next_attempt(leg_index, purpose)
@@ -197,6 +214,8 @@ class Workspace:
             reduce_only=purpose != "open" and not quote_id,
             why=why,
             quote_id=quote_id,
+            post_only=post_only,
+            label=label,
         )
         self.record(row)
         return row

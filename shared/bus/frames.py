@@ -21,6 +21,7 @@ from shared.messages import (  # noqa: F401  registers them
     market,
     on_demand,
     quality,
+    quoting,
     reconciliation,
     system,
     trades,

@@ -36,7 +36,7 @@ OrderState = Literal[
 FINAL_ORDER_STATES: frozenset[str] = frozenset({"FILLED", "CANCELLED", "REFUSED", "NEVER_PLACED", "EXPIRED"})
 
 Purpose = Literal["open", "close", "unwind", "flatten"]
-ExecutionMode = Literal["auto", "limit", "rfq", "smart"]
+ExecutionMode = Literal["auto", "limit", "rfq", "smart", "quoting"]
 Policy = Literal["atomic", "best_effort"]
 Pricing = Literal["aggressive", "mid", "passive", "top_of_book", "mark", "fair"]
 HaltLevel = Literal["no_new_trades", "cancel_all", "flatten"]
@@ -182,10 +182,13 @@ class CloseAccepted(Message, frozen=True, kw_only=True, tag="close_accepted.1"):
 
 
 class CancelOrders(Message, frozen=True, kw_only=True, tag="cancel_orders.1"):
-    """Cancel working orders: one (`client_order_id`), those of a trade, or all of ours when both are None."""
+    """Cancel working orders: those that are all of what is given (one order, of a trade, a symbol, a strategy); all
+    of ours when nothing is given."""
 
     client_order_id: int | None = None
     trade_id: str | None = None
+    symbol: str | None = None
+    strategy: str | None = None
     requested_by: str
 
 
@@ -286,6 +289,7 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
     """The whole state of one order, published on every change.
 
     amend_price: where an amendment that is on its way moves it, None when none is. amends: how many were asked for.
+    label: what a quoting strategy calls it.
     """
 
     client_order_id: int
@@ -308,6 +312,8 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
     updated_ns: int
     amend_price: Decimal | None = None
     amends: int = 0
+    post_only: bool = False
+    label: str = ""
 
     @property
     def key(self) -> str:

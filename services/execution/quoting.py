@@ -1,0 +1,211 @@
+"""The quoting mode: the strategy works the orders, execution keeps them inside the grant and takes them back.
+
+A quoting trade has one side per symbol. Orders on that side open, up to what was granted at any moment; orders on the
+other side reduce what is held. It quotes until its grant's deadline, a close, a cancel of the trade or a halt; then
+the orders are withdrawn and what is held stays a position of the trade, with its exits: nothing is half open, so
+nothing is unwound.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution import rows
+from services.execution.book import ZERO, Leg, Order, Trade
+from services.execution.plan import Advice, Place, Withdraw, final_look
+from services.execution.workspace import MS, SECOND, Workspace
+from shared.messages.base import Side
+from shared.messages.trades import GrantLeg
+from shared.options.chain import snap_price
+
+_SOON_NS = 5 * SECOND
+"""A post-only order that the venue ends so soon after it was sent would have crossed."""
+
+
+class QuotingPlan:
+    """Watches over the orders of a quoting trade from PENDING_OPEN to the end of its quoting."""
+
+    def advise(self, trade: Trade, work: Workspace) -> Advice:
+        """What to do now: withdraw what may not rest any more, try crossing post-only orders again, or end."""
+        advice = Advice()
+        ending = ending_of(trade, work)
+        deadline_ns = trade.request.grant.deadline_ns
+        if not ending:
+            advice.wake(deadline_ns)
+        silent = silence_of(work, advice)
+        live = work.book.unsettled_of(trade)
+        if not ending:
+            advice.wait(silent or ("quoting" if live else "quoting: no order rests"), work.now_ns + SECOND)
+        for order in live:
+            if order.state != "WORKING":
+                advice.wait(f"order {order.client_order_id} is {order.state}")
+            elif reason := ending or silent or _unfit(trade, order, work):
+                advice.actions.append(Withdraw(order.client_order_id, reason))
+        if not ending and not silent:
+            self._try_again(trade, work, advice)
+        if ending and not live:
+            self._end(trade, ending, work, advice)
+        return advice
+
+    def _end(self, trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
+        if trade.is_flat and trade.was_filled:
+            row = rows.CloseRequested(
+                trade_id=trade.trade_id, reason=reason, requested_by="execution", purpose="close"
+            )
+            work.record(row)
+        else:
+            final_look(trade, reason, work, advice)
+
+    def _try_again(self, trade: Trade, work: Workspace, advice: Advice) -> None:
+        """Each label's last order, if it was a post-only one that crossed, is placed again behind the touch."""
+        last: dict[tuple[int, str], Order] = {}
+        tries: dict[tuple[int, str], int] = {}
+        for order in work.book.orders_of(trade):
+            key = (order.leg_index, order.label)
+            tries[key] = tries.get(key, 0) + 1 if crossed(order) else 0
+            last[key] = order
+        for key, order in last.items():
+            again_ns = order.state_ns + work.config.attempt_interval_ms * MS
+            if not order.label or not 0 < tries[key] <= work.config.post_only_retries:
+                continue
+            if work.now_ns - order.state_ns > _SOON_NS:
+                continue
+            if work.now_ns < again_ns:
+                advice.wake(again_ns)
+                continue
+            price = behind_touch(trade.legs[order.leg_index], order, work)
+            if price is None or order_problem(trade, order.leg_index, order.side, order.quantity, price, work):
+                continue
+            why = f"post-only, try {tries[key] + 1}"
+            advice.actions.append(
+                Place(order.leg_index, order.quantity, price, why, post_only=True, label=order.label, side=order.side)
+            )
+
+
+def ending_of(trade: Trade, work: Workspace) -> str:
+    """Why quoting ends; "" while it goes on."""
+    if trade.stop is not None:
+        return trade.stop.reason
+    return "the grant's deadline passed" if work.now_ns >= trade.request.grant.deadline_ns else ""
+
+
+def silence_of(work: Workspace, advice: Advice) -> str:
+    """Why no quote may rest although quoting goes on: nobody is there to move it. Wakes when that begins."""
+    silent_ns = work.host_ns + work.config.quoting_host_silence_ms * MS
+    if work.now_ns > silent_ns:
+        return f"no strategy host for {work.config.quoting_host_silence_ms // 1_000} s"
+    advice.wake(silent_ns + MS)
+    return ""
+
+
+def crossed(order: Order) -> bool:
+    """A post-only order that the venue ended at once, unfilled and unasked."""
+    return (
+        order.post_only
+        and order.state in ("CANCELLED", "REFUSED")
+        and not order.cancel_asked
+        and order.refusal_kind in (None, "rejected")
+        and order.filled_quantity == 0
+        and order.state_ns - order.created_ns <= _SOON_NS
+    )
+
+
+def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:
+    """The order's price, or a tick behind the other side where that is less; None without a fresh book."""
+    quote = work.market.quote(leg.instrument, work.now_ns)
+    tick = leg.instrument.tick_size
+    if quote is None:
+        return None
+    if order.side == "buy":
+        if quote.ask is None:
+            return order.price
+        return min(order.price, snap_price(quote.ask, tick, up=False) - tick)
+    if quote.bid is None:
+        return order.price
+    return max(order.price, snap_price(quote.bid, tick, up=True) + tick)
+
+
+def order_problem(
+    trade: Trade, index: int, side: Side, quantity: Decimal, price: Decimal, work: Workspace
+) -> tuple[str, str] | None:
+    """Why an order of a quoting trade may not go out now, as code and detail; None when it may."""
+    leg = trade.legs[index]
+    instrument = leg.instrument
+    if price <= 0 or price % instrument.tick_size:
+        return (
+            "bad_price",
+            f"price {price} of {leg.symbol} is not a multiple above 0 of the tick {instrument.tick_size}",
+        )
+    if quantity % instrument.lot_size or quantity < instrument.min_quantity:
+        allowed = f"at least {instrument.min_quantity}, in lots of {instrument.lot_size}"
+        detail = f"quantity {quantity} of {leg.symbol}: {allowed}"
+        return ("below_minimum" if quantity < instrument.min_quantity else "bad_quantity"), detail
+    quote = work.market.quote(instrument, work.now_ns)
+    if quote is None or quote.mark is None:
+        return "market_stale", f"no fresh mark for {leg.symbol}"
+    if work.now_ns >= instrument.last_trade_ns:
+        return "expiring", f"{leg.symbol} no longer trades"
+    if side != leg.side:
+        free = leg.held_quantity - _waiting(trade, index, side, work)
+        return None if quantity <= free else ("beyond_holding", f"{free} of {leg.symbol} is held and free to reduce")
+    granted = granted_leg(trade, leg)
+    if price > granted.worst_price if side == "buy" else price < granted.worst_price:
+        return "outside_grant", f"{side} at {price} is past the granted {granted.worst_price} of {leg.symbol}"
+    room = granted.max_quantity - leg.held_quantity - _waiting(trade, index, side, work)
+    return None if quantity <= room else ("outside_grant", f"{room} of the granted {leg.symbol} is left")
+
+
+def price_problem(trade: Trade, order: Order, price: Decimal, work: Workspace) -> tuple[str, str] | None:
+    """The same for another price of an order that works."""
+    leg = trade.legs[order.leg_index]
+    if price <= 0 or price % leg.instrument.tick_size:
+        return "bad_price", f"price {price} is not a multiple above 0 of the tick {leg.instrument.tick_size}"
+    quote = work.market.quote(leg.instrument, work.now_ns)
+    if quote is None or quote.mark is None:
+        return "market_stale", f"no fresh mark for {leg.symbol}"
+    worst = granted_leg(trade, leg).worst_price
+    if order.purpose == "open" and (price > worst if order.side == "buy" else price < worst):
+        return "outside_grant", f"{order.side} at {price} is past the granted {worst} of {leg.symbol}"
+    return None
+
+
+def granted_leg(trade: Trade, leg: Leg) -> GrantLeg:
+    return next(part for part in trade.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
+
+
+def closed_outside(trade: Trade, work: Workspace) -> bool:
+    """Whether something was closed by anybody but the trade's own orders; a trade that does not quote has none while
+    it opens or is held."""
+    if trade.mode != "quoting":
+        return any(leg.closed_quantity > 0 for leg in trade.legs)
+    own = [ZERO] * len(trade.legs)
+    for order in work.book.orders_of(trade):
+        if order.purpose != "open":
+            own[order.leg_index] += order.filled_quantity
+    return any(leg.closed_quantity > quantity for leg, quantity in zip(trade.legs, own, strict=True))
+
+
+def _waiting(trade: Trade, index: int, side: Side, work: Workspace) -> Decimal:
+    """What orders of this leg and side may still fill."""
+    return sum(
+        (
+            max(order.quantity - order.filled_quantity, ZERO)
+            for order in work.book.unsettled_of(trade, index)
+            if order.side == side
+        ),
+        ZERO,
+    )
+
+
+def _unfit(trade: Trade, order: Order, work: Workspace) -> str:
+    """Why a working order may not rest on what is known now."""
+    leg = trade.legs[order.leg_index]
+    quote = work.market.quote(leg.instrument, work.now_ns)
+    if quote is None or quote.mark is None:
+        return f"no fresh mark for {leg.symbol}"
+    if work.now_ns >= leg.instrument.last_trade_ns:
+        return f"{leg.symbol} no longer trades"
+    held = leg.held_quantity
+    if order.purpose != "open" and order.quantity - order.filled_quantity > held:
+        return f"only {held} of {leg.symbol} is held"
+    return ""

@@ -1,0 +1,75 @@
+"""Single orders of a strategy that quotes: it opens a trade in the mode "quoting" and works its orders itself."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from shared.messages.base import Message, Side
+
+ORDERS_PER_CHANGE = 100
+"""Most orders that one request places, amends or cancels, of each."""
+
+
+class OrderToPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """An order of a quoting trade.
+
+    label: the strategy's own name for it, up to 32 characters; it comes back with the order's events, and orders of
+    one label are tries of the same thing. side: the leg's own side opens, inside the grant; the other side reduces
+    what the trade holds of that leg, never more. post_only: never takes; one that would have crossed is placed again
+    behind the touch a bounded number of times, if it has a label.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    post_only: bool = True
+    label: str = ""
+
+
+class OrderToAmend(msgspec.Struct, frozen=True, kw_only=True):
+    """Move a working order to another price; its quantity stays."""
+
+    client_order_id: int
+    price: Decimal
+
+
+class ChangeOrders(Message, frozen=True, kw_only=True, tag="change_orders.1"):
+    """Place, amend and cancel orders of one quoting trade; each is judged by itself, none twice.
+
+    Cancels go first, then amendments, then what is placed. valid_until_ns: what opens or amends is refused after.
+    """
+
+    trade_id: str
+    strategy: str
+    valid_until_ns: int
+    place: tuple[OrderToPlace, ...] = ()
+    amend: tuple[OrderToAmend, ...] = ()
+    cancel: tuple[int, ...] = ()
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one part of a `ChangeOrders`: it is on its way, or refused with a code and why.
+
+    client_order_ids: one, or several where the quantity was above the venue's largest order and was split.
+    """
+
+    label: str = ""
+    client_order_ids: tuple[int, ...] = ()
+    code: str = ""
+    detail: str = ""
+
+
+class OrdersChanged(Message, frozen=True, kw_only=True, tag="orders_changed.1"):
+    """The answers in the order in which they were asked for. What the venue says of each comes as `OrderUpdate`."""
+
+    trade_id: str
+    placed: tuple[OrderAnswer, ...] = ()
+    amended: tuple[OrderAnswer, ...] = ()
+    cancelled: tuple[OrderAnswer, ...] = ()
+
+    @property
+    def refused(self) -> tuple[OrderAnswer, ...]:
+        return tuple(each for each in (*self.cancelled, *self.amended, *self.placed) if each.code)
