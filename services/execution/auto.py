@@ -19,7 +19,7 @@ from shared.messages.smart import SmartParams
 from shared.messages.trades import LegOrder, LimitPhase, OpenTrade
 from shared.options.chain import Quote
 
-PlannedMode = Literal["limit", "rfq", "smart"]
+PlannedMode = Literal["limit", "rfq", "smart", "quoting"]
 _REFUSED_FOR_NS = 600 * SECOND
 
 

@@ -116,6 +116,17 @@ def _legs(intent: OpenTrade, view: CheckView) -> Refusal | None:
     return None
 
 
+def _quoting(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """A strategy that works its own orders keeps what it got: there is no structure to be whole."""
+    if intent.execution_mode != "quoting" or intent.policy == "best_effort":
+        return None
+    return Refusal(
+        code="bad_params",
+        detail=f'policy {intent.policy} means nothing with execution_mode "quoting"',
+        remedy='use policy "best_effort"',
+    )
+
+
 def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
     """For "rfq", which "auto" may choose: figures that mean something, and enough notional where there is no
     fallback."""
@@ -332,6 +343,7 @@ CHECKS: tuple[Check, ...] = (
     _space,
     _valid,
     _legs,
+    _quoting,
     _rfq,
     _params,
     _grant,

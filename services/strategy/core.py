@@ -10,10 +10,12 @@ from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.exits import CLOSABLE_STATES, ExitDesk
 from services.strategy.flight import Ended, Flight
-from services.strategy.gates import OPEN_GATES, essence, first_closed
+from services.strategy.gates import essence
 from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.quoting import OrderDesk
 from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
+from services.strategy.statuses import status_of, status_of_failure
 from services.strategy.trades import TradeBook
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
@@ -45,7 +47,7 @@ from shared.messages.steps import (
 from shared.messages.system import Heartbeat
 from shared.messages.topics import topic_of
 from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate, unknown_request
-from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy
+from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
 MS = 1_000_000
@@ -83,6 +85,7 @@ class StrategyHostCore:
         self._board = Board(account_id, config.service_silence_max_ms * MS)
         self._trades = TradeBook(account_id, config.day_boundary_minute)
         self._exits = ExitDesk(config)
+        self._orders = OrderDesk(config)
         self._tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
@@ -256,6 +259,8 @@ class StrategyHostCore:
             slot = self._slots[name]
             if slot.told != action:
                 self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
+            if action != "resume":
+                self._stop_quoting(slot, f"{action} by {command.requested_by}")
             if action == "resume" and slot.revive():
                 self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
         return StrategyCommandDone(strategies=tuple(names))
@@ -266,7 +271,7 @@ class StrategyHostCore:
                 self._changed = True
                 self._on_flight_reply(slot, slot.flight, reply)
                 return
-        if not self._exits.on_reply(reply, self._now_ns):
+        if not self._exits.on_reply(reply, self._now_ns) and not self._on_orders_answered(reply):
             self.ignored["answer to a question that is settled"] += 1
 
     def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
@@ -285,8 +290,21 @@ class StrategyHostCore:
                 self._changed = True
                 slot.flight.on_timeout(self._now_ns)
                 return
-        if not self._exits.on_timeout(request_id, self._now_ns):
+        timed_out = RequestTimedOut(request_id)
+        if not self._exits.on_timeout(request_id, self._now_ns) and not self._on_orders_answered(timed_out):
             self.ignored["time-out of a question that is settled"] += 1
+
+    def _on_orders_answered(self, answer: ReplyReceived | RequestTimedOut) -> bool:
+        """Tell a quoting strategy what was refused of its orders. False if this is no answer to one."""
+        answered = self._orders.on_answer(answer)
+        if answered is None:
+            return False
+        slot = self._slots.get(answered[0])
+        if slot is not None:
+            for outcome in answered[1]:
+                self._changed = True
+                self._report_failure(slot, slot.tell_orders(outcome, self._now_ns))
+        return True
 
     def _advance(self) -> None:
         """Everything that time alone may bring about. Cheap when nothing is due."""
@@ -340,6 +358,8 @@ class StrategyHostCore:
         for intent in intents:
             if isinstance(intent, CloseStructure):
                 self._close(slot, intent)
+            elif isinstance(intent, WorkOrders):
+                self._work_orders(slot, intent)
             else:
                 self._open(slot, intent)
 
@@ -347,6 +367,7 @@ class StrategyHostCore:
         if failure is not None:
             self._changed = True
             self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")
+            self._stop_quoting(slot, "it failed")
 
     def _close(self, slot: Slot, intent: CloseStructure) -> None:
         trade = self._trades.open_trade(intent.trade_id)
@@ -354,6 +375,22 @@ class StrategyHostCore:
             self.ignored["close of a trade that is not this strategy's or not open"] += 1
             return
         self._exits.want_closed(intent.trade_id, intent.reason, self._now_ns)
+
+    def _work_orders(self, slot: Slot, intent: WorkOrders) -> None:
+        """Pass orders on; a strategy that does not run places and moves none, and may cancel."""
+        trade = self._trades.open_trade(intent.trade_id)
+        if trade is None or trade.strategy != slot.name:
+            self.ignored["orders of a trade that is not this strategy's or not open"] += 1
+            return
+        if slot.state(self._history(slot).open_trades) != "running":
+            intent = WorkOrders(trade_id=intent.trade_id, cancel=intent.cancel)
+        if intent.place or intent.amend or intent.cancel:
+            self._step.effects.append(self._orders.send(slot.name, intent, self._now_ns))
+
+    def _stop_quoting(self, slot: Slot, reason: str) -> None:
+        """No order rests for a strategy that does not move it."""
+        trades = tuple(self._trades.open_trades(slot.name))
+        self._step.effects += self._orders.withdraw(trades, reason, self._now_ns)
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""
@@ -435,61 +472,14 @@ class StrategyHostCore:
 
     def _statuses(self) -> list[StrategyStatus]:
         statuses = [self._status(slot) for slot in self._slots.values()]
-        statuses += [self._failure_status(failure) for failure in self._failures if failure.name not in self._slots]
+        statuses += [
+            status_of_failure(failure, self._now_ns) for failure in self._failures if failure.name not in self._slots
+        ]
         return statuses
 
     def _status(self, slot: Slot) -> StrategyStatus:
-        for name, closed in self._host_gates(slot):
-            slot.gates.set(name, is_open=closed is None, reason=closed or OPEN_GATES[name], now_ns=self._now_ns)
-        gates = (*slot.gates.gates, *slot.shown_gates)
-        before = first_closed([gate for gate in gates if gate.name != "intent"])
-        refusals = slot.refusals.shown("" if before is None else before.name, self._now_ns)
-        history = self._history(slot)
-        return StrategyStatus(
-            strategy=slot.name,
-            state=slot.state(history.open_trades),
-            reason=self._status_reason(slot),
-            gates=(*gates, *refusals),
-            trades_today=history.trades_today,
-            open_trades=history.open_trades,
-            next_ordinal=history.next_ordinal,
-            last_closed_ns=history.last_closed_ns,
-            signals_generated=slot.signals_generated,
-            signals_executed=slot.signals_executed,
-            updated_ns=self._now_ns,
-            exits=tuple(self._exits.shown(trade) for trade in self._trades.open_trades(slot.name)),
-        )
-
-    def _status_reason(self, slot: Slot) -> str:
-        """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
-        if slot.failure is not None:
-            return slot.failure
-        parts = [
-            f"{trade.trade_id}: {shown}"
-            for trade in self._trades.open_trades(slot.name)
-            if (shown := self._exits.reason_of(trade.trade_id))
-        ]
-        if slot.last_outcome is not None and slot.last_outcome.kind != "opened":
-            parts.append(f"last signal {slot.last_outcome.kind}: {slot.last_outcome.reason}")
-        closed = first_closed((*slot.gates.gates, *slot.shown_gates))
-        if closed is not None:
-            parts.append(f"{closed.name}: {closed.reason}")
-        return "; ".join(parts) or "ready"
-
-    def _failure_status(self, failure: LoadFailure) -> StrategyStatus:
-        return StrategyStatus(
-            strategy=failure.name,
-            state="failed",
-            reason=failure.reason,
-            gates=(),
-            trades_today=0,
-            open_trades=0,
-            next_ordinal=1,
-            last_closed_ns=None,
-            signals_generated=0,
-            signals_executed=0,
-            updated_ns=self._now_ns,
-        )
+        trades = tuple(self._trades.open_trades(slot.name))
+        return status_of(slot, self._host_gates(slot), self._history(slot), trades, self._exits, self._now_ns)
 
     def _publish_statuses(self) -> None:
         """All of them when it is time for it, else those of which more than the wording has changed."""

@@ -75,7 +75,14 @@ class Slot:
         self.outcomes[outcome.kind, outcome.code] += 1
         if outcome.kind == "refused":
             self.refused_until_ns = now_ns + int(self._config.refusal_pause_min_s * SECOND_NS)
+        return self._told(outcome, now_ns)
 
+    def tell_orders(self, outcome: IntentOutcome, now_ns: int) -> str | None:
+        """Give a refusal of one of its orders to the strategy: it says nothing about opening the next trade."""
+        self.outcomes["order", outcome.code] += 1
+        return self._told(outcome, now_ns)
+
+    def _told(self, outcome: IntentOutcome, now_ns: int) -> str | None:
         def told(strategy: Strategy) -> Sequence[Intent]:
             strategy.on_outcome(outcome, now_ns)
             return ()

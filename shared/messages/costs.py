@@ -15,7 +15,7 @@ class ModeCost(msgspec.Struct, frozen=True, kw_only=True):
     book has no price to tell by.
     """
 
-    mode: Literal["limit", "rfq", "smart"]
+    mode: Literal["limit", "rfq", "smart", "quoting"]
     infeasible: str = ""
     spread_usd: float | None = None
     fees_usd: float | None = None
@@ -34,7 +34,7 @@ class ModeChoice(msgspec.Struct, frozen=True, kw_only=True):
     nothing was known.
     """
 
-    mode: Literal["limit", "rfq", "smart"]
+    mode: Literal["limit", "rfq", "smart", "quoting"]
     reason: str
     costs: tuple[ModeCost, ...] = ()
     arrival_mids: tuple[float | None, ...] = ()

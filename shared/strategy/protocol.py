@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.conditions import ExitCondition
 from shared.messages.control import Gate
+from shared.messages.quoting import OrderToAmend, OrderToPlace
 from shared.messages.rfq import RfqParams
 from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionMode, ExecutionParams, LegOrder, OrderUpdate, Policy, TradeUpdate
@@ -20,6 +21,8 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
 
     hard_deadline_ns, max_loss_usd and those exit_conditions that go by the clock are enforced by execution itself,
     whatever becomes of the host; hard_deadline_ns is an absolute time, opened or not.
+    quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
+    may grant less. The policy must be "best_effort".
     dry_run: only report it.
     """
 
@@ -34,11 +37,14 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     max_loss_usd: float | None = None
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_s: float = 60.0
+    quoting_s: float = 0.0
     dry_run: bool = False
 
     @property
     def opening_s(self) -> float:
         """How long the opening may take longer than usual; 0 when it does not."""
+        if self.execution_mode == "quoting":
+            return self.quoting_s
         if self.execution_mode == "rfq":
             return self.rfq.timeout_s + (self.smart.longest_s if self.rfq.fallback == "smart" else 0.0)
         return self.smart.longest_s if self.execution_mode in ("smart", "auto") else 0.0
@@ -51,11 +57,25 @@ class CloseStructure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Intent = OpenStructure | CloseStructure
+class WorkOrders(msgspec.Struct, frozen=True, kw_only=True):
+    """Cancel, amend and place orders of a trade that was opened with execution_mode "quoting".
+
+    Each is judged by itself; what is refused comes back as an `IntentOutcome` with its code and the trade, everything
+    else by `on_order`, where `OrderUpdate.label` says which order it is.
+    """
+
+    trade_id: str
+    place: tuple[OrderToPlace, ...] = ()
+    amend: tuple[OrderToAmend, ...] = ()
+    cancel: tuple[int, ...] = ()
+
+
+Intent = OpenStructure | CloseStructure | WorkOrders
 
 
 class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported.
+    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported; or
+    of a part of `WorkOrders` that was refused: that alone has `trade_id` beside "refused".
 
     refused_by: risk or execution, "" when the host itself refused or nothing was refused.
     """
