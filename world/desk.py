@@ -85,7 +85,7 @@ class Desk:
         self,
         engine: Engine,
         faults: Faults,
-        strategies: Iterable[StrategyConfig],
+        strategies: Iterable[StrategyConfig | LoadedStrategy],
         exchange_config: ExchangeConfig,
         execution_config: ExecutionConfig | None = None,
         *,
@@ -106,7 +106,9 @@ class Desk:
         self._frozen_until_ns = 0
         self._repeats = False
         self._pushes: list[Any] = []
-        loaded = tuple(LoadedStrategy.from_config(config) for config in strategies)
+        loaded = tuple(
+            each if isinstance(each, LoadedStrategy) else LoadedStrategy.from_config(each) for each in strategies
+        )
         cores: dict[str, Callable[[], Core]] = {
             "marketdata": lambda: MarketdataCore(MarketdataConfig()),
             "risk": lambda: RiskCore(self.risk_config, account_id=ACCOUNT_ID, grant_key=GRANT_KEY),

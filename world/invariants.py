@@ -90,12 +90,19 @@ def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[Viola
 
 
 def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
+    """A trade opens no more of a leg than was granted; one that quotes holds no more of it, for it opens and reduces
+    again and again."""
     opened: dict[tuple[str, int], Decimal] = {}
     for number, quantity in venue.fills_by_client_order(book).items():
         key = parse_client_order_id(number, desk_number)
-        if key is not None and key.purpose == "open":
-            place = (trade_id(key.trade_number), key.leg_index)
+        if key is None:
+            continue
+        place = (trade_id(key.trade_number), key.leg_index)
+        known = book.trades.get(place[0])
+        if key.purpose == "open":
             opened[place] = opened.get(place, ZERO) + quantity
+        elif known is not None and known.mode == "quoting":
+            opened[place] = opened.get(place, ZERO) - quantity
     for (name, leg_index), quantity in opened.items():
         trade = book.trades.get(name)
         if trade is None:

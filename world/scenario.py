@@ -56,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     operator_pause_s: mean time between two requests of the operator; 0 for none.
     intruder_pause_s: mean time between two acts of somebody else on the account; 0 for none.
+    quotes: a strategy that works its own orders trades beside the others.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faulty_s: int = 150
     operator_pause_s: float = 0.0
     intruder_pause_s: float = 0.0
+    quotes: bool = False
 
 
 def drawn(seed: int) -> Scenario:
@@ -98,6 +100,7 @@ def disturbed(seed: int) -> Scenario:
         ),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
+        quotes=Random(f"quotes {seed}").random() < 0.5,
     )
 
 

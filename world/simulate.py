@@ -22,6 +22,7 @@ from world.invariants import (
 )
 from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
 from world.node import Node
+from world.quoter import grid
 from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.violations import Violation
 
@@ -55,7 +56,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     desk = Desk(
         engine,
         faults,
-        scenario.strategies,
+        (*scenario.strategies, grid()) if scenario.quotes else scenario.strategies,
         scenario.exchange,
         scenario.execution,
         risk_config=scenario.risk,

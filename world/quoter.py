@@ -1,0 +1,126 @@
+"""A strategy of the simulation that works its own orders: bids below the market, and offers of what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from services.strategy.loaded import LoadedStrategy
+from shared.messages.control import Gate
+from shared.messages.quoting import OrderToAmend, OrderToPlace
+from shared.messages.trades import FINAL_ORDER_STATES, LegOrder, OrderUpdate, TradeUpdate
+from shared.options.chain import snap_price
+from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure, WorkOrders
+from shared.strategy.views import DeskView
+from world.faults import SECOND
+
+NAME = "grid"
+_QUANTITY = Decimal("0.3")
+_STEP = Decimal("0.1")
+_QUOTING_S = 20.0
+_HELD_S = 40
+_PAUSE_NS = 1_500_000_000
+_TRADES = 3
+
+
+class Grid:
+    """Opens up to three quoting trades in the call nearest to the index, one after the other; every second and a half
+    it moves, cancels or adds something, in turn, and is content with every answer."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._orders: dict[int, OrderUpdate] = {}
+        self._due_ns = 0
+        self._turn = 0
+        self._opened = 0
+
+    def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        chain = desk.chains.get("BTCUSD")
+        if chain is None or now_ns < self._due_ns:
+            return ()
+        self._due_ns = now_ns + _PAUSE_NS
+        trade = next(iter(desk.trades), None)
+        if trade is None:
+            return () if desk.entry_closed is not None or self._opened >= _TRADES else self._open(desk, now_ns)
+        leg = trade.legs[0]
+        quote = chain.quote(leg.symbol)
+        if trade.state not in ("PENDING_OPEN", "OPENING") or quote is None or quote.bid is None or quote.ask is None:
+            return ()
+        return (self._work(trade, quote.bid, quote.ask),)
+
+    def _open(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        chain = desk.chains["BTCUSD"]
+        calls = [
+            (abs(float(option.strike) - chain.snapshot.index_price), option.expiry_ns, option.symbol)
+            for option, mark in zip(chain.instruments, chain.column("mark"), strict=True)
+            if option.option_type == "C" and np.isfinite(mark) and option.last_trade_ns - now_ns > 3_600 * SECOND
+        ]
+        if not calls:
+            return ()
+        self._opened += 1
+        leg = LegOrder(symbol=min(calls)[2], side="buy", quantity=_QUANTITY)
+        return (
+            OpenStructure(
+                legs=(leg,),
+                execution_mode="quoting",
+                policy="best_effort",
+                quoting_s=_QUOTING_S,
+                hard_deadline_ns=now_ns + _HELD_S * SECOND,
+            ),
+        )
+
+    def _work(self, trade: TradeUpdate, bid: float, ask: float) -> WorkOrders:
+        leg = trade.legs[0]
+        tick = Decimal(1)
+        below, above = snap_price(bid, tick, up=False), snap_price(ask, tick, up=True)
+        mine = [order for order in self._orders.values() if order.trade_id == trade.trade_id]
+        working = [order for order in mine if order.state == "WORKING"]
+        self._turn += 1
+        # at times it crosses: it is then tried again behind the touch
+        far = above if self._turn % 4 == 0 else below
+        place = [
+            OrderToPlace(symbol=leg.symbol, side="buy", quantity=_STEP, price=below, label="near"),
+            OrderToPlace(symbol=leg.symbol, side="buy", quantity=_STEP, price=far, label="far"),
+        ]
+        if leg.held_quantity > 0:
+            offer = min(leg.held_quantity, _STEP)
+            place.append(OrderToPlace(symbol=leg.symbol, side="sell", quantity=offer, price=above, label="offer"))
+        match self._turn % 3:
+            case 0:
+                return WorkOrders(trade_id=trade.trade_id, cancel=tuple(each.client_order_id for each in working))
+            case 1:
+                return WorkOrders(trade_id=trade.trade_id, place=tuple(place))
+            case _:
+                moves = [
+                    OrderToAmend(client_order_id=each.client_order_id, price=below if each.side == "buy" else above)
+                    for each in working
+                ]
+                return WorkOrders(trade_id=trade.trade_id, amend=tuple(moves), place=tuple(place[-1:]))
+
+    def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        self._orders[order.client_order_id] = order
+        if order.state in FINAL_ORDER_STATES:
+            del self._orders[order.client_order_id]
+        return ()
+
+    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        return ()
+
+    def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        return ()
+
+    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
+        return None
+
+    def gates(self) -> Sequence[Gate]:
+        return ()
+
+    def next_deadline_ns(self) -> int | None:
+        return None
+
+
+def grid() -> LoadedStrategy:
+    return LoadedStrategy(name=NAME, make=lambda _config: Grid())
