@@ -22,6 +22,7 @@ from shared.messages import (
     market,
     on_demand,
     quality,
+    quoting,
     reconciliation,
     system,
     trades,
@@ -33,6 +34,7 @@ from shared.messages.topics import TOPICS, Topic
 FAMILIES: tuple[types.ModuleType, ...] = (
     market,
     on_demand,
+    quoting,
     account,
     control,
     trades,
@@ -50,6 +52,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", trades.OpenTrade, (trades.TradeAccepted,)),
     ("execution", trades.CloseTrade, (trades.CloseAccepted,)),
     ("execution", trades.CancelOrders, (trades.CancelAccepted,)),
+    ("execution", quoting.ChangeOrders, (quoting.OrdersChanged,)),
     ("execution", control.RaiseHalt, (control.HaltsAnswered,)),
     ("execution", control.LiftHalts, (control.HaltsAnswered,)),
     ("execution", trades.ListTrades, (trades.TradeList,)),

@@ -224,7 +224,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_choices(self) -> None:
         for field, allowed in (
-            ("execution_mode", get_args(ExecutionMode)),
+            # "quoting" is for strategies that are code: somebody must work the orders
+            ("execution_mode", [mode for mode in get_args(ExecutionMode) if mode != "quoting"]),
             ("policy", get_args(Policy)),
             ("if_host_silent", ("hold", "close")),
         ):

@@ -9,7 +9,7 @@ import typer
 from shared.ids import OrderKey, client_order_id, trade_number
 from shared.messages.trades import CancelAccepted, CancelOrders, Purpose
 from voldesk.asking import ask, operator
-from voldesk.completion import complete_open_trade, complete_order
+from voldesk.completion import complete_open_trade, complete_order, complete_strategy
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
 
@@ -28,18 +28,29 @@ def cancel(
     trade: Annotated[
         str | None, typer.Option(help="Cancel the working orders of this trade.", autocompletion=complete_open_trade)
     ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Cancel the working orders in this option.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="Cancel the working orders of this strategy.", autocompletion=complete_strategy),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Cancel all working orders of this desk.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Cancel one order, those of a trade, or all. The trade decides what follows; `voldesk halt` stops it."""
-    if (order is not None) + (trade is not None) + every != 1:
-        raise Failure("say what to cancel", "give one of: an order id, --trade ID, --all", EXIT_USAGE)
+    """Cancel one order, those of a trade, an option or a strategy, or all. The trade decides what follows; `voldesk
+    halt` stops it."""
+    given = [each for each in (order, trade, symbol, strategy) if each is not None]
+    if len(given) + every != 1:
+        remedy = "give one of: an order id, --trade ID, --symbol SYMBOL, --strategy NAME, --all"
+        raise Failure("say what to cancel", remedy, EXIT_USAGE)
     desk = load_desk()
     order_id = None if order is None else order_id_of(order, desk.number)
-    what = "all working orders" if every else f"order {order}" if trade is None else f"the orders of trade {trade}"
+    kinds = {"order": order, "the orders of trade": trade, "the orders in": symbol, "the orders of": strategy}
+    what = next((f"{kind} {name}" for kind, name in kinds.items() if name is not None), "all working orders")
     confirm(desk, f"cancel {what}?", yes=yes)
-    request = CancelOrders(client_order_id=order_id, trade_id=trade, requested_by=operator())
+    request = CancelOrders(
+        client_order_id=order_id, trade_id=trade, symbol=symbol, strategy=strategy, requested_by=operator()
+    )
     accepted = ask(desk, "execution", request, CancelAccepted)
     if as_json:
         print_json({"order_ids": [str(number) for number in accepted.client_order_ids]})

@@ -122,14 +122,26 @@ def test_a_halt_is_raised_at_once_and_lifted_by_resume(peers: Peers) -> None:
     assert "no halt is in force" in Ran("resume", "--yes").out
 
 
-def test_cancel_names_one_order_or_one_trade_or_all(peers: Peers) -> None:
+def test_cancel_names_an_order_a_trade_an_option_a_strategy_or_all(peers: Peers) -> None:
     peers.answer("execution", Execution())
     ran = Ran("cancel", "7496366351638855681", "--yes", "--json")
     assert json.loads(ran.out) == {"order_ids": ["7496366351638855681"]}
     Ran("cancel", "--trade", "t1", "--yes")
+    Ran("cancel", "--symbol", "BTCUSD-26JUN26-100000-C", "--yes")
+    Ran("cancel", "--strategy", "alpha", "--yes")
     Ran("cancel", "--all", "--yes")
-    asked = [(row.client_order_id, row.trade_id) for row in peers.asked if isinstance(row, CancelOrders)]
-    assert asked == [(7496366351638855681, None), (None, "t1"), (None, None)]
+    asked = [
+        (row.client_order_id, row.trade_id, row.symbol, row.strategy)
+        for row in peers.asked
+        if isinstance(row, CancelOrders)
+    ]
+    assert asked == [
+        (7496366351638855681, None, None, None),
+        (None, "t1", None, None),
+        (None, None, "BTCUSD-26JUN26-100000-C", None),
+        (None, None, None, "alpha"),
+        (None, None, None, None),
+    ]
 
 
 def test_flatten_raises_the_halt_and_waits_until_no_trade_is_open(peers: Peers) -> None:
