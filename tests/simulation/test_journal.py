@@ -9,6 +9,8 @@ import pytest
 from services.execution.rows import OrderRequested
 from shared.ids import parse_client_order_id
 from shared.messages.control import LiftHalts
+from shared.messages.reconciliation import AdoptPosition
+from shared.messages.trades import CloseTrade
 from tests.simulation.test_bad_days import MOMENTS
 from tests.simulation.test_world import EXTREME, calm_desk, run_until
 from world.desk import DESK_NUMBER, Desk
@@ -78,6 +80,30 @@ def test_after_a_damaged_journal_orders_of_ours_are_cancelled_positions_left_alo
     assert len(order_ids(desk)) == len(set(order_ids(desk)))
     assert max(desk.venue.sent.values()) == 1
     assert list(fold_violations(execution, desk.fold(), desk.book)) == []
+
+
+def test_what_a_damaged_journal_left_behind_can_be_adopted_and_closed_before_the_desk_is_resumed() -> None:
+    desk = calm_desk()
+    execution = desk.nodes["execution"]
+    run_until(desk, lambda: execution.alive and MOMENTS["OPEN"](desk) and not MOMENTS["OPENING"](desk))
+    execution.journal.damage = "the journal is damaged: file is not a database"
+    execution.crash()
+    desk.engine.run_until(desk.engine.now_ns + 60 * SECOND)
+    left = held(desk)
+    assert left
+    for symbol in left:
+        adopt = AdoptPosition(symbol=symbol, quantity=None, strategy="manual", requested_by="operator")
+        desk.operate_at(desk.engine.now_ns, "execution", adopt, f"adopt-{symbol}")
+    run_until(desk, lambda: len(desk.book.trades) == len(left), limit_s=30)
+    assert {trade.state for trade in desk.book.trades.values()} == {"OPEN"}
+    for trade_id in desk.book.trades:
+        close = CloseTrade(trade_id=trade_id, reason="lost", requested_by="operator")
+        desk.operate_at(desk.engine.now_ns, "execution", close, f"close-{trade_id}")
+    run_until(desk, lambda: all(trade.is_final for trade in desk.book.trades.values()), limit_s=300)
+    assert held(desk) == {}
+    assert {trade.state for trade in desk.book.trades.values()} == {"CLOSED"}
+    assert [halt.raised_by for halt in desk.book.halts] == ["journal"]
+    assert len(order_ids(desk)) == len(set(order_ids(desk)))
 
 
 def test_a_damaged_journal_among_all_other_faults_sends_nothing_twice() -> None:
