@@ -8,6 +8,7 @@ whole structure as much better than the book as the dealer wants to be, but leav
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,5 +119,11 @@ def _delay_ns(dealer: DealerConfig, seed: int, request_id: int, number: int) -> 
 
 
 def _draw(dealer: DealerConfig, seed: int, request_id: int, number: int, purpose: int) -> float:
-    key = np.array([stream_key(seed, "dealer", dealer.name)], dtype=np.uint64)
+    return _drawn(dealer.name, seed, request_id, number, purpose)
+
+
+@lru_cache(maxsize=65_536)
+def _drawn(name: str, seed: int, request_id: int, number: int, purpose: int) -> float:
+    """Remembered, since each change of any request asks again when all dealers answer."""
+    key = np.array([stream_key(seed, "dealer", name)], dtype=np.uint64)
     return float(uniform(key, request_id, number, purpose)[0])
