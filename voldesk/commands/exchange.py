@@ -71,7 +71,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Show the simulated market: index, moves of volatility, expiries, clients, faults in force."""
+    """Show the simulated market: index, moves of volatility, expiries, clients, requests, faults in force."""
     desk, control = _control()
     state = control.get("/sim/state")
     if as_json:
@@ -96,6 +96,7 @@ def status(as_json: Json = False) -> None:
         right=("index", "volatility", "options", "trading stops in"),
     )
     say(f"{state['sockets']} WebSocket clients, {state['framesPushed']} frames pushed")
+    say(f"{state['requestsForQuote']} requests for quote open, {state['openQuotes']} quotes")
     _show_faults(desk, state["faults"], now_ns)
 
 
@@ -281,6 +282,8 @@ def _state_json(state: dict[str, Any]) -> dict[str, Any]:
             }
             for base, index in state["indices"].items()
         ],
+        "requests_for_quote": state["requestsForQuote"],
+        "open_quotes": state["openQuotes"],
         "sockets": state["sockets"],
         "faults": _faults_json(state["faults"]),
     }

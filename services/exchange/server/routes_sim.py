@@ -114,6 +114,8 @@ class SimControl:
                 }
                 for account_id in sorted(self._account_ids)
             },
+            "requestsForQuote": len(core.state.rfq.active),
+            "openQuotes": len(core.state.rfq.open_quotes),
             "sockets": len(self._hub.connections),
             "framesPushed": self._hub.frames_pushed,
             "faults": self._faults.active(now_ns),

@@ -75,6 +75,7 @@ def test_faults_are_listed_and_cleared(desk: ExchangeProcess) -> None:
     assert told("fault", "clear") == []
     shown = Ran("exchange", "status")
     assert "BTCUSD" in shown.out
+    assert "0 requests for quote open, 0 quotes" in shown.out
     assert max(len(line.rstrip()) for line in shown.out.splitlines()) <= 80
 
 

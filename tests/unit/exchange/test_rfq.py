@@ -423,8 +423,10 @@ def test_closing_is_possible_without_any_margin_left() -> None:
     desk.traded(desk.dealer_quotes(desk.ask(desk.legs((SELL, 100_000, "10"))))[SELL])
     desk.do(desk.core.withdraw(A, desk.core.account_summary(A).available, desk.now_ns))
     desk.jump(8.0)
+    desk.traded(desk.dealer_quotes(desk.ask(desk.legs((BUY, 100_000, "1"))))[SELL])
     assert desk.core.account_summary(A).available < 0
-    desk.traded(desk.dealer_quotes(desk.ask(desk.legs((BUY, 100_000, "10"))))[SELL])
+    assert code_of(desk.accept(desk.dealer_quotes(desk.ask(desk.legs((SELL, 100_000, "0.01"))))[SELL])) == 10529
+    desk.traded(desk.dealer_quotes(desk.ask(desk.legs((BUY, 100_000, "9"))))[SELL])
     assert desk.core.positions(A) == []
 
 
