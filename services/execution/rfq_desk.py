@@ -231,7 +231,11 @@ class RfqDesk:
             self._seen(seen)
         margin_ns = self._rfq.validity_ns + self._work.config.evidence_margin_ms * MS
         for rfq in self._work.book.rfqs.live_rfqs():
-            if rfq.state == "UNKNOWN" and item.asked_ns >= rfq.created_ns + margin_ns:
+            if (
+                rfq.state == "UNKNOWN"
+                and item.asked_ns >= rfq.created_ns + margin_ns
+                and item.since_ns <= rfq.created_ns
+            ):
                 self._rfq.move(rfq, "ABSENT", "in no list of the venue after the request's validity")
 
     def _collect(self, rfq: Rfq) -> int | None:
@@ -263,6 +267,9 @@ class RfqDesk:
         if rfq.state == "ACCEPT_UNKNOWN":
             if isinstance(item, RfqCancelled):
                 self._accepts.sight(rfq, "gone", "the venue took the cancel of the request")
+            elif not self._cannot_list:
+                # It has ended: by our accept, or by a cancel whose answer was lost.
+                self._work.send(QueryRfqs(since_ns=rfq.created_ns - CLOCK_SKEW_NS))
         elif rfq.state == "CANCELLING":
             reason = "the venue took the cancel"
             if isinstance(item, RfqCancelRefused):

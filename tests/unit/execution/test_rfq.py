@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from services.execution.book import Book
 from services.execution.effects import PlaceOrder
 from services.execution.rows import QuotesJudged, RfqMoved, RfqRequested
 from shared.messages.base import Side
@@ -101,6 +103,10 @@ def test_an_executed_quote_is_whole_at_once_and_its_fills_are_counted_once_which
     assert script.held(trade_id) == [D(2), D(2)]
     assert script.trade(trade_id).fees_usd == D("0.6")
     assert script.refolded().book == script.core.book
+    # A snapshot of the fold keeps all of it.
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(script.core.book), type=Book)
+    assert kept == script.core.book
+    assert kept.rfqs.of_quote(quote.quote_id) is not None
 
 
 @pytest.mark.parametrize(

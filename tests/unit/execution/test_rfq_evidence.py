@@ -19,6 +19,7 @@ from shared.messages.rfq import (
     RfqCancelRefused,
     RfqParams,
     RfqsFailed,
+    RfqsFetched,
     RfqUnknown,
     VenueQuote,
 )
@@ -161,6 +162,34 @@ def test_once_the_accept_cannot_arrive_any_more_the_request_is_withdrawn_so_that
     assert states(script)[-1] == "CANCELLED"
     assert len(script.placed()) == 1
     assert script.state(trade_id) == "OPENING"
+
+
+def test_a_request_that_cannot_be_withdrawn_any_more_is_looked_up_and_its_state_is_evidence() -> None:
+    script, makers, _, quote = lost()
+    script.wait(7_000)
+    makers.rfq_queries()
+    script.on(RfqCancelRefused(request_id=quote.request_id, code=10_537, text="it is CANCELLED"))
+    assert makers.rfq_queries()
+    assert not script.rows(RfqSighted)
+    (legs,) = [rfq.legs for rfq in script.core.book.rfqs.live_rfqs()]
+    makers.rfq_list(makers.rfq(quote.request_id, legs, "cancelled"))
+    assert [row.what for row in script.rows(RfqSighted)] == ["gone"]
+    script.wait(3_000)
+    makers.block_list()
+    script.snapshot().wait(1_000)
+    assert makers.fallbacks() == [("open", "limit", "accept_lost")]
+
+
+def test_a_list_that_does_not_reach_back_far_enough_says_nothing_of_a_lost_create() -> None:
+    script = Script().started()
+    makers = Makers(script)
+    script.open(*SPREAD, execution_mode="rfq")
+    (asked,) = makers.asked()
+    script.on(RfqUnknown(rfq_id=asked.rfq_id, reason="no answer")).wait(8_000)
+    script.on(RfqsFetched(asked_ns=script.now_ns, since_ns=script.now_ns - 1, rfqs=()))
+    assert "ABSENT" not in states(script)
+    makers.rfq_list()
+    assert "ABSENT" in states(script)
 
 
 def test_without_any_sign_a_lost_accept_counts_as_never_executed_only_thirty_seconds_after_the_quote() -> None:
