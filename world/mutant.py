@@ -16,11 +16,12 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake."""
+    """One mistake. `by_rfq`: it is looked for in desks that trade by request for quote alone."""
 
     name: str
     what: str
     edits: tuple[Edit, ...]
+    by_rfq: bool = False
 
 
 def in_execution(name: str, what: str, *edits: tuple[str, str, str]) -> Mutant:

@@ -160,13 +160,14 @@ def _run_child(name: str, first_seed: int, seeds: int) -> int:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     check_applies(mutant)
     sys.meta_path.insert(0, _Finder(mutant.edits))
+    from world.scenario import quoted
     from world.simulate import simulate
 
     began = time.perf_counter()
     catch = Catch(name, None, "", f"no promise was broken in {seeds} seeds", 0.0)
     for seed in range(first_seed, first_seed + seeds):
         try:
-            violations = simulate(seed).violations
+            violations = simulate(seed, scenario=quoted(seed) if mutant.by_rfq else None).violations
         except AssertionError as error:
             catch = Catch(name, seed, "an assertion of the core", str(error).split("\n", 1)[0], 0.0)
             break

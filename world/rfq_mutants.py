@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from world.mutant import Mutant, in_execution
 
 _IN_DOUBT = """self._rfq.move(rfq, "ACCEPT_UNKNOWN", reason)"""
@@ -10,7 +12,7 @@ _ACCEPT_AGAIN = """self._rfq.move(rfq, "ACCEPT_UNKNOWN", reason)
 
         self._work.send(AcceptQuote(request_id=rfq.request_id, quote_id=rfq.quote_id))"""
 
-RFQ_MUTANTS: tuple[Mutant, ...] = (
+_MUTANTS: tuple[Mutant, ...] = (
     in_execution("second_accept", "a lost accept is sent again", ("rfq_evidence.py", _IN_DOUBT, _ACCEPT_AGAIN)),
     in_execution(
         "lost_accept_is_refused",
@@ -70,3 +72,5 @@ RFQ_MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
 )
+
+RFQ_MUTANTS = tuple(msgspec.structs.replace(mutant, by_rfq=True) for mutant in _MUTANTS)

@@ -108,6 +108,22 @@ def plain(seed: int) -> Scenario:
     return Scenario(name="plain", strategies=tuple(three_strategies(seed)), exchange=small_exchange(seed))
 
 
+def quoted(seed: int) -> Scenario:
+    """The plain strategies, all by request for quote and content with nearly any quote: many accepts to lose."""
+    eager = RfqConfig(
+        min_notional_usd=0.0,
+        window_seconds=2.0,
+        timeout_seconds=8.0,
+        min_improvement_pct=-50.0,
+        max_over_mark_pct=50.0,
+    )
+    scenario = plain(seed)
+    strategies = tuple(
+        msgspec.structs.replace(config, execution_mode="rfq", rfq=eager) for config in scenario.strategies
+    )
+    return msgspec.structs.replace(scenario, name="quoted", strategies=strategies)
+
+
 def expiring(seed: int) -> Scenario:
     """Trades that are held over the expiry of their options, beside one that is closed before it."""
     hold = [LegSpec(kind, 1, "0.1", {"type": "spotdistance", "value": 1}, {"dte": "next"}) for kind in _TYPES]

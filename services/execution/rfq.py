@@ -162,6 +162,10 @@ def _advise(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None:
     """From the request to the decision, for either purpose; nothing of the trade is live or in doubt."""
     rfqs = work.book.rfqs.of_trade(trade.trade_id, task.purpose)
     last = rfqs[-1] if rfqs else None
+    if work.space.level != "disk" and (last is None or last.state not in ("ACCEPTING", "ACCEPT_UNKNOWN")):
+        # It cannot be reduce only, so it counts as what opens.
+        _give_up(trade, work, task, advice, "journal_full", "no quote is asked for or taken on a full disk")
+        return
     if last is None or (last.is_lost and len(rfqs) < work.config.rfq_creates_max):
         # A lost one may be at the venue: harmless, as only an accepted quote trades; it is withdrawn when found.
         _request(trade, work, task, advice)
@@ -190,9 +194,6 @@ def _request(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None
     if notional < params.min_notional_usd:
         text = f"notional {notional:.0f} USD is below the minimum {params.min_notional_usd:.0f} USD"
         _give_up(trade, work, task, advice, "below_min_notional", text)
-        return
-    if work.space.level != "disk":
-        _give_up(trade, work, task, advice, "journal_full", "nothing new is asked for on a full disk")
         return
     end_ns = min(task.since_ns + math.ceil(params.timeout_s * SECOND), task.deadline_ns)
     stale = [leg.symbol for leg in legs if _market_of(trade, leg.symbol, work).mark is None]

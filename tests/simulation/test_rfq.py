@@ -18,7 +18,7 @@ from world.faults import SECOND, Faults
 from world.invariants import liveness_violations, naked_leg_violations, safety_violations
 from world.ledger import ledger_violations
 from world.rfq import VenueRfqs
-from world.scenario import plain, small_exchange, three_strategies
+from world.scenario import quoted, small_exchange, three_strategies
 from world.simulate import START_NS, simulate
 
 pytestmark = pytest.mark.simulation
@@ -154,11 +154,7 @@ def test_a_second_accept_on_one_request_is_caught() -> None:
 
 @pytest.mark.parametrize("seed", [3, *also_long(4, 5)])
 def test_under_all_faults_at_once_every_promise_is_kept(seed: int) -> None:
-    scenario = plain(seed)
-    scenario = msgspec.structs.replace(
-        scenario, strategies=tuple(by_request(config) for config in scenario.strategies)
-    )
-    verdict = simulate(seed, scenario=scenario)
+    verdict = simulate(seed, scenario=quoted(seed))
     assert verdict.violations == ()
     assert verdict.closed
 

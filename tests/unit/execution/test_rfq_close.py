@@ -8,6 +8,7 @@ from services.execution.rows import OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, RfqParams, VenueQuote
+from shared.messages.space import JournalSpace
 from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, Script, leg, position
 
@@ -136,6 +137,17 @@ def test_the_operator_cancels_the_request_of_a_close_and_the_close_goes_on_up_th
     assert set(makers.withdrawn()) == {request_id}
     assert makers.fallbacks() == [("close", "limit", "withdrawn")]
     assert len(script.placed()) == 1
+
+
+def test_on_a_full_disk_no_quote_is_taken_and_the_close_goes_up_the_stairs_where_orders_reduce_only() -> None:
+    script, makers, trade_id = opened()
+    request_id, _ = closing(script, makers, trade_id)
+    script.wait(4_900).snapshot(positions=script.positions())
+    script.on(JournalSpace(level="memory", reason="full")).wait(2_000)
+    assert not makers.accepts()
+    assert set(makers.withdrawn()) == {request_id}
+    assert makers.fallbacks() == [("close", "limit", "journal_full")]
+    assert all(order.reduce_only for order in script.placed())
 
 
 def test_closes_by_request_can_be_switched_off() -> None:
