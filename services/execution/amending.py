@@ -24,13 +24,19 @@ def amendment_refused(order: Order, reason: str, work: Workspace) -> None:
         work.record(rows.AmendFailed(client_order_id=order.client_order_id, reason=reason))
 
 
+def seen_at_its_new_price(order: Order, seen: VenueOrder, work: Workspace) -> None:
+    """The venue shows the order, open or done, at the price that an amendment was to move it to."""
+    if order.amend_price is not None and seen.price == order.amend_price:
+        work.record(
+            rows.OrderRepriced(client_order_id=order.client_order_id, price=seen.price, reason="seen at the venue")
+        )
+
+
 def seen_open(order: Order, seen: VenueOrder, asked_ns: int | None, work: Workspace) -> None:
-    """The venue shows the order open at a price; `asked_ns` None for a push, which may be an old one."""
+    """The venue shows the order open at another price; `asked_ns` None for a push, which may be an old one."""
     number = order.client_order_id
     if order.is_amending:
-        if seen.price == order.amend_price:
-            work.record(rows.OrderRepriced(client_order_id=number, price=seen.price, reason="seen at the venue"))
-        elif asked_ns is not None and asked_ns >= amendment_counts_ns(order, work):
+        if asked_ns is not None and asked_ns >= amendment_counts_ns(order, work):
             work.record(
                 rows.AmendFailed(client_order_id=number, reason="at the old price after the request's validity")
             )

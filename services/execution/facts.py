@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.amending import seen_open
+from services.execution.amending import seen_at_its_new_price, seen_open
 from services.execution.book import Order
 from services.execution.states import order_may_move
 from services.execution.workspace import MS, Workspace
@@ -82,6 +82,7 @@ class Facts:
             return
         if order.venue_order_id is None or seen.filled_quantity > order.sighted_quantity:
             self._sighted(order, seen.venue_order_id, seen.filled_quantity)
+        seen_at_its_new_price(order, seen, self._work)
         if seen.state in OPEN_VENUE_STATES:
             self._seen_open(order, asked_ns)
             seen_open(order, seen, asked_ns, self._work)

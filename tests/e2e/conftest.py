@@ -34,6 +34,7 @@ def {name}() -> StrategyConfig:
             )[{passive_s} == 0 :],
             fill_timeout_s=2.0,
             max_requote_rounds=20,
+            requote_by="{requote_by}",
         ),
         max_concurrent_trades=1,
         cooldown_seconds={cooldown_s},
@@ -91,10 +92,18 @@ folders = ["strategies"]
 """
 
 
-def strangle_file(name: str, quantity: str, *, hold_s: int, passive_s: int = 0, cooldown_s: int = 1) -> str:
+def strangle_file(
+    name: str, quantity: str, *, hold_s: int, passive_s: int = 0, cooldown_s: int = 1, requote_by: str = "replace"
+) -> str:
     """A strangle in ETHUSD whose orders rest for `passive_s` before they cross."""
     return STRANGLE.format(
-        name=name, underlying="ETHUSD", quantity=quantity, hold_s=hold_s, passive_s=passive_s, cooldown_s=cooldown_s
+        name=name,
+        underlying="ETHUSD",
+        requote_by=requote_by,
+        quantity=quantity,
+        hold_s=hold_s,
+        passive_s=passive_s,
+        cooldown_s=cooldown_s,
     )
 
 
@@ -116,7 +125,7 @@ def take_down(desk: Desk) -> None:
 def desk() -> Iterator[Desk]:
     """The desk that most tests share: the demonstration, a strangle that is opened and closed all the time, and a
     butterfly by smart now and then."""
-    quick = strangle_file("quick", "1", hold_s=4, passive_s=3)
+    quick = strangle_file("quick", "1", hold_s=4, passive_s=3, requote_by="amend")
     made = make_desk("alpha", 1, ["demo_strangle", "quick", "wings"], {"quick": quick, "wings": WINGS})
     started = made.voldesk("up", "--timeout", "90", "--json")
     assert started.code == 0, started.err + made.logs()

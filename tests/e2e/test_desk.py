@@ -117,6 +117,16 @@ def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agr
     until(desk, f"fees of {charged}", lambda: Decimal(desk.trade(done["trade_id"])["fees"]) == charged)
 
 
+def test_an_order_is_moved_by_amendment_and_ends_at_the_venue_at_the_price_of_the_journal(desk: Desk) -> None:
+    def moved() -> dict[str, Any] | None:
+        orders = desk.voldesk("orders", "--all", "--json").json
+        return next((row for row in orders if row["amends"] and row["state"] == "FILLED"), None)
+
+    order = until(desk, "an order was moved and filled", moved)
+    (at_venue,) = [each for each in desk.venue_orders() if str(each.client_order_id) == order["order_id"]]
+    assert (at_venue.price, at_venue.quantity) == (Decimal(order["price"]), Decimal(order["qty"]))
+
+
 def test_a_butterfly_opens_and_closes_by_smart_in_chunks_of_its_ratio(desk: Desk) -> None:
     def whole_trade() -> dict[str, Any] | None:
         # Other tests halt, flatten and kill this desk: a trade that they broke off is not the one.

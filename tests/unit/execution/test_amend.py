@@ -142,6 +142,15 @@ def test_fills_during_an_amendment_count_once_and_no_more_than_was_asked_for_is_
     assert script.placed() == []
 
 
+def test_an_order_that_its_amendment_fills_ends_at_the_new_price() -> None:
+    script = Script().started()
+    trade_id, order, _ = _moving(script)
+    script.on(fill(order, 1))
+    script.on(msgspec.structs.replace(seen(order, "filled", "1"), price=D(1010)))
+    assert (script.state(trade_id), script.order(order).price) == ("OPEN", D(1010))
+    assert script.core.book == script.refolded().book
+
+
 def test_an_order_that_is_filled_before_its_amendment_arrives_is_done() -> None:
     script = Script().started()
     trade_id, order, _ = _moving(script)
