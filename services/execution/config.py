@@ -77,6 +77,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
     limits that execution alone uses (orders, their queries and history) are its own, whole.
+    orders_per_s: calls per second of each kind: placements with amendments, cancels, batches. The venue's table says
+    15, the pages of its calls say 60; one too many is refused, and a cancel was seen to stay refused for minutes.
     """
 
     order_validity_ms: Milliseconds = 5_000
@@ -139,6 +141,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     shutdown_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 20
     profiles: dict[ProfileName, ExecutionProfile] = {}
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    orders_per_s: Annotated[int, Meta(ge=1, le=60)] = 15
 
     def __post_init__(self) -> None:
         if self.sending_guard_ms <= self.place_deadline_ms:

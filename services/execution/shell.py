@@ -81,6 +81,7 @@ class ExecutionShell:
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
             budget_share=self._config.rate_budget_share,
+            orders_per_s=self._config.orders_per_s,
             on_skipped=self._skipped,
             on_call=self._called,
             on_wait=venue.waited,

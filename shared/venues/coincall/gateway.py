@@ -93,7 +93,8 @@ class CoincallGateway:
     """MarketGateway, AccountGateway and OrderGateway of one Coincall account.
 
     Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of those rate limits of
-    the venue in which several processes meet: they count per user. `on_call(endpoint, outcome, seconds)` is told of
+    the venue in which several processes meet: they count per user. `orders_per_s`: how many order calls of each kind,
+    where the venue's pages disagree; None is the stricter figure. `on_call(endpoint, outcome, seconds)` is told of
     every REST call, `on_wait(limit group, seconds)` of every one that had to wait for room in a rate limit,
     `on_stream(name, is up)` of every stream that came up or was lost, `on_skipped(reason)` of every row and frame
     that could not be used. Time-outs, repetition and outcomes follow the tables in `endpoints` and `errors`.
@@ -105,6 +106,7 @@ class CoincallGateway:
         api_key: KeyPair,
         *,
         budget_share: float = 1.0,
+        orders_per_s: int | None = None,
         on_call: OnCall | None = None,
         on_wait: OnWait | None = None,
         on_stream: Callable[[str, bool], None] | None = None,
@@ -115,7 +117,13 @@ class CoincallGateway:
         self._endpoints = endpoints
         self._api_key = api_key
         self._rest = RestClient(
-            endpoints.rest, api_key, budget_share=budget_share, backoff_s=backoff_s, on_call=on_call, on_wait=on_wait
+            endpoints.rest,
+            api_key,
+            budget_share=budget_share,
+            orders_per_s=orders_per_s,
+            backoff_s=backoff_s,
+            on_call=on_call,
+            on_wait=on_wait,
         )
         self._batches = Batches(self._rest, self.place, self.amend)
         self._on_skipped = on_skipped or _ignore

@@ -56,6 +56,17 @@ the venue's newest table. Requests for quote have none either: theirs are those 
 each other so that collecting quotes cannot hold up an accept. Nor has "key", which a service asks once at its start,
 so that its first read of the account need not wait. A batch counts as one call, apart from single ones."""
 
+ORDER_GROUPS: frozenset[LimitGroup] = frozenset({"place", "cancel", "batch_place", "batch_amend", "batch_cancel"})
+"""Groups about which the venue's pages disagree: 15 per second in its table, 60 on the pages of the calls."""
+
+
+def limits_at(orders_per_s: int | None) -> dict[LimitGroup, RateLimit]:
+    """The table, with so many calls per second in each of `ORDER_GROUPS` instead of the stricter figure."""
+    if orders_per_s is None:
+        return dict(RATE_LIMITS)
+    return {**RATE_LIMITS, **dict.fromkeys(ORDER_GROUPS, RateLimit(2 * orders_per_s, 2_000))}
+
+
 SHARED_GROUPS: frozenset[LimitGroup] = frozenset({"market", "account", "position"})
 """Groups in which several services of a desk make calls: each has its share. Any other belongs to one service, whole:
 "public" and "book" to marketdata, "transfers" to risk, the rest to execution."""

@@ -13,7 +13,7 @@ from shared.clock import monotonic_ns, wall_ns
 from shared.venues.coincall import sign, wire
 from shared.venues.coincall.endpoints import TIME, Body, Endpoint, LimitGroup
 from shared.venues.coincall.errors import TIMESTAMP_CODES, WRONG_BODY, describe, kind_of
-from shared.venues.coincall.limits import RATE_LIMITS, SHARED_GROUPS, CallWindow, CircuitBreaker, Lane
+from shared.venues.coincall.limits import SHARED_GROUPS, CallWindow, CircuitBreaker, Lane, limits_at
 from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded
 from shared.venues.coincall.transport import ConnectionBroke, HttpTransport, NotConnected
 from shared.venues.coincall.wire import Answer, Lost, NotSent
@@ -46,6 +46,7 @@ class RestClient:
     """One account's REST connection. Opened by its first call; `close` ends it for good.
 
     `budget_share` is this process's part of the rate limits in which processes of a desk meet: `SHARED_GROUPS`.
+    `orders_per_s`: see `limits_at`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RestClient:
         api_key: KeyPair,
         *,
         budget_share: float = 1.0,
+        orders_per_s: int | None = None,
         backoff_s: Sequence[float] = (1.0, 2.0, 4.0),
         on_call: OnCall | None = None,
         on_wait: OnWait | None = None,
@@ -68,7 +70,7 @@ class RestClient:
         self._transport = HttpTransport()
         self._windows: dict[LimitGroup, CallWindow] = {
             group: CallWindow(limit, budget_share if group in SHARED_GROUPS else 1.0)
-            for group, limit in RATE_LIMITS.items()
+            for group, limit in limits_at(orders_per_s).items()
         }
         self._breaker = CircuitBreaker()
         self._read_last: dict[str, Body] = {}

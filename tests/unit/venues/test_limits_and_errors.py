@@ -20,7 +20,7 @@ from shared.messages.venue import (
     OutcomeUnknown,
 )
 from shared.venues.coincall import endpoints, errors
-from shared.venues.coincall.limits import LANES, CallWindow, CircuitBreaker, Lane, RateLimit
+from shared.venues.coincall.limits import LANES, ORDER_GROUPS, CallWindow, CircuitBreaker, Lane, RateLimit, limits_at
 from shared.venues.coincall.liveness import Liveness, LivenessLimits, reconnect_delay_s
 from shared.venues.coincall.wire import Answer, Lost, NotSent
 
@@ -38,6 +38,14 @@ def test_a_window_gives_all_its_calls_at_once_and_the_next_when_the_oldest_has_l
     assert 10 + wait_ns == window.window_ns >= 2 * SECOND
     assert window.take("close", window.window_ns) == 0
     assert window.take("close", window.window_ns) == 5
+
+
+def test_order_calls_have_the_stricter_of_the_venues_figures_unless_another_is_given() -> None:
+    assert limits_at(None)["place"] == limits_at(15)["place"] == RateLimit(30, 2_000)
+    faster = limits_at(60)
+    assert {faster[group] for group in ORDER_GROUPS} == {RateLimit(120, 2_000)}
+    rest = faster.keys() - ORDER_GROUPS
+    assert {group: faster[group] for group in rest} == {group: limits_at(None)[group] for group in rest}
 
 
 def test_no_call_arms_the_venues_countdown_which_would_cancel_orders_behind_our_back() -> None:
