@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
 from world.rfq_mutants import RFQ_MUTANTS
+from world.smart_mutants import SMART_MUTANTS
 
 _RESEND = """self._facts.move(order, "UNKNOWN", item.reason)
                 from services.execution.effects import PlaceOrder
@@ -375,4 +376,4 @@ _BUS: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *RFQ_MUTANTS)
+MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *RFQ_MUTANTS, *SMART_MUTANTS)

@@ -1,0 +1,31 @@
+"""Mistakes that trading in chunks could make."""
+
+from __future__ import annotations
+
+from world.mutant import Mutant, in_execution
+
+SMART_MUTANTS: tuple[Mutant, ...] = (
+    in_execution(
+        "chunk_opens_short_first",
+        "the short legs of a chunk do not wait for its long ones",
+        (
+            "smart.py",
+            'return [other for other in self.legs if legs[other].side == "buy"] if',
+            "return [] if",
+        ),
+    ),
+    in_execution(
+        "chunk_closes_long_first",
+        "the long legs of a chunk are sold before the short ones that they cover",
+        (
+            "smart.py",
+            'if leg.side != "buy":\n            return []\n        return [',
+            "if True:\n            return []\n        return [",
+        ),
+    ),
+    in_execution(
+        "chunk_order_beside_another",
+        "the next order of a leg goes out while the one before may still trade",
+        ("chunk_work.py", "if not live and not ending:", "if not ending:"),
+    ),
+)
