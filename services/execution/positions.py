@@ -193,7 +193,7 @@ class PositionWitness:
                 ForeignPosition(
                     symbol=symbol,
                     done="left_alone",
-                    detail=detail,
+                    detail=f"{foreign} at {self._positions[symbol].average_price} on average belongs to no trade",
                     quantity=foreign,
                     held_quantity=held,
                     average_price=self._positions[symbol].average_price,

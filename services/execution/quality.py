@@ -28,6 +28,17 @@ MEASURED_MAX = 10_000
 
 _MILLIONTH = Decimal("0.000001")
 _REDUCING_STATES = frozenset({"PENDING_CLOSE", "CLOSING", "UNWINDING", "BROKEN"})
+_REBALANCES = (
+    rows.FillSeen,
+    rows.FillAssumed,
+    rows.LegClosedOutside,
+    rows.LegSettled,
+    rows.TradeAdopted,
+    rows.TradeMoved,
+    rows.TradeRequested,
+    rows.MarketNoted,
+)
+"""Rows that change what is held, in which phase, or which deltas are known."""
 
 
 class LegTally(msgspec.Struct):
@@ -121,7 +132,8 @@ def fold_quality(trade: Trade, order: Order | None, row: rows.Row, at_ns: int) -
         case rows.LegSettled(leg_index=index, quantity=quantity):
             tally.close.leg(index).other_quantity += quantity
             tally.close.leg(index).other_cash += trade.legs[index].sign * row.cash_flow_usd
-    _rebalance(trade, at_ns)
+    if isinstance(row, _REBALANCES):
+        _rebalance(trade, at_ns)
 
 
 def _noted(tally: TradeTally, row: rows.MarketNoted) -> None:

@@ -44,7 +44,7 @@ class DifferenceLog:
         told = {difference.name: difference for difference in differences}
         for name, difference in told.items():
             known = found.get(name)
-            stands = known is not None and known.stands and known.difference == difference
+            stands = known is not None and known.stands and _is_same(known.difference, difference)
             if self._told.get(name) != difference and not stands:
                 work.record(rows.DifferenceFound(difference=difference, trigger=snapshot.trigger))
         over = tuple(
@@ -66,6 +66,13 @@ class DifferenceLog:
                 differences=tuple(differences),
             ),
         )
+
+
+def _is_same(known: Difference, seen: Difference) -> bool:
+    """True for what stands as it was found; what our own trades hold beside a foreign position does not matter."""
+    if isinstance(known, ForeignPosition) and isinstance(seen, ForeignPosition):
+        return known.quantity == seen.quantity
+    return known == seen
 
 
 class Reconciler:

@@ -124,6 +124,18 @@ def test_a_foreign_position_beside_our_own_is_what_the_venue_holds_beyond_our_tr
     assert (found.quantity, found.held_quantity, found.done) == (D(2), D(1), "left_alone")
 
 
+def test_a_foreign_position_stays_the_same_finding_while_our_own_trades_in_it_come_and_go() -> None:
+    script = Script().started()
+    looks(script, position(CALL, "2"))
+    (before,) = listed(script)
+    trade_id = script.open(leg(CALL, "buy"))
+    for number, order in enumerate(script.placed()):
+        script.fills_all(order, 600 + number)
+    looks(script, position(CALL, "3"))
+    assert the(script, ForeignPosition).held_quantity == 1
+    assert (script.state(trade_id), listed(script)) == ("OPEN", [before])
+
+
 def test_a_position_turned_to_the_other_side_is_a_lost_leg_and_a_foreign_position() -> None:
     script = Script().started()
     trade_id = script.opened(leg(CALL, "buy"))
