@@ -19,6 +19,7 @@ from services.execution import rows, tables
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.fold import SOURCES
+from services.execution.quality import qualities_of
 from services.strategy.rows import OrdinalUsed, StrategyTold
 from services.strategy.rows import Row as StrategyRow
 from shared.config import DeskConfig
@@ -211,6 +212,7 @@ class _Refresh:
         for table, sources in (
             (tables.TRADES, [tables.OfTrade(trade, book) for trade in touched]),
             (tables.LEGS, list(_legs(touched))),
+            (tables.EXECUTION_QUALITY, [each for trade in touched for each in qualities_of(trade, with_legs=False)]),
             (tables.ORDERS, [book.orders[number] for number in self._orders if number in book.orders]),
             (tables.RFQS, rfqs),
             (tables.QUOTES, [tables.OfQuote(rfq, quote) for rfq in rfqs for quote in rfq.judged]),

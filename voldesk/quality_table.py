@@ -1,14 +1,13 @@
-"""Execution quality as tables and as JSON."""
+"""Execution quality as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from shared.config import DeskConfig
 from shared.messages.quality import LegQuality, PhaseQuality
 from voldesk.console import print_table
-from voldesk.views import iso, money_text, plain, price_text, since_text
+from voldesk.views import money_text, price_text, since_text
 
 _LEG_NUMBERS = ("arrival mid", "average", "slippage", "bp", "improved", "to fill")
 _PHASE_NUMBERS = ("slippage", "bp", "improved", "orders", "chunks", "to fill", "maker", "fees", "naked", "delta·s")
@@ -74,42 +73,3 @@ def _phase_cells(each: PhaseQuality) -> tuple[str, ...]:
         f"{each.naked_s:.1f}s",
         "-" if each.naked_delta_s is None else f"{each.naked_delta_s:.3f}",
     )
-
-
-def quality_json(each: PhaseQuality) -> dict[str, Any]:
-    return {
-        "phase": each.phase,
-        "mode": each.mode,
-        "began_at": iso(each.began_ns),
-        "filled_usd": plain(each.filled_usd),
-        "premium_usd": plain(each.premium_usd),
-        "slippage_usd": plain(each.slippage_usd),
-        "slippage_bp": each.slippage_bp,
-        "improvement_usd": plain(each.improvement_usd),
-        "orders": each.orders,
-        "chunks": each.chunks,
-        "time_to_fill_s": each.time_to_fill_s,
-        "maker_share": each.maker_share,
-        "fees_usd": plain(each.fees_usd),
-        "naked_s": each.naked_s,
-        "naked_delta_s": each.naked_delta_s,
-        "legs": [_leg_json(leg) for leg in each.legs],
-    }
-
-
-def _leg_json(leg: LegQuality) -> dict[str, Any]:
-    return {
-        "symbol": leg.symbol,
-        "side": leg.side,
-        "qty": plain(leg.quantity),
-        "average_price": plain(leg.average_price),
-        "arrival_mid": leg.arrival_mid,
-        "decision_price": leg.decision_price,
-        "slippage_usd": plain(leg.slippage_usd),
-        "slippage_bp": leg.slippage_bp,
-        "improvement_usd": plain(leg.improvement_usd),
-        "orders": leg.orders,
-        "time_to_fill_s": leg.time_to_fill_s,
-        "maker_share": leg.maker_share,
-        "fees_usd": plain(leg.fees_usd),
-    }

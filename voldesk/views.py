@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.control import Gate, HaltState, StrategyStatus
+from shared.messages.quality import LegQuality, PhaseQuality
 from shared.messages.reconciliation import DifferenceList, FoundDifference
 from shared.messages.smart import ChunkProgress
 from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
@@ -166,6 +167,46 @@ def story_json(story: TradeStory) -> dict[str, Any]:
             {"at": iso(line.at_ns), "kind": line.kind, "text": line.text, "cause_id": line.cause_id}
             for line in story.lines
         ],
+        "quality": [quality_json(each) for each in story.quality],
+    }
+
+
+def quality_json(each: PhaseQuality) -> dict[str, Any]:
+    return {
+        "phase": each.phase,
+        "mode": each.mode,
+        "began_at": iso(each.began_ns),
+        "filled_usd": plain(each.filled_usd),
+        "premium_usd": plain(each.premium_usd),
+        "slippage_usd": plain(each.slippage_usd),
+        "slippage_bp": each.slippage_bp,
+        "improvement_usd": plain(each.improvement_usd),
+        "orders": each.orders,
+        "chunks": each.chunks,
+        "time_to_fill_s": each.time_to_fill_s,
+        "maker_share": each.maker_share,
+        "fees_usd": plain(each.fees_usd),
+        "naked_s": each.naked_s,
+        "naked_delta_s": each.naked_delta_s,
+        "legs": [_leg_json(leg) for leg in each.legs],
+    }
+
+
+def _leg_json(leg: LegQuality) -> dict[str, Any]:
+    return {
+        "symbol": leg.symbol,
+        "side": leg.side,
+        "qty": plain(leg.quantity),
+        "average_price": plain(leg.average_price),
+        "arrival_mid": leg.arrival_mid,
+        "decision_price": leg.decision_price,
+        "slippage_usd": plain(leg.slippage_usd),
+        "slippage_bp": leg.slippage_bp,
+        "improvement_usd": plain(leg.improvement_usd),
+        "orders": leg.orders,
+        "time_to_fill_s": leg.time_to_fill_s,
+        "maker_share": leg.maker_share,
+        "fees_usd": plain(leg.fees_usd),
     }
 
 

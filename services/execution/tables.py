@@ -351,6 +351,31 @@ QUOTES = Table(
     ),
 )
 
+EXECUTION_QUALITY = Table(
+    "execution_quality",
+    "How well each opening and each close was executed; docs/execution-quality.md defines the figures.",
+    ("trade_id", "phase"),
+    (
+        Column("trade_id", "TEXT", "its trade", lambda each: each.trade_id),
+        Column("phase", "TEXT", "open, or close: all that reduced it", lambda each: each.phase),
+        Column("strategy", "TEXT", "whose", lambda each: each.strategy),
+        Column("execution_mode", "TEXT", "the mode that had it at last", lambda each: each.mode),
+        Column("began_ns", "INTEGER", "arrival", lambda each: each.began_ns),
+        Column("filled_usd", "TEXT", "Σ price × quantity of its executions", lambda each: each.filled_usd),
+        Column("premium_usd", "TEXT", "the same at the arrival mids", lambda each: each.premium_usd),
+        Column("slippage_usd", "TEXT", "against the arrival mids, cost > 0", lambda each: each.slippage_usd),
+        Column("slippage_bp", "REAL", "of premium", lambda each: each.slippage_bp),
+        Column("improvement_usd", "TEXT", "on crossing the book at arrival", lambda each: each.improvement_usd),
+        Column("orders", "INTEGER", "rounds", lambda each: each.orders),
+        Column("chunks", "INTEGER", "of a smart plan", lambda each: each.chunks),
+        Column("time_to_fill_s", "REAL", "from arrival to the last execution", lambda each: each.time_to_fill_s),
+        Column("maker_share", "REAL", "0 to 1, by premium", lambda each: each.maker_share),
+        Column("fees_usd", "TEXT", "of its executions", lambda each: each.fees_usd),
+        Column("naked_s", "REAL", "with legs out of proportion", lambda each: each.naked_s),
+        Column("naked_delta_s", "REAL", "integral of |delta| over these", lambda each: each.naked_delta_s),
+    ),
+)
+
 HALTS = Table(
     "halts",
     "Every halt, and how it ended.",
@@ -369,7 +394,19 @@ HALTS = Table(
     ),
 )
 
-TABLES = (TRADES, LEGS, ORDERS, FILLS, RFQS, QUOTES, POSITIONS, ENTRY_DECISIONS, STRATEGY_STATE, HALTS)
+TABLES = (
+    TRADES,
+    LEGS,
+    ORDERS,
+    FILLS,
+    RFQS,
+    QUOTES,
+    EXECUTION_QUALITY,
+    POSITIONS,
+    ENTRY_DECISIONS,
+    STRATEGY_STATE,
+    HALTS,
+)
 INDEXES = (
     "CREATE INDEX orders_of_trade ON orders (trade_id)",
     "CREATE INDEX fills_of_trade ON fills (trade_id)",

@@ -28,7 +28,7 @@ from voldesk.console import (
     state_text,
 )
 from voldesk.preflight import load_desk
-from voldesk.quality_table import quality_json, show_quality
+from voldesk.quality_table import show_quality
 from voldesk.views import (
     clock_text,
     money_text,
@@ -58,7 +58,7 @@ def trade(
     desk = load_desk()
     story = _story(desk, trade_id)
     if as_json:
-        print_json(story_json(story) | {"quality": [quality_json(each) for each in story.quality]})
+        print_json(story_json(story))
     else:
         _show(desk, story)
 

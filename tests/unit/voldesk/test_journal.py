@@ -88,6 +88,12 @@ def test_every_table_says_what_the_book_says(script: Script) -> None:
     assert decisions[2]["code"] == book.intents["demo-2"].refusal.code
     (state,) = asked("SELECT * FROM strategy_state")
     assert (state["strategy"], state["trades"], state["open_trades"], state["refused"]) == ("demo", 2, 1, 1)
+    phases = {(row["trade_id"], row["phase"]): row for row in asked("SELECT * FROM execution_quality")}
+    assert set(phases) == {(each.trade_id, each.phase) for each in book.qualities()}
+    for each in book.qualities():
+        row = phases[each.trade_id, each.phase]
+        assert Decimal(row["slippage_usd"]) == each.slippage_usd
+        assert (row["slippage_bp"], row["orders"]) == (each.slippage_bp, each.orders)
     (halt,) = asked("SELECT level, raised_by, lifted_by FROM halts")
     assert halt == {"level": "no_new_trades", "raised_by": "operator", "lifted_by": "operator"}
 
