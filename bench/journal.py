@@ -6,8 +6,8 @@ The rows are what a trading desk in `world` writes in a minute, repeated as othe
 a day). "From the snapshot" opens the file, reads the newest snapshot and replays the rows after it, as many as there
 are at most before the next one is due. "From all rows" is what the first start after an upgrade does. The floors read
 and decode the same bytes. The process is a real one, without a venue, from its start until it answers from its book.
-What a snapshot costs the service is the longest time that its loop stood still while another process made one; beside
-it what encoding the same book in the loop would cost.
+What a snapshot costs the service is its own CPU time while another process makes one; beside it what encoding the
+same book in its loop would take.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, NamedTuple
 
 import msgspec
 import uvloop
@@ -161,10 +161,25 @@ def compact(place: Place) -> float:
     return _seconds(run)
 
 
-async def stalls_of_compaction(place: Place) -> tuple[float, float]:
-    """(longest gap in ms of a loop that wakes every millisecond while a snapshot is made, the same while it idles)"""
+class Cost(NamedTuple):
+    """What a loop has of a snapshot that another process makes: its own CPU, and the longest time between two wakes
+    of a task that sleeps a millisecond, beside that of a loop that idles for as long."""
 
-    async def longest_gap(work: Any) -> float:
+    cpu_ms: float
+    gap_ms: float
+    idle_gap_ms: float
+
+
+async def cost_of_compaction(place: Place) -> Cost:
+    async def process() -> None:
+        command = [sys.executable, "-m", "services.execution.compact"]
+        made = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=place.environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        if await made.wait():
+            raise RuntimeError("no snapshot was made")
+
+    async def longest_gap(work: Coroutine[Any, Any, None]) -> float:
         longest = 0.0
         task = asyncio.ensure_future(work)
         last = perf_counter()
@@ -175,17 +190,15 @@ async def stalls_of_compaction(place: Place) -> tuple[float, float]:
         await task
         return longest * 1e3
 
-    async def process() -> None:
-        command = [sys.executable, "-m", "services.execution.compact"]
-        made = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=place.environment, stdout=asyncio.subprocess.DEVNULL
-        )
-        assert await made.wait() == 0, "no snapshot was made"
-
+    newest = snapshot_files(place.path)[-1]
+    begin_cpu = process_time()
+    await process()
+    cpu_ms = (process_time() - begin_cpu) * 1e3
+    snapshot_files(place.path)[-1].unlink()
+    assert newest.exists(), "the snapshot before is needed again"
     begin = perf_counter()
-    busy = await longest_gap(process())
-    idle = await longest_gap(asyncio.sleep(perf_counter() - begin))
-    return busy, idle
+    gap_ms = await longest_gap(process())
+    return Cost(cpu_ms, gap_ms, await longest_gap(asyncio.sleep(perf_counter() - begin)))
 
 
 async def start_process(place: Place) -> float:
@@ -241,8 +254,10 @@ def _measured(run: Run, place: Place, count: int, after_snapshot: int, first_s: 
         started.append(uvloop.run(start_process(place)))
     book = place.fold(snapshots=True)
     assert book == place.fold(snapshots=False), "the snapshot is not the fold"
-    encode_ms = min(_seconds(lambda: msgspec.msgpack.encode(book)) for _ in range(3)) * 1e3
-    busy_ms, idle_ms = uvloop.run(stalls_of_compaction(place))
+    begin_cpu = process_time()
+    msgspec.msgpack.encode(book)
+    encode_ms = (process_time() - begin_cpu) * 1e3
+    cost = uvloop.run(cost_of_compaction(place))
     snapshot_s = median(ours)
     note = (
         f"{len(book.trades):,} trades and {len(book.orders):,} orders are in memory; the snapshot has "
@@ -271,12 +286,13 @@ def _measured(run: Run, place: Place, count: int, after_snapshot: int, first_s: 
             target=at_most(2.0),
         ),
         row(
-            f"loop stood still while a snapshot of {after_snapshot:,} rows was made",
-            busy_ms,
+            f"a snapshot of {after_snapshot:,} rows, CPU of the service",
+            cost.cpu_ms,
             "ms",
-            beside="encoding the book in the loop",
+            beside="encoding the book in its loop",
             beside_value=encode_ms,
-            note=f"the longest gap while idle was {idle_ms:.1f} ms; the first snapshot took {first_s:.1f} s",
+            note=f"longest gap of its loop meanwhile {cost.gap_ms:.1f} ms, of an idle one {cost.idle_gap_ms:.1f} ms; "
+            f"the first snapshot of all took the other process {first_s:.1f} s",
         ),
     ]
 
