@@ -118,6 +118,22 @@ def outcome_violations(
             yield Violation("one_outcome", f"{intent.intent_id} was told to be {told}, the journal says {known}")
 
 
+def untrue_outcomes(entries: Iterable[Entry], venue: Venue) -> Iterator[Violation]:
+    """Orders that were given up as refused or never placed and are in the venue's books all the same."""
+    known = {
+        order.client_order_id
+        for order in (
+            *venue.exchange.open_orders(venue.account_id),
+            *venue.exchange.order_history(venue.account_id),
+        )
+    }
+    for entry in entries:
+        row = entry.row
+        given_up = isinstance(row, rows.OrderMoved) and row.state in ("REFUSED", "NEVER_PLACED")
+        if given_up and row.client_order_id in known:
+            yield Violation("outcome_true", f"order {row.client_order_id} counted as {row.state}, the venue had it")
+
+
 def grant_violations(entries: Iterable[Entry], published: Iterable[Frame], book: Book) -> Iterator[Violation]:
     """What execution told of each trade's grant: open when an opening order went out, closed in the end."""
     told: dict[str, list[tuple[int, bool]]] = {}

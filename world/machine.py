@@ -12,10 +12,12 @@ class Machine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.ahead_ns = 0
+        self.was_set = False
 
     def set_clock(self, ahead_ns: int) -> None:
         """As an administrator or a time service does it, under the running processes."""
         self.ahead_ns = ahead_ns
+        self.was_set = True
 
     def clock(self) -> Clock:
         """The clock of a process that starts now."""

@@ -71,12 +71,20 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intruder_pause_s: float = 0.0
     quotes: bool = False
 
+    def mix(self) -> str:
+        """What there is beside the faults, in one line."""
+        base = self.exchange.bases[0]
+        parts = [f"scenario={self.name}", f"level_lots={base.ladder.level_lots:g}"]
+        parts += [f"jumps_per_day={base.index.jumps_per_day:g}", f"jump_vol={base.index.jump_vol:g}"]
+        parts += [f"{name}={getattr(self, name):g}" for name in ("operator_pause_s", "intruder_pause_s")]
+        return " ".join(parts)
+
 
 def drawn(seed: int) -> Scenario:
     """Half of the seeds trade the plain three strategies; the others are short of liquidity, jump, or are disturbed
-    by their operator, often all at once; and one in thirty holds its trades over an expiry, which takes longest."""
+    by their operator, often all at once; and one in fifty holds its trades over an expiry, which takes longest."""
     number = Random(f"scenario {seed}").random()
-    if number < 0.03:
+    if number < 0.02:
         return expiring(seed)
     return plain(seed) if number < 0.5 else disturbed(seed)
 
@@ -171,6 +179,7 @@ def small_exchange(
     ladder = LadderConfig(empty_side_probability=0.0, wing_multiplier=1.5, level_lots=level_lots)
     return ExchangeConfig(
         seed=seed,
+        step_ms=1_000,
         bases=(
             msgspec.structs.replace(
                 BTC, listing=listing, index=index, ladder=ladder, max_order_quantity=Decimal(max_order)

@@ -14,7 +14,7 @@ import pytest
 from services.exchange import model as ex
 from services.execution.book import Book, Trade
 from services.execution.config import ExecutionConfig
-from services.execution.rows import HaltRaised, OrderRequested, TradeMoved, TradeRequested
+from services.execution.rows import HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
 from services.risk.config import RiskConfig
 from shared.messages.steps import Entry
 from shared.messages.trades import TradeAccepted, TradeUpdate
@@ -26,7 +26,13 @@ from world.audit import Witness, decision_violations, flip_violations, silent_ch
 from world.desk import DESK_NUMBER, Desk
 from world.faults import SECOND
 from world.invariants import fold_violations, liveness_violations, naked_leg_violations, safety_violations
-from world.ledger import cash_violations, grant_violations, ledger_violations, outcome_violations
+from world.ledger import (
+    cash_violations,
+    grant_violations,
+    ledger_violations,
+    outcome_violations,
+    untrue_outcomes,
+)
 from world.simulate import failures, violations_at_rest
 from world.venue import Venue
 from world.violations import PROMISES, Invariant, Violation
@@ -296,6 +302,12 @@ def a_grant_kept(desk: Desk) -> Iterable[Violation]:
     return grant_violations(entries(desk), told, desk.book)
 
 
+def a_refusal_that_was_none(desk: Desk) -> Iterable[Violation]:
+    number = next(iter(desk.book.orders))
+    refused = OrderMoved(client_order_id=number, state="REFUSED", reason="drill")
+    return untrue_outcomes([Entry(desk.engine.now_ns, "", refused)], desk.venue)
+
+
 def another_fold(desk: Desk) -> Iterable[Violation]:
     book = book_of(desk)
     book.halt_epoch += 1
@@ -333,6 +345,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "flat_at_venue": a_position_left,
     "nothing_rests": an_order_left,
     "trades_again": nothing_traded,
+    "outcome_true": a_refusal_that_was_none,
     "fills_equal": a_fill_lost,
     "positions_equal": a_position_more,
     "fees_equal": a_fee_dropped,
