@@ -15,10 +15,10 @@ SEED ?= 1
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up down test test-long test-all chaos test-live check hooks bench simulate lock
+.PHONY: help install install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@echo "voldesk: making a virtual environment in $(VENV)"
@@ -83,6 +83,12 @@ bench: install-dev ## performance figures, each with a ratio against a floor mea
 
 simulate: install-dev ## the whole desk on a virtual clock under faults: make simulate SEEDS=200 FIRST_SEED=0
 	@$(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+simulate-nightly: install-dev ## the same over very many seeds; writes docs/simulation-nightly.md: make simulate-nightly SEEDS=10000
+	@nice $(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED) --write "$$(git describe --tags --always --dirty)"
+
+simulate-mutants: install-dev ## deliberate mistakes, each of which the simulation must find; writes docs/simulation-mutants.md
+	@nice $(BIN)/python -m world.mutate --write
 
 lock: $(BIN)/python ## renew the lock files from pyproject.toml
 	@$(PIP_INSTALL) uv

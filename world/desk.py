@@ -27,6 +27,7 @@ from services.execution.effects import (
     QueryOrder,
     QueryRfqs,
 )
+from services.execution.rows import OrderMoved
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
@@ -41,7 +42,8 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
 from services.strategy.loaded import LoadedStrategy
 from shared.messages.base import Message
-from shared.messages.steps import Publish, RaiseAlert, Reply, SendRequest
+from shared.messages.steps import Entry, Publish, RaiseAlert, Reply, SendRequest
+from shared.messages.trades import FINAL_ORDER_STATES
 from shared.messages.venue import StreamUp
 from shared.runner import Core
 from shared.strategy import StrategyConfig
@@ -52,6 +54,7 @@ from world.faults import MS, SECOND, Faults
 from world.machine import Machine
 from world.node import Keeping, Node
 from world.venue import Venue
+from world.violations import Violation
 
 ACCOUNT_ID = "sim"
 DESK_NUMBER = 7
@@ -120,6 +123,8 @@ class Desk:
         self.witness = Witness()
         self.nodes["execution"].on_start = self.witness.on_start
         self.nodes["execution"].on_batch = self.witness.on_batch
+        self.nodes["execution"].on_commit = self._compare_outcomes
+        self.untrue: list[Violation] = []
         for node in self.nodes.values():
             engine.after(engine.between_ns(0, SECOND), node.start)
         engine.every(SECOND, self._feed_market)
@@ -227,6 +232,23 @@ class Desk:
         self.venue.recover()
         self._frozen_until_ns = 0
         self.machine.set_clock(0)
+
+    def _compare_outcomes(self, entries: Sequence[Entry]) -> None:
+        """What execution writes of the end of an order is true at that moment."""
+        orders = self.nodes["execution"].core.book.orders
+        for entry in entries:
+            row = entry.row
+            if not isinstance(row, OrderMoved) or row.state not in FINAL_ORDER_STATES:
+                continue
+            order = orders.get(row.client_order_id)
+            real = self.venue.exchange.order(ACCOUNT_ID, client_order_id=row.client_order_id)
+            if order is None or real is None:
+                continue
+            known = max(order.sighted_quantity, order.filled_quantity)
+            if real.state.is_open or real.filled > known:
+                state = "open" if real.state.is_open else "ended"
+                text = f"order {row.client_order_id} counted as {row.state} with {known} filled"
+                self.untrue.append(Violation("outcome_true", f"{text}, the venue had it {state} with {real.filled}"))
 
     def operate_at(self, when_ns: int, service: str, message: Message, request_id: str) -> list[Message]:
         """Send an operator's request at a moment; its answer is appended to the result when it comes."""

@@ -123,7 +123,7 @@ _ORDERS: tuple[Mutant, ...] = (
     _in_execution(
         "fee_dropped",
         "a fee that comes after its fill is not booked",
-        ("book.py", "self.trades[fill.trade_id].fees_usd += row.fee_usd\n            fill", "fill"),
+        ("book.py", "            self._pay_fee(self.orders[fill.client_order_id], row.fee_usd)\n", ""),
     ),
     _in_execution(
         "settlement_booked_twice",
@@ -223,7 +223,12 @@ _OPENING: tuple[Mutant, ...] = (
     _in_execution(
         "old_prices_used",
         "the age of a chain does not matter",
-        ("market.py", "abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns", "False"),
+        (
+            "market.py",
+            "        view = self._chains.get(instrument.underlying)\n"
+            "        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:",
+            "        view = self._chains.get(instrument.underlying)\n        if view is None:",
+        ),
     ),
     _in_execution(
         "would_net_ignored",

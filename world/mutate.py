@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.machinery
 import importlib.util
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from world.mutant import Edit, Mutant
 from world.mutants import MUTANTS
+from world.violations import PROMISES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "simulation-mutants.md"
@@ -112,7 +114,8 @@ def main() -> int:
         check_applies(mutant)
     catches = _run_all(mutants, arguments)
     if arguments.write:
-        PAGE.write_text(page(catches, arguments.seeds), encoding="utf-8")
+        before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        PAGE.write_text(page(catches, before), encoding="utf-8")
     if not arguments.json:
         Console().print(_table(catches))
     return 1 if any(catch.seed is None for catch in catches) else 0
@@ -179,24 +182,24 @@ def _run_child(name: str, first_seed: int, seeds: int) -> int:
     return 0
 
 
-def page(catches: Sequence[Catch], seeds: int) -> str:
-    """The table as a page."""
-    words = {mutant.name: mutant.what for mutant in MUTANTS}
-    caught = sum(catch.seed is not None for catch in catches)
+def page(catches: Sequence[Catch], before: str) -> str:
+    """The table as a page. `before`: the page as it is, whose rows stay for mutants that were not run now."""
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", before, flags=re.MULTILINE))
+    for catch in catches:
+        by = f"`{catch.caught_by}`" if catch.caught_by in PROMISES else catch.caught_by
+        rows[catch.mutant] = "| survived" if catch.seed is None else f"{by} | {catch.seed}"
+    found = sum(rows.get(mutant.name, "")[-1:].isdigit() for mutant in MUTANTS)
     lines = [
         "# Mistakes that the simulation finds",
         "",
         "Written by `make simulate-mutants`. Each mistake is made on purpose in the source of the desk, in a process",
-        f"of its own, and the simulation runs from seed 0 on until a promise is broken, over {seeds} seeds at most.",
-        f"{caught} of {len(catches)} are found. What the promises say: [simulation.md](simulation.md).",
+        "of its own, and the simulation runs from seed 0 on until a promise is broken.",
+        f"{found} of {len(MUTANTS)} are found. What the promises say: [simulation.md](simulation.md).",
         "",
         "| mistake | what it does | found by | at seed |",
         "|---|---|---|---:|",
+        *(f"| `{mutant.name}` | {mutant.what} | {rows.get(mutant.name, '| not run')} |" for mutant in MUTANTS),
     ]
-    for catch in catches:
-        by = f"`{catch.caught_by}`" if catch.caught_by and " " not in catch.caught_by else catch.caught_by
-        seed = "not found" if catch.seed is None else str(catch.seed)
-        lines.append(f"| `{catch.mutant}` | {words[catch.mutant]} | {by} | {seed} |")
     return "\n".join(lines) + "\n"
 
 

@@ -111,8 +111,8 @@ class Node:
     """Runs one core. `perform` carries out effects; what it starts must check `is_current` before it delivers.
 
     boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
-    on_start, on_batch: told of every start (and how many rows it finds), and of every batch before it is handled.
-    on_refold: told that the core was built anew without a start of the process.
+    on_start, on_batch: told of every start (and how many rows it finds), and of a batch before it is handled.
+    on_commit: told of rows once they are written. on_refold: told that the core was built anew without a start of the process.
     """
 
     def __init__(
@@ -135,6 +135,7 @@ class Node:
         self.failures: list[CoreFailed] = []
         self.on_start: Callable[[int, int], None] = lambda now_ns, written: None
         self.on_refold: Callable[[], None] = lambda: None
+        self.on_commit: Callable[[Sequence[Entry]], None] = lambda entries: None
         self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
         self._machine = machine
@@ -344,6 +345,7 @@ class _MortalJournal:
         self._node.count_down()
         self._node.tear()
         self._node.journal.append(entries)
+        self._node.on_commit(entries)
         self._node.keep_snapshot()
         self._node.count_down()
 

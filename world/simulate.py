@@ -140,6 +140,7 @@ def decided_wrongly(desk: Desk) -> list[Violation]:
         *silent_changes(desk.bus.published),
         *outcome_violations(entries, desk.bus.answered),
         *untrue_outcomes(entries, desk.venue),
+        *desk.untrue,
         *flip_violations(fills, DESK_NUMBER),
         *fold_violations(desk.nodes["execution"], desk.fold(), desk.book),
     ]

@@ -1,0 +1,15 @@
+"""The page of the simulation is made from its faults and promises, and names every fault."""
+
+from tests.docs.pages import page
+from tests.docs.simulation_page import simulation_page
+from world.faults import FAULTS, Faults
+
+
+def test_the_page_is_made_from_the_faults_and_promises_of_today() -> None:
+    assert page("simulation.md") == simulation_page(), (
+        "run: python -m tests.docs.simulation_page > docs/simulation.md"
+    )
+
+
+def test_every_fault_is_explained() -> None:
+    assert set(FAULTS) == set(Faults.__struct_fields__)
