@@ -112,7 +112,8 @@ class Node:
 
     boot(): called at each start, after the fold and before the core's own `start`, to connect streams.
     on_start, on_batch: told of every start (and how many rows it finds), and of a batch before it is handled.
-    on_commit: told of rows once they are written. on_refold: told that the core was built anew without a start of the process.
+    on_commit: told of rows once they are written.
+    on_refold: told that the core was built anew without a start of the process.
     """
 
     def __init__(
