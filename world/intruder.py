@@ -60,8 +60,11 @@ class Intruder:
             self._place(symbol, ex.Side.BUY, _LOTS, price)
 
     def _rest(self) -> None:
-        """Leave an order in the book that nobody will fill."""
-        self._place(self._deep_symbol(), ex.Side.BUY, _LOTS, 5.0, time_in_force="GTC")
+        """Leave an order in the book, at the price of the best bid."""
+        symbol = self._deep_symbol()
+        price = self._price(symbol, buying=False)
+        if price > 0:
+            self._place(symbol, ex.Side.BUY, _LOTS, price, time_in_force="GTC")
 
     def _deep_symbol(self) -> str:
         """A call with the lowest or a put with the highest strike."""
@@ -100,9 +103,7 @@ class Intruder:
         time_in_force: str = "IOC",
         reduce_only: bool = False,
     ) -> None:
-        venue = self._venue
-        before = self._held(symbol)
-        venue.by_somebody(
+        self._venue.by_somebody(
             ex.PlaceOrder(
                 symbol=symbol,
                 side=side,
@@ -114,8 +115,3 @@ class Intruder:
                 reduce_only=reduce_only,
             )
         )
-        if not reduce_only:
-            venue.foreign[symbol] = venue.foreign.get(symbol, Decimal(0)) + self._held(symbol) - before
-
-    def _held(self, symbol: str) -> Decimal:
-        return next((one.quantity for one in self._venue.positions() if one.symbol == symbol), Decimal(0))

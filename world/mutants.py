@@ -70,11 +70,6 @@ _ORDERS: tuple[Mutant, ...] = (
             '            case OutcomeUnknown() | CancelRefused() if order.state == "CANCELLING":',
         ),
     ),
-    _in_execution(
-        "refusal_believed_after_a_fill",
-        "a refusal counts although the order was filled or seen before",
-        ("core.py", "if order.venue_order_id is None and order.filled_quantity == 0:", "if True:"),
-    ),
     Mutant(
         "effect_before_commit",
         "orders go out before the rows that decided them are written",

@@ -109,7 +109,8 @@ def main() -> int:
     unknown = set(arguments.only) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}; there are {', '.join(m.name for m in MUTANTS)}")
-    mutants = [mutant for mutant in MUTANTS if not arguments.only or mutant.name in arguments.only]
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    mutants = [by_name[name] for name in arguments.only or by_name]
     for mutant in mutants:
         check_applies(mutant)
     catches = _run_all(mutants, arguments)

@@ -68,7 +68,7 @@ class Venue:
         self.sent: Counter[int] = Counter()
         self.opening_orders: list[NewOrder] = []
         self.by_hand: set[int] = set()
-        self.foreign: dict[str, Decimal] = {}
+        self._foreign_orders: set[int] = set()
         self._stream: Deliver | None = None
         self._drop_stream: Callable[[], None] = lambda: None
         self._away_until_ns = 0
@@ -178,13 +178,15 @@ class Venue:
         self._call(execute, AmendUnknown(client_order_id=number, reason="time-out"), deliver)
 
     def by_somebody(self, command: ex.PlaceOrder | ex.CancelOrder) -> None:
-        """Somebody else on the account acts; what he places is `by_hand`."""
+        """Somebody else on the account acts; what he places is `by_hand`, and `foreign` unless it reduces."""
         if isinstance(command, ex.CancelOrder):
             self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
             return
         outcome = self.exchange.place(self.account_id, command, self.engine.now_ns)
         if isinstance(outcome.result, ex.Accepted):
             self.by_hand.add(outcome.result.order_id)
+            if not command.reduce_only:
+                self._foreign_orders.add(outcome.result.order_id)
         self._push(outcome.events)
 
     def _amended(self, change: Amendment) -> None:
@@ -314,10 +316,20 @@ class Venue:
             for position in self.exchange.positions(self.account_id)
         )
 
+    @property
+    def foreign(self) -> dict[str, Decimal]:
+        """What others opened, by symbol, whatever has become of it. For the checks."""
+        held: dict[str, Decimal] = {}
+        for fill in self.exchange.fills(self.account_id) if self._foreign_orders else ():
+            if fill.order_id in self._foreign_orders:
+                held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + fill.side.sign * fill.quantity
+        return held
+
     def own_positions(self) -> dict[str, Decimal]:
         """What the account holds without what others opened, by symbol. For the checks."""
         held = {position.symbol: position.quantity for position in self.positions()}
-        rest = {symbol: held.get(symbol, Decimal(0)) - self.foreign.get(symbol, Decimal(0)) for symbol in held}
+        foreign = self.foreign
+        rest = {symbol: quantity - foreign.get(symbol, Decimal(0)) for symbol, quantity in held.items()}
         return {symbol: quantity for symbol, quantity in rest.items() if quantity}
 
     def fills_by_client_order(self, book: Book) -> dict[int, Decimal]:

@@ -1,0 +1,176 @@
+"""Each fault does what it says: seen where it acts, not by what the desk makes of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from shared.messages.steps import Tick
+from shared.messages.venue import (
+    CancelRefused,
+    NewOrder,
+    OrderRef,
+    OrderRefused,
+    OutcomeUnknown,
+    StreamDown,
+    VenueFill,
+    VenueOrder,
+)
+from tests.simulation.test_world import calm_desk, run_until
+from world.desk import Desk
+from world.faults import MS, SECOND, Faults
+from world.intruder import Intruder
+from world.node import Crashed, _MortalJournal
+
+pytestmark = pytest.mark.simulation
+
+
+def buy(desk: Desk, number: int = 1) -> NewOrder:
+    """An order for the first option of the chain that somebody sells."""
+    chain = desk.venue.exchange.chain("BTCUSD", desk.venue.exchange.instruments("BTC")[0].expiry_ns)
+    assert chain is not None
+    row = next(row for row, ask in enumerate(chain.ask) if ask > 0)
+    return NewOrder(
+        client_order_id=number,
+        symbol=chain.symbols[row],
+        side="buy",
+        quantity=Decimal("0.1"),
+        price=Decimal(repr(float(chain.ask[row]))),
+        reduce_only=False,
+    )
+
+
+def answer_to(desk: Desk, order: NewOrder) -> Any:
+    answers: list[Any] = []
+    desk.venue.place(order, answers.append)
+    desk.engine.run_until(desk.engine.now_ns + 4 * SECOND)
+    (answer,) = answers
+    return answer
+
+
+def test_a_clock_that_is_set_forward_is_followed_and_one_that_is_set_back_is_not() -> None:
+    desk = calm_desk()
+    node = desk.nodes["risk"]
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
+    desk.machine.set_clock(3 * SECOND)
+    assert node.now_ns == desk.engine.now_ns + 3 * SECOND
+    desk.machine.set_clock(-3 * SECOND)
+    before_ns = node.now_ns
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert before_ns < node.now_ns < before_ns + SECOND
+    node.crash(down_ns=0)
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert node.now_ns == desk.engine.now_ns - 3 * SECOND, "a new process takes the wall's time as it is"
+
+
+def test_a_write_that_is_torn_leaves_nothing_and_ends_the_process() -> None:
+    desk = calm_desk()
+    node = desk.nodes["execution"]
+    run_until(desk, lambda: node.alive)
+    rows = list(node.journal.entries)
+    node.heal(Faults(torn_write=1.0))
+    with pytest.raises(Crashed):
+        _MortalJournal(node).append([*rows[:1]])
+    assert node.journal.entries == rows
+
+
+def test_an_outage_keeps_a_service_down_for_its_time() -> None:
+    desk = calm_desk()
+    risk = desk.nodes["risk"]
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
+    risk.crash(down_ns=20 * SECOND)
+    desk.engine.run_until(desk.engine.now_ns + 19 * SECOND)
+    assert not risk.alive
+    desk.engine.run_until(desk.engine.now_ns + 2 * SECOND)
+    assert risk.alive
+
+
+def test_a_throttled_venue_refuses_and_does_nothing() -> None:
+    desk = calm_desk()
+    desk.venue.throttle(10 * SECOND)
+    order = buy(desk)
+    answer = answer_to(desk, order)
+    assert isinstance(answer, OrderRefused)
+    assert answer.kind == "throttled"
+    answers: list[Any] = []
+    ref = OrderRef(client_order_id=order.client_order_id, venue_order_id=None, symbol=order.symbol)
+    desk.venue.cancel(ref, answers.append)
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert isinstance(answers[0], CancelRefused)
+    assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is None
+
+
+def test_a_server_error_tells_nothing_and_the_order_was_placed_or_not() -> None:
+    desk = calm_desk(faults=Faults(server_error=1.0))
+    placed = []
+    for number in range(1, 21):
+        assert isinstance(answer_to(desk, buy(desk, number)), OutcomeUnknown)
+        placed.append(desk.venue.exchange.order(desk.venue.account_id, client_order_id=number) is not None)
+    assert any(placed)
+    assert not all(placed)
+
+
+def test_a_late_read_tells_what_was_true_when_it_was_made() -> None:
+    desk = calm_desk(faults=Faults(read_late=1.0))
+    answers: list[Any] = []
+    desk.venue.query(1, desk.engine.now_ns, answers.append)
+    desk.engine.after(60 * MS, lambda: desk.venue.place(buy(desk), lambda _: None))
+    desk.engine.run_until(desk.engine.now_ns + 8 * SECOND)
+    assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is not None
+    assert answers[0].order is None
+
+
+def test_a_silent_stream_stays_up_and_tells_nothing() -> None:
+    desk = calm_desk()
+    node = desk.nodes["execution"]
+    told: list[Any] = []
+    pushed = (VenueOrder, VenueFill, StreamDown)
+    node.on_batch = lambda items, now_ns: told.extend(item for item in items if isinstance(item, pushed))
+    run_until(desk, lambda: node.alive and node.core.is_synced)
+    desk.venue.fall_silent(10 * SECOND)
+    answer_to(desk, buy(desk, 1))
+    assert told == []
+    desk.engine.run_until(desk.engine.now_ns + 10 * SECOND)
+    told.clear()
+    answer_to(desk, buy(desk, 2))
+    assert told != []
+
+
+def test_a_frozen_market_sends_nothing_or_the_same_again() -> None:
+    desk = calm_desk()
+    node = desk.nodes["marketdata"]
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
+    seen: list[Any] = []
+    node.on_batch = lambda items, now_ns: seen.extend(item for item in items if not isinstance(item, Tick))
+    desk.freeze_market(5 * SECOND, repeats=False)
+    desk.engine.run_until(desk.engine.now_ns + SECOND // 2)
+    seen.clear()
+    desk.engine.run_until(desk.engine.now_ns + 4 * SECOND)
+    assert seen == []
+    desk.freeze_market(5 * SECOND, repeats=True)
+    desk.engine.run_until(desk.engine.now_ns + 4 * SECOND)
+    assert len(seen) > len({id(item) for item in seen}) > 0
+
+
+def test_somebody_else_leaves_positions_and_orders_that_are_not_the_desks() -> None:
+    desk = calm_desk()
+    Intruder(desk, 1.0, desk.engine.now_ns + 60 * SECOND)
+    desk.engine.run_until(desk.engine.now_ns + 60 * SECOND)
+    venue = desk.venue
+    assert venue.foreign
+    held = {position.symbol: position.quantity for position in venue.positions()}
+    for symbol, quantity in venue.foreign.items():
+        assert held.get(symbol, Decimal(0)) == quantity
+    assert not venue.own_positions().keys() & venue.foreign.keys()
+    assert any(order.order_id in venue.by_hand for order in venue.exchange.open_orders(venue.account_id))
+
+
+def test_a_drawn_mix_has_every_fault_off_in_some_seeds_and_on_in_others_and_says_which() -> None:
+    mixes = [Faults.swarm(Random(seed)) for seed in range(200)]
+    for name in Faults.__struct_fields__:
+        assert len({getattr(mix, name) for mix in mixes}) > 1, name
+    named = Faults(crash_per_minute=0.5, query_lag_ms=200).mix()
+    assert named == "crash_per_minute=0.5 query_lag_ms=200"
