@@ -17,6 +17,8 @@ from world.faults import MS, SECOND, Faults
 from world.machine import Machine
 
 BATCH_MAX = 64
+STALL_NS = 2 * SECOND
+"""A clock that leaps by more is told to the core as a stall, as a service does it."""
 _SPACE_CHECK_NS = 2 * SECOND
 
 
@@ -151,6 +153,7 @@ class Node:
         self._timer_ns: int | None = None
         self._doom: int | None = None
         self._stalled_until_ns = 0
+        self._lead_ns = 0
         self._runner: Runner[Core] | None = None
 
     @property
@@ -182,6 +185,7 @@ class Node:
         self.starts += 1
         self.epoch = self._engine.now_ns
         self._clock = self._machine.clock()
+        self._lead_ns = self.now_ns - self._engine.now_ns
         self._inbox = []
         self._timer_ns = None
         self._drain_set = False
@@ -263,6 +267,10 @@ class Node:
         if self._engine.chance(self._faults.crash_per_drain):
             self._doom = self._engine.random.choice((0, 1, 2, 3, 4))
         now_ns = self.now_ns
+        lead_ns = now_ns - self._engine.now_ns
+        if lead_ns - self._lead_ns > STALL_NS:
+            batch = [LoopStalled(lead_ns - self._lead_ns), *batch]
+        self._lead_ns = lead_ns
         self.on_batch(batch, now_ns)
         self._guarded(lambda runner: runner.drain(batch, now_ns))
         if self.alive and self._doom is not None:

@@ -125,6 +125,7 @@ class ExecutionCore:
         self._rfq_desk.begin()
         self._inquiries.begin()
         self._schedule.begin()
+        self._evidence.hold()
         self._republish()
         self._advance()
         return work.step
@@ -169,6 +170,7 @@ class ExecutionCore:
         elif isinstance(item, LoopStalled):
             self._guards.begin()
             self._schedule.distrust("stall")
+            self._evidence.hold()
         elif not isinstance(item, Tick):
             self._take_fact(item)
         self._advance()

@@ -43,11 +43,17 @@ class Evidence:
         self._facts = facts
         self._queries: dict[int, _Query] = {}
         self._doubted: dict[int, None] = {}
+        self._hold_until_ns = 0
 
     def doubt(self, order: Order) -> None:
         """Something does not add up about this order: query it now."""
         if order.client_order_id in self._work.book.unsettled:
             self._doubted[order.client_order_id] = None
+
+    def hold(self) -> None:
+        """Our clock may have passed over time that the venue did not see: what was sent before may still arrive."""
+        config = self._work.config
+        self._hold_until_ns = self._work.now_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
 
     def look(self) -> int | None:
         """Go through all orders that may still trade; returns when to look again."""
@@ -141,7 +147,8 @@ class Evidence:
 
     def _absence_counts_ns(self, order: Order) -> int:
         config = self._work.config
-        return order.unknown_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
+        known_ns = order.unknown_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
+        return max(known_ns, self._hold_until_ns)
 
     def failed(self, client_order_id: int) -> None:
         """The query itself failed: it says nothing, and is repeated later."""

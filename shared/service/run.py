@@ -132,7 +132,7 @@ class _Process:
         self._own = ProcessMetrics(self._metrics)
         self._own.starts.set(start.count)
         self._failures = Failures(log, self._metrics)
-        self._stalls = StallWatch()
+        self._stalls = StallWatch(clock)
         self._stalls.listen(self._stalled)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -330,7 +330,10 @@ class _Process:
 
     def _stalled(self, gap_ns: int) -> None:
         self._own.loop_stalls.inc()
-        self._log.warning("the event loop stood still", gap_ms=gap_ns // 1_000_000)
+        self._log.warning(
+            "time passed without this process: it stood still, or the clock was set forward",
+            gap_ms=gap_ns // 1_000_000,
+        )
 
     def _loop_failed(self, _loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
         self._failures.loop_error(details.get("exception"), str(details.get("message", "")))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from shared.clock import boottime_ns
+from shared.clock import Clock, boottime_ns
 from shared.metrics import Metrics
 
 EXIT_BUG = 70
@@ -64,13 +64,16 @@ class Failures:
 
 
 class StallWatch:
-    """Notices that the process was not running (SIGSTOP, suspend, a handler that blocked the loop).
+    """Notices time that passed without the process: it was not running (SIGSTOP, suspend, a handler that blocked the
+    loop), or its clock was set forward.
 
     To be checked often; a gap of more than 2 s between two checks is passed to every listener, in nanoseconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._checked_ns = boottime_ns()
+        self._clock_ns = clock.now_ns()
         self._listeners: list[Callable[[int], None]] = []
 
     def listen(self, listener: Callable[[int], None]) -> None:
@@ -78,8 +81,10 @@ class StallWatch:
 
     def check(self) -> None:
         now_ns = boottime_ns()
-        gap_ns = now_ns - self._checked_ns
-        self._checked_ns = now_ns
+        clock_ns = self._clock.now_ns()
+        # The time between two checks by either clock: a wall clock that is set forward takes ours with it.
+        gap_ns = max(now_ns - self._checked_ns, clock_ns - self._clock_ns)
+        self._checked_ns, self._clock_ns = now_ns, clock_ns
         if gap_ns > _STALL_NS:
             for listener in self._listeners:
                 listener(gap_ns)

@@ -88,7 +88,17 @@ class Desk:
         log = setup_logging("critical", "json", service="risk")
         failures = Failures(log, self.metrics)
         context = ServiceContext(
-            "risk", desk, self.clock, log, self.bus, 1, self.metrics, failures, StallWatch(), {}, HttpRefusals()
+            "risk",
+            desk,
+            self.clock,
+            log,
+            self.bus,
+            1,
+            self.metrics,
+            failures,
+            StallWatch(self.clock),
+            {},
+            HttpRefusals(),
         )
         self.performed: list[Effect] = []
         self.core = EchoCore()

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from services.execution.rows import OrderRequested
+from shared.messages.steps import LoopStalled
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -60,6 +61,25 @@ def test_absence_counts_only_after_the_requests_validity() -> None:
     script.wait(1_000)
     (again,) = script.placed()
     assert again.client_order_id != order.client_order_id
+
+
+def test_absence_counts_only_after_the_validity_again_when_the_clock_was_set_forward() -> None:
+    script = Script().started()
+    script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.wait(3_000)
+    script.on(OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out"))
+    # The clock leaps by ten seconds: of the request's validity at the venue none of them has passed.
+    script.now_ns += 10_000 * MS
+    script.on(LoopStalled(10_000 * MS))
+    script.queried(order, None)
+    assert script.order(order).state == "UNKNOWN"
+    script.wait(6_900)
+    script.queried(order, None)
+    assert script.order(order).state == "UNKNOWN"
+    script.wait(200)
+    script.queried(order, None)
+    assert script.order(order).state == "NEVER_PLACED"
 
 
 def test_a_failed_query_says_nothing_and_is_repeated_with_growing_pauses() -> None:

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from shared import clock
 from shared.bus.endpoints import SOCKET_PATH_MAX_BYTES, Endpoints, socket_path
+from shared.clock import Clock
 from shared.config import PORT_NAMES, BusSection, ConfigError
 from shared.errors import StartRefused
 from shared.logging import Redactor, redactor, setup_logging
@@ -285,9 +287,22 @@ def test_errors_that_the_loop_reports_are_forgotten_after_a_quiet_minute(monkeyp
 def test_a_gap_of_more_than_two_seconds_is_told_to_every_listener_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0, 1_900_000_000, 4_000_000_000, 4_100_000_000])
     monkeypatch.setattr("shared.service.watch.boottime_ns", lambda: next(times))
-    watch = StallWatch()
+    watch = StallWatch(Clock(wall=lambda: 1, monotonic=lambda: 1))
     gaps: list[int] = []
     watch.listen(gaps.append)
     for _ in range(3):
         watch.check()
     assert gaps == [2_100_000_000]
+
+
+def test_a_clock_that_is_set_forward_counts_as_a_gap_and_one_that_is_set_back_does_not() -> None:
+    ahead_ns = 0
+    watch = StallWatch(Clock(wall=lambda: time.monotonic_ns() + ahead_ns))
+    gaps: list[int] = []
+    watch.listen(gaps.append)
+    ahead_ns = 3_600_000_000_000
+    watch.check()
+    ahead_ns = 0
+    watch.check()
+    (gap_ns,) = gaps
+    assert gap_ns >= 3_600_000_000_000
