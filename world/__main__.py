@@ -76,7 +76,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
 
 
 def _timed(seed: int) -> tuple[Verdict, float]:
-    """A seed's verdict and the processor's seconds that it took: the wall's say little on a machine that others use."""
+    """A seed's verdict and the processor's seconds that it took: those of the wall say little on a busy machine."""
     began = time.process_time()
     return simulate(seed), time.process_time() - began
 
