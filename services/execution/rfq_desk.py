@@ -229,7 +229,8 @@ class RfqDesk:
             return
         for seen in item.rfqs:
             self._seen(seen)
-        margin_ns = self._rfq.validity_ns + self._work.config.evidence_margin_ms * MS
+        # Sent by the clock of another process, maybe: each may be off by the skew, either way.
+        margin_ns = self._rfq.validity_ns + self._work.config.evidence_margin_ms * MS + 2 * CLOCK_SKEW_NS
         for rfq in self._work.book.rfqs.live_rfqs():
             if (
                 rfq.state == "UNKNOWN"

@@ -178,6 +178,8 @@ class AcceptEvidence:
         certain_ns = rfq.quote_expiry_ns + config.rfq_evidence_after_expiry_ms * MS
         if rfq.gone_ns is not None:
             certain_ns = min(certain_ns, max(rfq.gone_ns + config.evidence_margin_ms * MS, validity_ns))
+        # Times of an earlier process are by its clock: this one waits for the lists to catch up by its own.
+        certain_ns = max(certain_ns, ask.first_ns + config.evidence_margin_ms * MS)
         if work.now_ns < certain_ns:
             return earliest(wake_ns, certain_ns)
         listed = ask.listed_ns >= certain_ns or ask.failures >= _FAILURES_MAX

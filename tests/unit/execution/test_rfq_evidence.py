@@ -185,7 +185,7 @@ def test_a_list_that_does_not_reach_back_far_enough_says_nothing_of_a_lost_creat
     makers = Makers(script)
     script.open(*SPREAD, execution_mode="rfq")
     (asked,) = makers.asked()
-    script.on(RfqUnknown(rfq_id=asked.rfq_id, reason="no answer")).wait(8_000)
+    script.on(RfqUnknown(rfq_id=asked.rfq_id, reason="no answer")).wait(28_000)
     script.on(RfqsFetched(asked_ns=script.now_ns, since_ns=script.now_ns - 1, rfqs=()))
     assert "ABSENT" not in states(script)
     makers.rfq_list()
@@ -397,7 +397,7 @@ def test_a_create_lost_twice_falls_back_and_orphans_are_still_looked_for() -> No
     script.wait(2_000)
     makers.rfq_list(makers.rfq("111", asked.legs, at_ns=script.now_ns - 4_000_000_000))
     assert makers.withdrawn() == ["111"]
-    script.wait(10_000).on(RfqCancelled(request_id="111"))
+    script.wait(30_000).on(RfqCancelled(request_id="111"))
     makers.rfq_list()
     assert not script.core.book.rfqs.live
     assert sorted(states(script)) == ["ABSENT", "CANCELLED", "CANCELLING", "UNKNOWN", "UNKNOWN"]
