@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 def down(
     orders: Annotated[
         str | None,
-        typer.Option(help="leave, cancel or flatten, instead of what [execution] on_shutdown says."),
+        typer.Option(help="leave, cancel or flatten, instead of what on_shutdown in section execution says."),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Stop every process of the desk. What rests at the venue stays there and open trades stay open, unless
-    [execution] on_shutdown or --orders say otherwise."""
+    """Stop every process of the desk. Orders that rest at the venue stay there and open trades stay open, unless
+    --orders, or on_shutdown in section execution of voldesk.toml, says otherwise."""
     desk = load_desk()
     choice = _choice(desk, orders)
     if choice == "flatten" and desk.mode == "LIVE":
