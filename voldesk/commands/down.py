@@ -16,6 +16,10 @@ from voldesk.processes import DeskProcess, desk_processes, end_processes, wait_u
 from voldesk.supervision import Supervisor, SupervisorAway
 
 _SUPERVISED_STOP_S = 110.0
+_STOP_S = 5.0
+_WINDING_DOWN_STOP_S = 75.0
+"""Without supervisord; the second when execution has orders to cancel or trades to close first."""
+
 _POLL_S = 0.1
 
 
@@ -42,7 +46,7 @@ def down(
         if choice is not None:
             announce(desk.run_dir, choice)
         with exclusive(desk.run_dir), progress(f"stopping the desk{_doing(choice)}; services finish what they write"):
-            stopped = stop_desk(desk)
+            stopped = stop_desk(desk, choice)
     if as_json:
         names = [process.name for process in stopped]
         print_json({"mode": desk.mode, "account": desk.account_id, "stopped": names})
@@ -74,7 +78,7 @@ def _doing(choice: OnShutdown | None) -> str:
     return {"cancel": ", its orders are cancelled", "flatten": ", its trades are closed"}.get(choice or "", "")
 
 
-def stop_desk(desk: DeskConfig) -> tuple[DeskProcess, ...]:
+def stop_desk(desk: DeskConfig, choice: OnShutdown | None) -> tuple[DeskProcess, ...]:
     """Stop through supervisord, then by signal what is left. Raises Failure when a process cannot be ended."""
     before = desk_processes(desk.run_dir)
     supervisor = Supervisor(desk)
@@ -85,7 +89,9 @@ def stop_desk(desk: DeskConfig) -> tuple[DeskProcess, ...]:
         _wait_until_silent(supervisor)
     except SupervisorAway:
         pass
-    if stuck := end_processes(desk_processes(desk.run_dir)):
+    if stuck := end_processes(
+        desk_processes(desk.run_dir), _STOP_S if choice in (None, "leave") else _WINDING_DOWN_STOP_S
+    ):
         raise Failure(
             f"{stuck[0].name} (pid {stuck[0].pid}) cannot be ended", f"end it by hand: kill -9 {stuck[0].pid}"
         )

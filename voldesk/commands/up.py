@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import DeskConfig
+from shared.shutdown import announce
 from voldesk.commands.status import health_json, show_health
 from voldesk.console import (
     EXIT_CONFIG,
@@ -70,6 +71,8 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
     orphans = desk_processes(desk.run_dir)
     if orphans:
         note(f"ending what is left of an earlier run: {', '.join(f'{row.name} ({row.pid})' for row in orphans)}")
+        # The desk goes on in a moment: whatever is configured for its end is not meant.
+        announce(desk.run_dir, "leave")
         if stuck := end_processes(orphans):
             raise Failure(
                 f"{stuck[0].name} (pid {stuck[0].pid}) of an earlier run cannot be ended",
