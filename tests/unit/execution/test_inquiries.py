@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.execution.book import Book
 from services.execution.effects import AcceptQuote, CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.inquiry_answer import request_legs
 from services.execution.rows import InquiryEnded
@@ -471,6 +472,19 @@ def test_the_history_is_kept_newest_first_over_a_restart_and_refusals_are_not_in
         assert isinstance(history, InquiryList)
         assert [each.inquiry_id for each in history.inquiries] == ["i2", "i1"]
         assert [each.inquiry_id for each in told.ask(ListInquiries(limit=1)).inquiries] == ["i2"]
+
+
+def test_inquiries_survive_in_a_snapshot_of_the_fold() -> None:
+    script = Script().started()
+    ask(script)
+    created(script)
+    script.wait(2_000)
+    listed(script, BUY, SELL)
+    ask(script, inquiry(), "i2")
+    script.on(RfqRefused(rfq_id="i2", kind="rejected", code=1, text="no"))
+    ask(script, inquiry(), "i3")
+    book = script.core.book
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(book), type=Book) == book
 
 
 def test_of_many_inquiries_the_newest_two_hundred_are_kept() -> None:
