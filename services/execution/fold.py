@@ -10,7 +10,8 @@ from shared.entries import Binding
 from shared.snapshots import Snapshots, fold_name
 
 _SERVICE = Path(__file__).parent
-SOURCES = (_SERVICE, _SERVICE.parents[1] / "shared" / "messages", _SERVICE.parents[1] / "shared" / "strategy")
+_SHARED = _SERVICE.parents[1] / "shared"
+SOURCES = (_SERVICE, _SHARED, *(_SHARED / name for name in ("messages", "options", "strategy")))
 """Where every line lives that decides what a row does to the book, and more: an upgrade costs one full replay."""
 
 

@@ -129,8 +129,8 @@ class Compaction:
             self._alert(
                 "journal_damaged",
                 "critical",
-                f"{damage}. What the desk knows now is whole; a restart may find that it is not: look at the disk, "
-                "copy the journal, and choose a quiet moment to move it aside",
+                f"{damage}. What the desk knows is whole, and a restart needs none of these rows until an upgrade "
+                "replays all of them: look at the disk, copy the journal, and move it aside once nothing is open",
             )
 
     def _alert(self, code: str, severity: str, text: str) -> None:
