@@ -37,6 +37,7 @@ LONG: dict[str, str] = {
     "recovery": "kill -9 of each service until it works again, 20 times",
     "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",
     "soak": "growth of memory in half an hour",
+    "modes": "what an opening gives away to the other side, by limit and by smart, in the simulated market",
 }
 """Benches of many minutes: they run with --long or when they are named."""
 
