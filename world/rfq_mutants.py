@@ -24,15 +24,6 @@ _MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     in_execution(
-        "doubt_ends_too_early",
-        "lists without the block trade are believed while the accept may still arrive",
-        (
-            "rfq_evidence.py",
-            "        if work.now_ns < certain_ns:",
-            "        certain_ns = rfq.accepted_ns\n        if False:",
-        ),
-    ),
-    in_execution(
         "wrong_rfq_side",
         "the quote on the other side of the structure is taken",
         ("quotes.py", "side != opposite(wanted.side_of(leg))", "side != wanted.side_of(leg)"),
@@ -47,15 +38,6 @@ _MUTANTS: tuple[Mutant, ...] = (
         "quote_past_the_grant",
         "the worst prices of the grant do not bind quotes",
         ("quotes.py", "    if bound is None:\n        return False", "    return False"),
-    ),
-    in_execution(
-        "block_close_without_a_look",
-        "a close by block trade does not look at the venue's position",
-        (
-            "rfq.py",
-            "    why_not = task.held_up(rfq.created_ns) if chosen is not None else None",
-            "    why_not = None",
-        ),
     ),
     in_execution(
         "request_left_open",
