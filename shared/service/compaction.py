@@ -19,7 +19,7 @@ from shared.store import SqliteJournal
 _LOOK_S = 2.0
 _FIRST_VERIFY_S = 120.0
 _VERIFY_EVERY_S = 86_400.0
-_RETRY_S = 60.0
+_RETRY_FIRST_S, _RETRY_MAX_S = 60.0, 3_600.0
 _LIMIT_S = 1_800.0
 
 
@@ -46,6 +46,7 @@ class Compaction:
         self._module = module
         self._every_rows = context.desk.journal.snapshot_rows
         self._not_before_ns = 0
+        self._retry_s = _RETRY_FIRST_S
         self._verify_ns = monotonic_ns() + round(_FIRST_VERIFY_S * 1e9)
         self._metrics = SnapshotMetrics(context.metrics, lambda: journal.rows_since_snapshot)
         self._problems_told = 0
@@ -67,7 +68,9 @@ class Compaction:
         # A start without a snapshot has read every row itself.
         verify = self._snapshots.used is not None and now_ns >= self._verify_ns
         if (due or verify) and now_ns >= self._not_before_ns and not self._journal.problem:
-            self._not_before_ns = now_ns + round(_RETRY_S * 1e9)
+            # A replay of everything that fails again and again must not be tried all the time.
+            self._not_before_ns = now_ns + round(self._retry_s * 1e9)
+            self._retry_s = min(2 * self._retry_s, _RETRY_MAX_S)
             if verify:
                 self._verify_ns = now_ns + round(_VERIFY_EVERY_S * 1e9)
             await self._make(verify=verify)
@@ -86,6 +89,8 @@ class Compaction:
             self._tell_damage(told.damaged)
         else:
             self._journal.snapshot_taken(told.sequence)
+            self._retry_s = _RETRY_FIRST_S
+            self._not_before_ns = 0
             took_s = round((monotonic_ns() - begun_ns) / 1e9, 2)
             self._context.log.info(
                 "snapshot of the journal", sequence=told.sequence, rows=told.rows, bytes=told.bytes, took_s=took_s
