@@ -48,6 +48,7 @@ class WorldBus:
     def __init__(self, engine: Engine, faults: Faults, account_id: str) -> None:
         self.nodes: dict[str, Node] = {}
         self.published: list[Frame] = []
+        self.latest: dict[str, Message] = {}
         self.answered: list[tuple[OpenTrade, Message]] = []
         self._engine = engine
         self._faults = faults
@@ -101,6 +102,7 @@ class WorldBus:
             cause_id=cause_id,
             published_ns=sender.now_ns,
         )
+        self.latest[topic] = message
         data = encode_frame(topic, header, message)
         if events is not None:
             events.keep(message.key, data)

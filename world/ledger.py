@@ -10,6 +10,7 @@ from services.execution import rows
 from services.execution.book import Book
 from shared.bus.frames import Frame
 from shared.messages.base import Message
+from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal, TradeAccepted, TradeUpdate
 from world.venue import Venue
@@ -151,3 +152,13 @@ def grant_violations(entries: Iterable[Entry], published: Iterable[Frame], book:
         updates = told.get(trade.trade_id, [])
         if updates and updates[-1][1] and trade.is_final:
             yield Violation("grants_released", f"{trade.trade_id} is {trade.state} and its grant still reserves room")
+
+
+def ignorance(latest: Iterable[Message], book: Book) -> Iterator[Violation]:
+    """What strategies say that they have open, and what they have. `latest`: the newest message of each topic."""
+    for status in latest:
+        if isinstance(status, StrategyStatus):
+            held = sum(trade.request.strategy == status.strategy for trade in book.active_trades())
+            if status.open_trades != held:
+                text = f"{status.strategy} says that it has {status.open_trades} open trades and has {held}"
+                yield Violation("strategies_know", text)

@@ -25,6 +25,7 @@ from world.invariants import (
 from world.ledger import (
     cash_violations,
     grant_violations,
+    ignorance,
     ledger_violations,
     outcome_violations,
     untrue_outcomes,
@@ -126,6 +127,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *ledger_violations(venue, book),
         *cash_violations(venue, book, entries),
         *grant_violations(entries, desk.bus.published, book),
+        *ignorance(desk.bus.latest.values(), book),
         *decided_wrongly(desk),
         *failures(desk.nodes.values()),
     ]

@@ -38,6 +38,7 @@ Invariant = Literal[
     "cash_equal",
     "one_outcome",
     "grants_released",
+    "strategies_know",
     "fold_is_live",
     "no_core_failed",
 ]
@@ -76,6 +77,7 @@ PROMISES: dict[Invariant, str] = {
     "trades explain it, to the last decimal",
     "one_outcome": "an intent has one outcome in the journal, and every answer that went out says the same",
     "grants_released": "a grant reserves room while its opening may trade, and no longer",
+    "strategies_know": "once faults stop, strategies know which trades are open: no event is missing for ever",
     "fold_is_live": "the state of execution is the fold of its journal",
     "no_core_failed": "no core raises on any input",
 }

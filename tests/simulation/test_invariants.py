@@ -16,6 +16,7 @@ from services.execution.book import Book, Trade
 from services.execution.config import ExecutionConfig
 from services.execution.rows import HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
 from services.risk.config import RiskConfig
+from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
 from shared.messages.trades import TradeAccepted, TradeUpdate
 from shared.messages.venue import VenueSnapshot
@@ -29,6 +30,7 @@ from world.invariants import fold_violations, liveness_violations, naked_leg_vio
 from world.ledger import (
     cash_violations,
     grant_violations,
+    ignorance,
     ledger_violations,
     outcome_violations,
     untrue_outcomes,
@@ -308,6 +310,11 @@ def a_refusal_that_was_none(desk: Desk) -> Iterable[Violation]:
     return untrue_outcomes([Entry(desk.engine.now_ns, "", refused)], desk.venue)
 
 
+def a_strategy_that_missed_an_end(desk: Desk) -> Iterable[Violation]:
+    status = next(one for one in desk.bus.latest.values() if isinstance(one, StrategyStatus))
+    return ignorance([msgspec.structs.replace(status, open_trades=1)], desk.book)
+
+
 def another_fold(desk: Desk) -> Iterable[Violation]:
     book = book_of(desk)
     book.halt_epoch += 1
@@ -352,6 +359,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "cash_equal": a_price_booked_wrongly,
     "one_outcome": two_outcomes,
     "grants_released": a_grant_kept,
+    "strategies_know": a_strategy_that_missed_an_end,
     "fold_is_live": another_fold,
     "no_core_failed": a_core_that_raised,
 }
