@@ -49,10 +49,13 @@ def test_the_page_names_what_found_each_mistake_and_keeps_what_was_found_before(
     first = page([Catch(one.name, 3, "sent_once", "order 1 was sent 2 times", 1.0)], "")
     assert f"| `{one.name}` | {one.what} | `sent_once` | 3 |" in first
     assert f"| `{two.name}` | {two.what} | | not run |" in first
-    second = page([Catch(two.name, None, "", "no promise was broken in 40 seeds", 1.0)], first)
+    second = page([Catch(two.name, None, "", "no promise was broken in 40 seeds", 1.0, 40)], first)
     assert f"| `{one.name}` | {one.what} | `sent_once` | 3 |" in second
     assert f"| `{two.name}` | {two.what} | | survived |" in second
     assert f"1 of {len(MUTANTS)} are found" in second
+    assert "| not in 6 seeds |" in page(
+        [Catch(two.name, None, "", "no promise was broken in 6 seeds", 1.0, 6)], second
+    )
 
 
 def test_no_mistake_of_the_table_has_survived_and_at_least_twenty_were_found() -> None:
