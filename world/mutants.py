@@ -89,7 +89,7 @@ _ORDERS: tuple[Mutant, ...] = (
     ),
     _in_execution(
         "row_not_written",
-        "the fill of an order is applied and not journalled",
+        "a change of the state of an order is applied and not journalled",
         (
             "workspace.py",
             "        self.step.rows.append(entry)\n",
