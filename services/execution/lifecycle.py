@@ -95,7 +95,9 @@ class Lifecycle:
 
     def _measure_opening(self, trade: Trade) -> None:
         """Once the opening is over and its fees are told, write down what it cost against what was expected."""
-        if trade.opening_cost is not None or trade.state in OPENING_STATES or grant_is_open(trade, self._work.book):
+        if trade.opening_cost is not None or trade.choice is None or None in trade.choice.arrival_mids:
+            return
+        if trade.state in OPENING_STATES or grant_is_open(trade, self._work.book):
             return
         complete = fees_are_complete(trade, self._work.book)
         cost = opening_cost(trade, fees_complete=complete) if complete or trade.is_final else None
