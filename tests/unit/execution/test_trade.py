@@ -67,8 +67,8 @@ def test_the_story_tells_what_was_decided_and_what_happened_in_order() -> None:
     trade_id = script.opened(leg(CALL, "buy"))
     story = script.ask(TellTrade(trade_id=trade_id))
     kinds = [line.kind for line in story.lines]
-    assert kinds[:3] == ["trade_requested", "trade_moved", "order_requested"]
-    assert kinds.index("fill_seen") < kinds.index("trade_moved", 2)
+    assert kinds[:4] == ["trade_requested", "market_noted", "trade_moved", "order_requested"]
+    assert kinds.index("fill_seen") < kinds.index("trade_moved", 3)
     assert all(line.text for line in story.lines)
     assert story.lines[0].cause_id == "r1"
     assert [order.state for order in story.orders] == ["FILLED"]
