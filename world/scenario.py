@@ -44,8 +44,8 @@ from world.faults import SECOND
 NOON_NS = 1_763_640_000_000_000_000
 """2025-11-20T12:00:00Z, far from an expiry."""
 
-BEFORE_EXPIRY_NS = NOON_NS - (4 * 60 + 18) * 60 * SECOND
-"""2025-11-20T07:42:00Z: the day's options stop trading after 3 minutes and settle after 18."""
+BEFORE_FRIDAYS_EXPIRY_NS = NOON_NS + (19 * 60 + 42) * 60 * SECOND
+"""2025-11-21T07:42:00Z, a Friday, whose options pay a delivery fee: they stop trading after 3 minutes, settle after 18."""
 
 HOLD_S = 30
 _TYPES: tuple[OptionType, ...] = ("C", "P")
@@ -147,7 +147,7 @@ def expiring(seed: int) -> Scenario:
             _strategy("spread", spread, seed + 2, hold_s=HOLD_S, per_day=2),
         ),
         exchange=small_exchange(seed),
-        start_ns=BEFORE_EXPIRY_NS,
+        start_ns=BEFORE_FRIDAYS_EXPIRY_NS,
         execution=ExecutionConfig(tradable_margin_s=20),
         risk=RiskConfig(min_time_to_last_trade_ms=20_000),
         host=StrategyHostConfig(no_trade_margin_s=30.0),

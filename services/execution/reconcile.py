@@ -262,16 +262,23 @@ class Reconciler:
         ]
         held = sum((leg.held_quantity for _, _, leg in holders), ZERO)
         whole = max(held, abs(exercise.quantity))
-        for trade, index, leg in holders:
+        cash_usd, fee_usd = exercise.settlement_cash_flow_usd, exercise.fee_usd
+        for number, (trade, index, leg) in enumerate(holders, start=1):
             share = leg.held_quantity / whole
+            cash_share_usd = to_millionths(exercise.settlement_cash_flow_usd * share)
+            fee_share_usd = to_millionths(exercise.fee_usd * share)
+            if number == len(holders) and held == whole:
+                # The last one takes what is left, so that the shares are the settlement to the last decimal.
+                cash_share_usd, fee_share_usd = cash_usd, fee_usd
+            cash_usd, fee_usd = cash_usd - cash_share_usd, fee_usd - fee_share_usd
             self._work.record(
                 rows.LegSettled(
                     trade_id=trade.trade_id,
                     leg_index=index,
                     quantity=leg.held_quantity,
                     settlement_price=exercise.settlement_price,
-                    cash_flow_usd=to_millionths(exercise.settlement_cash_flow_usd * share),
-                    fee_usd=to_millionths(exercise.fee_usd * share),
+                    cash_flow_usd=cash_share_usd,
+                    fee_usd=fee_share_usd,
                     venue_ns=exercise.venue_ns,
                 )
             )

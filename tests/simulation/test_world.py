@@ -106,6 +106,10 @@ def test_trades_held_over_their_expiry_are_settled_under_faults() -> None:
     assert verdict.settled > 0
 
 
+def test_delivery_fees_and_settlements_are_the_venues_to_the_last_decimal() -> None:
+    assert simulate(82, scenario=expiring(82)).violations == ()
+
+
 def test_one_seed_gives_the_same_run_twice() -> None:
     assert simulate(3) == simulate(3)
 
