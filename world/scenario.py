@@ -45,7 +45,7 @@ NOON_NS = 1_763_640_000_000_000_000
 """2025-11-20T12:00:00Z, far from an expiry."""
 
 BEFORE_FRIDAYS_EXPIRY_NS = NOON_NS + (19 * 60 + 42) * 60 * SECOND
-"""2025-11-21T07:42:00Z, a Friday, whose options pay a delivery fee: they stop trading after 3 minutes, settle after 18."""
+"""2025-11-21T07:42:00Z, a Friday, whose options pay a delivery fee: traded for 3 minutes more, settled after 18."""
 
 HOLD_S = 30
 _TYPES: tuple[OptionType, ...] = ("C", "P")
