@@ -9,6 +9,7 @@ from services.execution.book import Leg, Order, Trade
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
 from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short
+from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 from shared.options.chain import Quote
@@ -56,10 +57,11 @@ class ClosePlan:
         return Advice(actions=[Withdraw(order.client_order_id, reason) for order in resting])
 
     def withdraw_opening(self, trade: Trade) -> Advice:
-        """Only what is safe before the venue is known: opening orders are cancelled."""
+        """Only what is safe before the venue is known: opening orders are cancelled, and what a strategy placed."""
         advice = Advice()
+        every = trade.mode == "quoting" and trade.state in (*OPENING_STATES, *HOLDING_STATES, "PENDING_CLOSE")
         for order in self._work.book.unsettled_of(trade):
-            if order.purpose == "open" and order.state == "WORKING":
+            if (every or order.purpose == "open") and order.state == "WORKING":
                 advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
         return advice
 

@@ -46,6 +46,9 @@ from shared.messages.venue import (
     VenueSnapshotFailed,
 )
 
+_ORDERS_TOLD_AGAIN = 200
+"""The newest orders of a quoting trade that a new process publishes again."""
+
 
 class ExecutionCore:
     """One account's trades and orders.
@@ -139,6 +142,10 @@ class ExecutionCore:
                 work.touched_trades[trade.trade_id] = None
         for number in work.book.unsettled:
             work.touched_orders[number] = None
+        for trade in work.book.active_trades():
+            if trade.mode == "quoting":
+                # what ended just before the process died was not told to the strategy that placed it
+                work.touched_orders |= dict.fromkeys(trade.order_ids[-_ORDERS_TOLD_AGAIN:])
         self._guards.publish()
 
     def handle(self, item: Any, now_ns: int) -> Step:

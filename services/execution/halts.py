@@ -129,7 +129,7 @@ class Guards:
         halt = next((halt for halt in self._work.book.halts if halt.level == "flatten"), None)
         if halt is None or (trade.close is not None and trade.close.purpose == "flatten"):
             return
-        if trade.state not in OPENING_STATES and trade.state != "SETTLING":
+        if (trade.state not in OPENING_STATES or trade.mode == "quoting") and trade.state != "SETTLING":
             self._close(trade, f"flatten: {halt.reason}", halt.raised_by, "flatten")
 
     def _close(self, trade: Trade, reason: str, by: str, purpose: ClosePurpose = "close") -> None:
@@ -169,11 +169,18 @@ class Guards:
 
     def _loss(self, trade: Trade) -> None:
         limit_usd = trade.request.max_loss_usd
+        fees_usd = 0.0
+        granted_usd = trade.request.grant.max_loss_usd
+        if trade.mode == "quoting" and granted_usd is not None:
+            # it may turn over its legs again and again: all of that together loses no more than risk has judged
+            limit_usd = granted_usd if limit_usd is None else min(limit_usd, granted_usd)
+            fees_usd = float(trade.fees_usd)
         # An opening in chunks may take long: what is filled of it may lose no more than the whole.
         held = trade.state in HOLDING_STATES or (trade.state == "OPENING" and trade.was_filled)
         if limit_usd is None or trade.close is not None or not held:
             return
-        pnl_usd = self._pnl_on_mark_usd(trade)
+        marked_usd = self._pnl_on_mark_usd(trade)
+        pnl_usd = None if marked_usd is None else marked_usd - fees_usd
         if pnl_usd is not None and pnl_usd <= -limit_usd:
             self._close(trade, f"loss on mark {-pnl_usd:.2f} USD reached the limit {limit_usd:g} USD", "execution")
 

@@ -21,7 +21,7 @@ from services.execution.plan import (
     TakeQuote,
 )
 from services.execution.positions import PositionWitness
-from services.execution.quoting import QuotingPlan, closed_outside
+from services.execution.quoting import QuotingPlan, closed_outside, flat_close
 from services.execution.reduction import Reduction, close_purpose
 from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk
@@ -138,6 +138,8 @@ class Lifecycle:
             return Advice()
         if not self._schedule.synced:
             return self._opening_unseen(trade)
+        if trade.mode == "quoting" and self._schedule.stream_up is False:
+            return self._withdrawn(trade, "the private stream of the venue is down")
         advice = OPENING_PLANS[trade.opening_mode].advise(trade, work)
         if advice.outcome == "complete":
             work.move(trade, "OPEN", advice.reason)
@@ -151,6 +153,8 @@ class Lifecycle:
 
     def _opening_unseen(self, trade: Trade) -> Advice:
         """The venue is not known: nothing is sent, but what may not fill any more is withdrawn."""
+        if trade.mode == "quoting":
+            return self._withdrawn(trade, "not compared with the venue yet")
         deadline_ns = trade.request.grant.deadline_ns
         over = trade.stop is not None or self._work.now_ns >= deadline_ns
         if not over or not self._schedule.is_failing:
@@ -159,6 +163,13 @@ class Lifecycle:
         advice = self._close_plan.withdraw_opening(trade)
         self._carry_out(trade, advice)
         advice.wait("not compared with the venue yet")
+        return advice
+
+    def _withdrawn(self, trade: Trade, reason: str) -> Advice:
+        """No order of a quoting trade rests while its fills might not be heard of."""
+        advice = self._close_plan.withdraw_opening(trade)
+        self._carry_out(trade, advice)
+        advice.wait(reason)
         return advice
 
     def _opening_failed(self, trade: Trade, reason: str) -> None:
@@ -198,6 +209,8 @@ class Lifecycle:
             advice = self._close_plan.withdraw_opening(trade)
             self._carry_out(trade, advice)
             advice.wake(_next_expiry_ns(trade, work.now_ns))
+            if trade.mode == "quoting" and trade.is_flat and not work.book.unsettled_of(trade):
+                work.record(flat_close(trade))
             return advice
         return Advice()
 
@@ -208,7 +221,7 @@ class Lifecycle:
         patience_ns = trade.state_ns + work.config.close_patience_ms * MS
         unsettled = work.book.unsettled_of(trade)
         # A closing order may be here already: sent by a process that died before it was written, and found again.
-        live = [order for order in unsettled if order.purpose == "open"]
+        live = [order for order in unsettled if order.purpose == "open" or trade.mode == "quoting"]
         if live and work.now_ns >= patience_ns:
             self._break(trade, f"opening order {live[0].client_order_id} is still {live[0].state}")
         elif live:

@@ -9,8 +9,9 @@ from services.execution.book import Order, Trade
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.plan import slice_of
-from services.execution.quoting import ending_of, order_problem, price_problem
+from services.execution.quoting import ending_of, order_problem, price_problem, silence_of
 from services.execution.states import OPENING_STATES
+from shared.ids import MAX_ATTEMPTS
 from shared.messages.quoting import (
     ORDERS_PER_CHANGE,
     ChangeOrders,
@@ -22,6 +23,8 @@ from shared.messages.quoting import (
 from shared.messages.trades import Purpose, Refusal
 
 _LABEL_MAX = 32
+STRATEGY_ATTEMPTS = MAX_ATTEMPTS - 1_000
+"""Ids of a leg and purpose that a strategy may use: the last ones are left to execution's own closes and retries."""
 
 
 def change_orders(change: ChangeOrders, view: CheckView) -> OrdersChanged | Refusal:
@@ -68,6 +71,8 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
         code, detail = "halted", "a halt is in force, or voided the grant"
     elif view.guards.risk_is_silent:
         code, detail = "risk_silent", "the risk service is silent"
+    elif silence_of(work) is not None:
+        code, detail = "host_silent", "no heartbeat of a strategy host arrives: what rests would be withdrawn"
     elif not view.schedule.synced or view.schedule.stream_up is False:
         code, detail = (
             "not_ready",
@@ -103,7 +108,7 @@ def _place(trade: Trade, wish: OrderToPlace, view: CheckView) -> OrderAnswer:
         work.move(trade, "OPENING", "the strategy places its first order")
     left = wish.quantity
     while left > 0:
-        if not work.can_place(trade, index, purpose):
+        if trade.next_attempt(index, purpose) >= STRATEGY_ATTEMPTS:
             return OrderAnswer(
                 client_order_ids=tuple(numbers),
                 code="ids_used_up",

@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from services.execution import rows
 from services.execution.book import ZERO, Leg, Order, Trade
-from services.execution.plan import Advice, Place, Withdraw, final_look
+from services.execution.plan import NO_MORE_MONEY, Advice, Place, Record, Withdraw, final_look
+from services.execution.pricing import closing_bound
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
 from shared.messages.trades import GrantLeg
@@ -29,100 +30,111 @@ class QuotingPlan:
         """What to do now: withdraw what may not rest any more, try crossing post-only orders again, or end."""
         advice = Advice()
         ending = ending_of(trade, work)
-        deadline_ns = trade.request.grant.deadline_ns
-        if not ending:
-            advice.wake(deadline_ns)
-        silent = silence_of(work, advice)
+        silent_ns = silence_of(work)
+        silent = "" if silent_ns is None else f"no strategy host for {silent_ns / SECOND:.0f} s"
         live = work.book.unsettled_of(trade)
         if not ending:
             advice.wait(silent or ("quoting" if live else "quoting: no order rests"), work.now_ns + SECOND)
+            advice.wake(trade.request.grant.deadline_ns)
+        excess = _excess(trade, live)
         for order in live:
             if order.state != "WORKING":
                 advice.wait(f"order {order.client_order_id} is {order.state}")
-            elif reason := ending or silent or _unfit(trade, order, work):
+            elif reason := ending or silent or excess.get(order.client_order_id) or _unfit(trade, order, work):
                 advice.actions.append(Withdraw(order.client_order_id, reason))
-        if not ending and not silent:
+        if not ending and not silent and not advice.actions:
             self._try_again(trade, work, advice)
         if ending and not live:
             self._end(trade, ending, work, advice)
         return advice
 
     def _end(self, trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
-        if trade.is_flat and trade.was_filled:
-            row = rows.CloseRequested(
-                trade_id=trade.trade_id, reason=reason, requested_by="execution", purpose="close"
-            )
-            work.record(row)
-        else:
-            final_look(trade, reason, work, advice)
+        final_look(trade, reason, work, advice)
+        if advice.outcome == "given_up" and trade.is_flat and trade.was_filled:
+            advice.outcome = "going"
+            advice.actions.append(Record(flat_close(trade, reason)))
 
     def _try_again(self, trade: Trade, work: Workspace, advice: Advice) -> None:
-        """Each label's last order, if it was a post-only one that crossed, is placed again behind the touch."""
-        last: dict[tuple[int, str], Order] = {}
-        tries: dict[tuple[int, str], int] = {}
+        """Each label's last order, if it was a post-only one that crossed, is placed again behind the touch.
+
+        One at a time: the plan is asked again, and the next is judged beside it.
+        """
+        last: dict[tuple[int, Side, str], Order] = {}
+        tries: dict[tuple[int, Side, str], int] = {}
         for order in work.book.orders_of(trade):
-            key = (order.leg_index, order.label)
-            tries[key] = tries.get(key, 0) + 1 if crossed(order) else 0
+            key = (order.leg_index, order.side, order.label)
+            tries[key] = tries.get(key, 0) + 1 if ended_unasked(order) else 0
             last[key] = order
         for key, order in last.items():
-            again_ns = order.state_ns + work.config.attempt_interval_ms * MS
             if not order.label or not 0 < tries[key] <= work.config.post_only_retries:
                 continue
+            again_ns = order.state_ns + work.config.attempt_interval_ms * MS
             if work.now_ns - order.state_ns > _SOON_NS:
                 continue
             if work.now_ns < again_ns:
                 advice.wake(again_ns)
                 continue
-            price = behind_touch(trade.legs[order.leg_index], order, work)
-            if price is None or order_problem(trade, order.leg_index, order.side, order.quantity, price, work):
+            leg = trade.legs[order.leg_index]
+            price = behind_touch(leg, order, work)
+            if price is None or not work.can_place(trade, order.leg_index, order.purpose):
+                continue
+            if order_problem(trade, order.leg_index, order.side, order.quantity, price, work):
                 continue
             why = f"post-only, try {tries[key] + 1}"
             advice.actions.append(
                 Place(order.leg_index, order.quantity, price, why, post_only=True, label=order.label, side=order.side)
             )
+            return
+
+
+def flat_close(trade: Trade, reason: str = "") -> rows.CloseRequested:
+    """A quoting trade that ended with nothing held is closed."""
+    reason = reason or trade.reason or "nothing is held"
+    return rows.CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by="execution", purpose="close")
 
 
 def ending_of(trade: Trade, work: Workspace) -> str:
     """Why quoting ends; "" while it goes on."""
     if trade.stop is not None:
         return trade.stop.reason
-    return "the grant's deadline passed" if work.now_ns >= trade.request.grant.deadline_ns else ""
+    if work.now_ns >= trade.request.grant.deadline_ns:
+        return "the grant's deadline passed"
+    first = min(trade.legs, key=lambda leg: leg.instrument.last_trade_ns)
+    return f"{first.symbol} stops trading" if work.now_ns >= first.instrument.last_trade_ns else ""
 
 
-def silence_of(work: Workspace, advice: Advice) -> str:
-    """Why no quote may rest although quoting goes on: nobody is there to move it. Wakes when that begins."""
-    silent_ns = work.host_ns + work.config.quoting_host_silence_ms * MS
-    if work.now_ns > silent_ns:
-        return f"no strategy host for {work.config.quoting_host_silence_ms // 1_000} s"
-    advice.wake(silent_ns + MS)
-    return ""
+def silence_of(work: Workspace) -> int | None:
+    """For how long (ns) no strategy host was heard, if that is so long that no order may rest: nobody moves it."""
+    silent_ns = work.now_ns - work.host_ns
+    return silent_ns if silent_ns > work.config.quoting_host_silence_ms * MS else None
 
 
-def crossed(order: Order) -> bool:
-    """A post-only order that the venue ended at once, unfilled and unasked."""
+def ended_unasked(order: Order) -> bool:
+    """A post-only order that the venue ended at once, unfilled and unasked, and not for want of money."""
     return (
         order.post_only
         and order.state in ("CANCELLED", "REFUSED")
         and not order.cancel_asked
         and order.refusal_kind in (None, "rejected")
+        and order.refusal_code not in (0, NO_MORE_MONEY)
         and order.filled_quantity == 0
         and order.state_ns - order.created_ns <= _SOON_NS
     )
 
 
 def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:
-    """The order's price, or a tick behind the other side where that is less; None without a fresh book."""
+    """Where an order that would have traded at once goes: a tick behind the other side. None without a fresh book,
+    and where the order's price is not near the other side: then it was not that which ended it."""
     quote = work.market.quote(leg.instrument, work.now_ns)
     tick = leg.instrument.tick_size
-    if quote is None:
+    far = None if quote is None else (quote.ask if order.side == "buy" else quote.bid)
+    if far is None:
         return None
     if order.side == "buy":
-        if quote.ask is None:
-            return order.price
-        return min(order.price, snap_price(quote.ask, tick, up=False) - tick)
-    if quote.bid is None:
-        return order.price
-    return max(order.price, snap_price(quote.bid, tick, up=True) + tick)
+        behind = snap_price(far, tick, up=False) - tick
+        return min(order.price, behind) if order.price >= behind else None
+    behind = snap_price(far, tick, up=True) + tick
+    return max(order.price, behind) if order.price <= behind else None
 
 
 def order_problem(
@@ -145,6 +157,8 @@ def order_problem(
         return "market_stale", f"no fresh mark for {leg.symbol}"
     if work.now_ns >= instrument.last_trade_ns:
         return "expiring", f"{leg.symbol} no longer trades"
+    if problem := _past_mark(trade, leg, side, price, quote.mark, work):
+        return problem
     if side != leg.side:
         free = leg.held_quantity - _waiting(trade, index, side, work)
         return None if quantity <= free else ("beyond_holding", f"{free} of {leg.symbol} is held and free to reduce")
@@ -163,10 +177,36 @@ def price_problem(trade: Trade, order: Order, price: Decimal, work: Workspace) -
     quote = work.market.quote(leg.instrument, work.now_ns)
     if quote is None or quote.mark is None:
         return "market_stale", f"no fresh mark for {leg.symbol}"
+    if problem := _past_mark(trade, leg, order.side, price, quote.mark, work):
+        return problem
     worst = granted_leg(trade, leg).worst_price
     if order.purpose == "open" and (price > worst if order.side == "buy" else price < worst):
         return "outside_grant", f"{order.side} at {price} is past the granted {worst} of {leg.symbol}"
     return None
+
+
+def _past_mark(
+    trade: Trade, leg: Leg, side: Side, price: Decimal, mark: float, work: Workspace
+) -> tuple[str, str] | None:
+    """A price further past mark than a close may go: of an order that opens too, for its grant may be hours old."""
+    bound = closing_bound(mark, side, trade.request.execution_params.max_close_premium_pct, leg.instrument)
+    if price > bound if side == "buy" else price < bound:
+        return "beyond_bound", f"{side} {leg.symbol} at {price} is past {bound}, too far from mark {mark:g}"
+    return None
+
+
+def _excess(trade: Trade, live: list[Order]) -> dict[int, str]:
+    """Opening orders, the newest first, that would lead beyond the grant if all filled: one that counted as gone may
+    have turned up after another took its place."""
+    found: dict[int, str] = {}
+    for index, leg in enumerate(trade.legs):
+        opening = [order for order in live if order.leg_index == index and order.purpose == "open"]
+        left = granted_leg(trade, leg).max_quantity - leg.held_quantity
+        for order in opening:
+            left -= max(order.quantity - order.filled_quantity, ZERO)
+            if left < 0:
+                found[order.client_order_id] = f"with what is held and rests it is more than granted of {leg.symbol}"
+    return found
 
 
 def granted_leg(trade: Trade, leg: Leg) -> GrantLeg:

@@ -21,7 +21,7 @@ from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.inquiries import ListInquiries, QuoteStructure
 from shared.messages.quality import ListQuality, QualityList
-from shared.messages.quoting import ChangeOrders
+from shared.messages.quoting import ChangeOrders, OrdersChanged
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
@@ -76,7 +76,8 @@ class Requests:
                 CloseTrade() | CancelOrders() | ChangeOrders() | RaiseHalt() | LiftHalts() | AdoptPosition() as order
             ):
                 answer = self._change(order)
-                self._work.record(rows.RequestAnswered(request.request_id, answer))
+                if not isinstance(answer, OrdersChanged) or answer.taken:
+                    self._work.record(rows.RequestAnswered(request.request_id, answer))
                 self._work.send(Reply(request.request_id, answer))
             case other:
                 self._work.send(Reply(request.request_id, unknown_request("execution", other)))
@@ -197,6 +198,13 @@ class Requests:
             and order.strategy in (None, book.trades[book.orders[number].trade_id].request.strategy)
             and not book.orders[number].is_final
         ]
+        if (order.client_order_id or order.symbol) is not None:
+            # quoting goes on, and nothing would come back to an order that cannot be cancelled yet
+            chosen = [
+                each
+                for each in chosen
+                if book.trades[each.trade_id].mode != "quoting" or each.state in ("WORKING", "CANCELLING")
+            ]
         for each in chosen:
             trade = book.trades[each.trade_id]
             reason = f"cancelled by {_short(order.requested_by)}"

@@ -8,8 +8,9 @@ import msgspec
 
 from shared.messages.base import Message, Side
 
-ORDERS_PER_CHANGE = 100
-"""Most orders that one request places, amends or cancels, of each."""
+ORDERS_PER_CHANGE = 40
+"""Most orders that one request places, amends or cancels, of each: one of the venue's batches, and no more than leave
+in time where each is a call of its own."""
 
 
 class OrderToPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +70,11 @@ class OrdersChanged(Message, frozen=True, kw_only=True, tag="orders_changed.1"):
     placed: tuple[OrderAnswer, ...] = ()
     amended: tuple[OrderAnswer, ...] = ()
     cancelled: tuple[OrderAnswer, ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether anything that was asked for is on its way."""
+        return any(not each.code for each in (*self.cancelled, *self.amended, *self.placed))
 
     @property
     def refused(self) -> tuple[OrderAnswer, ...]:

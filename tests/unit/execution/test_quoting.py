@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,18 +15,22 @@ from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, Plac
 from services.execution.rows import FillSeen, OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
+from shared.messages.grants import signed
 from shared.messages.quoting import ChangeOrders, OrdersChanged, OrderToAmend, OrderToPlace
 from shared.messages.trades import Refusal
-from shared.messages.venue import NewOrder, OrderRefused
+from shared.messages.venue import NewOrder, OrderRefused, OutcomeUnknown, StreamDown
 from tests.unit.execution.play import (
     CALL,
     EXPIRY_NS,
+    KEY,
+    MARKS,
     PUT,
     SECOND,
     Script,
     acked,
     fill,
     gone,
+    intent,
     leg,
     position,
     seen,
@@ -335,13 +340,157 @@ def test_a_trade_of_another_mode_or_strategy_is_not_touched() -> None:
     assert script.ask(thief).code == "no_such_trade"
 
 
-def test_a_restart_in_the_middle_goes_on_quoting_with_what_rests() -> None:
+def test_after_a_restart_what_rests_is_withdrawn_until_the_venue_is_known_and_then_quoting_goes_on() -> None:
     script = Script().started()
     trade_id = quoting(script)
     (bid,) = place(script, trade_id, wish("1", "980"))
-    script.restarted().snapshot(orders=[seen(bid, "new")])
-    assert script.core.book.orders[bid.client_order_id].state == "WORKING"
+    script.restarted()
+    assert script.cancelled() == [bid.client_order_id]
+    assert codes(change(script, trade_id, place=(wish("1", "980"),))) == ["not_ready"]
+    script.snapshot(orders=[seen(bid, "new")])
     assert codes(change(script, trade_id, place=(wish("4", "970"), wish("0.01", "970")))) == ["", "outside_grant"]
+
+
+def test_no_order_rests_while_the_private_stream_is_down() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("1", "980"))
+    script.on(StreamDown(reason="gone"))
+    assert script.cancelled() == [bid.client_order_id]
+
+
+def test_two_labels_that_crossed_do_not_share_room_that_only_one_of_them_has() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    first, second = place(script, trade_id, wish("2.5", "1015", label="a"), wish("2.5", "1015", label="b"))
+    for order in (first, second):
+        script.on(gone(script, order.client_order_id))
+    script.wait(300)
+    place(script, trade_id, wish("2", "980", label="c"))
+    script.wait(5_000)
+    again = script.placed()
+    assert [order.quantity for order in again] == [D("2.5")]
+
+
+def test_what_came_back_after_another_took_its_place_is_withdrawn_until_all_is_within_the_grant() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    change(script, trade_id, place=(wish("5", "980", label="a"),))
+    (lost,) = script.placed()
+    script.on(OutcomeUnknown(client_order_id=lost.client_order_id, reason="no answer"))
+    for _ in range(30):
+        script.wait(1_000)
+        if script.queries():
+            script.queried(lost, None)
+    assert script.core.book.orders[lost.client_order_id].state == "NEVER_PLACED"
+    (second,) = place(script, trade_id, wish("5", "985"))
+    script.on(seen(lost, "new"))
+    assert script.cancelled() == [second.client_order_id]
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "code"), [("sell", "700", "beyond_bound"), ("buy", "1190", ""), ("sell", "800", "")]
+)
+def test_no_price_is_taken_that_is_far_past_mark(side: Side, price: str, code: str) -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id, "2")
+    assert codes(change(script, trade_id, place=(wish("1", price, side, post_only=False),))) == [code]
+
+
+def test_a_grant_that_is_hours_old_does_not_let_an_order_pay_what_mark_has_left_behind() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    script.chain_options = {"marks": {**MARKS, CALL: 300.0}}
+    script.wait(2_000)
+    assert codes(change(script, trade_id, place=(wish("1", "1190", post_only=False),))) == ["beyond_bound"]
+
+
+def test_what_the_turnover_loses_with_fees_is_bounded_by_what_risk_has_judged() -> None:
+    script = Script().started()
+    five = leg(CALL, "buy", "5")
+    granted = intent(five).grant
+    bounded = signed(msgspec.structs.replace(granted, max_loss_usd=100.0, signature=""), KEY)
+    trade_id = quoting(script, five, grant=bounded)
+    holding(script, trade_id, "2")
+    (offer,) = place(script, trade_id, wish("1", "880", "sell", post_only=False))
+    script.on(fill(offer, 2)).on(seen(offer, "filled", "1"))
+    script.wait(1_000)
+    close = script.core.book.trades[trade_id].close
+    assert close is not None
+    assert "loss" in close.reason
+
+
+def test_a_flatten_halt_closes_what_is_held_although_an_order_is_unknown() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id, "2")
+    change(script, trade_id, place=(wish("1", "980"),))
+    (lost,) = script.placed()
+    script.on(OutcomeUnknown(client_order_id=lost.client_order_id, reason="no answer"))
+    script.ask(RaiseHalt(level="flatten", reason="enough", requested_by="operator"))
+    assert script.state(trade_id) == "PENDING_CLOSE"
+    for _ in range(40):
+        script.wait(5_000)
+        script.queried(lost, None)
+        if script.placed():
+            break
+    assert script.state(trade_id) == "CLOSING"
+
+
+def test_a_close_does_not_wait_behind_the_strategys_own_offer() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id, "5")
+    (offer,) = place(script, trade_id, wish("0.1", "1000", "sell"))
+    script.close(trade_id)
+    assert script.cancelled() == [offer.client_order_id]
+    script.on(gone(script, offer.client_order_id))
+    script.wait(1_500)
+    (closing,) = script.placed()
+    assert closing.quantity == D(5)
+
+
+def test_an_offer_that_turns_up_after_quoting_has_ended_is_withdrawn_and_a_flat_trade_is_closed() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id, "2")
+    (offer,) = place(script, trade_id, wish("2", "1010", "sell"))
+    script.cancel(trade_id=trade_id)
+    script.on(gone(script, offer.client_order_id))
+    script.wait(5_000)
+    assert script.state(trade_id) == "PARTIALLY_OPEN"
+    script.on(fill(offer, 2))
+    script.wait(5_000)
+    assert script.state(trade_id) == "CLOSED"
+
+
+def test_a_hand_cancel_far_from_the_market_is_not_fought() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("1", "980", label="a"))
+    script.wait(2_000)
+    script.on(gone(script, bid.client_order_id))
+    script.wait(10_000)
+    assert script.placed() == []
+
+
+def test_refused_for_want_of_margin_is_not_tried_again() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    change(script, trade_id, place=(wish("1", "1015", label="a"),))
+    (bid,) = script.placed()
+    script.on(OrderRefused(client_order_id=bid.client_order_id, kind="rejected", code=10529, text="no margin"))
+    script.wait(10_000)
+    assert script.placed() == []
+
+
+def test_a_request_of_which_nothing_was_taken_leaves_no_row() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    before = len(script.entries)
+    assert codes(change(script, trade_id, place=(wish("9", "980"),))) == ["outside_grant"]
+    assert len(script.entries) == before
 
 
 def test_a_quantity_above_the_largest_order_is_split() -> None:
@@ -375,7 +524,8 @@ def test_whatever_is_asked_and_filled_the_holding_stays_between_nothing_and_the_
     for what, quantity, which in steps:
         if what in ("bid", "offer"):
             side: Side = "buy" if what == "bid" else "sell"
-            change(script, trade_id, place=(wish(str(quantity), "1000", side),))
+            # a bid at 1,015 crosses: some are ended by the venue and tried again
+            change(script, trade_id, place=(wish(str(quantity), "1015", side, label=f"{which}"),))
             for order in script.placed():
                 script.on(acked(order))
                 resting.append((order, order.quantity))
