@@ -12,7 +12,7 @@ from services.strategy.exits import CLOSABLE_STATES, ExitDesk
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import essence
 from services.strategy.loaded import LoadedStrategy, LoadFailure
-from services.strategy.quoting import OrderDesk
+from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.statuses import status_of, status_of_failure
@@ -146,7 +146,8 @@ class StrategyHostCore:
                 slot.ordinal_used = max(ordinal, slot.ordinal_used)
 
     def next_deadline_ns(self) -> int | None:
-        due = [self._status_due_ns, self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)]
+        exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
+        due = [self._status_due_ns, exits_ns, self._orders.next_deadline_ns()]
         for slot in self._slots.values():
             due.append(slot.deadline_ns)
             if slot.flight is not None:
@@ -259,8 +260,6 @@ class StrategyHostCore:
             slot = self._slots[name]
             if slot.told != action:
                 self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
-            if action != "resume":
-                self._stop_quoting(slot, f"{action} by {command.requested_by}")
             if action == "resume" and slot.revive():
                 self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
         return StrategyCommandDone(strategies=tuple(names))
@@ -319,6 +318,8 @@ class StrategyHostCore:
                 if slot.deadline_ns is not None:
                     slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
         self._look_at_exits()
+        if self._board.synced_epoch is not None:
+            self._step.effects += self._orders.stops_due(self._trades.open_trades(), self._state_of, now_ns)
         if any(isinstance(effect, SendRequest) for effect in self._step.effects):
             # what was asked for leaves first: to judge and show every gate takes longer than to decide
             if self._changed:
@@ -327,7 +328,11 @@ class StrategyHostCore:
             self._publish_statuses()
 
     def _look_at_exits(self) -> None:
-        closable = {trade.trade_id: trade for trade in self._trades.open_trades() if trade.state in CLOSABLE_STATES}
+        closable = {
+            trade.trade_id: trade
+            for trade in self._trades.open_trades()
+            if trade.state in CLOSABLE_STATES or is_quoting(trade)
+        }
         self._exits.keep_only(set(closable))
         for trade in closable.values():
             slot = self._slots.get(trade.strategy)
@@ -367,7 +372,6 @@ class StrategyHostCore:
         if failure is not None:
             self._changed = True
             self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")
-            self._stop_quoting(slot, "it failed")
 
     def _close(self, slot: Slot, intent: CloseStructure) -> None:
         trade = self._trades.open_trade(intent.trade_id)
@@ -382,15 +386,20 @@ class StrategyHostCore:
         if trade is None or trade.strategy != slot.name:
             self.ignored["orders of a trade that is not this strategy's or not open"] += 1
             return
-        if slot.state(self._history(slot).open_trades) != "running":
+        unready = self._board.execution(self._now_ns)
+        if unready is not None:
+            # what is replayed may be answered as if it were new
+            outcome = IntentOutcome(kind="refused", code="not_ready", reason=unready, trade_id=intent.trade_id)
+            self._report_failure(slot, slot.tell_orders(outcome, self._now_ns))
+            return
+        if self._state_of(slot.name) != "running":
             intent = WorkOrders(trade_id=intent.trade_id, cancel=intent.cancel)
         if intent.place or intent.amend or intent.cancel:
             self._step.effects.append(self._orders.send(slot.name, intent, self._now_ns))
 
-    def _stop_quoting(self, slot: Slot, reason: str) -> None:
-        """No order rests for a strategy that does not move it."""
-        trades = tuple(self._trades.open_trades(slot.name))
-        self._step.effects += self._orders.withdraw(trades, reason, self._now_ns)
+    def _state_of(self, strategy: str) -> str:
+        slot = self._slots.get(strategy)
+        return "not loaded" if slot is None else slot.state(self._history(slot).open_trades)
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -21,6 +21,10 @@ class _Asked(msgspec.Struct, frozen=True):
     trade_id: str
 
 
+def is_quoting(trade: TradeUpdate) -> bool:
+    return trade.execution_mode == "quoting" and trade.state in QUOTING_STATES
+
+
 class OrderDesk:
     """Sends order requests and turns their answers into outcomes. What rests is execution's to know: after a restart
     of the host an answer is lost, and the orders are seen as every strategy sees them, by their events."""
@@ -29,6 +33,7 @@ class OrderDesk:
         self._config = config
         self._asked: dict[str, _Asked] = {}
         self._count = 0
+        self._stop_ns: dict[str, int] = {}
 
     def send(self, strategy: str, intent: WorkOrders, now_ns: int) -> SendRequest:
         """Ask execution for what the intent says."""
@@ -42,18 +47,27 @@ class OrderDesk:
         )
         return self._send(strategy, intent.trade_id, change, now_ns)
 
-    def withdraw(self, trades: Sequence[TradeUpdate], reason: str, now_ns: int) -> list[SendRequest]:
-        """End the quoting of these trades: nobody is there to move their orders."""
-        return [
-            self._send(
-                trade.strategy,
-                trade.trade_id,
-                CancelOrders(trade_id=trade.trade_id, requested_by=f"strategy {trade.strategy}: {reason}"[:200]),
-                now_ns,
-            )
+    def stops_due(
+        self, trades: Iterable[TradeUpdate], state_of: Callable[[str], str], now_ns: int
+    ) -> list[SendRequest]:
+        """End the quoting of those whose strategy does not move their orders: it is paused, stopped, has failed or is
+        gone. Asked again until they are seen to have ended, for a request may be lost."""
+        abandoned = {
+            trade.trade_id: (trade.strategy, state)
             for trade in trades
-            if trade.execution_mode == "quoting" and trade.state in QUOTING_STATES
-        ]
+            if is_quoting(trade) and (state := state_of(trade.strategy)) != "running"
+        }
+        self._stop_ns = {trade_id: due_ns for trade_id, due_ns in self._stop_ns.items() if trade_id in abandoned}
+        requests = []
+        for trade_id, (strategy, state) in abandoned.items():
+            if now_ns >= self._stop_ns.get(trade_id, 0):
+                self._stop_ns[trade_id] = now_ns + self._config.close_repeat_ms * MS
+                cancel = CancelOrders(trade_id=trade_id, requested_by=f"strategy {strategy}, which is {state}")
+                requests.append(self._send(strategy, trade_id, cancel, now_ns))
+        return requests
+
+    def next_deadline_ns(self) -> int | None:
+        return min(self._stop_ns.values(), default=None)
 
     def on_answer(self, answer: ReplyReceived | RequestTimedOut) -> tuple[str, list[IntentOutcome]] | None:
         """The strategy that asked and what it must hear: refusals, or that nobody answered. None if nobody asked."""

@@ -10,7 +10,7 @@ import pytest
 from shared.messages.control import RequestGrant
 from shared.messages.quoting import ChangeOrders, OrderAnswer, OrdersChanged, OrderToAmend, OrderToPlace
 from shared.messages.trades import CancelOrders, OrderUpdate, Refusal, TradeUpdate
-from shared.strategy.protocol import WorkOrders
+from shared.strategy.protocol import CloseStructure, WorkOrders
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, leg, trade
 from tests.unit.strategy.test_host_control import CALL, OPEN_CALL, Quoter, quoter
@@ -116,7 +116,15 @@ def test_a_strategy_that_is_told_to_pause_has_its_quoting_ended_and_may_only_can
     instance, desk, opened = quoting()
     desk.command(action, "quoter")
     assert desk.last(CancelOrders).trade_id == opened.trade_id
-    assert "operator" in desk.last(CancelOrders).requested_by
+    assert {"pause": "paused", "stop": "stopping"}[action] in desk.last(CancelOrders).requested_by
+    asked = desk.count(CancelOrders)
+    desk.time_out()
+    desk.wait(10)
+    assert desk.count(CancelOrders) > asked, "a request that was lost is repeated"
+    desk.opened(msgspec.structs.replace(opened, state="PARTIALLY_OPEN", updated_ns=desk.now_ns))
+    asked = desk.count(CancelOrders)
+    desk.wait(10)
+    assert desk.count(CancelOrders) == asked
     ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,)))
     assert desk.count(ChangeOrders) == 0
     ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,), cancel=(5,)))
@@ -140,3 +148,29 @@ def test_a_trade_that_execution_works_is_left_alone_by_a_pause() -> None:
     desk.ready()
     desk.command("pause", "quoter")
     assert desk.count(CancelOrders) == 0
+
+
+def test_the_orders_of_a_strategy_that_is_gone_are_withdrawn() -> None:
+    _, loaded = quoter()
+    desk = Dialogue(loaded)
+    gone = trade("OPENING", legs=[leg(CALL)], strategy="removed", trade_id="t5")
+    desk.opened(msgspec.structs.replace(gone, execution_mode="quoting", policy="best_effort"))
+    desk.ready()
+    assert desk.last(CancelOrders).trade_id == "t5"
+    assert "not loaded" in desk.last(CancelOrders).requested_by
+
+
+def test_what_is_replayed_is_not_answered_with_orders() -> None:
+    instance, desk, opened = quoting()
+    desk.restart()
+    desk.opened(opened)
+    ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,)))
+    assert desk.count(ChangeOrders) == 0
+    assert [outcome.code for outcome in instance.outcomes] == ["not_ready"]
+
+
+def test_a_strategy_may_close_its_trade_while_it_quotes() -> None:
+    instance, desk, opened = quoting()
+    instance.answers["order 7"] = [CloseStructure(trade_id=opened.trade_id, reason="enough")]
+    desk.hear(order_seen(opened.trade_id))
+    assert [close.trade_id for close in desk.closes()] == [opened.trade_id]
