@@ -128,6 +128,8 @@ class RestClient:
         path = endpoint.path.format(**path_parts)
         delays = iter(self._backoff_s if endpoint.repeatable else ())
         while True:
+            if not self._breaker.is_open:
+                await self._refresh_offset(endpoint)
             await self._spend(endpoint, "close")
             if not self._breaker.admit(monotonic_ns()):
                 raise VenueError(
@@ -169,6 +171,7 @@ class RestClient:
         path = endpoint.path.format(**path_parts)
         read_last = self._read_last.get(endpoint.name, endpoint.bodies[0])
         for body in sorted(endpoint.bodies, key=lambda form: form != read_last):
+            await self._refresh_offset(endpoint)
             try:
                 await self._spend(endpoint, lane)
             except VenueError as error:
@@ -209,8 +212,8 @@ class RestClient:
     async def _exchange(
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value], body: Body = "json"
     ) -> Answer | NotSent | Lost:
-        if endpoint.signed:
-            await self._refresh_offset(endpoint)
+        # again: a refusal for its time stamp may have voided the offset while this call waited for room
+        await self._refresh_offset(endpoint)
         started_ns = monotonic_ns()
         result: Answer | NotSent | Lost
         if self._closed:
@@ -284,7 +287,13 @@ class RestClient:
 
     async def _refresh_offset(self, endpoint: Endpoint) -> None:
         """Measure the venue's clock before signing when that is due. An order waits for it only when nothing usable
-        is known, and never fails because of it."""
+        is known, and never fails because of it.
+
+        Done before room in a rate limit is taken: calls that took room and then waited here would leave late,
+        together with those of the next window.
+        """
+        if not endpoint.signed:
+            return
         due_ns = self._offset_due_ns
         if monotonic_ns() < due_ns or (endpoint.order and due_ns != 0):
             return
