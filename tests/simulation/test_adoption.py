@@ -28,10 +28,10 @@ CRASHING = Faults(crash_per_minute=2.0, answer_lost=0.2, read_fails=0.2, stream_
 
 
 def buy_by_hand(desk: Desk, quantity: str) -> str:
-    """Somebody buys the first option that has an offer; its symbol."""
+    """Somebody buys the first option whose best offer is large enough for all of it; its symbol."""
     chain = desk.venue.exchange.chain("BTCUSD")
     assert chain is not None
-    row = next(index for index, ask in enumerate(chain.ask) if ask > 0)
+    row = next(index for index, size in enumerate(chain.ask_size) if size >= float(quantity))
     desk.venue.by_somebody(
         ex.PlaceOrder(
             symbol=chain.symbols[row],

@@ -104,10 +104,13 @@ def test_trades_held_over_their_expiry_are_settled_under_faults() -> None:
     verdict = simulate(3, scenario=expiring(3))
     assert verdict.violations == ()
     assert verdict.settled > 0
+    assert verdict.unknown_orders > 0, "no fault was met"
 
 
 def test_delivery_fees_and_settlements_are_the_venues_to_the_last_decimal() -> None:
-    assert simulate(82, scenario=expiring(82)).violations == ()
+    verdict = simulate(82, scenario=expiring(82))
+    assert verdict.violations == ()
+    assert verdict.settled > 0
 
 
 def test_one_seed_gives_the_same_run_twice() -> None:
