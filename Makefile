@@ -87,7 +87,7 @@ simulate: install-dev ## the whole desk on a virtual clock under faults: make si
 simulate-nightly: install-dev ## the same over very many seeds; writes docs/simulation-nightly.md: make simulate-nightly SEEDS=10000
 	@nice $(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED) --write "$$(git describe --tags --always --dirty)"
 
-simulate-mutants: install-dev ## deliberate mistakes, each of which the simulation must find; writes docs/simulation-mutants.md
+simulate-mutants: install-dev ## deliberate mistakes: which of them the simulation finds; writes docs/simulation-mutants.md
 	@nice $(BIN)/python -m world.mutate --write
 
 lock: $(BIN)/python ## renew the lock files from pyproject.toml
