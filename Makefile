@@ -45,7 +45,7 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
-test: install-dev ## the tests with branch coverage and its floors, but not the long ones (about ten minutes)
+test: install-dev ## the tests with branch coverage and its floors, but not the long ones (a quarter of an hour)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e and not long"
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m "e2e and not long"
