@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from random import Random
 
 import msgspec
@@ -40,6 +41,8 @@ START_NS = NOON_NS
 OPENING_MIN_S = 25
 OPENING_MAX_S = 90
 HEALING_S = 420
+
+_ANY_POSITION = Decimal(1_000_000_000)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -137,8 +140,12 @@ def decided_wrongly(desk: Desk) -> list[Violation]:
     """What execution should not have done with what it knew, or not have written or said."""
     entries = desk.nodes["execution"].journal.entries
     fills = desk.venue.rfqs.named(desk.venue.exchange.fills(ACCOUNT_ID), desk.book)
+    limits = desk.risk_config
+    if desk.venue.by_hand:
+        # risk limits the account's position, and what somebody else traded is in it: the trades alone may hold more
+        limits = msgspec.structs.replace(limits, max_position_quantity=_ANY_POSITION)
     violations = [
-        *decision_violations(entries, desk.execution_config, desk.witness, desk.risk_config),
+        *decision_violations(entries, desk.execution_config, desk.witness, limits),
         *silent_changes(desk.bus.published),
         *outcome_violations(entries, desk.bus.answered),
         *untrue_outcomes(entries, desk.venue),

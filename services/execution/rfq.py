@@ -86,7 +86,11 @@ class RfqClosePlan:
         work = reduction.work
         advice = Advice()
         live = work.book.unsettled_of(trade)
-        if live:
+        if any(not order.quote_id and order.purpose != "open" for order in live):
+            # sent by a process whose last rows were lost, and found at the venue: the staircase takes it on
+            reason = "a closing order was found at the venue"
+            _fall_back(trade, advice, "close", "limit", "withdrawn", reason)
+        elif live:
             advice.wait(_doubt(live[0].quote_id, [order.state for order in live]))
         elif trade.is_flat:
             advice.outcome, advice.reason = "complete", "nothing is held"
