@@ -56,7 +56,7 @@ test: install-dev ## the tests with branch coverage and its floors, but not the 
 	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
 	@$(BIN)/coverage report --fail-under=80 | tail -1
 
-test-long: install-dev ## the long ones: bad days of a real desk, more seeds (about five minutes)
+test-long: install-dev ## the long ones: bad days of a real desk, chaos, more seeds (over three minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 test-all: test test-long ## every test that needs no account
