@@ -11,6 +11,8 @@ FIRST_SEED ?= 0
 BLOWS ?= 100
 MINUTES ?= 10
 SEED ?= 1
+# a file's tests share what is slow to start; in the order of the tree, since the slow files are not at its end
+SPREAD := --dist loadfile --no-loadscope-reorder
 # packaging: the editable install below builds without fetching anything that is not in the lock
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
@@ -47,9 +49,9 @@ down: install ## stop the desk and everything it started
 
 test: install-dev ## the tests with branch coverage and its floors, but not the long ones (a quarter of an hour)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile -m "not e2e and not long"
-	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m "e2e and not long"
+	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long)"
 	@$(BIN)/coverage combine --quiet
+	@$(BIN)/python -m pytest -n 4 $(SPREAD) -m "(e2e or simulation) and not long"
 	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
 	@$(BIN)/coverage report --include='services/risk/*' --omit='*/shell.py,*/__main__.py' --fail-under=90 | tail -1
 	@$(BIN)/coverage report --include='services/execution/*' --omit='*/shell.py,*/__main__.py' --fail-under=85 | tail -1

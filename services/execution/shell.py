@@ -105,12 +105,10 @@ class ExecutionShell:
         return ""
 
     async def start(self) -> None:
-        """Check the key, subscribe and answer requests. A venue that is away is asked again in `run`."""
+        """Subscribe and answer requests: a halt must not wait for a venue that is away. `run` asks the venue."""
         # First in the queue: a desk that was flattened without us is halted before anything else is decided.
         self._take_latches()
         take_announced(self._context.run_dir)
-        await self._gateway.start()
-        await self._check_key()
         bus = self._context.bus
         prefixes = [
             f"md.{underlying}.{kind}"
@@ -189,6 +187,9 @@ class ExecutionShell:
         self._key_checked = True
 
     async def _until_checked(self) -> None:
+        """Raises StartRefused for what a person must change."""
+        await self._gateway.start()
+        await self._check_key()
         while not self._key_checked:
             await asyncio.sleep(_KEY_RETRY_S)
             await self._check_key()

@@ -39,7 +39,7 @@ from shared.tasks import spawn
 from shared.venues.ports import ChainPush, IndexPush, MarketGateway, OptionQuoteRow, OrderGateway
 
 _trades = itertools.count(time.time_ns() // 10**9 % 2**30)
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 
 
 @dataclass

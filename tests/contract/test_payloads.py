@@ -133,7 +133,7 @@ class SimulatedVenue:
 
     async def quoted(self, client: RestClient, request_id: str) -> list[dict[str, Any]]:
         """The quotes of SELL on a client's request, once dealers have answered."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 quotes = await client.data(f"{RFQ}/request/getQuotesReceived/v1", requestId=request_id)
                 if sells := [quote for quote in quotes if quote["quoteSide"] == "SELL"]:

@@ -138,7 +138,7 @@ class Desk:
         return "\n".join(f"== {name}\n" + "\n".join(text.splitlines()[-15:]) for name, text in sorted(logs.items()))
 
 
-def until(desk: Desk, what: str, condition: Callable[[], T | None], timeout_s: float = 60) -> T:
+def until(desk: Desk, what: str, condition: Callable[[], T | None], timeout_s: float = 120) -> T:
     """The first true value of `condition`; fails with the desk's logs when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -40,7 +40,7 @@ def desk_on_a_small_disk() -> Iterator[Desk]:
 def page(desk: Desk) -> str:
     """The monitor's status page: its log and its alert file are on the disk that is full."""
     port = json.loads((desk.run_dir / "ports.json").read_text())["web"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 

@@ -63,7 +63,7 @@ def test_a_second_up_changes_nothing(desk: Desk) -> None:
 
 def test_the_status_page_that_up_names_is_served(desk: Desk) -> None:
     page = desk.voldesk("up", "--json").json["page"]
-    with urllib.request.urlopen(page, timeout=10) as answer:
+    with urllib.request.urlopen(page, timeout=60) as answer:
         text = answer.read().decode()
     assert "paper" in text
     assert "alpha" in text

@@ -62,7 +62,7 @@ MOVED = {
 
 def scrape(desk: Desk, service: str) -> str:
     port = json.loads((desk.run_dir / "ports.json").read_text())[f"metrics-{service}"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 

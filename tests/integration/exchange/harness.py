@@ -140,7 +140,7 @@ class RestClient:
     """Signs as the documentation says; bodies are flat."""
 
     def __init__(self, url: str, key: KeyConfig = TRADING_KEY, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=10)
+        self.http = httpx.AsyncClient(base_url=url, timeout=60)
         self.key = key
         self._now_ns = now_ns
 
@@ -230,7 +230,7 @@ class RunningExchange:
     async def ended(self) -> BaseException | None:
         """Why the server ended by itself."""
         assert self._task is not None
-        (outcome,) = await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), 10)
+        (outcome,) = await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), 60)
         return outcome
 
     def client(self, key: KeyConfig = TRADING_KEY) -> RestClient:
@@ -251,7 +251,7 @@ def with_server(config: ExchangeServiceConfig, **changes: Any) -> ExchangeServic
     return replace(config, server=replace(ServerConfig(), **changes))
 
 
-async def receive_until(websocket: Any, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 10) -> Any:
+async def receive_until(websocket: Any, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> Any:
     """The first frame for which `wanted` holds; frames before it are dropped."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -260,7 +260,7 @@ async def receive_until(websocket: Any, wanted: Callable[[dict[str, Any]], bool]
                 return frame
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

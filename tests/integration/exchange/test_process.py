@@ -81,7 +81,7 @@ class ExchangeProcess:
     def end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @pytest_asyncio.fixture
@@ -175,7 +175,7 @@ async def test_the_index_goes_on_along_the_same_path_after_a_restart(desk: Excha
     desk.start()
     client = await desk.client()
     await client.http.post("/sim/market", content='{"base":"BTC","pct":50}')
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await market(client))[1] < 120_000:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     symbols, price = await market(client)

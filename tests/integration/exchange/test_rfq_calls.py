@@ -71,7 +71,7 @@ async def ask(client: RestClient, legs: list[dict[str, str]] | None = None) -> s
 
 async def quotes(client: RestClient, request_id: str, count: int = 2) -> dict[str, dict[str, Any]]:
     """The quotes on a request by side, once there are so many."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found = await client.data(RECEIVED, requestId=request_id)
             if len(found) >= count:

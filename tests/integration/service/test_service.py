@@ -82,7 +82,7 @@ class Desk:
 
     def scrape(self) -> str:
         port = resolve_ports(self.config.run_dir, self.config.ports)["metrics-execution"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 

@@ -139,7 +139,7 @@ class _Outcomes:
         self.courier = Courier(gateway, Clock(), self.queue.put_nowait, place_deadline_s)
 
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.queue.get(), 5)
+        return await asyncio.wait_for(self.queue.get(), 60)
 
 
 async def test_the_orders_of_several_legs_are_on_their_way_at_once() -> None:

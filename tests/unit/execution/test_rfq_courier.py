@@ -119,7 +119,7 @@ class _Outcomes:
 
     async def of(self, effect: RfqEffect) -> Any:
         self.courier.carry(effect)
-        return await asyncio.wait_for(self.queue.get(), 5)
+        return await asyncio.wait_for(self.queue.get(), 60)
 
 
 async def test_every_effect_comes_back_with_what_the_venue_said() -> None:

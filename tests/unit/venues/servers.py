@@ -188,7 +188,7 @@ async def socket_venue() -> AsyncIterator[SocketVenue]:
             connection.transport.abort()
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - the condition is read, nothing announces it

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from shared.messages.venue import StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.secrets import ApiKey
@@ -24,11 +25,12 @@ from tests.unit.venues.test_parse import PARTIAL_FRAME, TRADE
 
 KEY = ApiKey(key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", secret="c0ffee" * 10)
 MS = 10**6
-QUICK = LivenessLimits(
+# what a busy machine must not run out of where a test is about something else
+PATIENT = LivenessLimits(
     heartbeat_after_ns=100 * MS,
-    answer_within_ns=300 * MS,
-    silent_after_ns=400 * MS,
-    acknowledged_within_ns=500 * MS,
+    answer_within_ns=60_000 * MS,
+    silent_after_ns=60_000 * MS,
+    acknowledged_within_ns=60_000 * MS,
     refresh_after_ns=200 * MS,
 )
 EXPIRY_MS = 1782460800000
@@ -57,7 +59,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def account_stream(venue: SocketVenue) -> AsyncIterator[Heard]:
+async def account_stream(venue: SocketVenue, limits: LivenessLimits = PATIENT) -> AsyncIterator[Heard]:
     """The account's stream, reconnecting at once so that a test needs no patience."""
     heard = Heard()
 
@@ -65,7 +67,7 @@ async def account_stream(venue: SocketVenue) -> AsyncIterator[Heard]:
         heard.items.append(parse.parse_order_frame(data) if code == 11 else parse.parse_trade_frame(data))
         return ()
 
-    async with running(venue, heard, lambda: (Subscription("order"), Subscription("trade")), on_data):
+    async with running(venue, heard, lambda: (Subscription("order"), Subscription("trade")), on_data, limits):
         yield heard
 
 
@@ -75,6 +77,7 @@ async def running(
     heard: Heard,
     wanted: Callable[[], tuple[Subscription, ...]],
     on_data: Callable[[int, msgspec.Raw, int | None], tuple[str, ...]],
+    limits: LivenessLimits = PATIENT,
 ) -> AsyncIterator[None]:
     stream = VenueStream(
         "account",
@@ -83,7 +86,7 @@ async def running(
         on_data=on_data,
         on_state=heard.items.append,
         on_skipped=heard.skipped.append,
-        limits=QUICK,
+        limits=limits,
         reconnect_delay=lambda _name, _attempt: 0.01,
     )
     task = spawn(stream.run(), name="stream under test")
@@ -102,7 +105,7 @@ def endpoints_of(venue: SocketVenue) -> CoincallEndpoints:
 
 @asynccontextmanager
 async def gateway_task(venue: SocketVenue, run: Callable[[CoincallGateway], Any]) -> AsyncIterator[None]:
-    gateway = CoincallGateway(endpoints_of(venue), KEY, liveness=QUICK)
+    gateway = CoincallGateway(endpoints_of(venue), KEY, liveness=PATIENT)
     task = spawn(run(gateway), name="gateway stream under test")
     try:
         yield
@@ -163,10 +166,10 @@ async def test_after_every_disconnect_it_subscribes_anew_and_says_so(venue: Sock
 
 async def test_a_socket_that_is_open_but_dead_is_noticed_by_its_heartbeat(venue: SocketVenue) -> None:
     venue.answer_heartbeats = False
-    async with account_stream(venue) as heard:
+    async with account_stream(venue, replace(PATIENT, answer_within_ns=300 * MS)) as heard:
         await until(lambda: heard.count(StreamDown) == 1)
         assert "no answer to a heartbeat" in heard.reasons()
-        assert venue.heartbeats == 1
+        assert venue.heartbeats >= 1
         venue.answer_heartbeats = True
         await until(lambda: heard.count(StreamUp) == 2)
 
@@ -204,7 +207,7 @@ async def test_a_refused_order_subscription_is_no_stream(venue: SocketVenue) -> 
 
 async def test_subscriptions_that_are_never_acknowledged_still_carry_data(venue: SocketVenue) -> None:
     venue.acknowledge = False
-    async with account_stream(venue) as heard:
+    async with account_stream(venue, replace(PATIENT, acknowledged_within_ns=500 * MS)) as heard:
         await until(lambda: heard.count(StreamUp) == 1)
         assert heard.skipped == [
             f"account: subscription to {name} was not acknowledged" for name in ("order", "trade")
@@ -218,9 +221,10 @@ async def test_a_stream_that_froze_while_others_run_is_subscribed_again_and_then
 ) -> None:
     heard = Heard()
     frozen = Subscription("tOption", (("symbol", "BTCUSD"), ("end", 1)), "frozen")
+    quick = replace(PATIENT, silent_after_ns=400 * MS)
     lively = Subscription("tOption", (("symbol", "BTCUSD"), ("end", 2)), "lively")
-    async with running(venue, heard, lambda: (frozen, lively), lambda _code, _data, _ts: ("lively",)):
-        async with asyncio.timeout(10):
+    async with running(venue, heard, lambda: (frozen, lively), lambda _code, _data, _ts: ("lively",), quick):
+        async with asyncio.timeout(60):
             while heard.count(StreamDown) == 0:
                 await venue.push('{"dt":4,"c":20,"d":[]}')
                 await asyncio.sleep(0.02)

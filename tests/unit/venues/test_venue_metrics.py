@@ -19,7 +19,7 @@ from shared.venues.coincall import endpoints as table
 from shared.venues.ports import VenueError
 from tests.unit.shared.test_metrics import scraped
 from tests.unit.venues.servers import RestVenue, drop, ok, refuse, rest_venue, socket_venue, until
-from tests.unit.venues.test_gateway_streams import QUICK
+from tests.unit.venues.test_gateway_streams import PATIENT
 
 KEY = ApiKey(key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", secret="c0ffee" * 10)
 ORDER = NewOrder(
@@ -39,7 +39,7 @@ class Watched:
             on_stream=venue.streamed,
             on_skipped=venue.skipped,
             backoff_s=(),
-            liveness=QUICK,
+            liveness=PATIENT,
         )
         venue.watch(self.gateway)
 

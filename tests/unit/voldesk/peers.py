@@ -105,5 +105,5 @@ class Peers:
             return work()
 
         future: Any = asyncio.run_coroutine_threadsafe(run(), self._loop)
-        result: T = future.result(timeout=10)
+        result: T = future.result(timeout=60)
         return result

@@ -50,7 +50,7 @@ def on_terminal(code: str) -> tuple[int, str, str]:
         )
     finally:
         os.close(theirs)
-        reader.join(timeout=10)
+        reader.join(timeout=60)
         os.close(ours)
     return done.returncode, done.stdout.decode(), b"".join(sent).decode(errors="replace")
 
