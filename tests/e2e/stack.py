@@ -210,3 +210,7 @@ def assert_books_balance(desk: Desk) -> None:
     }
     assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
     assert desk.venue_positions() == {}
+
+
+def order_ids(orders: list[dict[str, Any]]) -> set[str]:
+    return {row["order_id"] for row in orders}
