@@ -17,7 +17,7 @@ import msgspec
 
 from bench.harness import Run, bench_main
 from bench.rows import Row, row
-from services.execution.book import Trade
+from services.execution.records import Trade
 from shared.messages.trades import ExecutionParams, LimitPhase
 from shared.strategy import LegSpec, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.desk import Desk

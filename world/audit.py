@@ -9,8 +9,9 @@ from operator import itemgetter
 from typing import Any
 
 from services.exchange import model as ex
-from services.execution.book import Book, Leg, Order, Trade
+from services.execution.book import Book
 from services.execution.config import ExecutionConfig
+from services.execution.records import Leg, Order, Trade
 from services.execution.rows import (
     AmendRequested,
     FillAssumed,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from services.exchange import model as ex
-from services.execution.book import Book, Trade
+from services.execution.book import Book
+from services.execution.records import Trade
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.trades import GrantLeg
 from world.node import Node

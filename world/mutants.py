@@ -110,21 +110,21 @@ _ORDERS: tuple[Mutant, ...] = (
         "a fill that is reported twice counts twice",
         ("facts.py", "known = book.fills.get(fill.venue_trade_id)", "known = None"),
         (
-            "book.py",
-            'assert fill.venue_trade_id not in self.fills, f"fill {fill.venue_trade_id} counted twice"',
+            "order_fold.py",
+            'assert fill.venue_trade_id not in book.fills, f"fill {fill.venue_trade_id} counted twice"',
             "pass",
         ),
     ),
     _in_execution(
         "fee_dropped",
         "a fee that comes after its fill is not booked",
-        ("book.py", "            self._pay_fee(self.orders[fill.client_order_id], row.fee_usd)\n", ""),
+        ("order_fold.py", "        _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd)\n", ""),
     ),
     _in_execution(
         "settlement_booked_twice",
         "the cash of a settlement is booked twice",
         (
-            "book.py",
+            "trade_fold.py",
             "leg.closed_cash += leg.sign * row.cash_flow_usd",
             "leg.closed_cash += 2 * leg.sign * row.cash_flow_usd",
         ),
@@ -132,7 +132,7 @@ _ORDERS: tuple[Mutant, ...] = (
     _in_execution(
         "delivery_fee_dropped",
         "the fee of a delivery is not booked",
-        ("book.py", "                trade.fees_usd += row.fee_usd\n", "                pass\n"),
+        ("trade_fold.py", "            trade.fees_usd += row.fee_usd\n", "            pass\n"),
     ),
 )
 

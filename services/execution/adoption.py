@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.book import ZERO
 from services.execution.checks import CheckView
+from services.execution.records import ZERO
 from services.execution.workspace import MS
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Side

@@ -8,7 +8,7 @@ the other. An amendment never changes the quantity: what an order may trade in a
 from __future__ import annotations
 
 from services.execution import rows
-from services.execution.book import Order
+from services.execution.records import Order
 from services.execution.workspace import MS, Workspace
 from shared.messages.venue import VenueOrder
 

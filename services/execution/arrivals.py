@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from services.execution import rows
-from services.execution.book import Trade
+from services.execution.records import Trade
 from services.execution.rows import LegQuote
 from services.execution.workspace import Workspace
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from services.execution.book import Book, Trade
+from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.pricing import fair_middle, fair_price
+from services.execution.records import Trade
 from services.execution.rfq import notional_usd
 from services.execution.workspace import SECOND
 from shared.messages.base import Side

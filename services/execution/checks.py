@@ -13,10 +13,10 @@ from decimal import Decimal
 
 import msgspec
 
-from services.execution.book import Trade
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halts import Guards
 from services.execution.positions import PositionWitness
+from services.execution.records import Trade
 from services.execution.rfq import notional_usd
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace

@@ -6,9 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from decimal import Decimal
 
-from services.execution.book import Leg, Order, Trade
 from services.execution.chunks import ChunkPurpose, chunk_targets
 from services.execution.plan import Advice, Place, Record, Withdraw, pause_after_ns, refused_for_good, reprice
+from services.execution.records import Leg, Order, Trade
 from services.execution.rows import ChunkEnded, SpreadCrossed
 from services.execution.smart_pricing import crossing_price, quoting_price
 from services.execution.workspace import SECOND, Workspace

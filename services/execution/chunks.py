@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from services.execution.book import Trade
+from services.execution.records import Trade
 from shared.messages.smart import ChunkProgress
 
 ChunkPurpose = Literal["open", "close"]

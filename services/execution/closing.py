@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from services.execution.book import Leg, Order, Trade
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
+from services.execution.records import Leg, Order, Trade
 from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, backoff_ns

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.execution.book import DAY_NS
 from services.execution.effects import FetchSnapshot
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.venue import VenueSnapshot
+from shared.strategy.evaluate import DAY_NS
 
 _HISTORY_MAX_NS = 80 * DAY_NS
 _OVERLAP_NS = 600 * SECOND

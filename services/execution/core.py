@@ -7,7 +7,7 @@ from typing import Any
 from services.execution import rows
 from services.execution.amending import amendment_refused
 from services.execution.arrivals import note_arrivals, note_deltas
-from services.execution.book import DAY_NS, Book
+from services.execution.book import Book
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.config import ExecutionConfig
@@ -45,6 +45,7 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
+from shared.strategy.evaluate import DAY_NS
 
 _ORDERS_TOLD_AGAIN = 200
 """The newest orders of a quoting trade that a new process publishes again."""

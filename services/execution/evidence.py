@@ -8,9 +8,9 @@ import msgspec
 
 from services.execution import rows
 from services.execution.amending import amendment_counts_ns
-from services.execution.book import Order
 from services.execution.effects import QueryOrder
 from services.execution.facts import Facts
+from services.execution.records import Order
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.messages.venue import OrderQueried
 

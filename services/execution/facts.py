@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.execution import rows
 from services.execution.amending import seen_at_its_new_price, seen_open
-from services.execution.book import Order
+from services.execution.records import Order
 from services.execution.states import order_may_move
 from services.execution.workspace import MS, Workspace
 from shared.messages.trades import OrderState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.book import Trade
+from services.execution.records import Trade
 from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from services.execution import rows
 from services.execution.auto import opening_cost
-from services.execution.book import Trade
 from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
@@ -22,6 +21,7 @@ from services.execution.plan import (
 )
 from services.execution.positions import PositionWitness
 from services.execution.quoting import QuotingPlan, closed_outside, flat_close
+from services.execution.records import Trade
 from services.execution.reduction import Reduction, close_purpose
 from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from services.execution.book import Leg, Order, Trade
 from services.execution.plan import (
     Advice,
     Place,
@@ -19,6 +18,7 @@ from services.execution.plan import (
     slice_of,
 )
 from services.execution.pricing import SaleFloor, opening_price
+from services.execution.records import Leg, Order, Trade
 from services.execution.scaling import overfilled, scale_to_filled
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, get_args
 
 from services.execution import rows
-from services.execution.book import ZERO, Book, Trade
+from services.execution.book import Book
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.quality import phase_quality
+from services.execution.records import ZERO, Trade
 from services.execution.rfq_metrics import RfqMetrics
 from services.execution.states import HOLDING_STATES
 from shared.messages.quality import Phase

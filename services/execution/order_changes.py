@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.execution.book import Order, Trade
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.plan import slice_of
 from services.execution.quoting import ending_of, order_problem, price_problem, silence_of
+from services.execution.records import Order, Trade
 from services.execution.states import OPENING_STATES
 from shared.ids import MAX_ATTEMPTS
 from shared.messages.quoting import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from services.execution.book import Leg, Order, Trade
+from services.execution.records import Leg, Order, Trade
 from services.execution.rows import QuotesJudged, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.messages.base import Side

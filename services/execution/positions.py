@@ -7,8 +7,8 @@ from decimal import Decimal
 import msgspec
 
 from services.execution import rows
-from services.execution.book import ZERO, Leg, Trade
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.records import ZERO, Leg, Trade
 from services.execution.workspace import MS, Workspace
 from shared.ids import parse_client_order_id
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch

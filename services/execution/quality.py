@@ -20,7 +20,7 @@ from shared.messages.base import Side, opposite
 from shared.messages.quality import LegQuality, Phase, PhaseQuality
 
 if TYPE_CHECKING:
-    from services.execution.book import Leg, Order, Trade
+    from services.execution.records import Leg, Order, Trade
 
 ZERO = Decimal(0)
 MEASURED_MAX = 10_000

@@ -11,9 +11,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.book import ZERO, Leg, Order, Trade
 from services.execution.plan import NO_MORE_MONEY, Advice, Place, Record, Withdraw, final_look
 from services.execution.pricing import closing_bound
+from services.execution.records import ZERO, Leg, Order, Trade
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
 from shared.messages.trades import GrantLeg

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.execution import rows
-from services.execution.book import ZERO
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import CancelOrder
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
 from services.execution.positions import PositionWitness, to_millionths
+from services.execution.records import ZERO
 from services.execution.workspace import MS, Workspace
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.reconciliation import (

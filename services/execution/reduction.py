@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.execution.book import Leg, Order, Trade
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
+from services.execution.records import Leg, Order, Trade
 from services.execution.rows import ClosePurpose
 from services.execution.workspace import MS, SECOND, Workspace
 

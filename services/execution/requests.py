@@ -7,12 +7,12 @@ from typing import TypeVar
 from services.execution import rows
 from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
-from services.execution.book import Trade
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
+from services.execution.records import Trade
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import order_update, trade_update

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
-from services.execution.book import Trade
 from services.execution.plan import Advice, AskForQuotes, Record, TakeQuote
 from services.execution.quotes import Wanted, best, judge
+from services.execution.records import Trade
 from services.execution.reduction import Reduction
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace

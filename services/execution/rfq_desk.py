@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.book import Trade
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import AcceptQuote, CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.facts import Facts
 from services.execution.plan import AskForQuotes, TakeQuote
 from services.execution.positions import PositionWitness
+from services.execution.records import Trade
 from services.execution.rfq import is_wanted
 from services.execution.rfq_evidence import AcceptEvidence
 from services.execution.rfq_work import CLOCK_SKEW_NS, RfqWork

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from services.execution import rows
-from services.execution.book import Order
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import CancelRfq, FetchQuotes, QueryBlockTrades
 from services.execution.facts import Facts
 from services.execution.positions import PositionWitness
+from services.execution.records import Order
 from services.execution.rfq_work import CLOCK_SKEW_NS, Ask, RfqWork
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, earliest

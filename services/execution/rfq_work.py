@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from services.execution import rows
-from services.execution.book import Order
+from services.execution.records import Order
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.rfq import RfqState

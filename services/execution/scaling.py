@@ -6,8 +6,8 @@ import math
 from decimal import Decimal
 
 from services.execution import rows
-from services.execution.book import Trade
 from services.execution.plan import Advice, Record
+from services.execution.records import Trade
 from services.execution.workspace import SECOND, Workspace
 from shared.options.chain import snap_quantity
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.execution.book import Trade
 from services.execution.chunk_work import ChunkWork
 from services.execution.plan import Advice, Place, Record, final_look
 from services.execution.pricing import SaleFloor, closing_bound, sale_bound
+from services.execution.records import Trade
 from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
 from services.execution.workspace import MS, Workspace

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from services.execution import rows
-from services.execution.book import ZERO, Book, Leg, Order, Trade
+from services.execution.book import Book
+from services.execution.records import ZERO, Leg, Order, Trade
 from services.execution.rfqs import Rfq
 from services.execution.views import exact, fees_are_complete, plain
 from shared.messages.rfq import JudgedQuote

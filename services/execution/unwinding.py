@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.execution.book import Trade
+from services.execution.records import Trade
 from services.execution.reduction import Reduction, close_purpose
 
 

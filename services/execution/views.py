@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.execution.book import ZERO, Book, Order, Trade
+from services.execution.book import Book
 from services.execution.chunks import chunk_progress
+from services.execution.records import ZERO, Order, Trade
 from services.execution.states import OPENING_STATES
 from shared.messages.trades import LegStatus, OrderUpdate, TradeUpdate
 

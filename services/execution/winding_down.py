@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
-from services.execution.book import Trade
+from services.execution.records import Trade
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import Workspace
 

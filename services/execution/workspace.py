@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from services.execution import rows
-from services.execution.book import Book, Order, Trade
+from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from services.execution.market import MarketView
 from services.execution.quotes import QuoteView
+from services.execution.records import Order, Trade
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
 from shared.messages.base import Side, opposite
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from services.exchange import model as ex
-from services.execution.book import Book, Trade
+from services.execution.book import Book
 from services.execution.config import ExecutionConfig
+from services.execution.records import Trade
 from services.execution.rows import HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
 from services.risk.config import RiskConfig
 from shared.messages.control import StrategyStatus

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.execution.book import Trade
 from services.execution.config import ExecutionConfig
+from services.execution.records import Trade
 from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
 from shared.strategy import LegSpec, StrategyConfig, max_hold_hours

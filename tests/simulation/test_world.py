@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.execution.book import Trade
 from services.execution.effects import PlaceOrder
+from services.execution.records import Trade
 from services.execution.rows import FillSeen, OrderMoved, OrderRequested
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.trades import CloseAccepted, CloseTrade

@@ -1,0 +1,51 @@
+"""What the book forgets: trades and intents that ended longer ago than the retention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.execution.quality import MEASURED_MAX, qualities_of
+from shared.strategy.evaluate import DAY_NS
+
+if TYPE_CHECKING:
+    from services.execution.book import Book
+
+
+def purge(book: Book, at_ns: int) -> None:
+    """Forget final trades and intents older than the retention, at most once an hour of journal time."""
+    if at_ns - book.purged_ns < DAY_NS // 24:
+        return
+    book.purged_ns = at_ns
+    horizon_ns = at_ns - book.retention_ns
+    gone = [
+        trade
+        for trade in book.trades.values()
+        if trade.is_final and trade.closed_ns is not None and trade.closed_ns < horizon_ns
+    ]
+    numbers: set[int] = set()
+    book.rfqs.forget(trade.trade_id for trade in gone)
+    for trade in gone:
+        for quality in qualities_of(trade, with_legs=False):
+            book.measured[f"{trade.trade_id}/{quality.phase}"] = quality
+        numbers.update(trade.order_ids)
+        del book.trades[trade.trade_id]
+    for number in numbers:
+        order = book.orders.pop(number)
+        book.unsettled.pop(number, None)
+        if order.venue_order_id is not None:
+            book.order_of_venue_id.pop(order.venue_order_id, None)
+    for key in [key for key, each in book.measured.items() if each.began_ns < at_ns - book.quality_ns]:
+        del book.measured[key]
+    for key in list(book.measured)[:-MEASURED_MAX]:
+        del book.measured[key]
+    for venue_trade_id in [key for key, fill in book.fills.items() if fill.client_order_id in numbers]:
+        del book.fills[venue_trade_id]
+        book.feeless.pop(venue_trade_id, None)
+    for venue_trade_id in [key for key, booked in book.direct_fills.items() if booked.at_ns < horizon_ns]:
+        del book.direct_fills[venue_trade_id]
+    for intent_id in [
+        key
+        for key, intent in book.intents.items()
+        if intent.at_ns < horizon_ns and (intent.trade_id is None or intent.trade_id not in book.trades)
+    ]:
+        del book.intents[intent_id]

@@ -1,0 +1,282 @@
+"""What execution remembers of one trade, leg, order, execution or intent: the records of which its book is made."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from services.execution.quality import TradeTally
+from services.execution.rows import ClosePurpose
+from shared.messages.base import Side
+from shared.messages.costs import ModeChoice, OpeningCost
+from shared.messages.market import Instrument
+from shared.messages.trades import (
+    FINAL_ORDER_STATES,
+    FINAL_TRADE_STATES,
+    ExecutionMode,
+    OpenTrade,
+    OrderState,
+    Purpose,
+    Refusal,
+    StoryLine,
+    TradeState,
+)
+from shared.messages.venue import RefusalKind
+from shared.strategy.evaluate import clock_exit_ns
+
+ZERO = Decimal(0)
+_SECOND = 1_000_000_000
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """One order. `state_ns` is when its state last changed; `unknown_ns` when its outcome became unknown.
+
+    `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
+    moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
+    `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
+    `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it.
+    `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
+    """
+
+    client_order_id: int
+    trade_id: str
+    leg_index: int
+    purpose: Purpose
+    attempt: int
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    reduce_only: bool
+    created_ns: int
+    state: OrderState
+    reason: str
+    state_ns: int
+    updated_ns: int
+    unknown_ns: int
+    priced_ns: int
+    amend_price: Decimal | None = None
+    amend_ns: int = 0
+    amends: int = 0
+    amend_failed: bool = False
+    venue_order_id: int | None = None
+    fills_quantity: Decimal = ZERO
+    fills_cash: Decimal = ZERO
+    sighted_quantity: Decimal = ZERO
+    assumed_quantity: Decimal = ZERO
+    assumed_price: Decimal = ZERO
+    refusal_kind: RefusalKind | None = None
+    refusal_code: int | None = None
+    quote_id: str = ""
+    post_only: bool = False
+    label: str = ""
+    cancel_asked: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_ORDER_STATES
+
+    @property
+    def is_amending(self) -> bool:
+        """An amendment is on its way, and the venue was not seen yet to rest at one price or the other."""
+        return self.amend_price is not None and not self.is_final
+
+    @property
+    def filled_quantity(self) -> Decimal:
+        return max(self.fills_quantity, self.assumed_quantity)
+
+    @property
+    def filled_cash(self) -> Decimal:
+        """Σ price × quantity over what is filled, in USD."""
+        return self.fills_cash + max(ZERO, self.assumed_quantity - self.fills_quantity) * self.assumed_price
+
+    @property
+    def is_settled(self) -> bool:
+        """Final, and every execution that the venue spoke of is known: nothing more will come of it."""
+        return self.is_final and self.filled_quantity >= self.sighted_quantity
+
+
+class Fill(msgspec.Struct):
+    """One execution, as it is needed to recognise it again and to complete its fee."""
+
+    client_order_id: int
+    trade_id: str
+    fee_usd: Decimal | None
+    venue_ns: int
+
+
+class DirectFill(msgspec.Struct):
+    """How much of an execution of a direct flatten is booked to legs, with its fee."""
+
+    quantity: Decimal
+    fee_usd: Decimal
+    at_ns: int
+
+
+class Leg(msgspec.Struct, kw_only=True):
+    """One leg, summed from the fills of the trade's own orders. Cash is Σ price × quantity in USD.
+
+    `priceless_quantity`: closed outside at a price nobody knows, left out of P&L.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    instrument: Instrument
+    opened_quantity: Decimal = ZERO
+    opened_cash: Decimal = ZERO
+    closed_quantity: Decimal = ZERO
+    closed_cash: Decimal = ZERO
+    priceless_quantity: Decimal = ZERO
+    settled_quantity: Decimal = ZERO
+    last_fill_ns: int = 0
+
+    @property
+    def held_quantity(self) -> Decimal:
+        return self.opened_quantity - self.closed_quantity
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.side == "buy" else -1
+
+    @property
+    def open_price(self) -> Decimal | None:
+        return self.opened_cash / self.opened_quantity if self.opened_quantity else None
+
+    @property
+    def close_price(self) -> Decimal | None:
+        priced = self.closed_quantity - self.priceless_quantity
+        return self.closed_cash / priced if priced else None
+
+    @property
+    def realized_pnl_usd(self) -> Decimal:
+        priced = self.closed_quantity - self.priceless_quantity
+        if not priced or not self.opened_quantity:
+            return ZERO
+        return self.sign * (self.closed_cash - self.opened_cash * priced / self.opened_quantity)
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Why and how the trade is to be closed."""
+
+    reason: str
+    requested_by: str
+    purpose: ClosePurpose
+    at_ns: int
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why no more opening orders go out."""
+
+    reason: str
+    void: bool
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """From `at_ns` on `mode` works the opening or the close."""
+
+    purpose: Literal["open", "close"]
+    mode: ExecutionMode
+    reason: str
+    at_ns: int
+
+
+class ChunkEnd(msgspec.Struct, frozen=True):
+    """A chunk that a smart plan is done with."""
+
+    purpose: Literal["open", "close"]
+    number: int
+    complete: bool
+    reason: str
+    at_ns: int
+
+
+class Trade(msgspec.Struct, kw_only=True):
+    """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller.
+
+    `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
+    """
+
+    trade_id: str
+    number: int
+    request: OpenTrade
+    mode: ExecutionMode
+    state: TradeState
+    reason: str
+    legs: list[Leg]
+    created_ns: int
+    state_ns: int
+    updated_ns: int
+    opened_ns: int | None = None
+    closed_ns: int | None = None
+    scaled_ns: int = 0
+    fees_usd: Decimal = ZERO
+    opening_fees_usd: Decimal = ZERO
+    choice: ModeChoice | None = None
+    opening_cost: OpeningCost | None = None
+    close: Close | None = None
+    stop: Stop | None = None
+    fallbacks: list[Fallback] = msgspec.field(default_factory=list)
+    chunks: list[ChunkEnd] = msgspec.field(default_factory=list)
+    crossings: dict[str, int] = msgspec.field(default_factory=dict)
+    order_ids: list[int] = msgspec.field(default_factory=list)
+    attempts: dict[str, int] = msgspec.field(default_factory=dict)
+    story: list[StoryLine] = msgspec.field(default_factory=list)
+    tally: TradeTally = msgspec.field(default_factory=TradeTally)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_TRADE_STATES
+
+    @property
+    def is_flat(self) -> bool:
+        return all(leg.held_quantity <= 0 for leg in self.legs)
+
+    @property
+    def was_filled(self) -> bool:
+        return any(leg.opened_quantity > 0 for leg in self.legs)
+
+    @property
+    def hard_deadline_ns(self) -> int | None:
+        """When it is closed whatever its host does: as declared, or a grace after its first exit by the clock."""
+        declared_ns = self.request.hard_deadline_ns
+        due_ns = clock_exit_ns(self.request.exit_conditions, self.opened_ns)
+        if due_ns is None:
+            return declared_ns
+        enforced_ns = due_ns + round(self.request.deadline_grace_s * _SECOND)
+        return enforced_ns if declared_ns is None else min(enforced_ns, declared_ns)
+
+    @property
+    def opening_mode(self) -> ExecutionMode:
+        """The mode that works the opening now."""
+        return next((each.mode for each in reversed(self.fallbacks) if each.purpose == "open"), self.mode)
+
+    @property
+    def opening_since_ns(self) -> int:
+        """Since when that mode has had it."""
+        return next((each.at_ns for each in reversed(self.fallbacks) if each.purpose == "open"), self.created_ns)
+
+    @property
+    def closing_mode(self) -> ExecutionMode:
+        """The mode that works the close now, if it is an ordinary one."""
+        return next((each.mode for each in reversed(self.fallbacks) if each.purpose == "close"), self.mode)
+
+    @property
+    def stairs_since_ns(self) -> int:
+        """Since when the staircase has had the trade, if it has it: what was sent before was not its own."""
+        if self.state != "CLOSING":
+            return self.state_ns
+        return max((each.at_ns for each in self.fallbacks if each.purpose == "close"), default=self.state_ns)
+
+    def next_attempt(self, leg_index: int, purpose: Purpose) -> int:
+        return self.attempts.get(f"{leg_index}/{purpose}", 0)
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What became of an intent: a trade, or a refusal."""
+
+    trade_id: str | None
+    refusal: Refusal | None
+    at_ns: int
