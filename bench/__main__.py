@@ -37,6 +37,10 @@ LONG: dict[str, str] = {
     "recovery": "kill -9 of each service until it works again, 20 times",
     "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",
     "soak": "growth of memory in half an hour",
+    "intent": "an intent of four legs to the venue's first request, by each mode, beside the same hops bare",
+    "venue_limits": "60 single calls a second and 60 batches of 40, for ten minutes each: CPU, latency, memory",
+    "ceiling": "orders a second to a venue without limits, single and in batches, beside bare calls to a mock",
+    "unknown": "from an order's lost answer until what became of it is journalled, under faults",
     "modes": "what an opening gives away to the other side, by limit and by smart, in the simulated market",
 }
 """Benches of many minutes: they run with --long or when they are named."""

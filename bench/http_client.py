@@ -13,7 +13,8 @@ import gc
 import multiprocessing
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from statistics import median
 from typing import Any, cast
@@ -170,6 +171,27 @@ async def _measure(
     return [latencies[done // 2], latencies[min(done - 1, done * 99 // 100)], done / wall, cpu / done * 1e6]
 
 
+@contextmanager
+def server() -> Iterator[str]:
+    """The minimal server in a process of its own; its address."""
+    context = multiprocessing.get_context("spawn")
+    port, ready = context.Value("i", 0), context.Event()
+    process = context.Process(target=_serve, args=(port, ready), daemon=True)
+    process.start()
+    ready.wait()
+    try:
+        yield f"http://127.0.0.1:{port.value}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def bare_calls_per_s(in_flight: int, requests: int) -> float:
+    """How many order calls a second bare aiohttp makes to that server."""
+    with server() as base:
+        return uvloop.run(_measure(_bare_aiohttp, base, in_flight, requests))[2]
+
+
 def cpu_row(name: str, in_flight: int, ours: list[float], floor: list[float]) -> Row:
     p50, p99, rate, cpu = ours
     note = f"p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {rate:,.0f} calls/s beside {floor[2]:,.0f}"
@@ -185,21 +207,14 @@ def cpu_row(name: str, in_flight: int, ours: list[float], floor: list[float]) ->
 
 
 def measure(run: Run) -> list[Row]:
-    context = multiprocessing.get_context("spawn")
-    port, ready = context.Value("i", 0), context.Event()
-    server = context.Process(target=_serve, args=(port, ready), daemon=True)
-    server.start()
-    ready.wait()
-    base = f"http://127.0.0.1:{port.value}"
     found: dict[tuple[str, int], list[list[float]]] = {}
-    for _ in run.rounds(ROUNDS, "http_client"):
-        for name, make in CLIENTS.items():
-            for in_flight in IN_FLIGHT:
-                found.setdefault((name, in_flight), []).append(
-                    uvloop.run(_measure(make, base, in_flight, REQUESTS // (4 if run.quick else 1)))
-                )
-    server.terminate()
-    server.join()
+    with server() as base:
+        for _ in run.rounds(ROUNDS, "http_client"):
+            for name, make in CLIENTS.items():
+                for in_flight in IN_FLIGHT:
+                    found.setdefault((name, in_flight), []).append(
+                        uvloop.run(_measure(make, base, in_flight, REQUESTS // (4 if run.quick else 1)))
+                    )
     middle = {key: [median(column) for column in zip(*rounds, strict=True)] for key, rounds in found.items()}
     rows = [
         cpu_row(name, n, middle[name, n], middle[FLOOR, n]) for n in IN_FLIGHT for name in CLIENTS if name != FLOOR

@@ -105,17 +105,20 @@ def make_desk(home: Path, strategies: Sequence[str]) -> BenchDesk:
 
 def samples_of(run_dir: Path, at_s: float) -> Samples:
     """Memory and CPU of each process of the desk now."""
-    found = {}
-    for process in desk_processes(run_dir):
-        entry = Path("/proc") / str(process.pid)
-        try:
-            memory = (entry / "smaps_rollup").read_text()
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-        found[process.name, process.pid] = Sample(at_s, mb_of(memory, "Pss"), mb_of(memory, "Anonymous"), cpu_s)
-    return found
+    taken = ((process, sample_of(process.pid, at_s)) for process in desk_processes(run_dir))
+    return {(process.name, process.pid): sample for process, sample in taken if sample is not None}
+
+
+def sample_of(pid: int, at_s: float) -> Sample | None:
+    """Memory and CPU of one process now; None for one that has ended."""
+    entry = Path("/proc") / str(pid)
+    try:
+        memory = (entry / "smaps_rollup").read_text()
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    return Sample(at_s, mb_of(memory, "Pss"), mb_of(memory, "Anonymous"), cpu_s)
 
 
 def mb_of(smaps_rollup: str, field: str) -> float:

@@ -109,7 +109,6 @@ class MarketdataShell:
 
     async def start(self) -> None:
         self._context.bus.serve(self._host.put)
-        await self._gateway.start()
 
     async def run(self) -> None:
         await asyncio.gather(
@@ -147,6 +146,8 @@ class MarketdataShell:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of market data")
 
     async def _feed(self) -> None:
+        # not before the core runs: a venue that is away must not keep it from answering
+        await self._gateway.start()
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
         await asyncio.gather(self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest())

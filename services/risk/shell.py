@@ -77,7 +77,6 @@ class RiskShell:
         ]
         bus.subscribe("marketdata", prefixes, self._host.put)
         bus.subscribe("execution", ("exec.",), self._host.put)
-        await self._gateway.start()
 
     async def run(self) -> None:
         await asyncio.gather(self._host.run(), self._poll())
@@ -86,6 +85,8 @@ class RiskShell:
         await self._gateway.close()
 
     async def _poll(self) -> None:
+        # not before the core runs: a venue that is away must not keep it from answering
+        await self._gateway.start()
         while True:
             if await self._key_holds():
                 break
