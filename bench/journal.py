@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, time_ns
 from typing import Any, NamedTuple
 
 import msgspec
@@ -234,7 +234,8 @@ def measure(run: Run) -> list[Row]:
     after_snapshot = min(JournalSection().snapshot_rows, count // 2)
     with tempfile.TemporaryDirectory(dir=run.arguments.directory, prefix="vd-") as directory:
         place = Place(Path(directory))
-        entries = repeated(minute_of_trading(), count, DAYS)
+        # it ends now: what a start tells others of the last days is part of it
+        entries = repeated(minute_of_trading(), count, DAYS, time_ns())
         batches = range(0, count - after_snapshot, _BATCH)
         for begin in run.track(batches, "writing the journal"):
             place.fill([next(entries) for _ in range(min(_BATCH, count - after_snapshot - begin))])

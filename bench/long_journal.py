@@ -31,18 +31,20 @@ def ended_trades(desk: Desk) -> list[Entry]:
     return kept
 
 
-def repeated(minute: Sequence[Entry], rows: int, days: float) -> Iterator[Entry]:
-    """`rows` entries, spread evenly over `days`, with ids as the desk would make them."""
+def repeated(minute: Sequence[Entry], rows: int, days: float, end_ns: int | None = None) -> Iterator[Entry]:
+    """`rows` entries, spread evenly over `days`, with ids as the desk would make them. end_ns: when the last of them
+    are decided, None for `days` after the desk's minute."""
     repetitions = -(-rows // len(minute))
     pause_s = int(days * 86_400 / repetitions)
     assert pause_s >= _MINUTE_S, f"{rows:,} rows are more than {days} days hold without overlap"
     plain = [(entry, msgspec.to_builtins(entry.row)) for entry in minute]
+    later_ns = 0 if end_ns is None else end_ns - (minute[-1].at_ns + (repetitions - 1) * pause_s * SECOND)
     left = rows
     for turn in range(repetitions):
         renamed = _Renaming(turn, pause_s)
         for entry, row in plain[:left]:
             cause_id = f"{entry.cause_id}-{turn}" if entry.cause_id else ""
-            at_ns = entry.at_ns + turn * pause_s * SECOND
+            at_ns = entry.at_ns + turn * pause_s * SECOND + later_ns
             yield Entry(at_ns, cause_id, msgspec.convert(renamed(row), JournalRow))
         left -= len(plain)
 
