@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from services.risk.breaches import Measure, measures
-from services.risk.checks import CHECKS, GATES, Situation, Violation, first_violation
+from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.config import RiskConfig
 from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
 from services.risk.market import MarketView, position_greeks
@@ -25,6 +25,7 @@ from services.risk.rows import (
     Row,
     TradingDayStarted,
 )
+from services.risk.situation import Situation, Violation
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.base import Message
 from shared.messages.control import (

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk.checks import CHECKS, GATES, worst_price
+from services.risk.checks import CHECKS, GATES
 from services.risk.config import RiskConfig
 from services.risk.market import MarketView, OptionFacts
+from services.risk.situation import worst_price
 from shared.messages.base import Side
 from shared.messages.market import CHAIN_COLUMNS
 from shared.messages.steps import StreamSynced

@@ -1,0 +1,109 @@
+"""Whether the structure makes sense by itself: its legs, their sizes and prices, and the market they need."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from services.risk.market import OptionFacts
+from services.risk.situation import Situation, Violation
+
+_MS = 1_000_000
+
+
+def duplicate_intent(s: Situation) -> Violation | None:
+    if s.has_trade:
+        return Violation("duplicate_intent", f"{s.ask.intent_id} has opened a trade already")
+    if s.earlier_grant_differs:
+        return Violation("duplicate_intent", f"{s.ask.intent_id} holds a grant for other legs")
+    return None
+
+
+def bad_structure(s: Situation) -> Violation | None:
+    count, limit = len(s.ask.legs), s.config.max_legs
+    if not 1 <= count <= limit:
+        return Violation("bad_structure", f"{count} legs, allowed are 1 to {limit}", count, limit)
+    if len({leg.symbol for leg in s.ask.legs}) < count:
+        return Violation("bad_structure", "one symbol in two legs: sum them into one")
+    for leg in s.ask.legs:
+        if not (leg.quantity.is_finite() and leg.quantity > 0):
+            return Violation("bad_structure", f"quantity {leg.quantity} of {leg.symbol} is not above 0")
+    declared = s.ask.max_loss_usd
+    if declared is not None and not 0 <= declared < math.inf:
+        return Violation("bad_structure", f"max_loss_usd {declared:g} must be 0 or more", declared)
+    return None
+
+
+def unknown_instrument(s: Situation) -> Violation | None:
+    listed = {leg.order.symbol for leg in s.legs}
+    missing = [leg.symbol for leg in s.ask.legs if leg.symbol not in listed]
+    return Violation("unknown_instrument", f"not in the chain: {', '.join(missing)}") if missing else None
+
+
+def stale_market(s: Situation) -> Violation | None:
+    for underlying in s.underlyings:
+        if not s.market.is_fresh(underlying, s.now_ns):
+            age_ns = s.market.age_ns(underlying, s.now_ns)
+            age_ms = None if age_ns is None else age_ns / _MS
+            detail = f"{underlying} has no index" if age_ms is None else f"{underlying} is {age_ms / 1e3:.1f} s old"
+            return Violation("stale_market", detail, age_ms, s.config.market_age_max_ms)
+    return None
+
+
+def last_trade(s: Situation) -> Violation | None:
+    for leg in s.legs:
+        left_ms = (leg.option.instrument.last_trade_ns - s.now_ns) / _MS
+        if left_ms < s.config.min_time_to_last_trade_ms:
+            detail = f"{leg.order.symbol} stops trading in {left_ms / 1e3:.0f} s"
+            return Violation("last_trade", detail, left_ms, s.config.min_time_to_last_trade_ms)
+    return None
+
+
+def no_mark(s: Situation) -> Violation | None:
+    for leg in s.legs:
+        if not (leg.option.mark > 0 and np.isfinite(leg.option.greeks).all()):
+            return Violation("no_mark", f"{leg.order.symbol} has no mark or no Greeks now")
+    return None
+
+
+def order_quantity(s: Situation) -> Violation | None:
+    for leg in s.legs:
+        option, quantity = leg.option.instrument, leg.order.quantity
+        limit = s.config.max_order_quantity
+        if quantity < option.min_quantity or quantity % option.lot_size:
+            detail = f"{quantity} of {option.symbol}: at least {option.min_quantity}, in lots of {option.lot_size}"
+            return Violation("order_quantity", detail, float(quantity), float(option.min_quantity))
+        if quantity > limit:
+            return Violation("order_quantity", f"{quantity} of {option.symbol}", float(quantity), float(limit))
+    return None
+
+
+def order_notional(s: Situation) -> Violation | None:
+    notional = float(sum(leg.option.instrument.strike * leg.order.quantity for leg in s.legs))
+    limit = s.config.max_order_notional_usd
+    if notional <= limit:
+        return None
+    return Violation("order_notional", f"strike × quantity is {notional:,.0f} USD", notional, limit)
+
+
+def price_collar(s: Situation) -> Violation | None:
+    for leg in s.legs:
+        if leg.worst_price is None:
+            return Violation("price_collar", f"no price is possible for {leg.order.symbol}", leg.option.mark)
+        bound = float(leg.worst_price)
+        if leg.order.side == "buy":
+            nearest = _middle_or(leg.option.bid, leg.option)
+            beyond = nearest > bound
+        else:
+            nearest = _middle_or(leg.option.ask, leg.option)
+            beyond = nearest < bound
+        if beyond:
+            detail = f"the book of {leg.order.symbol} is at {nearest:g}, its mark at {leg.option.mark:g}"
+            return Violation("price_collar", detail, nearest, bound)
+    return None
+
+
+def _middle_or(one_side: float, option: OptionFacts) -> float:
+    middle = (option.bid + option.ask) / 2
+    return one_side if math.isnan(middle) else middle
