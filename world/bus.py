@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from shared.bus.frames import Frame, Header, decode_frame, encode_frame
@@ -43,11 +44,12 @@ class _Subscription:
 
 
 class WorldBus:
-    """Carries everything between the nodes of one desk."""
+    """Carries everything between the nodes of one desk. `told` is the hash of all frames that were published."""
 
     def __init__(self, engine: Engine, faults: Faults, account_id: str) -> None:
         self.nodes: dict[str, Node] = {}
         self.published: list[Frame] = []
+        self.told = blake2b(digest_size=16)
         self.latest: dict[str, Message] = {}
         self.answered: list[tuple[OpenTrade, Message]] = []
         self._engine = engine
@@ -104,6 +106,7 @@ class WorldBus:
         )
         self.latest[topic] = message
         data = encode_frame(topic, header, message)
+        self.told.update(data)
         if events is not None:
             events.keep(message.key, data)
             self.published.append(Frame(topic, header, message))

@@ -49,6 +49,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """What one seed showed. `violations` is empty when every promise held.
 
     mix: what was on. story: of the trades that violations speak of. virtual_s: how much of the desk's time passed.
+    digest: a hash of every row written, every frame published and every fill of the venue: two versions of the desk
+    with the same digest did the same.
     """
 
     seed: int
@@ -65,6 +67,7 @@ class Verdict(msgspec.Struct, frozen=True):
     shared_symbol: bool
     virtual_s: float
     story: tuple[str, ...]
+    digest: str
 
 
 def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
@@ -221,4 +224,17 @@ def _verdict(
         shared_symbol=shared,
         virtual_s=(desk.engine.now_ns - scenario.start_ns) / SECOND,
         story=tuple(stories(violations, book, scenario.start_ns, DESK_NUMBER)),
+        digest=_digest(desk),
     )
+
+
+def _digest(desk: Desk) -> str:
+    digest = desk.bus.told.copy()
+    encode = msgspec.msgpack.Encoder().encode
+    for node in desk.nodes.values():
+        for entry in (*node.journal.lost_rows, *node.journal.entries):
+            digest.update(encode(entry))
+    for fill in desk.venue.exchange.fills(ACCOUNT_ID):
+        digest.update(encode(fill))
+    digest.update(encode(desk.engine.random.random()))
+    return digest.hexdigest()
