@@ -26,7 +26,7 @@ from bench.rows import Row, at_most, row
 from shared.bus.frames import encode_array, open_array, split_frame, topic_prefix
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 from shared.options.black76 import FloatArray, price
-from shared.options.chain import ChainView, list_id_of
+from shared.options.chain import ChainView, OptionList, list_id_of
 
 ROUNDS = 21
 OPTIONS = 1_000
@@ -73,11 +73,11 @@ def encoded(snapshot: ChainSnapshot) -> bytearray:
     return encode_array(PREFIX, snapshot, "marketdata", 1, 1, "marketdata.1.1", "", 1)
 
 
-def decoded(frame: bytes, instruments: InstrumentList) -> FloatArray:
+def decoded(frame: bytes, listed: OptionList) -> FloatArray:
     _, array = split_frame(frame)
     body = open_array(array).body
     assert isinstance(body, ChainSnapshot)
-    return ChainView(body, instruments).column("mark")
+    return ChainView(body, listed).column("mark")
 
 
 def seconds_each(work: Callable[[], object]) -> float:
@@ -130,13 +130,14 @@ def measure(run: Run) -> list[Row]:
     gc.disable()
     instruments = instrument_list()
     snapshot = snapshot_of(instruments)
+    listed = OptionList(instruments)
     frame, matrix = bytes(encoded(snapshot)), memoryview(snapshot.matrix)
     rng = np.random.default_rng(OPTIONS)
     batches = [make_chain(rng) for _ in range(CHAINS)]
     few = batches[:QUANTLIB_CHAINS]
     works: dict[str, Callable[[], float]] = {
         "encode": lambda: seconds_each(lambda: encoded(snapshot)),
-        "decode": lambda: seconds_each(lambda: decoded(frame, instruments)),
+        "decode": lambda: seconds_each(lambda: decoded(frame, listed)),
         "copy": lambda: seconds_each(lambda: bytes(matrix)),
         "greeks": lambda: seconds_per_batch(our_greeks, batches),
         "plain greeks": lambda: seconds_per_batch(plain_numpy_greeks, batches),

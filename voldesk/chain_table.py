@@ -20,7 +20,7 @@ from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Inbound, StreamSynced
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, say, title
 from voldesk.listening import require
 from voldesk.plot import Curve, plot
@@ -67,14 +67,14 @@ def newest_chain(desk: DeskConfig, underlying: str, patience_s: float) -> ChainV
 
 
 async def _newest_chain(desk: DeskConfig, underlying: str, patience_s: float) -> ChainView:
-    lists: dict[str, InstrumentList] = {}
+    lists: dict[str, OptionList] = {}
     waiting: list[ChainSnapshot] = []
     found: asyncio.Future[ChainView] = asyncio.get_running_loop().create_future()
 
     def deliver(item: Inbound | StreamSynced) -> None:
         match item:
             case Inbound(message=InstrumentList() as listed):
-                lists[listed.list_id] = listed
+                lists[listed.list_id] = OptionList(listed)
             case Inbound(message=ChainSnapshot() as snapshot):
                 waiting[:] = [snapshot]
         if waiting and waiting[0].list_id in lists and not found.done():
@@ -96,13 +96,13 @@ async def _newest_chain(desk: DeskConfig, underlying: str, patience_s: float) ->
 def smiles_of(view: ChainView) -> list[Smile]:
     """The expiries of a chain, the nearest first."""
     found = []
-    for expiry_ns in np.unique(view.expiries_ns).tolist():
-        rows = np.flatnonzero(view.expiries_ns == expiry_ns)
+    for expiry_ns in np.unique(view.listed.expiries_ns).tolist():
+        rows = np.flatnonzero(view.listed.expiries_ns == expiry_ns)
         forwards = view.column("forward")[rows]
         finite = forwards[np.isfinite(forwards)]
         forward = float(np.median(finite)) if finite.size else view.snapshot.index_price
-        calls = {float(view.strikes[row]): int(row) for row in rows if view.is_call[row]}
-        puts = {float(view.strikes[row]): int(row) for row in rows if not view.is_call[row]}
+        calls = {float(view.listed.strikes[row]): int(row) for row in rows if view.listed.is_call[row]}
+        puts = {float(view.listed.strikes[row]): int(row) for row in rows if not view.listed.is_call[row]}
         strikes = tuple(sorted(calls.keys() | puts.keys()))
         found.append(Smile(expiry_name(expiry_ns), expiry_ns, forward, strikes, calls, puts))
     return found
@@ -238,7 +238,7 @@ def smile_curve(view: ChainView, smile: Smile) -> Curve:
     )
     vols, deltas = view.column("mark_iv")[rows] * 100, view.column("delta")[rows]
     kept = np.isfinite(vols) & np.isfinite(deltas) & (np.abs(deltas) >= _SMILE_DELTA_MIN)
-    return Curve(smile.name, view.strikes[rows][kept], vols[kept])
+    return Curve(smile.name, view.listed.strikes[rows][kept], vols[kept])
 
 
 def chain_json(view: ChainView, chosen: list[Smile], every: bool) -> dict[str, Any]:

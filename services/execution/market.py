@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
-from shared.options.chain import ChainView, Quote
+from shared.options.chain import ChainView, OptionList, Quote
 
 _LISTS_KEPT = 3
 
@@ -13,7 +13,7 @@ class MarketView:
 
     def __init__(self, tolerance_ns: int) -> None:
         self._tolerance_ns = tolerance_ns
-        self._lists: dict[str, dict[str, InstrumentList]] = {}
+        self._lists: dict[str, dict[str, OptionList]] = {}
         self._instruments: dict[str, Instrument] = {}
         self._chains: dict[str, ChainView] = {}
 
@@ -21,7 +21,7 @@ class MarketView:
         """Keep the list; the newest few per underlying, as a chain may still use the one before."""
         lists = self._lists.setdefault(message.underlying, {})
         lists.pop(message.list_id, None)
-        lists[message.list_id] = message
+        lists[message.list_id] = OptionList(message)
         while len(lists) > _LISTS_KEPT:
             del lists[next(iter(lists))]
         self._instruments = {
@@ -33,11 +33,11 @@ class MarketView:
 
     def take_chain(self, message: ChainSnapshot) -> None:
         """Keep the chain. One of an unknown list, or one that does not fit its list, is no data."""
-        instruments = self._lists.get(message.underlying, {}).get(message.list_id)
-        if instruments is None:
+        listed = self._lists.get(message.underlying, {}).get(message.list_id)
+        if listed is None:
             return
         try:
-            self._chains[message.underlying] = ChainView(message, instruments)
+            self._chains[message.underlying] = ChainView(message, listed)
         except ValueError:
             return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.messages.account import PositionGreeks
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 
 F8 = NDArray[np.float64]
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -35,8 +35,7 @@ class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Underlying:
     def __init__(self) -> None:
-        self.lists: dict[str, InstrumentList] = {}
-        self.rows: dict[str, dict[str, int]] = {}
+        self.lists: dict[str, OptionList] = {}
         self.view: ChainView | None = None
         self.index = math.nan
         self.index_received_ns = 0
@@ -52,15 +51,14 @@ class MarketView:
 
     def on_list(self, listed: InstrumentList) -> None:
         part = self._part(listed.underlying)
-        part.lists[listed.list_id] = listed
-        part.rows[listed.list_id] = {option.symbol: row for row, option in enumerate(listed.instruments)}
+        part.lists[listed.list_id] = OptionList(listed)
         for old in list(part.lists)[:-_LISTS_KEPT]:
-            del part.lists[old], part.rows[old]
+            del part.lists[old]
         self._underlying_of = {
             symbol: name
             for name, known in self._underlyings.items()
-            for rows in known.rows.values()
-            for symbol in rows
+            for each in known.lists.values()
+            for symbol in each.row_of
         }
 
     def on_chain(self, chain: ChainSnapshot) -> None:
@@ -126,8 +124,8 @@ class MarketView:
         return self._underlyings.setdefault(underlying, _Underlying())
 
     @staticmethod
-    def _rows(part: _Underlying) -> dict[str, int]:
-        return {} if part.view is None else part.rows.get(part.view.snapshot.list_id, {})
+    def _rows(part: _Underlying) -> Mapping[str, int]:
+        return {} if part.view is None else part.view.listed.row_of
 
 
 def position_greeks(values: F8) -> PositionGreeks:

@@ -6,7 +6,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltState
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.system import Heartbeat
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 from shared.strategy.views import SECOND_NS
 
 _LISTS_KEPT = 16
@@ -18,7 +18,7 @@ class Board:
     def __init__(self, account_id: str, silence_max_ns: int) -> None:
         self._account_id = account_id
         self._silence_max_ns = silence_max_ns
-        self._lists: dict[str, InstrumentList] = {}
+        self._lists: dict[str, OptionList] = {}
         self._without_list: dict[str, ChainSnapshot] = {}
         self._heard: dict[str, tuple[int, Heartbeat]] = {}
         self.chains: dict[str, ChainView] = {}
@@ -28,7 +28,7 @@ class Board:
         self.synced_epoch: int | None = None
 
     def on_list(self, listed: InstrumentList) -> None:
-        self._lists[listed.list_id] = listed
+        self._lists[listed.list_id] = OptionList(listed)
         while len(self._lists) > _LISTS_KEPT:
             del self._lists[next(iter(self._lists))]
         waiting = self._without_list.get(listed.underlying)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -14,7 +16,10 @@ from shared.ids import content_hash
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 
 F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+_ArrayT = TypeVar("_ArrayT", F8, I8, NDArray[np.bool_])
 _F8 = np.dtype("<f8")
+_QUOTE_ROWS = [CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "bid_size", "ask_size", "mark", "delta")]
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -32,24 +37,12 @@ class Quote(msgspec.Struct, frozen=True):
         return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
 
 
-class ChainView:
-    """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong."""
+class OptionList:
+    """An instrument list and what its chains are read by: made once per list, for all its chains."""
 
-    def __init__(self, snapshot: ChainSnapshot, instruments: InstrumentList) -> None:
-        if snapshot.list_id != instruments.list_id:
-            raise ValueError(f"chain of list {snapshot.list_id} cannot be read with list {instruments.list_id}")
-        shape = (len(CHAIN_COLUMNS), len(instruments.instruments))
-        if len(snapshot.matrix) != shape[0] * shape[1] * _F8.itemsize:
-            values = len(snapshot.matrix) / _F8.itemsize
-            raise ValueError(f"chain matrix of {snapshot.underlying} holds {values:g} values, not {shape}")
-        self.snapshot = snapshot
-        self.instruments = instruments.instruments
-        self._matrix: F8 = np.ndarray(shape, _F8, snapshot.matrix)
-
-    def column(self, name: str) -> F8:
-        """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
-        column: F8 = self._matrix[CHAIN_COLUMNS.index(name)]
-        return column
+    def __init__(self, message: InstrumentList) -> None:
+        self.list_id = message.list_id
+        self.instruments = message.instruments
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
@@ -57,33 +50,75 @@ class ChainView:
 
     @cached_property
     def strikes(self) -> F8:
-        return np.array([float(instrument.strike) for instrument in self.instruments])
+        return _frozen(np.array([float(instrument.strike) for instrument in self.instruments]))
 
     @cached_property
-    def expiries_ns(self) -> NDArray[np.int64]:
-        return np.array([instrument.expiry_ns for instrument in self.instruments], dtype=np.int64)
+    def expiries_ns(self) -> I8:
+        return _frozen(np.array([instrument.expiry_ns for instrument in self.instruments], dtype=np.int64))
+
+    @cached_property
+    def last_trades_ns(self) -> I8:
+        return _frozen(np.array([instrument.last_trade_ns for instrument in self.instruments], dtype=np.int64))
 
     @cached_property
     def is_call(self) -> NDArray[np.bool_]:
-        return np.array([instrument.option_type == "C" for instrument in self.instruments])
+        return _frozen(np.array([instrument.option_type == "C" for instrument in self.instruments], dtype=np.bool_))
+
+
+class ChainView:
+    """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong."""
+
+    def __init__(self, snapshot: ChainSnapshot, listed: OptionList) -> None:
+        if snapshot.list_id != listed.list_id:
+            raise ValueError(f"chain of list {snapshot.list_id} cannot be read with list {listed.list_id}")
+        shape = (len(CHAIN_COLUMNS), len(listed.instruments))
+        if len(snapshot.matrix) != shape[0] * shape[1] * _F8.itemsize:
+            values = len(snapshot.matrix) / _F8.itemsize
+            raise ValueError(f"chain matrix of {snapshot.underlying} holds {values:g} values, not {shape}")
+        self.snapshot = snapshot
+        self.listed = listed
+        self._matrix: F8 = np.ndarray(shape, _F8, snapshot.matrix)
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return self.listed.instruments
+
+    def column(self, name: str) -> F8:
+        """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
+        column: F8 = self._matrix[CHAIN_COLUMNS.index(name)]
+        return column
+
+    def row(self, row: int) -> list[float]:
+        """All values of one option in the order of CHAIN_COLUMNS, NaN where missing: for whoever looks at a few
+        options, to whom columns would cost more."""
+        values: list[float] = self._matrix[:, row].tolist()
+        return values
 
     def instrument(self, symbol: str) -> Instrument | None:
-        row = self.row_of.get(symbol)
+        row = self.listed.row_of.get(symbol)
         return None if row is None else self.instruments[row]
 
     def value(self, symbol: str, column: str) -> float | None:
         """One value; None when the symbol is not listed or the value is missing or not finite."""
-        row = self.row_of.get(symbol)
+        row = self.listed.row_of.get(symbol)
         if row is None:
             return None
         value = float(self.column(column)[row])
-        return value if np.isfinite(value) else None
+        return value if math.isfinite(value) else None
 
     def quote(self, symbol: str) -> Quote | None:
         """The row that pricing an order needs; None when the symbol is not listed."""
-        if symbol not in self.row_of:
+        row = self.listed.row_of.get(symbol)
+        if row is None:
             return None
-        return Quote(*(self.value(symbol, name) for name in ("bid", "ask", "bid_size", "ask_size", "mark", "delta")))
+        values = self.row(row)
+        return Quote(*(values[number] if math.isfinite(values[number]) else None for number in _QUOTE_ROWS))
+
+
+def _frozen(array: _ArrayT) -> _ArrayT:
+    """All chains of a list share it."""
+    array.setflags(write=False)
+    return array
 
 
 def list_id_of(instruments: tuple[Instrument, ...]) -> str:

@@ -85,8 +85,8 @@ def select_option(
     """
     funnel = _Funnel(len(chain.instruments))
     try:
-        funnel.keep(f"type {spec.option_type}", chain.is_call == (spec.option_type == "C"))
-        last_trades_ns = _last_trades_ns(chain)[funnel.rows]
+        funnel.keep(f"type {spec.option_type}", chain.listed.is_call == (spec.option_type == "C"))
+        last_trades_ns = chain.listed.last_trades_ns[funnel.rows]
         funnel.keep(
             f"trading for at least {no_trade_margin_ns / 60e9:.0f} min more",
             last_trades_ns - np.int64(now_ns) >= no_trade_margin_ns,
@@ -127,7 +127,7 @@ def resolve_legs(
 
 
 def _keep_expiry(funnel: _Funnel, criterion: ExpiryCriterion, chain: ChainView, now_ns: int) -> None:
-    expiries = chain.expiries_ns[funnel.rows]
+    expiries = chain.listed.expiries_ns[funnel.rows]
     days = (expiries - np.int64(now_ns)) // NS_PER_DAY
     match criterion:
         case NextExpiry():
@@ -139,7 +139,7 @@ def _keep_expiry(funnel: _Funnel, criterion: ExpiryCriterion, chain: ChainView, 
             funnel.keep(f"DTE {wanted_days}", days == wanted_days)
         case DteRange(days_min=low, days_max=high, target=target):
             funnel.keep(f"DTE {low} to {high}", (days >= low) & (days <= high))
-            expiries = chain.expiries_ns[funnel.rows]
+            expiries = chain.listed.expiries_ns[funnel.rows]
             ends = {"near": float(low), "mid": (low + high + 1) / 2, "far": high + 1.0}
             goal = ends[target] if isinstance(target, str) else target
             away = np.abs((expiries - np.int64(now_ns)) / NS_PER_DAY - goal)
@@ -147,7 +147,7 @@ def _keep_expiry(funnel: _Funnel, criterion: ExpiryCriterion, chain: ChainView, 
 
 
 def _keep_strike(funnel: _Funnel, criterion: StrikeCriterion, chain: ChainView) -> None:
-    strikes = chain.strikes[funnel.rows]
+    strikes = chain.listed.strikes[funnel.rows]
     index_price = chain.snapshot.index_price
     match criterion:
         case ByStrike(strike=strike):
@@ -172,10 +172,6 @@ def _keep_nearest(funnel: _Funnel, values: NDArray[np.float64], goal: float, wha
     nearest = np.zeros(len(values), dtype=np.bool_)
     nearest[int(np.argmin(np.abs(values - goal)))] = True
     funnel.keep(f"{what} nearest to {goal:g}", nearest)
-
-
-def _last_trades_ns(chain: ChainView) -> NDArray[np.int64]:
-    return np.array([instrument.last_trade_ns for instrument in chain.instruments], dtype=np.int64)
 
 
 def _usable(marks: NDArray[np.float64]) -> Mask:

@@ -33,7 +33,7 @@ from shared.messages.on_demand import (
 from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.system import Alert
 from shared.options.book import BookView
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 from shared.ports import resolve_ports
 from shared.secrets import ensure_paper_secrets
 from tests.integration.bus.harness import ROOT
@@ -80,7 +80,7 @@ class Desk:
             case Inbound(message=InstrumentList() as listed):
                 self.lists[listed.list_id] = listed
             case Inbound(message=ChainSnapshot() as chain) if chain.list_id in self.lists:
-                self.chain = ChainView(chain, self.lists[chain.list_id])
+                self.chain = ChainView(chain, OptionList(self.lists[chain.list_id]))
             case Inbound(message=ChainComparison() as comparison):
                 self.comparison = comparison
             case Inbound(message=OrderBook() as book):
@@ -131,7 +131,7 @@ class Desk:
         assert self.chain is not None
         distance = np.abs(self.chain.column("delta") - 0.5)
         distance[~np.isfinite(self.chain.column("bid"))] = np.inf
-        distance[self.chain.expiries_ns == self.chain.expiries_ns.min()] = np.inf
+        distance[self.chain.listed.expiries_ns == self.chain.listed.expiries_ns.min()] = np.inf
         return self.chain.instruments[int(np.nanargmin(distance))].symbol
 
 

@@ -20,7 +20,7 @@ from shared.messages.market import ChainSnapshot
 from shared.messages.quality import LegQuality, ListQuality, Phase, PhaseQuality, QualityList
 from shared.messages.trades import CancelOrders, TellTrade, TradeStory
 from shared.messages.venue import NewOrder, VenueFill
-from shared.options.chain import ChainView, pack_columns
+from shared.options.chain import ChainView, OptionList, pack_columns
 from tests.unit.execution import play
 from tests.unit.execution.play import CALL, PUT, SECOND, Script, acked, fill, leg, seen
 
@@ -42,7 +42,7 @@ class Market(Script):
 
 
 def with_deltas(chain: ChainSnapshot, script: Script) -> ChainSnapshot:
-    view = ChainView(chain, script.listing)
+    view = ChainView(chain, OptionList(script.listing))
     columns = {name: view.column(name) for name in ("bid", "ask", "mark")}
     symbols = [each.symbol for each in script.listing.instruments]
     columns["delta"] = np.array([DELTAS[symbol] for symbol in symbols])

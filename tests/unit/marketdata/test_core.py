@@ -22,7 +22,7 @@ from shared.messages.market import (
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Step, Tick
 from shared.messages.venue import StreamDown, StreamUp
 from shared.options import black76
-from shared.options.chain import ChainView, list_id_of
+from shared.options.chain import ChainView, OptionList, list_id_of
 from shared.options.symbols import years_to_expiry
 from shared.venues.ports import ChainPush, IndexPush, OptionQuoteRow
 
@@ -78,7 +78,7 @@ class Script:
 
     def shown(self, step: Step) -> ChainView | None:
         found = [e.message for e in step.effects if isinstance(e, Publish) and isinstance(e.message, ChainSnapshot)]
-        return ChainView(found[0], self.lists[found[0].list_id]) if found else None
+        return ChainView(found[0], OptionList(self.lists[found[0].list_id])) if found else None
 
 
 def shown(view: ChainView | None) -> ChainView:
@@ -208,7 +208,7 @@ def test_an_unlisted_symbol_asks_for_the_list_again_but_not_at_every_push() -> N
     script.load(LISTED[1:2])
     assert script.on(push(NEAR)).effects == [ReloadInstruments("BTCUSD")]
     assert script.on(push(NEAR), 1).effects == []
-    assert list(shown(script.chain(1)).row_of) == [LISTED[1].symbol]
+    assert list(shown(script.chain(1)).listed.row_of) == [LISTED[1].symbol]
     assert script.on(push(FAR), 31).effects == [ReloadInstruments("BTCUSD")]
 
 

@@ -14,7 +14,7 @@ from shared.messages.conditions import ExitCondition
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
 from shared.messages.trades import Grant, GrantLeg, LegOrder, LegStatus, TradeState, TradeUpdate
 from shared.options.black76 import greeks, price
-from shared.options.chain import ChainView, list_id_of, pack_columns
+from shared.options.chain import ChainView, OptionList, list_id_of, pack_columns
 from shared.options.symbols import (
     LAST_TRADE_BEFORE_EXPIRY_NS,
     OptionType,
@@ -125,7 +125,7 @@ def chain(
 ) -> ChainView:
     listed = instruments(now_ns, days)
     taken = snapshot(listed, now_ns, index=index, missing=missing, received_ns=received_ns)
-    return ChainView(taken, listing(listed))
+    return ChainView(taken, OptionList(listing(listed)))
 
 
 def account(

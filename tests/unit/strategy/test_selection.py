@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.messages.market import Instrument
 from shared.messages.trades import LegOrder
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 from shared.strategy import LegSpec, resolve_legs, select_option, straddle, strangle
 from shared.strategy.selection import SelectionFailed
 from tests.unit.strategy.making import HOUR, NOON, SECOND, at, chain, instruments, listing, snapshot
@@ -121,8 +121,8 @@ def test_a_chain_without_any_value_is_refused_and_not_guessed_at() -> None:
 
 def test_without_an_index_there_is_no_strike_nearest_to_it() -> None:
     listed = instruments()
-    view = ChainView(snapshot(listed, index=100_000.0), listing(listed))
-    blind = ChainView(msgspec.structs.replace(view.snapshot, index_price=float("nan")), listing(listed))
+    view = ChainView(snapshot(listed, index=100_000.0), OptionList(listing(listed)))
+    blind = ChainView(msgspec.structs.replace(view.snapshot, index_price=float("nan")), view.listed)
     assert failure(LegSpec("C", 1, 1, ATM, NEXT), blind).reason == "the index price is missing"
     assert chosen(LegSpec("C", 1, 1, {"type": "strike", "value": 90_000}, NEXT), blind).strike == 90_000
 
