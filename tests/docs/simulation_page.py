@@ -29,6 +29,13 @@ make simulate-nightly SEEDS=10000         # many, with the result in simulation-
 make simulate-mutants                     # does it find mistakes? the table is simulation-mutants.md
 ```
 
+With `--json` each seed has a `digest`: of every row that was written, every frame that was published and every fill
+of the venue. A change that is meant to change nothing leaves it as it is:
+
+```
+python -m world --seeds 20 --json | jq -r .digest    # before and after
+```
+
 When a promise is broken, the run prints the promise, what was seen, the mix of faults, the story of the trade
 concerned event by event, and the line that runs that seed again. A seed that found a bug of the desk becomes a
 test.
