@@ -19,7 +19,7 @@ from shared.bus.frames import Frame
 from shared.messages.base import schema_id
 from shared.messages.market import CHAIN_COLUMNS, COMPARISON_COLUMNS, ChainComparison, ChainSnapshot
 from shared.messages.on_demand import OrderBook
-from voldesk.views import iso
+from shared.views import iso
 
 _EXACT_IN_JSON = 2**53
 _LIST_SHOWN = 6

@@ -6,11 +6,7 @@ import asyncio
 import math
 import sys
 from datetime import UTC, date, datetime
-from typing import Any
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,42 +17,13 @@ from shared.config import DeskConfig
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Inbound, StreamSynced
 from shared.options.chain import ChainView, OptionList
+from shared.options.smiles import SMILE_DELTA_MIN, STRIKES_AROUND, Smile, smile_curve, strikes_around
+from shared.views import duration_text
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, say, title
 from voldesk.listening import require
 from voldesk.plot import Curve, plot
-from voldesk.views import duration_text, iso
 
 _EXPIRIES_SHOWN = 2
-_STRIKES_AROUND = 6
-_SMILE_DELTA_MIN = 0.02
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_JSON_COLUMNS = {
-    "bid": "bid",
-    "ask": "ask",
-    "bid_size": "bid_size",
-    "ask_size": "ask_size",
-    "mark": "mark",
-    "iv": "mark_iv",
-    "bid_iv": "bid_iv",
-    "ask_iv": "ask_iv",
-    "delta": "delta",
-    "gamma": "gamma",
-    "vega": "vega",
-    "theta": "theta",
-    "open_interest": "open_interest",
-    "volume": "volume",
-}
-
-
-class Smile(msgspec.Struct, frozen=True):
-    """One expiry of a chain. `calls` and `puts` are rows of the chain by strike; `strikes` ascending."""
-
-    name: str
-    expiry_ns: int
-    forward: float
-    strikes: tuple[float, ...]
-    calls: dict[float, int]
-    puts: dict[float, int]
 
 
 def newest_chain(desk: DeskConfig, underlying: str, patience_s: float) -> ChainView:
@@ -91,36 +58,6 @@ async def _newest_chain(desk: DeskConfig, underlying: str, patience_s: float) ->
                 "see `voldesk status` and `voldesk logs marketdata`",
                 EXIT_UNREACHABLE,
             ) from None
-
-
-def smiles_of(view: ChainView) -> list[Smile]:
-    """The expiries of a chain, the nearest first."""
-    found = []
-    for expiry_ns in np.unique(view.listed.expiries_ns).tolist():
-        rows = np.flatnonzero(view.listed.expiries_ns == expiry_ns)
-        forwards = view.column("forward")[rows]
-        finite = forwards[np.isfinite(forwards)]
-        forward = float(np.median(finite)) if finite.size else view.snapshot.index_price
-        calls = {float(view.listed.strikes[row]): int(row) for row in rows if view.listed.is_call[row]}
-        puts = {float(view.listed.strikes[row]): int(row) for row in rows if not view.listed.is_call[row]}
-        strikes = tuple(sorted(calls.keys() | puts.keys()))
-        found.append(Smile(expiry_name(expiry_ns), expiry_ns, forward, strikes, calls, puts))
-    return found
-
-
-def expiry_name(expiry_ns: int) -> str:
-    """As in symbols, "4DEC26"; with the time of day when it is not the regular 08:00 UTC."""
-    at = datetime.fromtimestamp(expiry_ns // 1_000_000_000, UTC)
-    name = f"{at.day}{_MONTHS[at.month - 1]}{at:%y}"
-    return name if (at.hour, at.minute) == (8, 0) else f"{name} {at:%H:%M}"
-
-
-def strikes_around(smile: Smile, count: int) -> tuple[float, ...]:
-    """The strike nearest to the forward and `count` on each side of it."""
-    if not math.isfinite(smile.forward):
-        return smile.strikes
-    middle = min(range(len(smile.strikes)), key=lambda at: abs(smile.strikes[at] - smile.forward))
-    return smile.strikes[max(0, middle - count) : middle + count + 1]
 
 
 def choose(known: list[Smile], wanted: list[str]) -> list[Smile]:
@@ -162,7 +99,7 @@ def show(desk: DeskConfig, view: ChainView, chosen: list[Smile], every: bool) ->
 
 def _table(view: ChainView, smile: Smile, every: bool) -> Table:
     """At most 80 characters wide. The side in the money is dim, the strike at the money bold."""
-    strikes = smile.strikes if every else strikes_around(smile, _STRIKES_AROUND)
+    strikes = smile.strikes if every else strikes_around(smile, STRIKES_AROUND)
     nearest = min(strikes, key=lambda strike: abs(strike - smile.forward)) if strikes else math.nan
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     side = ("bid", "ask", "mark", "IV", "delta", "OI")
@@ -214,7 +151,7 @@ def _count(value: float) -> str:
 
 def show_smiles(view: ChainView, chosen: list[Smile]) -> None:
     """The smiles of these expiries in one plot."""
-    curves = [curve for smile in chosen if (curve := smile_curve(view, smile)).x.size > 1]
+    curves = [curve for smile in chosen if (curve := Curve(smile.name, *smile_curve(view, smile))).x.size > 1]
     console = Console(file=sys.stdout, highlight=False)
     if not curves:
         say("no smile: too few options have a volatility")
@@ -223,56 +160,4 @@ def show_smiles(view: ChainView, chosen: list[Smile]) -> None:
     for line in plot(curves, min(console.width, 100)):
         line.rstrip()
         console.print(line)
-    say(f"options out of the money with |delta| of at least {_SMILE_DELTA_MIN:g}")
-
-
-def smile_curve(view: ChainView, smile: Smile) -> Curve:
-    """Volatility in per cent by strike: puts below the forward, calls from it on, without the far wings."""
-    rows: NDArray[np.intp] = np.array(
-        [
-            row
-            for strike in smile.strikes
-            if (row := (smile.puts if strike < smile.forward else smile.calls).get(strike)) is not None
-        ],
-        dtype=np.intp,
-    )
-    vols, deltas = view.column("mark_iv")[rows] * 100, view.column("delta")[rows]
-    kept = np.isfinite(vols) & np.isfinite(deltas) & (np.abs(deltas) >= _SMILE_DELTA_MIN)
-    return Curve(smile.name, view.listed.strikes[rows][kept], vols[kept])
-
-
-def chain_json(view: ChainView, chosen: list[Smile], every: bool) -> dict[str, Any]:
-    """The same expiries and strikes as the tables, with every column; None for what is missing."""
-    return {
-        "underlying": view.snapshot.underlying,
-        "index_price": _number(view.snapshot.index_price),
-        "received_at": iso(view.snapshot.received_ns),
-        "expiries": [
-            {
-                "expiry": smile.name,
-                "expires_at": iso(smile.expiry_ns),
-                "forward": _number(smile.forward),
-                "options": [
-                    _option_json(view, row)
-                    for strike in (smile.strikes if every else strikes_around(smile, _STRIKES_AROUND))
-                    for side in (smile.calls, smile.puts)
-                    if (row := side.get(strike)) is not None
-                ],
-            }
-            for smile in chosen
-        ],
-    }
-
-
-def _option_json(view: ChainView, row: int) -> dict[str, Any]:
-    instrument = view.instruments[row]
-    return {
-        "symbol": instrument.symbol,
-        "type": instrument.option_type,
-        "strike": format(instrument.strike, "f"),
-        **{key: _number(float(view.column(column)[row])) for key, column in _JSON_COLUMNS.items()},
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    say(f"options out of the money with |delta| of at least {SMILE_DELTA_MIN:g}")

@@ -16,11 +16,11 @@ from shared.errors import StartRefused
 from shared.messages.base import Message
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
 from shared.messages.trades import FINAL_TRADE_STATES, ListOrders, ListTrades, OrderList, TradeList
+from shared.views import order_name
 from voldesk.asking import AnswerT, ask_on
 from voldesk.console import Failure
 from voldesk.health import expected_services
 from voldesk.listening import known_topics
-from voldesk.views import order_name
 
 _DEFAULT_TIMEOUT_MS = 500
 

@@ -29,9 +29,9 @@ from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallEndpoints, CoincallGateway, of_venue
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
+from shared.views import iso, plain
 from voldesk.console import EXIT_UNREACHABLE, Failure
 from voldesk.preflight import read_ports
-from voldesk.views import iso, plain
 
 Tell = Callable[[str], None]
 RAISED_BY = "flatten --direct"

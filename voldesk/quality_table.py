@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from shared.config import DeskConfig
 from shared.messages.quality import LegQuality, PhaseQuality
+from shared.views import money_text, price_text, since_text
 from voldesk.console import print_table
-from voldesk.views import money_text, price_text, since_text
 
 _LEG_NUMBERS = ("arrival mid", "average", "slippage", "bp", "improved", "to fill")
 _PHASE_NUMBERS = ("slippage", "bp", "improved", "orders", "chunks", "to fill", "maker", "fees", "naked", "delta·s")

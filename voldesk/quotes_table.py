@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.markup import escape
 
-from shared.messages.base import Side
+from shared.cost_views import DIRECTIONS
 from shared.messages.inquiries import SideQuote, SideQuotes, StructureQuotes
-from voldesk.views import clock_text, duration_text, iso, money_text, plain, price_text
+from shared.views import clock_text, duration_text, money_text, plain, price_text
 
 HISTORY_COLUMNS = ("asked UTC", "structure", "quotes", "as given", "better", "opposite", "better ")
-_DIRECTIONS: dict[Side, str] = {"buy": "as given", "sell": "opposite"}
-"""Words of their own: "buy" would say the wrong thing of a structure that sells."""
 
 
 def structure_text(answer: StructureQuotes) -> str:
@@ -27,7 +23,7 @@ def table_of(answer: StructureQuotes) -> tuple[tuple[str, ...], list[tuple[str, 
     rows: list[tuple[str, ...]] = []
     blank = ("",) * (len(prices) + 1)
     for side in answer.sides:
-        direction = _DIRECTIONS[side.action]
+        direction = DIRECTIONS[side.action]
         rows.append((direction, "mark", money_text(side.mark_cost_usd), "", "", "", *blank))
         rows.append((direction, "book", money_text(side.book_cost_usd), "", "", "", *blank))
         rows += [_quote_row(answer, side, number, quote) for number, quote in enumerate(side.quotes, 1)]
@@ -36,7 +32,7 @@ def table_of(answer: StructureQuotes) -> tuple[tuple[str, ...], list[tuple[str, 
 
 def _quote_row(answer: StructureQuotes, side: SideQuotes, number: int, quote: SideQuote) -> tuple[str, ...]:
     return (
-        _DIRECTIONS[side.action],
+        DIRECTIONS[side.action],
         f"[bold]quote {number}[/bold]" if number == 1 else f"quote {number}",
         money_text(quote.cost_usd),
         _coloured(_signed(quote.improvement_usd, 2), quote.improvement_usd),
@@ -82,44 +78,6 @@ def history_row(answer: StructureQuotes) -> tuple[str, ...]:
     return (clock_text(answer.asked_ns), escape(_legs_text(answer)), str(answer.quote_count), *cells)
 
 
-def quotes_json(answer: StructureQuotes) -> dict[str, Any]:
-    return {
-        "inquiry_id": answer.inquiry_id,
-        "account_id": answer.account_id,
-        "request_id": answer.request_id,
-        "requested_by": answer.requested_by,
-        "asked_at": iso(answer.asked_ns),
-        "answered_at": iso(answer.answered_ns),
-        "reason": answer.reason,
-        "legs": [{"side": leg.side, "qty": plain(leg.quantity), "symbol": leg.symbol} for leg in answer.legs],
-        "sides": [_side_json(side) for side in answer.sides],
-        "unusable_quotes": answer.unusable,
-    }
-
-
-def _side_json(side: SideQuotes) -> dict[str, Any]:
-    return {
-        "direction": _DIRECTIONS[side.action].replace(" ", "_"),
-        "mark_cost": _round(side.mark_cost_usd),
-        "book_cost": _round(side.book_cost_usd),
-        "shallow": list(side.shallow),
-        "quotes": [
-            {
-                "quote_id": quote.quote_id,
-                "cost": _round(quote.cost_usd),
-                "improvement": _round(quote.improvement_usd),
-                "improvement_pct": _round(quote.improvement_pct),
-                "basis": quote.basis,
-                "over_mark": _round(quote.over_mark_usd),
-                "over_mark_pct": _round(quote.over_mark_pct),
-                "prices": [plain(price) for price in quote.prices],
-                "expires_at": iso(quote.expiry_ns),
-            }
-            for quote in side.quotes
-        ],
-    }
-
-
 def _legs_text(answer: StructureQuotes) -> str:
     return "  ".join(f"{'+' if leg.side == 'buy' else '-'}{plain(leg.quantity)} {leg.symbol}" for leg in answer.legs)
 
@@ -127,11 +85,6 @@ def _legs_text(answer: StructureQuotes) -> str:
 def _percent(quote: SideQuote) -> str:
     text = _signed(quote.improvement_pct, 2)
     return f"½ {text}" if quote.basis == "half_spread" and quote.improvement_pct is not None else text
-
-
-def _round(value: float | None) -> float | None:
-    """Without the noise of binary fractions."""
-    return None if value is None else round(value, 6)
 
 
 def _signed(value: float | None, decimals: int) -> str:

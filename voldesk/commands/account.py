@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from shared.views import account_json, clock_text, money_text
 from voldesk.commands.positions import newest_account
 from voldesk.console import Json, note, print_json, print_table
 from voldesk.preflight import load_desk
-from voldesk.views import account_json, clock_text, money_text
 
 
 def register(app: typer.Typer) -> None:

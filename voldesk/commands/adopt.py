@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ForeignPosition, PositionAdopted
+from shared.views import plain, price_text
 from voldesk.asking import ask, operator
 from voldesk.commands.reconcile import compared
 from voldesk.completion import complete_foreign_symbol, complete_strategy
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, say, title
 from voldesk.preflight import load_desk
-from voldesk.views import plain, price_text
 
 
 def register(app: typer.Typer) -> None:

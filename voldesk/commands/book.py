@@ -35,11 +35,11 @@ from shared.messages.on_demand import (
 from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.topics import book_topic, last_trades_topic
 from shared.tasks import spawn
+from shared.views import clock_text, iso, plain
 from voldesk.asking import ask_on
 from voldesk.bus_json import levels_of
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, note, print_json, say, title, write_line
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, iso, plain
 
 _SERVICE = "marketdata"
 _DEADLINE_MS = 10_000

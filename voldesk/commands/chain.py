@@ -32,16 +32,17 @@ def chain(
 ) -> None:
     """Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told."""
     # imported here because arrays take longer to load than any other command takes to run
+    from shared.options.smiles import chain_json, smiles_of
     from voldesk import chain_table
 
     desk = load_desk()
     symbol = underlying_of(desk, underlying)
     with progress("waiting for the next chain"):
         view = chain_table.newest_chain(desk, symbol, _PATIENCE_S)
-    known = chain_table.smiles_of(view)
+    known = smiles_of(view)
     chosen = chain_table.choose(known, expiry or [])
     if as_json:
-        print_json(chain_table.chain_json(view, chosen, every))
+        print_json(chain_json(view, chosen, every))
         return
     chain_table.show(desk, view, chosen, every)
     if smile:

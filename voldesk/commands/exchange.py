@@ -9,11 +9,11 @@ import typer
 
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.views import clock_text, duration_text, iso
 from voldesk.completion import complete_underlying
 from voldesk.console import EXIT_USAGE, Failure, Json, note, print_json, print_table, say, title
 from voldesk.listening import underlying_of
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, duration_text, iso
 
 FaultName = Literal[
     "latency",

@@ -12,10 +12,10 @@ from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.system import Replay, ReplayAnswer
 from shared.messages.topics import topic_of
 from shared.messages.trades import HaltLevel
+from shared.views import clock_text, halts_json
 from voldesk.asking import ask, operator
 from voldesk.console import Json, confirm, print_json, print_table, say, title
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, halts_json
 
 _LOOK_DEADLINE_MS = 1_000
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from shared.messages.trades import ListOrders, OrderList, OrderUpdate, TellTrade, TradeStory
+from shared.views import order_json, order_name, plain, price_text
 from voldesk.asking import ask
 from voldesk.completion import complete_trade
 from voldesk.console import Json, print_json, print_table, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import order_json, order_name, plain, price_text
 
 
 def register(app: typer.Typer) -> None:

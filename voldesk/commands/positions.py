@@ -10,10 +10,10 @@ from shared.config import DeskConfig
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import AccountAnswer, GetAccount
 from shared.messages.trades import TradeUpdate
+from shared.views import money_text, plain, position_json, price_text
 from voldesk.asking import DEADLINE_MS, ask
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, print_json, print_table
 from voldesk.preflight import load_desk
-from voldesk.views import money_text, plain, position_json, price_text
 
 _MARKS_DEADLINE_MS = 1_000
 

@@ -11,10 +11,10 @@ from rich.markup import escape
 from shared.bus import Bus
 from shared.config import DeskConfig
 from shared.messages.reconciliation import DifferenceList, FoundDifference, ListDifferences
+from shared.views import clock_text, differences_json
 from voldesk.asking import ask, ask_on
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, print_json, print_table, progress, say, title
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, differences_json
 
 _DONE = {
     "taken_over": "taken over",

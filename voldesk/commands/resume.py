@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from shared.messages.control import HaltsAnswered, LiftHalts
+from shared.views import halts_json
 from voldesk.asking import ask, operator
 from voldesk.commands.halt import show_halts
 from voldesk.console import Json, Yes, confirm, print_json
 from voldesk.preflight import load_desk
-from voldesk.views import halts_json
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ import typer
 from shared.bus import Bus
 from shared.clock import wall_ns
 from shared.config import DeskConfig
+from shared.cost_views import quotes_json
 from shared.messages.base import Side
 from shared.messages.inquiries import InquiryList, ListInquiries, QuoteStructure, StructureQuotes
 from shared.messages.trades import LegOrder
@@ -32,7 +33,7 @@ from voldesk.console import (
     write_line,
 )
 from voldesk.preflight import load_desk
-from voldesk.quotes_table import HISTORY_COLUMNS, history_row, quotes_json, structure_text, table_of, words_below
+from voldesk.quotes_table import HISTORY_COLUMNS, history_row, structure_text, table_of, words_below
 
 _ANSWER_MARGIN_MS = 20_000
 """What execution may take beside the collection: asking the venue, a last look, and a repeat of the request."""

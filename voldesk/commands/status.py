@@ -9,12 +9,12 @@ import typer
 from shared.config import DeskConfig
 from shared.latch import read_latches
 from shared.messages.reconciliation import DifferenceList, ListDifferences
+from shared.views import duration_text
 from voldesk.asking import ask
 from voldesk.commands.halt import halts_in_force
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, progress, say, state_text
 from voldesk.health import DeskHealth, ServiceHealth, collect_health
 from voldesk.preflight import load_desk, page_url
-from voldesk.views import duration_text
 
 _LOOK_DEADLINE_MS = 1_000
 _SHOWN = 5

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from shared.messages.control import ListStrategies, StrategyCommand, StrategyCommandDone, StrategyList, StrategyStatus
+from shared.views import strategy_json
 from voldesk.asking import ask, operator
 from voldesk.completion import complete_strategy
 from voldesk.console import Json, print_json, print_table, say, state_text, title
 from voldesk.preflight import load_desk
-from voldesk.views import strategy_json
 
 Name = Annotated[
     str, typer.Argument(help="The strategy's name; '*' means all of them.", autocompletion=complete_strategy)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.cost_views import cost_row_json
 from shared.messages.quality import ListQuality, QualityList
+from shared.tca import FEW, By, CostRow, summarise
+from shared.views import iso, money_text
 from voldesk.asking import ask
 from voldesk.console import Json, print_json, print_table, say, title
 from voldesk.preflight import load_desk
 from voldesk.quality_table import bp_text, share_text, since_or_none
-from voldesk.tca import FEW, By, CostRow, summarise
-from voldesk.views import iso, money_text, plain
 
 _DAY_NS = 86_400 * 1_000_000_000
 _NUMBERS = ("trades", "slippage", "bp", "improved", "p50", "p90", "maker", "fees", "delta·s")
@@ -44,7 +44,7 @@ def tca(
             {
                 "by": by,
                 "since": iso(max(since_ns, answer.kept_since_ns)),
-                "groups": [_json(row) for row in table],
+                "groups": [cost_row_json(row) for row in table],
             }
         )
     else:
@@ -84,26 +84,3 @@ def _cells(row: CostRow) -> tuple[str, ...]:
         money_text(row.fees_usd),
         f"{row.naked_delta_s:.2f}",
     )
-
-
-def _json(row: CostRow) -> dict[str, Any]:
-    return {
-        "group": row.group,
-        "phase": row.phase,
-        "trades": row.trades,
-        "measured": row.measured,
-        "slippage_usd": _usd(row.slippage_usd),
-        "slippage_bp": row.slippage_bp,
-        "improvement_usd": _usd(row.improvement_usd),
-        "fill_p50_s": row.fill_p50_s,
-        "fill_p90_s": row.fill_p90_s,
-        "maker_share": row.maker_share,
-        "fees_usd": _usd(row.fees_usd),
-        "orders_per_trade": row.orders,
-        "naked_s": row.naked_s,
-        "naked_delta_s": row.naked_delta_s,
-    }
-
-
-def _usd(value: Decimal | None) -> str | None:
-    return None if value is None else plain(round(value, 6).normalize())

@@ -10,6 +10,16 @@ from rich.markup import escape
 
 from shared.config import DeskConfig
 from shared.messages.trades import TellTrade, TradeStory
+from shared.views import (
+    clock_text,
+    money_text,
+    order_name,
+    plain,
+    pnl_before_fees_usd,
+    price_text,
+    since_text,
+    story_json,
+)
 from voldesk.asking import ask
 from voldesk.commands.orders import order_rows
 from voldesk.commands.positions import marks_of
@@ -29,16 +39,6 @@ from voldesk.console import (
 )
 from voldesk.preflight import load_desk
 from voldesk.quality_table import show_quality
-from voldesk.views import (
-    clock_text,
-    money_text,
-    order_name,
-    plain,
-    pnl_before_fees_usd,
-    price_text,
-    since_text,
-    story_json,
-)
 
 _SILENT = frozenset({"order_sighted"})
 _ACKNOWLEDGED = "is in the book: acknowledged."

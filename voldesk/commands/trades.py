@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from shared.messages.trades import LegStatus, ListTrades, TradeList, TradeUpdate
+from shared.views import clock_text, money_text, plain, pnl_before_fees_usd, price_text, trade_json
 from voldesk.asking import ask
 from voldesk.commands.positions import marks_of
 from voldesk.console import Json, print_json, print_table, say, state_text
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, money_text, plain, pnl_before_fees_usd, price_text, trade_json
 
 PNL_COLUMN = "P&L before fees"
 

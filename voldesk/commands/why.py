@@ -11,11 +11,11 @@ from rich.markup import escape
 from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.control import Gate, ListStrategies, StrategyList, StrategyStatus, TradeExits
+from shared.views import clock_text, duration_text, strategy_json
 from voldesk.asking import ask
 from voldesk.completion import complete_strategy
 from voldesk.console import EXIT_USAGE, Failure, Json, print_json, print_table, say
 from voldesk.preflight import load_desk
-from voldesk.views import clock_text, duration_text, strategy_json
 
 
 def register(app: typer.Typer) -> None:

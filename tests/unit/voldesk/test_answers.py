@@ -22,10 +22,10 @@ from shared.messages.trades import (
     TradeList,
     TradeUpdate,
 )
+from shared.views import order_name, since_text
 from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import ACCOUNT, ORDER, STORY, STRATEGY, TRADE
 from voldesk.commands.cancel import order_id_of
-from voldesk.views import order_name, since_text
 
 
 def execution(message: Message) -> Message:

@@ -12,10 +12,10 @@ import pytest
 
 from shared.messages.base import Message
 from shared.messages.trades import ListOrders, ListTrades, OrderList, TradeList
+from shared.views import order_name
 from tests.unit.voldesk.peers import Peers
 from tests.unit.voldesk.samples import ORDER, TRADE
 from voldesk.completion import complete_open_trade, complete_order, complete_trade
-from voldesk.views import order_name
 
 VOLDESK = [sys.executable, "-c", "import sys; sys.argv[0] = 'voldesk'; from voldesk.main import app; app()"]
 

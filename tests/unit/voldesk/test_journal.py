@@ -23,11 +23,11 @@ from shared.messages.trades import TellTrade
 from shared.messages.venue import StreamUp
 from shared.service.journals import binding_of, journal_path
 from shared.store import SqliteJournal
+from shared.views import story_json
 from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import ACCOUNT, CALL, HIGH_CALL, PUT, Script, intent, leg
 from tests.unit.voldesk.peers import Ran
 from voldesk.journal_tables import tables_path
-from voldesk.views import story_json
 
 DAY_NS = 86_400_000_000_000
 

@@ -11,9 +11,9 @@ import pytest
 
 from shared.clock import Clock
 from shared.messages.quality import LegQuality, ListQuality, PhaseQuality, QualityList
+from shared.tca import percentile, summarise
 from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import CALL, OPENED_NS, STORY
-from voldesk.tca import percentile, summarise
 
 HOUR_NS = 3_600_000_000_000
 
