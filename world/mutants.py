@@ -157,8 +157,8 @@ _OPENING: tuple[Mutant, ...] = (
         "the next order of a leg is for all of it, whatever was filled",
         (
             "limit.py",
-            "remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity) - leg.opened_quantity",
-            "remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity)",
+            "remaining = min(leg.quantity, trade.granted(leg).max_quantity) - leg.opened_quantity",
+            "remaining = min(leg.quantity, trade.granted(leg).max_quantity)",
         ),
     ),
     _in_execution(

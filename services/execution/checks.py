@@ -15,6 +15,7 @@ import msgspec
 
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halts import Guards
+from services.execution.modes import OPENING_PLANS
 from services.execution.positions import PositionWitness
 from services.execution.records import Trade
 from services.execution.rfq import notional_usd
@@ -116,13 +117,14 @@ def _legs(intent: OpenTrade, view: CheckView) -> Refusal | None:
     return None
 
 
-def _quoting(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    """A strategy that works its own orders keeps what it got: there is no structure to be whole."""
-    if intent.execution_mode != "quoting" or intent.policy == "best_effort":
+def _policy(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """A plan that undoes nothing keeps what it got: there is no structure to be whole."""
+    plan = OPENING_PLANS.get(intent.execution_mode)
+    if plan is None or plan.manner.unwinds or intent.policy == "best_effort":
         return None
     return Refusal(
         code="bad_params",
-        detail=f'policy {intent.policy} means nothing with execution_mode "quoting"',
+        detail=f'policy {intent.policy} means nothing with execution_mode "{intent.execution_mode}"',
         remedy='use policy "best_effort"',
     )
 
@@ -343,7 +345,7 @@ CHECKS: tuple[Check, ...] = (
     _space,
     _valid,
     _legs,
-    _quoting,
+    _policy,
     _rfq,
     _params,
     _grant,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from services.execution.modes import manner_of
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
 from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
 from services.execution.records import Leg, Order, Trade
@@ -57,9 +58,9 @@ class ClosePlan:
         return Advice(actions=[Withdraw(order.client_order_id, reason) for order in resting])
 
     def withdraw_opening(self, trade: Trade) -> Advice:
-        """Only what is safe before the venue is known: opening orders are cancelled, and what a strategy placed."""
+        """Only what is safe before the venue is known: the orders of its opening are cancelled."""
         advice = Advice()
-        every = trade.mode == "quoting" and trade.state in (*OPENING_STATES, *HOLDING_STATES, "PENDING_CLOSE")
+        every = manner_of(trade).reduces and trade.state in (*OPENING_STATES, *HOLDING_STATES, "PENDING_CLOSE")
         for order in self._work.book.unsettled_of(trade):
             if (every or order.purpose == "open") and order.state == "WORKING":
                 advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))

@@ -16,6 +16,7 @@ from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
+from services.execution.modes import manner_of
 from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
@@ -48,7 +49,7 @@ from shared.messages.venue import (
 from shared.strategy.evaluate import DAY_NS
 
 _ORDERS_TOLD_AGAIN = 200
-"""The newest orders of a quoting trade that a new process publishes again."""
+"""The newest orders of a trade whose strategy works them that a new process publishes again."""
 
 
 class ExecutionCore:
@@ -144,7 +145,7 @@ class ExecutionCore:
         for number in work.book.unsettled:
             work.touched_orders[number] = None
         for trade in work.book.active_trades():
-            if trade.mode == "quoting":
+            if manner_of(trade).by_strategy:
                 # what ended just before the process died was not told to the strategy that placed it
                 work.touched_orders |= dict.fromkeys(trade.order_ids[-_ORDERS_TOLD_AGAIN:])
         self._guards.publish()

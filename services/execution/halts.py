@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
+from services.execution.modes import manner_of
 from services.execution.records import Trade
 from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
@@ -129,7 +130,7 @@ class Guards:
         halt = next((halt for halt in self._work.book.halts if halt.level == "flatten"), None)
         if halt is None or (trade.close is not None and trade.close.purpose == "flatten"):
             return
-        if (trade.state not in OPENING_STATES or trade.mode == "quoting") and trade.state != "SETTLING":
+        if (trade.state not in OPENING_STATES or not manner_of(trade).unwinds) and trade.state != "SETTLING":
             self._close(trade, f"flatten: {halt.reason}", halt.raised_by, "flatten")
 
     def _close(self, trade: Trade, reason: str, by: str, purpose: ClosePurpose = "close") -> None:
@@ -171,7 +172,7 @@ class Guards:
         limit_usd = trade.request.max_loss_usd
         fees_usd = 0.0
         granted_usd = trade.request.grant.max_loss_usd
-        if trade.mode == "quoting" and granted_usd is not None:
+        if manner_of(trade).reduces and granted_usd is not None:
             # it may turn over its legs again and again: all of that together loses no more than risk has judged
             limit_usd = granted_usd if limit_usd is None else min(limit_usd, granted_usd)
             fees_usd = float(trade.fees_usd)

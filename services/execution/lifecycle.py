@@ -8,42 +8,18 @@ from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
 from services.execution.halts import Guards
-from services.execution.limit import LimitPlan
-from services.execution.plan import (
-    Advice,
-    Amend,
-    AskForQuotes,
-    ClosingPlan,
-    OpeningPlan,
-    Place,
-    Record,
-    TakeQuote,
-)
+from services.execution.modes import CLOSING_PLANS, OPENING_PLANS, manner_of
+from services.execution.plan import Advice, Amend, AskForQuotes, Place, Record, TakeQuote, flat_close
 from services.execution.positions import PositionWitness
-from services.execution.quoting import QuotingPlan, closed_outside, flat_close
 from services.execution.records import Trade
 from services.execution.reduction import Reduction, close_purpose
-from services.execution.rfq import RfqClosePlan, RfqPlan
 from services.execution.rfq_desk import RfqDesk
-from services.execution.smart import SmartClosing, SmartOpening
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.unwinding import beyond_allowance
 from services.execution.views import fees_are_complete, grant_is_open
 from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
-from shared.messages.trades import ExecutionMode, Purpose, TradeState
-
-OPENING_PLANS: dict[ExecutionMode, OpeningPlan] = {
-    "limit": LimitPlan(),
-    "smart": SmartOpening(),
-    "rfq": RfqPlan(),
-    "quoting": QuotingPlan(),
-}
-"""The plans that are built. A mode that is missing here is refused when the trade is asked for."""
-
-CLOSING_PLANS: dict[ExecutionMode, ClosingPlan] = {"smart": SmartClosing(), "rfq": RfqClosePlan()}
-"""How an ordinary close is worked. A mode that is missing here is closed by the staircase, which every other one
-falls back to, and which alone unwinds, flattens and closes what is broken."""
+from shared.messages.trades import Purpose, TradeState
 
 _STEPS_MAX = 30
 
@@ -123,7 +99,7 @@ class Lifecycle:
     def _opening(self, trade: Trade) -> Advice:
         work = self._work
         nothing_sent = not trade.order_ids
-        if trade.stop is not None and trade.stop.void and trade.mode != "quoting":
+        if trade.stop is not None and trade.stop.void and manner_of(trade).unwinds:
             work.move(trade, "FAILED" if nothing_sent else _unwinding_of(trade), trade.stop.reason)
             return Advice()
         if trade.close is not None:
@@ -132,13 +108,13 @@ class Lifecycle:
         if trade.state == "PENDING_OPEN" and not nothing_sent:
             work.move(trade, "OPENING", "an opening order was found at the venue")
             return Advice()
-        if trade.stop is None and closed_outside(trade, work):
+        if trade.stop is None and _closed_outside(trade):
             reason = "a leg was closed, liquidated or expired from outside while opening"
             work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=True))
             return Advice()
         if not self._schedule.synced:
             return self._opening_unseen(trade)
-        if trade.mode == "quoting" and self._schedule.stream_up is False:
+        if not manner_of(trade).rests_unseen and self._schedule.stream_up is False:
             return self._withdrawn(trade, "the private stream of the venue is down")
         advice = OPENING_PLANS[trade.opening_mode].advise(trade, work)
         if advice.outcome == "complete":
@@ -153,7 +129,7 @@ class Lifecycle:
 
     def _opening_unseen(self, trade: Trade) -> Advice:
         """The venue is not known: nothing is sent, but what may not fill any more is withdrawn."""
-        if trade.mode == "quoting":
+        if not manner_of(trade).rests_unseen:
             return self._withdrawn(trade, "not compared with the venue yet")
         deadline_ns = trade.request.grant.deadline_ns
         over = trade.stop is not None or self._work.now_ns >= deadline_ns
@@ -166,7 +142,7 @@ class Lifecycle:
         return advice
 
     def _withdrawn(self, trade: Trade, reason: str) -> Advice:
-        """No order of a quoting trade rests while its fills might not be heard of."""
+        """No order of it rests while its fills might not be heard of."""
         advice = self._close_plan.withdraw_opening(trade)
         self._carry_out(trade, advice)
         advice.wait(reason)
@@ -201,7 +177,7 @@ class Lifecycle:
 
     def _holding(self, trade: Trade) -> Advice:
         work = self._work
-        if closed_outside(trade, work):
+        if _closed_outside(trade):
             self._break(trade, "a leg was closed, liquidated or expired from outside")
         elif trade.close is not None:
             work.move(trade, "PENDING_CLOSE", trade.close.reason)
@@ -209,8 +185,8 @@ class Lifecycle:
             advice = self._close_plan.withdraw_opening(trade)
             self._carry_out(trade, advice)
             advice.wake(_next_expiry_ns(trade, work.now_ns))
-            if trade.mode == "quoting" and trade.is_flat and not work.book.unsettled_of(trade):
-                work.record(flat_close(trade))
+            if trade.is_flat and not work.book.unsettled_of(trade):
+                work.record(flat_close(trade, trade.reason or "nothing is held"))
             return advice
         return Advice()
 
@@ -221,7 +197,7 @@ class Lifecycle:
         patience_ns = trade.state_ns + work.config.close_patience_ms * MS
         unsettled = work.book.unsettled_of(trade)
         # A closing order may be here already: sent by a process that died before it was written, and found again.
-        live = [order for order in unsettled if order.purpose == "open" or trade.mode == "quoting"]
+        live = [order for order in unsettled if order.purpose == "open" or manner_of(trade).reduces]
         if live and work.now_ns >= patience_ns:
             self._break(trade, f"opening order {live[0].client_order_id} is still {live[0].state}")
         elif live:
@@ -378,6 +354,14 @@ class Lifecycle:
 def _unwinding_of(trade: Trade) -> TradeState:
     """Where an opening that must be undone goes: nothing was sent means that there is nothing to unwind."""
     return "UNWINDING" if trade.state == "OPENING" else "FAILED"
+
+
+def _closed_outside(trade: Trade) -> bool:
+    """Whether something was closed that the trade did not ask for: by anybody else's orders, or by any, where its own
+    do not reduce while it opens or is held."""
+    if manner_of(trade).reduces:
+        return any(leg.outside_quantity > 0 for leg in trade.legs)
+    return any(leg.closed_quantity > 0 for leg in trade.legs)
 
 
 def _next_expiry_ns(trade: Trade, now_ns: int) -> int | None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from services.execution.plan import (
     Advice,
+    Manner,
     Place,
     Withdraw,
     final_look,
@@ -21,7 +22,7 @@ from services.execution.pricing import SaleFloor, opening_price
 from services.execution.records import Leg, Order, Trade
 from services.execution.scaling import overfilled, scale_to_filled
 from services.execution.workspace import SECOND, Workspace
-from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase
+from shared.messages.trades import ExecutionParams, LimitPhase
 
 _POLL_NS = SECOND
 
@@ -33,6 +34,8 @@ class LimitPlan:
     next one is for the leg's quantity minus its fills, and goes out only when the one before is final with all its
     fills known. Short legs wait until every long leg is filled (invariant 4).
     """
+
+    manner = Manner()
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
         """What to do for this opening now."""
@@ -132,7 +135,7 @@ class LimitPlan:
             advice.wake(ready_ns)
             return
         instrument = leg.instrument
-        remaining = min(leg.quantity, _grant_leg(trade, leg).max_quantity) - leg.opened_quantity
+        remaining = min(leg.quantity, trade.granted(leg).max_quantity) - leg.opened_quantity
         quantity = slice_of(remaining, instrument)
         phase, _ = _phase(trade, index, work)
         price = _price(trade, leg, phase, work)
@@ -196,7 +199,7 @@ def _price(trade: Trade, leg: Leg, phase: LimitPhase, work: Workspace) -> Decima
         leg.side,
         phase,
         work.market.quote(leg.instrument, work.now_ns),
-        _grant_leg(trade, leg).worst_price,
+        trade.granted(leg).worst_price,
         leg.instrument,
         work.config.wide_spread_pct,
         SaleFloor(params.min_price_pct_of_fair, params.min_floor_price_usd),
@@ -224,10 +227,6 @@ def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:
         for order in work.book.orders_of(trade)
         if order.leg_index == index and order.purpose == "open" and order.created_ns >= trade.opening_since_ns
     ]
-
-
-def _grant_leg(trade: Trade, leg: Leg) -> GrantLeg:
-    return next(g for g in trade.request.grant.legs if g.symbol == leg.symbol and g.side == leg.side)
 
 
 def _leg_start_ns(trade: Trade, leg: Leg) -> int:

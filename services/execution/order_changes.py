@@ -7,6 +7,7 @@ from typing import Any
 
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
+from services.execution.modes import manner_of
 from services.execution.plan import slice_of
 from services.execution.quoting import ending_of, order_problem, price_problem, silence_of
 from services.execution.records import Order, Trade
@@ -37,7 +38,7 @@ def change_orders(change: ChangeOrders, view: CheckView) -> OrdersChanged | Refu
             detail=f"{change.strategy[:64]} has no trade {change.trade_id[:64]}",
             remedy="see them: voldesk trades",
         )
-    if trade.mode != "quoting":
+    if not manner_of(trade).by_strategy:
         return Refusal(
             code="not_quoting",
             detail=f"{trade.trade_id} is traded by {trade.mode}: execution works its orders",
@@ -130,7 +131,7 @@ def _amend(trade: Trade, wish: OrderToAmend, view: CheckView) -> OrderAnswer:
     if order.state != "WORKING" or order.is_amending:
         state = "being amended" if order.is_amending else order.state
         return _answer(order, "not_working", f"order {order.client_order_id} is {state}")
-    problem = price_problem(trade, order, wish.price, view.work)
+    problem = price_problem(trade, trade.legs[order.leg_index], order.side, wish.price, view.work)
     if problem is not None:
         return _answer(order, *problem)
     if wish.price != order.price:

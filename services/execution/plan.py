@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from services.execution.records import Leg, Order, Trade
-from services.execution.rows import QuotesJudged, Row
+from services.execution.rows import CloseRequested, QuotesJudged, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.messages.base import Side
 from shared.messages.market import Instrument
@@ -99,8 +99,26 @@ class Advice(msgspec.Struct):
         self.wake(*wakes)
 
 
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
+    """What an opening plan asks of everything around it.
+
+    by_strategy: the strategy works the orders itself, by requests; a cancel of some of them does not end the opening.
+    unwinds: what was filled is undone once the grant is void; otherwise it stays a position of the trade.
+    reduces: its orders may also reduce what the trade holds, again and again; these belong to the opening and
+    are withdrawn with it.
+    rests_unseen: its orders may rest while the venue is not known, or its private stream is down.
+    """
+
+    by_strategy: bool = False
+    unwinds: bool = True
+    reduces: bool = False
+    rests_unseen: bool = True
+
+
 class OpeningPlan(Protocol):
     """Works a trade from PENDING_OPEN to the end of its opening."""
+
+    manner: Manner
 
     def advise(self, trade: Trade, work: Workspace) -> Advice: ...
 
@@ -181,3 +199,8 @@ def final_look(trade: Trade, reason: str, work: Workspace, advice: Advice) -> No
             advice.wait("a final look for late fills", look_ns)
             return
     advice.outcome, advice.reason = "given_up", reason
+
+
+def flat_close(trade: Trade, reason: str) -> CloseRequested:
+    """Closes a trade that holds nothing any more."""
+    return CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by="execution", purpose="close")

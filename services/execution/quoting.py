@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.execution import rows
-from services.execution.plan import NO_MORE_MONEY, Advice, Place, Record, Withdraw, final_look
+from services.execution.plan import NO_MORE_MONEY, Advice, Manner, Place, Record, Withdraw, final_look, flat_close
 from services.execution.pricing import closing_bound
 from services.execution.records import ZERO, Leg, Order, Trade
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
-from shared.messages.trades import GrantLeg
 from shared.options.chain import snap_price
 
 _SOON_NS = 5 * SECOND
@@ -25,6 +23,8 @@ _SOON_NS = 5 * SECOND
 
 class QuotingPlan:
     """Watches over the orders of a quoting trade from PENDING_OPEN to the end of its quoting."""
+
+    manner = Manner(by_strategy=True, unwinds=False, reduces=True, rests_unseen=False)
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
         """What to do now: withdraw what may not rest any more, try crossing post-only orders again, or end."""
@@ -87,12 +87,6 @@ class QuotingPlan:
             return
 
 
-def flat_close(trade: Trade, reason: str = "") -> rows.CloseRequested:
-    """A quoting trade that ended with nothing held is closed."""
-    reason = reason or trade.reason or "nothing is held"
-    return rows.CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by="execution", purpose="close")
-
-
 def ending_of(trade: Trade, work: Workspace) -> str:
     """Why quoting ends; "" while it goes on."""
     if trade.stop is not None:
@@ -143,55 +137,36 @@ def order_problem(
     """Why an order of a quoting trade may not go out now, as code and detail; None when it may."""
     leg = trade.legs[index]
     instrument = leg.instrument
-    if price <= 0 or price % instrument.tick_size:
-        return (
-            "bad_price",
-            f"price {price} of {leg.symbol} is not a multiple above 0 of the tick {instrument.tick_size}",
-        )
     if quantity % instrument.lot_size or quantity < instrument.min_quantity:
         allowed = f"at least {instrument.min_quantity}, in lots of {instrument.lot_size}"
         detail = f"quantity {quantity} of {leg.symbol}: {allowed}"
         return ("below_minimum" if quantity < instrument.min_quantity else "bad_quantity"), detail
-    quote = work.market.quote(instrument, work.now_ns)
-    if quote is None or quote.mark is None:
-        return "market_stale", f"no fresh mark for {leg.symbol}"
-    if work.now_ns >= instrument.last_trade_ns:
-        return "expiring", f"{leg.symbol} no longer trades"
-    if problem := _past_mark(trade, leg, side, price, quote.mark, work):
+    if problem := price_problem(trade, leg, side, price, work):
         return problem
     if side != leg.side:
         free = leg.held_quantity - _waiting(trade, index, side, work)
         return None if quantity <= free else ("beyond_holding", f"{free} of {leg.symbol} is held and free to reduce")
-    granted = granted_leg(trade, leg)
-    if price > granted.worst_price if side == "buy" else price < granted.worst_price:
-        return "outside_grant", f"{side} at {price} is past the granted {granted.worst_price} of {leg.symbol}"
-    room = granted.max_quantity - leg.held_quantity - _waiting(trade, index, side, work)
+    room = trade.granted(leg).max_quantity - leg.held_quantity - _waiting(trade, index, side, work)
     return None if quantity <= room else ("outside_grant", f"{room} of the granted {leg.symbol} is left")
 
 
-def price_problem(trade: Trade, order: Order, price: Decimal, work: Workspace) -> tuple[str, str] | None:
-    """The same for another price of an order that works."""
-    leg = trade.legs[order.leg_index]
-    if price <= 0 or price % leg.instrument.tick_size:
-        return "bad_price", f"price {price} is not a multiple above 0 of the tick {leg.instrument.tick_size}"
+def price_problem(trade: Trade, leg: Leg, side: Side, price: Decimal, work: Workspace) -> tuple[str, str] | None:
+    """Why no order may rest at this price now. No further past mark than a close may go: where it opens too, for its
+    grant may be hours old."""
+    tick_size = leg.instrument.tick_size
+    if price <= 0 or price % tick_size:
+        return "bad_price", f"price {price} of {leg.symbol} is not a multiple above 0 of the tick {tick_size}"
     quote = work.market.quote(leg.instrument, work.now_ns)
     if quote is None or quote.mark is None:
         return "market_stale", f"no fresh mark for {leg.symbol}"
-    if problem := _past_mark(trade, leg, order.side, price, quote.mark, work):
-        return problem
-    worst = granted_leg(trade, leg).worst_price
-    if order.purpose == "open" and (price > worst if order.side == "buy" else price < worst):
-        return "outside_grant", f"{order.side} at {price} is past the granted {worst} of {leg.symbol}"
-    return None
-
-
-def _past_mark(
-    trade: Trade, leg: Leg, side: Side, price: Decimal, mark: float, work: Workspace
-) -> tuple[str, str] | None:
-    """A price further past mark than a close may go: of an order that opens too, for its grant may be hours old."""
-    bound = closing_bound(mark, side, trade.request.execution_params.max_close_premium_pct, leg.instrument)
+    if work.now_ns >= leg.instrument.last_trade_ns:
+        return "expiring", f"{leg.symbol} no longer trades"
+    bound = closing_bound(quote.mark, side, trade.request.execution_params.max_close_premium_pct, leg.instrument)
     if price > bound if side == "buy" else price < bound:
-        return "beyond_bound", f"{side} {leg.symbol} at {price} is past {bound}, too far from mark {mark:g}"
+        return "beyond_bound", f"{side} {leg.symbol} at {price} is past {bound}, too far from mark {quote.mark:g}"
+    worst = trade.granted(leg).worst_price
+    if side == leg.side and (price > worst if side == "buy" else price < worst):
+        return "outside_grant", f"{side} at {price} is past the granted {worst} of {leg.symbol}"
     return None
 
 
@@ -201,28 +176,12 @@ def _excess(trade: Trade, live: list[Order]) -> dict[int, str]:
     found: dict[int, str] = {}
     for index, leg in enumerate(trade.legs):
         opening = [order for order in live if order.leg_index == index and order.purpose == "open"]
-        left = granted_leg(trade, leg).max_quantity - leg.held_quantity
+        left = trade.granted(leg).max_quantity - leg.held_quantity
         for order in opening:
             left -= max(order.quantity - order.filled_quantity, ZERO)
             if left < 0:
                 found[order.client_order_id] = f"with what is held and rests it is more than granted of {leg.symbol}"
     return found
-
-
-def granted_leg(trade: Trade, leg: Leg) -> GrantLeg:
-    return next(part for part in trade.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
-
-
-def closed_outside(trade: Trade, work: Workspace) -> bool:
-    """Whether something was closed by anybody but the trade's own orders; a trade that does not quote has none while
-    it opens or is held."""
-    if trade.mode != "quoting":
-        return any(leg.closed_quantity > 0 for leg in trade.legs)
-    own = [ZERO] * len(trade.legs)
-    for order in work.book.orders_of(trade):
-        if order.purpose != "open":
-            own[order.leg_index] += order.filled_quantity
-    return any(leg.closed_quantity > quantity for leg, quantity in zip(trade.legs, own, strict=True))
 
 
 def _waiting(trade: Trade, index: int, side: Side, work: Workspace) -> Decimal:

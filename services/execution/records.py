@@ -16,6 +16,7 @@ from shared.messages.trades import (
     FINAL_ORDER_STATES,
     FINAL_TRADE_STATES,
     ExecutionMode,
+    GrantLeg,
     OpenTrade,
     OrderState,
     Purpose,
@@ -118,7 +119,8 @@ class DirectFill(msgspec.Struct):
 class Leg(msgspec.Struct, kw_only=True):
     """One leg, summed from the fills of the trade's own orders. Cash is Σ price × quantity in USD.
 
-    `priceless_quantity`: closed outside at a price nobody knows, left out of P&L.
+    `outside_quantity`: of what is closed, by no order of the trade. `priceless_quantity`: of that, at a price nobody
+    knows, left out of P&L.
     """
 
     symbol: str
@@ -129,6 +131,7 @@ class Leg(msgspec.Struct, kw_only=True):
     opened_cash: Decimal = ZERO
     closed_quantity: Decimal = ZERO
     closed_cash: Decimal = ZERO
+    outside_quantity: Decimal = ZERO
     priceless_quantity: Decimal = ZERO
     settled_quantity: Decimal = ZERO
     last_fill_ns: int = 0
@@ -269,6 +272,10 @@ class Trade(msgspec.Struct, kw_only=True):
         if self.state != "CLOSING":
             return self.state_ns
         return max((each.at_ns for each in self.fallbacks if each.purpose == "close"), default=self.state_ns)
+
+    def granted(self, leg: Leg) -> GrantLeg:
+        """What risk granted of this leg."""
+        return next(part for part in self.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
 
     def next_attempt(self, leg_index: int, purpose: Purpose) -> int:
         return self.attempts.get(f"{leg_index}/{purpose}", 0)

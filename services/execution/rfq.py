@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
-from services.execution.plan import Advice, AskForQuotes, Record, TakeQuote
+from services.execution.plan import Advice, AskForQuotes, Manner, Record, TakeQuote
 from services.execution.quotes import Wanted, best, judge
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
@@ -42,6 +42,8 @@ class _Task(msgspec.Struct, frozen=True, kw_only=True):
 
 class RfqPlan:
     """Opens a trade by one block trade, all legs at once: no leg is ever naked. At most one quote is accepted."""
+
+    manner = Manner()
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
         """What to do for this opening now."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution.chunk_work import ChunkWork
-from services.execution.plan import Advice, Place, Record, final_look
+from services.execution.plan import Advice, Manner, Place, Record, final_look
 from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
 from services.execution.workspace import MS, Workspace
-from shared.messages.trades import GrantLeg
 from shared.options.chain import Quote
 
 _BY_EXECUTION = "execution"
@@ -22,6 +21,8 @@ class SmartOpening:
 
     A chunk that cannot be completed is the last one: what follows is the trade's policy, as with every opening.
     """
+
+    manner = Manner()
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
         """What to do for this opening now."""
@@ -138,7 +139,7 @@ class _OpeningChunk(ChunkWork):
 
     def bound(self, index: int, quote: Quote | None) -> Decimal | str:
         leg = self.trade.legs[index]
-        worst_price = self._granted(index).worst_price
+        worst_price = self.trade.granted(leg).worst_price
         if leg.side == "buy" or quote is None:
             return worst_price
         params = self.trade.request.execution_params
@@ -149,18 +150,12 @@ class _OpeningChunk(ChunkWork):
 
     def next_quantity(self, index: int, lacking: Decimal, advice: Advice) -> Decimal | None:
         leg = self.trade.legs[index]
-        allowed = self._granted(index).max_quantity - leg.opened_quantity
+        allowed = self.trade.granted(leg).max_quantity - leg.opened_quantity
         quantity = self.snapped(leg, min(lacking, leg.quantity - leg.opened_quantity, allowed))
         if quantity < leg.instrument.min_quantity:
             advice.wait(f"{quantity} of {leg.symbol} is below the minimum order")
             return None
         return quantity
-
-    def _granted(self, index: int) -> GrantLeg:
-        leg = self.trade.legs[index]
-        return next(
-            part for part in self.trade.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side
-        )
 
 
 class _ClosingChunk(ChunkWork):

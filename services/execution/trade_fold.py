@@ -113,6 +113,7 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
                 booked.fee_usd += row.fee_usd
             leg = book.trades[row.trade_id].legs[row.leg_index]
             leg.closed_quantity += row.quantity
+            leg.outside_quantity += row.quantity
             leg.last_fill_ns = at_ns
             if row.price is None:
                 leg.priceless_quantity += row.quantity
@@ -122,6 +123,7 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
             trade = book.trades[row.trade_id]
             leg = trade.legs[row.leg_index]
             leg.closed_quantity += row.quantity
+            leg.outside_quantity += row.quantity
             leg.settled_quantity += row.quantity
             leg.closed_cash += leg.sign * row.cash_flow_usd
             trade.fees_usd += row.fee_usd
