@@ -103,7 +103,12 @@ class _Refresh:
         self._tell = tell
         # Short stories, as they are not in the tables. No shorter memory than the service has: rows may still come.
         retention_days = max(_RETENTION_DAYS, desk.section("execution", ExecutionConfig).retention_days)
-        config = ExecutionConfig(retention_days=retention_days, answers_kept=1, story_lines_max=4)
+        config = ExecutionConfig(
+            retention_days=retention_days,
+            answers_kept=1,
+            story_lines_max=4,
+            unfilled_orders_kept_s=2 * _HOUR_NS // 1_000_000_000,
+        )
         self._empty = Book.empty(config)
         self._program = fold_name(Book, self._empty, SOURCES)
         self._book = self._empty
@@ -210,7 +215,7 @@ class _Refresh:
         rfqs = [book.rfqs.rfqs[rfq_id] for rfq_id in self._rfqs if rfq_id in book.rfqs.rfqs]
         touched = [book.trades[trade_id] for trade_id in self._trades if trade_id in book.trades]
         for table, sources in (
-            (tables.TRADES, [tables.OfTrade(trade, book) for trade in touched]),
+            (tables.TRADES, touched),
             (tables.LEGS, list(_legs(touched))),
             (tables.EXECUTION_QUALITY, [each for trade in touched for each in qualities_of(trade, with_legs=False)]),
             (tables.ORDERS, [book.orders[number] for number in self._orders if number in book.orders]),

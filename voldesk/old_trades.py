@@ -8,7 +8,7 @@ from services.execution import rows
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.quality import qualities_of
-from services.execution.views import fees_are_complete, order_update, trade_update
+from services.execution.views import order_update, trade_update
 from shared.config import DeskConfig
 from shared.entries import JournalReader, Tail
 from shared.errors import StartRefused
@@ -36,7 +36,9 @@ def story_from_journal(desk: DeskConfig, trade_id: str) -> TradeStory | None:
 
 def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int) -> TradeStory | None:
     # A book that is given the rows of this one trade alone.
-    book = Book.empty(ExecutionConfig(retention_days=1_000_000, story_lines_max=1_000_000))
+    book = Book.empty(
+        ExecutionConfig(retention_days=1_000_000, story_lines_max=1_000_000, unfilled_orders_kept_s=_FOR_EVER_S)
+    )
     for _, entry in reader.entries(_last_before(reader, begin_ns)):
         row: rows.Row = entry.row
         trade = book.trades.get(trade_id)
@@ -46,7 +48,7 @@ def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int
             continue
         if getattr(row, "trade_id", None) == trade_id or book.trade_of_row(row) is not None:
             book.apply(entry)
-        elif trade.is_final and fees_are_complete(trade, book) and entry.at_ns > trade.updated_ns + _LATE_NS:
+        elif trade.is_final and trade.fees_are_complete and entry.at_ns > trade.updated_ns + _LATE_NS:
             break
     trade = book.trades.get(trade_id)
     if trade is None:
@@ -59,6 +61,7 @@ def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int
     )
 
 
+_FOR_EVER_S = 1_000_000_000
 _LATE_NS = 86_400_000_000_000
 """Rows of a trade may come so long after its end."""
 

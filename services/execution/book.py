@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -23,6 +24,8 @@ from shared.messages.quality import PhaseQuality
 from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
 from shared.strategy.evaluate import DAY_NS
+
+SECOND = 1_000_000_000
 
 
 class Book(msgspec.Struct):
@@ -46,6 +49,7 @@ class Book(msgspec.Struct):
     inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
+    unfilled_kept_ns: int = 600 * SECOND
     quality_ns: int = 90 * DAY_NS
     measured: dict[str, PhaseQuality] = msgspec.field(default_factory=dict)
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
@@ -58,6 +62,7 @@ class Book(msgspec.Struct):
             retention_ns=config.retention_days * DAY_NS,
             answers_kept=config.answers_kept,
             story_lines_max=config.story_lines_max,
+            unfilled_kept_ns=config.unfilled_orders_kept_s * SECOND,
             quality_ns=config.quality_days * DAY_NS,
         )
 
@@ -67,13 +72,14 @@ class Book(msgspec.Struct):
     def orders_of(self, trade: Trade) -> list[Order]:
         return [self.orders[number] for number in trade.order_ids]
 
+    def orders_since(self, trade: Trade, since_ns: int) -> list[Order]:
+        """Its orders that were asked for at `since_ns` or later, oldest first."""
+        orders = map(self.orders.__getitem__, reversed(trade.order_ids))
+        return list(itertools.takewhile(lambda order: order.created_ns >= since_ns, orders))[::-1]
+
     def unsettled_of(self, trade: Trade, leg_index: int | None = None) -> list[Order]:
         """Orders of the trade (of one leg) that may still trade, or whose executions are not all known."""
-        return [
-            order
-            for order in map(self.orders.__getitem__, trade.order_ids)
-            if order.client_order_id in self.unsettled and leg_index in (None, order.leg_index)
-        ]
+        return [order for order in map(self.orders.__getitem__, trade.live) if leg_index in (None, order.leg_index)]
 
     def net_quantity(self, symbol: str) -> Decimal:
         """What all trades together hold of a symbol by their own fills; short < 0."""

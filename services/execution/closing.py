@@ -137,8 +137,8 @@ class ClosePlan:
         """The orders of a leg since the staircase has had the trade."""
         return [
             order
-            for order in self._work.book.orders_of(trade)
-            if order.leg_index == index and order.purpose != "open" and order.created_ns >= trade.stairs_since_ns
+            for order in self._work.book.orders_since(trade, trade.stairs_since_ns)
+            if order.leg_index == index and order.purpose != "open"
         ]
 
     def _step(self, trade: Trade, orders: Sequence[Order]) -> CloseStep:

@@ -118,12 +118,15 @@ class ComparisonSchedule:
         self._plan_next()
 
     def _since_ns(self) -> int:
-        """Far enough back for everything that is still open: orders, fees, settlements."""
+        """Far enough back for everything that is still open: orders, fees, settlements. What an order that rested at
+        the last comparison has done since comes after that, however old it is."""
         book = self._work.book
         now_ns = self._work.now_ns
         since_ns = self.looked_ns - _OVERLAP_NS if self.looked_ns else now_ns - DAY_NS
         for number in book.unsettled:
-            since_ns = min(since_ns, book.orders[number].created_ns - _MARGIN_NS)
+            order = book.orders[number]
+            if order.created_ns >= self.looked_ns or order.state not in ("WORKING", "CANCELLING"):
+                since_ns = min(since_ns, order.created_ns - _MARGIN_NS)
         for venue_trade_id in book.feeless:
             since_ns = min(since_ns, book.fills[venue_trade_id].venue_ns - _MARGIN_NS)
         for trade in book.active_trades():

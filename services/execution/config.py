@@ -66,13 +66,15 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     post_only_retries: how often a labelled post-only order of a quoting trade that would have crossed is tried again.
     quoting_host_silence_ms: orders of a quoting trade are withdrawn when no strategy host is heard for this long.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
+    unfilled_orders_kept_s: how long an order of a quoting trade that ended unfilled stays in memory.
     retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
     quality_days: how long how well they were executed is remembered, for `voldesk tca`.
     republish_days: how far back final trades are published again at a start.
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
-    on_shutdown: what a stop of execution does first: leave orders and trades as they are; cancel what rests, and send
-    nothing more; flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
+    on_shutdown: what a stop of execution does first: leave orders and trades as they are, but withdraw the orders of
+    strategies that quote, as nobody moves them; leave_all leaves these too; cancel what rests, and send nothing more;
+    flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
     signal cancels. shutdown_timeout_s: after so long the process ends all the same, and the next one goes on.
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
@@ -132,6 +134,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     quoting_host_silence_ms: Milliseconds = 5_000
     settlement_poll_ms: Milliseconds = 60_000
     settlement_alert_ms: Milliseconds = 3_600_000
+    unfilled_orders_kept_s: Annotated[int, Meta(ge=10, le=864_000)] = 600
     retention_days: Count = 3
     quality_days: Count = 90
     republish_days: Count = 2

@@ -16,7 +16,6 @@ from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
-from services.execution.modes import manner_of
 from services.execution.reconcile import Reconciler
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
@@ -145,7 +144,7 @@ class ExecutionCore:
         for number in work.book.unsettled:
             work.touched_orders[number] = None
         for trade in work.book.active_trades():
-            if manner_of(trade).by_strategy:
+            if trade.by_strategy:
                 # what ended just before the process died was not told to the strategy that placed it
                 work.touched_orders |= dict.fromkeys(trade.order_ids[-_ORDERS_TOLD_AGAIN:])
         self._guards.publish()

@@ -13,6 +13,9 @@ from shared.messages.trades import OrderState
 from shared.messages.venue import OPEN_VENUE_STATES, VenueFill, VenueOrder
 
 _UNCLAIMED_KEPT = 1_000
+_LOST: tuple[OrderState, ...] = ("SENDING", "UNKNOWN", "NEVER_PLACED", "REFUSED")
+"""States of which the venue's showing the order is the end."""
+
 _FINAL_OF: dict[str, OrderState] = {
     "filled": "FILLED",
     "cancelled": "CANCELLED",
@@ -45,6 +48,13 @@ class Facts:
         if order.venue_order_id is None:
             self._sighted(order, venue_order_id, order.sighted_quantity)
 
+    def _works(self, order: Order, venue_order_id: int, reason: str) -> None:
+        """It rests: state and id are one row."""
+        is_new = order.venue_order_id is None
+        self.move(order, "WORKING", reason, venue_order_id if is_new else None)
+        if is_new:
+            self._claim_waiting(venue_order_id)
+
     def _sighted(self, order: Order, venue_order_id: int, filled_quantity: Decimal) -> None:
         self._work.record(
             rows.OrderSighted(
@@ -53,6 +63,9 @@ class Facts:
                 filled_quantity=max(order.sighted_quantity, filled_quantity),
             )
         )
+        self._claim_waiting(venue_order_id)
+
+    def _claim_waiting(self, venue_order_id: int) -> None:
         waiting = [fill for fill in self._unclaimed.values() if fill.venue_order_id == venue_order_id]
         for fill in waiting:
             del self._unclaimed[fill.venue_trade_id]
@@ -60,9 +73,10 @@ class Facts:
 
     def acked(self, order: Order, venue_order_id: int) -> None:
         """The venue took the order. What the stream said of it before stays."""
-        self.name(order, venue_order_id)
         if order.state in ("SENDING", "UNKNOWN", "NEVER_PLACED"):
-            self.move(order, "WORKING", "acknowledged")
+            self._works(order, venue_order_id, "acknowledged")
+        else:
+            self.name(order, venue_order_id)
 
     def sighting(self, seen: VenueOrder, asked_ns: int | None) -> None:
         """The order's state as the venue reports it; `asked_ns` None for a push."""
@@ -80,19 +94,20 @@ class Facts:
             return
         if seen.state == "invalid" and order.state == "REFUSED":
             return
-        if order.venue_order_id is None or seen.filled_quantity > order.sighted_quantity:
+        opens = seen.state in OPEN_VENUE_STATES and order.state in _LOST
+        if seen.filled_quantity > order.sighted_quantity or (order.venue_order_id is None and not opens):
             self._sighted(order, seen.venue_order_id, seen.filled_quantity)
         seen_at_its_new_price(order, seen, self._work)
         if seen.state in OPEN_VENUE_STATES:
-            self._seen_open(order, asked_ns)
+            self._seen_open(order, seen.venue_order_id, asked_ns)
             seen_open(order, seen, asked_ns, self._work)
         elif not order.is_final or order.state in ("NEVER_PLACED", "REFUSED"):
             self.move(order, _FINAL_OF[seen.state], f"{seen.state} at the venue, {seen.filled_quantity} filled")
 
-    def _seen_open(self, order: Order, asked_ns: int | None) -> None:
+    def _seen_open(self, order: Order, venue_order_id: int, asked_ns: int | None) -> None:
         confirmed_ns = order.state_ns + self._work.config.cancel_confirm_ms * MS
-        if order.state in ("SENDING", "UNKNOWN", "NEVER_PLACED", "REFUSED"):
-            self.move(order, "WORKING", "seen open at the venue")
+        if order.state in _LOST:
+            self._works(order, venue_order_id, "seen open at the venue")
         elif order.state == "CANCELLING" and asked_ns is not None and asked_ns >= confirmed_ns:
             self.move(order, "WORKING", "still open at the venue after the cancel")
 
@@ -128,7 +143,7 @@ class Facts:
         self._unclaimed.pop(fill.venue_trade_id, None)
         self.fill(fill, client_order_id)
 
-    def move(self, order: Order, state: OrderState, reason: str) -> None:
+    def move(self, order: Order, state: OrderState, reason: str, venue_order_id: int | None = None) -> None:
         """Change the state; what was thought never placed and was placed after all is alarmed."""
         if order.state in ("NEVER_PLACED", "REFUSED"):
             self._work.alert(
@@ -137,4 +152,8 @@ class Facts:
                 str(order.client_order_id),
                 f"order {order.client_order_id} was {order.state} and is {state} at the venue",
             )
-        self._work.record(rows.OrderMoved(client_order_id=order.client_order_id, state=state, reason=reason))
+        self._work.record(
+            rows.OrderMoved(
+                client_order_id=order.client_order_id, state=state, reason=reason, venue_order_id=venue_order_id
+            )
+        )

@@ -16,7 +16,7 @@ from services.execution.reduction import Reduction, close_purpose
 from services.execution.rfq_desk import RfqDesk
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.unwinding import beyond_allowance
-from services.execution.views import fees_are_complete, grant_is_open
+from services.execution.views import grant_is_open
 from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.trades import Purpose, TradeState
@@ -75,7 +75,7 @@ class Lifecycle:
             return
         if trade.state in OPENING_STATES or grant_is_open(trade, self._work.book):
             return
-        complete = fees_are_complete(trade, self._work.book)
+        complete = trade.fees_are_complete
         cost = opening_cost(trade, fees_complete=complete) if complete or trade.is_final else None
         if cost is not None:
             self._work.record(rows.OpeningMeasured(trade_id=trade.trade_id, cost=cost))
@@ -159,10 +159,13 @@ class Lifecycle:
     def _final_look(self, trade: Trade) -> None:
         """Ask once more about the last order of each leg that is not filled."""
         for index, leg in enumerate(trade.legs):
-            orders = [order for order in self._work.book.orders_of(trade) if order.leg_index == index]
-            if not orders or leg.opened_quantity >= leg.quantity or orders[-1].client_order_id in self._looked_at:
+            if leg.opened_quantity >= leg.quantity:
                 continue
-            last = orders[-1]
+            numbers = reversed(trade.order_ids)
+            orders = (self._work.book.orders[number] for number in numbers)
+            last = next((order for order in orders if order.leg_index == index), None)
+            if last is None or last.client_order_id in self._looked_at:
+                continue
             self._looked_at[last.client_order_id] = None
             if len(self._looked_at) > 1_000:
                 del self._looked_at[next(iter(self._looked_at))]
@@ -346,6 +349,7 @@ class Lifecycle:
                     action.why,
                     post_only=action.post_only,
                     label=action.label,
+                    retry_of=action.retry_of,
                 )
             else:
                 work.cancel(work.book.orders[action.client_order_id], action.why)

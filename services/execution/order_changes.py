@@ -7,7 +7,6 @@ from typing import Any
 
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
-from services.execution.modes import manner_of
 from services.execution.plan import slice_of
 from services.execution.quoting import ending_of, order_problem, price_problem, silence_of
 from services.execution.records import Order, Trade
@@ -38,7 +37,7 @@ def change_orders(change: ChangeOrders, view: CheckView) -> OrdersChanged | Refu
             detail=f"{change.strategy[:64]} has no trade {change.trade_id[:64]}",
             remedy="see them: voldesk trades",
         )
-    if not manner_of(trade).by_strategy:
+    if not trade.by_strategy:
         return Refusal(
             code="not_quoting",
             detail=f"{trade.trade_id} is traded by {trade.mode}: execution works its orders",
@@ -79,6 +78,8 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
             "not_ready",
             "orders and positions are not compared with the venue, or its private stream is down",
         )
+    elif work.is_winding_down:
+        code, detail = "not_ready", "execution is about to stop"
     elif work.space.level != "disk":
         code, detail = "disk_full", f"nothing is sent on a full disk: {work.space.reason}"
     return OrderAnswer(code=code, detail=detail) if code else None

@@ -6,18 +6,23 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from services.execution import rows
-from services.execution.records import Fill, Order
+from services.execution.purging import forget_unfilled
+from services.execution.records import Fill, Leg, Order, Trade
 from services.execution.states import order_may_move
 
 if TYPE_CHECKING:
     from services.execution.book import Book
+
+TURNED_AWAY_NS = 5_000_000_000
+"""A post-only order that the venue ended so soon after it was sent would have crossed; so long it is tried again."""
 
 
 def fold_order_requested(book: Book, row: rows.OrderRequested, at_ns: int) -> None:
     """An order is remembered from the moment that it is decided."""
     assert row.client_order_id not in book.orders, f"order {row.client_order_id} requested twice"
     trade = book.trades[row.trade_id]
-    book.orders[row.client_order_id] = Order(
+    tried = None if row.retry_of is None else book.orders.get(row.retry_of)
+    order = book.orders[row.client_order_id] = Order(
         client_order_id=row.client_order_id,
         trade_id=row.trade_id,
         leg_index=row.leg_index,
@@ -38,13 +43,23 @@ def fold_order_requested(book: Book, row: rows.OrderRequested, at_ns: int) -> No
         quote_id=row.quote_id,
         post_only=row.post_only,
         label=row.label,
+        wish_ns=at_ns if tried is None else tried.wish_ns,
+        tries=0 if tried is None else tried.tries + 1,
     )
     trade.order_ids.append(row.client_order_id)
+    trade.last_order_ns = at_ns
+    if tried is not None:
+        trade.turned_away.pop(tried.client_order_id, None)
+    elif row.label:
+        trade.wishes[order.wish_key] = at_ns
     if row.quote_id:
         book.rfqs.order_requested(row)
     name = f"{row.leg_index}/{row.purpose}"
     trade.attempts[name] = max(row.attempt + 1, trade.attempts.get(name, 0))
-    book.unsettled[row.client_order_id] = None
+    book.unsettled[row.client_order_id] = trade.live[row.client_order_id] = None
+    _wait_for(trade.legs[row.leg_index], order, order.open_quantity)
+    if trade.by_strategy:
+        forget_unfilled(book, trade, at_ns)
 
 
 def fold_amendment(book: Book, row: rows.AmendRequested | rows.OrderRepriced | rows.AmendFailed, at_ns: int) -> None:
@@ -76,10 +91,13 @@ def fold_order(
         fill = book.fills[row.venue_trade_id]
         _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd)
         fill.fee_usd = row.fee_usd
-        book.feeless.pop(row.venue_trade_id, None)
+        if row.venue_trade_id in book.feeless:
+            del book.feeless[row.venue_trade_id]
+            book.trades[fill.trade_id].feeless -= 1
         return
     order = book.orders[row.client_order_id]
-    quantity, cash = order.filled_quantity, order.filled_cash
+    trade = book.trades[order.trade_id]
+    quantity, cash, waiting = order.filled_quantity, order.filled_cash, order.open_quantity
     order.updated_ns = at_ns
     match row:
         case rows.OrderMoved():
@@ -88,7 +106,7 @@ def fold_order(
             )
             order.state = row.state
             order.reason = row.reason
-            order.state_ns = at_ns
+            order.state_ns = trade.last_order_ns = at_ns
             order.refusal_kind = row.refusal_kind
             order.refusal_code = row.refusal_code
             if row.state == "UNKNOWN":
@@ -96,20 +114,65 @@ def fold_order(
             order.cancel_asked = order.cancel_asked or row.state == "CANCELLING"
             if row.state == "FILLED":
                 order.sighted_quantity = max(order.sighted_quantity, order.quantity)
+            if row.venue_order_id is not None:
+                _name(book, order, row.venue_order_id)
         case rows.OrderSighted():
-            order.venue_order_id = row.venue_order_id
-            book.order_of_venue_id[row.venue_order_id] = order.client_order_id
+            _name(book, order, row.venue_order_id)
             order.sighted_quantity = max(order.sighted_quantity, row.filled_quantity)
         case rows.FillSeen():
             _fill_seen(book, order, row)
         case rows.FillAssumed():
             order.assumed_quantity = row.filled_quantity
             order.assumed_price = row.average_price
-    _count(book, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
-    if order.is_settled:
-        book.unsettled.pop(order.client_order_id, None)
+    leg = trade.legs[order.leg_index]
+    _count(leg, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
+    _wait_for(leg, order, order.open_quantity - waiting)
+    _sort(book, trade, order)
+
+
+def _name(book: Book, order: Order, venue_order_id: int) -> None:
+    order.venue_order_id = venue_order_id
+    book.order_of_venue_id[venue_order_id] = order.client_order_id
+
+
+def _sort(book: Book, trade: Trade, order: Order) -> None:
+    """Keep what is looked at again and again apart from what is done."""
+    number = order.client_order_id
+    if not order.is_settled:
+        book.unsettled[number] = trade.live[number] = None
+        trade.unfilled.pop(number, None)
+        trade.turned_away.pop(number, None)
     else:
-        book.unsettled[order.client_order_id] = None
+        book.unsettled.pop(number, None)
+        trade.live.pop(number, None)
+        if order.filled_quantity:
+            trade.unfilled.pop(number, None)
+            trade.turned_away.pop(number, None)
+        elif trade.by_strategy and number not in trade.unfilled:
+            trade.unfilled[number] = None
+            if order.post_only and order.label and not order.cancel_asked:
+                _turn_away(book, trade, order)
+    if order.fills_quantity < max(order.sighted_quantity, order.assumed_quantity):
+        trade.untold[number] = None
+    else:
+        trade.untold.pop(number, None)
+
+
+def _turn_away(book: Book, trade: Trade, order: Order) -> None:
+    oldest_ns = order.state_ns - TURNED_AWAY_NS
+    for number in [each for each in trade.turned_away if book.orders[each].state_ns < oldest_ns]:
+        del trade.turned_away[number]
+    trade.turned_away[order.client_order_id] = None
+
+
+def _wait_for(leg: Leg, order: Order, quantity: Decimal) -> None:
+    """So much more may fill."""
+    if not quantity:
+        return
+    if order.purpose == "open":
+        leg.opening_quantity += quantity
+    else:
+        leg.closing_quantity += quantity
 
 
 def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
@@ -120,6 +183,7 @@ def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
     order.fills_cash += fill.quantity * fill.price
     if fill.fee_usd is None:
         book.feeless[fill.venue_trade_id] = None
+        book.trades[order.trade_id].feeless += 1
     else:
         _pay_fee(book, order, fill.fee_usd)
 
@@ -131,11 +195,10 @@ def _pay_fee(book: Book, order: Order, fee_usd: Decimal) -> None:
         trade.opening_fees_usd += fee_usd
 
 
-def _count(book: Book, order: Order, quantity: Decimal, cash: Decimal, at_ns: int) -> None:
+def _count(leg: Leg, order: Order, quantity: Decimal, cash: Decimal, at_ns: int) -> None:
     """Add what one row changed about an order to its leg."""
     if not quantity and not cash:
         return
-    leg = book.trades[order.trade_id].legs[order.leg_index]
     leg.last_fill_ns = at_ns
     if order.purpose == "open":
         leg.opened_quantity += quantity

@@ -29,7 +29,8 @@ NO_MORE_MONEY = 10529
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Send one order for a leg. `side`: on which side, where that does not follow from the state of the trade."""
+    """Send one order for a leg. `side`: on which side, where that does not follow from the state of the trade.
+    `retry_of`: in place of this order, which the venue ended unasked."""
 
     leg_index: int
     quantity: Decimal
@@ -38,6 +39,7 @@ class Place(msgspec.Struct, frozen=True):
     post_only: bool = False
     label: str = ""
     side: Side | None = None
+    retry_of: int | None = None
 
 
 class Withdraw(msgspec.Struct, frozen=True):
@@ -102,14 +104,12 @@ class Advice(msgspec.Struct):
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """What an opening plan asks of everything around it.
 
-    by_strategy: the strategy works the orders itself, by requests; a cancel of some of them does not end the opening.
     unwinds: what was filled is undone once the grant is void; otherwise it stays a position of the trade.
     reduces: its orders may also reduce what the trade holds, again and again; these belong to the opening and
     are withdrawn with it.
     rests_unseen: its orders may rest while the venue is not known, or its private stream is down.
     """
 
-    by_strategy: bool = False
     unwinds: bool = True
     reduces: bool = False
     rests_unseen: bool = True
@@ -192,9 +192,8 @@ def refused_for_good(leg: Leg, orders: list[Order], refusals_max: int) -> str:
 
 def final_look(trade: Trade, reason: str, work: Workspace, advice: Advice) -> None:
     """Give an opening up only when no late fill has come for a while: it would have to be undone."""
-    last_ns = max((order.state_ns for order in work.book.orders_of(trade)), default=None)
-    if last_ns is not None:
-        look_ns = last_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
+    if trade.last_order_ns:
+        look_ns = trade.last_order_ns + math.ceil(trade.request.execution_params.final_look_s * SECOND)
         if work.now_ns < look_ns:
             advice.wait("a final look for late fills", look_ns)
             return

@@ -1,4 +1,4 @@
-"""What the book forgets: trades and intents that ended longer ago than the retention."""
+"""What the book forgets: trades and intents that ended longer ago than the retention, and orders without effect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,31 @@ from shared.strategy.evaluate import DAY_NS
 
 if TYPE_CHECKING:
     from services.execution.book import Book
+    from services.execution.records import Trade
+
+
+def forget_unfilled(book: Book, trade: Trade, at_ns: int) -> None:
+    """Forget orders that a strategy worked and that ended unfilled a while ago; a few at once, every now and then.
+
+    Nothing depends on one any more. Should the venue show it open or filled after all, it is taken over as an order
+    that the journal lacks, and counts for the first time.
+    """
+    kept_ns = book.unfilled_kept_ns
+    if at_ns - trade.forgot_ns < kept_ns // 8:
+        return
+    trade.forgot_ns = at_ns
+    gone = {number for number in trade.unfilled if book.orders[number].state_ns < at_ns - kept_ns}
+    if not gone:
+        return
+    trade.order_ids = [number for number in trade.order_ids if number not in gone]
+    for number in gone:
+        order = book.orders.pop(number)
+        del trade.unfilled[number]
+        trade.turned_away.pop(number, None)
+        if order.venue_order_id is not None:
+            book.order_of_venue_id.pop(order.venue_order_id, None)
+        if trade.wishes.get(order.wish_key) == order.wish_ns:
+            del trade.wishes[order.wish_key]
 
 
 def purge(book: Book, at_ns: int) -> None:

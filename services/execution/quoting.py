@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from services.execution.order_fold import TURNED_AWAY_NS
 from services.execution.plan import NO_MORE_MONEY, Advice, Manner, Place, Record, Withdraw, final_look, flat_close
 from services.execution.pricing import closing_bound
 from services.execution.records import ZERO, Leg, Order, Trade
@@ -17,14 +18,11 @@ from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
 from shared.options.chain import snap_price
 
-_SOON_NS = 5 * SECOND
-"""A post-only order that the venue ends so soon after it was sent would have crossed."""
-
 
 class QuotingPlan:
     """Watches over the orders of a quoting trade from PENDING_OPEN to the end of its quoting."""
 
-    manner = Manner(by_strategy=True, unwinds=False, reduces=True, rests_unseen=False)
+    manner = Manner(unwinds=False, reduces=True, rests_unseen=False)
 
     def advise(self, trade: Trade, work: Workspace) -> Advice:
         """What to do now: withdraw what may not rest any more, try crossing post-only orders again, or end."""
@@ -36,13 +34,14 @@ class QuotingPlan:
         if not ending:
             advice.wait(silent or ("quoting" if live else "quoting: no order rests"), work.now_ns + SECOND)
             advice.wake(trade.request.grant.deadline_ns)
-        excess = _excess(trade, live)
+        everything = ending or silent
+        unfit = {} if everything else _unfit(trade, live, work)
         for order in live:
             if order.state != "WORKING":
                 advice.wait(f"order {order.client_order_id} is {order.state}")
-            elif reason := ending or silent or excess.get(order.client_order_id) or _unfit(trade, order, work):
+            elif reason := everything or unfit.get(order.client_order_id):
                 advice.actions.append(Withdraw(order.client_order_id, reason))
-        if not ending and not silent and not advice.actions:
+        if not everything and not advice.actions:
             self._try_again(trade, work, advice)
         if ending and not live:
             self._end(trade, ending, work, advice)
@@ -55,21 +54,15 @@ class QuotingPlan:
             advice.actions.append(Record(flat_close(trade, reason)))
 
     def _try_again(self, trade: Trade, work: Workspace, advice: Advice) -> None:
-        """Each label's last order, if it was a post-only one that crossed, is placed again behind the touch.
-
-        One at a time: the plan is asked again, and the next is judged beside it.
-        """
-        last: dict[tuple[int, Side, str], Order] = {}
-        tries: dict[tuple[int, Side, str], int] = {}
-        for order in work.book.orders_of(trade):
-            key = (order.leg_index, order.side, order.label)
-            tries[key] = tries.get(key, 0) + 1 if ended_unasked(order) else 0
-            last[key] = order
-        for key, order in last.items():
-            if not order.label or not 0 < tries[key] <= work.config.post_only_retries:
+        """Place post-only orders that crossed once more, behind the touch; not those of a label for which the
+        strategy has asked for something else since. Each part of an order that was split is tried by itself."""
+        taken: dict[tuple[int, Side], Decimal] = {}
+        for order in map(work.book.orders.__getitem__, trade.turned_away):
+            is_last = trade.wishes.get(order.wish_key) == order.wish_ns
+            if not ended_unasked(order) or not is_last or order.tries >= work.config.post_only_retries:
                 continue
             again_ns = order.state_ns + work.config.attempt_interval_ms * MS
-            if work.now_ns - order.state_ns > _SOON_NS:
+            if work.now_ns - order.state_ns > TURNED_AWAY_NS:
                 continue
             if work.now_ns < again_ns:
                 advice.wake(again_ns)
@@ -78,13 +71,23 @@ class QuotingPlan:
             price = behind_touch(leg, order, work)
             if price is None or not work.can_place(trade, order.leg_index, order.purpose):
                 continue
-            if order_problem(trade, order.leg_index, order.side, order.quantity, price, work):
+            key = order.leg_index, order.side
+            besides = taken.get(key, ZERO)
+            if order_problem(trade, order.leg_index, order.side, order.quantity, price, work, besides):
                 continue
-            why = f"post-only, try {tries[key] + 1}"
+            taken[key] = besides + order.quantity
             advice.actions.append(
-                Place(order.leg_index, order.quantity, price, why, post_only=True, label=order.label, side=order.side)
+                Place(
+                    order.leg_index,
+                    order.quantity,
+                    price,
+                    f"post-only, try {order.tries + 2}",
+                    post_only=True,
+                    label=order.label,
+                    side=order.side,
+                    retry_of=order.client_order_id,
+                )
             )
-            return
 
 
 def ending_of(trade: Trade, work: Workspace) -> str:
@@ -112,7 +115,7 @@ def ended_unasked(order: Order) -> bool:
         and order.refusal_kind in (None, "rejected")
         and order.refusal_code not in (0, NO_MORE_MONEY)
         and order.filled_quantity == 0
-        and order.state_ns - order.created_ns <= _SOON_NS
+        and order.state_ns - order.created_ns <= TURNED_AWAY_NS
     )
 
 
@@ -132,9 +135,10 @@ def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:
 
 
 def order_problem(
-    trade: Trade, index: int, side: Side, quantity: Decimal, price: Decimal, work: Workspace
+    trade: Trade, index: int, side: Side, quantity: Decimal, price: Decimal, work: Workspace, besides: Decimal = ZERO
 ) -> tuple[str, str] | None:
-    """Why an order of a quoting trade may not go out now, as code and detail; None when it may."""
+    """Why an order of a quoting trade may not go out now, as code and detail; None when it may. `besides`: what is
+    about to go out on the same side of the leg."""
     leg = trade.legs[index]
     instrument = leg.instrument
     if quantity % instrument.lot_size or quantity < instrument.min_quantity:
@@ -144,9 +148,9 @@ def order_problem(
     if problem := price_problem(trade, leg, side, price, work):
         return problem
     if side != leg.side:
-        free = leg.held_quantity - _waiting(trade, index, side, work)
+        free = leg.held_quantity - leg.closing_quantity - besides
         return None if quantity <= free else ("beyond_holding", f"{free} of {leg.symbol} is held and free to reduce")
-    room = trade.granted(leg).max_quantity - leg.held_quantity - _waiting(trade, index, side, work)
+    room = trade.granted(leg).max_quantity - leg.held_quantity - leg.opening_quantity - besides
     return None if quantity <= room else ("outside_grant", f"{room} of the granted {leg.symbol} is left")
 
 
@@ -170,41 +174,28 @@ def price_problem(trade: Trade, leg: Leg, side: Side, price: Decimal, work: Work
     return None
 
 
-def _excess(trade: Trade, live: list[Order]) -> dict[int, str]:
-    """Opening orders, the newest first, that would lead beyond the grant if all filled: one that counted as gone may
-    have turned up after another took its place."""
+def _unfit(trade: Trade, live: list[Order], work: Workspace) -> dict[int, str]:
+    """Orders that may not rest on what is known now, and why."""
     found: dict[int, str] = {}
     for index, leg in enumerate(trade.legs):
-        opening = [order for order in live if order.leg_index == index and order.purpose == "open"]
-        left = trade.granted(leg).max_quantity - leg.held_quantity
-        for order in opening:
-            left -= max(order.quantity - order.filled_quantity, ZERO)
-            if left < 0:
+        if not leg.opening_quantity and not leg.closing_quantity:
+            continue
+        quote = work.market.quote(leg.instrument, work.now_ns)
+        reason = ""
+        if quote is None or quote.mark is None:
+            reason = f"no fresh mark for {leg.symbol}"
+        elif work.now_ns >= leg.instrument.last_trade_ns:
+            reason = f"{leg.symbol} no longer trades"
+        room = trade.granted(leg).max_quantity - leg.held_quantity
+        if not reason and leg.opening_quantity <= room and leg.closing_quantity <= leg.held_quantity:
+            continue
+        for order in sorted((each for each in live if each.leg_index == index), key=lambda each: each.attempt):
+            room -= order.open_quantity if order.purpose == "open" else ZERO
+            if reason:
+                found[order.client_order_id] = reason
+            elif order.purpose == "open" and room < 0:
+                # The newest first: one that counted as gone may have turned up after another took its place.
                 found[order.client_order_id] = f"with what is held and rests it is more than granted of {leg.symbol}"
+            elif order.purpose != "open" and order.open_quantity > leg.held_quantity:
+                found[order.client_order_id] = f"only {leg.held_quantity} of {leg.symbol} is held"
     return found
-
-
-def _waiting(trade: Trade, index: int, side: Side, work: Workspace) -> Decimal:
-    """What orders of this leg and side may still fill."""
-    return sum(
-        (
-            max(order.quantity - order.filled_quantity, ZERO)
-            for order in work.book.unsettled_of(trade, index)
-            if order.side == side
-        ),
-        ZERO,
-    )
-
-
-def _unfit(trade: Trade, order: Order, work: Workspace) -> str:
-    """Why a working order may not rest on what is known now."""
-    leg = trade.legs[order.leg_index]
-    quote = work.market.quote(leg.instrument, work.now_ns)
-    if quote is None or quote.mark is None:
-        return f"no fresh mark for {leg.symbol}"
-    if work.now_ns >= leg.instrument.last_trade_ns:
-        return f"{leg.symbol} no longer trades"
-    held = leg.held_quantity
-    if order.purpose != "open" and order.quantity - order.filled_quantity > held:
-        return f"only {held} of {leg.symbol} is held"
-    return ""

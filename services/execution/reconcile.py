@@ -94,6 +94,7 @@ class Reconciler:
         if not self._schedule.arrived(snapshot):
             return
         differences = self._orders(snapshot) + self._fills(snapshot)
+        differences += self._vanished(snapshot)
         self.positions.keep_direct_fills(snapshot)
         self._exercises(snapshot)
         self._schedule.looked_ns = snapshot.asked_ns
@@ -104,7 +105,6 @@ class Reconciler:
     def _orders(self, snapshot: VenueSnapshot) -> list[Difference]:
         work = self._work
         differences: list[Difference] = []
-        seen: set[int] = set()
         for venue_order in snapshot.orders:
             order = self._facts.order_of(venue_order.client_order_id, venue_order.venue_order_id)
             if order is None:
@@ -112,7 +112,6 @@ class Reconciler:
                 order = self._facts.order_of(venue_order.client_order_id, venue_order.venue_order_id)
             if order is None:
                 continue
-            seen.add(order.client_order_id)
             before = order.state
             self._facts.sighting(venue_order, snapshot.asked_ns)
             long_ago_ns = order.state_ns + work.config.settled_view_ms * MS
@@ -130,11 +129,22 @@ class Reconciler:
                         state=before,
                     )
                 )
+        return differences
+
+    def _vanished(self, snapshot: VenueSnapshot) -> list[Difference]:
+        """Orders that rest by the journal, and are in none of the lists: each is looked for by itself. That is a
+        difference only of one that the lists would show if it had ended; the history begins at `since_ns`."""
+        work = self._work
+        found = (self._facts.order_of(each.client_order_id, each.venue_order_id) for each in snapshot.orders)
+        seen = {order.client_order_id for order in found if order is not None}
+        differences: list[Difference] = []
         for number in tuple(work.book.unsettled):
             order = work.book.orders[number]
             old = snapshot.asked_ns > order.state_ns + work.config.settled_view_ms * MS
-            if number not in seen and old and order.state in ("WORKING", "CANCELLING") and not order.quote_id:
-                self._evidence.doubt(order)
+            if number in seen or not old or order.state not in ("WORKING", "CANCELLING") or order.quote_id:
+                continue
+            self._evidence.doubt(order)
+            if order.created_ns >= snapshot.since_ns:
                 differences.append(
                     VanishedOrder(
                         symbol=order.symbol,

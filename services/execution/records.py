@@ -37,7 +37,8 @@ class Order(msgspec.Struct, kw_only=True):
     `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
     moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
     `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
-    `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it.
+    `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it; `wish_ns`: when
+    that asked for it; `tries`: how often it was placed again since.
     `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
     """
 
@@ -73,6 +74,8 @@ class Order(msgspec.Struct, kw_only=True):
     quote_id: str = ""
     post_only: bool = False
     label: str = ""
+    wish_ns: int = 0
+    tries: int = 0
     cancel_asked: bool = False
 
     @property
@@ -92,6 +95,16 @@ class Order(msgspec.Struct, kw_only=True):
     def filled_cash(self) -> Decimal:
         """Σ price × quantity over what is filled, in USD."""
         return self.fills_cash + max(ZERO, self.assumed_quantity - self.fills_quantity) * self.assumed_price
+
+    @property
+    def open_quantity(self) -> Decimal:
+        """What it may still fill."""
+        return ZERO if self.is_settled else max(self.quantity - self.filled_quantity, ZERO)
+
+    @property
+    def wish_key(self) -> str:
+        """Orders of one leg, side and label are tries of the same thing."""
+        return f"{self.leg_index}/{self.side}/{self.label}"
 
     @property
     def is_settled(self) -> bool:
@@ -120,7 +133,7 @@ class Leg(msgspec.Struct, kw_only=True):
     """One leg, summed from the fills of the trade's own orders. Cash is Σ price × quantity in USD.
 
     `outside_quantity`: of what is closed, by no order of the trade. `priceless_quantity`: of that, at a price nobody
-    knows, left out of P&L.
+    knows, left out of P&L. `opening_quantity`, `closing_quantity`: what orders of the trade may still fill.
     """
 
     symbol: str
@@ -131,6 +144,8 @@ class Leg(msgspec.Struct, kw_only=True):
     opened_cash: Decimal = ZERO
     closed_quantity: Decimal = ZERO
     closed_cash: Decimal = ZERO
+    opening_quantity: Decimal = ZERO
+    closing_quantity: Decimal = ZERO
     outside_quantity: Decimal = ZERO
     priceless_quantity: Decimal = ZERO
     settled_quantity: Decimal = ZERO
@@ -200,6 +215,11 @@ class Trade(msgspec.Struct, kw_only=True):
     """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
+    order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
+    all known; `untold`: of these not every execution was told; `unfilled`: ended with nothing filled; `turned_away`:
+    labelled post-only ones of them that the venue ended unasked a moment ago. last_order_ns: when an order was last
+    asked for or changed its state. feeless: executions whose fee is not known. wishes: by `Order.wish_key`, when the
+    strategy last asked for such an order. forgot_ns: when unfilled orders were last let go of.
     """
 
     trade_id: str
@@ -225,6 +245,14 @@ class Trade(msgspec.Struct, kw_only=True):
     chunks: list[ChunkEnd] = msgspec.field(default_factory=list)
     crossings: dict[str, int] = msgspec.field(default_factory=dict)
     order_ids: list[int] = msgspec.field(default_factory=list)
+    live: dict[int, None] = msgspec.field(default_factory=dict)
+    untold: dict[int, None] = msgspec.field(default_factory=dict)
+    unfilled: dict[int, None] = msgspec.field(default_factory=dict)
+    turned_away: dict[int, None] = msgspec.field(default_factory=dict)
+    wishes: dict[str, int] = msgspec.field(default_factory=dict)
+    last_order_ns: int = 0
+    feeless: int = 0
+    forgot_ns: int = 0
     attempts: dict[str, int] = msgspec.field(default_factory=dict)
     story: list[StoryLine] = msgspec.field(default_factory=list)
     tally: TradeTally = msgspec.field(default_factory=TradeTally)
@@ -240,6 +268,16 @@ class Trade(msgspec.Struct, kw_only=True):
     @property
     def was_filled(self) -> bool:
         return any(leg.opened_quantity > 0 for leg in self.legs)
+
+    @property
+    def fees_are_complete(self) -> bool:
+        """Whether every execution that is known of its orders is in its fees."""
+        return not self.feeless and not self.untold
+
+    @property
+    def by_strategy(self) -> bool:
+        """Whether the strategy works the orders, each by itself: there is no structure to be whole."""
+        return self.mode == "quoting"
 
     @property
     def hard_deadline_ns(self) -> int | None:

@@ -9,7 +9,7 @@ from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.inquiry_desk import InquiryDesk
-from services.execution.modes import OPENING_PLANS, manner_of
+from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.records import Trade
@@ -203,12 +203,12 @@ class Requests:
             chosen = [
                 each
                 for each in chosen
-                if not manner_of(book.trades[each.trade_id]).by_strategy or each.state in ("WORKING", "CANCELLING")
+                if not book.trades[each.trade_id].by_strategy or each.state in ("WORKING", "CANCELLING")
             ]
         for each in chosen:
             trade = book.trades[each.trade_id]
             reason = f"cancelled by {_short(order.requested_by)}"
-            one_quote = manner_of(trade).by_strategy and (order.client_order_id or order.symbol) is not None
+            one_quote = trade.by_strategy and (order.client_order_id or order.symbol) is not None
             if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES and not one_quote:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
             work.cancel(each, reason)
@@ -219,7 +219,7 @@ class Requests:
                 and order.strategy in (None, trade.request.strategy)
             ):
                 reason = f"cancelled by {_short(order.requested_by)}"
-                if manner_of(trade).by_strategy and trade.stop is None and trade.state in OPENING_STATES:
+                if trade.by_strategy and trade.stop is None and trade.state in OPENING_STATES:
                     work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
                 withdraw(trade, work, reason)
         return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))

@@ -175,7 +175,7 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     """This order is about to be sent, once. Written before it is.
 
     quote_id: it stands for one leg of the quote that is about to be accepted, and is itself never sent.
-    label: what a quoting strategy calls it.
+    label: what a quoting strategy calls it. retry_of: it takes the place of this one, which the venue ended unasked.
     """
 
     client_order_id: int
@@ -193,16 +193,19 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     quote_id: str = ""
     post_only: bool = False
     label: str = ""
+    retry_of: int | None = None
 
 
 class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):
-    """The order changed its state. `refusal_*` only for a refusal by the venue."""
+    """The order changed its state. `refusal_*` only for a refusal by the venue; `venue_order_id` where the venue told
+    it with that."""
 
     client_order_id: int
     state: OrderState
     reason: str
     refusal_kind: RefusalKind | None = None
     refusal_code: int | None = None
+    venue_order_id: int | None = None
 
 
 class OrderSighted(msgspec.Struct, frozen=True, kw_only=True, tag="order_sighted"):

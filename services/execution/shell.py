@@ -148,7 +148,7 @@ class ExecutionShell:
             context.log.warning("nobody was asked: orders are cancelled instead of closing everything in LIVE")
             choice = "cancel"
         context.log.info("winding down", orders=choice)
-        if choice == "leave":
+        if choice == "leave_all":
             return
         order = WindDown(choice, f"execution stops: {choice}")
         deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s

@@ -164,7 +164,8 @@ def _order_moved(row: rows.OrderMoved) -> str:
     order = f"Order {row.client_order_id}"
     match row.state:
         case "WORKING":
-            return f"{order} is in the book: {row.reason}."
+            named = "" if row.venue_order_id is None else f" as {row.venue_order_id}"
+            return f"{order} is in the book{named}: {row.reason}."
         case "CANCELLING":
             return f"{order} is being cancelled: {row.reason}."
         case "CANCELLED":

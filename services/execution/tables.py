@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from services.execution import rows
-from services.execution.book import Book
 from services.execution.records import ZERO, Leg, Order, Trade
 from services.execution.rfqs import Rfq
-from services.execution.views import exact, fees_are_complete, plain
+from services.execution.views import exact, plain
 from shared.messages.rfq import JudgedQuote
 
 
@@ -51,13 +50,6 @@ def _stored(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
     return int(value) if isinstance(value, bool) else value
-
-
-class OfTrade(NamedTuple):
-    """A trade with the book that it is in."""
-
-    trade: Trade
-    book: Book
 
 
 class OfQuote(NamedTuple):
@@ -135,43 +127,39 @@ TRADES = Table(
     "Every trade that was ever opened or adopted.",
     ("trade_id",),
     (
-        Column("trade_id", "TEXT", "as `voldesk trades` shows it", lambda of: of.trade.trade_id),
-        Column("strategy", "TEXT", "whose it is", lambda of: of.trade.request.strategy),
-        Column("ordinal", "INTEGER", "the strategy's own count", lambda of: of.trade.request.ordinal),
-        Column("intent_id", "TEXT", "what opened it", lambda of: of.trade.request.intent_id),
-        Column("state", "TEXT", "see docs/states.md", lambda of: of.trade.state),
-        Column("reason", "TEXT", "why it is in this state", lambda of: of.trade.reason),
-        Column("execution_mode", "TEXT", "by what it was worked first", lambda of: of.trade.mode),
-        Column("policy", "TEXT", "atomic or best_effort", lambda of: of.trade.request.policy),
-        Column("created_ns", "INTEGER", "when it was accepted", lambda of: of.trade.created_ns),
-        Column("opened_ns", "INTEGER", "when it was open; NULL before", lambda of: of.trade.opened_ns),
-        Column("closed_ns", "INTEGER", "when it had ended; NULL before", lambda of: of.trade.closed_ns),
-        Column("updated_ns", "INTEGER", "when its last row was written", lambda of: of.trade.updated_ns),
-        Column(
-            "close_reason", "TEXT", "why it was to be closed", lambda of: of.trade.close and of.trade.close.reason
-        ),
+        Column("trade_id", "TEXT", "as `voldesk trades` shows it", lambda trade: trade.trade_id),
+        Column("strategy", "TEXT", "whose it is", lambda trade: trade.request.strategy),
+        Column("ordinal", "INTEGER", "the strategy's own count", lambda trade: trade.request.ordinal),
+        Column("intent_id", "TEXT", "what opened it", lambda trade: trade.request.intent_id),
+        Column("state", "TEXT", "see docs/states.md", lambda trade: trade.state),
+        Column("reason", "TEXT", "why it is in this state", lambda trade: trade.reason),
+        Column("execution_mode", "TEXT", "by what it was worked first", lambda trade: trade.mode),
+        Column("policy", "TEXT", "atomic or best_effort", lambda trade: trade.request.policy),
+        Column("created_ns", "INTEGER", "when it was accepted", lambda trade: trade.created_ns),
+        Column("opened_ns", "INTEGER", "when it was open; NULL before", lambda trade: trade.opened_ns),
+        Column("closed_ns", "INTEGER", "when it had ended; NULL before", lambda trade: trade.closed_ns),
+        Column("updated_ns", "INTEGER", "when its last row was written", lambda trade: trade.updated_ns),
+        Column("close_reason", "TEXT", "why it was to be closed", lambda trade: trade.close and trade.close.reason),
         Column(
             "close_requested_by",
             "TEXT",
             "who wanted it closed",
-            lambda of: of.trade.close and of.trade.close.requested_by,
+            lambda trade: trade.close and trade.close.requested_by,
         ),
         Column(
             "entry_premium_usd",
             "TEXT",
             "what the opening cost, received < 0",
-            lambda of: exact(sum((leg.sign * leg.opened_cash for leg in of.trade.legs), ZERO)),
+            lambda trade: exact(sum((leg.sign * leg.opened_cash for leg in trade.legs), ZERO)),
         ),
         Column(
             "realized_pnl_usd",
             "TEXT",
             "of what is closed, before fees, to a millionth",
-            lambda of: plain(sum((leg.realized_pnl_usd for leg in of.trade.legs), ZERO)),
+            lambda trade: plain(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO)),
         ),
-        Column("fees_usd", "TEXT", "all fees, settlement's included", lambda of: exact(of.trade.fees_usd)),
-        Column(
-            "fees_complete", "INTEGER", "0 while a fee is missing", lambda of: fees_are_complete(of.trade, of.book)
-        ),
+        Column("fees_usd", "TEXT", "all fees, settlement's included", lambda trade: exact(trade.fees_usd)),
+        Column("fees_complete", "INTEGER", "0 while a fee is missing", lambda trade: trade.fees_are_complete),
     ),
 )
 

@@ -34,15 +34,6 @@ def grant_is_open(trade: Trade, book: Book) -> bool:
     return any(order.purpose == "open" for order in book.unsettled_of(trade))
 
 
-def fees_are_complete(trade: Trade, book: Book) -> bool:
-    """True when every execution that is known of the trade's orders is in its fees."""
-    if any(book.fills[number].trade_id == trade.trade_id for number in book.feeless):
-        return False
-    return all(
-        order.fills_quantity >= max(order.sighted_quantity, order.assumed_quantity) for order in book.orders_of(trade)
-    )
-
-
 def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -> TradeUpdate:
     """The trade as it is published; `waiting` says why nothing happens to it just now."""
     request = trade.request
@@ -79,7 +70,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         entry_premium_usd=exact(sum((leg.sign * leg.opened_cash for leg in trade.legs), ZERO)),
         grant=request.grant,
         grant_open=grant_is_open(trade, book),
-        fees_complete=fees_are_complete(trade, book),
+        fees_complete=trade.fees_are_complete,
         choice=trade.choice,
         opening_cost=trade.opening_cost,
         opening_chunks=chunk_progress(trade, "open"),

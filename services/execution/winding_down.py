@@ -1,4 +1,5 @@
-"""The end of the process, in the way that was chosen: orders are left, cancelled, or everything held is closed."""
+"""The end of the process, in the way that was chosen: quotes are withdrawn and the rest is left, every order is
+withdrawn, or everything held is closed."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ _BY = "execution"
 
 
 class WindDown(msgspec.Struct, frozen=True):
-    """An input: from now on nothing is opened. cancel: what rests is withdrawn, and nothing more is sent; flatten:
-    every trade is closed."""
+    """An input: from now on nothing is opened. leave: quotes that a strategy would have to move are withdrawn, as it
+    cannot any more; cancel: all that rests is, and nothing more is sent; flatten: every trade is closed."""
 
-    choice: Literal["cancel", "flatten"]
+    choice: Literal["leave", "cancel", "flatten"]
     reason: str
 
 
@@ -30,7 +31,7 @@ class WindingDown:
         self._order: WindDown | None = None
 
     @property
-    def choice(self) -> Literal["", "cancel", "flatten"]:
+    def choice(self) -> Literal["", "leave", "cancel", "flatten"]:
         """ "" until it has begun."""
         return "" if self._order is None else self._order.choice
 
@@ -44,8 +45,10 @@ class WindingDown:
         order, work = self._order, self._work
         if order is None:
             return False
+        if order.choice == "leave" and not _is_quoting(trade):
+            return False
         flattens = order.choice == "flatten"
-        if trade.state in OPENING_STATES:
+        if trade.state in OPENING_STATES and order.choice != "leave":
             if trade.stop is None or (flattens and not trade.stop.void):
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=order.reason, void=flattens))
         elif flattens and trade.state != "SETTLING" and (trade.close is None or trade.close.purpose != "flatten"):
@@ -64,6 +67,9 @@ class WindingDown:
             return []
         book, now_ns = self._work.book, self._work.now_ns
         orders = [book.orders[number] for number in book.unsettled]
+        if self._order.choice == "leave":
+            orders = [order for order in orders if _is_quoting(book.trades[order.trade_id])]
+            return [f"order {order.client_order_id} is {order.state}" for order in orders]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
         found += [
             f"request for quote {rfq.rfq_id} is {rfq.state}"
@@ -78,3 +84,7 @@ class WindingDown:
                 if leg.held_quantity > 0 and now_ns < leg.instrument.last_trade_ns
             ]
         return found
+
+
+def _is_quoting(trade: Trade) -> bool:
+    return trade.by_strategy and trade.state in OPENING_STATES

@@ -154,9 +154,12 @@ class Workspace:
         *,
         post_only: bool = False,
         label: str = "",
+        retry_of: int | None = None,
     ) -> int:
         """Journal a new order and send it, once; returns its id."""
-        row = self._order(trade, leg_index, purpose, quantity, price, why, post_only=post_only, label=label)
+        row = self._order(
+            trade, leg_index, purpose, quantity, price, why, post_only=post_only, label=label, retry_of=retry_of
+        )
         self.send(
             PlaceOrder(
                 NewOrder(
@@ -191,6 +194,7 @@ class Workspace:
         *,
         post_only: bool = False,
         label: str = "",
+        retry_of: int | None = None,
     ) -> rows.OrderRequested:
         leg = trade.legs[leg_index]
         attempt = trade.next_attempt(leg_index, purpose)
@@ -217,6 +221,7 @@ class Workspace:
             quote_id=quote_id,
             post_only=post_only,
             label=label,
+            retry_of=retry_of,
         )
         self.record(row)
         return row

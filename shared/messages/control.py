@@ -10,7 +10,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.trades import ExecutionMode, Grant, HaltLevel, LegOrder
 
-OnShutdown = Literal["leave", "cancel", "flatten"]
+OnShutdown = Literal["leave", "leave_all", "cancel", "flatten"]
 """What a stop of execution does first about resting orders and open trades."""
 
 

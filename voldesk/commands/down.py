@@ -18,7 +18,7 @@ from voldesk.supervision import Supervisor, SupervisorAway
 _SUPERVISED_STOP_S = 110.0
 _STOP_S = 5.0
 _WINDING_DOWN_STOP_S = 75.0
-"""Without supervisord; the second when execution has orders to cancel or trades to close first."""
+"""Without supervisord; the second when execution may have orders to cancel or trades to close first."""
 
 _POLL_S = 0.1
 
@@ -30,13 +30,13 @@ def register(app: typer.Typer) -> None:
 def down(
     orders: Annotated[
         str | None,
-        typer.Option(help="leave, cancel or flatten, instead of what on_shutdown in section execution says."),
+        typer.Option(help="leave, leave_all, cancel or flatten, not what on_shutdown in section execution says."),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Stop every process of the desk. Orders that rest at the venue stay there and open trades stay open, unless
-    --orders, or on_shutdown in section execution of voldesk.toml, says otherwise."""
+    """Stop every process of the desk. The quotes of strategies are withdrawn; other orders stay at the venue and open
+    trades stay open, unless --orders, or on_shutdown in section execution of voldesk.toml, says otherwise."""
     desk = load_desk()
     choice = _choice(desk, orders)
     if choice == "flatten" and desk.mode == "LIVE":
@@ -90,7 +90,7 @@ def stop_desk(desk: DeskConfig, choice: OnShutdown | None) -> tuple[DeskProcess,
     except SupervisorAway:
         pass
     if stuck := end_processes(
-        desk_processes(desk.run_dir), _STOP_S if choice in (None, "leave") else _WINDING_DOWN_STOP_S
+        desk_processes(desk.run_dir), _STOP_S if choice == "leave_all" else _WINDING_DOWN_STOP_S
     ):
         raise Failure(
             f"{stuck[0].name} (pid {stuck[0].pid}) cannot be ended", f"end it by hand: kill -9 {stuck[0].pid}"
