@@ -26,6 +26,7 @@ from services.execution.effects import (
     QueryBlockTrades,
     QueryOrder,
     QueryRfqs,
+    SetCountdown,
 )
 from services.execution.rows import OrderMoved
 from services.marketdata.config import MarketdataConfig
@@ -210,6 +211,8 @@ class Desk:
             case CancelBatch(orders=refs):
                 for ref in refs:
                     self.venue.cancel(ref, back)
+            case SetCountdown(underlying=underlying, countdown_ms=countdown_ms):
+                self.venue.set_countdown(underlying, countdown_ms, back)
             case QueryOrder(client_order_id=number):
                 self.venue.query(number, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns):

@@ -22,6 +22,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     NewOrder,
     OrderAcked,
     OrderQueried,
@@ -176,6 +179,20 @@ class Venue:
             return refused(result.code, result.message)
 
         self._call(execute, AmendUnknown(client_order_id=number, reason="time-out"), deliver)
+
+    def set_countdown(self, underlying: str, countdown_ms: int, deliver: Deliver) -> None:
+        """Arm a countdown anew, or disarm it. The answer, or `CountdownUnknown` after 3 s, goes to `deliver`."""
+
+        def execute() -> CountdownSet | CountdownRefused:
+            if self._is_throttled:
+                return CountdownRefused(underlying=underlying, lacks_right=False, text="too many requests")
+            command = ex.SetCountdown(underlying, countdown_ms)
+            result = self._run(self.exchange.set_countdown(self.account_id, command, self.engine.now_ns))
+            if isinstance(result, ex.CountdownsChanged):
+                return CountdownSet(underlying=underlying, countdown_ms=countdown_ms)
+            return CountdownRefused(underlying=underlying, lacks_right=False, text=result.message)
+
+        self._call(execute, CountdownUnknown(underlying=underlying, reason="time-out"), deliver)
 
     def by_somebody(self, command: ex.PlaceOrder | ex.CancelOrder) -> None:
         """Somebody else on the account acts; what he places is `by_hand`, and `foreign` unless it reduces."""

@@ -13,6 +13,7 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=0, le=864_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=10_000)]
+_COUNTDOWN_MIN_S = 5
 ProfileName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -65,6 +66,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     "hold" lets it settle.
     post_only_retries: how often a labelled post-only order of a quoting trade that would have crossed is tried again.
     quoting_host_silence_ms: orders of a quoting trade are withdrawn when no strategy host is heard for this long.
+    quoting_countdown_s: while a strategy quotes in an underlying, the venue is to cancel all orders there, whatever
+    they are for, when it has not heard of execution for this long: a right that most accounts lack. 0: never.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
     unfilled_orders_kept_s: how long an order of a quoting trade that ended unfilled stays in memory.
     retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
@@ -132,6 +135,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     expiry_close_margin_s: Seconds = 900
     post_only_retries: Annotated[int, Meta(ge=0, le=100)] = 3
     quoting_host_silence_ms: Milliseconds = 5_000
+    quoting_countdown_s: Annotated[int, Meta(ge=0, le=3_600)] = 0
     settlement_poll_ms: Milliseconds = 60_000
     settlement_alert_ms: Milliseconds = 3_600_000
     unfilled_orders_kept_s: Annotated[int, Meta(ge=10, le=864_000)] = 600
@@ -147,6 +151,11 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     orders_per_s: Annotated[int, Meta(ge=1, le=60)] = 15
 
     def __post_init__(self) -> None:
+        if 0 < self.quoting_countdown_s < _COUNTDOWN_MIN_S:
+            raise ValueError(
+                f"quoting_countdown_s {self.quoting_countdown_s} must be 0 or at least {_COUNTDOWN_MIN_S}: it is "
+                "renewed three times in that, and one lost answer must not withdraw the quotes"
+            )
         if self.sending_guard_ms <= self.place_deadline_ms:
             raise ValueError(
                 f"sending_guard_ms {self.sending_guard_ms} must be above place_deadline_ms {self.place_deadline_ms}: "

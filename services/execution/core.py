@@ -11,12 +11,14 @@ from services.execution.book import Book
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.config import ExecutionConfig
+from services.execution.countdowns import COUNTDOWN_FIRED, Countdowns
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
 from services.execution.reconcile import Reconciler
+from services.execution.records import Order
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
 from services.execution.views import order_update, trade_update
@@ -33,6 +35,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     OrderAcked,
     OrderQueried,
     OrderQueryFailed,
@@ -73,7 +78,8 @@ class ExecutionCore:
         self._reconciler = Reconciler(self._work, self._facts, self._evidence, self._schedule)
         self._guards = Guards(self._work)
         self._rfq_desk = RfqDesk(self._work, self._facts, self._schedule, self._reconciler.positions)
-        self._winding_down = WindingDown(self._work)
+        self._countdowns = Countdowns(self._work)
+        self._winding_down = WindingDown(self._work, self._countdowns)
         self._lifecycle = Lifecycle(
             self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk, self._winding_down
         )
@@ -128,6 +134,7 @@ class ExecutionCore:
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
         self._rfq_desk.begin()
         self._inquiries.begin()
+        self._countdowns.begin()
         self._schedule.begin()
         self._evidence.hold()
         self._republish()
@@ -179,6 +186,7 @@ class ExecutionCore:
             self._guards.begin()
             self._schedule.distrust("stall")
             self._evidence.hold()
+            self._countdowns.begin()
         elif not isinstance(item, Tick):
             self._take_fact(item)
         self._advance()
@@ -220,6 +228,8 @@ class ExecutionCore:
                 self._take_outcome(item)
             case AmendAcked() | AmendRefused() | AmendUnknown():
                 self._take_amendment(item)
+            case CountdownSet() | CountdownRefused() | CountdownUnknown():
+                self._countdowns.take(item)
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)
@@ -237,7 +247,7 @@ class ExecutionCore:
                 self._facts.acked(order, item.venue_order_id)
             case OrderRefused() if order.state in ("SENDING", "UNKNOWN"):
                 if order.venue_order_id is None and order.filled_quantity == 0:
-                    self._refused(item)
+                    self._refused(order, item)
             case OutcomeUnknown() if order.state == "SENDING":
                 self._facts.move(order, "UNKNOWN", item.reason)
             case OutcomeUnknown() | CancelRefused() if order.state == "CANCELLING":
@@ -260,7 +270,7 @@ class ExecutionCore:
             case _:
                 return
 
-    def _refused(self, item: OrderRefused) -> None:
+    def _refused(self, order: Order, item: OrderRefused) -> None:
         self._work.record(
             rows.OrderMoved(
                 client_order_id=item.client_order_id,
@@ -270,6 +280,9 @@ class ExecutionCore:
                 refusal_code=item.code,
             )
         )
+        if item.code == COUNTDOWN_FIRED:
+            leg = self._work.book.trades[order.trade_id].legs[order.leg_index]
+            self._countdowns.fired(leg.instrument.underlying)
         if item.kind == "auth":
             self._work.alert(
                 "venue_auth",
@@ -285,7 +298,7 @@ class ExecutionCore:
         wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look(), self._inquiries.look()]
         concerned = {**work.book.active, **work.touched_trades}
         wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
-        wakes += [self._evidence.look(), self._rfq_desk.look()]
+        wakes += [self._evidence.look(), self._rfq_desk.look(), self._countdowns.look()]
         wakes.append(self._schedule.advance())
         note_arrivals(work)
         note_deltas(work)

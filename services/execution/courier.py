@@ -16,12 +16,14 @@ from services.execution.effects import (
     PlaceBatch,
     PlaceOrder,
     QueryOrder,
+    SetCountdown,
 )
 from services.execution.ports import TradingGateway
 from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
 from shared.messages.venue import (
     AmendUnknown,
+    CountdownUnknown,
     OrderQueried,
     OrderQueryFailed,
     OutcomeUnknown,
@@ -71,6 +73,10 @@ class Courier:
             case CancelBatch(orders=refs):
                 each_unknown = _each((ref.client_order_id for ref in refs), OutcomeUnknown, "the cancel failed here")
                 self._spawn(self._gateway.cancel_batch(refs), "cancel-batch", each_unknown)
+            case SetCountdown(underlying=underlying, countdown_ms=countdown_ms):
+                not_set = CountdownUnknown(underlying=underlying, reason="the call failed here")
+                work = self._gateway.set_countdown(underlying, countdown_ms)
+                self._spawn(work, f"countdown-{underlying}", not_set)
             case QueryOrder(client_order_id=number):
                 failed = OrderQueryFailed(client_order_id=number, reason="the query failed here")
                 self._spawn(self._query(effect), f"query-{number}", failed)

@@ -47,6 +47,14 @@ class CancelBatch(msgspec.Struct, frozen=True):
     orders: tuple[OrderRef, ...]
 
 
+class SetCountdown(msgspec.Struct, frozen=True):
+    """Have the venue cancel every order of the underlying after `countdown_ms`, counted anew from now; 0: never.
+    Comes back as CountdownSet, CountdownRefused or CountdownUnknown."""
+
+    underlying: str
+    countdown_ms: int
+
+
 class QueryOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Look for the order: single query, then open orders and history, and its fills.
 
@@ -111,7 +119,7 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
 OrderEffect = PlaceOrder | AmendOrder | CancelOrder | PlaceBatch | AmendBatch | CancelBatch
-Effect = OrderEffect | QueryOrder | FetchSnapshot | RfqEffect
+Effect = OrderEffect | SetCountdown | QueryOrder | FetchSnapshot | RfqEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 

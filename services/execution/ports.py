@@ -27,6 +27,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -90,6 +93,10 @@ class TradingGateway(RfqDesk, Protocol):
     ) -> tuple[CancelAcked | CancelRefused | OutcomeUnknown, ...]: ...
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown: ...
+
+    async def set_countdown(
+        self, underlying: str, countdown_ms: int
+    ) -> CountdownSet | CountdownRefused | CountdownUnknown: ...
 
     async def order(self, client_order_id: int) -> VenueOrder | None: ...
 

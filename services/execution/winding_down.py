@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
+from services.execution.countdowns import Countdowns
 from services.execution.records import Trade
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import Workspace
@@ -26,8 +27,9 @@ class WindDown(msgspec.Struct, frozen=True):
 class WindingDown:
     """Volatile: only what it decides of trades and orders is journalled, and the next process goes on from there."""
 
-    def __init__(self, work: Workspace) -> None:
+    def __init__(self, work: Workspace, countdowns: Countdowns) -> None:
         self._work = work
+        self._countdowns = countdowns
         self._order: WindDown | None = None
 
     @property
@@ -67,10 +69,13 @@ class WindingDown:
             return []
         book, now_ns = self._work.book, self._work.now_ns
         orders = [book.orders[number] for number in book.unsettled]
-        if self._order.choice == "leave":
+        leaves = self._order.choice == "leave"
+        if leaves:
             orders = [order for order in orders if _is_quoting(book.trades[order.trade_id])]
-            return [f"order {order.client_order_id} is {order.state}" for order in orders]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
+        found += [f"the venue's countdown of {underlying} is armed" for underlying in self._countdowns.armed()]
+        if leaves:
+            return found
         found += [
             f"request for quote {rfq.rfq_id} is {rfq.state}"
             for rfq in book.rfqs.live_rfqs()

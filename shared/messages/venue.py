@@ -222,6 +222,28 @@ class VenueSnapshotFailed(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class CountdownSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue cancels every order of the underlying after so long, unless it is set anew before; 0: never."""
+
+    underlying: str
+    countdown_ms: int
+
+
+class CountdownRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue did not change the countdown. `lacks_right`: it grants this account none."""
+
+    underlying: str
+    lacks_right: bool
+    text: str
+
+
+class CountdownUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The countdown may or may not have been set."""
+
+    underlying: str
+    reason: str
+
+
 class StreamUp(msgspec.Struct, frozen=True):
     """A stream is subscribed; what happened before may have been missed. `stream`: which, where there are several."""
 

@@ -25,7 +25,7 @@ from shared.messages.venue import (
 )
 from shared.venues.coincall import build, errors, parse, wire
 from shared.venues.coincall.endpoints import BATCH_CANCEL, BATCH_CREATE, BATCH_MODIFY
-from shared.venues.coincall.errors import NO_MORE_MARGIN, NOT_SENT_CODE
+from shared.venues.coincall.errors import NO_MORE_MARGIN, NO_RIGHT, NOT_SENT_CODE
 from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.parse import ParseError
 from shared.venues.coincall.rest import RestClient
@@ -36,9 +36,6 @@ BATCH_MAX = 40
 SINGLES_AT_ONCE = 5
 """Without the right: so few that little is on its way when the margin turns out not to suffice, and enough that forty
 orders do not wait for each other's round trips."""
-_NO_RIGHT = frozenset({10001, 10009, 10591})
-"""Operation not allowed, method not supported, no such address: for a call that exists only for those who have it."""
-
 _MARGIN_TEXT = "not sent: the margin did not suffice for an order before it in the batch"
 
 Placed = OrderAcked | OrderRefused | OutcomeUnknown
@@ -153,7 +150,7 @@ class Batches:
 def _right_of(answer: Answer) -> bool | None:
     """What the answer to a batch of nothing says: refused as such by an account that has the right; an address that
     does not exist, or a refusal of the key, for one that has not; anything else says nothing."""
-    if answer.status == 404 or answer.code in _NO_RIGHT:
+    if answer.status == 404 or answer.code in NO_RIGHT:
         return False
     kind = errors.kind_of(answer)
     if kind == "auth":

@@ -11,6 +11,7 @@ from shared.messages.venue import Amendment, NewOrder, OrderRef
 from shared.venues.coincall.sign import Value
 
 _LIMIT, _POST_ONLY = 1, 3
+_OPTIONS = 1
 
 
 def new_order(order: NewOrder) -> dict[str, Value]:
@@ -41,6 +42,11 @@ def amendment(change: Amendment) -> dict[str, Value]:
         "qty": change.quantity,
         "price": change.price,
     }
+
+
+def countdown(underlying: str, countdown_ms: int) -> dict[str, Value]:
+    """Of the options of an index."""
+    return {"symbol": underlying, "type": _OPTIONS, "countdownTime": countdown_ms}
 
 
 def rfq(legs: Sequence[RfqLeg]) -> dict[str, Value]:

@@ -23,6 +23,7 @@ LimitGroup = Literal[
     "batch_place",
     "batch_amend",
     "batch_cancel",
+    "countdown",
     "pending",
     "rfq_create",
     "rfq_cancel",
@@ -160,6 +161,8 @@ CANCEL_SYMBOL = _order_call("cancel_symbol", "GET", "/open/option/order/batchCan
 BATCH_CREATE = _order_call("batch_place", "POST", "/open/option/order/batchCreate/v1", "batch_place")
 BATCH_MODIFY = _order_call("batch_amend", "POST", "/open/option/order/batchModify/v1", "batch_amend")
 BATCH_CANCEL = _order_call("batch_cancel", "POST", "/open/option/order/batchCancel/v1", "batch_cancel")
+SET_COUNTDOWN = _order_call("countdown", "POST", "/open/futures/countdown/cancel/v1", "countdown")
+"""Its path says futures; by its parameter it is that of options."""
 
 _BLOCK = "/open/option/blocktrade"
 _FORM_FIRST: tuple[Body, ...] = ("form", "json")

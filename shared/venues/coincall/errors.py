@@ -13,6 +13,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     OrderAcked,
     OrderRefused,
     OutcomeUnknown,
@@ -60,6 +63,9 @@ _THROTTLED = (10000, 10605, 10557, 10561)
 _DOWN = (500, 10002, 10103, 10553, 10565, 10566, 10596)
 ALREADY_DONE = frozenset({10537, 10540, ORDER_NOT_FOUND, 11101, 11102})
 """What is to be cancelled or changed is not there any more. It refuses that; of a new order it says nothing."""
+
+NO_RIGHT = frozenset({10001, 10009, 10591})
+"""Operation not allowed, method not supported, no such address: of a call that exists only for those who have it."""
 
 QUOTE_REFUSED = frozenset({50012, 50014})
 """The quote is not valid, or there is one already: nothing was executed."""
@@ -173,6 +179,20 @@ def amend_outcome(client_order_id: int, result: Answer | NotSent | Lost) -> Amen
             return AmendRefused(client_order_id=client_order_id, kind=kind, code=code, text=text)
         case OutcomeUnknown(reason=reason):
             return AmendUnknown(client_order_id=client_order_id, reason=reason)
+
+
+def countdown_outcome(
+    underlying: str, countdown_ms: int, result: Answer | NotSent | Lost
+) -> CountdownSet | CountdownRefused | CountdownUnknown:
+    """The outcome of arming or disarming a countdown."""
+    if data_of(result) is not None:
+        return CountdownSet(underlying=underlying, countdown_ms=countdown_ms)
+    if isinstance(result, Answer) and (result.status == 404 or result.code in NO_RIGHT or kind_of(result) == "auth"):
+        return CountdownRefused(underlying=underlying, lacks_right=True, text=describe(result))
+    refusal = refusal_of(result)
+    if refusal is not None:
+        return CountdownRefused(underlying=underlying, lacks_right=False, text=f"{refusal.code}: {refusal.text}")
+    return CountdownUnknown(underlying=underlying, reason=reason_of(result))
 
 
 def cancel_outcome(

@@ -32,6 +32,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -235,6 +238,13 @@ class CoincallGateway:
 
     async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
         return await self._batches.cancel(orders)
+
+    async def set_countdown(
+        self, underlying: str, countdown_ms: int
+    ) -> CountdownSet | CountdownRefused | CountdownUnknown:
+        """Have the venue cancel every order of the underlying after so long, counted anew; 0: never."""
+        result = await self._rest.send(endpoints.SET_COUNTDOWN, build.countdown(underlying, countdown_ms), "cancel")
+        return errors.countdown_outcome(underlying, countdown_ms, result)
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         answer = await self._rest.read_answer(endpoints.SINGLE_ORDER, {"clientOrderId": client_order_id})

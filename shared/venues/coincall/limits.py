@@ -43,6 +43,7 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
     "batch_place": RateLimit(30, 2_000),
     "batch_amend": RateLimit(30, 2_000),
     "batch_cancel": RateLimit(30, 2_000),
+    "countdown": RateLimit(5, 1_000),
     "rfq_create": RateLimit(5, 1_000),
     "rfq_cancel": RateLimit(5, 1_000),
     "rfq_accept": RateLimit(5, 1_000),
@@ -52,9 +53,10 @@ RATE_LIMITS: Mapping[LimitGroup, RateLimit] = {
 }
 """Venue reference, section 5. Where its pages disagree the stricter figure stands: a throttled cancel was seen to
 stay throttled for minutes. "transfers" has no figure of its own: with "history" it stays within the 5 per second of
-the venue's newest table. Requests for quote have none either: theirs are those of its other queries, apart from
-each other so that collecting quotes cannot hold up an accept. Nor has "key", which a service asks once at its start,
-so that its first read of the account need not wait. A batch counts as one call, apart from single ones."""
+the venue's newest table. The countdown and requests for quote have none either: theirs are those of its other
+queries, apart from each other so that collecting quotes cannot hold up an accept. Nor has "key", which a service asks
+once at its start, so that its first read of the account need not wait. A batch counts as one call, apart from single
+ones."""
 
 ORDER_GROUPS: frozenset[LimitGroup] = frozenset({"place", "cancel", "batch_place", "batch_amend", "batch_cancel"})
 """Groups about which the venue's pages disagree: 15 per second in its table, 60 on the pages of the calls."""
