@@ -23,11 +23,12 @@ from shared.ids import MAX_LEGS, OrderKey, client_order_id, next_trade_number
 from shared.latch import write_latch
 from shared.messages.control import FlattenLatch
 from shared.messages.market import Instrument
-from shared.messages.venue import NewOrder, OrderAcked, VenuePosition
+from shared.messages.venue import NewOrder, OrderAcked, OrderRefused, VenuePosition
 from shared.options.chain import snap_price
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallEndpoints, CoincallGateway, of_venue
+from shared.venues.coincall.errors import COUNTDOWN_FIRED
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
 from shared.views import iso, plain
 from voldesk.console import EXIT_UNREACHABLE, Failure
@@ -276,6 +277,11 @@ class DirectFlatten:
             client_order_id=str(order.client_order_id),
         )
         outcome = await self._gateway.place(order)
+        if isinstance(outcome, OrderRefused) and outcome.code == COUNTDOWN_FIRED:
+            # Execution armed it and died: no order is taken until it is disarmed, closes neither.
+            underlying = position.symbol.partition("-")[0]
+            self._audit.write("disarm_countdown", underlying=underlying)
+            await self._gateway.set_countdown(underlying, 0)
         self._orders_sent += isinstance(outcome, OrderAcked)
         text = getattr(outcome, "text", getattr(outcome, "reason", "accepted"))
         self._audit.write(

@@ -163,6 +163,9 @@ def _rebalance(trade: Trade, at_ns: int) -> None:
             phase.naked_delta_s += seconds * abs(tally.naked_delta)
     tally.since_ns = at_ns
     tally.running = "open" if trade.state in OPENING_STATES else "close" if trade.state in _REDUCING_STATES else None
+    if trade.by_strategy:
+        # each leg is quoted by itself: there is no structure of which one could be out of proportion
+        return
     excess = excess_quantities(trade.legs)
     tally.unbalanced = any(excess)
     tally.naked_delta = naked_delta(trade.legs, excess, tally.deltas)

@@ -35,6 +35,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -261,6 +264,12 @@ class OrderGateway(AccountGateway, Protocol):
     ) -> tuple[CancelAcked | CancelRefused | OutcomeUnknown, ...]: ...
 
     async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown: ...
+
+    async def set_countdown(
+        self, underlying: str, countdown_ms: int
+    ) -> CountdownSet | CountdownRefused | CountdownUnknown:
+        """Have the venue cancel every order of the underlying after so long, counted anew from now; 0: never."""
+        ...
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         """Query one order; None when the venue does not know it. Raises VenueError."""

@@ -29,6 +29,9 @@ NOT_SENT_CODE = 0
 
 ORDER_NOT_FOUND = 10584
 NO_MORE_MARGIN = 10529
+COUNTDOWN_FIRED = 10619
+"""A countdown was not renewed: no order of its underlying is taken until it is set anew."""
+
 TIMESTAMP_CODES = frozenset({10557, 10561})
 """Our time does not suit the venue: measure the offset again, then the next attempt is good."""
 
@@ -51,7 +54,7 @@ _REJECTED = (
         10558,
     ),  # price, size, margin
     (10574, 10578, 10579, 10581, 40034),  # no such instrument or position
-    (10609, 10619, 10620),  # not tradable now
+    (10609, COUNTDOWN_FIRED, 10620),  # not tradable now
     (12011, 12012, 12013, 40035, 40036, 40037, 40039, 60001),
 )
 _AUTH = (

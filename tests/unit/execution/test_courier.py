@@ -20,6 +20,7 @@ from services.execution.effects import (
     PlaceBatch,
     PlaceOrder,
     QueryOrder,
+    SetCountdown,
 )
 from shared.clock import Clock
 from shared.messages.venue import (
@@ -29,6 +30,9 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    CountdownRefused,
+    CountdownSet,
+    CountdownUnknown,
     NewOrder,
     OrderAcked,
     OrderQueried,
@@ -105,6 +109,13 @@ class ScriptedGateway(NoRfqs):
         self, orders: Sequence[OrderRef]
     ) -> tuple[CancelAcked | CancelRefused | OutcomeUnknown, ...]:
         return tuple([await self.cancel(order) for order in orders])
+
+    async def set_countdown(
+        self, underlying: str, countdown_ms: int
+    ) -> CountdownSet | CountdownRefused | CountdownUnknown:
+        if self.error is not None:
+            raise self.error
+        return CountdownSet(underlying=underlying, countdown_ms=countdown_ms)
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         self._raise()
@@ -220,12 +231,20 @@ async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
         CancelOrder(OrderRef(client_order_id=77, venue_order_id=None, symbol=CALL)),
         QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0),
         FetchSnapshot(trigger="start", since_ns=0),
+        SetCountdown("BTCUSD", 5_000),
     ):
         outcomes.courier.carry(effect)
         found.append(type(await outcomes.next()))
-    assert found == [OutcomeUnknown, AmendUnknown, OutcomeUnknown, OrderQueryFailed, VenueSnapshotFailed]
+    assert found == [
+        OutcomeUnknown,
+        AmendUnknown,
+        OutcomeUnknown,
+        OrderQueryFailed,
+        VenueSnapshotFailed,
+        CountdownUnknown,
+    ]
     await outcomes.courier.drained(1.0)
-    assert len(raised) == 5
+    assert len(raised) == 6
 
 
 async def test_reads_that_fail_are_failed_answers() -> None:

@@ -11,6 +11,7 @@ from shared.messages.rfq import RfqCancelled
 from shared.messages.trades import Refusal
 from tests.unit.execution.makers import FAIR, Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, gone, intent, leg, seen
+from tests.unit.execution.test_quoting import change, codes, place, quoting, wish
 
 CANCEL = WindDown("cancel", "execution stops: cancel")
 FLATTEN = WindDown("flatten", "execution stops: flatten")
@@ -143,3 +144,22 @@ def test_a_close_by_request_for_quote_is_withdrawn_too_and_goes_on_up_the_stairs
     script.restarted().snapshot(positions=script.positions())
     assert makers.fallbacks() == [("close", "limit", "gone")]
     assert [order.symbol for order in script.placed()] == [HIGH_CALL]
+
+
+def test_leave_withdraws_what_a_strategy_quotes_and_nothing_else_and_it_quotes_on_afterwards() -> None:
+    script = Script().started()
+    script.open(leg(PUT, "buy"))
+    (other,) = script.placed()
+    script.on(acked(other)).on(seen(other, "new"))
+    trade_id = quoting(script, ordinal=1)
+    (bid,) = place(script, trade_id, wish("1", "980"))
+    script.on(WindDown("leave", "execution stops: leave"))
+    assert script.cancelled() == [bid.client_order_id]
+    assert _left(script) == [f"order {bid.client_order_id} is CANCELLING"]
+    assert codes(change(script, trade_id, place=(wish("1", "970"),))) == ["not_ready"]
+    script.on(gone(script, bid.client_order_id))
+    assert _left(script) == []
+    assert script.state(trade_id) == "OPENING"
+    script.restarted()
+    script.snapshot(orders=[seen(other, "new")])
+    assert codes(change(script, trade_id, place=(wish("1", "970"),))) == [""]
