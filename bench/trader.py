@@ -35,7 +35,7 @@ from shared.messages.trades import (
     TradeAccepted,
     TradeUpdate,
 )
-from shared.options.chain import ChainView
+from shared.options.chain import ChainView, OptionList
 
 STRATEGY = "bench"
 PATIENCE_S = 90.0
@@ -70,7 +70,7 @@ class Trader:
         self.beats: dict[str, Heartbeat] = {}
         self._on_order = on_order
         self._chain: ChainSnapshot | None = None
-        self._lists: dict[str, InstrumentList] = {}
+        self._lists: dict[str, OptionList] = {}
         self._ordinal = 0
         self._bus = Bus("strategy", desk)
         self._started_ns = time.time_ns()
@@ -205,11 +205,12 @@ class Trader:
         view = self.chain
         assert view is not None, "wait until it is ready"
         now_ns = time.time_ns()
-        away = (view.expiries_ns - now_ns) / _DAY_NS
+        listed = view.listed
+        away = (listed.expiries_ns - now_ns) / _DAY_NS
         fits = (days[0] < away) & (away < days[1])
-        fits &= view.is_call if option_type == "C" else ~view.is_call
+        fits &= listed.is_call if option_type == "C" else ~listed.is_call
         fits &= np.isfinite(view.column("bid")) & np.isfinite(view.column("ask"))
-        fits &= view.expiries_ns == view.expiries_ns[fits].min()
+        fits &= listed.expiries_ns == listed.expiries_ns[fits].min()
         off = np.where(fits, np.abs(np.abs(view.column("delta")) - delta), np.nan)
         return view.instruments[int(np.nanargmin(off))].symbol
 
@@ -237,7 +238,7 @@ class Trader:
             case ChainSnapshot() as chain:
                 self._chain = chain
             case InstrumentList() as listed:
-                self._lists[listed.list_id] = listed
+                self._lists[listed.list_id] = OptionList(listed)
             case Heartbeat() as beat:
                 self.beats[beat.service] = beat
             case _:

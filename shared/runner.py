@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from shared.errors import JournalDamaged, JournalFull
 from shared.messages.space import ON_DISK, JournalSpace
-from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step
+from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step, Together
 
 CoreT = TypeVar("CoreT", bound="Core")
 
@@ -34,6 +35,13 @@ class Restorable(Protocol):
     def restore(self, state: Any) -> None:
         """Take this for what folding the rows up to it would have given. Before `start`, and before any `apply`."""
         ...
+
+
+class Gathering(Protocol):
+    """A core to which inputs of some types are handed as one `Together`, where they come one after the other in a
+    batch: it looks at everything after each input, which would be the square of their number."""
+
+    gathers: frozenset[type]
 
 
 class Journal(Protocol):
@@ -127,6 +135,9 @@ def cause_of(item: Any) -> str:
             return request_id
         case _:
             return ""
+
+
+_NONE: frozenset[type] = frozenset()
 
 
 class Runner(Generic[CoreT]):
@@ -234,8 +245,19 @@ class Runner(Generic[CoreT]):
         """Handle a bounded batch of inputs, commit once, then perform the effects in order."""
         if self._start_due:
             self.start(now_ns)
-        self._drain(items, now_ns)
+        self._drain(self._gathered(items), now_ns)
         self._tell_space(now_ns)
+
+    def _gathered(self, items: Sequence[Any]) -> Sequence[Any]:
+        """The same inputs, neighbours as one where the core wants that."""
+        kinds: frozenset[type] = getattr(self.core, "gathers", _NONE)
+        if len(items) < 2 or not kinds:
+            return items
+        found: list[Any] = []
+        for may_be_one, run in groupby(items, lambda item: type(item) in kinds):
+            neighbours = tuple(run)
+            found += [Together(neighbours)] if may_be_one and len(neighbours) > 1 else neighbours
+        return found
 
     def look_at_space(self, now_ns: int) -> None:
         """Look at the disk, write what is owed and keep space back again; the core is told what changed."""
@@ -260,6 +282,11 @@ class Runner(Generic[CoreT]):
                 self._settle(done, now_ns)
                 done = []
                 self.core = self._fold()
+                if isinstance(item, Together):
+                    # one of them may be what it cannot take: the others are not lost with it
+                    self.start(now_ns)
+                    self._drain(item.items, now_ns)
+                    continue
                 self._on_failure(CoreFailed(item, error))
                 self.start(now_ns)
         self._settle(done, now_ns)

@@ -27,7 +27,7 @@ from services.execution.workspace import MS, Workspace, earliest
 from shared.messages.control import FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.space import JournalSpace
-from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick
+from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick, Together
 from shared.messages.system import Heartbeat
 from shared.messages.venue import (
     AmendAcked,
@@ -62,11 +62,19 @@ class ExecutionCore:
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
     QuoteStructure, ListInquiries);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
-    LoopStalled; FlattenLatch; WindDown; JournalSpace. Any other input is ignored. Effects: those of `effects.py`,
-    Publish, Reply, RaiseAlert.
+    LoopStalled; FlattenLatch; WindDown; JournalSpace. Any other input is ignored. Facts about orders may come as one
+    `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
+
+    gathers: frozenset[type] = frozenset(
+        {
+            *(OrderAcked, OrderRefused, OutcomeUnknown, CancelAcked, CancelRefused),
+            *(AmendAcked, AmendRefused, AmendUnknown, VenueOrder, VenueFill),
+        }
+    )
+    """What the venue says of a batch of orders arrives all at once."""
 
     def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int, grant_key: bytes) -> None:
         if not 0 <= desk_number < 256:
@@ -187,6 +195,9 @@ class ExecutionCore:
             self._schedule.distrust("stall")
             self._evidence.hold()
             self._countdowns.begin()
+        elif isinstance(item, Together):
+            for each in item.items:
+                self._take_fact(each)
         elif not isinstance(item, Tick):
             self._take_fact(item)
         self._advance()

@@ -57,6 +57,12 @@ class Tick(msgspec.Struct, frozen=True):
     """Time has passed: a deadline is due, or the shell's regular beat."""
 
 
+class Together(msgspec.Struct, frozen=True):
+    """Inputs that arrived together: taken in one after the other, and what follows from all of them decided once."""
+
+    items: tuple[Any, ...]
+
+
 class LoopStalled(msgspec.Struct, frozen=True):
     """The process was not running for `gap_ns` (SIGSTOP, suspend): act as after a reconnect, before any timer."""
 

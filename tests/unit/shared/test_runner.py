@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step, Tick
+from shared.messages.steps import Entry, Inbound, ReplyReceived, Request, Step, Tick, Together
 from shared.messages.system import GetStatus
 from shared.runner import CoreFailed, MemoryJournal, Runner, cause_of
 
@@ -134,3 +134,44 @@ class FullDiskFor(MemoryJournal):
             self._left -= 1
             raise OSError("no space left")
         super().append(entries)
+
+
+class Gathering(Summing):
+    """Takes numbers that arrive together at once."""
+
+    gathers: frozenset[type] = frozenset({int})
+
+    def handle(self, item: Any, now_ns: int) -> Step:
+        if not isinstance(item, Together):
+            return super().handle(item, now_ns)
+        self.handled += 1
+        step = Step(effects=[f"added {len(item.items)}"])
+        for number in item.items:
+            if number < 0:
+                raise ValueError("no negative number")
+            step.rows.append(Entry(now_ns, "", number))
+            self.apply(step.rows[-1])
+        return step
+
+
+def test_neighbours_of_a_kind_that_the_core_gathers_are_handed_over_as_one_in_their_order() -> None:
+    bench = Bench()
+    bench.runner = Runner(Gathering, bench.journal, bench._perform, bench.failures.append)
+    bench.runner.drain([1, 2, 2.5, 3, 4.5, 5, 6], now_ns=5)
+    assert [entry.row for entry in bench.journal.entries] == [1, 2, 2.5, 3, 4.5, 5, 6]
+    assert [effect for effect, _ in bench.done] == ["added 2", "added 2.5", "added 3", "added 4.5", "added 2"]
+    assert bench.runner.core.handled == 5
+
+
+def test_one_that_fails_takes_none_of_its_neighbours_with_it() -> None:
+    class Fussy(Gathering):
+        def handle(self, item: Any, now_ns: int) -> Step:
+            if item == -1:
+                raise ValueError("no negative number")
+            return super().handle(item, now_ns)
+
+    bench = Bench()
+    bench.runner = Runner(Fussy, bench.journal, bench._perform, bench.failures.append)
+    bench.runner.drain([1, -1, 2, 3], now_ns=5)
+    assert [entry.row for entry in bench.journal.entries] == [1, 2, 3]
+    assert [failure.item for failure in bench.failures] == [-1]
