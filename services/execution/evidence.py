@@ -60,7 +60,19 @@ class Evidence:
         book = self._work.book
         for number in [number for number in self._queries if number not in book.unsettled]:
             self._forget(number)
-        return earliest(*(self._look_at(book.orders[number]) for number in tuple(book.unsettled)))
+        orders = map(book.orders.__getitem__, tuple(book.unsettled))
+        return earliest(*(self._look_at(order) for order in orders if not self._is_quiet(order)))
+
+    def _is_quiet(self, order: Order) -> bool:
+        """Nothing is to be asked about an order that rests and of which nothing else is known; most are like that."""
+        number = order.client_order_id
+        return (
+            order.state == "WORKING"
+            and order.amend_price is None
+            and not order.sighted_quantity
+            and number not in self._queries
+            and number not in self._doubted
+        )
 
     def _look_at(self, order: Order) -> int | None:
         work = self._work

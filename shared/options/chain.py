@@ -78,6 +78,7 @@ class ChainView:
         self.snapshot = snapshot
         self.listed = listed
         self._matrix: F8 = np.ndarray(shape, _F8, snapshot.matrix)
+        self._quotes: dict[str, Quote] = {}
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
@@ -107,12 +108,14 @@ class ChainView:
         return value if math.isfinite(value) else None
 
     def quote(self, symbol: str) -> Quote | None:
-        """The row that pricing an order needs; None when the symbol is not listed."""
-        row = self.listed.row_of.get(symbol)
-        if row is None:
-            return None
-        values = self.row(row)
-        return Quote(*(values[number] if math.isfinite(values[number]) else None for number in _QUOTE_ROWS))
+        """The row that pricing an order needs; None when the symbol is not listed. Read once: an option is looked at
+        for each order that rests in it."""
+        found = self._quotes.get(symbol)
+        if found is None and (row := self.listed.row_of.get(symbol)) is not None:
+            values = self.row(row)
+            found = Quote(*(values[number] if math.isfinite(values[number]) else None for number in _QUOTE_ROWS))
+            self._quotes[symbol] = found
+        return found
 
 
 def _frozen(array: _ArrayT) -> _ArrayT:
