@@ -26,7 +26,7 @@ from bench.rows import Row, at_most, row
 from shared.bus.frames import encode_array, open_array, split_frame, topic_prefix
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 from shared.options.black76 import FloatArray, price
-from shared.options.chain import ChainView, OptionList, list_id_of
+from shared.options.chain import ChainView, OptionList, list_id_of, matrix_bytes
 
 ROUNDS = 21
 OPTIONS = 1_000
@@ -65,7 +65,7 @@ def snapshot_of(instruments: InstrumentList) -> ChainSnapshot:
         received_ns=1,
         index_price=50_000.0,
         index_received_ns=1,
-        matrix=np.random.default_rng(1).random((len(CHAIN_COLUMNS), OPTIONS)).tobytes(),
+        matrix=matrix_bytes(np.random.default_rng(1).random((len(CHAIN_COLUMNS), OPTIONS))),
     )
 
 
@@ -131,7 +131,7 @@ def measure(run: Run) -> list[Row]:
     instruments = instrument_list()
     snapshot = snapshot_of(instruments)
     listed = OptionList(instruments)
-    frame, matrix = bytes(encoded(snapshot)), memoryview(snapshot.matrix)
+    frame, matrix = bytes(encoded(snapshot)), snapshot.matrix
     rng = np.random.default_rng(OPTIONS)
     batches = [make_chain(rng) for _ in range(CHAINS)]
     few = batches[:QUANTLIB_CHAINS]

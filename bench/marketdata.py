@@ -31,6 +31,7 @@ from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument
 from shared.messages.on_demand import LeaseBooks, OrderBook
 from shared.messages.steps import Publish, Step, Tick
 from shared.options import black76
+from shared.options.chain import matrix_bytes
 from shared.options.implied_vol import implied_vol
 from shared.options.symbols import NS_PER_DAY, years_to_expiry
 from shared.venues.coincall.parse_on_demand import parse_book_frame
@@ -127,7 +128,7 @@ def only_the_chain(options: tuple[Instrument, ...]) -> Callable[[int], object]:
             received_ns=call,
             index_price=INDEX_USD,
             index_received_ns=call,
-            matrix=shown.tobytes(),
+            matrix=matrix_bytes(shown),
         )
         return encode_frame("md.BTCUSD.chain", HEADER, chain)
 

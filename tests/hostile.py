@@ -78,6 +78,7 @@ _LEAVES: dict[Any, Callable[[tuple[str, ...]], st.SearchStrategy[Any]]] = {
     float: lambda _: st.sampled_from(FLOATS) | st.floats(),
     bool: lambda _: st.booleans(),
     bytes: lambda _: st.binary(max_size=64),
+    memoryview: lambda _: st.binary(max_size=64).map(memoryview),
     Decimal: lambda _: st.sampled_from((*DECIMALS, *WILD_DECIMALS)).map(Decimal),
     type(None): lambda _: st.none(),
 }

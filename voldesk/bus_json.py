@@ -99,7 +99,7 @@ def levels_of(packed: bytes) -> list[list[float]] | str:
     return [list(level) for level in zip(values[:count], values[count:], strict=True)]
 
 
-def _columns(matrix: bytes, names: tuple[str, ...]) -> dict[str, list[float | None]] | str:
+def _columns(matrix: bytes | memoryview, names: tuple[str, ...]) -> dict[str, list[float | None]] | str:
     """The rows of the matrix by name; base64 when it does not have the form of the catalogue."""
     rows = len(names)
     if len(matrix) % (8 * rows):

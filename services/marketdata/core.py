@@ -36,6 +36,7 @@ from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply
 from shared.messages.topics import topic_of
 from shared.messages.trades import unknown_request
 from shared.messages.venue import StreamDown, StreamUp
+from shared.options.chain import matrix_bytes
 from shared.venues.ports import BookPush, ChainPush, IndexPush, LastTradesPush
 
 _MS = 1_000_000
@@ -315,7 +316,7 @@ class MarketdataCore:
             received_ns=received_ns,
             index_price=part.index if index_is_fresh else math.nan,
             index_received_ns=part.index_received_ns,
-            matrix=matrix.tobytes(),
+            matrix=matrix_bytes(matrix),
         )
         part.published_ns, part.published_index = now_ns, part.index
         step.effects.append(Publish(topic_of("md.{underlying}.chain", underlying=part.name), chain))

@@ -78,6 +78,7 @@ _PLAIN: dict[Any, str] = {
     float: "float",
     bool: "bool",
     bytes: "bytes",
+    memoryview: "bytes",
     Decimal: "decimal",
     type(None): "nil",
 }

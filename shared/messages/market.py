@@ -69,8 +69,9 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     """The option chain of one underlying.
 
     `matrix` holds float64, little-endian, shape (len(CHAIN_COLUMNS), n), row-major, n = the length of the
-    instrument list with `list_id`. Read it through `shared.options.chain.ChainView`. `received_ns` is the receipt
-    of the *oldest* part; an age is measured from it. `index_price` is NaN when there is none.
+    instrument list with `list_id`. Read it through `shared.options.chain.ChainView`: in a chain that was received it
+    is a part of the frame, not a copy. `received_ns` is the receipt of the *oldest* part; an age is measured from it.
+    `index_price` is NaN when there is none.
     """
 
     underlying: str
@@ -79,7 +80,7 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     received_ns: int
     index_price: float
     index_received_ns: int
-    matrix: bytes
+    matrix: memoryview
 
 
 class ChainComparison(Message, frozen=True, kw_only=True, array_like=True, tag="chain_comparison.1"):

@@ -78,6 +78,7 @@ class ChainView:
         self.snapshot = snapshot
         self.listed = listed
         self._matrix: F8 = np.ndarray(shape, _F8, snapshot.matrix)
+        self._columns: dict[str, F8] = {}
         self._quotes: dict[str, Quote] = {}
 
     @property
@@ -86,7 +87,13 @@ class ChainView:
 
     def column(self, name: str) -> F8:
         """One column, shape (n,), read-only, NaN where missing. Raises ValueError for an unknown name."""
-        column: F8 = self._matrix[CHAIN_COLUMNS.index(name)]
+        column = self._columns.get(name)
+        if column is None:
+            column = self._matrix[CHAIN_COLUMNS.index(name)]
+            if not column.flags.aligned:
+                # a matrix begins anywhere in its frame, and numpy works slower on what is not at multiples of eight
+                column = _frozen(column.copy())
+            self._columns[name] = column
         return column
 
     def row(self, row: int) -> list[float]:
@@ -129,12 +136,17 @@ def list_id_of(instruments: tuple[Instrument, ...]) -> str:
     return content_hash(msgspec.msgpack.encode(instruments))
 
 
-def pack_columns(columns: Mapping[str, F8], count: int) -> bytes:
+def matrix_bytes(matrix: F8) -> memoryview:
+    """`ChainSnapshot.matrix` of an array of shape (len(CHAIN_COLUMNS), n), which is read-only from now on."""
+    return _frozen(matrix).reshape(-1).view(np.uint8).data
+
+
+def pack_columns(columns: Mapping[str, F8], count: int) -> memoryview:
     """Build `ChainSnapshot.matrix` from columns of shape (count,); a column that is not given is all NaN."""
     matrix = np.full((len(CHAIN_COLUMNS), count), np.nan, dtype="<f8")
     for name, values in columns.items():
         matrix[CHAIN_COLUMNS.index(name)] = values
-    return matrix.tobytes()
+    return matrix_bytes(matrix)
 
 
 def snap_price(price: float | Decimal, tick_size: Decimal, *, up: bool) -> Decimal:

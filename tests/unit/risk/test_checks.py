@@ -17,6 +17,7 @@ from services.risk.situation import worst_price
 from shared.messages.base import Side
 from shared.messages.market import CHAIN_COLUMNS
 from shared.messages.steps import StreamSynced
+from shared.options.chain import matrix_bytes
 from tests.unit.risk.desk import (
     CALL_100,
     CALL_110,
@@ -263,13 +264,13 @@ def test_an_option_below_one_tick_cannot_be_bought() -> None:
     assert script.refused(ask()).code == "price_collar"
 
 
-def _with_book(**values: float) -> bytes:
+def _with_book(**values: float) -> memoryview:
     """The chain at START with other values in the row of CALL_110."""
     matrix = np.frombuffer(chain(START).matrix).reshape(len(CHAIN_COLUMNS), -1).copy()
     column = [option.symbol for option in LISTED.instruments].index(CALL_110)
     for name, value in values.items():
         matrix[CHAIN_COLUMNS.index(name), column] = value
-    return matrix.tobytes()
+    return matrix_bytes(matrix)
 
 
 @given(
@@ -287,8 +288,7 @@ def test_the_worst_price_is_on_the_tick_inside_collar_and_venue_band(
     market.on_chain(chain(START))
     listed = market.option(CALL_110)
     assert listed is not None
-    greeks = listed.greeks.copy()
-    greeks[0] = delta
+    greeks = (delta, *listed.greeks[1:])
     facts = OptionFacts(instrument=listed.instrument, index=index, bid=mark, ask=mark, mark=mark, greeks=greeks)
     price = worst_price(config, side, facts)
     collar = max(0.2 * mark, 0.001 * index, 5.0)

@@ -40,7 +40,7 @@ def test_an_array_like_message_with_bytes_comes_back_as_it_was_sent() -> None:
         received_ns=2,
         index_price=float("inf"),
         index_received_ns=3,
-        matrix=bytes(range(256)),
+        matrix=memoryview(bytes(range(256))),
     )
     assert decode_frame(encode_frame("md.BTCUSD.chain", HEADER, chain)).message == chain
 
