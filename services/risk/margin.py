@@ -1,83 +1,109 @@
-"""Margin, price band and worst loss of option structures. Array in, array out; estimates made before an order.
+"""Margin, price band and worst loss of option structures; estimates made before an order.
 
 The venue publishes no formula for its standard margin. The one used here is that of the largest crypto option
 venue, per unit of a short option, in USD:
 
     initial = max(short_margin_fraction × index − out of the money, short_margin_floor_fraction × index) + mark
 
-A long option needs none: its premium is paid in full.
+A long option needs none: its premium is paid in full. Plain floats: a structure has a handful of legs, and an array
+of a handful costs ten times its arithmetic.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from services.risk.config import RiskConfig
 
-F8 = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+
+class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg as margin and loss see it: `quantity` is signed (short < 0), prices in USD per unit."""
+
+    quantity: float
+    worst_price: float
+    index: float
+    strike: float
+    mark: float
+    is_call: bool
+    expiry_ns: int
 
 
-def short_initial_margin(config: RiskConfig, index: F8, strike: F8, mark: F8, is_call: Flags) -> F8:
-    """Initial margin of one unit short, USD, shape (n,). NaN where an input is NaN."""
-    out_of_the_money = np.maximum(np.where(is_call, strike - index, index - strike), 0.0)
-    scan = np.maximum(
-        config.short_margin_fraction * index - out_of_the_money, config.short_margin_floor_fraction * index
-    )
-    margin: F8 = scan + mark
-    return margin
+def short_initial_margin(config: RiskConfig, index: float, strike: float, mark: float, *, is_call: bool) -> float:
+    """Initial margin of one unit short, USD. All inputs finite."""
+    out_of_the_money = max(strike - index if is_call else index - strike, 0.0)
+    scan = max(config.short_margin_fraction * index - out_of_the_money, config.short_margin_floor_fraction * index)
+    return scan + mark
 
 
-def trading_fee(config: RiskConfig, quantity: F8, price: F8, index: F8) -> F8:
-    """min(rate × index, cap × price) × |quantity|, USD > 0, shape (n,). Source: the venue's fee schedule."""
-    fee: F8 = np.abs(quantity) * np.minimum(config.fee_rate * index, config.fee_cap_fraction * price)
-    return fee
+def trading_fee(config: RiskConfig, quantity: float, price: float, index: float) -> float:
+    """min(rate × index, cap × price) × |quantity|, USD > 0. Source: the venue's fee schedule."""
+    return abs(quantity) * min(config.fee_rate * index, config.fee_cap_fraction * price)
 
 
-def structure_margin(
-    config: RiskConfig, quantity: F8, worst_price: F8, index: F8, strike: F8, mark: F8, is_call: Flags
-) -> float:
+def structure_margin(config: RiskConfig, legs: Iterable[StructureLeg]) -> float:
     """Margin that opening a structure uses at worst, USD: premiums paid, margin of the shorts, fees.
 
-    `quantity` is signed (short < 0), shape (n,) as all others. Every short is margined by itself, less the premium
-    that it is sure to bring; legs do not cover one another, as under standard margin.
+    Every short is margined by itself, less the premium that it is sure to bring; legs do not cover one another, as
+    under standard margin. NaN where a figure of a leg is missing.
     """
-    shorts = np.maximum(short_initial_margin(config, index, strike, mark, is_call) - worst_price, 0.0)
-    per_unit = np.where(quantity > 0, worst_price, shorts)
-    fees = trading_fee(config, quantity, np.maximum(worst_price, mark), index)
-    return float(np.sum(np.abs(quantity) * per_unit + fees))
+    total = 0.0
+    for leg in legs:
+        if not _is_known(leg):
+            return math.nan
+        per_unit = leg.worst_price
+        if leg.quantity < 0:
+            margin = short_initial_margin(config, leg.index, leg.strike, leg.mark, is_call=leg.is_call)
+            per_unit = max(margin - leg.worst_price, 0.0)
+        fee = trading_fee(config, leg.quantity, max(leg.worst_price, leg.mark), leg.index)
+        total += abs(leg.quantity) * per_unit + fee
+    return total
 
 
-def worst_loss(quantity: F8, price: F8, strike: F8, is_call: Flags, expiry_ns: NDArray[np.int64]) -> float:
-    """Largest loss at expiry of a structure on one underlying opened at `price`, USD before fees, never below 0.
+def worst_loss(legs: Sequence[StructureLeg]) -> float:
+    """Largest loss at expiry of a structure on one underlying opened at its worst prices, USD before fees, never
+    below 0. NaN where a figure of a leg is missing.
 
-    `quantity` is signed, shape (n,) as all others. inf if the loss goes on growing beyond the outermost strikes: a
-    call or a put that no other leg covers. Long legs that expire with or after all shorts are worth at least their
-    pay-off when the shorts expire; any other mixture of expiries is bounded by the sum over expiries.
+    inf if the loss goes on growing beyond the outermost strikes: a call or a put that no other leg covers. Long legs
+    that expire with or after all shorts are worth at least their pay-off when the shorts expire; any other mixture of
+    expiries is bounded by the sum over expiries.
     """
-    cost = float(np.sum(quantity * price))
-    shorts = quantity < 0
-    covered_in_time = (
-        bool(shorts.any())
-        and np.unique(expiry_ns[shorts]).size == 1
-        and bool(np.all(expiry_ns[~shorts] >= expiry_ns[shorts].max()))
-    )
-    if covered_in_time or not shorts.any():
-        groups = [np.ones(quantity.shape, dtype=np.bool_)]
-    else:
-        groups = [expiry_ns == expiry for expiry in np.unique(expiry_ns)]
-    lowest = sum(_lowest_payoff(quantity[group], strike[group], is_call[group]) for group in groups)
+    if not all(map(_is_known, legs)):
+        return math.nan
+    cost = sum(leg.quantity * leg.worst_price for leg in legs)
+    shorts_expire = {leg.expiry_ns for leg in legs if leg.quantity < 0}
+    last_short_ns = max(shorts_expire, default=0)
+    covered_in_time = len(shorts_expire) <= 1 and all(leg.expiry_ns >= last_short_ns for leg in legs)
+    if covered_in_time:
+        return max(cost - _lowest_payoff(legs), 0.0)
+    expiries = sorted({leg.expiry_ns for leg in legs})
+    lowest = sum(_lowest_payoff([leg for leg in legs if leg.expiry_ns == expiry]) for expiry in expiries)
     return max(cost - lowest, 0.0)
 
 
-def _lowest_payoff(quantity: F8, strike: F8, is_call: Flags) -> float:
+def _lowest_payoff(legs: Sequence[StructureLeg]) -> float:
     """The smallest pay-off over all prices of the underlying; -inf where a tail falls for ever."""
-    if quantity[is_call].sum() < 0 or quantity[~is_call].sum() < 0:
-        return -np.inf
-    settlement = np.concatenate(([0.0], np.sort(strike)))[:, np.newaxis]
-    payoff = np.maximum(np.where(is_call, settlement - strike, strike - settlement), 0.0) @ quantity
-    return float(payoff.min())
+    calls = sum(leg.quantity for leg in legs if leg.is_call)
+    puts = sum(leg.quantity for leg in legs if not leg.is_call)
+    if calls < 0 or puts < 0:
+        return -math.inf
+    return min(_payoff(legs, settlement) for settlement in (0.0, *(leg.strike for leg in legs)))
+
+
+def _payoff(legs: Sequence[StructureLeg], settlement: float) -> float:
+    total = 0.0
+    for leg in legs:
+        inside = settlement - leg.strike if leg.is_call else leg.strike - settlement
+        if inside > 0.0:
+            total += inside * leg.quantity
+    return total
+
+
+def _is_known(leg: StructureLeg) -> bool:
+    """In a sum nothing that is missing is lost; `max` and `min` would lose it."""
+    return math.isfinite(leg.quantity + leg.worst_price + leg.index + leg.strike + leg.mark)
 
 
 def venue_price_band(config: RiskConfig, mark: float, index: float, delta: float, tick: float) -> tuple[float, float]:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.messages.account import PositionGreeks
-from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
+from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 from shared.options.chain import ChainView, OptionList
 
 F8 = NDArray[np.float64]
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 _LISTS_KEPT = 3
+_BID, _ASK, _MARK = (CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "mark"))
+_greeks_in: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*map(CHAIN_COLUMNS.index, GREEKS))
+_UNKNOWN = (math.nan,) * len(GREEKS)
 
 
 class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One option now. Prices in USD per unit; `greeks` per unit held long, shape (5,); missing values are NaN."""
+    """One option now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long. What is missing is NaN."""
 
     instrument: Instrument
     index: float
     bid: float
     ask: float
     mark: float
-    greeks: F8
+    greeks: tuple[float, ...]
 
     @property
     def delta(self) -> float:
-        return float(self.greeks[0])
+        return self.greeks[0]
 
 
 class _Underlying:
@@ -96,16 +100,25 @@ class MarketView:
         for part in self._underlyings.values():
             row = self._rows(part).get(symbol)
             if row is not None and part.view is not None:
-                view = part.view
+                values = part.view.row(row)
                 return OptionFacts(
-                    instrument=view.instruments[row],
+                    instrument=part.view.instruments[row],
                     index=part.index,
-                    bid=float(view.column("bid")[row]),
-                    ask=float(view.column("ask")[row]),
-                    mark=float(view.column("mark")[row]),
-                    greeks=np.array([view.column(name)[row] for name in GREEKS]),
+                    bid=values[_BID],
+                    ask=values[_ASK],
+                    mark=values[_MARK],
+                    greeks=_greeks_in(values),
                 )
         return None
+
+    def option_greeks(self, symbol: str, now_ns: int) -> tuple[float, ...]:
+        """Greeks of one option per unit held long, those of GREEKS; NaN where unlisted, missing or stale."""
+        underlying = self._underlying_of.get(symbol)
+        part = None if underlying is None else self._underlyings.get(underlying)
+        if underlying is None or part is None or part.view is None or not self.is_fresh(underlying, now_ns):
+            return _UNKNOWN
+        row = self._rows(part).get(symbol)
+        return _UNKNOWN if row is None else _greeks_in(part.view.row(row))
 
     def greeks(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         """Greeks per unit held long, shape (5, len(symbols)); NaN where unlisted, missing or stale."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
 import msgspec
-import numpy as np
 
 from services.risk.config import RiskConfig
-from services.risk.margin import F8, structure_margin, trading_fee, venue_price_band, worst_loss
+from services.risk.margin import StructureLeg, structure_margin, trading_fee, venue_price_band, worst_loss
 from services.risk.market import GREEKS, MarketView, OptionFacts
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
@@ -19,6 +19,11 @@ from shared.messages.control import Halt, RequestGrant
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.trades import Grant, LegOrder
 from shared.options.chain import snap_price
+
+LIMITED_GREEKS = GREEKS[:4]
+"""Those that have a limit."""
+
+_NOTHING = (0.0,) * len(GREEKS)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -38,12 +43,26 @@ class PricedLeg(msgspec.Struct, frozen=True):
     quantity: float
     worst_price: Decimal | None
 
+    @property
+    def in_structure(self) -> StructureLeg:
+        """The leg as margin and loss see it."""
+        option = self.option
+        return StructureLeg(
+            quantity=self.quantity,
+            worst_price=math.nan if self.worst_price is None else float(self.worst_price),
+            index=option.index,
+            strike=float(option.instrument.strike),
+            mark=option.mark,
+            is_call=option.instrument.option_type == "C",
+            expiry_ns=option.instrument.expiry_ns,
+        )
+
 
 @dataclass(frozen=True)
 class Situation:
     """Everything that one decision is made of. Derived figures are computed when a check first asks for them.
 
-    `outstanding` are the grants of other intents that count; `exposure` is the account's, shape (5,) per underlying.
+    `outstanding` are the grants of other intents that count.
     """
 
     config: RiskConfig
@@ -83,35 +102,25 @@ class Situation:
         return tuple(dict.fromkeys(leg.option.instrument.underlying for leg in self.legs))
 
     @cached_property
+    def structure(self) -> dict[str, list[StructureLeg]]:
+        """What margin and loss are computed of, by underlying."""
+        found: dict[str, list[StructureLeg]] = {}
+        for leg in self.legs:
+            found.setdefault(leg.option.instrument.underlying, []).append(leg.in_structure)
+        return found
+
+    @cached_property
     def margin_usd(self) -> float:
         """Margin that the structure uses at worst."""
-        legs = self.legs
-        return structure_margin(
-            self.config,
-            np.array([leg.quantity for leg in legs]),
-            self._worst_prices(legs),
-            np.array([leg.option.index for leg in legs]),
-            np.array([float(leg.option.instrument.strike) for leg in legs]),
-            np.array([leg.option.mark for leg in legs]),
-            np.array([leg.option.instrument.option_type == "C" for leg in legs]),
-        )
+        return structure_margin(self.config, [leg for legs in self.structure.values() for leg in legs])
 
     @cached_property
     def structural_loss_usd(self) -> float:
         """Largest loss at expiry with fees; inf where nothing bounds it."""
         total = 0.0
-        for underlying in self.underlyings:
-            legs = tuple(leg for leg in self.legs if leg.option.instrument.underlying == underlying)
-            quantity = np.array([leg.quantity for leg in legs])
-            prices = self._worst_prices(legs)
-            index = np.array([leg.option.index for leg in legs])
-            total += float(trading_fee(self.config, quantity, prices, index).sum()) + worst_loss(
-                quantity,
-                prices,
-                np.array([float(leg.option.instrument.strike) for leg in legs]),
-                np.array([leg.option.instrument.option_type == "C" for leg in legs]),
-                np.array([leg.option.instrument.expiry_ns for leg in legs], dtype=np.int64),
-            )
+        for legs in self.structure.values():
+            fees = (trading_fee(self.config, leg.quantity, leg.worst_price, leg.index) for leg in legs)
+            total += sum(fees) + worst_loss(legs)
         return total
 
     @property
@@ -124,33 +133,31 @@ class Situation:
         return sum(grant.margin_usd for grant in self.outstanding)
 
     @cached_property
-    def greeks_before_and_after(self) -> tuple[F8, F8]:
-        """Portfolio delta, gamma, vega, theta in the units of the limits, shape (4,): Σ over underlyings of the
-        largest absolute value, whatever part of the outstanding grants is filled. NaN where a Greek is unknown.
+    def greeks_before_and_after(self) -> tuple[list[float], list[float]]:
+        """Portfolio delta, gamma, vega, theta in the units of the limits: Σ over underlyings of the largest absolute
+        value, whatever part of the outstanding grants is filled. NaN where a Greek is unknown.
 
         An outstanding grant never makes room in the other direction before it is filled, and counts in full while
         it is half filled, when the account shows a part of it too.
         """
-        own: dict[str, F8] = {}
+        own: dict[str, list[float]] = {}
         for leg in self.legs:
-            underlying = leg.option.instrument.underlying
-            own[underlying] = own.get(underlying, 0.0) + leg.quantity * leg.option.greeks
-        account = self.known_account
-        exposure: dict[str, F8] = {
-            underlying: np.array([getattr(sums, name) for name in GREEKS])
-            for underlying, sums in account.greeks.items()
+            _add(own.setdefault(leg.option.instrument.underlying, list(_NOTHING)), leg.option.greeks, leg.quantity)
+        exposure = {
+            underlying: [getattr(sums, name) for name in GREEKS]
+            for underlying, sums in self.known_account.greeks.items()
         }
         low, high = self._outstanding_greeks
-        before, after = np.zeros(4), np.zeros(4)
-        for underlying in {*own, *exposure, *low}:
-            nothing = np.zeros(len(GREEKS))
-            base = exposure.get(underlying, nothing)
-            lowest, highest = base + low.get(underlying, nothing), base + high.get(underlying, nothing)
-            added = own.get(underlying, nothing)
-            index = self.market.index(underlying) if np.any(base) or underlying in low or underlying in own else 0.0
-            scale = np.array([index, index * index / 100.0, 1.0, 1.0])
-            before += np.maximum(np.abs(lowest), np.abs(highest))[:4] * scale
-            after += np.maximum(np.abs(lowest + added), np.abs(highest + added))[:4] * scale
+        before, after = ([0.0] * len(LIMITED_GREEKS) for _ in range(2))
+        for underlying in dict.fromkeys((*exposure, *low, *own)):
+            base, added = exposure.get(underlying, _NOTHING), own.get(underlying, _NOTHING)
+            down, up = low.get(underlying, _NOTHING), high.get(underlying, _NOTHING)
+            index = self.market.index(underlying) if any(base) or underlying in low or underlying in own else 0.0
+            scales = (index, index * index / 100.0, 1.0, 1.0)
+            for number, scale in enumerate(scales):
+                held, then = base[number], base[number] + added[number]
+                before[number] += _farthest(held + down[number], held + up[number]) * scale
+                after[number] += _farthest(then + down[number], then + up[number]) * scale
         return before, after
 
     def position_after(self, leg: LegOrder) -> Decimal:
@@ -174,28 +181,37 @@ class Situation:
         return sums
 
     @cached_property
-    def _outstanding_greeks(self) -> tuple[dict[str, F8], dict[str, F8]]:
-        """Per underlying the sums of what single outstanding grants take away and add, shape (5,) each."""
-        legs: dict[str, list[tuple[int, str, float]]] = {}
-        for number, grant in enumerate(self.outstanding):
+    def _outstanding_greeks(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """Per underlying the sums of what single outstanding grants take away and add, those of GREEKS each."""
+        low: dict[str, list[float]] = {}
+        high: dict[str, list[float]] = {}
+        for grant in self.outstanding:
+            sums: dict[str, list[float]] = {}
             for leg in grant.legs:
                 underlying = self.market.underlying_of(leg.symbol) or leg.symbol.split("-", 1)[0]
+                greeks = self.market.option_greeks(leg.symbol, self.now_ns)
                 quantity = float(_signed(leg.side, leg.max_quantity))
-                legs.setdefault(underlying, []).append((number, leg.symbol, quantity))
-        low: dict[str, F8] = {}
-        high: dict[str, F8] = {}
-        for underlying, part in legs.items():
-            numbers, symbols, quantities = zip(*part, strict=True)
-            greeks = self.market.greeks(underlying, symbols, self.now_ns) * np.array(quantities)
-            per_grant = np.zeros((len(self.outstanding), len(GREEKS)))
-            np.add.at(per_grant, np.array(numbers), greeks.T)
-            low[underlying] = np.minimum(per_grant, 0.0).sum(axis=0)
-            high[underlying] = np.maximum(per_grant, 0.0).sum(axis=0)
+                _add(sums.setdefault(underlying, list(_NOTHING)), greeks, quantity)
+            for underlying, changes in sums.items():
+                down = low.setdefault(underlying, list(_NOTHING))
+                up = high.setdefault(underlying, list(_NOTHING))
+                for number, change in enumerate(changes):
+                    # what is unknown (NaN) is neither above nor below 0, and makes both unknown
+                    if not change > 0.0:
+                        down[number] += change
+                    if not change < 0.0:
+                        up[number] += change
         return low, high
 
-    @staticmethod
-    def _worst_prices(legs: tuple[PricedLeg, ...]) -> F8:
-        return np.array([math.nan if leg.worst_price is None else float(leg.worst_price) for leg in legs])
+
+def _add(sums: list[float], values: Sequence[float], times: float) -> None:
+    for number, value in enumerate(values):
+        sums[number] += value * times
+
+
+def _farthest(low: float, high: float) -> float:
+    """The larger absolute value; NaN if one is, where `max` would take the other."""
+    return math.nan if math.isnan(low + high) else max(abs(low), abs(high))
 
 
 def _priced(config: RiskConfig, leg: LegOrder, option: OptionFacts) -> PricedLeg:

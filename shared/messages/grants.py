@@ -22,4 +22,4 @@ def signature_holds(grant: Grant, key: bytes) -> bool:
 
 def _signature(grant: Grant, key: bytes) -> str:
     content = msgspec.msgpack.encode(msgspec.structs.replace(grant, signature=""))
-    return hmac.new(key, content, hashlib.sha256).hexdigest()
+    return hmac.digest(key, content, hashlib.sha256).hex()

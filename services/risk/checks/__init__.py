@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.risk.checks import gates, losses, portfolio, structure
-from services.risk.market import GREEKS
-from services.risk.situation import Situation, Violation
+from services.risk.situation import LIMITED_GREEKS, Situation, Violation
 
 Check = Callable[[Situation], Violation | None]
 GATES: tuple[Check, ...] = (
@@ -39,7 +38,7 @@ CHECKS: tuple[Check, ...] = (
     structure.price_collar,
     portfolio.position_limit,
     portfolio.greeks_unknown,
-    *(portfolio.greek_limit(position, name) for position, name in enumerate(GREEKS[:4])),
+    *(portfolio.greek_limit(position, name) for position, name in enumerate(LIMITED_GREEKS)),
     portfolio.margin,
     portfolio.margin_utilisation,
     losses.trade_risk,

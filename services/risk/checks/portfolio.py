@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-
-import numpy as np
 
 from services.risk.situation import Situation, Violation
 
@@ -20,7 +19,7 @@ def position_limit(s: Situation) -> Violation | None:
 def greeks_unknown(s: Situation) -> Violation | None:
     if not s.known_account.greeks_complete:
         return Violation("greeks_unknown", "a position has no Greeks now: the portfolio limits cannot be judged")
-    if not np.isfinite(s.greeks_before_and_after).all():
+    if not all(math.isfinite(value) for values in s.greeks_before_and_after for value in values):
         return Violation("greeks_unknown", "an outstanding grant has no Greeks now")
     return None
 
@@ -29,7 +28,7 @@ def greek_limit(position: int, name: str) -> Callable[[Situation], Violation | N
     code, field = f"{name}_limit", f"max_{name}_usd"
 
     def check(s: Situation) -> Violation | None:
-        before, after = (float(values[position]) for values in s.greeks_before_and_after)
+        before, after = (values[position] for values in s.greeks_before_and_after)
         limit: float = getattr(s.config, field)
         if after <= limit or after < before:
             return None

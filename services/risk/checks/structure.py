@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from services.risk.market import OptionFacts
 from services.risk.situation import Situation, Violation
 
@@ -62,7 +60,7 @@ def last_trade(s: Situation) -> Violation | None:
 
 def no_mark(s: Situation) -> Violation | None:
     for leg in s.legs:
-        if not (leg.option.mark > 0 and np.isfinite(leg.option.greeks).all()):
+        if not (leg.option.mark > 0 and all(map(math.isfinite, leg.option.greeks))):
             return Violation("no_mark", f"{leg.order.symbol} has no mark or no Greeks now")
     return None
 

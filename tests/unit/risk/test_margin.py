@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.risk.config import RiskConfig
-from services.risk.margin import short_initial_margin, structure_margin, trading_fee, venue_price_band, worst_loss
+from services.risk.margin import (
+    StructureLeg,
+    short_initial_margin,
+    structure_margin,
+    trading_fee,
+    venue_price_band,
+    worst_loss,
+)
 
 CONFIG = RiskConfig()
 SOON, LATER = 1_000, 2_000
 
 
-def arrays(*rows: tuple[float, ...]) -> list[np.ndarray]:
-    return [np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)]
+def call_at(strike: float, quantity: float, price: float, *, mark: float = 500.0) -> StructureLeg:
+    return StructureLeg(
+        quantity=quantity,
+        worst_price=price,
+        index=100_000.0,
+        strike=strike,
+        mark=mark,
+        is_call=True,
+        expiry_ns=SOON,
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,22 +40,26 @@ def arrays(*rows: tuple[float, ...]) -> list[np.ndarray]:
     ids=["at the money", "a little out", "far out", "far out put"],
 )
 def test_initial_margin_of_a_short_option_by_hand(strike: float, is_call: bool, expected: float) -> None:
-    index, mark = np.array([100_000.0]), np.array([500.0])
-    margin = short_initial_margin(CONFIG, index, np.array([float(strike)]), mark, np.array([is_call]))
-    assert margin == pytest.approx([expected])
+    assert short_initial_margin(CONFIG, 100_000.0, strike, 500.0, is_call=is_call) == pytest.approx(expected)
 
 
 def test_a_long_option_costs_its_premium_and_fee_and_a_short_its_margin_less_its_premium() -> None:
-    quantity, price, index, strike, mark = arrays((2, 600, 100_000, 110_000, 500), (-1, 400, 100_000, 100_000, 500))
-    fees = trading_fee(CONFIG, quantity, np.maximum(price, mark), index).sum()
-    used = structure_margin(CONFIG, quantity, price, index, strike, mark, np.array([True, True]))
+    fees = trading_fee(CONFIG, 2, 600, 100_000) + trading_fee(CONFIG, -1, 500, 100_000)
+    used = structure_margin(CONFIG, [call_at(110_000, 2, 600), call_at(100_000, -1, 400)])
     assert used == pytest.approx(2 * 600 + (15_500 - 400) + fees)
     assert fees == pytest.approx(2 * 40 + 40)
 
 
 def test_the_fee_of_a_cheap_option_is_capped_by_its_premium() -> None:
-    fee = trading_fee(CONFIG, np.array([-10.0]), np.array([8.0]), np.array([100_000.0]))
-    assert fee == pytest.approx([10.0])
+    assert trading_fee(CONFIG, -10.0, 8.0, 100_000.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("quantity", [1.0, -1.0])
+@pytest.mark.parametrize(("price", "mark"), [(math.nan, 500.0), (400.0, math.nan)])
+def test_margin_and_loss_are_unknown_where_a_price_or_a_mark_is(quantity: float, price: float, mark: float) -> None:
+    legs = [call_at(100_000, 1, 400), call_at(110_000, quantity, price, mark=mark)]
+    assert math.isnan(structure_margin(CONFIG, legs))
+    assert math.isnan(worst_loss(legs))
 
 
 def test_the_venue_price_band_by_hand() -> None:
@@ -49,10 +69,20 @@ def test_the_venue_price_band_by_hand() -> None:
 
 def loss(*legs: tuple[float, float, float, str, int]) -> float:
     """Legs as (signed quantity, price, strike, type, expiry)."""
-    quantity, price, strike = arrays(*[(q, p, k) for q, p, k, _, _ in legs])
-    is_call = np.array([kind == "C" for *_, kind, _ in legs])
-    expiry = np.array([e for *_, e in legs], dtype=np.int64)
-    return worst_loss(quantity, price, strike, is_call, expiry)
+    return worst_loss(
+        [
+            StructureLeg(
+                quantity=quantity,
+                worst_price=price,
+                index=100.0,
+                strike=strike,
+                mark=1.0,
+                is_call=kind == "C",
+                expiry_ns=expiry,
+            )
+            for quantity, price, strike, kind, expiry in legs
+        ]
+    )
 
 
 def test_worst_loss_of_well_known_structures() -> None:
@@ -65,15 +95,15 @@ def test_worst_loss_of_well_known_structures() -> None:
 
 
 def test_a_short_that_nothing_covers_is_unbounded() -> None:
-    assert loss((-1, 8, 100, "C", SOON)) == np.inf
-    assert loss((-1, 8, 100, "P", SOON)) == np.inf
-    assert loss((-2, 8, 100, "C", SOON), (1, 3, 110, "C", SOON)) == np.inf
-    assert loss((-1, 8, 100, "C", SOON), (1, 3, 90, "P", SOON)) == np.inf
+    assert loss((-1, 8, 100, "C", SOON)) == math.inf
+    assert loss((-1, 8, 100, "P", SOON)) == math.inf
+    assert loss((-2, 8, 100, "C", SOON), (1, 3, 110, "C", SOON)) == math.inf
+    assert loss((-1, 8, 100, "C", SOON), (1, 3, 90, "P", SOON)) == math.inf
 
 
 def test_a_later_long_covers_a_short_but_an_earlier_one_does_not() -> None:
     assert loss((-1, 5, 100, "C", SOON), (1, 9, 100, "C", LATER)) == 4
-    assert loss((-1, 9, 100, "C", LATER), (1, 5, 100, "C", SOON)) == np.inf
+    assert loss((-1, 9, 100, "C", LATER), (1, 5, 100, "C", SOON)) == math.inf
 
 
 def test_spreads_of_two_expiries_lose_at_most_the_sum_of_their_losses() -> None:
@@ -103,7 +133,7 @@ def test_worst_loss_agrees_with_a_search_over_prices(legs: list[tuple[int, int, 
     found = loss(*legs)
     calls, puts = (sum(q for q, _, _, kind, _ in legs if kind == wanted) for wanted in "CP")
     if calls < 0 or puts < 0:
-        assert found == np.inf
+        assert found == math.inf
     else:
         searched = max(-payoff(float(settlement)) for settlement in range(0, 1_000, 5))
         assert found == pytest.approx(max(searched, 0.0))
