@@ -110,10 +110,11 @@ class OrderProtocol(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        arrived_ns = time.time_ns()
         self._read += data
         head, separator, body = self._read.partition(b"\r\n\r\n")
         if separator and len(body) >= content_length(head):
-            self._note("order", time.time_ns())
+            self._note("order", arrived_ns)
             self._read = b""
             self._transport.write(ANSWER)
 

@@ -3,7 +3,8 @@
     python -m bench.tick_exchange STAMPS
 
 Each line of the file STAMPS is a JSON array: ["tick", wall ns, frame] when the WebSocket frame is handed to the
-server, or ["order", wall ns, client order id, request] when the request has reached the application.
+server, or ["order", wall ns, client order id, request] when the last bytes of the request were read from its
+connection, as the bare exchange of bench/bare_chain.py notes it.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from services.exchange.server.app import HttpProtocol
 from services.exchange.shell import ExchangeShell
 from shared.service import ServiceContext, run_service
 
@@ -28,6 +30,21 @@ TICK = '"dt":30'
 TICKED = '"BTCUSD"'
 
 
+class ArrivalProtocol(HttpProtocol):
+    """Shows the application when the connection of a request was last read from."""
+
+    arrived_ns = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.arrived_ns = time.time_ns()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: Any = self.scope
+        scope["extensions"]["connection"] = self
+
+
 def stamped(application: Application, path: Path) -> Application:
     """The application with its ticks and orders noted in the file `path`, line by line."""
     file = path.open("w", buffering=1)
@@ -36,7 +53,7 @@ def stamped(application: Application, path: Path) -> Application:
         if scope["type"] == "websocket":
             await application(scope, receive, ticking(send))
         elif scope["type"] == "http" and scope["path"] == ORDER_PATH:
-            await application(scope, ordering(scope, receive, time.time_ns()), send)
+            await application(scope, ordering(scope, receive), send)
         else:
             await application(scope, receive, send)
 
@@ -50,11 +67,12 @@ def stamped(application: Application, path: Path) -> Application:
 
         return sent
 
-    def ordering(scope: Message, receive: Receive, arrived_ns: int) -> Receive:
+    def ordering(scope: Message, receive: Receive) -> Receive:
         async def received() -> Message:
             message = await receive()
             body = message.get("body", b"")
             if body:
+                arrived_ns = scope["extensions"]["connection"].arrived_ns
                 order = json.loads(body)
                 file.write(
                     json.dumps(["order", arrived_ns, order["clientOrderId"], request_text(scope, body)]) + "\n"
@@ -83,6 +101,7 @@ class TickExchangeShell(ExchangeShell):
         assert self._server is not None, "start makes the server"
         server: Any = self._server
         server.app = stamped(server.app, self._path)
+        server.http_protocol = ArrivalProtocol
 
 
 if __name__ == "__main__":

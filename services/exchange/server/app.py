@@ -61,6 +61,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 class ExchangeServer:
     """The simulated venue on a bound socket. `run` serves and moves the market until cancelled or failed."""
 
+    http_protocol: type[BoundedHttp] = HttpProtocol
+
     def __init__(
         self,
         config: ExchangeServiceConfig,
@@ -101,7 +103,7 @@ class ExchangeServer:
         server = HttpServer(
             self.app,
             self.refusals,
-            protocol=HttpProtocol,
+            protocol=self.http_protocol,
             ws=SocketProtocol,
             ws_ping_interval=None,
             ws_ping_timeout=None,
