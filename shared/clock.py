@@ -22,18 +22,18 @@ class Clock:
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._ahead = (0, 0)
-        """Our time and the monotonic one when the wall was last with us or in front of us."""
+        # our time and the monotonic one when the wall was last with us or in front of us
+        self._since_ns = 0
+        self._begun_ns = 0
 
     def now_ns(self) -> int:
         wall_ns, monotonic_ns = self._wall(), self._monotonic()
-        since_ns, begun_ns = self._ahead
-        passed_ns = monotonic_ns - begun_ns
-        carried_ns = since_ns + passed_ns - passed_ns // _SLEW
-        if since_ns == 0 or wall_ns >= carried_ns:
-            self._ahead = (wall_ns, monotonic_ns)
-            return wall_ns
-        return carried_ns
+        passed_ns = monotonic_ns - self._begun_ns
+        passed_ns -= passed_ns // _SLEW
+        if self._since_ns and wall_ns - self._since_ns < passed_ns:
+            return self._since_ns + passed_ns
+        self._since_ns, self._begun_ns = wall_ns, monotonic_ns
+        return wall_ns
 
 
 def monotonic_ns() -> int:

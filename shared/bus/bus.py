@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import Frame, encode_small, topic_prefix
+from shared.bus.frames import Frame, encoder_of, topic_prefix
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import RequestClient, RequestServer
 from shared.bus.sequences import EventStore, EventStream
@@ -30,13 +30,15 @@ _SUBSCRIPTION_BYTES_MAX = 4_096
 
 
 class _Publication:
-    """A topic that is published: what its frames begin with, what it carries, and its events, or how many states."""
+    """A topic that is published: what its frames begin with, what it carries, what encodes its events, and those, or
+    how many states."""
 
-    __slots__ = ("events", "message", "prefix", "states")
+    __slots__ = ("encode", "events", "message", "prefix", "states")
 
-    def __init__(self, topic: str, row: Topic, events: EventStream | None) -> None:
+    def __init__(self, topic: str, row: Topic, events: EventStream | None, link: Link) -> None:
         self.prefix = topic_prefix(topic)
         self.message = row.message
+        self.encode = encoder_of(topic, row.message, link.name, link.epoch)
         self.events = events
         self.states = 0
 
@@ -141,10 +143,12 @@ class Bus:
         self._link.context.term()
 
     def publish(self, topic: str, message: Message, cause_id: str = "") -> str:
-        """Publish on a topic of the table and return the message id."""
-        assert self._publisher is not None, "only an open bus publishes"
+        """Publish on a topic of the table and return the message id. Events of one turn of the loop are published
+        together and say the same time."""
+        socket = self._publisher
+        assert socket is not None, "only an open bus publishes"
         known = self._topics.get(topic) or self._publication(topic)
-        assert isinstance(message, known.message), (
+        assert type(message) is known.message, (
             f"{topic} carries {known.message.__name__}, not {type(message).__name__}"
         )
         link, events = self._link, known.events
@@ -152,22 +156,14 @@ class Bus:
         frame: bytes | bytearray
         if events is not None:
             events.newest += 1
-            frame = encode_small(
-                known.prefix,
-                message,
-                link.name,
-                link.epoch,
-                events.newest,
-                message_id,
-                cause_id,
-                link.clock.now_ns(),
-            )
+            published_ns = socket.burst_ns = socket.burst_ns or link.clock.now_ns()
+            frame = known.encode(message, events.newest, message_id, cause_id, published_ns)
             events.keep(message.key, frame)
         else:
             known.states += 1
             frame = link.encode(known.prefix, message, message_id, known.states, cause_id)
         link.counts.published += 1
-        self._publisher.publish(frame)
+        socket.publish(frame)
         return message_id
 
     def beat(self) -> None:
@@ -242,7 +238,7 @@ class Bus:
         row = topic_row(topic)
         assert row is not None, f"{topic} is not in the table of topics"
         events = self._store.stream(topic) if row.kind == "event" else None
-        known = self._topics[topic] = _Publication(topic, row, events)
+        known = self._topics[topic] = _Publication(topic, row, events, self._link)
         return known
 
     def _subscribed(self, batch: list[bytes]) -> None:

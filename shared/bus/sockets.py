@@ -44,7 +44,8 @@ class LoopSocket:
 
     A burst, for sockets that refuse nothing (PUB, XPUB): `publish` sends the first message of a turn of the loop at
     once and the rest together at the end of the turn, because ZeroMQ's own thread falls asleep between messages that
-    come one by one, and to wake it costs as much as to send.
+    come one by one, and to wake it costs as much as to send. `burst_ns` is for the publisher to note when that was,
+    and 0 again in the next turn.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class LoopSocket:
         self._burst: list[bytes | bytearray] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wants_writable = False
+        self.burst_ns = 0
         for option, value in {
             zmq.LINGER: _CLOSING_LINGER_MS,
             zmq.RECONNECT_IVL: 50,
@@ -147,6 +149,7 @@ class LoopSocket:
 
     def _look(self) -> None:
         self._scheduled = False
+        self.burst_ns = 0
         if self._loop is None:
             return
         self._flush()

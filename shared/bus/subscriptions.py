@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import zmq
 
 from shared.bus.frames import (
+    COPIED_BYTES,
     Frame,
     FrameError,
     Opened,
@@ -31,7 +33,8 @@ _REPLAY_DEADLINE_MS = 1_000
 _REPLAY_RETRY_S = 0.05
 _TOPICS_CACHED = 10_000
 
-Receiver = Callable[[Inbound | StreamSynced], None]
+Receiver = Callable[[Any], None]
+"""Given an Inbound, or a Frame by a `Tap`, for each message, and StreamSynced."""
 
 
 def heartbeat_topic(service: str) -> str:
@@ -177,14 +180,22 @@ class Subscription:
 
     def _events_received(self, batch: list[bytes]) -> None:
         """Of a batch the delay of its first event is counted, which waited longest."""
-        link, reader, topics, hand_over = self._link, self._reader, self._topics, self._hand_over
-        publisher, takes = self._publisher, reader.takes
+        link, reader, topics = self._link, self._reader, self._topics
+        publisher, takes, deliver = self._publisher, reader.takes, link.deliver
+        source, receiver, handed_over = self._source, self._receiver, self._handed_over
+        known, prefix, prefix_bytes = None, b"\0", 1
+        small_bytes = min(COPIED_BYTES, self._max_bytes)
         link.counts.received += len(batch)
         received_ns = link.clock.now_ns()
         for data in batch:
             try:
-                topic, array = split_frame(data, self._max_bytes)
-                known = topics.get(topic) or self._topic(topic)
+                if known is not None and data.startswith(prefix) and len(data) <= small_bytes:
+                    # most are on the topic of the one before
+                    array: bytes | memoryview = data[prefix_bytes:]
+                else:
+                    topic, array = split_frame(data, self._max_bytes)
+                    known = topics.get(topic) or self._topic(topic)
+                    prefix, prefix_bytes = topic + b"\0", len(topic) + 1
                 if known.is_event:
                     opened = known.open(array)
                     if opened.publisher != publisher:
@@ -197,7 +208,7 @@ class Subscription:
                         ready = reader.on_event(known.text, opened.epoch, opened.sequence, (known, opened))
                         self._deliver_all(ready)
                     elif type(body) is known.message:
-                        hand_over(known.text, opened, body)
+                        deliver(source, receiver, handed_over(known.text, opened, body))
                     else:
                         self._deliver(known, opened)
                 elif known.text == self._heartbeat_topic:
@@ -231,11 +242,12 @@ class Subscription:
         except FrameError as error:
             self._link.drop(error.kind, str(error))
         else:
-            self._hand_over(known.text, opened, message)
+            self._link.deliver(self._source, self._receiver, self._handed_over(known.text, opened, message))
 
-    def _hand_over(self, topic: str, opened: Opened, message: Message) -> None:
-        inbound = Inbound(topic, message, opened.message_id, opened.publisher, opened.epoch, opened.published_ns)
-        self._link.deliver(self._source, self._receiver, inbound)
+    @staticmethod
+    def _handed_over(topic: str, opened: Opened, message: Message) -> Inbound | Frame:
+        """What the receiver is given of a message."""
+        return Inbound(topic, message, opened.message_id, opened.publisher, opened.epoch, opened.published_ns)
 
     def _pump(self) -> None:
         """Send the replays that are wanted, and say when everything is there."""
@@ -289,24 +301,6 @@ class Subscription:
 class Tap(Subscription):
     """A subscription that hands over whole frames instead of what a core needs of them."""
 
-    def __init__(
-        self,
-        link: Link,
-        client: RequestClient,
-        publisher: str,
-        prefixes: Sequence[str],
-        receiver: Callable[[Frame | StreamSynced], None],
-    ) -> None:
-        super().__init__(link, client, publisher, prefixes, _only_synced(receiver))
-        self._frame_receiver = receiver
-
-    def _hand_over(self, topic: str, opened: Opened, message: Message) -> None:
-        self._link.deliver(self._source, self._frame_receiver, Frame(topic, header_of(opened), message))
-
-
-def _only_synced(receiver: Callable[[Frame | StreamSynced], None]) -> Receiver:
-    def deliver(item: Inbound | StreamSynced) -> None:
-        assert isinstance(item, StreamSynced), "a tap is given frames"
-        receiver(item)
-
-    return deliver
+    @staticmethod
+    def _handed_over(topic: str, opened: Opened, message: Message) -> Inbound | Frame:
+        return Frame(topic, header_of(opened), message)

@@ -4,7 +4,7 @@ gigabytes as soon as somebody writes it out. What no price or quantity can be is
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
@@ -55,26 +55,47 @@ def check_of(kind: Any) -> Check | None:
     return None
 
 
-def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
+def figures_of(kind: type[msgspec.Struct]) -> Callable[[Any], tuple[Decimal | None, ...]] | None:
+    """What reads all decimals of a value at once, to ask `all_usual` about them; None for a type that has none, or
+    has some deeper inside."""
+    figures, others = _parts(kind)
+    return None if others else _values_of([name for name, _ in figures])
+
+
+def _parts(kind: type[msgspec.Struct]) -> tuple[tuple[tuple[str, Check], ...], tuple[tuple[str, Check], ...]]:
+    """The fields that are decimals, and those that have some inside."""
     found = [(field.name, check_of(field.type)) for field in msgspec.structs.fields(kind)]
-    checks = tuple((name, check) for name, check in found if check is not None)
-    if not checks:
+    checks = [(name, check) for name, check in found if check is not None]
+    plain = (check_decimal, _check_optional)
+    return (
+        tuple((name, check) for name, check in checks if check in plain),
+        tuple((name, check) for name, check in checks if check not in plain),
+    )
+
+
+def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
+    figures, others = _parts(kind)
+    if not figures and not others:
         return None
-    figures = [name for name, check in checks if check in (check_decimal, _check_optional)]
-    others = tuple((name, check) for name, check in checks if name not in figures)
-    # one call for all plain figures: most messages are nothing but those, and every message passes here
-    values_of = attrgetter(*figures, figures[0]) if figures else None
+    values_of = _values_of([name for name, _ in figures])
 
     def check_fields(value: Any, where: str) -> None:
-        todo = checks
+        todo = (*figures, *others)
+        # one look at all plain figures: most messages are nothing but those, and every message passes here
         if values_of is not None and all_usual(values_of(value)):
-            if not others:
-                return
             todo = others
         for name, check in todo:
             check(getattr(value, name), f"{where}.{name}" if where else name)
 
     return check_fields
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Decimal | None, ...]] | None:
+    """What reads all these fields of a value at once; None for no names."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda value: (getattr(value, name),)
+    return attrgetter(*names) if names else None
 
 
 def _check_optional(value: Decimal | None, where: str) -> None:

@@ -1,4 +1,7 @@
-"""What goes into a core and what comes out, in every service."""
+"""What goes into a core and what comes out, in every service.
+
+What carries a message is in no cycle ever (`gc=False`): the collector need not look at it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import msgspec
 from shared.messages.base import Message
 
 
-class Inbound(msgspec.Struct, frozen=True):
+class Inbound(msgspec.Struct, frozen=True, gc=False):
     """A message that was published on the bus. `published_ns` by its publisher's clock, 0 when it is not known."""
 
     topic: str
@@ -20,7 +23,7 @@ class Inbound(msgspec.Struct, frozen=True):
     published_ns: int = 0
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request from the bus; answer it with `Reply`. The same `request_id` may come again.
 
     `published_ns`: when the client first asked, by its clock, 0 when it is not known.
@@ -32,7 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     published_ns: int = 0
 
 
-class ReplyReceived(msgspec.Struct, frozen=True):
+class ReplyReceived(msgspec.Struct, frozen=True, gc=False):
     """The answer to a `SendRequest`."""
 
     request_id: str
