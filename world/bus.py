@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
 
@@ -21,6 +21,9 @@ from world.node import Node
 RESEND_NS = 300 * MS
 REPLAY_TIMEOUT_NS = 500 * MS
 REPLAY_MAX_BYTES = 1 << 20
+_FRAMES_DECODED = 4_096
+"""So many frames are remembered as they were read: live, each process reads its own copy; here they share one, which
+none can change."""
 
 
 class _Publisher:
@@ -57,6 +60,8 @@ class WorldBus:
         self._account_id = account_id
         self._publishers: dict[str, _Publisher] = {}
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
+        self._subscribers: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._decoded = lru_cache(maxsize=_FRAMES_DECODED)(decode_frame)
         self._link_free_ns: dict[tuple[str, str], int] = {}
         self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
@@ -72,6 +77,7 @@ class WorldBus:
         self._publishers[node.name] = _Publisher(node.epoch)
         for publisher, prefixes in subscriptions.items():
             self._subscriptions[node.name, publisher] = _Subscription(prefixes)
+            self._subscribers.setdefault(publisher, {})[node.name] = (*prefixes, "sys.")
         self._pending = {key: value for key, value in self._pending.items() if key[0] != node.name}
         self._heartbeat(node)
 
@@ -110,8 +116,8 @@ class WorldBus:
         if events is not None:
             events.keep(message.key, data)
             self.published.append(Frame(topic, header, message))
-        for (subscriber, source), subscription in self._subscriptions.items():
-            if source == sender.name and topic.startswith((*subscription.prefixes, "sys.")):
+        for subscriber, prefixes in self._subscribers.get(sender.name, {}).items():
+            if topic.startswith(prefixes):
                 self._link(sender.name, subscriber, partial(self._receive, subscriber, sender.name, data))
 
     def request(self, client: Node, effect: SendRequest) -> None:
@@ -187,7 +193,7 @@ class WorldBus:
         subscription = self._subscriptions.get((subscriber, source))
         if not node.alive or subscription is None:
             return
-        frame = decode_frame(data)
+        frame = self._decoded(data)
         header = frame.header
         item = Inbound(frame.topic, frame.message, header.message_id, header.publisher, header.epoch)
         row = topic_row(frame.topic)
@@ -234,7 +240,7 @@ class WorldBus:
             if not current():
                 return
             settled = True
-            decoded = [decode_frame(data) for data in frames]
+            decoded = [self._decoded(data) for data in frames]
             events = [
                 (
                     one.topic,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.strategy.board import Board
@@ -92,7 +92,7 @@ class StrategyHostCore:
         self._step = Step()
         self._now_ns = 0
         self._cause_id = ""
-        self._published: dict[str, StrategyStatus] = {}
+        self._published: dict[str, object] = {}
         self._status_due_ns = 0
         self._changed = False
         self._space = ON_DISK
@@ -399,7 +399,7 @@ class StrategyHostCore:
 
     def _state_of(self, strategy: str) -> str:
         slot = self._slots.get(strategy)
-        return "not loaded" if slot is None else slot.state(self._history(slot).open_trades)
+        return "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""
@@ -460,21 +460,18 @@ class StrategyHostCore:
             entry_closed=self._entry_closed(slot),
         )
 
-    def _host_gates(self, slot: Slot) -> list[tuple[str, str | None]]:
+    def _host_gates(self, slot: Slot) -> Iterator[tuple[str, str | None]]:
         """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
-        state = slot.state(self._history(slot).open_trades)
-        not_running = None if state == "running" else slot.failure or f"{state} by {slot.told_by}"
+        state = slot.state(self._trades.open_count(slot.name))
+        yield "state", None if state == "running" else slot.failure or f"{state} by {slot.told_by}"
+        yield "execution", self._board.execution(self._now_ns)
+        yield "risk", self._board.service("risk", self._now_ns)
+        yield "halts", self._board.halted()
+        yield "disk", None if self._space.level == "disk" else f"the disk is full: {self._space.reason}"
         in_flight = None if slot.flight is None else slot.flight.reason
         if in_flight is None and self._now_ns < slot.refused_until_ns and slot.last_outcome is not None:
             in_flight = f"pause after a refusal: {slot.last_outcome.reason}"
-        return [
-            ("state", not_running),
-            ("execution", self._board.execution(self._now_ns)),
-            ("risk", self._board.service("risk", self._now_ns)),
-            ("halts", self._board.halted()),
-            ("disk", None if self._space.level == "disk" else f"the disk is full: {self._space.reason}"),
-            ("intent", in_flight),
-        ]
+        yield "intent", in_flight
 
     def _entry_closed(self, slot: Slot) -> str | None:
         return next((reason for _, reason in self._host_gates(slot) if reason is not None), None)
@@ -497,7 +494,8 @@ class StrategyHostCore:
             self._status_due_ns = self._now_ns + self._config.status_interval_ms * MS
         self._changed = False
         for status in self._statuses():
-            if due or essence(status) != essence(self._published.get(status.strategy)):
-                self._published[status.strategy] = status
+            told = essence(status)
+            if due or told != self._published.get(status.strategy):
+                self._published[status.strategy] = told
                 topic = topic_of("strat.{strategy}.status", strategy=status.strategy)
                 self._step.effects.append(Publish(topic, status, self._cause_id))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from shared.messages.conditions import EntryCondition, ExitCondition, HostFunction
-from shared.messages.control import Gate, StrategyStatus
+from shared.messages.control import Gate, StrategyStatus, TradeExits
 from shared.strategy.protocol import IntentOutcome
 
 OPEN_GATES = {
@@ -31,6 +33,8 @@ class GateBook:
     def set(self, name: str, *, is_open: bool, reason: str, now_ns: int) -> None:
         """Record an answer; `since_ns` changes only when the gate opens or closes."""
         earlier = self._gates.get(name)
+        if earlier is not None and earlier.open == is_open and earlier.reason == reason:
+            return
         since_ns = earlier.since_ns if earlier is not None and earlier.open == is_open else now_ns
         self._gates[name] = Gate(name=name, open=is_open, reason=reason, since_ns=since_ns)
 
@@ -87,16 +91,20 @@ def first_closed(gates: Sequence[Gate]) -> Gate | None:
     return next((gate for gate in gates if not gate.open), None)
 
 
-def essence(status: StrategyStatus | None) -> object:
-    """What of a status is worth publishing at once."""
-    if status is None:
-        return None
-    exits = tuple(
-        msgspec.structs.replace(trade, conditions=_without_reasons(trade.conditions)) for trade in status.exits
-    )
-    gates = _without_reasons(status.gates)
-    return msgspec.structs.replace(status, gates=gates, exits=exits, reason="", updated_ns=0)
+def essence(status: StrategyStatus) -> object:
+    """What of a status is worth publishing at once: two that differ in wording and time alone are equal in it."""
+    exits = [(_essence_of_exits(trade), _without_reasons(trade.conditions)) for trade in status.exits]
+    return _essence_of_status(status), _without_reasons(status.gates), exits
 
 
-def _without_reasons(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-    return tuple(msgspec.structs.replace(gate, reason="") for gate in gates)
+def _fields_but(kind: type[msgspec.Struct], *left_out: str) -> Callable[[Any], Any]:
+    return attrgetter(*(name for name in kind.__struct_fields__ if name not in left_out))
+
+
+_essence_of_status = _fields_but(StrategyStatus, "gates", "exits", "reason", "updated_ns")
+_essence_of_exits = _fields_but(TradeExits, "conditions")
+_essence_of_gate = _fields_but(Gate, "reason")
+
+
+def _without_reasons(gates: tuple[Gate, ...]) -> list[Any]:
+    return [_essence_of_gate(gate) for gate in gates]

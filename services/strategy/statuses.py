@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.strategy.exits import ExitDesk
 from services.strategy.gates import OPEN_GATES, first_closed
@@ -15,7 +15,7 @@ from shared.strategy.views import TradeHistory
 
 def status_of(
     slot: Slot,
-    host_gates: Sequence[tuple[str, str | None]],
+    host_gates: Iterable[tuple[str, str | None]],
     history: TradeHistory,
     trades: Sequence[TradeUpdate],
     exits: ExitDesk,

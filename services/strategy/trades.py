@@ -89,20 +89,27 @@ class TradeBook:
 
     def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
         """Trades that are not final, of one strategy or of all."""
-        for name, record in self._records.items():
-            if strategy in (None, name):
+        if strategy is None:
+            for record in self._records.values():
                 yield from record.open.values()
+        elif strategy in self._records:
+            yield from self._records[strategy].open.values()
+
+    def open_count(self, strategy: str) -> int:
+        """How many trades of a strategy are not final."""
+        record = self._records.get(strategy)
+        return 0 if record is None else len(record.open)
 
     def open_trade(self, trade_id: str) -> TradeUpdate | None:
         return next((trade for trade in self.open_trades() if trade.trade_id == trade_id), None)
 
     def history(self, strategy: str, ordinal_used: int, now_ns: int) -> TradeHistory:
         """The counts of a strategy. `ordinal_used`: the highest ordinal known to have had its outcome."""
-        record = self._records.get(strategy, _Record())
+        record = self._records.get(strategy) or _Record()
         today = self.trading_day(now_ns)
         return TradeHistory(
             open_trades=len(record.open),
-            trades_today=sum(day == today for day in record.counted.values()),
+            trades_today=list(record.counted.values()).count(today),
             last_closed_ns=record.last_closed_ns,
             next_ordinal=max(record.last_ordinal, ordinal_used) + 1,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -106,19 +106,19 @@ class LegSpec(msgspec.Struct, frozen=True):
 
     @property
     def order_side(self) -> Side:
-        return side_of(self.side)
+        return cast(Side, self.side)
 
     @property
     def quantity(self) -> Decimal:
-        return _quantity(self.qty)
+        return cast(Decimal, self.qty)
 
     @property
     def strike(self) -> StrikeCriterion:
-        return strike_criterion(self.strike_criteria, self.option_type)
+        return cast(StrikeCriterion, self.strike_criteria)
 
     @property
     def expiry(self) -> ExpiryCriterion:
-        return expiry_criterion(self.expiry_criteria)
+        return cast(ExpiryCriterion, self.expiry_criteria)
 
 
 def straddle(
