@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
@@ -72,7 +72,7 @@ class WorldBus:
         self.nodes[node.name] = node
         self._engine.every(SECOND, lambda: self._heartbeat(node))
 
-    def boot(self, node: Node, subscriptions: dict[str, Sequence[str]]) -> None:
+    def boot(self, node: Node, subscriptions: Mapping[str, Sequence[str]]) -> None:
         """A process starts: empty memory, new epoch, subscriptions made anew; it says at once that it is alive."""
         self._publishers[node.name] = _Publisher(node.epoch)
         for publisher, prefixes in subscriptions.items():

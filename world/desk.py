@@ -29,19 +29,23 @@ from services.execution.effects import (
     SetCountdown,
 )
 from services.execution.rows import OrderMoved
+from services.execution.subscriptions import subscriptions as execution_subscriptions
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
+from services.monitor.subscriptions import prefixes_of
 from services.risk import rows as risk_rows
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.risk.subscriptions import subscriptions as risk_subscriptions
 from services.strategy import rows as strategy_rows
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
 from services.strategy.loaded import LoadedStrategy
+from services.strategy.subscriptions import SUBSCRIPTIONS
 from shared.messages.base import Message
 from shared.messages.steps import Entry, Publish, RaiseAlert, Reply, SendRequest
 from shared.messages.trades import FINAL_ORDER_STATES
@@ -67,20 +71,6 @@ _MAY_GO_UNWRITTEN: dict[str, Callable[[Any], bool]] = {
     "strategy": strategy_rows.may_go_unwritten,
 }
 
-_SUBSCRIPTIONS: dict[str, dict[str, Sequence[str]]] = {
-    "marketdata": {},
-    "risk": {"marketdata": ("md.",), "execution": ("exec.",)},
-    "execution": {"marketdata": ("md.",), "risk": ("risk.", "sys.risk."), "strategy": ("sys.strategy.",)},
-    "strategy": {
-        "marketdata": ("md.",),
-        "risk": ("risk.", "sys.risk."),
-        "execution": ("exec.", "sys.execution."),
-    },
-    "monitor": dict.fromkeys(
-        ("marketdata", "risk", "execution", "strategy"), ("md.", "risk.", "exec.", "strat.", "sys.")
-    ),
-}
-
 
 class Desk:
     """Five services, one account at one simulated exchange. Nothing runs until `engine` does."""
@@ -101,6 +91,14 @@ class Desk:
         self.faults = faults
         self.alerts: list[tuple[int, str, RaiseAlert]] = []
         self._bases = tuple(base.base for base in exchange_config.bases)
+        underlyings = tuple(f"{base}USD" for base in self._bases)
+        self._subscriptions: dict[str, dict[str, tuple[str, ...]]] = {
+            "marketdata": {},
+            "risk": risk_subscriptions(underlyings),
+            "execution": execution_subscriptions(underlyings),
+            "strategy": SUBSCRIPTIONS,
+            "monitor": {service: prefixes_of(service) for service in ("marketdata", "risk", "execution", "strategy")},
+        }
         self.execution_config = execution_config or ExecutionConfig()
         self.risk_config = risk_config or RiskConfig()
         exchange = ExchangeCore(exchange_config, engine.now_ns)
@@ -156,7 +154,7 @@ class Desk:
             self._perform(node, effect, cause_id)
 
         def boot() -> None:
-            self.bus.boot(node, _SUBSCRIPTIONS[name])
+            self.bus.boot(node, self._subscriptions[name])
             if name == "execution":
                 self._disconnect()
                 epoch = node.epoch

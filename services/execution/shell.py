@@ -13,6 +13,7 @@ from services.execution.fold import snapshots_of
 from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
+from services.execution.subscriptions import subscriptions
 from services.execution.winding_down import WindDown
 from shared.latch import read_latches, remove_latch
 from shared.messages.rfq import AcceptRefused, AcceptUnknown, RfqRefused, RfqUnknown
@@ -110,14 +111,8 @@ class ExecutionShell:
         self._take_latches()
         take_announced(self._context.run_dir)
         bus = self._context.bus
-        prefixes = [
-            f"md.{underlying}.{kind}"
-            for underlying in self._context.desk.underlyings
-            for kind in ("instruments", "chain")
-        ]
-        bus.subscribe("marketdata", prefixes, self._host.put)
-        bus.subscribe("risk", ["sys.risk.heartbeat"], self._host.put)
-        bus.subscribe("strategy", ["sys.strategy.heartbeat"], self._host.put)
+        for publisher, prefixes in subscriptions(self._context.desk.underlyings).items():
+            bus.subscribe(publisher, prefixes, self._host.put)
         bus.serve(self._host.put)
 
     async def run(self) -> None:

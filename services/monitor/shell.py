@@ -9,12 +9,13 @@ from typing import Any
 
 from services.monitor.alert_file import AlertFile
 from services.monitor.config import MonitorConfig
-from services.monitor.core import HEARD, MonitorCore, Status
+from services.monitor.core import MonitorCore, Status
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.page import PageHeader, make_app
+from services.monitor.subscriptions import prefixes_of
 from shared.http_server import HttpServer
-from shared.messages.topics import BUS_SERVICES, TOPICS
+from shared.messages.topics import BUS_SERVICES
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext
 
@@ -120,14 +121,6 @@ class MonitorShell:
             finally:
                 self._serving = False
                 listener.close()
-
-
-def prefixes_of(service: str) -> tuple[str, ...]:
-    """The beginnings of the topics of a service that the core looks at: chains would be read for nothing."""
-    own = dict.fromkeys(
-        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and row.message in HEARD
-    )
-    return (*own, f"sys.{service}.")
 
 
 def _bind(port: int) -> socket.socket:

@@ -10,6 +10,7 @@ from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.metrics import RiskMetrics
 from services.risk.reader import AccountReader
 from services.risk.rows import GrantIssued, RiskRow, may_go_unwritten
+from services.risk.subscriptions import subscriptions
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
@@ -69,14 +70,8 @@ class RiskShell:
     async def start(self) -> None:
         bus = self._context.bus
         bus.serve(self._host.put)
-        # no index prices: a chain brings its own, and risk need not wake on every tick
-        prefixes = [
-            f"md.{underlying}.{kind}"
-            for underlying in self._context.desk.underlyings
-            for kind in ("instruments", "chain")
-        ]
-        bus.subscribe("marketdata", prefixes, self._host.put)
-        bus.subscribe("execution", ("exec.",), self._host.put)
+        for publisher, prefixes in subscriptions(self._context.desk.underlyings).items():
+            bus.subscribe(publisher, prefixes, self._host.put)
 
     async def run(self) -> None:
         await asyncio.gather(self._host.run(), self._poll())

@@ -94,7 +94,7 @@ class StrategyHostCore:
         self._cause_id = ""
         self._published: dict[str, object] = {}
         self._status_due_ns = 0
-        self._changed = False
+        self._changed: set[str] = set()
         self._space = ON_DISK
         self.ignored: Counter[str] = Counter()
 
@@ -189,7 +189,7 @@ class StrategyHostCore:
                 self._on_order(order)
             case HaltState() as halts:
                 taken = self._board.on_halts(halts)
-                self._changed = True
+                self._changed.update(self._slots)
             case Heartbeat() as beat:
                 self._board.on_heartbeat(beat, self._now_ns)
             case other:
@@ -200,7 +200,7 @@ class StrategyHostCore:
     def _on_synced(self, epoch: int) -> None:
         """Execution has told of all its trades: only now is it known what is open."""
         self._board.synced_epoch = epoch
-        self._changed = True
+        self._changed.update(self._slots)
         for trade in self._trades.keep_only(epoch):
             text = f"execution no longer knows trade {trade.trade_id} of {trade.strategy}: it is not counted as open"
             self._alert("trade_vanished", "critical", trade.trade_id, text)
@@ -209,7 +209,7 @@ class StrategyHostCore:
         if not self._trades.apply(trade, epoch):
             self.ignored["TradeUpdate of another account or out of date"] += 1
             return
-        self._changed = True
+        self._changed.add(trade.strategy)
         slot = self._slots.get(trade.strategy)
         if slot is None:
             return
@@ -229,7 +229,7 @@ class StrategyHostCore:
         """Nothing is opened on a full disk. Where rows are missing a pause may be among them: all are paused."""
         self._step.effects += space_alerts(self._space, space, "strategy")
         self._space = space
-        self._changed = True
+        self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
                 if slot.told == "resume":
@@ -255,7 +255,7 @@ class StrategyHostCore:
             known = ", ".join(self._slots) or "none"
             detail = f"strategy {command.strategy!r} is not running here"
             return Refusal(code="unknown_strategy", detail=detail, remedy=f"this host runs: {known}")
-        self._changed = True
+        self._changed.update(names)
         for name in names:
             slot = self._slots[name]
             if slot.told != action:
@@ -267,7 +267,7 @@ class StrategyHostCore:
     def _on_reply(self, reply: ReplyReceived) -> None:
         for slot in self._slots.values():
             if slot.flight is not None and slot.flight.owns(reply.request_id):
-                self._changed = True
+                self._changed.add(slot.name)
                 self._on_flight_reply(slot, slot.flight, reply)
                 return
         if not self._exits.on_reply(reply, self._now_ns) and not self._on_orders_answered(reply):
@@ -286,7 +286,7 @@ class StrategyHostCore:
     def _on_timeout(self, request_id: str) -> None:
         for slot in self._slots.values():
             if slot.flight is not None and slot.flight.owns(request_id):
-                self._changed = True
+                self._changed.add(slot.name)
                 slot.flight.on_timeout(self._now_ns)
                 return
         timed_out = RequestTimedOut(request_id)
@@ -301,7 +301,7 @@ class StrategyHostCore:
         slot = self._slots.get(answered[0])
         if slot is not None:
             for outcome in answered[1]:
-                self._changed = True
+                self._changed.add(slot.name)
                 self._report_failure(slot, slot.tell_orders(outcome, self._now_ns))
         return True
 
@@ -310,10 +310,10 @@ class StrategyHostCore:
         now_ns = self._now_ns
         for slot in self._slots.values():
             if slot.flight is not None and slot.flight.due_ns is not None and now_ns >= slot.flight.due_ns:
-                self._changed = True
+                self._changed.add(slot.name)
                 self._fly(slot, slot.flight.on_due(now_ns))
             if slot.deadline_ns is not None and now_ns >= slot.deadline_ns:
-                self._changed = True
+                self._changed.add(slot.name)
                 self._ask(slot, lambda strategy, desk: strategy.on_timer(desk, now_ns))
                 if slot.deadline_ns is not None:
                     slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
@@ -370,7 +370,7 @@ class StrategyHostCore:
 
     def _report_failure(self, slot: Slot, failure: str | None) -> None:
         if failure is not None:
-            self._changed = True
+            self._changed.add(slot.name)
             self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")
 
     def _close(self, slot: Slot, intent: CloseStructure) -> None:
@@ -443,7 +443,7 @@ class StrategyHostCore:
         self._tell_outcome(slot, progress.outcome)
 
     def _tell_outcome(self, slot: Slot, outcome: IntentOutcome) -> None:
-        self._changed = True
+        self._changed.add(slot.name)
         self._report_failure(slot, slot.tell_outcome(outcome, self._now_ns))
 
     def _history(self, slot: Slot) -> TradeHistory:
@@ -492,8 +492,11 @@ class StrategyHostCore:
         due = self._now_ns >= self._status_due_ns
         if due:
             self._status_due_ns = self._now_ns + self._config.status_interval_ms * MS
-        self._changed = False
-        for status in self._statuses():
+            statuses = self._statuses()
+        else:
+            statuses = [self._status(slot) for slot in self._slots.values() if slot.name in self._changed]
+        self._changed.clear()
+        for status in statuses:
             told = essence(status)
             if due or told != self._published.get(status.strategy):
                 self._published[status.strategy] = told

@@ -9,13 +9,8 @@ from services.strategy.core import StrategyHostCore
 from services.strategy.loader import load_strategies, profiles_of
 from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
+from services.strategy.subscriptions import SUBSCRIPTIONS
 from shared.service import CoreHost, ServiceContext
-
-SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
-    "marketdata": ("md.",),
-    "risk": ("risk.", "sys.risk.heartbeat"),
-    "execution": ("exec.", "sys.execution.heartbeat"),
-}
 
 
 class StrategyShell:

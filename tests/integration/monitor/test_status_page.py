@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from services.monitor.page import PageHeader, age_text, figure_text, make_app, utc_text
-from services.monitor.shell import prefixes_of
+from services.monitor.subscriptions import prefixes_of
 from shared.http_refusals import HttpRefusals
 from shared.http_server import HttpServer
 from shared.messages.control import GrantRefused
