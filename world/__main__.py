@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from shared.clock import wall_ns
+from world.directed import DIRECTED
 from world.simulate import Verdict, simulate
 from world.violations import PROMISES
 
@@ -32,6 +34,7 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds (default 200)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument("--scenario", choices=tuple(DIRECTED), help="a directed one instead of what the seed draws")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes to run them in")
     parser.add_argument("--json", action="store_true", help="one JSON object per seed on standard output")
     parser.add_argument("--write", metavar="VERSION", help=f"write the result of this version into docs/{PAGE.name}")
@@ -43,11 +46,11 @@ def main() -> int:
     processor_s = 0.0
     with ProcessPoolExecutor(arguments.processes) as pool, Progress(console=console) as progress:
         task = progress.add_task("simulating", total=len(seeds))
-        for verdict, cpu_s in pool.map(_timed, seeds):
+        for verdict, cpu_s in pool.map(partial(_timed, arguments.scenario), seeds):
             verdicts.append(verdict)
             processor_s += cpu_s
             progress.advance(task)
-            _tell(verdict, progress.console)
+            _tell(verdict, arguments.scenario, progress.console)
             if arguments.json:
                 sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
     figures = _figures(verdicts, time.perf_counter() - began, processor_s)
@@ -63,7 +66,7 @@ def main() -> int:
     return 1 if any(verdict.violations for verdict in verdicts) else 0
 
 
-def _tell(verdict: Verdict, console: Console) -> None:
+def _tell(verdict: Verdict, scenario: str | None, console: Console) -> None:
     """What was broken in a seed, what was on, what the trade concerned went through, and how to see it again."""
     if not verdict.violations:
         return
@@ -72,13 +75,18 @@ def _tell(verdict: Verdict, console: Console) -> None:
     console.print(f"what was on: {verdict.mix}", highlight=False)
     for line in verdict.story:
         console.print(line, highlight=False, markup=False)
-    console.print(f"reproduce: make simulate SEEDS=1 FIRST_SEED={verdict.seed}", style="red")
+    again = f"make simulate SEEDS=1 FIRST_SEED={verdict.seed}"
+    if scenario is not None:
+        again = f"python -m world --scenario {scenario} --seeds 1 --first-seed {verdict.seed}"
+    console.print(f"reproduce: {again}", style="red")
 
 
-def _timed(seed: int) -> tuple[Verdict, float]:
+def _timed(scenario: str | None, seed: int) -> tuple[Verdict, float]:
     """A seed's verdict and the processor's seconds that it took: those of the wall say little on a busy machine."""
     began = time.process_time()
-    return simulate(seed), time.process_time() - began
+    one = None if scenario is None else DIRECTED[scenario]
+    verdict = simulate(seed) if one is None else simulate(seed, one.faults, one.scenario(seed))
+    return verdict, time.process_time() - began
 
 
 def _figures(verdicts: Sequence[Verdict], seconds: float, processor_s: float) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from operator import itemgetter
@@ -27,7 +27,7 @@ from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Entry, Inbound, LoopStalled
 from shared.messages.system import Heartbeat
 from shared.messages.trades import TradeUpdate
-from shared.messages.venue import VenueSnapshot
+from shared.messages.venue import StreamUp, VenueSnapshot
 from world.faults import MS, SECOND
 from world.violations import Violation
 
@@ -42,6 +42,8 @@ class _Process:
         self.chains: dict[str, list[tuple[int, int]]] = {}
         self.lists: set[str] = set()
         self.snapshots: list[tuple[int, VenueSnapshot]] = []
+        self.doubts_ns = [started_ns]
+        self.looks_ns: list[tuple[int, int]] = []
 
 
 class Knowledge:
@@ -56,6 +58,15 @@ class Knowledge:
         """How long risk had been silent."""
         heard_ns = self._process.risk_ns
         return self.at_ns - heard_ns[bisect_right(heard_ns, self.at_ns) - 1]
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something may have been missed since the newest look at the venue was asked for."""
+        doubts_ns, looks_ns = self._process.doubts_ns, self._process.looks_ns
+        # What came in the batch of this instant may have come after what is judged.
+        doubt_ns = doubts_ns[max(0, bisect_left(doubts_ns, self.at_ns) - 1)]
+        given = bisect_right(looks_ns, self.at_ns, key=itemgetter(0))
+        return not given or looks_ns[given - 1][1] < doubt_ns
 
     @property
     def snapshot(self) -> VenueSnapshot | None:
@@ -90,6 +101,8 @@ class Witness:
     def on_batch(self, items: Sequence[Any], now_ns: int) -> None:
         seen = self._processes[-1]
         for item in items:
+            if isinstance(item, LoopStalled | StreamUp):
+                seen.doubts_ns.append(now_ns)
             match item:
                 case LoopStalled() | Inbound(message=Heartbeat(service="risk")):
                     seen.risk_ns.append(now_ns)
@@ -99,6 +112,8 @@ class Witness:
                     seen.chains.setdefault(chain.underlying, []).append((now_ns, chain.received_ns))
                 case VenueSnapshot() as snapshot:
                     seen.snapshots.append((now_ns, snapshot))
+                    earlier_ns = seen.looks_ns[-1][1] if seen.looks_ns else 0
+                    seen.looks_ns.append((now_ns, max(earlier_ns, snapshot.asked_ns)))
                 case _:
                     pass
 
@@ -125,6 +140,11 @@ def decision_violations(
             yield from _overdue(book, decided_ns)
             decided_ns = at_ns
         known = witness.knew(number, at_ns)
+        if (
+            isinstance(row, AmendRequested) or (isinstance(row, OrderRequested) and not row.adopted)
+        ) and known.is_in_doubt:
+            text = f"order {row.client_order_id} was sent or moved before the venue was looked at again"
+            yield Violation("looks_first", text)
         match row:
             case OrderRequested(purpose="open"):
                 yield from _opening(book, row, known, config)

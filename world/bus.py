@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
@@ -27,22 +27,27 @@ none can change."""
 
 
 class _Publisher:
-    """What a publisher keeps in memory: lost with the process."""
+    """What a publisher keeps in memory: lost with the process. `newest`, for the checks: by topic and entity, the id of
+    its newest event and when it was published."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.store = EventStore()
         self.state_sequences: dict[str, int] = {}
         self.messages = 0
+        self.newest: dict[tuple[str, str], tuple[str, int]] = {}
         self.answers: dict[str, Message | None] = {}
         self.clients: dict[str, str] = {}
 
 
 class _Subscription:
-    """One subscriber's end of one publisher's stream."""
+    """One subscriber's end of one publisher's stream. `handed`, for the checks: by topic and entity, the id of the last
+    event that was handed over."""
 
-    def __init__(self, prefixes: Sequence[str]) -> None:
+    def __init__(self, prefixes: Sequence[str], since_ns: int) -> None:
         self.prefixes = tuple(prefixes)
+        self.since_ns = since_ns
+        self.handed: dict[tuple[str, str], str] = {}
         self.reader: StreamReader[Inbound] = StreamReader(prefixes)
 
 
@@ -76,7 +81,7 @@ class WorldBus:
         """A process starts: empty memory, new epoch, subscriptions made anew; it says at once that it is alive."""
         self._publishers[node.name] = _Publisher(node.epoch)
         for publisher, prefixes in subscriptions.items():
-            self._subscriptions[node.name, publisher] = _Subscription(prefixes)
+            self._subscriptions[node.name, publisher] = _Subscription(prefixes, self._engine.now_ns)
             self._subscribers.setdefault(publisher, {})[node.name] = (*prefixes, "sys.")
         self._pending = {key: value for key, value in self._pending.items() if key[0] != node.name}
         self._heartbeat(node)
@@ -85,11 +90,25 @@ class WorldBus:
         """Its core was built anew: hand everything over once more."""
         for key, subscription in self._subscriptions.items():
             if key[0] == node.name:
-                self._subscriptions[key] = _Subscription(subscription.prefixes)
+                self._subscriptions[key] = _Subscription(subscription.prefixes, self._engine.now_ns)
 
     def heal(self, faults: Faults) -> None:
         """Use these faults from now on."""
         self._faults = faults
+
+    def missed(self, before_ns: int) -> Iterator[str]:
+        """Events published before this moment that a subscriber of then was not handed, nor a newer one of the same
+        entity. For the checks."""
+        for (subscriber, source), subscription in self._subscriptions.items():
+            publisher = self._publishers.get(source)
+            running = self.nodes[subscriber].alive and self.nodes[source].alive
+            if publisher is None or not running or max(subscription.since_ns, publisher.epoch) >= before_ns:
+                continue
+            for (topic, entity), (message_id, at_ns) in publisher.newest.items():
+                if at_ns >= before_ns or not topic.startswith(subscription.prefixes):
+                    continue
+                if subscription.handed.get((topic, entity)) != message_id:
+                    yield f"{subscriber} was not handed {message_id}, the newest of {entity} on {topic}"
 
     def publish(self, sender: Node, topic: str, message: Message, cause_id: str) -> None:
         publisher = self._publishers[sender.name]
@@ -114,7 +133,9 @@ class WorldBus:
         data = encode_frame(topic, header, message)
         self.told.update(data)
         if events is not None:
-            events.keep(message.key, data)
+            key = message.key
+            events.keep(key, data)
+            publisher.newest[topic, key or header.message_id] = header.message_id, self._engine.now_ns
             self.published.append(Frame(topic, header, message))
         for subscriber, prefixes in self._subscribers.get(sender.name, {}).items():
             if topic.startswith(prefixes):
@@ -214,6 +235,7 @@ class WorldBus:
 
     def _deliver(self, node: Node, source: str, subscription: _Subscription, ready: Sequence[Inbound]) -> None:
         for item in ready:
+            subscription.handed[item.topic, item.message.key or item.message_id] = item.message_id
             node.put(item)
         for want in subscription.reader.take_wants():
             self._replay(node, source, subscription, want)

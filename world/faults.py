@@ -49,6 +49,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     stream_drop_per_minute: float = 0.0
     stream_silence_per_minute: float = 0.0
     market_freeze_per_minute: float = 0.0
+    cancel_late: float = 0.0
+    request_expired: float = 0.0
 
     @staticmethod
     def none() -> Faults:
@@ -56,7 +58,10 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def swarm(random: Random) -> Faults:
-        """Each kind is off in about half of the seeds; where it is on, its size varies by an order of magnitude."""
+        """Each kind is off in about half of the seeds; where it is on, its size varies by an order of magnitude.
+
+        Those of `UNDRAWN` are always off.
+        """
 
         def some(high: float) -> float:
             return 0.0 if random.random() < 0.5 else high * 10 ** -random.random()
@@ -95,6 +100,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             stream_drop_per_minute=some(3.0),
             stream_silence_per_minute=some(1.0),
             market_freeze_per_minute=some(1.0),
+            cancel_late=some(0.5),
         )
 
     def mix(self) -> str:
@@ -140,5 +146,11 @@ FAULTS: dict[str, str] = {
     "stream_drop_per_minute": "the private stream breaks",
     "stream_silence_per_minute": "the private stream stays up and tells nothing for 5 to 40 s",
     "market_freeze_per_minute": "market data stop for 3 to 30 s, or the last ones come again and again",
+    "cancel_late": "a cancel is acknowledged at once and carried out up to 4 s later, and the order may trade meanwhile",
+    "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it; in "
+    "directed scenarios alone, for where it is on more can be opened than was granted",
 }
 """What each fault does."""
+
+UNDRAWN: frozenset[str] = frozenset({"request_expired"})
+"""Those that no seed draws: the venue breaks its word, and not every promise can be kept."""

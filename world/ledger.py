@@ -13,10 +13,14 @@ from shared.messages.base import Message
 from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal, TradeAccepted, TradeUpdate
+from world.bus import WorldBus
+from world.faults import SECOND
 from world.venue import Venue
 from world.violations import Violation
 
 ZERO = Decimal(0)
+_ARRIVES_NS = 5 * SECOND
+"""Without faults a reader sees by the next heartbeat that something is missing, and has it soon after."""
 
 
 def ledger_violations(venue: Venue, book: Book) -> Iterator[Violation]:
@@ -120,16 +124,20 @@ def outcome_violations(
 
 
 def untrue_outcomes(entries: Iterable[Entry], venue: Venue) -> Iterator[Violation]:
-    """Orders that were given up as refused or never placed and are in the venue's books all the same."""
+    """Orders that were given up as refused or never placed and are in the venue's books all the same; so is a leg of a
+    quote of which there is a block trade. One that arrived after its validity is not what the desk got wrong."""
     known = {
         order.client_order_id
         for order in (
             *venue.exchange.open_orders(venue.account_id),
             *venue.exchange.order_history(venue.account_id),
         )
-    }
+    } - venue.expired
+    executed = {str(block.block_id) for block in venue.exchange.rfq.blocks(venue.account_id)}
     for entry in entries:
         row = entry.row
+        if isinstance(row, rows.OrderRequested) and row.quote_id in executed:
+            known.add(row.client_order_id)
         given_up = isinstance(row, rows.OrderMoved) and row.state in ("REFUSED", "NEVER_PLACED")
         if given_up and row.client_order_id in known:
             yield Violation("outcome_true", f"order {row.client_order_id} counted as {row.state}, the venue had it")
@@ -152,6 +160,11 @@ def grant_violations(entries: Iterable[Entry], published: Iterable[Frame], book:
         updates = told.get(trade.trade_id, [])
         if updates and updates[-1][1] and trade.is_final:
             yield Violation("grants_released", f"{trade.trade_id} is {trade.state} and its grant still reserves room")
+
+
+def missed_events(bus: WorldBus, now_ns: int) -> Iterator[Violation]:
+    """Events that a reader went on without."""
+    yield from (Violation("events_arrive", text) for text in bus.missed(now_ns - _ARRIVES_NS))
 
 
 def ignorance(latest: Iterable[Message], book: Book) -> Iterator[Violation]:

@@ -16,13 +16,13 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake. `by_rfq`: it is looked for in desks that trade by request for quote alone."""
+    """One mistake. `scenario`: of `world.directed`, in which it is looked for when few drawn seeds do not find it."""
 
     name: str
     what: str
     edits: tuple[Edit, ...]
-    by_rfq: bool = False
+    scenario: str = ""
 
 
-def in_execution(name: str, what: str, *edits: tuple[str, str, str]) -> Mutant:
-    return Mutant(name, what, tuple(Edit(_EXECUTION + file, old, new) for file, old, new in edits))
+def in_execution(name: str, what: str, *edits: tuple[str, str, str], scenario: str = "") -> Mutant:
+    return Mutant(name, what, tuple(Edit(_EXECUTION + file, old, new) for file, old, new in edits), scenario)

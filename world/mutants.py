@@ -58,6 +58,7 @@ _ORDERS: tuple[Mutant, ...] = (
             '                self._facts.move(order, "CANCELLED", "acknowledged")\n'
             '            case OutcomeUnknown() | CancelRefused() if order.state == "CANCELLING":',
         ),
+        scenario="late_cancels",
     ),
     _in_execution(
         "cancel_time_out_believed",
@@ -128,11 +129,13 @@ _ORDERS: tuple[Mutant, ...] = (
             "leg.closed_cash += leg.sign * row.cash_flow_usd",
             "leg.closed_cash += 2 * leg.sign * row.cash_flow_usd",
         ),
+        scenario="expiring",
     ),
     _in_execution(
         "delivery_fee_dropped",
         "the fee of a delivery is not booked",
         ("trade_fold.py", "            trade.fees_usd += row.fee_usd\n", "            pass\n"),
+        scenario="expiring",
     ),
 )
 
@@ -165,6 +168,7 @@ _OPENING: tuple[Mutant, ...] = (
         "grant_deadline_ignored",
         "an opening goes on after the deadline of its grant",
         ("limit.py", "if work.now_ns >= deadline_ns:", "if False:"),
+        scenario="short_grants",
     ),
     _in_execution(
         "worst_price_ignored",
@@ -178,6 +182,7 @@ _OPENING: tuple[Mutant, ...] = (
             '    return f"no tick of {instrument.symbol}" if price is None else price\n'
             "\n\ndef closing_bound",
         ),
+        scenario="narrow_collar",
     ),
     _in_execution(
         "atomic_kept_in_part",
@@ -194,6 +199,7 @@ _OPENING: tuple[Mutant, ...] = (
         "a grant from before a halt is good after it",
         ("checks.py", "if intent.grant.halt_epoch != book.halt_epoch:", "if False:"),
         ("halts.py", "elif trade.request.grant.halt_epoch != book.halt_epoch:", "elif False:"),
+        scenario="fleeting_halts",
     ),
     _in_execution(
         "halt_lets_openings_end",
@@ -224,6 +230,7 @@ _OPENING: tuple[Mutant, ...] = (
             "        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:",
             "        view = self._chains.get(instrument.underlying)\n        if view is None:",
         ),
+        scenario="frozen_prices",
     ),
     _in_execution(
         "would_net_ignored",
@@ -271,6 +278,7 @@ _CLOSING: tuple[Mutant, ...] = (
         "close_not_capped_by_claims",
         "a close takes of the venue's position what other trades hold",
         ("positions.py", "return max(ZERO, held - claimed)", "return max(ZERO, held)"),
+        scenario="hand_closes",
     ),
     _in_execution(
         "protective_leg_sold_first",
@@ -294,6 +302,7 @@ _CLOSING: tuple[Mutant, ...] = (
             "if suspect is None or (suspect.expected, suspect.actual) != (ours, actual):",
             "if suspect is None:\n            suspect = _Suspect(ours, actual, 0)\n        if False:",
         ),
+        scenario="stale_positions",
     ),
     _in_execution(
         "positions_need_no_quiet",
@@ -304,6 +313,7 @@ _CLOSING: tuple[Mutant, ...] = (
             "            return False\n        return asked_ns",
             "        return True\n        return asked_ns",
         ),
+        scenario="stale_positions",
     ),
     _in_execution(
         "deadline_not_enforced",
@@ -315,11 +325,13 @@ _CLOSING: tuple[Mutant, ...] = (
         "after a process that could not write its rows, nothing is halted and ids are used again",
         ("halts.py", "        if space.unwritten:", "        if False:"),
         ("core.py", "            if item.unwritten:", "            if False:"),
+        scenario="lost_rows",
     ),
     _in_execution(
         "late_fill_ignored",
         "a fill that comes after a trade has ended does not open it again",
         ("lifecycle.py", "            self._reopen_if_held(trade)\n", ""),
+        scenario="expired_requests",
     ),
     _in_execution(
         "reconnect_believed",

@@ -1,4 +1,5 @@
-"""`python -m world.mutate`: does the simulation find a mistake? Each mutant runs in a fresh process, seed after seed.
+"""`python -m world.mutate`: does the simulation find a mistake? Each mutant runs in a fresh process, seed after seed:
+drawn ones first, and those of its directed scenario when it has one and few drawn ones have not found it.
 
 A mutant is a change of the source that is made while the module is imported; no file is touched. One whose source is
 no longer there is an error, and so is one that is not found.
@@ -13,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -33,11 +34,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "simulation-mutants.md"
 ENOUGH_SEEDS = 40
 """A mistake that so many seeds do not find is hardly found at all: a promise or a fault is missing."""
-_TIMEOUT_S = 900
+_BEFORE_SCENARIO = 3
+"""So many drawn seeds are tried before the directed scenario of a mistake."""
+DRAWN = "drawn"
+_TIMEOUT_S = 1_800
+_NOT_RUN, _UNDECIDED = "| | not run", "| | not run to its end"
 
 
 class Catch(msgspec.Struct, frozen=True):
-    """What became of a mutant. seed: None when none of `seeds` found it. caught_by: a promise, or what else did."""
+    """What became of a mutant. seed: None when none of `seeds` found it. caught_by: a promise, or what else did.
+    scenario: where, `DRAWN` or a directed one.
+    """
 
     mutant: str
     seed: int | None
@@ -45,6 +52,7 @@ class Catch(msgspec.Struct, frozen=True):
     text: str
     seconds: float
     seeds: int = 0
+    scenario: str = ""
 
 
 class DoesNotApply(Exception):
@@ -101,19 +109,23 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="*", default=[], metavar="MUTANT", help="these mutants and no others")
     parser.add_argument("--seeds", type=int, default=ENOUGH_SEEDS, help="at most so many seeds (default 40)")
-    parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument(
+        "--directed", action="store_true", help="only the directed scenario of each mistake that has one"
+    )
     parser.add_argument("--processes", type=int, default=2, help="mutants that run at the same time (default 2)")
     parser.add_argument("--json", action="store_true", help="one JSON object per mutant on standard output")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--child", metavar="MUTANT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        return _run_child(arguments.child, arguments.first_seed, arguments.seeds)
+        return _run_child(arguments.child, arguments.seeds, directed=arguments.directed)
     unknown = set(arguments.only) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}; there are {', '.join(m.name for m in MUTANTS)}")
     by_name = {mutant.name: mutant for mutant in MUTANTS}
     mutants = [by_name[name] for name in arguments.only or by_name]
+    if arguments.directed:
+        mutants = [mutant for mutant in mutants if mutant.scenario]
     for mutant in mutants:
         check_applies(mutant)
     catches = _run_all(mutants, arguments)
@@ -139,7 +151,7 @@ def _run_all(mutants: Sequence[Mutant], arguments: Any) -> list[Catch]:
     catches: list[Catch] = []
     with ThreadPoolExecutor(arguments.processes) as pool, Progress(console=console) as progress:
         task = progress.add_task("mutants", total=len(mutants))
-        for catch in pool.map(lambda one: _in_fresh_process(one, arguments.first_seed, arguments.seeds), mutants):
+        for catch in pool.map(lambda one: _in_fresh_process(one, arguments), mutants):
             catches.append(catch)
             progress.advance(task)
             if catch.seed is None:
@@ -149,9 +161,9 @@ def _run_all(mutants: Sequence[Mutant], arguments: Any) -> list[Catch]:
     return catches
 
 
-def _in_fresh_process(mutant: Mutant, first_seed: int, seeds: int) -> Catch:
-    command = [sys.executable, "-m", "world.mutate", "--child", mutant.name]
-    command += ["--first-seed", str(first_seed), "--seeds", str(seeds)]
+def _in_fresh_process(mutant: Mutant, arguments: Any) -> Catch:
+    command = [sys.executable, "-m", "world.mutate", "--child", mutant.name, "--seeds", str(arguments.seeds)]
+    command += ["--directed"] if arguments.directed else []
     began = time.perf_counter()
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
@@ -162,28 +174,41 @@ def _in_fresh_process(mutant: Mutant, first_seed: int, seeds: int) -> Catch:
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Catch)
 
 
-def _run_child(name: str, first_seed: int, seeds: int) -> int:
+def _run_child(name: str, seeds: int, *, directed: bool) -> int:
     """In the fresh process: change the source on its way in, then simulate until something is broken."""
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     check_applies(mutant)
     sys.meta_path.insert(0, _Finder(mutant.edits))
-    from world.scenario import quoted
+    from world.directed import DIRECTED
     from world.simulate import simulate
 
     began = time.perf_counter()
-    catch = Catch(name, None, "", f"no promise was broken in {seeds} seeds", 0.0, seeds)
-    for seed in range(first_seed, first_seed + seeds):
+    runs = list(_runs(mutant, seeds, directed=directed))
+    catch = Catch(name, None, "", f"no promise was broken in {len(runs)} seeds", 0.0, len(runs))
+    for where, seed in runs:
+        one = DIRECTED.get(where)
         try:
-            violations = simulate(seed, scenario=quoted(seed) if mutant.by_rfq else None).violations
+            verdict = simulate(seed) if one is None else simulate(seed, one.faults, one.scenario(seed))
         except AssertionError as error:
-            catch = Catch(name, seed, "an assertion of the core", str(error).split("\n", 1)[0], 0.0)
+            catch = Catch(name, seed, "an assertion of the core", str(error).split("\n", 1)[0], 0.0, scenario=where)
             break
-        if violations:
-            catch = Catch(name, seed, violations[0].invariant, violations[0].text, 0.0)
+        if verdict.violations:
+            first = verdict.violations[0]
+            catch = Catch(name, seed, first.invariant, first.text, 0.0, scenario=where)
             break
     catch = msgspec.structs.replace(catch, seconds=round(time.perf_counter() - began, 1))
     sys.stdout.write(msgspec.json.encode(catch).decode() + "\n")
     return 0
+
+
+def _runs(mutant: Mutant, seeds: int, *, directed: bool) -> Iterator[tuple[str, int]]:
+    """Where a mistake is looked for, and with which seeds."""
+    if not mutant.scenario:
+        yield from ((DRAWN, seed) for seed in range(seeds))
+        return
+    before = 0 if directed else min(seeds, _BEFORE_SCENARIO)
+    yield from ((DRAWN, seed) for seed in range(before))
+    yield from ((mutant.scenario, seed) for seed in range(seeds - before))
 
 
 def page(catches: Sequence[Catch], before: str) -> str:
@@ -192,35 +217,36 @@ def page(catches: Sequence[Catch], before: str) -> str:
     for catch in catches:
         by = f"`{catch.caught_by}`" if catch.caught_by in PROMISES else catch.caught_by
         if catch.seed is not None:
-            rows[catch.mutant] = f"{by} | {catch.seed}"
+            rows[catch.mutant] = f"{by} | {catch.scenario} | {catch.seed}"
         else:
-            rows[catch.mutant] = f"| not found in {catch.seeds} seeds" if catch.seeds else "| not run to its end"
-    outcomes = [rows.get(mutant.name, "| not run") for mutant in MUTANTS]
+            rows[catch.mutant] = f"| | not found in {catch.seeds} seeds" if catch.seeds else _UNDECIDED
+    outcomes = [rows.get(mutant.name, _NOT_RUN) for mutant in MUTANTS]
     found = sum(outcome[-1].isdigit() for outcome in outcomes)
     missed = sum("not found" in outcome for outcome in outcomes)
     lines = [
         "# Mistakes that the simulation finds",
         "",
         "Written by `make simulate-mutants`. Each mistake is made on purpose in the source of the desk, in a process",
-        "of its own, and the simulation runs from seed 0 on until a promise is broken.",
+        f"of its own, and the simulation runs until a promise is broken: {ENOUGH_SEEDS} drawn seeds, or, where a directed",
+        f"scenario is made for the mistake, the first {_BEFORE_SCENARIO} of them and then that.",
         f"{found} of {len(MUTANTS)} are found, {missed} are not found in the seeds given, and "
         f"{len(MUTANTS) - found - missed} were not run.",
-        "What the promises say: [simulation.md](simulation.md).",
+        "What the promises say, and what the scenarios are: [simulation.md](simulation.md).",
         "",
-        "| mistake | what it does | found by | at seed |",
-        "|---|---|---|---:|",
-        *(f"| `{mutant.name}` | {mutant.what} | {rows.get(mutant.name, '| not run')} |" for mutant in MUTANTS),
+        "| mistake | what it does | found by | in | at seed |",
+        "|---|---|---|---|---:|",
+        *(f"| `{mutant.name}` | {mutant.what} | {rows.get(mutant.name, _NOT_RUN)} |" for mutant in MUTANTS),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _table(catches: Sequence[Catch]) -> Table:
     table = Table(title="mistakes made on purpose")
-    for heading in ("mistake", "found by", "seed", "seconds", "what was seen"):
+    for heading in ("mistake", "found by", "in", "seed", "seconds", "what was seen"):
         table.add_column(heading, justify="right" if heading in ("seed", "seconds") else "left")
     for catch in catches:
         seed = "not found" if catch.seed is None else str(catch.seed)
-        table.add_row(catch.mutant, catch.caught_by, seed, f"{catch.seconds:.1f}", catch.text)
+        table.add_row(catch.mutant, catch.caught_by, catch.scenario, seed, f"{catch.seconds:.1f}", catch.text)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Literal, get_args
@@ -57,6 +57,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     operator_pause_s: mean time between two requests of the operator; 0 for none.
     intruder_pause_s: mean time between two acts of somebody else on the account; 0 for none.
     quotes: a strategy that works its own orders trades beside the others.
+    script: what else is done to the desk, until the moment that it is given.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     operator_pause_s: float = 0.0
     intruder_pause_s: float = 0.0
     quotes: bool = False
+    script: Callable[[Desk, int], None] | None = None
 
     def mix(self) -> str:
         """What there is beside the faults, in one line."""

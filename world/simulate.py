@@ -28,6 +28,7 @@ from world.ledger import (
     grant_violations,
     ignorance,
     ledger_violations,
+    missed_events,
     outcome_violations,
     untrue_outcomes,
 )
@@ -103,6 +104,8 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     disturb(desk, faults, faulty_until_ns)
     Operator(desk, scenario.operator_pause_s, faulty_until_ns)
     Intruder(desk, scenario.intruder_pause_s, faulty_until_ns)
+    if scenario.script is not None:
+        scenario.script(desk, faulty_until_ns)
     violations: list[Violation] = []
     while engine.now_ns < faulty_until_ns and not violations:
         engine.run_until(engine.now_ns + 10 * SECOND)
@@ -134,6 +137,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *cash_violations(venue, book, entries),
         *grant_violations(entries, desk.bus.published, book),
         *ignorance(desk.bus.latest.values(), book),
+        *missed_events(desk.bus, desk.engine.now_ns),
         *decided_wrongly(desk),
         *failures(desk.nodes.values()),
     ]

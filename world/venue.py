@@ -69,6 +69,7 @@ class Venue:
         self.market = MarketFeed(exchange, config)
         self.account_id = account_id
         self.sent: Counter[int] = Counter()
+        self.expired: set[int] = set()
         self.opening_orders: list[NewOrder] = []
         self.by_hand: set[int] = set()
         self._foreign_orders: set[int] = set()
@@ -112,7 +113,8 @@ class Venue:
         self._away_until_ns = self._throttled_until_ns = self._silent_until_ns = 0
 
     def place(self, order: NewOrder, deliver: Deliver) -> None:
-        """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`."""
+        """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`. One that arrives after its
+        validity is among `expired`."""
         self.sent[order.client_order_id] += 1
         if not order.reduce_only:
             self.opening_orders.append(order)
@@ -135,6 +137,11 @@ class Venue:
                 client_order_id=order.client_order_id, kind="rejected", code=result.code, text=result.message
             )
 
+        if not order.reduce_only and self._happens(self.faults.request_expired):
+            self.expired.add(order.client_order_id)
+            self.engine.after(self.engine.between_ns(13 * SECOND, 25 * SECOND), execute)
+            self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
+            return
         self._call(execute, unknown, deliver)
 
     def cancel(self, order: OrderRef, deliver: Deliver) -> None:
@@ -144,7 +151,15 @@ class Venue:
             if self._is_throttled:
                 return CancelRefused(client_order_id=order.client_order_id, code=_TOO_MANY, text="too many requests")
             command = ex.CancelOrder(order_id=order.venue_order_id, client_order_id=order.client_order_id)
-            result = self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
+
+            def carry_out() -> Any:
+                return self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
+
+            resting = self.exchange.order(self.account_id, client_order_id=order.client_order_id)
+            if resting is not None and resting.state.is_open and self._happens(self.faults.cancel_late):
+                self.engine.after(self.engine.between_ns(MS, 4 * SECOND), carry_out)
+                return CancelAcked(client_order_id=order.client_order_id)
+            result = carry_out()
             if isinstance(result, ex.Accepted):
                 return CancelAcked(client_order_id=order.client_order_id)
             return CancelRefused(client_order_id=order.client_order_id, code=result.code, text=result.message)
@@ -446,6 +461,10 @@ class Venue:
             )
             for exercise in self.exchange.exercise_history(self.account_id, start_ns=since_ns)
         )
+
+    def _happens(self, chance: float) -> bool:
+        """Draws nothing where the fault is off."""
+        return chance > 0 and self.engine.chance(chance)
 
     @property
     def _is_throttled(self) -> bool:

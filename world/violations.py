@@ -17,6 +17,7 @@ Invariant = Literal[
     "grant_in_time",
     "no_opening_under_halt",
     "risk_heard",
+    "looks_first",
     "fresh_prices",
     "close_within_holding",
     "close_within_position",
@@ -39,6 +40,7 @@ Invariant = Literal[
     "one_outcome",
     "grants_released",
     "strategies_know",
+    "events_arrive",
     "fold_is_live",
     "no_core_failed",
 ]
@@ -54,6 +56,8 @@ PROMISES: dict[Invariant, str] = {
     "grant_in_time": "no opening order goes out after the deadline of its grant",
     "no_opening_under_halt": "no opening order goes out under a halt, nor on a grant from before one",
     "risk_heard": "no opening order goes out while the risk service is silent",
+    "looks_first": "nothing is sent after a start, a stall or a break of the private stream before the venue was looked "
+    "at",
     "fresh_prices": "no opening order is priced on old data",
     "close_within_holding": "closing orders at work never add up to more than the trade holds",
     "close_within_position": "no close takes of the venue's position what other trades hold",
@@ -77,7 +81,8 @@ PROMISES: dict[Invariant, str] = {
     "trades explain it, to the last decimal",
     "one_outcome": "an intent has one outcome in the journal, and every answer that went out says the same",
     "grants_released": "a grant reserves room while its opening may trade, and no longer",
-    "strategies_know": "once faults stop, strategies know which trades are open: no event is missing for ever",
+    "strategies_know": "once faults stop, strategies know which trades are open",
+    "events_arrive": "once faults stop, every reader has been handed the newest event of every entity",
     "fold_is_live": "the state of execution is the fold of its journal",
     "no_core_failed": "no core raises on any input",
 }

@@ -1,4 +1,4 @@
-"""docs/simulation.md, made from the faults and the promises of the simulation.
+"""docs/simulation.md, made from the faults, the promises and the directed scenarios of the simulation.
 
 After a change of them: ``python -m tests.docs.simulation_page > docs/simulation.md``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from world.directed import DIRECTED
 from world.faults import FAULTS, Faults
 from world.violations import PROMISES
 
@@ -76,6 +77,16 @@ Each has a test in `tests/simulation/test_invariants.py` that breaks it and sees
 |---|---|
 """
 
+_DIRECTED = """
+## Directed scenarios
+
+Some mistakes need a situation that drawn seeds hardly ever meet. Each of these short runs makes one likely;
+without a mistake it keeps every promise too: `python -m world --scenario fleeting_halts --seeds 10`.
+
+| scenario | what is made likely |
+|---|---|
+"""
+
 _LIMITS = """
 ## What it does not show
 
@@ -93,7 +104,8 @@ def simulation_page() -> str:
     calm = Faults.none()
     faults = "".join(f"| `{name}` | {what} | {getattr(calm, name):g} |\n" for name, what in FAULTS.items())
     promises = "".join(f"| `{name}` | {what} |\n" for name, what in PROMISES.items())
-    return _INTRODUCTION + faults + _PROMISES + promises + _LIMITS
+    directed = "".join(f"| `{name}` | {one.what} |\n" for name, one in DIRECTED.items())
+    return _INTRODUCTION + faults + _PROMISES + promises + _DIRECTED + directed + _LIMITS
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.messages.steps import Tick
 from shared.messages.venue import (
+    CancelAcked,
     CancelRefused,
     NewOrder,
     OrderRef,
@@ -21,7 +23,7 @@ from shared.messages.venue import (
 )
 from tests.simulation.test_world import calm_desk, run_until
 from world.desk import Desk
-from world.faults import MS, SECOND, Faults
+from world.faults import MS, SECOND, UNDRAWN, Faults
 from world.intruder import Intruder
 from world.node import Crashed, _MortalJournal
 
@@ -103,6 +105,40 @@ def test_a_throttled_venue_refuses_and_does_nothing() -> None:
     assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is None
 
 
+def test_a_late_cancel_is_acknowledged_while_the_order_still_rests() -> None:
+    desk = calm_desk(faults=Faults(cancel_late=1.0))
+    numbers = range(1, 11)
+    resting: list[int] = []
+
+    def is_open(number: int) -> bool:
+        placed = desk.venue.exchange.order(desk.venue.account_id, client_order_id=number)
+        assert placed is not None
+        return placed.state.is_open
+
+    def look(answer: Any) -> None:
+        assert isinstance(answer, CancelAcked)
+        resting.extend(number for number in [answer.client_order_id] if is_open(number))
+
+    for number in numbers:
+        order = msgspec.structs.replace(buy(desk, number), price=Decimal(1))
+        answer_to(desk, order)
+        ref = OrderRef(client_order_id=number, venue_order_id=None, symbol=order.symbol)
+        desk.venue.cancel(ref, look)
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
+    assert len(resting) > len(numbers) // 2
+    assert not any(map(is_open, numbers))
+
+
+def test_an_expired_request_is_carried_out_long_after_it_was_given_up() -> None:
+    desk = calm_desk(faults=Faults(request_expired=1.0))
+    assert isinstance(answer_to(desk, buy(desk)), OutcomeUnknown)
+    desk.engine.run_until(desk.engine.now_ns + 7 * SECOND)
+    assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is None
+    desk.engine.run_until(desk.engine.now_ns + 14 * SECOND)
+    assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is not None
+    assert desk.venue.expired == {1}
+
+
 def test_a_server_error_tells_nothing_and_the_order_was_placed_or_not() -> None:
     desk = calm_desk(faults=Faults(server_error=1.0))
     placed = []
@@ -171,6 +207,6 @@ def test_somebody_else_leaves_positions_and_orders_that_are_not_the_desks() -> N
 def test_a_drawn_mix_has_every_fault_off_in_some_seeds_and_on_in_others_and_says_which() -> None:
     mixes = [Faults.swarm(Random(seed)) for seed in range(200)]
     for name in Faults.__struct_fields__:
-        assert len({getattr(mix, name) for mix in mixes}) > 1, name
+        assert (len({getattr(mix, name) for mix in mixes}) > 1) == (name not in UNDRAWN), name
     named = Faults(crash_per_minute=0.5, query_lag_ms=200).mix()
     assert named == "crash_per_minute=0.5 query_lag_ms=200"

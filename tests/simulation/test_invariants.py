@@ -33,6 +33,7 @@ from world.ledger import (
     grant_violations,
     ignorance,
     ledger_violations,
+    missed_events,
     outcome_violations,
     untrue_outcomes,
 )
@@ -316,6 +317,14 @@ def a_strategy_that_missed_an_end(desk: Desk) -> Iterable[Violation]:
     return ignorance([msgspec.structs.replace(status, open_trades=1)], desk.book)
 
 
+def an_event_that_never_arrived(desk: Desk) -> Iterable[Violation]:
+    bus, link = copy.copy(desk.bus), ("strategy", "execution")
+    subscription = copy.copy(bus._subscriptions[link])
+    subscription.handed = dict(list(subscription.handed.items())[1:])
+    bus._subscriptions = {**bus._subscriptions, link: subscription}
+    return missed_events(bus, desk.engine.now_ns)
+
+
 def another_fold(desk: Desk) -> Iterable[Violation]:
     book = book_of(desk)
     book.halt_epoch += 1
@@ -339,6 +348,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "grant_in_time": an_older_grant,
     "no_opening_under_halt": an_opening_under_a_halt,
     "risk_heard": a_deaf_witness,
+    "looks_first": a_deaf_witness,
     "fresh_prices": a_deaf_witness,
     "close_within_holding": a_double_close_order,
     "close_within_position": a_close_of_what_another_holds,
@@ -361,6 +371,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "one_outcome": two_outcomes,
     "grants_released": a_grant_kept,
     "strategies_know": a_strategy_that_missed_an_end,
+    "events_arrive": an_event_that_never_arrived,
     "fold_is_live": another_fold,
     "no_core_failed": a_core_that_raised,
 }

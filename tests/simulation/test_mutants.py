@@ -65,23 +65,23 @@ def test_an_order_that_is_sent_again_is_found_in_a_process_of_its_own_and_the_so
 
 def test_the_page_names_what_found_each_mistake_and_keeps_what_was_found_before() -> None:
     one, two = MUTANTS[:2]
-    first = page([Catch(one.name, 3, "sent_once", "order 1 was sent 2 times", 1.0)], "")
-    assert f"| `{one.name}` | {one.what} | `sent_once` | 3 |" in first
-    assert f"| `{two.name}` | {two.what} | | not run |" in first
+    first = page([Catch(one.name, 3, "sent_once", "order 1 was sent 2 times", 1.0, scenario="drawn")], "")
+    assert f"| `{one.name}` | {one.what} | `sent_once` | drawn | 3 |" in first
+    assert f"| `{two.name}` | {two.what} | | | not run |" in first
     second = page([Catch(two.name, None, "", "no promise was broken in 40 seeds", 1.0, 40)], first)
-    assert f"| `{one.name}` | {one.what} | `sent_once` | 3 |" in second
-    assert f"| `{two.name}` | {two.what} | | not found in 40 seeds |" in second
+    assert f"| `{one.name}` | {one.what} | `sent_once` | drawn | 3 |" in second
+    assert f"| `{two.name}` | {two.what} | | | not found in 40 seeds |" in second
     assert f"1 of {len(MUTANTS)} are found, 1 are not found in the seeds given, and {len(MUTANTS) - 2} were" in second
     third = page([Catch(two.name, None, "", "not decided within 900 s", 900.0)], second)
-    assert f"| `{two.name}` | {two.what} | | not run to its end |" in third
+    assert f"| `{two.name}` | {two.what} | | | not run to its end |" in third
 
 
 def test_every_mistake_of_the_table_was_run_and_those_that_are_not_found_are_known() -> None:
     table = Path(ROOT, "docs/simulation-mutants.md").read_text()
     outcomes = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", table, flags=re.MULTILINE))
     assert set(outcomes) == {mutant.name for mutant in MUTANTS}
-    found = {name for name, outcome in outcomes.items() if re.fullmatch(r"[^|]+ \| \d+", outcome)}
-    missed = {name for name, outcome in outcomes.items() if re.fullmatch(r"\| not found in [1-9]\d* seeds", outcome)}
+    found = {name for name, outcome in outcomes.items() if re.fullmatch(r"[^|]+ \| \w+ \| \d+", outcome)}
+    missed = {name for name, outcome in outcomes.items() if re.fullmatch(r"\| \| not found in [1-9]\d* seeds", outcome)}
     assert found | missed == set(outcomes), "not run: make simulate-mutants"
     assert missed == NOT_FOUND, "one that is found now leaves NOT_FOUND; one that is missed now is a promise lost"
     assert len(found) >= 20

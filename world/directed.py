@@ -1,0 +1,250 @@
+"""Short runs in which one fault or one person's act is made likely that drawn seeds hardly ever see.
+
+A mistake that no drawn seed finds is looked for in the one that is made for it; without the mistake each keeps every
+promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from services.execution.config import ExecutionConfig
+from services.exchange.config import DealerConfig, ExchangeConfig
+from services.exchange.config import RfqConfig as ExchangeRfqConfig
+from services.risk.config import RiskConfig
+from shared.messages.control import LiftHalts, RaiseHalt
+from shared.messages.trades import ExecutionMode
+from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
+from world.desk import Desk
+from world.faults import MS, SECOND, Faults
+from world.scenario import Scenario, expiring, quoted, small_exchange
+
+
+class Directed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is made likely, and by what. faults: None where they are drawn from the seed as ever."""
+
+    what: str
+    scenario: Callable[[int], Scenario]
+    faults: Faults | None = None
+
+
+def _trader(
+    name: str,
+    legs: Sequence[LegSpec] | None = None,
+    *,
+    hold_s: float = 5.0,
+    mode: ExecutionMode = "limit",
+    params: Mapping[str, object] = {},
+    smart: SmartConfig | None = None,
+    rfq: RfqConfig | None = None,
+) -> StrategyConfig:
+    """Opens again and again, and holds for a short time."""
+    return StrategyConfig(
+        name=name,
+        legs=strangle(qty="0.2", dte=1, side=1) if legs is None else legs,
+        exit_conditions=[max_hold_hours(hold_s / 3600)],
+        execution_mode=mode,
+        execution_params=params,
+        smart_config=smart or SmartConfig(),
+        rfq=rfq or RfqConfig(),
+        policy="atomic",
+        max_concurrent_trades=1,
+        max_trades_per_day=50,
+        cooldown_seconds=1,
+        check_interval_seconds=1,
+    )
+
+
+def _fleeting_halts(seed: int) -> Scenario:
+    """Grants of before a halt arrive after it was lifted."""
+
+    def halt_and_lift(desk: Desk, until_ns: int) -> None:
+        for number, when_ns in enumerate(range(desk.engine.now_ns + 3 * SECOND, until_ns, 3 * SECOND)):
+            halt = RaiseHalt(level="no_new_trades", reason="by mistake", requested_by="operator")
+            desk.operate_at(when_ns, "execution", halt, f"halt-{number}")
+            lift = LiftHalts(requested_by="operator")
+            desk.operate_at(when_ns + 50 * MS, "execution", lift, f"unhalt-{number}")
+
+    return Scenario(
+        name="fleeting_halts",
+        strategies=tuple(_trader(name) for name in ("alpha", "beta", "gamma")),
+        exchange=small_exchange(seed),
+        faulty_s=40,
+        script=halt_and_lift,
+    )
+
+
+def _frozen_prices(seed: int) -> Scenario:
+    chunks = SmartConfig(chunk_count=5, time_per_chunk=3.0, total_duration_seconds=25.0, aggressive_wait_seconds=1.0)
+    return Scenario(
+        name="frozen_prices",
+        strategies=tuple(
+            _trader(name, strangle(qty="0.5", dte=1, side=1), mode="smart", smart=chunks) for name in ("alpha", "beta")
+        ),
+        exchange=small_exchange(seed),
+        faulty_s=60,
+    )
+
+
+def _short_grants(seed: int) -> Scenario:
+    return Scenario(
+        name="short_grants",
+        strategies=tuple(_trader(name) for name in ("alpha", "beta")),
+        exchange=small_exchange(seed),
+        risk=RiskConfig(grant_ttl_ms=4_000),
+        faulty_s=40,
+    )
+
+
+def _narrow_collar(seed: int) -> Scenario:
+    """A buyer who would pay far more than is granted, in a market whose dealers ask for more."""
+    exchange = small_exchange(seed)
+    dear = DealerConfig(name="dear", better_min_pct=-20.0, better_max_pct=-15.0, answer_min_ms=500, answer_max_ms=1_500)
+    content = RfqConfig(
+        min_notional_usd=0.0,
+        window_seconds=2.0,
+        timeout_seconds=4.0,
+        min_improvement_pct=-100.0,
+        max_over_mark_pct=100.0,
+    )
+    willing = {"buffer_pct": 20.0}
+    return Scenario(
+        name="narrow_collar",
+        strategies=(
+            _trader("alpha", params=willing),
+            _trader("beta", mode="rfq", rfq=content, params=willing),
+        ),
+        exchange=_with_dealers(exchange, dear),
+        risk=RiskConfig(collar_pct=10.0, collar_index_pct=0.0, collar_ticks=1),
+        faulty_s=40,
+    )
+
+
+def _with_dealers(exchange: ExchangeConfig, *dealers: DealerConfig) -> ExchangeConfig:
+    return msgspec.structs.replace(exchange, rfq=ExchangeRfqConfig(dealers=dealers))
+
+
+def _hand_closes(seed: int) -> Scenario:
+    """A part of what two trades hold together is closed by hand, and one of them closes before that is settled."""
+    return Scenario(
+        name="hand_closes",
+        strategies=tuple(_trader(name, hold_s=hold_s) for name, hold_s in (("alpha", 8.0), ("beta", 15.0))),
+        exchange=small_exchange(seed),
+        execution=ExecutionConfig(confirm_ms=8_000, reconcile_interval_ms=2_000),
+        intruder_pause_s=3.0,
+        faulty_s=60,
+    )
+
+
+def _stale_positions(seed: int) -> Scenario:
+    """The venue's positions are looked at all the time, and lag as far behind as the desk can bear."""
+    return Scenario(
+        name="stale_positions",
+        strategies=tuple(_trader(name, hold_s=8.0) for name in ("alpha", "beta")),
+        exchange=small_exchange(seed),
+        execution=ExecutionConfig(reconcile_interval_ms=1_000),
+        faulty_s=40,
+    )
+
+
+def _lost_rows(seed: int) -> Scenario:
+    """Execution closes with its disk full, and is killed before it could write what it did."""
+
+    def fill_and_kill(desk: Desk, until_ns: int) -> None:
+        execution = desk.nodes["execution"]
+        for number, when_ns in enumerate(range(desk.engine.now_ns + 10 * SECOND, until_ns - 15 * SECOND, 20 * SECOND)):
+            desk.engine.at(when_ns, lambda: execution.fill_disk(0, 10 * SECOND))
+            desk.engine.at(when_ns + 8 * SECOND, lambda: execution.crash(SECOND))
+            lift = LiftHalts(requested_by="operator")
+            desk.operate_at(when_ns + 14 * SECOND, "execution", lift, f"unhalt-{number}")
+
+    return Scenario(
+        name="lost_rows",
+        strategies=tuple(_trader(name) for name in ("alpha", "beta", "gamma")),
+        exchange=small_exchange(seed),
+        faulty_s=80,
+        script=fill_and_kill,
+    )
+
+
+def _expired_requests(seed: int) -> Scenario:
+    """One leg that is tried once: what arrives after all finds its trade over, and nothing in its place."""
+    call = [LegSpec("C", 1, "0.1", {"type": "spotdistance", "value": 1}, {"dte": "next"})]
+    return Scenario(
+        name="expired_requests",
+        strategies=(_trader("alpha", call, params={"max_requote_rounds": 1}),),
+        exchange=small_exchange(seed),
+        faulty_s=60,
+    )
+
+
+def _requotes(seed: int) -> Scenario:
+    """Orders that are filled in part and moved all the time, in thin books."""
+    params = {"pricing": "mid", "reprice_interval_s": 2.0, "max_requote_rounds": 20}
+    return Scenario(
+        name="late_cancels",
+        strategies=tuple(
+            _trader(name, strangle(qty="0.4", dte=1, side=1), params=params) for name in ("alpha", "beta")
+        ),
+        exchange=small_exchange(seed, level_lots=6.0, jumps_per_day=1_000.0),
+        faulty_s=40,
+    )
+
+
+DIRECTED: dict[str, Directed] = {
+    "quoted": Directed(what="every trade asks makers for quotes, and takes nearly any", scenario=quoted),
+    "expiring": Directed(what="trades are held over the expiry of their options", scenario=expiring),
+    "fleeting_halts": Directed(
+        what="an operator halts and lifts at once, while grants are on their way",
+        scenario=_fleeting_halts,
+        faults=Faults(bus_delay_max_ms=1_500),
+    ),
+    "frozen_prices": Directed(
+        what="market data stop again and again, while trades open in chunks",
+        scenario=_frozen_prices,
+        faults=Faults(market_freeze_per_minute=5.0),
+    ),
+    "short_grants": Directed(
+        what="grants last for 4 s, and every second order is refused",
+        scenario=_short_grants,
+        faults=Faults(refused=0.5, venue_delay_max_ms=500),
+    ),
+    "narrow_collar": Directed(
+        what="little is granted past mark, and dealers and buyers would go far past it",
+        scenario=_narrow_collar,
+        faults=Faults(),
+    ),
+    "hand_closes": Directed(
+        what="somebody closes by hand a part of what two trades hold together",
+        scenario=_hand_closes,
+        faults=Faults(),
+    ),
+    "stale_positions": Directed(
+        what="the positions that the venue shows are nearly 5 s old, and are looked at every second",
+        scenario=_stale_positions,
+        faults=Faults(position_lag_ms=3_500),
+    ),
+    "lost_rows": Directed(
+        what="execution is killed with rows that its full disk did not take",
+        scenario=_lost_rows,
+        faults=Faults(refused=0.3, request_lost=0.2),
+    ),
+    "expired_requests": Directed(
+        what="opening orders arrive long after the venue should have dropped them",
+        scenario=_expired_requests,
+        faults=Faults(request_expired=0.4),
+    ),
+    "late_cancels": Directed(
+        what="cancels are acknowledged seconds before they are carried out",
+        scenario=_requotes,
+        faults=Faults(cancel_late=0.7),
+    ),
+    "lost_accepts": Directed(
+        what="the answers to accepted quotes are lost, and so is what the stream says of them",
+        scenario=quoted,
+        faults=Faults(answer_lost=0.6, stream_lost=0.8),
+    ),
+}
+"""By name. Some are also there for mistakes that drawn seeds find late."""
