@@ -27,8 +27,8 @@ none can change."""
 
 
 class _Publisher:
-    """What a publisher keeps in memory: lost with the process. `newest`, for the checks: by topic and entity, the id of
-    its newest event and when it was published."""
+    """What a publisher keeps in memory: lost with the process. `newest`, for the checks: by topic and entity, the id
+    of its newest event and when it was published."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -41,8 +41,8 @@ class _Publisher:
 
 
 class _Subscription:
-    """One subscriber's end of one publisher's stream. `handed`, for the checks: by topic and entity, the id of the last
-    event that was handed over."""
+    """One subscriber's end of one publisher's stream. `handed`, for the checks: by topic and entity, the id of the
+    last event that was handed over."""
 
     def __init__(self, prefixes: Sequence[str], since_ns: int) -> None:
         self.prefixes = tuple(prefixes)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from services.execution.config import ExecutionConfig
 from services.exchange.config import DealerConfig, ExchangeConfig
 from services.exchange.config import RfqConfig as ExchangeRfqConfig
+from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
-from world.scenario import Scenario, expiring, quoted, small_exchange
+from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
 class Directed(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,8 @@ def _frozen_prices(seed: int) -> Scenario:
     return Scenario(
         name="frozen_prices",
         strategies=tuple(
-            _trader(name, strangle(qty="0.5", dte=1, side=1), mode="smart", smart=chunks) for name in ("alpha", "beta")
+            _trader(name, strangle(qty="0.5", dte=1, side=1), mode="smart", smart=chunks)
+            for name in ("alpha", "beta")
         ),
         exchange=small_exchange(seed),
         faulty_s=60,
@@ -101,7 +102,9 @@ def _short_grants(seed: int) -> Scenario:
 def _narrow_collar(seed: int) -> Scenario:
     """A buyer who would pay far more than is granted, in a market whose dealers ask for more."""
     exchange = small_exchange(seed)
-    dear = DealerConfig(name="dear", better_min_pct=-20.0, better_max_pct=-15.0, answer_min_ms=500, answer_max_ms=1_500)
+    dear = DealerConfig(
+        name="dear", better_min_pct=-20.0, better_max_pct=-15.0, answer_min_ms=500, answer_max_ms=1_500
+    )
     content = RfqConfig(
         min_notional_usd=0.0,
         window_seconds=2.0,
@@ -154,7 +157,9 @@ def _lost_rows(seed: int) -> Scenario:
 
     def fill_and_kill(desk: Desk, until_ns: int) -> None:
         execution = desk.nodes["execution"]
-        for number, when_ns in enumerate(range(desk.engine.now_ns + 10 * SECOND, until_ns - 15 * SECOND, 20 * SECOND)):
+        for number, when_ns in enumerate(
+            range(desk.engine.now_ns + 10 * SECOND, until_ns - 15 * SECOND, 20 * SECOND)
+        ):
             desk.engine.at(when_ns, lambda: execution.fill_disk(0, 10 * SECOND))
             desk.engine.at(when_ns + 8 * SECOND, lambda: execution.crash(SECOND))
             lift = LiftHalts(requested_by="operator")
@@ -193,6 +198,10 @@ def _requotes(seed: int) -> Scenario:
     )
 
 
+def _lossy_bus(seed: int) -> Scenario:
+    return msgspec.structs.replace(plain(seed), name="lossy_bus", faulty_s=40)
+
+
 DIRECTED: dict[str, Directed] = {
     "quoted": Directed(what="every trade asks makers for quotes, and takes nearly any", scenario=quoted),
     "expiring": Directed(what="trades are held over the expiry of their options", scenario=expiring),
@@ -200,6 +209,11 @@ DIRECTED: dict[str, Directed] = {
         what="an operator halts and lifts at once, while grants are on their way",
         scenario=_fleeting_halts,
         faults=Faults(bus_delay_max_ms=1_500),
+    ),
+    "lossy_bus": Directed(
+        what="one message in ten between services is lost",
+        scenario=_lossy_bus,
+        faults=Faults(bus_drop=0.1),
     ),
     "frozen_prices": Directed(
         what="market data stop again and again, while trades open in chunks",

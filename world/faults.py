@@ -146,7 +146,7 @@ FAULTS: dict[str, str] = {
     "stream_drop_per_minute": "the private stream breaks",
     "stream_silence_per_minute": "the private stream stays up and tells nothing for 5 to 40 s",
     "market_freeze_per_minute": "market data stop for 3 to 30 s, or the last ones come again and again",
-    "cancel_late": "a cancel is acknowledged at once and carried out up to 4 s later, and the order may trade meanwhile",
+    "cancel_late": "a cancel is acknowledged and carried out up to 4 s later, and the order may trade meanwhile",
     "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it; in "
     "directed scenarios alone, for where it is on more can be opened than was granted",
 }

@@ -124,8 +124,8 @@ def outcome_violations(
 
 
 def untrue_outcomes(entries: Iterable[Entry], venue: Venue) -> Iterator[Violation]:
-    """Orders that were given up as refused or never placed and are in the venue's books all the same; so is a leg of a
-    quote of which there is a block trade. One that arrived after its validity is not what the desk got wrong."""
+    """Orders that were given up as refused or never placed and are in the venue's books all the same, or in a block
+    trade of the quote of which they stand for a leg. One that arrived after its validity is the venue's mistake."""
     known = {
         order.client_order_id
         for order in (

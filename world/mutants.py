@@ -358,6 +358,7 @@ _BUS: tuple[Mutant, ...] = (
                 "            if False:\n                self.gaps += 1",
             ),
         ),
+        scenario="lossy_bus",
     ),
     Mutant(
         "replay_from_wrong_sequence",
@@ -369,6 +370,7 @@ _BUS: tuple[Mutant, ...] = (
                 "self._wants.append(Want(topic, from_sequence + 1, self._generation))",
             ),
         ),
+        scenario="lossy_bus",
     ),
     Mutant(
         "room_spent_twice",

@@ -227,8 +227,8 @@ def page(catches: Sequence[Catch], before: str) -> str:
         "# Mistakes that the simulation finds",
         "",
         "Written by `make simulate-mutants`. Each mistake is made on purpose in the source of the desk, in a process",
-        f"of its own, and the simulation runs until a promise is broken: {ENOUGH_SEEDS} drawn seeds, or, where a directed",
-        f"scenario is made for the mistake, the first {_BEFORE_SCENARIO} of them and then that.",
+        f"of its own, and the simulation runs until a promise is broken: {ENOUGH_SEEDS} drawn seeds, or, where a",
+        f"directed scenario is made for the mistake, the first {_BEFORE_SCENARIO} of them and then that.",
         f"{found} of {len(MUTANTS)} are found, {missed} are not found in the seeds given, and "
         f"{len(MUTANTS) - found - missed} were not run.",
         "What the promises say, and what the scenarios are: [simulation.md](simulation.md).",

@@ -139,7 +139,7 @@ class Venue:
 
         if not order.reduce_only and self._happens(self.faults.request_expired):
             self.expired.add(order.client_order_id)
-            self.engine.after(self.engine.between_ns(13 * SECOND, 25 * SECOND), execute)
+            self.engine.after(self.engine.between_ns(13 * SECOND, 25 * SECOND), lambda: _unheard(execute()))
             self.engine.after(ORDER_TIMEOUT_NS, lambda: deliver(unknown))
             return
         self._call(execute, unknown, deliver)
@@ -502,3 +502,7 @@ class Venue:
 
     def _delay_ns(self) -> int:
         return self.engine.between_ns(MS, self.faults.venue_delay_max_ms * MS)
+
+
+def _unheard(answer: Any) -> None:
+    """An answer that nobody waits for any more."""

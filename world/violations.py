@@ -56,8 +56,7 @@ PROMISES: dict[Invariant, str] = {
     "grant_in_time": "no opening order goes out after the deadline of its grant",
     "no_opening_under_halt": "no opening order goes out under a halt, nor on a grant from before one",
     "risk_heard": "no opening order goes out while the risk service is silent",
-    "looks_first": "nothing is sent after a start, a stall or a break of the private stream before the venue was looked "
-    "at",
+    "looks_first": "after a start, a stall or a break of the stream nothing is sent before the venue was looked at",
     "fresh_prices": "no opening order is priced on old data",
     "close_within_holding": "closing orders at work never add up to more than the trade holds",
     "close_within_position": "no close takes of the venue's position what other trades hold",

@@ -81,7 +81,9 @@ def test_every_mistake_of_the_table_was_run_and_those_that_are_not_found_are_kno
     outcomes = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", table, flags=re.MULTILINE))
     assert set(outcomes) == {mutant.name for mutant in MUTANTS}
     found = {name for name, outcome in outcomes.items() if re.fullmatch(r"[^|]+ \| \w+ \| \d+", outcome)}
-    missed = {name for name, outcome in outcomes.items() if re.fullmatch(r"\| \| not found in [1-9]\d* seeds", outcome)}
+    missed = {
+        name for name, outcome in outcomes.items() if re.fullmatch(r"\| \| not found in [1-9]\d* seeds", outcome)
+    }
     assert found | missed == set(outcomes), "not run: make simulate-mutants"
     assert missed == NOT_FOUND, "one that is found now leaves NOT_FOUND; one that is missed now is a promise lost"
     assert len(found) >= 20
