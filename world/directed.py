@@ -71,13 +71,13 @@ def _fleeting_halts(seed: int) -> Scenario:
         name="fleeting_halts",
         strategies=tuple(_trader(name) for name in ("alpha", "beta", "gamma")),
         exchange=small_exchange(seed),
-        faulty_s=40,
+        faulty_s=70,
         script=halt_and_lift,
     )
 
 
 def _frozen_prices(seed: int) -> Scenario:
-    chunks = SmartConfig(chunk_count=5, time_per_chunk=3.0, total_duration_seconds=25.0, aggressive_wait_seconds=1.0)
+    chunks = SmartConfig(chunk_count=8, time_per_chunk=2.0, total_duration_seconds=24.0, aggressive_wait_seconds=1.0)
     return Scenario(
         name="frozen_prices",
         strategies=tuple(
@@ -218,7 +218,7 @@ DIRECTED: dict[str, Directed] = {
     "frozen_prices": Directed(
         what="market data stop again and again, while trades open in chunks",
         scenario=_frozen_prices,
-        faults=Faults(market_freeze_per_minute=5.0),
+        faults=Faults(market_freeze_per_minute=8.0),
     ),
     "short_grants": Directed(
         what="grants last for 4 s, and every second order is refused",
