@@ -95,7 +95,7 @@ _LIMITS = """
 - That a journal's file survives a torn write: here nothing of the batch survives, as SQLite promises; the tests of
   the store cut real files.
 - Funding: options have none.
-- Mistakes like those that the table names as not found: there the tests of the part stand alone.
+- Mistakes that nobody thought of: the table shows that those in it are found, and not that all are.
 """
 
 
