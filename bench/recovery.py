@@ -64,6 +64,8 @@ venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 [risk]
 max_grants_per_minute = 1000
+max_trade_risk_pct = 20
+max_total_risk_pct = 100
 max_open_trades = 1000
 [strategy]
 enabled = ["looker", "rester"]

@@ -70,6 +70,8 @@ underlyings = ["BTCUSD", "ETHUSD"]
 step_ms = {STEP_MS}
 [risk]
 max_grants_per_minute = 1000
+max_trade_risk_pct = 20
+max_total_risk_pct = 100
 [strategy]
 enabled = ["tick_quoter"]
 folders = ["strategies"]

@@ -29,6 +29,7 @@ from shared.messages.system import Heartbeat
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import StreamUp, VenueSnapshot
 from world.faults import MS, SECOND
+from world.limits import WIDE
 from world.violations import Violation
 
 ZERO = Decimal(0)
@@ -131,7 +132,7 @@ def decision_violations(
 
     limits: those of the risk service that gave the grants.
     """
-    limits = limits or RiskConfig()
+    limits = limits or WIDE
     book = Book.empty(config)
     decided_ns = 0
     for number, entry in enumerate(entries):

@@ -56,6 +56,7 @@ from world.audit import Witness
 from world.bus import WorldBus
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.limits import WIDE
 from world.machine import Machine
 from world.node import Keeping, Node
 from world.venue import Venue
@@ -100,7 +101,7 @@ class Desk:
             "monitor": {service: prefixes_of(service) for service in ("marketdata", "risk", "execution", "strategy")},
         }
         self.execution_config = execution_config or ExecutionConfig()
-        self.risk_config = risk_config or RiskConfig()
+        self.risk_config = risk_config or WIDE
         exchange = ExchangeCore(exchange_config, engine.now_ns)
         self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)

@@ -40,6 +40,7 @@ from shared.strategy import (
 )
 from world.desk import ACCOUNT_ID, Desk
 from world.faults import SECOND
+from world.limits import WIDE
 
 NOON_NS = 1_763_640_000_000_000_000
 """2025-11-20T12:00:00Z, far from an expiry."""
@@ -65,7 +66,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     exchange: ExchangeConfig
     start_ns: int = NOON_NS
     execution: ExecutionConfig = ExecutionConfig()
-    risk: RiskConfig = RiskConfig()
+    risk: RiskConfig = WIDE
     host: StrategyHostConfig = StrategyHostConfig()
     faulty_s: int = 150
     operator_pause_s: float = 0.0
@@ -104,7 +105,8 @@ def disturbed(seed: int) -> Scenario:
             jump_vol=random.choice((0.004, 0.02)),
             max_order=random.choice(("1000", "0.15")),
         ),
-        risk=RiskConfig(
+        risk=msgspec.structs.replace(
+            WIDE,
             max_open_trades=random.choice((2, 50, 50)),
             max_position_quantity=random.choice((Decimal("0.4"), Decimal(100), Decimal(100))),
         ),
@@ -154,7 +156,7 @@ def expiring(seed: int) -> Scenario:
         exchange=small_exchange(seed),
         start_ns=BEFORE_FRIDAYS_EXPIRY_NS,
         execution=ExecutionConfig(tradable_margin_s=20),
-        risk=RiskConfig(min_time_to_last_trade_ms=20_000),
+        risk=msgspec.structs.replace(WIDE, min_time_to_last_trade_ms=20_000),
         host=StrategyHostConfig(no_trade_margin_s=30.0),
         faulty_s=19 * 60,
     )

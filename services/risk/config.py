@@ -12,10 +12,40 @@ from shared.messages.trades import HaltLevel
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class UnderlyingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one underlying; what is not given is not limited by itself.
+
+    max_delta_usd: |delta| × index after the trade. max_gamma_usd: |gamma| × index² / 100. max_vega_usd: |vega|, USD
+    per volatility point. max_theta_usd: |theta|, USD per day. max_notional_pct: Σ |quantity| × index / equity.
+    """
+
+    max_delta_usd: Positive | None = None
+    max_gamma_usd: Positive | None = None
+    max_vega_usd: Positive | None = None
+    max_theta_usd: Positive | None = None
+    max_notional_pct: Positive | None = None
+
+
+class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one strategy; what is not given is not limited by itself.
+
+    max_trade_risk_pct, max_total_risk_pct, max_open_trades, max_order_notional_usd, max_grants_per_minute: as those
+    of the account, of this strategy alone.
+    """
+
+    max_trade_risk_pct: Percent | None = None
+    max_total_risk_pct: Percent | None = None
+    max_open_trades: Count | None = None
+    max_order_notional_usd: Positive | None = None
+    max_grants_per_minute: Count | None = None
 
 
 class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits and periods of the guard. The defaults suit paper trading: wide, yet a mistake by a zero is caught.
+    """Limits and periods of the guard. The defaults in USD and coins suit an account of 100,000 USD, as the paper
+    account is; docs/risk.md has the formulas.
 
     poll_interval_ms: how often account and positions are read; the venue allows two account reads a second.
     account_age_max_ms: older than this the account is stale and no grant is given.
@@ -37,10 +67,16 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_gamma_usd: Σ of |gamma| × index² / 100 (the change of delta_usd when the index moves 1 %) after the trade.
     max_vega_usd: Σ of |vega| (USD per volatility point) after the trade.
     max_theta_usd: Σ of |theta| (USD per day) after the trade.
+    max_underlying_notional_pct: Σ |quantity| × index over the options of one underlying after the trade / equity.
+    max_expiry_notional_pct: the same over the options of one expiry: what one settlement can meet.
     max_margin_utilisation_pct: (initial margin + outstanding + trade) / equity × 100 at most.
-    max_trade_risk_pct: largest loss of one trade as a share of equity, where it is bounded or declared.
+    max_trade_risk_pct: what one trade puts at risk as a share of equity: the largest loss of its structure, else the
+    maximum loss it declares, else the margin that it ties up.
+    max_total_risk_pct: the same, summed over open trades and grants not yet used.
     allow_unbounded_loss: grant structures whose loss has no bound and that declare no maximum loss.
     max_open_trades: trades not final, plus grants not yet used.
+    max_open_orders: orders of the account that are not final; above it no further trade is begun.
+    max_orders_per_minute: orders that execution sent within 60 s; above it no further trade is begun.
     max_drawdown_pct: fall of equity from its peak at which trading is halted.
     max_daily_loss_pct: fall of equity since 00:00 UTC at which trading is halted. Deposits and withdrawals move peak
     and start of the day.
@@ -51,6 +87,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_margin_fraction, short_margin_floor_fraction: standard margin of a short option, see margin.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
     price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
+    underlyings: `[risk.underlyings.BTCUSD]`: limits of one underlying, beside those of the account.
+    strategies: `[risk.strategies.NAME]`: limits of one strategy, beside those of the account.
     rate_budget_share: share of those per-user rate limits of the venue that several services use; with the shares of
     the other two at most 1.
     """
@@ -70,15 +108,20 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     collar_index_pct: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.1
     collar_ticks: Annotated[int, msgspec.Meta(ge=0)] = 5
     max_position_quantity: Decimal = Decimal(100)
-    max_delta_usd: Positive = 500_000.0
-    max_gamma_usd: Positive = 250_000.0
-    max_vega_usd: Positive = 25_000.0
-    max_theta_usd: Positive = 25_000.0
+    max_delta_usd: Positive = 100_000.0
+    max_gamma_usd: Positive = 10_000.0
+    max_vega_usd: Positive = 2_000.0
+    max_theta_usd: Positive = 1_000.0
+    max_underlying_notional_pct: Positive = 500.0
+    max_expiry_notional_pct: Positive = 300.0
     max_margin_utilisation_pct: Percent = 80.0
-    max_trade_risk_pct: Percent = 20.0
+    max_trade_risk_pct: Percent = 2.0
+    max_total_risk_pct: Percent = 20.0
     allow_unbounded_loss: bool = True
-    max_open_trades: Annotated[int, msgspec.Meta(ge=1)] = 50
-    max_drawdown_pct: Percent = 30.0
+    max_open_trades: Count = 5
+    max_open_orders: Count = 200
+    max_orders_per_minute: Count = 600
+    max_drawdown_pct: Percent = 25.0
     max_daily_loss_pct: Percent = 15.0
     breach_polls: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
     breach_halt_level: HaltLevel = "no_new_trades"
@@ -90,6 +133,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fee_cap_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.125
     price_limit_up_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     price_limit_down_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
+    underlyings: dict[str, UnderlyingLimits] = {}
+    strategies: dict[str, StrategyLimits] = {}
     rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
 
     def __post_init__(self) -> None:

@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from services.risk.breaches import Measure, measures
 from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.config import RiskConfig
 from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
-from services.risk.market import MarketView, position_greeks
+from services.risk.market import MarketView
+from services.risk.orders import MINUTE_NS, OrderWatch
+from services.risk.positions import positions_of
 from services.risk.reservations import Reservations, covers
 from services.risk.rows import (
     BreachEnded,
@@ -25,8 +26,9 @@ from services.risk.rows import (
     Row,
     TradingDayStarted,
 )
+from services.risk.showing import limits_of, nothing_asked
 from services.risk.situation import Situation, Violation
-from shared.messages.account import AccountSnapshot, Position, PositionGreeks
+from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
     AccountAnswer,
@@ -40,6 +42,7 @@ from shared.messages.control import (
 )
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.risk import GetRisk, RiskAnswer, RiskLimits
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -57,12 +60,10 @@ from shared.messages.steps import (
 )
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
-from shared.messages.trades import Grant, GrantLeg, Refusal, TradeUpdate, unknown_request
-from shared.messages.venue import VenuePosition
+from shared.messages.trades import Grant, GrantLeg, OrderUpdate, Refusal, TradeUpdate, unknown_request
 
 _MS = 1_000_000
 _DAY_NS = 86_400 * 1_000_000_000
-_MINUTE_NS = 60 * 1_000_000_000
 _PEAK_STEP = Decimal("0.0001")
 """The peak is journalled in steps of this share of itself: a rising account must not write a row per poll."""
 _TRANSFERS_REMEMBERED = 1_000
@@ -85,10 +86,9 @@ class _Breach(msgspec.Struct):
 class RiskCore:
     """Decides who may open what.
 
-    Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, HaltState), StreamSynced, Request(
-    RequestGrant, GetAccount), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those of inputs.py. Effects: the
-    generic ones.
-    Anything else is ignored.
+    Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, OrderUpdate, HaltState), StreamSynced,
+    Request(RequestGrant, GetAccount, GetRisk), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those of
+    inputs.py. Effects: the generic ones. Anything else is ignored.
     """
 
     def __init__(self, config: RiskConfig, *, account_id: str, grant_key: bytes) -> None:
@@ -106,6 +106,8 @@ class RiskCore:
         )
         # Volatile from here on: rebuilt from what the others send.
         self._market = MarketView(config.market_age_max_ms * _MS)
+        self._orders = OrderWatch()
+        self._shown: RiskLimits | None = None
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
         self._execution_epoch: int | None = None
         self._execution_synced = False
@@ -152,11 +154,13 @@ class RiskCore:
     def handle(self, item: Any, now_ns: int) -> Step:
         match item:
             case Inbound():
-                self._on_message(item)
+                self._on_message(item, now_ns)
             case Request(message=RequestGrant() as ask):
                 return self._on_grant_request(item.request_id, ask, now_ns)
             case Request(message=GetAccount()):
                 return Step(effects=[Reply(item.request_id, AccountAnswer(account=self._account))])
+            case Request(message=GetRisk()):
+                return Step(effects=[Reply(item.request_id, RiskAnswer(limits=self._shown, stress=None))])
             case Request(message=other):
                 return Step(effects=[Reply(item.request_id, unknown_request("risk", other))])
             case AccountPolled():
@@ -212,7 +216,7 @@ class RiskCore:
 
     # Messages of other services
 
-    def _on_message(self, inbound: Inbound) -> None:
+    def _on_message(self, inbound: Inbound, now_ns: int) -> None:
         if inbound.publisher == "execution" and not self._meet_execution(inbound.epoch):
             return
         match inbound.message:
@@ -222,6 +226,8 @@ class RiskCore:
                 self._market.on_chain(chain)
             case TradeUpdate(account_id=self._account_id) as update:
                 self._reservations.on_trade(update)
+            case OrderUpdate(account_id=self._account_id) as order:
+                self._orders.on_order(order, now_ns)
             case HaltState(account_id=self._account_id) as state:
                 self._halts = state
             case _:
@@ -235,6 +241,7 @@ class RiskCore:
             self._execution_epoch = epoch
             self._execution_synced = False
             self._reservations.forget_trades()
+            self._orders.forget()
         return True
 
     # Grants
@@ -274,10 +281,12 @@ class RiskCore:
             day_start_equity_usd=self._day_start_usd,
             market=self._market,
             outstanding=tuple(reservations.outstanding(now_ns, self._asked_ns, beside=ask.intent_id)),
-            open_trades=reservations.open_trades(now_ns, beside=ask.intent_id),
+            at_risk=reservations.at_risk(now_ns, beside=ask.intent_id),
             has_trade=reservations.has_trade(ask.intent_id),
             earlier_grant_differs=earlier is not None and not covers(earlier, ask.legs),
-            grants_last_minute=reservations.issued_since(now_ns - _MINUTE_NS),
+            granted_lately=reservations.issued_since(now_ns - MINUTE_NS),
+            open_orders=self._orders.working,
+            orders_last_minute=self._orders.sent_since(now_ns - MINUTE_NS),
             space=self._space,
         )
 
@@ -336,12 +345,17 @@ class RiskCore:
         for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
             self._judge(step, measure, now_ns)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
+        self._show_limits(step, now_ns)
         self._failing_since_ns = None
         self._judge_clock(step, polled.clock_offset_ns)
         if self._unreachable_told:
             self._unreachable_told = False
             step.effects.append(self._unreachable_alert("the account is read again", resolved=True))
         return step
+
+    def _show_limits(self, step: Step, now_ns: int) -> None:
+        self._shown = limits_of(self._situation(nothing_asked(self._account_id, now_ns), now_ns))
+        step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), self._shown))
 
     def _judge_clock(self, step: Step, offset_ns: int) -> None:
         """Tell once that the host's clock is off, and once that it is right again."""
@@ -374,7 +388,7 @@ class RiskCore:
             self._emit(step, PeakEquityRaised(equity_usd=confirmed), now_ns)
 
     def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
-        positions, sums, complete = self._positions(polled.positions, now_ns)
+        positions, sums, complete = positions_of(self._market, polled.positions, now_ns)
         outstanding = tuple(self._reservations.outstanding(now_ns, polled.asked_ns, beside=""))
         account = polled.account
         assert self._peak_usd is not None, "the first read sets the peak"
@@ -393,39 +407,6 @@ class RiskCore:
             outstanding_grants=len(outstanding),
             outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
         )
-
-    def _positions(
-        self, held: tuple[VenuePosition, ...], now_ns: int
-    ) -> tuple[tuple[Position, ...], dict[str, PositionGreeks], bool]:
-        """Positions with our Greeks, their sums per underlying, and whether every position has Greeks."""
-        by_underlying: dict[str, list[VenuePosition]] = {}
-        for position in held:
-            if position.quantity:
-                underlying = self._market.underlying_of(position.symbol) or position.symbol.split("-", 1)[0]
-                by_underlying.setdefault(underlying, []).append(position)
-        positions: list[Position] = []
-        sums: dict[str, PositionGreeks] = {}
-        complete = True
-        for underlying, part in by_underlying.items():
-            quantity = np.array([float(position.quantity) for position in part])
-            greeks = self._market.greeks(underlying, [position.symbol for position in part], now_ns) * quantity
-            known = np.isfinite(greeks).all(axis=0)
-            complete = complete and bool(known.all())
-            sums[underlying] = position_greeks(greeks[:, known].sum(axis=1))
-            positions.extend(
-                Position(
-                    symbol=position.symbol,
-                    underlying=underlying,
-                    quantity=position.quantity,
-                    average_price=position.average_price,
-                    mark=position.mark,
-                    unrealized_pnl_usd=position.unrealized_pnl_usd,
-                    greeks=position_greeks(greeks[:, column]) if known[column] else None,
-                    venue_delta=position.delta,
-                )
-                for column, position in enumerate(part)
-            )
-        return tuple(positions), sums, complete
 
     def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:
         if self._failing_since_ns is None:

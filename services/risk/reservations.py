@@ -13,7 +13,15 @@ _INTENTS_REMEMBERED = 10_000
 _MINUTE_NS = 60 * 1_000_000_000
 
 
+class AtRisk(msgspec.Struct, frozen=True):
+    """What one trade, or one grant that may become a trade, can lose: as granted, else the margin that it ties up."""
+
+    strategy: str
+    usd: float
+
+
 class _TradeView(msgspec.Struct, frozen=True):
+    strategy: str
     grant: Grant
     grant_open: bool
     is_final: bool
@@ -37,7 +45,9 @@ class Reservations:
         self._without_trade: dict[str, Grant] = {}
         """Those of `_issued` of whose intent no trade is known: few, and looked through for each grant."""
 
-        self._issue_times: list[int] = []
+        self._issued_lately: list[tuple[int, str]] = []
+        """When each grant of the last minute was issued, and to which strategy."""
+
         self._trades: dict[str, _TradeView] = {}
         self._trade_of_intent: dict[str, str] = {}
 
@@ -52,8 +62,8 @@ class Reservations:
         self._issued[grant.intent_id] = grant
         if grant.intent_id not in self._trade_of_intent:
             self._without_trade[grant.intent_id] = grant
-        self._issue_times = [earlier for earlier in self._issue_times if earlier > at_ns - _MINUTE_NS]
-        self._issue_times.append(at_ns)
+        self._issued_lately = [earlier for earlier in self._issued_lately if earlier[0] > at_ns - _MINUTE_NS]
+        self._issued_lately.append((at_ns, strategy_of(grant.intent_id)))
 
     def forget_trades(self) -> None:
         """Execution started anew: its replay tells of all trades again."""
@@ -67,7 +77,11 @@ class Reservations:
         if not update.grant_open:
             released_ns = update.updated_ns if earlier is None or earlier.grant_open else earlier.released_ns
         self._trades[update.trade_id] = _TradeView(
-            grant=update.grant, grant_open=update.grant_open, is_final=update.is_final, released_ns=released_ns
+            strategy=update.strategy,
+            grant=update.grant,
+            grant_open=update.grant_open,
+            is_final=update.is_final,
+            released_ns=released_ns,
         )
         self._trade_of_intent[update.intent_id] = update.trade_id
         self._without_trade.pop(update.intent_id, None)
@@ -93,10 +107,15 @@ class Reservations:
             if grant.intent_id != beside:
                 yield grant
 
-    def open_trades(self, now_ns: int, *, beside: str) -> int:
-        """Trades that are not final, and grants that may still become one."""
-        trades = sum(not trade.is_final for trade in self._trades.values())
-        return trades + sum(grant.intent_id != beside for grant in self._unused(now_ns))
+    def at_risk(self, now_ns: int, *, beside: str) -> tuple[AtRisk, ...]:
+        """Trades that are not final, and grants that may still become one; not the grant of the intent `beside`."""
+        trades = [_at_risk(trade.strategy, trade.grant) for trade in self._trades.values() if not trade.is_final]
+        grants = [
+            _at_risk(strategy_of(grant.intent_id), grant)
+            for grant in self._unused(now_ns)
+            if grant.intent_id != beside
+        ]
+        return (*trades, *grants)
 
     def grant_of(self, intent_id: str) -> Grant | None:
         """The newest grant of an intent that is still remembered."""
@@ -105,8 +124,9 @@ class Reservations:
     def has_trade(self, intent_id: str) -> bool:
         return intent_id in self._trade_of_intent
 
-    def issued_since(self, start_ns: int) -> int:
-        return sum(issued_ns > start_ns for issued_ns in self._issue_times)
+    def issued_since(self, start_ns: int) -> tuple[str, ...]:
+        """The strategies that were given a grant within the last minute after `start_ns`, once for each."""
+        return tuple(strategy for issued_ns, strategy in self._issued_lately if issued_ns > start_ns)
 
     def _unused(self, now_ns: int) -> Iterator[Grant]:
         for grant in self._without_trade.values():
@@ -119,6 +139,15 @@ class Reservations:
 
     def _counts(self, trade: _TradeView, asked_ns: int) -> bool:
         return trade.grant_open or asked_ns < trade.released_ns + self._account_lag_ns
+
+
+def strategy_of(intent_id: str) -> str:
+    """The strategy of an intent: its id is "<strategy>-<ordinal>"."""
+    return intent_id.rpartition("-")[0]
+
+
+def _at_risk(strategy: str, grant: Grant) -> AtRisk:
+    return AtRisk(strategy, grant.margin_usd if grant.max_loss_usd is None else grant.max_loss_usd)
 
 
 def covers(grant: Grant, legs: tuple[LegOrder, ...]) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
 import msgspec
 
-from services.risk.config import RiskConfig
+from services.risk.config import RiskConfig, StrategyLimits
 from services.risk.margin import StructureLeg, structure_margin, trading_fee, venue_price_band, worst_loss
 from services.risk.market import GREEKS, MarketView, OptionFacts
+from services.risk.reservations import AtRisk
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
 from shared.messages.control import Halt, RequestGrant
@@ -24,6 +25,7 @@ LIMITED_GREEKS = GREEKS[:4]
 """Those that have a limit."""
 
 _NOTHING = (0.0,) * len(GREEKS)
+_ZERO = Decimal(0)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -62,7 +64,9 @@ class PricedLeg(msgspec.Struct, frozen=True):
 class Situation:
     """Everything that one decision is made of. Derived figures are computed when a check first asks for them.
 
-    `outstanding` are the grants of other intents that count.
+    `outstanding` are the grants of other intents that count, `at_risk` their trades and those grants that may become
+    one; `granted_lately` has the strategy of each grant of the last minute. A request without legs shows how things
+    are.
     """
 
     config: RiskConfig
@@ -76,10 +80,12 @@ class Situation:
     day_start_equity_usd: Decimal | None
     market: MarketView
     outstanding: tuple[Grant, ...]
-    open_trades: int
+    at_risk: tuple[AtRisk, ...]
     has_trade: bool
     earlier_grant_differs: bool
-    grants_last_minute: int
+    granted_lately: tuple[str, ...]
+    open_orders: int = 0
+    orders_last_minute: int = 0
     space: JournalSpace = ON_DISK
 
     @property
@@ -128,14 +134,28 @@ class Situation:
         """What the trade can lose: by its structure, else as its intent declares; None where neither bounds it."""
         return self.structural_loss_usd if math.isfinite(self.structural_loss_usd) else self.ask.max_loss_usd
 
+    @cached_property
+    def risk_usd(self) -> float:
+        """What the trade puts at risk: the largest loss, else the margin that it ties up."""
+        return self.margin_usd if self.max_loss_usd is None else self.max_loss_usd
+
+    @property
+    def strategies(self) -> Iterable[tuple[str, StrategyLimits]]:
+        """The strategies whose own limits are looked at: that which asks, all where nobody does."""
+        own = self.config.strategies
+        if not self.ask.legs:
+            return own.items()
+        limits = own.get(self.ask.strategy)
+        return () if limits is None else ((self.ask.strategy, limits),)
+
     @property
     def outstanding_margin_usd(self) -> float:
         return sum(grant.margin_usd for grant in self.outstanding)
 
     @cached_property
-    def greeks_before_and_after(self) -> tuple[list[float], list[float]]:
-        """Portfolio delta, gamma, vega, theta in the units of the limits: Σ over underlyings of the largest absolute
-        value, whatever part of the outstanding grants is filled. NaN where a Greek is unknown.
+    def greeks_by_underlying(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Delta, gamma, vega, theta in the units of the limits, before and after, per underlying: the largest
+        absolute value, whatever part of the outstanding grants is filled. NaN where a Greek is unknown.
 
         An outstanding grant never makes room in the other direction before it is filled, and counts in full while
         it is half filled, when the account shows a part of it too.
@@ -148,24 +168,75 @@ class Situation:
             for underlying, sums in self.known_account.greeks.items()
         }
         low, high = self._outstanding_greeks
-        before, after = ([0.0] * len(LIMITED_GREEKS) for _ in range(2))
+        found: dict[str, tuple[list[float], list[float]]] = {}
         for underlying in dict.fromkeys((*exposure, *low, *own)):
             base, added = exposure.get(underlying, _NOTHING), own.get(underlying, _NOTHING)
             down, up = low.get(underlying, _NOTHING), high.get(underlying, _NOTHING)
             index = self.market.index(underlying) if any(base) or underlying in low or underlying in own else 0.0
             scales = (index, index * index / 100.0, 1.0, 1.0)
+            before, after = [], []
             for number, scale in enumerate(scales):
                 held, then = base[number], base[number] + added[number]
-                before[number] += _farthest(held + down[number], held + up[number]) * scale
-                after[number] += _farthest(then + down[number], then + up[number]) * scale
+                before.append(_farthest(held + down[number], held + up[number]) * scale)
+                after.append(_farthest(then + down[number], then + up[number]) * scale)
+            found[underlying] = (before, after)
+        return found
+
+    @cached_property
+    def greeks_before_and_after(self) -> tuple[list[float], list[float]]:
+        """Of the portfolio: the sums over underlyings."""
+        before, after = ([0.0] * len(LIMITED_GREEKS) for _ in range(2))
+        for one, other in self.greeks_by_underlying.values():
+            _add(before, one, 1.0)
+            _add(after, other, 1.0)
         return before, after
 
-    def position_after(self, leg: LegOrder) -> Decimal:
-        """Largest |net quantity| of the leg's option, whatever part of the outstanding grants is filled."""
-        held = sum((p.quantity for p in self.known_account.positions if p.symbol == leg.symbol), Decimal(0))
-        after = held + _signed(leg.side, leg.quantity)
-        low, high = self._outstanding_quantities.get(leg.symbol, (Decimal(0), Decimal(0)))
-        return max(abs(after + low), abs(after + high))
+    @cached_property
+    def asked_or_largest(self) -> tuple[str, ...]:
+        """The symbols of the request; without one, that of the largest position."""
+        if self.ask.legs:
+            return tuple(leg.symbol for leg in self.ask.legs)
+        largest = max(self._held, key=lambda symbol: abs(self._held[symbol]), default=None)
+        return () if largest is None else (largest,)
+
+    def position_before_and_after(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Largest |net quantity| of an option, whatever part of the outstanding grants is filled."""
+        before = self._held.get(symbol, _ZERO)
+        after = before + self._asked.get(symbol, _ZERO)
+        low, high = self._outstanding_quantities.get(symbol, (_ZERO, _ZERO))
+        return max(abs(before + low), abs(before + high)), max(abs(after + low), abs(after + high))
+
+    @cached_property
+    def notional_by_expiry(self) -> dict[str, tuple[float, float]]:
+        """Σ |net quantity| × index, USD, before and after, per expiry, as "BTCUSD-27MAR26"; NaN without an index."""
+        found: dict[str, tuple[float, float]] = {}
+        for symbol in dict.fromkeys((*self._held, *self._outstanding_quantities, *self._asked)):
+            expiry = symbol.rsplit("-", 2)[0]
+            index = self.market.index(self._underlying_of(symbol))
+            before, after = self.position_before_and_after(symbol)
+            one, other = found.get(expiry, (0.0, 0.0))
+            found[expiry] = (one + float(before) * index, other + float(after) * index)
+        return found
+
+    @cached_property
+    def notional_by_underlying(self) -> dict[str, tuple[float, float]]:
+        """The same, per underlying."""
+        found: dict[str, tuple[float, float]] = {}
+        for expiry, (before, after) in self.notional_by_expiry.items():
+            one, other = found.get(underlying := expiry.split("-", 1)[0], (0.0, 0.0))
+            found[underlying] = (one + before, other + after)
+        return found
+
+    def _underlying_of(self, symbol: str) -> str:
+        return self.market.underlying_of(symbol) or symbol.split("-", 1)[0]
+
+    @cached_property
+    def _held(self) -> dict[str, Decimal]:
+        return {position.symbol: position.quantity for position in self.known_account.positions}
+
+    @cached_property
+    def _asked(self) -> dict[str, Decimal]:
+        return {leg.symbol: _signed(leg.side, leg.quantity) for leg in self.ask.legs}
 
     @cached_property
     def _outstanding_quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
@@ -188,7 +259,7 @@ class Situation:
         for grant in self.outstanding:
             sums: dict[str, list[float]] = {}
             for leg in grant.legs:
-                underlying = self.market.underlying_of(leg.symbol) or leg.symbol.split("-", 1)[0]
+                underlying = self._underlying_of(leg.symbol)
                 greeks = self.market.option_greeks(leg.symbol, self.now_ns)
                 quantity = float(_signed(leg.side, leg.max_quantity))
                 _add(sums.setdefault(underlying, list(_NOTHING)), greeks, quantity)

@@ -23,6 +23,7 @@ from shared.messages import (  # noqa: F401  registers them
     quality,
     quoting,
     reconciliation,
+    risk,
     system,
     trades,
 )

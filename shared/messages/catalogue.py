@@ -24,6 +24,7 @@ from shared.messages import (
     quality,
     quoting,
     reconciliation,
+    risk,
     system,
     trades,
 )
@@ -36,6 +37,7 @@ FAMILIES: tuple[types.ModuleType, ...] = (
     on_demand,
     quoting,
     account,
+    risk,
     control,
     trades,
     inquiries,
@@ -65,6 +67,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", inquiries.ListInquiries, (inquiries.InquiryList,)),
     ("risk", control.RequestGrant, (control.GrantGiven, control.GrantRefused)),
     ("risk", control.GetAccount, (control.AccountAnswer,)),
+    ("risk", risk.GetRisk, (risk.RiskAnswer,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
     ("every service", system.GetStatus, (system.Heartbeat,)),

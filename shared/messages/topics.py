@@ -13,6 +13,7 @@ from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.on_demand import LastTrades, OrderBook
 from shared.messages.reconciliation import ReconciliationReport
+from shared.messages.risk import RiskLimits, StressGrid
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
 
@@ -41,6 +42,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("book.{underlying}.{symbol}", OrderBook, "marketdata", "state", None, on_demand=True),
     Topic("last_trades.{underlying}.{symbol}", LastTrades, "marketdata", "state", None, on_demand=True),
     Topic("risk.{account}.account", AccountSnapshot, "risk", "state", 15_000),
+    Topic("risk.{account}.limits", RiskLimits, "risk", "state", 15_000),
+    Topic("risk.{account}.stress", StressGrid, "risk", "state", 30_000),
     Topic("risk.{account}.refusal", GrantRefused, "risk", "event", None),
     Topic("exec.{account}.trade", TradeUpdate, "execution", "event", None),
     Topic("exec.{account}.order", OrderUpdate, "execution", "event", None),

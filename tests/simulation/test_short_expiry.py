@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from services.execution.config import ExecutionConfig
 from services.execution.records import Trade
-from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
 from shared.strategy import LegSpec, StrategyConfig, max_hold_hours
 from tests.simulation.test_world import run_until
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
+from world.limits import WIDE
 from world.scenario import NOON_NS, small_exchange
 
 pytestmark = [pytest.mark.simulation, pytest.mark.long]
@@ -47,7 +48,7 @@ def test_an_expiry_listed_in_twenty_minutes_is_traded_for_five_and_settles() -> 
         (buyer(),),
         small_exchange(3),
         ExecutionConfig(tradable_margin_s=10),
-        risk_config=RiskConfig(min_time_to_last_trade_ms=20_000),
+        risk_config=msgspec.structs.replace(WIDE, min_time_to_last_trade_ms=20_000),
         host_config=StrategyHostConfig(no_trade_margin_s=30.0),
     )
     desk.engine.run_until(NOON_NS + 10 * SECOND)

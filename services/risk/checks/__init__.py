@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.risk.checks import gates, losses, portfolio, structure
-from services.risk.situation import LIMITED_GREEKS, Situation, Violation
+from services.risk.limits import Family, within
+from services.risk.situation import Situation, Violation
 
 Check = Callable[[Situation], Violation | None]
 GATES: tuple[Check, ...] = (
@@ -26,23 +27,48 @@ CHECKS: tuple[Check, ...] = (
     losses.no_equity,
     losses.drawdown,
     losses.daily_loss,
-    losses.grant_rate,
-    losses.open_trades,
+    within(losses.grant_rate),
+    within(losses.open_trades),
     structure.bad_structure,
+    within(losses.order_rate),
     structure.unknown_instrument,
     structure.stale_market,
     structure.last_trade,
     structure.no_mark,
     structure.order_quantity,
-    structure.order_notional,
+    within(structure.order_notional),
     structure.price_collar,
-    portfolio.position_limit,
+    within(portfolio.position_limit),
+    within(portfolio.concentration),
     portfolio.greeks_unknown,
-    *(portfolio.greek_limit(position, name) for position, name in enumerate(LIMITED_GREEKS)),
+    within(portfolio.greek_limits),
+    within(portfolio.underlying_greek_limits),
+    within(portfolio.margin),
+    within(portfolio.margin_utilisation),
+    losses.unbounded_loss,
+    within(losses.trade_risk),
+    within(losses.total_risk),
+)
+
+STANDING: tuple[Check, ...] = (losses.no_equity, losses.drawdown, losses.daily_loss, portfolio.greeks_unknown)
+"""Those of CHECKS that say no to any request, whatever it asks for."""
+
+SHOWN: tuple[Family, ...] = (
+    losses.fallen,
+    losses.grant_rate,
+    losses.open_trades,
+    losses.order_rate,
+    losses.trade_risk,
+    losses.total_risk,
+    structure.order_notional,
+    portfolio.position_limit,
+    portfolio.concentration,
+    portfolio.greek_limits,
+    portfolio.underlying_greek_limits,
     portfolio.margin,
     portfolio.margin_utilisation,
-    losses.trade_risk,
 )
+"""The limits that an operator sees with their use."""
 
 
 def first_violation(situation: Situation, checks: tuple[Check, ...]) -> Violation | None:

@@ -1,19 +1,30 @@
-"""What the account would hold after the trade, outstanding grants included: positions, Greeks, margin."""
+"""What the account would hold after the trade with outstanding grants: positions, Greeks, concentration, margin."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from services.risk.situation import Situation, Violation
+from services.risk.limits import Figure
+from services.risk.situation import LIMITED_GREEKS, Situation, Violation
+
+_NONE = (0.0,) * len(LIMITED_GREEKS)
 
 
-def position_limit(s: Situation) -> Violation | None:
-    for leg in s.ask.legs:
-        after, limit = s.position_after(leg), s.config.max_position_quantity
-        if after > limit:
-            return Violation("position_limit", f"{leg.symbol} would be {after}", float(after), float(limit))
-    return None
+def position_limit(s: Situation) -> Iterator[Figure]:
+    limit = float(s.config.max_position_quantity)
+    for symbol in s.asked_or_largest:
+        before, after = s.position_before_and_after(symbol)
+        yield Figure(
+            code="position_limit",
+            scope="option",
+            subject=symbol,
+            before=float(before),
+            after=float(after),
+            limit=limit,
+            unit="coins",
+            words=f"{symbol} would be {after}",
+        )
 
 
 def greeks_unknown(s: Situation) -> Violation | None:
@@ -24,30 +35,86 @@ def greeks_unknown(s: Situation) -> Violation | None:
     return None
 
 
-def greek_limit(position: int, name: str) -> Callable[[Situation], Violation | None]:
-    code, field = f"{name}_limit", f"max_{name}_usd"
-
-    def check(s: Situation) -> Violation | None:
-        before, after = (values[position] for values in s.greeks_before_and_after)
-        limit: float = getattr(s.config, field)
-        if after <= limit or after < before:
-            return None
-        return Violation(code, f"portfolio {name} would be {after:,.0f} USD", after, limit)
-
-    return check
-
-
-def margin(s: Situation) -> Violation | None:
-    needed = s.margin_usd + s.outstanding_margin_usd
-    available = float(s.known_account.available_margin_usd)
-    if needed <= available:
-        return None
-    return Violation("margin", f"needs {needed:,.0f} USD with outstanding grants", needed, available)
+def greek_limits(s: Situation) -> Iterator[Figure]:
+    before, after = s.greeks_before_and_after
+    for position, name in enumerate(LIMITED_GREEKS):
+        yield Figure(
+            code=f"{name}_limit",
+            before=before[position],
+            after=after[position],
+            limit=getattr(s.config, f"max_{name}_usd"),
+            unit="USD",
+            words=f"portfolio {name} would be {{}} USD",
+        )
 
 
-def margin_utilisation(s: Situation) -> Violation | None:
-    used = float(s.known_account.initial_margin_usd) + s.margin_usd + s.outstanding_margin_usd
-    after, limit = used / s.equity_usd * 100, s.config.max_margin_utilisation_pct
-    if after <= limit:
-        return None
-    return Violation("margin_utilisation", f"would be {after:.1f} % of equity", after, limit)
+def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
+    for underlying, limits in s.config.underlyings.items():
+        before, after = s.greeks_by_underlying.get(underlying, (_NONE, _NONE))
+        for position, name in enumerate(LIMITED_GREEKS):
+            limit: float | None = getattr(limits, f"max_{name}_usd")
+            if limit is not None:
+                yield Figure(
+                    code=f"underlying_{name}",
+                    scope="underlying",
+                    subject=underlying,
+                    before=before[position],
+                    after=after[position],
+                    limit=limit,
+                    unit="USD",
+                    words=f"{name} of {underlying} would be {{}} USD",
+                )
+
+
+def concentration(s: Situation) -> Iterator[Figure]:
+    equity = s.equity_usd
+    for underlying, (before, after) in s.notional_by_underlying.items():
+        own = s.config.underlyings.get(underlying)
+        limit = s.config.max_underlying_notional_pct
+        if own is not None and own.max_notional_pct is not None:
+            limit = own.max_notional_pct
+        yield Figure(
+            code="underlying_concentration",
+            scope="underlying",
+            subject=underlying,
+            before=before / equity * 100,
+            after=after / equity * 100,
+            limit=limit,
+            unit="%",
+            words=f"quantity × index of {underlying} would be {{}} % of equity",
+        )
+    for expiry, (before, after) in s.notional_by_expiry.items():
+        yield Figure(
+            code="expiry_concentration",
+            scope="expiry",
+            subject=expiry,
+            before=before / equity * 100,
+            after=after / equity * 100,
+            limit=s.config.max_expiry_notional_pct,
+            unit="%",
+            words=f"quantity × index of {expiry} would be {{}} % of equity",
+        )
+
+
+def margin(s: Situation) -> Iterator[Figure]:
+    granted = s.outstanding_margin_usd
+    yield Figure(
+        code="margin",
+        before=granted,
+        after=s.margin_usd + granted,
+        limit=float(s.known_account.available_margin_usd),
+        unit="USD",
+        words="needs {} USD with outstanding grants",
+    )
+
+
+def margin_utilisation(s: Situation) -> Iterator[Figure]:
+    used = float(s.known_account.initial_margin_usd) + s.outstanding_margin_usd
+    yield Figure(
+        code="margin_utilisation",
+        before=used / s.equity_usd * 100,
+        after=(used + s.margin_usd) / s.equity_usd * 100,
+        limit=s.config.max_margin_utilisation_pct,
+        unit="%",
+        words="would be {} % of equity",
+    )

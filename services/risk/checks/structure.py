@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+from services.risk.limits import Figure
 from services.risk.market import OptionFacts
 from services.risk.situation import Situation, Violation
 
@@ -77,12 +79,25 @@ def order_quantity(s: Situation) -> Violation | None:
     return None
 
 
-def order_notional(s: Situation) -> Violation | None:
+def order_notional(s: Situation) -> Iterator[Figure]:
     notional = float(sum(leg.option.instrument.strike * leg.order.quantity for leg in s.legs))
-    limit = s.config.max_order_notional_usd
-    if notional <= limit:
-        return None
-    return Violation("order_notional", f"strike × quantity is {notional:,.0f} USD", notional, limit)
+    yield _notional("order_notional", notional, s.config.max_order_notional_usd)
+    for strategy, limits in s.strategies:
+        if limits.max_order_notional_usd is not None:
+            yield _notional("strategy_order_notional", notional, limits.max_order_notional_usd, strategy)
+
+
+def _notional(code: str, notional: float, limit: float, strategy: str = "") -> Figure:
+    return Figure(
+        code=code,
+        scope="strategy" if strategy else "order",
+        subject=strategy,
+        before=math.nan,
+        after=notional,
+        limit=limit,
+        unit="USD",
+        words="strike × quantity is {} USD",
+    )
 
 
 def price_collar(s: Situation) -> Violation | None:

@@ -177,11 +177,30 @@ def trade(
     )
 
 
+WIDE = RiskConfig(
+    grant_ttl_ms=120_000,
+    max_delta_usd=500_000.0,
+    max_gamma_usd=250_000.0,
+    max_vega_usd=25_000.0,
+    max_theta_usd=25_000.0,
+    max_trade_risk_pct=20,
+    max_total_risk_pct=100,
+    max_open_trades=50,
+    max_drawdown_pct=30,
+)
+"""Limits that the other tests do not meet."""
+
+
+def limits(**changes: Any) -> RiskConfig:
+    """WIDE with some other limits."""
+    return msgspec.structs.replace(WIDE, **changes)
+
+
 class Script:
     """One RiskCore with its journal; the time of an input is in seconds after START."""
 
     def __init__(self, config: RiskConfig | None = None) -> None:
-        self.config = config or RiskConfig(grant_ttl_ms=120_000)
+        self.config = config or WIDE
         self.core = self._new_core()
         self.rows: list[Any] = []
         self.epoch = 1

@@ -37,6 +37,7 @@ from tests.unit.risk.desk import (
     ask,
     chain,
     halt_state,
+    limits,
     polled,
     position,
 )
@@ -46,8 +47,9 @@ TO_MIDNIGHT_S = DAY_S - (START // SECOND) % DAY_S
 
 
 def published(step: Step) -> AccountSnapshot:
-    (found,) = [effect for effect in step.effects if isinstance(effect, Publish)]
-    assert found.topic == "risk.main.account"
+    (found,) = [
+        effect for effect in step.effects if isinstance(effect, Publish) and effect.topic == "risk.main.account"
+    ]
     assert isinstance(found.message, AccountSnapshot)
     return found.message
 
@@ -147,7 +149,7 @@ def lose(script: Script, equity: str, at_s: float = 1.0) -> Step:
 
 
 def test_a_drawdown_halts_once_and_is_refused_from_then_on() -> None:
-    script = Script(RiskConfig(max_daily_loss_pct=100)).ready()
+    script = Script(limits(max_daily_loss_pct=100)).ready()
     step = lose(script, "70000")
     (request,) = halts(step)
     assert request.service == "execution"
@@ -167,7 +169,7 @@ def test_one_wrong_figure_does_not_halt() -> None:
 
 
 def test_the_loss_of_the_day_halts_and_the_next_day_begins_anew() -> None:
-    script = Script(RiskConfig(max_drawdown_pct=99)).ready()
+    script = Script(limits(max_drawdown_pct=99)).ready()
     (request,) = halts(lose(script, "85000"))
     assert "daily_loss" in request.request_id
     script.market(3)
@@ -180,7 +182,7 @@ def test_the_loss_of_the_day_halts_and_the_next_day_begins_anew() -> None:
 
 
 def test_the_start_of_the_day_survives_a_restart() -> None:
-    script = Script(RiskConfig(max_drawdown_pct=99)).ready()
+    script = Script(limits(max_drawdown_pct=99)).ready()
     script.restart(1)
     assert [request.request_id for request in halts(lose(script, "85000"))]
 
@@ -200,7 +202,7 @@ def test_a_halt_is_asked_for_until_execution_has_answered() -> None:
 
 
 def test_an_unanswered_halt_is_asked_for_again_after_a_restart_and_an_answered_one_is_not() -> None:
-    script = Script(RiskConfig(max_daily_loss_pct=100)).ready()
+    script = Script(limits(max_daily_loss_pct=100)).ready()
     (request,) = halts(lose(script, "60000"))
     assert halts(script.restart(5)) == [request]
     script.on(ReplyReceived(request.request_id, HaltsAnswered(state=halt_state(1))), 6)
@@ -209,7 +211,7 @@ def test_an_unanswered_halt_is_asked_for_again_after_a_restart_and_an_answered_o
 
 
 def test_a_refused_halt_alarms_and_is_asked_for_under_a_new_id() -> None:
-    script = Script(RiskConfig(max_daily_loss_pct=100)).ready()
+    script = Script(limits(max_daily_loss_pct=100)).ready()
     (request,) = halts(lose(script, "60000"))
     step = script.on(ReplyReceived(request.request_id, Refusal(code="x", detail="no disk")), 5)
     (alert,) = step.effects
@@ -220,7 +222,7 @@ def test_a_refused_halt_alarms_and_is_asked_for_under_a_new_id() -> None:
 
 
 def test_a_breach_ends_well_inside_its_limit_and_a_new_one_halts_again() -> None:
-    script = Script(RiskConfig(max_daily_loss_pct=100)).ready()
+    script = Script(limits(max_daily_loss_pct=100)).ready()
     (first,) = halts(lose(script, "69000"))
     script.on(ReplyReceived(first.request_id, HaltsAnswered(state=halt_state(1))), 3)
     assert alerts(script.poll(4, account("71000"))) == []
@@ -263,7 +265,7 @@ def test_an_account_that_cannot_be_read_is_alarmed_once_and_its_return_told() ->
 
 
 def test_every_row_survives_the_journals_encoding() -> None:
-    script = Script(RiskConfig(max_daily_loss_pct=100)).ready()
+    script = Script(limits(max_daily_loss_pct=100)).ready()
     script.granted(ask())
     (request,) = halts(lose(script, "60000"))
     script.on(ReplyReceived(request.request_id, HaltsAnswered(state=halt_state(1))), 4)

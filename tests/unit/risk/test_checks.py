@@ -34,6 +34,7 @@ from tests.unit.risk.desk import (
     ask,
     chain,
     leg,
+    limits,
     position,
 )
 
@@ -151,6 +152,9 @@ LIMITS = [
     ("theta_limit", {"max_theta_usd": 1.0}, {"max_theta_usd": 100.0}),
     ("margin_utilisation", {"max_margin_utilisation_pct": 0.1}, {"max_margin_utilisation_pct": 2.0}),
     ("trade_risk", {"max_trade_risk_pct": 0.1}, {"max_trade_risk_pct": 2.0}),
+    ("total_risk", {"max_total_risk_pct": 0.1}, {"max_total_risk_pct": 2.0}),
+    ("underlying_concentration", {"max_underlying_notional_pct": 9.9}, {"max_underlying_notional_pct": 10.0}),
+    ("expiry_concentration", {"max_expiry_notional_pct": 9.9}, {"max_expiry_notional_pct": 10.0}),
 ]
 
 
@@ -158,24 +162,24 @@ LIMITS = [
 def test_each_limit_refuses_above_it_and_allows_below(
     code: str, tight: dict[str, object], wide: dict[str, object]
 ) -> None:
-    refused = Script(msgspec.structs.replace(RiskConfig(), **tight)).ready().refused(ask())
+    refused = Script(limits(**tight)).ready().refused(ask())
     assert refused.code == code
     assert refused.value is not None
     assert refused.limit == pytest.approx(float(str(*tight.values())))
     assert refused.limit is not None
     assert refused.value > refused.limit
-    Script(msgspec.structs.replace(RiskConfig(), **wide)).ready().granted(ask())
+    Script(limits(**wide)).ready().granted(ask())
 
 
 def test_a_trade_that_brings_the_portfolio_back_towards_its_limit_is_allowed() -> None:
-    script = Script(RiskConfig(max_delta_usd=10_000.0))
+    script = Script(limits(max_delta_usd=10_000.0))
     script.ready(positions=(position(CALL_100, "0.5"),))
     assert script.refused(ask("more")).code == "delta_limit"
     script.granted(ask("less", (leg(CALL_110, "sell", "0.1"),)))
 
 
 def test_positions_of_one_option_count_with_outstanding_grants_in_the_worst_direction() -> None:
-    script = Script(RiskConfig(max_position_quantity=Decimal("0.3")))
+    script = Script(limits(max_position_quantity=Decimal("0.3")))
     script.ready(positions=(position(CALL_110, "0.1"),))
     script.granted(ask("s-1"))
     script.granted(ask("s-2", (leg(CALL_110, "sell", "0.1"),)))
@@ -209,7 +213,7 @@ def test_no_equity_no_grant() -> None:
 
 
 def test_an_unbounded_loss_needs_a_declared_maximum_where_the_configuration_says_so() -> None:
-    strict = RiskConfig(allow_unbounded_loss=False)
+    strict = limits(allow_unbounded_loss=False)
     assert Script(strict).ready().refused(ask(legs=STRANGLE)).code == "unbounded_loss"
     grant = Script(strict).ready().granted(ask(legs=STRANGLE, max_loss_usd=500.0))
     assert grant.max_loss_usd == 500.0
@@ -223,15 +227,15 @@ def test_a_structure_that_is_bounded_is_judged_by_its_own_bound_whatever_it_decl
 
 
 def test_trades_and_unused_grants_count_as_open_trades() -> None:
-    script = Script(RiskConfig(max_open_trades=2)).ready()
+    script = Script(limits(max_open_trades=2)).ready()
     script.granted(ask("s-1"))
     script.granted(ask("s-2"))
     refused = script.refused(ask("s-3"))
-    assert (refused.code, refused.value, refused.limit) == ("open_trades", 2, 2)
+    assert (refused.code, refused.value, refused.limit) == ("open_trades", 3, 2)
 
 
 def test_grants_per_minute_are_counted_across_a_restart() -> None:
-    script = Script(RiskConfig(max_grants_per_minute=2)).ready()
+    script = Script(limits(max_grants_per_minute=2)).ready()
     script.granted(ask("s-1"), 0)
     script.granted(ask("s-2"), 1)
     script.restart(2)
@@ -242,7 +246,7 @@ def test_grants_per_minute_are_counted_across_a_restart() -> None:
 
 
 def test_a_book_far_from_the_mark_is_outside_the_collar() -> None:
-    script = Script(RiskConfig(collar_pct=0.5, collar_index_pct=0.0, collar_ticks=0)).ready()
+    script = Script(limits(collar_pct=0.5, collar_index_pct=0.0, collar_ticks=0)).ready()
     for side in ("buy", "sell"):
         script.granted(ask(f"near-{side}", (leg(CALL_110, side, "0.1"),)))
     wide = msgspec.structs.replace(chain(START), matrix=_with_book(bid=9_000.0, ask=9_100.0))
@@ -259,7 +263,7 @@ def test_a_leg_without_a_book_is_priced_from_its_mark() -> None:
 
 
 def test_an_option_below_one_tick_cannot_be_bought() -> None:
-    script = Script(RiskConfig(collar_index_pct=0.0, collar_ticks=0)).ready()
+    script = Script(limits(collar_index_pct=0.0, collar_ticks=0)).ready()
     script.hear(msgspec.structs.replace(chain(START), matrix=_with_book(mark=0.2)))
     assert script.refused(ask()).code == "price_collar"
 
@@ -305,7 +309,7 @@ def test_the_worst_price_is_on_the_tick_inside_collar_and_venue_band(
 
 
 def test_a_leg_of_another_option_leaves_the_position_limit_alone() -> None:
-    script = Script(RiskConfig(max_position_quantity=Decimal("0.1"))).ready(positions=(position(PUT_100, "0.1"),))
+    script = Script(limits(max_position_quantity=Decimal("0.1"))).ready(positions=(position(PUT_100, "0.1"),))
     script.granted(ask("s-1", (leg(PUT_90, "buy", "0.1"),)))
 
 

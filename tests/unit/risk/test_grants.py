@@ -7,7 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from services.risk.config import RiskConfig
 from shared.messages.control import AccountAnswer, GetAccount, GrantGiven, GrantRefused
 from shared.messages.grants import signature_holds
 from shared.messages.steps import Publish, Reply, Request, StreamSynced, Tick
@@ -25,11 +24,12 @@ from tests.unit.risk.desk import (
     ask,
     halt_state,
     leg,
+    limits,
     position,
     trade,
 )
 
-ONE_AT_A_TIME = RiskConfig(max_delta_usd=6_000.0, grant_ttl_ms=120_000)
+ONE_AT_A_TIME = limits(max_delta_usd=6_000.0)
 """A long 0.1 call of delta 0.3 uses about 3,200 USD: room for one of them, not for two."""
 
 
@@ -240,7 +240,7 @@ def test_a_request_leaves_the_legs_of_the_intent_itself_out_of_the_room_used() -
 
 
 def test_a_grant_lasts_as_long_as_the_opening_may_take_within_bounds() -> None:
-    script = Script(RiskConfig(grant_ttl_ms=120_000, grant_ttl_max_ms=600_000)).ready()
+    script = Script(limits(grant_ttl_max_ms=600_000)).ready()
     for ordinal, (opening_s, lasts_s) in enumerate(
         ((0.0, 120), (60.0, 120), (300.0, 300), (1e9, 600), (float("nan"), 120), (-5.0, 120))
     ):

@@ -1,0 +1,43 @@
+"""The positions of the account with our Greeks beside the venue's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.risk.market import MarketView, position_greeks
+from shared.messages.account import Position, PositionGreeks
+from shared.messages.venue import VenuePosition
+
+
+def positions_of(
+    market: MarketView, held: tuple[VenuePosition, ...], now_ns: int
+) -> tuple[tuple[Position, ...], dict[str, PositionGreeks], bool]:
+    """Positions with our Greeks, their sums per underlying, and whether every position has Greeks."""
+    by_underlying: dict[str, list[VenuePosition]] = {}
+    for position in held:
+        if position.quantity:
+            underlying = market.underlying_of(position.symbol) or position.symbol.split("-", 1)[0]
+            by_underlying.setdefault(underlying, []).append(position)
+    positions: list[Position] = []
+    sums: dict[str, PositionGreeks] = {}
+    complete = True
+    for underlying, part in by_underlying.items():
+        quantity = np.array([float(position.quantity) for position in part])
+        greeks = market.greeks(underlying, [position.symbol for position in part], now_ns) * quantity
+        known = np.isfinite(greeks).all(axis=0)
+        complete = complete and bool(known.all())
+        sums[underlying] = position_greeks(greeks[:, known].sum(axis=1))
+        positions.extend(
+            Position(
+                symbol=position.symbol,
+                underlying=underlying,
+                quantity=position.quantity,
+                average_price=position.average_price,
+                mark=position.mark,
+                unrealized_pnl_usd=position.unrealized_pnl_usd,
+                greeks=position_greeks(greeks[:, column]) if known[column] else None,
+                venue_delta=position.delta,
+            )
+            for column, position in enumerate(part)
+        )
+    return tuple(positions), sums, complete
