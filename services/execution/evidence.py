@@ -11,7 +11,7 @@ from services.execution.amending import amendment_counts_ns
 from services.execution.effects import QueryOrder
 from services.execution.facts import Facts
 from services.execution.records import Order
-from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.venue import OrderQueried
 
 _ANSWERS_BEFORE_ASSUMING = 3
@@ -43,36 +43,40 @@ class Evidence:
         self._facts = facts
         self._queries: dict[int, _Query] = {}
         self._doubted: dict[int, None] = {}
+        self._wakes: dict[int, int | None] = {}
+        """When to look at an order again that does not change, None for never; one that is not in it is due."""
+
         self._hold_until_ns = 0
 
     def doubt(self, order: Order) -> None:
         """Something does not add up about this order: query it now."""
         if order.client_order_id in self._work.book.unsettled:
             self._doubted[order.client_order_id] = None
+            self._wakes.pop(order.client_order_id, None)
 
     def hold(self) -> None:
         """Our clock may have passed over time that the venue did not see: what was sent before may still arrive."""
         config = self._work.config
         self._hold_until_ns = self._work.now_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
+        self._wakes.clear()
 
     def look(self) -> int | None:
-        """Go through all orders that may still trade; returns when to look again."""
-        book = self._work.book
-        for number in [number for number in self._queries if number not in book.unsettled]:
+        """Look at each order that may still trade, if it changed in this step or its time has come; returns when to
+        look again."""
+        work = self._work
+        unsettled, touched, now_ns = work.book.unsettled, work.touched_orders, work.now_ns
+        for number in [number for number in self._queries if number not in unsettled]:
             self._forget(number)
-        orders = map(book.orders.__getitem__, tuple(book.unsettled))
-        return earliest(*(self._look_at(order) for order in orders if not self._is_quiet(order)))
-
-    def _is_quiet(self, order: Order) -> bool:
-        """Nothing is to be asked about an order that rests and of which nothing else is known; most are like that."""
-        number = order.client_order_id
-        return (
-            order.state == "WORKING"
-            and order.amend_price is None
-            and not order.sighted_quantity
-            and number not in self._queries
-            and number not in self._doubted
-        )
+        if len(self._wakes) > len(unsettled):
+            self._wakes = {number: wake_ns for number, wake_ns in self._wakes.items() if number in unsettled}
+        first_ns: int | None = None
+        for number in tuple(unsettled):
+            wake_ns = self._wakes.get(number, now_ns)
+            if number in touched or (wake_ns is not None and wake_ns <= now_ns):
+                wake_ns = self._wakes[number] = self._look_at(work.book.orders[number])
+            if wake_ns is not None and (first_ns is None or wake_ns < first_ns):
+                first_ns = wake_ns
+        return first_ns
 
     def _look_at(self, order: Order) -> int | None:
         work = self._work
@@ -94,7 +98,12 @@ class Evidence:
                 first_ns=work.now_ns if query is None else query.first_ns, state_ns=order.state_ns, next_ns=due_ns
             )
             self._queries[order.client_order_id] = query
-        return self._ask_when_due(order, query)
+        wake_ns = self._ask_when_due(order, query)
+        alert_ns = self._alert_ns(query)
+        return wake_ns if work.now_ns >= alert_ns else min(wake_ns, alert_ns)
+
+    def _alert_ns(self, query: _Query) -> int:
+        return query.first_ns + self._work.config.query_alert_after_ms * MS
 
     def _due_ns(self, order: Order) -> int | None:
         """When an order in this state is first asked about; None if there is nothing to ask."""
@@ -114,8 +123,7 @@ class Evidence:
 
     def _ask_when_due(self, order: Order, query: _Query) -> int:
         work = self._work
-        alert_ns = query.first_ns + work.config.query_alert_after_ms * MS
-        if work.now_ns >= alert_ns:
+        if work.now_ns >= self._alert_ns(query):
             since_s = (work.now_ns - max(order.state_ns, order.amend_ns)) // SECOND
             work.alert(
                 "order_unresolved",
@@ -164,6 +172,7 @@ class Evidence:
 
     def failed(self, client_order_id: int) -> None:
         """The query itself failed: it says nothing, and is repeated later."""
+        self._wakes.pop(client_order_id, None)
         query = self._queries.get(client_order_id)
         order = self._work.book.orders.get(client_order_id)
         if query is not None and order is not None:
@@ -175,6 +184,7 @@ class Evidence:
         if order is None:
             return
         self._doubted.pop(answer.client_order_id, None)
+        self._wakes.pop(answer.client_order_id, None)
         for fill in answer.fills:
             self._facts.fill(fill, answer.client_order_id)
         if answer.order is not None:
