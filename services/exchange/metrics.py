@@ -48,6 +48,21 @@ class ExchangeMetrics:
             ("path", "outcome"),
             lambda: dict(server.api.answered),
         )
+        read(
+            "counter",
+            "voldesk_exchange_rfqs_total",
+            "Requests for quote (asked, filled, cancelled, expired), quotes on them (given, filled, cancelled, "
+            "expired) and block trades (traded), since the exchange's first start",
+            ("what", "event"),
+            lambda: server.venue.core.rfq.counts(),
+        )
+        read(
+            "gauge",
+            "voldesk_exchange_rfqs",
+            "Requests for quote that are active, and quotes that are open",
+            ("what",),
+            lambda: server.venue.core.rfq.live(),
+        )
 
     def _sockets(self) -> Mapping[str, float]:
         hub = self._server.hub

@@ -1,6 +1,6 @@
 """The core's commands and queries about requests for quote and block trades: `ExchangeCore.rfq`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.exchange.accounts import ExchangeState
@@ -41,6 +41,14 @@ class RfqCalls:
         self._codes = codes
         self._begin = begin
         self._end = end
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Requests, quotes and block trades by what became of them, since the exchange's first start."""
+        return dict(self._state.rfq.counts)
+
+    def live(self) -> Mapping[str, int]:
+        """Active requests and open quotes."""
+        return {"request": len(self._state.rfq.active), "quote": len(self._state.rfq.open_quotes)}
 
     def create(self, account_id: str, command: CreateRequest, now_ns: int) -> Outcome[RequestResult]:
         """Open a request. A refused one leaves no trace."""

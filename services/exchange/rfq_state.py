@@ -1,6 +1,6 @@
 """The fold of requests for quote, quotes and block trades: part of the exchange's state; makes no decisions."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -16,7 +16,8 @@ RfqRow = RequestCreated | RequestEnded | QuoteCreated | QuoteEnded | BlockOffere
 class RfqState:
     """All active requests with their quotes, the newest `kept` ended ones, and the newest block trades.
 
-    Ids ascend in every mapping. `ended` is in the order in which requests ended. `revision` counts rows.
+    Ids ascend in every mapping. `ended` is in the order in which requests ended. `revision` counts rows, `counts`
+    what they say: (request, quote or block; what became of it).
     """
 
     kept: int
@@ -29,6 +30,7 @@ class RfqState:
     ended: deque[int] = field(default_factory=deque)
     blocks: dict[int, BlockTrade] = field(default_factory=dict)
     offers: dict[int, BlockOffer] = field(default_factory=dict)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def apply(self, row: RfqRow) -> None:
         """Fold one row in. Raises KeyError for a request or quote that is not there."""
@@ -36,11 +38,13 @@ class RfqState:
         match row:
             case RequestCreated():
                 request = row.request
+                self.counts["request", "asked"] += 1
                 self.requests[request.request_id] = request
                 self.quotes_of[request.request_id] = []
                 self.active[request.request_id] = None
             case QuoteCreated():
                 quote = row.quote
+                self.counts["quote", "given"] += 1
                 self.quotes[quote.quote_id] = quote
                 self.quotes_of[quote.request_id].append(quote.quote_id)
                 self.open_quotes[quote.quote_id] = None
@@ -52,6 +56,7 @@ class RfqState:
                 self.offers = {key: offer for key, offer in self.offers.items() if offer.expires_ns > row.at_ns}
                 self.offers[row.offer.offer_id] = row.offer
             case BlockTraded():
+                self.counts["block", "traded"] += 1
                 self.offers.pop(row.block.block_id, None)
                 self.blocks[row.block.block_id] = row.block
                 while len(self.blocks) > self.kept:
@@ -68,6 +73,7 @@ class RfqState:
     def _end_quote(self, row: QuoteEnded) -> None:
         quote = self.quotes[row.quote_id]
         assert_ends(quote.state, row.state)
+        self.counts["quote", row.state.value.lower()] += 1
         self.quotes[row.quote_id] = replace(quote, state=row.state, updated_ns=row.at_ns)
         del self.open_quotes[row.quote_id]
         self._forget()
@@ -75,6 +81,7 @@ class RfqState:
     def _end_request(self, row: RequestEnded) -> None:
         request = self.requests[row.request_id]
         assert_ends(request.state, row.state)
+        self.counts["request", row.state.value.lower()] += 1
         self.requests[row.request_id] = replace(request, state=row.state, updated_ns=row.at_ns)
         del self.active[row.request_id]
         self.ended.append(row.request_id)

@@ -64,7 +64,7 @@ def choose(intent: OpenTrade, legs: Sequence[LegView], rfq_refused: str, config:
 
 def rfq_refused(book: Book, now_ns: int) -> str:
     """Why the venue would take no request for quote of this account just now: it refused the last one; "" if not."""
-    last = next(reversed(book.rfqs.rfqs.values()), None)
+    last = next((rfq for rfq in reversed(book.rfqs.rfqs.values()) if not rfq.is_throttled), None)
     if last is None or last.state != "REFUSED" or now_ns - last.state_ns > _REFUSED_FOR_NS:
         return ""
     return f"the venue refused the last request: {last.reason}"

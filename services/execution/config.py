@@ -53,7 +53,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unpriced_alert_ms: a leg that cannot be closed for want of a price is alarmed after this.
     close_broken_trades: close what is left of a structure that lost a leg from outside.
     rfq_poll_ms: how often the quotes on a request are read, beside what is pushed.
-    rfq_creates_max: how many requests for quote one opening or close makes at most, where the venue does not answer.
+    rfq_creates_max: how many requests for quote one opening or close makes at most, where the venue does not
+    answer, or has too many.
     rfq_quote_margin_ms: a quote that is valid for less is not taken.
     rfq_evidence_after_expiry_ms: an accept without an outcome counts as never executed no earlier than this after
     the quote's expiry, unless the venue shows before that quote or request are gone.

@@ -165,6 +165,10 @@ class InquiryDesk:
         match item:
             case RfqCreated():
                 self._taken(inquiry, item.request_id, item.expiry_ns)
+            case RfqRefused(kind="throttled") if inquiry.answer is None:
+                detail = f"too many requests for quote just now: {item.code}: {item.text}"
+                self._refuse(inquiry, "rfq_throttled", detail, "ask again in a few seconds")
+                self._end(inquiry, "refused by the venue")
             case RfqRefused() if inquiry.answer is None:
                 detail = f"the venue refused the request for quote: {item.code}: {item.text}"
                 self._refuse(inquiry, "rfq_refused", detail, "see the venue's rules for such requests")

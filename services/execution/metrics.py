@@ -9,9 +9,11 @@ from typing import Any, Protocol, get_args
 from services.execution import rows
 from services.execution.book import Book
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
+from services.execution.inquiry_metrics import InquiryMetrics
 from services.execution.quality import phase_quality
 from services.execution.records import ZERO, Trade
 from services.execution.rfq_metrics import RfqMetrics
+from services.execution.smart_metrics import SmartMetrics
 from services.execution.states import HOLDING_STATES
 from shared.messages.quality import Phase
 from shared.messages.reconciliation import ReconciliationReport
@@ -88,6 +90,8 @@ class ExecutionMetrics:
         self._declare_orders(metrics)
         self._declare_safety(metrics)
         self._rfqs = RfqMetrics(metrics)
+        self._smart = SmartMetrics(metrics)
+        self._inquiries = InquiryMetrics(metrics)
 
     def _declare_trades(self, metrics: Metrics) -> None:
         self._trades = metrics.table("voldesk_trades", "Trades that are not final, by state", "state")
@@ -225,6 +229,7 @@ class ExecutionMetrics:
         standing = Counter(found.difference.kind for found in book.differences.values() if found.stands)
         self._standing.show({kind: standing[kind] for kind in ("foreign_order", "foreign_position")})
         self._rfqs.watch(book.rfqs)
+        self._inquiries.watch(book.inquiries)
         self._realized_usd.show(dict(self._realized))
         self._fees_usd.show(dict(self._fees))
         if len(self._booked) > len(book.trades) + _REMEMBERED:
@@ -258,7 +263,7 @@ class ExecutionMetrics:
             case rows.OrderRequested(purpose=purpose):
                 self._orders_requested(purpose).inc()
             case rows.OrderMoved(client_order_id=number, state=state):
-                if state in FINAL_ORDER_STATES:
+                if state in FINAL_ORDER_STATES and number in book.orders:
                     self._orders_ended(book.orders[number].purpose, state).inc()
                 if state == "UNKNOWN":
                     self._orders_unknown.inc()
@@ -272,6 +277,10 @@ class ExecutionMetrics:
                 self._differences(difference.kind).inc()
             case rows.FellBack():
                 self._rfqs.fell_back(row)
+            case rows.ChunkEnded() | rows.SpreadCrossed():
+                self._smart.count(row)
+            case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
+                self._inquiries.count(row)
             case (
                 rows.RfqRequested()
                 | rows.RfqMoved()

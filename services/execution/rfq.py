@@ -182,6 +182,14 @@ def _advise(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None:
     match last.state:
         case "REQUESTING":
             advice.wait("waits for the venue to take the request for quote")
+        case "REFUSED" if last.is_throttled:
+            again_ns = last.state_ns + work.config.attempt_interval_ms * MS
+            if len(rfqs) >= work.config.rfq_creates_max:
+                _give_up(trade, work, task, advice, "rfq_throttled", f"too many requests for quote: {last.reason}")
+            elif work.now_ns < again_ns:
+                advice.wait("asks for quotes again, the last request was one too many", again_ns)
+            else:
+                _request(trade, work, task, advice)
         case "REFUSED":
             _give_up(trade, work, task, advice, "rfq_refused", f"the venue refuses the request: {last.reason}")
         case "COLLECTING":

@@ -166,7 +166,7 @@ class RfqDesk:
                 else:
                     self._rfq.withdraw(rfq, "answered when it was given up", request_id, expiry_ns)
             case RfqRefused():
-                self._rfq.move(rfq, "REFUSED", f"{item.code}: {item.text}")
+                self._rfq.refused(rfq, item)
             case RfqUnknown() if rfq.state == "REQUESTING":
                 self._rfq.move(rfq, "UNKNOWN", item.reason)
         for seen in tuple(self._unclaimed.values()):

@@ -10,6 +10,7 @@ import msgspec
 from services.execution import rows
 from services.execution.states import rfq_may_move
 from shared.messages.rfq import FINAL_RFQ_STATES, JudgedQuote, RfqLeg, RfqState
+from shared.messages.venue import RefusalKind
 
 
 class Rfq(msgspec.Struct, kw_only=True):
@@ -39,6 +40,7 @@ class Rfq(msgspec.Struct, kw_only=True):
     is_lost: bool = False
     executed_ns: int | None = None
     gone_ns: int | None = None
+    refusal_kind: RefusalKind | None = None
     book_cost_usd: float | None = None
     mark_cost_usd: float | None = None
     judged: tuple[JudgedQuote, ...] = ()
@@ -46,6 +48,11 @@ class Rfq(msgspec.Struct, kw_only=True):
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_RFQ_STATES
+
+    @property
+    def is_throttled(self) -> bool:
+        """Refused for being one too many just then: that says nothing of the next one."""
+        return self.state == "REFUSED" and self.refusal_kind == "throttled"
 
 
 class RfqBook(msgspec.Struct):
@@ -90,6 +97,7 @@ class RfqBook(msgspec.Struct):
         match row:
             case rows.RfqMoved():
                 self._move(rfq, row.state, row.reason, at_ns)
+                rfq.refusal_kind = row.refusal_kind
                 if row.request_id:
                     rfq.request_id = row.request_id
                     rfq.expiry_ns = row.expiry_ns

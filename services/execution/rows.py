@@ -313,13 +313,15 @@ class RfqRequested(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_requested
 
 
 class RfqMoved(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_moved"):
-    """The request changed its state. `request_id` (the venue's) and `expiry_ns` where they have become known."""
+    """The request changed its state. `request_id` (the venue's) and `expiry_ns` where they have become known;
+    `refusal_kind` only for a refusal."""
 
     rfq_id: str
     state: RfqState
     reason: str
     request_id: str = ""
     expiry_ns: int = 0
+    refusal_kind: RefusalKind | None = None
 
 
 class QuotesJudged(msgspec.Struct, frozen=True, kw_only=True, tag="quotes_judged"):

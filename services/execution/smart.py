@@ -83,7 +83,7 @@ class SmartClosing:
         if handover:
             if not chunk.given_up:
                 advice.actions.append(chunk.ended(complete=False, reason=handover))
-            row = FellBack(trade_id=trade.trade_id, purpose="close", mode="limit", reason=handover)
+            row = FellBack(trade_id=trade.trade_id, purpose="close", mode="limit", reason=handover, code="chunk")
             advice.actions.append(Record(row))
             return advice
         for index in chunk.legs:

@@ -60,6 +60,7 @@ FallbackCode = Literal[
     "no_fresh_market",
     "journal_full",
     "rfq_refused",
+    "rfq_throttled",
     "create_lost",
     "no_quotes",
     "no_good_quote",

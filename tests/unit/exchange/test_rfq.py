@@ -518,3 +518,22 @@ def test_without_requests_time_costs_no_rows() -> None:
     desk: Venue = RfqVenue(dealers=DEALERS)
     desk.wait(HOUR_NS)
     assert desk.rows == []
+
+
+def test_requests_quotes_and_block_trades_are_counted_by_what_became_of_them() -> None:
+    venue = RfqVenue()
+    first = venue.ask(venue.spread())
+    venue.traded(venue.dealer_quotes(first)[SELL])
+    second = venue.ask(venue.spread())
+    quoted = len(venue.dealer_quotes(second))
+    assert venue.core.rfq.live() == {"request": 1, "quote": quoted}
+    venue.do(venue.core.rfq.cancel(A, second.request_id, venue.now_ns))
+    counts = venue.core.rfq.counts()
+    assert {event: count for (what, event), count in counts.items() if what == "request"} == {
+        "asked": 2,
+        "filled": 1,
+        "cancelled": 1,
+    }
+    assert (counts["block", "traded"], counts["quote", "filled"]) == (1, 1)
+    assert counts["quote", "given"] == counts["quote", "filled"] + counts["quote", "cancelled"]
+    assert venue.core.rfq.live() == {"request": 0, "quote": 0}

@@ -10,11 +10,14 @@ import pytest
 
 from services.execution.metrics import ExecutionMetrics, Outcome
 from shared.messages.control import RaiseHalt
-from shared.messages.steps import Step
+from shared.messages.inquiries import QuoteStructure
+from shared.messages.rfq import RfqRefused
+from shared.messages.smart import SmartParams
+from shared.messages.steps import Request, Step
 from shared.messages.venue import OrderRefused, OutcomeUnknown
 from shared.metrics import Metrics
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, D, Script, acked, fill, intent, leg, position
+from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, D, Script, acked, fill, gone, intent, leg, position
 from tests.unit.shared.test_metrics import scraped
 
 
@@ -164,3 +167,30 @@ def test_openings_and_closes_are_counted_by_what_they_cost_a_gain_below_zero(des
     (close,) = desk.placed()
     desk.fills_all(close, 2)
     assert {labels[2] for labels in desk.shown("voldesk_slippage_bp_bucket")} == {"open", "close"}
+
+
+def test_chunks_are_counted_by_how_they_end_and_what_crosses_the_spread(desk: Watched) -> None:
+    smart = SmartParams(chunk_count=2, time_per_chunk_s=5.0, aggressive_attempts=1)
+    desk.open(leg(CALL, "buy", "0.4"), execution_mode="smart", smart=smart, policy="best_effort")
+    (first,) = desk.placed()
+    desk.fills_all(first, 1)
+    for _ in range(40):
+        desk.wait(1_000)
+        for order in desk.placed():
+            desk.on(acked(order))
+        for number in desk.cancelled():
+            desk.on(gone(desk, number))
+    assert desk.shown("voldesk_chunks_ended_total") == {("complete", "open"): 1, ("given_up", "open"): 1}
+    assert desk.shown("voldesk_chunk_crossings_total") == {("open",): 1}
+
+
+def test_inquiries_are_counted_by_their_answer(desk: Watched) -> None:
+    for number, kind in enumerate(("rejected", "throttled")):
+        desk.on(
+            Request(f"i{number}", QuoteStructure(legs=(leg(CALL, "buy"),), collect_s=2.0, requested_by="eva"), "c")
+        )
+        assert desk.shown("voldesk_inquiries") == {(): 1}
+        desk.on(RfqRefused(rfq_id=f"i{number}", kind=kind, code=10_000, text="no"))
+    assert desk.shown("voldesk_inquiries_asked_total") == {(): 2}
+    assert desk.shown("voldesk_inquiries_answered_total") == {("rfq_refused",): 1, ("rfq_throttled",): 1}
+    assert desk.shown("voldesk_inquiries") == {(): 0}

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.execution.auto import rfq_refused
 from services.execution.book import Book
 from services.execution.effects import PlaceOrder
 from services.execution.rows import QuotesJudged, RfqMoved, RfqRequested
@@ -213,6 +214,21 @@ def test_a_refused_request_falls_back() -> None:
     assert len(script.placed()) == 1
     script.wait(5_000)
     assert not makers.asked()
+
+
+def test_a_request_that_was_one_too_many_is_made_again_a_moment_later_and_then_left() -> None:
+    script, makers = started()
+    script.open(*SPREAD, execution_mode="rfq")
+    for _ in range(2):
+        (asked,) = makers.asked()
+        script.on(RfqRefused(rfq_id=asked.rfq_id, kind="throttled", code=10_000, text="too often"))
+        script.wait(900)
+        if not makers.fallbacks():
+            assert not makers.asked()
+            script.wait(200)
+    assert makers.fallbacks() == [("open", "limit", "rfq_throttled")]
+    assert script.core.book.rfqs.live_rfqs() == []
+    assert rfq_refused(script.core.book, script.now_ns) == "", "the next trade may ask"
 
 
 def test_a_refused_accept_is_not_repeated_the_request_is_withdrawn_and_the_trade_falls_back() -> None:
