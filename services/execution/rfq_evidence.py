@@ -78,17 +78,18 @@ class AcceptEvidence:
         if rfq is not None and quote.state == "filled":
             self.sight(rfq, "executed", "the venue shows the quote as filled")
         elif rfq is not None and quote.state in ("cancelled", "expired"):
-            self.sight(rfq, "gone", f"the venue shows the quote as {quote.state}")
+            self.sight(rfq, "quote_gone", f"the venue shows the quote as {quote.state}")
 
-    def sight(self, rfq: Rfq, what: str, reason: str) -> None:
+    def sight(self, rfq: Rfq, what: rows.RfqSight, reason: str) -> None:
         """Evidence about the accepted quote. Executed counts for ever; gone only while nothing says executed."""
         if not rfq.quote_id:
             return
-        if what == "executed" and rfq.executed_ns is None and not self._is_booked(rfq):
-            self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what="executed", reason=reason))
-            self._rfq.ask_soon(rfq)
-        elif what == "gone" and rfq.gone_ns is None and rfq.executed_ns is None and rfq.state == "ACCEPT_UNKNOWN":
-            self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what="gone", reason=reason))
+        if what == "executed":
+            tells = rfq.executed_ns is None and not self._is_booked(rfq)
+        else:
+            tells = rfq.gone_ns is None and rfq.executed_ns is None and rfq.state == "ACCEPT_UNKNOWN"
+        if tells:
+            self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what=what, reason=reason))
             self._rfq.ask_soon(rfq)
 
     def block_trade(self, trade: BlockTrade) -> None:
@@ -250,9 +251,10 @@ class AcceptEvidence:
         for order in self._rfq.orders(rfq):
             if order.state == "UNKNOWN" and not order.filled_quantity:
                 self._facts.move(order, "NEVER_PLACED", reason)
-        if rfq.gone_ns is not None or rfq.executed_ns is not None:
+        if rfq.is_request_gone or rfq.executed_ns is not None:
             self._rfq.move(rfq, "CANCELLED", reason)
         else:
+            # Where its quote was taken back the request may still be there.
             self._rfq.withdraw(rfq, reason)
 
     def _done(self, rfq: Rfq) -> bool:

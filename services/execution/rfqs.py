@@ -18,7 +18,7 @@ class Rfq(msgspec.Struct, kw_only=True):
 
     expiry_ns, quote_expiry_ns: by the venue's clock, 0 before they are known. order_ids: the orders that stand for
     the legs of the accepted quote. is_lost: its create had no outcome. executed_ns, gone_ns: when the venue showed
-    the one or the other (`RfqSighted`).
+    the one or the other (`RfqSighted`); is_request_gone: of the request, and not of the quote alone.
     """
 
     rfq_id: str
@@ -40,6 +40,7 @@ class Rfq(msgspec.Struct, kw_only=True):
     is_lost: bool = False
     executed_ns: int | None = None
     gone_ns: int | None = None
+    is_request_gone: bool = False
     refusal_kind: RefusalKind | None = None
     book_cost_usd: float | None = None
     mark_cost_usd: float | None = None
@@ -110,8 +111,9 @@ class RfqBook(msgspec.Struct):
                 self.by_quote[row.quote_id] = rfq.rfq_id
             case rows.RfqSighted(what="executed"):
                 rfq.executed_ns = at_ns
-            case rows.RfqSighted(what="gone"):
+            case rows.RfqSighted(what=what):
                 rfq.gone_ns = at_ns
+                rfq.is_request_gone = what == "gone"
 
     def order_requested(self, row: rows.OrderRequested) -> None:
         """An order that stands for a leg of an accepted quote."""

@@ -343,11 +343,15 @@ class AcceptRequested(msgspec.Struct, frozen=True, kw_only=True, tag="accept_req
     quote_expiry_ns: int
 
 
+RfqSight = Literal["executed", "gone", "quote_gone"]
+"""Of an accepted quote: executed; or not any more, as the request, or the quote alone, has ended."""
+
+
 class RfqSighted(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_sighted"):
     """The venue showed that the accepted quote was executed, or that it cannot be any more."""
 
     rfq_id: str
-    what: Literal["executed", "gone"]
+    what: RfqSight
     reason: str
 
 

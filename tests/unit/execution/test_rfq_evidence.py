@@ -143,6 +143,22 @@ def test_executed_for_certain_and_executions_never_told_counts_what_the_quote_sa
     assert script.trade(trade_id).fees_usd == D("0.6")
 
 
+def test_where_the_maker_took_the_quote_back_the_request_is_withdrawn_all_the_same() -> None:
+    script, makers, _, quote = lost()
+    script.on(msgspec.structs.replace(quote, state="cancelled"))
+    assert [row.what for row in script.rows(RfqSighted)] == ["quote_gone"]
+    for _ in range(4):
+        script.wait(3_000)
+        makers.block_list()
+        script.snapshot()
+    script.wait(1_000)
+    assert makers.fallbacks() == [("open", "limit", "accept_lost")]
+    assert set(makers.withdrawn()) == {quote.request_id}
+    assert states(script)[-1] == "CANCELLING"
+    script.on(RfqCancelled(request_id=quote.request_id))
+    assert states(script)[-1] == "CANCELLED"
+
+
 def test_once_the_accept_cannot_arrive_any_more_the_request_is_withdrawn_so_that_it_never_will() -> None:
     script, makers, trade_id, quote = lost()
     script.wait(1_000)
