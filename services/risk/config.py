@@ -12,6 +12,9 @@ from shared.messages.trades import HaltLevel
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Moves = Annotated[
+    tuple[Annotated[float, msgspec.Meta(gt=-100, le=1_000)], ...], msgspec.Meta(min_length=1, max_length=64)
+]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -69,6 +72,9 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_theta_usd: Σ of |theta| (USD per day) after the trade.
     max_underlying_notional_pct: Σ |quantity| × index over the options of one underlying after the trade / equity.
     max_expiry_notional_pct: the same over the options of one expiry: what one settlement can meet.
+    max_stressed_loss_pct: Σ over underlyings of the loss in the worst scenario of each, after the trade / equity.
+    stress_spot_pct: moves of spot of the scenarios, in per cent. stress_vol_pct: moves of the implied volatilities,
+    relative, in per cent. stress_days: how long after now the scenarios are.
     max_margin_utilisation_pct: (initial margin + outstanding + trade) / equity × 100 at most.
     max_trade_risk_pct: what one trade puts at risk as a share of equity: the largest loss of its structure, else the
     maximum loss it declares, else the margin that it ties up.
@@ -114,6 +120,13 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_theta_usd: Positive = 1_000.0
     max_underlying_notional_pct: Positive = 500.0
     max_expiry_notional_pct: Positive = 300.0
+    max_stressed_loss_pct: Positive = 30.0
+    stress_spot_pct: Moves = (
+        *(-30.0, -25.0, -20.0, -15.0, -10.0, -5.0, -2.5, 0.0),
+        *(2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0),
+    )
+    stress_vol_pct: Moves = (-25.0, 0.0, 25.0, 50.0)
+    stress_days: Annotated[float, msgspec.Meta(ge=0, le=30)] = 1.0
     max_margin_utilisation_pct: Percent = 80.0
     max_trade_risk_pct: Percent = 2.0
     max_total_risk_pct: Percent = 20.0

@@ -26,8 +26,9 @@ from services.risk.rows import (
     Row,
     TradingDayStarted,
 )
-from services.risk.showing import limits_of, nothing_asked
+from services.risk.showing import limits_of, nothing_asked, stress_of
 from services.risk.situation import Situation, Violation
+from services.risk.stress import Scenarios, Stress
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
@@ -42,7 +43,7 @@ from shared.messages.control import (
 )
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, InstrumentList
-from shared.messages.risk import GetRisk, RiskAnswer, RiskLimits
+from shared.messages.risk import GetRisk, RiskAnswer
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -107,7 +108,9 @@ class RiskCore:
         # Volatile from here on: rebuilt from what the others send.
         self._market = MarketView(config.market_age_max_ms * _MS)
         self._orders = OrderWatch()
-        self._shown: RiskLimits | None = None
+        self._scenarios = Scenarios.of(config)
+        self._stress: Stress | None = None
+        self._shown = RiskAnswer(limits=None, stress=None)
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
         self._execution_epoch: int | None = None
         self._execution_synced = False
@@ -160,7 +163,7 @@ class RiskCore:
             case Request(message=GetAccount()):
                 return Step(effects=[Reply(item.request_id, AccountAnswer(account=self._account))])
             case Request(message=GetRisk()):
-                return Step(effects=[Reply(item.request_id, RiskAnswer(limits=self._shown, stress=None))])
+                return Step(effects=[Reply(item.request_id, self._shown)])
             case Request(message=other):
                 return Step(effects=[Reply(item.request_id, unknown_request("risk", other))])
             case AccountPolled():
@@ -287,6 +290,7 @@ class RiskCore:
             granted_lately=reservations.issued_since(now_ns - MINUTE_NS),
             open_orders=self._orders.working,
             orders_last_minute=self._orders.sent_since(now_ns - MINUTE_NS),
+            stress=self._stress,
             space=self._space,
         )
 
@@ -345,7 +349,7 @@ class RiskCore:
         for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
             self._judge(step, measure, now_ns)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
-        self._show_limits(step, now_ns)
+        self._show(step, self._account, now_ns)
         self._failing_since_ns = None
         self._judge_clock(step, polled.clock_offset_ns)
         if self._unreachable_told:
@@ -353,9 +357,14 @@ class RiskCore:
             step.effects.append(self._unreachable_alert("the account is read again", resolved=True))
         return step
 
-    def _show_limits(self, step: Step, now_ns: int) -> None:
-        self._shown = limits_of(self._situation(nothing_asked(self._account_id, now_ns), now_ns))
-        step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), self._shown))
+    def _show(self, step: Step, account: AccountSnapshot, now_ns: int) -> None:
+        held = {position.symbol: float(position.quantity) for position in account.positions}
+        self._stress = Stress.of_quantities(self._scenarios, self._market, held, now_ns)
+        limits = limits_of(self._situation(nothing_asked(self._account_id, now_ns), now_ns))
+        stress = stress_of(self._config, self._stress, account)
+        self._shown = RiskAnswer(limits=limits, stress=stress)
+        step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), limits))
+        step.effects.append(Publish(topic_of("risk.{account}.stress", account=self._account_id), stress))
 
     def _judge_clock(self, step: Step, offset_ns: int) -> None:
         """Tell once that the host's clock is off, and once that it is right again."""

@@ -79,6 +79,15 @@ class MarketView:
         """The underlying that lists this symbol, now or a little while ago."""
         return self._underlying_of.get(symbol)
 
+    def underlying_or_prefix(self, symbol: str) -> str:
+        """The underlying that lists this symbol, else the one that its name begins with."""
+        return self._underlying_of.get(symbol) or symbol.split("-", 1)[0]
+
+    def fresh_view(self, underlying: str, now_ns: int) -> ChainView | None:
+        """The newest chain, None while it is stale or missing."""
+        part = self._underlyings.get(underlying)
+        return part.view if part is not None and self.is_fresh(underlying, now_ns) else None
+
     def age_ns(self, underlying: str, now_ns: int) -> int | None:
         """Age of the oldest part of chain and index; None where one of them is missing."""
         part = self._underlyings.get(underlying)

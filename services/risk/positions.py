@@ -16,7 +16,7 @@ def positions_of(
     by_underlying: dict[str, list[VenuePosition]] = {}
     for position in held:
         if position.quantity:
-            underlying = market.underlying_of(position.symbol) or position.symbol.split("-", 1)[0]
+            underlying = market.underlying_or_prefix(position.symbol)
             by_underlying.setdefault(underlying, []).append(position)
     positions: list[Position] = []
     sums: dict[str, PositionGreeks] = {}

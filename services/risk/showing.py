@@ -1,12 +1,17 @@
-"""What the guard shows of itself: each limit with its use, and why nothing can be granted now."""
+"""What the guard shows: each limit with its use, why nothing can be granted now, and the stress grid."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from services.risk.checks import GATES, SHOWN, STANDING, first_violation
+from services.risk.config import RiskConfig
 from services.risk.limits import uses
 from services.risk.situation import Situation
+from services.risk.stress import F8, Stress, stressed_loss
+from shared.messages.account import AccountSnapshot
 from shared.messages.control import RequestGrant
-from shared.messages.risk import RiskLimits
+from shared.messages.risk import PositionStress, RiskLimits, StressGrid, UnderlyingStress
 
 
 def nothing_asked(account_id: str, now_ns: int) -> RequestGrant:
@@ -31,3 +36,45 @@ def limits_of(now: Situation) -> RiskLimits:
         limits=uses(now, SHOWN) if now.equity_usd > 0 else (),
         grants_refused="" if refused is None else f"{refused.code}: {refused.detail}",
     )
+
+
+def stress_of(config: RiskConfig, stress: Stress, account: AccountSnapshot) -> StressGrid:
+    """The positions held, as everybody may see them; the position that loses most first."""
+    total = sum(stress.grids.values(), start=np.zeros(stress.scenarios.shape))
+    underlyings = tuple(_of_underlying(config, underlying, grid) for underlying, grid in sorted(stress.grids.items()))
+    worst_at = {underlying: np.unravel_index(grid.argmin(), grid.shape) for underlying, grid in stress.grids.items()}
+    positions = sorted(
+        (
+            PositionStress(symbol=symbol, underlying=underlying, pnl_usd=float(grid[worst_at[underlying]]))
+            for symbol, (underlying, grid) in stress.positions.items()
+        ),
+        key=lambda position: position.pnl_usd,
+    )
+    return StressGrid(
+        account_id=account.account_id,
+        received_ns=account.received_ns,
+        days=config.stress_days,
+        spot_pct=config.stress_spot_pct,
+        vol_pct=config.stress_vol_pct,
+        pnl_usd=_rows(total),
+        underlyings=underlyings,
+        positions=tuple(positions),
+        stressed_loss_usd=stressed_loss(stress.grids.values()),
+        limit_usd=max(config.max_stressed_loss_pct / 100 * float(account.equity_usd), 0.0),
+        complete=stress.complete,
+    )
+
+
+def _of_underlying(config: RiskConfig, underlying: str, grid: F8) -> UnderlyingStress:
+    row, column = divmod(int(grid.argmin()), grid.shape[1])
+    return UnderlyingStress(
+        underlying=underlying,
+        pnl_usd=_rows(grid),
+        worst_usd=float(grid[row, column]),
+        worst_spot_pct=config.stress_spot_pct[column],
+        worst_vol_pct=config.stress_vol_pct[row],
+    )
+
+
+def _rows(grid: F8) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, np.round(grid, 2).tolist()))

@@ -14,6 +14,7 @@ from services.risk.config import RiskConfig, StrategyLimits
 from services.risk.margin import StructureLeg, structure_margin, trading_fee, venue_price_band, worst_loss
 from services.risk.market import GREEKS, MarketView, OptionFacts
 from services.risk.reservations import AtRisk
+from services.risk.stress import Stress, loss_before_and_after
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
 from shared.messages.control import Halt, RequestGrant
@@ -65,7 +66,8 @@ class Situation:
     """Everything that one decision is made of. Derived figures are computed when a check first asks for them.
 
     `outstanding` are the grants of other intents that count, `at_risk` their trades and those grants that may become
-    one; `granted_lately` has the strategy of each grant of the last minute. A request without legs shows how things
+    one; `granted_lately` has the strategy of each grant of the last minute; `stress` is that
+    of the positions. A request without legs shows how things
     are.
     """
 
@@ -86,6 +88,7 @@ class Situation:
     granted_lately: tuple[str, ...]
     open_orders: int = 0
     orders_last_minute: int = 0
+    stress: Stress | None = None
     space: JournalSpace = ON_DISK
 
     @property
@@ -212,7 +215,7 @@ class Situation:
         found: dict[str, tuple[float, float]] = {}
         for symbol in dict.fromkeys((*self._held, *self._outstanding_quantities, *self._asked)):
             expiry = symbol.rsplit("-", 2)[0]
-            index = self.market.index(self._underlying_of(symbol))
+            index = self.market.index(self.market.underlying_or_prefix(symbol))
             before, after = self.position_before_and_after(symbol)
             one, other = found.get(expiry, (0.0, 0.0))
             found[expiry] = (one + float(before) * index, other + float(after) * index)
@@ -227,8 +230,13 @@ class Situation:
             found[underlying] = (one + before, other + after)
         return found
 
-    def _underlying_of(self, symbol: str) -> str:
-        return self.market.underlying_of(symbol) or symbol.split("-", 1)[0]
+    @cached_property
+    def stressed_loss_before_and_after(self) -> tuple[float, float]:
+        """USD ≥ 0, outstanding grants included; NaN where an option has no volatility now."""
+        if self.stress is None:
+            return math.nan, math.nan
+        asked = {symbol: float(quantity) for symbol, quantity in self._asked.items()}
+        return loss_before_and_after(self.stress, self.outstanding, asked, self.market, self.now_ns)
 
     @cached_property
     def _held(self) -> dict[str, Decimal]:
@@ -259,7 +267,7 @@ class Situation:
         for grant in self.outstanding:
             sums: dict[str, list[float]] = {}
             for leg in grant.legs:
-                underlying = self._underlying_of(leg.symbol)
+                underlying = self.market.underlying_or_prefix(leg.symbol)
                 greeks = self.market.option_greeks(leg.symbol, self.now_ns)
                 quantity = float(_signed(leg.side, leg.max_quantity))
                 _add(sums.setdefault(underlying, list(_NOTHING)), greeks, quantity)

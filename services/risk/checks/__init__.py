@@ -48,9 +48,17 @@ CHECKS: tuple[Check, ...] = (
     losses.unbounded_loss,
     within(losses.trade_risk),
     within(losses.total_risk),
+    portfolio.stress_unknown,
+    within(portfolio.stressed_loss),
 )
 
-STANDING: tuple[Check, ...] = (losses.no_equity, losses.drawdown, losses.daily_loss, portfolio.greeks_unknown)
+STANDING: tuple[Check, ...] = (
+    losses.no_equity,
+    losses.drawdown,
+    losses.daily_loss,
+    portfolio.greeks_unknown,
+    portfolio.stress_unknown,
+)
 """Those of CHECKS that say no to any request, whatever it asks for."""
 
 SHOWN: tuple[Family, ...] = (
@@ -67,6 +75,7 @@ SHOWN: tuple[Family, ...] = (
     portfolio.underlying_greek_limits,
     portfolio.margin,
     portfolio.margin_utilisation,
+    portfolio.stressed_loss,
 )
 """The limits that an operator sees with their use."""
 

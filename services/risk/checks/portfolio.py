@@ -96,6 +96,24 @@ def concentration(s: Situation) -> Iterator[Figure]:
         )
 
 
+def stress_unknown(s: Situation) -> Violation | None:
+    if math.isfinite(s.stressed_loss_before_and_after[1]):
+        return None
+    return Violation("stress_unknown", "a position or a grant has no volatility now: its stressed loss is not known")
+
+
+def stressed_loss(s: Situation) -> Iterator[Figure]:
+    before, after = s.stressed_loss_before_and_after
+    yield Figure(
+        code="stressed_loss",
+        before=before / s.equity_usd * 100,
+        after=after / s.equity_usd * 100,
+        limit=s.config.max_stressed_loss_pct,
+        unit="%",
+        words=f"the worst scenario would cost {after:,.0f} USD, {{}} % of equity",
+    )
+
+
 def margin(s: Situation) -> Iterator[Figure]:
     granted = s.outstanding_margin_usd
     yield Figure(

@@ -25,6 +25,7 @@ START = 1_772_000_000 * SECOND
 EXPIRY = START + 30 * 86_400 * SECOND
 FAR_EXPIRY = START + 60 * 86_400 * SECOND
 INDEX = 100_000.0
+VOL = 0.6
 KEY = b"k" * 32
 ACCOUNT = "main"
 STRIKES = (80_000, 90_000, 100_000, 110_000, 120_000)
@@ -63,7 +64,7 @@ def chain(at_ns: int, *, index: float = INDEX, missing: Mapping[str, tuple[str, 
     strikes = np.array([float(instrument.strike) for instrument in OPTIONS])
     years = np.array([(instrument.expiry_ns - at_ns) / (365 * 86_400 * SECOND) for instrument in OPTIONS])
     is_call = np.array([instrument.option_type == "C" for instrument in OPTIONS])
-    values = black76.greeks(index, strikes, years, 0.6, is_call)
+    values = black76.greeks(index, strikes, years, VOL, is_call)
     columns = {
         "mark": values.price,
         "bid": np.floor(values.price * 0.99),
@@ -73,6 +74,8 @@ def chain(at_ns: int, *, index: float = INDEX, missing: Mapping[str, tuple[str, 
         "vega": values.vega,
         "theta": values.theta,
         "rho": values.rho,
+        "mark_iv": np.full(len(OPTIONS), VOL),
+        "forward": np.full(len(OPTIONS), index),
     }
     for name, symbols in (missing or {}).items():
         for row, instrument in enumerate(OPTIONS):
