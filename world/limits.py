@@ -13,6 +13,7 @@ WIDE = RiskConfig(
     max_expiry_notional_pct=2_000.0,
     max_trade_risk_pct=20.0,
     max_total_risk_pct=100.0,
+    max_stressed_loss_pct=1_000.0,
     max_open_trades=50,
     max_drawdown_pct=30.0,
 )
