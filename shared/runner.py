@@ -314,11 +314,12 @@ class Runner(Generic[CoreT]):
     def _commit_and_perform(self, done: list[tuple[Any, Step]]) -> None:
         self._commit([entry for _, step in done for entry in step.rows])
         for item, step in done:
+            cause_id = cause_of(item) if step.effects else ""
             for effect in step.effects:
                 if self._owed and self._may_go_unwritten is not None and not self._may_go_unwritten(effect):
                     self._on_failure(CoreFailed(effect, JournalFull("not done: its row is not on disk")))
                 else:
-                    self._perform(effect, cause_of(item))
+                    self._perform(effect, cause_id)
 
     def _commit(self, entries: list[Entry]) -> None:
         if not entries and not self._owed:

@@ -21,9 +21,17 @@ from world.node import Node
 RESEND_NS = 300 * MS
 REPLAY_TIMEOUT_NS = 500 * MS
 REPLAY_MAX_BYTES = 1 << 20
-_FRAMES_DECODED = 4_096
+_FRAMES_READ = 512
 """So many frames are remembered as they were read: live, each process reads its own copy; here they share one, which
 none can change."""
+
+
+def _read(data: bytes) -> tuple[Inbound, int, bool]:
+    """What a frame hands to a core, its sequence, and whether it is an event."""
+    frame = decode_frame(data)
+    header, row = frame.header, topic_row(frame.topic)
+    item = Inbound(frame.topic, frame.message, header.message_id, header.publisher, header.epoch)
+    return item, header.sequence, row is not None and row.kind == "event"
 
 
 class _Publisher:
@@ -66,7 +74,7 @@ class WorldBus:
         self._publishers: dict[str, _Publisher] = {}
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
         self._subscribers: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._decoded = lru_cache(maxsize=_FRAMES_DECODED)(decode_frame)
+        self._read = lru_cache(maxsize=_FRAMES_READ)(_read)
         self._link_free_ns: dict[tuple[str, str], int] = {}
         self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
@@ -214,23 +222,20 @@ class WorldBus:
         subscription = self._subscriptions.get((subscriber, source))
         if not node.alive or subscription is None:
             return
-        frame = self._decoded(data)
-        header = frame.header
-        item = Inbound(frame.topic, frame.message, header.message_id, header.publisher, header.epoch)
-        row = topic_row(frame.topic)
-        wanted = frame.topic.startswith(subscription.prefixes)
-        if row is not None and row.kind == "event":
+        item, sequence, is_event = self._read(data)
+        wanted = item.topic.startswith(subscription.prefixes)
+        if is_event:
             if wanted:
-                reader, sequence = subscription.reader, header.sequence
+                reader = subscription.reader
                 # As the live bus does: at once if it is the very next.
-                is_next = reader.takes(frame.topic, header.epoch, sequence)
-                ready = [item] if is_next else reader.on_event(frame.topic, header.epoch, sequence, item)
+                is_next = reader.takes(item.topic, item.epoch, sequence)
+                ready = [item] if is_next else reader.on_event(item.topic, item.epoch, sequence, item)
                 self._deliver(node, source, subscription, ready)
             return
         if wanted:
             node.put(item)
-        if isinstance(frame.message, Heartbeat):
-            subscription.reader.on_newest(header.epoch, frame.message.event_sequences)
+        if isinstance(item.message, Heartbeat):
+            subscription.reader.on_newest(item.epoch, item.message.event_sequences)
             self._deliver(node, source, subscription, [])
 
     def _deliver(self, node: Node, source: str, subscription: _Subscription, ready: Sequence[Inbound]) -> None:
@@ -262,15 +267,8 @@ class WorldBus:
             if not current():
                 return
             settled = True
-            decoded = [self._decoded(data) for data in frames]
-            events = [
-                (
-                    one.topic,
-                    one.header.sequence,
-                    Inbound(one.topic, one.message, one.header.message_id, source, served_epoch),
-                )
-                for one in decoded
-            ]
+            read = [self._read(data) for data in frames]
+            events = [(item.topic, sequence, item) for item, sequence, _ in read]
             self._deliver(
                 node, source, subscription, subscription.reader.on_replay(want, served_epoch, events, newest)
             )

@@ -25,7 +25,7 @@ _FULL = (
     "volume",
     "underlying",
 )
-_FIELDS = ("symbol", *_OFTEN_EMPTY, *_FULL[:-1], "forward")
+_FIELDS = (*_OFTEN_EMPTY, *_FULL[:-1], "forward")
 
 
 class MarketFeed:
@@ -60,8 +60,11 @@ class MarketFeed:
         # One conversion per column and not per value: this is most of what a second of the market costs.
         columns = [np.where(column > 0, column, np.nan) for column in (getattr(chain, name) for name in _OFTEN_EMPTY)]
         columns += [getattr(chain, name) for name in _FULL]
-        values = zip(chain.symbols, *(column.tolist() for column in columns), strict=True)
-        rows = tuple(OptionQuoteRow(**dict(zip(_FIELDS, row, strict=True))) for row in values)
+        names = [(name, column.tolist()) for name, column in zip(_FIELDS, columns, strict=True)]
+        rows = tuple(
+            OptionQuoteRow(symbol=symbol, **{name: values[row] for name, values in names})
+            for row, symbol in enumerate(chain.symbols)
+        )
         return ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=rows)
 
     def index_push(self, base: str) -> IndexPush:

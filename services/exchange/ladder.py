@@ -137,15 +137,20 @@ def open_interest_lots(config: LadderConfig, keys: U8) -> I8:
     return lots
 
 
-def ladder(config: LadderConfig, tops: Tops, row: int, key: int, side: Side, step: int) -> list[tuple[int, int]]:
-    """(ticks, lots) of one side of one option, best first, before consumption; bids end above 0."""
+def level_factors(config: LadderConfig, key: int, side: Side, epoch: int) -> F8:
+    """The random part of the sizes of all levels that one side of one option can have in an epoch, best first."""
+    keys = np.array([key], dtype=np.uint64)
+    return size_factor(keys, side, np.arange(config.levels, dtype=np.int64), epoch)
+
+
+def ladder(config: LadderConfig, tops: Tops, row: int, side: Side, factors: F8) -> list[tuple[int, int]]:
+    """(ticks, lots) of one side of one option, best first, before consumption; bids end above 0. `factors`: those of
+    `level_factors`."""
     top = int((tops.bid_ticks if side is Side.BUY else tops.ask_ticks)[row])
     if top == 0:
         return []
     levels = np.arange(int(tops.levels[row]), dtype=np.int64)
-    keys = np.array([key], dtype=np.uint64)
-    factor = size_factor(keys, side, levels, step // config.requote_steps)
-    lots = level_lots(config, factor, levels, tops.centrality[row : row + 1])
+    lots = level_lots(config, factors[: len(levels)], levels, tops.centrality[row : row + 1])
     ticks = top - side.sign * levels * int(tops.spacing_ticks[row])
     return [(price, size) for price, size in zip(ticks.tolist(), lots.tolist(), strict=True) if price > 0]
 

@@ -13,6 +13,7 @@ from services.exchange.ladder import (
     consume,
     draw,
     ladder,
+    level_factors,
     open_interest_lots,
     quote_tops,
     still_consumed,
@@ -25,6 +26,9 @@ from services.exchange.tape import DayFigures, Tape, TapeDay
 from shared.options import years_to_expiry
 from shared.options.black76 import greeks
 from shared.options.implied_vol import implied_vol
+
+_ALL_AT_ONCE = 200
+"""Up to so many options are computed together whichever is asked for: a few of them take as long."""
 
 Consumed = Mapping[tuple[str, Side], tuple[int, int]]
 
@@ -75,6 +79,7 @@ class BaseMarket:
         self._open_marks: tuple[tuple[int, int], F8] | None = None
         self._interest: tuple[int, F8] | None = None
         self._drawn: tuple[tuple[int, int], Draws] | None = None
+        self._level_factors: tuple[int, dict[tuple[int, Side], F8]] = (0, {})
         self._origin_ns = origin_ns
         self._step_ns = step_ns
         self.tape = Tape(config.tape, listing, path, self.tops_at, origin_ns, step_ns)
@@ -107,6 +112,9 @@ class BaseMarket:
     def prepare(self, symbols: Sequence[str]) -> None:
         """Compute several options in one go, before they are asked for one by one."""
         if self._full is not None:
+            return
+        if len(self.listing.instruments) <= _ALL_AT_ONCE:
+            self.columns()
             return
         missing = {
             symbol: row
@@ -214,7 +222,7 @@ class BaseMarket:
         return self._prices(bid), self._prices(ask), self._sizes(bid_lots), self._sizes(ask_lots)
 
     def implied(self, prices: F8) -> F8:
-        """Volatility of a price per listed option (n,); NaN where there is none or the price is 0."""
+        """Volatilities of prices of the listed options, shape (..., n); NaN where there is none or the price is 0."""
         listing, columns = self.listing, self.columns()
         years = years_to_expiry(self.at_ns, listing.expiry_ns)
         result = implied_vol(
@@ -253,19 +261,17 @@ class BaseMarket:
         row = self.listing.row(symbol)
         if row is None:
             return None
-        if self._full is not None:
-            return row, self._full, row
-        if symbol not in self._singles:
+        if self._full is None and symbol not in self._singles:
             self.prepare((symbol,))
-        return self._singles[symbol]
+        return self._singles[symbol] if self._full is None else (row, self._full, row)
 
     def _ladder(self, symbol: str, side: Side, consumed: Consumed) -> list[tuple[int, int]]:
         found = self._find(symbol)
         if found is None:
             return []
         at, columns, row = found
-        key = int(self.listing.keys[row])
-        levels = ladder(self.config.ladder, columns.tops, at, key, side, self.step)
+        factors = self._factors(int(self.listing.keys[row]), side)
+        levels = ladder(self.config.ladder, columns.tops, at, side, factors)
         return consume(levels, self.missing_lots(symbol, side, consumed))
 
     def _compute(self, rows: I8, step: int, at_ns: int) -> Columns:
@@ -300,6 +306,18 @@ class BaseMarket:
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = (key, draw(self.config.ladder, self.listing.keys, epoch))
         return self._drawn[1]
+
+    def _factors(self, key: int, side: Side) -> F8:
+        """The random part of one side's sizes, drawn once per epoch."""
+        config = self.config.ladder
+        epoch = self.step // config.requote_steps
+        if self._level_factors[0] != epoch:
+            self._level_factors = (epoch, {})
+        drawn = self._level_factors[1]
+        found = drawn.get((key, side))
+        if found is None:
+            found = drawn[key, side] = level_factors(config, key, side, epoch)
+        return found
 
     def _prices(self, ticks: I8) -> F8:
         """Ticks as the nearest floats of their exact decimals, so that their repr is the price."""

@@ -111,6 +111,7 @@ class Views:
             if row is not None:
                 volume[row] = float(self._traded(market, symbol, row).quantity)
                 last[row] = float(self._valuation.last_price(market, symbol) or np.nan)
+        bid_iv, ask_iv = market.implied(np.stack((bid, ask)))
         chain = Chain(
             index=f"{market.config.base}USD",
             step=market.step,
@@ -128,8 +129,8 @@ class Views:
             ask_size=ask_size,
             mark=columns.mark,
             mark_iv=columns.mark_iv,
-            bid_iv=market.implied(bid),
-            ask_iv=market.implied(ask),
+            bid_iv=bid_iv,
+            ask_iv=ask_iv,
             delta=columns.delta,
             gamma=columns.gamma,
             vega=columns.vega,

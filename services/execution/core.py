@@ -179,7 +179,8 @@ class ExecutionCore:
             self._started = True
             self._guards.begin()
         if isinstance(item, Inbound):
-            self._take_message(item.message)
+            if not self._take_message(item.message):
+                return work.step
         elif isinstance(item, Request):
             self._requests.take(item)
         elif isinstance(item, FlattenLatch):
@@ -203,16 +204,18 @@ class ExecutionCore:
         self._advance()
         return work.step
 
-    def _take_message(self, message: Any) -> None:
+    def _take_message(self, message: Any) -> bool:
+        """Take in what was published; False when nothing can follow from it that is not due by the clock anyway."""
         match message:
             case ChainSnapshot():
                 self._work.market.take_chain(message)
             case InstrumentList():
                 self._work.market.take_list(message)
             case Heartbeat():
-                self._guards.heard(message)
+                return self._guards.heard(message)
             case _:
-                return
+                return False
+        return True
 
     def _take_fact(self, item: Any) -> None:
         """A fact from the venue; one about an order that nobody knows is left to the reconciliation."""

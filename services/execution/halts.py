@@ -37,15 +37,21 @@ class Guards:
         """Count all silences from now."""
         self._risk_ns = self._work.host_ns = self._work.now_ns
 
-    def heard(self, beat: Heartbeat) -> None:
-        """A service is alive; the age of its beat counts from this receipt."""
+    def heard(self, beat: Heartbeat) -> bool:
+        """A service is alive; the age of its beat counts from this receipt. True when it had been silent too long."""
+        work = self._work
         if beat.service == "risk":
-            if self.risk_is_silent:
-                self.risk_back_ns = self._work.now_ns
-                self._work.resolve("risk_silent", "risk", "the risk service is heard again")
-            self._risk_ns = self._work.now_ns
-        elif beat.service == "strategy":
-            self._work.host_ns = self._work.now_ns
+            was_silent = self.risk_is_silent
+            if was_silent:
+                self.risk_back_ns = work.now_ns
+                work.resolve("risk_silent", "risk", "the risk service is heard again")
+            self._risk_ns = work.now_ns
+            return was_silent
+        if beat.service == "strategy":
+            was_silent = work.now_ns - work.host_ns > work.config.quoting_host_silence_ms * MS
+            work.host_ns = work.now_ns
+            return was_silent
+        return False
 
     @property
     def risk_is_silent(self) -> bool:
