@@ -82,8 +82,8 @@ _ORDERS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "shared/runner.py",
-                "                    self._perform(effect, cause_of(item))\n",
-                "                    self._perform(effect, cause_of(item))\n"
+                "                    self._perform(effect, cause_id)\n",
+                "                    self._perform(effect, cause_id)\n"
                 "        self._commit([entry for _, step in done for entry in step.rows])\n",
             ),
         ),
