@@ -122,12 +122,13 @@ class Load:
 
         async def work(each: _OrderSet) -> None:
             while time.monotonic() < end:
-                await self._work(each)
-                while not self._is_idle(each) and time.monotonic() < end:
-                    each.changed.clear()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(max(0.0, end - time.monotonic())):
-                            await each.changed.wait()
+                if self._is_idle(each):
+                    await self._work(each)
+                    continue
+                each.changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                        await each.changed.wait()
 
         await asyncio.gather(*map(work, self._sets))
 

@@ -137,8 +137,8 @@ class Trader:
     ) -> Opened:
         """Make an intent, get its grant, have it opened. Raises Refused."""
         self._ordinal += 1
-        asked_ns = time.time_ns()
-        name = intent_id(STRATEGY, self._ordinal)
+        ordinal, asked_ns = self._ordinal, time.time_ns()
+        name = intent_id(STRATEGY, ordinal)
         ask = RequestGrant(
             intent_id=name,
             account_id=self.desk.account_id,
@@ -157,7 +157,7 @@ class Trader:
             intent_id=name,
             account_id=self.desk.account_id,
             strategy=STRATEGY,
-            ordinal=self._ordinal,
+            ordinal=ordinal,
             legs=tuple(legs),
             execution_mode=mode,
             execution_params=params or ExecutionParams(),
