@@ -11,6 +11,7 @@ from services.exchange.model import AccountSummary, Instrument, Order, Position,
 from services.exchange.quotes import BaseMarket, Quote
 
 ZERO = Decimal(0)
+_FREEZES_KEPT = 10_000
 # With 6 decimals the text of a Decimal, 0 included, never takes an exponent.
 _FIGURE = Decimal("0.000001")
 
@@ -22,6 +23,7 @@ class Valuation:
         self._config = config
         self._state = state
         self._markets = markets
+        self._freezes: dict[int, tuple[Order, UnitMargin, Decimal, Decimal]] = {}
         self._currency = "BTC" if "BTC" in markets else next(iter(markets))
 
     def market_of(self, symbol: str) -> BaseMarket | None:
@@ -53,7 +55,20 @@ class Valuation:
         """What orders of one account in one option would freeze if they were its open orders, by order id."""
         _, _, quote = self._listed(symbol)
         position = self._state.position(account_id, symbol)
-        return order_freeze(self._config.fees, orders, position, self.unit_margin(symbol), quote.index_price)
+        fees, unit, index = self._config.fees, self.unit_margin(symbol), quote.index_price
+        if position:
+            return order_freeze(fees, orders, position, unit, index)
+        # Without a position no order depends on another, and most have not changed since they were looked at last.
+        frozen = {}
+        for order in orders:
+            known = self._freezes.get(order.order_id)
+            if known is None or known[0] is not order or known[1] != unit or known[2] != index:
+                (amount,) = order_freeze(fees, (order,), position, unit, index).values()
+                known = self._freezes[order.order_id] = (order, unit, index, amount)
+            frozen[order.order_id] = known[3]
+        if len(self._freezes) > _FREEZES_KEPT:
+            self._freezes.clear()
+        return frozen
 
     def prepare(self, account_id: str) -> None:
         """Quote everything the account holds or has orders in, in one go per base."""

@@ -139,7 +139,8 @@ def batch_cancel(call: Call) -> Any:
         raise ApiError(PARAMETER_EMPTY, "orderIdList")
     if len(commands) > BATCH_MAX:
         raise ApiError(PARAMETER_COUNT, "orderIdList")
-    return [_cancel_one(call, command) for command in commands]
+    with call.venue.together():
+        return [_cancel_one(call, command) for command in commands]
 
 
 def _cancel_one(call: Call, command: CancelOrder) -> dict[str, Any]:
@@ -187,13 +188,14 @@ def _batch_result(order_id: int | None, error: ApiError | None) -> dict[str, Any
 
 def batch_create(call: Call) -> Any:
     results = []
-    for fields in _batch(call):
-        try:
-            command = place_command(fields, call.venue.config.switches)
-            order_id = _place(call, command)
-            results.append(_batch_result(order_id, None))
-        except ApiError as error:
-            results.append(_batch_result(None, error))
+    with call.venue.together():
+        for fields in _batch(call):
+            try:
+                command = place_command(fields, call.venue.config.switches)
+                order_id = _place(call, command)
+                results.append(_batch_result(order_id, None))
+            except ApiError as error:
+                results.append(_batch_result(None, error))
     return results
 
 
@@ -204,13 +206,14 @@ def _place(call: Call, command: PlaceOrder) -> int:
 def batch_amend(call: Call) -> Any:
     """Carried out in the order of the request; the results come by symbol, as at the venue: clients match by id."""
     results = []
-    for fields in _batch(call):
-        try:
-            command = amend_command(fields)
-            order_id = _amend(call, command)
-            results.append(_batch_result(order_id, None))
-        except ApiError as error:
-            results.append(_batch_result(fields.integer("orderId"), error))
+    with call.venue.together():
+        for fields in _batch(call):
+            try:
+                command = amend_command(fields)
+                order_id = _amend(call, command)
+                results.append(_batch_result(order_id, None))
+            except ApiError as error:
+                results.append(_batch_result(fields.integer("orderId"), error))
     symbols = [str(order.get("symbol")) for order in call.body["orders"]]
     return [result for _, result in sorted(zip(symbols, results, strict=True), key=lambda pair: pair[0])]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from services.exchange.config import ExchangeConfig
@@ -50,6 +51,7 @@ class Venue:
         self._deliver = deliver
         self._on_core_error = on_core_error
         self.failed: JournalFailed | None = None
+        self._held: tuple[list[ExchangeRow], list[ExchangeEvent]] | None = None
         self.core = self._fold()
 
     def _fold(self) -> ExchangeCore:
@@ -79,6 +81,22 @@ class Venue:
         self._commit(outcome.rows, outcome.events)
         return outcome.result
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One commit, at the end, for all commands of the block; nothing may be answered before. Raises JournalFailed
+        then."""
+        assert self._held is None, "a batch is no part of another"
+        self._held = [], []
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            (rows, events), self._held = self._held, None
+            self._commit(rows, events)
+
     def advance(self) -> None:
         """Move the market to the present. Raises JournalFailed, ApiError when the core failed."""
         moved = self._guarded(lambda core, now_ns: core.advance(now_ns))
@@ -91,10 +109,17 @@ class Venue:
             return command(self.core, self.now_ns())
         except Exception as error:
             self._on_core_error(error)
+            held = self._held is not None
+            self._release()
             self.core = self._fold()
+            self._held = ([], []) if held else None
             raise ApiError(INTERNAL_ERROR) from error
 
     def _commit(self, rows: Sequence[ExchangeRow], events: Sequence[ExchangeEvent]) -> None:
+        if self._held is not None:
+            self._held[0].extend(rows)
+            self._held[1].extend(events)
+            return
         if rows:
             self._append(rows)
         if events:

@@ -81,10 +81,6 @@ def test_a_core_that_raises_half_way_is_folded_anew_and_the_command_leaves_nothi
     venue.execute(lambda core, now_ns: core.deposit("main", Decimal(5), now_ns))
     before, rows = cash(venue), len(journal.entries)
 
-    def broken(core: ExchangeCore, now_ns: int) -> Any:
-        core.deposit("main", Decimal(7), now_ns)
-        raise ZeroDivisionError
-
     with pytest.raises(ApiError) as refused:
         venue.execute(broken)
     assert refused.value.code == 500
@@ -169,3 +165,53 @@ async def test_expiry_cancels_orders_with_state_10_and_settles_positions() -> No
         assert delivered["data"][0]["delivery_price"] == settled["exercisePrice"]
         assert await client.data("/open/option/position/get/v1") == []
         assert (await client.get(f"/open/option/detail/v1/{call['symbol']}"))["code"] == 10574
+
+
+def five(core: ExchangeCore, now_ns: int) -> Any:
+    return core.deposit("main", Decimal(5), now_ns)
+
+
+def broken(core: ExchangeCore, now_ns: int) -> Any:
+    core.deposit("main", Decimal(7), now_ns)
+    raise ZeroDivisionError
+
+
+class CountedJournal(FullDisk):
+    """Counts its commits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[int] = []
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        super().append(entries)
+        self.commits.append(len(entries))
+
+
+def test_commands_of_a_batch_are_one_commit_and_one_that_fails_in_the_core_takes_none_with_it() -> None:
+    journal, errors = CountedJournal(), list[Exception]()
+    venue = venue_on(journal, Clockwork(), errors)
+    journal.commits.clear()
+    with venue.together():
+        venue.execute(five)
+        venue.execute(five)
+        assert journal.commits == []
+    assert journal.commits == [2]
+    with venue.together():
+        venue.execute(five)
+        with pytest.raises(ApiError):
+            venue.execute(broken)
+        venue.execute(five)
+    assert journal.commits == [2, 1, 1]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert cash(venue) == cash(venue_on(journal, Clockwork())) == 1_000_020
+
+
+def test_a_batch_that_cannot_be_written_is_not_answered() -> None:
+    journal = CountedJournal()
+    venue = venue_on(journal, Clockwork())
+    journal.full = True
+    with pytest.raises(JournalFailed), venue.together():
+        venue.execute(five)
+    with pytest.raises(JournalFailed):
+        venue.execute(five)
