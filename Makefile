@@ -20,7 +20,7 @@ AGAIN := { test $$? -eq 1 && echo "voldesk: those tests that failed run once mor
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
+.PHONY: help install install-telegram install-notify install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 install: $(VENV)/.installed ## install what the desk needs into .venv, pinned with hashes
 install-dev: $(VENV)/.installed-dev ## the same and the tools for tests and checks
+
+install-telegram: install ## add Telegram: alerts, commands and charts on the phone
+	@$(PIP_INSTALL) --require-hashes -r requirements-telegram.lock
+
+install-notify: install ## add alerts by Slack, Discord, e-mail, webhooks and the like
+	@$(PIP_INSTALL) --require-hashes -r requirements-notify.lock
 
 up: install ## start the desk against the simulated exchange (paper trading)
 	@$(BIN)/voldesk up
@@ -99,7 +105,10 @@ lock: $(BIN)/python ## renew the lock files from pyproject.toml
 	@$(PIP_INSTALL) uv
 	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
-	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+	@for extra in telegram notify; do \
+		$(BIN)/uv pip compile pyproject.toml --extra $$extra --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-$$extra.lock || exit 1; done
+	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --extra telegram --extra notify --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile bench/peers.in --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file bench/peers.lock

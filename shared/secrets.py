@@ -82,6 +82,20 @@ def load_api_key(desk: DeskConfig, service: str, environment: Mapping[str, str] 
     raise SecretError(f"{service} has no API key for {desk.venue}", remedy)
 
 
+def load_secret(
+    desk: DeskConfig, service: str, name: str, purpose: str, environment: Mapping[str, str] = os.environ
+) -> str:
+    """A secret that is not of the venue, from the same places. Raises SecretError naming variable and file."""
+    own_file = _secret_dir(desk.run_dir) / f"{desk.venue}-{service}.env"
+    for values in (environment, _read_env(desk.path.parent / ".env"), _read_env(own_file)):
+        if value := values.get(name):
+            return value
+    raise SecretError(
+        f"{service} has no {name}, which is {purpose}",
+        f"set it in .env beside {desk.path.name} (chmod 600), or in {own_file}",
+    )
+
+
 def ensure_paper_secrets(run_dir: Path, account_id: str = "main") -> tuple[PaperKey, ...]:
     """The keys of the simulated exchange, drawn at the first call and the same ever after; also the grant key.
 

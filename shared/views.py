@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
+from shared.messages.alerts import AlertList, AlertView
 from shared.messages.control import Gate, HaltState, StrategyStatus
 from shared.messages.quality import LegQuality, PhaseQuality
 from shared.messages.reconciliation import DifferenceList, FoundDifference
@@ -275,6 +276,38 @@ def account_json(account: AccountSnapshot) -> dict[str, Any]:
         "greeks_complete": account.greeks_complete,
         "positions": len(account.positions),
     }
+
+
+def alert_json(alert: AlertView) -> dict[str, Any]:
+    return {
+        "id": alert.alert_id,
+        "code": alert.code,
+        "severity": alert.severity,
+        "subject": alert.subject,
+        "text": alert.text,
+        "service": alert.service,
+        "since": iso(alert.first_ns),
+        "last_raised_at": iso(alert.last_ns),
+        "count": alert.count,
+        "open": alert.is_open,
+        "notice": alert.is_notice,
+        "acknowledged_by": alert.acknowledged_by or None,
+    }
+
+
+def alerts_json(answer: AlertList) -> dict[str, Any]:
+    channels = [
+        {
+            "name": channel.name,
+            "via": channel.via,
+            "failing_since": iso(channel.failing_since_ns),
+            "reason": channel.reason or None,
+            "waiting": channel.waiting,
+            "delivered": channel.delivered,
+        }
+        for channel in answer.channels
+    ]
+    return {"alerts": [alert_json(alert) for alert in answer.alerts], "channels": channels}
 
 
 def strategy_json(status: StrategyStatus) -> dict[str, Any]:

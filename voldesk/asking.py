@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
+from shared.messages.alerts import AcknowledgeAlert
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.inquiries import QuoteStructure
@@ -88,6 +89,8 @@ def _where_to_check(message: Message) -> str | None:
             return "voldesk rfq history"
         case StrategyCommand():
             return "voldesk strategies"
+        case AcknowledgeAlert():
+            return "voldesk alerts"
         case _:
             return None
 

@@ -17,6 +17,7 @@ from shared.errors import StartRefused
 from voldesk.commands import (
     account,
     adopt,
+    alerts,
     book,
     cancel,
     chain,
@@ -134,6 +135,7 @@ for module in (
     reconcile,
     account,
     strategies,
+    alerts,
     halt,
     resume,
     close,

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.monitor.channels.build import check_extras, check_secrets
+from services.monitor.config import MonitorConfig
 from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
@@ -32,7 +34,7 @@ SECTION_TYPES = {
 KEYED_SERVICES = ("marketdata", "risk", "execution")
 """Those that call the venue, each with its key; they share its rate limits."""
 
-JOURNALED_SERVICES = ("exchange", "risk", "execution", "strategy")
+JOURNALED_SERVICES = ("exchange", "risk", "execution", "strategy", "monitor")
 """Those that keep a journal, each with its reserve."""
 
 
@@ -48,6 +50,7 @@ def load_whole_desk() -> DeskConfig:
     desk = load_desk()
     sections = sections_of(desk)
     check_rate_shares(desk, sections)
+    check_extras(desk, sections["monitor"])
     return desk
 
 
@@ -76,6 +79,7 @@ def check_keys(desk: DeskConfig) -> None:
 
     A key that is only in this process's environment does not count: supervisord's environment holds no secrets.
     """
+    check_secrets(desk, desk.section("monitor", MonitorConfig))
     if desk.mode == "paper":
         ensure_paper_secrets(desk.run_dir, desk.account_id)
         return

@@ -314,6 +314,8 @@ def _ended(trade: Trade, work: Workspace, task: _Task, rfq: Rfq, advice: Advice)
 
 
 def _give_up(trade: Trade, work: Workspace, task: _Task, advice: Advice, code: FallbackCode, reason: str) -> None:
+    if code == "no_quotes":
+        work.alert("rfq_no_quotes", "warning", trade.trade_id, f"{trade.trade_id}: {reason} to {task.purpose} it")
     if task.fallback is None:
         _end(trade, work, advice, f"{code}: {reason}")
     else:

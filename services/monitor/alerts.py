@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
 
 from services.monitor.effects import AlertRecord
-from shared.messages.system import Severity
+from shared.messages.alerts import AlertView
+from shared.messages.system import SEVERITY_RANK
+from shared.messages.trades import Refusal
 
-_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+_NOTICE_AGAIN_NS = 600_000_000_000
+"""A notice of the same matter is told again after so long, and only counted before."""
 
 
 class Matter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one (code, subject). `count` is how often it was raised since `first_ns`."""
+    """What is known of one (code, subject). `count` is how often it was raised since `first_ns`.
+
+    alert_id: names it from its beginning to its end, on every screen. acknowledged_by: "" while nobody has.
+    """
 
     record: AlertRecord
     first_ns: int
     last_ns: int
     count: int
+    alert_id: str
+    acknowledged_by: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -46,22 +56,43 @@ class AlertBook:
         if matter is not None and (record.raised_ns, record.resolved) <= (matter.last_ns, matter.record.resolved):
             self._matters[key] = matter
             return None
-        starts_anew = matter is None or matter.record.resolved
+        if matter is None or _starts_anew(matter, record):
+            first_ns, count, acknowledged_by = record.raised_ns, 1, ""
+        else:
+            first_ns, count = matter.first_ns, matter.count + (not record.resolved)
+            acknowledged_by = "" if _is_worse(record, matter) else matter.acknowledged_by
         self._matters[key] = Matter(
             record=record,
-            first_ns=record.raised_ns if matter is None or starts_anew else matter.first_ns,
+            first_ns=first_ns,
             last_ns=record.raised_ns,
-            count=1 if matter is None or starts_anew else matter.count + (not record.resolved),
+            count=count,
+            alert_id=_alert_id(record, first_ns),
+            acknowledged_by=acknowledged_by,
         )
         self._prune()
-        if matter is None or starts_anew:
+        if matter is None or _starts_anew(matter, record):
             return None if record.resolved else record
-        worse = _RANK[record.severity] > _RANK[matter.record.severity]
-        return record if record.resolved or worse else None
+        return record if record.resolved or _is_worse(record, matter) else None
+
+    def acknowledge(self, alert_id: str, by: str) -> None:
+        """Note who has seen to it; an id that is not known changes nothing."""
+        if (matter := self.find(alert_id)) is not None:
+            key = (matter.record.code, matter.record.subject)
+            self._matters[key] = msgspec.structs.replace(matter, acknowledged_by=by)
+
+    def find(self, alert_id: str) -> Matter | None:
+        return next((matter for matter in self._matters.values() if matter.alert_id == alert_id), None)
+
+    def get(self, code: str, subject: str) -> Matter | None:
+        return self._matters.get((code, subject))
 
     def is_open(self, code: str, subject: str) -> bool:
         matter = self._matters.get((code, subject))
         return matter is not None and not matter.record.resolved
+
+    def open_of(self, code: str) -> tuple[str, ...]:
+        """The subjects of the open matters of a code."""
+        return tuple(subject for each, subject in self._matters if each == code and self.is_open(code, subject))
 
     def raised_by(self, service: str, *, before_ns: int) -> tuple[tuple[str, str], ...]:
         """(code, subject) of what a service raised before a time, not again since, and never ended."""
@@ -84,3 +115,43 @@ class AlertBook:
                 return
             if not matter.is_open:
                 del self._matters[key]
+
+
+def _starts_anew(matter: Matter, record: AlertRecord) -> bool:
+    again = matter.record.is_notice and record.raised_ns - matter.first_ns >= _NOTICE_AGAIN_NS
+    return matter.record.resolved or again
+
+
+def _is_worse(record: AlertRecord, matter: Matter) -> bool:
+    return SEVERITY_RANK[record.severity] > SEVERITY_RANK[matter.record.severity]
+
+
+def _alert_id(record: AlertRecord, first_ns: int) -> str:
+    """Short enough to type on a phone: six letters and digits of a hash over what it is and when it began."""
+    digest = hashlib.sha256(f"{record.code}\0{record.subject}\0{first_ns}".encode()).digest()
+    return base64.b32encode(digest)[:6].decode().lower()
+
+
+def alert_view(matter: Matter) -> AlertView:
+    """A matter as it is shown to people."""
+    record = matter.record
+    return AlertView(
+        alert_id=matter.alert_id,
+        code=record.code,
+        severity=record.severity,
+        subject=record.subject,
+        text=record.text,
+        service=record.service,
+        first_ns=matter.first_ns,
+        last_ns=matter.last_ns,
+        count=matter.count,
+        is_open=matter.is_open,
+        is_notice=record.is_notice,
+        acknowledged_by=matter.acknowledged_by,
+    )
+
+
+def no_alert(alert_id: str) -> Refusal:
+    return Refusal(
+        code="no_such_alert", detail=f"no alert has the id {alert_id[:32]}", remedy="see them: voldesk alerts"
+    )

@@ -6,6 +6,16 @@ from typing import Annotated
 
 import msgspec
 
+from services.monitor.alert_config import (
+    DEFAULT_RULES,
+    Channel,
+    FigureRule,
+    KindRule,
+    Route,
+    TelegramSection,
+    check_alerting,
+)
+
 
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is watched, and how long things are kept.
@@ -18,6 +28,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
     keep_alerts, keep_trades, keep_refusals: how many are shown and remembered; open trades are always kept.
     page_refresh_s: the status page renews itself this often.
+    summary_utc: the daily summary is told at this time of day, "08:05"; "" for none.
     """
 
     services: tuple[str, ...] = ("marketdata", "risk", "execution", "strategy")
@@ -30,3 +41,25 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keep_trades: Annotated[int, msgspec.Meta(ge=1)] = 200
     keep_refusals: Annotated[int, msgspec.Meta(ge=1)] = 50
     page_refresh_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 2
+    summary_utc: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")] = "08:05"
+    kinds: dict[str, KindRule] = {}
+    rules: dict[str, FigureRule] = {}
+    routes: dict[str, Route] = {}
+    channels: dict[str, Channel] = {}
+    telegram: TelegramSection = TelegramSection()
+
+    def __post_init__(self) -> None:
+        check_alerting(self.kinds, self.rules, self.routes, self.channels)
+
+    @property
+    def figure_rules(self) -> dict[str, FigureRule]:
+        """The rules in force: the defaults, each replaced by one of its name, without those that are disabled."""
+        return {name: rule for name, rule in {**DEFAULT_RULES, **self.rules}.items() if rule.enabled}
+
+    @property
+    def summary_second(self) -> int | None:
+        """The second of the UTC day of the summary, None for none."""
+        if not self.summary_utc:
+            return None
+        hour, minute = self.summary_utc.split(":")
+        return int(hour) * 3_600 + int(minute) * 60

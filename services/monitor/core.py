@@ -7,16 +7,37 @@ from typing import Any
 
 import msgspec
 
-from services.monitor.alerts import AlertBook, Matter
+from services.monitor.alerts import AlertBook, Matter, alert_view, no_alert
 from services.monitor.config import MonitorConfig
-from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
+from services.monitor.dispatch import Dispatch
+from services.monitor.effects import (
+    Acknowledge,
+    AlertRecord,
+    AlertsRestored,
+    AppendAlert,
+    Delivered,
+    DeliveryFailed,
+)
+from services.monitor.findings import Findings
+from services.monitor.rows import AlertAcknowledged, SummaryMade
+from services.monitor.summary import daily_summary
+from services.monitor.trade_notices import trade_notice
 from shared.messages.account import AccountSnapshot
+from shared.messages.alert_kinds import ALERT_KINDS, ENDED_BY_A_PERSON, severity_of
+from shared.messages.alerts import (
+    AcknowledgeAlert,
+    AlertAcknowledgement,
+    AlertList,
+    ChannelView,
+    ListAlerts,
+)
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
-from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Step, Tick
+from shared.messages.space import ON_DISK, JournalSpace, space_alerts
+from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.topics import topic_row
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 
 _MS = 1_000_000
 _CHECK_EVERY_NS = 1_000 * _MS
@@ -25,6 +46,7 @@ HEARD = (
     Heartbeat,
     Alert,
     TradeUpdate,
+    OrderUpdate,
     HaltState,
     StrategyStatus,
     AccountSnapshot,
@@ -74,18 +96,26 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Matter, ...]
     refusals: tuple[RefusedIntent, ...]
     silent_feeds: tuple[str, ...]
+    channels: tuple[ChannelView, ...] = ()
 
 
 class MonitorCore:
     """Watches, and tells once.
 
-    Inputs: Inbound of any topic, AlertsRestored, Tick, LoopStalled. Effects: RaiseAlert for what it found itself, and
-    AppendAlert for every alert of any service that is new, worse or over. Journals nothing.
+    Inputs: Inbound of any topic, Request, Acknowledge, Delivered, DeliveryFailed, AlertsRestored, JournalSpace, Tick,
+    LoopStalled. Effects: RaiseAlert for what it found itself, AppendAlert for every alert of any service that is new,
+    worse or over, Deliver, Reply. Its journal is the outbox: what is to be told and what became of it.
+
+    heading: of every message to people, with mode and account.
     """
 
-    def __init__(self, config: MonitorConfig, *, account_id: str) -> None:
+    def __init__(self, config: MonitorConfig, *, account_id: str, heading: str = "") -> None:
         self._config = config
         self._account_id = account_id
+        self._dispatch = Dispatch(heading=heading, kinds=config.kinds, routes=config.routes, channels=config.channels)
+        self._findings = Findings(config.figure_rules, account_id=account_id)
+        self._space = ON_DISK
+        self._summary: SummaryMade | None = None
         self._services: dict[str, ServiceView] = {}
         self._feeds: dict[str, int] = {}
         self._silent: set[str] = set()
@@ -102,10 +132,20 @@ class MonitorCore:
         self._next_check_ns = now_ns + _CHECK_EVERY_NS
         for name in self._config.services:
             self._services[name] = ServiceView(name=name, heartbeat=None, heard_ns=now_ns)
-        return Step()
+        # What died between the journal and the alert file is not told anew under another id.
+        self._alerts.restore(sorted((each.record for each in self._dispatch.outbox.pending()), key=_raised))
+        step = Step()
+        self._dispatch.start(step, now_ns)
+        return step
 
     def apply(self, entry: Entry) -> None:
-        raise AssertionError(f"the monitor journals nothing, yet a row was found: {entry.row!r}")
+        match entry.row:
+            case AlertAcknowledged(alert_id=alert_id, by=by):
+                self._alerts.acknowledge(alert_id, by)
+            case SummaryMade():
+                self._summary = entry.row
+            case _:
+                self._dispatch.outbox.apply(entry.row, entry.at_ns)
 
     def next_deadline_ns(self) -> int | None:
         return self._next_check_ns
@@ -126,6 +166,18 @@ class MonitorCore:
                 self._feeds = dict.fromkeys(self._feeds, now_ns)
             case AlertsRestored(records=records):
                 self._alerts.restore(records)
+            case Request():
+                self._on_request(step, item, now_ns)
+            case Acknowledge():
+                self._acknowledge(step, item.alert_id, item.by, now_ns)
+            case Delivered(message_id=message_id):
+                self._dispatch.delivered(step, message_id, now_ns)
+                self._watch_channels(step, now_ns)
+            case DeliveryFailed():
+                self._dispatch.failed(step, item, now_ns)
+                self._watch_channels(step, now_ns)
+            case JournalSpace():
+                self._on_space(step, item, now_ns)
             case _:
                 pass
         return step
@@ -142,7 +194,45 @@ class MonitorCore:
             alerts=self._alerts.matters(),
             refusals=tuple(reversed(self._refusals)),
             silent_feeds=tuple(sorted(self._silent)),
+            channels=self._dispatch.states(now_ns),
         )
+
+    # What people ask and say
+
+    def _on_request(self, step: Step, request: Request, now_ns: int) -> None:
+        match request.message:
+            case ListAlerts(include_ended=include_ended, limit=limit):
+                matters = [matter for matter in self._alerts.matters() if include_ended or matter.is_open]
+                views = tuple(alert_view(matter) for matter in matters[: max(limit, 0)])
+                answer: Any = AlertList(alerts=views, channels=self._dispatch.states(now_ns))
+            case AcknowledgeAlert(alert_id=alert_id, requested_by=by):
+                self._acknowledge(step, alert_id, by, now_ns)
+                matter = self._alerts.find(alert_id)
+                answer = no_alert(alert_id) if matter is None else AlertAcknowledgement(alert=alert_view(matter))
+            case message:
+                answer = unknown_request(_OWN_NAME, message)
+        step.effects.append(Reply(request.request_id, answer))
+
+    def _acknowledge(self, step: Step, alert_id: str, by: str, now_ns: int) -> None:
+        matter = self._alerts.find(alert_id)
+        if matter is None or not matter.is_open:
+            return
+        if not matter.acknowledged_by:
+            entry = Entry(now_ns, "", AlertAcknowledged(alert_id=alert_id, by=by))
+            step.rows.append(entry)
+            self.apply(entry)
+        code, subject = matter.record.code, matter.record.subject
+        is_own_journal = code == "journal_incomplete" and subject == _OWN_NAME
+        if code in ENDED_BY_A_PERSON or is_own_journal:
+            self._end(step, code, subject, f"seen to by {by}", now_ns)
+
+    def _on_space(self, step: Step, space: JournalSpace, now_ns: int) -> None:
+        for alert in space_alerts(self._space, space, _OWN_NAME):
+            if alert.resolved:
+                self._end(step, alert.code, alert.subject, alert.text, now_ns)
+            else:
+                self._tell(step, alert.code, severity_of(alert.code), alert.subject, alert.text, now_ns)
+        self._space = space
 
     # Messages
 
@@ -157,9 +247,11 @@ class MonitorCore:
             case Heartbeat():
                 self._on_heartbeat(step, message, now_ns)
             case Alert():
-                self._on_alert(step, message)
+                self._on_alert(step, message, now_ns)
             case TradeUpdate():
                 self._on_trade(step, message, now_ns)
+            case OrderUpdate():
+                self._findings.orders.note(message, now_ns)
             case HaltState():
                 self._on_halts(step, message, now_ns)
             case StrategyStatus():
@@ -202,7 +294,7 @@ class MonitorCore:
             if code in _TOLD_AGAIN:
                 self._end(step, code, subject, text, now_ns)
 
-    def _on_alert(self, step: Step, alert: Alert) -> None:
+    def _on_alert(self, step: Step, alert: Alert, now_ns: int) -> None:
         if alert.service == _OWN_NAME:
             return
         record = AlertRecord(
@@ -213,9 +305,13 @@ class MonitorCore:
             service=alert.service,
             raised_ns=alert.raised_ns,
             resolved=alert.resolved,
+            is_notice=_is_notice(alert.code) and not alert.resolved,
         )
-        if told := self._alerts.offer(record):
-            step.effects.append(AppendAlert(told))
+        was_open = self._alerts.is_open(record.code, record.subject)
+        if told := self._alerts.offer(self._ruled(record)):
+            if not (told.resolved or was_open):
+                self._findings.flapping.note(told.code, told.service, now_ns)
+            self._append(step, told, now_ns)
 
     def _on_trade(self, step: Step, trade: TradeUpdate, now_ns: int) -> None:
         earlier = self._trades.get(trade.trade_id)
@@ -238,7 +334,7 @@ class MonitorCore:
             self._tell_of_trade(step, trade, now_ns)
 
     def _tell_of_trade(self, step: Step, trade: TradeUpdate, now_ns: int) -> None:
-        notice = _trade_notice(trade)
+        notice = trade_notice(trade)
         if notice is not None and not self._alerts.knows(notice[0], trade.trade_id):
             code, severity, text = notice
             self._notice(step, code, severity, trade.trade_id, text, now_ns)
@@ -282,6 +378,49 @@ class MonitorCore:
         for trade_id in [each for each, until_ns in self._fees_awaited.items() if until_ns <= now_ns]:
             del self._fees_awaited[trade_id]
             self._tell_of_trade(step, self._trades[trade_id], now_ns)
+        self._check_findings(step, now_ns)
+        self._summarise(step, now_ns)
+        self._watch_channels(step, now_ns)
+        self._dispatch.remind(step, self._alerts.matters(), now_ns)
+        self._dispatch.advance(step, now_ns)
+
+    def _check_findings(self, step: Step, now_ns: int) -> None:
+        """What nobody raises: figures past their thresholds, and what is seen from several messages together."""
+        for found in self._findings.look(self._account, self._trades, self._alerts.matters(), now_ns):
+            if found.is_over:
+                self._end(step, found.code, found.subject, found.text, now_ns)
+            else:
+                self._tell(step, found.code, found.severity, found.subject, found.text, now_ns, found.route)
+        for held in self._findings.held:
+            for subject in self._alerts.open_of(held.code):
+                if subject not in held.current:
+                    self._end(step, held.code, subject, f"{subject}: {held.over}", now_ns)
+
+    def _summarise(self, step: Step, now_ns: int) -> None:
+        """Once a day at the configured time; a monitor that was down then does it within the hour, or leaves it."""
+        due_s = self._config.summary_second
+        day, second = divmod(now_ns // 1_000_000_000, 86_400)
+        if due_s is None or not due_s <= second < due_s + 3_600 or self._account is None:
+            return
+        if self._summary is not None and self._summary.day >= day:
+            return
+        text = daily_summary(self.status(now_ns), self._summary)
+        entry = Entry(now_ns, "", SummaryMade(day=day, equity_usd=f"{self._account.equity_usd:f}"))
+        step.rows.append(entry)
+        self.apply(entry)
+        self._notice(step, "daily_summary", "info", f"day {day}", text, now_ns)
+
+    def _watch_channels(self, step: Step, now_ns: int) -> None:
+        """A channel that takes nothing is an alert of its own, by the other channels."""
+        failing = self._dispatch.failing(now_ns)
+        for channel, reason in failing.items():
+            if not self._alerts.is_open("delivery_failed", channel):
+                text = f"channel {channel} does not take alerts: {reason}"
+                self._tell(step, "delivery_failed", "critical", channel, text, now_ns)
+                self._dispatch.fall_back(step, channel, now_ns)
+        for channel in self._alerts.open_of("delivery_failed"):
+            if channel not in failing:
+                self._end(step, "delivery_failed", channel, f"channel {channel} takes alerts again", now_ns)
 
     def _check_service(self, step: Step, view: ServiceView, now_ns: int) -> None:
         config = self._config
@@ -313,9 +452,11 @@ class MonitorCore:
 
     # Alerts of our own
 
-    def _tell(self, step: Step, code: str, severity: Severity, subject: str, text: str, now_ns: int) -> None:
+    def _tell(
+        self, step: Step, code: str, severity: Severity, subject: str, text: str, now_ns: int, route: str = ""
+    ) -> None:
         record = AlertRecord(
-            code=code, severity=severity, subject=subject, text=text, service=_OWN_NAME, raised_ns=now_ns
+            code=code, severity=severity, subject=subject, text=text, service=_OWN_NAME, raised_ns=now_ns, route=route
         )
         self._offer_own(step, record)
 
@@ -345,8 +486,8 @@ class MonitorCore:
             self._offer_own(step, record)
 
     def _offer_own(self, step: Step, record: AlertRecord) -> None:
-        if told := self._alerts.offer(record):
-            step.effects.append(AppendAlert(told))
+        if told := self._alerts.offer(self._ruled(record)):
+            self._append(step, told, record.raised_ns)
             step.effects.append(
                 RaiseAlert(
                     code=told.code,
@@ -357,6 +498,19 @@ class MonitorCore:
                 )
             )
 
+    def _append(self, step: Step, told: AlertRecord, now_ns: int) -> None:
+        step.effects.append(AppendAlert(told))
+        matter = self._alerts.get(told.code, told.subject)
+        assert matter is not None, f"{told.code} of {told.subject} was just noted"
+        self._dispatch.tell(step, told, matter.alert_id, now_ns)
+
+    def _ruled(self, record: AlertRecord) -> AlertRecord:
+        """With the severity that the configuration gives to its kind."""
+        severity = self._dispatch.rule(record.code).severity
+        if severity is None or record.resolved:
+            return record
+        return msgspec.structs.replace(record, severity=severity)
+
     def _prune_trades(self) -> None:
         final = [trade for trade in self._trades.values() if trade.is_final]
         surplus = len(final) - self._config.keep_trades
@@ -366,20 +520,10 @@ class MonitorCore:
                 self._fees_awaited.pop(trade.trade_id, None)
 
 
-def _trade_notice(trade: TradeUpdate) -> tuple[str, Severity, str] | None:
-    """Code, severity and text of what a person wants to hear of this state."""
-    name = f"trade {trade.trade_id} of {trade.strategy}"
-    match trade.state:
-        case "OPEN" | "PARTIALLY_OPEN":
-            legs = ", ".join(f"{leg.side} {leg.filled_quantity} {leg.symbol}" for leg in trade.legs)
-            severity: Severity = "info" if trade.state == "OPEN" else "warning"
-            return "trade_opened", severity, f"{name} is {trade.state}: {legs}"
-        case "CLOSED" | "SETTLED":
-            so_far = "" if trade.fees_complete else " so far"
-            text = f"{name} is {trade.state}: realised {trade.realized_pnl_usd} USD before fees"
-            text = f"{text}, fees {trade.fees_usd} USD{so_far}"
-            return "trade_closed", "info", f"{text} ({trade.reason})"
-        case "FAILED":
-            return "trade_failed", "warning", f"{name} has failed: {trade.reason}"
-        case _:
-            return None
+def _is_notice(code: str) -> bool:
+    kind = ALERT_KINDS.get(code)
+    return kind is not None and kind.is_notice
+
+
+def _raised(record: AlertRecord) -> int:
+    return record.raised_ns

@@ -10,7 +10,7 @@ from shared.messages.system import Severity
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the alert log. (code, subject) is one matter; `resolved` says that it is over.
 
-    A notice has happened and needs no end: it is never open.
+    A notice has happened and needs no end: it is never open. route: where it goes, "" as its kind says.
     """
 
     code: str
@@ -21,6 +21,7 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     raised_ns: int
     resolved: bool = False
     is_notice: bool = False
+    route: str = ""
 
 
 class AppendAlert(msgspec.Struct, frozen=True):
@@ -33,3 +34,37 @@ class AlertsRestored(msgspec.Struct, frozen=True):
     """Input, first after a start: the newest lines of the alert file, oldest first."""
 
     records: tuple[AlertRecord, ...]
+
+
+class Deliver(msgspec.Struct, frozen=True, kw_only=True):
+    """Effect: send the text, which names the message; answer with `Delivered` or `DeliveryFailed`."""
+
+    message_id: str
+    channel: str
+    text: str
+
+
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: the other side has confirmed the message."""
+
+    message_id: str
+
+
+class DeliveryFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: it was not taken, or nobody knows.
+
+    retry_after_s: not before then, when the other side said so. is_final: trying again is of little use before a
+    person has changed something.
+    """
+
+    message_id: str
+    reason: str
+    retry_after_s: float | None = None
+    is_final: bool = False
+
+
+class Acknowledge(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: somebody has seen to an alert."""
+
+    alert_id: str
+    by: str

@@ -8,9 +8,17 @@ from typing import Any, get_args
 
 from services.monitor.core import Status
 from services.monitor.effects import AppendAlert
+from services.monitor.rows import AttemptFailed, MessageDelivered, MessageFormed, MessageGivenUp
 from shared.messages.steps import Entry
 from shared.messages.system import Severity
 from shared.metrics import Metrics
+
+_OUTCOMES: dict[type, str] = {
+    MessageFormed: "formed",
+    MessageDelivered: "delivered",
+    AttemptFailed: "failed",
+    MessageGivenUp: "given_up",
+}
 
 
 class MonitorMetrics:
@@ -30,10 +38,23 @@ class MonitorMetrics:
             "voldesk_service_ready", "1 when its heartbeat says that it is ready, else 0", "watched"
         )
         self._silent = metrics.gauge("voldesk_silent_feeds", "Topics that are silent for longer than is normal")
+        self._messages = metrics.counters(
+            "voldesk_alert_messages_total",
+            "Messages to people: formed, delivered (confirmed), failed (attempts), given_up",
+            "outcome",
+        )
+        self._failing = metrics.table(
+            "voldesk_alert_channel_failing", "1 while the channel's newest message has failed, else 0", "channel"
+        )
+        self._waiting = metrics.table(
+            "voldesk_alerts_waiting", "Alerts that the channel has not been told of yet", "channel"
+        )
         self._words: dict[str, object] = {}
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        pass
+        for entry in entries:
+            if (outcome := _OUTCOMES.get(type(entry.row))) is not None:
+                self._messages(outcome).inc()
 
     def performed(self, effect: Any, cause_id: str) -> None:
         match effect:
@@ -52,6 +73,8 @@ class MonitorMetrics:
         self._up.show(heard)
         self._ready.show(ready)
         self._silent.set(len(status.silent_feeds))
+        self._failing.show({channel.name: channel.failing_since_ns is not None for channel in status.channels})
+        self._waiting.show({channel.name: channel.waiting for channel in status.channels})
         self._words = {
             "services_up": f"{sum(heard.values())} of {len(heard)}",
             "alerts_open": open_now.total(),

@@ -1,4 +1,4 @@
-"""The monitor as a service: hears everybody, keeps the alert file, serves the status page."""
+"""The monitor as a service: hears everybody, keeps the alert file, has alerts delivered, serves the status page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import socket
 from typing import Any
 
 from services.monitor.alert_file import AlertFile
+from services.monitor.channels.build import make_senders
+from services.monitor.channels.courier import Courier
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore, Status
-from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
+from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.page import PageHeader, make_app
+from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
 from shared.http_server import HttpServer
 from shared.messages.topics import BUS_SERVICES
-from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext
 
 HOST = "127.0.0.1"
@@ -32,7 +34,9 @@ class MonitorShell:
         config = self._config = context.section(MonitorConfig)
         desk = context.desk
         self._alerts = AlertFile(context.run_dir / "alerts.jsonl", desk.mode, desk.account_id)
-        self._host = CoreHost(context, self._make_core, MemoryJournal(), self._perform)
+        journal = context.journal(MonitorRow, starts_over=True)
+        self._host = CoreHost(context, self._make_core, journal, self._perform, _may_go_unwritten)
+        self._courier = Courier(make_senders(desk, config), self._host.put, context.log)
         self._metrics = MonitorMetrics(context.metrics)
         self._host.observe(self._metrics)
         context.health["desk"] = self._metrics.words
@@ -62,15 +66,21 @@ class MonitorShell:
         for service in watched:
             if service != self._context.name:
                 self._context.bus.subscribe(service, prefixes_of(service), self._host.put)
+        self._context.bus.serve(self._host.put)
 
     async def run(self) -> None:
         await asyncio.gather(self._host.run(), self._serve(), self._watch())
 
     async def stop(self) -> None:
         self._serving = False
+        await self._courier.close()
 
     def _make_core(self) -> MonitorCore:
-        core = MonitorCore(self._config, account_id=self._context.desk.account_id)
+        desk = self._context.desk
+        heading = f"{desk.mode} · {desk.account_id}" + (
+            f" · desk {desk.name}" if desk.name != desk.account_id else ""
+        )
+        core = MonitorCore(self._config, account_id=desk.account_id, heading=heading)
         restored = AlertsRestored(self._alerts.newest(self._config.keep_alerts))
         core.handle(restored, self._context.clock.now_ns())
         return core
@@ -85,6 +95,8 @@ class MonitorShell:
                 log = levels.get(record.severity, self._context.log.error)
                 log("alert", code=record.code, subject=record.subject, text=record.text, resolved=record.resolved)
                 self._write(record)
+            case Deliver():
+                self._courier.send(effect)
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of the monitor")
 
@@ -121,6 +133,11 @@ class MonitorShell:
             finally:
                 self._serving = False
                 listener.close()
+
+
+def _may_go_unwritten(effect: Any) -> bool:
+    """A full disk keeps nobody from being told; at worst a message comes twice, under one id."""
+    return True
 
 
 def _bind(port: int) -> socket.socket:

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from shared.messages import (  # noqa: F401  registers them
     account,
+    alerts,
     conditions,
     control,
     grants,

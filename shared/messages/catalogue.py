@@ -16,6 +16,7 @@ import msgspec
 
 from shared.messages import (
     account,
+    alerts,
     conditions,
     control,
     inquiries,
@@ -43,6 +44,7 @@ FAMILIES: tuple[types.ModuleType, ...] = (
     inquiries,
     quality,
     reconciliation,
+    alerts,
     system,
 )
 
@@ -70,6 +72,8 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", risk.GetRisk, (risk.RiskAnswer,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
+    ("monitor", alerts.ListAlerts, (alerts.AlertList,)),
+    ("monitor", alerts.AcknowledgeAlert, (alerts.AlertAcknowledgement,)),
     ("every service", system.GetStatus, (system.Heartbeat,)),
     ("every service", system.Replay, (system.ReplayAnswer,)),
 )

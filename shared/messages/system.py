@@ -7,6 +7,7 @@ from typing import Literal
 from shared.messages.base import Message
 
 Severity = Literal["info", "warning", "critical"]
+SEVERITY_RANK: dict[str, int] = {"info": 0, "warning": 1, "critical": 2}
 Mode = Literal["paper", "beta", "LIVE"]
 
 

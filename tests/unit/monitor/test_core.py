@@ -313,7 +313,7 @@ def test_what_is_not_for_the_monitor_is_ignored_and_a_row_is_our_own_bug() -> No
     script = Script()
     assert script.on(object()) == []
     assert script.hear(INDEX, topic="nobody.declared.this.topic") == []
-    with pytest.raises(AssertionError, match="journals nothing"):
+    with pytest.raises(AssertionError, match="no row of the outbox"):
         script.core.apply(Entry(START, "", "row"))
 
 

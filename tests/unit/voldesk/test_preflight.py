@@ -175,7 +175,7 @@ def test_a_disk_with_too_little_room_is_told_with_the_figure_and_the_remedy(tmp_
         warning = disk_warning(desk)
     assert warning is not None
     assert warning.startswith(f"only 40 MB are left on the disk of {run_dir}")
-    assert warning.endswith("free at least 128 MB, or lower [journal] reserve_mb")
+    assert warning.endswith("free at least 160 MB, or lower [journal] reserve_mb")
 
 
 def test_a_command_that_finds_the_disk_full_is_one_line_with_the_remedy(tmp_path: Path) -> None:

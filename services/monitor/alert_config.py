@@ -1,0 +1,216 @@
+"""How alerts are judged and where they go: the sub-sections of `[monitor]` in voldesk.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Formatter
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.messages.alert_kinds import ALERT_KINDS
+from shared.messages.system import Severity
+
+FigureName = Literal[
+    "equity_usd",
+    "available_margin_usd",
+    "initial_margin_pct",
+    "maintenance_margin_pct",
+    "drawdown_pct",
+    "unrealized_pnl_usd",
+    "delta",
+    "vega_usd",
+    "theta_usd",
+    "rejection_rate",
+    "open_trades",
+]
+FIGURE_KINDS: dict[str, str] = {
+    "drawdown_pct": "drawdown_high",
+    "rejection_rate": "rejections_high",
+}
+"""The kind of alert that a figure past its threshold is, where it is not `margin_high`."""
+
+DEFAULT_ROUTE = "default"
+_PLACES = frozenset({"text", "subject", "service", "code", "title"})
+_FIGURE_PLACES = frozenset({"figure", "value", "limit", "rule"})
+_LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+
+
+def _check_text(text: str, places: frozenset[str]) -> None:
+    try:
+        named = [
+            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(text) if name is not None
+        ]
+    except ValueError as error:
+        raise ValueError(f"text cannot be read: {error}; a brace is written twice") from None
+    for name, _, _ in named:
+        if name not in places:
+            allowed = ", ".join(f"{{{each}}}" for each in sorted(places))
+            raise ValueError(f"text has {{{name}}}; it may have {allowed}")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class KindRule(_Section, frozen=True, kw_only=True):
+    """[monitor.kinds.CODE]: what is done with one kind of alert, other than usual. The kinds: docs/runbook.md.
+
+    severity: instead of the one it is raised with. after_s: told once it has lasted so long, not at all when it is
+    over before. route: where it goes. text: instead of its own, with {text}, {subject}, {service}, {code} and {title}
+    filled in. mute: shown on the page and in the log only.
+    """
+
+    severity: Severity | None = None
+    after_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    route: str = DEFAULT_ROUTE
+    text: str = ""
+    mute: bool = False
+
+    def __post_init__(self) -> None:
+        _check_text(self.text, _PLACES)
+
+
+class FigureRule(_Section, frozen=True, kw_only=True):
+    """[monitor.rules.NAME]: an alert while a figure of the account is past a threshold.
+
+    figure: what is measured; percentages are of equity, drawdown_pct of the peak; delta is the largest of any
+    underlying in coins, whatever its sign, vega_usd and theta_usd are sums of all; rejection_rate is the share of the
+    orders of the last 15 minutes that the venue refused, 0 to 1, judged from five orders on. above, below: the
+    threshold, one of both. over_s: past it for so long. severity, route and text: as for a kind; text with {figure},
+    {value}, {limit} and {rule}. kind: the alert's code; by default margin_high, drawdown_high or rejections_high, as
+    the figure is. enabled: false takes a rule of the defaults out.
+
+    Rules that are there without any section: drawdown_warning (20 %), drawdown_critical (25 %), margin_warning and
+    margin_critical (maintenance margin, 60 and 80 %), and rejections (0.5).
+    """
+
+    figure: FigureName
+    above: float | None = None
+    below: float | None = None
+    over_s: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
+    severity: Severity = "warning"
+    route: str = ""
+    text: str = ""
+    kind: str = ""
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("a rule has one threshold: either above or below")
+        if self.kind and self.kind not in ALERT_KINDS:
+            raise ValueError(f"kind {self.kind} is no alert of docs/runbook.md")
+        _check_text(self.text, _FIGURE_PLACES)
+
+    @property
+    def code(self) -> str:
+        return self.kind or FIGURE_KINDS.get(self.figure, "margin_high")
+
+    @property
+    def limit(self) -> float:
+        return self.above if self.above is not None else self.below or 0.0
+
+
+DEFAULT_RULES: Mapping[str, FigureRule] = {
+    "drawdown_warning": FigureRule(figure="drawdown_pct", above=20.0),
+    "drawdown_critical": FigureRule(figure="drawdown_pct", above=25.0, severity="critical"),
+    "margin_warning": FigureRule(figure="maintenance_margin_pct", above=60.0),
+    "margin_critical": FigureRule(figure="maintenance_margin_pct", above=80.0, severity="critical"),
+    "rejections": FigureRule(figure="rejection_rate", above=0.5, over_s=0.0),
+}
+
+
+class Route(_Section, frozen=True, kw_only=True):
+    """[monitor.routes.NAME]: which channels hear of an alert. Alerts go to "default" unless a kind says otherwise.
+
+    channels: those that are told. fallback: those that are told as well while one of them fails. escalate_to: those
+    that hear of a critical alert that nobody has acknowledged. remind_after_s: it is told again after so long, then
+    after twice as long and so on up to four hours; 0 never.
+    """
+
+    channels: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
+    escalate_to: tuple[str, ...] = ()
+    remind_after_s: Annotated[float, Meta(ge=0, le=86_400)] = 900.0
+
+
+class Channel(_Section, frozen=True, kw_only=True):
+    """[monitor.channels.NAME]: one place where messages go.
+
+    via: telegram sends as the bot of [monitor.telegram]; notify sends to the address in the secret
+    VOLDESK_NOTIFY_URL_NAME, Slack, Discord, e-mail, webhooks and others in the form of the library apprise. chat_id:
+    the number of the Telegram chat, negative for a group.
+    min_severity: less is not sent. group_s: after a message the next one waits so long for more alerts to go with it;
+    critical ones do not wait. per_minute: messages at most; what is more goes together in the next.
+    """
+
+    via: Literal["telegram", "notify"]
+    chat_id: int | None = None
+    min_severity: Severity = "info"
+    group_s: Annotated[float, Meta(ge=0, le=3_600)] = 5.0
+    per_minute: Annotated[int, Meta(ge=1, le=60)] = 12
+
+    def __post_init__(self) -> None:
+        if self.via == "telegram" and self.chat_id is None:
+            raise ValueError("a telegram channel has a chat_id: the number of the chat, negative for a group")
+
+
+class TelegramUser(_Section, frozen=True, kw_only=True):
+    """[[monitor.telegram.users]]: who may ask the desk. In a group both the group and who writes must be listed, and
+    the lesser of their roles counts.
+
+    id: of the person or group, as the bot's answer to nobody known is logged. name: who it is, for the audit. role:
+    view may look; operate may also pause, resume, close, halt and flatten.
+    """
+
+    id: int
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
+    role: Literal["view", "operate"] = "view"
+
+
+class TelegramSection(_Section, frozen=True, kw_only=True):
+    """[monitor.telegram]: the bot. Its token is the secret VOLDESK_TELEGRAM_TOKEN, never in this file.
+
+    users: who is answered, each as [[monitor.telegram.users]]; nobody without. base_url: of the Bot API; plain http
+    only on the loopback address. code_s: a confirmation code holds so long. command_age_s: what was written longer
+    ago is not done any more, since the world has moved on.
+    """
+
+    users: tuple[TelegramUser, ...] = ()
+    base_url: str = "https://api.telegram.org/bot"
+    code_s: Annotated[float, Meta(ge=10, le=600)] = 60.0
+    command_age_s: Annotated[float, Meta(ge=5, le=3_600)] = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("https://", *_LOOPBACK)):
+            raise ValueError("base_url must begin with https://, or with http:// on the loopback address")
+        if len({user.id for user in self.users}) < len(self.users):
+            raise ValueError("two users have the same id")
+
+
+def check_alerting(
+    kinds: Mapping[str, KindRule],
+    rules: Mapping[str, FigureRule],
+    routes: Mapping[str, Route],
+    channels: Mapping[str, Channel],
+) -> None:
+    """See that every name that one section gives of another is there. Raises ValueError for the first that is not."""
+    for code, kind in kinds.items():
+        if code not in ALERT_KINDS:
+            raise ValueError(f"kinds.{code} is no alert: docs/runbook.md lists them")
+        if kind.route != DEFAULT_ROUTE and kind.route not in routes:
+            raise ValueError(
+                f"kinds.{code} has the route {kind.route}, which no [monitor.routes.{kind.route}] defines"
+            )
+    for name, rule in rules.items():
+        if rule.route and rule.route != DEFAULT_ROUTE and rule.route not in routes:
+            raise ValueError(
+                f"rules.{name} has the route {rule.route}, which no [monitor.routes.{rule.route}] defines"
+            )
+    for name, route in routes.items():
+        for channel in (*route.channels, *route.fallback, *route.escalate_to):
+            if channel not in channels:
+                raise ValueError(
+                    f"routes.{name} names the channel {channel}, which no [monitor.channels.{channel}] defines"
+                )

@@ -1,0 +1,1 @@
+"""The ways by which a message leaves: Telegram, and what the library apprise reaches."""

@@ -1,0 +1,39 @@
+"""Messages by the library apprise (the extra `notify`): Slack, Discord, e-mail, webhooks and many others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from services.monitor.channels.courier import SendFailed
+
+
+class NotifySender:
+    """One address. The library blocks while it sends, so it does that on a thread."""
+
+    def __init__(self, url: str) -> None:
+        # here, because the library is an extra
+        import apprise
+
+        self._apprise: Any = apprise
+        # no attachments, no persistent cache on disk, and no expansion of what looks like markup
+        asset = apprise.AppriseAsset(secure_logging=True, interpret_escapes=False, interpret_emojis=False)
+        self._notifier = apprise.Apprise(asset=asset)
+        if not self._notifier.add(url):
+            raise ValueError("no service of the library apprise has an address of this form")
+
+    async def send(self, text: str) -> None:
+        """Raises SendFailed with what the library says of it."""
+        await asyncio.to_thread(self._send, text)
+
+    async def close(self) -> None:
+        pass
+
+    def _send(self, text: str) -> None:
+        heading, _, body = text.partition("\n")
+        with self._apprise.LogCapture(level=logging.WARNING) as said:
+            taken = self._notifier.notify(body=body, title=heading)
+            words = str(said.getvalue()).strip().splitlines()
+        if not taken:
+            raise SendFailed(words[-1] if words else "the service did not take it")

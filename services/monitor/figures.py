@@ -1,0 +1,150 @@
+"""Figures of the account and of orders, and the rules that judge them against thresholds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from services.monitor.alert_config import FigureRule
+from shared.messages.account import AccountSnapshot
+from shared.messages.system import SEVERITY_RANK, Severity
+from shared.messages.trades import OrderUpdate, TradeUpdate
+
+SECOND = 1_000_000_000
+ORDER_WINDOW_NS = 900 * SECOND
+ORDERS_MIN = 5
+_ENDS_INSIDE = 0.05
+"""A figure is inside its limit again once it is this share of the limit away from it."""
+
+_TAKEN = frozenset({"WORKING", "CANCELLING", "FILLED", "CANCELLED", "EXPIRED"})
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, or, with `is_over`, not wrong any more."""
+
+    code: str
+    subject: str
+    severity: Severity = "warning"
+    text: str = ""
+    route: str = ""
+    is_over: bool = False
+
+
+class OrderOutcomes:
+    """Whether the venue took or refused the orders of the last 15 minutes, each once."""
+
+    def __init__(self) -> None:
+        self._outcomes: OrderedDict[int, tuple[int, bool]] = OrderedDict()
+
+    def note(self, order: OrderUpdate, now_ns: int) -> None:
+        is_refused = order.state == "REFUSED"
+        if (is_refused or order.state in _TAKEN) and order.created_ns > now_ns - ORDER_WINDOW_NS:
+            self._outcomes.setdefault(order.client_order_id, (order.created_ns, is_refused))
+
+    def rejection_rate(self, now_ns: int) -> float | None:
+        """Share refused, 0 to 1; None with too few orders to judge."""
+        for number in [each for each, (at_ns, _) in self._outcomes.items() if at_ns <= now_ns - ORDER_WINDOW_NS]:
+            del self._outcomes[number]
+        count = len(self._outcomes)
+        return None if count < ORDERS_MIN else sum(refused for _, refused in self._outcomes.values()) / count
+
+
+def figures_of(
+    account: AccountSnapshot | None, trades: Iterable[TradeUpdate], orders: OrderOutcomes, now_ns: int
+) -> dict[str, float | None]:
+    """Every figure that a rule may name; None where it is not known."""
+    rate = orders.rejection_rate(now_ns)
+    figures: dict[str, float | None] = {
+        # too few orders to judge is no state of its own: nothing is refused then
+        "rejection_rate": 0.0 if rate is None else rate,
+        "open_trades": float(sum(not trade.is_final for trade in trades)),
+    }
+    if account is None:
+        return figures
+    equity, peak = float(account.equity_usd), float(account.peak_equity_usd)
+    greeks = list(account.greeks.values()) if account.greeks_complete else None
+    figures |= {
+        "equity_usd": equity,
+        "available_margin_usd": float(account.available_margin_usd),
+        "unrealized_pnl_usd": float(account.unrealized_pnl_usd),
+        "initial_margin_pct": _share_pct(float(account.initial_margin_usd), equity),
+        "maintenance_margin_pct": _share_pct(float(account.maintenance_margin_usd), equity),
+        "drawdown_pct": max(peak - equity, 0.0) / peak * 100 if peak > 0 else None,
+        "delta": None if greeks is None else max((abs(each.delta) for each in greeks), default=0.0),
+        "vega_usd": None if greeks is None else sum(each.vega for each in greeks),
+        "theta_usd": None if greeks is None else sum(each.theta for each in greeks),
+    }
+    return figures
+
+
+def _share_pct(part: float, equity: float) -> float | None:
+    """Per cent of equity; with none left any part is more than all of it."""
+    if equity > 0:
+        return part / equity * 100
+    return 1_000.0 if part > 0 else None
+
+
+class _Judged(msgspec.Struct):
+    since_ns: int | None = None
+    is_active: bool = False
+
+
+class FigureWatch:
+    """Judges each rule once a look. A figure that is not known leaves its rules as they are."""
+
+    def __init__(self, rules: Mapping[str, FigureRule], *, account_id: str) -> None:
+        self._rules = rules
+        self._account_id = account_id
+        self._judged = {name: _Judged() for name in rules}
+        self._told: dict[str, Severity] = {}
+
+    def look(self, figures: Mapping[str, float | None], now_ns: int) -> list[Finding]:
+        """Per kind of alert the worst rule that is broken, when it is worse than told, or that none is any more."""
+        worst: dict[str, Finding] = {}
+        unknown: set[str] = set()
+        for name, rule in self._rules.items():
+            value = figures.get(rule.figure)
+            judged = self._judged[name]
+            if value is None:
+                unknown.add(rule.code)
+                continue
+            self._judge(rule, judged, value, now_ns)
+            if judged.is_active:
+                finding = _finding(name, rule, value, self._account_id)
+                known = worst.get(rule.code)
+                if known is None or SEVERITY_RANK[finding.severity] > SEVERITY_RANK[known.severity]:
+                    worst[rule.code] = finding
+        found = []
+        for code in dict.fromkeys(rule.code for rule in self._rules.values()):
+            broken = worst.get(code)
+            if broken is not None:
+                told = self._told.get(code)
+                if told is None or SEVERITY_RANK[broken.severity] > SEVERITY_RANK[told]:
+                    self._told[code] = broken.severity
+                    found.append(broken)
+            elif code not in unknown:
+                self._told.pop(code, None)
+                found.append(
+                    Finding(code=code, subject=self._account_id, text="inside its limits again", is_over=True)
+                )
+        return found
+
+    @staticmethod
+    def _judge(rule: FigureRule, judged: _Judged, value: float, now_ns: int) -> None:
+        beyond = value - rule.limit if rule.above is not None else rule.limit - value
+        if beyond > 0:
+            judged.since_ns = now_ns if judged.since_ns is None else judged.since_ns
+            judged.is_active = judged.is_active or now_ns - judged.since_ns >= round(rule.over_s * SECOND)
+        elif not judged.is_active or beyond <= -abs(rule.limit) * _ENDS_INSIDE:
+            judged.since_ns, judged.is_active = None, False
+
+
+def _finding(name: str, rule: FigureRule, value: float, account_id: str) -> Finding:
+    way = "above" if rule.above is not None else "below"
+    figure = rule.figure.replace("_", " ")
+    text = f"{figure} is {value:,.4g}, {way} {rule.limit:,.4g} ({name})"
+    if rule.text:
+        text = rule.text.format(figure=figure, value=value, limit=rule.limit, rule=name)
+    return Finding(code=rule.code, subject=account_id, severity=rule.severity, text=text, route=rule.route)

@@ -1,0 +1,164 @@
+"""What nobody raises and the monitor sees for itself: naked legs, expiring shorts, a venue out of reach."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from services.monitor.alert_config import FigureRule
+from services.monitor.alerts import Matter
+from services.monitor.figures import SECOND, FigureWatch, Finding, OrderOutcomes, figures_of
+from shared.messages.account import AccountSnapshot
+from shared.messages.alert_kinds import severity_of
+from shared.messages.trades import TradeUpdate
+from shared.options.symbols import SymbolError, parse_option_symbol
+
+NAKED_AFTER_NS = 10 * SECOND
+"""Legs are filled one after the other: only what lasts longer is naked."""
+
+_DAY_NS = 86_400 * SECOND
+_FLAP_WINDOW_NS = 1_800 * SECOND
+_FLAPS = 3
+_VENUE_TROUBLE = frozenset({"account_unreachable", "venue_unreadable", "market_stream_down", "market_data_stale"})
+_MAINTENANCE = ("10553", "under maintenance")
+
+
+def uncovered(trade: TradeUpdate) -> Decimal:
+    """How much of the trade's short options lacks the protection that its structure has for them, in base coin.
+
+    Per underlying and option type: what is sold and held beyond what is bought and held, less what the structure
+    itself leaves uncovered. 0 for a structure without long options.
+    """
+    held: dict[tuple[str, str], Decimal] = {}
+    planned: dict[tuple[str, str], Decimal] = {}
+    has_long: set[tuple[str, str]] = set()
+    for leg in trade.legs:
+        try:
+            option = parse_option_symbol(leg.symbol)
+        except SymbolError:
+            continue
+        key = (option.base, option.option_type)
+        sign = -1 if leg.side == "buy" else 1
+        held[key] = held.get(key, Decimal(0)) + sign * leg.held_quantity
+        planned[key] = planned.get(key, Decimal(0)) + sign * leg.quantity
+        if leg.side == "buy":
+            has_long.add(key)
+    return sum((max(held[key] - max(planned[key], Decimal(0)), Decimal(0)) for key in has_long), Decimal(0))
+
+
+class NakedLegs:
+    """Trades whose short options have lacked their protection for a while."""
+
+    def __init__(self) -> None:
+        self._since_ns: dict[str, int] = {}
+
+    def look(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> dict[str, str]:
+        """What to say of each, by trade."""
+        naked = {trade_id: quantity for trade_id, trade in trades.items() if (quantity := uncovered(trade)) > 0}
+        self._since_ns = {trade_id: self._since_ns.get(trade_id, now_ns) for trade_id in naked}
+        found = {}
+        for trade_id, quantity in naked.items():
+            if now_ns - self._since_ns[trade_id] >= NAKED_AFTER_NS:
+                trade = trades[trade_id]
+                found[trade_id] = (
+                    f"{quantity} short of trade {trade_id} ({trade.strategy}, {trade.state}) has no protection"
+                )
+        return found
+
+
+def expiring_shorts(account: AccountSnapshot | None, now_ns: int) -> dict[str, str]:
+    """Symbols of short options that expire within 24 hours, each with what to say."""
+    found = {}
+    for position in () if account is None else account.positions:
+        if position.quantity >= 0:
+            continue
+        try:
+            left_ns = parse_option_symbol(position.symbol).expiry_ns - now_ns
+        except SymbolError:
+            continue
+        if 0 < left_ns <= _DAY_NS:
+            text = f"{position.quantity} {position.symbol} expires in {left_ns / (3_600 * SECOND):.1f} h"
+            found[position.symbol] = text
+    return found
+
+
+def venue_trouble(matters: Iterable[Matter]) -> str:
+    """What to say when at least two services cannot reach the venue; "" when that is not so."""
+    open_now = [matter.record for matter in matters if matter.is_open and matter.record.code in _VENUE_TROUBLE]
+    services = sorted({record.service for record in open_now})
+    if len(services) < 2:
+        return ""
+    is_maintenance = any(sign in record.text for record in open_now for sign in _MAINTENANCE)
+    what = "the venue is under maintenance" if is_maintenance else "the venue cannot be reached"
+    return f"{what}: so say {', '.join(services)} ({open_now[0].text})"
+
+
+class Flapping:
+    """Reads that fail, recover and fail again: each alone is over soon, together they are a fault."""
+
+    def __init__(self) -> None:
+        self._begun_ns: dict[str, deque[int]] = {}
+
+    def note(self, code: str, service: str, now_ns: int) -> None:
+        """An alert of this service has just begun."""
+        if code in _VENUE_TROUBLE:
+            self._begun_ns.setdefault(service, deque(maxlen=100)).append(now_ns)
+
+    def look(self, now_ns: int) -> dict[str, str]:
+        """What to say of each service where it was too often in the last half hour."""
+        found = {}
+        for service, begun in self._begun_ns.items():
+            while begun and begun[0] <= now_ns - _FLAP_WINDOW_NS:
+                begun.popleft()
+            if len(begun) >= _FLAPS:
+                found[service] = f"what {service} reads of the venue failed {len(begun)} times within half an hour"
+        return found
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What holds now, by subject with what to say; anything else that is open of this code is over."""
+
+    code: str
+    current: Mapping[str, str]
+    over: str
+
+
+class Findings:
+    """Looks at all of it, once a second."""
+
+    def __init__(self, rules: Mapping[str, FigureRule], *, account_id: str) -> None:
+        self._account_id = account_id
+        self._figures = FigureWatch(rules, account_id=account_id)
+        self._naked = NakedLegs()
+        self.orders = OrderOutcomes()
+        self.flapping = Flapping()
+        self.held: tuple[Held, ...] = ()
+
+    def look(
+        self,
+        account: AccountSnapshot | None,
+        trades: Mapping[str, TradeUpdate],
+        matters: Sequence[Matter],
+        now_ns: int,
+    ) -> list[Finding]:
+        """What is to be told or is over; afterwards `held` has what else may have ended."""
+        trouble = venue_trouble(matters)
+        held = [
+            Held("naked_leg", self._naked.look(trades, now_ns), "covered again, or gone"),
+            Held("fetches_failing", self.flapping.look(now_ns), "the venue is read again"),
+            Held("venue_unreachable", {self._account_id: trouble} if trouble else {}, "the venue is reached again"),
+        ]
+        if account is not None:
+            held.append(Held("short_expiring", expiring_shorts(account, now_ns), "not short any more, or expired"))
+        self.held = tuple(held)
+        known = {(each.record.code, each.record.subject) for each in matters if each.is_open}
+        told = [
+            Finding(code=each.code, subject=subject, severity=severity_of(each.code), text=text)
+            for each in held
+            for subject, text in each.current.items()
+            if (each.code, subject) not in known
+        ]
+        return self._figures.look(figures_of(account, trades.values(), self.orders, now_ns), now_ns) + told

@@ -1,0 +1,144 @@
+"""The monitor as a process that tells a phone: through its death, and through the phone's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from shared.config import load_config
+from shared.ports import resolve_ports
+from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from tests.telegram_api import TOKEN, Call, TelegramDouble
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 90.0
+CONFIGURATION = """
+[desk]
+name = "told"
+venue = "sim"
+underlyings = ["BTCUSD"]
+
+[monitor]
+services = ["marketdata"]
+startup_grace_ms = 1000
+
+[monitor.channels.phone]
+via = "telegram"
+chat_id = 42
+
+[monitor.routes.default]
+channels = ["phone"]
+
+[monitor.telegram]
+base_url = "{base_url}"
+"""
+
+
+class Monitor:
+    def __init__(self, directory: Path, base_url: str) -> None:
+        path = directory / "voldesk.toml"
+        path.write_text(CONFIGURATION.format(base_url=base_url))
+        secret = directory / ".env"
+        secret.write_text(f"VOLDESK_TELEGRAM_TOKEN={TOKEN}\n")
+        secret.chmod(0o600)
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("TRADING_", "VOLDESK_"))}
+        self.environment["VOLDESK_CONFIG"] = str(path)
+        self.config = load_config(path, self.environment)
+        ensure_paper_secrets(self.config.run_dir)
+        ensure_grant_key(self.config.run_dir)
+        self.ports = resolve_ports(self.config.run_dir, self.config.ports)
+        self.log = directory / "monitor.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.monitor"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+
+    def end(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(PATIENCE_S)
+
+    async def until_idle(self) -> dict[str, Any]:
+        """Wait until the page says that nothing waits for the phone."""
+        url = f"http://127.0.0.1:{self.ports['web']}/api/status"
+        deadline = time.monotonic() + PATIENCE_S
+        async with httpx.AsyncClient() as http:
+            while time.monotonic() < deadline:
+                try:
+                    status: dict[str, Any] = (await http.get(url)).json()["status"]
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+                    continue
+                (phone,) = status["channels"]
+                if phone["waiting"] == 0 and status["alerts"]:
+                    return phone
+                await asyncio.sleep(0.1)
+        raise AssertionError(f"the monitor still has something to tell: {self.log.read_text()}")
+
+
+@pytest_asyncio.fixture
+async def double() -> AsyncIterator[TelegramDouble]:
+    telegram = TelegramDouble()
+    await telegram.start()
+    yield telegram
+    await telegram.stop()
+
+
+def of(calls: list[Call], words: str) -> list[str]:
+    """The ids of the messages with these words."""
+    return [call.text.splitlines()[-1] for call in calls if words in call.text]
+
+
+async def test_what_was_not_confirmed_before_a_kill_comes_again_under_its_id_and_what_was_does_not(
+    double: TelegramDouble, tmp_path: Path
+) -> None:
+    monitor = Monitor(tmp_path, double.base_url)
+    double.faults.append("lost")
+    try:
+        monitor.start()
+        (first,) = await double.until(1)
+        assert first.text.startswith("paper · main · desk told\nCRITICAL · Service down: marketdata is down")
+        monitor.end(signal.SIGKILL)
+        monitor.start()
+        await double.until(2)
+        await monitor.until_idle()
+        monitor.end(signal.SIGKILL)
+        monitor.start()
+        await monitor.until_idle()
+    finally:
+        monitor.end(signal.SIGTERM)
+    (first_id, second_id) = of(double.sent(), "Service down")
+    assert first_id == second_id
+    assert TOKEN not in monitor.log.read_text()
+    written = [json.loads(line) for line in (monitor.config.run_dir / "alerts.jsonl").read_text().splitlines()]
+    assert [line["code"] for line in written if line["subject"] == "marketdata"] == ["service_down"]
+
+
+async def test_a_phone_that_is_away_is_told_when_it_is_back(double: TelegramDouble, tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, double.base_url)
+    double.is_down = True
+    try:
+        monitor.start()
+        deadline = time.monotonic() + PATIENCE_S
+        while "alert not delivered" not in monitor.log.read_text():
+            assert time.monotonic() < deadline, monitor.log.read_text()
+            await asyncio.sleep(0.1)
+        double.is_down = False
+        calls = await double.until(1)
+    finally:
+        monitor.end(signal.SIGTERM)
+    assert len(set(of(calls, "Service down"))) == 1

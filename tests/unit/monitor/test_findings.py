@@ -1,0 +1,235 @@
+"""What nobody raises: figures past thresholds, naked legs, expiring shorts, a venue out of reach."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.monitor.alert_config import Channel, FigureRule, KindRule, Route
+from services.monitor.config import MonitorConfig
+from services.monitor.effects import AlertRecord
+from services.monitor.findings import uncovered
+from shared.messages.base import Side
+from shared.messages.system import Alert
+from shared.messages.trades import LegStatus, OrderState, OrderUpdate, TradeUpdate
+from tests.unit.monitor.desk import SECOND, START, Script, account, alert, summary, trade
+
+PUT, LOWER_PUT = "BTCUSD-27MAR26-90000-P", "BTCUSD-27MAR26-80000-P"
+QUIET = MonitorConfig(services=(), summary_utc="")
+
+
+def quiet(**rules: FigureRule) -> Script:
+    return Script(msgspec.structs.replace(QUIET, rules=rules))
+
+
+def run(script: Script, from_s: int, to_s: int) -> list[AlertRecord]:
+    return [record for second in range(from_s, to_s + 1) for record in script.tick(second)]
+
+
+def equity(usd: int, **changes: Any) -> Any:
+    return msgspec.structs.replace(account(), equity_usd=Decimal(usd), **changes)
+
+
+def order(number: int, state: OrderState, at_s: float) -> OrderUpdate:
+    return OrderUpdate(
+        client_order_id=number,
+        venue_order_id=None,
+        account_id="main",
+        trade_id="t1",
+        leg_index=0,
+        purpose="open",
+        attempt=0,
+        symbol=PUT,
+        side="sell",
+        quantity=Decimal(1),
+        price=Decimal(1),
+        filled_quantity=Decimal(0),
+        average_price=None,
+        state=state,
+        reason="",
+        reduce_only=False,
+        created_ns=START + round(at_s * SECOND),
+        updated_ns=START + round(at_s * SECOND),
+    )
+
+
+def spread(short_held: str, long_held: str, *, short: str = "1", long: str = "1") -> TradeUpdate:
+    def leg(symbol: str, side: Side, quantity: str, held: str) -> LegStatus:
+        return LegStatus(
+            symbol=symbol,
+            side=side,
+            quantity=Decimal(quantity),
+            filled_quantity=Decimal(held),
+            closed_quantity=Decimal(0),
+            open_price=None,
+            close_price=None,
+        )
+
+    legs = (leg(PUT, "sell", short, short_held), leg(LOWER_PUT, "buy", long, long_held))
+    return msgspec.structs.replace(trade("OPENING"), legs=legs)
+
+
+def test_a_drawdown_warns_gets_critical_and_is_over_only_well_inside() -> None:
+    script = Script(QUIET)
+    script.hear(equity(79_000, peak_equity_usd=Decimal(100_000)))
+    assert run(script, 1, 10) == []
+    (warning,) = run(script, 11, 12)
+    assert (warning.code, warning.severity, warning.subject) == ("drawdown_high", "warning", "main")
+    assert "drawdown pct is 21, above 20" in warning.text
+    script.hear(equity(74_000, peak_equity_usd=Decimal(100_000)), 13)
+    (critical,) = run(script, 13, 30)
+    assert critical.severity == "critical"
+    script.hear(equity(80_500, peak_equity_usd=Decimal(100_000)), 31)
+    assert run(script, 31, 60) == []
+    script.hear(equity(82_000, peak_equity_usd=Decimal(100_000)), 61)
+    assert summary(run(script, 61, 70)) == [("drawdown_high", "main", True)]
+
+
+def test_a_rule_of_ones_own_has_its_threshold_duration_severity_and_text() -> None:
+    text = "only {value:.0f} USD are free, {limit:.0f} are wanted"
+    rule = FigureRule(
+        figure="available_margin_usd", below=98_000, over_s=0, severity="critical", text=text, kind="margin_high"
+    )
+    script = quiet(free=rule)
+    script.hear(account())
+    (record,) = run(script, 1, 5)
+    assert (record.code, record.severity) == ("margin_high", "critical")
+    assert record.text == "only 97000 USD are free, 98000 are wanted"
+
+
+def test_a_figure_that_is_not_known_neither_raises_nor_ends() -> None:
+    script = quiet(vega=FigureRule(figure="vega_usd", below=-1.0, over_s=0))
+    script.hear(msgspec.structs.replace(account(), greeks_complete=True))
+    assert len(run(script, 1, 2)) == 1
+    script.hear(account(), 3)
+    assert run(script, 3, 20) == []
+
+
+def test_margin_counts_against_what_equity_is_left() -> None:
+    script = Script(QUIET)
+    script.hear(equity(1_700, peak_equity_usd=Decimal(1_700)))
+    (record,) = run(script, 1, 20)
+    assert (record.code, record.severity) == ("margin_high", "critical")
+    script.hear(equity(-5, peak_equity_usd=Decimal(1_700)), 21)
+    assert [each.code for each in run(script, 21, 40)] == ["drawdown_high"]
+
+
+def test_more_than_half_of_the_orders_refused_is_told_from_five_orders_on_and_ends_when_they_are_old() -> None:
+    script = Script(QUIET)
+    for number in range(3):
+        script.hear(order(number, "REFUSED", number), number)
+    script.hear(order(3, "WORKING", 3), 3)
+    assert run(script, 1, 5) == []
+    script.hear(order(4, "REFUSED", 6), 6)
+    (record,) = run(script, 6, 8)
+    assert (record.code, record.severity) == ("rejections_high", "warning")
+    script.hear(order(4, "REFUSED", 6), 9)
+    assert summary(run(script, 9, 905)) == [("rejections_high", "main", True)]
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        (spread("1", "1"), "0"),
+        (spread("1", "0.4"), "0.6"),
+        (spread("0", "1"), "0"),
+        (spread("2", "1", short="2"), "0"),
+        (spread("2", "0.5", short="2"), "0.5"),
+        (trade("OPEN"), "0"),
+    ],
+)
+def test_what_lacks_protection_is_what_the_structure_itself_does_not_leave_open(
+    held: TradeUpdate, wanted: str
+) -> None:
+    assert uncovered(held) == Decimal(wanted)
+
+
+def test_a_naked_leg_is_critical_once_it_lasts_and_over_once_it_is_covered() -> None:
+    script = Script(QUIET)
+    script.hear(spread("1", "0"), 1)
+    assert run(script, 1, 10) == []
+    (record,) = run(script, 11, 30)
+    assert (record.code, record.severity, record.subject) == ("naked_leg", "critical", "t1")
+    script.hear(spread("1", "1"), 31)
+    assert summary(run(script, 31, 33)) == [("naked_leg", "t1", True)]
+
+
+def test_a_short_option_that_expires_within_a_day_is_told_once_and_over_when_it_is_gone() -> None:
+    script = Script(QUIET)
+    symbol = "BTCUSD-25FEB26-90000-P"
+    short = msgspec.structs.replace(account().positions[1], symbol=symbol)
+    script.hear(msgspec.structs.replace(account(), positions=(short,)))
+    (record,) = run(script, 1, 5)
+    assert (record.code, record.subject) == ("short_expiring", symbol)
+    assert "expires in 1.8 h" in record.text
+    script.hear(msgspec.structs.replace(account(), positions=()), 6)
+    assert summary(run(script, 6, 9)) == [("short_expiring", symbol, True)]
+
+
+def of_service(made: Alert, service: str) -> Alert:
+    return msgspec.structs.replace(made, service=service)
+
+
+def test_two_services_without_the_venue_are_one_critical_alert_that_says_when_it_is_maintenance() -> None:
+    script = Script(QUIET)
+    script.hear(of_service(alert("market_stream_down", 1), "marketdata"), 1)
+    assert run(script, 1, 3) == []
+    down = msgspec.structs.replace(alert("account_unreachable", 4), text="10553: server under maintenance")
+    script.hear(down, 4)
+    (record,) = run(script, 4, 6)
+    assert (record.code, record.severity) == ("venue_unreachable", "critical")
+    assert record.text.startswith("the venue is under maintenance: so say marketdata, risk")
+    script.hear(alert("account_unreachable", 7, resolved=True), 7)
+    assert summary(run(script, 7, 9)) == [("venue_unreachable", "main", True)]
+
+
+def test_reads_that_fail_again_and_again_are_told_although_each_was_over_soon() -> None:
+    script = Script(QUIET)
+    for at_s in (1, 100, 200):
+        script.hear(alert("account_unreachable", at_s), at_s)
+        script.hear(alert("account_unreachable", at_s + 1, resolved=True), at_s + 1)
+    (record,) = run(script, 202, 203)
+    assert (record.code, record.subject) == ("fetches_failing", "risk")
+    assert summary(run(script, 204, 2_100)) == [("fetches_failing", "risk", True)]
+
+
+def test_the_daily_summary_comes_once_at_its_hour_with_the_change_since_the_last() -> None:
+    script = Script(msgspec.structs.replace(QUIET, summary_utc="06:20"))
+    script.hear(account())
+    script.hear(trade("OPEN", 10))
+    assert [record.code for record in run(script, 11, 300)] == []
+    (record,) = run(script, 301, 900)
+    assert (record.code, record.severity, record.is_notice) == ("daily_summary", "info", True)
+    assert "equity 100,012.50 USD, on mark +12.50" in record.text
+    assert "1 opened, 0 closed" in record.text
+    script.hear(equity(101_000), 86_000)
+    (record,) = [each for each in run(script, 86_700, 86_960) if each.code == "daily_summary"]
+    assert "(+987.50 since the summary before)" in record.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kinds": {"no_such": KindRule()}}, "no_such is no alert"),
+        ({"kinds": {"halted": KindRule(route="desk")}}, r"no \[monitor.routes.desk\]"),
+        ({"routes": {"default": Route(channels=("pager",))}}, r"no \[monitor.channels.pager\]"),
+        ({"rules": {"mine": FigureRule(figure="delta", above=1, route="desk")}}, r"no \[monitor.routes.desk\]"),
+    ],
+)
+def test_a_name_that_is_defined_nowhere_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MonitorConfig(**fields)
+
+
+def test_a_rule_or_channel_that_cannot_work_is_refused() -> None:
+    with pytest.raises(ValueError, match="either above or below"):
+        FigureRule(figure="delta")
+    with pytest.raises(ValueError, match="it may have"):
+        KindRule(text="{secret}")
+    with pytest.raises(ValueError, match="brace"):
+        KindRule(text="{")
+    with pytest.raises(ValueError, match="chat_id"):
+        Channel(via="telegram")
