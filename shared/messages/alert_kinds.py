@@ -119,6 +119,23 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "Orders are rejected",
             "the venue refuses more than half of the orders",
         ),
+        _kind(
+            "countdown_fired", "warning", "execution", "Countdown fired", "the venue's countdown has withdrawn orders"
+        ),
+        _kind(
+            "countdown_not_renewed",
+            "warning",
+            "execution",
+            "Countdown not renewed",
+            "the venue's countdown cannot be set",
+        ),
+        _kind(
+            "countdown_refused",
+            "warning",
+            "execution",
+            "No countdown",
+            "the venue grants this account no countdown",
+        ),
         # requests for quote
         _kind(
             "rfq_no_quotes",
