@@ -10,10 +10,10 @@ from rich.markup import escape
 from shared.config import DeskConfig
 from shared.messages.alert_kinds import title_of
 from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement, AlertList, AlertView, ListAlerts
+from shared.views import alert_json, alerts_json, clock_text
 from voldesk.asking import ask, operator
 from voldesk.console import Json, print_json, print_table, say, title
 from voldesk.preflight import load_desk
-from voldesk.views import alert_json, alerts_json, clock_text
 
 _STYLES = {"critical": "red", "warning": "yellow"}
 
