@@ -16,7 +16,9 @@ import msgspec
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadFailure
 from services.strategy.loader import load_strategies, profiles_of
+from services.strategy.runner import StrategyRunner
 from shared.config import DeskConfig, load_config
+from voldesk.console import EXIT_USAGE, Failure
 from voldesk.supervision import without_secrets
 
 _PATIENCE_S = 60.0
@@ -51,6 +53,29 @@ def check_strategy_files(desk: DeskConfig, patience_s: float = _PATIENCE_S) -> S
             return msgspec.json.decode(report.read_bytes(), type=StrategyFiles)
         except (OSError, msgspec.MsgspecError):
             return _stuck(enabled, f"the process that loads them ended with code {done.returncode}")
+
+
+def load_runner(desk: DeskConfig, name: str) -> StrategyRunner:
+    """The strategy of this name among those enabled, in this process. Raises Failure where there is none, and for
+    one that is no StrategyConfig: what it would open depends on what it has seen."""
+    config = desk.section("strategy", StrategyHostConfig)
+    folders = [desk.path.parent / folder for folder in config.folders]
+    loaded, failures = load_strategies(config.enabled, folders, mode=desk.mode, profiles=profiles_of(desk))
+    found = next((strategy for strategy in loaded if strategy.name == name), None)
+    if found is None:
+        broken = next((failure.reason for failure in failures if failure.name == name), None)
+        names = ", ".join(strategy.name for strategy in loaded) or "none loads"
+        raise Failure(
+            f"{name} does not load: {broken}" if broken else f"{name!r} is no strategy of this desk",
+            "see `voldesk check-config`" if broken else f"use one of: {names}",
+            EXIT_USAGE,
+        )
+    runner = found.make(config)
+    if not isinstance(runner, StrategyRunner):
+        raise Failure(
+            f"{name} selects its legs as it goes", "give the structure: buy|sell QUANTITY SYMBOL", EXIT_USAGE
+        )
+    return runner
 
 
 def _stuck(enabled: tuple[str, ...], what: str) -> StrategyFiles:

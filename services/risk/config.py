@@ -90,7 +90,10 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     breach_halt_level: what a breach raises at execution.
     halt_retry_ms: pause before an unanswered halt is asked for again.
     max_grants_per_minute: grants of any strategy within 60 s.
-    short_margin_fraction, short_margin_floor_fraction: standard margin of a short option, see margin.py.
+    short_margin_fraction, short_margin_floor_fraction, short_maintenance_fraction: standard margin of a short option,
+    see margin.py.
+    portfolio_scan_pct, portfolio_vol_pct, portfolio_short_fraction, portfolio_maintenance_fraction: the model of
+    portfolio margin, see margin_models.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
     price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
     underlyings: `[risk.underlyings.BTCUSD]`: limits of one underlying, beside those of the account.
@@ -142,6 +145,11 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_grants_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
     short_margin_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.15
     short_margin_floor_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.10
+    short_maintenance_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.075
+    portfolio_scan_pct: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 15.0
+    portfolio_vol_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 30.0
+    portfolio_short_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    portfolio_maintenance_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
     fee_rate: Annotated[float, msgspec.Meta(ge=0, le=0.01)] = 0.0004
     fee_cap_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.125
     price_limit_up_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05

@@ -29,6 +29,7 @@ from services.risk.rows import (
 from services.risk.showing import limits_of, nothing_asked, stress_of
 from services.risk.situation import Situation, Violation
 from services.risk.stress import Scenarios, Stress
+from services.risk.what_if import answer, as_request
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
@@ -43,7 +44,7 @@ from shared.messages.control import (
 )
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, InstrumentList
-from shared.messages.risk import GetRisk, RiskAnswer
+from shared.messages.risk import GetRisk, RiskAnswer, WhatIf
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -88,8 +89,8 @@ class RiskCore:
     """Decides who may open what.
 
     Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, OrderUpdate, HaltState), StreamSynced,
-    Request(RequestGrant, GetAccount, GetRisk), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those of
-    inputs.py. Effects: the generic ones. Anything else is ignored.
+    Request(RequestGrant, GetAccount, GetRisk, WhatIf), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those
+    of inputs.py. Effects: the generic ones. Anything else is ignored.
     """
 
     def __init__(self, config: RiskConfig, *, account_id: str, grant_key: bytes) -> None:
@@ -164,6 +165,9 @@ class RiskCore:
                 return Step(effects=[Reply(item.request_id, AccountAnswer(account=self._account))])
             case Request(message=GetRisk()):
                 return Step(effects=[Reply(item.request_id, self._shown)])
+            case Request(message=WhatIf() as what_if):
+                situation = self._situation(as_request(what_if, now_ns), now_ns)
+                return Step(effects=[Reply(item.request_id, answer(situation))])
             case Request(message=other):
                 return Step(effects=[Reply(item.request_id, unknown_request("risk", other))])
             case AccountPolled():
@@ -360,7 +364,8 @@ class RiskCore:
     def _show(self, step: Step, account: AccountSnapshot, now_ns: int) -> None:
         held = {position.symbol: float(position.quantity) for position in account.positions}
         self._stress = Stress.of_quantities(self._scenarios, self._market, held, now_ns)
-        limits = limits_of(self._situation(nothing_asked(self._account_id, now_ns), now_ns))
+        now = self._situation(nothing_asked(self._account_id, now_ns), now_ns)
+        limits = limits_of(now)
         stress = stress_of(self._config, self._stress, account)
         self._shown = RiskAnswer(limits=limits, stress=stress)
         step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), limits))
@@ -463,11 +468,11 @@ class RiskCore:
         message = RaiseHalt(level=self._config.breach_halt_level, reason=breach.detail, requested_by="risk")
         return SendRequest("execution", message, _attempt_id(breach))
 
-    def _on_halt_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> Step:
+    def _on_halt_answer(self, reply: ReplyReceived | RequestTimedOut, now_ns: int) -> Step:
         step = Step()
-        found = [(c, b) for c, b in self._breaches.items() if not b.halted and _attempt_id(b) == answer.request_id]
+        found = [(c, b) for c, b in self._breaches.items() if not b.halted and _attempt_id(b) == reply.request_id]
         for code, breach in found:
-            message: Message | None = answer.message if isinstance(answer, ReplyReceived) else None
+            message: Message | None = reply.message if isinstance(reply, ReplyReceived) else None
             if isinstance(message, HaltsAnswered):
                 self._emit(step, BreachHalted(code=code), now_ns)
                 continue

@@ -4,6 +4,7 @@ The venue publishes no formula for its standard margin. The one used here is tha
 venue, per unit of a short option, in USD:
 
     initial = max(short_margin_fraction × index − out of the money, short_margin_floor_fraction × index) + mark
+    maintenance = short_maintenance_fraction × index + mark; of a put at least that fraction of its mark + mark
 
 A long option needs none: its premium is paid in full. Plain floats: a structure has a handful of legs, and an array
 of a handful costs ten times its arithmetic.
@@ -36,6 +37,12 @@ def short_initial_margin(config: RiskConfig, index: float, strike: float, mark: 
     out_of_the_money = max(strike - index if is_call else index - strike, 0.0)
     scan = max(config.short_margin_fraction * index - out_of_the_money, config.short_margin_floor_fraction * index)
     return scan + mark
+
+
+def short_maintenance_margin(config: RiskConfig, index: float, mark: float, *, is_call: bool) -> float:
+    """Maintenance margin of one unit short, USD. All inputs finite."""
+    base = config.short_maintenance_fraction * index
+    return (base if is_call else max(base, config.short_maintenance_fraction * mark)) + mark
 
 
 def trading_fee(config: RiskConfig, quantity: float, price: float, index: float) -> float:

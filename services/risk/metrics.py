@@ -10,6 +10,7 @@ from services.risk.breaches import daily_loss_pct, drawdown_pct
 from services.risk.core import RiskCore
 from services.risk.rows import BreachFound
 from shared.messages.account import AccountSnapshot
+from shared.messages.risk import RiskLimits, StressGrid
 from shared.messages.steps import Entry, Publish
 from shared.metrics import Metrics
 
@@ -23,6 +24,10 @@ _GREEKS = (
     ("vega", "voldesk_vega_usd", "Vega of all positions, per volatility point"),
     ("theta", "voldesk_theta_usd_per_day", "Theta of all positions"),
 )
+
+
+_BOUNDED_SCOPES = ("account", "underlying", "strategy")
+"""Those whose subjects are few and stand in the configuration."""
 
 
 class RiskMetrics:
@@ -55,6 +60,22 @@ class RiskMetrics:
             )
             for name, family, text in _GREEKS
         }
+        self._limits = metrics.table(
+            "voldesk_limit_use_ratio",
+            "Use of a limit / limit; those that only a request has a use of are left out",
+            "limit",
+            "scope",
+            "subject",
+        )
+        self._models = metrics.table(
+            "voldesk_margin_model_error_ratio",
+            "(Margin of the positions by our model − the venue's) / the venue's; without a value where that is 0",
+            "model",
+            "figure",
+        )
+        self._stressed = gauge(
+            "voldesk_stressed_loss_usd", "Loss of the positions in the worst scenarios, summed over underlyings"
+        )
         self._breaches = metrics.counters(
             "voldesk_limit_breaches_total", "Limits of the account that were broken, by which", "limit"
         )
@@ -77,6 +98,26 @@ class RiskMetrics:
             case Publish(message=AccountSnapshot() as account):
                 self._account = account
                 self._show(account)
+            case Publish(message=RiskLimits() as risk):
+                self._limits.show(
+                    {
+                        (limit.name, limit.scope, limit.subject if limit.scope in _BOUNDED_SCOPES else ""): (
+                            limit.use_pct / 100
+                        )
+                        # the one nearest to its limit stands for all whose subjects come and go
+                        for limit in reversed(risk.limits)
+                        if limit.use_pct is not None
+                    }
+                )
+                self._models.show(
+                    {
+                        (each.model, each.figure): each.error_pct / 100
+                        for each in risk.margin_models
+                        if each.error_pct is not None
+                    }
+                )
+            case Publish(message=StressGrid() as stress):
+                self._stressed.set(stress.stressed_loss_usd if stress.complete else math.nan)
 
     def words(self) -> dict[str, object]:
         """For the health line."""

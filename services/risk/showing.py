@@ -7,6 +7,7 @@ import numpy as np
 from services.risk.checks import GATES, SHOWN, STANDING, first_violation
 from services.risk.config import RiskConfig
 from services.risk.limits import uses
+from services.risk.margin_models import beside_the_venue
 from services.risk.situation import Situation
 from services.risk.stress import F8, Stress, stressed_loss
 from shared.messages.account import AccountSnapshot
@@ -34,6 +35,7 @@ def limits_of(now: Situation) -> RiskLimits:
         account_id=now.account_id,
         received_ns=now.known_account.received_ns,
         limits=uses(now, SHOWN) if now.equity_usd > 0 else (),
+        margin_models=beside_the_venue(now.config, now.market, now.known_account, now.now_ns),
         grants_refused="" if refused is None else f"{refused.code}: {refused.detail}",
     )
 

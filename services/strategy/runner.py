@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
@@ -10,6 +10,7 @@ from services.strategy.gates import GateBook, names_of
 from shared.messages.conditions import MaxLoss, UtcDatetimeExit
 from shared.messages.control import Gate
 from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, TradeUpdate
+from shared.options.chain import ChainView
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.pnl import premium_at_mark
@@ -172,16 +173,26 @@ class StrategyRunner:
                 self._waiting = True
                 self._gates.set("legs", is_open=False, reason=f"waiting: {chain}", now_ns=now_ns)
                 return None
-        margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
-        legs = resolve_legs(self._config.legs, desk.chains, now_ns, margin_ns)
-        if isinstance(legs, SelectionFailed):
-            self._gates.set("legs", is_open=False, reason=legs.text, now_ns=now_ns)
+        found = self.structure(desk.chains, now_ns)
+        if isinstance(found, SelectionFailed):
+            self._gates.set("legs", is_open=False, reason=found.text, now_ns=now_ns)
             return None
-        shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in legs)
+        shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in found.legs)
         self._gates.set("legs", is_open=True, reason=shown, now_ns=now_ns)
-        return self._intent(tuple(legs), desk)
+        return found
 
-    def _intent(self, legs: tuple[LegOrder, ...], desk: DeskView) -> OpenStructure:
+    @property
+    def underlyings(self) -> tuple[str, ...]:
+        """The index names whose chains `structure` needs."""
+        return tuple(self._config.underlyings)
+
+    def structure(self, chains: Mapping[str, ChainView], now_ns: int) -> OpenStructure | SelectionFailed:
+        """What would be opened on these chains now, whatever the gates say."""
+        margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
+        legs = resolve_legs(self._config.legs, chains, now_ns, margin_ns)
+        return legs if isinstance(legs, SelectionFailed) else self._intent(tuple(legs), chains)
+
+    def _intent(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> OpenStructure:
         config = self._config
         return OpenStructure(
             legs=legs,
@@ -191,15 +202,15 @@ class StrategyRunner:
             rfq=config.rfq_params,
             policy=config.policy,
             exit_conditions=config.exits,
-            max_loss_usd=self._max_loss_usd(legs, desk),
+            max_loss_usd=self._max_loss_usd(legs, chains),
             if_host_silent=config.if_host_silent,
             host_silent_after_s=config.host_silent_after_seconds,
             dry_run=config.dry_run,
         )
 
-    def _max_loss_usd(self, legs: tuple[LegOrder, ...], desk: DeskView) -> float | None:
+    def _max_loss_usd(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> float | None:
         """The least of the max_loss conditions, a percentage taken of the structure's absolute premium at mark."""
-        premium = premium_at_mark(legs, desk.chains.get)
+        premium = premium_at_mark(legs, chains.get)
         losses = []
         for condition in self._config.exits:
             if isinstance(condition, MaxLoss):

@@ -70,6 +70,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", control.RequestGrant, (control.GrantGiven, control.GrantRefused)),
     ("risk", control.GetAccount, (control.AccountAnswer,)),
     ("risk", risk.GetRisk, (risk.RiskAnswer,)),
+    ("risk", risk.WhatIf, (risk.WhatIfAnswer,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
     ("monitor", alerts.ListAlerts, (alerts.AlertList,)),

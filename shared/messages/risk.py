@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from shared.messages.base import Message
+from shared.messages.trades import LegOrder
 
 LimitScope = Literal["account", "underlying", "expiry", "option", "strategy", "trade", "order"]
 BreakerState = Literal["closed", "open", "half_open"]
@@ -165,3 +166,47 @@ class RiskAnswer(Message, frozen=True, kw_only=True, tag="risk_answer.1"):
 
     limits: RiskLimits | None
     stress: StressGrid | None
+
+
+class WhatIf(Message, frozen=True, kw_only=True, tag="what_if.1"):
+    """Ask risk whether it would grant this structure now. Nothing is granted or reserved."""
+
+    account_id: str
+    strategy: str
+    legs: tuple[LegOrder, ...]
+    max_loss_usd: float | None = None
+
+
+class WhatIfRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """One check that would say no, as in `GrantRefused`."""
+
+    code: str
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class MarginEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """Initial margin of the account by one model, before and after the structure, USD."""
+
+    model: Literal["standard", "portfolio"]
+    before_usd: float
+    after_usd: float
+
+
+class WhatIfAnswer(Message, frozen=True, kw_only=True, tag="what_if_answer.1"):
+    """refusals: of every check that can be judged; none: it would be granted. The figures are None where a refusal
+    says that they are not known.
+
+    margin_usd: what it would use at worst, by the standard model. max_loss_usd: by its structure or as declared, None
+    without a bound. margins: of the positions held, without and with it. limits_before, limits_after: all limits with
+    their use, outstanding grants included.
+    """
+
+    refusals: tuple[WhatIfRefusal, ...]
+    margin_usd: float | None = None
+    available_margin_usd: float | None = None
+    max_loss_usd: float | None = None
+    margins: tuple[MarginEffect, ...] = ()
+    limits_before: tuple[LimitUse, ...] = ()
+    limits_after: tuple[LimitUse, ...] = ()

@@ -61,6 +61,21 @@ STANDING: tuple[Check, ...] = (
 )
 """Those of CHECKS that say no to any request, whatever it asks for."""
 
+PREREQUISITES: frozenset[Check] = frozenset(
+    {
+        gates.account_mismatch,
+        gates.not_ready,
+        losses.no_equity,
+        structure.bad_structure,
+        structure.unknown_instrument,
+        structure.stale_market,
+        structure.no_mark,
+        structure.price_collar,
+        portfolio.greeks_unknown,
+    }
+)
+"""Those of GATES and CHECKS without which the ones after them have nothing to judge by."""
+
 SHOWN: tuple[Family, ...] = (
     losses.fallen,
     losses.grant_rate,
