@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import takewhile
 
 from services.exchange import model as ex
 from services.execution import rows
@@ -152,14 +153,20 @@ def grant_violations(entries: Iterable[Entry], published: Iterable[Frame], book:
             told.setdefault(update.trade_id, []).append((frame.header.published_ns, update.grant_open))
     for entry in entries:
         row = entry.row
-        if isinstance(row, rows.OrderRequested) and row.purpose == "open" and not row.adopted:
-            before = [is_open for at_ns, is_open in told.get(row.trade_id, []) if at_ns < entry.at_ns]
-            if before and not before[-1]:
-                yield Violation("grants_released", f"order {row.client_order_id} went out after its grant was let go")
+        opens = isinstance(row, rows.OrderRequested) and row.purpose == "open" and not row.adopted
+        if opens and _told_closed(told.get(row.trade_id, []), entry.at_ns):
+            yield Violation("grants_released", f"order {row.client_order_id} went out after its grant was let go")
     for trade in book.trades.values():
         updates = told.get(trade.trade_id, [])
         if updates and updates[-1][1] and trade.is_final:
             yield Violation("grants_released", f"{trade.trade_id} is {trade.state} and its grant still reserves room")
+
+
+def _told_closed(told: Iterable[tuple[int, bool]], at_ns: int) -> bool:
+    """Whether the grant was let go before this instant. Times are of processes whose clock may have been set back:
+    what was told after the first later time came later."""
+    before = list(takewhile(lambda one: one[0] < at_ns, told))
+    return bool(before) and not before[-1][1]
 
 
 def missed_events(bus: WorldBus, now_ns: int) -> Iterator[Violation]:
