@@ -40,7 +40,7 @@ from world.violations import Violation
 
 START_NS = NOON_NS
 OPENING_MIN_S = 25
-OPENING_MAX_S = 90
+OPENING_MAX_S = 180
 HEALING_S = 420
 
 _ANY_POSITION = Decimal(1_000_000_000)
