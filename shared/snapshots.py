@@ -135,14 +135,14 @@ def sequence_of(file: Path) -> int:
 def fold_name(state_type: type, empty: Any, sources: Sequence[Path]) -> str:
     """A name for a fold: its state's structure, its settings (they are in the empty state), and its program.
 
-    sources: directories whose Python files make up the fold. A changed line there means a new name, and so one full
-    replay after an upgrade, rather than a state that the new program would not have made.
+    sources: Python files, and directories of such, that make up the fold. A changed line there means a new name, and
+    so one full replay after an upgrade, rather than a state that the new program would not have made.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgspec.json.encode(msgspec.json.schema(state_type), order="deterministic"))
     digest.update(msgspec.msgpack.encode(empty))
-    for directory in sources:
-        for file in sorted(directory.glob("*.py")):
+    for source in sources:
+        for file in sorted(source.glob("*.py")) if source.is_dir() else (source,):
             digest.update(file.name.encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()

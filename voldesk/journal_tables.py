@@ -110,7 +110,7 @@ class _Refresh:
             unfilled_orders_kept_s=2 * _HOUR_NS // 1_000_000_000,
         )
         self._empty = Book.empty(config)
-        self._program = fold_name(Book, self._empty, SOURCES)
+        self._program = fold_name(Book, self._empty, (*SOURCES, Path(tables.__file__), Path(__file__)))
         self._book = self._empty
         self._trades: dict[str, None] = {}
         self._orders: dict[int, None] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -26,6 +27,16 @@ from shared.messages.steps import Entry
 from shared.strategy.evaluate import DAY_NS
 
 SECOND = 1_000_000_000
+
+_OF_AN_ORDER = frozenset[type](
+    {
+        *(rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
+        *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed),
+    }
+)
+_OF_A_REQUEST = frozenset[type]({rows.RfqMoved, rows.QuotesJudged, rows.AcceptRequested, rows.RfqSighted})
+_OF_A_TRADE = frozenset[type](kind for kind in get_args(rows.Row) if "trade_id" in kind.__struct_fields__)
+"""Rows by what they name. Asked for every row, several times: a set answers at once."""
 
 
 class Book(msgspec.Struct):
@@ -95,47 +106,18 @@ class Book(msgspec.Struct):
 
     def trade_of_row(self, row: rows.Row) -> Trade | None:
         """The trade that a row speaks of; None if it speaks of none that is still known."""
+        kind, spoken = type(row), cast(Any, row)
+        if kind in _OF_AN_ORDER:
+            order = self.orders.get(spoken.client_order_id)
+            return None if order is None else self.trades.get(order.trade_id)
+        if kind in _OF_A_TRADE:
+            return self.trades.get(spoken.trade_id)
+        if kind in _OF_A_REQUEST:
+            return self.trades.get(self.rfqs.trade_id_of(spoken.rfq_id))
         match row:
             case rows.FeeLearned(venue_trade_id=number):
                 fill = self.fills.get(number)
                 return None if fill is None else self.trades.get(fill.trade_id)
-            case (
-                rows.OrderMoved(client_order_id=number)
-                | rows.OrderSighted(client_order_id=number)
-                | rows.AmendRequested(client_order_id=number)
-                | rows.OrderRepriced(client_order_id=number)
-                | rows.AmendFailed(client_order_id=number)
-                | rows.FillSeen(client_order_id=number)
-                | rows.FillAssumed(client_order_id=number)
-            ):
-                order = self.orders.get(number)
-                return None if order is None else self.trades.get(order.trade_id)
-            case (
-                rows.RfqMoved(rfq_id=rfq_id)
-                | rows.QuotesJudged(rfq_id=rfq_id)
-                | rows.AcceptRequested(rfq_id=rfq_id)
-                | rows.RfqSighted(rfq_id=rfq_id)
-            ):
-                return self.trades.get(self.rfqs.trade_id_of(rfq_id))
-            case (
-                rows.TradeRequested(trade_id=trade_id)
-                | rows.TradeAdopted(trade_id=trade_id)
-                | rows.TradeMoved(trade_id=trade_id)
-                | rows.OpeningStopped(trade_id=trade_id)
-                | rows.OpeningScaled(trade_id=trade_id)
-                | rows.CloseRequested(trade_id=trade_id)
-                | rows.OpeningMeasured(trade_id=trade_id)
-                | rows.FellBack(trade_id=trade_id)
-                | rows.MarketNoted(trade_id=trade_id)
-                | rows.SpreadCrossed(trade_id=trade_id)
-                | rows.ChunkEnded(trade_id=trade_id)
-                | rows.RfqRequested(trade_id=trade_id)
-                | rows.OrderRequested(trade_id=trade_id)
-                | rows.LegClosedOutside(trade_id=trade_id)
-                | rows.LegSettled(trade_id=trade_id)
-                | rows.AttemptsSkipped(trade_id=trade_id)
-            ):
-                return self.trades.get(trade_id)
             case rows.DifferenceFound(difference=difference):
                 return self.trades.get(difference.trade or "")
             case _:

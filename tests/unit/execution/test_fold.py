@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
-from services.execution.fold import snapshots_of
+from services.execution.fold import SOURCES, snapshots_of
 from services.execution.rows import Row
 from shared.entries import Binding
 from shared.messages.steps import Entry
@@ -20,6 +22,7 @@ from shared.store import SqliteJournal
 from tests.unit.execution.play import ACCOUNT, CALL, KEY, Script, leg
 from tests.unit.execution.test_journal import ACTS, _Chaos
 
+ROOT = Path(__file__).parents[3]
 BINDING = Binding(venue="coincall", environment="sim", account_id=ACCOUNT)
 
 
@@ -93,3 +96,25 @@ def test_settings_that_decide_what_is_kept_make_another_fold(tmp_path: Path) -> 
     longer = msgspec.structs.replace(config, retention_days=30)
     assert snapshots_of(path, BINDING, config).newest(lambda _: tail) is not None
     assert snapshots_of(path, BINDING, longer).newest(lambda _: tail) is None
+
+
+def test_whatever_of_ours_the_book_imports_is_part_of_its_folds_name_and_nothing_else_of_execution() -> None:
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, services.execution.book\n"
+            "print(*(module.__file__ for module in sys.modules.values() if getattr(module, '__file__', None)))",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {Path(name) for name in told.stdout.split() if ROOT in Path(name).parents and ".venv" not in name}
+    named = {file for source in SOURCES for file in (source.glob("*.py") if source.is_dir() else (source,))}
+    assert {file for file in imported if file.name != "__init__.py"} <= named
+    execution = ROOT / "services" / "execution"
+    assert {file for file in named if file.parent == execution} == {
+        file for file in imported if file.parent == execution and file.name != "__init__.py"
+    }
