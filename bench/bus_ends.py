@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ async def ours_server(desk: DeskConfig) -> None:
     bus = Bus("execution", desk)
     bus.open(heartbeat)
     bus.serve(lambda request: bus.reply(request.request_id, AccountAnswer(account=None)))
-    publishing = Publishing(lambda message: bus.publish(TOPIC, message), lambda: None)
+    publishing = Publishing(partial(bus.publish, TOPIC), lambda: None)
     await obey({"publish": publishing.run, "cpu": cpu})
 
 
@@ -242,10 +243,10 @@ async def listening_of(bus: Bus) -> Commands:
     synced = asyncio.get_running_loop().create_future()
 
     def heard(item: Inbound | StreamSynced) -> None:
-        if isinstance(item, StreamSynced):
+        if isinstance(item, Inbound):
+            listening.heard(item.message)  # type: ignore[arg-type]  # nothing but orders is published
+        else:
             synced.set_result(None)
-        elif isinstance(item.message, OrderUpdate):
-            listening.heard(item.message)
 
     bus.subscribe("execution", ["exec."], heard)
     await asyncio.wait_for(synced, WAIT_S)

@@ -113,7 +113,7 @@ def _httpx_aiohttp(base: str) -> tuple[Call, Close]:
 def _our_transport(base: str) -> tuple[Call, Close]:
     transport = HttpTransport()
     url, headers = URL(base + _PATH), list(_HEADERS.items())
-    return lambda: transport.send("POST", url, headers, _ORDER, connect_s=2.0, read_s=3.0), transport.close
+    return lambda: transport.send("POST", url, headers, _ORDER, connect_s=2.0), transport.close
 
 
 def _gateway_call(base: str) -> tuple[Call, Close]:

@@ -239,7 +239,7 @@ class RestClient:
         try:
             async with asyncio.timeout(timeout_s):
                 status, content = await self._transport.send(
-                    endpoint.method, url, headers, sent, connect_s=timeout_s * _CONNECT_SHARE, read_s=timeout_s
+                    endpoint.method, url, headers, sent, connect_s=timeout_s * _CONNECT_SHARE
                 )
         except NotConnected as error:
             return NotSent(f"no connection: {error}")

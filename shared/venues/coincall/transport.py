@@ -39,16 +39,14 @@ class HttpTransport:
         body: bytes,
         *,
         connect_s: float,
-        read_s: float,
     ) -> tuple[int, bytes]:
-        """Status and whole body of the answer.
+        """Status and whole body of the answer. How long that may take is for the caller to bound, with one timer.
 
-        Raises NotConnected when nothing was sent; TimeoutError when no more came for `read_s`, and ConnectionBroke,
-        when the request may have been received.
+        Raises NotConnected when nothing was sent, and ConnectionBroke when the request may have been received.
         """
         if self._session is None:
             self._session = self._open_session()
-        timeout = aiohttp.ClientTimeout(connect=connect_s, sock_read=read_s)
+        timeout = aiohttp.ClientTimeout(connect=connect_s)
         try:
             async with self._session.request(
                 method, url, headers=headers, data=body or None, allow_redirects=False, timeout=timeout
