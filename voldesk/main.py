@@ -44,6 +44,7 @@ from voldesk.commands import (
     trade,
     trades,
     up,
+    web,
     why,
 )
 from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, note
@@ -124,6 +125,7 @@ def voldesk(
 
 for module in (
     up,
+    web,
     down,
     status,
     restart,

@@ -138,9 +138,12 @@ def read_ports(run_dir: Path) -> dict[str, int]:
 
 
 def page_url(desk: DeskConfig) -> str | None:
-    """Where the monitor's status page is; None before the first start."""
+    """Where people find the dashboard; None before the first start."""
+    # imported here because only few commands ask
+    from services.monitor.config import MonitorConfig
+
     port = read_ports(desk.run_dir).get("web")
-    return None if port is None else f"http://127.0.0.1:{port}/"
+    return None if port is None else desk.section("monitor", MonitorConfig).web.url(port)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from services.monitor.alert_config import (
     TelegramSection,
     check_alerting,
 )
+from services.monitor.web.config import WebConfig
 
 
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +28,6 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fee_wait_ms: the notice of a close waits so long for the fees that the venue has not told yet.
     notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
     keep_alerts, keep_trades, keep_refusals: how many are shown and remembered; open trades are always kept.
-    page_refresh_s: the status page renews itself this often.
     summary_utc: the daily summary is told at this time of day, "08:05"; "" for none.
     """
 
@@ -40,13 +40,13 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keep_alerts: Annotated[int, msgspec.Meta(ge=1)] = 500
     keep_trades: Annotated[int, msgspec.Meta(ge=1)] = 200
     keep_refusals: Annotated[int, msgspec.Meta(ge=1)] = 50
-    page_refresh_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 2
     summary_utc: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")] = "08:05"
     kinds: dict[str, KindRule] = {}
     rules: dict[str, FigureRule] = {}
     routes: dict[str, Route] = {}
     channels: dict[str, Channel] = {}
     telegram: TelegramSection = TelegramSection()
+    web: WebConfig = WebConfig()
 
     def __post_init__(self) -> None:
         check_alerting(self.kinds, self.rules, self.routes, self.channels)

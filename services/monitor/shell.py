@@ -1,10 +1,8 @@
-"""The monitor as a service: hears everybody, keeps the alert file, has alerts delivered, serves the status page."""
+"""The monitor as a service: hears everybody, keeps the alert file, has alerts delivered, serves the dashboard."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
 from typing import Any
 
 from services.monitor.alert_file import AlertFile
@@ -14,20 +12,18 @@ from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore, Status
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver
 from services.monitor.metrics import MonitorMetrics
-from services.monitor.page import PageHeader, make_app
 from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
-from shared.http_server import HttpServer
+from services.monitor.web.server import WebServer
+from shared.messages.steps import Inbound, Request, StreamSynced
 from shared.messages.topics import BUS_SERVICES
 from shared.service import CoreHost, ServiceContext
 
-HOST = "127.0.0.1"
-_BIND_RETRY_S = 2.0
 _WATCH_S = 1.0
 
 
 class MonitorShell:
-    """Serves on the loopback address only: there is no login yet."""
+    """Hears every service; what the dashboard does cannot keep it from watching."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
@@ -40,40 +36,38 @@ class MonitorShell:
         self._metrics = MonitorMetrics(context.metrics)
         self._host.observe(self._metrics)
         context.health["desk"] = self._metrics.words
-        header = PageHeader(
-            desk=desk.name,
-            mode=desk.mode,
-            venue=desk.venue,
-            account_id=desk.account_id,
-            refresh_s=config.page_refresh_s,
-        )
-        self._app = make_app(header, self._status)
-        self._serving = False
+        self._web = WebServer(context, config.web, self._status)
         self._file_fails = False
-        self._port = context.port("web")
 
     @property
     def ready(self) -> bool:
-        return self._serving
+        return self._web.serving
 
     @property
     def detail(self) -> str:
-        address = f"http://{HOST}:{self._port}/"
-        return address if self._serving else f"the status page cannot be served at {address} yet"
+        return self._web.detail
 
     async def start(self) -> None:
         watched = (*BUS_SERVICES, "exchange") if self._context.desk.venue == "sim" else BUS_SERVICES
         for service in watched:
             if service != self._context.name:
-                self._context.bus.subscribe(service, prefixes_of(service), self._host.put)
-        self._context.bus.serve(self._host.put)
+                self._context.bus.subscribe(service, prefixes_of(service), self._hear)
+        self._context.bus.serve(self._hear_request)
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._serve(), self._watch())
+        await asyncio.gather(self._host.run(), self._web.run(), self._watch())
 
     async def stop(self) -> None:
-        self._serving = False
         await self._courier.close()
+        self._web.close()
+
+    def _hear_request(self, request: Request) -> None:
+        self._host.put(request)
+        self._web.app.live.changed()
+
+    def _hear(self, item: Inbound | StreamSynced) -> None:
+        self._host.put(item)
+        self._web.heard(item)
 
     def _make_core(self) -> MonitorCore:
         desk = self._context.desk
@@ -118,34 +112,7 @@ class MonitorShell:
             self._metrics.watch(self._status())
             await asyncio.sleep(_WATCH_S)
 
-    async def _serve(self) -> None:
-        while True:
-            try:
-                listener = _bind(self._port)
-            except OSError as error:
-                reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
-                self._context.log.warning("status page cannot be served yet", port=self._port, reason=reason)
-                await asyncio.sleep(_BIND_RETRY_S)
-                continue
-            self._serving = True
-            try:
-                await HttpServer(self._app, self._context.http_refusals).serve(sockets=[listener])
-            finally:
-                self._serving = False
-                listener.close()
-
 
 def _may_go_unwritten(effect: Any) -> bool:
     """A full disk keeps nobody from being told; at worst a message comes twice, under one id."""
     return True
-
-
-def _bind(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener

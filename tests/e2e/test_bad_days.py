@@ -37,10 +37,11 @@ def desk_on_a_small_disk() -> Iterator[Desk]:
         shutil.rmtree(made.home, ignore_errors=True)
 
 
-def page(desk: Desk) -> str:
-    """The monitor's status page: its log and its alert file are on the disk that is full."""
+def page(desk: Desk, token: str) -> str:
+    """The dashboard's alerts: its log, its alert file and its own file are on the disk that is full."""
     port = json.loads((desk.run_dir / "ports.json").read_text())["web"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+    wanted = urllib.request.Request(f"http://127.0.0.1:{port}/alerts", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(wanted, timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -54,10 +55,11 @@ def test_on_a_full_disk_nothing_opens_closing_goes_on_and_no_process_dies_of_it(
     desk = desk_on_a_small_disk
     trade = until(desk, "a trade is open", lambda: newest_in(desk, "patient", ("OPEN",)))
     before = desk.services()
+    token = desk.voldesk("web", "token", "test", "--json").json["token"]
     ballast = fill(desk.run_dir)
     until(desk, "the disk's gate is closed", lambda: not gate(desk, "disk")["open"])
     assert "free space" in gate(desk, "disk")["reason"]
-    until(desk, "the page shows the alert", lambda: "disk_full" in page(desk))
+    until(desk, "the page shows the alert", lambda: "disk_full" in page(desk, token))
 
     assert desk.voldesk("close", trade["trade_id"], "--yes").code == 0
     until(desk, "the trade is closed", lambda: desk.trade(trade["trade_id"])["state"] == "CLOSED")

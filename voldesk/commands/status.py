@@ -123,4 +123,4 @@ def show_health(desk: DeskConfig, health: DeskHealth) -> None:
     if not health.supervised and all(service.pid is None for service in health.services):
         say("The desk is not running. Start it with `voldesk up`.")
     elif health.supervised and (url := page_url(desk)) is not None:
-        say(f"status page {url}")
+        say(f"dashboard {url}")

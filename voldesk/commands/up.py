@@ -11,6 +11,7 @@ import typer
 from shared.config import DeskConfig
 from shared.shutdown import announce
 from voldesk.commands.status import health_json, show_health
+from voldesk.commands.web import needs_setup
 from voldesk.console import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -60,6 +61,8 @@ def up(
         return
     show_health(desk, health)
     say(f"run directory {desk.run_dir}")
+    if needs_setup(desk):
+        say("nobody can log in to the dashboard yet: `voldesk web` prints a link that makes the first user")
     say("next: `voldesk trades`, `voldesk strategies`, `voldesk logs -f`; `voldesk down` stops the desk")
 
 

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import pytest
 
+from services.monitor.web.store import WebStore, store_path
 from shared.config import load_config
 from shared.ports import resolve_ports
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
@@ -49,6 +50,9 @@ class Desk:
         ensure_grant_key(self.config.run_dir)
         self.ports = resolve_ports(self.config.run_dir, self.config.ports)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        store = WebStore(store_path(self.config.run_dir))
+        self._token = store.new_token("test", ("read",), time.time_ns())
+        store.close()
 
     def start(self, service: str) -> None:
         with (self._directory / f"{service}.log").open("ab") as log:
@@ -74,18 +78,22 @@ class Desk:
         return (self._directory / f"{service}.log").read_text()
 
     def wait(self, what: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first status page for which `condition` holds."""
+        """The first time that what the dashboard tells of services, account and alerts meets `condition`."""
         deadline = time.monotonic() + PATIENCE_S
         status: dict[str, Any] = {}
         while time.monotonic() < deadline:
             try:
-                status = httpx.get(f"http://127.0.0.1:{self.ports['web']}/api/status").json()["status"]
+                status = {**self.told("overview"), "alerts": self.told("alerts")}
             except httpx.TransportError:
                 status = {}
             if status and condition(status):
                 return status
             time.sleep(0.1)
         pytest.fail(f"{what} did not happen; last status {status}; logs {[self.log(s) for s in self.processes]}")
+
+    def told(self, what: str) -> Any:
+        address = f"http://127.0.0.1:{self.ports['web']}/api/{what}"
+        return httpx.get(address, headers={"Authorization": f"Bearer {self._token}"}).raise_for_status().json()
 
 
 @pytest.fixture
@@ -101,13 +109,12 @@ def service(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def is_ready(status: dict[str, Any], name: str) -> bool:
-    beat = service(status, name)["heartbeat"]
-    return beat is not None and beat["ready"]
+    return bool(service(status, name)["state"] == "ready")
 
 
 def alerts(status: dict[str, Any]) -> dict[tuple[str, str], bool]:
     """(code, subject) of each alert, and whether it is over."""
-    return {(m["record"]["code"], m["record"]["subject"]): m["record"]["resolved"] for m in status["alerts"]}
+    return {(alert["code"], alert["subject"]): not alert["open"] for alert in status["alerts"]}
 
 
 def test_the_page_shows_a_killed_service_and_its_return(desk: Desk) -> None:
@@ -116,23 +123,19 @@ def test_the_page_shows_a_killed_service_and_its_return(desk: Desk) -> None:
     waiting = "execution has not replayed its trades yet"
     status = desk.wait(
         "market data and the account",
-        lambda s: (
-            is_ready(s, "marketdata")
-            and s["account"] is not None
-            and service(s, "risk")["heartbeat"]["detail"] == waiting
-        ),
+        lambda s: is_ready(s, "marketdata") and s["account"] is not None and service(s, "risk")["detail"] == waiting,
     )
     assert status["account"]["equity_usd"] == "100000"
     assert not is_ready(status, "risk")
 
     desk.kill("marketdata")
-    status = desk.wait("the alarm", lambda s: bool(service(s, "marketdata")["is_down"]))
+    status = desk.wait("the alarm", lambda s: service(s, "marketdata")["state"] == "down")
     assert alerts(status)["service_down", "marketdata"] is False
     assert httpx.get(f"http://127.0.0.1:{desk.ports['web']}/healthz").status_code == 503
 
     desk.start("marketdata")
     status = desk.wait("the recovery", lambda s: alerts(s)["service_down", "marketdata"])
-    assert not service(status, "marketdata")["is_down"]
+    assert service(status, "marketdata")["state"] != "down"
     desk.wait("quotes", lambda s: is_ready(s, "marketdata"))
     written = [msgspec.json.decode(line) for line in (desk.config.run_dir / "alerts.jsonl").read_bytes().splitlines()]
     downs = [
@@ -147,11 +150,7 @@ def test_services_start_without_the_venue_and_work_once_it_is_there(desk: Desk) 
         desk.start(name)
     status = desk.wait(
         "waiting for the venue",
-        lambda s: all(
-            service(s, name)["heartbeat"] is not None
-            and "venue cannot be asked" in service(s, name)["heartbeat"]["detail"]
-            for name in ("marketdata", "risk")
-        ),
+        lambda s: all("venue cannot be asked" in service(s, name)["detail"] for name in ("marketdata", "risk")),
     )
     assert status["account"] is None
     desk.start("exchange")

@@ -1,0 +1,292 @@
+"""The JSON API: what the pages show, and the same actions. Its document is /openapi.json; tokens by `voldesk web`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import FastAPI, HTTPException, Query, Request
+
+from services.monitor.alerts import Matter
+from services.monitor.core import RefusedIntent, ServiceView
+from services.monitor.web import api_models as shapes
+from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allowed
+from services.monitor.web.desk import WebDesk
+from services.monitor.web.logs import LogQuery, newest_lines
+from services.monitor.web.store import AuditLine
+from services.monitor.web.texts import service_state
+from services.monitor.web.trading import TradeRow, closed_today_usd, open_trades, trade_rows
+from shared.cost_views import cost_row_json, quotes_json
+from shared.messages.base import Message
+from shared.messages.inquiries import InquiryList, ListInquiries
+from shared.messages.quality import ListQuality, QualityList
+from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
+from shared.tca import summarise
+from shared.views import (
+    account_json,
+    greeks_json,
+    halts_json,
+    iso,
+    order_json,
+    plain,
+    position_json,
+    story_json,
+    strategy_json,
+    trade_json,
+)
+
+_DAY_NS = 86_400_000_000_000
+_HOUR_NS = 3_600_000_000_000
+
+Limit = Annotated[int, Query(ge=1, le=1_000)]
+
+
+def add_api(routes: FastAPI, desk: WebDesk, performer: Performer, changed: Callable[[], None]) -> None:
+    """Every route below /api/."""
+    _add_state(routes, desk)
+    _add_trading(routes, desk)
+    _add_records(routes, desk)
+    _add_actions(routes, desk, performer, changed)
+
+
+def _add_state(routes: FastAPI, desk: WebDesk) -> None:
+    @routes.get("/api/overview", response_model=shapes.OverviewShape)
+    async def overview() -> dict[str, Any]:
+        """The desk at a glance."""
+        status = desk.status()
+        first, account = desk.equity.first_of_day(status.now_ns), status.account
+        change = None if account is None or first is None else float(account.equity_usd) - first.equity_usd
+        return {
+            "desk": desk.header.desk,
+            "mode": desk.header.mode,
+            "venue": desk.header.venue,
+            "account_id": desk.header.account_id,
+            "at": iso(status.now_ns),
+            "account": None if account is None else account_json(account),
+            "equity_change_usd": change,
+            "closed_today_usd": plain(closed_today_usd(status)),
+            "open_trades": len(open_trades(status)),
+            "open_alerts": sum(matter.is_open for matter in status.alerts),
+            "services": [service_json(view) for view in status.services],
+            "halts": None if status.halts is None else halts_json(status.halts),
+            "silent_feeds": list(status.silent_feeds),
+        }
+
+    @routes.get("/api/services", response_model=list[shapes.ServiceShape])
+    async def services() -> list[dict[str, Any]]:
+        """Every service, and whether it is ready."""
+        return [service_json(view) for view in desk.status().services]
+
+    @routes.get("/api/halts", response_model=shapes.HaltsShape | None)
+    async def halts() -> dict[str, Any] | None:
+        """What halts trading; null before execution was heard."""
+        found = desk.status().halts
+        return None if found is None else halts_json(found)
+
+    @routes.get("/api/account", response_model=shapes.AccountShape | None)
+    async def account() -> dict[str, Any] | None:
+        """The account as risk read it last; null before."""
+        found = desk.status().account
+        return None if found is None else account_json(found)
+
+    @routes.get("/api/equity", response_model=shapes.EquityShape)
+    async def equity(hours: Annotated[float, Query(gt=0, le=9_600)] = 24.0) -> dict[str, Any]:
+        """Equity and margin over time."""
+        points = desk.equity.points(desk.now_ns() - int(hours * _HOUR_NS))
+        return {
+            "at_s": [point.at_ns // 1_000_000_000 for point in points],
+            "equity_usd": [point.equity_usd for point in points],
+            "initial_margin_usd": [point.initial_margin_usd for point in points],
+            "maintenance_margin_usd": [point.maintenance_margin_usd for point in points],
+        }
+
+    @routes.get("/api/strategies", response_model=list[shapes.StrategyShape])
+    async def strategies() -> list[dict[str, Any]]:
+        """Every strategy with its gates and the exits of its trades."""
+        return [strategy_json(each) for each in desk.status().strategies]
+
+    @routes.get("/api/alerts", response_model=list[shapes.AlertShape])
+    async def alerts(only_open: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
+        """Alerts, newest first."""
+        found = [matter for matter in desk.status().alerts if matter.is_open or not only_open]
+        return [alert_json(matter) for matter in found[:limit]]
+
+    @routes.get("/api/refusals", response_model=list[shapes.RefusalShape])
+    async def refusals(limit: Limit = 50) -> list[dict[str, Any]]:
+        """Intents that risk refused, newest first."""
+        return [refusal_json(each) for each in desk.status().refusals[:limit]]
+
+
+def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
+    @routes.get("/api/positions", response_model=list[shapes.PositionShape])
+    async def positions() -> list[dict[str, Any]]:
+        """Net positions at the venue."""
+        account = desk.status().account
+        return [] if account is None else [position_json(each) for each in account.positions]
+
+    @routes.get("/api/trades", response_model=list[shapes.TradeShape])
+    async def trades(only_open: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
+        """Trades with live figures, newest first."""
+        status = desk.status()
+        chosen = open_trades(status) if only_open else list(status.trades)
+        return [row_json(row) for row in trade_rows(chosen[:limit], status.account)]
+
+    @routes.get("/api/trades/{trade_id}", response_model=shapes.StoryShape)
+    async def trade(trade_id: str) -> dict[str, Any]:
+        """The whole story of one trade."""
+        story = await _asked(desk, "execution", TellTrade(trade_id=trade_id[:100]), TradeStory, missing=404)
+        (row,) = trade_rows([story.trade], desk.status().account)
+        return {**story_json(story), "trade": row_json(row)}
+
+    @routes.get("/api/orders", response_model=list[shapes.OrderShape])
+    async def orders(every: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
+        """Working orders, newest first; `every`: also those that are final."""
+        wanted = ListOrders(include_final=every, limit=limit)
+        found = await _asked(desk, "execution", wanted, OrderList)
+        return [order_json(order) for order in found.orders]
+
+    @routes.get("/api/chain/{underlying}", response_model=shapes.ChainShape)
+    async def chain(underlying: str, expiry: str = "", every: bool = False) -> dict[str, Any]:
+        """The option chain around the money, `every`: all strikes; one expiry where it is given."""
+        if underlying not in desk.market.underlyings:
+            raise HTTPException(404, f"underlyings of this desk: {', '.join(desk.market.underlyings)}")
+        view = await desk.market.next_chain(underlying)
+        if view is None:
+            raise HTTPException(503, "no chain was heard yet")
+        # imported here because arrays take memory that a desk without a viewer does not need
+        from shared.options.smiles import chain_json, smiles_of
+
+        smiles = [smile for smile in smiles_of(view) if not expiry or smile.name == expiry]
+        if not smiles:
+            raise HTTPException(404, "no such expiry is listed")
+        return chain_json(view, smiles, every)
+
+    @routes.get("/api/inquiries", response_model=list[shapes.InquiryShape])
+    async def inquiries(limit: Limit = 20) -> list[dict[str, Any]]:
+        """What makers quoted when they were asked, newest first."""
+        found = await _asked(desk, "execution", ListInquiries(limit=limit), InquiryList)
+        return [quotes_json(each) for each in found.inquiries]
+
+    @routes.get("/api/quality", response_model=list[shapes.CostShape])
+    async def quality(
+        by: Literal["strategy", "mode", "hour"] = "strategy", days: Annotated[int, Query(ge=1, le=365)] = 7
+    ) -> list[dict[str, Any]]:
+        """What execution costs, summed up."""
+        since_ns = desk.now_ns() - days * _DAY_NS
+        wanted = ListQuality(since_ns=since_ns - since_ns % 60_000_000_000)
+        found = await _asked(desk, "execution", wanted, QualityList)
+        return [cost_row_json(row) for row in summarise(found.phases, by)]
+
+
+def _add_records(routes: FastAPI, desk: WebDesk) -> None:
+    @routes.get("/api/logs", response_model=list[shapes.LogShape])
+    async def logs(
+        service: str = "",
+        search: Annotated[str, Query(max_length=200)] = "",
+        level: Literal["debug", "info", "warning", "error", "critical"] = "info",
+        limit: Limit = 200,
+    ) -> list[dict[str, Any]]:
+        """The newest lines that hold all words of `search`, newest first."""
+        if service and service not in desk.log_names:
+            raise HTTPException(404, f"services: {', '.join(desk.log_names)}")
+        names = (service,) if service else desk.log_names
+        query = LogQuery(services=names, search=search, level=level, limit=limit)
+        lines = await asyncio.to_thread(newest_lines, desk.run_dir / "logs", query)
+        return [msgspec.structs.asdict(line) for line in lines]
+
+    @routes.get("/api/audit", response_model=list[shapes.AuditShape])
+    async def audit(limit: Limit = 200) -> list[dict[str, Any]]:
+        """Who did what from the dashboard, newest first."""
+        return [audit_json(line) for line in desk.store.audit(limit)]
+
+
+def _add_actions(routes: FastAPI, desk: WebDesk, performer: Performer, changed: Callable[[], None]) -> None:
+    @routes.post("/api/actions/{name}", response_model=shapes.OutcomeShape)
+    async def act(name: str, body: shapes.ActionRequest, request: Request) -> dict[str, Any]:
+        """Do something, once for each action_id. 403 without the right to."""
+        action, visitor = ACTIONS.get(name), request.state.visitor
+        if action is None:
+            raise HTTPException(404, f"actions: {', '.join(ACTIONS)}")
+        if not is_allowed(action, visitor):
+            raise HTTPException(403, "this token or role may not do that")
+        try:
+            outcome = await performer.perform(
+                action, body.fields, body.action_id, visitor.name, request.state.address
+            )
+        except BadRequest as error:
+            raise HTTPException(400, str(error)) from None
+        changed()
+        return {"done": outcome.done, "text": outcome.text}
+
+
+async def _asked(desk: WebDesk, service: str, message: Message, kind: type[Any], *, missing: int = 502) -> Any:
+    """The answer of a service. Raises HTTPException: `missing` where it refused, 503 where it does not answer."""
+    told = await desk.reader.ask(service, message, kind)
+    if told.answer is None:
+        raise HTTPException(missing if "refused" in told.problem else 503, told.problem)
+    return told.answer
+
+
+def service_json(view: ServiceView) -> dict[str, Any]:
+    beat = view.heartbeat
+    return {
+        "name": view.name,
+        "state": service_state(view),
+        "detail": "" if beat is None else beat.detail,
+        "pid": None if beat is None else beat.pid,
+        "starts": None if beat is None else beat.starts,
+        "started_at": None if beat is None else iso(beat.started_ns),
+        "heard_at": None if beat is None else iso(view.heard_ns),
+    }
+
+
+def row_json(row: TradeRow) -> dict[str, Any]:
+    return {
+        **trade_json(row.trade),
+        "pnl_usd": row.pnl_usd,
+        "net_pnl_usd": row.net_usd,
+        "greeks": greeks_json(row.greeks),
+    }
+
+
+def alert_json(matter: Matter) -> dict[str, Any]:
+    record = matter.record
+    return {
+        "code": record.code,
+        "subject": record.subject,
+        "severity": record.severity,
+        "text": record.text,
+        "service": record.service,
+        "open": matter.is_open,
+        "first_at": iso(matter.first_ns),
+        "last_at": iso(matter.last_ns),
+        "count": matter.count,
+    }
+
+
+def refusal_json(each: RefusedIntent) -> dict[str, Any]:
+    refused = each.refused
+    return {
+        "at": iso(each.received_ns),
+        "intent_id": refused.intent_id,
+        "strategy": refused.strategy,
+        "code": refused.code,
+        "detail": refused.detail,
+        "value": refused.value,
+        "limit": refused.limit,
+    }
+
+
+def audit_json(line: AuditLine) -> dict[str, Any]:
+    return {
+        "action_id": line.action_id,
+        "at": iso(line.at_ns),
+        "who": line.who,
+        "address": line.address,
+        "what": line.what,
+        "detail": line.detail,
+        "outcome": line.outcome,
+        "ended_at": iso(line.ended_ns),
+    }

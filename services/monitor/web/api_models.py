@@ -1,0 +1,314 @@
+"""The shapes of the JSON API, for its OpenAPI document: decimals as text, times in ISO-8601 UTC, None = not known."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ServiceShape(_Shape):
+    name: str
+    state: Literal["ready", "not ready", "down", "unheard"]
+    detail: str
+    pid: int | None
+    starts: int | None
+    started_at: str | None
+    heard_at: str | None
+
+
+class HaltShape(_Shape):
+    level: str
+    reason: str
+    raised_by: str
+    raised_at: str
+
+
+class HaltsShape(_Shape):
+    account: str
+    halt_epoch: int
+    halts: list[HaltShape]
+
+
+class GreeksShape(_Shape):
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+    rho: float
+
+
+class AccountShape(_Shape):
+    account_id: str
+    received_at: str
+    equity_usd: str
+    peak_equity_usd: str
+    available_margin_usd: str
+    initial_margin_usd: str
+    maintenance_margin_usd: str
+    unrealized_pnl_usd: str
+    outstanding_grants: int
+    outstanding_margin_usd: float
+    greeks: dict[str, GreeksShape]
+    greeks_complete: bool
+    positions: int
+
+
+class OverviewShape(_Shape):
+    """equity_change_usd: since the first reading of the UTC day; closed_today_usd: after fees."""
+
+    desk: str
+    mode: Literal["paper", "beta", "LIVE"]
+    venue: str
+    account_id: str
+    at: str
+    account: AccountShape | None
+    equity_change_usd: float | None
+    closed_today_usd: str
+    open_trades: int
+    open_alerts: int
+    services: list[ServiceShape]
+    halts: HaltsShape | None
+    silent_feeds: list[str]
+
+
+class LegShape(_Shape):
+    symbol: str
+    side: Literal["buy", "sell"]
+    qty: str
+    filled_qty: str
+    open_price: str | None
+    close_price: str | None
+
+
+class TradeShape(_Shape):
+    """pnl_usd: live, on mark, before fees; net_pnl_usd: after the fees so far."""
+
+    trade_id: str
+    account_id: str
+    strategy: str
+    state: str
+    reason: str
+    legs: list[LegShape]
+    opened_at: str | None
+    closed_at: str | None
+    realized_pnl: str
+    fees: str
+    execution_mode: str
+    mode_choice: dict[str, Any] | None
+    opening_chunks: dict[str, int] | None
+    closing_chunks: dict[str, int] | None
+    pnl_usd: float | None
+    net_pnl_usd: float | None
+    greeks: GreeksShape | None
+
+
+class OrderShape(_Shape):
+    order_id: str
+    venue_order_id: str | None
+    account_id: str
+    trade_id: str
+    leg: int
+    purpose: str
+    symbol: str
+    side: Literal["buy", "sell"]
+    qty: str
+    price: str
+    amend_price: str | None
+    amends: int
+    filled_qty: str
+    average_price: str | None
+    state: str
+    reason: str
+    reduce_only: bool
+    created_at: str
+    updated_at: str
+
+
+class StoryLineShape(_Shape):
+    at: str
+    kind: str
+    text: str
+    cause_id: str
+
+
+class QualityShape(_Shape):
+    phase: Literal["open", "close"]
+    mode: str
+    began_at: str
+    slippage_usd: str | None
+    slippage_bp: float | None
+    improvement_usd: str | None
+    orders: int
+    time_to_fill_s: float | None
+    maker_share: float | None
+    fees_usd: str
+    naked_s: float
+
+
+class StoryShape(_Shape):
+    trade: TradeShape
+    orders: list[OrderShape]
+    story: list[StoryLineShape]
+    quality: list[QualityShape]
+
+
+class PositionShape(_Shape):
+    symbol: str
+    underlying: str
+    qty: str
+    average_price: str
+    mark: float | None
+    unrealized_pnl_usd: float | None
+    greeks: GreeksShape | None
+    venue_delta: float | None
+
+
+class GateShape(_Shape):
+    name: str
+    open: bool
+    reason: str
+    since: str
+
+
+class ExitsShape(_Shape):
+    trade_id: str
+    state: str
+    closing: str | None
+    conditions: list[GateShape]
+    hard_deadline: str | None
+
+
+class StrategyShape(_Shape):
+    strategy: str
+    state: str
+    reason: str
+    gates: list[GateShape]
+    exits: list[ExitsShape]
+    trades_today: int
+    open_trades: int
+    last_closed_at: str | None
+    signals_generated: int
+    signals_executed: int
+    updated_at: str
+
+
+class AlertShape(_Shape):
+    code: str
+    subject: str
+    severity: Literal["info", "warning", "critical"]
+    text: str
+    service: str
+    open: bool
+    first_at: str
+    last_at: str
+    count: int
+
+
+class RefusalShape(_Shape):
+    at: str
+    intent_id: str
+    strategy: str
+    code: str
+    detail: str
+    value: float | None
+    limit: float | None
+
+
+class EquityShape(_Shape):
+    """Columns of one length, oldest first."""
+
+    at_s: list[int]
+    equity_usd: list[float]
+    initial_margin_usd: list[float]
+    maintenance_margin_usd: list[float]
+
+
+class OptionShape(_Shape):
+    symbol: str
+    type: Literal["C", "P"]
+    strike: str
+    bid: float | None
+    ask: float | None
+    mark: float | None
+    iv: float | None
+    delta: float | None
+
+
+class ExpiryShape(_Shape):
+    expiry: str
+    expires_at: str
+    forward: float | None
+    options: list[OptionShape]
+
+
+class ChainShape(_Shape):
+    underlying: str
+    index_price: float | None
+    received_at: str
+    expiries: list[ExpiryShape]
+
+
+class CostShape(_Shape):
+    group: str
+    phase: Literal["open", "close"]
+    trades: int
+    measured: int
+    slippage_usd: str | None
+    slippage_bp: float | None
+    improvement_usd: str | None
+    fees_usd: str
+
+
+class InquiryShape(_Shape):
+    inquiry_id: str
+    account_id: str
+    requested_by: str
+    asked_at: str
+    answered_at: str
+    reason: str
+    legs: list[dict[str, Any]]
+    sides: list[dict[str, Any]]
+    unusable_quotes: int
+
+
+class LogShape(_Shape):
+    service: str
+    at: str
+    level: str
+    event: str
+    text: str
+
+
+class AuditShape(_Shape):
+    action_id: str
+    at: str
+    who: str
+    address: str
+    what: str
+    detail: str
+    outcome: str
+    ended_at: str | None
+
+
+class ActionRequest(BaseModel):
+    """What to do. action_id: made by the caller, 16 to 64 letters, digits, _ and -; the same id acts once.
+
+    fields: what it is about, such as {"trade": "t59876543"} (see docs/dashboard.md); `typed`, the account's name,
+    where a person would have to type it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    action_id: str = Field(min_length=16, max_length=64)
+    fields: dict[str, str] = Field(default_factory=dict, max_length=10)
+
+
+class OutcomeShape(_Shape):
+    """done False: refused, or not known; `text` says which."""
+
+    done: bool
+    text: str

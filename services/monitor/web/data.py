@@ -1,0 +1,67 @@
+"""What charts draw: series as JSON columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+
+from services.monitor.web.desk import WebDesk
+from services.monitor.web.trading import marks_of
+from shared.messages.trades import TellTrade, TradeStory
+
+_HOUR_NS = 3_600_000_000_000
+_HOURS_MAX = 24 * 400
+
+
+def add_data(routes: FastAPI, desk: WebDesk) -> None:
+    """/data/equity, /data/payoff, /data/smile."""
+
+    @routes.get("/data/equity", include_in_schema=False)
+    async def equity(hours: float = 24.0) -> dict[str, Any]:
+        if not 0 < hours <= _HOURS_MAX:
+            raise HTTPException(400, f"hours must be above 0 and at most {_HOURS_MAX}")
+        points = desk.equity.points(desk.now_ns() - int(hours * _HOUR_NS))
+        return {
+            "at_s": [point.at_ns // 1_000_000_000 for point in points],
+            "equity_usd": [point.equity_usd for point in points],
+        }
+
+    @routes.get("/data/payoff", include_in_schema=False)
+    async def payoff(request: Request) -> dict[str, Any]:
+        # imported here because arrays take memory that a desk without a viewer does not need
+        from services.monitor.web.payoff import payoff as payoff_of
+        from shared.options.symbols import parse_option_symbol
+
+        trade_id = request.query_params.get("trade", "")[:100]
+        told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory)
+        if told.answer is None:
+            raise HTTPException(404, told.problem)
+        legs = told.answer.trade.legs
+        try:
+            index = desk.market.index_price(parse_option_symbol(legs[0].symbol).index)
+            if index is None:
+                raise HTTPException(404, "the index price was not heard yet")
+            status = desk.status()
+            return dict(payoff_of(legs, marks_of(status.account), index, status.now_ns))
+        except ValueError as error:
+            raise HTTPException(404, str(error)) from None
+
+    @routes.get("/data/smile", include_in_schema=False)
+    async def smile(underlying: str = "", expiry: str = "") -> dict[str, Any]:
+        view = desk.market.chain(underlying) if underlying in desk.market.underlyings else None
+        if view is None:
+            raise HTTPException(404, "no chain was heard yet")
+        # imported here, as above
+        from shared.options.smiles import smile_curve, smiles_of
+
+        smiles = smiles_of(view)
+        chosen = next((each for each in smiles if each.name == expiry), smiles[0] if smiles else None)
+        if chosen is None:
+            raise HTTPException(404, "no expiry is listed")
+        strikes, vols = smile_curve(view, chosen)
+        return {
+            "strike": strikes.tolist(),
+            "mark_iv_pct": vols.round(2).tolist(),
+            "forward": chosen.forward if chosen.forward == chosen.forward else None,
+        }

@@ -1,0 +1,41 @@
+"""What every part of the dashboard is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from services.monitor.core import Status
+from services.monitor.equity import EquityHistory
+from services.monitor.web.config import WebConfig
+from services.monitor.web.market import Market
+from services.monitor.web.reading import Reader
+from services.monitor.web.store import WebStore
+from shared.messages.system import Mode
+
+
+class PageHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What every page says of the desk. number: of the desk, in its order ids."""
+
+    desk: str
+    mode: Mode
+    venue: str
+    account_id: str
+    number: int = 0
+
+
+class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
+    """Where pages and actions find things. `status` is what the monitor knows now; `run_dir` has the logs."""
+
+    header: PageHeader
+    config: WebConfig
+    status: Callable[[], Status]
+    now_ns: Callable[[], int]
+    reader: Reader
+    market: Market
+    store: WebStore
+    equity: EquityHistory
+    run_dir: Path
+    log_names: tuple[str, ...]

@@ -1,0 +1,294 @@
+"""The pages of the dashboard: of what sections each is made, and what these need to know."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from services.monitor.web.desk import WebDesk
+from services.monitor.web.logs import LEVELS, LogQuery, newest_lines
+from services.monitor.web.trading import (
+    account_figures,
+    closed_today_usd,
+    marks_of,
+    open_trades,
+    trade_row,
+    trade_rows,
+    unit_greeks,
+)
+from shared.messages.inquiries import InquiryList, ListInquiries
+from shared.messages.quality import ListQuality, QualityList
+from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
+from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
+from shared.tca import summarise
+from shared.views import order_name
+
+Query = Mapping[str, str]
+Gather = Callable[[WebDesk, Query], Awaitable[dict[str, Any]]]
+
+_DAY_NS = 86_400_000_000_000
+_QUALITY_DAYS = 7
+_ORDERS_SHOWN = 200
+_TRADES_SHOWN = 100
+_SILENT_LINES = frozenset({"order_sighted"})
+_NOT_DRAWN = "is in the book: acknowledged."
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page. sections: names of templates, in order; those in `fixed` are drawn once and not kept up to date.
+
+    params: the names of the query's fields that it reads. in_menu: False for what is reached from another page.
+    """
+
+    name: str
+    title: str
+    sections: tuple[str, ...]
+    gather: Gather
+    fixed: frozenset[str] = frozenset()
+    params: tuple[str, ...] = ()
+    in_menu: bool = True
+
+
+async def overview(desk: WebDesk, _: Query) -> dict[str, Any]:
+    status = desk.status()
+    first = desk.equity.first_of_day(status.now_ns)
+    account = status.account
+    change = None if account is None or first is None else float(account.equity_usd) - first.equity_usd
+    return {
+        "status": status,
+        "figures": None if account is None else account_figures(account),
+        "first": first,
+        "change_usd": change,
+        "closed_usd": closed_today_usd(status),
+        "rows": trade_rows(open_trades(status), account),
+        "index": {name: desk.market.index_price(name) for name in desk.market.underlyings},
+        "open_alerts": [matter for matter in status.alerts if matter.is_open],
+    }
+
+
+async def strategies(desk: WebDesk, _: Query) -> dict[str, Any]:
+    return {"status": desk.status()}
+
+
+async def trades(desk: WebDesk, _: Query) -> dict[str, Any]:
+    status = desk.status()
+    ended = [trade for trade in status.trades if trade.is_final]
+    return {
+        "status": status,
+        "rows": trade_rows(open_trades(status), status.account),
+        "ended": trade_rows(ended[:_TRADES_SHOWN], status.account),
+        "ended_count": len(ended),
+    }
+
+
+async def trade(desk: WebDesk, query: Query) -> dict[str, Any]:
+    status = desk.status()
+    trade_id = query.get("trade", "")
+    told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory)
+    heard = next((each for each in status.trades if each.trade_id == trade_id), None)
+    story = told.answer
+    newest = story.trade if story is not None else heard
+    lines = (
+        []
+        if story is None
+        else [line for line in story.lines if line.kind not in _SILENT_LINES and not line.text.endswith(_NOT_DRAWN)]
+    )
+    return {
+        "status": status,
+        "trade_id": trade_id,
+        "problem_text": told.problem,
+        "row": None if newest is None else trade_row(newest, marks_of(status.account), unit_greeks(status.account)),
+        "orders": () if story is None else story.orders,
+        "names": {} if story is None else {str(order.client_order_id): order_name(order) for order in story.orders},
+        "lines": lines,
+        "quality": () if story is None else story.quality,
+        "exits": next(
+            (each for strategy in status.strategies for each in strategy.exits if each.trade_id == trade_id), None
+        ),
+    }
+
+
+async def positions(desk: WebDesk, _: Query) -> dict[str, Any]:
+    told = await desk.reader.ask("execution", ListDifferences(), DifferenceList)
+    foreign = (
+        []
+        if told.answer is None
+        else [
+            each.difference
+            for each in told.answer.differences
+            if each.stands and isinstance(each.difference, ForeignPosition)
+        ]
+    )
+    return {"status": desk.status(), "foreign": foreign, "problem_text": told.problem}
+
+
+async def orders(desk: WebDesk, query: Query) -> dict[str, Any]:
+    every = query.get("all") == "1"
+    told = await desk.reader.ask("execution", ListOrders(include_final=every, limit=_ORDERS_SHOWN), OrderList)
+    return {
+        "status": desk.status(),
+        "problem_text": told.problem,
+        "orders": () if told.answer is None else told.answer.orders,
+        "every": every,
+        "order_name": order_name,
+    }
+
+
+async def chain(desk: WebDesk, query: Query) -> dict[str, Any]:
+    underlyings = desk.market.underlyings
+    underlying = query.get("underlying", "") if query.get("underlying") in underlyings else underlyings[0]
+    view = await desk.market.next_chain(underlying)
+    found: dict[str, Any] = {"status": desk.status(), "underlying": underlying, "underlyings": underlyings}
+    if view is None:
+        return {**found, "expiries": (), "expiry": "", "rows": (), "forward": None, "index": None}
+    # imported here because arrays take memory that a desk without a viewer does not need
+    from shared.options.smiles import smiles_of, strikes_around
+
+    smiles = smiles_of(view)
+    smile = next((each for each in smiles if each.name == query.get("expiry")), smiles[0] if smiles else None)
+    columns = {name: view.column(name) for name in ("bid", "ask", "mark", "mark_iv", "delta", "open_interest")}
+
+    def cells(row: int | None) -> dict[str, float | None]:
+        if row is None:
+            return dict.fromkeys(columns)
+        values = {name: float(column[row]) for name, column in columns.items()}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    strikes = () if smile is None else strikes_around(smile, 12)
+    nearest = None if smile is None or not strikes else min(strikes, key=lambda each: abs(each - smile.forward))
+    return {
+        **found,
+        "expiries": tuple(each.name for each in smiles),
+        "expiry": "" if smile is None else smile.name,
+        "forward": None if smile is None or not math.isfinite(smile.forward) else smile.forward,
+        "index": view.snapshot.index_price,
+        "received_ns": view.snapshot.received_ns,
+        "rows": [
+            (strike, strike == nearest, cells(smile.calls.get(strike)), cells(smile.puts.get(strike)))
+            for strike in strikes
+        ]
+        if smile is not None
+        else [],
+    }
+
+
+async def rfq(desk: WebDesk, _: Query) -> dict[str, Any]:
+    status = desk.status()
+    told = await desk.reader.ask("execution", ListInquiries(limit=20), InquiryList)
+    by_rfq = [
+        each
+        for each in status.trades
+        if each.execution_mode == "rfq" or (each.choice is not None and each.choice.mode == "rfq")
+    ][:10]
+    stories = await asyncio.gather(
+        *(desk.reader.ask("execution", TellTrade(trade_id=each.trade_id), TradeStory) for each in by_rfq)
+    )
+    quoted = [
+        (story.answer.trade, [line for line in story.answer.lines if "uote" in line.text])
+        for story in stories
+        if story.answer is not None
+    ]
+    return {
+        "status": status,
+        "problem_text": told.problem,
+        "inquiries": () if told.answer is None else told.answer.inquiries,
+        "quoted": [(trade, lines) for trade, lines in quoted if lines],
+    }
+
+
+async def quality(desk: WebDesk, _: Query) -> dict[str, Any]:
+    since_ns = desk.now_ns() - _QUALITY_DAYS * _DAY_NS
+    rounded_ns = since_ns - since_ns % 60_000_000_000
+    told = await desk.reader.ask("execution", ListQuality(since_ns=rounded_ns), QualityList, max_age_s=5.0)
+    phases = () if told.answer is None else told.answer.phases
+    return {
+        "status": desk.status(),
+        "problem_text": told.problem,
+        "days": _QUALITY_DAYS,
+        "by_strategy": summarise(phases, "strategy"),
+        "by_mode": summarise(phases, "mode"),
+        "newest": tuple(reversed(phases[-30:])),
+    }
+
+
+async def risk(desk: WebDesk, _: Query) -> dict[str, Any]:
+    status = desk.status()
+    return {
+        "status": status,
+        "figures": None if status.account is None else account_figures(status.account),
+    }
+
+
+async def alerts(desk: WebDesk, _: Query) -> dict[str, Any]:
+    return {"status": desk.status()}
+
+
+async def logs(desk: WebDesk, query: Query) -> dict[str, Any]:
+    chosen = query.get("service", "")
+    wanted = LogQuery(
+        services=(chosen,) if chosen in desk.log_names else desk.log_names,
+        search=query.get("search", "")[:200],
+        level=query.get("level", "") if query.get("level") in LEVELS else "info",
+    )
+    return {
+        "status": desk.status(),
+        "names": desk.log_names,
+        "levels": LEVELS,
+        "query": wanted,
+        "service": chosen if chosen in desk.log_names else "",
+        "lines": await asyncio.to_thread(newest_lines, desk.run_dir / "logs", wanted),
+    }
+
+
+async def audit(desk: WebDesk, _: Query) -> dict[str, Any]:
+    return {"status": desk.status(), "lines": desk.store.audit(200)}
+
+
+PAGES: tuple[Page, ...] = (
+    Page(
+        name="overview",
+        title="Overview",
+        sections=("banner", "summary", "equity", "open_trades", "services", "open_alerts"),
+        fixed=frozenset({"equity"}),
+        gather=overview,
+    ),
+    Page(name="trades", title="Trades", sections=("banner", "open_trades", "ended_trades"), gather=trades),
+    Page(
+        name="trade",
+        title="Trade",
+        sections=("banner", "trade", "payoff", "story", "trade_orders"),
+        fixed=frozenset({"payoff"}),
+        gather=trade,
+        params=("trade",),
+        in_menu=False,
+    ),
+    Page(name="strategies", title="Strategies", sections=("banner", "strategies"), gather=strategies),
+    Page(name="positions", title="Positions", sections=("banner", "account", "positions"), gather=positions),
+    Page(name="orders", title="Orders", sections=("banner", "orders"), gather=orders, params=("all",)),
+    Page(name="risk", title="Risk", sections=("banner", "limits", "halts", "refusals"), gather=risk),
+    Page(
+        name="chain",
+        title="Chain",
+        sections=("banner", "chain_choice", "smile", "chain"),
+        fixed=frozenset({"chain_choice", "smile"}),
+        gather=chain,
+        params=("underlying", "expiry"),
+    ),
+    Page(name="rfq", title="RFQ", sections=("banner", "inquiries", "rfq_trades"), gather=rfq),
+    Page(name="quality", title="Execution", sections=("banner", "quality", "quality_newest"), gather=quality),
+    Page(name="alerts", title="Alerts", sections=("banner", "alerts"), gather=alerts),
+    Page(
+        name="logs",
+        title="Logs",
+        sections=("banner", "log_search", "log_lines"),
+        fixed=frozenset({"log_search"}),
+        gather=logs,
+        params=("service", "search", "level"),
+    ),
+    Page(name="audit", title="Audit", sections=("banner", "audit"), gather=audit),
+)
+PAGE_OF: dict[str, Page] = {page.name: page for page in PAGES}

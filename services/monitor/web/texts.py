@@ -1,0 +1,105 @@
+"""Figures, times and states as people read them: the filters of the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from services.monitor.core import ServiceView
+from shared.messages.trades import LegStatus
+from shared.views import duration_text
+
+_TONES = {
+    **dict.fromkeys(("ready", "OPEN", "running", "FILLED", "over", "closed"), "good"),
+    **dict.fromkeys(("down", "BROKEN", "FAILED", "failed", "UNKNOWN", "critical", "REFUSED"), "bad"),
+    **dict.fromkeys(
+        (
+            *("unheard", "not ready", "UNWINDING", "PARTIALLY_OPEN", "paused", "stopping", "stopped", "warning"),
+            *("PENDING_OPEN", "OPENING", "PENDING_CLOSE", "CLOSING", "SETTLING", "WORKING", "SENDING", "CANCELLING"),
+        ),
+        "warn",
+    ),
+}
+
+
+def service_state(view: ServiceView) -> str:
+    """One word for the lights of the services."""
+    if view.is_down:
+        return "down"
+    if view.heartbeat is None:
+        return "unheard"
+    return "ready" if view.heartbeat.ready else "not ready"
+
+
+def utc_text(at_ns: int | None) -> str:
+    """2026-03-27 08:00:00, "–" for none."""
+    return "–" if at_ns is None else f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def short_utc_text(at_ns: int | None) -> str:
+    """03-27 08:00:00, "–" for none."""
+    return "–" if at_ns is None else f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%m-%d %H:%M:%S}"
+
+
+def plain_text(value: Decimal | None) -> str:
+    """An exact figure as it is, thousands separated, "–" for none."""
+    return "–" if value is None else f"{value:,f}"
+
+
+def price_text(value: Decimal | None) -> str:
+    """A price with at most four decimals, thousands separated: averages have more."""
+    return "–" if value is None else f"{round(value, 4).normalize():,f}"
+
+
+def figure_text(value: float | Decimal | None, decimals: int = 2) -> str:
+    """A rounded figure, "–" where it is unknown."""
+    return "–" if value is None or value != value else f"{value:,.{decimals}f}"
+
+
+def signed_text(value: float | Decimal | None, decimals: int = 2) -> str:
+    """A rounded figure with its sign, "–" where it is unknown."""
+    if value is None or value != value:
+        return "–"
+    text = f"{value:+,.{decimals}f}"
+    return text[1:] if not text.strip("+-0.,") else text
+
+
+def share_text(value: float | None, decimals: int = 1) -> str:
+    """0.123 as 12.3 %, "–" where it is unknown."""
+    return "–" if value is None or value != value else f"{value * 100:.{decimals}f} %"
+
+
+def gain_class(value: float | Decimal | None) -> str:
+    """The class that colours a profit or a loss; none where it rounds to nothing."""
+    number = float("nan") if value is None else float(value)
+    if number >= 0.005:
+        return "good"
+    return "bad" if number <= -0.005 else ""
+
+
+def tone_of(state: str) -> str:
+    """The class that colours a state."""
+    return _TONES.get(state, "")
+
+
+def leg_text(leg: LegStatus) -> str:
+    """ "+0.1 BTCUSD-27NOV26-110000-C"."""
+    return f"{'+' if leg.side == 'buy' else '−'}{plain_text(leg.quantity)} {leg.symbol}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "utc": utc_text,
+    "short_utc": short_utc_text,
+    "plain": plain_text,
+    "price": price_text,
+    "figure": figure_text,
+    "signed": signed_text,
+    "share": share_text,
+    "gain": gain_class,
+    "tone": tone_of,
+    "leg": leg_text,
+    "state": service_state,
+    "duration": duration_text,
+}

@@ -1,0 +1,256 @@
+"""Pages as a real server draws them and keeps them up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import httpx
+import msgspec
+import pytest
+
+from services.monitor.subscriptions import prefixes_of
+from services.monitor.web.pages import PAGES
+from services.monitor.web.texts import figure_text, gain_class, price_text, share_text, signed_text, utc_text
+from shared.messages.base import Message
+from shared.messages.inquiries import InquiryList
+from shared.messages.market import IndexPrice
+from shared.messages.quality import QualityList
+from shared.messages.reconciliation import DifferenceList, ForeignPosition, FoundDifference
+from shared.messages.trades import OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
+from tests.integration.monitor.dashboard import Dashboard
+from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, halts, trade
+
+ORDER = OrderUpdate(
+    client_order_id=1_234_567_890_123_456_789,
+    venue_order_id=5,
+    account_id="main",
+    trade_id="t1",
+    leg_index=0,
+    purpose="open",
+    attempt=0,
+    symbol=SYMBOL,
+    side="sell",
+    quantity=Decimal("0.1"),
+    price=Decimal(3250),
+    filled_quantity=Decimal("0.05"),
+    average_price=Decimal(3251),
+    state="WORKING",
+    reason="",
+    reduce_only=False,
+    created_ns=START,
+    updated_ns=START,
+)
+
+
+def execution(message: Message) -> Message | None:
+    """What execution answers to the questions of the pages."""
+    match message:
+        case TellTrade(trade_id="t1"):
+            lines = (StoryLine(START, "order_sent", f"Order {ORDER.client_order_id} is sent.", "c"),)
+            return TradeStory(trade=trade("OPEN", 10), orders=(ORDER,), lines=lines)
+        case TellTrade():
+            return Refusal(code="unknown_trade", detail="no such trade")
+    name = type(message).__name__
+    if name == "ListOrders":
+        return OrderList(orders=(ORDER,))
+    if name == "ListDifferences":
+        foreign = ForeignPosition(
+            symbol="BTCUSD-27MAR26-90000-P",
+            done="left_alone",
+            detail="opened by hand",
+            quantity=Decimal("-0.1"),
+            held_quantity=Decimal(0),
+            average_price=Decimal(2800),
+        )
+        found = FoundDifference(difference=foreign, found_ns=START, trigger="timer")
+        return DifferenceList(differences=(found,), at_ns=START, compared_ns=START, unconfirmed=())
+    if name == "ListInquiries":
+        return InquiryList(inquiries=())
+    return QualityList(phases=(), kept_since_ns=0)
+
+
+@pytest.fixture
+async def filled(dashboard: Dashboard) -> Dashboard:
+    dashboard.fill()
+    await dashboard.serve("execution", execution)
+    return dashboard
+
+
+async def test_every_page_says_mode_and_account_before_anything_was_heard(dashboard: Dashboard) -> None:
+    await dashboard.serve("execution", execution)
+    http = await dashboard.logged_in()
+    async with http:
+        for page in PAGES:
+            answer = await http.get("/" if page.name == "overview" else f"/{page.name}")
+            assert answer.status_code == 200, page.name
+            assert '<strong class="mode">paper</strong>' in answer.text, page.name
+            assert "account <b>main</b>" in answer.text, page.name
+            assert answer.text.count("<main ") == answer.text.count("<h1>") == 1, page.name
+            assert 'name="viewport"' in answer.text, page.name
+    assert dashboard.errors == []
+
+
+async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboard) -> None:
+    filled.script.hear(IndexPrice(underlying="BTCUSD", price=1.0, venue_ns=0, received_ns=0), 1, "md.BTCUSD.index")
+    filled.script.tick(89)
+    wanted = {
+        "": (
+            "100,012.50",
+            "Trading is halted.",
+            "+12.50",
+            "Down: strategy",
+            "core_failed",
+            "Silent: md.BTCUSD.index",
+        ),
+        "trades": ("t1", "OPEN", "−0.1 " + SYMBOL, "+23.75"),
+        "trade?trade=t1": ("3,125.00", "Order 0.open.0 is sent.", "WORKING", "0.05 of 0.1", "-0.0312"),
+        "strategies": ("time_window", "open from 09:00 to 17:00 UTC", "1 of 2 gates closed"),
+        "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Not the desk", "Adopt"),
+        "orders": ("1234567890123456789", "Cancel all working"),
+        "risk": ("no_new_trades", "lost the feed", "Maintenance margin", "3.0 %"),
+        "alerts": ("core_failed", "critical"),
+        "audit": ("login", "anna"),
+    }
+    http = await filled.logged_in()
+    async with http:
+        for path, texts in wanted.items():
+            page = (await http.get(f"/{path}")).text
+            for text in texts:
+                assert text in page, (path, text)
+    assert filled.errors == []
+
+
+async def test_a_page_says_so_when_a_service_does_not_answer(dashboard: Dashboard) -> None:
+    dashboard.fill()
+    http = await dashboard.logged_in()
+    async with http:
+        page = (await http.get("/orders")).text
+        assert "execution does not answer: what is shown may be old, or missing." in page
+        unknown = (await http.get("/trade", params={"trade": "t9"})).text
+        assert "There is no such trade, or execution does not answer." in unknown
+
+
+async def sections(answer: httpx.Response) -> AsyncIterator[tuple[str, str]]:
+    """(name, HTML) of each event, until the stream ends."""
+    name, data = "", []
+    async for line in answer.aiter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            data.append(line.removeprefix("data: "))
+        elif not line and data:
+            yield name, "\n".join(data)
+            name, data = "", []
+
+
+async def test_what_changes_reaches_an_open_page_and_nothing_else_is_sent(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http, http.stream("GET", "/events/trades") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        heard = sections(answer)
+        async with asyncio.timeout(60):
+            first = dict([await anext(heard), await anext(heard), await anext(heard)])
+            assert set(first) == {"banner", "open_trades", "ended_trades"}
+            assert "t1" in first["open_trades"]
+            closed = msgspec.structs.replace(trade("CLOSED", 20), closed_ns=START + 20 * SECOND)
+            filled.script.hear(closed)
+            filled.app.live.changed()
+            news = dict([await anext(heard), await anext(heard)])
+            assert set(news) == {"open_trades", "ended_trades"}
+            assert "None is open." in news["open_trades"]
+            assert "t1" in news["ended_trades"]
+            filled.script.hear(halts(epoch=2))
+            filled.app.live.changed()
+            name, html = await anext(heard)
+            assert (name, "halted" in html) == ("banner", False)
+
+
+async def viewers_are(dashboard: Dashboard, count: int) -> None:
+    while dashboard.app.live.viewers != count:  # noqa: ASYNC110 - a count of theirs, no event of ours
+        await asyncio.sleep(0.02)
+
+
+async def test_many_viewers_of_a_page_cost_one_drawing(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http:
+
+        async def look() -> None:
+            async with http.stream("GET", "/events/overview") as answer:
+                heard = sections(answer)
+                async for name, html in heard:
+                    if name == "summary" and "77,777.00" in html:
+                        return
+
+        async with asyncio.timeout(60):
+            looking = [asyncio.ensure_future(look()) for _ in range(8)]
+            await viewers_are(filled, 8)
+            before = filled.app.live.rendered
+            filled.script.hear(msgspec.structs.replace(account(), equity_usd=Decimal(77_777)), 89)
+            filled.app.live.changed()
+            await asyncio.gather(*looking)
+        assert filled.app.live.rendered - before < 8
+        await viewers_are(filled, 0)
+
+
+async def test_an_open_page_ends_with_its_login_and_a_crowd_is_turned_away(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http:
+        async with http.stream("GET", "/events/alerts") as answer:
+            heard = sections(answer)
+            await anext(heard)
+            assert filled.store.remove_user("anna")
+            filled.script.hear(halts(epoch=2))
+            filled.app.live.changed()
+            async with asyncio.timeout(60):
+                async for _ in heard:
+                    pass
+        assert (await http.get("/events/alerts")).status_code == 401
+        headers = filled.token("read")
+        assert (await http.get("/events/nothing", headers=headers)).status_code == 404
+
+
+async def test_a_section_that_cannot_be_drawn_is_said_to_be_so_and_watching_goes_on(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http:
+        broken = msgspec.structs.replace(account(), greeks={"BTCUSD": None})  # type: ignore[dict-item]
+        filled.script.hear(broken, 89)
+        page = (await http.get("/")).text
+        assert page.count("This part cannot be shown") == 1
+        assert "Trading is halted." in page
+        assert [where for where, _ in filled.errors] == ["section summary"]
+        filled.script.hear(account(), 89)
+        assert "This part cannot be shown" not in (await http.get("/")).text
+
+
+async def test_nothing_is_loaded_from_elsewhere(dashboard: Dashboard) -> None:
+    http = await dashboard.logged_in()
+    async with http:
+        page = (await http.get("/")).text
+        sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert all(source.startswith(("/", "#")) for source in sources), sources
+        for source in sources:
+            if source.startswith("/static/"):
+                assert (await http.get(source)).status_code == 200, source
+
+
+def test_figures_are_readable() -> None:
+    assert utc_text(START) == "2026-02-25 06:13:20"
+    assert utc_text(None) == figure_text(None) == figure_text(float("nan")) == signed_text(None) == "–"
+    assert [signed_text(value) for value in (1234.5, -0.001, 0.0, Decimal(-3))] == [
+        "+1,234.50",
+        "0.00",
+        "0.00",
+        "-3.00",
+    ]
+    assert (price_text(Decimal("3250.12345")), price_text(Decimal("1E+4"))) == ("3,250.1234", "10,000")
+    assert share_text(0.123) == "12.3 %"
+    assert [gain_class(value) for value in (0.01, -0.01, 0.001, None)] == ["good", "bad", "", ""]
+
+
+def test_every_topic_that_the_monitor_looks_at_is_heard_and_market_data_is_not() -> None:
+    assert prefixes_of("marketdata") == ("sys.marketdata.",)
+    assert prefixes_of("execution") == ("exec.", "sys.execution.")
+    assert prefixes_of("exchange") == ("sys.exchange.",)
