@@ -17,6 +17,7 @@ from services.monitor.web.desk import WebDesk
 from services.monitor.web.guard import Visitor
 from services.monitor.web.store import AuditLine
 from shared.bus import Bus
+from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement
 from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt, StrategyCommand, StrategyCommandDone
 from shared.messages.reconciliation import AdoptPosition, PositionAdopted
@@ -153,6 +154,8 @@ def outcome_of(answer: Message) -> Outcome:
             return Outcome(done=True, text=f"cancelling {len(numbers)} order{'' if len(numbers) == 1 else 's'}")
         case StrategyCommandDone(strategies=names):
             return Outcome(done=True, text=f"told {', '.join(names) or 'nobody'}")
+        case AlertAcknowledgement(alert=alert):
+            return Outcome(done=True, text=f"{alert.code} is acknowledged by {alert.acknowledged_by or 'nobody'}")
         case PositionAdopted() as adopted:
             held = f"{adopted.side} {adopted.quantity:f} {adopted.symbol} at {price_text(adopted.entry_price)}"
             return Outcome(done=True, text=f"trade {adopted.trade_id} holds {held}")
@@ -337,6 +340,16 @@ ACTIONS: dict[str, Action] = {
             asks=_ask_adoption,
             moves_money=True,
             back="/positions",
+        ),
+        Action(
+            name="acknowledge",
+            title="Acknowledge an alert",
+            verb="I see to it",
+            service="monitor",
+            needs=("alert",),
+            question=lambda fields: f"Say that you see to alert {fields.get('alert', '')}? It is not told again.",
+            request=lambda fields, who: AcknowledgeAlert(alert_id=_need(fields, "alert"), requested_by=who),
+            back="/alerts",
         ),
         Action(
             name="pause",

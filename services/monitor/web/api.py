@@ -254,12 +254,14 @@ def row_json(row: TradeRow) -> dict[str, Any]:
 def alert_json(matter: Matter) -> dict[str, Any]:
     record = matter.record
     return {
+        "alert_id": matter.alert_id,
         "code": record.code,
         "subject": record.subject,
         "severity": record.severity,
         "text": record.text,
         "service": record.service,
         "open": matter.is_open,
+        "acknowledged_by": matter.acknowledged_by or None,
         "first_at": iso(matter.first_ns),
         "last_at": iso(matter.last_ns),
         "count": matter.count,

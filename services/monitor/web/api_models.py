@@ -198,12 +198,14 @@ class StrategyShape(_Shape):
 
 
 class AlertShape(_Shape):
+    alert_id: str
     code: str
     subject: str
     severity: Literal["info", "warning", "critical"]
     text: str
     service: str
     open: bool
+    acknowledged_by: str | None
     first_at: str
     last_at: str
     count: int

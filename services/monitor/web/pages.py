@@ -280,7 +280,7 @@ PAGES: tuple[Page, ...] = (
     ),
     Page(name="rfq", title="RFQ", sections=("banner", "inquiries", "rfq_trades"), gather=rfq),
     Page(name="quality", title="Execution", sections=("banner", "quality", "quality_newest"), gather=quality),
-    Page(name="alerts", title="Alerts", sections=("banner", "alerts"), gather=alerts),
+    Page(name="alerts", title="Alerts", sections=("banner", "alerts", "channels"), gather=alerts),
     Page(
         name="logs",
         title="Logs",
