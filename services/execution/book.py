@@ -64,6 +64,7 @@ class Book(msgspec.Struct):
     quality_ns: int = 90 * DAY_NS
     measured: dict[str, PhaseQuality] = msgspec.field(default_factory=dict)
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
+    compared_ns: int = 0
     last_trade_number: int | None = None
     purged_ns: int = 0
 
@@ -145,6 +146,8 @@ class Book(msgspec.Struct):
                 self.halts.clear()
             case rows.DifferenceFound() | rows.DifferencesEnded():
                 fold_difference(self.differences, row, at_ns)
+            case rows.VenueCompared(asked_ns=asked_ns):
+                self.compared_ns = asked_ns
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
                 self.inquiries.apply(row, at_ns)
             case rows.TradeNumbersSkipped():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.execution import rows
 from services.execution.effects import FetchSnapshot
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.venue import VenueSnapshot
@@ -10,6 +11,7 @@ from shared.strategy.evaluate import DAY_NS
 _HISTORY_MAX_NS = 80 * DAY_NS
 _OVERLAP_NS = 600 * SECOND
 _MARGIN_NS = 60 * SECOND
+_TOLD_EVERY_NS = 300 * SECOND
 _HOUR_NS = 3_600 * SECOND
 _UNREACHABLE_AFTER = 4
 
@@ -113,6 +115,8 @@ class ComparisonSchedule:
 
     def compared(self, snapshot: VenueSnapshot) -> None:
         """Everything that the snapshot says was taken over: plan the next one."""
+        if abs(snapshot.asked_ns - self._work.book.compared_ns) >= _TOLD_EVERY_NS:
+            self._work.record(rows.VenueCompared(snapshot.asked_ns))
         if snapshot.asked_ns >= self._must_ask_after_ns:
             self.synced = True
         self._plan_next()
@@ -122,10 +126,11 @@ class ComparisonSchedule:
         the last comparison has done since comes after that, however old it is."""
         book = self._work.book
         now_ns = self._work.now_ns
-        since_ns = self.looked_ns - _OVERLAP_NS if self.looked_ns else now_ns - DAY_NS
+        looked_ns = self.looked_ns or self._looked_before()
+        since_ns = looked_ns - _OVERLAP_NS if looked_ns else now_ns - DAY_NS
         for number in book.unsettled:
             order = book.orders[number]
-            if order.created_ns >= self.looked_ns or order.state not in ("WORKING", "CANCELLING"):
+            if order.created_ns >= looked_ns or order.state not in ("WORKING", "CANCELLING"):
                 since_ns = min(since_ns, order.created_ns - _MARGIN_NS)
         for venue_trade_id in book.feeless:
             since_ns = min(since_ns, book.fills[venue_trade_id].venue_ns - _MARGIN_NS)
@@ -134,6 +139,11 @@ class ComparisonSchedule:
                 if leg.held_quantity > 0 and leg.instrument.expiry_ns <= now_ns:
                     since_ns = min(since_ns, leg.instrument.expiry_ns - _HOUR_NS)
         return max(since_ns, now_ns - _HISTORY_MAX_NS, 0)
+
+    def _looked_before(self) -> int:
+        """When the process before looked last; 0 where that says nothing, as no clock was right then and now."""
+        compared_ns = self._work.book.compared_ns
+        return compared_ns if compared_ns <= self._work.now_ns else 0
 
     def _plan_next(self) -> None:
         work = self._work

@@ -412,6 +412,13 @@ class DifferenceFound(msgspec.Struct, frozen=True, kw_only=True, tag="difference
     trigger: str
 
 
+class VenueCompared(msgspec.Struct, frozen=True, tag="venue_compared"):
+    """Orders and fills were compared with the venue as it was asked at `asked_ns`. Written every few minutes alone:
+    the next process begins there."""
+
+    asked_ns: int
+
+
 class DifferencesEnded(msgspec.Struct, frozen=True, kw_only=True, tag="differences_ended"):
     """Foreign orders or positions, by the names of their differences, are gone or adopted."""
 
@@ -451,6 +458,7 @@ Row = (
     | AttemptsSkipped
     | DifferenceFound
     | DifferencesEnded
+    | VenueCompared
     | RfqRow
     | InquiryRow
     | TradeNumbersSkipped

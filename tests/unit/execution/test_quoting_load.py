@@ -9,7 +9,14 @@ import pytest
 
 from services.execution.config import ExecutionConfig
 from services.execution.effects import FetchSnapshot, PlaceBatch
-from services.execution.rows import DifferenceFound, MarketNoted, OrderMoved, OrderRequested, OrderSighted
+from services.execution.rows import (
+    DifferenceFound,
+    MarketNoted,
+    OrderMoved,
+    OrderRequested,
+    OrderSighted,
+    VenueCompared,
+)
 from shared.messages.quoting import OrdersChanged
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import NewOrder, VenueSnapshot
@@ -173,6 +180,34 @@ def test_a_comparison_does_not_reach_back_to_an_order_that_has_rested_for_hours(
     script.queried(bid, seen(bid, "cancelled", "0.4"))
     assert script.held(trade_id) == [D("0.4")]
     assert script.core.book.trades[trade_id].live == {}
+
+
+@pytest.mark.parametrize(("away_s", "reaches_back_s"), [(60, 60 + 300), (7_200, 7_200 + 300)])
+def test_a_new_process_reads_no_further_back_than_the_one_before_had_looked(away_s: int, reaches_back_s: int) -> None:
+    script = Script().started()
+    trade_id = quoting(script, deadline_ns=script.now_ns + 86_400 * SECOND)
+    (resting,) = place(script, trade_id, wish("1", "970"))
+    for _ in range(30):
+        script.wait(60_000)
+        script.snapshot(orders=[seen(resting, "new")])
+    placed_and_withdrawn(script, trade_id)
+    assert len(script.rows(VenueCompared)) == 7, "not every comparison is written down"
+    script.now_ns += away_s * SECOND
+    script.restarted()
+    script.wait(2_000)
+    (fetch,) = script.take(FetchSnapshot)
+    assert 0 <= (script.now_ns - fetch.since_ns) / SECOND - reaches_back_s <= 600 + 5
+
+
+def test_a_new_process_that_cannot_tell_when_the_last_one_looked_reads_a_day() -> None:
+    script = Script().started()
+    quoting(script)
+    script.wait(60_000)
+    script.now_ns -= 3_600 * SECOND
+    script.core = script.restarted().core
+    script.wait(2_000)
+    fetch = script.take(FetchSnapshot)[-1]
+    assert script.now_ns - fetch.since_ns >= 86_400 * SECOND
 
 
 def test_legs_that_are_quoted_each_by_itself_are_never_out_of_proportion() -> None:
