@@ -34,6 +34,7 @@ beside it. To begin a new one on purpose: `python -m shared.store quarantine FIL
 
 `voldesk trade ID` tells the story of any trade that the journal has. Execution itself keeps a trade that has ended in
 memory for `[execution] retention_days`; an older one, or any while execution is down, is read from the file.
+Orders of a quoting strategy that ended unfilled leave memory after `[execution] unfilled_orders_kept_s`.
 
 ## Asking it with SQL
 
