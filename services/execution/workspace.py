@@ -256,5 +256,8 @@ def backoff_ns(first_ms: int, max_ms: int, times: int) -> int:
 
 def earliest(*wakes: int | None) -> int | None:
     """The first of the instants that are given."""
-    given = [wake for wake in wakes if wake is not None]
-    return min(given) if given else None
+    first: int | None = None
+    for wake in wakes:
+        if wake is not None and (first is None or wake < first):
+            first = wake
+    return first

@@ -10,7 +10,7 @@ from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.exits import CLOSABLE_STATES, ExitDesk
 from services.strategy.flight import Ended, Flight
-from services.strategy.gates import essence
+from services.strategy.gates import essence, without_reasons
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
@@ -222,7 +222,7 @@ class StrategyHostCore:
     def _on_order(self, order: OrderUpdate) -> None:
         trade = self._trades.open_trade(order.trade_id)
         slot = None if trade is None else self._slots.get(trade.strategy)
-        if slot is not None:
+        if slot is not None and not slot.looks_by_timer_alone:
             self._ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._now_ns))
 
     def _on_space(self, space: JournalSpace) -> None:
@@ -313,8 +313,10 @@ class StrategyHostCore:
                 self._changed.add(slot.name)
                 self._fly(slot, slot.flight.on_due(now_ns))
             if slot.deadline_ns is not None and now_ns >= slot.deadline_ns:
-                self._changed.add(slot.name)
+                shown = without_reasons(slot.shown_gates)
                 self._ask(slot, lambda strategy, desk: strategy.on_timer(desk, now_ns))
+                if without_reasons(slot.shown_gates) != shown:
+                    self._changed.add(slot.name)
                 if slot.deadline_ns is not None:
                     slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
         self._look_at_exits()
@@ -354,7 +356,8 @@ class StrategyHostCore:
 
     def _on_market(self, underlying: str) -> None:
         for slot in self._slots.values():
-            self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
+            if not slot.looks_by_timer_alone:
+                self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
 
     def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
         desk = self._desk(slot)
@@ -404,6 +407,7 @@ class StrategyHostCore:
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""
         slot.signals_generated += 1
+        self._changed.add(slot.name)
         closed = self._entry_closed(slot)
         if closed is not None:
             self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=closed))

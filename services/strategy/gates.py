@@ -93,8 +93,8 @@ def first_closed(gates: Sequence[Gate]) -> Gate | None:
 
 def essence(status: StrategyStatus) -> object:
     """What of a status is worth publishing at once: two that differ in wording and time alone are equal in it."""
-    exits = [(_essence_of_exits(trade), _without_reasons(trade.conditions)) for trade in status.exits]
-    return _essence_of_status(status), _without_reasons(status.gates), exits
+    exits = [(_essence_of_exits(trade), without_reasons(trade.conditions)) for trade in status.exits]
+    return _essence_of_status(status), without_reasons(status.gates), exits
 
 
 def _fields_but(kind: type[msgspec.Struct], *left_out: str) -> Callable[[Any], Any]:
@@ -106,5 +106,6 @@ _essence_of_exits = _fields_but(TradeExits, "conditions")
 _essence_of_gate = _fields_but(Gate, "reason")
 
 
-def _without_reasons(gates: tuple[Gate, ...]) -> list[Any]:
+def without_reasons(gates: Sequence[Gate]) -> list[object]:
+    """What of gates does not change with every second."""
     return [_essence_of_gate(gate) for gate in gates]

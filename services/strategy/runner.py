@@ -28,6 +28,9 @@ class StrategyRunner:
         self._config = config
         self._params = params
         self._host = host
+        self._underlyings = config.underlyings
+        self._entries = tuple(zip(names_of(config.entries), config.entries, strict=True))
+        self._exits = config.exits
         self._gates = GateBook()
         self._interval_ns = int(config.check_interval_seconds * SECOND_NS)
         self._next_check_ns = 0
@@ -67,12 +70,12 @@ class StrategyRunner:
             return ()
         self._waiting = desk.entry_closed is not None
         gates = self._look(desk, now_ns)
-        intent = self._resolve(desk, now_ns)
+        legs = self._resolve(desk, now_ns)
         interval_ns = min(self._interval_ns, _WAITING_INTERVAL_NS) if self._waiting else self._interval_ns
         self._next_check_ns = now_ns + interval_ns
-        if desk.entry_closed is not None or not gates or intent is None:
+        if desk.entry_closed is not None or not gates or legs is None:
             return ()
-        return (intent,)
+        return (self._intent(legs, desk.chains),)
 
     def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
         """Wait: the check interval, after refusals doubled for each further one, within the host's bounds."""
@@ -117,7 +120,7 @@ class StrategyRunner:
     def _market_data(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
         """Every chain that legs are selected from is young enough to decide."""
         ages = []
-        for underlying in self._config.underlyings:
+        for underlying in self._underlyings:
             chain = desk.entry_view.fresh_chain(underlying, now_ns)
             if isinstance(chain, str):
                 self._waiting = True
@@ -136,7 +139,7 @@ class StrategyRunner:
 
     def _conditions(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
         answers = []
-        for name, condition in zip(names_of(self._config.entries), self._config.entries, strict=True):
+        for name, condition in self._entries:
             verdict = evaluate_entry(condition, desk.entry_view, now_ns, self._config.entry_functions)
             answers.append((name, verdict.open, verdict.reason))
             self._waiting = self._waiting or verdict.waiting
@@ -160,37 +163,41 @@ class StrategyRunner:
 
     def _exit_ahead(self, now_ns: int) -> list[tuple[str, bool, str]]:
         """A fixed exit time that has passed: what would be opened would be closed at once."""
-        times = [item.at_ns for item in self._config.exits if isinstance(item, UtcDatetimeExit)]
+        times = [item.at_ns for item in self._exits if isinstance(item, UtcDatetimeExit)]
         if not times:
             return []
         passed = min(times) <= now_ns
         return [("exit_ahead", not passed, "the fixed exit time has passed" if passed else "the exit time is ahead")]
 
-    def _resolve(self, desk: DeskView, now_ns: int) -> OpenStructure | None:
-        for underlying in self._config.underlyings:
+    def _resolve(self, desk: DeskView, now_ns: int) -> tuple[LegOrder, ...] | None:
+        for underlying in self._underlyings:
             chain = desk.entry_view.fresh_chain(underlying, now_ns)
             if isinstance(chain, str):
                 self._waiting = True
                 self._gates.set("legs", is_open=False, reason=f"waiting: {chain}", now_ns=now_ns)
                 return None
-        found = self.structure(desk.chains, now_ns)
+        found = self._legs(desk.chains, now_ns)
         if isinstance(found, SelectionFailed):
             self._gates.set("legs", is_open=False, reason=found.text, now_ns=now_ns)
             return None
-        shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in found.legs)
+        shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in found)
         self._gates.set("legs", is_open=True, reason=shown, now_ns=now_ns)
         return found
 
     @property
     def underlyings(self) -> tuple[str, ...]:
         """The index names whose chains `structure` needs."""
-        return tuple(self._config.underlyings)
+        return self._underlyings
 
     def structure(self, chains: Mapping[str, ChainView], now_ns: int) -> OpenStructure | SelectionFailed:
         """What would be opened on these chains now, whatever the gates say."""
+        legs = self._legs(chains, now_ns)
+        return legs if isinstance(legs, SelectionFailed) else self._intent(legs, chains)
+
+    def _legs(self, chains: Mapping[str, ChainView], now_ns: int) -> tuple[LegOrder, ...] | SelectionFailed:
         margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
         legs = resolve_legs(self._config.legs, chains, now_ns, margin_ns)
-        return legs if isinstance(legs, SelectionFailed) else self._intent(tuple(legs), chains)
+        return legs if isinstance(legs, SelectionFailed) else tuple(legs)
 
     def _intent(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> OpenStructure:
         config = self._config
@@ -212,7 +219,7 @@ class StrategyRunner:
         """The least of the max_loss conditions, a percentage taken of the structure's absolute premium at mark."""
         premium = premium_at_mark(legs, chains.get)
         losses = []
-        for condition in self._config.exits:
+        for condition in self._exits:
             if isinstance(condition, MaxLoss):
                 if condition.usd is not None:
                     losses.append(condition.usd)

@@ -11,6 +11,7 @@ from services.strategy.flight import Flight
 from services.strategy.gates import GateBook, Refusals
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import Action
+from services.strategy.runner import StrategyRunner
 from shared.messages.control import Gate
 from shared.strategy.protocol import Intent, IntentOutcome, Strategy
 from shared.strategy.views import SECOND_NS
@@ -43,6 +44,11 @@ class Slot:
     @property
     def name(self) -> str:
         return self.loaded.name
+
+    @property
+    def looks_by_timer_alone(self) -> bool:
+        """Whether its strategy says nothing to news of the market and of orders."""
+        return isinstance(self._instance, StrategyRunner)
 
     def state(self, open_trades: int) -> str:
         """running, paused, stopping, stopped or failed. Gates never change it."""

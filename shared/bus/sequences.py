@@ -213,6 +213,8 @@ class StreamReader(Generic[PayloadT]):
 
     def take_wants(self) -> list[Want]:
         """The replays to ask for now; each must be followed by `on_replay` or `on_no_answer`."""
+        if not self._wants:
+            return []
         wants, self._wants = self._wants, []
         self._outstanding.update(wants)
         return wants
