@@ -331,7 +331,7 @@ def _strategy(
         max_concurrent_trades=1,
         max_trades_per_day=per_day,
         cooldown_seconds=10,
-        check_interval_seconds=1,
+        check_interval_seconds=2,
         if_host_silent=silence,
         host_silent_after_seconds=5,
     )
