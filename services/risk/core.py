@@ -29,6 +29,7 @@ from services.risk.rows import (
 from services.risk.showing import limits_of, nothing_asked, stress_of
 from services.risk.situation import Situation, Violation
 from services.risk.stress import Scenarios, Stress
+from services.risk.unit_grids import UnitGrids
 from services.risk.what_if import answer, as_request
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
@@ -110,6 +111,7 @@ class RiskCore:
         self._market = MarketView(config.market_age_max_ms * _MS)
         self._orders = OrderWatch()
         self._scenarios = Scenarios.of(config)
+        self._unit_grids = UnitGrids(self._scenarios, self._market)
         self._stress: Stress | None = None
         self._shown = RiskAnswer(limits=None, stress=None)
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
@@ -231,6 +233,7 @@ class RiskCore:
                 self._market.on_list(listed)
             case ChainSnapshot() as chain:
                 self._market.on_chain(chain)
+                self._unit_grids.on_chain(chain.underlying, now_ns)
             case TradeUpdate(account_id=self._account_id) as update:
                 self._reservations.on_trade(update)
             case OrderUpdate(account_id=self._account_id) as order:
@@ -287,6 +290,7 @@ class RiskCore:
             peak_equity_usd=self._peak_usd,
             day_start_equity_usd=self._day_start_usd,
             market=self._market,
+            unit_grids=self._unit_grids,
             outstanding=tuple(reservations.outstanding(now_ns, self._asked_ns, beside=ask.intent_id)),
             at_risk=reservations.at_risk(now_ns, beside=ask.intent_id),
             has_trade=reservations.has_trade(ask.intent_id),

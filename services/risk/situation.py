@@ -15,6 +15,7 @@ from services.risk.margin import StructureLeg, structure_margin, trading_fee, ve
 from services.risk.market import GREEKS, MarketView, OptionFacts
 from services.risk.reservations import AtRisk
 from services.risk.stress import Stress, loss_before_and_after
+from services.risk.unit_grids import UnitGrids
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
 from shared.messages.control import Halt, RequestGrant
@@ -66,9 +67,8 @@ class Situation:
     """Everything that one decision is made of. Derived figures are computed when a check first asks for them.
 
     `outstanding` are the grants of other intents that count, `at_risk` their trades and those grants that may become
-    one; `granted_lately` has the strategy of each grant of the last minute; `stress` is that
-    of the positions. A request without legs shows how things
-    are.
+    one; `granted_lately` has the strategy of each grant of the last minute; `stress` is that of the positions,
+    `unit_grids` has it of whatever is asked for. A request without legs shows how things are.
     """
 
     config: RiskConfig
@@ -81,6 +81,7 @@ class Situation:
     peak_equity_usd: Decimal | None
     day_start_equity_usd: Decimal | None
     market: MarketView
+    unit_grids: UnitGrids
     outstanding: tuple[Grant, ...]
     at_risk: tuple[AtRisk, ...]
     has_trade: bool
@@ -236,7 +237,9 @@ class Situation:
         if self.stress is None:
             return math.nan, math.nan
         asked = {symbol: float(quantity) for symbol, quantity in self._asked.items()}
-        return loss_before_and_after(self.stress, self.outstanding, asked, self.market, self.now_ns)
+        symbols = dict.fromkeys((*(leg.symbol for grant in self.outstanding for leg in grant.legs), *asked))
+        units = self.unit_grids.of(symbols, self.now_ns)
+        return loss_before_and_after(self.stress, self.outstanding, asked, units)
 
     @cached_property
     def _held(self) -> dict[str, Decimal]:

@@ -20,6 +20,9 @@ from shared.options.black76 import DAYS_PER_YEAR, price
 from shared.options.implied_vol import implied_vol
 
 F8 = NDArray[np.float64]
+Units = Mapping[str, tuple[str, F8]]
+"""Of each option its underlying and its grid per unit long."""
+
 _YEAR_NS = DAYS_PER_YEAR * 86_400 * 1e9
 
 
@@ -146,28 +149,25 @@ def stressed_loss(grids: Iterable[F8]) -> float:
 
 
 def loss_before_and_after(
-    account: Stress, outstanding: Sequence[Grant], asked: Mapping[str, float], market: MarketView, now_ns: int
+    account: Stress, outstanding: Sequence[Grant], asked: Mapping[str, float], units: Units | None
 ) -> tuple[float, float]:
     """Stressed loss of the account with what was granted, without and with what is asked for (signed, per symbol).
 
-    A grant counts where it loses and makes no room where it gains. NaN where an option is not known.
+    A grant counts where it loses and makes no room where it gains. `units` has the options of both; NaN without it.
     """
-    granted = [(leg.symbol, number) for number, grant in enumerate(outstanding) for leg in grant.legs]
-    symbols = dict.fromkeys((*(symbol for symbol, _ in granted), *asked), 1.0)
-    units = Stress.of_quantities(account.scenarios, market, symbols, now_ns)
-    if not (account.complete and units.complete):
+    if units is None or not account.complete:
         return np.nan, np.nan
     before = dict(account.grids)
     for grant in outstanding:
         sums: dict[str, F8] = {}
         for leg in grant.legs:
-            underlying, grid = units.positions[leg.symbol]
+            underlying, grid = units[leg.symbol]
             signed = float(leg.max_quantity if leg.side == "buy" else -leg.max_quantity)
             sums[underlying] = sums.get(underlying, 0.0) + signed * grid
         for underlying, grid in sums.items():
             before[underlying] = before.get(underlying, 0.0) + np.minimum(grid, 0.0)
     after = dict(before)
     for symbol, quantity in asked.items():
-        underlying, grid = units.positions[symbol]
+        underlying, grid = units[symbol]
         after[underlying] = after.get(underlying, 0.0) + quantity * grid
     return stressed_loss(before.values()), stressed_loss(after.values())
