@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request
 
-from services.monitor.alerts import Matter
+from services.monitor.alerts import alert_view
 from services.monitor.core import RefusedIntent, ServiceView
 from services.monitor.web import api_models as shapes
 from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allowed
@@ -22,10 +22,13 @@ from shared.cost_views import cost_row_json, quotes_json
 from shared.messages.base import Message
 from shared.messages.inquiries import InquiryList, ListInquiries
 from shared.messages.quality import ListQuality, QualityList
+from shared.messages.risk import GetRisk, RiskAnswer
 from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
+from shared.risk_views import limits_json, stress_json
 from shared.tca import summarise
 from shared.views import (
     account_json,
+    alert_json,
     greeks_json,
     halts_json,
     iso,
@@ -111,7 +114,7 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
     async def alerts(only_open: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
         """Alerts, newest first."""
         found = [matter for matter in desk.status().alerts if matter.is_open or not only_open]
-        return [alert_json(matter) for matter in found[:limit]]
+        return [alert_json(alert_view(matter)) for matter in found[:limit]]
 
     @routes.get("/api/refusals", response_model=list[shapes.RefusalShape])
     async def refusals(limit: Limit = 50) -> list[dict[str, Any]]:
@@ -139,6 +142,18 @@ def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
         story = await _asked(desk, "execution", TellTrade(trade_id=trade_id[:100]), TradeStory, missing=404)
         (row,) = trade_rows([story.trade], desk.status().account)
         return {**story_json(story), "trade": row_json(row)}
+
+    @routes.get("/api/limits", response_model=shapes.LimitsShape | None)
+    async def limits() -> dict[str, Any] | None:
+        """Every limit with its use, breakers, the margin guard; null before the account was read."""
+        found = (await _asked(desk, "risk", GetRisk(), RiskAnswer)).limits
+        return None if found is None else _finite(limits_json(found))
+
+    @routes.get("/api/stress", response_model=shapes.StressShape | None)
+    async def stress() -> dict[str, Any] | None:
+        """What the positions make under moves of spot and volatility; null before it was computed."""
+        found = (await _asked(desk, "risk", GetRisk(), RiskAnswer)).stress
+        return None if found is None else stress_json(found)
 
     @routes.get("/api/orders", response_model=list[shapes.OrderShape])
     async def orders(every: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
@@ -229,6 +244,12 @@ async def _asked(desk: WebDesk, service: str, message: Message, kind: type[Any],
     return told.answer
 
 
+def _finite(value: dict[str, Any]) -> dict[str, Any]:
+    """With null for what JSON has no number for: the use of a limit of nothing."""
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
+    return told
+
+
 def service_json(view: ServiceView) -> dict[str, Any]:
     beat = view.heartbeat
     return {
@@ -248,23 +269,6 @@ def row_json(row: TradeRow) -> dict[str, Any]:
         "pnl_usd": row.pnl_usd,
         "net_pnl_usd": row.net_usd,
         "greeks": greeks_json(row.greeks),
-    }
-
-
-def alert_json(matter: Matter) -> dict[str, Any]:
-    record = matter.record
-    return {
-        "alert_id": matter.alert_id,
-        "code": record.code,
-        "subject": record.subject,
-        "severity": record.severity,
-        "text": record.text,
-        "service": record.service,
-        "open": matter.is_open,
-        "acknowledged_by": matter.acknowledged_by or None,
-        "first_at": iso(matter.first_ns),
-        "last_at": iso(matter.last_ns),
-        "count": matter.count,
     }
 
 

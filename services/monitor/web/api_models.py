@@ -198,17 +198,52 @@ class StrategyShape(_Shape):
 
 
 class AlertShape(_Shape):
-    alert_id: str
+    id: str
     code: str
-    subject: str
     severity: Literal["info", "warning", "critical"]
+    subject: str
     text: str
     service: str
-    open: bool
-    acknowledged_by: str | None
-    first_at: str
-    last_at: str
+    since: str
+    last_raised_at: str
     count: int
+    open: bool
+    notice: bool
+    acknowledged_by: str | None
+
+
+class LimitShape(_Shape):
+    """use_pct: None where only a request has a value, and for anything above a limit of 0."""
+
+    name: str
+    scope: str
+    subject: str
+    value: float | None
+    limit: float | None
+    unit: str
+    use_pct: float | None
+
+
+class LimitsShape(_Shape):
+    account_id: str
+    received_at: str
+    grants_refused: str
+    closest: LimitShape | None
+    limits: list[LimitShape]
+    breakers: list[dict[str, Any]]
+    margin_guard: dict[str, Any] | None
+    margin_models: list[dict[str, Any]]
+
+
+class StressShape(_Shape):
+    """`pnl_usd` has a row per volatility move and a column per spot move, loss < 0."""
+
+    account_id: str
+    received_at: str
+    days: float
+    spot_pct: list[float]
+    vol_pct: list[float]
+    pnl_usd: list[list[float]]
 
 
 class RefusalShape(_Shape):

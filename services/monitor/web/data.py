@@ -39,7 +39,7 @@ def add_data(routes: FastAPI, desk: WebDesk) -> None:
             raise HTTPException(404, told.problem)
         legs = told.answer.trade.legs
         try:
-            index = desk.market.index_price(parse_option_symbol(legs[0].symbol).index)
+            index = await desk.market.next_index_price(parse_option_symbol(legs[0].symbol).index)
             if index is None:
                 raise HTTPException(404, "the index price was not heard yet")
             status = desk.status()

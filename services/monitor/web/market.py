@@ -53,6 +53,15 @@ class Market:
         index = self._index.get(underlying)
         return None if index is None else index.price
 
+    async def next_index_price(self, underlying: str) -> float | None:
+        """The newest index, waited for a moment when it is looked at for the first time."""
+        for _ in range(_LOOKS):
+            price = self.index_price(underlying)
+            if price is not None:
+                return price
+            await asyncio.sleep(_LOOK_PAUSE_S)
+        return None
+
     def _listen(self, underlying: str, *names: str) -> None:
         topics = {f"md.{underlying}.{name}" for name in names} - self._heard
         if topics and underlying in self.underlyings:

@@ -23,6 +23,7 @@ from services.monitor.web.trading import (
 from shared.messages.inquiries import InquiryList, ListInquiries
 from shared.messages.quality import ListQuality, QualityList
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
+from shared.messages.risk import GetRisk, RiskAnswer
 from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
 from shared.tca import summarise
 from shared.views import order_name
@@ -216,10 +217,12 @@ async def quality(desk: WebDesk, _: Query) -> dict[str, Any]:
 
 
 async def risk(desk: WebDesk, _: Query) -> dict[str, Any]:
-    status = desk.status()
+    told = await desk.reader.ask("risk", GetRisk(), RiskAnswer)
     return {
-        "status": status,
-        "figures": None if status.account is None else account_figures(status.account),
+        "status": desk.status(),
+        "problem_text": told.problem,
+        "limits": None if told.answer is None else told.answer.limits,
+        "grid": None if told.answer is None else told.answer.stress,
     }
 
 
@@ -269,7 +272,12 @@ PAGES: tuple[Page, ...] = (
     Page(name="strategies", title="Strategies", sections=("banner", "strategies"), gather=strategies),
     Page(name="positions", title="Positions", sections=("banner", "account", "positions"), gather=positions),
     Page(name="orders", title="Orders", sections=("banner", "orders"), gather=orders, params=("all",)),
-    Page(name="risk", title="Risk", sections=("banner", "limits", "halts", "refusals"), gather=risk),
+    Page(
+        name="risk",
+        title="Risk",
+        sections=("banner", "limits", "breakers", "stress", "halts", "refusals"),
+        gather=risk,
+    ),
     Page(
         name="chain",
         title="Chain",

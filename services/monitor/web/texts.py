@@ -71,6 +71,18 @@ def share_text(value: float | None, decimals: int = 1) -> str:
     return "–" if value is None or value != value else f"{value * 100:.{decimals}f} %"
 
 
+def quote_text(value: float | None) -> str:
+    """A quoted price, without decimals from 1,000 on, "–" where there is none."""
+    return figure_text(value, 0 if value is not None and abs(value) >= 1_000 else 1)
+
+
+def amount_text(value: float | None) -> str:
+    """A figure of any size in four digits or more, "–" where it is unknown."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.4g}"
+
+
 def gain_class(value: float | Decimal | None) -> str:
     """The class that colours a profit or a loss; none where it rounds to nothing."""
     number = float("nan") if value is None else float(value)
@@ -97,6 +109,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "figure": figure_text,
     "signed": signed_text,
     "share": share_text,
+    "amount": amount_text,
+    "quote": quote_text,
     "gain": gain_class,
     "tone": tone_of,
     "leg": leg_text,

@@ -32,13 +32,18 @@
   // Charts.
   const charts = new Map();
   const money = (value) => value == null ? "–" : value.toLocaleString("en", {maximumFractionDigits: 2});
+  const clock = (_, at, __, ___, step) => at.map((s, number) => {
+    const text = new Date(s * 1000).toISOString();
+    if (step >= 86400) return text.slice(5, 10);
+    return number === 0 || text.slice(11, 16) === "00:00" ? `${text.slice(11, 16)}\n${text.slice(5, 10)}` : text.slice(11, 16);
+  });
   const axes = (time) => [
-    {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, ...(time ? {} : {values: (_, at) => at.map(money)})},
+    {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, values: time ? clock : (_, at) => at.map(money)},
     {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, size: 70, values: (_, at) => at.map(money)},
   ];
   const curve = (label, stroke, more = {}) => ({label, stroke: colour(stroke), width: 2, points: {show: false}, value: (_, v) => money(v), ...more});
   const kinds = {
-    equity: (data) => ({time: true, series: [{}, curve("equity, USD", "--curve")], data: [data.at_s, data.equity_usd]}),
+    equity: (data) => ({time: true, series: [{label: "UTC", value: (_, s) => s == null ? "–" : new Date(s * 1000).toISOString().slice(5, 19).replace("T", " ")}, curve("equity, USD", "--curve")], data: [data.at_s, data.equity_usd]}),
     payoff: (data) => ({time: false, series: [{label: "price", value: (_, v) => money(v)}, curve("at expiry", "--curve"), curve("now", "--curve-2", {dash: [6, 4]})],
       data: [data.underlying, data.at_expiry, data.now], marks: [data.forward], zero: true}),
     smile: (data) => ({time: false, series: [{label: "strike", value: (_, v) => money(v)}, curve("mark IV, %", "--curve", {points: {show: true, size: 5}})],
