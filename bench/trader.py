@@ -42,6 +42,7 @@ PATIENCE_S = 90.0
 _POLL_S = 0.02
 _DAY_NS = 86_400_000_000_000
 _VALID_NS = 10_000_000_000
+_FRESH_NS = 1_000_000_000
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -104,11 +105,12 @@ class Trader:
         return None if self._chain is None or listed is None else ChainView(self._chain, listed)
 
     async def ready(self) -> None:
-        """Until there is a chain, and risk and execution say that they can work."""
+        """Until there is a fresh chain, and market data, risk and execution say that they can work."""
 
         def can_trade() -> bool:
             up = (beat.ready for beat in map(self.beats.get, ("marketdata", "risk", "execution")) if beat is not None)
-            return self.chain is not None and list(up) == [True] * 3
+            fresh = self._chain is not None and time.time_ns() - self._chain.received_ns < _FRESH_NS
+            return fresh and self.chain is not None and list(up) == [True] * 3
 
         await self.until(can_trade, "market data, risk and execution ready")
 
