@@ -118,6 +118,14 @@ class Way(msgspec.Struct, frozen=True):
 Notes = Sequence[list[Any]]
 
 
+def _decided_us(way: Way) -> float:
+    return (way.commit_begin - way.granted) / 1e3
+
+
+def _sent_us(way: Way) -> float:
+    return (way.arrived - way.commit_end) / 1e3
+
+
 def way_of(opened: Opened, kind: Kind, commits: Notes, calls: Notes) -> Way | None:
     """The way of one intent out of what execution and exchange noted; None while not all of it is there."""
     if kind.requests:
@@ -151,7 +159,11 @@ def figures(ways: Mapping[str, Sequence[Way]], bare_us: Sequence[float]) -> list
     for name, counted in ways.items():
         whole = [way.whole_us for way in counted]
         p50, p99 = (float(np.percentile(whole, percentile)) for percentile in (50, 99))
-        note = f"{len(counted)} intents, {len(bare_us)} bare ones"
+        rest = [float(np.percentile([each(way) for way in counted], 50)) for each in (_decided_us, _sent_us)]
+        note = (
+            f"{len(counted)} intents, {len(bare_us)} bare ones; beside grant and commit, p50: "
+            f"{rest[0]:,.0f} µs for bus and decision, {rest[1]:,.0f} µs from the commit to the exchange"
+        )
         for percentile, value in ((50, p50), (99, p99)):
             rows.append(
                 row(

@@ -3,10 +3,10 @@
     python -m bench.noting exchange FILE
     python -m bench.noting execution FILE [--unlimited]
 
-The exchange notes each call about orders as it reaches the application: ["call", wall ns, path, the first order id in
-it], and the first of each path also as it was on the wire: ["request", path, text]. Execution notes each commit:
-["commit", begin wall ns, end wall ns, rows, client order ids of the orders in it, ids of the requests for quote in
-it]. --unlimited: its gateway keeps no limit on order calls of its own.
+The exchange notes each call about orders: ["call", wall ns when its last bytes were read from its connection, path,
+the first order id in it], and the first of each path also as it was on the wire: ["request", path, text]. Execution
+notes each commit: ["commit", begin wall ns, end wall ns, rows, client order ids of the orders in it, ids of the
+requests for quote in it]. --unlimited: its gateway keeps no limit on order calls of its own.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import json
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from bench.tick_exchange import Application, ArrivalProtocol, Message, Receive, Send, request_text
 from services.exchange.shell import ExchangeShell
 from services.execution.config import ExecutionConfig
 from services.execution.rows import OrderRequested, RfqRequested
@@ -36,11 +37,6 @@ from shared.venues.coincall.endpoints import (
     CREATE_RFQ,
     MODIFY_ORDER,
 )
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 CALLS = frozenset(
     call.path
@@ -66,17 +62,17 @@ def noting(application: Application, file: TextIO) -> Application:
         if scope["type"] != "http" or scope["path"] not in CALLS:
             await application(scope, receive, send)
             return
-        arrived_ns = time.time_ns()
         path = scope["path"]
 
         async def received() -> Message:
             message = await receive()
             body = message.get("body", b"")
             if body:
+                arrived_ns = scope["extensions"]["connection"].arrived_ns
                 file.write(json.dumps(["call", arrived_ns, path, first_id(body)]) + "\n")
                 if path not in seen:
                     seen.add(path)
-                    file.write(json.dumps(["request", path, request_text(scope, body.decode())]) + "\n")
+                    file.write(json.dumps(["request", path, request_text(scope, body)]) + "\n")
             return message
 
         await application(scope, received, send)
@@ -90,13 +86,6 @@ def first_id(body: bytes) -> int:
     return int(found[1]) if found else 0
 
 
-def request_text(scope: Message, body: str) -> str:
-    """The request as it was on the wire."""
-    head = [f"{scope['method']} {scope['path']} HTTP/1.1"]
-    head += [f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in scope["headers"]]
-    return "\r\n".join(head) + "\r\n\r\n" + body
-
-
 class NotingExchangeShell(ExchangeShell):
     def __init__(self, context: ServiceContext, file: TextIO) -> None:
         super().__init__(context)
@@ -107,6 +96,7 @@ class NotingExchangeShell(ExchangeShell):
         assert self._server is not None, "start makes the server"
         server: Any = self._server
         server.app = noting(server.app, self._file)
+        server.http_protocol = ArrivalProtocol
 
 
 def noting_execution(file: TextIO, unlimited: bool, context: ServiceContext) -> ExecutionShell:

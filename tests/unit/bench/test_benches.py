@@ -14,9 +14,9 @@ from bench.rows import from_json
 ROOT = Path(__file__).parents[3]
 
 
-def python_m(*arguments: str) -> subprocess.CompletedProcess[str]:
+def python_m(*arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout_s
     )
 
 

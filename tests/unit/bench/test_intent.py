@@ -45,4 +45,5 @@ def test_the_shares_of_grant_and_commit_stand_beside_the_whole_way() -> None:
     rows = figures(ways, [5_000.0, 5_000.0])
     assert [one.value for one in rows] == [10_000.0, 10_000.0, 2_000.0, 1_000.0]
     assert [one.ratio for one in rows] == [2.0, 2.0, 0.2, 0.1]
-    assert rows[0].note == "3 intents, 2 bare ones"
+    assert "3 intents, 2 bare ones" in rows[0].note
+    assert "3,000 µs for bus and decision, 4,000 µs from the commit to the exchange" in rows[0].note
