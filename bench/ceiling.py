@@ -28,7 +28,7 @@ from bench.http_client import bare_calls_per_s
 from bench.quoting_load import Load
 from bench.rows import Row, row
 from bench.soak import Sample, sample_of
-from bench.trader import Trader
+from bench.trader import WIDE_LIMITS, Trader
 from bench.venue_limits import BATCH, CONFIG, Shape
 from shared.messages.trades import OrderUpdate
 
@@ -94,7 +94,7 @@ def _samples(running: dict[str, Popen[bytes]], begun: float) -> dict[str, Sample
 def run_shape(shape: Shape, seconds: float) -> Reached:
     """A fresh desk for each shape."""
     with tempfile.TemporaryDirectory(prefix="vd-ceiling-") as home:
-        desk = BenchDesk(Path(home), CONFIG.format(exchange=EXCHANGE), {})
+        desk = BenchDesk(Path(home), CONFIG.format(exchange=EXCHANGE, limits=WIDE_LIMITS), {})
         modules = {
             "exchange": ("services.exchange",),
             "execution": ("bench.noting", "execution", "/dev/null", "--unlimited"),

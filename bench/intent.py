@@ -33,7 +33,7 @@ from bench.harness import Run, bench_main
 from bench.noting import notes_in
 from bench.rows import Row, row
 from bench.tick_to_order import Stamps, bare_chain, bare_ways, journaled, orders_in
-from bench.trader import Opened, Trader
+from bench.trader import WIDE_LIMITS, Opened, Trader
 from services.execution.rows import TradeRequested
 from shared.ids import parse_client_order_id, trade_number
 from shared.messages.rfq import RfqParams
@@ -69,10 +69,7 @@ venue = "sim"
 underlyings = ["BTCUSD"]
 [execution]
 orders_per_s = 60
-[risk]
-max_grants_per_minute = 1000
-max_open_trades = 1000
-"""
+{WIDE_LIMITS}"""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

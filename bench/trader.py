@@ -45,6 +45,26 @@ _VALID_NS = 10_000_000_000
 _FRESH_NS = 1_000_000_000
 
 
+WIDE_LIMITS = """
+[risk]
+max_grants_per_minute = 1000
+max_open_trades = 1000
+max_open_orders = 100000
+max_orders_per_minute = 1000000
+max_order_notional_usd = 1e12
+max_delta_usd = 1e12
+max_gamma_usd = 1e12
+max_vega_usd = 1e12
+max_theta_usd = 1e12
+max_underlying_notional_pct = 1e9
+max_expiry_notional_pct = 1e9
+max_stressed_loss_pct = 1e9
+max_trade_risk_pct = 100
+max_total_risk_pct = 100
+"""
+"""Risk's section for benches: every check is made, and none says no."""
+
+
 class Opened(msgspec.Struct, frozen=True):
     """When (wall clock, ns) the intent was made, risk's grant and execution's answer were here, and the trade."""
 

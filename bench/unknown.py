@@ -32,7 +32,7 @@ from bench.desk import BenchDesk
 from bench.harness import Run, bench_main
 from bench.rows import Row, at_most, row
 from bench.tick_to_order import Journaled, journaled
-from bench.trader import Trader
+from bench.trader import WIDE_LIMITS, Trader
 from services.execution.config import ExecutionConfig
 from services.execution.rows import OrderMoved, OrderRequested
 from shared.messages.trades import ExecutionParams, LegOrder, LimitPhase
@@ -46,16 +46,13 @@ LIMIT_S = 15.0
 SILENT_MS, FAILING_MS, LATE_MS = 4_000, 3_000, 2_000
 TRADE_PATIENCE_S = 120.0
 
-CONFIG = """
+CONFIG = f"""
 [desk]
 name = "unknown"
 account_id = "unknown"
 venue = "sim"
 underlyings = ["BTCUSD"]
-[risk]
-max_grants_per_minute = 1000
-max_open_trades = 1000
-"""
+{WIDE_LIMITS}"""
 AT_THE_TOUCH = ExecutionParams(
     phases=(LimitPhase(pricing="passive", duration_s=2.0, reprice_interval_s=60.0),),
     fill_timeout_s=2.0,

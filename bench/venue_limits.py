@@ -32,7 +32,7 @@ from bench.noting import notes_in
 from bench.quoting_load import Call, Load, latencies_us
 from bench.rows import Row, at_most, ratio_at_most, row
 from bench.soak import Sample, sample_of
-from bench.trader import Trader
+from bench.trader import WIDE_LIMITS, Trader
 from shared.messages.trades import OrderUpdate
 
 MINUTES = 10.0
@@ -57,13 +57,7 @@ paper_rights = ["market_maker"]
 {exchange}
 [execution]
 orders_per_s = 60
-[risk]
-max_order_notional_usd = 1e9
-max_delta_usd = 1e9
-max_gamma_usd = 1e9
-max_vega_usd = 1e9
-max_theta_usd = 1e9
-"""
+{limits}"""
 
 Kind = Literal["singles", "batches"]
 
@@ -223,7 +217,7 @@ async def _sampled(
 def run_shape(shape: Shape, seconds: float) -> Outcome:
     """A fresh desk for each shape."""
     with tempfile.TemporaryDirectory(prefix="vd-limits-") as home:
-        desk = BenchDesk(Path(home), CONFIG.format(exchange=""), {})
+        desk = BenchDesk(Path(home), CONFIG.format(exchange="", limits=WIDE_LIMITS), {})
         notes = Path(home) / "exchange.notes"
         modules = {
             "exchange": ("bench.noting", "exchange", str(notes)),
