@@ -82,11 +82,6 @@ class TelegramDouble:
         self._next_update += 1
         self._news.set()
 
-    def repeat_newest_update(self) -> None:
-        """Telegram hands an update over again, as after a poll whose confirmation was lost."""
-        self._updates.append(self._last_confirmed)
-        self._news.set()
-
     def sent(self, chat_id: int | None = None) -> list[Call]:
         """The messages that were taken."""
         found = [call for call in self.calls if call.method in ("sendMessage", "sendPhoto")]
@@ -133,9 +128,6 @@ class TelegramDouble:
 
     async def _get_updates(self, fields: dict[str, Any]) -> web.Response:
         offset = int(fields.get("offset", 0))
-        for update in self._updates:
-            if update["update_id"] < offset:
-                self._last_confirmed = update
         self._updates = [update for update in self._updates if update["update_id"] >= offset]
         if not self._updates:
             self._news.clear()

@@ -17,6 +17,7 @@ from services.monitor.effects import (
     AppendAlert,
     Delivered,
     DeliveryFailed,
+    Observed,
 )
 from services.monitor.findings import Findings
 from services.monitor.rows import AlertAcknowledged, SummaryMade
@@ -33,6 +34,7 @@ from shared.messages.alerts import (
 )
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
+from shared.messages.risk import RiskLimits
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Reply, Request, Step, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
@@ -52,6 +54,7 @@ HEARD = (
     AccountSnapshot,
     GrantRefused,
     ReconciliationReport,
+    RiskLimits,
 )
 """The messages that are looked at."""
 
@@ -97,6 +100,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[RefusedIntent, ...]
     silent_feeds: tuple[str, ...]
     channels: tuple[ChannelView, ...] = ()
+    limits: RiskLimits | None = None
 
 
 class MonitorCore:
@@ -120,6 +124,7 @@ class MonitorCore:
         self._feeds: dict[str, int] = {}
         self._silent: set[str] = set()
         self._account: AccountSnapshot | None = None
+        self._limits: RiskLimits | None = None
         self._halts: HaltState | None = None
         self._trades: dict[str, TradeUpdate] = {}
         self._fees_awaited: dict[str, int] = {}
@@ -178,6 +183,11 @@ class MonitorCore:
                 self._watch_channels(step, now_ns)
             case JournalSpace():
                 self._on_space(step, item, now_ns)
+            case Observed(code=code, subject=subject, text=text, is_over=True):
+                self._end(step, code, subject, text, now_ns)
+            case Observed(code=code, subject=subject, text=text):
+                tell = self._notice if _is_notice(code) else self._tell
+                tell(step, code, severity_of(code), subject, text, now_ns)
             case _:
                 pass
         return step
@@ -195,6 +205,7 @@ class MonitorCore:
             refusals=tuple(reversed(self._refusals)),
             silent_feeds=tuple(sorted(self._silent)),
             channels=self._dispatch.states(now_ns),
+            limits=self._limits,
         )
 
     # What people ask and say
@@ -258,6 +269,8 @@ class MonitorCore:
                 self._on_strategy(step, message, now_ns)
             case AccountSnapshot():
                 self._account = message
+            case RiskLimits():
+                self._limits = message
             case GrantRefused():
                 self._refusals.append(RefusedIntent(refused=message, received_ns=now_ns))
             case ReconciliationReport():

@@ -68,3 +68,12 @@ class Acknowledge(msgspec.Struct, frozen=True, kw_only=True):
 
     alert_id: str
     by: str
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: the shell has seen something of its own that is an alert, or, with `is_over`, that it is over."""
+
+    code: str
+    subject: str
+    text: str
+    is_over: bool = False

@@ -14,6 +14,7 @@ from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, D
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
+from services.monitor.telegram.attach import StoreAudit, run_bot
 from services.monitor.web.server import WebServer
 from shared.messages.steps import Inbound, Request, StreamSynced
 from shared.messages.topics import BUS_SERVICES
@@ -40,6 +41,13 @@ class MonitorShell:
         self._file_fails = False
 
     @property
+    def _heading(self) -> str:
+        """Above every message to people."""
+        desk = self._context.desk
+        own_name = f" · desk {desk.name}" if desk.name != desk.account_id else ""
+        return f"{desk.mode} · {desk.account_id}{own_name}"
+
+    @property
     def ready(self) -> bool:
         return self._web.serving
 
@@ -55,7 +63,19 @@ class MonitorShell:
         self._context.bus.serve(self._hear_request)
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._web.run(), self._watch())
+        await asyncio.gather(self._host.run(), self._web.run(), self._bot(), self._watch())
+
+    async def _bot(self) -> None:
+        equity = self._web.equity
+        await run_bot(
+            self._context,
+            self._config.telegram,
+            heading=self._heading,
+            status=self._status,
+            put=self._host.put,
+            equity=lambda since_ns: [(each.at_ns, each.equity_usd) for each in equity.points(since_ns)],
+            audit=StoreAudit(self._web.store, self._context),
+        )
 
     async def stop(self) -> None:
         await self._courier.close()
@@ -71,10 +91,7 @@ class MonitorShell:
 
     def _make_core(self) -> MonitorCore:
         desk = self._context.desk
-        heading = f"{desk.mode} · {desk.account_id}" + (
-            f" · desk {desk.name}" if desk.name != desk.account_id else ""
-        )
-        core = MonitorCore(self._config, account_id=desk.account_id, heading=heading)
+        core = MonitorCore(self._config, account_id=desk.account_id, heading=self._heading)
         restored = AlertsRestored(self._alerts.newest(self._config.keep_alerts))
         core.handle(restored, self._context.clock.now_ns())
         return core

@@ -63,6 +63,15 @@ def test_every_code_that_is_raised_is_in_the_catalogue() -> None:
     assert not unknown, f"add to shared/messages/alert_kinds.py, and an entry to docs/runbook.md: {unknown}"
 
 
+def test_every_kind_is_raised_somewhere() -> None:
+    catalogue = ROOT / "shared" / "messages" / "alert_kinds.py"
+    folders = (ROOT / "services", ROOT / "shared")
+    texts = [path.read_text() for folder in folders for path in folder.rglob("*.py") if path != catalogue]
+    code = "\n".join(texts)
+    assert [kind for kind in ALERT_KINDS if f'"{kind}"' not in code] == []
+    assert ALERT_KINDS.keys() >= ENDED_BY_A_PERSON
+
+
 def test_every_kind_has_an_entry_with_all_its_parts_and_no_entry_is_of_nothing() -> None:
     found = entries()
     assert list(found) == list(ALERT_KINDS), "docs/runbook.md has one entry per kind, in the catalogue's order"

@@ -71,6 +71,14 @@ class WebServer:
         context.health["viewers"] = lambda: self.app.live.viewers
 
     @property
+    def store(self) -> WebStore:
+        return self._store
+
+    @property
+    def equity(self) -> EquityHistory:
+        return self._equity
+
+    @property
     def url(self) -> str:
         return self._config.url(self._port)
 

@@ -1,0 +1,113 @@
+"""Makes the bot of a monitor's process, with the ways by which it asks the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.monitor.alert_config import TelegramSection
+from services.monitor.channels.build import bot_token, missing_extra
+from services.monitor.commands import Commands, Draw
+from services.monitor.core import Status
+from services.monitor.telegram.bot import Audit, TelegramBot
+from services.monitor.telegram.chart import draw, equity_chart, pnl_chart
+from services.monitor.web.store import AuditLine, WebStore
+from shared.errors import StartRefused
+from shared.messages.base import Message
+from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
+from shared.service import ServiceContext
+
+_ANSWER_MS = 5_000
+_DAY_NS = 86_400_000_000_000
+
+EquityPoints = Callable[[int], Sequence[tuple[int, float]]]
+"""(time in ns, equity in USD) since a time, oldest first, thinned to what a picture shows."""
+
+
+class StoreAudit:
+    """The audit that the dashboard shows. A disk that takes nothing keeps nobody from a halt: the log has it too."""
+
+    def __init__(self, store: WebStore, context: ServiceContext) -> None:
+        self._store = store
+        self._context = context
+
+    def begin(self, action_id: str, who: str, what: str) -> None:
+        self._context.log.info("action asked for", action=action_id, by=who, what=what)
+        now_ns = self._context.clock.now_ns()
+        line = AuditLine(action_id=action_id, at_ns=now_ns, who=who, address="telegram", what=what, detail="")
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._store.begin(line)
+
+    def end(self, action_id: str, outcome: str) -> None:
+        self._context.log.info("action answered", action=action_id, outcome=outcome)
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._store.end(action_id, outcome, self._context.clock.now_ns())
+
+
+async def run_bot(
+    context: ServiceContext,
+    section: TelegramSection,
+    *,
+    heading: str,
+    status: Callable[[], Status],
+    put: Callable[[Any], None],
+    equity: EquityPoints,
+    audit: Audit,
+) -> None:
+    """Hear people until cancelled; with nobody listed, or without library or token, only say so and wait."""
+    if section.users:
+        try:
+            token = bot_token(context.desk)
+            if remedy := missing_extra("telegram"):
+                raise StartRefused("the library of the bot is not installed", remedy)
+        except StartRefused as error:
+            context.log.error("commands by telegram are not heard", reason=error.reason, remedy=error.remedy)
+        else:
+            await _bot(context, section, token, heading, status, put, equity, audit).run()
+    await asyncio.get_running_loop().create_future()
+
+
+def _bot(
+    context: ServiceContext,
+    section: TelegramSection,
+    token: str,
+    heading: str,
+    status: Callable[[], Status],
+    put: Callable[[Any], None],
+    equity: EquityPoints,
+    audit: Audit,
+) -> TelegramBot:
+    async def ask(service: str, message: Message, request_id: str) -> Message | None:
+        answered: asyncio.Future[ReplyReceived | RequestTimedOut] = asyncio.get_running_loop().create_future()
+
+        def deliver(answer: ReplyReceived | RequestTimedOut) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        context.bus.send_request(SendRequest(service, message, request_id, _ANSWER_MS), deliver)
+        answer = await answered
+        return answer.message if isinstance(answer, ReplyReceived) else None
+
+    async def picture(wanted: Draw) -> bytes:
+        now = status()
+        if wanted.kind == "pnl":
+            return await draw(pnl_chart(heading, now, wanted.days))
+        points = equity(now.now_ns - round(wanted.days * _DAY_NS))
+        return await draw(equity_chart(heading, points, wanted.days))
+
+    return TelegramBot(
+        token,
+        section.base_url,
+        Commands(section, heading=heading),
+        heading=heading,
+        desk=context.desk.name,
+        status=status,
+        put=put,
+        ask=ask,
+        draw=picture,
+        audit=audit,
+        log=context.log,
+    )

@@ -1,0 +1,124 @@
+"""Draws a chart in a process of its own: the library is large, and the monitor is not to carry it nor wait for it.
+
+``python -m services.monitor.telegram.chart`` reads a `Chart` as JSON and writes a PNG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import msgspec
+
+from services.monitor.channels.build import missing_extra
+from services.monitor.core import Status
+
+_LIMIT_S = 60.0
+_DAY_NS = 86_400_000_000_000
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One line: (time in ns, USD), in order of time. `steps`: a value holds until the next."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+    steps: bool = False
+
+
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
+    title: str
+    unit: str
+    series: tuple[Series, ...]
+
+
+def equity_chart(heading: str, points: Sequence[tuple[int, float]], days: float) -> Chart:
+    """Equity of the account."""
+    return Chart(title=f"{heading} · equity, {days:g} d", unit="USD", series=(Series("equity", tuple(points)),))
+
+
+def pnl_chart(heading: str, status: Status, days: float) -> Chart:
+    """Realised P&L after fees by strategy, summed over the days, from the trades that the monitor remembers."""
+    since_ns = status.now_ns - round(days * _DAY_NS)
+    closed = sorted(
+        (trade for trade in status.trades if trade.is_final and (trade.closed_ns or 0) >= since_ns),
+        key=lambda trade: trade.closed_ns or 0,
+    )
+    series = []
+    for name in sorted({trade.strategy for trade in closed}):
+        total = 0.0
+        points = [(since_ns, 0.0)]
+        for trade in closed:
+            if trade.strategy == name:
+                total += float(trade.realized_pnl_usd - trade.fees_usd)
+                points.append((trade.closed_ns or 0, total))
+        series.append(Series(name, (*points, (status.now_ns, total)), steps=True))
+    return Chart(title=f"{heading} · realised P&L after fees, {days:g} d", unit="USD", series=tuple(series))
+
+
+async def draw(chart: Chart) -> bytes:
+    """A PNG. Raises OSError with the reason, in words, when there is none."""
+    if remedy := missing_extra("telegram"):
+        raise OSError(f"the library for pictures is not installed: {remedy}")
+    if not any(len(series.points) > 1 for series in chart.series):
+        raise OSError("there is nothing to draw yet")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.monitor.telegram.chart",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            png, errors = await process.communicate(msgspec.json.encode(chart))
+    except TimeoutError:
+        raise OSError(f"it was not drawn within {_LIMIT_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    if process.returncode:
+        raise OSError((errors.decode(errors="replace").strip().splitlines() or ["the process died"])[-1])
+    return png
+
+
+def render(chart: Chart) -> bytes:
+    """Draw it here and now, with the library."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import dates
+    from matplotlib import pyplot as plt
+
+    # the library's types leave much out
+    figure: Any
+    axes: Any
+    ticks: Any = dates
+    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
+    for series in chart.series:
+        times = [datetime.fromtimestamp(at_ns / 1e9, UTC) for at_ns, _ in series.points]
+        values = [value for _, value in series.points]
+        label = f"{series.name}  {values[-1]:,.2f}" if values else series.name
+        axes.plot(times, values, label=label, linewidth=1.6, drawstyle="steps-post" if series.steps else "default")
+    locator = ticks.AutoDateLocator(tz=UTC)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator, tz=UTC))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}")
+    axes.set_title(chart.title, loc="left", fontsize=11)
+    axes.set_ylabel(chart.unit)
+    axes.set_xlabel("UTC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize=9, frameon=False)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(render(msgspec.json.decode(sys.stdin.buffer.read(), type=Chart)))

@@ -1,0 +1,229 @@
+"""The bot with the real library against a double of the Bot API: people write, the desk answers, pictures come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from services.monitor.alert_config import TelegramSection, TelegramUser
+from services.monitor.commands import Commands, Draw
+from services.monitor.effects import Acknowledge, Observed
+from services.monitor.telegram import bot as bot_module
+from services.monitor.telegram.bot import TelegramBot
+from services.monitor.telegram.chart import draw, equity_chart, pnl_chart
+from shared.messages.base import Message
+from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.trades import CloseAccepted, CloseTrade
+from shared.tasks import spawn
+from tests.telegram_api import TOKEN, TelegramDouble
+from tests.unit.monitor.desk import START, Script, account, alert, halts, strategy, trade
+
+SECTION = TelegramSection(
+    users=(TelegramUser(id=42, name="anna", role="operate"), TelegramUser(id=43, name="ben")), command_age_s=3_600
+)
+PNG = b"\x89PNG\r\n"
+
+
+class Desk:
+    """What stands behind the bot: the monitor's status, a service that answers, an audit."""
+
+    def __init__(self, telegram: TelegramDouble) -> None:
+        self.script = Script()
+        self.script.hear(account(), 1)
+        self.script.hear(trade("OPEN", 1), 1)
+        self.script.hear(strategy(), 1)
+        self.script.hear(halts(), 1)
+        self.asked: list[tuple[str, Message, str]] = []
+        self.put: list[Any] = []
+        self.audit: list[tuple[str, ...]] = []
+        self.is_away = False
+        self.bot = TelegramBot(
+            TOKEN,
+            telegram.base_url,
+            Commands(SECTION, heading="paper · main"),
+            heading="paper · main",
+            desk="told",
+            status=lambda: self.script.core.status(START),
+            put=self.put.append,
+            ask=self.ask,
+            draw=self.draw,
+            audit=self,
+            log=structlog.get_logger(),
+        )
+
+    async def ask(self, service: str, message: Message, request_id: str) -> Message | None:
+        self.asked.append((service, message, request_id))
+        match message:
+            case _ if self.is_away:
+                return None
+            case RaiseHalt():
+                halt = Halt(
+                    level=message.level, reason=message.reason, raised_by=message.requested_by, raised_ns=START
+                )
+                return HaltsAnswered(state=HaltState(account_id="main", halt_epoch=1, halts=(halt,)))
+            case CloseTrade():
+                return CloseAccepted(trade_id=message.trade_id, state="CLOSING")
+        raise AssertionError(message)
+
+    async def draw(self, wanted: Draw) -> bytes:
+        if wanted.kind == "pnl":
+            return await draw(pnl_chart("paper · main", self.script.core.status(START), wanted.days))
+        points = [(START + minute * 60_000_000_000, 100_000.0 + minute) for minute in range(60)]
+        return await draw(equity_chart("paper · main", points, wanted.days))
+
+    def begin(self, action_id: str, who: str, what: str) -> None:
+        self.audit.append((action_id, who, what))
+
+    def end(self, action_id: str, outcome: str) -> None:
+        self.audit.append((action_id, outcome))
+
+
+@pytest_asyncio.fixture
+async def telegram() -> AsyncIterator[TelegramDouble]:
+    double = TelegramDouble()
+    await double.start()
+    yield double
+    await double.stop()
+
+
+@pytest_asyncio.fixture
+async def desk(telegram: TelegramDouble) -> AsyncIterator[Desk]:
+    made = Desk(telegram)
+    running = spawn(made.bot.run(), name="bot")
+    yield made
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(90):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def answer(telegram: TelegramDouble, text: str, chat_id: int = 42) -> str:
+    before = len(telegram.sent(chat_id))
+    telegram.say(text, chat_id=chat_id)
+    return (await telegram.until(before + 1, chat_id=chat_id))[before].text
+
+
+async def test_a_question_is_answered_under_mode_and_account(telegram: TelegramDouble, desk: Desk) -> None:
+    text = await answer(telegram, "/status", chat_id=43)
+    assert text.startswith("paper · main\nservices: ")
+    assert "equity 100,012.50 USD" in text
+
+
+async def test_a_close_is_done_once_its_code_comes_and_is_audited(telegram: TelegramDouble, desk: Desk) -> None:
+    question = await answer(telegram, "/close t1")
+    assert "paper · main\nclose trade t1 of short_strangle: sell 0.1" in question
+    code = question.split("Answer ")[1][:6]
+    assert "CLOSING" in await answer(telegram, code)
+    ((service, message, request_id),) = desk.asked
+    assert (service, message) == (
+        "execution",
+        CloseTrade(trade_id="t1", reason="telegram:anna", requested_by="telegram:anna"),
+    )
+    assert [line[1] for line in desk.audit] == ["telegram:anna", "trade t1 is CLOSING"]
+    assert {line[0] for line in desk.audit} == {request_id}
+
+
+async def test_a_command_that_a_crash_cut_short_comes_again_and_asks_with_the_same_id(
+    telegram: TelegramDouble,
+) -> None:
+    ids = []
+    telegram.faults.append("lost")
+    telegram.say("/halt")
+    for _ in range(2):
+        desk = Desk(telegram)
+        running = spawn(desk.bot.run(), name="bot")
+        await until(lambda desk=desk: desk.asked)
+        ids.append(desk.asked[0][2])
+        await telegram.until(len(ids))
+        running.cancel()
+        await asyncio.wait({running})
+    assert ids[0] == ids[1]
+
+
+async def test_without_an_answer_it_says_that_it_may_still_happen(telegram: TelegramDouble, desk: Desk) -> None:
+    desk.is_away = True
+    text = await answer(telegram, "/halt")
+    assert "execution did not answer; what was asked may still take effect" in text
+    assert desk.audit[-1][1] == "execution did not answer"
+
+
+async def test_a_stranger_gets_nothing_and_a_person_is_told_once(telegram: TelegramDouble, desk: Desk) -> None:
+    telegram.say("/halt", chat_id=666)
+    telegram.say("/flatten", chat_id=666)
+    await answer(telegram, "/help")
+    assert telegram.sent(666) == []
+    (seen,) = desk.put
+    assert isinstance(seen, Observed)
+    assert (seen.code, seen.subject) == ("telegram_refused", "user 666")
+    assert desk.asked == []
+
+
+async def test_an_alert_is_acknowledged_from_the_phone(telegram: TelegramDouble, desk: Desk) -> None:
+    desk.script.hear(alert("clock_off", 1), 1)
+    known = desk.script.core.status(START).alerts
+    (alert_id,) = [matter.alert_id for matter in known if matter.record.code == "clock_off"]
+    assert "done: acknowledge warning Clock off" in await answer(telegram, f"/ack {alert_id}")
+    assert desk.put == [Acknowledge(alert_id=alert_id, by="telegram:anna")]
+
+
+async def test_a_chart_is_a_picture_and_one_of_nothing_is_a_sentence(telegram: TelegramDouble, desk: Desk) -> None:
+    telegram.say("/chart equity 1")
+    (call,) = await telegram.until(1)
+    assert call.method == "sendPhoto"
+    (name,) = [value for value in call.fields.values() if isinstance(value, bytes)]
+    assert name.startswith(PNG)
+    assert "there is nothing to draw yet" in await answer(telegram, "/chart pnl 7")
+
+
+async def test_the_profit_by_strategy_is_drawn_from_closed_trades() -> None:
+    script = Script()
+    for number in range(3):
+        closed = trade("CLOSED", number + 1, trade_id=f"t{number}")
+        script.hear(
+            type(closed)(**{**{f: getattr(closed, f) for f in closed.__struct_fields__}, "closed_ns": START}), 1
+        )
+    chart = pnl_chart("paper · main", script.core.status(START), 1)
+    (series,) = chart.series
+    assert [round(value, 2) for _, value in series.points] == [0.0, 11.25, 22.5, 33.75, 33.75]
+    assert (await draw(chart)).startswith(PNG)
+
+
+async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(
+    telegram: TelegramDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot_module, "_DOWN_AFTER_S", 0.5)
+    telegram.is_down = True
+    desk = Desk(telegram)
+    running = spawn(desk.bot.run(), name="bot")
+    await until(lambda: desk.put)
+    assert (desk.put[0].code, desk.put[0].is_over) == ("telegram_down", False)
+    assert TOKEN not in desk.put[0].text
+    telegram.is_down = False
+    telegram.say("/help")
+    await telegram.until(1)
+    assert desk.put[-1].is_over
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_what_fails_inside_one_command_is_said_and_the_next_is_heard(
+    telegram: TelegramDouble, desk: Desk
+) -> None:
+    good, desk.script.core = desk.script.core, None  # type: ignore[assignment]
+    assert "failed: AttributeError" in await answer(telegram, "/status")
+    desk.script.core = good
+    assert "equity" in await answer(telegram, "/status")
+
+
+async def test_a_flood_limit_delays_an_answer_and_does_not_lose_it(telegram: TelegramDouble, desk: Desk) -> None:
+    telegram.faults.append((429, "Too Many Requests: retry after 1", {"retry_after": 1}))
+    assert "/status" in await answer(telegram, "/help")
