@@ -95,6 +95,16 @@ class TelegramDouble:
                 await self._arrived.wait()
         return self.sent(chat_id)
 
+    async def until_said(self, words: str, *, limit_s: float = 90.0) -> Call:
+        """Wait for a message with these words."""
+        async with asyncio.timeout(limit_s):
+            while True:
+                for call in self.sent():
+                    if words in call.text:
+                        return call
+                self._arrived.clear()
+                await self._arrived.wait()
+
     async def _called(self, request: web.Request) -> web.Response:
         arrived_ns = time.monotonic_ns()
         if self.is_down:

@@ -6,20 +6,25 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
+import msgspec
 import pytest_asyncio
 
+from services.monitor.web.store import store_path
+from shared.bus import Bus, NoAnswer
 from shared.config import load_config
-from shared.ports import resolve_ports
+from shared.messages.alerts import AlertList, ListAlerts
+from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.steps import Request
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
 from tests.telegram_api import TOKEN, Call, TelegramDouble
+from tests.unit.monitor.desk import heartbeat
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 90.0
@@ -42,6 +47,11 @@ channels = ["phone"]
 
 [monitor.telegram]
 base_url = "{base_url}"
+
+[[monitor.telegram.users]]
+id = 42
+name = "anna"
+role = "operate"
 """
 
 
@@ -57,7 +67,6 @@ class Monitor:
         self.config = load_config(path, self.environment)
         ensure_paper_secrets(self.config.run_dir)
         ensure_grant_key(self.config.run_dir)
-        self.ports = resolve_ports(self.config.run_dir, self.config.ports)
         self.log = directory / "monitor.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -72,22 +81,17 @@ class Monitor:
             self.process.send_signal(number)
             self.process.wait(PATIENCE_S)
 
-    async def until_idle(self) -> dict[str, Any]:
-        """Wait until the page says that nothing waits for the phone."""
-        url = f"http://127.0.0.1:{self.ports['web']}/api/status"
-        deadline = time.monotonic() + PATIENCE_S
-        async with httpx.AsyncClient() as http:
-            while time.monotonic() < deadline:
+    async def until_idle(self) -> None:
+        """Wait until the monitor says that nothing waits for the phone."""
+        async with asyncio.timeout(PATIENCE_S), Bus.client(self.config) as bus:
+            while True:
                 try:
-                    status: dict[str, Any] = (await http.get(url)).json()["status"]
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
+                    answer = await bus.ask("monitor", ListAlerts(include_ended=True))
+                except NoAnswer:
                     continue
-                (phone,) = status["channels"]
-                if phone["waiting"] == 0 and status["alerts"]:
-                    return phone
+                if isinstance(answer, AlertList) and answer.alerts and answer.channels[0].waiting == 0:
+                    return
                 await asyncio.sleep(0.1)
-        raise AssertionError(f"the monitor still has something to tell: {self.log.read_text()}")
 
 
 @pytest_asyncio.fixture
@@ -142,3 +146,35 @@ async def test_a_phone_that_is_away_is_told_when_it_is_back(double: TelegramDoub
     finally:
         monitor.end(signal.SIGTERM)
     assert len(set(of(calls, "Service down"))) == 1
+
+
+async def test_a_halt_from_the_phone_reaches_execution_and_the_audit_says_who(
+    double: TelegramDouble, tmp_path: Path
+) -> None:
+    monitor = Monitor(tmp_path, double.base_url)
+    execution = Bus("execution", monitor.config)
+    asked: list[Request] = []
+
+    def answer(request: Request) -> None:
+        asked.append(request)
+        assert isinstance(request.message, RaiseHalt)
+        halt = Halt(level="no_new_trades", reason=request.message.reason, raised_by="telegram:anna", raised_ns=1)
+        state = HaltState(account_id="main", halt_epoch=1, halts=(halt,))
+        execution.reply(request.request_id, HaltsAnswered(state=state))
+
+    execution.open(lambda sequences: msgspec.structs.replace(heartbeat("execution"), event_sequences=sequences))
+    execution.serve(answer)
+    try:
+        monitor.start()
+        double.say("/halt cancel_all I see smoke")
+        await double.until_said("halts in force: no_new_trades")
+    finally:
+        monitor.end(signal.SIGTERM)
+        execution.close()
+    (request,) = asked
+    assert request.message == RaiseHalt(level="cancel_all", reason="I see smoke", requested_by="telegram:anna")
+    with sqlite3.connect(store_path(monitor.config.run_dir)) as db:
+        lines = db.execute("SELECT action_id, who, address, what, outcome FROM audit").fetchall()
+    assert lines == [
+        (request.request_id, "telegram:anna", "telegram", "halt at cancel_all", "halts in force: no_new_trades")
+    ]
