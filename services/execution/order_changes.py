@@ -101,8 +101,8 @@ def _place(trade: Trade, wish: OrderToPlace, view: CheckView) -> OrderAnswer:
     problem = order_problem(trade, index, wish.side, wish.quantity, wish.price, work)
     if problem is not None:
         return OrderAnswer(code=problem[0], detail=problem[1])
-    cap = view.positions.cap(trade, leg)
-    if wish.side != leg.side and cap is not None and wish.quantity > cap:
+    cap = view.positions.cap(trade, leg) if wish.side != leg.side else None
+    if cap is not None and wish.quantity > cap:
         return OrderAnswer(code="beyond_holding", detail=f"the venue shows less of {leg.symbol} than is held")
     purpose: Purpose = "open" if wish.side == leg.side else "close"
     numbers: list[int] = []
