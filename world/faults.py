@@ -71,7 +71,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             bus_lag_max_ms=random.choice((0, 0, 100, 1_500)),
             bus_drop=some(0.1),
             bus_duplicate=some(0.1),
-            crash_per_drain=some(0.01),
+            crash_per_drain=some(0.0125),
             crash_per_minute=some(2.0),
             restart_after_max_ms=random.choice((300, 1_500, 6_000)),
             outage_per_minute=some(0.3),

@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 
 from services.execution.book import Book
+from services.execution.rows import OrderMoved, OrderRequested
 from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
@@ -209,6 +210,8 @@ def _verdict(
         for position, a in enumerate(spans)
         for b in spans[:position]
     )
+    # Counted in the journal: the book forgets orders that a quoting strategy withdrew.
+    written = [entry.row for entry in desk.nodes["execution"].journal.entries]
     return Verdict(
         seed=seed,
         scenario=scenario.name,
@@ -217,13 +220,9 @@ def _verdict(
         closed=sum(trade.state == "CLOSED" for trade in trades),
         settled=sum(trade.state == "SETTLED" for trade in trades),
         failed=sum(trade.state == "FAILED" for trade in trades),
-        orders=len(book.orders),
+        orders=sum(isinstance(row, OrderRequested) for row in written),
         crashes=sum(node.starts - 1 for node in desk.nodes.values()),
-        unknown_orders=sum(
-            entry.row.state == "UNKNOWN"
-            for entry in desk.nodes["execution"].journal.entries
-            if type(entry.row).__name__ == "OrderMoved"
-        ),
+        unknown_orders=sum(isinstance(row, OrderMoved) and row.state == "UNKNOWN" for row in written),
         mix=f"{scenario.mix()} {faults.mix()}",
         shared_symbol=shared,
         virtual_s=(desk.engine.now_ns - scenario.start_ns) / SECOND,

@@ -18,6 +18,7 @@ from tests.unit.execution.play import (
     T0,
     Script,
     acked,
+    beat,
     fill,
     intent,
     leg,
@@ -301,3 +302,21 @@ def test_thousands_of_halts_stay_one_short_list_and_a_higher_level_still_counts(
     assert len(script.core.book.halts) == 100
     state = script.ask(RaiseHalt(level="flatten", reason="now", requested_by="operator")).state
     assert [halt.level for halt in state.halts[-1:]] == ["flatten"]
+
+
+def test_a_heartbeat_in_time_decides_nothing_and_one_after_a_silence_does() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.on(acked(order))
+    wake_ns, rows, effects = script.core.next_deadline_ns(), len(script.entries), len(script.effects)
+    script.now_ns += SECOND
+    for service in ("risk", "strategy"):
+        script.inbound(beat(service, script.now_ns))
+    assert (len(script.entries), len(script.effects)) == (rows, effects)
+    assert script.core.next_deadline_ns() == wake_ns
+    script.now_ns += 60 * SECOND
+    script.inbound(beat("strategy", script.now_ns))
+    assert script.core.book.trades[trade_id].stop is not None, (
+        "the risk service was silent for a minute, and that is seen now"
+    )
