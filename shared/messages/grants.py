@@ -21,5 +21,6 @@ def signature_holds(grant: Grant, key: bytes) -> bool:
 
 
 def _signature(grant: Grant, key: bytes) -> str:
-    content = msgspec.msgpack.encode(msgspec.structs.replace(grant, signature=""))
+    unsigned = msgspec.structs.replace(grant, signature="") if grant.signature else grant
+    content = msgspec.msgpack.encode(unsigned)
     return hmac.digest(key, content, hashlib.sha256).hex()
