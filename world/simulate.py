@@ -41,7 +41,9 @@ from world.violations import Violation
 
 START_NS = NOON_NS
 OPENING_MIN_S = 25
-OPENING_MAX_S = 180
+OPENING_MAX_S = 440
+"""A little longer than a grant of which no trade was made keeps its room."""
+
 HEALING_S = 420
 
 _ANY_POSITION = Decimal(1_000_000_000)

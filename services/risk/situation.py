@@ -205,10 +205,21 @@ class Situation:
 
     def position_before_and_after(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Largest |net quantity| of an option, whatever part of the outstanding grants is filled."""
+        (low_before, low_after), (high_before, high_after) = self._position_sides(symbol)
+        return max(low_before, high_before), max(low_after, high_after)
+
+    def position_against(self, symbol: str, limit: Decimal) -> tuple[Decimal, Decimal]:
+        """|net quantity| of an option before and after the request, with those outstanding grants filled that make it
+        break the limit, if any do: what brings one side back towards the limit may go past it on the other."""
+        sides = self._position_sides(symbol)
+        return max(sides, key=lambda side: (side[1] > limit and side[1] >= side[0], side[1]))
+
+    def _position_sides(self, symbol: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
+        """|net quantity| before and after: with all that outstanding grants can sell, and with all they can buy."""
         before = self._held.get(symbol, _ZERO)
         after = before + self._asked.get(symbol, _ZERO)
         low, high = self._outstanding_quantities.get(symbol, (_ZERO, _ZERO))
-        return max(abs(before + low), abs(before + high)), max(abs(after + low), abs(after + high))
+        return (abs(before + low), abs(after + low)), (abs(before + high), abs(after + high))
 
     @cached_property
     def notional_by_expiry(self) -> dict[str, tuple[float, float]]:

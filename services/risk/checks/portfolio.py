@@ -12,16 +12,16 @@ _NONE = (0.0,) * len(LIMITED_GREEKS)
 
 
 def position_limit(s: Situation) -> Iterator[Figure]:
-    limit = float(s.config.max_position_quantity)
+    limit = s.config.max_position_quantity
     for symbol in s.asked_or_largest:
-        before, after = s.position_before_and_after(symbol)
+        before, after = s.position_against(symbol, limit)
         yield Figure(
             code="position_limit",
             scope="option",
             subject=symbol,
             before=float(before),
             after=float(after),
-            limit=limit,
+            limit=float(limit),
             unit="coins",
             words=f"{symbol} would be {after}",
         )

@@ -187,6 +187,16 @@ def test_positions_of_one_option_count_with_outstanding_grants_in_the_worst_dire
     assert script.refused(ask("s-4")).value == 0.4
 
 
+def test_outstanding_sales_give_no_room_to_buy_past_the_limit_of_positions() -> None:
+    script = Script(limits(max_position_quantity=Decimal("0.4")))
+    script.ready(positions=(position(CALL_110, "0.3"),))
+    for number in (1, 2):
+        script.granted(ask(f"s-{number}", (leg(CALL_110, "sell", "0.3"),)))
+    script.poll()
+    script.granted(ask("s-3", (leg(CALL_110, "buy", "0.2"),)))
+    assert script.refused(ask("s-4", (leg(CALL_110, "buy", "0.3"),))).value == 0.5
+
+
 def test_a_position_without_greeks_makes_the_portfolio_limits_wait() -> None:
     script = Script().ready(positions=(position("BTCUSD-1JAN26-50000-C", "1"),))
     assert script.refused(ask()).code == "greeks_unknown"
