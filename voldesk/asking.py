@@ -13,6 +13,7 @@ from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.inquiries import QuoteStructure
 from shared.messages.reconciliation import AdoptPosition
+from shared.messages.risk import ResetBreaker
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.trades import CancelOrders, CloseTrade, Refusal
 from voldesk.console import EXIT_UNREACHABLE, Failure, progress
@@ -89,6 +90,8 @@ def _where_to_check(message: Message) -> str | None:
             return "voldesk rfq history"
         case StrategyCommand():
             return "voldesk strategies"
+        case ResetBreaker():
+            return "voldesk risk"
         case AcknowledgeAlert():
             return "voldesk alerts"
         case _:

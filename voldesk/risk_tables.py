@@ -35,13 +35,7 @@ def show_limits(desk: DeskConfig, risk: RiskLimits, halts: tuple[Halt, ...] | No
     closest = next((limit for limit in risk.limits if limit.use_pct), None)
     if closest is not None:
         say(f"closest: {_named(closest)} at {_percent(closest.use_pct)} of its limit")
-    if risk.breakers:
-        print_table(
-            desk,
-            "circuit breakers",
-            ("breaker", "of", "state", "measured", "why"),
-            [_breaker_row(breaker) for breaker in risk.breakers],
-        )
+    show_breakers(desk, risk.breakers)
     if risk.margin_guard is not None:
         _show_guard(desk, risk.margin_guard)
     if risk.margin_models:
@@ -60,6 +54,16 @@ def show_limits(desk: DeskConfig, risk: RiskLimits, halts: tuple[Halt, ...] | No
                 for model in risk.margin_models
             ],
             right=("ours", "venue", "error"),
+        )
+
+
+def show_breakers(desk: DeskConfig, breakers: Sequence[BreakerStatus]) -> None:
+    if breakers:
+        print_table(
+            desk,
+            "circuit breakers",
+            ("breaker", "of", "state", "measured", "why"),
+            [_breaker_row(breaker) for breaker in breakers],
         )
 
 

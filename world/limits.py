@@ -16,5 +16,9 @@ WIDE = RiskConfig(
     max_stressed_loss_pct=1_000.0,
     max_open_trades=50,
     max_drawdown_pct=30.0,
+    max_consecutive_losses=10_000,
+    max_slippage_pct=100.0,
+    max_rejection_pct=100.0,
+    max_venue_errors_per_minute=1_000,
 )
 """Limits with room for many trades at a time, so that a run meets more than refusals."""

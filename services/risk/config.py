@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
 
+from shared.messages.risk import MarginLevel
 from shared.messages.trades import HaltLevel
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -35,8 +37,8 @@ class UnderlyingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one strategy; what is not given is not limited by itself.
 
-    max_trade_risk_pct, max_total_risk_pct, max_open_trades, max_order_notional_usd, max_grants_per_minute: as those
-    of the account, of this strategy alone.
+    max_trade_risk_pct, max_total_risk_pct, max_open_trades, max_order_notional_usd, max_grants_per_minute,
+    max_consecutive_losses: as those of the account, of this strategy alone.
     """
 
     max_trade_risk_pct: Percent | None = None
@@ -44,6 +46,7 @@ class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_open_trades: Count | None = None
     max_order_notional_usd: Positive | None = None
     max_grants_per_minute: Count | None = None
+    max_consecutive_losses: Count | None = None
 
 
 class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +89,19 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_drawdown_pct: fall of equity from its peak at which trading is halted.
     max_daily_loss_pct: fall of equity since 00:00 UTC at which trading is halted. Deposits and withdrawals move peak
     and start of the day.
+    max_consecutive_losses: so many trades in a row that ended with a loss open the breaker.
+    max_slippage_pct, slippage_openings: what the newest openings cost more than was expected of them, summed, in per
+    cent of equity, above which the breaker opens.
+    max_rejection_pct, rejection_orders_min: share of refused orders among those that ended within 10 minutes, of at
+    least so many, above which the breaker opens.
+    max_venue_errors_per_minute: failed reads of the account and orders of unknown outcome that open the breaker.
+    breaker_pause_s: how long the breakers of losses and slippage stay open before one trade is tried.
+    breaker_short_pause_s: the same of those of rejections and venue errors.
+    margin_warn_pct, margin_no_new_trades_pct, margin_reduce_pct, margin_flatten_pct: maintenance margin / equity from
+    which the margin guard tells, grants nothing, closes one trade after the other, and flattens.
+    margin_hysteresis_pct: so far below its threshold, in points of per cent, a level ends.
+    margin_notice_s: what the guard will do is shown so long before it does it.
+    margin_acts_up_to: the highest level at which it acts; beyond it only tells.
     breach_polls: so many account reads in a row must show a breach before it halts, against one wrong figure.
     breach_halt_level: what a breach raises at execution.
     halt_retry_ms: pause before an unanswered halt is asked for again.
@@ -139,6 +155,21 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_orders_per_minute: Count = 600
     max_drawdown_pct: Percent = 25.0
     max_daily_loss_pct: Percent = 15.0
+    max_consecutive_losses: Count = 6
+    max_slippage_pct: Positive = 0.5
+    slippage_openings: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+    max_rejection_pct: Percent = 50.0
+    rejection_orders_min: Annotated[int, msgspec.Meta(ge=1, le=200)] = 10
+    max_venue_errors_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+    breaker_pause_s: Count = 3_600
+    breaker_short_pause_s: Count = 120
+    margin_warn_pct: Percent = 50.0
+    margin_no_new_trades_pct: Percent = 65.0
+    margin_reduce_pct: Percent = 80.0
+    margin_flatten_pct: Percent = 90.0
+    margin_hysteresis_pct: Annotated[float, msgspec.Meta(ge=0, le=50)] = 5.0
+    margin_notice_s: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 15
+    margin_acts_up_to: MarginLevel = "flatten"
     breach_polls: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
     breach_halt_level: HaltLevel = "no_new_trades"
     halt_retry_ms: Annotated[int, msgspec.Meta(ge=100)] = 1_000
@@ -159,6 +190,15 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rate_budget_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
 
     def __post_init__(self) -> None:
+        levels = [
+            ("margin_warn_pct", self.margin_warn_pct),
+            ("margin_no_new_trades_pct", self.margin_no_new_trades_pct),
+            ("margin_reduce_pct", self.margin_reduce_pct),
+            ("margin_flatten_pct", self.margin_flatten_pct),
+        ]
+        for (lower, low), (higher, high) in pairwise(levels):
+            if low >= high:
+                raise ValueError(f"{lower} {low:g} must be below {higher} {high:g}")
         for name in ("max_order_quantity", "max_position_quantity"):
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and value > 0):

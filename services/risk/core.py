@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from services.risk.breaches import Measure, measures
+from services.risk.breaches import measures
+from services.risk.breakers import NAMES, Breakers, no_such_breaker
 from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.config import RiskConfig
+from services.risk.halting import Halting
 from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
+from services.risk.margin_guard import MarginGuardian
 from services.risk.market import MarketView
 from services.risk.orders import MINUTE_NS, OrderWatch
 from services.risk.positions import positions_of
@@ -20,32 +21,33 @@ from services.risk.rows import (
     BreachEnded,
     BreachFound,
     BreachHalted,
+    BreakerMoved,
     CapitalMoved,
     GrantIssued,
+    MarginLevelMoved,
+    OpeningJudged,
     PeakEquityRaised,
     Row,
+    TradeJudged,
     TradingDayStarted,
 )
-from services.risk.showing import limits_of, nothing_asked, stress_of
+from services.risk.showing import breaker_alert, halting_breakers, limits_of, nothing_asked, stress_of
 from services.risk.situation import Situation, Violation
 from services.risk.stress import Scenarios, Stress
 from services.risk.unit_grids import UnitGrids
 from services.risk.what_if import answer, as_request
 from shared.messages.account import AccountSnapshot
-from shared.messages.base import Message
 from shared.messages.control import (
     AccountAnswer,
     GetAccount,
     GrantGiven,
     GrantRefused,
-    HaltsAnswered,
     HaltState,
-    RaiseHalt,
     RequestGrant,
 )
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, InstrumentList
-from shared.messages.risk import GetRisk, RiskAnswer, WhatIf
+from shared.messages.risk import BreakersReset, GetRisk, ResetBreaker, RiskAnswer, WhatIf
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -56,14 +58,13 @@ from shared.messages.steps import (
     ReplyReceived,
     Request,
     RequestTimedOut,
-    SendRequest,
     Step,
     StreamSynced,
     Tick,
 )
 from shared.messages.system import Severity
 from shared.messages.topics import topic_of
-from shared.messages.trades import Grant, GrantLeg, OrderUpdate, Refusal, TradeUpdate, unknown_request
+from shared.messages.trades import Grant, GrantLeg, OrderUpdate, TradeUpdate, unknown_request
 
 _MS = 1_000_000
 _DAY_NS = 86_400 * 1_000_000_000
@@ -76,22 +77,12 @@ _NAME_MAX, _DETAIL_MAX = 200, 500
 """Characters of a refusal, which is published and kept: the request may have had any number."""
 
 
-class _Breach(msgspec.Struct):
-    """A broken account limit. `retry_ns` None: the request is on its way."""
-
-    request_id: str
-    detail: str
-    halted: bool = False
-    attempt: int = 0
-    retry_ns: int | None = None
-
-
 class RiskCore:
     """Decides who may open what.
 
     Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, OrderUpdate, HaltState), StreamSynced,
-    Request(RequestGrant, GetAccount, GetRisk, WhatIf), ReplyReceived, RequestTimedOut, Tick, JournalSpace and those
-    of inputs.py. Effects: the generic ones. Anything else is ignored.
+    Request(RequestGrant, GetAccount, GetRisk, WhatIf, ResetBreaker), ReplyReceived, RequestTimedOut, Tick,
+    JournalSpace and those of inputs.py. Effects: the generic ones. Anything else is ignored.
     """
 
     def __init__(self, config: RiskConfig, *, account_id: str, grant_key: bytes) -> None:
@@ -103,12 +94,14 @@ class RiskCore:
         self._day_start_usd: Decimal | None = None
         self._transfers: dict[str, None] = {}
         self._journaled_until_ns: int | None = None
-        self._breaches: dict[str, _Breach] = {}
+        self._market = MarketView(config.market_age_max_ms * _MS)
+        self._halting = Halting(config, account_id)
+        self._breakers = Breakers(config)
+        self._margin = MarginGuardian(config, account_id, self._market)
         self._reservations = Reservations(
             config.grant_release_delay_ms * _MS, config.account_lag_ms * _MS, config.grant_ttl_ms * _MS
         )
         # Volatile from here on: rebuilt from what the others send.
-        self._market = MarketView(config.market_age_max_ms * _MS)
         self._orders = OrderWatch()
         self._scenarios = Scenarios.of(config)
         self._unit_grids = UnitGrids(self._scenarios, self._market)
@@ -119,7 +112,6 @@ class RiskCore:
         self._execution_synced = False
         self._account: AccountSnapshot | None = None
         self._asked_ns = 0
-        self._polls_broken: Counter[str] = Counter()
         self._failing_since_ns: int | None = None
         self._unreachable_told = False
         self._space = ON_DISK
@@ -133,7 +125,7 @@ class RiskCore:
     @property
     def broken_limits(self) -> tuple[str, ...]:
         """The account limits that are broken now."""
-        return tuple(self._breaches)
+        return self._halting.broken
 
     @property
     def day_start_equity_usd(self) -> Decimal | None:
@@ -152,15 +144,16 @@ class RiskCore:
 
     def start(self, now_ns: int) -> Step:
         """Ask again for halts that nobody is known to have set."""
-        return Step(effects=[self._ask_for_halt(breach) for breach in self._breaches.values() if not breach.halted])
+        return Step(effects=self._halting.start())
 
     def next_deadline_ns(self) -> int | None:
-        return min((b.retry_ns for b in self._breaches.values() if b.retry_ns is not None), default=None)
+        wakes = (part.next_deadline_ns() for part in (self._halting, self._breakers, self._margin))
+        return min((wake for wake in wakes if wake is not None), default=None)
 
     def handle(self, item: Any, now_ns: int) -> Step:
         match item:
             case Inbound():
-                self._on_message(item, now_ns)
+                return self._on_message(item, now_ns)
             case Request(message=RequestGrant() as ask):
                 return self._on_grant_request(item.request_id, ask, now_ns)
             case Request(message=GetAccount()):
@@ -170,6 +163,8 @@ class RiskCore:
             case Request(message=WhatIf() as what_if):
                 situation = self._situation(as_request(what_if, now_ns), now_ns)
                 return Step(effects=[Reply(item.request_id, answer(situation))])
+            case Request(message=ResetBreaker() as reset):
+                return self._on_reset(item.request_id, reset, now_ns)
             case Request(message=other):
                 return Step(effects=[Reply(item.request_id, unknown_request("risk", other))])
             case AccountPolled():
@@ -179,12 +174,12 @@ class RiskCore:
             case TransferSeen():
                 return self._on_transfer(item, now_ns)
             case ReplyReceived() | RequestTimedOut():
-                return self._on_halt_answer(item, now_ns)
+                return self._on_reply(item, now_ns)
             case StreamSynced(publisher="execution", epoch=epoch):
                 self._meet_execution(epoch)
                 self._execution_synced = self._execution_epoch == epoch
             case Tick():
-                return self._retry_halts(now_ns)
+                return self._on_time(now_ns)
             case JournalSpace():
                 alerts = space_alerts(self._space, item, "risk")
                 self._space = item
@@ -208,13 +203,12 @@ class RiskCore:
                 self._day_start_usd = None if self._day_start_usd is None else self._day_start_usd + amount
             case GrantIssued(grant=grant):
                 self._reservations.issue(grant, entry.at_ns)
-            case BreachFound(code=code, request_id=request_id, detail=detail):
-                self._breaches[code] = _Breach(request_id, detail)
-            case BreachHalted(code=code):
-                self._breaches[code].halted = True
-                self._breaches[code].retry_ns = None
-            case BreachEnded(code=code):
-                del self._breaches[code]
+            case BreachFound() | BreachHalted() | BreachEnded() as breach:
+                self._halting.apply(breach, entry.at_ns)
+            case TradeJudged() | OpeningJudged() | BreakerMoved() as judged:
+                self._breakers.apply(judged, entry.at_ns)
+            case MarginLevelMoved() as moved:
+                self._margin.apply(moved, entry.at_ns)
             case row:
                 raise AssertionError(f"{row!r} is no row of risk")
 
@@ -222,12 +216,18 @@ class RiskCore:
         entry = Entry(now_ns, cause_id, row)
         self.apply(entry)
         step.rows.append(entry)
+        if isinstance(row, BreakerMoved) and (alert := breaker_alert(row, self._account_id)) is not None:
+            step.effects.append(alert)
+
+    def _emitter(self, step: Step, now_ns: int) -> Callable[[Row], None]:
+        return lambda row: self._emit(step, row, now_ns)
 
     # Messages of other services
 
-    def _on_message(self, inbound: Inbound, now_ns: int) -> None:
+    def _on_message(self, inbound: Inbound, now_ns: int) -> Step:
+        step = Step()
         if inbound.publisher == "execution" and not self._meet_execution(inbound.epoch):
-            return
+            return step
         match inbound.message:
             case InstrumentList() as listed:
                 self._market.on_list(listed)
@@ -236,12 +236,40 @@ class RiskCore:
                 self._unit_grids.on_chain(chain.underlying, now_ns)
             case TradeUpdate(account_id=self._account_id) as update:
                 self._reservations.on_trade(update)
+                self._margin.on_trade(update)
+                equity = None if self._account is None else float(self._account.equity_usd)
+                self._breakers.on_trade(update, equity, self._emitter(step, now_ns))
             case OrderUpdate(account_id=self._account_id) as order:
                 self._orders.on_order(order, now_ns)
+                self._breakers.on_order(order, now_ns, self._emitter(step, now_ns))
             case HaltState(account_id=self._account_id) as state:
                 self._halts = state
             case _:
                 pass
+        return step
+
+    def _on_reply(self, reply: ReplyReceived | RequestTimedOut, now_ns: int) -> Step:
+        step = Step()
+        if not self._margin.on_answer(reply):
+            step.effects += self._halting.on_answer(reply, now_ns, self._emitter(step, now_ns))
+        return step
+
+    def _on_reset(self, request_id: str, reset: ResetBreaker, now_ns: int) -> Step:
+        step = Step()
+        if reset.name not in NAMES:
+            return Step(effects=[Reply(request_id, no_such_breaker(reset.name))])
+        by = reset.requested_by[:_NAME_MAX]
+        self._breakers.reset(reset.name, reset.subject, by, self._emitter(step, now_ns))
+        step.effects.append(Reply(request_id, BreakersReset(breakers=self._breakers.statuses())))
+        return step
+
+    def _on_time(self, now_ns: int) -> Step:
+        step = Step()
+        emit = self._emitter(step, now_ns)
+        step.effects += self._halting.on_time(now_ns)
+        self._breakers.on_time(now_ns, emit)
+        step.effects += self._margin.on_time(self._halting, now_ns, emit)
+        return step
 
     def _meet_execution(self, epoch: int) -> bool:
         """Note a new start of execution, after which its replay tells everything anew. False for an older epoch."""
@@ -252,6 +280,7 @@ class RiskCore:
             self._execution_synced = False
             self._reservations.forget_trades()
             self._orders.forget()
+            self._margin.forget_trades()
         return True
 
     # Grants
@@ -299,7 +328,16 @@ class RiskCore:
             open_orders=self._orders.working,
             orders_last_minute=self._orders.sent_since(now_ns - MINUTE_NS),
             stress=self._stress,
+            guards=tuple(self._guards(ask.strategy, now_ns)),
             space=self._space,
+        )
+
+    def _guards(self, strategy: str, now_ns: int) -> Iterator[Violation]:
+        """Why the margin guard or a breaker lets this strategy ("" = any) have nothing now."""
+        if (refusal := self._margin.refusal()) is not None:
+            yield refusal
+        yield from self._breakers.refusals(
+            strategy, lambda subject, since_ns: self._reservations.running_since(since_ns, now_ns, subject)
         )
 
     def _grant(self, situation: Situation) -> Grant:
@@ -352,10 +390,13 @@ class RiskCore:
         earlier = equity if self._account is None else self._account.equity_usd
         self._asked_ns = polled.asked_ns
         self._reservations.on_account(polled.asked_ns)
+        emit = self._emitter(step, now_ns)
         self._mark_equity(step, equity, min(equity, earlier), now_ns)
         self._account = self._snapshot(polled, now_ns)
         for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
-            self._judge(step, measure, now_ns)
+            step.effects += self._halting.judge(measure, now_ns, emit)
+        step.effects += self._margin.on_account(self._account, self._halting, now_ns, emit)
+        self._breakers.on_read(emit)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
         self._show(step, self._account, now_ns)
         self._failing_since_ns = None
@@ -369,7 +410,9 @@ class RiskCore:
         held = {position.symbol: float(position.quantity) for position in account.positions}
         self._stress = Stress.of_quantities(self._scenarios, self._market, held, now_ns)
         now = self._situation(nothing_asked(self._account_id, now_ns), now_ns)
-        limits = limits_of(now)
+        guard = self._margin.status()
+        breakers = (*halting_breakers(now, self._halting), *self._breakers.statuses())
+        limits = limits_of(now, breakers, guard)
         stress = stress_of(self._config, self._stress, account)
         self._shown = RiskAnswer(limits=limits, stress=stress)
         step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), limits))
@@ -430,11 +473,14 @@ class RiskCore:
         if self._failing_since_ns is None:
             self._failing_since_ns = now_ns
         failing_ms = (now_ns - self._failing_since_ns) / _MS
+        step = Step()
+        self._breakers.on_venue_error(now_ns, self._emitter(step, now_ns))
         if self._unreachable_told or failing_ms < self._config.account_age_max_ms:
-            return Step()
+            return step
         self._unreachable_told = True
         text = f"the account has not been readable for {failing_ms / 1e3:.0f} s: {failed.reason}"
-        return Step(effects=[self._unreachable_alert(text, resolved=False)])
+        step.effects.append(self._unreachable_alert(text, resolved=False))
+        return step
 
     def _unreachable_alert(self, text: str, *, resolved: bool) -> RaiseAlert:
         severity: Severity = "info" if resolved else "warning"
@@ -447,51 +493,3 @@ class RiskCore:
         if seen.transfer_id not in self._transfers:
             self._emit(step, CapitalMoved(transfer_id=seen.transfer_id, amount_usd=seen.amount_usd), now_ns)
         return step
-
-    # Breaches of account limits
-
-    def _judge(self, step: Step, measure: Measure, now_ns: int) -> None:
-        code = measure.code
-        self._polls_broken[code] = self._polls_broken[code] + 1 if measure.broken else 0
-        if code in self._breaches:
-            if measure.over:
-                self._emit(step, BreachEnded(code=code), now_ns)
-                step.effects.append(self._breach_alert(code, f"{code} is inside its limit again", resolved=True))
-        elif self._polls_broken[code] >= self._config.breach_polls:
-            request_id = f"risk-halt-{self._account_id}-{code}-{now_ns}"
-            self._emit(step, BreachFound(code=code, request_id=request_id, detail=measure.detail), now_ns)
-            step.effects.append(self._breach_alert(code, measure.detail, resolved=False))
-            step.effects.append(self._ask_for_halt(self._breaches[code]))
-
-    def _breach_alert(self, code: str, text: str, *, resolved: bool) -> RaiseAlert:
-        severity: Severity = "info" if resolved else "critical"
-        return RaiseAlert(code=code, severity=severity, subject=self._account_id, text=text, resolved=resolved)
-
-    def _ask_for_halt(self, breach: _Breach) -> SendRequest:
-        breach.retry_ns = None
-        message = RaiseHalt(level=self._config.breach_halt_level, reason=breach.detail, requested_by="risk")
-        return SendRequest("execution", message, _attempt_id(breach))
-
-    def _on_halt_answer(self, reply: ReplyReceived | RequestTimedOut, now_ns: int) -> Step:
-        step = Step()
-        found = [(c, b) for c, b in self._breaches.items() if not b.halted and _attempt_id(b) == reply.request_id]
-        for code, breach in found:
-            message: Message | None = reply.message if isinstance(reply, ReplyReceived) else None
-            if isinstance(message, HaltsAnswered):
-                self._emit(step, BreachHalted(code=code), now_ns)
-                continue
-            breach.retry_ns = now_ns + self._config.halt_retry_ms * _MS
-            if message is not None:
-                # The same id would be given the same answer for ever.
-                breach.attempt += 1
-                reason = message.detail if isinstance(message, Refusal) else type(message).__name__
-                step.effects.append(self._breach_alert(code, f"execution refused to halt: {reason}", resolved=False))
-        return step
-
-    def _retry_halts(self, now_ns: int) -> Step:
-        due = [b for b in self._breaches.values() if b.retry_ns is not None and b.retry_ns <= now_ns]
-        return Step(effects=[self._ask_for_halt(breach) for breach in due])
-
-
-def _attempt_id(breach: _Breach) -> str:
-    return breach.request_id if breach.attempt == 0 else f"{breach.request_id}-{breach.attempt}"

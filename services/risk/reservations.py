@@ -117,6 +117,18 @@ class Reservations:
         ]
         return (*trades, *grants)
 
+    def running_since(self, since_ns: int, now_ns: int, strategy: str) -> int:
+        """Trades and unused grants of a strategy ("" = any) that were granted since then and are not over."""
+        trades = sum(
+            not trade.is_final and trade.grant.issued_ns >= since_ns and strategy in ("", trade.strategy)
+            for trade in self._trades.values()
+        )
+        grants = sum(
+            grant.issued_ns >= since_ns and strategy in ("", strategy_of(grant.intent_id))
+            for grant in self._unused(now_ns)
+        )
+        return trades + grants
+
     def grant_of(self, intent_id: str) -> Grant | None:
         """The newest grant of an intent that is still remembered."""
         return self._issued.get(intent_id)

@@ -7,8 +7,9 @@ from decimal import Decimal
 import msgspec
 
 from shared.messages.control import GrantGiven
+from shared.messages.risk import BreakerState, MarginLevel
 from shared.messages.steps import Reply
-from shared.messages.trades import Grant
+from shared.messages.trades import Grant, HaltLevel
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="row"):
@@ -38,11 +39,12 @@ class GrantIssued(Row, frozen=True, kw_only=True, tag="grant_issued.1"):
 
 
 class BreachFound(Row, frozen=True, kw_only=True, tag="breach_found.1"):
-    """An account limit was broken; a halt is asked for under `request_id` until execution has answered."""
+    """An account limit was broken; a halt of `level` is asked for under `request_id` until execution has answered."""
 
     code: str
     request_id: str
     detail: str
+    level: HaltLevel = "no_new_trades"
 
 
 class BreachHalted(Row, frozen=True, kw_only=True, tag="breach_halted.1"):
@@ -55,7 +57,50 @@ class BreachEnded(Row, frozen=True, kw_only=True, tag="breach_ended.1"):
     code: str
 
 
-RiskRow = PeakEquityRaised | TradingDayStarted | CapitalMoved | GrantIssued | BreachFound | BreachHalted | BreachEnded
+class TradeJudged(Row, frozen=True, kw_only=True, tag="trade_judged.1"):
+    """A trade ended with this result after fees; counted once in the losses in a row."""
+
+    trade_id: str
+    strategy: str
+    net_pnl_usd: Decimal
+
+
+class OpeningJudged(Row, frozen=True, kw_only=True, tag="opening_judged.1"):
+    """An opening cost so much more than expected, in per cent of the equity of that moment; < 0: less."""
+
+    trade_id: str
+    over_pct: float
+
+
+class BreakerMoved(Row, frozen=True, kw_only=True, tag="breaker_moved.1"):
+    """A circuit breaker changed its state. `subject`: a strategy, "" for the account."""
+
+    name: str
+    subject: str
+    state: BreakerState
+    reason: str
+
+
+class MarginLevelMoved(Row, frozen=True, kw_only=True, tag="margin_level_moved.1"):
+    """The margin guard is at another level from now on."""
+
+    level: MarginLevel
+    utilisation_pct: float
+
+
+RiskRow = (
+    PeakEquityRaised
+    | TradingDayStarted
+    | CapitalMoved
+    | GrantIssued
+    | BreachFound
+    | BreachHalted
+    | BreachEnded
+    | TradeJudged
+    | OpeningJudged
+    | BreakerMoved
+    | MarginLevelMoved
+)
 
 
 def may_go_unwritten(effect: object) -> bool:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from services.risk.breaches import measures
 from services.risk.checks import GATES, SHOWN, STANDING, first_violation
 from services.risk.config import RiskConfig
+from services.risk.halting import Halting
 from services.risk.limits import uses
 from services.risk.margin_models import beside_the_venue
+from services.risk.rows import BreakerMoved
 from services.risk.situation import Situation
 from services.risk.stress import F8, Stress, stressed_loss
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import RequestGrant
-from shared.messages.risk import PositionStress, RiskLimits, StressGrid, UnderlyingStress
+from shared.messages.risk import BreakerStatus, MarginGuard, PositionStress, RiskLimits, StressGrid, UnderlyingStress
+from shared.messages.steps import RaiseAlert
 
 
 def nothing_asked(account_id: str, now_ns: int) -> RequestGrant:
@@ -28,15 +34,48 @@ def nothing_asked(account_id: str, now_ns: int) -> RequestGrant:
     )
 
 
-def limits_of(now: Situation) -> RiskLimits:
+def limits_of(now: Situation, breakers: tuple[BreakerStatus, ...], guard: MarginGuard) -> RiskLimits:
     """All limits with their use, given a situation in which nothing is asked and the account is known."""
     refused = first_violation(now, GATES) or first_violation(now, STANDING)
     return RiskLimits(
         account_id=now.account_id,
         received_ns=now.known_account.received_ns,
         limits=uses(now, SHOWN) if now.equity_usd > 0 else (),
+        breakers=breakers,
+        margin_guard=guard,
         margin_models=beside_the_venue(now.config, now.market, now.known_account, now.now_ns),
         grants_refused="" if refused is None else f"{refused.code}: {refused.detail}",
+    )
+
+
+def halting_breakers(now: Situation, halting: Halting) -> Iterator[BreakerStatus]:
+    """Drawdown and daily loss as breakers: they halt, and close by themselves without a trial."""
+    for measure in measures(now.config, now.known_account.equity_usd, now.peak_equity_usd, now.day_start_equity_usd):
+        since_ns = halting.since_ns(measure.code)
+        yield BreakerStatus(
+            name=measure.code,
+            subject="",
+            state="closed" if since_ns is None else "open",
+            since_ns=since_ns or 0,
+            reason="" if since_ns is None else measure.detail,
+            value=measure.value,
+            limit=measure.limit,
+            unit="%",
+            halts=True,
+        )
+
+
+def breaker_alert(row: BreakerMoved, account_id: str) -> RaiseAlert | None:
+    """Told when it opens and when it closes; None in between."""
+    if row.state == "half_open":
+        return None
+    closed = row.state == "closed"
+    return RaiseAlert(
+        code=f"breaker_{row.name}",
+        severity="info" if closed else "critical",
+        subject=row.subject or account_id,
+        text=row.reason if closed else f"no new trades: {row.reason}",
+        resolved=closed,
     )
 
 

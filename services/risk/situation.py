@@ -68,7 +68,8 @@ class Situation:
 
     `outstanding` are the grants of other intents that count, `at_risk` their trades and those grants that may become
     one; `granted_lately` has the strategy of each grant of the last minute; `stress` is that of the positions,
-    `unit_grids` has it of whatever is asked for. A request without legs shows how things are.
+    `unit_grids` has it of whatever is asked for; `guards` is what breakers and the margin guard say. A request
+    without legs shows how things are.
     """
 
     config: RiskConfig
@@ -90,6 +91,7 @@ class Situation:
     open_orders: int = 0
     orders_last_minute: int = 0
     stress: Stress | None = None
+    guards: tuple[Violation, ...] = ()
     space: JournalSpace = ON_DISK
 
     @property

@@ -71,6 +71,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", control.GetAccount, (control.AccountAnswer,)),
     ("risk", risk.GetRisk, (risk.RiskAnswer,)),
     ("risk", risk.WhatIf, (risk.WhatIfAnswer,)),
+    ("risk", risk.ResetBreaker, (risk.BreakersReset,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
     ("monitor", alerts.ListAlerts, (alerts.AlertList,)),

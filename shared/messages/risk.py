@@ -210,3 +210,16 @@ class WhatIfAnswer(Message, frozen=True, kw_only=True, tag="what_if_answer.1"):
     margins: tuple[MarginEffect, ...] = ()
     limits_before: tuple[LimitUse, ...] = ()
     limits_after: tuple[LimitUse, ...] = ()
+
+
+class ResetBreaker(Message, frozen=True, kw_only=True, tag="reset_breaker.1"):
+    """Close the breaker `name` of `subject`, "" for that of the account, "*" for all of that name. Only for the
+    operator; answered with all breakers, a name that none has with a refusal."""
+
+    name: str
+    subject: str
+    requested_by: str
+
+
+class BreakersReset(Message, frozen=True, kw_only=True, tag="breakers_reset.1"):
+    breakers: tuple[BreakerStatus, ...]

@@ -12,14 +12,15 @@ from enum import Enum
 from services.exchange import states as exchange
 from services.exchange.model import OrderState as VenueOrderState
 from services.execution.states import ORDER_TRANSITIONS, RFQ_TRANSITIONS, TRADE_TRANSITIONS, diagram
+from services.risk.states import BREAKER_TRANSITIONS, MARGIN_TRANSITIONS
 from shared.messages.rfq import FINAL_RFQ_STATES
 from shared.messages.trades import FINAL_ORDER_STATES, FINAL_TRADE_STATES
 
 _INTRODUCTION = """# States
 
 The life of a trade, an order and a request for quote, drawn from the tables that the code obeys:
-`services/execution/states.py` and `services/exchange/states.py`. What is not in a table cannot happen; the fold of
-the journal asserts it. A test fails when this page is out of date; renew it with
+`services/execution/states.py`, `services/risk/states.py` and `services/exchange/states.py`. What is not in a table
+cannot happen; the fold of the journal asserts it. A test fails when this page is out of date; renew it with
 `python -m tests.docs.states_page > docs/states.md`.
 """
 
@@ -71,6 +72,19 @@ Both are open until they end. A maker whose quote was not the one accepted reads
 expired quote reads `CANCELLED` unless configured otherwise (`expired_quote_state`).
 """
 
+_BREAKERS = """## Circuit breakers of risk
+
+`services/risk/states.py`. While one is open nothing of its subject is granted; half open, one trade at a time. What
+opens each is in [risk.md](risk.md). Drawdown and daily loss have no `half_open`: they halt, and close when their
+figure is a tenth back inside the limit; the halt stays until a person lifts it.
+"""
+
+_MARGIN = """## Levels of the margin guard
+
+Any level may follow any other, as an account can fall through several between two reads; what each does is in
+[risk.md](risk.md).
+"""
+
 _EXCHANGE = """## Orders, at the simulated exchange
 
 The numbers are the venue's own.
@@ -92,6 +106,11 @@ def states_page() -> str:
             _RFQS,
             *_drawn(diagram(RFQ_TRANSITIONS)),
             *_table(RFQ_TRANSITIONS, FINAL_RFQ_STATES),
+            _BREAKERS,
+            *_drawn(_plain_diagram(BREAKER_TRANSITIONS)),
+            *_table(BREAKER_TRANSITIONS, frozenset()),
+            _MARGIN,
+            *_table(MARGIN_TRANSITIONS, frozenset()),
             _EXCHANGE,
             *_drawn(_exchange_diagram()),
             *_exchange_table(),
@@ -121,6 +140,13 @@ def _table(transitions: Mapping[str, Mapping[str, str]], finals: frozenset[str])
 
 def _ends(ends: Mapping[Enum, str]) -> dict[str, str]:
     return {f"{state.value} (final)": when for state, when in ends.items()}
+
+
+def _plain_diagram(transitions: Mapping[str, Mapping[str, str]]) -> str:
+    lines = [
+        f"    {source} --> {target}: {when}" for source, to in transitions.items() for target, when in to.items()
+    ]
+    return "\n".join(["stateDiagram-v2", *lines])
 
 
 def _exchange_diagram() -> str:

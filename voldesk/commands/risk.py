@@ -9,17 +9,17 @@ import typer
 from shared.clock import wall_ns
 from shared.config import DeskConfig
 from shared.messages.control import Halt
-from shared.messages.risk import GetRisk, RiskAnswer, WhatIf, WhatIfAnswer
+from shared.messages.risk import BreakersReset, GetRisk, ResetBreaker, RiskAnswer, WhatIf, WhatIfAnswer
 from shared.messages.trades import LegOrder
-from shared.risk_views import limits_json, stress_json, what_if_json
+from shared.risk_views import breaker_json, limits_json, stress_json, what_if_json
 from shared.views import iso
-from voldesk.asking import ask
+from voldesk.asking import ask, operator
 from voldesk.commands.halt import halts_in_force
 from voldesk.commands.rfq import legs_of
 from voldesk.completion import complete_strategy
-from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, print_json, progress
+from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, Yes, confirm, print_json, progress
 from voldesk.preflight import load_desk
-from voldesk.risk_tables import show_limits, show_stress, show_what_if
+from voldesk.risk_tables import show_breakers, show_limits, show_stress, show_what_if
 
 _PATIENCE_S = 10.0
 
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         epilog="Example: voldesk risk check --strategy demo_strangle; "
         "voldesk risk check sell 0.5 BTCUSD-26JUN26-100000-C --max-loss 2000"
     )(check)
+    group.command(epilog="Example: voldesk risk reset consecutive_losses --of short_strangle")(reset)
     app.add_typer(group, name="risk")
 
 
@@ -106,6 +107,22 @@ def check(
     else:
         text = ", ".join(f"{leg.side} {leg.quantity:f} {leg.symbol}" for leg in legs)
         show_what_if(desk, f"{strategy}: {text}" if strategy else text, answer)
+
+
+def reset(
+    name: Annotated[str, typer.Argument(help="The breaker, as `voldesk risk` names it.")],
+    of: Annotated[str, typer.Option("--of", help="That of one strategy; * for all of that name.")] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Close a circuit breaker before its pause is over, so that trades are granted again. Asks first."""
+    desk = load_desk()
+    confirm(desk, f"reset the breaker {name}{f' of {of}' if of else ''}, so that new trades are granted?", yes=yes)
+    answer = ask(desk, "risk", ResetBreaker(name=name, subject=of, requested_by=operator()), BreakersReset)
+    if as_json:
+        print_json([breaker_json(breaker) for breaker in answer.breakers])
+    else:
+        show_breakers(desk, answer.breakers)
 
 
 def _halts(desk: DeskConfig) -> tuple[Halt, ...] | None:

@@ -24,6 +24,7 @@ GATES: tuple[Check, ...] = (
 """Asked even before an earlier grant of the same intent is given again."""
 CHECKS: tuple[Check, ...] = (
     structure.duplicate_intent,
+    gates.guarded,
     losses.no_equity,
     losses.drawdown,
     losses.daily_loss,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 STANDING: tuple[Check, ...] = (
+    gates.guarded,
     losses.no_equity,
     losses.drawdown,
     losses.daily_loss,

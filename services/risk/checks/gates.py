@@ -46,3 +46,8 @@ def stale_account(s: Situation) -> Violation | None:
     if age_ms <= limit:
         return None
     return Violation("stale_account", f"the account is {age_ms / 1e3:.1f} s old", age_ms, limit)
+
+
+def guarded(s: Situation) -> Violation | None:
+    """The margin guard and circuit breakers; not in the way of a grant that was given already."""
+    return s.guards[0] if s.guards else None

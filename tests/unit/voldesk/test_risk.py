@@ -9,6 +9,7 @@ import pytest
 from shared.messages.base import Message
 from shared.messages.control import Halt
 from shared.messages.risk import (
+    BreakersReset,
     BreakerStatus,
     GetRisk,
     LimitUse,
@@ -16,6 +17,7 @@ from shared.messages.risk import (
     MarginGuard,
     MarginModel,
     PositionStress,
+    ResetBreaker,
     RiskAnswer,
     RiskLimits,
     StressGrid,
@@ -193,6 +195,17 @@ def test_what_if_needs_a_structure_or_a_strategy_of_the_desk(peers: Peers) -> No
     assert ran.code == 2
     assert "no strategy of this desk" in ran.err
     assert peers.asked == []
+
+
+def test_a_breaker_is_reset_only_after_a_yes_and_in_the_operators_name(peers: Peers) -> None:
+    peers.answer("risk", lambda _: BreakersReset(breakers=LIMITS.breakers))
+    words = ("risk", "reset", "consecutive_losses", "--of", "condor")
+    assert Ran(*words, answer="n\n").code == 1
+    assert peers.asked == []
+    assert json.loads(Ran(*words, "--yes", "--json").out)[0]["name"] == "consecutive_losses"
+    (asked,) = [message for message in peers.asked if isinstance(message, ResetBreaker)]
+    assert (asked.name, asked.subject) == ("consecutive_losses", "condor")
+    assert asked.requested_by.startswith("cli")
 
 
 def test_halts_are_shown_with_level_by_whom_why_and_since_when(

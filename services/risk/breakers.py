@@ -1,0 +1,298 @@
+"""Circuit breakers: what has gone wrong lately stops new trades for a while, and one trade at a time tries again.
+
+They are fed by what happened, not by what was meant: trades that ended, openings with their cost, orders that were
+refused, calls that the venue did not answer. Each moves by the table in states.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from services.risk.config import RiskConfig
+from services.risk.rows import BreakerMoved, OpeningJudged, Row, TradeJudged
+from services.risk.situation import Violation
+from services.risk.states import breaker_may_move
+from shared.messages.risk import BreakerState, BreakerStatus
+from shared.messages.trades import FINAL_ORDER_STATES, OrderUpdate, Refusal, TradeUpdate
+
+LOSSES, SLIPPAGE, REJECTIONS, VENUE = "consecutive_losses", "slippage", "rejection_rate", "venue_errors"
+NAMES = (LOSSES, SLIPPAGE, REJECTIONS, VENUE)
+
+_TRADES_REMEMBERED = 10_000
+_MINUTE_NS = 60 * 1_000_000_000
+_ORDER_WINDOW_NS = 10 * _MINUTE_NS
+_ORDERS_KEPT = 200
+_GOOD_READS = 3
+"""So many reads of the account in a row end the trial of `venue_errors`."""
+
+Emit = Callable[[Row], None]
+RunningSince = Callable[[str, int], int]
+"""How many trades and unused grants of a strategy ("" = any) were granted since an instant and are not over."""
+
+
+class _Breaker(msgspec.Struct):
+    state: BreakerState = "closed"
+    since_ns: int = 0
+    reason: str = ""
+
+
+class Breakers:
+    """Durable: the states, the trades already judged, losses in a row and the cost of openings, folded from rows.
+    Volatile: orders and calls of the last minutes."""
+
+    def __init__(self, config: RiskConfig) -> None:
+        self._config = config
+        self._known: dict[tuple[str, str], _Breaker] = {}
+        self._losses: dict[str, int] = {}
+        """Losses in a row, per strategy and, under "", of all."""
+
+        self._overs: deque[float] = deque(maxlen=config.slippage_openings)
+        self._judged: dict[str, None] = {}
+        self._costed: dict[str, None] = {}
+        self._orders: dict[int, tuple[int, bool]] = {}
+        """When each order that ended lately was sent, and whether it was refused."""
+
+        self._errors: deque[int] = deque(maxlen=1_000)
+        self._good_reads = 0
+
+    # The fold
+
+    def apply(self, row: BreakerMoved | TradeJudged | OpeningJudged, at_ns: int) -> None:
+        match row:
+            case TradeJudged(trade_id=trade_id, strategy=strategy, net_pnl_usd=pnl):
+                _remember(self._judged, trade_id)
+                for subject in ("", strategy):
+                    self._losses[subject] = self._losses.get(subject, 0) + 1 if pnl < 0 else 0
+            case OpeningJudged(trade_id=trade_id, over_pct=over):
+                _remember(self._costed, trade_id)
+                self._overs.append(over)
+            case BreakerMoved(name=name, subject=subject, state=state, reason=reason):
+                breaker = self._breaker(name, subject)
+                assert breaker_may_move(breaker.state, state), f"{name} cannot go from {breaker.state} to {state}"
+                self._known[name, subject] = _Breaker(state, at_ns, reason)
+                if state == "closed":
+                    self._begin_anew(name, subject)
+
+    def _begin_anew(self, name: str, subject: str) -> None:
+        """What has been paid for does not count again."""
+        match name:
+            case "consecutive_losses":
+                self._losses[subject] = 0
+            case "slippage":
+                self._overs.clear()
+            case "rejection_rate":
+                self._orders.clear()
+            case _:
+                self._errors.clear()
+
+    # What happened
+
+    def on_trade(self, update: TradeUpdate, equity_usd: float | None, emit: Emit) -> None:
+        """Judge a trade's end once its result is certain, and its opening once its cost is."""
+        cost = update.opening_cost
+        if (
+            cost is not None
+            and cost.over_usd is not None
+            and cost.fees_complete
+            and equity_usd is not None
+            and equity_usd > 0
+            and update.trade_id not in self._costed
+        ):
+            over_pct = cost.over_usd / equity_usd * 100
+            emit(OpeningJudged(trade_id=update.trade_id, over_pct=over_pct))
+            share = self._config.max_slippage_pct / self._config.slippage_openings
+            self._judge_trial(SLIPPAGE, "", update, emit, went_well=over_pct <= share)
+            self._trip(SLIPPAGE, "", emit)
+        if not update.is_final or update.trade_id in self._judged:
+            return
+        pnl = update.realized_pnl_usd - update.fees_usd
+        traded = any(leg.filled_quantity for leg in update.legs)
+        # fees still to come make a loss larger, and a gain uncertain
+        if not traded or not (update.fees_complete or update.realized_pnl_usd < 0):
+            return
+        emit(TradeJudged(trade_id=update.trade_id, strategy=update.strategy, net_pnl_usd=pnl))
+        for subject in ("", update.strategy):
+            self._judge_trial(LOSSES, subject, update, emit, went_well=pnl >= 0)
+            self._trip(LOSSES, subject, emit)
+
+    def on_order(self, update: OrderUpdate, now_ns: int, emit: Emit) -> None:
+        if update.state == "UNKNOWN" and update.updated_ns > now_ns - _MINUTE_NS:
+            self.on_venue_error(update.updated_ns, emit)
+        if update.state not in FINAL_ORDER_STATES or update.updated_ns <= now_ns - _ORDER_WINDOW_NS:
+            return
+        if update.client_order_id in self._orders:
+            return
+        refused = update.state == "REFUSED"
+        self._orders[update.client_order_id] = (update.updated_ns, refused)
+        while len(self._orders) > _ORDERS_KEPT:
+            del self._orders[next(iter(self._orders))]
+        breaker = self._breaker(REJECTIONS, "")
+        if breaker.state == "half_open" and update.created_ns >= breaker.since_ns:
+            self._end_trial(REJECTIONS, "", emit, went_well=not refused, what=f"an order {update.state.lower()}")
+        self._trip(REJECTIONS, "", emit, now_ns)
+
+    def on_venue_error(self, now_ns: int, emit: Emit) -> None:
+        """A read of the account failed, or an order's outcome is not known."""
+        self._errors.append(now_ns)
+        self._good_reads = 0
+        if self._breaker(VENUE, "").state == "half_open":
+            self._end_trial(VENUE, "", emit, went_well=False, what="the venue failed again")
+        self._trip(VENUE, "", emit, now_ns)
+
+    def on_read(self, emit: Emit) -> None:
+        """The account was read."""
+        self._good_reads += 1
+        if self._breaker(VENUE, "").state == "half_open" and self._good_reads >= _GOOD_READS:
+            self._end_trial(VENUE, "", emit, went_well=True, what=f"{_GOOD_READS} reads in a row")
+
+    def on_time(self, now_ns: int, emit: Emit) -> None:
+        for name, subject in self._due(now_ns):
+            emit(_moved(name, subject, "half_open", "the pause is over: one trade at a time"))
+            if name == VENUE:
+                self._good_reads = 0
+
+    def reset(self, name: str, subject: str, by: str, emit: Emit) -> None:
+        """Close what is not closed of `name`, and of `subject` unless that is "*"."""
+        found = [
+            key
+            for key, breaker in self._known.items()
+            if key[0] == name and subject in ("*", key[1]) and breaker.state != "closed"
+        ]
+        for key in found:
+            emit(_moved(*key, "closed", f"reset by {by}"))
+
+    def next_deadline_ns(self) -> int | None:
+        ends = [self._half_open_ns(name, breaker) for (name, _), breaker in self._known.items()]
+        return min((end for end in ends if end is not None), default=None)
+
+    # What follows from it
+
+    def refusals(self, strategy: str, running_since: RunningSince) -> Iterator[Violation]:
+        """Why a strategy ("" = any) is granted nothing now."""
+        for (name, subject), breaker in self._known.items():
+            if breaker.state == "closed" or subject not in ("", strategy):
+                continue
+            of = f" of {subject}" if subject else ""
+            value, limit, _ = self._measure(name, subject)
+            if breaker.state == "open":
+                yield Violation(name, f"the breaker{of} is open: {breaker.reason}", value, limit)
+            elif running_since(subject, breaker.since_ns):
+                yield Violation(name, f"the breaker{of} is half open: its one trade is still under way", value, limit)
+
+    def statuses(self) -> tuple[BreakerStatus, ...]:
+        """Those of the account, and of strategies that have a limit of their own or are not closed."""
+        subjects = [
+            name for name, limits in self._config.strategies.items() if limits.max_consecutive_losses is not None
+        ]
+        keys = dict.fromkeys(
+            (*((name, "") for name in NAMES), *((LOSSES, subject) for subject in subjects), *sorted(self._known))
+        )
+        return tuple(self._status(name, subject) for name, subject in keys)
+
+    def _status(self, name: str, subject: str) -> BreakerStatus:
+        breaker = self._breaker(name, subject)
+        value, limit, unit = self._measure(name, subject)
+        return BreakerStatus(
+            name=name,
+            subject=subject,
+            state=breaker.state,
+            since_ns=breaker.since_ns,
+            reason=breaker.reason,
+            value=value,
+            limit=limit,
+            unit=unit,
+            half_open_ns=self._half_open_ns(name, breaker),
+        )
+
+    # Inside
+
+    def _breaker(self, name: str, subject: str) -> _Breaker:
+        return self._known.get((name, subject)) or _Breaker()
+
+    def _measure(self, name: str, subject: str) -> tuple[float | None, float, str]:
+        """Figure, limit and unit; no figure while too little was seen."""
+        config = self._config
+        match name:
+            case "consecutive_losses":
+                return float(self._losses.get(subject, 0)), float(self._loss_limit(subject)), "losses"
+            case "slippage":
+                return sum(self._overs), config.max_slippage_pct, "% of equity"
+            case "rejection_rate":
+                share = None
+                if len(self._orders) >= config.rejection_orders_min:
+                    share = sum(refused for _, refused in self._orders.values()) / len(self._orders) * 100
+                return share, config.max_rejection_pct, "% of orders"
+            case _:
+                return float(len(self._errors)), float(config.max_venue_errors_per_minute), "errors/min"
+
+    def _loss_limit(self, subject: str) -> int:
+        own = self._config.strategies.get(subject)
+        if subject and own is not None and own.max_consecutive_losses is not None:
+            return own.max_consecutive_losses
+        return self._config.max_consecutive_losses
+
+    def _is_watched(self, name: str, subject: str) -> bool:
+        """A strategy has a breaker of its own where it has a limit of its own."""
+        own = self._config.strategies.get(subject)
+        return not subject or name != LOSSES or (own is not None and own.max_consecutive_losses is not None)
+
+    def _trip(self, name: str, subject: str, emit: Emit, now_ns: int | None = None) -> None:
+        """Open a closed breaker whose figure has reached its limit."""
+        if now_ns is not None:
+            self._forget_before(now_ns)
+        if self._breaker(name, subject).state != "closed" or not self._is_watched(name, subject):
+            return
+        value, limit, unit = self._measure(name, subject)
+        if value is not None and (value > limit if name in (SLIPPAGE, REJECTIONS) else value >= limit):
+            emit(_moved(name, subject, "open", f"{value:g} {unit}, limit {limit:g}"))
+
+    def _judge_trial(self, name: str, subject: str, update: TradeUpdate, emit: Emit, *, went_well: bool) -> None:
+        """A trade that was granted while half open ends the trial; one from before says nothing of it."""
+        breaker = self._breaker(name, subject)
+        if breaker.state == "half_open" and update.grant.issued_ns >= breaker.since_ns:
+            self._end_trial(name, subject, emit, went_well=went_well, what=f"trade {update.trade_id}")
+
+    def _end_trial(self, name: str, subject: str, emit: Emit, *, went_well: bool, what: str) -> None:
+        outcome = "went well" if went_well else "went badly"
+        emit(_moved(name, subject, "closed" if went_well else "open", f"the trial {outcome}: {what}"))
+
+    def _forget_before(self, now_ns: int) -> None:
+        while self._errors and self._errors[0] <= now_ns - _MINUTE_NS:
+            self._errors.popleft()
+        for number, (ended_ns, _) in tuple(self._orders.items()):
+            if ended_ns > now_ns - _ORDER_WINDOW_NS:
+                break
+            del self._orders[number]
+
+    def _half_open_ns(self, name: str, breaker: _Breaker) -> int | None:
+        if breaker.state != "open":
+            return None
+        short = name in (REJECTIONS, VENUE)
+        pause_s = self._config.breaker_short_pause_s if short else self._config.breaker_pause_s
+        return breaker.since_ns + pause_s * 1_000_000_000
+
+    def _due(self, now_ns: int) -> list[tuple[str, str]]:
+        ends = ((key, self._half_open_ns(key[0], breaker)) for key, breaker in self._known.items())
+        return [key for key, end in ends if end is not None and end <= now_ns]
+
+
+def _moved(name: str, subject: str, state: BreakerState, reason: str) -> BreakerMoved:
+    return BreakerMoved(name=name, subject=subject, state=state, reason=reason)
+
+
+def _remember(known: dict[str, None], trade_id: str) -> None:
+    known[trade_id] = None
+    while len(known) > _TRADES_REMEMBERED:
+        del known[next(iter(known))]
+
+
+def no_such_breaker(name: str) -> Refusal:
+    """Of a name that none has, and of those that halt: they close with their figure, the halt with `resume`."""
+    return Refusal(
+        code="no_such_breaker",
+        detail=f"{name[:64]!r} is no breaker that can be reset",
+        remedy=f"use one of: {', '.join(NAMES)}; a halt is lifted with `voldesk resume`",
+    )
