@@ -71,10 +71,10 @@ def breaker_alert(row: BreakerMoved, account_id: str) -> RaiseAlert | None:
         return None
     closed = row.state == "closed"
     return RaiseAlert(
-        code=f"breaker_{row.name}",
+        code="breaker_open",
         severity="info" if closed else "critical",
-        subject=row.subject or account_id,
-        text=row.reason if closed else f"no new trades: {row.reason}",
+        subject=f"{row.name}/{row.subject or account_id}",
+        text=f"{row.name}: {row.reason}" if closed else f"{row.name}, no new trades: {row.reason}",
         resolved=closed,
     )
 

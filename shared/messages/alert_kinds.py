@@ -171,6 +171,19 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         _kind("drawdown_high", "warning", "monitor", "Drawdown", "equity has fallen far from its peak"),
         _kind("drawdown", "critical", "risk", "Drawdown limit", "the limit of the fall from the peak is reached"),
         _kind("daily_loss", "critical", "risk", "Daily loss limit", "the limit of the day's loss is reached"),
+        _kind(
+            "breaker_open", "critical", "risk", "Breaker open", "what went wrong lately stops new trades for a while"
+        ),
+        _kind("margin_level", "critical", "risk", "Margin guard", "the margin guard is at another level"),
+        _kind(
+            "margin_reducing",
+            "warning",
+            "risk",
+            "Closing for margin",
+            "the margin guard closes a trade",
+            is_notice=True,
+        ),
+        _kind("margin_guard", "critical", "risk", "Flattened for margin", "the margin guard halts at level flatten"),
         _kind("account_unreachable", "warning", "risk", "Account unreadable", "the account cannot be read"),
         # halts and strategies
         _kind("halted", "critical", "monitor", "Trading halted", "a halt is in force"),

@@ -89,7 +89,8 @@ def test_losses_in_a_row_open_the_breaker_and_a_gain_in_between_does_not() -> No
     step = lose(script, 4, 3)
     assert moves(script) == [("consecutive_losses", "", "open")]
     (alert,) = [effect for effect in step.effects if isinstance(effect, RaiseAlert)]
-    assert (alert.code, alert.severity, alert.resolved) == ("breaker_consecutive_losses", "critical", False)
+    assert (alert.code, alert.severity, alert.resolved) == ("breaker_open", "critical", False)
+    assert alert.subject == "consecutive_losses/main"
     refused = script.refused(of("s", 5), 3)
     assert (refused.code, refused.value, refused.limit) == ("consecutive_losses", 2, 2)
 
