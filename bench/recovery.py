@@ -63,6 +63,7 @@ account_id = "recovery"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 [risk]
+max_consecutive_losses = 100000
 max_grants_per_minute = 1000
 max_trade_risk_pct = 20
 max_total_risk_pct = 100

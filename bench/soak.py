@@ -42,6 +42,8 @@ name = "soak"
 account_id = "soak"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
+[risk]
+max_consecutive_losses = 100000
 [strategy]
 enabled = {enabled}
 folders = ["strategies"]

@@ -69,6 +69,7 @@ underlyings = ["BTCUSD", "ETHUSD"]
 [exchange]
 step_ms = {STEP_MS}
 [risk]
+max_consecutive_losses = 100000
 max_grants_per_minute = 1000
 max_trade_risk_pct = 20
 max_total_risk_pct = 100

@@ -47,6 +47,10 @@ _FRESH_NS = 1_000_000_000
 
 WIDE_LIMITS = """
 [risk]
+max_consecutive_losses = 100000
+max_slippage_pct = 1e9
+max_rejection_pct = 100
+max_venue_errors_per_minute = 1000
 max_grants_per_minute = 1000
 max_open_trades = 1000
 max_open_orders = 100000

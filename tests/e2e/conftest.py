@@ -71,6 +71,7 @@ def wings() -> StrategyConfig:
 """
 """A butterfly that is opened and closed in two chunks, now and then."""
 
+# strategies that pay the spread with every trade, and faults on purpose: no breaker shall stop what is tested
 CONFIG = """
 [desk]
 name = "{name}"
@@ -81,6 +82,12 @@ underlyings = ["BTCUSD", "ETHUSD"]
 
 [logging]
 health_interval_s = 10
+
+[risk]
+max_consecutive_losses = 100000
+max_slippage_pct = 100
+max_rejection_pct = 100
+max_venue_errors_per_minute = 1000
 
 [execution]
 close_step_ms = 1000

@@ -40,7 +40,8 @@ def test_a_key_that_is_uncommented_as_shipped_changes_nothing(
     shipped = load_config(SHIPPED, {}).section(name, kind)
     # tables of their own, such as the execution profiles, are not under test here
     tables = {table: getattr(shipped, table) for table in re.findall(rf"^\[{name}\.(\w+)", after, re.MULTILINE)}
-    assert load_config(path, {}).section(name, kind) == kind(**tables)
+    stated = {key: getattr(shipped, key) for key in re.findall(r"^(\w+) = ", ours, re.MULTILINE)}
+    assert load_config(path, {}).section(name, kind) == kind(**tables, **stated)
 
 
 def test_a_commented_key_of_a_profile_shows_the_default_or_says_that_there_is_none(tmp_path: Path) -> None:
