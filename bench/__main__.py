@@ -28,6 +28,7 @@ BENCHES = {
     "marketdata": "one push of an index, a chain and a book, beside the parts that it cannot do without",
     "exchange": "one step of the simulated market, beside its mathematics",
     "execution": "a decision with its commit, beside the bare commit",
+    "alerts": "an alert that a service raises to the request that tells a phone, beside a bare request",
     "tick_to_order": "an index tick to the order that answers it, beside the same hops bare",
 }
 """What `make bench` runs, in this order: the module's name under bench/, and what it measures."""

@@ -35,10 +35,12 @@ class Call:
 @dataclass
 class TelegramDouble:
     """Serves on a port of its own. `faults`: answers to the next sendMessage and sendPhoto calls instead of success,
-    each an (HTTP status, description, parameters), or "lost": it is taken and the answer never comes."""
+    each an (HTTP status, description, parameters), or "lost": it is taken and the answer never comes. `poll_faults`:
+    the same for getUpdates."""
 
     calls: list[Call] = field(default_factory=list)
     faults: deque[Any] = field(default_factory=deque)
+    poll_faults: deque[Any] = field(default_factory=deque)
     is_down: bool = False
     port: int = 0
 
@@ -116,6 +118,8 @@ class TelegramDouble:
         fields = {
             name: value.file.read() if isinstance(value, web.FileField) else value for name, value in posted.items()
         }
+        if method == "getUpdates" and self.poll_faults:
+            return _error(*self.poll_faults.popleft())
         if method == "getUpdates":
             return await self._get_updates(fields)
         if method in ("sendMessage", "sendPhoto") and self.faults:

@@ -15,6 +15,7 @@ from shared.views import clock_text, duration_text, pnl_before_fees_usd
 
 _DAY_NS = 86_400_000_000_000
 _LINES_MAX = 20
+_FALL_SHOWN_PCT = 0.05
 _TEXT_MAX = 3_500
 
 _HELP_VIEW = """/status what runs and what is wrong
@@ -202,7 +203,9 @@ def open_ids(now: Status) -> str:
 
 
 def legs(one: TradeUpdate) -> str:
-    return ", ".join(f"{leg.side} {leg.held_quantity:f} {leg.symbol}" for leg in one.legs)
+    """What the trade holds, signed: bought > 0, sold < 0."""
+    held = [(1 if leg.side == "buy" else -1) * leg.held_quantity for leg in one.legs]
+    return ", ".join(f"{each:+f} {leg.symbol}" for each, leg in zip(held, one.legs, strict=True))
 
 
 def answer_of(message: Message) -> str:
@@ -230,7 +233,8 @@ def _account_lines(now: Status) -> list[str]:
         return ["the account was not read yet"]
     equity = account.equity_usd
     peak = account.peak_equity_usd
-    fall = f", {(peak - equity) / peak * 100:.1f} % below its peak" if peak > equity > 0 else ""
+    fall_pct = (peak - equity) / peak * 100 if peak > equity > 0 else 0
+    fall = f", {fall_pct:.1f} % below its peak" if fall_pct >= _FALL_SHOWN_PCT else ""
     lines = [f"equity {equity:,.2f} USD{fall}, on mark {account.unrealized_pnl_usd:+,.2f}"]
     if equity > 0:
         initial, maintenance = account.initial_margin_usd / equity, account.maintenance_margin_usd / equity

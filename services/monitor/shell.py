@@ -21,6 +21,7 @@ from shared.messages.topics import BUS_SERVICES
 from shared.service import CoreHost, ServiceContext
 
 _WATCH_S = 1.0
+_CHART_POINTS = 3_000
 
 
 class MonitorShell:
@@ -66,14 +67,16 @@ class MonitorShell:
         await asyncio.gather(self._host.run(), self._web.run(), self._bot(), self._watch())
 
     async def _bot(self) -> None:
-        equity = self._web.equity
+        def equity(since_ns: int) -> list[tuple[int, float]]:
+            return [(each.at_ns, each.equity_usd) for each in self._web.equity.points(since_ns, _CHART_POINTS)]
+
         await run_bot(
             self._context,
             self._config.telegram,
             heading=self._heading,
             status=self._status,
             put=self._host.put,
-            equity=lambda since_ns: [(each.at_ns, each.equity_usd) for each in equity.points(since_ns)],
+            equity=equity,
             audit=StoreAudit(self._web.store, self._context),
         )
 

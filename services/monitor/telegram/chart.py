@@ -109,7 +109,9 @@ def render(chart: Chart) -> bytes:
     locator = ticks.AutoDateLocator(tz=UTC)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator, tz=UTC))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}")
+    low, high = axes.get_ylim()
+    decimals = 0 if high - low >= 10 else 2
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.{decimals}f}")
     axes.set_title(chart.title, loc="left", fontsize=11)
     axes.set_ylabel(chart.unit)
     axes.set_xlabel("UTC")

@@ -120,7 +120,7 @@ async def test_a_question_is_answered_under_mode_and_account(telegram: TelegramD
 
 async def test_a_close_is_done_once_its_code_comes_and_is_audited(telegram: TelegramDouble, desk: Desk) -> None:
     question = await answer(telegram, "/close t1")
-    assert "paper · main\nclose trade t1 of short_strangle: sell 0.1" in question
+    assert "paper · main\nclose trade t1 of short_strangle: -0.1" in question
     code = question.split("Answer ")[1][:6]
     assert "CLOSING" in await answer(telegram, code)
     ((service, message, request_id),) = desk.asked
@@ -211,6 +211,20 @@ async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(
     telegram.say("/help")
     await telegram.until(1)
     assert desk.put[-1].is_over
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_two_bots_with_one_token_are_told_of(telegram: TelegramDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bot_module, "_DOWN_AFTER_S", 0.0)
+    words = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+    telegram.poll_faults.append((409, words, None))
+    desk = Desk(telegram)
+    running = spawn(desk.bot.run(), name="bot")
+    await until(lambda: desk.put)
+    assert "only one bot instance" in desk.put[0].text
+    telegram.say("/help")
+    await telegram.until(1)
     running.cancel()
     await asyncio.wait({running})
 

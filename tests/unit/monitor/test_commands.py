@@ -190,7 +190,7 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
         "/status": ("risk not ready (the account is old)", "HALTED no_new_trades", "equity 100,012.50 USD"),
         "/pnl": ("short_strangle: open +25.00, today +0.00 (0)",),
         "/positions": ("-0.1 BTCUSD-27MAR26-110000-C at 3250, mark 3,125, +12.50 USD, delta -0.031", "no mark"),
-        "/trades": ("t1 short_strangle OPEN, +25.00 USD: sell 0.1 BTCUSD-27MAR26-110000-C",),
+        "/trades": ("t1 short_strangle OPEN, +25.00 USD: -0.1 BTCUSD-27MAR26-110000-C",),
         "/trade t1": ("opened 02-25 06:13:21 UTC by limit", "fees 1.25 USD"),
         "/strategies": ("short_strangle: running, 1 open, 1 today; time_window: open from 09:00 to 17:00 UTC",),
         "/risk": ("90 % delta_limit: 450 of 500 USD\n2 % trades",),
