@@ -34,6 +34,7 @@ BENCHES = {
 """What `make bench` runs, in this order: the module's name under bench/, and what it measures."""
 
 LONG: dict[str, str] = {
+    "dashboard": "20 viewers of the dashboard: CPU, and a halt to their pages, beside ready bytes on bare sockets",
     "cost": "memory and CPU of a desk that trades for five minutes",
     "recovery": "kill -9 of each service until it works again, 20 times",
     "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",

@@ -13,7 +13,7 @@ from services.strategy.flight import Ended, Flight
 from services.strategy.gates import essence, without_reasons
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
-from services.strategy.rows import ACTIONS, OrdinalUsed, Row, StrategyTold
+from services.strategy.rows import ACTIONS, RUNS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.statuses import status_of, status_of_failure
 from services.strategy.trades import TradeBook
@@ -143,7 +143,7 @@ class StrategyHostCore:
             case StrategyTold(action=action, requested_by=requested_by):
                 slot.told, slot.told_by = action, requested_by
             case OrdinalUsed(ordinal=ordinal):
-                slot.ordinal_used = max(ordinal, slot.ordinal_used)
+                slot.use_ordinal(ordinal)
 
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
@@ -232,7 +232,7 @@ class StrategyHostCore:
         self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
-                if slot.told == "resume":
+                if slot.told in RUNS:
                     self._record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
 
     def _on_request(self, request: Request) -> None:
@@ -260,7 +260,7 @@ class StrategyHostCore:
             slot = self._slots[name]
             if slot.told != action:
                 self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
-            if action == "resume" and slot.revive():
+            if action in RUNS and slot.revive():
                 self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
         return StrategyCommandDone(strategies=tuple(names))
 

@@ -6,12 +6,14 @@ from typing import Literal, get_args
 
 import msgspec
 
-Action = Literal["pause", "resume", "stop"]
+Action = Literal["pause", "resume", "stop", "run_once"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+RUNS: tuple[Action, ...] = ("resume", "run_once")
+"""After these a strategy may open."""
 
 
 class StrategyTold(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_told"):
-    """Somebody paused, resumed or stopped a strategy."""
+    """Somebody paused, resumed or stopped a strategy, or let it run for one trade: until the next `OrdinalUsed`."""
 
     strategy: str
     action: Action

@@ -60,6 +60,12 @@ class Slot:
             return "stopping" if open_trades or self.flight is not None else "stopped"
         return "running"
 
+    def use_ordinal(self, ordinal: int) -> None:
+        """An intent has its outcome at execution. A run of one trade is over with it, whatever the outcome."""
+        self.ordinal_used = max(ordinal, self.ordinal_used)
+        if self.told == "run_once":
+            self.told = "pause"
+
     def ask(self, question: Callable[[Strategy], Sequence[Intent]]) -> tuple[Sequence[Intent], str | None]:
         """Put a question to the strategy. The second value says how it failed, if this was the call that failed."""
         if self.failure is not None:

@@ -100,7 +100,10 @@ class AccountAnswer(Message, frozen=True, kw_only=True, tag="account_answer.1"):
 
 
 class StrategyCommand(Message, frozen=True, kw_only=True, tag="strategy_command.1"):
-    """Pause or resume a strategy ("*" = all of the host). Exits of open trades go on while paused."""
+    """Tell a strategy ("*" = all of the host) to `pause`, `resume`, `stop` or `run_once`: open one trade, then pause.
+
+    Exits of open trades go on while paused. One intent that execution has answered ends a `run_once`.
+    """
 
     action: str
     strategy: str

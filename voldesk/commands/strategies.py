@@ -1,4 +1,4 @@
-"""voldesk strategies: what each strategy waits for; pause and resume."""
+"""voldesk strategies: what each strategy waits for; pause, resume, run once."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ Name = Annotated[
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         invoke_without_command=True,
-        help="List strategies with what each waits for; pause or resume one.",
+        help="List strategies with what each waits for; pause or resume one, or let it open one trade.",
         epilog="Example: voldesk strategies; voldesk strategies pause demo_strangle",
     )
     group.callback()(strategies)
     group.command(epilog="Example: voldesk strategies pause demo_strangle")(pause)
     group.command(epilog="Example: voldesk strategies resume '*'")(resume)
+    group.command("run-once", epilog="Example: voldesk strategies run-once demo_strangle")(run_once)
     app.add_typer(group, name="strategies")
 
 
 def strategies(context: typer.Context, as_json: Json = False) -> None:
-    """List strategies with what each waits for; pause or resume one."""
+    """List strategies with what each waits for; pause or resume one, or let it open one trade."""
     if context.invoked_subcommand is not None:
         return
     desk = load_desk()
@@ -61,6 +62,11 @@ def resume(name: Name, as_json: Json = False) -> None:
     _command("resume", name, as_json)
 
 
+def run_once(name: Name, as_json: Json = False) -> None:
+    """Let a strategy open one trade when its gates allow it, then pause it again. Survives restarts."""
+    _command("run_once", name, as_json)
+
+
 def _command(action: str, name: str, as_json: bool) -> None:
     desk = load_desk()
     command = StrategyCommand(action=action, strategy=name, requested_by=operator())
@@ -68,7 +74,8 @@ def _command(action: str, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"action": action, "strategies": list(done.strategies)})
     else:
-        say(f"{title(desk)}: {action}d {', '.join(done.strategies) or 'nothing'}")
+        said = {"pause": "paused", "resume": "resumed", "run_once": "told to run once"}[action]
+        say(f"{title(desk)}: {said} {', '.join(done.strategies) or 'nothing'}")
 
 
 def _waits_for(status: StrategyStatus) -> str:

@@ -363,6 +363,19 @@ ACTIONS: dict[str, Action] = {
             back="/strategies",
         ),
         Action(
+            name="run-once",
+            title="Run once",
+            verb="Run once",
+            service="strategy",
+            needs=("strategy",),
+            question=lambda fields: (
+                f"Let {_name_of(fields)} open one trade when its gates allow it, and pause it again after that?"
+            ),
+            request=_strategy("run_once"),
+            moves_money=True,
+            back="/strategies",
+        ),
+        Action(
             name="resume-strategy",
             title="Resume",
             verb="Resume",

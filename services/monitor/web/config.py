@@ -36,7 +36,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     login_failures: Annotated[int, msgspec.Meta(ge=2, le=100)] = 5
     lockout_minutes: Annotated[int, msgspec.Meta(ge=1, le=1_440)] = 15
     viewers_max: Annotated[int, msgspec.Meta(ge=1, le=300)] = 60
-    refresh_ms: Annotated[int, msgspec.Meta(ge=100, le=10_000)] = 500
+    refresh_ms: Annotated[int, msgspec.Meta(ge=100, le=10_000)] = 250
 
     def __post_init__(self) -> None:
         try:

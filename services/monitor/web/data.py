@@ -1,4 +1,4 @@
-"""What charts draw: series as JSON columns."""
+"""What charts draw: series as JSON columns, or the `reason` why there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def add_data(routes: FastAPI, desk: WebDesk) -> None:
         trade_id = request.query_params.get("trade", "")[:100]
         told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory)
         if told.answer is None:
-            raise HTTPException(404, told.problem)
+            return {"reason": told.problem}
         legs = told.answer.trade.legs
         try:
             index = await desk.market.next_index_price(parse_option_symbol(legs[0].symbol).index)
             if index is None:
-                raise HTTPException(404, "the index price was not heard yet")
+                return {"reason": "the index price was not heard yet"}
             status = desk.status()
             return dict(payoff_of(legs, marks_of(status.account), index, status.now_ns))
         except ValueError as error:
-            raise HTTPException(404, str(error)) from None
+            return {"reason": str(error)}
 
     @routes.get("/data/smile", include_in_schema=False)
     async def smile(underlying: str = "", expiry: str = "") -> dict[str, Any]:
         view = desk.market.chain(underlying) if underlying in desk.market.underlyings else None
         if view is None:
-            raise HTTPException(404, "no chain was heard yet")
+            return {"reason": "no chain was heard yet"}
         # imported here, as above
         from shared.options.smiles import smile_curve, smiles_of
 
         smiles = smiles_of(view)
         chosen = next((each for each in smiles if each.name == expiry), smiles[0] if smiles else None)
         if chosen is None:
-            raise HTTPException(404, "no expiry is listed")
+            return {"reason": "no expiry is listed"}
         strikes, vols = smile_curve(view, chosen)
         return {
             "strike": strikes.tolist(),

@@ -24,6 +24,7 @@ from shared.errors import StartRefused
 from shared.http_server import HttpServer
 from shared.messages.account import AccountSnapshot
 from shared.messages.steps import Inbound, StreamSynced
+from shared.messages.system import Heartbeat
 from shared.messages.topics import BUS_SERVICES
 from shared.service import ServiceContext
 
@@ -92,7 +93,8 @@ class WebServer:
             message = item.message if isinstance(item, Inbound) else None
             if isinstance(message, AccountSnapshot) and message.account_id == self._context.desk.account_id:
                 self._equity.add(message)
-            self.app.live.changed()
+            if not isinstance(message, Heartbeat):
+                self.app.live.changed()
         except Exception as error:
             self._failed("heard", error)
 

@@ -94,6 +94,13 @@ async def send(http: httpx.AsyncClient, path: str, **fields: str) -> httpx.Respo
             "told demo",
         ),
         (
+            "/actions/run-once?strategy=demo",
+            {"strategy": "demo"},
+            "strategy",
+            StrategyCommand(action="run_once", strategy="demo", requested_by="web:anna"),
+            "told demo",
+        ),
+        (
             "/actions/resume-strategy?strategy=*",
             {"strategy": "*"},
             "strategy",

@@ -51,6 +51,38 @@ def test_a_pause_is_journalled_and_survives_a_restart() -> None:
     assert (desk.status().state, desk.count(RequestGrant)) == ("running", 1)
 
 
+def test_a_strategy_that_runs_once_opens_one_trade_and_is_paused_again_over_restarts() -> None:
+    desk = Dialogue(straddler())
+    desk.command("pause")
+    desk.command("run_once")
+    desk.restart()
+    desk.ready()
+    desk.wait(6)
+    assert desk.status().reason.startswith("runs once, then it is paused")
+    assert (desk.status().state, desk.count(RequestGrant)) == ("running", 1)
+    run_one_trade(desk)
+    assert (desk.status().state, desk.gate("state").reason) == ("paused", "paused by operator")
+    desk.wait(3_600)
+    assert desk.count(RequestGrant) == 1
+    desk.restart()
+    desk.ready()
+    assert desk.status().state == "paused"
+
+
+def test_one_refusal_of_execution_ends_a_run_of_one_trade_and_one_of_risk_does_not() -> None:
+    desk = Dialogue(straddler())
+    desk.command("run_once")
+    desk.ready()
+    desk.wait(6)
+    desk.answer(GrantRefused(intent_id="straddler-1", strategy="straddler", code="margin", detail="no room"))
+    assert desk.status().state == "running"
+    while desk.count(RequestGrant) < 2:
+        desk.wait(1)
+    desk.give_grant()
+    desk.answer(Refusal(code="would_net", detail="no"))
+    assert desk.status().state == "paused"
+
+
 def test_a_repeated_command_changes_nothing_more() -> None:
     desk = Dialogue(straddler())
     for _ in range(3):
@@ -321,7 +353,8 @@ def can_grant(desk: Dialogue) -> bool:
 
 
 ACTIONS = st.lists(
-    st.sampled_from(["pause", "resume", "stop", "trade", "refuse", "sync", "wait", "restart"]), max_size=25
+    st.sampled_from(["pause", "resume", "stop", "run_once", "trade", "refuse", "sync", "wait", "restart"]),
+    max_size=25,
 )
 
 
@@ -332,7 +365,7 @@ def test_the_fold_of_the_journal_equals_the_live_durable_state(actions: list[str
     desk.ready()
     for action in actions:
         match action:
-            case "pause" | "resume" | "stop":
+            case "pause" | "resume" | "stop" | "run_once":
                 desk.command(action)
             case "trade" if can_grant(desk):
                 run_one_trade(desk)

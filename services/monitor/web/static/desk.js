@@ -80,7 +80,7 @@
     try {
       const answer = await fetch(box.dataset.source, {cache: "no-store", signal: AbortSignal.timeout(10000)});
       data = await answer.json();
-      if (!answer.ok) { empty(box, data.detail ?? "not known"); return; }
+      if (!answer.ok || data.reason) { empty(box, data.reason ?? "not known"); return; }
     } catch { return; }
     const kind = kinds[box.dataset.chart](data);
     if (!kind.data[0]?.length) { empty(box, "nothing to draw yet"); return; }
