@@ -66,7 +66,7 @@ class Load:
         self.trader = trader
         self.calls: list[Call] = []
         self.refused: defaultdict[str, int] = defaultdict(int)
-        self._sets = [_OrderSet(size, amends) for _ in range(sets)]
+        self._sets = [_OrderSet(size, amends, number % (amends + 1)) for number in range(sets)]
         self._set_of: dict[int, _OrderSet] = {}
         self._turn = 0
         self._trades = math.ceil(orders / (LEGS * IDS_PER_LEG)) or 1
@@ -155,7 +155,7 @@ class Load:
             each.expected.pop(number, None)
         if not each.numbers:
             each.cancelling = False
-            each.amended = 0
+            each.amended, each.skipped = each.skipped, 0
             await self._place(each)
         elif each.amended < each.amends:
             each.amended += 1
@@ -168,7 +168,7 @@ class Load:
         if each.placed * each.share > IDS_PER_LEG and len(each.trades) > 1:
             del each.trades[0]
             each.placed = each.size
-        wish = OrderToPlace(symbol=each.symbol, side="buy", quantity=LOT, price=each.prices[0])
+        wish = OrderToPlace(symbol=each.symbol, side="buy", quantity=LOT, price=each.prices[each.amended % 2])
         numbers = await self._ask(each, "place", [wish] * each.size)
         each.numbers = list(numbers)
         for number in numbers:
@@ -213,11 +213,13 @@ class Load:
 
 class _OrderSet:
     """`trades`: that of now, then those whose ids come after. `share`: how many sets use the ids of one leg.
-    `expected`: how many amendments of each order were asked for."""
+    `expected`: how many amendments of each order were asked for. `skipped`: how many its first life does without, so
+    that not all sets are placed and cancelled at the same time."""
 
-    def __init__(self, size: int, amends: int) -> None:
+    def __init__(self, size: int, amends: int, skipped: int) -> None:
         self.size = size
         self.amends = amends
+        self.skipped = skipped
         self.symbol = ""
         self.prices = (Decimal(0), Decimal(0))
         self.trades: list[str] = []

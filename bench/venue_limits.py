@@ -4,10 +4,11 @@
 
 A desk of real processes on the simulated exchange, which keeps the venue's limit of 60 calls a second of each kind;
 the bench stands in the strategy host's place and works orders of quoting trades over the bus. First 60 single calls a
-second, amendments, placements and cancels as 2:1:1; then 60 batches of 40 a second, as 5:1:1. A call whose turn comes
-while every order is still on its way is left out: the figure says how many did go out. Latency is from asking to the
-arrival of the call at the exchange, so the grant (of the trade, once), the bus, the decision, the commit and HTTP are
-in it. CPU is of one core, over the whole run. Memory is execution's own; it keeps every order of a live trade.
+second, amendments, placements and cancels in equal parts; then 60 batches of 40 a second, as 4:1:1. (Placements and
+amendments share a limit, of which the gateway leaves a fifth to what reduces exposure.) A call whose turn comes while
+every order is still on its way is left out: the figure says how many did go out. Latency is from asking to the
+arrival of the call at the exchange, so the bus, the decision, the commit and HTTP are in it. CPU is of one core, over
+the whole run. Memory is execution's own; it remembers the orders of a live trade.
 """
 
 import argparse
@@ -72,8 +73,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SHAPES: dict[Kind, Shape] = {
-    "singles": Shape(name="single calls", sets=40, size=1, amends=2),
-    "batches": Shape(name=f"batches of {BATCH}", sets=5, size=BATCH, amends=5),
+    "singles": Shape(name="single calls", sets=40, size=1, amends=1),
+    "batches": Shape(name=f"batches of {BATCH}", sets=5, size=BATCH, amends=4),
 }
 """200 orders rest at most: the exchange takes no more of one coin."""
 
