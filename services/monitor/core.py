@@ -320,6 +320,9 @@ class MonitorCore:
             resolved=alert.resolved,
             is_notice=_is_notice(alert.code) and not alert.resolved,
         )
+        if record.is_notice and record.raised_ns < now_ns - self._config.notice_window_ms * _MS:
+            # handed over again after a restart, by a publisher that remembers longer than we do
+            return
         was_open = self._alerts.is_open(record.code, record.subject)
         if told := self._alerts.offer(self._ruled(record)):
             if not (told.resolved or was_open):

@@ -30,8 +30,10 @@ def uncovered(trade: TradeUpdate) -> Decimal:
     """How much of the trade's short options lacks the protection that its structure has for them, in base coin.
 
     Per underlying and option type: what is sold and held beyond what is bought and held, less what the structure
-    itself leaves uncovered. 0 for a structure without long options.
+    itself leaves uncovered. 0 for a structure without long options, and for quotes, whose legs are none.
     """
+    if trade.execution_mode == "quoting":
+        return Decimal(0)
     held: dict[tuple[str, str], Decimal] = {}
     planned: dict[tuple[str, str], Decimal] = {}
     has_long: set[tuple[str, str]] = set()

@@ -105,7 +105,7 @@ class ServiceContext:
         return resolve_ports(self.run_dir, self.desk.ports)[name]
 
     def alert(self, alert: RaiseAlert) -> None:
-        """Publish an alert with service, account and mode."""
+        """Publish an alert with service, account and mode, and without any secret that this process knows."""
         assert alert.severity in get_args(Severity), f"{alert.severity} is no severity"
         self.bus.publish(
             topic_of("sys.{service}.alert", service=self.name),
@@ -113,7 +113,7 @@ class ServiceContext:
                 code=alert.code,
                 severity=cast(Severity, alert.severity),
                 subject=alert.subject,
-                text=alert.text,
+                text=redactor.clean(alert.text),
                 service=self.name,
                 account_id=self.desk.account_id,
                 mode=self.desk.mode,

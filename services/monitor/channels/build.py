@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -13,6 +14,7 @@ from shared.logging import redactor
 from shared.secrets import load_secret
 
 TOKEN_NAME = "VOLDESK_TELEGRAM_TOKEN"
+_TOKEN_CHARACTERS = 8
 _EXTRAS = {"telegram": "telegram", "notify": "apprise"}
 """The library behind each kind of channel; the extra has the name of the kind."""
 
@@ -68,6 +70,12 @@ def bot_token(desk: DeskConfig) -> str:
     return token
 
 
+def secret_parts(url: str) -> list[str]:
+    """What in an address may be a password or a token, which the library might name alone: long parts, no hosts."""
+    parts = re.split(r"[/:@?&=]+", url)
+    return [part for part in parts if len(part) >= _TOKEN_CHARACTERS and "." not in part]
+
+
 def _make_sender(desk: DeskConfig, config: MonitorConfig, name: str) -> Sender:
     channel = config.channels[name]
     if remedy := missing_extra(channel.via):
@@ -81,7 +89,8 @@ def _make_sender(desk: DeskConfig, config: MonitorConfig, name: str) -> Sender:
         from services.monitor.channels.notify import NotifySender
 
         url = load_secret(desk, "monitor", url_name(name), f"the address of channel {name}")
-        redactor.add(url)
+        for secret in (url, *secret_parts(url)):
+            redactor.add(secret)
         return NotifySender(url)
     except StartRefused as error:
         return Unusable(f"{error.reason}; {error.remedy}")

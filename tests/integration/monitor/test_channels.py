@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.monitor.channels.build import secret_parts
 from services.monitor.channels.courier import Courier, Sender
 from services.monitor.channels.notify import NotifySender
 from services.monitor.channels.telegram import TelegramSender
@@ -142,3 +143,12 @@ async def test_a_webhook_gets_heading_and_text_and_its_refusal_is_a_failure() ->
     server.should_exit = True
     await serving
     listener.close()
+
+
+def test_passwords_and_tokens_in_an_address_are_secrets_of_their_own() -> None:
+    assert secret_parts("mailtos://anna:pass-word-1@smtp.example.com?to=x@example.com") == ["pass-word-1"]
+    assert secret_parts("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#desk") == [
+        "T1JJ3T3L2",
+        "A1BRTD4JD",
+        "TIiajkdnlazkcOXrIdevi7FQ",
+    ]

@@ -350,3 +350,9 @@ def test_texts_stay_within_what_a_phone_takes() -> None:
     wire.run(2, 200)
     assert max(len(text) for text in wire.texts("phone")) < 4_096
     assert sum(text.count("x…") for text in wire.texts("phone")) == 40
+
+
+def test_a_notice_that_is_handed_over_again_hours_later_is_not_told() -> None:
+    wire = Wire()
+    wire.hear(alert("core_failed", 1, severity="critical"), 10_000)
+    assert wire.sent == []

@@ -139,6 +139,7 @@ def test_more_than_half_of_the_orders_refused_is_told_from_five_orders_on_and_en
         (spread("2", "1", short="2"), "0"),
         (spread("2", "0.5", short="2"), "0.5"),
         (trade("OPEN"), "0"),
+        (msgspec.structs.replace(spread("1", "0"), execution_mode="quoting"), "0"),
     ],
 )
 def test_what_lacks_protection_is_what_the_structure_itself_does_not_leave_open(
