@@ -100,7 +100,10 @@ class EquityHistory:
         return next((point for point in self._fine if point.at_ns >= begin_ns), None)
 
     def _newest_ns(self) -> int:
-        return self._fine[-1].at_ns if self._fine else 2**62
+        if self._fine:
+            return self._fine[-1].at_ns
+        newest = self._db.execute("SELECT max(at_ns) FROM equity WHERE account = ?", (self._account,)).fetchone()[0]
+        return newest or 0
 
     def _write(self, now_ns: int) -> None:
         try:

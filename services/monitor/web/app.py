@@ -262,7 +262,7 @@ class WebApp:
             outcome = await self._performer.perform(action, form, action_id, visitor.name, request.state.address)
         except BadRequest as error:
             return self._ask(request, action, form, action_id, str(error))
-        self.live.changed()
+        self.live.changed(urgent=True)
         return self._dialog(request, action, {"outcome": outcome})
 
     def _dialog(self, request: Request, action: Action, context: Mapping[str, Any], status: int = 200) -> Response:

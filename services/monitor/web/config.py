@@ -23,7 +23,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     login_failures: so many wrong passwords for one name from one address lock that pair for a while.
     lockout_minutes: how long that is.
     viewers_max: pages that are kept up to date at once, over all who look.
-    refresh_ms: a page is brought up to date at most this often, and every second where something counts time.
+    refresh_ms: a page is brought up to date at most this often; halts, trades and alerts are shown at once.
     """
 
     host: str = "127.0.0.1"

@@ -12,6 +12,9 @@ Render = Callable[[], Awaitable[dict[str, str]]]
 """The sections of a page as HTML, by name."""
 
 _CLOCK_S = 1.0
+_GAP_S = 0.05
+"""Least time between two drawings of a page, however much happens."""
+
 _QUIET_S = 15.0
 
 
@@ -36,11 +39,12 @@ class _Channel:
         self.viewers: set[_Viewer] = set()
         self.shown: dict[str, str] = {}
         self.changed = asyncio.Event()
+        self.urgent = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
 
 class Live:
-    """The channels. `changed` says that something happened: pages are rendered after at most `refresh_ms`."""
+    """The channels. `changed` says that something happened: pages are rendered within `refresh_ms`, or at once."""
 
     def __init__(self, refresh_ms: int, viewers_max: int, on_error: Callable[[str, Exception], None]) -> None:
         self._pause_s = refresh_ms / 1_000
@@ -55,10 +59,12 @@ class Live:
         """As many pages are kept up to date as the configuration allows."""
         return self.viewers >= self._viewers_max
 
-    def changed(self) -> None:
-        """Something that pages show is not as it was."""
+    def changed(self, *, urgent: bool = False) -> None:
+        """Something that pages show is not as it was. What is urgent does not wait for `refresh_ms`."""
         for channel in self._channels.values():
             channel.changed.set()
+            if urgent:
+                channel.urgent.set()
 
     async def stream(self, key: Hashable, render: Render, still_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Events for one viewer: all sections first, then each that changed. Ends when the login does."""
@@ -104,13 +110,20 @@ class Live:
             channel.shown.update(news)
             for viewer in channel.viewers:
                 viewer.give(news)
-            await asyncio.sleep(self._pause_s)
-            try:
-                await asyncio.wait_for(channel.changed.wait(), max(_CLOCK_S - self._pause_s, 0.001))
-            except TimeoutError:
-                continue
-            finally:
-                channel.changed.clear()
+            await asyncio.sleep(_GAP_S)
+            if not await _happens(channel.urgent, self._pause_s - _GAP_S):
+                await _happens(channel.changed, _CLOCK_S - self._pause_s)
+            channel.urgent.clear()
+            channel.changed.clear()
+
+
+async def _happens(what: asyncio.Event, within_s: float) -> bool:
+    """Wait for it; False when it did not happen in time."""
+    try:
+        await asyncio.wait_for(what.wait(), max(within_s, 0.001))
+    except TimeoutError:
+        return False
+    return True
 
 
 def event(name: str, html: str) -> bytes:

@@ -23,9 +23,11 @@ from services.monitor.web.store import WebStore, store_path
 from shared.errors import StartRefused
 from shared.http_server import HttpServer
 from shared.messages.account import AccountSnapshot
+from shared.messages.control import HaltState
 from shared.messages.steps import Inbound, StreamSynced
-from shared.messages.system import Heartbeat
+from shared.messages.system import Alert, Heartbeat
 from shared.messages.topics import BUS_SERVICES
+from shared.messages.trades import TradeUpdate
 from shared.service import ServiceContext
 
 _BIND_RETRY_S = 2.0
@@ -94,7 +96,7 @@ class WebServer:
             if isinstance(message, AccountSnapshot) and message.account_id == self._context.desk.account_id:
                 self._equity.add(message)
             if not isinstance(message, Heartbeat):
-                self.app.live.changed()
+                self.app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert))
         except Exception as error:
             self._failed("heard", error)
 

@@ -110,7 +110,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
         "strategies": ("time_window", "open from 09:00 to 17:00 UTC", "1 of 2 gates closed"),
         "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Not the desk", "Adopt"),
         "orders": ("1234567890123456789", "Cancel all working"),
-        "risk": ("no_new_trades", "lost the feed", "Maintenance margin", "3.0 %"),
+        "risk": ("no_new_trades", "lost the feed", "risk does not answer", "Circuit breakers"),
         "alerts": ("margin_high", "critical"),
         "audit": ("login", "anna"),
     }

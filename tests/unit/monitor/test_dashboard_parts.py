@@ -1,0 +1,165 @@
+"""The parts of the dashboard that decide or remember, each alone."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.monitor.equity import EquityHistory
+from services.monitor.web.attempts import Attempts
+from services.monitor.web.events import event
+from services.monitor.web.logs import LogQuery, newest_lines
+from services.monitor.web.payoff import payoff
+from services.monitor.web.trading import account_figures, closed_today_usd, trade_rows
+from shared.messages.trades import LegStatus
+from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, trade
+
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+
+
+def snapshot(at_ns: int, equity: float) -> object:
+    return msgspec.structs.replace(account(), received_ns=at_ns, equity_usd=Decimal(str(equity)))
+
+
+def test_equity_is_kept_by_the_minute_over_restarts_and_finer_in_memory(tmp_path: Path) -> None:
+    begin = START - START % DAY
+    history = EquityHistory(tmp_path / "e.sqlite3", "main")
+    for second in range(600):
+        history.add(snapshot(begin + second * SECOND, 1_000 + second))  # type: ignore[arg-type]
+    fine = history.points(begin)
+    assert len(fine) == 120
+    assert fine[-1].equity_usd == 1_595
+    assert [each.equity_usd for each in history.points(begin, 10)][-1] == 1_595
+    assert len(history.points(begin, 10)) <= 12
+    first = history.first_of_day(begin + 600 * SECOND)
+    assert first is not None
+    assert first.equity_usd == 1_000
+    history.close()
+    again = EquityHistory(tmp_path / "e.sqlite3", "main")
+    assert [each.equity_usd for each in again.points(begin)] == [1_000 + minute * 60 for minute in range(10)]
+    assert again.points(begin + DAY) == ()
+    assert again.first_of_day(begin + DAY) is None
+    other = EquityHistory(tmp_path / "e.sqlite3", "other")
+    assert other.points(begin) == (), "an account sees its own"
+    for each in (again, other):
+        each.close()
+
+
+def test_wrong_passwords_lock_a_pair_then_an_address_then_a_name_and_are_forgotten() -> None:
+    attempts = Attempts(3, 10)
+    assert [attempts.failed("anna", "a", START) for _ in range(3)] == [False, False, True]
+    assert attempts.wait_s("anna", "a", START) == 600
+    assert attempts.wait_s("anna", "b", START) == attempts.wait_s("bert", "a", START) == 0
+    for number in range(9):
+        attempts.failed(f"name{number}", "a", START)
+    assert attempts.wait_s("bert", "a", START) == 600, "four times as many from one address"
+    for number in range(27):
+        attempts.failed("anna", f"address{number}", START)
+    assert attempts.wait_s("anna", "fresh", START) == 600, "ten times as many for one name"
+    later = START + 600 * SECOND
+    assert attempts.wait_s("anna", "a", later) == 0
+    assert not attempts.failed("anna", "a", later + 1), "counted from the beginning"
+    attempts.succeeded("anna", "a")
+    assert attempts.wait_s("anna", "a", later + 2) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 60)), max_size=60))
+def test_no_order_of_attempts_gives_more_tries_than_the_limit_in_one_lockout(
+    tried: list[tuple[str, str, int]],
+) -> None:
+    attempts, now_ns = Attempts(3, 10), START
+    allowed: dict[tuple[str, str], list[int]] = {}
+    for name, address, pause_s in tried:
+        now_ns += pause_s * SECOND
+        if attempts.wait_s(name, address, now_ns):
+            continue
+        attempts.failed(name, address, now_ns)
+        times = allowed.setdefault((name, address), [])
+        times.append(now_ns)
+        within = [at for at in times if now_ns - at < 600 * SECOND]
+        assert len(within) <= 3 or now_ns - times[-2] > 600 * SECOND
+
+
+def test_of_logs_the_newest_lines_come_first_over_all_services_and_only_so_many(tmp_path: Path) -> None:
+    for service, offset in (("execution", 0), ("risk", 1)):
+        lines = [
+            json.dumps({"event": f"e{n}", "level": "info" if n % 2 else "error", "at": f"2026-01-01T00:00:{n:02d}Z"})
+            for n in range(offset, 60, 2)
+        ]
+        (tmp_path / f"{service}.log").write_text("\n".join(lines) + "\nnot finished")
+    both = ("execution", "risk", "nothing")
+    found = newest_lines(tmp_path, LogQuery(services=both, limit=3, search="e"))
+    assert [(line.service, line.event) for line in found] == [("risk", "e59"), ("execution", "e58"), ("risk", "e57")]
+    errors = newest_lines(tmp_path, LogQuery(services=both, level="error", search="EVENT"))
+    assert {line.level for line in errors} == {"error"}
+    assert newest_lines(tmp_path, LogQuery(services=both, search="e1 nowhere")) == []
+
+
+def test_an_event_is_one_frame_whatever_its_html_holds() -> None:
+    assert event("a", "<p>\nx\r\n\n</p>") == b"event: a\ndata: <p>\ndata: x\ndata: </p>\n\n"
+
+
+def leg(symbol: str, side: str, quantity: str, price: str) -> LegStatus:
+    return LegStatus(
+        symbol=symbol,
+        side=side,  # type: ignore[arg-type]
+        quantity=Decimal(quantity),
+        filled_quantity=Decimal(quantity),
+        closed_quantity=Decimal(0),
+        open_price=Decimal(price),
+        close_price=None,
+    )
+
+
+def test_a_payoff_is_what_the_legs_are_worth_at_expiry_less_what_was_paid() -> None:
+    spread = (leg("BTCUSD-27MAR26-100000-C", "buy", "2", "3000"), leg("BTCUSD-27MAR26-110000-C", "sell", "2", "1000"))
+    marks = {"BTCUSD-27MAR26-100000-C": 3_100.0, "BTCUSD-27MAR26-110000-C": 1_050.0}
+    drawn = payoff(spread, marks, 100_000.0, START)
+    at, end, now = drawn["underlying"], drawn["at_expiry"], drawn["now"]
+    assert isinstance(at, list)
+    assert isinstance(end, list)
+    assert isinstance(now, list)
+    assert (end[0], end[-1]) == (-4_000.0, 16_000.0)
+    for price, value in zip(at, end, strict=True):
+        wanted = 2 * (min(max(price - 100_000, 0), 10_000)) - 4_000
+        assert value == pytest.approx(wanted, abs=0.05)
+    nearest = min(range(len(at)), key=lambda number: abs(at[number] - 100_000.0))
+    assert now[nearest] == pytest.approx(2 * (3_100 - 1_050) - 4_000, abs=200)
+
+
+def test_a_leg_without_a_mark_has_no_value_today_and_nothing_held_draws_nothing() -> None:
+    one = (leg("BTCUSD-27MAR26-100000-C", "buy", "1", "3000"),)
+    drawn = payoff(one, {}, 100_000.0, START)
+    assert isinstance(drawn["now"], list)
+    assert set(drawn["now"]) == {None}
+    assert isinstance(drawn["at_expiry"], list)
+    assert drawn["at_expiry"][0] == -3_000.0
+    closed = msgspec.structs.replace(one[0], closed_quantity=Decimal(1), close_price=Decimal(1))
+    with pytest.raises(ValueError, match="nothing is held"):
+        payoff((closed,), {}, 100_000.0, START)
+
+
+def test_live_figures_of_a_trade_need_every_mark() -> None:
+    script = Script()
+    script.hear(account(), 1)
+    script.hear(trade("OPEN", 2))
+    script.hear(msgspec.structs.replace(trade("CLOSED", 3, trade_id="t2"), closed_ns=START + 3 * SECOND))
+    status = script.core.status(START + 60 * SECOND)
+    (open_row,) = trade_rows([each for each in status.trades if not each.is_final], status.account)
+    # sold 0.1 at 3250, mark 3125: 12.5 beside 12.50 realised; fees 1.25
+    assert (open_row.pnl_usd, open_row.net_usd) == (25.0, 23.75)
+    assert open_row.greeks is not None
+    assert open_row.greeks.delta == pytest.approx(-0.0312)
+    (blind,) = trade_rows([each for each in status.trades if not each.is_final], None)
+    assert (blind.pnl_usd, blind.net_usd, blind.greeks) == (None, None, None)
+    assert closed_today_usd(status) == Decimal("11.25")
+    figures = account_figures(account())
+    assert figures.maintenance_share == pytest.approx(1_500 / 100_012.5)
+    assert SYMBOL in {leg.leg.symbol for leg in open_row.legs}
