@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from services.monitor.channels.build import make_senders
+from services.monitor.channels.courier import SendFailed
+from services.monitor.config import MonitorConfig
+from shared.config import load_config
 from shared.messages.alerts import (
     AcknowledgeAlert,
     AlertAcknowledgement,
@@ -84,3 +93,50 @@ def test_an_id_that_is_not_known_is_refused_with_the_remedy(peers: Peers) -> Non
     ran = Ran("alerts", "--ack", "nosuch")
     assert ran.code == 1
     assert "see them: voldesk alerts" in ran.err
+
+
+class _Without(PathFinder):
+    """Python's own search for modules, as it is where the extras are not installed."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return None if fullname in ("telegram", "apprise") else PathFinder.find_spec(fullname, path, target)
+
+
+@pytest.fixture
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    finders = [finder for finder in sys.meta_path if finder is not PathFinder]
+    monkeypatch.setattr(sys, "meta_path", [*finders, _Without])
+    for name in ("telegram", "apprise"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.usefixtures("without_extras")
+@pytest.mark.parametrize(
+    ("section", "remedy"),
+    [
+        ('[monitor.channels.phone]\nvia = "telegram"\nchat_id = 1\n', "make install-telegram"),
+        ('[monitor.channels.room]\nvia = "notify"\n', "make install-notify"),
+        ('[[monitor.telegram.users]]\nid = 1\nname = "anna"\n', "make install-telegram"),
+    ],
+)
+def test_a_channel_whose_library_is_not_installed_is_refused_with_what_to_install(
+    home: Path, section: str, remedy: str
+) -> None:
+    path = home / "voldesk.toml"
+    path.write_text(f"{path.read_text()}\n{section}")
+    ran = Ran("check-config")
+    assert ran.code == 78
+    assert remedy in ran.err
+
+
+@pytest.mark.usefixtures("without_extras")
+async def test_without_its_library_a_channel_says_so_at_each_message_and_nothing_dies(home: Path) -> None:
+    path = home / "voldesk.toml"
+    path.write_text(f'{path.read_text()}\n[monitor.channels.phone]\nvia = "telegram"\nchat_id = 1\n')
+    desk = load_config()
+    sender = make_senders(desk, desk.section("monitor", MonitorConfig))["phone"]
+    with pytest.raises(SendFailed, match="make install-telegram"):
+        await sender.send("x")
