@@ -22,6 +22,7 @@ from shared.strategy.factories import (
 from shared.strategy.legs import LegSpec, straddle, strangle
 from shared.strategy.pnl import TradePnl, trade_pnl
 from shared.strategy.selection import resolve_legs, select_option
+from shared.strategy.sizing import Size, position_size
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ExitView",
     "LegSpec",
     "RfqConfig",
+    "Size",
     "SmartConfig",
     "StrategyConfig",
     "TradePnl",
@@ -43,6 +45,7 @@ __all__ = [
     "min_available_margin_pct",
     "min_equity",
     "no_existing_position_in",
+    "position_size",
     "profit_target",
     "resolve_legs",
     "select_option",
