@@ -22,6 +22,7 @@ from bench.rows import Row, from_json, notes, screen, table, to_json
 BENCHES = {
     "bus": "round trips, throughput and latency at a rate, beside bare pyzmq",
     "account": "the account's snapshot asked of risk over the bus, beside the same bytes over bare pyzmq",
+    "grant": "a request for a grant and the stress grid, beside a signature, bare pyzmq, and prices alone",
     "chain": "a chain of 1,000 options through the codec, and its Greeks",
     "options": "Greeks and implied volatility of 100,000, beside py_vollib_vectorized and QuantLib",
     "http_client": "one order call, beside bare aiohttp",

@@ -46,6 +46,7 @@ INDEX, VOL = 100_000.0, 0.6
 SECOND = 1_000_000_000
 DAY_NS = 86_400 * SECOND
 POSITIONS, OPEN_TRADES = 50, 5
+POLL_EVERY = 200
 
 
 def wide_limits(**changes: Any) -> RiskConfig:
@@ -217,6 +218,9 @@ class BusyRisk:
             self._number += 1
             self._tell(trade_of(self._granted, self._number, now_ns, "CLOSED"), now_ns, "execution")
             self._granted = None
+            if self._number % POLL_EVERY == 0:
+                # as a read of the account does now and then, after which ended trades are forgotten
+                self._core.handle(account_of(self.options, now_ns), now_ns)
 
     def handle(self, item: Any, now_ns: int) -> Step:
         if isinstance(item, Request):

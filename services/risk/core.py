@@ -15,7 +15,7 @@ from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
 from services.risk.margin_guard import MarginGuardian
 from services.risk.market import MarketView
 from services.risk.orders import MINUTE_NS, OrderWatch
-from services.risk.positions import positions_of
+from services.risk.positions import Holdings, positions_of
 from services.risk.reservations import Reservations, covers
 from services.risk.rows import (
     BreachEnded,
@@ -32,7 +32,7 @@ from services.risk.rows import (
     TradingDayStarted,
 )
 from services.risk.showing import breaker_alert, halting_breakers, limits_of, nothing_asked, stress_of
-from services.risk.situation import Situation, Violation
+from services.risk.situation import NOTHING_HELD, Situation, Violation
 from services.risk.stress import Scenarios, Stress
 from services.risk.unit_grids import UnitGrids
 from services.risk.what_if import answer, as_request
@@ -106,6 +106,7 @@ class RiskCore:
         self._scenarios = Scenarios.of(config)
         self._unit_grids = UnitGrids(self._scenarios, self._market)
         self._stress: Stress | None = None
+        self._holdings = NOTHING_HELD
         self._shown = RiskAnswer(limits=None, stress=None)
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
         self._execution_epoch: int | None = None
@@ -324,10 +325,11 @@ class RiskCore:
             at_risk=reservations.at_risk(now_ns, beside=ask.intent_id),
             has_trade=reservations.has_trade(ask.intent_id),
             earlier_grant_differs=earlier is not None and not covers(earlier, ask.legs),
-            granted_lately=reservations.issued_since(now_ns - MINUTE_NS),
+            granted_lately=reservations.granted_lately(now_ns),
             open_orders=self._orders.working,
             orders_last_minute=self._orders.sent_since(now_ns - MINUTE_NS),
             stress=self._stress,
+            holdings=self._holdings,
             guards=tuple(self._guards(ask.strategy, now_ns)),
             space=self._space,
         )
@@ -407,6 +409,7 @@ class RiskCore:
         return step
 
     def _show(self, step: Step, account: AccountSnapshot, now_ns: int) -> None:
+        self._holdings = Holdings(account.positions)
         held = {position.symbol: float(position.quantity) for position in account.positions}
         self._stress = Stress.of_quantities(self._scenarios, self._market, held, now_ns)
         now = self._situation(nothing_asked(self._account_id, now_ns), now_ns)

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from decimal import Decimal
+
 import numpy as np
 
 from services.risk.market import MarketView, position_greeks
 from shared.messages.account import Position, PositionGreeks
 from shared.messages.venue import VenuePosition
+
+
+class Holdings:
+    """The net positions of one account, summed once for all requests that are judged by it."""
+
+    def __init__(self, positions: Iterable[Position] = ()) -> None:
+        self.quantities: dict[str, Decimal] = {position.symbol: position.quantity for position in positions}
+        self.absolute_by_expiry: dict[str, float] = {}
+        """Σ |quantity| per expiry, as "BTCUSD-27MAR26"."""
+
+        for symbol, quantity in self.quantities.items():
+            expiry = expiry_of(symbol)
+            self.absolute_by_expiry[expiry] = self.absolute_by_expiry.get(expiry, 0.0) + abs(float(quantity))
+
+
+def expiry_of(symbol: str) -> str:
+    """The part of an option's symbol that names its underlying and expiry, as "BTCUSD-27MAR26"."""
+    return symbol.rsplit("-", 2)[0]
 
 
 def positions_of(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 
 import msgspec
@@ -45,8 +46,10 @@ class Reservations:
         self._without_trade: dict[str, Grant] = {}
         """Those of `_issued` of whose intent no trade is known: few, and looked through for each grant."""
 
-        self._issued_lately: list[tuple[int, str]] = []
-        """When each grant of the last minute was issued, and to which strategy."""
+        self._issued_lately: deque[tuple[int, str]] = deque()
+        """When each grant of the last minute was issued, and to which strategy; `_granted` counts them."""
+
+        self._granted: Counter[str] = Counter()
 
         self._trades: dict[str, _TradeView] = {}
         self._trade_of_intent: dict[str, str] = {}
@@ -62,8 +65,10 @@ class Reservations:
         self._issued[grant.intent_id] = grant
         if grant.intent_id not in self._trade_of_intent:
             self._without_trade[grant.intent_id] = grant
-        self._issued_lately = [earlier for earlier in self._issued_lately if earlier[0] > at_ns - _MINUTE_NS]
-        self._issued_lately.append((at_ns, strategy_of(grant.intent_id)))
+        self._forget_issued(at_ns)
+        strategy = strategy_of(grant.intent_id)
+        self._issued_lately.append((at_ns, strategy))
+        self._granted[strategy] += 1
 
     def forget_trades(self) -> None:
         """Execution started anew: its replay tells of all trades again."""
@@ -136,9 +141,17 @@ class Reservations:
     def has_trade(self, intent_id: str) -> bool:
         return intent_id in self._trade_of_intent
 
-    def issued_since(self, start_ns: int) -> tuple[str, ...]:
-        """The strategies that were given a grant within the last minute after `start_ns`, once for each."""
-        return tuple(strategy for issued_ns, strategy in self._issued_lately if issued_ns > start_ns)
+    def granted_lately(self, now_ns: int) -> Mapping[str, int]:
+        """How many grants each strategy was given within the last minute."""
+        self._forget_issued(now_ns)
+        return dict(self._granted)
+
+    def _forget_issued(self, now_ns: int) -> None:
+        while self._issued_lately and self._issued_lately[0][0] <= now_ns - _MINUTE_NS:
+            _, strategy = self._issued_lately.popleft()
+            self._granted[strategy] -= 1
+            if not self._granted[strategy]:
+                del self._granted[strategy]
 
     def _unused(self, now_ns: int) -> Iterator[Grant]:
         for grant in self._without_trade.values():

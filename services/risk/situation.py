@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -13,6 +13,7 @@ import msgspec
 from services.risk.config import RiskConfig, StrategyLimits
 from services.risk.margin import StructureLeg, structure_margin, trading_fee, venue_price_band, worst_loss
 from services.risk.market import GREEKS, MarketView, OptionFacts
+from services.risk.positions import Holdings, expiry_of
 from services.risk.reservations import AtRisk
 from services.risk.stress import Stress, loss_before_and_after
 from services.risk.unit_grids import UnitGrids
@@ -28,6 +29,7 @@ LIMITED_GREEKS = GREEKS[:4]
 
 _NOTHING = (0.0,) * len(GREEKS)
 _ZERO = Decimal(0)
+NOTHING_HELD = Holdings()
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -67,9 +69,9 @@ class Situation:
     """Everything that one decision is made of. Derived figures are computed when a check first asks for them.
 
     `outstanding` are the grants of other intents that count, `at_risk` their trades and those grants that may become
-    one; `granted_lately` has the strategy of each grant of the last minute; `stress` is that of the positions,
-    `unit_grids` has it of whatever is asked for; `guards` is what breakers and the margin guard say. A request
-    without legs shows how things are.
+    one; `granted_lately` has how many each strategy was given in the last minute; `holdings` are the positions,
+    `stress` is their stress, `unit_grids` has it of whatever is asked for; `guards` is what breakers and the margin
+    guard say. A request without legs shows how things are.
     """
 
     config: RiskConfig
@@ -87,10 +89,11 @@ class Situation:
     at_risk: tuple[AtRisk, ...]
     has_trade: bool
     earlier_grant_differs: bool
-    granted_lately: tuple[str, ...]
+    granted_lately: Mapping[str, int]
     open_orders: int = 0
     orders_last_minute: int = 0
     stress: Stress | None = None
+    holdings: Holdings = NOTHING_HELD
     guards: tuple[Violation, ...] = ()
     space: JournalSpace = ON_DISK
 
@@ -202,7 +205,8 @@ class Situation:
         """The symbols of the request; without one, that of the largest position."""
         if self.ask.legs:
             return tuple(leg.symbol for leg in self.ask.legs)
-        largest = max(self._held, key=lambda symbol: abs(self._held[symbol]), default=None)
+        held = self.holdings.quantities
+        largest = max(held, key=lambda symbol: abs(held[symbol]), default=None)
         return () if largest is None else (largest,)
 
     def position_before_and_after(self, symbol: str) -> tuple[Decimal, Decimal]:
@@ -218,7 +222,7 @@ class Situation:
 
     def _position_sides(self, symbol: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
         """|net quantity| before and after: with all that outstanding grants can sell, and with all they can buy."""
-        before = self._held.get(symbol, _ZERO)
+        before = self.holdings.quantities.get(symbol, _ZERO)
         after = before + self._asked.get(symbol, _ZERO)
         low, high = self._outstanding_quantities.get(symbol, (_ZERO, _ZERO))
         return (abs(before + low), abs(after + low)), (abs(before + high), abs(after + high))
@@ -226,13 +230,17 @@ class Situation:
     @cached_property
     def notional_by_expiry(self) -> dict[str, tuple[float, float]]:
         """Σ |net quantity| × index, USD, before and after, per expiry, as "BTCUSD-27MAR26"; NaN without an index."""
-        found: dict[str, tuple[float, float]] = {}
-        for symbol in dict.fromkeys((*self._held, *self._outstanding_quantities, *self._asked)):
-            expiry = symbol.rsplit("-", 2)[0]
-            index = self.market.index(self.market.underlying_or_prefix(symbol))
+        sums = {expiry: (total, total) for expiry, total in self.holdings.absolute_by_expiry.items()}
+        for symbol in dict.fromkeys((*self._outstanding_quantities, *self._asked)):
+            expiry = expiry_of(symbol)
+            held = abs(float(self.holdings.quantities.get(symbol, _ZERO)))
             before, after = self.position_before_and_after(symbol)
-            one, other = found.get(expiry, (0.0, 0.0))
-            found[expiry] = (one + float(before) * index, other + float(after) * index)
+            one, other = sums.get(expiry, (0.0, 0.0))
+            sums[expiry] = (one + float(before) - held, other + float(after) - held)
+        found: dict[str, tuple[float, float]] = {}
+        for expiry, (before_coins, after_coins) in sums.items():
+            index = self.market.index(expiry.split("-", 1)[0])
+            found[expiry] = (before_coins * index, after_coins * index)
         return found
 
     @cached_property
@@ -253,10 +261,6 @@ class Situation:
         symbols = dict.fromkeys((*(leg.symbol for grant in self.outstanding for leg in grant.legs), *asked))
         units = self.unit_grids.of(symbols, self.now_ns)
         return loss_before_and_after(self.stress, self.outstanding, asked, units)
-
-    @cached_property
-    def _held(self) -> dict[str, Decimal]:
-        return {position.symbol: position.quantity for position in self.known_account.positions}
 
     @cached_property
     def _asked(self) -> dict[str, Decimal]:

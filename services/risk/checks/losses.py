@@ -43,11 +43,16 @@ def unbounded_loss(s: Situation) -> Violation | None:
 
 def grant_rate(s: Situation) -> Iterator[Figure]:
     yield _count(
-        "grant_rate", len(s.granted_lately), s, s.config.max_grants_per_minute, "grants/min", "grants in 60 s"
+        "grant_rate",
+        sum(s.granted_lately.values()),
+        s,
+        s.config.max_grants_per_minute,
+        "grants/min",
+        "grants in 60 s",
     )
     for strategy, limits in s.strategies:
         if limits.max_grants_per_minute is not None:
-            count, limit = s.granted_lately.count(strategy), limits.max_grants_per_minute
+            count, limit = s.granted_lately.get(strategy, 0), limits.max_grants_per_minute
             yield _count("strategy_grant_rate", count, s, limit, "grants/min", "grants in 60 s", strategy)
 
 
