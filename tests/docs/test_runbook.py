@@ -56,6 +56,20 @@ def entries() -> dict[str, str]:
     return dict(zip(found[1::2], found[2::2], strict=True))
 
 
+def rules() -> dict[str, tuple[str, str]]:
+    """(severity, runbook) of each alerting rule of Prometheus, by name."""
+    text = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+    found = re.split(r"^ +- alert: (\w+)$", text, flags=re.MULTILINE)
+    return {
+        name: (re.findall(r"severity: (\w+)", rule)[0], re.findall(r"runbook: (\S+)", rule)[0])
+        for name, rule in zip(found[1::2], found[2::2], strict=True)
+    }
+
+
+def lacking(entry: str) -> list[str]:
+    return [part for part in _PARTS if not re.search(rf"^- \*\*{part}\*\*: (.+)$", entry, re.MULTILINE)]
+
+
 def test_every_code_that_is_raised_is_in_the_catalogue() -> None:
     found = dict(raised())
     assert len(found) > 30, "the calls that raise alerts are not found any more"
@@ -73,16 +87,24 @@ def test_every_kind_is_raised_somewhere() -> None:
 
 
 def test_every_kind_has_an_entry_with_all_its_parts_and_no_entry_is_of_nothing() -> None:
-    found = entries()
+    found = {code: entry for code, entry in entries().items() if code not in rules()}
     assert list(found) == list(ALERT_KINDS), "docs/runbook.md has one entry per kind, in the catalogue's order"
     for code, entry in found.items():
         kind = ALERT_KINDS[code]
         assert f"{kind.title}: {kind.severity}, " in entry, f"title and severity of {code} are those of the catalogue"
         ends = "notice" if kind.is_notice else "acknowledged" if code in ENDED_BY_A_PERSON else "by itself"
         assert ends in entry.split("\n- ")[0], f"how {code} ends"
-        for part in _PARTS:
-            words = re.search(rf"^- \*\*{part}\*\*: (.+)$", entry, re.MULTILINE)
-            assert words, f"{code} lacks {part}"
+        assert lacking(entry) == [], code
+
+
+def test_every_rule_of_prometheus_has_an_entry_with_all_its_parts() -> None:
+    found = {code: entry for code, entry in entries().items() if code not in ALERT_KINDS}
+    assert list(found) == list(rules()), "docs/runbook.md has one entry per rule, in the order of the rules"
+    for name, entry in found.items():
+        severity, runbook = rules()[name]
+        assert f": {severity}, ends by itself." in entry, f"the severity of {name} is that of the rule"
+        assert runbook == f"docs/runbook.md#{name.lower()}", f"{name} leads to its entry"
+        assert lacking(entry) == [], name
 
 
 def test_commands_and_keys_that_the_runbook_names_exist() -> None:

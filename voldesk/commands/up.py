@@ -29,6 +29,7 @@ from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_s
 from voldesk.identity import record_identity
 from voldesk.preflight import check_keys, choose_ports, disk_warning, exclusive, load_whole_desk, page_url
 from voldesk.processes import desk_processes, end_processes
+from voldesk.scrape_targets import write_targets
 from voldesk.supervision import Supervisor
 
 _POLL_S = 0.5
@@ -82,7 +83,7 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
                 f"end it by hand: kill -9 {stuck[0].pid}",
             )
     check_keys(desk)
-    choose_ports(desk)
+    write_targets(desk, choose_ports(desk))
     record_identity(desk)
     if warning := disk_warning(desk):
         note(warning)
