@@ -37,9 +37,9 @@ ROOT = Path(__file__).parents[3]
 class Desk:
     """Processes of one desk, each with its output in a file."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: str = "") -> None:
         path = directory / "voldesk.toml"
-        path.write_text(CONFIGURATION)
+        path.write_text(CONFIGURATION + more)
         self._environment = {
             k: v for k, v in os.environ.items() if k not in ("TRADING_ENVIRONMENT", "VOLDESK_RUN_DIR")
         }
