@@ -9,6 +9,7 @@ from typing import Any
 from services.risk.breaches import daily_loss_pct, drawdown_pct
 from services.risk.core import RiskCore
 from services.risk.rows import BreachFound
+from services.risk.states import MARGIN_LEVELS
 from shared.messages.account import AccountSnapshot
 from shared.messages.risk import RiskLimits, StressGrid
 from shared.messages.steps import Entry, Publish
@@ -26,6 +27,7 @@ _GREEKS = (
 )
 
 
+_BREAKER_LEVELS = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
 _BOUNDED_SCOPES = ("account", "underlying", "strategy")
 """Those whose subjects are few and stand in the configuration."""
 
@@ -73,6 +75,12 @@ class RiskMetrics:
             "model",
             "figure",
         )
+        self._breaker_states = metrics.table(
+            "voldesk_breaker_state", "0 closed, 1 half open, 2 open; subject is a strategy", "breaker", "subject"
+        )
+        self._guard_level = gauge(
+            "voldesk_margin_guard_level", "0 normal, 1 warn, 2 no new trades, 3 reduce, 4 flatten"
+        )
         self._stressed = gauge(
             "voldesk_stressed_loss_usd", "Loss of the positions in the worst scenarios, summed over underlyings"
         )
@@ -109,6 +117,11 @@ class RiskMetrics:
                         if limit.use_pct is not None
                     }
                 )
+                self._breaker_states.show(
+                    {(each.name, each.subject): _BREAKER_LEVELS[each.state] for each in risk.breakers}
+                )
+                if risk.margin_guard is not None:
+                    self._guard_level.set(MARGIN_LEVELS.index(risk.margin_guard.level))
                 self._models.show(
                     {
                         (each.model, each.figure): each.error_pct / 100
