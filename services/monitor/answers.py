@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.monitor.alerts import Matter
-from services.monitor.core import ServiceView, Status
+from services.monitor.views import ServiceView, Status
 from shared.messages.alert_kinds import title_of
 from shared.messages.base import Message
 from shared.messages.control import Gate, HaltsAnswered, StrategyCommandDone, StrategyStatus

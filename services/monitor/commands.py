@@ -9,8 +9,8 @@ import msgspec
 
 from services.monitor import answers
 from services.monitor.alert_config import TelegramSection, TelegramUser
-from services.monitor.core import Status
 from services.monitor.effects import Acknowledge
+from services.monitor.views import Status
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.trades import CloseTrade, HaltLevel, TellTrade

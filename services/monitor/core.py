@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.monitor.alerts import AlertBook, Matter, alert_view, no_alert
+from services.monitor.alerts import AlertBook, alert_view, no_alert
 from services.monitor.config import MonitorConfig
 from services.monitor.dispatch import Dispatch
 from services.monitor.effects import (
@@ -23,13 +23,13 @@ from services.monitor.findings import Findings
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
 from services.monitor.trade_notices import trade_notice
+from services.monitor.views import RefusedIntent, ServiceView, Status
 from shared.messages.account import AccountSnapshot
 from shared.messages.alert_kinds import ALERT_KINDS, ENDED_BY_A_PERSON, severity_of
 from shared.messages.alerts import (
     AcknowledgeAlert,
     AlertAcknowledgement,
     AlertList,
-    ChannelView,
     ListAlerts,
 )
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
@@ -67,40 +67,6 @@ _TOLD_AGAIN_NS = 180_000 * _MS
 """Within this time."""
 
 _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
-
-
-class ServiceView(msgspec.Struct, kw_only=True):
-    """One service. `heartbeat` None: never heard. `not_ready_since_ns` None: ready."""
-
-    name: str
-    heartbeat: Heartbeat | None
-    heard_ns: int
-    is_down: bool = False
-    not_ready_since_ns: int | None = None
-
-
-class RefusedIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """A grant that risk refused."""
-
-    refused: GrantRefused
-    received_ns: int
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the status page shows, at `now_ns`. Trades and alerts newest first."""
-
-    now_ns: int
-    account_id: str
-    services: tuple[ServiceView, ...]
-    account: AccountSnapshot | None
-    halts: HaltState | None
-    trades: tuple[TradeUpdate, ...]
-    strategies: tuple[StrategyStatus, ...]
-    alerts: tuple[Matter, ...]
-    refusals: tuple[RefusedIntent, ...]
-    silent_feeds: tuple[str, ...]
-    channels: tuple[ChannelView, ...] = ()
-    limits: RiskLimits | None = None
 
 
 class MonitorCore:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from services.monitor.core import Status
 from services.monitor.effects import AppendAlert
 from services.monitor.rows import AttemptFailed, MessageDelivered, MessageFormed, MessageGivenUp
+from services.monitor.views import Status
 from shared.messages.steps import Entry
 from shared.messages.system import Severity
 from shared.metrics import Metrics

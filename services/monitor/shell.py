@@ -9,12 +9,13 @@ from services.monitor.alert_file import AlertFile
 from services.monitor.channels.build import make_senders
 from services.monitor.channels.courier import Courier
 from services.monitor.config import MonitorConfig
-from services.monitor.core import MonitorCore, Status
+from services.monitor.core import MonitorCore
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
 from services.monitor.telegram.attach import StoreAudit, run_bot
+from services.monitor.views import Status
 from services.monitor.web.server import WebServer
 from shared.messages.steps import Inbound, Request, StreamSynced
 from shared.messages.topics import BUS_SERVICES

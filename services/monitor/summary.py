@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from services.monitor.findings import expiring_shorts
 from services.monitor.rows import SummaryMade
-
-if TYPE_CHECKING:
-    from services.monitor.core import Status
+from services.monitor.views import Status
 
 _DAY_NS = 86_400_000_000_000
 

@@ -11,9 +11,9 @@ from typing import Any
 from services.monitor.alert_config import TelegramSection
 from services.monitor.channels.build import bot_token, missing_extra
 from services.monitor.commands import Commands, Draw
-from services.monitor.core import Status
 from services.monitor.telegram.bot import Audit, TelegramBot
 from services.monitor.telegram.chart import draw, equity_chart, pnl_chart
+from services.monitor.views import Status
 from services.monitor.web.store import AuditLine, WebStore
 from shared.errors import StartRefused
 from shared.messages.base import Message

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from services.monitor import answers
 from services.monitor.channels.telegram import seconds_of
 from services.monitor.commands import Ask, Commands, Do, Draw, Said, Say, Stranger
-from services.monitor.core import Status
 from services.monitor.effects import Observed
+from services.monitor.views import Status
 from shared.logging import redactor
 from shared.messages.base import Message
 from shared.tasks import spawn

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from services.monitor.channels.build import missing_extra
-from services.monitor.core import Status
+from services.monitor.views import Status
 
 _LIMIT_S = 60.0
 _DAY_NS = 86_400_000_000_000

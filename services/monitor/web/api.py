@@ -10,7 +10,7 @@ import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request
 
 from services.monitor.alerts import alert_view
-from services.monitor.core import RefusedIntent, ServiceView
+from services.monitor.views import RefusedIntent, ServiceView
 from services.monitor.web import api_models as shapes
 from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allowed
 from services.monitor.web.desk import WebDesk

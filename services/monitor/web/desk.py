@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from services.monitor.core import Status
 from services.monitor.equity import EquityHistory
+from services.monitor.views import Status
 from services.monitor.web.config import WebConfig
 from services.monitor.web.market import Market
 from services.monitor.web.reading import Reader

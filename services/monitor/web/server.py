@@ -12,8 +12,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from services.monitor.core import Status
 from services.monitor.equity import EquityHistory
+from services.monitor.views import Status
 from services.monitor.web.app import WebApp
 from services.monitor.web.config import WebConfig
 from services.monitor.web.desk import PageHeader, WebDesk

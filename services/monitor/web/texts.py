@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.monitor.core import ServiceView
+from services.monitor.views import ServiceView
 from shared.messages.trades import LegStatus
 from shared.views import duration_text
 

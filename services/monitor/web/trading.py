@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from services.monitor.core import Status
+from services.monitor.views import Status
 from shared.messages.account import AccountSnapshot, PositionGreeks
 from shared.messages.trades import LegStatus, TradeUpdate
 from shared.views import pnl_before_fees_usd

@@ -7,7 +7,7 @@ import pytest
 
 from services.monitor.alert_config import TelegramSection, TelegramUser
 from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger
-from services.monitor.core import Status
+from services.monitor.views import Status
 from shared.messages.control import GrantRefused, HaltState, LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.risk import LimitUse, RiskLimits
 from shared.messages.trades import CloseTrade, TellTrade

@@ -1,0 +1,47 @@
+"""What the monitor knows, as it shows it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.monitor.alerts import Matter
+from shared.messages.account import AccountSnapshot
+from shared.messages.alerts import ChannelView
+from shared.messages.control import GrantRefused, HaltState, StrategyStatus
+from shared.messages.risk import RiskLimits
+from shared.messages.system import Heartbeat
+from shared.messages.trades import TradeUpdate
+
+
+class ServiceView(msgspec.Struct, kw_only=True):
+    """One service. `heartbeat` None: never heard. `not_ready_since_ns` None: ready."""
+
+    name: str
+    heartbeat: Heartbeat | None
+    heard_ns: int
+    is_down: bool = False
+    not_ready_since_ns: int | None = None
+
+
+class RefusedIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant that risk refused."""
+
+    refused: GrantRefused
+    received_ns: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the status page shows, at `now_ns`. Trades and alerts newest first."""
+
+    now_ns: int
+    account_id: str
+    services: tuple[ServiceView, ...]
+    account: AccountSnapshot | None
+    halts: HaltState | None
+    trades: tuple[TradeUpdate, ...]
+    strategies: tuple[StrategyStatus, ...]
+    alerts: tuple[Matter, ...]
+    refusals: tuple[RefusedIntent, ...]
+    silent_feeds: tuple[str, ...]
+    channels: tuple[ChannelView, ...] = ()
+    limits: RiskLimits | None = None
