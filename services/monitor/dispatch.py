@@ -74,6 +74,9 @@ class Dispatch:
         self._sending.clear()
         for name, lane in self.outbox.lanes().items():
             if name in self._channels:
+                if lane.message is not None and lane.is_final:
+                    # somebody has changed what kept it from being taken, or so it seems
+                    self._send(step, lane.message.message_id, name, lane.message.text)
                 continue
             if lane.message is not None:
                 gone = MessageGivenUp(message_id=lane.message.message_id, reason="its channel is configured no more")

@@ -356,3 +356,15 @@ def test_a_notice_that_is_handed_over_again_hours_later_is_not_told() -> None:
     wire = Wire()
     wire.hear(alert("core_failed", 1, severity="critical"), 10_000)
     assert wire.sent == []
+
+
+def test_a_restart_tries_at_once_what_a_person_had_to_mend_and_keeps_to_a_limit_that_was_told() -> None:
+    mended, limited = Wire(alive=()), Wire(alive=())
+    for wire in (mended, limited):
+        wire.hear(alert("code", 1), 1)
+    mended.fail(mended.sent[0], 1, final=True)
+    limited.fail(limited.sent[0], 1, retry_after_s=60)
+    for wire in (mended, limited):
+        wire.restart(5)
+        wire.run(5, 20)
+    assert (len(mended.texts("phone")), len(limited.texts("phone"))) == (2, 1)
