@@ -50,6 +50,7 @@ def load_whole_desk() -> DeskConfig:
     desk = load_desk()
     sections = sections_of(desk)
     check_rate_shares(desk, sections)
+    check_limited_underlyings(desk, sections)
     check_extras(desk, sections["monitor"])
     return desk
 
@@ -71,6 +72,16 @@ def check_rate_shares(desk: DeskConfig, sections: Mapping[str, Any]) -> None:
         listed = ", ".join(f"[{name}] {share:g}" for name, share in shares.items())
         raise ConfigError(
             f"{desk.path}: rate_budget_share of {listed} is {total:g} together, above 1", "lower one of them"
+        )
+
+
+def check_limited_underlyings(desk: DeskConfig, sections: Mapping[str, Any]) -> None:
+    """A limit of an underlying that the desk does not trade would hold nothing. Raises ConfigError."""
+    unknown = [name for name in sections["risk"].underlyings if name not in desk.underlyings]
+    if unknown:
+        raise ConfigError(
+            f"{desk.path}: [risk.underlyings.{unknown[0]}] is no underlying of this desk",
+            f"use one of [desk] underlyings: {', '.join(desk.underlyings)}",
         )
 
 

@@ -219,7 +219,7 @@ class Breakers:
             case "consecutive_losses":
                 return float(self._losses.get(subject, 0)), float(self._loss_limit(subject)), "losses"
             case "slippage":
-                return sum(self._overs), config.max_slippage_pct, "% of equity"
+                return max(sum(self._overs), 0.0), config.max_slippage_pct, "% of equity"
             case "rejection_rate":
                 share = None
                 if len(self._orders) >= config.rejection_orders_min:

@@ -193,3 +193,10 @@ def test_a_command_that_finds_the_disk_full_is_one_line_with_the_remedy(tmp_path
     assert done.stderr.splitlines()[-1].startswith("voldesk: No space left on device")
     assert "free space on the disk of the run directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_limit_of_an_underlying_that_is_not_traded_is_refused(home: Path) -> None:
+    write(home, "\n[risk.underlyings.SOLUSD]\nmax_delta_usd = 1000.0\n")
+    ran = Ran("check-config")
+    assert ran.code == 78
+    assert "[risk.underlyings.SOLUSD] is no underlying of this desk" in ran.err
