@@ -21,6 +21,7 @@ from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement
 from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt, StrategyCommand, StrategyCommandDone
 from shared.messages.reconciliation import AdoptPosition, PositionAdopted
+from shared.messages.risk import BreakersReset, ResetBreaker
 from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.trades import CancelAccepted, CancelOrders, CloseAccepted, CloseTrade, HaltLevel, Refusal
 from shared.views import price_text
@@ -156,6 +157,9 @@ def outcome_of(answer: Message) -> Outcome:
             return Outcome(done=True, text=f"told {', '.join(names) or 'nobody'}")
         case AlertAcknowledgement(alert=alert):
             return Outcome(done=True, text=f"{alert.code} is acknowledged by {alert.acknowledged_by or 'nobody'}")
+        case BreakersReset(breakers=breakers):
+            left = ", ".join(f"{each.name} {each.subject}".strip() for each in breakers if each.state != "closed")
+            return Outcome(done=True, text=f"done; not closed: {left}" if left else "every circuit breaker is closed")
         case PositionAdopted() as adopted:
             held = f"{adopted.side} {adopted.quantity:f} {adopted.symbol} at {price_text(adopted.entry_price)}"
             return Outcome(done=True, text=f"trade {adopted.trade_id} holds {held}")
@@ -340,6 +344,22 @@ ACTIONS: dict[str, Action] = {
             asks=_ask_adoption,
             moves_money=True,
             back="/positions",
+        ),
+        Action(
+            name="reset-breaker",
+            title="Close a circuit breaker",
+            verb="Close it",
+            service="risk",
+            needs=("breaker", "subject"),
+            question=lambda fields: (
+                f"Close circuit breaker {fields.get('breaker', '')} {fields.get('subject', '')}, "
+                "so that trades may be opened again?"
+            ),
+            request=lambda fields, who: ResetBreaker(
+                name=_need(fields, "breaker"), subject=fields.get("subject", "")[:_TEXT_MAX], requested_by=who
+            ),
+            moves_money=True,
+            back="/risk",
         ),
         Action(
             name="acknowledge",

@@ -14,6 +14,7 @@ from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement
 from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt, StrategyCommand, StrategyCommandDone
 from shared.messages.reconciliation import AdoptPosition, PositionAdopted
+from shared.messages.risk import BreakersReset, ResetBreaker
 from shared.messages.trades import CancelAccepted, CancelOrders, CloseAccepted, CloseTrade, Refusal
 from tests.integration.monitor.dashboard import Dashboard, field_of
 from tests.unit.monitor.desk import ACCOUNT, halts
@@ -31,6 +32,8 @@ def answers(message: Message) -> Message | None:
             return CloseAccepted(trade_id=trade_id, state="CLOSING")
         case CancelOrders():
             return CancelAccepted(client_order_ids=(1, 2))
+        case ResetBreaker():
+            return BreakersReset(breakers=())
         case StrategyCommand(strategy=strategy):
             return StrategyCommandDone(strategies=(strategy,))
         case AdoptPosition(symbol=symbol, quantity=quantity):
@@ -92,6 +95,13 @@ async def send(http: httpx.AsyncClient, path: str, **fields: str) -> httpx.Respo
             "strategy",
             StrategyCommand(action="pause", strategy="demo", requested_by="web:anna"),
             "told demo",
+        ),
+        (
+            "/actions/reset-breaker?breaker=losses&subject=demo",
+            {"breaker": "losses", "subject": "demo"},
+            "risk",
+            ResetBreaker(name="losses", subject="demo", requested_by="web:anna"),
+            "every circuit breaker is closed",
         ),
         (
             "/actions/run-once?strategy=demo",
