@@ -51,8 +51,12 @@ class Attempts:
         return locked
 
     def succeeded(self, name: str, address: str) -> None:
-        """The right password forgives what that pair did wrong before."""
-        self._counts.pop(self._keys(name, address)[0][0], None)
+        """The right password: it was counted as wrong before it was looked at, and forgives what that pair did."""
+        for key, _ in self._keys(name, address):
+            count = self._counts.get(key)
+            if count is not None:
+                count.failures -= 1
+        self._counts.pop((name, address), None)
 
     def _keys(self, name: str, address: str) -> tuple[tuple[tuple[str, str], int], ...]:
         return (

@@ -70,6 +70,14 @@ def test_wrong_passwords_lock_a_pair_then_an_address_then_a_name_and_are_forgott
     assert attempts.wait_s("anna", "a", later + 2) == 0
 
 
+def test_logins_that_succeed_lock_nobody_out_however_many_there_are() -> None:
+    attempts = Attempts(3, 10)
+    for number in range(200):
+        assert attempts.wait_s("anna", "a", START + number) == 0
+        attempts.failed("anna", "a", START + number)
+        attempts.succeeded("anna", "a")
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 60)), max_size=60))
 def test_no_order_of_attempts_gives_more_tries_than_the_limit_in_one_lockout(
     tried: list[tuple[str, str, int]],
