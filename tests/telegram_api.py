@@ -114,7 +114,8 @@ class TelegramDouble:
         if request.match_info["token"] != TOKEN:
             return _error(401, "Unauthorized")
         method = request.match_info["method"]
-        posted = {**request.query, **await request.post()}
+        said = await (request.json() if request.content_type == "application/json" else request.post())
+        posted = {**request.query, **said}
         fields = {
             name: value.file.read() if isinstance(value, web.FileField) else value for name, value in posted.items()
         }
