@@ -29,18 +29,7 @@ class Renderer:
     def __init__(self, desk: WebDesk, on_error: Callable[[str, Exception], None]) -> None:
         self._desk = desk
         self._on_error = on_error
-        self._templates = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=select_autoescape(default=True),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(FILTERS, named=_with_short_names, order_name=_order_name)
-        macros = self._templates.get_template("macros.html").module
-        names = [name for name in vars(macros) if not name.startswith("_")]
-        self._templates.globals.update({name: getattr(macros, name) for name in names})
-        self._templates.globals.update(header=desk.header, version=static_version())
+        self._known = {"header": desk.header, "version": static_version()}
 
     async def sections(self, page: Page, query: Mapping[str, str], *, live_only: bool = False) -> dict[str, str]:
         """The sections of a page by name, those that are kept up to date only if `live_only`."""
@@ -57,7 +46,22 @@ class Renderer:
             return _MISSING
 
     def draw(self, template: str, context: Mapping[str, Any]) -> str:
-        return self._templates.get_template(template).render(context)
+        return _templates().get_template(template).render({**self._known, **context})
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(FILTERS, named=_with_short_names, order_name=_order_name)
+    macros = templates.get_template("macros.html").module
+    templates.globals.update({name: getattr(macros, name) for name in vars(macros) if not name.startswith("_")})
+    return templates
 
 
 @lru_cache(maxsize=1)
