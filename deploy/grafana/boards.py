@@ -150,6 +150,22 @@ def risk() -> dict[str, Any]:
                     "{{answer}} {{reason}}",
                 ),
             ),
+            timeline(
+                "Circuit breakers",
+                ("voldesk_breaker_state{$where}", "{{breaker}} {{subject}}"),
+                {"0": ("closed", "green"), "1": ("half open", "orange"), "2": ("open", "red")},
+            ),
+            timeline(
+                "Margin guard",
+                ("voldesk_margin_guard_level{$where}", "{{account}}"),
+                {
+                    "0": ("normal", "green"),
+                    "1": ("warn", "orange"),
+                    "2": ("no new trades", "orange"),
+                    "3": ("reduce", "red"),
+                    "4": ("flatten", "red"),
+                },
+            ),
             lines("Halts in force by level", "none", ("sum by (level) (voldesk_halts{$where})", "{{level}}")),
             lines("Age of the account", "s", ("time() - voldesk_account_timestamp_seconds{$where}", "{{account}}")),
         ),

@@ -38,6 +38,10 @@ def unknown_in(query: str) -> list[str]:
     for name, selector in re.findall(r"([a-z_:]+)\{([^}]*)\}", query):
         labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
         wrong += [f"{name}{{{label}}}" for label in labels - known.get(name, labels) - _TARGET_LABELS]
+    if not any(name in ours for name in _NAME.findall(query)):
+        has = _TARGET_LABELS.union(*(known.get(name, set()) for name in _NAME.findall(query)))
+        kept = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.split(",")}
+        wrong += [f"by ({label})" for label in sorted(kept - has)]
     return wrong
 
 
@@ -59,4 +63,5 @@ def test_what_does_not_exist_is_found() -> None:
     assert unknown_in('voldesk_no_such_total{a="b"} + voldesk_ready') == ["voldesk_no_such_total"]
     assert unknown_in('rate(voldesk_orders{no_such="1"}[5m])') == ["voldesk_orders{no_such}"]
     assert unknown_in("account:voldesk_no_such:ratio") == ["account:voldesk_no_such:ratio"]
+    assert unknown_in("sum by (underlying) (voldesk_orders)") == ["by (underlying)"]
     assert unknown_in('voldesk_orders{state="UNKNOWN", service=~"x"}') == []
