@@ -45,6 +45,13 @@ class BusCounts:
         self.delays: defaultdict[str, Durations] = defaultdict(Durations)
 
 
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    """Of a bus that somebody forgot to close: leaked, instead of a garbage collection that waits for its sockets."""
+
+    def __del__(self) -> None:
+        """pyzmq would terminate the context, which waits for ever for sockets that the collection hid from it."""
+
+
 class Link:
     """Shared by publisher, subscriptions, client and server of one bus. Used on the loop's thread only."""
 
@@ -65,7 +72,7 @@ class Link:
         self.clock = clock
         self.epoch = epoch
         self.counts = BusCounts()
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context: zmq.Context[zmq.Socket[bytes]] = _Context()
         self._on_error = on_error
         self._on_success = on_success
         self._warn = warn

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.system import Alert
 from tests.integration.bus.harness import (
     HALT_TOPIC,
+    ROOT,
     Heard,
     execution_process,
     halt_of,
@@ -241,6 +244,21 @@ async def test_a_heartbeat_comes_at_once_to_whoever_subscribes_to_it(tmp_path: P
     await until(lambda: heard.messages("sys.execution.heartbeat"))
     reader.close()
     publisher.close()
+
+
+def test_a_bus_that_nobody_closed_does_not_hold_up_the_garbage_collection(tmp_path: Path) -> None:
+    leak = (
+        "import asyncio, gc\n"
+        "from pathlib import Path\n"
+        "from tests.integration.bus.harness import make_desk, open_service\n"
+        "async def leak():\n"
+        f"    bus = open_service('execution', make_desk(Path({str(tmp_path)!r})))\n"
+        "    bus.cycle = bus\n"
+        "asyncio.run(leak())\n"
+        "print(gc.collect() > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", leak], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr
 
 
 async def test_a_prefix_that_no_topic_begins_with_is_refused(tmp_path: Path) -> None:
