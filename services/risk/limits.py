@@ -15,7 +15,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A limit, and what it is on before and after the request that is asked for.
 
     code: of the refusal. scope, subject, unit: as in `LimitUse`. words: what stands in the refusal, with the figure
-    after the request in place of "{}".
+    after the request in place of "{}". least_before: where the two count outstanding grants at their worst, what it
+    is at least before the request, whatever part of them is filled.
     """
 
     code: str
@@ -26,11 +27,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     scope: LimitScope = "account"
     subject: str = ""
+    least_before: float | None = None
 
     @property
     def broken(self) -> bool:
-        """Past the limit, unless the request brings it back towards it. A figure that is not known is broken."""
-        return not (self.after <= self.limit or self.after < self.before)
+        """Past the limit, unless the request surely brings it back towards it. What is not known is broken."""
+        before = self.before if self.least_before is None else self.least_before
+        return not (self.after <= self.limit or self.after < before)
 
 
 Family = Callable[[Situation], Iterable[Figure]]

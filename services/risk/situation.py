@@ -162,9 +162,10 @@ class Situation:
         return sum(grant.margin_usd for grant in self.outstanding)
 
     @cached_property
-    def greeks_by_underlying(self) -> dict[str, tuple[list[float], list[float]]]:
+    def greeks_by_underlying(self) -> dict[str, tuple[list[float], list[float], list[float]]]:
         """Delta, gamma, vega, theta in the units of the limits, before and after, per underlying: the largest
-        absolute value, whatever part of the outstanding grants is filled. NaN where a Greek is unknown.
+        absolute value, whatever part of the outstanding grants is filled, and the least before. NaN where a Greek is
+        unknown.
 
         An outstanding grant never makes room in the other direction before it is filled, and counts in full while
         it is half filled, when the account shows a part of it too.
@@ -177,28 +178,30 @@ class Situation:
             for underlying, sums in self.known_account.greeks.items()
         }
         low, high = self._outstanding_greeks
-        found: dict[str, tuple[list[float], list[float]]] = {}
+        found: dict[str, tuple[list[float], list[float], list[float]]] = {}
         for underlying in dict.fromkeys((*exposure, *low, *own)):
             base, added = exposure.get(underlying, _NOTHING), own.get(underlying, _NOTHING)
             down, up = low.get(underlying, _NOTHING), high.get(underlying, _NOTHING)
             index = self.market.index(underlying) if any(base) or underlying in low or underlying in own else 0.0
             scales = (index, index * index / 100.0, 1.0, 1.0)
-            before, after = [], []
+            before, after, least = [], [], []
             for number, scale in enumerate(scales):
                 held, then = base[number], base[number] + added[number]
                 before.append(_farthest(held + down[number], held + up[number]) * scale)
                 after.append(_farthest(then + down[number], then + up[number]) * scale)
-            found[underlying] = (before, after)
+                least.append(_nearest(held + down[number], held + up[number]) * scale)
+            found[underlying] = (before, after, least)
         return found
 
     @cached_property
-    def greeks_before_and_after(self) -> tuple[list[float], list[float]]:
+    def greeks_before_and_after(self) -> tuple[list[float], list[float], list[float]]:
         """Of the portfolio: the sums over underlyings."""
-        before, after = ([0.0] * len(LIMITED_GREEKS) for _ in range(2))
-        for one, other in self.greeks_by_underlying.values():
-            _add(before, one, 1.0)
-            _add(after, other, 1.0)
-        return before, after
+        sums = tuple([0.0] * len(LIMITED_GREEKS) for _ in range(3))
+        for of_one in self.greeks_by_underlying.values():
+            for total, values in zip(sums, of_one, strict=True):
+                _add(total, values, 1.0)
+        before, after, least = sums
+        return before, after, least
 
     @cached_property
     def asked_or_largest(self) -> tuple[str, ...]:
@@ -306,6 +309,11 @@ class Situation:
 def _add(sums: list[float], values: Sequence[float], times: float) -> None:
     for number, value in enumerate(values):
         sums[number] += value * times
+
+
+def _nearest(low: float, high: float) -> float:
+    """The least absolute value between the two; NaN if one is."""
+    return math.nan if math.isnan(low + high) else max(low, -high, 0.0)
 
 
 def _farthest(low: float, high: float) -> float:

@@ -36,12 +36,13 @@ def greeks_unknown(s: Situation) -> Violation | None:
 
 
 def greek_limits(s: Situation) -> Iterator[Figure]:
-    before, after = s.greeks_before_and_after
+    before, after, least = s.greeks_before_and_after
     for position, name in enumerate(LIMITED_GREEKS):
         yield Figure(
             code=f"{name}_limit",
             before=before[position],
             after=after[position],
+            least_before=least[position],
             limit=getattr(s.config, f"max_{name}_usd"),
             unit="USD",
             words=f"portfolio {name} would be {{}} USD",
@@ -50,7 +51,7 @@ def greek_limits(s: Situation) -> Iterator[Figure]:
 
 def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
     for underlying, limits in s.config.underlyings.items():
-        before, after = s.greeks_by_underlying.get(underlying, (_NONE, _NONE))
+        before, after, least = s.greeks_by_underlying.get(underlying, (_NONE, _NONE, _NONE))
         for position, name in enumerate(LIMITED_GREEKS):
             limit: float | None = getattr(limits, f"max_{name}_usd")
             if limit is not None:
@@ -60,6 +61,7 @@ def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
                     subject=underlying,
                     before=before[position],
                     after=after[position],
+                    least_before=least[position],
                     limit=limit,
                     unit="USD",
                     words=f"{name} of {underlying} would be {{}} USD",
@@ -79,6 +81,7 @@ def concentration(s: Situation) -> Iterator[Figure]:
             subject=underlying,
             before=before / equity * 100,
             after=after / equity * 100,
+            least_before=_surely(s, before / equity * 100),
             limit=limit,
             unit="%",
             words=f"quantity × index of {underlying} would be {{}} % of equity",
@@ -90,10 +93,16 @@ def concentration(s: Situation) -> Iterator[Figure]:
             subject=expiry,
             before=before / equity * 100,
             after=after / equity * 100,
+            least_before=_surely(s, before / equity * 100),
             limit=s.config.max_expiry_notional_pct,
             unit="%",
             words=f"quantity × index of {expiry} would be {{}} % of equity",
         )
+
+
+def _surely(s: Situation, before: float) -> float:
+    """The least that a figure is before the request: nothing, where it counts grants that may never be filled."""
+    return 0.0 if s.outstanding else before
 
 
 def stress_unknown(s: Situation) -> Violation | None:
@@ -108,6 +117,7 @@ def stressed_loss(s: Situation) -> Iterator[Figure]:
         code="stressed_loss",
         before=before / s.equity_usd * 100,
         after=after / s.equity_usd * 100,
+        least_before=_surely(s, before / s.equity_usd * 100),
         limit=s.config.max_stressed_loss_pct,
         unit="%",
         words=f"the worst scenario would cost {after:,.0f} USD, {{}} % of equity",

@@ -197,6 +197,17 @@ def test_outstanding_sales_give_no_room_to_buy_past_the_limit_of_positions() -> 
     assert script.refused(ask("s-4", (leg(CALL_110, "buy", "0.3"),))).value == 0.5
 
 
+def test_outstanding_sales_give_no_room_to_buy_past_the_limit_of_a_greek() -> None:
+    a_tenth = Script(limits(max_delta_usd=1.0)).ready().refused(ask("probe", (leg(CALL_110, "buy", "0.1"),))).value
+    assert a_tenth is not None
+    script = Script(limits(max_delta_usd=4.5 * a_tenth))
+    script.ready(positions=(position(CALL_110, "0.4"),))
+    for number in (1, 2):
+        script.granted(ask(f"s-{number}", (leg(CALL_110, "sell", "0.3"),)))
+    script.poll()
+    assert script.refused(ask("s-3", (leg(CALL_110, "buy", "0.5"),))).value == pytest.approx(5 * a_tenth, rel=0.01)
+
+
 def test_a_position_without_greeks_makes_the_portfolio_limits_wait() -> None:
     script = Script().ready(positions=(position("BTCUSD-1JAN26-50000-C", "1"),))
     assert script.refused(ask()).code == "greeks_unknown"
