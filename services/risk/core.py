@@ -301,7 +301,7 @@ class RiskCore:
         return step
 
     def _valid_grant(self, intent_id: str, now_ns: int) -> Grant | None:
-        grant = self._reservations.grant_of(intent_id)
+        grant = self._reservations.grant_of(intent_id, now_ns)
         if grant is None or grant.halt_epoch != self._halts.halt_epoch or grant.deadline_ns <= now_ns:
             return None
         return grant
@@ -389,15 +389,17 @@ class RiskCore:
         if polled.asked_ns < self._asked_ns:
             return step
         equity = polled.account.equity_usd
-        earlier = equity if self._account is None else self._account.equity_usd
+        earlier = None if self._account is None else self._account.equity_usd
         self._asked_ns = polled.asked_ns
         self._reservations.on_account(polled.asked_ns)
         emit = self._emitter(step, now_ns)
-        self._mark_equity(step, equity, min(equity, earlier), now_ns)
+        self._mark_equity(step, equity, earlier, now_ns)
         self._account = self._snapshot(polled, now_ns)
         for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
             step.effects += self._halting.judge(measure, now_ns, emit)
-        step.effects += self._margin.on_account(self._account, self._halting, now_ns, emit)
+        step.effects += self._margin.on_account(
+            self._account, self._halting, now_ns, emit, trades_known=self._execution_synced
+        )
         self._breakers.on_read(emit)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
         self._show(step, self._account, now_ns)
@@ -443,13 +445,22 @@ class RiskCore:
             )
         )
 
-    def _mark_equity(self, step: Step, equity: Decimal, confirmed: Decimal, now_ns: int) -> None:
-        """Note a new day and a new peak; a peak needs two reads in a row, against one wrong figure."""
+    def _mark_equity(self, step: Step, equity: Decimal, earlier: Decimal | None, now_ns: int) -> None:
+        """Note a new day and a new peak: by two reads in a row that agree, against one wrong figure.
+
+        Until then the day before is judged on. Only an account that was never read is taken at its first word.
+        """
         day = now_ns // _DAY_NS
-        if self._day is None or day > self._day:
+        if self._day is None or (day > self._day and earlier is not None and self._agree(equity, earlier)):
             self._emit(step, TradingDayStarted(day=day, equity_usd=equity), now_ns)
-        if self._peak_usd is None or confirmed > self._peak_usd * (1 + _PEAK_STEP):
+        if self._peak_usd is None:
+            self._emit(step, PeakEquityRaised(equity_usd=equity), now_ns)
+        elif earlier is not None and (confirmed := min(equity, earlier)) > self._peak_usd * (1 + _PEAK_STEP):
             self._emit(step, PeakEquityRaised(equity_usd=confirmed), now_ns)
+
+    def _agree(self, equity: Decimal, earlier: Decimal) -> bool:
+        """Whether two reads differ by less than half of what a day may lose."""
+        return abs(equity - earlier) * 200 <= Decimal(str(self._config.max_daily_loss_pct)) * abs(earlier)
 
     def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
         positions, sums, complete = positions_of(self._market, polled.positions, now_ns)

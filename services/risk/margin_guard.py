@@ -65,6 +65,7 @@ class MarginGuardian:
         self._since_ns = 0
         self._targets: deque[int] = deque(maxlen=config.breach_polls)
         self._utilisation_pct: float | None = None
+        self._read_ns = 0
         self._trades: dict[str, TradeUpdate] = {}
         self._plan: _Plan | None = None
         self._asked: _Asked | None = None
@@ -84,8 +85,14 @@ class MarginGuardian:
     def next_deadline_ns(self) -> int | None:
         return None if self._plan is None else self._plan.due_ns
 
-    def on_account(self, account: AccountSnapshot, halting: Halting, now_ns: int, emit: Emit) -> list[Any]:
-        """A read of the account: find the level, and plan what it asks for."""
+    def on_account(
+        self, account: AccountSnapshot, halting: Halting, now_ns: int, emit: Emit, *, trades_known: bool
+    ) -> list[Any]:
+        """A read of the account: find the level, and plan what it asks for.
+
+        trades_known: execution has told of all trades, so that the one to close can be chosen.
+        """
+        self._read_ns = now_ns
         self._utilisation_pct = utilisation_pct(account)
         self._targets.append(self._target(self._utilisation_pct))
         effects: list[Any] = []
@@ -94,7 +101,8 @@ class MarginGuardian:
             emit(MarginLevelMoved(level=MARGIN_LEVELS[after], utilisation_pct=self._utilisation_pct))
             if self._plan is not None and after < before:
                 self._plan = None
-        self._make_plan(halting, now_ns)
+        if self._is_asked_for_now(now_ns):
+            self._make_plan(halting, now_ns, trades_known)
         if after != before:
             effects.append(self._alert())
         if self._level != "flatten" and CODE in halting.broken:
@@ -107,6 +115,8 @@ class MarginGuardian:
         if plan is None or now_ns < plan.due_ns:
             return []
         self._plan = None
+        if not self._is_asked_for_now(now_ns):
+            return []
         reason = f"margin guard: maintenance margin is {self._utilisation_pct or 0.0:.1f} % of equity"
         if not plan.trade_id:
             return [] if CODE in halting.broken else halting.find(CODE, reason, "flatten", now_ns, emit)
@@ -167,14 +177,20 @@ class MarginGuardian:
             return current
         return min(self._targets) if min(self._targets) > current else min(current, max(self._targets))
 
-    def _make_plan(self, halting: Halting, now_ns: int) -> None:
+    def _is_asked_for_now(self, now_ns: int) -> bool:
+        """Whether the newest read, fresh and not the first, asks for the level, which may be from before a restart."""
+        fresh = now_ns - self._read_ns <= self._config.account_age_max_ms * 1_000_000
+        known = len(self._targets) >= self._config.breach_polls
+        return fresh and known and self._targets[-1] >= MARGIN_LEVELS.index(self._level)
+
+    def _make_plan(self, halting: Halting, now_ns: int, trades_known: bool) -> None:
         due_ns = now_ns + self._config.margin_notice_s * _SECOND
         if self._level == "flatten" and self._acts("flatten"):
             if CODE not in halting.broken and (self._plan is None or self._plan.trade_id):
                 self._plan = _Plan("", "halt at level flatten: cancel every order and close every trade", due_ns)
             return
         wants = self._at_least("reduce") and self._acts("reduce")
-        if not wants or self._is_waiting(now_ns):
+        if not wants or not trades_known or self._is_waiting(now_ns):
             return
         if self._plan is not None and (not self._plan.trade_id or self._plan.trade_id not in self._trades):
             self._plan = None

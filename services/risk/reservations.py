@@ -134,9 +134,12 @@ class Reservations:
         )
         return trades + grants
 
-    def grant_of(self, intent_id: str) -> Grant | None:
-        """The newest grant of an intent that is still remembered."""
-        return self._issued.get(intent_id)
+    def grant_of(self, intent_id: str, now_ns: int) -> Grant | None:
+        """The newest grant of an intent that still counts: what holds no room any more is not given again."""
+        grant = self._issued.get(intent_id)
+        if grant is None or (intent_id in self._without_trade and now_ns >= self._free_ns(grant)):
+            return None
+        return grant
 
     def has_trade(self, intent_id: str) -> bool:
         return intent_id in self._trade_of_intent

@@ -136,6 +136,24 @@ def test_the_peak_needs_two_reads_and_survives_a_restart() -> None:
     assert published(script.poll(5, account("100000"))).peak_equity_usd == 110_000
 
 
+def test_the_first_figure_after_a_restart_raises_no_peak() -> None:
+    script = Script().market()
+    script.poll(0, account("100000"))
+    script.restart()
+    script.poll(1, account("200000"))
+    assert published(script.poll(2, account("100000"))).peak_equity_usd == 100_000
+
+
+def test_a_day_begins_with_a_figure_that_a_second_read_confirms() -> None:
+    script = Script(limits(max_drawdown_pct=100, max_daily_loss_pct=10)).market()
+    script.poll(0, account("100000"))
+    script.poll(TO_MIDNIGHT_S + 1, account("1"))
+    script.poll(TO_MIDNIGHT_S + 2, account("100000"))
+    assert script.core.day_start_equity_usd == 100_000
+    script.poll(TO_MIDNIGHT_S + 3, account("99000"))
+    assert script.core.day_start_equity_usd == 99_000
+
+
 def test_a_slowly_rising_account_does_not_write_a_row_per_read() -> None:
     script = Script().market()
     for second in range(100):

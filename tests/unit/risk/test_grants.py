@@ -255,3 +255,15 @@ def test_a_long_grant_of_which_no_trade_is_made_counts_no_longer_than_a_short_on
     assert script.refused(ask("s-2"), 119).code == "delta_limit"
     script.market(126).poll(126)
     script.granted(ask("s-2"), 126)
+
+
+def test_a_long_grant_that_holds_no_room_any_more_is_judged_anew() -> None:
+    script = Script(ONE_AT_A_TIME).ready()
+    long_lived = msgspec.structs.replace(ask("s-1"), opening_s=3_600.0, valid_until_ns=START + 86_400 * SECOND)
+    first = script.granted(long_lived)
+    script.market(60).poll(60)
+    assert script.granted(long_lived, 60) == first
+    later_s = 600
+    script.market(later_s).poll(later_s)
+    script.granted(msgspec.structs.replace(ask("s-2"), valid_until_ns=START + 86_400 * SECOND), later_s)
+    assert script.refused(long_lived, later_s).code == "delta_limit"

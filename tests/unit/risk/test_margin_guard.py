@@ -146,6 +146,7 @@ def test_the_trade_that_frees_most_is_shown_before_it_is_closed() -> None:
     planned = reads(script, 3, 81)
     assert planned.planned.startswith("close t-large of s, which frees about")
     assert planned.planned_ns == START + (4 + NOTICE_S) * SECOND == script.core.next_deadline_ns()
+    read(script, 12, 81)
     assert asked(script.on(Tick(), 3 + NOTICE_S)) == []
     (request,) = asked(script.on(Tick(), 4 + NOTICE_S))
     assert isinstance(request.message, CloseTrade)
@@ -168,6 +169,7 @@ def test_the_next_trade_waits_until_the_first_is_closed() -> None:
     script = Script(config()).ready()
     first, second = short(script, "a", PUT_90, "0.4"), short(script, "b", PUT_90, "0.2")
     reads(script, 1, 81)
+    read(script, 12, 81)
     (request,) = asked(script.on(Tick(), 2 + NOTICE_S))
     accepted = CloseAccepted(trade_id=first.trade_id, state="CLOSING")
     script.on(ReplyReceived(request.request_id, accepted), 3 + NOTICE_S)
@@ -181,6 +183,7 @@ def test_a_close_in_vain_is_planned_again(reply: str) -> None:
     script = Script(config()).ready()
     short(script, "a", PUT_90, "0.4")
     reads(script, 1, 81)
+    read(script, 12, 81)
     (request,) = asked(script.on(Tick(), 2 + NOTICE_S))
     answer = (
         RequestTimedOut(request.request_id)
@@ -195,6 +198,7 @@ def test_the_last_level_halts_at_flatten_after_its_notice_and_once() -> None:
     script = Script(config()).ready()
     planned = reads(script, 1, 95)
     assert planned.planned.startswith("halt at level flatten")
+    read(script, 12, 95)
     (request,) = asked(script.on(Tick(), 2 + NOTICE_S))
     assert isinstance(request.message, RaiseHalt)
     assert (request.message.level, request.message.requested_by) == ("flatten", "risk")
@@ -209,6 +213,7 @@ def test_the_last_level_halts_at_flatten_after_its_notice_and_once() -> None:
 def test_a_flatten_that_nobody_answered_is_asked_for_again_after_a_restart() -> None:
     script = Script(config()).ready()
     reads(script, 1, 95)
+    read(script, 12, 95)
     (request,) = asked(script.on(Tick(), 2 + NOTICE_S))
     assert asked(script.restart(30)) == [request]
 
@@ -262,3 +267,25 @@ def test_the_level_survives_a_restart() -> None:
 def test_thresholds_that_do_not_rise_are_refused_with_both_names() -> None:
     with pytest.raises(ValueError, match=r"margin_reduce_pct 95 must be below margin_flatten_pct 90"):
         RiskConfig(margin_reduce_pct=95.0)
+
+
+def test_nothing_is_done_on_figures_that_became_old_before_it_was_due() -> None:
+    script = Script(config()).ready()
+    reads(script, 1, 95)
+    assert asked(script.on(Tick(), 2 + NOTICE_S)) == []
+
+
+def test_nothing_is_done_for_a_level_that_the_newest_read_is_below() -> None:
+    script = Script(config()).ready()
+    reads(script, 1, 95)
+    read(script, 12, 20)
+    assert asked(script.on(Tick(), 2 + NOTICE_S)) == []
+
+
+def test_a_level_from_before_a_restart_is_acted_on_only_when_reads_confirm_it() -> None:
+    script = Script(config()).ready()
+    short(script, "a", PUT_90, "0.4")
+    reads(script, 1, 81)
+    script.restart(30)
+    script.ready(30)
+    assert guard(read(script, 31, 20)).planned == ""
