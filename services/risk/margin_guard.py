@@ -178,7 +178,7 @@ class MarginGuardian:
         return min(self._targets) if min(self._targets) > current else min(current, max(self._targets))
 
     def _is_asked_for_now(self, now_ns: int) -> bool:
-        """Whether the newest read, fresh and not the first, asks for the level, which may be from before a restart."""
+        """Whether a fresh read, and not the first, asks for the level, which may be from before a restart."""
         fresh = now_ns - self._read_ns <= self._config.account_age_max_ms * 1_000_000
         known = len(self._targets) >= self._config.breach_polls
         return fresh and known and self._targets[-1] >= MARGIN_LEVELS.index(self._level)
