@@ -29,25 +29,47 @@ FIGURE_KINDS: dict[str, str] = {
     "drawdown_pct": "drawdown_high",
     "rejection_rate": "rejections_high",
 }
-"""The kind of alert that a figure past its threshold is, where it is not `margin_high`."""
+"""The kind of alert that a figure past its threshold is, where it is not `MARGIN_KIND`."""
+
+MARGIN_KIND = "margin_high"
 
 DEFAULT_ROUTE = "default"
-_PLACES = frozenset({"text", "subject", "service", "code", "title"})
-_FIGURE_PLACES = frozenset({"figure", "value", "limit", "rule"})
+_PLACES: Mapping[str, str | float] = dict.fromkeys(("text", "subject", "service", "code", "title"), "words")
+_FIGURE_PLACES: Mapping[str, str | float] = {"figure": "words", "value": 1.5, "limit": 1.5, "rule": "words"}
+"""What a text may name, each with a value of its type."""
+
+_CANNOT_FORMAT = (ValueError, LookupError, TypeError, AttributeError)
 _LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
-def _check_text(text: str, places: frozenset[str]) -> None:
+def _check_text(text: str, places: Mapping[str, str | float]) -> None:
+    """See that a text can be filled in. Raises ValueError that says what of it cannot."""
     try:
-        named = [
-            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(text) if name is not None
-        ]
+        parts = [(name, spec) for _, name, spec, _ in Formatter().parse(text) if name is not None]
     except ValueError as error:
         raise ValueError(f"text cannot be read: {error}; a brace is written twice") from None
-    for name, _, _ in named:
+    for name, spec in parts:
         if name not in places:
             allowed = ", ".join(f"{{{each}}}" for each in sorted(places))
             raise ValueError(f"text has {{{name}}}; it may have {allowed}")
+        if spec and "{" in spec:
+            raise ValueError(f"text has {{{name}:{spec}}}; a format has no braces of its own")
+    try:
+        text.format(**places)
+    except _CANNOT_FORMAT as error:
+        numbers = ", ".join(f"{{{each}:.1f}}" for each, value in places.items() if isinstance(value, float))
+        remedy = f"numbers are written like {numbers}" if numbers else "a place is written like {text}"
+        raise ValueError(f"text cannot be filled in: {error}; {remedy}") from None
+
+
+def filled(template: str, plain: str, **values: str | float) -> str:
+    """`template` filled in; `plain` where there is none, or one that cannot be filled in: an alert is told anyway."""
+    if not template:
+        return plain
+    try:
+        return template.format(**values)
+    except _CANNOT_FORMAT:
+        return plain
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +127,7 @@ class FigureRule(_Section, frozen=True, kw_only=True):
 
     @property
     def code(self) -> str:
-        return self.kind or FIGURE_KINDS.get(self.figure, "margin_high")
+        return self.kind or FIGURE_KINDS.get(self.figure, MARGIN_KIND)
 
     @property
     def limit(self) -> float:

@@ -36,7 +36,7 @@ from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
 from shared.messages.risk import RiskLimits
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
-from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Reply, Request, Step, Tick
+from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Reply, Request, Step, StreamSynced, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.topics import topic_row
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
@@ -72,9 +72,10 @@ _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
 class MonitorCore:
     """Watches, and tells once.
 
-    Inputs: Inbound of any topic, Request, Acknowledge, Delivered, DeliveryFailed, AlertsRestored, JournalSpace, Tick,
-    LoopStalled. Effects: RaiseAlert for what it found itself, AppendAlert for every alert of any service that is new,
-    worse or over, Deliver, Reply. Its journal is the outbox: what is to be told and what became of it.
+    Inputs: Inbound of any topic, StreamSynced, Request, Acknowledge, Delivered, DeliveryFailed, AlertsRestored,
+    JournalSpace, Observed, Tick, LoopStalled. Effects: RaiseAlert for what it found itself, AppendAlert for every
+    alert of any service that is new, worse or over, Deliver, Reply. Its journal is the outbox: what is to be told and
+    what became of it.
 
     heading: of every message to people, with mode and account.
     """
@@ -93,6 +94,7 @@ class MonitorCore:
         self._limits: RiskLimits | None = None
         self._halts: HaltState | None = None
         self._trades: dict[str, TradeUpdate] = {}
+        self._trades_known = False
         self._fees_awaited: dict[str, int] = {}
         self._strategies: dict[str, StrategyStatus] = {}
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
@@ -135,6 +137,8 @@ class MonitorCore:
                 for view in self._services.values():
                     view.heard_ns = now_ns
                 self._feeds = dict.fromkeys(self._feeds, now_ns)
+            case StreamSynced(publisher="execution"):
+                self._trades_known = True
             case AlertsRestored(records=records):
                 self._alerts.restore(records)
             case Request():
@@ -368,7 +372,8 @@ class MonitorCore:
 
     def _check_findings(self, step: Step, now_ns: int) -> None:
         """What nobody raises: figures past their thresholds, and what is seen from several messages together."""
-        for found in self._findings.look(self._account, self._trades, self._alerts.matters(), now_ns):
+        trades = self._trades if self._trades_known else None
+        for found in self._findings.look(self._account, trades, self._alerts.matters(), now_ns):
             if found.is_over:
                 self._end(step, found.code, found.subject, found.text, now_ns)
             else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from services.monitor.alert_config import Channel, KindRule, Route
+from services.monitor.alert_config import Channel, KindRule, Route, filled
 from services.monitor.alerts import Matter
 from services.monitor.effects import AlertRecord, Deliver, DeliveryFailed
 from services.monitor.outbox import Lane, Outbox
@@ -310,10 +310,15 @@ class Dispatch:
         record = notice.record
         title = title_of(record.code)
         text = record.text
-        rule = self.rule(record.code)
-        if rule.text and not record.resolved:
-            text = rule.text.format(
-                text=text, subject=record.subject, service=record.service, code=record.code, title=title
+        if not record.resolved:
+            text = filled(
+                self.rule(record.code).text,
+                text,
+                text=text,
+                subject=record.subject,
+                service=record.service,
+                code=record.code,
+                title=title,
             )
         word = "Over" if record.resolved else _WORDS[record.severity]
         if notice.reminder:

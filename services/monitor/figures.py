@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from services.monitor.alert_config import FigureRule
+from services.monitor.alert_config import FIGURE_KINDS, MARGIN_KIND, FigureRule, filled
 from shared.messages.account import AccountSnapshot
 from shared.messages.system import SEVERITY_RANK, Severity
 from shared.messages.trades import OrderUpdate, TradeUpdate
@@ -17,6 +17,9 @@ ORDER_WINDOW_NS = 900 * SECOND
 ORDERS_MIN = 5
 _ENDS_INSIDE = 0.05
 """A figure is inside its limit again once it is this share of the limit away from it."""
+
+_OWN_KINDS = frozenset({MARGIN_KIND, *FIGURE_KINDS.values()})
+"""Raised for figures only."""
 
 _TAKEN = frozenset({"WORKING", "CANCELLING", "FILLED", "CANCELLED", "EXPIRED"})
 
@@ -52,15 +55,18 @@ class OrderOutcomes:
 
 
 def figures_of(
-    account: AccountSnapshot | None, trades: Iterable[TradeUpdate], orders: OrderOutcomes, now_ns: int
+    account: AccountSnapshot | None, trades: Iterable[TradeUpdate] | None, orders: OrderOutcomes, now_ns: int
 ) -> dict[str, float | None]:
-    """Every figure that a rule may name; None where it is not known."""
-    rate = orders.rejection_rate(now_ns)
-    figures: dict[str, float | None] = {
+    """Every figure that a rule may name; None where it is not known.
+
+    trades: None while execution has not told all of its trades and orders.
+    """
+    figures: dict[str, float | None] = {}
+    if trades is not None:
+        rate = orders.rejection_rate(now_ns)
         # too few orders to judge is no state of its own: nothing is refused then
-        "rejection_rate": 0.0 if rate is None else rate,
-        "open_trades": float(sum(not trade.is_final for trade in trades)),
-    }
+        figures["rejection_rate"] = 0.0 if rate is None else rate
+        figures["open_trades"] = float(sum(not trade.is_final for trade in trades))
     if account is None:
         return figures
     equity, peak = float(account.equity_usd), float(account.peak_equity_usd)
@@ -89,50 +95,76 @@ def _share_pct(part: float, equity: float) -> float | None:
 class _Judged(msgspec.Struct):
     since_ns: int | None = None
     is_active: bool = False
+    is_begun: bool = False
+
+    @property
+    def is_undecided(self) -> bool:
+        """Past its threshold, and not yet for long enough."""
+        return self.since_ns is not None and not self.is_active
 
 
 class FigureWatch:
-    """Judges each rule once a look. A figure that is not known leaves its rules as they are."""
+    """Judges each rule once a look. A figure that is not known leaves its rules as they are.
+
+    The rules of one figure and kind of alert are one matter, whose subject names the account and the figure.
+    """
 
     def __init__(self, rules: Mapping[str, FigureRule], *, account_id: str) -> None:
-        self._rules = rules
         self._account_id = account_id
         self._judged = {name: _Judged() for name in rules}
-        self._told: dict[str, Severity] = {}
+        self._told: dict[tuple[str, str], Severity] = {}
+        self._matters: dict[tuple[str, str], dict[str, FigureRule]] = {}
+        for name, rule in rules.items():
+            self._matters.setdefault((rule.code, self._subject(rule)), {})[name] = rule
 
-    def look(self, figures: Mapping[str, float | None], now_ns: int) -> list[Finding]:
-        """Per kind of alert the worst rule that is broken, when it is worse than told, or that none is any more."""
-        worst: dict[str, Finding] = {}
-        unknown: set[str] = set()
-        for name, rule in self._rules.items():
-            value = figures.get(rule.figure)
-            judged = self._judged[name]
-            if value is None:
-                unknown.add(rule.code)
-                continue
-            self._judge(rule, judged, value, now_ns)
-            if judged.is_active:
-                finding = _finding(name, rule, value, self._account_id)
-                known = worst.get(rule.code)
-                if known is None or SEVERITY_RANK[finding.severity] > SEVERITY_RANK[known.severity]:
-                    worst[rule.code] = finding
+    def _subject(self, rule: FigureRule) -> str:
+        return f"{self._account_id} {rule.figure}"
+
+    def look(
+        self,
+        figures: Mapping[str, float | None],
+        now_ns: int,
+        known: Mapping[tuple[str, str], Severity] | None = None,
+    ) -> list[Finding]:
+        """Per matter the worst rule that is broken, when it is worse than told, or that none is any more.
+
+        known: the alerts that are open, by code and subject. What is open from before the monitor's start goes on
+        without waiting anew, and is over only once the figure is seen to be well inside.
+        """
+        known = {} if known is None else known
         found = []
-        for code in dict.fromkeys(rule.code for rule in self._rules.values()):
-            broken = worst.get(code)
-            if broken is not None:
-                told = self._told.get(code)
-                if told is None or SEVERITY_RANK[broken.severity] > SEVERITY_RANK[told]:
-                    self._told[code] = broken.severity
-                    found.append(broken)
-            elif code not in unknown:
-                self._told.pop(code, None)
-                found.append(
-                    Finding(code=code, subject=self._account_id, text="inside its limits again", is_over=True)
-                )
-        return found
+        for (code, subject), rules in self._matters.items():
+            value = figures.get(next(iter(rules.values())).figure)
+            if value is None:
+                continue
+            for name, rule in rules.items():
+                self._judge(rule, self._judged[name], value, now_ns, known.get((code, subject)))
+            broken = [name for name in rules if self._judged[name].is_active]
+            if broken:
+                worst = max(broken, key=lambda name: SEVERITY_RANK[rules[name].severity])
+                rule = rules[worst]
+                told = self._told.get((code, subject)) or known.get((code, subject))
+                if told is None or SEVERITY_RANK[rule.severity] > SEVERITY_RANK[told]:
+                    self._told[code, subject] = rule.severity
+                    found.append(_finding(worst, rule, value, subject))
+            elif not any(self._judged[name].is_undecided for name in rules):
+                self._told.pop((code, subject), None)
+                found.append(Finding(code=code, subject=subject, text="inside its limits again", is_over=True))
+        return found + self._unwatched(known)
+
+    def _unwatched(self, known: Mapping[tuple[str, str], Severity]) -> list[Finding]:
+        """What was open when its rule was taken out of the configuration."""
+        return [
+            Finding(code=code, subject=subject, text="no rule judges it any more", is_over=True)
+            for code, subject in known
+            if code in _OWN_KINDS and (code, subject) not in self._matters
+        ]
 
     @staticmethod
-    def _judge(rule: FigureRule, judged: _Judged, value: float, now_ns: int) -> None:
+    def _judge(rule: FigureRule, judged: _Judged, value: float, now_ns: int, known: Severity | None) -> None:
+        if not judged.is_begun:
+            judged.is_begun = True
+            judged.is_active = known is not None and SEVERITY_RANK[known] >= SEVERITY_RANK[rule.severity]
         beyond = value - rule.limit if rule.above is not None else rule.limit - value
         if beyond > 0:
             judged.since_ns = now_ns if judged.since_ns is None else judged.since_ns
@@ -141,10 +173,9 @@ class FigureWatch:
             judged.since_ns, judged.is_active = None, False
 
 
-def _finding(name: str, rule: FigureRule, value: float, account_id: str) -> Finding:
+def _finding(name: str, rule: FigureRule, value: float, subject: str) -> Finding:
     way = "above" if rule.above is not None else "below"
     figure = rule.figure.replace("_", " ")
-    text = f"{figure} is {value:,.4g}, {way} {rule.limit:,.4g} ({name})"
-    if rule.text:
-        text = rule.text.format(figure=figure, value=value, limit=rule.limit, rule=name)
-    return Finding(code=rule.code, subject=account_id, severity=rule.severity, text=text, route=rule.route)
+    plain = f"{figure} is {value:,.4g}, {way} {rule.limit:,.4g} ({name})"
+    text = filled(rule.text, plain, figure=figure, value=value, limit=rule.limit, rule=name)
+    return Finding(code=rule.code, subject=subject, severity=rule.severity, text=text, route=rule.route)

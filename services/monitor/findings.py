@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -57,13 +57,13 @@ class NakedLegs:
     def __init__(self) -> None:
         self._since_ns: dict[str, int] = {}
 
-    def look(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> dict[str, str]:
-        """What to say of each, by trade."""
+    def look(self, trades: Mapping[str, TradeUpdate], now_ns: int, known: Collection[str] = ()) -> dict[str, str]:
+        """What to say of each, by trade. `known`: trades of which it is told already; they do not wait anew."""
         naked = {trade_id: quantity for trade_id, trade in trades.items() if (quantity := uncovered(trade)) > 0}
         self._since_ns = {trade_id: self._since_ns.get(trade_id, now_ns) for trade_id in naked}
         found = {}
         for trade_id, quantity in naked.items():
-            if now_ns - self._since_ns[trade_id] >= NAKED_AFTER_NS:
+            if trade_id in known or now_ns - self._since_ns[trade_id] >= NAKED_AFTER_NS:
                 trade = trades[trade_id]
                 found[trade_id] = (
                     f"{quantity} short of trade {trade_id} ({trade.strategy}, {trade.state}) has no protection"
@@ -103,15 +103,25 @@ class Flapping:
 
     def __init__(self) -> None:
         self._begun_ns: dict[str, deque[int]] = {}
+        self._known_until_ns: dict[str, int] | None = None
 
     def note(self, code: str, service: str, now_ns: int) -> None:
         """An alert of this service has just begun."""
         if code in _VENUE_TROUBLE:
             self._begun_ns.setdefault(service, deque(maxlen=100)).append(now_ns)
 
-    def look(self, now_ns: int) -> dict[str, str]:
-        """What to say of each service where it was too often in the last half hour."""
-        found = {}
+    def look(self, now_ns: int, known: Collection[str] = ()) -> dict[str, str]:
+        """What to say of each service where it was too often in the last half hour.
+
+        known: services of which it is told already. What was told before the first look lasts for half an hour: how
+        often it was before is not known any more.
+        """
+        if self._known_until_ns is None:
+            self._known_until_ns = dict.fromkeys(known, now_ns + _FLAP_WINDOW_NS)
+        self._known_until_ns = {each: until for each, until in self._known_until_ns.items() if now_ns < until}
+        found = {
+            service: f"what {service} reads of the venue failed again and again" for service in self._known_until_ns
+        }
         for service, begun in self._begun_ns.items():
             while begun and begun[0] <= now_ns - _FLAP_WINDOW_NS:
                 begun.popleft()
@@ -142,25 +152,32 @@ class Findings:
     def look(
         self,
         account: AccountSnapshot | None,
-        trades: Mapping[str, TradeUpdate],
+        trades: Mapping[str, TradeUpdate] | None,
         matters: Sequence[Matter],
         now_ns: int,
     ) -> list[Finding]:
-        """What is to be told or is over; afterwards `held` has what else may have ended."""
+        """What is to be told or is over; afterwards `held` has what else may have ended.
+
+        trades: None while execution has not told all of them; then nothing that is seen from them begins or ends.
+        """
         trouble = venue_trouble(matters)
+        known = {(each.record.code, each.record.subject): each.record.severity for each in matters if each.is_open}
+        flapping = self.flapping.look(now_ns, [subject for code, subject in known if code == "fetches_failing"])
         held = [
-            Held("naked_leg", self._naked.look(trades, now_ns), "covered again, or gone"),
-            Held("fetches_failing", self.flapping.look(now_ns), "the venue is read again"),
+            Held("fetches_failing", flapping, "the venue is read again"),
             Held("venue_unreachable", {self._account_id: trouble} if trouble else {}, "the venue is reached again"),
         ]
+        if trades is not None:
+            naked = self._naked.look(trades, now_ns, {subject for code, subject in known if code == "naked_leg"})
+            held.append(Held("naked_leg", naked, "covered again, or gone"))
         if account is not None:
             held.append(Held("short_expiring", expiring_shorts(account, now_ns), "not short any more, or expired"))
         self.held = tuple(held)
-        known = {(each.record.code, each.record.subject) for each in matters if each.is_open}
         told = [
             Finding(code=each.code, subject=subject, severity=severity_of(each.code), text=text)
             for each in held
             for subject, text in each.current.items()
             if (each.code, subject) not in known
         ]
-        return self._figures.look(figures_of(account, trades.values(), self.orders, now_ns), now_ns) + told
+        figures = figures_of(account, None if trades is None else trades.values(), self.orders, now_ns)
+        return self._figures.look(figures, now_ns, known) + told

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
-from services.monitor.effects import AlertRecord, AppendAlert
+from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.base import Message
 from shared.messages.control import Gate, Halt, HaltState, StrategyStatus
-from shared.messages.steps import Inbound, RaiseAlert, Step, Tick
+from shared.messages.steps import Inbound, RaiseAlert, Step, StreamSynced, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.trades import Grant, LegStatus, TradeState, TradeUpdate
 
@@ -175,11 +176,22 @@ def alert(code: str = "code", at_s: float = 0.0, *, severity: Severity = "warnin
 
 
 class Script:
-    """One MonitorCore, started at START; times are seconds after it."""
+    """One MonitorCore, started at START; times are seconds after it.
 
-    def __init__(self, config: MonitorConfig | None = None) -> None:
+    before: the alerts written before its start. synced: it has heard all that execution has to say.
+    """
+
+    def __init__(
+        self, config: MonitorConfig | None = None, *, before: Sequence[AlertRecord] = (), synced: bool = True
+    ) -> None:
         self.core = MonitorCore(config or MonitorConfig(), account_id=ACCOUNT)
+        self.core.handle(AlertsRestored(tuple(before)), START)
         self.core.start(START)
+        if synced:
+            self.sync(0)
+
+    def sync(self, at_s: float) -> None:
+        self.on(StreamSynced("execution", 1), at_s)
 
     def on(self, item: Any, at_s: float = 0.0) -> list[AlertRecord]:
         """Hand over one input; the alerts that were written because of it."""

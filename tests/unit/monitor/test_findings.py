@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.monitor.alert_config import Channel, FigureRule, KindRule, Route
+from services.monitor.alert_config import Channel, FigureRule, KindRule, Route, filled
 from services.monitor.config import MonitorConfig
 from services.monitor.effects import AlertRecord
 from services.monitor.findings import uncovered
@@ -77,7 +77,7 @@ def test_a_drawdown_warns_gets_critical_and_is_over_only_well_inside() -> None:
     script.hear(equity(79_000, peak_equity_usd=Decimal(100_000)))
     assert run(script, 1, 10) == []
     (warning,) = run(script, 11, 12)
-    assert (warning.code, warning.severity, warning.subject) == ("drawdown_high", "warning", "main")
+    assert (warning.code, warning.severity, warning.subject) == ("drawdown_high", "warning", "main drawdown_pct")
     assert "drawdown pct is 21, above 20" in warning.text
     script.hear(equity(74_000, peak_equity_usd=Decimal(100_000)), 13)
     (critical,) = run(script, 13, 30)
@@ -85,7 +85,7 @@ def test_a_drawdown_warns_gets_critical_and_is_over_only_well_inside() -> None:
     script.hear(equity(80_500, peak_equity_usd=Decimal(100_000)), 31)
     assert run(script, 31, 60) == []
     script.hear(equity(82_000, peak_equity_usd=Decimal(100_000)), 61)
-    assert summary(run(script, 61, 70)) == [("drawdown_high", "main", True)]
+    assert summary(run(script, 61, 70)) == [("drawdown_high", "main drawdown_pct", True)]
 
 
 def test_a_rule_of_ones_own_has_its_threshold_duration_severity_and_text() -> None:
@@ -98,6 +98,11 @@ def test_a_rule_of_ones_own_has_its_threshold_duration_severity_and_text() -> No
     (record,) = run(script, 1, 5)
     assert (record.code, record.severity) == ("margin_high", "critical")
     assert record.text == "only 97000 USD are free, 98000 are wanted"
+
+
+def test_a_text_that_cannot_be_filled_in_does_not_keep_an_alert_from_being_told() -> None:
+    assert filled("{value:.1f} of {rule}", "plain", value=1.25, rule="mine") == "1.2 of mine"
+    assert [filled(each, "plain", value=1.25) for each in ("{value:d}", "{rule}", "{", "")] == ["plain"] * 4
 
 
 def test_a_figure_that_is_not_known_neither_raises_nor_ends() -> None:
@@ -127,7 +132,7 @@ def test_more_than_half_of_the_orders_refused_is_told_from_five_orders_on_and_en
     (record,) = run(script, 6, 8)
     assert (record.code, record.severity) == ("rejections_high", "warning")
     script.hear(order(4, "REFUSED", 6), 9)
-    assert summary(run(script, 9, 905)) == [("rejections_high", "main", True)]
+    assert summary(run(script, 9, 905)) == [("rejections_high", "main rejection_rate", True)]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,105 @@ def test_a_naked_leg_is_critical_once_it_lasts_and_over_once_it_is_covered() -> 
     assert (record.code, record.severity, record.subject) == ("naked_leg", "critical", "t1")
     script.hear(spread("1", "1"), 31)
     assert summary(run(script, 31, 33)) == [("naked_leg", "t1", True)]
+
+
+def test_after_a_restart_a_naked_leg_goes_on_until_execution_has_told_its_trades_and_it_is_covered() -> None:
+    first = Script(QUIET)
+    first.hear(spread("1", "0"), 1)
+    written = run(first, 1, 30)
+    again = Script(QUIET, before=written, synced=False)
+    assert run(again, 31, 60) == [], "its trades are not known yet"
+    again.hear(spread("1", "0"), 61)
+    again.sync(61)
+    assert run(again, 61, 90) == [], "it does not wait anew"
+    again.hear(spread("1", "1"), 91)
+    assert summary(run(again, 91, 92)) == [("naked_leg", "t1", True)]
+
+
+def test_after_a_restart_a_naked_leg_of_a_trade_that_execution_knows_no_more_is_over() -> None:
+    first = Script(QUIET)
+    first.hear(spread("1", "0"), 1)
+    again = Script(QUIET, before=run(first, 1, 30), synced=False)
+    again.sync(31)
+    assert summary(run(again, 31, 32)) == [("naked_leg", "t1", True)]
+
+
+@pytest.mark.parametrize(("before_usd", "usd"), [(79_000, 79_000), (74_000, 74_000), (74_000, 75_500)])
+def test_after_a_restart_a_figure_past_its_limit_goes_on_and_is_over_only_well_inside(
+    before_usd: int, usd: int
+) -> None:
+    peak = {"peak_equity_usd": Decimal(100_000)}
+    first = Script(QUIET)
+    first.hear(equity(before_usd, **peak))
+    written = run(first, 1, 30)
+    again = Script(QUIET, before=written)
+    assert run(again, 31, 40) == [], "the account is not known yet"
+    again.hear(equity(usd, **peak), 41)
+    assert run(again, 41, 70) == []
+    again.hear(equity(95_000, **peak), 71)
+    assert summary(run(again, 71, 72)) == [("drawdown_high", "main drawdown_pct", True)]
+
+
+def test_after_a_restart_a_warning_still_gets_critical() -> None:
+    peak = {"peak_equity_usd": Decimal(100_000)}
+    first = Script(QUIET)
+    first.hear(equity(79_000, **peak))
+    again = Script(QUIET, before=run(first, 1, 30))
+    again.hear(equity(70_000, **peak), 31)
+    (record,) = run(again, 31, 60)
+    assert (record.severity, record.resolved) == ("critical", False)
+
+
+def test_after_a_restart_refused_orders_are_judged_once_execution_has_told_them() -> None:
+    first = Script(QUIET)
+    for number in range(5):
+        first.hear(order(number, "REFUSED", number), number)
+    again = Script(QUIET, before=run(first, 5, 6), synced=False)
+    assert run(again, 7, 20) == []
+    for number in range(5):
+        again.hear(order(number, "REFUSED", number), 21)
+    again.sync(21)
+    assert run(again, 21, 60) == []
+    assert summary(run(again, 61, 910)) == [("rejections_high", "main rejection_rate", True)]
+
+
+def test_after_a_restart_reads_that_fail_again_and_again_are_over_after_half_an_hour_without() -> None:
+    first = Script(QUIET)
+    for at_s in (1, 100, 200):
+        first.hear(alert("account_unreachable", at_s), at_s)
+        first.hear(alert("account_unreachable", at_s + 1, resolved=True), at_s + 1)
+    again = Script(QUIET, before=run(first, 202, 203))
+    assert run(again, 204, 2_000) == []
+    assert summary(run(again, 2_001, 2_100)) == [("fetches_failing", "risk", True)]
+
+
+def test_two_figures_of_one_kind_of_alert_are_two_matters() -> None:
+    script = quiet(free=FigureRule(figure="available_margin_usd", below=98_000, over_s=0, severity="critical"))
+    script.hear(account())
+    assert summary(run(script, 1, 5)) == [("margin_high", "main available_margin_usd", False)]
+    script.hear(msgspec.structs.replace(account(), maintenance_margin_usd=Decimal(90_000)), 6)
+    (record,) = run(script, 6, 30)
+    assert (record.subject, record.severity) == ("main maintenance_margin_pct", "critical")
+    script.hear(account(), 31)
+    assert summary(run(script, 31, 60)) == [("margin_high", "main maintenance_margin_pct", True)]
+
+
+def test_a_figure_that_is_not_known_does_not_keep_another_of_its_kind_from_ending() -> None:
+    script = quiet(vega=FigureRule(figure="vega_usd", below=-1_000.0, over_s=0))
+    script.hear(msgspec.structs.replace(account(), maintenance_margin_usd=Decimal(90_000)))
+    assert len(run(script, 1, 20)) == 1
+    script.hear(account(), 21)
+    assert summary(run(script, 21, 22)) == [("margin_high", "main maintenance_margin_pct", True)]
+
+
+def test_what_was_open_when_its_rule_was_taken_out_is_over() -> None:
+    first = Script(QUIET)
+    first.hear(equity(79_000, peak_equity_usd=Decimal(100_000)))
+    written = run(first, 1, 30)
+    off = FigureRule(figure="drawdown_pct", above=20, enabled=False)
+    rules = {"drawdown_warning": off, "drawdown_critical": off}
+    again = Script(msgspec.structs.replace(QUIET, rules=rules), before=written)
+    assert summary(run(again, 31, 32)) == [("drawdown_high", "main drawdown_pct", True)]
 
 
 def test_a_short_option_that_expires_within_a_day_is_told_once_and_over_when_it_is_gone() -> None:
@@ -232,5 +336,12 @@ def test_a_rule_or_channel_that_cannot_work_is_refused() -> None:
         KindRule(text="{secret}")
     with pytest.raises(ValueError, match="brace"):
         KindRule(text="{")
+    for text in ("{value:d}", "{limit!x}", "{figure:.1f}", "{rule:+}"):
+        with pytest.raises(ValueError, match=r"cannot be filled in: .*\{value:.1f\}"):
+            FigureRule(figure="delta", above=1, text=text)
+    with pytest.raises(ValueError, match="no braces of its own"):
+        FigureRule(figure="delta", above=1, text="{value:{limit}}")
+    with pytest.raises(ValueError, match="cannot be filled in"):
+        KindRule(text="{subject:d}")
     with pytest.raises(ValueError, match="chat_id"):
         Channel(via="telegram")
