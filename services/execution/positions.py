@@ -16,6 +16,8 @@ from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
 from shared.options.chain import snap_price
 
 _DIRECT_KEPT = 1_000
+_SETTLED_EARLY_NS = 60_000 * MS
+"""By a clock that is behind the venue's, a settled position vanishes before its expiry: it was not closed outside."""
 
 
 class _Suspect(msgspec.Struct):
@@ -111,7 +113,7 @@ class PositionWitness:
         for trade in work.book.active_trades():
             for leg in trade.legs:
                 expected[leg.symbol] = expected.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
-                if leg.instrument.expiry_ns <= work.now_ns:
+                if leg.instrument.expiry_ns <= work.now_ns + _SETTLED_EARLY_NS:
                     expired.add(leg.symbol)
         differences: list[Difference] = []
         unconfirmed: set[str] = set()
