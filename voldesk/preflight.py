@@ -52,6 +52,7 @@ def load_whole_desk() -> DeskConfig:
     check_rate_shares(desk, sections)
     check_limited_underlyings(desk, sections)
     check_extras(desk, sections["monitor"])
+    sections["monitor"].web.tls_files(desk.path)
     return desk
 
 

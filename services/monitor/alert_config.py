@@ -196,7 +196,7 @@ class TelegramSection(_Section, frozen=True, kw_only=True):
 
     users: who is answered, each as [[monitor.telegram.users]]; nobody without. base_url: of the Bot API; plain http
     only on the loopback address. code_s: a confirmation code holds so long. command_age_s: what was written longer
-    ago is not done any more, since the world has moved on.
+    ago is not done any more, since the world has moved on; /halt, /pause and /ack are done for an hour.
     """
 
     users: tuple[TelegramUser, ...] = ()

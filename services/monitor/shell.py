@@ -39,7 +39,7 @@ class MonitorShell:
         self._metrics = MonitorMetrics(context.metrics)
         self._host.observe(self._metrics)
         context.health["desk"] = self._metrics.words
-        self._web = WebServer(context, config.web, self._status)
+        self._web = WebServer(context, config.web, self._status, self._host.put)
         self._file_fails = False
 
     @property
@@ -69,7 +69,7 @@ class MonitorShell:
 
     async def _bot(self) -> None:
         def equity(since_ns: int) -> list[tuple[int, float]]:
-            return [(each.at_ns, each.equity_usd) for each in self._web.equity.points(since_ns, _CHART_POINTS)]
+            return [(each.at_ns, each.equity_usd) for each in self._web.equity_points(since_ns, _CHART_POINTS)]
 
         await run_bot(
             self._context,
@@ -78,7 +78,7 @@ class MonitorShell:
             status=self._status,
             put=self._host.put,
             equity=equity,
-            audit=StoreAudit(self._web.store, self._context),
+            audit=StoreAudit(lambda: self._web.store, self._context),
         )
 
     async def stop(self) -> None:
@@ -87,7 +87,7 @@ class MonitorShell:
 
     def _hear_request(self, request: Request) -> None:
         self._host.put(request)
-        self._web.app.live.changed()
+        self._web.changed()
 
     def _hear(self, item: Inbound | StreamSynced) -> None:
         self._host.put(item)

@@ -278,6 +278,7 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         # the alerts themselves
         _kind("delivery_failed", "critical", "monitor", "Alerts not delivered", "a channel does not take alerts"),
         _kind("telegram_down", "warning", "monitor", "Telegram commands down", "commands by Telegram are not heard"),
+        _kind("dashboard_down", "warning", "monitor", "Dashboard not served", "the dashboard cannot be reached"),
         _kind(
             "telegram_refused",
             "warning",

@@ -22,6 +22,10 @@ class NotifySender:
         self._notifier = apprise.Apprise(asset=asset)
         if not self._notifier.add(url):
             raise ValueError("no service of the library apprise has an address of this form")
+        for server in self._notifier:
+            # a text that is too long would be refused at each try, and block what waits behind it
+            if server.overflow_mode == apprise.OverflowMode.UPSTREAM:
+                server.overflow_mode = apprise.OverflowMode.SPLIT
 
     async def send(self, text: str) -> None:
         """Raises SendFailed with what the library says of it."""

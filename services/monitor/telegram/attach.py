@@ -28,9 +28,12 @@ EquityPoints = Callable[[int], Sequence[tuple[int, float]]]
 
 
 class StoreAudit:
-    """The audit that the dashboard shows. A disk that takes nothing keeps nobody from a halt: the log has it too."""
+    """The audit that the dashboard shows. A disk that takes nothing keeps nobody from a halt: the log has it too.
 
-    def __init__(self, store: WebStore, context: ServiceContext) -> None:
+    store: None while its file cannot be opened.
+    """
+
+    def __init__(self, store: Callable[[], WebStore | None], context: ServiceContext) -> None:
         self._store = store
         self._context = context
 
@@ -39,12 +42,14 @@ class StoreAudit:
         now_ns = self._context.clock.now_ns()
         line = AuditLine(action_id=action_id, at_ns=now_ns, who=who, address="telegram", what=what, detail="")
         with contextlib.suppress(sqlite3.Error, OSError):
-            self._store.begin(line)
+            if (store := self._store()) is not None:
+                store.begin(line)
 
     def end(self, action_id: str, outcome: str) -> None:
         self._context.log.info("action answered", action=action_id, outcome=outcome)
         with contextlib.suppress(sqlite3.Error, OSError):
-            self._store.end(action_id, outcome, self._context.clock.now_ns())
+            if (store := self._store()) is not None:
+                store.end(action_id, outcome, self._context.clock.now_ns())
 
 
 async def run_bot(

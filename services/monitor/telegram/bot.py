@@ -19,7 +19,7 @@ from shared.tasks import spawn
 
 _POLL_S = 25
 _TIMEOUT_S = 10.0
-_PAUSE_FIRST_S, _PAUSE_MAX_S = 1.0, 60.0
+_PAUSE_FIRST_S, _PAUSE_MAX_S = 1.0, 10.0
 _DOWN_AFTER_S = 60.0
 _SEND_TRIES = 4
 _STRANGERS_MAX = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +72,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"{'https' if self.has_tls else 'http'}://{shown}:{port}/"
 
     def tls_files(self, beside: Path) -> tuple[Path, Path] | None:
-        """Certificate and key, None without TLS. Raises ConfigError for one that cannot be read."""
+        """Certificate and key, None without TLS. Raises ConfigError for one that cannot be read, and for a pair that
+        no server can use."""
         if not self.has_tls:
             return None
         found = []
@@ -84,4 +86,12 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                     f"{beside}: [monitor.web] {name}: {path}: {error.strerror}", "give a PEM file that can be read"
                 ) from None
             found.append(path)
+        try:
+            # an encrypted key would make the library ask for its password on the terminal
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(found[0], found[1], password="")
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(
+                f"{beside}: [monitor.web] tls_certificate {found[0]} and tls_key {found[1]} cannot be used: {error}",
+                "give a certificate in PEM form and the key that belongs to it, without a password",
+            ) from None
         return found[0], found[1]

@@ -1,5 +1,5 @@
 """The dashboard inside the monitor: its files, its listener, and what it is told of the bus. Whatever fails in it is
-logged and counted; watching goes on."""
+logged, told of and tried again; watching goes on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from services.monitor.equity import EquityHistory
+from services.monitor.effects import Observed
+from services.monitor.equity import EquityHistory, EquityPoint
 from services.monitor.views import Status
 from services.monitor.web.app import WebApp
 from services.monitor.web.config import WebConfig
@@ -30,56 +31,48 @@ from shared.messages.topics import BUS_SERVICES
 from shared.messages.trades import TradeUpdate
 from shared.service import ServiceContext
 
-_BIND_RETRY_S = 2.0
+_RETRY_S = 2.0
+_ALERT_AFTER_S = 5.0
+"""A port of the process before, or a file that is locked for a moment, is no matter for people."""
+
 _ROUNDS_S = 30.0
 _TELL_AGAIN_NS = 600_000_000_000
 
 
 class WebServer:
-    """Serves until cancelled; `serving` and `detail` say how that goes."""
+    """Serves until cancelled; `serving` and `detail` say how that goes.
 
-    def __init__(self, context: ServiceContext, config: WebConfig, status: Callable[[], Status]) -> None:
+    Its files, its certificate and its port are opened while it runs, and again every few seconds while one of them
+    cannot be: until then there is no `store`. put: hands what it observes to the monitor's core.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        config: WebConfig,
+        status: Callable[[], Status],
+        put: Callable[[Observed], None],
+    ) -> None:
         self._context = context
         self._config = config
+        self._status = status
+        self._put = put
         self._port = context.port("web")
-        self._tls = config.tls_files(context.desk.path)
+        self._reader = Reader(context.bus, context.clock)
+        self._market = Market(context.bus, context.desk.underlyings)
+        self._store: WebStore | None = None
+        self._equity: EquityHistory | None = None
+        self._app: WebApp | None = None
         self.serving = False
+        self._reason = ""
+        self._failing_since: float | None = None
         self._told: dict[tuple[str, str], int] = {}
-        desk, run_dir = context.desk, context.run_dir
-        try:
-            self._store = WebStore(
-                store_path(run_dir), session_hours=config.session_hours, session_days=config.session_days
-            )
-            self._equity = EquityHistory(run_dir / "equity.sqlite3", desk.account_id)
-        except sqlite3.DatabaseError as error:
-            raise StartRefused(
-                f"the files of the dashboard in {run_dir} cannot be used: {error}",
-                "free space on the disk; move web.sqlite3 and equity.sqlite3 away if they are damaged",
-            ) from None
-        web = WebDesk(
-            header=PageHeader(
-                desk=desk.name, mode=desk.mode, venue=desk.venue, account_id=desk.account_id, number=desk.number
-            ),
-            config=config,
-            status=status,
-            now_ns=context.clock.now_ns,
-            reader=Reader(context.bus, context.clock),
-            market=Market(context.bus, desk.underlyings),
-            store=self._store,
-            equity=self._equity,
-            run_dir=run_dir,
-            log_names=(*(("exchange",) if desk.venue == "sim" else ()), *BUS_SERVICES),
-        )
-        self.app = WebApp(web, context.bus, self._failed)
-        context.health["viewers"] = lambda: self.app.live.viewers
+        context.health["viewers"] = lambda: 0 if self._app is None else self._app.live.viewers
 
     @property
-    def store(self) -> WebStore:
+    def store(self) -> WebStore | None:
+        """None while its file cannot be opened."""
         return self._store
-
-    @property
-    def equity(self) -> EquityHistory:
-        return self._equity
 
     @property
     def url(self) -> str:
@@ -87,61 +80,141 @@ class WebServer:
 
     @property
     def detail(self) -> str:
-        return self.url if self.serving else f"the dashboard cannot be served at {self.url} yet"
+        if self.serving:
+            return self.url
+        return f"the dashboard cannot be served at {self.url} yet" + (f": {self._reason}" if self._reason else "")
+
+    def equity_points(self, since_ns: int, count_max: int) -> tuple[EquityPoint, ...]:
+        """As `EquityHistory.points`; none while its file cannot be opened."""
+        return () if self._equity is None else self._equity.points(since_ns, count_max)
+
+    def changed(self) -> None:
+        """What pages show is not as it was."""
+        if self._app is not None:
+            self._app.live.changed()
 
     def heard(self, item: Inbound | StreamSynced) -> None:
         """Something came over the bus that pages may show."""
+        if self._app is None or self._equity is None:
+            return
         try:
             message = item.message if isinstance(item, Inbound) else None
             if isinstance(message, AccountSnapshot) and message.account_id == self._context.desk.account_id:
                 self._equity.add(message)
             if not isinstance(message, Heartbeat):
-                self.app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert))
+                self._app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert))
         except Exception as error:
             self._failed("heard", error)
 
     async def run(self) -> None:
-        """Listen, and come back for it when the port is taken."""
-        if not self._store.users():
-            self._context.log.warning("nobody can log in to the dashboard yet: `voldesk web` prints a link")
+        """Open what it needs and listen; come back for it whatever is in the way."""
         await asyncio.gather(self._serve(), self._rounds())
 
     def close(self) -> None:
         self.serving = False
-        self._store.close()
-        self._equity.close()
+        for held in (self._store, self._equity):
+            if held is not None:
+                held.close()
 
     async def _rounds(self) -> None:
         """Write what waited for space on the disk."""
         while True:
             await asyncio.sleep(_ROUNDS_S)
             with contextlib.suppress(sqlite3.Error):
-                self._store.write_audit()
+                if self._store is not None:
+                    self._store.write_audit()
 
     async def _serve(self) -> None:
         while True:
+            listener: socket.socket | None = None
             try:
+                app = self._open()
+                options = self._options()
                 listener = _bind(self._config.host, self._port)
-            except OSError as error:
-                reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
-                self._context.log.warning("the dashboard cannot be served yet", url=self.url, reason=reason)
-                await asyncio.sleep(_BIND_RETRY_S)
-                continue
-            self.serving = True
-            try:
-                await HttpServer(self.app.asgi, self._context.http_refusals, **self._options()).serve(
-                    sockets=[listener]
-                )
+                server = _Server(app.asgi, self._context.http_refusals, on_started=self._is_served, **options)
+                await server.serve(sockets=[listener])
+                reason = "its server has ended"
+            except Exception as error:
+                reason = self._reason_of(error)
             finally:
                 self.serving = False
-                listener.close()
+                if listener is not None:
+                    listener.close()
+            self._is_not_served(reason)
+            await asyncio.sleep(_RETRY_S)
+
+    def _open(self) -> WebApp:
+        """The application over its files, made once. Raises sqlite3.Error or OSError while a file cannot be used."""
+        if self._app is not None:
+            return self._app
+        context = self._context
+        desk, run_dir = context.desk, context.run_dir
+        store = WebStore(
+            store_path(run_dir), session_hours=self._config.session_hours, session_days=self._config.session_days
+        )
+        try:
+            has_users = bool(store.users())
+            equity = EquityHistory(run_dir / "equity.sqlite3", desk.account_id)
+        except BaseException:
+            store.close()
+            raise
+        web = WebDesk(
+            header=PageHeader(
+                desk=desk.name, mode=desk.mode, venue=desk.venue, account_id=desk.account_id, number=desk.number
+            ),
+            config=self._config,
+            status=self._status,
+            now_ns=context.clock.now_ns,
+            reader=self._reader,
+            market=self._market,
+            store=store,
+            equity=equity,
+            run_dir=run_dir,
+            log_names=(*(("exchange",) if desk.venue == "sim" else ()), *BUS_SERVICES),
+        )
+        self._store, self._equity = store, equity
+        self._app = WebApp(web, context.bus, self._failed)
+        if not has_users:
+            context.log.warning("nobody can log in to the dashboard yet: `voldesk web` prints a link")
+        return self._app
 
     def _options(self) -> dict[str, Any]:
+        """Of the server. Raises ConfigError for a certificate or key that cannot be used."""
         proxies = list(self._config.trusted_proxies)
         options: dict[str, Any] = {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
-        if self._tls is not None:
-            options |= {"ssl_certfile": str(self._tls[0]), "ssl_keyfile": str(self._tls[1])}
+        if (tls := self._config.tls_files(self._context.desk.path)) is not None:
+            options |= {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])}
         return options
+
+    def _is_served(self) -> None:
+        self.serving, self._reason, self._failing_since = True, "", None
+        self._put(Observed(code="dashboard_down", subject="web", text=f"served at {self.url}", is_over=True))
+
+    def _is_not_served(self, reason: str) -> None:
+        """A line in the log when the reason is new, and an alert once it lasts."""
+        if reason != self._reason:
+            self._context.log.warning("the dashboard cannot be served yet", url=self.url, reason=reason)
+        self._reason = reason
+        now_s = asyncio.get_running_loop().time()
+        self._failing_since = now_s if self._failing_since is None else self._failing_since
+        if now_s - self._failing_since >= _ALERT_AFTER_S:
+            text = f"the dashboard is not served, the desk is watched all the same: {reason}"
+            self._put(Observed(code="dashboard_down", subject="web", text=text))
+
+    def _reason_of(self, error: Exception) -> str:
+        match error:
+            case StartRefused():
+                return str(error)
+            case sqlite3.Error():
+                return (
+                    f"web.sqlite3 or equity.sqlite3 in {self._context.run_dir} cannot be used: {error}; free space "
+                    "on the disk, or move the file away if it is damaged"
+                )
+            case OSError(errno=errno.EADDRINUSE):
+                return "the port is taken"
+            case OSError():
+                return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return f"{type(error).__name__}: {error}"
 
     def _failed(self, where: str, error: Exception) -> None:
         """Our own mistake: a counter, and once in a while a line in the log."""
@@ -150,6 +223,18 @@ class WebServer:
         if now_ns - self._told.get(kind, 0) > _TELL_AGAIN_NS:
             self._told[kind] = now_ns
             self._context.log.error("the dashboard failed; more of it is counted", where=where, exc_info=error)
+
+
+class _Server(HttpServer):
+    """Tells when it listens."""
+
+    def __init__(self, *args: Any, on_started: Callable[[], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
 
 
 def _bind(host: str, port: int) -> socket.socket:

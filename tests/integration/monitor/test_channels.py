@@ -145,6 +145,30 @@ async def test_a_webhook_gets_heading_and_text_and_its_refusal_is_a_failure() ->
     listener.close()
 
 
+async def test_a_text_longer_than_the_service_takes_comes_whole_in_several_parts() -> None:
+    got: list[str] = []
+
+    async def hook(request: Request) -> Response:
+        text = json.loads(await request.body())["text"]
+        got.append(text)
+        return Response("", status_code=200 if len(text) <= 4_000 else 400)
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = HttpServer(Starlette(routes=[Route("/hooks/{token}", hook, methods=["POST"])]), HttpRefusals())
+    serving = spawn(server.serve(sockets=[listener]), name="webhook")
+    url = f"mmost://127.0.0.1:{listener.getsockname()[1]}/3ccdd113474722377935511fc85d3dd4"
+    lines = [f"WARNING · order_refused · trade t{number} was refused by the venue" for number in range(90)]
+    assert await send(NotifySender(url), "\n".join(["paper · main", *lines])) == Delivered(message_id="m1")
+    assert len(got) > 1
+    arrived = "".join("".join(got).split())
+    assert all("".join(line.split()) in arrived for line in lines[:3] + lines[-3:])
+    server.should_exit = True
+    await serving
+    listener.close()
+
+
 def test_passwords_and_tokens_in_an_address_are_secrets_of_their_own() -> None:
     assert secret_parts("mailtos://anna:pass-word-1@smtp.example.com?to=x@example.com") == ["pass-word-1"]
     assert secret_parts("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#desk") == [

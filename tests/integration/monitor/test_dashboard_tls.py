@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import time
@@ -57,9 +58,50 @@ async def test_with_a_certificate_everything_is_tls_and_the_session_is_for_tls_o
             await plain.get("/healthz")
 
 
-def test_a_certificate_that_cannot_be_read_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, '[monitor.web]\ntls_certificate = "none.pem"\ntls_key = "none.pem"\n')
+async def test_a_certificate_that_cannot_be_used_leaves_the_monitor_watching_until_it_is_put_right(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "certificate.pem").write_text("-----BEGIN CERTIFICATE-----\nhalf a fi")
     desk.start("monitor")
-    assert desk.processes["monitor"].wait(PATIENCE_S) == 78
-    assert "tls_certificate" in desk.log("monitor")
-    assert "give a PEM file that can be read" in desk.log("monitor")
+    alerts = desk.config.run_dir / "alerts.jsonl"
+    async with asyncio.timeout(PATIENCE_S):
+        while not (alerts.exists() and "dashboard_down" in alerts.read_text()):
+            assert desk.processes["monitor"].poll() is None, desk.log("monitor")
+            await asyncio.sleep(0.1)
+    assert "tls_certificate" in alerts.read_text()
+    shutil.copy(FILES / "certificate.pem", tmp_path)
+    trusted = ssl.create_default_context(cafile=str(FILES / "certificate.pem"))
+    async with httpx.AsyncClient(verify=trusted, timeout=60) as http, asyncio.timeout(PATIENCE_S):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                await http.get(f"https://127.0.0.1:{desk.ports['web']}/healthz")
+                break
+            await asyncio.sleep(0.1)
+        while '"resolved":true' not in alerts.read_text().rpartition("dashboard_down")[2]:
+            assert desk.processes["monitor"].poll() is None, desk.log("monitor")
+            await asyncio.sleep(0.1)
+
+
+async def test_users_whose_file_cannot_be_opened_leave_the_monitor_watching_until_it_can(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    file = store_path(desk.config.run_dir)
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
+    file.write_bytes(b"no database at all " * 400)
+    alerts = desk.config.run_dir / "alerts.jsonl"
+    desk.start("monitor")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (alerts.exists() and "dashboard_down" in alerts.read_text()):
+                assert desk.processes["monitor"].poll() is None, desk.log("monitor")
+                await asyncio.sleep(0.1)
+        assert "web.sqlite3" in alerts.read_text()
+        file.unlink()
+        async with httpx.AsyncClient(timeout=60) as http, asyncio.timeout(PATIENCE_S):
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    await http.get(f"http://127.0.0.1:{desk.ports['web']}/healthz")
+                    break
+                await asyncio.sleep(0.1)
+    finally:
+        desk.stop()

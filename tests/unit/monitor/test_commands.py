@@ -147,9 +147,21 @@ def test_a_code_expires_is_ones_own_and_is_gone_after_three_wrong_ones_or_a_newe
 
 
 def test_what_was_written_long_ago_is_not_done(phone: Phone) -> None:
-    response = phone.say("/halt", age_s=300)
-    assert isinstance(response, Say)
-    assert "was written 300 s ago" in response.text
+    for text in ("/resume desk", "/close t1", "/flatten", "/status"):
+        response = phone.say(text, age_s=300)
+        assert isinstance(response, Say)
+        assert "was written 300 s ago" in response.text
+
+
+def test_what_makes_the_desk_safer_is_done_though_the_bot_was_not_reached_for_up_to_an_hour(phone: Phone) -> None:
+    for text in ("/halt cancel_all", "/halt@voldesk_bot", "/pause all"):
+        assert isinstance(phone.say(text, age_s=3_000), Ask), text
+    phone.script.hear(alert("clock_off", 2), 2)
+    (matter,) = phone.status().alerts
+    assert isinstance(phone.say(f"/ack {matter.alert_id}", age_s=3_000), Do)
+    late = phone.say("/halt", age_s=3_700)
+    assert isinstance(late, Say)
+    assert "was written 3700 s ago" in late.text
 
 
 def test_a_mistake_is_answered_with_what_there_is(phone: Phone) -> None:

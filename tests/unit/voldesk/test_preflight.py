@@ -50,6 +50,23 @@ def test_a_mistake_in_any_services_section_is_named_before_anything_starts(
 
 
 @pytest.mark.parametrize("command", [["check-config"], ["up"]])
+@pytest.mark.parametrize(
+    ("content", "remedy"), [(None, "give a PEM file that can be read"), ("no PEM", "the key that belongs to it")]
+)
+def test_a_certificate_of_the_dashboard_that_cannot_be_used_is_refused_before_anything_starts(
+    home: Path, command: list[str], content: str | None, remedy: str
+) -> None:
+    if content is not None:
+        (home / "desk.pem").write_text(content)
+    write(home, '\n[monitor.web]\ntls_certificate = "desk.pem"\ntls_key = "desk.pem"\n')
+    ran = Ran(*command)
+    assert (ran.code, ran.out) == (78, "")
+    assert "tls_certificate" in ran.err
+    assert remedy in ran.err
+    assert not (home / "run").exists()
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["up"]])
 def test_shares_of_the_rate_limits_above_one_are_refused_before_anything_starts(
     home: Path, command: list[str]
 ) -> None:
