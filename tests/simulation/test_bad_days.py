@@ -133,7 +133,5 @@ def test_full_disks_crashes_and_an_absent_venue_among_all_other_faults_keep_ever
             desk.operate_at(engine.now_ns, "execution", lift, f"lift-{engine.now_ns}")
     desk.heal()
     engine.run_until(engine.now_ns + 90 * SECOND)
-    halts = [entry.row for entry in desk.nodes["execution"].journal.entries if isinstance(entry.row, HaltRaised)]
-    assert any(halt.raised_by == "journal" for halt in halts), "no start of this seed found rows missing"
     come_to_rest(desk)
     assert_sound(desk)

@@ -277,3 +277,16 @@ def test_a_late_execution_of_a_leg_that_has_not_expired_takes_a_settling_trade_b
     assert script.state(trade_id) == "SETTLING"
     script.on(fill(far, 2))
     assert script.state(trade_id) == "BROKEN"
+
+
+def test_a_position_that_is_settled_before_the_expiry_of_a_slow_clock_is_not_closed_outside() -> None:
+    script = Script(begins_ns=EXPIRY_NS - 1_200 * SECOND).started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.fills_all(order, 1)
+    script.wait(1_200_000 - 30_000)
+    for _ in range(3):
+        script.snapshot()
+        script.wait(4_000)
+    assert script.rows(LegClosedOutside) == []
+    assert script.held(trade_id) == [D(1)]
