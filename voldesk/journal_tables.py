@@ -103,13 +103,9 @@ class _Refresh:
         self._tell = tell
         # Short stories, as they are not in the tables. No shorter memory than the service has: rows may still come.
         retention_days = max(_RETENTION_DAYS, desk.section("execution", ExecutionConfig).retention_days)
-        config = ExecutionConfig(
-            retention_days=retention_days,
-            answers_kept=1,
-            story_lines_max=4,
-            unfilled_orders_kept_s=2 * _HOUR_NS // 1_000_000_000,
-        )
+        config = ExecutionConfig(retention_days=retention_days, answers_kept=1, story_lines_max=4)
         self._empty = Book.empty(config)
+        self._empty.unfilled_kept_ns = 2 * _HOUR_NS
         self._program = fold_name(Book, self._empty, (*SOURCES, Path(tables.__file__), Path(__file__)))
         self._book = self._empty
         self._trades: dict[str, None] = {}

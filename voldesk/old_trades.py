@@ -36,9 +36,8 @@ def story_from_journal(desk: DeskConfig, trade_id: str) -> TradeStory | None:
 
 def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int) -> TradeStory | None:
     # A book that is given the rows of this one trade alone.
-    book = Book.empty(
-        ExecutionConfig(retention_days=1_000_000, story_lines_max=1_000_000, unfilled_orders_kept_s=_FOR_EVER_S)
-    )
+    book = Book.empty(ExecutionConfig(retention_days=1_000_000, story_lines_max=1_000_000))
+    book.unfilled_kept_ns = _FOR_EVER_NS
     for _, entry in reader.entries(_last_before(reader, begin_ns)):
         row: rows.Row = entry.row
         trade = book.trades.get(trade_id)
@@ -61,7 +60,7 @@ def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int
     )
 
 
-_FOR_EVER_S = 1_000_000_000
+_FOR_EVER_NS = 1 << 62
 _LATE_NS = 86_400_000_000_000
 """Rows of a trade may come so long after its end."""
 

@@ -114,7 +114,9 @@ def disturbed(seed: int) -> Scenario:
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
         quotes=Random(f"quotes {seed}").random() < 0.5,
         execution=ExecutionConfig(
-            quoting_countdown_s=Random(f"countdown {seed}").choice((0, 6)), unfilled_orders_kept_s=10
+            quoting_countdown_s=Random(f"countdown {seed}").choice((0, 15)),
+            close_window_ms=10_000,
+            unfilled_orders_kept_s=10,
         ),
     )
 

@@ -26,8 +26,6 @@ from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
 from shared.strategy.evaluate import DAY_NS
 
-SECOND = 1_000_000_000
-
 _OF_AN_ORDER = frozenset[type](
     {
         *(rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
@@ -40,7 +38,11 @@ _OF_A_TRADE = frozenset[type](kind for kind in get_args(rows.Row) if "trade_id" 
 
 
 class Book(msgspec.Struct):
-    """All of execution's durable state. Two books that folded the same rows are equal."""
+    """All of execution's durable state. Two books that folded the same rows are equal.
+
+    unfilled_kept_ns: a reader remembers orders that ended unfilled for at least this long; the service for as long as
+    its rows say.
+    """
 
     retention_ns: int
     answers_kept: int
@@ -60,7 +62,7 @@ class Book(msgspec.Struct):
     inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
-    unfilled_kept_ns: int = 600 * SECOND
+    unfilled_kept_ns: int = 0
     quality_ns: int = 90 * DAY_NS
     measured: dict[str, PhaseQuality] = msgspec.field(default_factory=dict)
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
@@ -74,7 +76,6 @@ class Book(msgspec.Struct):
             retention_ns=config.retention_days * DAY_NS,
             answers_kept=config.answers_kept,
             story_lines_max=config.story_lines_max,
-            unfilled_kept_ns=config.unfilled_orders_kept_s * SECOND,
             quality_ns=config.quality_days * DAY_NS,
         )
 

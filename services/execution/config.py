@@ -13,7 +13,7 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=0, le=864_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=10_000)]
-_COUNTDOWN_MIN_S = 5
+_COUNTDOWN_MIN_S = 15
 ProfileName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -68,9 +68,11 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     post_only_retries: how often a labelled post-only order of a quoting trade that would have crossed is tried again.
     quoting_host_silence_ms: orders of a quoting trade are withdrawn when no strategy host is heard for this long.
     quoting_countdown_s: while a strategy quotes in an underlying, the venue is to cancel all orders there, whatever
-    they are for, when it has not heard of execution for this long: a right that most accounts lack. 0: never.
+    they are for, when it has not heard of execution for this long: a right that most accounts lack. 0: never;
+    else at least 15, as one renewal may be lost.
     settlement_poll_ms, settlement_alert_ms: how often a missing settlement is looked for, and when it is alarmed.
-    unfilled_orders_kept_s: how long an order of a quoting trade that ended unfilled stays in memory.
+    unfilled_orders_kept_s: how long an order of a quoting trade that ended unfilled stays in memory; no shorter than
+    close_window_ms.
     retention_days: how long final trades with orders and fills stay in memory (the journal keeps all).
     quality_days: how long how well they were executed is remembered, for `voldesk tca`.
     republish_days: how far back final trades are published again at a start.
@@ -155,7 +157,13 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if 0 < self.quoting_countdown_s < _COUNTDOWN_MIN_S:
             raise ValueError(
                 f"quoting_countdown_s {self.quoting_countdown_s} must be 0 or at least {_COUNTDOWN_MIN_S}: it is "
-                "renewed three times in that, and one lost answer must not withdraw the quotes"
+                "renewed three times in that, and one lost answer must not withdraw every order of the underlying"
+            )
+        if self.unfilled_orders_kept_s * 1_000 < self.close_window_ms:
+            raise ValueError(
+                f"unfilled_orders_kept_s {self.unfilled_orders_kept_s} must cover close_window_ms "
+                f"{self.close_window_ms}: the orders of a close are counted in that window, so raise it to at least "
+                f"{-(-self.close_window_ms // 1_000)}, or lower close_window_ms"
             )
         if self.sending_guard_ms <= self.place_deadline_ms:
             raise ValueError(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from services.execution import rows
-from services.execution.purging import forget_unfilled
+from services.execution.purging import drop_unfilled, forget_unfilled
 from services.execution.records import Fill, Leg, Order, Trade
 from services.execution.states import order_may_move
 
@@ -19,8 +19,11 @@ TURNED_AWAY_NS = 5_000_000_000
 
 def fold_order_requested(book: Book, row: rows.OrderRequested, at_ns: int) -> None:
     """An order is remembered from the moment that it is decided."""
-    assert row.client_order_id not in book.orders, f"order {row.client_order_id} requested twice"
     trade = book.trades[row.trade_id]
+    if row.adopted and row.client_order_id in trade.unfilled:
+        # Who wrote the row had forgotten it, and this fold had not.
+        drop_unfilled(book, trade, {row.client_order_id})
+    assert row.client_order_id not in book.orders, f"order {row.client_order_id} requested twice"
     tried = None if row.retry_of is None else book.orders.get(row.retry_of)
     order = book.orders[row.client_order_id] = Order(
         client_order_id=row.client_order_id,
@@ -58,8 +61,8 @@ def fold_order_requested(book: Book, row: rows.OrderRequested, at_ns: int) -> No
     trade.attempts[name] = max(row.attempt + 1, trade.attempts.get(name, 0))
     book.unsettled[row.client_order_id] = trade.live[row.client_order_id] = None
     _wait_for(trade.legs[row.leg_index], order, order.open_quantity)
-    if trade.by_strategy:
-        forget_unfilled(book, trade, at_ns)
+    if row.forgets_before_ns is not None:
+        forget_unfilled(book, trade, row.forgets_before_ns, at_ns)
 
 
 def fold_amendment(book: Book, row: rows.AmendRequested | rows.OrderRepriced | rows.AmendFailed, at_ns: int) -> None:

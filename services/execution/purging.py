@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from services.execution.records import Trade
 
 
-def forget_unfilled(book: Book, trade: Trade, at_ns: int) -> None:
-    """Forget orders that a strategy worked and that ended unfilled a while ago; a few at once, every now and then.
+def forget_unfilled(book: Book, trade: Trade, before_ns: int, at_ns: int) -> None:
+    """Forget orders that a strategy worked and that ended unfilled before `before_ns`. The row says when, so
+    that every fold of the rows forgets the same, whatever is configured when it is made; a reader may keep more.
 
     Nothing depends on one any more. Should the venue show it open or filled after all, it is taken over as an order
     that the journal lacks, and counts for the first time.
     """
-    kept_ns = book.unfilled_kept_ns
-    if at_ns - trade.forgot_ns < kept_ns // 8:
-        return
     trade.forgot_ns = at_ns
-    gone = {number for number in trade.unfilled if book.orders[number].state_ns < at_ns - kept_ns}
+    before_ns = min(before_ns, at_ns - book.unfilled_kept_ns)
+    drop_unfilled(book, trade, {number for number in trade.unfilled if book.orders[number].state_ns < before_ns})
+
+
+def drop_unfilled(book: Book, trade: Trade, gone: set[int]) -> None:
+    """Forget these of its orders, each of which is among `trade.unfilled`."""
     if not gone:
         return
     trade.order_ids = [number for number in trade.order_ids if number not in gone]

@@ -176,6 +176,8 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
 
     quote_id: it stands for one leg of the quote that is about to be accepted, and is itself never sent.
     label: what a quoting strategy calls it. retry_of: it takes the place of this one, which the venue ended unasked.
+    adopted: found at the venue; it takes the place of what was known under its id, which ended unfilled long ago.
+    forgets_before_ns: memory lets go of the trade's orders that ended unfilled before this. None: of none.
     """
 
     client_order_id: int
@@ -194,6 +196,7 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     post_only: bool = False
     label: str = ""
     retry_of: int | None = None
+    forgets_before_ns: int | None = None
 
 
 class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):

@@ -222,9 +222,16 @@ class Workspace:
             post_only=post_only,
             label=label,
             retry_of=retry_of,
+            forgets_before_ns=self._forgets_before(trade),
         )
         self.record(row)
         return row
+
+    def _forgets_before(self, trade: Trade) -> int | None:
+        """A few orders that ended unfilled are forgotten at once, every now and then."""
+        kept_ns = self.config.unfilled_orders_kept_s * SECOND
+        due = trade.by_strategy and self.now_ns - trade.forgot_ns >= kept_ns // 8
+        return self.now_ns - kept_ns if due else None
 
     def cancel(self, order: Order, why: str) -> None:
         """Cancel a working order; in any other state there is nothing to cancel yet, or no more."""

@@ -122,5 +122,20 @@ def test_a_stop_waits_until_it_is_disarmed() -> None:
 
 
 def test_a_time_too_short_to_be_renewed_safely_is_refused() -> None:
-    with pytest.raises(ValueError, match="quoting_countdown_s 2 must be 0 or at least 5"):
-        ExecutionConfig(quoting_countdown_s=2)
+    with pytest.raises(ValueError, match="quoting_countdown_s 14 must be 0 or at least 15"):
+        ExecutionConfig(quoting_countdown_s=14)
+
+
+def test_one_renewal_that_is_lost_does_not_let_the_shortest_one_fire() -> None:
+    script = Script(ExecutionConfig(quoting_countdown_s=15)).started()
+    place(script, quoting(script), wish("1", "980"))
+    armed_ns = script.now_ns
+    answered(script)
+    asked(script)
+    script.wait(5_000)
+    assert asked(script) == [("BTCUSD", ARMED_MS)]
+    script.wait(CONFIG.place_deadline_ms)
+    script.on(CountdownUnknown(underlying="BTCUSD", reason="no answer"))
+    script.wait(1_000)
+    assert asked(script) == [("BTCUSD", ARMED_MS)]
+    assert script.now_ns < armed_ns + ARMED_MS * 1_000_000

@@ -34,7 +34,7 @@ def placed_and_withdrawn(script: Script, trade_id: str, price: str = "980", labe
 
 
 def test_orders_that_were_withdrawn_unfilled_are_forgotten_and_those_that_filled_are_not() -> None:
-    script = Script(ExecutionConfig(unfilled_orders_kept_s=KEPT_S)).started()
+    script = Script(ExecutionConfig(unfilled_orders_kept_s=KEPT_S, close_window_ms=KEPT_S * 1_000)).started()
     trade_id = quoting(script)
     filled = holding(script, trade_id, "1")
     (resting,) = place(script, trade_id, wish("1", "970"))
@@ -55,7 +55,7 @@ def test_orders_that_were_withdrawn_unfilled_are_forgotten_and_those_that_filled
 
 
 def test_a_forgotten_order_that_the_venue_shows_filled_after_all_counts_once() -> None:
-    script = Script(ExecutionConfig(unfilled_orders_kept_s=10)).started()
+    script = Script(ExecutionConfig(unfilled_orders_kept_s=10, close_window_ms=10_000)).started()
     trade_id = quoting(script)
     lost = placed_and_withdrawn(script, trade_id)
     script.wait(15_000)
