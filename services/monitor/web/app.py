@@ -48,7 +48,13 @@ class WebApp:
         add_data(app, desk)
         add_api(app, desk, self._performer, self.live.changed)
         app.add_exception_handler(Exception, self._failed)
-        self.asgi = Guard(app, desk.store, desk.now_ns)
+        self.asgi = Guard(
+            app,
+            desk.store,
+            desk.now_ns,
+            cookie_mark=desk.cookie_mark,
+            needs_https=desk.config.needs_https,
+        )
 
     def all_routes(self) -> list[APIRoute]:
         """Every route but the files under /static/ and the API's document."""

@@ -17,7 +17,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     host: the address it listens on; beyond loopback only with TLS, or behind a proxy that is named.
     tls_certificate, tls_key: PEM files, relative to voldesk.toml; both or neither.
-    trusted_proxies: addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    trusted_proxies: addresses whose X-Forwarded-For and X-Forwarded-Proto are believed; beyond loopback and without
+    TLS of its own, what did not come by https through one of them is refused.
     public_url: how people reach it, for the links that are printed; "" is the address it listens on.
     session_hours: a login ends after so long without a request.
     session_days: a login ends after so long in any case.
@@ -56,6 +57,11 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"host {self.host} is reached from other machines, and passwords would cross the network in clear: "
                 "give tls_certificate and tls_key, or the trusted_proxies that end TLS, or a loopback host"
             )
+
+    @property
+    def needs_https(self) -> bool:
+        """Whether it is reached from other machines and TLS ends at a proxy: what came past the proxy is refused."""
+        return not self.has_tls and not ipaddress.ip_address(self.host).is_loopback
 
     @property
     def has_tls(self) -> bool:

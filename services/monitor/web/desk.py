@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,3 +40,8 @@ class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
     equity: EquityHistory
     run_dir: Path
     log_names: tuple[str, ...]
+
+    @property
+    def cookie_mark(self) -> str:
+        """Tells this desk's cookies from those of others on one host: browsers keep them by host, not by port."""
+        return hashlib.sha256(f"{self.run_dir.resolve()}\n{self.header.account_id}".encode()).hexdigest()[:8]

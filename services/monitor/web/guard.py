@@ -73,12 +73,24 @@ class Guard:
 
     Hands on, in `scope["state"]`: `visitor` (None on a public path without a login), `address` of the client, `form`
     (the fields of a posted form), `cookies` (what the browser holds), and `csrf` for the forms of the answer.
+
+    cookie_mark: ends the names of the cookies. needs_https: refuse whatever did not come by https.
     """
 
-    def __init__(self, app: ASGIApp, store: WebStore, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        store: WebStore,
+        now_ns: Callable[[], int],
+        *,
+        cookie_mark: str,
+        needs_https: bool,
+    ) -> None:
         self._app = app
         self._store = store
         self._now_ns = now_ns
+        self._cookie_mark = cookie_mark
+        self._needs_https = needs_https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,8 +98,11 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         is_secure = scope["scheme"] == "https"
-        cookies = _Cookies(Headers(scope=scope).get("cookie", ""), is_secure)
         respond = _sender(send, is_secure=is_secure, path=scope["path"])
+        if self._needs_https and not is_secure:
+            await _refuse(scope, 403, "come by https, through the proxy of this desk")(scope, receive, respond)
+            return
+        cookies = _Cookies(Headers(scope=scope).get("cookie", ""), is_secure, self._cookie_mark)
         answer = await self._check(scope, receive, cookies)
         if isinstance(answer, Response):
             await answer(scope, receive, respond)
@@ -148,18 +163,20 @@ class Guard:
 class _Cookies:
     """The two cookies of the dashboard. `session` and `form` can be set; what changed is sent with the answer.
 
-    Under TLS their names begin with __Host-, so that no other host of the domain can set them.
+    Under TLS their names begin with __Host-, so that no other host of the domain can set them. They end with the mark
+    of the desk, so that two desks on one host do not take each other's.
     """
 
-    def __init__(self, header: str, is_secure: bool) -> None:
+    def __init__(self, header: str, is_secure: bool, mark: str) -> None:
         self._is_secure = is_secure
         self._prefix = "__Host-" if is_secure else ""
+        self._mark = mark
         given: SimpleCookie = SimpleCookie()
         try:
             given.load(header)
         except CookieError:
             given.clear()
-        found = {name: given[self._prefix + name].value for name in (_SESSION, _FORM) if self._prefix + name in given}
+        found = {name: given[full].value for name in (_SESSION, _FORM) if (full := self._full(name)) in given}
         self.session = self._session = found.get(_SESSION, "")
         self.form = self._form = found.get(_FORM, "")
 
@@ -184,8 +201,11 @@ class _Cookies:
 
         return with_cookies
 
+    def _full(self, name: str) -> str:
+        return f"{self._prefix}{name}_{self._mark}"
+
     def _line(self, name: str, value: str) -> bytes:
-        parts = [f"{self._prefix}{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+        parts = [f"{self._full(name)}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
         parts += ["Secure"] if self._is_secure else []
         parts += [] if value else ["Max-Age=0"]
         return "; ".join(parts).encode()

@@ -71,6 +71,7 @@ class Dashboard:
             run_dir=self.run_dir,
             log_names=("execution", "monitor"),
         )
+        self.session_cookie = f"voldesk_session_{web.cookie_mark}"
         self.app = WebApp(web, bus, lambda where, error: self.errors.append((where, error)))
         listener = socket.create_server(("127.0.0.1", 0))
         self._stack.callback(listener.close)

@@ -52,8 +52,8 @@ async def test_a_wrong_token_or_a_made_up_session_is_worth_nothing(dashboard: Da
         for headers in (
             {"Authorization": "Bearer vd_wrong"},
             {"Authorization": "Basic YW5uYTpwYXNz"},
-            {"Cookie": "voldesk_session=made-up"},
-            {"Cookie": "voldesk_session=' OR 1=1 --"},
+            {"Cookie": f"{dashboard.session_cookie}=made-up"},
+            {"Cookie": f"{dashboard.session_cookie}=' OR 1=1 --"},
         ):
             assert (await http.get("/api/overview", headers=headers)).status_code == 401, headers
 
@@ -68,35 +68,35 @@ async def test_the_health_check_says_nothing_but_yes_or_no(dashboard: Dashboard)
 
 async def test_a_session_that_was_there_before_the_login_is_not_the_one_after_it(dashboard: Dashboard) -> None:
     dashboard.add_user()
-    async with dashboard.client(cookies={"voldesk_session": "set-by-somebody-else"}) as http:
+    async with dashboard.client(cookies={dashboard.session_cookie: "set-by-somebody-else"}) as http:
         before = await http.get("/login")
         assert before.status_code == 200
         answer = await log_in(http, "anna")
         assert answer.status_code == 303
-        secret = answer.cookies["voldesk_session"]
+        secret = answer.cookies[dashboard.session_cookie]
         assert secret != "set-by-somebody-else"
-    async with dashboard.client(cookies={"voldesk_session": "set-by-somebody-else"}) as other:
+    async with dashboard.client(cookies={dashboard.session_cookie: "set-by-somebody-else"}) as other:
         assert (await other.get("/api/overview")).status_code == 401
-    async with dashboard.client(cookies={"voldesk_session": secret}) as mine:
+    async with dashboard.client(cookies={dashboard.session_cookie: secret}) as mine:
         assert (await mine.get("/api/overview")).status_code == 200
         page = await mine.get("/")
         again = await mine.post("/logout", data={"csrf": field_of(page.text, "csrf")})
         assert again.status_code == 303
-    async with dashboard.client(cookies={"voldesk_session": secret}) as late:
+    async with dashboard.client(cookies={dashboard.session_cookie: secret}) as late:
         assert (await late.get("/api/overview")).status_code == 401
 
 
 async def test_a_second_login_ends_the_session_of_that_browser(dashboard: Dashboard) -> None:
     http = await dashboard.logged_in()
     async with http:
-        first = http.cookies["voldesk_session"]
+        first = http.cookies[dashboard.session_cookie]
         # the form of the login is not shown to who is logged in: what is sent is bound to the session instead
         page = await http.get("/")
         fields = {"name": "anna", "password": PASSWORD, "csrf": field_of(page.text, "csrf")}
         answer = await http.post("/login", data=fields)
         assert answer.status_code == 303
-        assert http.cookies["voldesk_session"] != first
-    async with dashboard.client(cookies={"voldesk_session": first}) as old:
+        assert http.cookies[dashboard.session_cookie] != first
+    async with dashboard.client(cookies={dashboard.session_cookie: first}) as old:
         assert (await old.get("/api/overview")).status_code == 401
 
 
@@ -156,7 +156,7 @@ async def test_the_login_has_a_form_token_too(dashboard: Dashboard) -> None:
     async with dashboard.client() as http:
         answer = await http.post("/login", data={"name": "anna", "password": PASSWORD})
         assert answer.status_code == 403
-        assert "voldesk_session" not in answer.cookies
+        assert dashboard.session_cookie not in answer.cookies
 
 
 async def test_a_password_cannot_be_guessed_by_trying(dashboard: Dashboard) -> None:
@@ -279,7 +279,7 @@ async def test_every_answer_forbids_scripts_of_others_frames_and_keeping(dashboa
             assert kept == "no-store" if not path.startswith("/static/") else "immutable" in kept, path
         page = (await http.get("/")).text
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|<style", page), "inline code or style"
-    cookie = next(line for line in http.cookies.jar if line.name == "voldesk_session")
+    cookie = next(line for line in http.cookies.jar if line.name == dashboard.session_cookie)
     assert cookie.has_nonstandard_attr("HttpOnly")
 
 
@@ -296,10 +296,41 @@ async def test_behind_a_trusted_proxy_cookies_are_secure_and_only_it_is_believed
             fields = {"name": "anna", "password": PASSWORD, "csrf": csrf}
             answer = await http.post("/login", data=fields, headers={**forwarded, **form})
             assert answer.status_code == 303
-            line = next(each for each in answer.headers.get_list("set-cookie") if "_session=" in each)
+            line = next(each for each in answer.headers.get_list("set-cookie") if "_session_" in each)
             assert ("Secure" in line and line.startswith("__Host-")) == bool(proxies)
             assert ("strict-transport-security" in answer.headers) == bool(proxies)
             assert made.store.audit(1)[0].address == ("203.0.113.7" if proxies else "127.0.0.1")
+
+
+async def test_beyond_loopback_what_did_not_come_by_https_through_the_proxy_is_refused(tmp_path: Path) -> None:
+    config = WebConfig(host="0.0.0.0", trusted_proxies=("127.0.0.1",))
+    async with Dashboard(tmp_path, config=config) as made, made.client() as http:
+        made.add_user()
+        for path in ("/", "/login", "/healthz", "/static/desk.js", "/api/overview"):
+            assert (await http.get(path)).status_code == 403, path
+        assert (await http.post("/login", data={"name": "anna", "password": PASSWORD})).status_code == 403
+        assert (await http.get("/api/overview", headers=made.token("read"))).status_code == 403
+        proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
+        assert (await http.get("/login", headers=proxied)).status_code == 200
+    config = WebConfig(host="0.0.0.0", trusted_proxies=("192.0.2.1",))
+    (tmp_path / "other").mkdir()
+    async with Dashboard(tmp_path / "other", config=config) as made, made.client() as http:
+        claimed = {"X-Forwarded-Proto": "https"}
+        assert (await http.get("/login", headers=claimed)).status_code == 403, "only the proxy is believed"
+
+
+async def test_two_desks_on_one_host_do_not_log_each_other_out(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    async with Dashboard(folders[0]) as first, Dashboard(folders[1]) as second, httpx.AsyncClient(timeout=60) as http:
+        for desk in (first, second):
+            desk.add_user()
+            page = await http.get(f"{desk.url}/login")
+            fields = {"name": "anna", "password": PASSWORD, "csrf": field_of(page.text, "csrf")}
+            assert (await http.post(f"{desk.url}/login", data=fields)).status_code == 303
+        for desk in (first, second, first):
+            assert (await http.get(f"{desk.url}/api/overview")).status_code == 200
 
 
 async def test_text_from_outside_is_shown_as_text(dashboard: Dashboard) -> None:

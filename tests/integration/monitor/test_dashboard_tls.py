@@ -48,8 +48,8 @@ async def test_with_a_certificate_everything_is_tls_and_the_session_is_for_tls_o
                     await asyncio.sleep(0.1)
         answer = await log_in(http, "anna")
         assert answer.status_code == 303
-        line = next(each for each in answer.headers.get_list("set-cookie") if "_session=" in each)
-        assert line.startswith("__Host-voldesk_session=")
+        line = next(each for each in answer.headers.get_list("set-cookie") if "_session_" in each)
+        assert line.startswith("__Host-voldesk_session_")
         assert "Secure" in line
         assert "max-age" in answer.headers["strict-transport-security"]
         assert (await http.get("/api/overview")).status_code == 200
