@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -57,9 +58,24 @@ class AlertFile:
         line = AlertLine(**msgspec.structs.asdict(record), mode=self._mode, account_id=self._account_id)
         return msgspec.json.encode(line) + b"\n"
 
-    def newest(self, count: int) -> tuple[AlertRecord, ...]:
-        """The newest records of this account, oldest first. A line that was cut off by a crash is passed over."""
-        records: list[AlertRecord] = []
+    def remembered(self, count: int) -> tuple[AlertRecord, ...]:
+        """The newest records of this account and, however old, those of what was still open then; oldest first.
+
+        A line that was cut off by a crash is passed over.
+        """
+        records = list(self._records())
+        older, newest = records[: max(len(records) - count, 0)], records[max(len(records) - count, 0) :]
+        open_then: dict[tuple[str, str], list[AlertRecord]] = {}
+        for record in older:
+            key = (record.code, record.subject)
+            if record.resolved:
+                open_then.pop(key, None)
+            elif not record.is_notice and record.severity != "info":
+                open_then.setdefault(key, []).append(record)
+        kept = {id(record) for matter in open_then.values() for record in matter}
+        return (*(record for record in older if id(record) in kept), *newest)
+
+    def _records(self) -> Iterator[AlertRecord]:
         for path in (self._previous, self._path):
             if path.exists():
                 for line in path.read_bytes().splitlines():
@@ -68,8 +84,7 @@ class AlertFile:
                     except (msgspec.DecodeError, UnicodeDecodeError):
                         continue
                     if found.account_id == self._account_id:
-                        records.append(_record(found))
-        return tuple(records[-count:])
+                        yield _record(found)
 
     @property
     def _previous(self) -> Path:

@@ -24,6 +24,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     services: services that must be alive from the start; any other is watched once it was heard.
     heartbeat_silence_ms: a service not heard for so long is down.
     startup_grace_ms: a service never heard since the monitor's start is down after this.
+    recovered_ms: a service that was down is alive again once one start of it was heard for so long without a break.
     not_ready_ms: a service that is alive but not ready for so long is worth a warning.
     fee_wait_ms: the notice of a close waits so long for the fees that the venue has not told yet.
     notice_window_ms: an open, close or failure of a trade longer ago than this is not announced any more.
@@ -34,6 +35,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     services: tuple[str, ...] = ("marketdata", "risk", "execution", "strategy")
     heartbeat_silence_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_000
     startup_grace_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
+    recovered_ms: Annotated[int, msgspec.Meta(ge=0)] = 30_000
     not_ready_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 15_000
     fee_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 30_000
     notice_window_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 3_600_000

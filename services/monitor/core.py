@@ -20,6 +20,7 @@ from services.monitor.effects import (
     Observed,
 )
 from services.monitor.findings import Findings
+from services.monitor.liveness import LOOPS_AFTER, heard
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
 from services.monitor.trade_notices import trade_notice
@@ -253,23 +254,25 @@ class MonitorCore:
             return
         earlier = self._services.get(beat.service)
         known = None if earlier is None else earlier.heartbeat
-        not_ready_since = None if earlier is None else earlier.not_ready_since_ns
+        view = heard(earlier, beat, now_ns, self._config.recovered_ms * _MS)
+        self._services[beat.service] = view
         if known is not None and beat.epoch != known.epoch:
-            text = f"{beat.service} was started anew (start {beat.starts})"
-            self._notice(step, "service_restarted", "info", f"{beat.service} {beat.epoch}", text, now_ns)
-            not_ready_since = None
-        if beat.ready:
-            not_ready_since = None
-        elif not_ready_since is None:
-            not_ready_since = now_ns
-        self._services[beat.service] = ServiceView(
-            name=beat.service, heartbeat=beat, heard_ns=now_ns, not_ready_since_ns=not_ready_since
-        )
-        self._end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
+            self._on_new_start(step, view, beat, now_ns)
+        if now_ns - view.up_since_ns >= self._config.recovered_ms * _MS:
+            self._end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
         if beat.ready:
             self._end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
         if beat.beat_ns - beat.started_ns >= _TOLD_AGAIN_NS:
             self._end_what_is_not_told_again(step, beat, now_ns)
+
+    def _on_new_start(self, step: Step, view: ServiceView, beat: Heartbeat, now_ns: int) -> None:
+        if view.short_runs >= LOOPS_AFTER:
+            # one matter until a start lasts, in place of a notice for each
+            text = f"{beat.service} starts again and again (start {beat.starts}): see its log"
+            self._tell(step, "service_down", "critical", beat.service, text, now_ns)
+        else:
+            text = f"{beat.service} was started anew (start {beat.starts})"
+            self._notice(step, "service_restarted", "info", f"{beat.service} {beat.epoch}", text, now_ns)
 
     def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
         text = f"{beat.service} was started anew and does not tell of it any more"

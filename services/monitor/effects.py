@@ -31,7 +31,7 @@ class AppendAlert(msgspec.Struct, frozen=True):
 
 
 class AlertsRestored(msgspec.Struct, frozen=True):
-    """Input, first after a start: the newest lines of the alert file, oldest first."""
+    """Input, first after a start: the alert file's newest lines and those of what is open, oldest first."""
 
     records: tuple[AlertRecord, ...]
 

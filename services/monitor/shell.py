@@ -10,15 +10,17 @@ from services.monitor.channels.build import make_senders
 from services.monitor.channels.courier import Courier
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
-from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver
+from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver, Observed
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
 from services.monitor.telegram.attach import StoreAudit, run_bot
 from services.monitor.views import Status
 from services.monitor.web.server import WebServer
-from shared.messages.steps import Inbound, Request, StreamSynced
+from shared.logging import redactor
+from shared.messages.steps import Inbound, RaiseAlert, Request, StreamSynced
 from shared.messages.topics import BUS_SERVICES
+from shared.runner import CoreFailed
 from shared.service import CoreHost, ServiceContext
 
 _WATCH_S = 1.0
@@ -34,7 +36,7 @@ class MonitorShell:
         desk = context.desk
         self._alerts = AlertFile(context.run_dir / "alerts.jsonl", desk.mode, desk.account_id)
         journal = context.journal(MonitorRow, starts_over=True)
-        self._host = CoreHost(context, self._make_core, journal, self._perform, _may_go_unwritten)
+        self._host = CoreHost(context, self._make_core, journal, self._perform, _may_go_unwritten, self._tell_failure)
         self._courier = Courier(make_senders(desk, config), self._host.put, context.log)
         self._metrics = MonitorMetrics(context.metrics)
         self._host.observe(self._metrics)
@@ -96,7 +98,7 @@ class MonitorShell:
     def _make_core(self) -> MonitorCore:
         desk = self._context.desk
         core = MonitorCore(self._config, account_id=desk.account_id, heading=self._heading)
-        restored = AlertsRestored(self._alerts.newest(self._config.keep_alerts))
+        restored = AlertsRestored(self._alerts.remembered(self._config.keep_alerts))
         core.handle(restored, self._context.clock.now_ns())
         return core
 
@@ -114,6 +116,14 @@ class MonitorShell:
                 self._courier.send(effect)
             case _:
                 raise AssertionError(f"{effect!r} for {cause_id} is no effect of the monitor")
+
+    def _tell_failure(self, alert: RaiseAlert, failure: CoreFailed) -> bool:
+        """The monitor does not hear itself: what it failed on goes to the new core, that people are told; but not
+        what that fails on in turn."""
+        if isinstance(failure.item, Observed):
+            return False
+        self._host.put(Observed(code=alert.code, subject=alert.subject, text=redactor.clean(alert.text)))
+        return True
 
     def _write(self, record: AlertRecord) -> None:
         """A disk that is full keeps no alert from the log and the page."""

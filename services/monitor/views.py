@@ -14,12 +14,18 @@ from shared.messages.trades import TradeUpdate
 
 
 class ServiceView(msgspec.Struct, kw_only=True):
-    """One service. `heartbeat` None: never heard. `not_ready_since_ns` None: ready."""
+    """One service. `heartbeat` None: never heard. `not_ready_since_ns` None: ready.
+
+    up_since_ns: this process is heard without a break since then. short_runs: processes before it, in a row, that
+    ended soon after their start.
+    """
 
     name: str
     heartbeat: Heartbeat | None
     heard_ns: int
     is_down: bool = False
+    up_since_ns: int = 0
+    short_runs: int = 0
     not_ready_since_ns: int | None = None
 
 

@@ -104,6 +104,9 @@ class CoreHost(Generic[CoreT]):
 
     may_go_unwritten: whether an effect may be carried out although its row is not on disk, once the disk and the
     space kept back on it are full. Without it such a journal is one that could not be written.
+
+    tell_failure: tells of an input that the core failed on and answers True; without it, and when it answers False,
+    an alert is published.
     """
 
     def __init__(
@@ -113,12 +116,14 @@ class CoreHost(Generic[CoreT]):
         journal: Journal,
         perform: Callable[[Any, str], None],
         may_go_unwritten: Callable[[Any], bool] | None = None,
+        tell_failure: Callable[[RaiseAlert, CoreFailed], bool] | None = None,
     ) -> None:
         self._context = context
         self._make_core = make_core
         self._perform_own = perform
         self._observers: tuple[Observer, ...] = ()
         self._may_go_unwritten = may_go_unwritten
+        self._tell_failure = tell_failure
         self._queue: deque[Any] = deque()
         self._queued_ns: deque[int] = deque()
         self._batch: Sequence[Any] = ()
@@ -302,14 +307,14 @@ class CoreHost(Generic[CoreT]):
                 remedy="see its log",
             )
             self._reply(Reply(failure.item.request_id, refusal))
-        self._context.alert(
-            RaiseAlert(
-                code="core_failed",
-                severity="critical",
-                subject=self._context.name,
-                text=f"an input was dropped: {failure}",
-            )
+        alert = RaiseAlert(
+            code="core_failed",
+            severity="critical",
+            subject=self._context.name,
+            text=f"an input was dropped: {failure}",
         )
+        if self._tell_failure is None or not self._tell_failure(alert, failure):
+            self._context.alert(alert)
         self._context.failures.failed("core", failure.error)
 
     def _arm(self, least_s: float) -> None:

@@ -29,6 +29,7 @@ underlyings = ["BTCUSD"]
 [monitor]
 services = ["marketdata", "risk"]
 startup_grace_ms = 60000
+recovered_ms = 1000
 """
 PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[3]

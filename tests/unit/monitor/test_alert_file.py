@@ -20,10 +20,11 @@ def record(number: int) -> AlertRecord:
 
 def test_what_was_written_is_read_again_newest_last(tmp_path: Path) -> None:
     file = AlertFile(tmp_path / "alerts.jsonl", "paper", "main")
-    assert file.newest(10) == ()
-    for number in range(5):
-        file.append(record(number))
-    assert file.newest(2) == (record(3), record(4))
+    assert file.remembered(10) == ()
+    notices = [msgspec.structs.replace(record(number), is_notice=True) for number in range(5)]
+    for notice in notices:
+        file.append(notice)
+    assert file.remembered(2) == tuple(notices[3:])
     line = json.loads((tmp_path / "alerts.jsonl").read_text().splitlines()[0])
     assert (line["mode"], line["account_id"], line["subject"]) == ("paper", "main", "0")
 
@@ -35,7 +36,7 @@ def test_a_line_cut_off_by_a_crash_costs_only_itself(tmp_path: Path) -> None:
         torn.write(b'{"code": "c", "sev\xff')
     file = AlertFile(path, "paper", "main")
     file.append(record(2))
-    assert file.newest(10) == (record(1), record(2))
+    assert file.remembered(10) == (record(1), record(2))
 
 
 def test_a_large_file_is_turned_over_and_the_one_before_is_still_read(tmp_path: Path) -> None:
@@ -43,15 +44,33 @@ def test_a_large_file_is_turned_over_and_the_one_before_is_still_read(tmp_path: 
     file = AlertFile(tmp_path / "alerts.jsonl", "paper", "main", max_bytes=4 * size)
     for number in range(10):
         file.append(record(number))
-    newest = file.newest(100)
+    newest = file.remembered(100)
     assert newest[-1] == record(9)
     assert len(newest) < 10
     assert max(path.name for path in tmp_path.iterdir()) == "alerts.jsonl.1"
 
 
+def test_what_is_open_is_remembered_however_much_came_and_went_since(tmp_path: Path) -> None:
+    file = AlertFile(tmp_path / "alerts.jsonl", "paper", "main")
+    begun, worse = record(0), msgspec.structs.replace(record(0), severity="critical", raised_ns=1)
+    file.append(begun)
+    file.append(worse)
+    file.append(msgspec.structs.replace(record(2), is_notice=True))
+    for number in range(3, 40):
+        file.append(record(number))
+        file.append(msgspec.structs.replace(record(number), resolved=True, raised_ns=number + 1))
+    newest = (record(39), msgspec.structs.replace(record(39), resolved=True, raised_ns=40))
+    assert file.remembered(2) == (begun, worse, *newest)
+    over = msgspec.structs.replace(record(0), resolved=True, raised_ns=50)
+    file.append(over)
+    assert file.remembered(1) == (begun, worse, over)
+    file.append(record(51))
+    assert file.remembered(1) == (record(51),)
+
+
 def test_alerts_of_another_account_are_passed_over(tmp_path: Path) -> None:
     AlertFile(tmp_path / "alerts.jsonl", "paper", "other").append(record(1))
-    assert AlertFile(tmp_path / "alerts.jsonl", "paper", "main").newest(10) == ()
+    assert AlertFile(tmp_path / "alerts.jsonl", "paper", "main").remembered(10) == ()
 
 
 def test_on_a_full_disk_records_wait_and_are_written_once_there_is_space(tmp_path: Path) -> None:
@@ -66,7 +85,7 @@ def test_on_a_full_disk_records_wait_and_are_written_once_there_is_space(tmp_pat
             except OSError:
                 refused += 1
         assert refused > 1
-        assert len(file.newest(1_000)) == 100 - refused
+        assert len(file.remembered(1_000)) == 100 - refused
         ballast.unlink()
         file.append(record(100))
-        assert file.newest(1_000) == tuple(record(number) for number in range(101))
+        assert file.remembered(1_000) == tuple(record(number) for number in range(101))

@@ -40,8 +40,41 @@ def test_a_service_that_falls_silent_is_down_once_and_its_return_is_told() -> No
     assert (down.code, down.severity, down.subject) == ("service_down", "critical", "risk")
     script.beat(5, "marketdata", "execution", "strategy")
     assert script.tick(6) == []
-    assert summary(script.hear(heartbeat("risk"), 7)) == [("service_down", "risk", True)]
-    assert script.hear(heartbeat("risk"), 8) == []
+    for second in range(7, 37):
+        assert script.hear(heartbeat("risk"), second) == [], "it may be gone again at once"
+        script.on(LoopStalled(1), second)
+    assert summary(script.hear(heartbeat("risk"), 37)) == [("service_down", "risk", True)]
+    assert script.hear(heartbeat("risk"), 38) == []
+
+
+def test_a_service_that_dies_again_and_again_is_down_once_until_a_start_lasts() -> None:
+    script = Script(MonitorConfig(services=()))
+    written: list[AlertRecord] = []
+    for epoch in range(1, 20):
+        begun_s = epoch * 20
+        for second in range(begun_s, begun_s + 10):
+            written += script.hear(heartbeat("risk", epoch=epoch, started_s=begun_s, beat_s=second), second)
+            written += script.tick(second)
+        for second in range(begun_s + 10, begun_s + 20):
+            written += script.tick(second)
+    assert [each.resolved for each in written if each.code == "service_down"] == [False]
+    assert len([each for each in written if each.code == "service_restarted"]) <= 1
+    for second in range(400, 430):
+        assert script.hear(heartbeat("risk", epoch=20, started_s=400, beat_s=second), second) == []
+    assert summary(script.hear(heartbeat("risk", epoch=20, started_s=400, beat_s=430), 430)) == [
+        ("service_down", "risk", True)
+    ]
+
+
+def test_a_service_that_is_back_too_soon_to_be_missed_but_does_not_last_is_down_too() -> None:
+    script = Script(MonitorConfig(services=()))
+    written: list[AlertRecord] = []
+    for epoch in range(1, 20):
+        written += script.hear(heartbeat("risk", epoch=epoch, started_s=epoch * 2, beat_s=epoch * 2 + 1), epoch * 2)
+        written += script.tick(epoch * 2)
+    (notice, down) = written
+    assert (notice.code, down.code, down.severity) == ("service_restarted", "service_down", "critical")
+    assert "again and again (start 3)" in down.text
 
 
 def test_a_service_never_heard_is_down_after_the_grace_of_the_start() -> None:
@@ -78,9 +111,10 @@ def test_a_service_that_stays_unready_is_worth_a_warning_until_it_is_ready() -> 
 
 def test_a_new_start_of_a_service_is_a_notice() -> None:
     script = Script()
-    script.beat(0)
-    assert summary(script.hear(heartbeat("risk", epoch=2), 1)) == [("service_restarted", "risk 2", False)]
-    assert summary(script.hear(heartbeat("risk", epoch=3), 2)) == [("service_restarted", "risk 3", False)]
+    script.hear(heartbeat("risk", beat_s=60), 60)
+    second, third = heartbeat("risk", epoch=2, started_s=61, beat_s=91), heartbeat("risk", epoch=3, started_s=92)
+    assert summary(script.hear(second, 91)) == [("service_restarted", "risk 2", False)]
+    assert summary(script.hear(third, 92)) == [("service_restarted", "risk 3", False)]
 
 
 def test_a_silent_feed_is_told_and_its_return_too() -> None:
