@@ -79,7 +79,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     answers_kept: answers remembered for repeated request ids.
     story_lines_max: lines of the story of one trade kept in memory.
     on_shutdown: what a stop of execution does first: leave orders and trades as they are, but withdraw the orders of
-    strategies that quote, as nobody moves them; leave_all leaves these too; cancel what rests, and send nothing more;
+    strategies that quote, as nobody moves them; leave_all leaves these too, and disarms the venue's countdown;
+    cancel what rests, and send nothing more;
     flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
     signal cancels. shutdown_timeout_s: after so long the process ends all the same, and the next one goes on.
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.

@@ -40,12 +40,17 @@ class Countdowns:
         self._work = work
         self._countdowns: dict[str, _Countdown] = {}
         self._lacks_right = False
+        self._released = False
 
     def begin(self) -> None:
         """What was armed may have fired meanwhile."""
         for underlying in {*self._countdowns, *self._quoted()}:
             if self._work.config.quoting_countdown_s:
                 self._countdowns[underlying] = _Countdown()
+
+    def release(self) -> None:
+        """Disarm all, although orders rest: they are to stay, and nobody will renew it."""
+        self._released = True
 
     def armed(self) -> list[str]:
         """Underlyings of which one may be armed."""
@@ -138,6 +143,8 @@ class Countdowns:
     def _quoted(self) -> set[str]:
         """Underlyings in which a strategy works orders, or may at any moment."""
         work = self._work
+        if self._released:
+            return set()
         return {
             leg.instrument.underlying
             for trade in work.book.active_trades()

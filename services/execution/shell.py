@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from services.execution.config import ExecutionConfig
@@ -40,6 +41,8 @@ _KEY_RETRY_S = 2.0
 _STOP_S = 2.0
 _WATCH_S = 1.0
 _WIND_DOWN_POLL_S = 0.05
+_DISARM_S = 4.0
+"""Longer than one call for the venue's countdown may take."""
 
 
 class ExecutionShell:
@@ -143,10 +146,11 @@ class ExecutionShell:
             context.log.warning("nobody was asked: orders are cancelled instead of closing everything in LIVE")
             choice = "cancel"
         context.log.info("winding down", orders=choice)
-        if choice == "leave_all":
+        if choice == "leave_all" and not self._config.quoting_countdown_s:
             return
         order = WindDown(choice, f"execution stops: {choice}")
-        deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s
+        limit_s = min(self._config.shutdown_timeout_s, _DISARM_S if choice == "leave_all" else math.inf)
+        deadline = asyncio.get_running_loop().time() + limit_s
         left = ["nothing was done yet"]
         while left and asyncio.get_running_loop().time() < deadline:
             if self._host.core.winding_down.choice != choice:
@@ -156,7 +160,7 @@ class ExecutionShell:
             if self._host.core.winding_down.choice == choice:
                 left = self._host.core.winding_down.left()
         if left:
-            text = f"stopped {choice} after {self._config.shutdown_timeout_s} s with this left: {'; '.join(left)}"
+            text = f"stopped {choice} after {limit_s:g} s with this left: {'; '.join(left)}"
             context.log.error("not wound down in time", left=left)
             context.alert(
                 RaiseAlert(code="shutdown_incomplete", severity="critical", subject=context.name, text=text)

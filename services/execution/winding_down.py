@@ -12,15 +12,17 @@ from services.execution.countdowns import Countdowns
 from services.execution.records import Trade
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import Workspace
+from shared.messages.control import OnShutdown
 
 _BY = "execution"
 
 
 class WindDown(msgspec.Struct, frozen=True):
     """An input: from now on nothing is opened. leave: quotes that a strategy would have to move are withdrawn, as it
-    cannot any more; cancel: all that rests is, and nothing more is sent; flatten: every trade is closed."""
+    cannot any more; leave_all: they are not, and the venue's countdown is disarmed, or it would withdraw all that is
+    left; cancel: all that rests is, and nothing more is sent; flatten: every trade is closed."""
 
-    choice: Literal["leave", "cancel", "flatten"]
+    choice: OnShutdown
     reason: str
 
 
@@ -33,7 +35,7 @@ class WindingDown:
         self._order: WindDown | None = None
 
     @property
-    def choice(self) -> Literal["", "leave", "cancel", "flatten"]:
+    def choice(self) -> OnShutdown | Literal[""]:
         """ "" until it has begun."""
         return "" if self._order is None else self._order.choice
 
@@ -41,11 +43,13 @@ class WindingDown:
         """Take up the choice; a later one replaces it."""
         self._order = order
         self._work.is_winding_down = True
+        if order.choice == "leave_all":
+            self._countdowns.release()
 
     def tend(self, trade: Trade) -> bool:
         """Do what the choice says of a trade; True when nothing else may be done about it."""
         order, work = self._order, self._work
-        if order is None:
+        if order is None or order.choice == "leave_all":
             return False
         if order.choice == "leave" and not _is_quoting(trade):
             return False
@@ -67,13 +71,16 @@ class WindingDown:
         """What is still to be done, in words; nothing once it is done."""
         if self._order is None:
             return []
+        armed = [f"the venue's countdown of {underlying} is armed" for underlying in self._countdowns.armed()]
+        if self._order.choice == "leave_all":
+            return armed
         book, now_ns = self._work.book, self._work.now_ns
         orders = [book.orders[number] for number in book.unsettled]
         leaves = self._order.choice == "leave"
         if leaves:
             orders = [order for order in orders if _is_quoting(book.trades[order.trade_id])]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
-        found += [f"the venue's countdown of {underlying} is armed" for underlying in self._countdowns.armed()]
+        found += armed
         if leaves:
             return found
         found += [

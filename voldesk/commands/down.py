@@ -16,7 +16,7 @@ from voldesk.processes import DeskProcess, desk_processes, end_processes, wait_u
 from voldesk.supervision import Supervisor, SupervisorAway
 
 _SUPERVISED_STOP_S = 110.0
-_STOP_S = 5.0
+_LEAVING_STOP_S = 15.0
 _WINDING_DOWN_STOP_S = 75.0
 """Without supervisord; the second when execution may have orders to cancel or trades to close first."""
 
@@ -90,7 +90,7 @@ def stop_desk(desk: DeskConfig, choice: OnShutdown | None) -> tuple[DeskProcess,
     except SupervisorAway:
         pass
     if stuck := end_processes(
-        desk_processes(desk.run_dir), _STOP_S if choice == "leave_all" else _WINDING_DOWN_STOP_S
+        desk_processes(desk.run_dir), _LEAVING_STOP_S if choice == "leave_all" else _WINDING_DOWN_STOP_S
     ):
         raise Failure(
             f"{stuck[0].name} (pid {stuck[0].pid}) cannot be ended", f"end it by hand: kill -9 {stuck[0].pid}"

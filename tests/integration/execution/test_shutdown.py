@@ -190,7 +190,7 @@ class Stack:
             process.wait()
 
 
-@pytest.fixture(params=["cancel", "leave"])
+@pytest.fixture(params=["cancel", "leave", "leave_all"])
 def choice(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -222,7 +222,7 @@ async def test_a_stop_withdraws_quotes_and_with_cancel_every_order_before_the_pr
     execution = stack.processes["execution"]
     execution.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(execution.wait, PATIENCE_S) == 0
-    assert await stack.resting() == ([] if choice == "cancel" else [low])
+    assert await stack.resting() == {"cancel": [], "leave": [low], "leave_all": [lower, low]}[choice]
     assert await stack.countdowns() == [], "nothing would cancel what was left"
 
 

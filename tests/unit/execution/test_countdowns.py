@@ -121,6 +121,35 @@ def test_a_stop_waits_until_it_is_disarmed() -> None:
     assert script.core.winding_down.left() == []
 
 
+def test_a_stop_that_leaves_all_withdraws_nothing_and_waits_until_it_is_disarmed() -> None:
+    script = Script(CONFIG).started()
+    trade_id = quoting(script)
+    answered(script)
+    place(script, trade_id, wish("1", "980"))
+    asked(script)
+    script.on(WindDown("leave_all", "execution stops"))
+    assert asked(script) == [("BTCUSD", 0)]
+    assert script.core.winding_down.left() == ["the venue's countdown of BTCUSD is armed"]
+    answered(script, 0)
+    script.wait(3_000)
+    assert (script.core.winding_down.left(), script.cancelled(), asked(script)) == ([], [], [])
+    assert codes(change(script, trade_id, place=(wish("1", "970"),))) == ["not_ready"]
+
+
+def test_a_renewal_under_way_when_all_is_left_is_followed_by_the_disarming() -> None:
+    script = Script(CONFIG).started()
+    trade_id = quoting(script)
+    answered(script)
+    place(script, trade_id, wish("1", "980"))
+    asked(script)
+    script.wait(5_000)
+    assert asked(script) == [("BTCUSD", ARMED_MS)]
+    script.on(WindDown("leave_all", "execution stops"))
+    assert asked(script) == []
+    answered(script)
+    assert asked(script) == [("BTCUSD", 0)]
+
+
 def test_a_time_too_short_to_be_renewed_safely_is_refused() -> None:
     with pytest.raises(ValueError, match="quoting_countdown_s 14 must be 0 or at least 15"):
         ExecutionConfig(quoting_countdown_s=14)
