@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.monitor.channels.courier import SendFailed
 
+_THREADS = 2
+"""For one that hangs beyond the courier's patience, and the next try."""
+
 
 class NotifySender:
-    """One address. The library blocks while it sends, so it does that on a thread."""
+    """One address. The library blocks while it sends, so it does that on threads of its own: a service that hangs
+    takes none from the rest of the monitor."""
 
     def __init__(self, url: str) -> None:
         # here, because the library is an extra
         import apprise
 
         self._apprise: Any = apprise
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="notify")
         # no attachments, no persistent cache on disk, and no expansion of what looks like markup
         asset = apprise.AppriseAsset(secure_logging=True, interpret_escapes=False, interpret_emojis=False)
         self._notifier = apprise.Apprise(asset=asset)
@@ -29,10 +35,10 @@ class NotifySender:
 
     async def send(self, text: str) -> None:
         """Raises SendFailed with what the library says of it."""
-        await asyncio.to_thread(self._send, text)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._send, text)
 
     async def close(self) -> None:
-        pass
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, text: str) -> None:
         heading, _, body = text.partition("\n")

@@ -11,6 +11,7 @@ import msgspec
 from services.monitor.equity import EquityHistory
 from services.monitor.views import Status
 from services.monitor.web.config import WebConfig
+from services.monitor.web.logs import RecentLogs
 from services.monitor.web.market import Market
 from services.monitor.web.reading import Reader
 from services.monitor.web.store import WebStore
@@ -40,6 +41,7 @@ class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
     equity: EquityHistory
     run_dir: Path
     log_names: tuple[str, ...]
+    logs: RecentLogs = msgspec.field(default_factory=RecentLogs)
 
     @property
     def cookie_mark(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.monitor.web.desk import WebDesk
-from services.monitor.web.logs import LEVELS, LogQuery, newest_lines
+from services.monitor.web.logs import LEVELS, LogQuery
 from services.monitor.web.trading import (
     account_figures,
     closed_today_usd,
@@ -243,7 +243,7 @@ async def logs(desk: WebDesk, query: Query) -> dict[str, Any]:
         "levels": LEVELS,
         "query": wanted,
         "service": chosen if chosen in desk.log_names else "",
-        "lines": await asyncio.to_thread(newest_lines, desk.run_dir / "logs", wanted),
+        "lines": await desk.logs.lines(desk.run_dir / "logs", wanted, desk.now_ns()),
     }
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from services.monitor.equity import EquityHistory
 from services.monitor.web.attempts import Attempts
 from services.monitor.web.events import event
-from services.monitor.web.logs import LogQuery, newest_lines
+from services.monitor.web.logs import LogQuery, RecentLogs, newest_lines
 from services.monitor.web.payoff import payoff
 from services.monitor.web.trading import account_figures, closed_today_usd, trade_rows
 from shared.messages.trades import LegStatus
@@ -171,3 +171,33 @@ def test_live_figures_of_a_trade_need_every_mark() -> None:
     figures = account_figures(account())
     assert figures.maintenance_share == pytest.approx(1_500 / 100_012.5)
     assert SYMBOL in {leg.leg.symbol for leg in open_row.legs}
+
+
+async def test_an_open_log_page_reads_a_file_again_only_when_it_changed_and_not_within_three_seconds(
+    tmp_path: Path,
+) -> None:
+    path, query, logs = tmp_path / "risk.log", LogQuery(services=("risk", "execution")), RecentLogs()
+    path.write_text('{"event": "first", "level": "info", "at": "2026-01-01T00:00:00Z"}\n')
+    first = await logs.lines(tmp_path, query, START)
+    assert [line.event for line in first] == ["first"]
+    with path.open("a") as file:
+        file.write('{"event": "second", "level": "info", "at": "2026-01-01T00:00:01Z"}\n')
+    assert await logs.lines(tmp_path, query, START + 2 * SECOND) is first
+    second = await logs.lines(tmp_path, query, START + 3 * SECOND)
+    assert [line.event for line in second] == ["second", "first"]
+    assert await logs.lines(tmp_path, query, START + 60 * SECOND) is second, "nothing was written"
+    path.unlink()
+    assert await logs.lines(tmp_path, query, START + 120 * SECOND) == []
+
+
+def test_a_search_by_level_keeps_lines_without_a_level_and_those_that_only_name_a_lower_one(tmp_path: Path) -> None:
+    lines = [
+        '{"event": "quiet", "level": "info", "at": "1"}',
+        '{"event": "loud", "level": "error", "at": "2", "was": "info"}',
+        '{"event": "says \\"error\\"", "level": "info", "at": "3"}',
+        '{"event":"tight","level":"warning","at":"4"}',
+        'Traceback: no JSON, "info"',
+    ]
+    (tmp_path / "risk.log").write_text("\n".join(lines) + "\n")
+    found = newest_lines(tmp_path, LogQuery(services=("risk",), level="warning"))
+    assert [line.event for line in found] == ["tight", "loud", 'Traceback: no JSON, "info"']
