@@ -133,7 +133,7 @@ class Dashboard:
         self.script.hear(trade("OPEN", 10))
         self.script.hear(strategy())
         self.script.hear(halts("no_new_trades"))
-        self.script.hear(alert("margin_high", 5, severity="critical"))
+        self.script.hear(alert("order_vanished", 5, severity="critical"))
 
 
 async def log_in(http: httpx.AsyncClient, name: str, password: str = PASSWORD) -> httpx.Response:

@@ -102,7 +102,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
             "Trading is halted.",
             "+12.50",
             "Down: strategy",
-            "margin_high",
+            "order_vanished",
             "Silent: md.BTCUSD.index",
         ),
         "trades": ("t1", "OPEN", "−0.1 " + SYMBOL, "+23.75"),
@@ -111,7 +111,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
         "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Not the desk", "Adopt"),
         "orders": ("1234567890123456789", "Cancel all working"),
         "risk": ("no_new_trades", "lost the feed", "risk does not answer", "Circuit breakers"),
-        "alerts": ("margin_high", "critical"),
+        "alerts": ("order_vanished", "critical"),
         "audit": ("login", "anna"),
     }
     http = await filled.logged_in()
