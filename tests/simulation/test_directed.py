@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.test_world import also_long
 from world.directed import DIRECTED
 from world.mutants import MUTANTS
 from world.simulate import simulate
@@ -14,7 +13,8 @@ pytestmark = pytest.mark.simulation
 _TESTED_ELSEWHERE = {"expiring"}
 
 
-@pytest.mark.parametrize("seed", [0, *also_long(1, 2)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", sorted(DIRECTED.keys() - _TESTED_ELSEWHERE))
 def test_a_desk_in_a_directed_scenario_keeps_every_promise(name: str, seed: int) -> None:
     directed = DIRECTED[name]

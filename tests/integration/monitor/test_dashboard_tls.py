@@ -18,6 +18,8 @@ from services.monitor.web.store import WebStore, store_path
 from tests.integration.monitor.dashboard import PASSWORD, log_in
 from tests.integration.monitor.test_watching_processes import PATIENCE_S, Desk
 
+pytestmark = pytest.mark.long
+
 FILES = Path(__file__).parent / "tls"
 """A key and a certificate of 127.0.0.1, made for this test and good for nothing else."""
 

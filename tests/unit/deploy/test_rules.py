@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.unit.deploy.tools import DEPLOY, RULES, alert_names, ran
 
 TESTS = sorted((RULES / "tests").glob("*.yml"))
@@ -16,6 +18,7 @@ def test_prometheus_takes_the_configuration_and_its_rules() -> None:
     assert "is valid prometheus config file syntax" in ran("promtool", "check", "config", RULES / "prometheus.yml")
 
 
+@pytest.mark.long
 def test_the_rules_pass_their_own_tests() -> None:
     assert ran("promtool", "test", "rules", *TESTS).count("SUCCESS") == len(TESTS)
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from voldesk import console
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
@@ -26,6 +28,7 @@ def test_the_page_has_every_code_that_a_command_can_end_with() -> None:
     assert documented == ours | {0, 130}
 
 
+@pytest.mark.long
 def test_a_process_ends_with_the_code_of_its_failure_and_one_line_without_a_traceback(home: Path) -> None:
     config = home / "voldesk.toml"
     valid = config.read_text()
