@@ -13,7 +13,7 @@ from services.execution import rows
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.inquiries import InquiryBook
-from services.execution.order_fold import fold_amendment, fold_order, fold_order_requested
+from services.execution.order_fold import fold_amendment, fold_order, fold_order_requested, fold_retry_dropped
 from services.execution.quality import fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
 from services.execution.rfqs import RfqBook
@@ -29,7 +29,7 @@ from shared.strategy.evaluate import DAY_NS
 _OF_AN_ORDER = frozenset[type](
     {
         *(rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
-        *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed),
+        *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed, rows.RetryDropped),
     }
 )
 _OF_A_REQUEST = frozenset[type]({rows.RfqMoved, rows.QuotesJudged, rows.AcceptRequested, rows.RfqSighted})
@@ -167,6 +167,8 @@ class Book(msgspec.Struct):
                 fold_order(self, row, at_ns)
             case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
                 fold_amendment(self, row, at_ns)
+            case rows.RetryDropped():
+                fold_retry_dropped(self, row, at_ns)
             case _:
                 fold_trade(self, row, at_ns)
         trade = self.trade_of_row(row)

@@ -8,7 +8,7 @@ from typing import Any
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.plan import slice_of
-from services.execution.quoting import ending_of, order_problem, price_problem, silence_of
+from services.execution.quoting import drop_retry, ending_of, order_problem, price_problem, silence_of
 from services.execution.records import Order, Trade
 from services.execution.states import OPENING_STATES
 from shared.ids import MAX_ATTEMPTS
@@ -144,6 +144,8 @@ def _cancel(trade: Trade, number: int, view: CheckView) -> OrderAnswer:
     order = _own(trade, number, view)
     if order is None:
         return _no_order(trade, number)
+    if drop_retry(order, view.work, f"cancelled by {trade.request.strategy}"):
+        return _answer(order)
     if order.state not in ("WORKING", "CANCELLING"):
         return _answer(order, "not_working", f"order {number} is {order.state}")
     view.work.cancel(order, f"asked for by {trade.request.strategy}")

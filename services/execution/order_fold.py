@@ -84,6 +84,14 @@ def fold_amendment(book: Book, row: rows.AmendRequested | rows.OrderRepriced | r
             order.amend_failed = True
 
 
+def fold_retry_dropped(book: Book, row: rows.RetryDropped, at_ns: int) -> None:
+    """An order that ended is not wanted any more either."""
+    order = book.orders[row.client_order_id]
+    order.cancel_asked = True
+    order.updated_ns = at_ns
+    book.trades[order.trade_id].turned_away.pop(row.client_order_id, None)
+
+
 def fold_order(
     book: Book,
     row: rows.OrderMoved | rows.OrderSighted | rows.FillSeen | rows.FillAssumed | rows.FeeLearned,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from services.execution import rows
 from services.execution.order_fold import TURNED_AWAY_NS
 from services.execution.plan import NO_MORE_MONEY, Advice, Manner, Place, Record, Withdraw, final_look, flat_close
 from services.execution.pricing import closing_bound
@@ -117,6 +118,16 @@ def ended_unasked(order: Order) -> bool:
         and order.filled_quantity == 0
         and order.state_ns - order.created_ns <= TURNED_AWAY_NS
     )
+
+
+def drop_retry(order: Order, work: Workspace, reason: str) -> bool:
+    """A cancel of an order that waits to be tried again ends that; False when the order does not wait for it."""
+    trade = work.book.trades[order.trade_id]
+    waits = order.client_order_id in trade.turned_away and work.now_ns - order.state_ns <= TURNED_AWAY_NS
+    if not waits or not ended_unasked(order):
+        return False
+    work.record(rows.RetryDropped(client_order_id=order.client_order_id, reason=reason))
+    return True
 
 
 def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:

@@ -12,6 +12,7 @@ from services.execution.inquiry_desk import InquiryDesk
 from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
+from services.execution.quoting import drop_retry
 from services.execution.records import Trade
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
@@ -205,6 +206,16 @@ class Requests:
                 for each in chosen
                 if not book.trades[each.trade_id].by_strategy or each.state in ("WORKING", "CANCELLING")
             ]
+        waiting = [book.orders[number] for trade in book.active_trades() for number in tuple(trade.turned_away)]
+        dropped = tuple(
+            each.client_order_id
+            for each in waiting
+            if order.client_order_id in (None, each.client_order_id)
+            and order.trade_id in (None, each.trade_id)
+            and order.symbol in (None, each.symbol)
+            and order.strategy in (None, book.trades[each.trade_id].request.strategy)
+            and drop_retry(each, work, f"cancelled by {_short(order.requested_by)}")
+        )
         for each in chosen:
             trade = book.trades[each.trade_id]
             reason = f"cancelled by {_short(order.requested_by)}"
@@ -222,7 +233,7 @@ class Requests:
                 if trade.by_strategy and trade.stop is None and trade.state in OPENING_STATES:
                     work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
                 withdraw(trade, work, reason)
-        return CancelAccepted(client_order_ids=tuple(each.client_order_id for each in chosen))
+        return CancelAccepted(client_order_ids=(*(each.client_order_id for each in chosen), *dropped))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:
         self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))

@@ -235,6 +235,13 @@ class OrderRepriced(msgspec.Struct, frozen=True, kw_only=True, tag="order_repric
     reason: str
 
 
+class RetryDropped(msgspec.Struct, frozen=True, kw_only=True, tag="retry_dropped"):
+    """A post-only order that the venue ended unasked is not tried again: it was cancelled while it waited."""
+
+    client_order_id: int
+    reason: str
+
+
 class AmendFailed(msgspec.Struct, frozen=True, kw_only=True, tag="amend_failed"):
     """The amendment did not take effect: refused, or the venue shows the old price after its validity."""
 
@@ -453,6 +460,7 @@ Row = (
     | AmendRequested
     | OrderRepriced
     | AmendFailed
+    | RetryDropped
     | FillSeen
     | FeeLearned
     | FillAssumed

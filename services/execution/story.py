@@ -72,6 +72,8 @@ def _text(row: rows.Row) -> str:
             return f"Order {row.client_order_id} is being moved to {row.price} ({row.why})."
         case rows.OrderRepriced():
             return f"Order {row.client_order_id} rests at {row.price}: {row.reason}."
+        case rows.RetryDropped():
+            return f"Order {row.client_order_id} is not tried again: {row.reason}."
         case rows.AmendFailed():
             return f"Order {row.client_order_id} was not moved: {row.reason}."
         case rows.FillSeen(fill=fill):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, PlaceBatch
-from services.execution.rows import FillSeen, OrderRequested
+from services.execution.rows import FillSeen, OrderRequested, RetryDropped
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.grants import signed
@@ -222,6 +222,32 @@ def test_an_order_that_was_cancelled_or_has_rested_is_not_placed_again() -> None
     script.on(gone(script, rested.client_order_id))
     script.wait(10_000)
     assert script.placed() == []
+
+
+@pytest.mark.parametrize("how", ["strategy", "by_id", "by_symbol", "not_at_all", "another_symbol"])
+def test_a_cancel_ends_the_tries_of_a_post_only_order_that_waits_to_be_tried_again(how: str) -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("1", "1015", label="a"))
+    script.on(gone(script, bid.client_order_id))
+    number = bid.client_order_id
+    match how:
+        case "strategy":
+            (answer,) = change(script, trade_id, cancel=(number,)).cancelled
+            assert (answer.code, answer.client_order_ids) == ("", (number,))
+            assert change(script, trade_id, cancel=(number,)).cancelled[0].code == "not_working"
+        case "by_id":
+            assert script.cancel(client_order_id=number).client_order_ids == (number,)
+        case "by_symbol":
+            assert script.cancel(symbol=CALL).client_order_ids == (number,)
+        case "another_symbol":
+            assert script.cancel(symbol=PUT).client_order_ids == ()
+    script.wait(5_000)
+    dropped = how in ("strategy", "by_id", "by_symbol")
+    assert len(script.placed()) == (0 if dropped else 1)
+    assert [row.client_order_id for row in script.rows(RetryDropped)] == ([number] if dropped else [])
+    assert script.state(trade_id) == "OPENING", "it quotes on"
+    assert script.refolded().book == script.core.book
 
 
 def test_a_refusal_for_want_of_margin_ends_that_order_alone() -> None:
