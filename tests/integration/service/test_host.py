@@ -15,15 +15,17 @@ from shared.bus import Bus
 from shared.clock import Clock
 from shared.http_refusals import HttpRefusals
 from shared.logging import setup_logging
-from shared.messages.steps import Entry, Inbound, Request, Step, Tick
+from shared.messages.steps import Entry, Inbound, RaiseAlert, Request, Step, Tick
 from shared.metrics import Metrics
-from shared.runner import MemoryJournal
+from shared.runner import CoreFailed, MemoryJournal
 from shared.service import CoreHost, ServiceContext
 from shared.service.watch import Failures, StallWatch
 from shared.tasks import spawn
 from tests.integration.bus.harness import HALT_TOPIC, halt_of, make_desk, open_service, raise_halt, until
 from tests.unit.shared.samples import heartbeat
 from tests.unit.shared.test_metrics import scraped
+
+FAIL = "an input that the core fails on"
 
 
 class Noted(msgspec.Struct, frozen=True, tag="noted.1"):
@@ -50,6 +52,8 @@ class EchoCore:
         return self.due_ns
 
     def handle(self, item: Any, now_ns: int) -> Step:
+        if item == FAIL:
+            raise ValueError("told to fail")
         if isinstance(item, Tick):
             self.due_ns = None
         elif not isinstance(item, Inbound | Request):
@@ -102,13 +106,24 @@ class Desk:
         )
         self.performed: list[Effect] = []
         self.core = EchoCore()
+        self.failures_told: list[RaiseAlert] = []
+        self.takes_failures = False
         self.host = CoreHost(
-            context, lambda: self.core, MemoryJournal(), lambda effect, _cause: self.performed.append(effect)
+            context,
+            lambda: self.core,
+            MemoryJournal(),
+            lambda effect, _cause: self.performed.append(effect),
+            tell_failure=self._tell_failure,
         )
         self.observed = Observed(self.host)
         self.host.observe(self.observed)
         self.bus.subscribe("execution", ["exec."], self.host.put)
         self.bus.serve(self.host.put)
+
+    def _tell_failure(self, alert: RaiseAlert, failure: CoreFailed) -> bool:
+        assert failure.item == FAIL
+        self.failures_told.append(alert)
+        return self.takes_failures
 
     def value(self, name: str) -> float:
         return sum(scraped(self.metrics, name).values())
@@ -183,3 +198,13 @@ async def test_what_waits_for_the_core_is_shown_with_its_age_and_its_wait_is_mea
         assert idle.value("voldesk_queue_wait_seconds_sum") > 0.02
         assert idle.value("voldesk_batch_seconds_count") >= 1
         assert idle.value("voldesk_inputs_total") >= 2
+
+
+async def test_who_tells_of_a_failed_input_itself_has_no_alert_published_for_it(desk: Desk) -> None:
+    for takes, told, published in ((True, 1, 0), (False, 2, 1)):
+        desk.takes_failures = takes
+        desk.host.put(FAIL)
+        await until(lambda told=told: len(desk.failures_told) == told)  # type: ignore[misc]
+        await until(lambda published=published: desk.value("voldesk_alerts_raised_total") == published)  # type: ignore[misc]
+    assert {(alert.code, alert.subject) for alert in desk.failures_told} == {("core_failed", "risk")}
+    assert desk.value("voldesk_core_failures_total") == 2

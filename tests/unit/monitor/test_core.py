@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.monitor.config import MonitorConfig
-from services.monitor.effects import AlertRecord, AlertsRestored
+from services.monitor.effects import AlertRecord, AlertsRestored, Observed
 from shared.messages.control import GrantRefused
 from shared.messages.market import IndexPrice
 from shared.messages.reconciliation import ForeignOrder, MissedFill, ReconciliationReport
@@ -371,3 +371,11 @@ def test_what_a_service_tells_again_after_its_restart_goes_on() -> None:
     script.hear(heartbeat("risk", epoch=2, started_s=10), 10)
     assert script.hear(alert("disk_full", 11, severity="critical"), 11) == []
     assert script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=200), 200) == []
+
+
+def test_what_the_monitor_itself_failed_on_is_told_like_that_of_any_service() -> None:
+    script = Script()
+    failed = Observed(code="core_failed", subject="monitor", text="an input was dropped")
+    (record,) = script.on(failed, 1)
+    assert (record.severity, record.service, record.is_notice) == ("critical", "monitor", True)
+    assert script.on(failed, 2) == [], "counted only"
