@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sqlite3
 from collections import deque
@@ -38,6 +40,7 @@ class EquityHistory:
     """Every 5 s for four hours, every minute for 400 days. Raises nothing for a disk that is full: rows wait."""
 
     def __init__(self, path: Path, account_id: str) -> None:
+        self._path = path
         self._account = account_id
         self._fine: deque[EquityPoint] = deque(maxlen=_FINE_COUNT)
         self._waiting: deque[EquityPoint] = deque(maxlen=_WAITING_MAX)
@@ -71,21 +74,17 @@ class EquityHistory:
 
     def points(self, since_ns: int, count_max: int = 600) -> tuple[EquityPoint, ...]:
         """From `since_ns` on, oldest first, thinned to about `count_max`."""
-        fine_ns = self._fine[0].at_ns if self._fine else 2**62
-        span_ns = max(self._newest_ns() - since_ns, 1)
-        bucket_ns = max(span_ns // count_max, 1)
-        rows = self._db.execute(
-            "SELECT max(at_ns), equity_usd, initial_margin_usd, maintenance_margin_usd FROM equity "
-            "WHERE account = ? AND at_ns >= ? AND at_ns < ? GROUP BY at_ns / ? ORDER BY at_ns",
-            (self._account, since_ns, fine_ns, bucket_ns),
-        )
-        points = [EquityPoint(*row) for row in rows]
-        for point in self._fine:
-            if point.at_ns >= since_ns and (not points or point.at_ns // bucket_ns != points[-1].at_ns // bucket_ns):
-                points.append(point)
-        if self._fine and points and points[-1] != self._fine[-1]:
-            points[-1] = self._fine[-1]
-        return tuple(points)
+        return _points(self._db, self._account, tuple(self._fine), since_ns, count_max)
+
+    async def read_points(self, since_ns: int, count_max: int = 600) -> tuple[EquityPoint, ...]:
+        """As `points`, with the file read on a thread: a year of minutes would hold up the loop."""
+        fine = tuple(self._fine)
+
+        def read() -> tuple[EquityPoint, ...]:
+            with contextlib.closing(sqlite3.connect(self._path, timeout=0.25, isolation_level=None)) as db:
+                return _points(db, self._account, fine, since_ns, count_max)
+
+        return await asyncio.to_thread(read)
 
     def first_of_day(self, now_ns: int) -> EquityPoint | None:
         """The first point since 00:00 UTC; None before there is one."""
@@ -98,12 +97,6 @@ class EquityHistory:
         if row is not None:
             return EquityPoint(*row)
         return next((point for point in self._fine if point.at_ns >= begin_ns), None)
-
-    def _newest_ns(self) -> int:
-        if self._fine:
-            return self._fine[-1].at_ns
-        newest = self._db.execute("SELECT max(at_ns) FROM equity WHERE account = ?", (self._account,)).fetchone()[0]
-        return newest or 0
 
     def _write(self, now_ns: int) -> None:
         try:
@@ -121,3 +114,28 @@ class EquityHistory:
                 )
         except sqlite3.OperationalError:
             return
+
+
+def _points(
+    db: sqlite3.Connection, account: str, fine: tuple[EquityPoint, ...], since_ns: int, count_max: int
+) -> tuple[EquityPoint, ...]:
+    """Rows of the file until the first of `fine`, then those."""
+    fine_ns = fine[0].at_ns if fine else 2**62
+    if fine:
+        newest_ns = fine[-1].at_ns
+    else:
+        newest_ns = db.execute("SELECT max(at_ns) FROM equity WHERE account = ?", (account,)).fetchone()[0] or 0
+    span_ns = max(newest_ns - since_ns, 1)
+    bucket_ns = max(span_ns // count_max, 1)
+    rows = db.execute(
+        "SELECT max(at_ns), equity_usd, initial_margin_usd, maintenance_margin_usd FROM equity "
+        "WHERE account = ? AND at_ns >= ? AND at_ns < ? GROUP BY at_ns / ? ORDER BY at_ns",
+        (account, since_ns, fine_ns, bucket_ns),
+    )
+    points = [EquityPoint(*row) for row in rows]
+    for point in fine:
+        if point.at_ns >= since_ns and (not points or point.at_ns // bucket_ns != points[-1].at_ns // bucket_ns):
+            points.append(point)
+    if fine and points and points[-1] != fine[-1]:
+        points[-1] = fine[-1]
+    return tuple(points)

@@ -97,7 +97,7 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
     @routes.get("/api/equity", response_model=shapes.EquityShape)
     async def equity(hours: Annotated[float, Query(gt=0, le=9_600)] = 24.0) -> dict[str, Any]:
         """Equity and margin over time."""
-        points = desk.equity.points(desk.now_ns() - int(hours * _HOUR_NS))
+        points = await desk.equity.read_points(desk.now_ns() - int(hours * _HOUR_NS))
         return {
             "at_s": [point.at_ns // 1_000_000_000 for point in points],
             "equity_usd": [point.equity_usd for point in points],

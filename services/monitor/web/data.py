@@ -21,7 +21,7 @@ def add_data(routes: FastAPI, desk: WebDesk) -> None:
     async def equity(hours: float = 24.0) -> dict[str, Any]:
         if not 0 < hours <= _HOURS_MAX:
             raise HTTPException(400, f"hours must be above 0 and at most {_HOURS_MAX}")
-        points = desk.equity.points(desk.now_ns() - int(hours * _HOUR_NS))
+        points = await desk.equity.read_points(desk.now_ns() - int(hours * _HOUR_NS))
         return {
             "at_s": [point.at_ns // 1_000_000_000 for point in points],
             "equity_usd": [point.equity_usd for point in points],

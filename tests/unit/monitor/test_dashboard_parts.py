@@ -201,3 +201,20 @@ def test_a_search_by_level_keeps_lines_without_a_level_and_those_that_only_name_
     (tmp_path / "risk.log").write_text("\n".join(lines) + "\n")
     found = newest_lines(tmp_path, LogQuery(services=("risk",), level="warning"))
     assert [line.event for line in found] == ["tight", "loud", 'Traceback: no JSON, "info"']
+
+
+async def test_equity_read_on_a_thread_is_the_same_as_on_the_loop(tmp_path: Path) -> None:
+    begin = START - START % DAY
+    path = tmp_path / "e.sqlite3"
+    before = EquityHistory(path, "main")
+    for minute in range(30):
+        before.add(snapshot(begin + minute * MINUTE, 1_000 + minute))  # type: ignore[arg-type]
+    before.close()
+    history = EquityHistory(path, "main")
+    assert len(await history.read_points(begin)) == 30
+    for second in range(3_600, 3_660):
+        history.add(snapshot(begin + second * SECOND, second))  # type: ignore[arg-type]
+    for count_max in (600, 10):
+        assert await history.read_points(begin, count_max) == history.points(begin, count_max)
+    assert len(history.points(begin)) > 30, "from the file and from memory"
+    history.close()
