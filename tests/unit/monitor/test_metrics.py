@@ -44,8 +44,10 @@ def test_a_service_that_falls_silent_is_down_and_an_alert_is_open() -> None:
     assert desk.shown("voldesk_alerts_open")["critical",] == 1
     assert desk.shown("voldesk_alerts_total")["critical",] == 1
     assert desk.metrics.words()["alerts_open"] == 1
-    desk.beat(30, "risk")
-    desk.take(Tick(), 30.5)
+    for at_s in range(30, 61):
+        desk.beat(at_s)
+        desk.take(Tick(), at_s + 0.5)
+    assert desk.shown("voldesk_service_up") == {(name,): 1 for name in services}
     assert desk.shown("voldesk_alerts_open")["critical",] == 0
 
 
