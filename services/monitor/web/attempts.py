@@ -19,17 +19,24 @@ class _Count(msgspec.Struct):
 
 class Attempts:
     """Locks a (name, address) after `failures_max`, an address after 4 times as many, a name from everywhere after 10
-    times as many: so one attacker cannot lock the operator out, and many addresses do not get many tries."""
+    times as many: so one attacker cannot lock the operator out, and many addresses do not get many tries.
+
+    The lock of a name does not hold for an address from which it logged in before, so that many strangers cannot lock
+    the operator out either; those of the pair and of the address do.
+    """
 
     def __init__(self, failures_max: int, lockout_minutes: int) -> None:
         self._max = failures_max
         self._lockout_ns = lockout_minutes * _MINUTE_NS
         self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def wait_s(self, name: str, address: str, now_ns: int) -> int:
         """Seconds until this name may be tried from this address; 0 = now."""
         waits = [0]
         for key, limit in self._keys(name, address):
+            if key == (name, "") and (name, address) in self._known:
+                continue
             count = self._counts.get(key)
             if count is not None and count.failures >= limit:
                 waits.append(-(-(count.last_ns + self._lockout_ns - now_ns) // 1_000_000_000))
@@ -57,6 +64,10 @@ class Attempts:
             if count is not None:
                 count.failures -= 1
         self._counts.pop((name, address), None)
+        self._known[name, address] = None
+        self._known.move_to_end((name, address))
+        while len(self._known) > _KEPT_MAX:
+            self._known.popitem(last=False)
 
     def _keys(self, name: str, address: str) -> tuple[tuple[tuple[str, str], int], ...]:
         return (

@@ -218,3 +218,16 @@ async def test_equity_read_on_a_thread_is_the_same_as_on_the_loop(tmp_path: Path
         assert await history.read_points(begin, count_max) == history.points(begin, count_max)
     assert len(history.points(begin)) > 30, "from the file and from memory"
     history.close()
+
+
+def test_strangers_cannot_lock_a_name_where_it_logged_in_before() -> None:
+    attempts = Attempts(3, 10)
+    attempts.failed("anna", "home", START)
+    attempts.succeeded("anna", "home")
+    for number in range(40):
+        attempts.failed("anna", f"stranger {number}", START)
+    assert attempts.wait_s("anna", "elsewhere", START) == 600
+    assert attempts.wait_s("anna", "home", START) == 0
+    for _ in range(3):
+        attempts.failed("anna", "home", START)
+    assert attempts.wait_s("anna", "home", START) == 600, "the pair's own lock holds"
