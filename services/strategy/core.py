@@ -141,7 +141,7 @@ class StrategyHostCore:
             return
         match row:
             case StrategyTold(action=action, requested_by=requested_by):
-                slot.told, slot.told_by = action, requested_by
+                slot.tell(action, requested_by)
             case OrdinalUsed(ordinal=ordinal):
                 slot.use_ordinal(ordinal)
 
@@ -232,7 +232,7 @@ class StrategyHostCore:
         self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
-                if slot.told in RUNS:
+                if slot.told in RUNS or slot.has_run_once:
                     self._record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
 
     def _on_request(self, request: Request) -> None:
@@ -258,7 +258,7 @@ class StrategyHostCore:
         self._changed.update(names)
         for name in names:
             slot = self._slots[name]
-            if slot.told != action:
+            if slot.is_news(action):
                 self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
             if action in RUNS and slot.revive():
                 self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
@@ -401,8 +401,10 @@ class StrategyHostCore:
             self._step.effects.append(self._orders.send(slot.name, intent, self._now_ns))
 
     def _state_of(self, strategy: str) -> str:
+        """Whether a strategy moves the orders that it quotes, and why not."""
         slot = self._slots.get(strategy)
-        return "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
+        state = "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
+        return "running" if state == "paused" and slot is not None and slot.has_run_once else state
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""

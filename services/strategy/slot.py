@@ -18,13 +18,16 @@ from shared.strategy.views import SECOND_NS
 
 
 class Slot:
-    """`told` and `ordinal_used` are durable (folded from rows); everything else is volatile."""
+    """`told`, `has_run_once` and `ordinal_used` are durable (folded from rows); everything else is volatile."""
 
     def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig) -> None:
         self._config = config
         self.loaded = loaded
         self.told: Action = "resume"
         self.told_by = ""
+        self.has_run_once = False
+        """Paused by its own run of one trade: it goes on working the orders of that one."""
+
         self.ordinal_used = 0
         self.failure: str | None = None
         self.flight: Flight | None = None
@@ -64,7 +67,15 @@ class Slot:
         """An intent has its outcome at execution. A run of one trade is over with it, whatever the outcome."""
         self.ordinal_used = max(ordinal, self.ordinal_used)
         if self.told == "run_once":
-            self.told = "pause"
+            self.told, self.has_run_once = "pause", True
+
+    def tell(self, action: Action, by: str) -> None:
+        """A person, or a rule, says whether it may open trades."""
+        self.told, self.told_by, self.has_run_once = action, by, False
+
+    def is_news(self, action: Action) -> bool:
+        """A pause says more than the end of a run of one trade did: its quotes end too."""
+        return self.told != action or self.has_run_once
 
     def ask(self, question: Callable[[Strategy], Sequence[Intent]]) -> tuple[Sequence[Intent], str | None]:
         """Put a question to the strategy. The second value says how it failed, if this was the call that failed."""

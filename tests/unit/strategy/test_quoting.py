@@ -14,6 +14,7 @@ from shared.strategy.protocol import CloseStructure, WorkOrders
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, leg, trade
 from tests.unit.strategy.test_host_control import CALL, OPEN_CALL, Quoter, quoter
+from tests.unit.strategy.test_host_entry import of_intent
 
 BID = OrderToPlace(symbol=CALL, side="buy", quantity=Decimal("0.1"), price=Decimal(1000), label="bid")
 
@@ -129,6 +130,29 @@ def test_a_strategy_that_is_told_to_pause_has_its_quoting_ended_and_may_only_can
     assert desk.count(ChangeOrders) == 0
     ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,), cancel=(5,)))
     assert (desk.last(ChangeOrders).place, desk.last(ChangeOrders).cancel) == ((), (5,))
+
+
+def test_a_run_of_one_trade_quotes_on_when_it_has_opened_until_a_person_pauses_it() -> None:
+    instance, loaded = quoter()
+    desk = Dialogue(loaded)
+    desk.synced()
+    desk.beat()
+    desk.command("run_once", "quoter")
+    wanted = msgspec.structs.replace(OPEN_CALL, execution_mode="quoting", policy="best_effort", quoting_s=3_600.0)
+    instance.answers["market BTCUSD"] = [wanted]
+    desk.market()
+    opened = msgspec.structs.replace(
+        of_intent(desk.give_grant(), now_ns=desk.now_ns), execution_mode="quoting", policy="best_effort"
+    )
+    instance.answers["market BTCUSD"] = []
+    desk.accept(opened.trade_id)
+    desk.opened(opened)
+    desk.wait(10)
+    assert (desk.status("quoter").state, desk.count(CancelOrders)) == ("paused", 0)
+    ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,)))
+    assert desk.last(ChangeOrders).place == (BID,)
+    desk.command("pause", "quoter")
+    assert desk.last(CancelOrders).trade_id == opened.trade_id
 
 
 def test_a_strategy_that_fails_leaves_no_order_resting() -> None:
