@@ -178,12 +178,10 @@ class Guards:
         limit_usd = trade.request.max_loss_usd
         fees_usd = 0.0
         granted_usd = trade.request.grant.max_loss_usd
-        reduces = manner_of(trade).reduces
-        if granted_usd is not None and (reduces or granted_usd > 0):
-            # no more than risk has judged; a structure that can lose nothing is not closed for where mark stands
+        if manner_of(trade).reduces and granted_usd is not None:
+            # it may turn over its legs again and again: all of that together loses no more than risk has judged
             limit_usd = granted_usd if limit_usd is None else min(limit_usd, granted_usd)
-            # one that may turn over its legs again and again loses no more in all of that together
-            fees_usd = float(trade.fees_usd) if reduces else 0.0
+            fees_usd = float(trade.fees_usd)
         # An opening in chunks may take long: what is filled of it may lose no more than the whole.
         held = trade.state in HOLDING_STATES or (trade.state == "OPENING" and trade.was_filled)
         if limit_usd is None or trade.close is not None or not held:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from services.execution.rows import HaltRaised
 from shared.messages.conditions import MaxHold, TimeExit, UtcDatetimeExit
 from shared.messages.control import FlattenLatch, HaltState, LiftHalts, RaiseHalt
-from shared.messages.grants import signed
 from shared.messages.steps import LoopStalled
 from shared.messages.trades import HaltLevel, Refusal
 from tests.unit.execution.play import (
     CALL,
     HIGH_CALL,
-    KEY,
     MARKS,
     PUT,
     SECOND,
@@ -237,28 +234,6 @@ def test_the_maximum_loss_is_measured_on_fresh_marks_only() -> None:
     script.wait(2_000)
     assert script.state(trade_id) == "CLOSING"
     assert "loss on mark" in script.trade(trade_id).reason
-
-
-@pytest.mark.parametrize(
-    ("asked_usd", "granted_usd", "mark", "closes"),
-    [
-        (None, 100.0, 915.0, True),
-        (500.0, 100.0, 915.0, True),
-        (100.0, 500.0, 915.0, True),
-        (None, 500.0, 915.0, False),
-        (None, 0.0, 915.0, False),
-        (None, None, 915.0, False),
-    ],
-)
-def test_no_trade_loses_more_than_was_asked_for_or_than_risk_has_judged(
-    asked_usd: float | None, granted_usd: float | None, mark: float, closes: bool
-) -> None:
-    script = Script().started()
-    grant = msgspec.structs.replace(intent(leg(CALL, "buy")).grant, max_loss_usd=granted_usd, signature="")
-    trade_id = script.opened(leg(CALL, "buy"), max_loss_usd=asked_usd, grant=signed(grant, KEY))
-    script.chain_options = {"marks": {**MARKS, CALL: mark}}
-    script.wait(2_000)
-    assert script.state(trade_id) == ("CLOSING" if closes else "OPEN")
 
 
 def test_a_wide_book_right_after_opening_is_no_loss() -> None:
