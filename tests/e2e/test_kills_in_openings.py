@@ -21,7 +21,7 @@ from tests.e2e.stack import (
     until,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("victim", ["execution", "exchange", "risk", "strategy"])
