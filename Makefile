@@ -56,7 +56,7 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
-test: install-dev ## the tests with branch coverage and its floors, but not the long ones (about ten minutes)
+test: install-dev ## the tests with branch coverage and its floors, but not the long ones (ten to thirteen minutes)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long)" || $(AGAIN)
 	@$(BIN)/coverage combine --quiet
