@@ -56,7 +56,7 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
-test: install-dev ## the tests with branch coverage and its floors, but not the long ones (ten to thirteen minutes)
+test: install-dev ## the tests with branch coverage and its floors, but not the long ones
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long)" || $(AGAIN)
 	@$(BIN)/coverage combine --quiet
@@ -67,7 +67,7 @@ test: install-dev ## the tests with branch coverage and its floors, but not the 
 	@$(BIN)/coverage report --include='services/strategy/*,shared/strategy/*' --omit='*/shell.py,*/__main__.py' --fail-under=80 | tail -1
 	@$(BIN)/coverage report --fail-under=80 | tail -1
 
-test-long: install-dev ## the long ones: bad days of a real desk, chaos, more seeds (eight to ten minutes)
+test-long: install-dev ## the long ones: bad days of a real desk, chaos, more seeds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long || $(AGAIN)
 
 test-all: test test-long ## every test that needs no account
