@@ -103,15 +103,28 @@ class Stack:
             case Inbound(message=ChainSnapshot() as chain):
                 self.chain = chain
 
-    async def option(self) -> tuple[Instrument, float]:
-        """An option that trades for days, and its bid."""
-        await until(lambda: self.list and self.chain and self.chain.list_id == self.list.list_id, "a chain came")
-        assert self.list is not None
-        assert self.chain is not None
+    async def option(self) -> tuple[Instrument, Decimal, Decimal]:
+        """The call near the money of the first expiry that trades for days, and two prices at which a buy rests.
+
+        The venue takes prices down to 1 % of the forward times four deltas, about 2 %, below mark. These are 0.6 and
+        0.9 % of the strike below the bid: only a move of the index by a per cent would fill one or get it refused.
+        """
+        await until(self._near_the_money, "a chain came")
+        instrument, bid = min(self._near_the_money(), key=lambda each: each[:2])[2:]
+        low, lower = (
+            snap_price(bid - share * float(instrument.strike), instrument.tick_size, up=False)
+            for share in (0.006, 0.009)
+        )
+        return instrument, low, lower
+
+    def _near_the_money(self) -> list[tuple[int, float, Instrument, float]]:
+        """Calls that trade for days: expiry, distance of delta from a half, instrument, bid."""
+        if self.list is None or self.chain is None or self.chain.list_id != self.list.list_id:
+            return []
         view = ChainView(self.chain, OptionList(self.list))
         late_ns = time.time_ns() + 3 * 86_400 * SECOND
-        found = [
-            (abs(quote.delta - 0.5), instrument, quote.bid)
+        return [
+            (instrument.expiry_ns, abs(quote.delta - 0.5), instrument, quote.bid)
             for instrument in self.list.instruments
             if instrument.option_type == "C"
             and instrument.last_trade_ns > late_ns
@@ -119,11 +132,9 @@ class Stack:
             and quote.bid is not None
             and quote.delta is not None
         ]
-        _, instrument, bid = min(found, key=lambda each: each[0])
-        return instrument, bid
 
     async def ask(self, message: Message) -> Any:
-        return await self.bus.ask("execution", message, 10_000)
+        return await self.bus.ask("execution", message, 60_000)
 
     async def opened(self, instrument: Instrument, price: Decimal, mode: ExecutionMode, ordinal: int) -> str:
         """A trade that buys the option at this price at most; asked for until execution is ready for it."""
@@ -212,8 +223,7 @@ async def stack(choice: str, tmp_path: Path) -> AsyncIterator[Stack]:
 async def test_a_stop_withdraws_quotes_and_with_cancel_every_order_before_the_process_ends(
     stack: Stack, choice: str
 ) -> None:
-    instrument, bid = await stack.option()
-    low, lower = (snap_price(bid * share, instrument.tick_size, up=False) for share in (0.6, 0.5))
+    instrument, low, lower = await stack.option()
     await stack.opened(instrument, low, "limit", 0)
     trade_id = await stack.opened(instrument, low, "quoting", 1)
     await stack.quoted(trade_id, instrument.symbol, lower)
