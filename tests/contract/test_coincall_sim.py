@@ -239,7 +239,7 @@ async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_
         quoted = [row for row in chain.rows if row.ask > 0 and listed[row.symbol].option_type == "C"]
         row = min(quoted, key=lambda row: abs(row.delta - 0.5))
         option = Tradable(listed[row.symbol], row)
-        order = new_order(option, option.tick(row.ask, ROUND_UP), lots=2)
+        order = new_order(option, option.tick(row.ask * 2, ROUND_UP), lots=2)
         await placed(gateway, order)
         await in_state(gateway, order, "filled")
         async with httpx.AsyncClient(base_url=exchange.url) as control:

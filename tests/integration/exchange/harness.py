@@ -57,9 +57,10 @@ PROMPT = DealerConfig(
 
 
 def _small(base: BaseConfig) -> BaseConfig:
+    """Two dailies and two weeklies: whenever a test runs, something expires soon and something in a week or later."""
     listing = ListingConfig(
         dailies=2,
-        weeklies=1,
+        weeklies=2,
         monthlies=0,
         quarterlies=0,
         strike_steps=base.listing.strike_steps,
@@ -115,6 +116,16 @@ class TimeMachine:
 
     def travel_to(self, at_ms: int) -> None:
         self.ahead_ns = at_ms * 1_000_000 - time.time_ns()
+
+
+class StillClock:
+    """A clock that stands still until it is moved: however slow the machine, nothing runs out."""
+
+    def __init__(self) -> None:
+        self.at_ns = time.time_ns()
+
+    def now_ns(self) -> int:
+        return self.at_ns
 
 
 def socket_query(key: KeyConfig, *, name: str = "apiKey", ts_ms: int | None = None) -> str:

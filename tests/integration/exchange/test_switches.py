@@ -17,7 +17,7 @@ from tests.integration.exchange.harness import (
     OTHER_KEY,
     READ_ONLY_KEY,
     RunningExchange,
-    TimeMachine,
+    StillClock,
     receive_until,
     sign_text,
     small_config,
@@ -219,7 +219,8 @@ async def test_a_chain_without_expiry_is_answered_as_configured(switch: str) -> 
 async def test_a_request_too_many_is_answered_and_counted_as_configured(switch: Any, scope: Any) -> None:
     limits = RateLimitConfig(account=1)
     switches = Switches(rate_limit_answer=switch, rate_limit_scope=scope)
-    async with RunningExchange(small_config(rate_limits=limits, switches=switches)) as exchange:
+    config = small_config(rate_limits=limits, switches=switches)
+    async with RunningExchange(config, now_ns=StillClock().now_ns) as exchange:
         answers = await asyncio.gather(*(exchange.client().raw_get("/open/user/info/v1") for _ in range(3)))
         refused = [answer for answer in answers if answer.json()["code"] == 10000]
         assert len(refused) == 2
@@ -232,7 +233,7 @@ async def test_a_request_too_many_is_answered_and_counted_as_configured(switch: 
 @pytest.mark.parametrize("penalty_ms", [0, 600_000])
 async def test_a_request_too_many_closes_its_group_as_long_as_configured(penalty_ms: int) -> None:
     config = small_config(rate_limits=RateLimitConfig(account=1), switches=Switches(rate_limit_penalty_ms=penalty_ms))
-    clock = TimeMachine()
+    clock = StillClock()
     async with RunningExchange(config, now_ns=clock.now_ns) as exchange:
         client = exchange.client()
 
@@ -241,6 +242,6 @@ async def test_a_request_too_many_closes_its_group_as_long_as_configured(penalty
 
         codes = {await code() for _ in range(2)}
         assert codes == {0, 10000}
-        clock.ahead_ns += 1_100_000_000
+        clock.at_ns += 1_100_000_000
         assert await code() == (10000 if penalty_ms else 0)
         assert (await client.raw_get("/open/auth/user/query-api")).json()["code"] == 0
