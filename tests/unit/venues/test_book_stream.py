@@ -50,6 +50,11 @@ def asked(venue: SocketVenue, data_type: str = "orderBook") -> list[tuple[str, A
     return [(each["action"], each["payload"]["symbol"]) for each in frames]
 
 
+async def until_up(venue: SocketVenue, heard: Heard, books_asked: int = 1) -> None:
+    """The stream says so when it has asked; the venue reads it, and counts the connection, a moment later."""
+    await until(lambda: heard.count(StreamUp) == 1 and len(asked(venue)) == books_asked)
+
+
 async def until_asked(venue: SocketVenue, expected: list[tuple[str, Any]]) -> None:
     """A slow venue hears of a subscription after the stream stopped waiting for its answer."""
     await until(lambda: len(asked(venue)) >= len(expected))
@@ -61,7 +66,7 @@ async def test_the_socket_is_open_while_books_are_wanted_and_only_then(venue: So
     async with books(venue, heard) as stream:
         assert venue.handshakes == []
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         assert heard.items[0] == StreamUp("books")
         await venue.push(frame(A))
         await until(lambda: heard.count(BookPush) == 1)
@@ -77,7 +82,7 @@ async def test_a_change_of_what_is_wanted_is_told_to_the_venue_without_reconnect
     heard = Heard()
     async with books(venue, heard) as stream:
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         stream.want([A, B])
         await until(lambda: len(asked(venue, "lastTrade")) == 2)
         stream.want([B])
@@ -91,7 +96,7 @@ async def test_wanting_nothing_for_a_moment_still_starts_anew_and_says_so(venue:
     heard = Heard()
     async with books(venue, heard) as stream:
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         stream.want([])
         stream.want([A])
         await until(lambda: heard.count(StreamUp) == 2)
@@ -102,7 +107,7 @@ async def test_a_frozen_book_is_subscribed_again_on_the_same_connection(venue: S
     heard = Heard()
     async with books(venue, heard) as stream:
         stream.want([A, B])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard, 2)
         stream.renew(A)
         stream.renew("BTCUSD-26JUN26-1-C")
         await until(lambda: len(asked(venue)) == 4)
@@ -115,7 +120,7 @@ async def test_a_refused_book_and_an_image_that_is_none_keep_the_others_running(
     venue.refused_data_types = {"orderBook"}
     async with books(venue, heard) as stream:
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         await venue.push(frame(A, bid="-1"), '{"dt":4,"c":20,"d":[]}', frame(A))
         await until(lambda: heard.count(BookPush) == 1)
     assert [reason.partition(":")[0] for reason in heard.skipped] == ["books"] * 3
@@ -127,7 +132,7 @@ async def test_trades_come_on_the_same_socket_newest_first(venue: SocketVenue) -
     rows = [{"s": A, "q": "0.1", "pr": "10.5", "sd": side, "ts": at} for side, at in ((1, 1), (2, 2))]
     async with books(venue, heard) as stream:
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         await venue.push(msgspec.json.encode({"dt": 6, "c": 20, "d": rows, "ts": 2}).decode())
         await until(lambda: heard.count(LastTradesPush) == 1)
     (push,) = [item for item in heard.items if isinstance(item, LastTradesPush)]
@@ -141,7 +146,7 @@ async def test_after_a_cut_the_wanted_books_are_subscribed_again(venue: SocketVe
     heard = Heard()
     async with books(venue, heard) as stream:
         stream.want([A])
-        await until(lambda: heard.count(StreamUp) == 1)
+        await until_up(venue, heard)
         await venue.disconnect()
         await until(lambda: heard.count(StreamUp) == 2)
     await until_asked(venue, [("subscribe", A)] * 2)
