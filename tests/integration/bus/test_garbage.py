@@ -58,8 +58,8 @@ async def test_garbage_at_the_request_socket_is_dropped_and_the_service_answers(
     assert {"garbage", "oversize"} <= set(warnings)
     assert len(warnings) == len(set(warnings))
     async with Bus.client(desk) as client:
-        assert isinstance(await client.ask("execution", GetStatus()), Heartbeat)
-        assert await client.ask("execution", GetAccount()) == AccountAnswer(account=None)
+        assert isinstance(await client.ask("execution", GetStatus(), 60_000), Heartbeat)
+        assert await client.ask("execution", GetAccount(), 60_000) == AccountAnswer(account=None)
     socket.close()
     server.close()
 

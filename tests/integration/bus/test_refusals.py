@@ -102,7 +102,7 @@ async def test_a_service_that_serves_nothing_says_so(tmp_path: Path) -> None:
     server = open_service("monitor", desk)
     server.refuse_unserved()
     async with Bus.client(desk) as client:
-        answer = await client.ask("monitor", GetAccount())
+        answer = await client.ask("monitor", GetAccount(), 60_000)
     assert isinstance(answer, Refusal)
     assert (answer.code, answer.detail) == ("unknown_request", "monitor does not answer GetAccount")
     server.close()

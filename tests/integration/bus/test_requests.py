@@ -59,7 +59,7 @@ async def test_a_request_is_answered_and_the_answer_names_its_message(tmp_path: 
 async def test_a_request_waits_for_a_service_that_starts_later(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
     async with Bus("strategy", desk) as client:
-        asking = asyncio.ensure_future(client.ask("risk", GetAccount(), deadline_ms=10_000))
+        asking = asyncio.ensure_future(client.ask("risk", GetAccount(), 60_000))
         await asyncio.sleep(0.2)
         server = open_service("risk", desk)
         server.serve(lambda request: server.reply(request.request_id, ANSWER))
@@ -187,7 +187,7 @@ async def test_requests_before_the_service_can_serve_are_answered_when_it_can(tm
     desk = make_desk(tmp_path)
     server = open_service("risk", desk)
     async with Bus("strategy", desk) as client:
-        asking = asyncio.ensure_future(client.ask("risk", GetAccount(), deadline_ms=10_000))
+        asking = asyncio.ensure_future(client.ask("risk", GetAccount(), 60_000))
         await until(lambda: server.counts.received >= 1)
         server.serve(lambda request: server.reply(request.request_id, ANSWER))
         assert await asking == ANSWER
@@ -198,7 +198,7 @@ async def test_the_status_is_answered_by_any_open_bus(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
     server = open_service("risk", desk)
     async with Bus.client(desk) as client:
-        status = await client.ask("risk", GetStatus())
+        status = await client.ask("risk", GetStatus(), 60_000)
     assert isinstance(status, Heartbeat)
     assert status.service == "risk"
     server.close()
@@ -210,14 +210,14 @@ async def test_a_server_killed_between_request_and_answer_is_asked_again_with_th
     answers: list[ReplyReceived | RequestTimedOut] = []
     async with Bus("strategy", desk) as client:
         client.subscribe("execution", ["exec."], heard.append)
-        effect = SendRequest("execution", raise_halt("silent"), "halt:1", deadline_ms=30_000)
+        effect = SendRequest("execution", raise_halt("silent"), "halt:1", deadline_ms=120_000)
         with execution_process(desk):
             client.send_request(effect, answers.append)
             await until(lambda: any("silent" in str(item) for item in heard))
         heard.clear()
         with execution_process(desk):
             await until(lambda: any("silent" in str(item) for item in heard))
-            assert isinstance(await client.ask("execution", raise_halt("loud")), HaltsAnswered)
+            assert isinstance(await client.ask("execution", raise_halt("loud"), 60_000), HaltsAnswered)
     assert answers == []
 
 
@@ -245,6 +245,6 @@ async def test_many_requests_in_flight_are_each_answered(tmp_path: Path) -> None
     server = open_service("risk", desk)
     server.serve(lambda request: server.reply(request.request_id, ANSWER))
     async with Bus("strategy", desk) as client:
-        answers = await asyncio.gather(*(client.ask("risk", GetAccount(), 15_000) for _ in range(2_000)))
+        answers = await asyncio.gather(*(client.ask("risk", GetAccount(), 60_000) for _ in range(2_000)))
     assert answers == [ANSWER] * 2_000
     server.close()

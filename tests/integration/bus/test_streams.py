@@ -157,12 +157,12 @@ async def test_a_publisher_killed_and_restarted_is_read_anew_in_its_new_epoch(tm
     async with Bus("risk", desk) as reader:
         reader.subscribe("execution", ["exec."], heard.append)
         with execution_process(desk):
-            await reader.ask("execution", raise_halt("a"), deadline_ms=15_000)
-            await reader.ask("execution", raise_halt("b"))
+            await reader.ask("execution", raise_halt("a"), 60_000)
+            await reader.ask("execution", raise_halt("b"), 60_000)
             await until(lambda: heard.halts() == [1, 2])
         with execution_process(desk):
             await until(lambda: len(heard.synced()) == 2)
-            await reader.ask("execution", raise_halt("c"))
+            await reader.ask("execution", raise_halt("c"), 60_000)
             await until(lambda: heard.halts() == [1, 2, 1])
     first, second = heard.synced()
     assert second > first

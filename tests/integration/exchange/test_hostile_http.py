@@ -93,7 +93,7 @@ async def test_a_fault_table_does_not_grow_without_end() -> None:
 
 
 async def test_half_a_request_is_cut_and_others_are_answered_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedHttp, "request_s", 0.5)
+    monkeypatch.setattr(BoundedHttp, "request_s", 2.0)
     halves = [
         b"",
         b"GET /time HT",

@@ -224,7 +224,7 @@ async def test_it_refuses_to_start_for_a_real_venue(tmp_path: Path) -> None:
     exchange = ExchangeProcess(tmp_path, venue="beta")
     exchange.start()
     assert exchange.process is not None
-    assert await asyncio.to_thread(exchange.process.wait, 30) == 78
+    assert await asyncio.to_thread(exchange.process.wait, 60) == 78
     assert "simulated exchange does not run" in exchange.log.read_text()
 
 

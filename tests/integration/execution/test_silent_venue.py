@@ -31,7 +31,7 @@ async def test_a_halt_is_taken_while_the_venue_has_said_nothing_yet(execution: E
     execution.start()
     async with Bus.client(execution.desk) as bus:
         assert [halt.reason for halt in (await halted(bus, "drill")).halts] == ["drill"]
-        status = await bus.ask("execution", GetStatus(), 30_000)
+        status = await bus.ask("execution", GetStatus(), 60_000)
     assert isinstance(status, Heartbeat)
     assert (status.ready, status.detail) == (False, "the venue does not answer yet")
     assert not execution.said("the venue cannot be asked about the key yet"), "it was answered only after that"

@@ -73,7 +73,7 @@ class Desk:
         for process in self.processes.values():
             if process.poll() is None:
                 process.terminate()
-        return {service: process.wait(10) for service, process in self.processes.items()}
+        return {service: process.wait(60) for service, process in self.processes.items()}
 
     def log(self, service: str) -> str:
         return (self._directory / f"{service}.log").read_text()

@@ -158,7 +158,7 @@ async def test_an_observer_is_told_what_caused_an_effect_and_since_when(desk: De
     begun_ns = desk.clock.now_ns()
     desk.execution.publish(HALT_TOPIC, halt_of("main", 1))
     await until(lambda: len(desk.observed.effects) == 1)
-    asked = spawn(desk.execution.ask("risk", raise_halt("x"), 15_000), name="unanswered")
+    asked = spawn(desk.execution.ask("risk", raise_halt("x"), 60_000), name="unanswered")
     await until(lambda: len(desk.observed.effects) == 2)
     asked.cancel()
     due_ns = desk.core.due_ns = desk.clock.now_ns() + 1_000_000

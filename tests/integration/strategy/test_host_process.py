@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from shared.ports import resolve_ports
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
 from tests.integration.bus.harness import ROOT
 
+NS_PER_DAY = 86_400 * 10**9
 PAUSE_S = 0.4
 """Between two questions to a desk that is on its way."""
 
@@ -41,10 +43,11 @@ def quick():
     return StrategyConfig(
         name="quick",
         legs=strangle(qty="0.1", dte="next", side="buy"),
-        exit_conditions=[max_hold_hours(8 / 3600)],
+        exit_conditions=[max_hold_hours(15 / 3600)],
         execution_mode="limit",
         execution_params=ExecutionParams(fill_timeout_seconds=3.0, aggressive_buffer_pct=10.0),
         max_trades_per_day=1,
+        cooldown_seconds=3_600,
         check_interval_seconds=1,
     )
 """
@@ -87,16 +90,16 @@ class Desk:
 
     def stop(self, service: str) -> int:
         self.processes[service].terminate()
-        return self.processes[service].wait(10)
+        return self.processes[service].wait(60)
 
     async def strategies(self) -> dict[str, StrategyStatus]:
-        answer = await self.bus.ask("strategy", ListStrategies(), 20_000)
+        answer = await self.bus.ask("strategy", ListStrategies(), 60_000)
         assert isinstance(answer, StrategyList), answer
         return {status.strategy: status for status in answer.strategies}
 
     async def trades(self) -> tuple[TradeUpdate, ...]:
         try:
-            answer = await self.bus.ask("execution", ListTrades(), 20_000)
+            answer = await self.bus.ask("execution", ListTrades(), 60_000)
         except NoAnswer:
             return ()
         assert isinstance(answer, TradeList), answer
@@ -136,7 +139,7 @@ async def test_a_host_starts_alone_reports_the_broken_file_and_keeps_a_pause_ove
     closed = [gate.name for gate in statuses["quick"].gates if not gate.open]
     assert closed == ["execution", "risk", "market_data", "account", "legs"]
     command = StrategyCommand(action="pause", strategy="quick", requested_by="test")
-    assert await desk.bus.ask("strategy", command) == StrategyCommandDone(strategies=("quick",))
+    assert await desk.bus.ask("strategy", command, 60_000) == StrategyCommandDone(strategies=("quick",))
     desk.kill("strategy")
     desk.start("strategy")
     assert (await desk.strategies())["quick"].state == "paused"
@@ -155,6 +158,8 @@ async def test_a_trade_is_opened_and_its_exit_still_happens_when_the_host_is_kil
     assert closed.intent_id == "quick-1"
     assert closed.reason.startswith("open for ")
     status = (await desk.strategies())["quick"]
-    assert (status.trades_today, status.open_trades, status.next_ordinal) == (1, 0, 2)
+    assert closed.opened_ns is not None
+    today = closed.opened_ns // NS_PER_DAY == time.time_ns() // NS_PER_DAY
+    assert (status.trades_today, status.open_trades, status.next_ordinal) == (int(today), 0, 2)
     assert len(await desk.trades()) == 1
     assert {service: desk.stop(service) for service in reversed(desk.processes)} == dict.fromkeys(desk.processes, 0)

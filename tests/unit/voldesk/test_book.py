@@ -156,7 +156,7 @@ def test_a_followed_book_is_leased_shown_as_it_changes_and_given_back(market: Pe
         assert [each["price"] for each in line["last_trades"]] == ["3661.5"]
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.wait()

@@ -15,7 +15,7 @@ with progress("looking at [everything]") as tell:
     with progress("an inner thing"):
         time.sleep(1.2)
     tell("nearly done")
-    time.sleep(0.4)
+    time.sleep(1.0)
 print("answer")
 """
 QUICK = 'from voldesk.console import progress\nwith progress("looking"):\n    pass\nprint("answer")\n'
