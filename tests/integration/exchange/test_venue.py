@@ -129,7 +129,12 @@ async def test_expiry_cancels_orders_with_state_10_and_settles_positions() -> No
             key=lambda call: abs(call["delta"] - Decimal("0.7")),
         )
         bought = await client.create(
-            symbol=call["symbol"], tradeSide=1, tradeType=1, qty=0.01, price=float(call["ask"] * 2), timeInForce="IOC"
+            symbol=call["symbol"],
+            tradeSide=1,
+            tradeType=1,
+            qty=0.01,
+            price=float(round(call["ask"] * Decimal("1.02"), 1)),
+            timeInForce="IOC",
         )
         assert bought["code"] == 0, bought
         clock.travel_to(end_ms - 16 * MINUTE_MS)
