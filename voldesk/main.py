@@ -5,55 +5,112 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_group
 
 from shared.errors import StartRefused
-from voldesk.commands import (
-    account,
-    adopt,
-    alerts,
-    book,
-    cancel,
-    chain,
-    check_config,
-    close,
-    doctor,
-    down,
-    exchange,
-    flatten,
-    halt,
-    journal,
-    logs,
-    orders,
-    positions,
-    reconcile,
-    restart,
-    resume,
-    rfq,
-    risk,
-    status,
-    strategies,
-    tap,
-    tca,
-    trade,
-    trades,
-    up,
-    web,
-    why,
-)
 from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, note
+
+COMMANDS = {
+    "up": "Start the desk, or what of it is stopped, and wait until every service is ready.",
+    "web": "Show the dashboard's address, its users and tokens; without a user, the link that makes the first.",
+    "down": (
+        "Stop every process of the desk. The quotes of strategies are withdrawn; other orders stay at the "
+        "venue and open trades stay open, unless --orders, or on_shutdown in section execution of "
+        "voldesk.toml, says otherwise."
+    ),
+    "status": "Show every service: state, process, uptime, age of its heartbeat, restarts.",
+    "restart": "Stop and start one service and wait until it is ready. Trades survive it, whichever service it is.",
+    "logs": "Show the newest log lines, readable; with --json as they were written.",
+    "trades": (
+        'List trades, newest first: state, legs, result. What is held counts on mark, "-" while a mark is '
+        'missing.'
+    ),
+    "trade": "Show one trade: its legs, its orders, and what was decided and what happened, in order.",
+    "tca": (
+        "Summarise the cost of execution: slippage against the mid at arrival, improvement on the book, time "
+        "to fill, maker share, fees, and delta held out of proportion. A positive slippage is a cost."
+    ),
+    "orders": "List working orders, newest first; with --all also those that are done.",
+    "positions": (
+        "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit "
+        "Greek)."
+    ),
+    "reconcile": (
+        "Show the differences that comparisons with the venue found, newest first, with what was done and "
+        "when."
+    ),
+    "account": "Show equity, margin and the account's Greeks per underlying.",
+    "risk": "Show every limit with its use, nearest first, halts, breakers and margin; --stress the stress grid.",
+    "strategies": "List strategies with what each waits for; pause or resume one, or let it open one trade.",
+    "alerts": "List open alerts, newest first, and the channels by which people are told; acknowledge one.",
+    "halt": "Stop trading at once. Stays in force over restarts until `voldesk resume`.",
+    "resume": "Lift every halt in force, so that strategies may open trades again.",
+    "close": "Close what a trade still holds. Does not wait for the fills; `voldesk trade` shows them.",
+    "cancel": (
+        "Cancel one order, those of a trade, an option or a strategy, or all. The trade decides what follows; "
+        "`voldesk halt` stops it."
+    ),
+    "adopt": "Make a trade of a position at the venue that is not the desk's, at the venue's average price.",
+    "flatten": "Cancel all orders, close all positions, and stay halted until `voldesk resume`.",
+    "check-config": (
+        "Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, "
+        "if any."
+    ),
+    "why": "Say why a strategy opens nothing, or why a trade of it stays open: each gate, its reason and since when.",
+    "chain": "Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told.",
+    "book": (
+        "Show an option's order book and its last trades, with their age; with --json --follow one object per "
+        "line."
+    ),
+    "rfq": "Ask makers what they would trade a structure at. Nothing is accepted, no position changes.",
+    "tap": (
+        "Print messages of the bus, one line each, until Ctrl-C; with --json one object per line, header and "
+        "body."
+    ),
+    "exchange": "Move the simulated market, list a short expiry, inject faults. Refused unless the venue is sim.",
+    "doctor": (
+        "Examine configuration, ports, clock, keys, disk, journals, versions, venue and services; changes "
+        "nothing."
+    ),
+    "journal": "Ask execution's journal with SQL. It is read from its file, whether the desk runs or not.",
+}
+"""Each command with its line of the help: a module of voldesk.commands, imported when it is called."""
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-class OneLineErrors(TyperGroup):
-    """Every error is one line on standard error, with cause and remedy, and has the exit code of docs/cli.md."""
+class Deferred(TyperCommand):
+    """A command by its name and its line of the help; what it does is in its module, and what that imports."""
+
+    def load(self) -> TyperCommand | TyperGroup:
+        """The command itself."""
+        module = import_module(f"voldesk.commands.{str(self.name).replace('-', '_')}")
+        alone = typer.Typer(pretty_exceptions_enable=False)
+        module.register(alone)
+        command: TyperCommand | TyperGroup = get_group(alone).commands[str(self.name)]
+        return command
+
+
+class CommandLine(TyperGroup):
+    """Imports a command when it is called. Every error is one line on standard error, with cause and remedy, and has
+    the exit code of docs/cli.md."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, line in COMMANDS.items():
+            self.add_command(Deferred(name, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, Deferred) else command, rest
 
     def main(
         self,
@@ -95,7 +152,7 @@ def _help_of(error: TyperException) -> str:
 
 
 app = typer.Typer(
-    cls=OneLineErrors,
+    cls=CommandLine,
     name="voldesk",
     epilog="Example: voldesk up; voldesk status; voldesk trades; voldesk down",
     pretty_exceptions_enable=False,
@@ -121,39 +178,3 @@ def voldesk(
     """The operator's view of an options trading desk: start it, watch it, stop it."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-for module in (
-    up,
-    web,
-    down,
-    status,
-    restart,
-    logs,
-    trades,
-    trade,
-    tca,
-    orders,
-    positions,
-    reconcile,
-    account,
-    risk,
-    strategies,
-    alerts,
-    halt,
-    resume,
-    close,
-    cancel,
-    adopt,
-    flatten,
-    check_config,
-    why,
-    chain,
-    book,
-    rfq,
-    tap,
-    exchange,
-    doctor,
-    journal,
-):
-    module.register(app)

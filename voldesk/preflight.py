@@ -1,4 +1,5 @@
-"""What must be right before anything starts: configuration, keys, ports."""
+"""What must be right before anything starts: configuration, keys, ports. Every command imports this, so what belongs
+to services is imported where it is needed."""
 
 from __future__ import annotations
 
@@ -12,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.monitor.channels.build import check_extras, check_secrets
-from services.monitor.config import MonitorConfig
 from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
@@ -47,6 +46,8 @@ def load_desk() -> DeskConfig:
 
 def load_whole_desk() -> DeskConfig:
     """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
+    from services.monitor.channels.build import check_extras
+
     desk = load_desk()
     sections = sections_of(desk)
     check_rate_shares(desk, sections)
@@ -91,6 +92,9 @@ def check_keys(desk: DeskConfig) -> None:
 
     A key that is only in this process's environment does not count: supervisord's environment holds no secrets.
     """
+    from services.monitor.channels.build import check_secrets
+    from services.monitor.config import MonitorConfig
+
     check_secrets(desk, desk.section("monitor", MonitorConfig))
     if desk.mode == "paper":
         ensure_paper_secrets(desk.run_dir, desk.account_id)
@@ -151,7 +155,6 @@ def read_ports(run_dir: Path) -> dict[str, int]:
 
 def page_url(desk: DeskConfig) -> str | None:
     """Where people find the dashboard; None before the first start."""
-    # imported here because only few commands ask
     from services.monitor.config import MonitorConfig
 
     port = read_ports(desk.run_dir).get("web")

@@ -11,16 +11,19 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from typer.testing import CliRunner
 
 from shared.config import DeskConfig, load_config
 from shared.messages.venue import VenueFill, VenueOrder, VenuePosition
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallGateway, simulated
+from voldesk.main import app
 
 T = TypeVar("T")
 
@@ -33,10 +36,10 @@ VOLDESK = [sys.executable, "-c", "from voldesk.main import app; app()"]
 class Answer:
     """What a command printed and how it ended."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
 
     @property
     def json(self) -> Any:
@@ -78,10 +81,19 @@ class Desk:
             timeout=timeout_s,
             check=False,
         )
-        return Answer(done)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def look(self, *arguments: str) -> Answer:
+        """As `voldesk`, in this process: what is asked again and again does not start an interpreter each time."""
+        place = {name: value for name, value in self.environment.items() if name.startswith("VOLDESK_")}
+        with ThreadPoolExecutor(1) as thread:  # a command runs an event loop; the test's thread may run one already
+            result = thread.submit(CliRunner().invoke, app, list(arguments), env=place).result()
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
 
     def services(self) -> dict[str, dict[str, Any]]:
-        return {row["name"]: row for row in self.voldesk("status", "--json").json["services"]}
+        return {row["name"]: row for row in self.look("status", "--json").json["services"]}
 
     def pid(self, service: str) -> int:
         pid = self.services()[service]["pid"]
@@ -93,7 +105,7 @@ class Desk:
 
     def trades(self, strategy: str | None = None) -> list[dict[str, Any]]:
         """Newest first; none while execution does not answer."""
-        answer = self.voldesk("trades", "--json")
+        answer = self.look("trades", "--json")
         if answer.code == 69:
             return []
         return [row for row in answer.json if strategy in (None, row["strategy"])]
@@ -152,7 +164,7 @@ def until(desk: Desk, what: str, condition: Callable[[], T | None], timeout_s: f
 
 def filled_at_venue(desk: Desk, trade_id: str) -> dict[tuple[str, str], Decimal]:
     """Signed quantity by (symbol, "open" or "close") of a trade, from the fills of its own orders at the venue."""
-    orders = desk.voldesk("orders", "--all", "--trade", trade_id, "--json").json
+    orders = desk.look("orders", "--all", "--trade", trade_id, "--json").json
     purposes = {int(row["order_id"]): row["purpose"] for row in orders}
     totals: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for fill in desk.venue_fills():

@@ -47,7 +47,7 @@ def page(desk: Desk, token: str) -> str:
 
 
 def gate(desk: Desk, name: str) -> dict[str, Any]:
-    (strategy,) = desk.voldesk("strategies", "--json").json
+    (strategy,) = desk.look("strategies", "--json").json
     return next(each for each in strategy["gates"] if each["name"] == name)
 
 

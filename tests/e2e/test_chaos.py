@@ -217,7 +217,7 @@ def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_t
 
 def unfinished(desk: Desk) -> list[str] | None:
     """None while execution does not answer."""
-    answer = desk.voldesk("trades", "--json", "--limit", "5000")
+    answer = desk.look("trades", "--json", "--limit", "5000")
     if answer.code != 0:
         return None
     return [f"{row['trade_id']} {row['state']} {row['reason']}" for row in answer.json if row["state"] not in FINAL]

@@ -141,7 +141,7 @@ def test_a_strategy_is_paused_and_resumed(look: Look, desk: Desk) -> None:
     card.get_by_role("link", name="Pause").click()
     look.confirm()
     expect(card.locator("h2 .badge")).to_have_text("paused")
-    states = {each["strategy"]: each["state"] for each in desk.voldesk("strategies", "--json").json}
+    states = {each["strategy"]: each["state"] for each in desk.look("strategies", "--json").json}
     assert states["quick"] == "paused"
     card.get_by_role("link", name="Resume").click()
     look.confirm()

@@ -102,7 +102,7 @@ def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agr
     assert {symbol: quantity for (symbol, purpose), quantity in at_venue.items() if purpose == "open"} == signed_legs(
         done
     )
-    ours = order_ids(desk.voldesk("orders", "--all", "--trade", done["trade_id"], "--json").json)
+    ours = order_ids(desk.look("orders", "--all", "--trade", done["trade_id"], "--json").json)
     paid = [fill.fee_usd for fill in desk.venue_fills() if str(fill.client_order_id) in ours]
     charged = sum((fee or Decimal(0) for fee in paid), Decimal(0))
     # The stream tells no fees: they are read from the venue some seconds after the last fill.
@@ -111,7 +111,7 @@ def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agr
 
 def test_an_order_is_moved_by_amendment_and_ends_at_the_venue_at_the_price_of_the_journal(desk: Desk) -> None:
     def moved() -> dict[str, Any] | None:
-        orders = desk.voldesk("orders", "--all", "--json").json
+        orders = desk.look("orders", "--all", "--json").json
         return next((row for row in orders if row["amends"] and row["state"] == "FILLED"), None)
 
     order = until(desk, "an order was moved and filled", moved)
@@ -138,16 +138,16 @@ def test_a_butterfly_opens_and_closes_by_smart_in_chunks_of_its_ratio(desk: Desk
     opened, closed = opened_and_closed(desk, done["trade_id"])
     assert opened == whole
     assert closed == {symbol: -quantity for symbol, quantity in whole.items()}
-    orders = desk.voldesk("orders", "--all", "--trade", done["trade_id"], "--json").json
+    orders = desk.look("orders", "--all", "--trade", done["trade_id"], "--json").json
     assert max(Decimal(row["qty"]) / abs(whole[row["symbol"]]) for row in orders) == Decimal("0.5")
     told = [line["text"] for line in desk.voldesk("trade", done["trade_id"], "--json").json["story"]]
     assert sum(text.startswith("Chunk ") and " is complete" in text for text in told) == 4
 
 
 def test_every_order_at_the_venue_is_in_the_journal_and_the_other_way_round(desk: Desk) -> None:
-    before = desk.voldesk("orders", "--all", "--limit", "10000", "--json").json
+    before = desk.look("orders", "--all", "--limit", "10000", "--json").json
     at_venue = {str(order.client_order_id) for order in desk.venue_orders()}
-    after = desk.voldesk("orders", "--all", "--limit", "10000", "--json").json
+    after = desk.look("orders", "--all", "--limit", "10000", "--json").json
     assert {row["order_id"] for row in before if row["venue_order_id"] is not None} <= at_venue
     assert at_venue <= order_ids(after)
 
@@ -158,7 +158,7 @@ def test_a_halt_stops_opening_and_resume_lifts_it(desk: Desk) -> None:
     assert re.search("HALTED no_new_trades by .*: e2e", desk.voldesk("status").out)
     until(desk, "all quick trades final", lambda: all(row["state"] in FINAL for row in desk.trades("quick")))
     known = len(desk.trades("quick"))
-    until(desk, "the strategy sees the halt", lambda: "halt" in desk.voldesk("strategies", "--json").out)
+    until(desk, "the strategy sees the halt", lambda: "halt" in desk.look("strategies", "--json").out)
     assert len(desk.trades("quick")) == known
     desk.kill("execution")
     until(desk, "execution is back", lambda: all_running(desk))

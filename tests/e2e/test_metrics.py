@@ -153,7 +153,7 @@ def test_no_secret_no_id_and_no_growing_label_is_served(traded: Desk, scraped: d
     assert secrets
     assert not any(secret in everything for secret in secrets)
     ids = {row["trade_id"] for row in traded.trades()}
-    ids |= {row["order_id"] for row in traded.voldesk("orders", "--all", "--json").json}
+    ids |= {row["order_id"] for row in traded.look("orders", "--all", "--json").json}
     ids |= set(traded.venue_positions())
     assert ids
     for value in label_values(everything):

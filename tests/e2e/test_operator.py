@@ -32,7 +32,7 @@ def test_why_names_every_gate_since_when_and_the_exits_of_open_trades(desk: Desk
     assert all(gate["reason"] and gate["since"] for gate in told["gates"])
 
     def an_exit() -> bool:
-        exits = desk.voldesk("why", "demo_strangle", "--json").json["exits"]
+        exits = desk.look("why", "demo_strangle", "--json").json["exits"]
         return any(gate["name"] == "max_hold" for trade in exits for gate in trade["conditions"])
 
     until(desk, "a trade of the demonstration is open and its exit is looked at", an_exit, 120)
@@ -57,7 +57,7 @@ def test_the_bus_can_be_tapped(desk: Desk) -> None:
 
 def test_a_trade_is_told_from_the_gates_that_opened_it_to_its_result(desk: Desk) -> None:
     def ended() -> list[str]:
-        trades = desk.voldesk("trades", "--json").json
+        trades = desk.look("trades", "--json").json
         return [trade["trade_id"] for trade in trades if trade["state"] == "CLOSED"]
 
     until(desk, "a trade has ended", ended, 120)
@@ -70,7 +70,7 @@ def test_a_trade_is_told_from_the_gates_that_opened_it_to_its_result(desk: Desk)
 
 
 def test_makers_quote_both_directions_of_a_structure_and_nothing_is_left_at_the_venue(desk: Desk) -> None:
-    expiries = desk.voldesk("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
+    expiries = desk.look("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
     options = [option for option in expiries[-1]["options"] if option["type"] == "C" and option["bid"]]
     low, high = sorted(options, key=lambda option: abs(option["delta"] - 0.4))[:2]
     structure = ("buy", "0.1", low["symbol"], "sell", "0.1", high["symbol"])
@@ -98,7 +98,7 @@ def test_an_expiry_in_forty_minutes_is_seen_by_the_desk(desk: Desk) -> None:
     listed = desk.voldesk("exchange", "list-expiry", "BTCUSD", "--in", "40m", "--json").json
 
     def seen() -> bool:
-        expiries = desk.voldesk("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
+        expiries = desk.look("chain", "BTCUSD", "--expiry", "all", "--json").json["expiries"]
         return any(expiry["expires_at"] == listed["expires_at"] and expiry["options"] for expiry in expiries)
 
     until(desk, "the desk has read the new list", seen, 120)

@@ -45,7 +45,7 @@ def test_a_restart_of_everything_with_an_order_and_a_position_open_loses_and_dou
     second_desk: Desk,
 ) -> None:
     held = until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
-    until(second_desk, "an order rests", lambda: second_desk.voldesk("orders", "--json").json)
+    until(second_desk, "an order rests", lambda: second_desk.look("orders", "--json").json)
     (resting,) = second_desk.trades("resting")
     assert resting["state"] == "OPENING"
     fills = {fill.venue_trade_id for fill in second_desk.venue_fills() if fill.symbol in signed_legs(held)}
@@ -74,7 +74,7 @@ def test_a_restart_of_everything_with_an_order_and_a_position_open_loses_and_dou
 def test_a_broken_strategy_file_is_reported_with_its_line_and_the_others_go_on(second_desk: Desk) -> None:
     logged = second_desk.voldesk("logs", "strategy", "-n", "1000").out
     assert re.search(r"broken\.py.*\b3\b", logged)
-    listed = {row["strategy"]: row for row in second_desk.voldesk("strategies", "--json").json}
+    listed = {row["strategy"]: row for row in second_desk.look("strategies", "--json").json}
     assert listed["patient"]["state"] == "running"
     assert second_desk.services()["strategy"]["state"] == "RUNNING"
 
@@ -164,12 +164,12 @@ def test_flatten_direct_closes_everything_with_execution_stopped(second_desk: De
     until(
         second_desk,
         "the strategy sees the halt",
-        lambda: "halt" in second_desk.voldesk("strategies", "--json").out,
+        lambda: "halt" in second_desk.look("strategies", "--json").out,
     )
     assert {row["trade_id"] for row in second_desk.trades()} == set(known)
 
     booked = second_desk.trade(held["trade_id"])
-    ours = order_ids(second_desk.voldesk("orders", "--all", "--json").json)
+    ours = order_ids(second_desk.look("orders", "--all", "--json").json)
     direct = [fill for fill in second_desk.venue_fills() if str(fill.client_order_id) not in ours]
     assert {leg["symbol"]: Decimal(leg["close_price"]) for leg in booked["legs"]} == average_prices(direct)
     fees = sum((fill.fee_usd or Decimal(0) for fill in direct), Decimal(0))

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from tests.unit.voldesk.peers import Ran
-from voldesk.main import app
+from voldesk import commands
+from voldesk.main import COMMANDS as LINES
+from voldesk.main import Deferred, app
 
 GROUPS = {("exchange",), ("journal",), ("rfq",)}
 """Commands that only hold others: they have an example and no --json of their own."""
@@ -25,7 +28,7 @@ def every_command() -> Iterator[tuple[str, ...]]:
         if path:
             yield path
         for name, inner in getattr(command, "commands", {}).items():
-            yield from walk(inner, (*path, name))
+            yield from walk(inner.load() if isinstance(inner, Deferred) else inner, (*path, name))
 
     return walk(get_command(app), ())
 
@@ -39,6 +42,16 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: tu
     assert ran.code == 0
     assert f"Example: voldesk {' '.join(command)}" in " ".join(ran.out.split())
     assert ("--json" in ran.out) == (command not in GROUPS)
+
+
+def test_the_help_lists_every_module_of_commands_by_the_first_paragraph_of_its_own_help(home: Path) -> None:
+    modules = {each.name.replace("_", "-") for each in iter_modules(commands.__path__)}
+    assert set(LINES) == modules
+    for name, line in LINES.items():
+        own = str(Deferred(name).load().help)
+        assert line == " ".join(own.split("\n\n")[0].split())
+    shown = " ".join(Ran("--help").out.replace("│", " ").split())
+    assert [name for name, line in LINES.items() if f"{name} {line}" not in shown] == []
 
 
 def test_every_command_is_in_the_documentation() -> None:
