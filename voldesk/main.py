@@ -30,8 +30,7 @@ COMMANDS = {
     "restart": "Stop and start one service and wait until it is ready. Trades survive it, whichever service it is.",
     "logs": "Show the newest log lines, readable; with --json as they were written.",
     "trades": (
-        'List trades, newest first: state, legs, result. What is held counts on mark, "-" while a mark is '
-        'missing.'
+        'List trades, newest first: state, legs, result. What is held counts on mark, "-" while a mark is missing.'
     ),
     "trade": "Show one trade: its legs, its orders, and what was decided and what happened, in order.",
     "tca": (
@@ -40,12 +39,10 @@ COMMANDS = {
     ),
     "orders": "List working orders, newest first; with --all also those that are done.",
     "positions": (
-        "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit "
-        "Greek)."
+        "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit Greek)."
     ),
     "reconcile": (
-        "Show the differences that comparisons with the venue found, newest first, with what was done and "
-        "when."
+        "Show the differences that comparisons with the venue found, newest first, with what was done and when."
     ),
     "account": "Show equity, margin and the account's Greeks per underlying.",
     "risk": "Show every limit with its use, nearest first, halts, breakers and margin; --stress the stress grid.",
@@ -61,24 +58,20 @@ COMMANDS = {
     "adopt": "Make a trade of a position at the venue that is not the desk's, at the venue's average price.",
     "flatten": "Cancel all orders, close all positions, and stay halted until `voldesk resume`.",
     "check-config": (
-        "Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, "
-        "if any."
+        "Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, if any."
     ),
     "why": "Say why a strategy opens nothing, or why a trade of it stays open: each gate, its reason and since when.",
     "chain": "Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told.",
     "book": (
-        "Show an option's order book and its last trades, with their age; with --json --follow one object per "
-        "line."
+        "Show an option's order book and its last trades, with their age; with --json --follow one object per line."
     ),
     "rfq": "Ask makers what they would trade a structure at. Nothing is accepted, no position changes.",
     "tap": (
-        "Print messages of the bus, one line each, until Ctrl-C; with --json one object per line, header and "
-        "body."
+        "Print messages of the bus, one line each, until Ctrl-C; with --json one object per line, header and body."
     ),
     "exchange": "Move the simulated market, list a short expiry, inject faults. Refused unless the venue is sim.",
     "doctor": (
-        "Examine configuration, ports, clock, keys, disk, journals, versions, venue and services; changes "
-        "nothing."
+        "Examine configuration, ports, clock, keys, disk, journals, versions, venue and services; changes nothing."
     ),
     "journal": "Ask execution's journal with SQL. It is read from its file, whether the desk runs or not.",
 }
@@ -90,13 +83,12 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class Deferred(TyperCommand):
     """A command by its name and its line of the help; what it does is in its module, and what that imports."""
 
-    def load(self) -> TyperCommand | TyperGroup:
-        """The command itself."""
+    def load(self) -> Any:
+        """The command itself, or the group of commands."""
         module = import_module(f"voldesk.commands.{str(self.name).replace('-', '_')}")
         alone = typer.Typer(pretty_exceptions_enable=False)
         module.register(alone)
-        command: TyperCommand | TyperGroup = get_group(alone).commands[str(self.name)]
-        return command
+        return get_group(alone).commands[str(self.name)]
 
 
 class CommandLine(TyperGroup):

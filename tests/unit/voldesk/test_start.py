@@ -34,7 +34,10 @@ def imported_by(*words: str, **variables: str) -> list[str]:
     return last.split()[1:]
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "status", "status --json", "halt", "resume -y", "trades", "down"])
+LIGHT = ("--help", "--version", "status", "status --json", "halt", "resume -y", "trades")
+
+
+@pytest.mark.parametrize("command", LIGHT)
 def test_commands_that_compute_nothing_import_nothing_to_compute_with(home: Path, command: str) -> None:
     assert imported_by(*command.split()) == []
 
