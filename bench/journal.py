@@ -3,11 +3,11 @@
     python -m bench.journal [--json] [--quick] [--rows N] [--directory DIR]
 
 The rows are what a trading desk in `world` writes in a minute, repeated as other trades over 90 days (some 200 trades
-a day). "From the snapshot" opens the file, reads the newest snapshot and replays the rows after it, nearly as many
-as there are at most before the next one is due. "From all rows" is what the first start after an upgrade does. The floors read
-and decode the same bytes. The process is a real one, without a venue, from its start until it answers from its book.
-What a snapshot costs the service is its own CPU time while another process makes one; beside it what encoding the
-same book in its loop would take.
+a day). "From the snapshot" opens the file, reads the newest snapshot and replays the rows after it, nearly as many as
+there are at most before the next one is due. "From all rows" is what the first start after an upgrade does. The
+floors read and decode the same bytes. The process is a real one, without a venue, from its start until it answers
+from its book. What a snapshot costs the service is its own CPU time while another process makes one; beside it what
+encoding the same book in its loop would take.
 """
 
 import argparse
