@@ -209,7 +209,8 @@ def opened_and_closed(desk: Desk, trade_id: str) -> tuple[dict[str, Decimal], di
 
 
 def assert_books_balance(desk: Desk) -> None:
-    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance."""
+    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance. It trades
+    on afterwards."""
     desk.voldesk("flatten", "--yes")
     orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
     by_order: dict[str, Decimal] = defaultdict(Decimal)
@@ -222,6 +223,7 @@ def assert_books_balance(desk: Desk) -> None:
     }
     assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
     assert desk.venue_positions() == {}
+    assert desk.voldesk("resume", "--yes").code == 0
 
 
 def order_ids(orders: list[dict[str, Any]]) -> set[str]:
