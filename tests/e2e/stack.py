@@ -209,8 +209,10 @@ def opened_and_closed(desk: Desk, trade_id: str) -> tuple[dict[str, Decimal], di
 
 
 def assert_books_balance(desk: Desk) -> None:
-    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance. It trades
-    on afterwards."""
+    """Over everything that happened to this desk: no fill of an unknown order, no fill twice, books balance.
+
+    The desk trades on afterwards.
+    """
     desk.voldesk("flatten", "--yes")
     orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
     by_order: dict[str, Decimal] = defaultdict(Decimal)
