@@ -121,8 +121,8 @@ class TimeMachine:
 class StillClock:
     """A clock that stands still until it is moved: however slow the machine, nothing runs out."""
 
-    def __init__(self) -> None:
-        self.at_ns = time.time_ns()
+    def __init__(self, at_ns: int | None = None) -> None:
+        self.at_ns = time.time_ns() if at_ns is None else at_ns
 
     def now_ns(self) -> int:
         return self.at_ns

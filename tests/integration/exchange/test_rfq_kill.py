@@ -21,7 +21,7 @@ from services.exchange.server.errors import ApiError
 from services.exchange.server.venue import JournalFailed, Venue
 from shared.messages.steps import Entry
 from shared.runner import MemoryJournal
-from tests.integration.exchange.harness import RestClient, small_config
+from tests.integration.exchange.harness import RestClient, StillClock, small_config
 from tests.integration.exchange.test_process import ExchangeProcess, books
 from tests.integration.exchange.test_rfq_calls import ACCEPT, ORDER_LIST, PRIVATE, RECEIVED, ask, quotes, spread
 
@@ -50,15 +50,7 @@ class DyingJournal(MemoryJournal):
             raise OSError(5, "killed")
 
 
-class Clockwork:
-    def __init__(self) -> None:
-        self.at_ns = START_NS
-
-    def now_ns(self) -> int:
-        return self.at_ns
-
-
-def venue_on(journal: MemoryJournal, clock: Clockwork) -> Venue:
+def venue_on(journal: MemoryJournal, clock: StillClock) -> Venue:
     return Venue(small_config(), journal, clock.now_ns, lambda events: None, lambda error: None)
 
 
@@ -81,7 +73,7 @@ def accept(venue: Venue, quote: RfqQuote) -> Any:
 
 @pytest.mark.parametrize("dies", ["before", "after"])
 def test_an_acceptance_that_dies_in_the_journal_is_whole_or_did_not_happen(dies: str) -> None:
-    journal, clock = DyingJournal(), Clockwork()
+    journal, clock = DyingJournal(), StillClock(START_NS)
     venue = venue_on(journal, clock)
     command = CreateRequest(legs=call_spread(venue.core))
     request = venue.execute(lambda core, now_ns: core.rfq.create("main", command, now_ns))

@@ -18,6 +18,7 @@ from shared.messages.steps import Entry
 from shared.runner import MemoryJournal
 from tests.integration.exchange.harness import (
     RunningExchange,
+    StillClock,
     TimeMachine,
     receive_until,
     small_config,
@@ -41,17 +42,7 @@ class FullDisk(MemoryJournal):
         super().append(entries)
 
 
-class Clockwork:
-    """Time that passes by hand."""
-
-    def __init__(self) -> None:
-        self.at_ns = START_NS
-
-    def now_ns(self) -> int:
-        return self.at_ns
-
-
-def venue_on(journal: MemoryJournal, clock: Clockwork, errors: list[Exception] | None = None) -> Venue:
+def venue_on(journal: MemoryJournal, clock: StillClock, errors: list[Exception] | None = None) -> Venue:
     def deliver(events: Sequence[ExchangeEvent]) -> None:
         assert journal.entries, "events come after the commit"
 
@@ -63,7 +54,7 @@ def cash(venue: Venue) -> Decimal:
 
 
 def test_a_journal_begins_with_the_start_of_its_market_which_a_restart_keeps() -> None:
-    journal, clock = MemoryJournal(), Clockwork()
+    journal, clock = MemoryJournal(), StillClock(START_NS)
     first = venue_on(journal, clock)
     assert isinstance(journal.entries[0].row, MarketStarted)
     clock.at_ns += 3_600_000_000_000
@@ -75,7 +66,7 @@ def test_a_journal_begins_with_the_start_of_its_market_which_a_restart_keeps() -
 
 
 def test_a_core_that_raises_half_way_is_folded_anew_and_the_command_leaves_nothing() -> None:
-    journal, clock = MemoryJournal(), Clockwork()
+    journal, clock = MemoryJournal(), StillClock(START_NS)
     errors: list[Exception] = []
     venue = venue_on(journal, clock, errors)
     venue.execute(lambda core, now_ns: core.deposit("main", Decimal(5), now_ns))
@@ -89,7 +80,7 @@ def test_a_core_that_raises_half_way_is_folded_anew_and_the_command_leaves_nothi
 
 
 def test_after_a_failed_commit_nothing_is_answered_any_more() -> None:
-    journal, clock = FullDisk(), Clockwork()
+    journal, clock = FullDisk(), StillClock(START_NS)
     venue = venue_on(journal, clock)
     journal.full = True
     with pytest.raises(JournalFailed):
@@ -195,7 +186,7 @@ class CountedJournal(FullDisk):
 
 def test_commands_of_a_batch_are_one_commit_and_one_that_fails_in_the_core_takes_none_with_it() -> None:
     journal, errors = CountedJournal(), list[Exception]()
-    venue = venue_on(journal, Clockwork(), errors)
+    venue = venue_on(journal, StillClock(START_NS), errors)
     journal.commits.clear()
     with venue.together():
         venue.execute(five)
@@ -209,12 +200,12 @@ def test_commands_of_a_batch_are_one_commit_and_one_that_fails_in_the_core_takes
         venue.execute(five)
     assert journal.commits == [2, 1, 1]
     assert [type(error) for error in errors] == [ZeroDivisionError]
-    assert cash(venue) == cash(venue_on(journal, Clockwork())) == 1_000_020
+    assert cash(venue) == cash(venue_on(journal, StillClock(START_NS))) == 1_000_020
 
 
 def test_a_batch_that_cannot_be_written_is_not_answered() -> None:
     journal = CountedJournal()
-    venue = venue_on(journal, Clockwork())
+    venue = venue_on(journal, StillClock(START_NS))
     journal.full = True
     with pytest.raises(JournalFailed), venue.together():
         venue.execute(five)

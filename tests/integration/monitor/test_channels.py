@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest_asyncio
@@ -121,6 +122,21 @@ async def test_secrets_are_taken_out_of_what_is_sent(double: TelegramDouble) -> 
     assert double.sent()[0].text == "the key *** was refused"
 
 
+@asynccontextmanager
+async def webhook(path: str, hook: Callable[[Request], Awaitable[Response]]) -> AsyncIterator[str]:
+    """A server that has `hook` at `path`, and its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = HttpServer(Starlette(routes=[Route(path, hook, methods=["POST"])]), HttpRefusals())
+        serving = spawn(server.serve(sockets=[listener]), name="webhook")
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
 async def test_a_webhook_gets_heading_and_text_and_its_refusal_is_a_failure() -> None:
     got: list[dict[str, Any]] = []
     statuses = [200, 500]
@@ -129,20 +145,13 @@ async def test_a_webhook_gets_heading_and_text_and_its_refusal_is_a_failure() ->
         got.append(json.loads(await request.body()))
         return Response("", status_code=statuses[len(got) - 1])
 
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    server = HttpServer(Starlette(routes=[Route("/hook", hook, methods=["POST"])]), HttpRefusals())
-    serving = spawn(server.serve(sockets=[listener]), name="webhook")
-    url = f"json://127.0.0.1:{listener.getsockname()[1]}/hook"
-    assert await send(NotifySender(url), "paper · main\nCRITICAL · Disk full") == Delivered(message_id="m1")
-    assert (got[0]["title"], got[0]["message"]) == ("paper · main", "CRITICAL · Disk full")
-    outcome = await send(NotifySender(url))
+    async with webhook("/hook", hook) as address:
+        url = f"json://{address}/hook"
+        assert await send(NotifySender(url), "paper · main\nCRITICAL · Disk full") == Delivered(message_id="m1")
+        assert (got[0]["title"], got[0]["message"]) == ("paper · main", "CRITICAL · Disk full")
+        outcome = await send(NotifySender(url))
     assert isinstance(outcome, DeliveryFailed)
     assert not outcome.is_final
-    server.should_exit = True
-    await serving
-    listener.close()
 
 
 async def test_a_text_longer_than_the_service_takes_comes_whole_in_several_parts() -> None:
@@ -153,20 +162,13 @@ async def test_a_text_longer_than_the_service_takes_comes_whole_in_several_parts
         got.append(text)
         return Response("", status_code=200 if len(text) <= 4_000 else 400)
 
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    server = HttpServer(Starlette(routes=[Route("/hooks/{token}", hook, methods=["POST"])]), HttpRefusals())
-    serving = spawn(server.serve(sockets=[listener]), name="webhook")
-    url = f"mmost://127.0.0.1:{listener.getsockname()[1]}/3ccdd113474722377935511fc85d3dd4"
     lines = [f"WARNING · order_refused · trade t{number} was refused by the venue" for number in range(90)]
-    assert await send(NotifySender(url), "\n".join(["paper · main", *lines])) == Delivered(message_id="m1")
+    async with webhook("/hooks/{token}", hook) as address:
+        url = f"mmost://{address}/3ccdd113474722377935511fc85d3dd4"
+        assert await send(NotifySender(url), "\n".join(["paper · main", *lines])) == Delivered(message_id="m1")
     assert len(got) > 1
     arrived = "".join("".join(got).split())
     assert all("".join(line.split()) in arrived for line in lines[:3] + lines[-3:])
-    server.should_exit = True
-    await serving
-    listener.close()
 
 
 def test_passwords_and_tokens_in_an_address_are_secrets_of_their_own() -> None:

@@ -8,7 +8,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.effects import SetCountdown
 from services.execution.winding_down import WindDown
 from shared.messages.steps import LoopStalled, RaiseAlert
-from shared.messages.venue import CountdownRefused, CountdownSet, CountdownUnknown, OrderRefused
+from shared.messages.venue import CountdownRefused, CountdownSet, CountdownUnknown, NewOrder, OrderRefused
 from tests.unit.execution.play import CALL, SECOND, Script, gone, leg, seen
 from tests.unit.execution.test_quoting import change, codes, place, quoting, wish
 
@@ -22,6 +22,16 @@ def asked(script: Script) -> list[tuple[str, int]]:
 
 def answered(script: Script, countdown_ms: int = ARMED_MS) -> Script:
     return script.on(CountdownSet(underlying="BTCUSD", countdown_ms=countdown_ms))
+
+
+def armed() -> tuple[Script, str, NewOrder]:
+    """A desk that quotes one bid under a countdown: it, the trade, and the bid."""
+    script = Script(CONFIG).started()
+    trade_id = quoting(script)
+    answered(script)
+    (bid,) = place(script, trade_id, wish("1", "980"))
+    asked(script)
+    return script, trade_id, bid
 
 
 def test_it_is_armed_before_the_first_order_renewed_three_times_in_its_time_and_disarmed_at_the_end() -> None:
@@ -107,11 +117,7 @@ def test_an_order_refused_by_one_that_has_fired_frees_it_also_when_nobody_quotes
 
 
 def test_a_stop_waits_until_it_is_disarmed() -> None:
-    script = Script(CONFIG).started()
-    trade_id = quoting(script)
-    answered(script)
-    (bid,) = place(script, trade_id, wish("1", "980"))
-    asked(script)
+    script, _, bid = armed()
     script.on(WindDown("leave", "execution stops"))
     assert script.cancelled() == [bid.client_order_id]
     script.on(seen(bid, "cancelled"))
@@ -122,11 +128,7 @@ def test_a_stop_waits_until_it_is_disarmed() -> None:
 
 
 def test_a_stop_that_leaves_all_withdraws_nothing_and_waits_until_it_is_disarmed() -> None:
-    script = Script(CONFIG).started()
-    trade_id = quoting(script)
-    answered(script)
-    place(script, trade_id, wish("1", "980"))
-    asked(script)
+    script, trade_id, _ = armed()
     script.on(WindDown("leave_all", "execution stops"))
     assert asked(script) == [("BTCUSD", 0)]
     assert script.core.winding_down.left() == ["the venue's countdown of BTCUSD is armed"]
@@ -137,11 +139,7 @@ def test_a_stop_that_leaves_all_withdraws_nothing_and_waits_until_it_is_disarmed
 
 
 def test_a_renewal_under_way_when_all_is_left_is_followed_by_the_disarming() -> None:
-    script = Script(CONFIG).started()
-    trade_id = quoting(script)
-    answered(script)
-    place(script, trade_id, wish("1", "980"))
-    asked(script)
+    script, _, _ = armed()
     script.wait(5_000)
     assert asked(script) == [("BTCUSD", ARMED_MS)]
     script.on(WindDown("leave_all", "execution stops"))
