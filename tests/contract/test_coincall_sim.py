@@ -66,7 +66,7 @@ def gateway_for(exchange: RunningExchange, key: str, secret: str) -> CoincallGat
 
 @pytest_asyncio.fixture
 async def exchange() -> AsyncIterator[RunningExchange]:
-    async with RunningExchange(contract_config()) as running:
+    async with RunningExchange(contract_config(), now_ns=time.time_ns) as running:
         yield running
 
 
@@ -227,7 +227,7 @@ async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_
     btc = config.bases[0]
     soon = msgspec.structs.replace(btc.listing, extra_expiry_minutes=20)
     config = msgspec.structs.replace(config, bases=(msgspec.structs.replace(btc, listing=soon), *config.bases[1:]))
-    exchange = RunningExchange(config)
+    exchange = RunningExchange(config, now_ns=time.time_ns)
     exchange.server = ExchangeServer(config, credentials_of(config), MemoryJournal(), clock.now_ns, paper=True)
     async with exchange:
         gateway = gateway_for(exchange, TRADING_KEY.api_key, TRADING_KEY.api_secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ UNDERLYING = "BTCUSD"
 
 @pytest_asyncio.fixture
 async def exchange() -> AsyncIterator[RunningExchange]:
-    async with RunningExchange(small_config()) as running:
+    async with RunningExchange(small_config(), now_ns=time.time_ns) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
@@ -17,7 +18,7 @@ class TestSim(LiveChecks):
 
     @pytest_asyncio.fixture
     async def account(self) -> AsyncIterator[LiveAccount]:
-        async with RunningExchange(small_config()) as exchange:
+        async with RunningExchange(small_config(), now_ns=time.time_ns) as exchange:
             key = ApiKey(key=TRADING_KEY.api_key, secret=TRADING_KEY.api_secret)
             async with live_account(simulated("127.0.0.1", exchange.port), key) as account:
                 yield account

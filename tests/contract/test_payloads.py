@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -381,7 +382,7 @@ def _answering(answer: dict[str, Any]) -> Any:
 class TestSimulated(PayloadContract):
     @pytest_asyncio.fixture
     async def venue(self) -> AsyncIterator[PayloadVenue]:
-        clock, config = TimeMachine(), small_config()
+        clock, config = TimeMachine(time.time_ns), small_config()
         btc = config.bases[0]
         lively = msgspec.structs.replace(
             btc,

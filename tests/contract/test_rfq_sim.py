@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -34,7 +35,7 @@ from tests.integration.exchange.harness import MAKER_KEY, TRADING_KEY, RunningEx
 
 @pytest_asyncio.fixture
 async def exchange() -> AsyncIterator[RunningExchange]:
-    async with RunningExchange(small_config()) as running:
+    async with RunningExchange(small_config(), now_ns=time.time_ns) as running:
         yield running
 
 
@@ -196,7 +197,7 @@ async def test_a_creation_whose_answer_is_lost_is_unknown_and_its_request_is_pus
 
 @pytest.mark.parametrize("body", ["both", "form", "json"])
 async def test_the_calls_suit_a_venue_whatever_form_of_body_it_reads(body: Any) -> None:
-    async with RunningExchange(small_config(switches=Switches(rfq_body=body))) as exchange:
+    async with RunningExchange(small_config(switches=Switches(rfq_body=body)), now_ns=time.time_ns) as exchange:
         taker = gateway_of(exchange, TRADING_KEY.api_key, TRADING_KEY.api_secret)
         legs = await spread(taker)
         first, second = await asked(taker, legs), await asked(taker, legs)
@@ -208,7 +209,7 @@ async def test_the_calls_suit_a_venue_whatever_form_of_body_it_reads(body: Any) 
 
 @pytest.mark.parametrize("ids", ["text", "integer"])
 async def test_ids_are_the_same_text_whether_the_venue_writes_numbers_or_texts(ids: Any) -> None:
-    async with RunningExchange(small_config(switches=Switches(rfq_ids=ids))) as exchange:
+    async with RunningExchange(small_config(switches=Switches(rfq_ids=ids)), now_ns=time.time_ns) as exchange:
         taker = gateway_of(exchange, TRADING_KEY.api_key, TRADING_KEY.api_secret)
         async with account_stream(taker) as heard:
             created = await asked(taker, await spread(taker))

@@ -305,7 +305,7 @@ async def shell_http(port: int, routes: list[tuple[str, str]], count: int, sign:
 async def shell_socket(desk: Desk) -> None:
     key = desk.key("marketdata")
     for number in range(20):
-        query = socket_query(key)
+        query = socket_query(key, ts_ms=time.time_ns() // 1_000_000)
         async with websockets.connect(f"ws://127.0.0.1:{desk.ports['exchange']}/options?{query}") as socket:
             for data in Forger(SEED + number, "x", "x", [GetStatus()], large_bytes=1_000).frames(30):
                 await socket.send(data[:5_000] if number % 2 else data[:5_000].decode("latin-1"))

@@ -32,7 +32,6 @@ from services.exchange.server.app import ExchangeServer
 from services.exchange.server.config import ExchangeServiceConfig, ServerConfig
 from services.exchange.server.venue import JournalFailed
 from services.exchange.shell import bind, credentials_of
-from shared.clock import Clock
 from shared.runner import Journal, MemoryJournal
 
 TRADING_KEY = KeyConfig(api_key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", api_secret="c0ffee" * 10)
@@ -42,6 +41,9 @@ READ_ONLY_KEY = KeyConfig(
 MAKER_KEY = KeyConfig(api_key="MAKER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="cafe" * 16)
 OTHER_KEY = KeyConfig(api_key="OTHER+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi00=", api_secret="d00d" * 16)
 USER_ID = 8_095_151_726
+START_NS = 1_764_158_400_000_000_000
+"""Wednesday 26 November 2025, 12:00 UTC: no expiry, no weekend and no end of a day, month or quarter is near."""
+_IMPORTED_NS = time.monotonic_ns()
 
 
 PROMPT = DealerConfig(
@@ -101,28 +103,34 @@ def sign_text(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest().upper()
 
 
+def now_ns() -> int:
+    """The time of these tests runs from a fixed instant: the calendar and the market are always the same."""
+    return START_NS + time.monotonic_ns() - _IMPORTED_NS
+
+
 def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return now_ns() // 1_000_000
 
 
 class TimeMachine:
     """A clock that can be set forward. Venue and clients of one test share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = now_ns) -> None:
+        self._clock = clock
         self.ahead_ns = 0
 
     def now_ns(self) -> int:
-        return time.time_ns() + self.ahead_ns
+        return self._clock() + self.ahead_ns
 
     def travel_to(self, at_ms: int) -> None:
-        self.ahead_ns = at_ms * 1_000_000 - time.time_ns()
+        self.ahead_ns = at_ms * 1_000_000 - self._clock()
 
 
 class StillClock:
     """A clock that stands still until it is moved: however slow the machine, nothing runs out."""
 
-    def __init__(self, at_ns: int | None = None) -> None:
-        self.at_ns = time.time_ns() if at_ns is None else at_ns
+    def __init__(self, at_ns: int = START_NS) -> None:
+        self.at_ns = at_ns
 
     def now_ns(self) -> int:
         return self.at_ns
@@ -148,15 +156,15 @@ def signed_headers(key: KeyConfig, method: str, path: str, text: str, ts_ms: int
 
 
 class RestClient:
-    """Signs as the documentation says; bodies are flat."""
+    """Signs as the documentation says; bodies are flat. now_ns: the clock of the venue, of a process by default."""
 
     def __init__(self, url: str, key: KeyConfig = TRADING_KEY, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.http = httpx.AsyncClient(base_url=url, timeout=60)
         self.key = key
-        self._now_ns = now_ns
+        self.now_ns = now_ns
 
     def _headers(self, method: str, path: str, text: str) -> dict[str, str]:
-        return signed_headers(self.key, method, path, text, self._now_ns() // 1_000_000)
+        return signed_headers(self.key, method, path, text, self.now_ns() // 1_000_000)
 
     async def raw_get(self, path: str, **parameters: Any) -> httpx.Response:
         text = "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
@@ -207,16 +215,16 @@ def _envelope(response: httpx.Response) -> Any:
 
 
 class RunningExchange:
-    """The server of one test, in this loop."""
+    """The server of one test, in this loop. now_ns: its clock; a client with a clock of its own needs the wall's."""
 
     def __init__(
         self,
         config: ExchangeServiceConfig,
         journal: Journal | None = None,
-        now_ns: Callable[[], int] | None = None,
+        now_ns: Callable[[], int] = now_ns,
     ) -> None:
         self.config = config
-        self.now_ns = now_ns or Clock().now_ns
+        self.now_ns = now_ns
         self.server = ExchangeServer(
             config, credentials_of(config), journal or MemoryJournal(), self.now_ns, paper=True
         )
@@ -279,7 +287,8 @@ async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
 
 async def tradable(client: RestClient, base: str = "BTC") -> dict[str, Any]:
     """A call near the money with a two-sided book: the chain's object for it."""
+    soonest_ms = client.now_ns() // 1_000_000 + 3_600_000
     rows = await client.data(f"/open/option/get/v1/{base}USD")
     calls = [row["callOption"] for row in rows if row["callOption"]]
-    liquid = [call for call in calls if call["bid"] and call["ask"] and call["endTime"] > now_ms() + 3_600_000]
+    liquid = [call for call in calls if call["bid"] and call["ask"] and call["endTime"] > soonest_ms]
     return min(liquid, key=lambda call: abs(call["delta"] - Decimal("0.5")))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ import websockets
 
 from services.exchange.config import KeyConfig
 from shared.secrets import ensure_paper_secrets
-from tests.integration.exchange.harness import RestClient, now_ms, socket_query, tradable
+from tests.integration.exchange.harness import RestClient, socket_query, tradable
 from tests.integration.exchange.test_rest import rest
 
 CONFIG = """
@@ -197,7 +198,8 @@ async def test_public_trades_bars_and_a_countdown_survive_a_kill(desk: ExchangeP
 
     async def public(client: RestClient) -> tuple[list[Any], Any]:
         trades = await client.data(f"/open/option/trade/lasttrade/v1/{symbol}")
-        span = {"start": now_ms() - 86_400_000, "end": now_ms()}
+        now_ms = time.time_ns() // 1_000_000
+        span = {"start": now_ms - 86_400_000, "end": now_ms}
         bars = await client.data(f"/open/option/market/kline/history/v1/{symbol}", period="d1", **span)
         return trades, bars
 
@@ -246,7 +248,8 @@ async def test_it_stops_cleanly_with_a_socket_open(desk: ExchangeProcess, kind: 
     desk.start()
     client = await desk.client()
     port = client.http.base_url.port
-    async with websockets.connect(f"ws://127.0.0.1:{port}/options?{socket_query(desk.key)}") as websocket:
+    query = socket_query(desk.key, ts_ms=time.time_ns() // 1_000_000)
+    async with websockets.connect(f"ws://127.0.0.1:{port}/options?{query}") as websocket:
         await websocket.send('{"action":"subscribe","dataType":"order"}')
         await websocket.recv()
         assert desk.end(signal.SIGINT if kind == "sigint" else signal.SIGTERM) == 0

@@ -123,7 +123,7 @@ def resting_price(call: dict[str, Any]) -> int:
     return int(max(call["bid"] / 2, call["bid"] - call["underlyingPrice"] / 250))
 
 
-async def test_time_is_the_wall_clock_in_milliseconds(exchange: RunningExchange) -> None:
+async def test_time_is_the_clock_of_the_venue_in_milliseconds(exchange: RunningExchange) -> None:
     data = await exchange.client().data("/time")
     check(data, {"serverTime": "ms"})
     assert abs(data["serverTime"] - now_ms()) < 5_000

@@ -39,7 +39,7 @@ MONDAY_MORNING_MS = 4 * 24 * HOUR_MS + 10 * HOUR_MS
 
 
 def next_monday_ms() -> int:
-    """10:00 UTC of the next Monday: no expiry and no end of a day is near, whenever the test runs."""
+    """10:00 UTC of the next Monday: no expiry and no end of a day is near."""
     return (now_ms() - MONDAY_MORNING_MS) // WEEK_MS * WEEK_MS + WEEK_MS + MONDAY_MORNING_MS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -31,7 +32,7 @@ TIGHT = RiskConfig(max_drawdown_pct=1, max_daily_loss_pct=1, breach_polls=1)
 async def exchange() -> AsyncIterator[RunningExchange]:
     config = small_config()
     main = msgspec.structs.replace(config.accounts[0], initial_balance_usd=Decimal(100_000))
-    async with RunningExchange(msgspec.structs.replace(config, accounts=(main,))) as running:
+    async with RunningExchange(msgspec.structs.replace(config, accounts=(main,)), now_ns=time.time_ns) as running:
         yield running
 
 
