@@ -134,7 +134,7 @@ def desk() -> Iterator[Desk]:
     butterfly by smart now and then."""
     quick = strangle_file("quick", "1", hold_s=4, passive_s=3, requote_by="amend")
     made = make_desk("alpha", 1, ["demo_strangle", "quick", "wings"], {"quick": quick, "wings": WINGS})
-    started = made.voldesk("up", "--timeout", "90", "--json")
+    started = made.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made
     take_down(made)
@@ -142,19 +142,19 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture(scope="session")
 def second_desk(desk: Desk) -> Iterator[Desk]:
-    """A desk beside the first one: one strategy that holds for long, one that opens slowly and once, and one whose
-    file is broken."""
+    """A desk beside the first one: one strategy that holds for long, one whose file is broken, and one that opens
+    slowly and once and is not enabled yet."""
     made = make_desk(
         "beta-two",
         2,
-        ["patient", "resting", "broken"],
+        ["patient", "broken"],
         {
             "patient": strangle_file("patient", "1", hold_s=3_000),
             "resting": strangle_file("resting", "2", hold_s=1, passive_s=25, cooldown_s=3_600),
             "broken": "from shared.strategy import StrategyConfig\n\ndef broken(:\n",
         },
     )
-    started = made.voldesk("up", "--timeout", "90", "--json")
+    started = made.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made
     take_down(made)

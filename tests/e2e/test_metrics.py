@@ -101,7 +101,7 @@ def scraped(traded: Desk) -> dict[str, str]:
         still = [name for service, names in MOVED.items() for name in names if not total(texts[service], name)]
         return None if still else texts
 
-    return until(traded, "everything that a trade moves has moved", all_moved, timeout_s=60)
+    return until(traded, "everything that a trade moves has moved", all_moved)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -45,15 +45,22 @@ def test_a_restart_of_everything_with_an_order_and_a_position_open_loses_and_dou
     second_desk: Desk,
 ) -> None:
     held = until(second_desk, "a trade is open", lambda: newest_in(second_desk, "patient", ("OPEN",)))
-    until(second_desk, "an order rests", lambda: second_desk.look("orders", "--json").json)
-    (resting,) = second_desk.trades("resting")
-    assert resting["state"] == "OPENING"
+    # only now, so that its order still rests however long it took to come here
+    text = second_desk.config_path.read_text()
+    second_desk.config_path.write_text(text.replace('enabled = ["patient"', 'enabled = ["patient", "resting"'))
+    assert second_desk.voldesk("restart", "strategy").code == 0
+
+    def rests() -> dict[str, Any] | None:
+        row = newest_in(second_desk, "resting", ("OPENING",))
+        return row if row is not None and second_desk.look("orders", "--json").json else None
+
+    resting = until(second_desk, "an order rests", rests)
     fills = {fill.venue_trade_id for fill in second_desk.venue_fills() if fill.symbol in signed_legs(held)}
     pids = {row["pid"] for row in second_desk.services().values()}
 
     assert second_desk.voldesk("down").code == 0
     assert desk_pids(second_desk.run_dir) == []
-    assert second_desk.voldesk("up", "--timeout", "90", "--json").code == 0
+    assert second_desk.voldesk("up", "--timeout", "180", "--json").code == 0
     assert pids.isdisjoint(row["pid"] for row in second_desk.services().values())
 
     def ended() -> dict[str, Any] | None:
@@ -130,7 +137,7 @@ def test_services_that_lost_supervisord_are_shown_ended_and_started_anew(second_
         "status tells that nobody supervises",
         lambda: all("supervisord" in row.get("detail", "") for row in second_desk.services().values()),
     )
-    assert second_desk.voldesk("up", "--timeout", "90", "--json").code == 0
+    assert second_desk.voldesk("up", "--timeout", "180", "--json").code == 0
     assert orphans.isdisjoint(row["pid"] for row in second_desk.services().values())
     assert second_desk.trade(trade["trade_id"])["state"] == "OPEN"
     assert signed_legs(trade) == second_desk.venue_positions()

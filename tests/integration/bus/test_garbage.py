@@ -118,9 +118,10 @@ async def test_garbage_as_an_answer_is_dropped_and_the_request_times_out(tmp_pat
     server.bind(Endpoints(desk.run_dir, desk.bus).requests("risk"))
     answers: list[object] = []
     async with Bus("strategy", desk) as client:
-        client.send_request(SendRequest("risk", GetAccount(), "q1", deadline_ms=1_000), answers.append)
-        await until(lambda: server.poll(0))
+        client.send_request(SendRequest("risk", GetAccount(), "q0", deadline_ms=120_000), answers.append)
+        await until(lambda: server.poll(0), "they are connected")
         identity, _ = server.recv_multipart()
+        client.send_request(SendRequest("risk", GetAccount(), "q1", deadline_ms=1_000), answers.append)
         for data in garbage(seed):
             server.send_multipart([identity, data])
             server.send_multipart([identity, b"reply\0" + data])

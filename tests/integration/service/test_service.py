@@ -194,10 +194,12 @@ async def test_kill_9_in_the_middle_of_writing_loses_nothing_that_was_answered(d
     for _ in range(3):
         service = desk.start()
         before = (await desk.tell("quiet")).halt_epoch
-        asked = [asyncio.ensure_future(desk.tell("count", deadline_ms=1_000)) for _ in range(400)]
+        asked = [asyncio.ensure_future(desk.tell("count")) for _ in range(400)]
         await until(lambda asked=asked: sum(one.done() for one in asked) >= 40)  # type: ignore[misc]
         service.process.kill()
         await service.exit_code()
+        for one in asked:
+            one.cancel()
         answers = await asyncio.gather(*asked, return_exceptions=True)
         answered = max(answer.halt_epoch for answer in answers if isinstance(answer, HaltState))
         again = desk.start()
@@ -380,8 +382,10 @@ async def test_metrics_carry_service_mode_and_account_and_count_the_bus(desk: De
     labels = 'account="main",mode="paper",service="execution"'
     assert f"voldesk_starts{{{labels}}} 1.0" in text
     assert f"voldesk_ready{{{labels}}} 1.0" in text
-    assert f"voldesk_commit_seconds_count{{{labels}}} 1.0" in text
-    assert f"voldesk_inputs_total{{{labels}}} 1.0" in text
+    # a machine on which the process stood still has told the core so: one more input, one more row
+    stalls = float(text.partition(f"\nvoldesk_loop_stalls_total{{{labels}}} ")[2].split()[0])
+    assert f"voldesk_inputs_total{{{labels}}} {1 + stalls}" in text
+    assert any(f"voldesk_commit_seconds_count{{{labels}}} {1.0 + more}" in text for more in range(int(stalls) + 1))
     assert 'voldesk_bus_requests_total{account="main",kind="served",mode="paper",service="execution"} 1.0' in text
     for name in (
         "voldesk_loop_lag_seconds_count",
@@ -425,7 +429,8 @@ async def test_a_line_about_health_is_written_at_the_configured_interval(tmp_pat
     line = [line for line in service.lines() if line["event"] == "health"][-1]
     assert line["level"] == "info"
     assert (line["ready"], line["detail"]) == (True, "counting")
-    assert (line["inputs"], line["queue"], line["dropped"], line["errors"]) == (2, 0, 0, 1)
+    assert line["inputs"] >= 2, "and one for each time that the process stood still"
+    assert (line["queue"], line["dropped"], line["errors"]) == (0, 0, 1)
     assert line["uptime_s"] >= 1
     assert line["memory_mb"] > 10
     assert line["cpu_pct"] >= 0
