@@ -221,7 +221,7 @@ async def test_a_stream_that_froze_while_others_run_is_subscribed_again_and_then
 ) -> None:
     heard = Heard()
     frozen = Subscription("tOption", (("symbol", "BTCUSD"), ("end", 1)), "frozen")
-    quick = replace(PATIENT, silent_after_ns=400 * MS)
+    quick = replace(PATIENT, silent_after_ns=1_500 * MS)
     lively = Subscription("tOption", (("symbol", "BTCUSD"), ("end", 2)), "lively")
     async with running(venue, heard, lambda: (frozen, lively), lambda _code, _data, _ts: ("lively",), quick):
         async with asyncio.timeout(60):
