@@ -97,8 +97,13 @@ async def test_the_delay_of_live_messages_is_measured_by_pattern_and_that_of_rep
 ) -> None:
     desk = make_desk(tmp_path)
     publisher = open_service("execution", desk)
+    first, heard = Heard(), Heard()
+    earlier = Bus("monitor", desk)
+    earlier.subscribe("execution", ["exec."], first.append)
+    await until(first.synced)
     publisher.publish(HALT_TOPIC, halt_of("early", 1))
-    heard = Heard()
+    # what an earlier reader has got has left the publisher: to a later one it is replayed
+    await until(lambda: first.halts() == [1])
     reader = Bus("risk", desk)
     reader.subscribe("execution", ["exec."], heard.append)
     await until(heard.synced)
@@ -109,6 +114,7 @@ async def test_the_delay_of_live_messages_is_measured_by_pattern_and_that_of_rep
     counts, sum_s = reader.counts.delays["exec.{account}.halt"].read()
     assert sum(counts) == 3
     assert 0 < sum_s < 3 * 60
+    earlier.close()
     reader.close()
     publisher.close()
 
