@@ -88,7 +88,7 @@ async def venue(exchange: RunningExchange, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 async def inject(exchange: RunningExchange, **fault: Any) -> None:
-    async with httpx.AsyncClient(base_url=exchange.url) as control:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
         assert (await control.post("/sim/faults", json=fault)).status_code == 200
 
 
@@ -193,8 +193,10 @@ class TestCoincallSim(OrderGatewayContract):
         task = spawn(gateway.stream_market(["BTCUSD"], lambda _name: [], heard.append), name="market streams")
         try:
             await until(lambda: any(isinstance(item, IndexPush) for item in heard))
-            await inject(exchange, kind="silence", path_prefix="/futures", duration_ms=3_500)
+            await inject(exchange, kind="silence", path_prefix="/futures")
             await until(lambda: StreamDown("indices: connected, but index BTCUSD is silent", "indices") in heard)
+            async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
+                assert (await control.delete("/sim/faults")).status_code == 200
             heard.clear()
             await until(lambda: any(isinstance(item, IndexPush) for item in heard))
         finally:
@@ -242,7 +244,7 @@ async def test_a_position_held_to_expiry_is_settled_once_with_its_cash_flow_and_
         order = new_order(option, option.tick(row.ask * 2, ROUND_UP), lots=2)
         await placed(gateway, order)
         await in_state(gateway, order, "filled")
-        async with httpx.AsyncClient(base_url=exchange.url) as control:
+        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
             assert (await control.post("/sim/market", json={"base": "BTC", "pct": 10})).status_code == 200
         clock.ahead_ns += expiry_ns - clock.now_ns() + 60 * 10**9
 

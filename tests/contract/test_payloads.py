@@ -76,7 +76,7 @@ class SimulatedVenue:
 
     async def live(self) -> None:
         """Deposit, hold a position over an expiry, cancel, fill, and leave an order in the book."""
-        async with httpx.AsyncClient(base_url=self.exchange.url) as control:
+        async with httpx.AsyncClient(base_url=self.exchange.url, timeout=60) as control:
             body = {"account_id": "maker", "amount_usd": "1000"}
             assert (await control.post("/sim/transfer", json=body)).status_code == 200
         soon = await self._first_expiry(16 * 60_000)

@@ -84,7 +84,7 @@ async def quoted(gateway: CoincallGateway, request_id: str, quote_side: str) -> 
 
 
 async def inject(exchange: RunningExchange, **fault: Any) -> None:
-    async with httpx.AsyncClient(base_url=exchange.url) as control:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
         assert (await control.post("/sim/faults", json=fault)).status_code == 200
 
 

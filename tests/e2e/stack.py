@@ -30,6 +30,7 @@ T = TypeVar("T")
 SERVICES = ("exchange", "marketdata", "risk", "execution", "strategy", "monitor")
 REPOSITORY = Path(__file__).resolve().parents[2]
 FINAL = ("CLOSED", "FAILED", "SETTLED")
+UNAVAILABLE = 69
 VOLDESK = [sys.executable, "-c", "from voldesk.main import app; app()"]
 
 
@@ -84,7 +85,18 @@ class Desk:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def look(self, *arguments: str) -> Answer:
-        """As `voldesk`, in this process: what is asked again and again does not start an interpreter each time."""
+        """As `voldesk`, in this process: what is asked again and again does not start an interpreter each time.
+
+        Only for what changes nothing: where a service does not answer, as it was killed or its machine is busy, it is
+        asked again for a minute.
+        """
+        deadline = time.monotonic() + 60
+        while True:
+            answer = self._invoked(*arguments)
+            if answer.code != UNAVAILABLE or time.monotonic() > deadline:
+                return answer
+
+    def _invoked(self, *arguments: str) -> Answer:
         place = {name: value for name, value in self.environment.items() if name.startswith("VOLDESK_")}
         with ThreadPoolExecutor(1) as thread:  # a command runs an event loop; the test's thread may run one already
             result = thread.submit(CliRunner().invoke, app, list(arguments), env=place).result()
@@ -106,7 +118,7 @@ class Desk:
     def trades(self, strategy: str | None = None) -> list[dict[str, Any]]:
         """Newest first; none while execution does not answer."""
         answer = self.look("trades", "--json")
-        if answer.code == 69:
+        if answer.code == UNAVAILABLE:
             return []
         return [row for row in answer.json if strategy in (None, row["strategy"])]
 
@@ -214,7 +226,7 @@ def assert_books_balance(desk: Desk) -> None:
     The desk trades on afterwards.
     """
     desk.voldesk("flatten", "--yes")
-    orders = {row["order_id"]: row for row in desk.voldesk("orders", "--all", "--limit", "10000", "--json").json}
+    orders = {row["order_id"]: row for row in desk.look("orders", "--all", "--limit", "10000", "--json").json}
     by_order: dict[str, Decimal] = defaultdict(Decimal)
     net: dict[str, Decimal] = defaultdict(Decimal)
     for fill in desk.venue_fills():

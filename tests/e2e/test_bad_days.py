@@ -27,7 +27,7 @@ def desk_on_a_small_disk() -> Iterator[Desk]:
     made.config_path.write_text(made.config_path.read_text() + "\n[journal]\nreserve_mb = 2\n")
     try:
         with small_disk(made.run_dir, 64):
-            started = made.voldesk("up", "--timeout", "90", "--json")
+            started = made.voldesk("up", "--timeout", "180", "--json")
             assert started.code == 0, started.err + made.logs()
             try:
                 yield made

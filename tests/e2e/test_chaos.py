@@ -161,7 +161,7 @@ class Chaos:
         port = json.loads((self._desk.run_dir / "ports.json").read_text())["exchange"]
         try:
             answer = httpx.request(
-                method, f"http://127.0.0.1:{port}/sim/faults", json=fault, timeout=10, trust_env=False
+                method, f"http://127.0.0.1:{port}/sim/faults", json=fault, timeout=60, trust_env=False
             )
         except httpx.HTTPError:
             self.dealt["a fault met no exchange"] += 1
@@ -174,7 +174,7 @@ class Chaos:
 def traded() -> Iterator[Desk]:
     """A desk of its own with the four strategies."""
     desk = make_desk("chaos", 5, list(STRATEGIES), {name: COMMON + text for name, text in STRATEGIES.items()})
-    started = desk.voldesk("up", "--timeout", "90", "--json")
+    started = desk.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + desk.logs()
     try:
         yield desk
@@ -197,7 +197,7 @@ def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_t
         until(desk, f"{name} is paused", lambda name=name: desk.voldesk("strategies", "pause", name).code == 0)
     until(desk, "every trade has ended", lambda: unfinished(desk) == [], QUIET_S)
 
-    trades = desk.voldesk("trades", "--json", "--limit", "5000").json
+    trades = desk.look("trades", "--json", "--limit", "5000").json
     assert {row["strategy"] for row in trades if row["opened_at"]} == set(STRATEGIES), "each mode has traded"
     assert [row for row in trades if row["state"] not in FINAL] == []
     assert desk.at_venue(lambda gateway: gateway.open_orders()) == ()

@@ -38,7 +38,7 @@ def desk(browser: Browser) -> Iterator[Desk]:
         "patient": strangle_file("patient", "2", hold_s=3_000, cooldown_s=3_600),
     }
     made = make_desk("browser", 9, ["quick", "patient"], files)
-    up = made.voldesk("up", "--timeout", "120")
+    up = made.voldesk("up", "--timeout", "180")
     assert up.code == 0, up.err + made.logs()
     assert "`voldesk web` prints a link" in up.out
     assert "/setup/" not in up.out + up.err + made.logs()

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from tests.e2e.stack import SERVICES, Desk, until
+from tests.e2e.stack import SERVICES, UNAVAILABLE, Desk, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_the_chain_of_a_running_desk_is_whole_and_has_a_smile(desk: Desk) -> None:
-    told = desk.voldesk("chain", "ETH", "--expiry", "all", "--all", "--json").json
-    assert told["underlying"] == "ETHUSD"
-    assert len(told["expiries"]) >= 5
-    near = [row for expiry in told["expiries"] for row in expiry["options"] if 0.3 < abs(row["delta"] or 0) < 0.7]
-    assert near
-    assert all(row["mark"] and row["iv"] for row in near)
-    shown = desk.voldesk("chain", "BTCUSD")
+    def near() -> list[dict[str, Any]]:
+        told = desk.look("chain", "ETH", "--expiry", "all", "--all", "--json").json
+        assert told["underlying"] == "ETHUSD"
+        assert len(told["expiries"]) >= 5
+        return [row for expiry in told["expiries"] for row in expiry["options"] if 0.3 < abs(row["delta"] or 0) < 0.7]
+
+    found = until(desk, "options near the money are quoted", near)
+    assert all(row["mark"] and row["iv"] for row in found)
+    shown = desk.look("chain", "BTCUSD")
     assert shown.code == 0
     assert "implied volatility of the mark" in shown.out
     assert "\x1b" not in shown.out
 
 
 def test_why_names_every_gate_since_when_and_the_exits_of_open_trades(desk: Desk) -> None:
-    told = desk.voldesk("why", "demo_strangle", "--json").json
-    names = [gate["name"] for gate in told["gates"]]
-    for name in ("state", "execution", "risk", "halts", "market_data", "account", "legs", "risk_refusal"):
-        assert name in names
-    assert all(gate["reason"] and gate["since"] for gate in told["gates"])
+    names = {"state", "execution", "risk", "halts", "market_data", "account", "legs", "risk_refusal"}
+
+    def judged() -> list[dict[str, Any]] | None:
+        gates: list[dict[str, Any]] = desk.look("why", "demo_strangle", "--json").json["gates"]
+        return gates if names <= {gate["name"] for gate in gates} else None
+
+    gates = until(desk, "the host has judged every gate", judged)
+    assert all(gate["reason"] and gate["since"] for gate in gates)
 
     def an_exit() -> bool:
         exits = desk.look("why", "demo_strangle", "--json").json["exits"]
@@ -39,10 +45,15 @@ def test_why_names_every_gate_since_when_and_the_exits_of_open_trades(desk: Desk
 
 
 def test_the_doctor_finds_no_problem_on_a_running_desk(desk: Desk) -> None:
-    findings = desk.voldesk("doctor", "--json").json
+    def ready() -> list[dict[str, Any]] | None:
+        """What it finds, once no service is still on its way after what other tests did to it."""
+        found: list[dict[str, Any]] = json.loads(desk.voldesk("doctor", "--json").out)
+        running = f"running and ready: {', '.join(SERVICES)}"
+        return found if any(each["finding"] == running for each in found) else None
+
+    findings = until(desk, "every service is running and ready", ready)
     assert [finding for finding in findings if finding["level"] == "problem"] == []
     by_check = {finding["check"]: finding for finding in findings}
-    assert by_check["services"]["finding"] == f"running and ready: {', '.join(SERVICES)}"
     assert "held by this desk" in by_check["ports"]["finding"]
     assert by_check["venue"]["finding"].endswith("answers")
 
@@ -61,7 +72,7 @@ def test_a_trade_is_told_from_the_gates_that_opened_it_to_its_result(desk: Desk)
         return [trade["trade_id"] for trade in trades if trade["state"] == "CLOSED"]
 
     until(desk, "a trade has ended", ended, 120)
-    told = desk.voldesk("trade", ended()[0])
+    told = desk.look("trade", ended()[0])
     assert told.code == 0
     text = " ".join(told.out.split())
     assert "Its gates were open: market_data:" in text
@@ -78,7 +89,10 @@ def test_makers_quote_both_directions_of_a_structure_and_nothing_is_left_at_the_
     answers = []
 
     def quoted() -> bool:
-        answers.append(desk.voldesk("rfq", "quote", *structure, "--json").json)
+        answer = desk.voldesk("rfq", "quote", *structure, "--json")
+        if answer.code == UNAVAILABLE:
+            return False
+        answers.append(answer.json)
         return all(side["quotes"] and side["mark_cost"] is not None for side in answers[-1]["sides"])
 
     until(desk, "the simulated dealers have quoted both directions", quoted, 120)

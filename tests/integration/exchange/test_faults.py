@@ -39,7 +39,7 @@ CREATE = "/open/option/order/create/v1"
 
 
 async def inject(exchange: RunningExchange, **fault: Any) -> Any:
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         response = await http.post("/sim/faults", content=json.dumps(fault))
         assert response.status_code == 200, response.text
         return response.json()["data"]
@@ -102,7 +102,7 @@ async def test_silence_keeps_the_socket_open_without_pushes_until_cleared(exchan
             await receive_until(websocket, lambda frame: False, timeout_s=1.5)
         pushed = exchange.server.hub.frames_pushed
         assert not websocket.close_code
-        async with httpx.AsyncClient(base_url=exchange.url) as http:
+        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
             assert (await http.delete("/sim/faults")).status_code == 200
         await receive_until(websocket, data_of(30))
         assert exchange.server.hub.frames_pushed > pushed
@@ -124,7 +124,7 @@ async def test_silence_keeps_the_socket_open_without_pushes_until_cleared(exchan
 async def test_a_wrong_control_request_is_refused_and_says_why(
     exchange: RunningExchange, path: str, body: Any
 ) -> None:
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         response = await http.post(path, content=json.dumps(body))
     assert response.status_code == 400
     assert response.json()["msg"]
@@ -160,7 +160,7 @@ async def test_the_state_shows_market_accounts_sockets_and_faults(exchange: Runn
     async with exchange.socket() as websocket:
         await subscribe(websocket, "order")
         await inject(exchange, kind="latency", count=5, latency_ms=1, path_prefix="/nowhere")
-        async with httpx.AsyncClient(base_url=exchange.url) as http:
+        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
             state = (await http.get("/sim/state")).json()["data"]
     assert state["sockets"] == 1
     assert state["faults"][0]["hits_left"] == 5

@@ -16,7 +16,7 @@ from tests.integration.exchange.test_socket import data_of, subscribe
 async def shake(exchange: RunningExchange) -> None:
     """Move the market, so that no price can stay by chance."""
     step = exchange.server.venue.core.step
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         for path in ("market", "vol"):
             answer = await http.post(f"/sim/{path}", content=json.dumps({"base": "BTC", "pct": 0.4}))
             assert answer.status_code == 200, answer.text
@@ -41,7 +41,7 @@ async def test_option_prices_repeat_until_cleared_while_orders_and_the_index_go_
     assert index != before[2]
     assert (await rest(client, call, clientOrderId=5))["code"] == 0
     assert (await client.data("/open/option/order/pending/v1"))["total"] == 1
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         await http.delete("/sim/faults")
     assert (await seen())[0] != before[0]
     await inject(exchange, kind="frozen_book", path_prefix="/open/option/detail")
@@ -74,6 +74,6 @@ async def test_sockets_are_pushed_no_option_prices_while_the_index_and_orders_ar
 
         await receive_until(options, order_or_price)
         assert len(frozen) <= 1, "at most one was under way already"
-        async with httpx.AsyncClient(base_url=exchange.url) as http:
+        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
             await http.delete("/sim/faults")
         await receive_until(options, data_of(3))

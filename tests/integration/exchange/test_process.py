@@ -22,7 +22,7 @@ import websockets
 from services.exchange.config import KeyConfig
 from shared.secrets import ensure_paper_secrets
 from tests.integration.exchange.harness import RestClient, socket_query, tradable
-from tests.integration.exchange.test_rest import rest
+from tests.integration.exchange.test_rest import crossing_price, rest
 
 CONFIG = """
 [desk]
@@ -116,7 +116,7 @@ async def test_orders_fills_positions_and_cash_survive_a_kill(desk: ExchangeProc
     for number in range(3):
         assert (await rest(client, call, clientOrderId=100 + number))["code"] == 0
     taker = {"symbol": call["symbol"], "tradeSide": 1, "tradeType": 1, "qty": 0.02}
-    bought = await client.create(**taker, price=float(call["ask"] * 2), clientOrderId=200)
+    bought = await client.create(**taker, price=crossing_price(call), clientOrderId=200)
     assert bought["code"] == 0, bought
     await client.post("/open/option/order/cancel/v1", clientOrderId=102)
     before = await books(client)
@@ -169,10 +169,12 @@ async def test_every_order_answered_before_a_kill_in_full_flight_is_there_after_
 
 async def test_the_index_goes_on_along_the_same_path_after_a_restart(desk: ExchangeProcess) -> None:
     async def market(client: RestClient) -> tuple[set[str], Decimal]:
-        symbols = {row["symbolName"] for row in await client.data("/open/option/getInstruments/BTC")}
+        rows = await client.data("/open/option/getInstruments/BTC")
+        symbols = {row["symbolName"] for row in rows if row["expirationTimestamp"] > not_before_ms}
         row = await client.data("/open/futures/market/symbol/v1", symbol="BTCUSD")
         return symbols, row["indexPrice"]
 
+    not_before_ms = time.time_ns() // 1_000_000 + 3_600_000  # what expires meanwhile is listed no more
     desk.start()
     client = await desk.client()
     await client.http.post("/sim/market", content='{"base":"BTC","pct":50}')
@@ -195,16 +197,16 @@ async def test_public_trades_bars_and_a_countdown_survive_a_kill(desk: ExchangeP
     client = await desk.client()
     call = await tradable(client)
     symbol = call["symbol"]
+    begun_ms = time.time_ns() // 1_000_000
 
     async def public(client: RestClient) -> tuple[list[Any], Any]:
         trades = await client.data(f"/open/option/trade/lasttrade/v1/{symbol}")
-        now_ms = time.time_ns() // 1_000_000
-        span = {"start": now_ms - 86_400_000, "end": now_ms}
+        span = {"start": begun_ms - 86_400_000, "end": time.time_ns() // 1_000_000}
         bars = await client.data(f"/open/option/market/kline/history/v1/{symbol}", period="d1", **span)
         return trades, bars
 
     for quantity in (0.02, 0.03):
-        order = {"symbol": symbol, "tradeSide": 1, "tradeType": 1, "qty": quantity, "price": float(call["ask"] * 2)}
+        order = {"symbol": symbol, "tradeSide": 1, "tradeType": 1, "qty": quantity, "price": crossing_price(call)}
         assert (await client.create(**order))["code"] == 0
     countdown = {"symbol": "BTCUSD", "type": 1, "countdownTime": 3_600_000}
     assert (await client.post("/open/futures/countdown/cancel/v1", **countdown))["data"] is True

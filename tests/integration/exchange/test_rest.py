@@ -130,7 +130,7 @@ async def test_time_is_the_clock_of_the_venue_in_milliseconds(exchange: RunningE
 
 
 async def test_public_data_needs_no_signature(exchange: RunningExchange) -> None:
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         for path in ("/time", "/open/option/getInstruments/BTC", "/open/option/get/v1/BTCUSD"):
             assert (await http.get(path)).json()["code"] == 0
 
@@ -462,7 +462,7 @@ async def test_unknown_orders_indices_and_paths_have_their_answers(exchange: Run
 
 async def test_bad_credentials_have_their_codes_with_http_200(exchange: RunningExchange) -> None:
     path = "/open/user/info/v1"
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
 
         async def code(headers: dict[str, str]) -> int:
             response = await http.get(path, headers=headers)
@@ -483,7 +483,7 @@ async def test_a_form_body_on_a_json_endpoint_is_an_illegal_parameter(exchange: 
     path = "/open/option/order/cancel/v1"
     headers = signed_headers(TRADING_KEY, "POST", path, "orderId=1")
     headers["Content-Type"] = "application/x-www-form-urlencoded"
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         assert (await http.post(path, content="orderId=1", headers=headers)).json()["code"] == 10004
 
 

@@ -427,7 +427,7 @@ async def test_dealers_can_be_silent_or_late_for_the_next_requests(exchange: Run
     (silent, answered) = exchange.server.venue.core.rfq.requests("main")
     assert (silent.dealers_silent, silent.dealers_late_ms) == (True, 60_000)
     assert (answered.dealers_silent, answered.dealers_late_ms) == (False, 0)
-    async with httpx.AsyncClient(base_url=exchange.url) as http:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as http:
         state = (await http.get("/sim/state")).json()["data"]
     assert state["faults"] == []
 

@@ -20,12 +20,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def inject(desk: Desk, **fault: Any) -> None:
-    answer = httpx.post(f"http://127.0.0.1:{desk.ports['exchange']}/sim/faults", json=fault)
+    answer = httpx.post(f"http://127.0.0.1:{desk.ports['exchange']}/sim/faults", json=fault, timeout=60)
     assert answer.status_code == 200
 
 
 def clear(desk: Desk) -> None:
-    assert httpx.delete(f"http://127.0.0.1:{desk.ports['exchange']}/sim/faults").status_code == 200
+    assert httpx.delete(f"http://127.0.0.1:{desk.ports['exchange']}/sim/faults", timeout=60).status_code == 200
 
 
 def test_an_exchange_that_is_gone_for_seconds_is_alarmed_and_its_return_told_without_a_restart(desk: Desk) -> None:

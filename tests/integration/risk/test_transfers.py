@@ -37,7 +37,7 @@ async def exchange() -> AsyncIterator[RunningExchange]:
 
 
 async def transfer(exchange: RunningExchange, amount_usd: str) -> None:
-    async with httpx.AsyncClient(base_url=exchange.url) as control:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
         answer = await control.post("/sim/transfer", json={"account_id": "main", "amount_usd": amount_usd})
         assert answer.json()["code"] == 0
 
@@ -169,7 +169,7 @@ async def test_an_account_is_not_judged_while_transfers_cannot_be_read(
 ) -> None:
     guard = Guard(gateway, [])
     await guard.read_account()
-    async with httpx.AsyncClient(base_url=exchange.url) as control:
+    async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
         fault = {"kind": "error_code", "path_prefix": "/open/account/historyList", "count": 1, "code": 7001}
         assert (await control.post("/sim/faults", json=fault)).json()["code"] == 0
     await transfer(exchange, "-20000")
