@@ -123,6 +123,11 @@ def resting_price(call: dict[str, Any]) -> int:
     return int(max(call["bid"] / 2, call["bid"] - call["underlyingPrice"] / 250))
 
 
+def crossing_price(call: dict[str, Any]) -> int:
+    """Above the ask, yet within the venue's upper price limit of 5 % of the underlying over the mark."""
+    return int(call["ask"] + call["underlyingPrice"] / 50) + 1
+
+
 async def test_time_is_the_clock_of_the_venue_in_milliseconds(exchange: RunningExchange) -> None:
     data = await exchange.client().data("/time")
     check(data, {"serverTime": "ms"})
