@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.messages.base import Side
 from shared.messages.inquiries import SideQuotes, StructureQuotes
+from shared.messages.quote_requests import QuoteRequest
 from shared.tca import CostRow
 from shared.views import iso, plain
 
@@ -31,7 +32,7 @@ def quotes_json(answer: StructureQuotes) -> dict[str, Any]:
 
 def _side_json(side: SideQuotes) -> dict[str, Any]:
     return {
-        "direction": DIRECTIONS[side.action].replace(" ", "_"),
+        "direction": _direction(side.action),
         "mark_cost": _round(side.mark_cost_usd),
         "book_cost": _round(side.book_cost_usd),
         "shallow": list(side.shallow),
@@ -50,6 +51,52 @@ def _side_json(side: SideQuotes) -> dict[str, Any]:
             for quote in side.quotes
         ],
     }
+
+
+def quote_request_json(request: QuoteRequest) -> dict[str, Any]:
+    return {
+        "rfq_id": request.rfq_id,
+        "request_id": request.request_id or None,
+        "trade_id": request.trade_id or None,
+        "asked_by": request.asked_by,
+        "purpose": request.purpose,
+        "state": request.state,
+        "reason": request.reason,
+        "legs": [{"side": leg.side, "qty": plain(leg.quantity), "symbol": leg.symbol} for leg in request.legs],
+        "wanted": _direction(request.wanted),
+        "asked_at": iso(request.asked_ns),
+        "judged_at": iso(request.judged_ns),
+        "ends_at": iso(request.ends_ns),
+        "collecting": request.is_collecting,
+        "chosen": request.chosen or None,
+        "costs": [
+            {
+                "direction": _direction(cost.direction),
+                "book_cost_usd": _round(cost.book_cost_usd),
+                "mark_cost_usd": _round(cost.mark_cost_usd),
+                "shallow": list(cost.shallow),
+            }
+            for cost in request.costs
+        ],
+        "quotes": [
+            {
+                "quote_id": quote.quote_id,
+                "direction": _direction(quote.direction),
+                "cost_usd": _round(quote.cost_usd),
+                "improvement_usd": _round(quote.improvement_usd),
+                "improvement_pct": _round(quote.improvement_pct),
+                "over_mark_pct": _round(quote.over_mark_pct),
+                "verdict": quote.verdict,
+                "prices": [plain(price) for price in quote.prices],
+                "expires_at": iso(quote.expiry_ns),
+            }
+            for quote in request.quotes
+        ],
+    }
+
+
+def _direction(side: Side | None) -> str | None:
+    return None if side is None else DIRECTIONS[side].replace(" ", "_")
 
 
 def _round(value: float | None) -> float | None:

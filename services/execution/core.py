@@ -17,6 +17,7 @@ from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
+from services.execution.quote_requests import QuoteRequests
 from services.execution.reconcile import Reconciler
 from services.execution.records import Order
 from services.execution.requests import Requests
@@ -60,7 +61,7 @@ class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
-    QuoteStructure, ListInquiries);
+    QuoteStructure, ListInquiries, ListQuoteRequests);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; WindDown; JournalSpace. Any other input is ignored. Facts about orders may come as one
     `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
@@ -92,9 +93,11 @@ class ExecutionCore:
             self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk, self._winding_down
         )
         self._inquiries = InquiryDesk(self._work)
+        self._quote_requests = QuoteRequests(self._work, self._inquiries)
         self._requests = Requests(
             CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key),
             self._inquiries,
+            self._quote_requests,
         )
         self._wake_ns: int | None = None
         self._started = False
@@ -324,5 +327,6 @@ class ExecutionCore:
                 waiting = work.waiting.get(trade_id, "")
                 trade = work.book.trades[trade_id]
                 work.publish("exec.{account}.trade", trade_update(trade, work.book, work.account_id, waiting))
+        self._quote_requests.tell()
         wake_ns = earliest(*wakes)
         self._wake_ns = None if wake_ns is None else max(wake_ns, work.now_ns + MS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from shared.messages.inquiries import StructureQuotes
 from shared.messages.trades import LegOrder, Refusal
 
 _ENDED_KEPT = 200
+_SECOND = 1_000_000_000
 
 InquiryState = Literal["ASKING", "COLLECTING", "WITHDRAWING", "LOST", "ENDED"]
 """LOST: nobody knows whether the request is at the venue. WITHDRAWING: answered, and still to be cancelled there."""
@@ -29,6 +31,11 @@ class Inquiry(msgspec.Struct, kw_only=True):
     request_id: str = ""
     expiry_ns: int = 0
     answer: StructureQuotes | Refusal | None = None
+
+    @property
+    def collected_until_ns(self) -> int:
+        """When the collection ends, while it collects; it began when the venue had taken the request."""
+        return self.state_ns + math.ceil(self.collect_s * _SECOND)
 
 
 class InquiryBook(msgspec.Struct):

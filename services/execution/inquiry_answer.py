@@ -28,19 +28,10 @@ def answer_of(
     inquiry: Inquiry, quotes: list[VenueQuote], market: MarketView, now_ns: int, account_id: str, reason: str
 ) -> StructureQuotes:
     """The open quotes by direction, each against the book and the marks of this moment."""
-    by_action: dict[Side, list[VenueQuote]] = {"buy": [], "sell": []}
-    unusable = 0
     open_quotes = [quote for quote in quotes if quote.state == "open" and quote.expiry_ns > now_ns]
-    for quote in open_quotes:
-        action = _action_of(inquiry.legs, quote)
-        if action is None:
-            unusable += 1
-        else:
-            by_action[action].append(quote)
     if not reason and not open_quotes:
         reason = f"no maker quoted within {inquiry.collect_s:g} s"
-    legs = [StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in inquiry.legs]
-    markets = _markets(inquiry.legs, market, now_ns)
+    sides, unusable = sides_of(inquiry.legs, open_quotes, markets_of(inquiry.legs, market, now_ns))
     return StructureQuotes(
         inquiry_id=inquiry.inquiry_id,
         account_id=account_id,
@@ -49,10 +40,24 @@ def answer_of(
         requested_by=inquiry.requested_by,
         asked_ns=inquiry.asked_ns,
         answered_ns=now_ns,
-        sides=(_side("buy", legs, by_action["buy"], markets), _side("sell", legs, by_action["sell"], markets)),
-        unusable=unusable,
+        sides=sides,
+        unusable=len(unusable),
         reason=reason,
     )
+
+
+def sides_of(
+    legs: tuple[LegOrder, ...], quotes: list[VenueQuote], markets: Mapping[str, LegMarket]
+) -> tuple[tuple[SideQuotes, SideQuotes], list[VenueQuote]]:
+    """The quotes by direction, "buy" and "sell", each against the market; and those for other legs or quantities."""
+    by_action: dict[Side, list[VenueQuote]] = {"buy": [], "sell": []}
+    others = []
+    for quote in quotes:
+        action = _action_of(legs, quote)
+        (others if action is None else by_action[action]).append(quote)
+    structure = [StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in legs]
+    buy, sell = (_side(each, structure, by_action[each], markets) for each in by_action)
+    return (buy, sell), others
 
 
 def _action_of(legs: tuple[LegOrder, ...], quote: VenueQuote) -> Side | None:
@@ -71,7 +76,8 @@ def _action_of(legs: tuple[LegOrder, ...], quote: VenueQuote) -> Side | None:
     return None
 
 
-def _markets(legs: tuple[LegOrder, ...], market: MarketView, now_ns: int) -> dict[str, LegMarket]:
+def markets_of(legs: tuple[LegOrder, ...], market: MarketView, now_ns: int) -> dict[str, LegMarket]:
+    """The fresh market of each leg that has one."""
     markets = {}
     for leg in legs:
         instrument = market.instrument(leg.symbol)

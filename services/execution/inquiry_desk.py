@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 import msgspec
@@ -95,6 +94,16 @@ class InquiryDesk:
     def history(self, asked: ListInquiries) -> InquiryList:
         limit = min(max(asked.limit, 0), _LIST_MAX)
         return InquiryList(inquiries=tuple(self._work.book.inquiries.answered()[:limit]))
+
+    def quotes(self, inquiry: Inquiry) -> list[VenueQuote]:
+        """What makers quoted so far."""
+        at_work = self._at_work.get(inquiry.inquiry_id)
+        return [] if at_work is None else list(at_work.quotes.values())
+
+    def answer_so_far(self, inquiry: Inquiry) -> StructureQuotes:
+        """What would be answered now."""
+        work = self._work
+        return answer_of(inquiry, self.quotes(inquiry), work.market, work.now_ns, work.account_id, "")
 
     def _refusal(self, asked: QuoteStructure) -> Refusal | None:
         """Why this cannot be asked; None when it can."""
@@ -204,7 +213,7 @@ class InquiryDesk:
         inquiry = self._work.book.inquiries.of_request(request_id)
         if inquiry is None or inquiry.state != "COLLECTING":
             return
-        end_ns = _end_ns(inquiry)
+        end_ns = inquiry.collected_until_ns
         if self._work.now_ns >= end_ns and (asked_ns is None or asked_ns >= end_ns):
             self._conclude(inquiry, "")
 
@@ -275,7 +284,7 @@ class InquiryDesk:
         return None
 
     def _collect(self, inquiry: Inquiry) -> int | None:
-        now_ns, end_ns = self._work.now_ns, _end_ns(inquiry)
+        now_ns, end_ns = self._work.now_ns, inquiry.collected_until_ns
         if now_ns >= end_ns + _LAST_LOOK_NS:
             self._conclude(inquiry, "the venue did not list the quotes at the end; these were pushed or read before")
             return None
@@ -335,11 +344,6 @@ class InquiryDesk:
 
 def _key(legs: tuple[RfqLeg, ...]) -> set[tuple[str, Side, Decimal]]:
     return {(leg.symbol, leg.side, leg.quantity) for leg in legs}
-
-
-def _end_ns(inquiry: Inquiry) -> int:
-    """When the collection ends; it began when the venue had taken the request."""
-    return inquiry.state_ns + math.ceil(inquiry.collect_s * SECOND)
 
 
 def _bad(detail: str) -> Refusal:

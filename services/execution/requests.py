@@ -12,6 +12,7 @@ from services.execution.inquiry_desk import InquiryDesk
 from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
+from services.execution.quote_requests import QuoteRequests
 from services.execution.quoting import drop_retry
 from services.execution.records import Trade
 from services.execution.rfq import withdraw
@@ -22,6 +23,7 @@ from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.inquiries import ListInquiries, QuoteStructure
 from shared.messages.quality import ListQuality, QualityList
+from shared.messages.quote_requests import ListQuoteRequests
 from shared.messages.quoting import ChangeOrders, OrdersChanged
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
 from shared.messages.steps import Reply, Request
@@ -53,9 +55,10 @@ ItemT = TypeVar("ItemT")
 class Requests:
     """Answers requests. What changes something is journalled with its answer."""
 
-    def __init__(self, view: CheckView, inquiries: InquiryDesk) -> None:
+    def __init__(self, view: CheckView, inquiries: InquiryDesk, quotes: QuoteRequests) -> None:
         self._view = view
         self._inquiries = inquiries
+        self._quotes = quotes
         self._work = view.work
 
     def take(self, request: Request) -> None:
@@ -71,6 +74,8 @@ class Requests:
                 self._inquiries.ask(request.request_id, inquiry)
             case ListInquiries() as question:
                 self._work.send(Reply(request.request_id, self._inquiries.history(question)))
+            case ListQuoteRequests() as question:
+                self._work.send(Reply(request.request_id, self._quotes.history(question)))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case (

@@ -67,11 +67,7 @@ class RfqPlan:
         grant = trade.request.grant
         return _Task(
             purpose="open",
-            wanted=Wanted(
-                legs=tuple(StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in trade.legs),
-                action="buy",
-                worst_prices={part.symbol: part.worst_price for part in grant.legs},
-            ),
+            wanted=wanted_of(trade, "open"),
             since_ns=trade.opening_since_ns,
             deadline_ns=min(grant.deadline_ns, *(leg.instrument.last_trade_ns for leg in trade.legs)),
             fallback=trade.request.rfq.fallback,
@@ -122,16 +118,33 @@ class RfqClosePlan:
 
         return _Task(
             purpose="close",
-            wanted=Wanted(
-                legs=tuple(StructureLeg(leg.symbol, leg.side, leg.held_quantity) for leg in held),
-                action="sell",
-                worst_prices={},
-            ),
+            wanted=wanted_of(trade, "close"),
             since_ns=trade.state_ns,
             deadline_ns=min(leg.instrument.last_trade_ns for leg in held),
             fallback="limit",
             held_up=held_up,
         )
+
+
+def wanted_of(trade: Trade, purpose: RfqPurpose) -> Wanted:
+    """What a quote must be for: the whole structure within the worst prices of its grant, or all that is held."""
+    if purpose == "open":
+        return Wanted(
+            legs=tuple(StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in trade.legs),
+            action="buy",
+            worst_prices={part.symbol: part.worst_price for part in trade.request.grant.legs},
+        )
+    held = [leg for leg in trade.legs if leg.held_quantity > 0]
+    return Wanted(
+        legs=tuple(StructureLeg(leg.symbol, leg.side, leg.held_quantity) for leg in held),
+        action="sell",
+        worst_prices={},
+    )
+
+
+def judged_quotes(trade: Trade, work: Workspace, rfq: Rfq) -> list[JudgedQuote]:
+    """Every quote on a request that collects, judged against the market of this moment, the cheapest first."""
+    return _judged(trade, work, wanted_of(trade, rfq.purpose), rfq, trade.request.rfq)[1]
 
 
 def notional_usd(legs: tuple[LegOrder, ...] | tuple[StructureLeg, ...], strikes: Mapping[str, Decimal]) -> float:

@@ -25,7 +25,7 @@ _HELP_VIEW = """/status what runs and what is wrong
 /strategies states
 /risk limits and their use
 /why [STRATEGY or TRADE] why it does or does not
-/chart [equity|pnl] [DAYS] a picture
+/chart [equity|pnl] [DAYS] equity, and profit by strategy
 /alerts open alerts"""
 _HELP_OPERATE = """/ack ID I see to this alert
 /pause STRATEGY|all open nothing new

@@ -21,7 +21,7 @@ _SAFER = frozenset({"halt", "pause", "ack"})
 _SAFER_AGE_S = 3_600.0
 """What makes the desk safer is done though the bot could not be asked for it for long: that is when it is needed."""
 
-ChartKind = Literal["equity", "pnl"]
+ChartKind = Literal["all", "equity", "pnl"]
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,11 +237,11 @@ def _why(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Res
 
 
 def _chart(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Response:
-    kind: ChartKind = "equity"
+    kind: ChartKind = "all"
     days = 1.0
     for word in words:
-        if word in get_args(ChartKind):
-            kind = "pnl" if word == "pnl" else "equity"
+        if (named := next((each for each in get_args(ChartKind) if each == word), None)) is not None:
+            kind = named
         elif word.removesuffix("d").isdigit() and 1 <= int(word.removesuffix("d")) <= 400:
             days = float(word.removesuffix("d"))
         else:

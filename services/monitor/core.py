@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import msgspec
-
 from services.monitor.alerts import AlertBook, alert_view, no_alert
 from services.monitor.config import MonitorConfig
 from services.monitor.dispatch import Dispatch
@@ -14,17 +12,17 @@ from services.monitor.effects import (
     Acknowledge,
     AlertRecord,
     AlertsRestored,
-    AppendAlert,
     Delivered,
     DeliveryFailed,
     Observed,
 )
 from services.monitor.findings import Findings
-from services.monitor.liveness import LOOPS_AFTER, heard
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
+from services.monitor.telling import OWN_NAME, Teller
 from services.monitor.trade_notices import trade_notice
-from services.monitor.views import RefusedIntent, ServiceView, Status
+from services.monitor.views import RefusedIntent, Status
+from services.monitor.watching import Watch
 from shared.messages.account import AccountSnapshot
 from shared.messages.alert_kinds import ALERT_KINDS, ENDED_BY_A_PERSON, severity_of
 from shared.messages.alerts import (
@@ -37,14 +35,12 @@ from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
 from shared.messages.risk import RiskLimits
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
-from shared.messages.steps import Entry, Inbound, LoopStalled, RaiseAlert, Reply, Request, Step, StreamSynced, Tick
-from shared.messages.system import Alert, Heartbeat, Severity
-from shared.messages.topics import topic_row
+from shared.messages.steps import Entry, Inbound, LoopStalled, Reply, Request, Step, StreamSynced, Tick
+from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 
 _MS = 1_000_000
 _CHECK_EVERY_NS = 1_000 * _MS
-_OWN_NAME = "monitor"
 HEARD = (
     Heartbeat,
     Alert,
@@ -58,14 +54,6 @@ HEARD = (
     RiskLimits,
 )
 """The messages that are looked at."""
-
-_TOLD_AGAIN = frozenset(
-    {"disk_full", "journal_in_memory", "risk_silent", "venue_unreadable", "account_unreachable", "clock_off"}
-)
-"""A service raises these anew after a restart when they still hold, and does not know of those it raised before."""
-
-_TOLD_AGAIN_NS = 180_000 * _MS
-"""Within this time."""
 
 _PAID_STATES = frozenset({"CLOSED", "SETTLED"})
 
@@ -88,9 +76,6 @@ class MonitorCore:
         self._findings = Findings(config.figure_rules, account_id=account_id)
         self._space = ON_DISK
         self._summary: SummaryMade | None = None
-        self._services: dict[str, ServiceView] = {}
-        self._feeds: dict[str, int] = {}
-        self._silent: set[str] = set()
         self._account: AccountSnapshot | None = None
         self._limits: RiskLimits | None = None
         self._halts: HaltState | None = None
@@ -100,12 +85,13 @@ class MonitorCore:
         self._strategies: dict[str, StrategyStatus] = {}
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
         self._alerts = AlertBook(config.keep_alerts)
+        self._teller = Teller(self._alerts, self._dispatch)
+        self._watch = Watch(config, self._alerts, self._teller)
         self._next_check_ns: int | None = None
 
     def start(self, now_ns: int) -> Step:
         self._next_check_ns = now_ns + _CHECK_EVERY_NS
-        for name in self._config.services:
-            self._services[name] = ServiceView(name=name, heartbeat=None, heard_ns=now_ns)
+        self._watch.start(now_ns)
         # What died between the journal and the alert file is not told anew under another id.
         self._alerts.restore(sorted((each.record for each in self._dispatch.outbox.pending()), key=_raised))
         step = Step()
@@ -134,10 +120,7 @@ class MonitorCore:
                     self._next_check_ns = now_ns + _CHECK_EVERY_NS
                     self._check(step, now_ns)
             case LoopStalled():
-                # It was we who were silent: nobody is missing until it had its time again.
-                for view in self._services.values():
-                    view.heard_ns = now_ns
-                self._feeds = dict.fromkeys(self._feeds, now_ns)
+                self._watch.stalled(now_ns)
             case StreamSynced(publisher="execution"):
                 self._trades_known = True
             case AlertsRestored(records=records):
@@ -155,9 +138,9 @@ class MonitorCore:
             case JournalSpace():
                 self._on_space(step, item, now_ns)
             case Observed(code=code, subject=subject, text=text, is_over=True):
-                self._end(step, code, subject, text, now_ns)
+                self._teller.end(step, code, subject, text, now_ns)
             case Observed(code=code, subject=subject, text=text):
-                tell = self._notice if _is_notice(code) else self._tell
+                tell = self._teller.notice if _is_notice(code) else self._teller.tell
                 tell(step, code, severity_of(code), subject, text, now_ns)
             case _:
                 pass
@@ -167,14 +150,14 @@ class MonitorCore:
         return Status(
             now_ns=now_ns,
             account_id=self._account_id,
-            services=tuple(self._services.values()),
+            services=self._watch.services,
             account=self._account,
             halts=self._halts,
             trades=tuple(sorted(self._trades.values(), key=lambda trade: trade.created_ns, reverse=True)),
             strategies=tuple(self._strategies[name] for name in sorted(self._strategies)),
             alerts=self._alerts.matters(),
             refusals=tuple(reversed(self._refusals)),
-            silent_feeds=tuple(sorted(self._silent)),
+            silent_feeds=self._watch.silent_feeds,
             channels=self._dispatch.states(now_ns),
             limits=self._limits,
         )
@@ -192,7 +175,7 @@ class MonitorCore:
                 matter = self._alerts.find(alert_id)
                 answer = no_alert(alert_id) if matter is None else AlertAcknowledgement(alert=alert_view(matter))
             case message:
-                answer = unknown_request(_OWN_NAME, message)
+                answer = unknown_request(OWN_NAME, message)
         step.effects.append(Reply(request.request_id, answer))
 
     def _acknowledge(self, step: Step, alert_id: str, by: str, now_ns: int) -> None:
@@ -204,16 +187,16 @@ class MonitorCore:
             step.rows.append(entry)
             self.apply(entry)
         code, subject = matter.record.code, matter.record.subject
-        is_own_journal = code == "journal_incomplete" and subject == _OWN_NAME
+        is_own_journal = code == "journal_incomplete" and subject == OWN_NAME
         if code in ENDED_BY_A_PERSON or is_own_journal:
-            self._end(step, code, subject, f"seen to by {by}", now_ns)
+            self._teller.end(step, code, subject, f"seen to by {by}", now_ns)
 
     def _on_space(self, step: Step, space: JournalSpace, now_ns: int) -> None:
-        for alert in space_alerts(self._space, space, _OWN_NAME):
+        for alert in space_alerts(self._space, space, OWN_NAME):
             if alert.resolved:
-                self._end(step, alert.code, alert.subject, alert.text, now_ns)
+                self._teller.end(step, alert.code, alert.subject, alert.text, now_ns)
             else:
-                self._tell(step, alert.code, severity_of(alert.code), alert.subject, alert.text, now_ns)
+                self._teller.tell(step, alert.code, severity_of(alert.code), alert.subject, alert.text, now_ns)
         self._space = space
 
     # Messages
@@ -222,12 +205,11 @@ class MonitorCore:
         message = inbound.message
         if getattr(message, "account_id", self._account_id) != self._account_id:
             return
-        row = topic_row(inbound.topic)
-        if row is not None and row.silence_max_ms is not None and not isinstance(message, Heartbeat):
-            self._feeds[inbound.topic] = now_ns
+        if not isinstance(message, Heartbeat):
+            self._watch.fed(inbound.topic, now_ns)
         match message:
             case Heartbeat():
-                self._on_heartbeat(step, message, now_ns)
+                self._watch.beat(step, message, now_ns)
             case Alert():
                 self._on_alert(step, message, now_ns)
             case TradeUpdate():
@@ -249,39 +231,8 @@ class MonitorCore:
             case _:
                 pass
 
-    def _on_heartbeat(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
-        if beat.service == _OWN_NAME:
-            return
-        earlier = self._services.get(beat.service)
-        known = None if earlier is None else earlier.heartbeat
-        view = heard(earlier, beat, now_ns, self._config.recovered_ms * _MS)
-        self._services[beat.service] = view
-        if known is not None and beat.epoch != known.epoch:
-            self._on_new_start(step, view, beat, now_ns)
-        if now_ns - view.up_since_ns >= self._config.recovered_ms * _MS:
-            self._end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
-        if beat.ready:
-            self._end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
-        if beat.beat_ns - beat.started_ns >= _TOLD_AGAIN_NS:
-            self._end_what_is_not_told_again(step, beat, now_ns)
-
-    def _on_new_start(self, step: Step, view: ServiceView, beat: Heartbeat, now_ns: int) -> None:
-        if view.short_runs >= LOOPS_AFTER:
-            # one matter until a start lasts, in place of a notice for each
-            text = f"{beat.service} starts again and again (start {beat.starts}): see its log"
-            self._tell(step, "service_down", "critical", beat.service, text, now_ns)
-        else:
-            text = f"{beat.service} was started anew (start {beat.starts})"
-            self._notice(step, "service_restarted", "info", f"{beat.service} {beat.epoch}", text, now_ns)
-
-    def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
-        text = f"{beat.service} was started anew and does not tell of it any more"
-        for code, subject in self._alerts.raised_by(beat.service, before_ns=beat.started_ns):
-            if code in _TOLD_AGAIN:
-                self._end(step, code, subject, text, now_ns)
-
     def _on_alert(self, step: Step, alert: Alert, now_ns: int) -> None:
-        if alert.service == _OWN_NAME:
+        if alert.service == OWN_NAME:
             return
         record = AlertRecord(
             code=alert.code,
@@ -297,10 +248,10 @@ class MonitorCore:
             # handed over again after a restart, by a publisher that remembers longer than we do
             return
         was_open = self._alerts.is_open(record.code, record.subject)
-        if told := self._alerts.offer(self._ruled(record)):
+        if told := self._alerts.offer(self._teller.ruled(record)):
             if not (told.resolved or was_open):
                 self._findings.flapping.note(told.code, told.service, now_ns)
-            self._append(step, told, now_ns)
+            self._teller.append(step, told, now_ns)
 
     def _on_trade(self, step: Step, trade: TradeUpdate, now_ns: int) -> None:
         earlier = self._trades.get(trade.trade_id)
@@ -308,10 +259,10 @@ class MonitorCore:
         self._prune_trades()
         if trade.state == "BROKEN":
             text = f"trade {trade.trade_id} of {trade.strategy} is broken: {trade.reason}"
-            self._tell(step, "trade_broken", "critical", trade.trade_id, text, now_ns)
+            self._teller.tell(step, "trade_broken", "critical", trade.trade_id, text, now_ns)
         else:
             text = f"trade {trade.trade_id} of {trade.strategy} is {trade.state}"
-            self._end(step, "trade_broken", trade.trade_id, text, now_ns)
+            self._teller.end(step, "trade_broken", trade.trade_id, text, now_ns)
         was_awaited = self._fees_awaited.pop(trade.trade_id, None)
         is_news = earlier is None or earlier.state != trade.state or was_awaited is not None
         if not is_news or trade.updated_ns < now_ns - self._config.notice_window_ms * _MS:
@@ -326,24 +277,24 @@ class MonitorCore:
         notice = trade_notice(trade)
         if notice is not None and not self._alerts.knows(notice[0], trade.trade_id):
             code, severity, text = notice
-            self._notice(step, code, severity, trade.trade_id, text, now_ns)
+            self._teller.notice(step, code, severity, trade.trade_id, text, now_ns)
 
     def _on_halts(self, step: Step, state: HaltState, now_ns: int) -> None:
         self._halts = state
         if state.halts:
             reasons = "; ".join(f"{halt.level} by {halt.raised_by}: {halt.reason}" for halt in state.halts)
-            self._tell(step, "halted", "critical", self._account_id, f"trading is halted ({reasons})", now_ns)
+            self._teller.tell(step, "halted", "critical", self._account_id, f"trading is halted ({reasons})", now_ns)
         else:
-            self._end(step, "halted", self._account_id, "trading is not halted any more", now_ns)
+            self._teller.end(step, "halted", self._account_id, "trading is not halted any more", now_ns)
 
     def _on_strategy(self, step: Step, status: StrategyStatus, now_ns: int) -> None:
         self._strategies[status.strategy] = status
         if status.state == "failed":
             text = f"strategy {status.strategy} has failed: {status.reason}"
-            self._tell(step, "strategy_failed", "critical", status.strategy, text, now_ns)
+            self._teller.tell(step, "strategy_failed", "critical", status.strategy, text, now_ns)
         else:
             text = f"strategy {status.strategy} is {status.state}"
-            self._end(step, "strategy_failed", status.strategy, text, now_ns)
+            self._teller.end(step, "strategy_failed", status.strategy, text, now_ns)
 
     def _on_reconciliation(self, step: Step, report: ReconciliationReport, now_ns: int) -> None:
         """One alert per kind of difference, until a comparison finds none of that kind."""
@@ -352,18 +303,15 @@ class MonitorCore:
             found.setdefault(difference.kind, []).append(f"{difference.symbol}: {difference.detail}")
         for kind in DIFFERENCE_KINDS - found.keys():
             text = f"the newest comparison with the venue finds no {kind.replace('_', ' ')}"
-            self._end(step, "reconciliation_differences", kind, text, now_ns)
+            self._teller.end(step, "reconciliation_differences", kind, text, now_ns)
         for kind, details in found.items():
             text = f"the comparison with the venue ({report.trigger}) found {kind.replace('_', ' ')}: "
-            self._tell(step, "reconciliation_differences", "warning", kind, text + "; ".join(details), now_ns)
+            self._teller.tell(step, "reconciliation_differences", "warning", kind, text + "; ".join(details), now_ns)
 
     # What is missing
 
     def _check(self, step: Step, now_ns: int) -> None:
-        for view in self._services.values():
-            self._check_service(step, view, now_ns)
-        for topic, heard_ns in self._feeds.items():
-            self._check_feed(step, topic, heard_ns, now_ns)
+        self._watch.check(step, now_ns)
         for trade_id in [each for each, until_ns in self._fees_awaited.items() if until_ns <= now_ns]:
             del self._fees_awaited[trade_id]
             self._tell_of_trade(step, self._trades[trade_id], now_ns)
@@ -378,13 +326,13 @@ class MonitorCore:
         trades = self._trades if self._trades_known else None
         for found in self._findings.look(self._account, trades, self._alerts.matters(), now_ns):
             if found.is_over:
-                self._end(step, found.code, found.subject, found.text, now_ns)
+                self._teller.end(step, found.code, found.subject, found.text, now_ns)
             else:
-                self._tell(step, found.code, found.severity, found.subject, found.text, now_ns, found.route)
+                self._teller.tell(step, found.code, found.severity, found.subject, found.text, now_ns, found.route)
         for held in self._findings.held:
             for subject in self._alerts.open_of(held.code):
                 if subject not in held.current:
-                    self._end(step, held.code, subject, f"{subject}: {held.over}", now_ns)
+                    self._teller.end(step, held.code, subject, f"{subject}: {held.over}", now_ns)
 
     def _summarise(self, step: Step, now_ns: int) -> None:
         """Once a day at the configured time; a monitor that was down then does it within the hour, or leaves it."""
@@ -398,7 +346,7 @@ class MonitorCore:
         entry = Entry(now_ns, "", SummaryMade(day=day, equity_usd=f"{self._account.equity_usd:f}"))
         step.rows.append(entry)
         self.apply(entry)
-        self._notice(step, "daily_summary", "info", f"day {day}", text, now_ns)
+        self._teller.notice(step, "daily_summary", "info", f"day {day}", text, now_ns)
 
     def _watch_channels(self, step: Step, now_ns: int) -> None:
         """A channel that takes nothing is an alert of its own, by the other channels."""
@@ -406,100 +354,11 @@ class MonitorCore:
         for channel, reason in failing.items():
             if not self._alerts.is_open("delivery_failed", channel):
                 text = f"channel {channel} does not take alerts: {reason}"
-                self._tell(step, "delivery_failed", "critical", channel, text, now_ns)
+                self._teller.tell(step, "delivery_failed", "critical", channel, text, now_ns)
                 self._dispatch.fall_back(step, channel, now_ns)
         for channel in self._alerts.open_of("delivery_failed"):
             if channel not in failing:
-                self._end(step, "delivery_failed", channel, f"channel {channel} takes alerts again", now_ns)
-
-    def _check_service(self, step: Step, view: ServiceView, now_ns: int) -> None:
-        config = self._config
-        allowed_ms = config.startup_grace_ms if view.heartbeat is None else config.heartbeat_silence_ms
-        silent_ms = (now_ns - view.heard_ns) / _MS
-        if silent_ms > allowed_ms:
-            if not view.is_down:
-                view.is_down = True
-                seen = "has not been heard yet" if view.heartbeat is None else f"silent for {silent_ms / 1e3:.1f} s"
-                self._tell(step, "service_down", "critical", view.name, f"{view.name} is down: {seen}", now_ns)
-        elif view.not_ready_since_ns is not None and view.heartbeat is not None:
-            waiting_ms = (now_ns - view.not_ready_since_ns) / _MS
-            if waiting_ms > config.not_ready_ms and not self._alerts.is_open("service_not_ready", view.name):
-                text = f"{view.name} has not been ready for {waiting_ms / 1e3:.0f} s: {view.heartbeat.detail}"
-                self._tell(step, "service_not_ready", "warning", view.name, text, now_ns)
-
-    def _check_feed(self, step: Step, topic: str, heard_ns: int, now_ns: int) -> None:
-        row = topic_row(topic)
-        assert row is not None, f"{topic} was taken in although the table of topics lacks it"
-        assert row.silence_max_ms is not None, f"{topic} may be silent for ever"
-        silent_ms = (now_ns - heard_ns) / _MS
-        if silent_ms <= row.silence_max_ms:
-            self._silent.discard(topic)
-            self._end(step, "feed_stale", topic, f"{topic} is heard again", now_ns)
-        elif topic not in self._silent:
-            self._silent.add(topic)
-            text = f"{topic} has been silent for {silent_ms / 1e3:.1f} s"
-            self._tell(step, "feed_stale", "warning", topic, text, now_ns)
-
-    # Alerts of our own
-
-    def _tell(
-        self, step: Step, code: str, severity: Severity, subject: str, text: str, now_ns: int, route: str = ""
-    ) -> None:
-        record = AlertRecord(
-            code=code, severity=severity, subject=subject, text=text, service=_OWN_NAME, raised_ns=now_ns, route=route
-        )
-        self._offer_own(step, record)
-
-    def _notice(self, step: Step, code: str, severity: Severity, subject: str, text: str, now_ns: int) -> None:
-        record = AlertRecord(
-            code=code,
-            severity=severity,
-            subject=subject,
-            text=text,
-            service=_OWN_NAME,
-            raised_ns=now_ns,
-            is_notice=True,
-        )
-        self._offer_own(step, record)
-
-    def _end(self, step: Step, code: str, subject: str, text: str, now_ns: int) -> None:
-        if self._alerts.is_open(code, subject):
-            record = AlertRecord(
-                code=code,
-                severity="info",
-                subject=subject,
-                text=text,
-                service=_OWN_NAME,
-                raised_ns=now_ns,
-                resolved=True,
-            )
-            self._offer_own(step, record)
-
-    def _offer_own(self, step: Step, record: AlertRecord) -> None:
-        if told := self._alerts.offer(self._ruled(record)):
-            self._append(step, told, record.raised_ns)
-            step.effects.append(
-                RaiseAlert(
-                    code=told.code,
-                    severity=told.severity,
-                    subject=told.subject,
-                    text=told.text,
-                    resolved=told.resolved,
-                )
-            )
-
-    def _append(self, step: Step, told: AlertRecord, now_ns: int) -> None:
-        step.effects.append(AppendAlert(told))
-        matter = self._alerts.get(told.code, told.subject)
-        assert matter is not None, f"{told.code} of {told.subject} was just noted"
-        self._dispatch.tell(step, told, matter.alert_id, now_ns)
-
-    def _ruled(self, record: AlertRecord) -> AlertRecord:
-        """With the severity that the configuration gives to its kind."""
-        severity = self._dispatch.rule(record.code).severity
-        if severity is None or record.resolved:
-            return record
-        return msgspec.structs.replace(record, severity=severity)
+                self._teller.end(step, "delivery_failed", channel, f"channel {channel} takes alerts again", now_ns)
 
     def _prune_trades(self) -> None:
         final = [trade for trade in self._trades.values() if trade.is_final]

@@ -70,8 +70,9 @@ class MonitorShell:
         await asyncio.gather(self._host.run(), self._web.run(), self._bot(), self._watch())
 
     async def _bot(self) -> None:
-        def equity(since_ns: int) -> list[tuple[int, float]]:
-            return [(each.at_ns, each.equity_usd) for each in self._web.equity_points(since_ns, _CHART_POINTS)]
+        async def equity(since_ns: int) -> list[tuple[int, float]]:
+            points = await self._web.read_equity_points(since_ns, _CHART_POINTS)
+            return [(each.at_ns, each.equity_usd) for each in points]
 
         await run_bot(
             self._context,

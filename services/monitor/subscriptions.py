@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from services.monitor.core import HEARD
+from shared.messages.quote_requests import QuoteBoard
 from shared.messages.topics import TOPICS
+
+_SHOWN = (QuoteBoard,)
+"""What pages alone are told of."""
 
 
 def prefixes_of(service: str) -> tuple[str, ...]:
-    """The beginnings of the topics of a service that the core looks at: chains would be read for nothing."""
+    """The beginnings of the topics of a service that are looked at: chains would be read for nothing."""
+    wanted = (*HEARD, *_SHOWN)
     own = dict.fromkeys(
-        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and row.message in HEARD
+        row.pattern.split("{", 1)[0] for row in TOPICS if row.publisher == service and row.message in wanted
     )
     return (*own, f"sys.{service}.")

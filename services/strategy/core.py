@@ -10,11 +10,12 @@ from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.exits import CLOSABLE_STATES, ExitDesk
 from services.strategy.flight import Ended, Flight
-from services.strategy.gates import essence, without_reasons
+from services.strategy.gates import without_reasons
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.rows import ACTIONS, RUNS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
+from services.strategy.status_news import StatusNews
 from services.strategy.statuses import status_of, status_of_failure
 from services.strategy.trades import TradeBook
 from shared.messages.account import AccountSnapshot
@@ -33,7 +34,6 @@ from shared.messages.steps import (
     Entry,
     Inbound,
     LoopStalled,
-    Publish,
     RaiseAlert,
     Reply,
     ReplyReceived,
@@ -45,7 +45,6 @@ from shared.messages.steps import (
     Tick,
 )
 from shared.messages.system import Heartbeat
-from shared.messages.topics import topic_of
 from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate, unknown_request
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
@@ -53,10 +52,6 @@ from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 MS = 1_000_000
 _TIMER_GAP_NS = 10 * MS
 """Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
-
-
-_STATUS_DELAY_NS = 5 * MS
-"""How long after a request the statuses that it changed are published."""
 
 
 class StrategyHostCore:
@@ -92,9 +87,8 @@ class StrategyHostCore:
         self._step = Step()
         self._now_ns = 0
         self._cause_id = ""
-        self._published: dict[str, object] = {}
-        self._status_due_ns = 0
-        self._changed: set[str] = set()
+        self._news = StatusNews(config.status_interval_ms * MS)
+        self._changed = self._news.changed
         self._space = ON_DISK
         self.ignored: Counter[str] = Counter()
 
@@ -147,7 +141,7 @@ class StrategyHostCore:
 
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
-        due = [self._status_due_ns, exits_ns, self._orders.next_deadline_ns()]
+        due = [self._news.due_ns, exits_ns, self._orders.next_deadline_ns()]
         for slot in self._slots.values():
             due.append(slot.deadline_ns)
             if slot.flight is not None:
@@ -324,9 +318,8 @@ class StrategyHostCore:
             self._step.effects += self._orders.stops_due(self._trades.open_trades(), self._state_of, now_ns)
         if any(isinstance(effect, SendRequest) for effect in self._step.effects):
             # what was asked for leaves first: to judge and show every gate takes longer than to decide
-            if self._changed:
-                self._status_due_ns = min(self._status_due_ns, now_ns + _STATUS_DELAY_NS)
-        elif self._changed or now_ns >= self._status_due_ns:
+            self._news.put_off(now_ns)
+        elif self._news.is_due(now_ns):
             self._publish_statuses()
 
     def _look_at_exits(self) -> None:
@@ -494,17 +487,9 @@ class StrategyHostCore:
         return status_of(slot, self._host_gates(slot), self._history(slot), trades, self._exits, self._now_ns)
 
     def _publish_statuses(self) -> None:
-        """All of them when it is time for it, else those of which more than the wording has changed."""
-        due = self._now_ns >= self._status_due_ns
-        if due:
-            self._status_due_ns = self._now_ns + self._config.status_interval_ms * MS
-            statuses = self._statuses()
-        else:
-            statuses = [self._status(slot) for slot in self._slots.values() if slot.name in self._changed]
-        self._changed.clear()
-        for status in statuses:
-            told = essence(status)
-            if due or told != self._published.get(status.strategy):
-                self._published[status.strategy] = told
-                topic = topic_of("strat.{strategy}.status", strategy=status.strategy)
-                self._step.effects.append(Publish(topic, status, self._cause_id))
+        self._step.effects += self._news.publish(
+            self._statuses,
+            lambda names: [self._status(slot) for slot in self._slots.values() if slot.name in names],
+            self._now_ns,
+            self._cause_id,
+        )

@@ -12,6 +12,7 @@ from shared.messages.base import Message
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.on_demand import LastTrades, OrderBook
+from shared.messages.quote_requests import QuoteBoard
 from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.risk import RiskLimits, StressGrid
 from shared.messages.system import Alert, Heartbeat
@@ -50,6 +51,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("exec.{account}.fill", OrderFilled, "execution", "event", None),
     Topic("exec.{account}.halt", HaltState, "execution", "event", None),
     Topic("exec.{account}.reconciliation", ReconciliationReport, "execution", "event", None),
+    Topic("rfq.{account}.quotes", QuoteBoard, "execution", "state", None),
     Topic("strat.{strategy}.status", StrategyStatus, "strategy", "state", 15_000),
     Topic("sys.{service}.heartbeat", Heartbeat, "*", "state", 3_000),
     Topic("sys.{service}.alert", Alert, "*", "event", None),

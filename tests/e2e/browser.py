@@ -19,6 +19,7 @@ SIZES: dict[Screen, dict[str, int]] = {
     "phone": {"width": 390, "height": 844},
 }
 PATIENCE_MS = 120_000
+FINGER_PX = 40
 PASSWORD = "correct horse battery"
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -86,6 +87,16 @@ class Look:
         """How much wider the page is than the screen."""
         wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide
+
+    def small_targets(self) -> list[str]:
+        """Buttons, fields and what opens something that are lower than a finger is wide."""
+        found: list[str] = self.page.evaluate(
+            """least => [...document.querySelectorAll('button, a.button, select, input:not([type=hidden]), summary')]
+                .filter(each => { const box = each.getBoundingClientRect(); return box.height > 0 && box.height < least; })
+                .map(each => `${each.tagName} ${each.textContent.trim().slice(0, 30)}`)""",
+            FINGER_PX,
+        )
+        return found
 
     def violations(self) -> list[str]:
         """What axe-core finds against WCAG 2.2 A and AA, each with the elements."""

@@ -21,6 +21,35 @@ from tests.e2e.stack import Desk, newest_in, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
+BLOCKS = """
+from shared.strategy import LegSpec, RfqConfig, StrategyConfig, max_hold_hours
+
+FAR = {"dte_min": 2, "dte_max": 200, "target": "near"}
+
+
+def blocks() -> StrategyConfig:
+    return StrategyConfig(
+        name="blocks",
+        legs=[
+            LegSpec("P", "buy", "0.5", {"type": "delta", "value": -0.4}, FAR, underlying="BTCUSD"),
+            LegSpec("P", "sell", "0.5", {"type": "delta", "value": -0.2}, FAR, underlying="BTCUSD"),
+        ],
+        exit_conditions=[max_hold_hours(10 / 3600)],
+        execution_mode="rfq",
+        rfq=RfqConfig(
+            min_notional_usd=0,
+            window_seconds=12,
+            timeout_seconds=20,
+            min_improvement_usd=-1e6,
+            max_over_mark_pct=1000,
+            fallback_mode=None,
+        ),
+        cooldown_seconds=1,
+        check_interval_seconds=1,
+    )
+"""
+"""Opened and closed by request for quote all the time, at whatever makers ask."""
+
 SCREENS: tuple[Screen, ...] = get_args(Screen)
 
 
@@ -32,12 +61,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def desk(browser: Browser) -> Iterator[Desk]:
-    """One strategy that opens and closes all the time, and one that holds."""
+    """One strategy that opens and closes all the time, one that holds, and one that asks makers."""
     files = {
         "quick": strangle_file("quick", "1", hold_s=25, cooldown_s=3),
         "patient": strangle_file("patient", "2", hold_s=3_000, cooldown_s=3_600),
+        "blocks": BLOCKS,
     }
-    made = make_desk("browser", 9, ["quick", "patient"], files)
+    made = make_desk("browser", 9, ["quick", "patient", "blocks"], files)
     up = made.voldesk("up", "--timeout", "180")
     assert up.code == 0, up.err + made.logs()
     assert "`voldesk web` prints a link" in up.out
@@ -107,12 +137,32 @@ def test_a_trade_is_seen_to_open_to_move_and_to_close_without_a_reload(look: Loo
     trade_id = until(desk, "a trade opens", newly_open)
     row = page.locator(f"#open_trades #row-{trade_id}")
     expect(row.locator(".badge")).to_have_text("OPEN")
-    net = row.locator('td[data-label="after fees"]')
+    net = row.locator('td[data-label="after fees, USD"]')
     expect(net).to_have_text(re.compile(r"^[+-]?[\d,]+\.\d\d$"))
     expect(net).not_to_have_text(net.inner_text())
     expect(page.locator(f"#ended_trades #row-{trade_id} .badge")).to_have_text("CLOSED")
     expect(row).to_have_count(0)
     assert not look.was_reloaded
+
+
+def test_quotes_are_seen_to_come_in_both_directions_their_life_counted_down_and_one_to_be_taken(look: Look) -> None:
+    page = look.page
+    look.go("/rfq")
+    card = page.locator("#rfq article", has=page.locator("h3 .badge", has_text="COLLECTING")).first
+    quote = card.locator('tr[id^="quote-"]').first
+    expect(quote).to_be_visible()
+    expect(card.locator("caption", has_text="what the trade wants")).to_be_visible()
+    expect(card.locator("caption")).to_have_count(2)
+    expect(quote.locator('td[data-label="better, USD"]')).to_have_text(re.compile(r"^[+-]?[\d,]+\.\d\d$|^–$"))
+    life = quote.locator("time[data-until]")
+    expect(life).to_have_text(re.compile(r"^\d+ (s|min) left$"))
+    judged = card.locator(".facts time[data-until]").first
+    expect(judged).to_have_text(re.compile(r"^\d+ s left$"))
+    taken = page.locator("#rfq article", has=page.locator("h3 .badge", has_text="FILLED")).first
+    expect(taken.locator("th .badge", has_text="taken")).to_be_visible()
+    assert not look.was_reloaded
+    taken.locator(".facts a").click()
+    expect(page.locator("#quotes article").first).to_be_visible()
 
 
 def test_a_trade_is_closed_by_hand_after_a_confirmation(browser: Browser, desk: Desk, anna: Any) -> None:
@@ -201,6 +251,8 @@ def test_every_page_fits_the_screen_and_can_be_used_by_everybody(
             expect(look.page.locator(f"#{page.sections[-1]} > *").first).to_be_visible()
             if page.fixed & {"equity", "payoff", "smile"}:
                 expect(look.page.locator(".chart > *").first).to_be_visible()
+            if screen == "phone":
+                found += [f"{page.name}: {each} is hard to hit" for each in look.small_targets()]
             wide = look.overflow_px()
             found += [f"{page.name} is {wide} px too wide"] if wide > 0 else []
             found += [f"{page.name}: {each}" for each in look.violations()]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.monitor.alert_config import TelegramSection
 from services.monitor.channels.build import bot_token, missing_extra
 from services.monitor.commands import Commands, Draw
 from services.monitor.telegram.bot import Audit, TelegramBot
-from services.monitor.telegram.chart import draw, equity_chart, pnl_chart
+from services.monitor.telegram.chart import Chart, Panel, draw, equity_panel, pnl_panel
 from services.monitor.views import Status
 from services.monitor.web.store import AuditLine, WebStore
 from shared.errors import StartRefused
@@ -23,7 +23,7 @@ from shared.service import ServiceContext
 _ANSWER_MS = 5_000
 _DAY_NS = 86_400_000_000_000
 
-EquityPoints = Callable[[int], Sequence[tuple[int, float]]]
+EquityPoints = Callable[[int], Awaitable[Sequence[tuple[int, float]]]]
 """(time in ns, equity in USD) since a time, oldest first, thinned to what a picture shows."""
 
 
@@ -96,12 +96,8 @@ def _bot(
         answer = await answered
         return answer.message if isinstance(answer, ReplyReceived) else None
 
-    async def picture(wanted: Draw) -> bytes:
-        now = status()
-        if wanted.kind == "pnl":
-            return await draw(pnl_chart(heading, now, wanted.days))
-        points = equity(now.now_ns - round(wanted.days * _DAY_NS))
-        return await draw(equity_chart(heading, points, wanted.days))
+    async def drawn(wanted: Draw) -> bytes:
+        return await picture(wanted, heading=heading, now=status(), equity=equity)
 
     return TelegramBot(
         token,
@@ -112,7 +108,17 @@ def _bot(
         status=status,
         put=put,
         ask=ask,
-        draw=picture,
+        draw=drawn,
         audit=audit,
         log=context.log,
     )
+
+
+async def picture(wanted: Draw, *, heading: str, now: Status, equity: EquityPoints) -> bytes:
+    """A PNG of what was asked for. Raises OSError with the reason, in words, when there is none."""
+    panels: list[Panel] = []
+    if wanted.kind != "pnl":
+        panels.append(equity_panel(await equity(now.now_ns - round(wanted.days * _DAY_NS)), wanted.days))
+    if wanted.kind != "equity":
+        panels.append(pnl_panel(now, wanted.days))
+    return await draw(Chart(title=heading, panels=tuple(panels)))

@@ -30,18 +30,30 @@ class Series(msgspec.Struct, frozen=True):
     steps: bool = False
 
 
-class Chart(msgspec.Struct, frozen=True, kw_only=True):
+class Panel(msgspec.Struct, frozen=True, kw_only=True):
+    """One pair of axes, USD against UTC."""
+
     title: str
-    unit: str
     series: tuple[Series, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        return not any(len(series.points) > 1 for series in self.series)
 
-def equity_chart(heading: str, points: Sequence[tuple[int, float]], days: float) -> Chart:
+
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
+    """Panels one above the other, on one axis of time."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def equity_panel(points: Sequence[tuple[int, float]], days: float) -> Panel:
     """Equity of the account."""
-    return Chart(title=f"{heading} · equity, {days:g} d", unit="USD", series=(Series("equity", tuple(points)),))
+    return Panel(title=f"equity, {days:g} d", series=(Series("equity", tuple(points)),))
 
 
-def pnl_chart(heading: str, status: Status, days: float) -> Chart:
+def pnl_panel(status: Status, days: float) -> Panel:
     """Realised P&L after fees by strategy, summed over the days, from the trades that the monitor remembers."""
     since_ns = status.now_ns - round(days * _DAY_NS)
     closed = sorted(
@@ -57,14 +69,15 @@ def pnl_chart(heading: str, status: Status, days: float) -> Chart:
                 total += float(trade.realized_pnl_usd - trade.fees_usd)
                 points.append((trade.closed_ns or 0, total))
         series.append(Series(name, (*points, (status.now_ns, total)), steps=True))
-    return Chart(title=f"{heading} · realised P&L after fees, {days:g} d", unit="USD", series=tuple(series))
+    return Panel(title=f"realised P&L after fees by strategy, {days:g} d", series=tuple(series))
 
 
 async def draw(chart: Chart) -> bytes:
     """A PNG. Raises OSError with the reason, in words, when there is none."""
     if remedy := missing_extra("telegram"):
         raise OSError(f"the library for pictures is not installed: {remedy}")
-    if not any(len(series.points) > 1 for series in chart.series):
+    chart = msgspec.structs.replace(chart, panels=tuple(each for each in chart.panels if not each.is_empty))
+    if not chart.panels:
         raise OSError("there is nothing to draw yet")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -98,28 +111,37 @@ def render(chart: Chart) -> bytes:
 
     # the library's types leave much out
     figure: Any
-    axes: Any
+    rows: Any
     ticks: Any = dates
-    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
-    for series in chart.series:
+    count = len(chart.panels)
+    figure, rows = plt.subplots(
+        count, 1, squeeze=False, sharex=True, figsize=(8, 2.0 + 2.5 * count), dpi=120, layout="constrained"
+    )
+    figure.suptitle(chart.title, fontsize=11, x=0.02, ha="left")
+    locator = ticks.AutoDateLocator(tz=UTC)
+    for axes, panel in zip(rows[:, 0], chart.panels, strict=True):
+        _draw_panel(axes, panel)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator, tz=UTC))
+    rows[-1, 0].set_xlabel("UTC")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    for series in panel.series:
         times = [datetime.fromtimestamp(at_ns / 1e9, UTC) for at_ns, _ in series.points]
         values = [value for _, value in series.points]
         label = f"{series.name}  {values[-1]:,.2f}" if values else series.name
         axes.plot(times, values, label=label, linewidth=1.6, drawstyle="steps-post" if series.steps else "default")
-    locator = ticks.AutoDateLocator(tz=UTC)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator, tz=UTC))
     low, high = axes.get_ylim()
     decimals = 0 if high - low >= 10 else 2
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.{decimals}f}")
-    axes.set_title(chart.title, loc="left", fontsize=11)
-    axes.set_ylabel(chart.unit)
-    axes.set_xlabel("UTC")
+    axes.set_title(panel.title, loc="left", fontsize=10)
+    axes.set_ylabel("USD")
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=9, frameon=False)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

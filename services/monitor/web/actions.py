@@ -16,6 +16,8 @@ import msgspec
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.guard import Visitor
 from services.monitor.web.store import AuditLine
+from services.monitor.web.texts import leg_text, signed_text
+from services.monitor.web.trading import open_trades, trade_rows
 from shared.bus import Bus
 from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement
 from shared.messages.base import Message
@@ -58,7 +60,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do.
 
-    needs: fields that say what it is about. question: in words, given the fields. request: the message, given the
+    needs: fields that say what it is about. question: in words, given the fields; about: what is known of that now, ""
+    for nothing. request: the message, given the
     fields and who asks; raises BadRequest. moves_money: in LIVE the account's name is typed, as at the command line;
     always_typed: in every mode. may_halt: also for tokens that can only stop things. back: the page it belongs to.
     """
@@ -71,6 +74,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     request: Callable[[Fields, str], Message]
     needs: tuple[str, ...] = ()
     asks: Callable[[WebDesk, Fields], tuple[Asked, ...]] = lambda _desk, _fields: ()
+    about: Callable[[WebDesk, Fields], str] = lambda _desk, _fields: ""
     moves_money: bool = False
     always_typed: bool = False
     may_halt: bool = False
@@ -242,6 +246,25 @@ def _ask_adoption(desk: WebDesk, fields: Fields) -> tuple[Asked, ...]:
     )
 
 
+def _about_trade(desk: WebDesk, fields: Fields) -> str:
+    """What it holds and what that is worth."""
+    status = desk.status()
+    trade = next((each for each in status.trades if each.trade_id == fields.get("trade")), None)
+    if trade is None:
+        return ""
+    (row,) = trade_rows([trade], status.account)
+    held = [leg_text(each.leg, each.leg.held_quantity) for each in row.legs if each.leg.held_quantity]
+    worth = "a mark is missing" if row.net_usd is None else f"{signed_text(row.net_usd)} USD after fees so far"
+    return f"{trade.strategy}, {trade.state}: {', '.join(held) or 'nothing is held'}; {worth}."
+
+
+def _about_all(desk: WebDesk, _fields: Fields) -> str:
+    status = desk.status()
+    trades = len(open_trades(status))
+    positions = "positions not known" if status.account is None else f"{len(status.account.positions)} positions"
+    return f"Open now: {trades} trade{'' if trades == 1 else 's'}, {positions}."
+
+
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
@@ -273,6 +296,7 @@ ACTIONS: dict[str, Action] = {
             question=lambda _: "Cancel all orders, close every open trade, and stay halted until it is lifted?",
             request=lambda fields, who: RaiseHalt(level="flatten", reason=_reason(fields), requested_by=who),
             asks=_ask_reason,
+            about=_about_all,
             moves_money=True,
             always_typed=True,
             dangerous=True,
@@ -288,6 +312,7 @@ ACTIONS: dict[str, Action] = {
             request=lambda fields, who: CloseTrade(
                 trade_id=_need(fields, "trade"), reason=f"operator: {_reason(fields)}", requested_by=who
             ),
+            about=_about_trade,
             moves_money=True,
             dangerous=True,
             back="/trades",
@@ -314,6 +339,7 @@ ACTIONS: dict[str, Action] = {
                 "what follows: an opening that is cancelled is unwound or kept as its policy says."
             ),
             request=lambda fields, who: CancelOrders(trade_id=_need(fields, "trade"), requested_by=who),
+            about=_about_trade,
             moves_money=True,
             back="/trades",
         ),

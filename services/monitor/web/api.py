@@ -13,26 +13,27 @@ from services.monitor.alerts import alert_view
 from services.monitor.views import RefusedIntent, ServiceView
 from services.monitor.web import api_models as shapes
 from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allowed
+from services.monitor.web.api_execution import Limit, add_execution_api
+from services.monitor.web.data import payoff_of
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.logs import LogQuery, newest_lines
+from services.monitor.web.reading import asked
 from services.monitor.web.store import AuditLine
 from services.monitor.web.texts import service_state
 from services.monitor.web.trading import TradeRow, closed_today_usd, open_trades, trade_rows
-from shared.cost_views import cost_row_json, quotes_json
-from shared.messages.base import Message
-from shared.messages.inquiries import InquiryList, ListInquiries
-from shared.messages.quality import ListQuality, QualityList
+from shared.messages.alerts import AlertList
+from shared.messages.reconciliation import DifferenceList, ListDifferences
 from shared.messages.risk import GetRisk, RiskAnswer
-from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
+from shared.messages.trades import TellTrade, TradeStory
 from shared.risk_views import limits_json, stress_json
-from shared.tca import summarise
 from shared.views import (
     account_json,
     alert_json,
+    alerts_json,
+    differences_json,
     greeks_json,
     halts_json,
     iso,
-    order_json,
     plain,
     position_json,
     story_json,
@@ -40,16 +41,14 @@ from shared.views import (
     trade_json,
 )
 
-_DAY_NS = 86_400_000_000_000
 _HOUR_NS = 3_600_000_000_000
-
-Limit = Annotated[int, Query(ge=1, le=1_000)]
 
 
 def add_api(routes: FastAPI, desk: WebDesk, performer: Performer, changed: Callable[[], None]) -> None:
     """Every route below /api/."""
     _add_state(routes, desk)
     _add_trading(routes, desk)
+    add_execution_api(routes, desk)
     _add_records(routes, desk)
     _add_actions(routes, desk, performer, changed)
 
@@ -116,6 +115,12 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
         found = [matter for matter in desk.status().alerts if matter.is_open or not only_open]
         return [alert_json(alert_view(matter)) for matter in found[:limit]]
 
+    @routes.get("/api/channels", response_model=list[shapes.ChannelShape])
+    async def channels() -> list[dict[str, Any]]:
+        """Who is told of alerts, and whether that works."""
+        found = AlertList(alerts=(), channels=desk.status().channels)
+        return list(alerts_json(found)["channels"])
+
     @routes.get("/api/refusals", response_model=list[shapes.RefusalShape])
     async def refusals(limit: Limit = 50) -> list[dict[str, Any]]:
         """Intents that risk refused, newest first."""
@@ -129,6 +134,11 @@ def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
         account = desk.status().account
         return [] if account is None else [position_json(each) for each in account.positions]
 
+    @routes.get("/api/differences", response_model=shapes.DifferencesShape)
+    async def differences() -> dict[str, Any]:
+        """What the newest comparisons with the venue found, newest first; foreign positions can be adopted."""
+        return differences_json(await asked(desk.reader, "execution", ListDifferences(), DifferenceList))
+
     @routes.get("/api/trades", response_model=list[shapes.TradeShape])
     async def trades(only_open: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
         """Trades with live figures, newest first."""
@@ -139,28 +149,29 @@ def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
     @routes.get("/api/trades/{trade_id}", response_model=shapes.StoryShape)
     async def trade(trade_id: str) -> dict[str, Any]:
         """The whole story of one trade."""
-        story = await _asked(desk, "execution", TellTrade(trade_id=trade_id[:100]), TradeStory, missing=404)
+        story = await asked(desk.reader, "execution", TellTrade(trade_id=trade_id[:100]), TradeStory, missing=404)
         (row,) = trade_rows([story.trade], desk.status().account)
         return {**story_json(story), "trade": row_json(row)}
+
+    @routes.get("/api/trades/{trade_id}/payoff", response_model=shapes.PayoffShape)
+    async def trade_payoff(trade_id: str) -> dict[str, Any]:
+        """What the trade is worth against the price of its underlying, now and at its first expiry, before fees."""
+        found = await payoff_of(desk, trade_id)
+        if "reason" in found:
+            raise HTTPException(404, str(found["reason"]))
+        return found
 
     @routes.get("/api/limits", response_model=shapes.LimitsShape | None)
     async def limits() -> dict[str, Any] | None:
         """Every limit with its use, breakers, the margin guard; null before the account was read."""
-        found = (await _asked(desk, "risk", GetRisk(), RiskAnswer)).limits
+        found = (await asked(desk.reader, "risk", GetRisk(), RiskAnswer)).limits
         return None if found is None else _finite(limits_json(found))
 
     @routes.get("/api/stress", response_model=shapes.StressShape | None)
     async def stress() -> dict[str, Any] | None:
         """What the positions make under moves of spot and volatility; null before it was computed."""
-        found = (await _asked(desk, "risk", GetRisk(), RiskAnswer)).stress
+        found = (await asked(desk.reader, "risk", GetRisk(), RiskAnswer)).stress
         return None if found is None else stress_json(found)
-
-    @routes.get("/api/orders", response_model=list[shapes.OrderShape])
-    async def orders(every: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
-        """Working orders, newest first; `every`: also those that are final."""
-        wanted = ListOrders(include_final=every, limit=limit)
-        found = await _asked(desk, "execution", wanted, OrderList)
-        return [order_json(order) for order in found.orders]
 
     @routes.get("/api/chain/{underlying}", response_model=shapes.ChainShape)
     async def chain(underlying: str, expiry: str = "", every: bool = False) -> dict[str, Any]:
@@ -177,22 +188,6 @@ def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
         if not smiles:
             raise HTTPException(404, "no such expiry is listed")
         return chain_json(view, smiles, every)
-
-    @routes.get("/api/inquiries", response_model=list[shapes.InquiryShape])
-    async def inquiries(limit: Limit = 20) -> list[dict[str, Any]]:
-        """What makers quoted when they were asked, newest first."""
-        found = await _asked(desk, "execution", ListInquiries(limit=limit), InquiryList)
-        return [quotes_json(each) for each in found.inquiries]
-
-    @routes.get("/api/quality", response_model=list[shapes.CostShape])
-    async def quality(
-        by: Literal["strategy", "mode", "hour"] = "strategy", days: Annotated[int, Query(ge=1, le=365)] = 7
-    ) -> list[dict[str, Any]]:
-        """What execution costs, summed up."""
-        since_ns = desk.now_ns() - days * _DAY_NS
-        wanted = ListQuality(since_ns=since_ns - since_ns % 60_000_000_000)
-        found = await _asked(desk, "execution", wanted, QualityList)
-        return [cost_row_json(row) for row in summarise(found.phases, by)]
 
 
 def _add_records(routes: FastAPI, desk: WebDesk) -> None:
@@ -234,14 +229,6 @@ def _add_actions(routes: FastAPI, desk: WebDesk, performer: Performer, changed: 
             raise HTTPException(400, str(error)) from None
         changed()
         return {"done": outcome.done, "text": outcome.text}
-
-
-async def _asked(desk: WebDesk, service: str, message: Message, kind: type[Any], *, missing: int = 502) -> Any:
-    """The answer of a service. Raises HTTPException: `missing` where it refused, 503 where it does not answer."""
-    told = await desk.reader.ask(service, message, kind)
-    if told.answer is None:
-        raise HTTPException(missing if "refused" in told.problem else 503, told.problem)
-    return told.answer
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:

@@ -140,14 +140,64 @@ class QualityShape(_Shape):
     phase: Literal["open", "close"]
     mode: str
     began_at: str
+    filled_usd: str
+    premium_usd: str | None
     slippage_usd: str | None
     slippage_bp: float | None
     improvement_usd: str | None
     orders: int
+    chunks: int
     time_to_fill_s: float | None
     maker_share: float | None
     fees_usd: str
     naked_s: float
+    naked_delta_s: float | None
+    legs: list[dict[str, Any]]
+
+
+class ExecutionShape(QualityShape):
+    """What the opening or the close of a trade cost."""
+
+    trade_id: str
+
+
+class PayoffShape(_Shape):
+    """Columns of one length; P&L before fees in USD. `now` is null where a mark is missing; `forward` of today."""
+
+    underlying: list[float]
+    at_expiry: list[float | None]
+    now: list[float | None]
+    forward: float
+
+
+class DifferenceShape(_Shape):
+    """stands: a foreign order or position that is still there; the others stand for their moment."""
+
+    kind: str
+    symbol: str
+    trade_id: str | None
+    qty: str | None
+    detail: str
+    done: str
+    trigger: str
+    found_at: str
+    stands: bool
+    ended_at: str | None
+
+
+class DifferencesShape(_Shape):
+    compared_at: str | None
+    unconfirmed: list[str]
+    differences: list[DifferenceShape]
+
+
+class ChannelShape(_Shape):
+    name: str
+    via: str
+    failing_since: str | None
+    reason: str | None
+    waiting: int
+    delivered: int
 
 
 class StoryShape(_Shape):
@@ -311,6 +361,50 @@ class InquiryShape(_Shape):
     legs: list[dict[str, Any]]
     sides: list[dict[str, Any]]
     unusable_quotes: int
+
+
+class DirectionCostShape(_Shape):
+    """What the structure costs without a quote, USD, paid > 0; `shallow` symbols lack the size on the book."""
+
+    direction: Literal["as_given", "opposite"]
+    book_cost_usd: float | None
+    mark_cost_usd: float | None
+    shallow: list[str]
+
+
+class RequestQuoteShape(_Shape):
+    """improvement: against the book, better > 0. verdict: whether the trade may take it, or why not."""
+
+    quote_id: str
+    direction: Literal["as_given", "opposite"] | None
+    cost_usd: float | None
+    improvement_usd: float | None
+    improvement_pct: float | None
+    over_mark_pct: float | None
+    verdict: str | None
+    prices: list[str]
+    expires_at: str | None
+
+
+class QuoteRequestShape(_Shape):
+    """One request for quote of a trade or of a person; while `collecting` its figures are of this moment."""
+
+    rfq_id: str
+    request_id: str | None
+    trade_id: str | None
+    asked_by: str
+    purpose: Literal["open", "close", "inquiry"]
+    state: str
+    reason: str
+    legs: list[dict[str, Any]]
+    wanted: Literal["as_given", "opposite"] | None
+    asked_at: str
+    judged_at: str | None
+    ends_at: str | None
+    collecting: bool
+    chosen: str | None
+    costs: list[DirectionCostShape]
+    quotes: list[RequestQuoteShape]
 
 
 class LogShape(_Shape):

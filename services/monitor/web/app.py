@@ -27,6 +27,9 @@ from services.monitor.web.store import AuditLine, check_name
 from shared.bus import Bus
 
 _QUERY_MAX = 300
+_KNOWN_NS = 90 * 86_400_000_000_000
+"""An address from which somebody logged in so lately is one of theirs."""
+
 _KEPT = "public, max-age=31536000, immutable"
 
 
@@ -36,7 +39,8 @@ class WebApp:
     def __init__(self, desk: WebDesk, bus: Bus, on_error: Callable[[str, Exception], None]) -> None:
         self._desk = desk
         self._renderer = Renderer(desk, on_error)
-        self._attempts = Attempts(desk.config.login_failures, desk.config.lockout_minutes)
+        known = desk.store.logins(desk.now_ns() - _KNOWN_NS)
+        self._attempts = Attempts(desk.config.login_failures, desk.config.lockout_minutes, known)
         self.live = Live(desk.config.refresh_ms, desk.config.viewers_max, on_error)
         self._performer = Performer(desk, bus)
         self._on_error = on_error
@@ -252,6 +256,7 @@ class WebApp:
             "action": action.name,
             "action_id": action_id,
             "question": action.question(fields),
+            "about": action.about(self._desk, fields),
             "verb": action.verb,
             "dangerous": action.dangerous,
             "fields": {need: fields.get(need, "") for need in action.needs},

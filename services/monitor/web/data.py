@@ -29,30 +29,14 @@ def add_data(routes: FastAPI, desk: WebDesk) -> None:
 
     @routes.get("/data/payoff", include_in_schema=False)
     async def payoff(request: Request) -> dict[str, Any]:
-        # imported here because arrays take memory that a desk without a viewer does not need
-        from services.monitor.web.payoff import payoff as payoff_of
-        from shared.options.symbols import parse_option_symbol
-
-        trade_id = request.query_params.get("trade", "")[:100]
-        told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory)
-        if told.answer is None:
-            return {"reason": told.problem}
-        legs = told.answer.trade.legs
-        try:
-            index = await desk.market.next_index_price(parse_option_symbol(legs[0].symbol).index)
-            if index is None:
-                return {"reason": "the index price was not heard yet"}
-            status = desk.status()
-            return dict(payoff_of(legs, marks_of(status.account), index, status.now_ns))
-        except ValueError as error:
-            return {"reason": str(error)}
+        return await payoff_of(desk, request.query_params.get("trade", ""))
 
     @routes.get("/data/smile", include_in_schema=False)
     async def smile(underlying: str = "", expiry: str = "") -> dict[str, Any]:
         view = desk.market.chain(underlying) if underlying in desk.market.underlyings else None
         if view is None:
             return {"reason": "no chain was heard yet"}
-        # imported here, as above
+        # imported here because arrays take memory that a desk without a viewer does not need
         from shared.options.smiles import smile_curve, smiles_of
 
         smiles = smiles_of(view)
@@ -65,3 +49,23 @@ def add_data(routes: FastAPI, desk: WebDesk) -> None:
             "mark_iv_pct": vols.round(2).tolist(),
             "forward": chosen.forward if chosen.forward == chosen.forward else None,
         }
+
+
+async def payoff_of(desk: WebDesk, trade_id: str) -> dict[str, Any]:
+    """As `services.monitor.web.payoff.payoff`, or the `reason` why there is none."""
+    # imported here because arrays take memory that a desk without a viewer does not need
+    from services.monitor.web.payoff import payoff
+    from shared.options.symbols import parse_option_symbol
+
+    told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id[:100]), TradeStory)
+    if told.answer is None:
+        return {"reason": told.problem}
+    legs = told.answer.trade.legs
+    try:
+        index = await desk.market.next_index_price(parse_option_symbol(legs[0].symbol).index)
+        if index is None:
+            return {"reason": "the index price was not heard yet"}
+        status = desk.status()
+        return dict(payoff(legs, marks_of(status.account), index, status.now_ns))
+    except ValueError as error:
+        return {"reason": str(error)}

@@ -11,6 +11,7 @@ import msgspec
 
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.logs import LEVELS, LogQuery
+from services.monitor.web.reading import LIVE_S
 from services.monitor.web.trading import (
     account_figures,
     closed_today_usd,
@@ -20,8 +21,8 @@ from services.monitor.web.trading import (
     trade_rows,
     unit_greeks,
 )
-from shared.messages.inquiries import InquiryList, ListInquiries
 from shared.messages.quality import ListQuality, QualityList
+from shared.messages.quote_requests import ListQuoteRequests, QuoteRequestList
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
 from shared.messages.risk import GetRisk, RiskAnswer
 from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
@@ -35,6 +36,7 @@ _DAY_NS = 86_400_000_000_000
 _QUALITY_DAYS = 7
 _ORDERS_SHOWN = 200
 _TRADES_SHOWN = 100
+_REQUESTS_SHOWN = 20
 _SILENT_LINES = frozenset({"order_sighted"})
 _NOT_DRAWN = "is in the book: acknowledged."
 
@@ -89,7 +91,12 @@ async def trades(desk: WebDesk, _: Query) -> dict[str, Any]:
 async def trade(desk: WebDesk, query: Query) -> dict[str, Any]:
     status = desk.status()
     trade_id = query.get("trade", "")
-    told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory)
+    told, quoted = await asyncio.gather(
+        desk.reader.ask("execution", TellTrade(trade_id=trade_id), TradeStory),
+        desk.reader.ask(
+            "execution", ListQuoteRequests(trade_id=trade_id, limit=_REQUESTS_SHOWN), QuoteRequestList, LIVE_S
+        ),
+    )
     heard = next((each for each in status.trades if each.trade_id == trade_id), None)
     story = told.answer
     newest = story.trade if story is not None else heard
@@ -107,6 +114,7 @@ async def trade(desk: WebDesk, query: Query) -> dict[str, Any]:
         "names": {} if story is None else {str(order.client_order_id): order_name(order) for order in story.orders},
         "lines": lines,
         "quality": () if story is None else story.quality,
+        "requests": () if quoted.answer is None else quoted.answer.requests,
         "exits": next(
             (each for strategy in status.strategies for each in strategy.exits if each.trade_id == trade_id), None
         ),
@@ -178,26 +186,13 @@ async def chain(desk: WebDesk, query: Query) -> dict[str, Any]:
 
 
 async def rfq(desk: WebDesk, _: Query) -> dict[str, Any]:
-    status = desk.status()
-    told = await desk.reader.ask("execution", ListInquiries(limit=20), InquiryList)
-    by_rfq = [
-        each
-        for each in status.trades
-        if each.execution_mode == "rfq" or (each.choice is not None and each.choice.mode == "rfq")
-    ][:10]
-    stories = await asyncio.gather(
-        *(desk.reader.ask("execution", TellTrade(trade_id=each.trade_id), TradeStory) for each in by_rfq)
-    )
-    quoted = [
-        (story.answer.trade, [line for line in story.answer.lines if "uote" in line.text])
-        for story in stories
-        if story.answer is not None
-    ]
+    told = await desk.reader.ask("execution", ListQuoteRequests(limit=_REQUESTS_SHOWN), QuoteRequestList, LIVE_S)
+    requests = () if told.answer is None else told.answer.requests
     return {
-        "status": status,
+        "status": desk.status(),
         "problem_text": told.problem,
-        "inquiries": () if told.answer is None else told.answer.inquiries,
-        "quoted": [(trade, lines) for trade, lines in quoted if lines],
+        "collecting": [each for each in requests if each.is_collecting],
+        "requests": [each for each in requests if not each.is_collecting],
     }
 
 
@@ -263,7 +258,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         name="trade",
         title="Trade",
-        sections=("banner", "trade", "payoff", "story", "trade_orders"),
+        sections=("banner", "trade", "quotes", "payoff", "story", "trade_orders"),
         fixed=frozenset({"payoff"}),
         gather=trade,
         params=("trade",),
@@ -286,7 +281,7 @@ PAGES: tuple[Page, ...] = (
         gather=chain,
         params=("underlying", "expiry"),
     ),
-    Page(name="rfq", title="RFQ", sections=("banner", "inquiries", "rfq_trades"), gather=rfq),
+    Page(name="rfq", title="RFQ", sections=("banner", "rfq"), gather=rfq),
     Page(name="quality", title="Execution", sections=("banner", "quality", "quality_newest"), gather=quality),
     Page(name="alerts", title="Alerts", sections=("banner", "alerts", "channels"), gather=alerts),
     Page(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
+from fastapi import HTTPException
 
 from shared.bus import Bus, NoAnswer
 from shared.clock import Clock
@@ -14,6 +15,9 @@ from shared.messages.base import Message
 from shared.messages.trades import Refusal
 
 AnswerT = TypeVar("AnswerT", bound=Message)
+
+LIVE_S = 0.05
+"""How old an answer may be where each change is to be seen as it comes."""
 
 _DEADLINE_MS = 2_000
 _KEPT_MAX = 64
@@ -69,3 +73,13 @@ class Reader:
         while len(self._answers) > _KEPT_MAX:
             self._answers.popitem(last=False)
         return told
+
+
+async def asked(
+    reader: Reader, service: str, message: Message, kind: type[Any], *, missing: int = 502, max_age_s: float = 0.9
+) -> Any:
+    """The answer of a service. Raises HTTPException: `missing` where it refused, 503 where it does not answer."""
+    told = await reader.ask(service, message, kind, max_age_s)
+    if told.answer is None:
+        raise HTTPException(missing if "refused" in told.problem else 503, told.problem)
+    return told.answer

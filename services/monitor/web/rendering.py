@@ -46,7 +46,7 @@ class Renderer:
             return _MISSING
 
     def draw(self, template: str, context: Mapping[str, Any]) -> str:
-        return _templates().get_template(template).render({**self._known, **context})
+        return _templates().get_template(template).render({**self._known, "now_ns": self._desk.now_ns(), **context})
 
 
 @lru_cache(maxsize=1)

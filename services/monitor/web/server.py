@@ -25,6 +25,7 @@ from shared.errors import StartRefused
 from shared.http_server import HttpServer
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltState
+from shared.messages.quote_requests import QuoteBoard
 from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.topics import BUS_SERVICES
@@ -84,9 +85,9 @@ class WebServer:
             return self.url
         return f"the dashboard cannot be served at {self.url} yet" + (f": {self._reason}" if self._reason else "")
 
-    def equity_points(self, since_ns: int, count_max: int) -> tuple[EquityPoint, ...]:
-        """As `EquityHistory.points`; none while its file cannot be opened."""
-        return () if self._equity is None else self._equity.points(since_ns, count_max)
+    async def read_equity_points(self, since_ns: int, count_max: int) -> tuple[EquityPoint, ...]:
+        """As `EquityHistory.read_points`; none while its file cannot be opened."""
+        return () if self._equity is None else await self._equity.read_points(since_ns, count_max)
 
     def changed(self) -> None:
         """What pages show is not as it was."""
@@ -102,7 +103,7 @@ class WebServer:
             if isinstance(message, AccountSnapshot) and message.account_id == self._context.desk.account_id:
                 self._equity.add(message)
             if not isinstance(message, Heartbeat):
-                self._app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert))
+                self._app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert | QuoteBoard))
         except Exception as error:
             self._failed("heard", error)
 

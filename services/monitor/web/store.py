@@ -258,6 +258,14 @@ class WebStore:
         found.update({line.action_id: line for line in self._unwritten if line.at_ns < until_ns})
         return tuple(sorted(found.values(), key=lambda line: line.at_ns, reverse=True)[:limit])
 
+    def logins(self, since_ns: int) -> tuple[tuple[str, str], ...]:
+        """(name, address) of the logins that succeeded since then."""
+        rows = self._db.execute(
+            "SELECT DISTINCT who, address FROM audit WHERE at_ns >= ? AND what = 'login' AND outcome = 'done'",
+            (since_ns,),
+        )
+        return tuple((who, address) for who, address in rows)
+
     def _attempt(self, statement: str, values: tuple[object, ...]) -> None:
         """A change that may be lost on a full disk."""
         try:

@@ -13,14 +13,30 @@ from shared.views import duration_text
 
 _TONES = {
     **dict.fromkeys(("ready", "OPEN", "running", "FILLED", "over", "closed"), "good"),
-    **dict.fromkeys(("down", "BROKEN", "FAILED", "failed", "UNKNOWN", "critical", "REFUSED"), "bad"),
+    **dict.fromkeys(
+        ("down", "BROKEN", "FAILED", "failed", "UNKNOWN", "ACCEPT_UNKNOWN", "critical", "REFUSED"), "bad"
+    ),
     **dict.fromkeys(
         (
             *("unheard", "not ready", "UNWINDING", "PARTIALLY_OPEN", "paused", "stopping", "stopped", "warning"),
             *("PENDING_OPEN", "OPENING", "PENDING_CLOSE", "CLOSING", "SETTLING", "WORKING", "SENDING", "CANCELLING"),
+            *("REQUESTING", "COLLECTING", "ACCEPTING", "ASKING"),
         ),
         "warn",
     ),
+}
+
+
+_VERDICTS = {
+    "good": "may be taken",
+    "not_open": "withdrawn or over",
+    "wrong_side": "for the other direction",
+    "wrong_legs": "for other legs",
+    "wrong_quantity": "for another quantity",
+    "outside_grant": "outside what risk granted",
+    "improvement_usd_too_small": "too little better, in USD",
+    "improvement_pct_too_small": "too little better, in %",
+    "past_mark": "too far past mark",
 }
 
 
@@ -41,6 +57,16 @@ def utc_text(at_ns: int | None) -> str:
 def short_utc_text(at_ns: int | None) -> str:
     """03-27 08:00:00, "–" for none."""
     return "–" if at_ns is None else f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%m-%d %H:%M:%S}"
+
+
+def clock_text(at_ns: int) -> str:
+    """08:00:00."""
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S}"
+
+
+def verdict_text(verdict: str | None) -> str:
+    """Whether a quote may be taken, or why not, in words."""
+    return "–" if verdict is None else _VERDICTS.get(verdict, verdict.replace("_", " "))
 
 
 def plain_text(value: Decimal | None) -> str:
@@ -96,13 +122,15 @@ def tone_of(state: str) -> str:
     return _TONES.get(state, "")
 
 
-def leg_text(leg: LegStatus) -> str:
-    """ "+0.1 BTCUSD-27NOV26-110000-C"."""
-    return f"{'+' if leg.side == 'buy' else '−'}{plain_text(leg.quantity)} {leg.symbol}"
+def leg_text(leg: LegStatus, quantity: Decimal | None = None) -> str:
+    """ "+0.1 BTCUSD-27NOV26-110000-C", of the whole leg or of so much of it."""
+    return f"{'+' if leg.side == 'buy' else '−'}{plain_text(leg.quantity if quantity is None else quantity)} {leg.symbol}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "utc": utc_text,
+    "clock": clock_text,
+    "verdict": verdict_text,
     "short_utc": short_utc_text,
     "plain": plain_text,
     "price": price_text,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -19,12 +20,12 @@ import pytest_asyncio
 from services.monitor.web.store import store_path
 from shared.bus import Bus, NoAnswer
 from shared.config import load_config
-from shared.messages.alerts import AlertList, ListAlerts
+from shared.messages.alerts import AcknowledgeAlert, AlertList, AlertView, ListAlerts
 from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.steps import Request
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
 from tests.telegram_api import TOKEN, Call, TelegramDouble
-from tests.unit.monitor.desk import heartbeat
+from tests.unit.monitor.desk import halts, heartbeat, trade
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 90.0
@@ -80,6 +81,17 @@ class Monitor:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(PATIENCE_S)
+
+    async def alerts(self) -> tuple[AlertView, ...]:
+        """What the monitor knows of, what is over included."""
+        async with asyncio.timeout(PATIENCE_S), Bus.client(self.config) as bus:
+            while True:
+                try:
+                    answer = await bus.ask("monitor", ListAlerts(include_ended=True))
+                except NoAnswer:
+                    continue
+                assert isinstance(answer, AlertList)
+                return answer.alerts
 
     async def until_idle(self) -> None:
         """Wait until the monitor says that nothing waits for the phone."""
@@ -178,3 +190,47 @@ async def test_a_halt_from_the_phone_reaches_execution_and_the_audit_says_who(
     assert lines == [
         (request.request_id, "telegram:anna", "telegram", "halt at cancel_all", "halts in force: no_new_trades")
     ]
+
+
+async def test_an_input_that_its_core_fails_on_is_told_to_the_phone_and_costs_nothing_else(
+    double: TelegramDouble, tmp_path: Path
+) -> None:
+    monitor = Monitor(tmp_path, double.base_url)
+    execution = Bus("execution", monitor.config)
+    execution.open(lambda sequences: msgspec.structs.replace(heartbeat("execution"), event_sequences=sequences))
+    good = trade("OPEN")
+    (leg,) = good.legs
+    # no service of the desk sends such a figure: it stands for any mistake that the core makes
+    poison = msgspec.structs.replace(
+        good, legs=(msgspec.structs.replace(leg, side="buy", filled_quantity=Decimal("NaN")),)
+    )
+    try:
+        monitor.start()
+        await double.until_said("Service down: marketdata")
+        known = await monitor.alerts()
+        (down,) = [each.alert_id for each in known if each.code == "service_down"]
+        async with Bus.client(monitor.config) as bus:
+            await bus.ask("monitor", AcknowledgeAlert(alert_id=down, requested_by="cli:eva"))
+        execution.publish("exec.main.trade", poison)
+        failed = await double.until_said("Input dropped")
+        assert failed.text.startswith(
+            "paper · main · desk told\nCRITICAL · Input dropped: an input was dropped: Tick"
+        )
+        execution.publish("exec.main.trade", good)
+        execution.publish("exec.main.halt", halts("no_new_trades"))
+        await double.until_said("trading is halted")
+        assert monitor.process is not None
+        assert monitor.process.poll() is None, "it goes on with a core that is made anew from the journal"
+        monitor.end(signal.SIGKILL)
+        monitor.start()
+        await monitor.until_idle()
+        after = {each.code: each for each in await monitor.alerts()}
+    finally:
+        monitor.end(signal.SIGTERM)
+        execution.close()
+    assert after["service_down"].alert_id == down
+    assert after["service_down"].acknowledged_by == "cli:eva"
+    assert {"core_failed", "halted"} <= after.keys()
+    for words in ("Service down: marketdata", "Input dropped", "trading is halted"):
+        assert len(set(of(double.sent(), words))) == 1, words
+    assert '"code": "core_failed"' in monitor.log.read_text()

@@ -49,8 +49,8 @@ async def test_every_answer_has_the_shape_that_the_document_says(filled: Dashboa
                 continue
             address = path.format(trade_id="t1", underlying="BTCUSD")
             answer = await http.get(address, params={"every": "1"} if path == "/api/orders" else {})
-            if path in ("/api/limits", "/api/stress", "/api/chain/{underlying}"):
-                assert answer.status_code == 503, path
+            if path in ("/api/limits", "/api/stress", "/api/chain/{underlying}", "/api/trades/{trade_id}/payoff"):
+                assert answer.status_code in (404, 503), path
                 continue
             assert answer.status_code == 200, (path, answer.text)
             schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -59,7 +59,7 @@ async def test_every_answer_has_the_shape_that_the_document_says(filled: Dashboa
                 continue
             assert undocumented(answer.json(), schema, parts) == [], path
             seen += 1
-    assert seen >= 14
+    assert seen >= 18
 
 
 async def test_figures_are_exact_and_live(filled: Dashboard) -> None:

@@ -18,8 +18,15 @@ from shared.messages.base import Message
 from shared.messages.inquiries import InquiryList
 from shared.messages.market import IndexPrice
 from shared.messages.quality import QualityList
+from shared.messages.quote_requests import (
+    DirectionCost,
+    ListQuoteRequests,
+    QuoteRequest,
+    QuoteRequestList,
+    RequestQuote,
+)
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, FoundDifference
-from shared.messages.trades import OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
+from shared.messages.trades import LegOrder, OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
 from tests.integration.monitor.dashboard import Dashboard
 from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, halts, trade
 
@@ -45,6 +52,39 @@ ORDER = OrderUpdate(
 )
 
 
+QUOTE = RequestQuote(
+    quote_id="q1",
+    direction="buy",
+    cost_usd=-326.5,
+    improvement_usd=4.25,
+    improvement_pct=1.32,
+    over_mark_pct=0.4,
+    verdict="good",
+    prices=(Decimal(3265),),
+    expiry_ns=START + 300 * SECOND,
+)
+ASKED = QuoteRequest(
+    rfq_id="t1-open-0",
+    request_id="77",
+    trade_id="t1",
+    asked_by="short_strangle",
+    purpose="open",
+    state="COLLECTING",
+    reason="",
+    legs=(LegOrder(symbol=SYMBOL, side="sell", quantity=Decimal("0.1")),),
+    wanted="buy",
+    asked_ns=START + 80 * SECOND,
+    judged_ns=START + 95 * SECOND,
+    ends_ns=START + 105 * SECOND,
+    is_collecting=True,
+    costs=(
+        DirectionCost(direction="buy", book_cost_usd=-322.25, mark_cost_usd=-325.0),
+        DirectionCost(direction="sell", book_cost_usd=None, mark_cost_usd=325.0, shallow=(SYMBOL,)),
+    ),
+    quotes=(QUOTE,),
+)
+
+
 def execution(message: Message) -> Message | None:
     """What execution answers to the questions of the pages."""
     match message:
@@ -67,6 +107,8 @@ def execution(message: Message) -> Message | None:
         )
         found = FoundDifference(difference=foreign, found_ns=START, trigger="timer")
         return DifferenceList(differences=(found,), at_ns=START, compared_ns=START, unconfirmed=())
+    if isinstance(message, ListQuoteRequests):
+        return QuoteRequestList(at_ns=START, requests=(ASKED,) if message.trade_id in ("", "t1") else ())
     if name == "ListInquiries":
         return InquiryList(inquiries=())
     return QualityList(phases=(), kept_since_ns=0)
@@ -111,6 +153,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
         "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Not the desk", "Adopt"),
         "orders": ("1234567890123456789", "Cancel all working"),
         "risk": ("no_new_trades", "lost the feed", "risk does not answer", "Circuit breakers"),
+        "rfq": ("t1-open-0", "COLLECTING", "what the trade wants", "+4.25", "may be taken", "lacks the size of"),
         "alerts": ("order_vanished", "critical"),
         "audit": ("login", "anna"),
     }
@@ -166,6 +209,44 @@ async def test_what_changes_reaches_an_open_page_and_nothing_else_is_sent(filled
             filled.app.live.changed()
             name, html = await anext(heard)
             assert (name, "halted" in html) == ("banner", False)
+
+
+async def test_quotes_reach_an_open_page_as_they_come_and_are_read_from_execution_each_time(
+    dashboard: Dashboard,
+) -> None:
+    dashboard.fill()
+    told = [ASKED]
+    await dashboard.serve(
+        "execution",
+        lambda message: (
+            QuoteRequestList(at_ns=START, requests=tuple(told))
+            if isinstance(message, ListQuoteRequests)
+            else execution(message)
+        ),
+    )
+    http = await dashboard.logged_in()
+    async with http, http.stream("GET", "/events/rfq") as answer:
+        heard = sections(answer)
+        async with asyncio.timeout(60):
+            first = dict([await anext(heard), await anext(heard)])
+            assert "q1" in first["rfq"]
+            assert f'data-until="{(START + 300 * SECOND) // 1_000_000}"' in first["rfq"], "its life is counted down"
+            told[0] = msgspec.structs.replace(
+                ASKED, quotes=(msgspec.structs.replace(QUOTE, quote_id="q2", improvement_usd=6.75), QUOTE)
+            )
+            dashboard.app.live.changed(urgent=True)
+            name, html = await anext(heard)
+            assert name == "rfq"
+            assert html.index("q2") < html.index("q1")
+            assert "+6.75" in html
+            told[0] = msgspec.structs.replace(
+                told[0], state="FILLED", chosen="q2", is_collecting=False, judged_ns=None, ends_ns=None
+            )
+            dashboard.app.live.changed(urgent=True)
+            name, html = await anext(heard)
+            assert "No maker is asked just now" in html
+            assert ">taken</span>" in html
+    assert dashboard.errors == []
 
 
 async def viewers_are(dashboard: Dashboard, count: int) -> None:
@@ -252,5 +333,5 @@ def test_figures_are_readable() -> None:
 
 def test_every_topic_that_the_monitor_looks_at_is_heard_and_market_data_is_not() -> None:
     assert prefixes_of("marketdata") == ("sys.marketdata.",)
-    assert prefixes_of("execution") == ("exec.", "sys.execution.")
+    assert prefixes_of("execution") == ("exec.", "rfq.", "sys.execution.")
     assert prefixes_of("exchange") == ("sys.exchange.",)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 import structlog
@@ -13,9 +16,11 @@ import structlog
 from services.monitor.alert_config import TelegramSection, TelegramUser
 from services.monitor.commands import Commands, Draw
 from services.monitor.effects import Acknowledge, Observed
+from services.monitor.equity import EquityHistory
 from services.monitor.telegram import bot as bot_module
+from services.monitor.telegram.attach import picture
 from services.monitor.telegram.bot import TelegramBot
-from services.monitor.telegram.chart import draw, equity_chart, pnl_chart
+from services.monitor.telegram.chart import Chart, draw, pnl_panel
 from shared.messages.base import Message
 from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.trades import CloseAccepted, CloseTrade
@@ -26,6 +31,7 @@ from tests.unit.monitor.desk import START, Script, account, alert, halts, strate
 SECTION = TelegramSection(
     users=(TelegramUser(id=42, name="anna", role="operate"), TelegramUser(id=43, name="ben")), command_age_s=3_600
 )
+MINUTE = 60_000_000_000
 PNG = b"\x89PNG\r\n"
 
 
@@ -42,6 +48,7 @@ class Desk:
         self.put: list[Any] = []
         self.audit: list[tuple[str, ...]] = []
         self.is_away = False
+        self.history: EquityHistory | None = None
         self.bot = TelegramBot(
             TOKEN,
             telegram.base_url,
@@ -71,10 +78,13 @@ class Desk:
         raise AssertionError(message)
 
     async def draw(self, wanted: Draw) -> bytes:
-        if wanted.kind == "pnl":
-            return await draw(pnl_chart("paper · main", self.script.core.status(START), wanted.days))
-        points = [(START + minute * 60_000_000_000, 100_000.0 + minute) for minute in range(60)]
-        return await draw(equity_chart("paper · main", points, wanted.days))
+        now = self.script.core.status(START)
+        return await picture(wanted, heading="paper · main", now=now, equity=self.equity)
+
+    async def equity(self, since_ns: int) -> Sequence[tuple[int, float]]:
+        if self.history is None:
+            return [(START + minute * MINUTE, 100_000.0 + minute) for minute in range(60)]
+        return [(each.at_ns, each.equity_usd) for each in await self.history.read_points(since_ns)]
 
     def begin(self, action_id: str, who: str, what: str) -> None:
         self.audit.append((action_id, who, what))
@@ -191,10 +201,68 @@ async def test_the_profit_by_strategy_is_drawn_from_closed_trades() -> None:
         script.hear(
             type(closed)(**{**{f: getattr(closed, f) for f in closed.__struct_fields__}, "closed_ns": START}), 1
         )
-    chart = pnl_chart("paper · main", script.core.status(START), 1)
-    (series,) = chart.series
+    panel = pnl_panel(script.core.status(START), 1)
+    (series,) = panel.series
     assert [round(value, 2) for _, value in series.points] == [0.0, 11.25, 22.5, 33.75, 33.75]
-    assert (await draw(chart)).startswith(PNG)
+    assert (await draw(Chart(title="paper · main", panels=(panel,)))).startswith(PNG)
+
+
+async def heights(telegram: TelegramDouble, wanted: Sequence[str]) -> list[int]:
+    """Of the pictures that these commands bring, in pixels."""
+    found = []
+    for number, text in enumerate(wanted):
+        telegram.say(text)
+        call = (await telegram.until(number + 1))[number]
+        (png,) = [value for value in call.fields.values() if isinstance(value, bytes)]
+        assert png.startswith(PNG)
+        found.append(int.from_bytes(png[20:24]))
+    return found
+
+
+async def test_a_chart_shows_equity_and_below_it_the_profit_by_strategy(telegram: TelegramDouble, desk: Desk) -> None:
+    desk.script.hear(msgspec.structs.replace(trade("CLOSED", 1, trade_id="t9"), closed_ns=START), 1)
+    both, equity, pnl = await heights(telegram, ("/chart", "/chart equity", "/chart pnl"))
+    assert both > equity == pnl
+
+
+class Held(ThreadPoolExecutor):
+    """Threads that do nothing before they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=2)
+        self.waiting: list[Callable[[], object]] = []
+        self.is_held = True
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not self.is_held:
+            return super().submit(fn, *args, **kwargs)
+        promised: Future[Any] = Future()
+        self.waiting.append(lambda: promised.set_result(fn(*args, **kwargs)))
+        return promised
+
+    def let_go(self) -> None:
+        self.is_held = False
+        for each in self.waiting:
+            super().submit(each)
+
+
+async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
+    telegram: TelegramDouble, desk: Desk, tmp_path: Path
+) -> None:
+    desk.history = EquityHistory(tmp_path / "equity.sqlite3", "main")
+    for minute in range(3):
+        snapshot = msgspec.structs.replace(account(), received_ns=START - (3 - minute) * MINUTE)
+        desk.history.add(snapshot)
+    threads = Held()
+    asyncio.get_running_loop().set_default_executor(threads)
+    telegram.say("/chart equity")
+    await until(lambda: threads.waiting)
+    assert "equity" in await answer(telegram, "/status", chat_id=43)
+    assert telegram.sent(42) == [], "nothing is drawn before the threads have read"
+    threads.let_go()
+    (call,) = await telegram.until(1)
+    assert call.method == "sendPhoto"
+    desk.history.close()
 
 
 async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(

@@ -184,7 +184,8 @@ def test_an_alert_is_acknowledged_by_its_id(phone: Phone) -> None:
 
 
 def test_a_chart_has_a_kind_and_days(phone: Phone) -> None:
-    assert phone.say("/chart") == Draw(kind="equity", days=1.0)
+    assert phone.say("/chart") == Draw(kind="all", days=1.0)
+    assert phone.say("/chart equity") == Draw(kind="equity", days=1.0)
     assert phone.say("/chart pnl 30d") == Draw(kind="pnl", days=30.0)
 
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.monitor.equity import EquityHistory
-from services.monitor.web.attempts import Attempts
+from services.monitor.web.attempts import Attempts, network_of
 from services.monitor.web.events import event
 from services.monitor.web.logs import LogQuery, RecentLogs, newest_lines
 from services.monitor.web.payoff import payoff
+from services.monitor.web.store import AuditLine, WebStore, store_path
 from services.monitor.web.trading import account_figures, closed_today_usd, trade_rows
 from shared.messages.trades import LegStatus
 from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, trade
@@ -62,7 +63,7 @@ def test_wrong_passwords_lock_a_pair_then_an_address_then_a_name_and_are_forgott
     assert attempts.wait_s("bert", "a", START) == 600, "four times as many from one address"
     for number in range(27):
         attempts.failed("anna", f"address{number}", START)
-    assert attempts.wait_s("anna", "fresh", START) == 600, "ten times as many for one name"
+    assert attempts.wait_s("anna", "fresh", START) == 40, "ten times as many for one name: a try now and then"
     later = START + 600 * SECOND
     assert attempts.wait_s("anna", "a", later) == 0
     assert not attempts.failed("anna", "a", later + 1), "counted from the beginning"
@@ -226,8 +227,52 @@ def test_strangers_cannot_lock_a_name_where_it_logged_in_before() -> None:
     attempts.succeeded("anna", "home")
     for number in range(40):
         attempts.failed("anna", f"stranger {number}", START)
-    assert attempts.wait_s("anna", "elsewhere", START) == 600
+    assert attempts.wait_s("anna", "elsewhere", START) == 40
     assert attempts.wait_s("anna", "home", START) == 0
     for _ in range(3):
         attempts.failed("anna", "home", START)
     assert attempts.wait_s("anna", "home", START) == 600, "the pair's own lock holds"
+
+
+def test_where_a_name_logged_in_is_known_after_a_restart_too(tmp_path: Path) -> None:
+    store = WebStore(store_path(tmp_path))
+    for number, (address, outcome) in enumerate((("home", "done"), ("away", "refused: locked"))):
+        at_ns = START + number
+        line = AuditLine(
+            action_id=f"login-{number}",
+            at_ns=at_ns,
+            who="anna",
+            address=address,
+            what="login",
+            detail="",
+            outcome=outcome,
+            ended_ns=at_ns,
+        )
+        store.begin(line)
+    attempts = Attempts(3, 10, store.logins(START - DAY))
+    assert store.logins(START + DAY) == (), "an address of long ago is nobody's any more"
+    store.close()
+    for number in range(40):
+        attempts.failed("anna", f"stranger {number}", START)
+    assert attempts.wait_s("anna", "home", START) == 0
+    assert attempts.wait_s("anna", "away", START) == 40
+
+
+def test_a_host_with_all_addresses_of_its_network_has_the_tries_of_one() -> None:
+    attempts = Attempts(3, 10)
+    for number in range(3):
+        attempts.failed("anna", f"2001:db8:1:2::{number:x}", START)
+    assert attempts.wait_s("anna", "2001:db8:1:2:ffff::1", START) == 600
+    assert attempts.wait_s("anna", "2001:db8:1:3::1", START) == 0
+    assert network_of("::ffff:192.0.2.7") == network_of("192.0.2.7") == "192.0.2.7"
+    assert network_of("fe80::1%eth0") == "fe80::/64"
+
+
+def test_many_addresses_get_one_try_in_a_while_between_them_and_no_more() -> None:
+    attempts, tried = Attempts(3, 10), 0
+    for second in range(3_600):
+        address = f"stranger {second}"
+        if not attempts.wait_s("anna", address, START + second * SECOND):
+            attempts.failed("anna", address, START + second * SECOND)
+            tried += 1
+    assert tried == 30 + (3_600 - 30) // 40

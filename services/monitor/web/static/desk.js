@@ -5,17 +5,25 @@
   const byId = (id) => document.getElementById(id);
   const colour = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 
+  // The desk's clock: that of a phone may be off.
+  const ahead = Number(root.dataset.now) ? Date.now() - Number(root.dataset.now) : 0;
+  const now = () => Date.now() - ahead;
+
   // Ages: the server sends instants, so that nothing is sent again only because time went on.
-  const age = (ms) => {
-    const s = Math.max(0, Math.floor((Date.now() - ms) / 1000));
-    if (s < 60) return `${s} s ago`;
-    if (s < 3600) return `${Math.floor(s / 60)} min ago`;
-    if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min ago`;
-    return `${Math.floor(s / 86400)} d ago`;
+  const span = (s) => {
+    if (s < 60) return `${s} s`;
+    if (s < 3600) return `${Math.floor(s / 60)} min`;
+    if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+    return `${Math.floor(s / 86400)} d`;
   };
-  const tellAges = (part) => part.querySelectorAll("time[data-ns]").forEach((time) => {
-    const text = age(Number(time.dataset.ns));
+  const age = (ms) => `${span(Math.max(0, Math.floor((now() - ms) / 1000)))} ago`;
+  const left = (ms) => ms > now() ? `${span(Math.ceil((ms - now()) / 1000))} left` : "over";
+  const tellAges = (part) => part.querySelectorAll("time[data-ns], time[data-until]").forEach((time) => {
+    const until = time.dataset.until;
+    const text = until ? left(Number(until)) : age(Number(time.dataset.ns));
     if (time.textContent !== text) time.textContent = text;
+    if (until) time.classList.toggle("over", text === "over");
+    else if (time.dataset.old) time.classList.toggle("stale", now() - Number(time.dataset.ns) > Number(time.dataset.old) * 1000);
   });
 
   // Whether what is shown is kept up to date.
@@ -23,7 +31,7 @@
   const state = byId("link-state");
   const linkIs = (isUp) => {
     if (!state) return;
-    if (isUp) lost = null; else lost = lost ?? Date.now();
+    if (isUp) lost = null; else lost = lost ?? now();
     const text = lost ? `no connection, old since ${age(lost)}` : "";
     if (state.textContent !== text) state.textContent = text;
     document.body.classList.toggle("lost", lost !== null);

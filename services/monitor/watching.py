@@ -1,0 +1,126 @@
+"""Who is heard and who is missing: services by their heartbeats, feeds by their longest normal silence."""
+
+from __future__ import annotations
+
+from services.monitor.alerts import AlertBook
+from services.monitor.config import MonitorConfig
+from services.monitor.liveness import LOOPS_AFTER, heard
+from services.monitor.telling import OWN_NAME, Teller
+from services.monitor.views import ServiceView
+from shared.messages.steps import Step
+from shared.messages.system import Heartbeat
+from shared.messages.topics import topic_row
+
+_MS = 1_000_000
+_TOLD_AGAIN = frozenset(
+    {"disk_full", "journal_in_memory", "risk_silent", "venue_unreadable", "account_unreachable", "clock_off"}
+)
+"""A service raises these anew after a restart when they still hold, and does not know of those it raised before."""
+
+_TOLD_AGAIN_NS = 180_000 * _MS
+"""Within this time."""
+
+
+class Watch:
+    """What was heard when. Volatile: after a restart everybody has the time of a start to be heard."""
+
+    def __init__(self, config: MonitorConfig, alerts: AlertBook, teller: Teller) -> None:
+        self._config = config
+        self._alerts = alerts
+        self._teller = teller
+        self._services: dict[str, ServiceView] = {}
+        self._feeds: dict[str, int] = {}
+        self._silent: set[str] = set()
+
+    @property
+    def services(self) -> tuple[ServiceView, ...]:
+        return tuple(self._services.values())
+
+    @property
+    def silent_feeds(self) -> tuple[str, ...]:
+        return tuple(sorted(self._silent))
+
+    def start(self, now_ns: int) -> None:
+        for name in self._config.services:
+            self._services[name] = ServiceView(name=name, heartbeat=None, heard_ns=now_ns)
+
+    def stalled(self, now_ns: int) -> None:
+        """It was we who were silent: nobody is missing until it had its time again."""
+        for view in self._services.values():
+            view.heard_ns = now_ns
+        self._feeds = dict.fromkeys(self._feeds, now_ns)
+
+    def fed(self, topic: str, now_ns: int) -> None:
+        """Something of this topic was heard."""
+        row = topic_row(topic)
+        if row is not None and row.silence_max_ms is not None:
+            self._feeds[topic] = now_ns
+
+    def beat(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
+        """A heartbeat of another service."""
+        if beat.service == OWN_NAME:
+            return
+        earlier = self._services.get(beat.service)
+        known = None if earlier is None else earlier.heartbeat
+        view = heard(earlier, beat, now_ns, self._config.recovered_ms * _MS)
+        self._services[beat.service] = view
+        end = self._teller.end
+        if known is not None and beat.epoch != known.epoch:
+            self._started_anew(step, view, beat, now_ns)
+        if now_ns - view.up_since_ns >= self._config.recovered_ms * _MS:
+            end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
+        if beat.ready:
+            end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
+        if beat.beat_ns - beat.started_ns >= _TOLD_AGAIN_NS:
+            self._end_what_is_not_told_again(step, beat, now_ns)
+
+    def _started_anew(self, step: Step, view: ServiceView, beat: Heartbeat, now_ns: int) -> None:
+        if view.short_runs >= LOOPS_AFTER:
+            # one matter until a start lasts, in place of a notice for each
+            text = f"{beat.service} starts again and again (start {beat.starts}): see its log"
+            self._teller.tell(step, "service_down", "critical", beat.service, text, now_ns)
+        else:
+            text = f"{beat.service} was started anew (start {beat.starts})"
+            subject = f"{beat.service} {beat.epoch}"
+            self._teller.notice(step, "service_restarted", "info", subject, text, now_ns)
+
+    def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
+        text = f"{beat.service} was started anew and does not tell of it any more"
+        for code, subject in self._alerts.raised_by(beat.service, before_ns=beat.started_ns):
+            if code in _TOLD_AGAIN:
+                self._teller.end(step, code, subject, text, now_ns)
+
+    def check(self, step: Step, now_ns: int) -> None:
+        """Tell of who is missing."""
+        for view in self._services.values():
+            self._check_service(step, view, now_ns)
+        for topic, heard_ns in self._feeds.items():
+            self._check_feed(step, topic, heard_ns, now_ns)
+
+    def _check_service(self, step: Step, view: ServiceView, now_ns: int) -> None:
+        config, tell = self._config, self._teller.tell
+        allowed_ms = config.startup_grace_ms if view.heartbeat is None else config.heartbeat_silence_ms
+        silent_ms = (now_ns - view.heard_ns) / _MS
+        if silent_ms > allowed_ms:
+            if not view.is_down:
+                view.is_down = True
+                seen = "has not been heard yet" if view.heartbeat is None else f"silent for {silent_ms / 1e3:.1f} s"
+                tell(step, "service_down", "critical", view.name, f"{view.name} is down: {seen}", now_ns)
+        elif view.not_ready_since_ns is not None and view.heartbeat is not None:
+            waiting_ms = (now_ns - view.not_ready_since_ns) / _MS
+            if waiting_ms > config.not_ready_ms and not self._alerts.is_open("service_not_ready", view.name):
+                text = f"{view.name} has not been ready for {waiting_ms / 1e3:.0f} s: {view.heartbeat.detail}"
+                tell(step, "service_not_ready", "warning", view.name, text, now_ns)
+
+    def _check_feed(self, step: Step, topic: str, heard_ns: int, now_ns: int) -> None:
+        row = topic_row(topic)
+        assert row is not None, f"{topic} was taken in although the table of topics lacks it"
+        assert row.silence_max_ms is not None, f"{topic} may be silent for ever"
+        silent_ms = (now_ns - heard_ns) / _MS
+        if silent_ms <= row.silence_max_ms:
+            self._silent.discard(topic)
+            self._teller.end(step, "feed_stale", topic, f"{topic} is heard again", now_ns)
+        elif topic not in self._silent:
+            self._silent.add(topic)
+            text = f"{topic} has been silent for {silent_ms / 1e3:.1f} s"
+            self._teller.tell(step, "feed_stale", "warning", topic, text, now_ns)
