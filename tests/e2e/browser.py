@@ -92,7 +92,8 @@ class Look:
         """Buttons, fields and what opens something that are lower than a finger is wide."""
         found: list[str] = self.page.evaluate(
             """least => [...document.querySelectorAll('button, a.button, select, input:not([type=hidden]), summary')]
-                .filter(each => { const box = each.getBoundingClientRect(); return box.height > 0 && box.height < least; })
+                .filter(each => each.getBoundingClientRect().height > 0)
+                .filter(each => each.getBoundingClientRect().height < least)
                 .map(each => `${each.tagName} ${each.textContent.trim().slice(0, 30)}`)""",
             FINGER_PX,
         )

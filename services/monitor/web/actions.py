@@ -60,10 +60,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do.
 
-    needs: fields that say what it is about. question: in words, given the fields; about: what is known of that now, ""
-    for nothing. request: the message, given the
-    fields and who asks; raises BadRequest. moves_money: in LIVE the account's name is typed, as at the command line;
-    always_typed: in every mode. may_halt: also for tokens that can only stop things. back: the page it belongs to.
+    needs: fields that say what it is about. question: in words, given the fields. about: what is known of that now,
+    "" for nothing. request: the message, given the fields and who asks; raises BadRequest. moves_money: in LIVE the
+    account's name is typed, as at the command line; always_typed: in every mode. may_halt: also for tokens that can
+    only stop things. back: the page it belongs to.
     """
 
     name: str

@@ -124,7 +124,8 @@ def tone_of(state: str) -> str:
 
 def leg_text(leg: LegStatus, quantity: Decimal | None = None) -> str:
     """ "+0.1 BTCUSD-27NOV26-110000-C", of the whole leg or of so much of it."""
-    return f"{'+' if leg.side == 'buy' else '−'}{plain_text(leg.quantity if quantity is None else quantity)} {leg.symbol}"
+    shown = plain_text(leg.quantity if quantity is None else quantity)
+    return f"{'+' if leg.side == 'buy' else '−'}{shown} {leg.symbol}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

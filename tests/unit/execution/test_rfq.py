@@ -202,6 +202,7 @@ def test_no_quote_and_no_fallback_fails_the_trade_with_the_reason() -> None:
     script.wait(15_000)
     assert script.state(trade_id) == "FAILED"
     assert "no maker gave a quote" in script.trade(trade_id).reason
+    assert script.alerts() == ["rfq_no_quotes"]
     assert makers.withdrawn() == [request_id]
 
 

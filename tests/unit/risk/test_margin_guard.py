@@ -148,7 +148,10 @@ def test_the_trade_that_frees_most_is_shown_before_it_is_closed() -> None:
     assert planned.planned_ns == START + (4 + NOTICE_S) * SECOND == script.core.next_deadline_ns()
     read(script, 12, 81)
     assert asked(script.on(Tick(), 3 + NOTICE_S)) == []
-    (request,) = asked(script.on(Tick(), 4 + NOTICE_S))
+    step = script.on(Tick(), 4 + NOTICE_S)
+    (request,) = asked(step)
+    told = [(each.code, each.subject) for each in step.effects if isinstance(each, RaiseAlert)]
+    assert told == [("margin_reducing", "t-large")]
     assert isinstance(request.message, CloseTrade)
     assert (request.service, request.message.trade_id, request.message.requested_by) == (
         "execution",
