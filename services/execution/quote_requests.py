@@ -18,6 +18,7 @@ from services.execution.workspace import SECOND, Workspace
 from shared.messages.base import Side
 from shared.messages.inquiries import SideQuotes, StructureQuotes
 from shared.messages.quote_requests import (
+    AT_WORK,
     DirectionCost,
     ListQuoteRequests,
     QuoteBoard,
@@ -29,7 +30,6 @@ from shared.messages.rfq import JudgedQuote, VenueQuote
 from shared.messages.trades import LegOrder
 
 _LIST_MAX = 200
-_AT_WORK = frozenset({"REQUESTING", "COLLECTING", "ACCEPTING", "ACCEPT_UNKNOWN"})
 _AGAIN_NS = SECOND
 """The book moves while quotes are collected: so often the board is published though no quote came."""
 
@@ -63,7 +63,7 @@ class QuoteRequests:
         book, now_ns = self._work.book, self._work.now_ns
         if not (book.rfqs.live or book.inquiries.live or self._told):
             return
-        rfqs = [each for each in book.rfqs.live_rfqs() if each.state in _AT_WORK]
+        rfqs = [each for each in book.rfqs.live_rfqs() if each.state in AT_WORK]
         inquiries = [each for each in book.inquiries.live_inquiries() if each.answer is None]
         key: _Key = (
             *((each.rfq_id, each.state, *_marks(self._work.quotes.of(each.request_id))) for each in rfqs),

@@ -11,6 +11,9 @@ from shared.messages.base import Message, Side
 from shared.messages.rfq import QuoteVerdict
 from shared.messages.trades import LegOrder
 
+AT_WORK: frozenset[str] = frozenset({"REQUESTING", "ASKING", "COLLECTING", "ACCEPTING", "ACCEPT_UNKNOWN"})
+"""The states in which a request may still come to something."""
+
 RequestPurpose = Literal["open", "close", "inquiry"]
 
 
@@ -74,6 +77,10 @@ class QuoteRequest(msgspec.Struct, frozen=True, kw_only=True):
     costs: tuple[DirectionCost, ...]
     quotes: tuple[RequestQuote, ...]
     chosen: str = ""
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.state in AT_WORK
 
 
 class QuoteBoard(Message, frozen=True, kw_only=True, tag="quote_board.1"):

@@ -191,8 +191,8 @@ async def rfq(desk: WebDesk, _: Query) -> dict[str, Any]:
     return {
         "status": desk.status(),
         "problem_text": told.problem,
-        "collecting": [each for each in requests if each.is_collecting],
-        "requests": [each for each in requests if not each.is_collecting],
+        "at_work": [each for each in requests if each.is_at_work],
+        "over": [each for each in requests if not each.is_at_work],
     }
 
 

@@ -17,7 +17,7 @@ from shared.messages.reconciliation import AdoptPosition, PositionAdopted
 from shared.messages.risk import BreakersReset, ResetBreaker
 from shared.messages.trades import CancelAccepted, CancelOrders, CloseAccepted, CloseTrade, Refusal
 from tests.integration.monitor.dashboard import Dashboard, field_of
-from tests.unit.monitor.desk import ACCOUNT, halts
+from tests.unit.monitor.desk import ACCOUNT, SYMBOL, halts
 
 
 def answers(message: Message) -> Message | None:
@@ -136,6 +136,18 @@ async def test_an_action_is_asked_for_sent_and_written_down(
     assert (line.what, line.who, line.outcome) == (path.partition("?")[0].rpartition("/")[2], "anna", said)
     assert line.ended_ns is not None
     assert line.address == "127.0.0.1"
+
+
+async def test_the_question_says_what_is_held_and_what_it_is_worth(dashboard: Dashboard) -> None:
+    dashboard.fill()
+    http = await dashboard.logged_in()
+    async with http:
+        close = (await http.get("/actions/close?trade=t1")).text
+        assert "Close what trade t1 still holds?" in close
+        assert f"short_strangle, OPEN: −0.1 {SYMBOL}; +23.75 USD after fees so far." in close
+        assert "Open now: 1 trade, 2 positions." in (await http.get("/actions/flatten")).text
+        unknown = await http.get("/actions/close?trade=t9")
+        assert (unknown.status_code, "after fees" in unknown.text) == (200, False)
 
 
 async def test_a_double_click_acts_once_and_is_told_the_same(dashboard: Dashboard) -> None:
