@@ -51,7 +51,7 @@ def sides_of(
 ) -> tuple[tuple[SideQuotes, SideQuotes], list[VenueQuote]]:
     """The quotes by direction, "buy" and "sell", each against the market; and those for other legs or quantities."""
     by_action: dict[Side, list[VenueQuote]] = {"buy": [], "sell": []}
-    others = []
+    others: list[VenueQuote] = []
     for quote in quotes:
         action = _action_of(legs, quote)
         (others if action is None else by_action[action]).append(quote)

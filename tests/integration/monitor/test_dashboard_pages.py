@@ -176,6 +176,17 @@ async def test_a_page_says_so_when_a_service_does_not_answer(dashboard: Dashboar
         assert "There is no such trade, or execution does not answer." in unknown
 
 
+async def test_figures_of_an_account_that_is_read_no_more_are_marked_as_old(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http:
+        filled.now_s = 10.0
+        assert "Account figures are old" not in (await http.get("/trades")).text
+        filled.now_s = 20.0
+        page = (await http.get("/trades")).text
+        assert "Account figures are old" in page
+        assert f'data-now="{(START + 20 * SECOND) // 1_000_000}"' in page, "ages are told by the desk's clock"
+
+
 async def sections(answer: httpx.Response) -> AsyncIterator[tuple[str, str]]:
     """(name, HTML) of each event, until the stream ends."""
     name, data = "", []
