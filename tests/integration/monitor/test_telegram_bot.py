@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ import pytest_asyncio
 import structlog
 
 from services.monitor.alert_config import TelegramSection, TelegramUser
-from services.monitor.commands import Commands, Draw
+from services.monitor.commands import ChartKind, Commands, Draw
 from services.monitor.effects import Acknowledge, Observed
 from services.monitor.equity import EquityHistory
 from services.monitor.telegram import bot as bot_module
@@ -207,22 +207,12 @@ async def test_the_profit_by_strategy_is_drawn_from_closed_trades() -> None:
     assert (await draw(Chart(title="paper · main", panels=(panel,)))).startswith(PNG)
 
 
-async def heights(telegram: TelegramDouble, wanted: Sequence[str]) -> list[int]:
-    """Of the pictures that these commands bring, in pixels."""
-    found = []
-    for number, text in enumerate(wanted):
-        telegram.say(text)
-        call = (await telegram.until(number + 1))[number]
-        (png,) = [value for value in call.fields.values() if isinstance(value, bytes)]
-        assert png.startswith(PNG)
-        found.append(int.from_bytes(png[20:24]))
-    return found
-
-
-async def test_a_chart_shows_equity_and_below_it_the_profit_by_strategy(telegram: TelegramDouble, desk: Desk) -> None:
+async def test_a_chart_shows_equity_and_below_it_the_profit_by_strategy(desk: Desk) -> None:
     desk.script.hear(msgspec.structs.replace(trade("CLOSED", 1, trade_id="t9"), closed_ns=START), 1)
-    both, equity, pnl = await heights(telegram, ("/chart", "/chart equity", "/chart pnl"))
-    assert both > equity == pnl
+    pictures = [await desk.draw(Draw(kind=kind, days=1.0)) for kind in get_args(ChartKind)]
+    assert all(png.startswith(PNG) for png in pictures)
+    both, equity, pnl = (int.from_bytes(png[20:24]) for png in pictures)
+    assert both > equity == pnl, "one below the other"
 
 
 class Held(ThreadPoolExecutor):
