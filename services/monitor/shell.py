@@ -30,6 +30,8 @@ _CHART_POINTS = 3_000
 class MonitorShell:
     """Hears every service; what the dashboard does cannot keep it from watching."""
 
+    core_type: type[MonitorCore] = MonitorCore
+
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
         config = self._config = context.section(MonitorConfig)
@@ -98,7 +100,7 @@ class MonitorShell:
 
     def _make_core(self) -> MonitorCore:
         desk = self._context.desk
-        core = MonitorCore(self._config, account_id=desk.account_id, heading=self._heading)
+        core = self.core_type(self._config, account_id=desk.account_id, heading=self._heading)
         restored = AlertsRestored(self._alerts.remembered(self._config.keep_alerts))
         core.handle(restored, self._context.clock.now_ns())
         return core

@@ -22,6 +22,7 @@ from shared.messages import (  # noqa: F401  registers them
     market,
     on_demand,
     quality,
+    quote_requests,
     quoting,
     reconciliation,
     risk,

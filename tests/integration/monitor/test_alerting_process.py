@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ from shared.messages.alerts import AcknowledgeAlert, AlertList, AlertView, ListA
 from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.steps import Request
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from tests.integration.monitor.mistaken import MISTAKEN_ABOUT
 from tests.telegram_api import TOKEN, Call, TelegramDouble
 from tests.unit.monitor.desk import halts, heartbeat, trade
 
@@ -71,10 +71,10 @@ class Monitor:
         self.log = directory / "monitor.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, module: str = "services.monitor") -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.monitor"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", module], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
 
     def end(self, number: int) -> None:
@@ -198,30 +198,24 @@ async def test_an_input_that_its_core_fails_on_is_told_to_the_phone_and_costs_no
     monitor = Monitor(tmp_path, double.base_url)
     execution = Bus("execution", monitor.config)
     execution.open(lambda sequences: msgspec.structs.replace(heartbeat("execution"), event_sequences=sequences))
-    good = trade("OPEN")
-    (leg,) = good.legs
-    # no service of the desk sends such a figure: it stands for any mistake that the core makes
-    poison = msgspec.structs.replace(
-        good, legs=(msgspec.structs.replace(leg, side="buy", filled_quantity=Decimal("NaN")),)
-    )
+    mistaken = "tests.integration.monitor.mistaken"
     try:
-        monitor.start()
+        monitor.start(mistaken)
         await double.until_said("Service down: marketdata")
         known = await monitor.alerts()
         (down,) = [each.alert_id for each in known if each.code == "service_down"]
         async with Bus.client(monitor.config) as bus:
             await bus.ask("monitor", AcknowledgeAlert(alert_id=down, requested_by="cli:eva"))
-        execution.publish("exec.main.trade", poison)
+        execution.publish("exec.main.trade", trade("OPEN", trade_id=MISTAKEN_ABOUT))
         failed = await double.until_said("Input dropped")
         assert failed.text.startswith("paper · main · desk told\nCRITICAL · Input dropped: ")
-        assert "Tick: InvalidOperation" in failed.text
-        execution.publish("exec.main.trade", good)
+        assert "Inbound: ZeroDivisionError" in failed.text
         execution.publish("exec.main.halt", halts("no_new_trades"))
         await double.until_said("trading is halted")
         assert monitor.process is not None
         assert monitor.process.poll() is None, "it goes on with a core that is made anew from the journal"
         monitor.end(signal.SIGKILL)
-        monitor.start()
+        monitor.start(mistaken)
         await monitor.until_idle()
         after = {each.code: each for each in await monitor.alerts()}
     finally:

@@ -250,7 +250,8 @@ async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
     assert "equity" in await answer(telegram, "/status", chat_id=43)
     assert telegram.sent(42) == [], "nothing is drawn before the threads have read"
     threads.let_go()
-    (call,) = await telegram.until(1)
+    await until(lambda: telegram.sent(42))
+    (call,) = telegram.sent(42)
     assert call.method == "sendPhoto"
     desk.history.close()
 
