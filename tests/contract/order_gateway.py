@@ -76,11 +76,11 @@ class Tradable:
 
     @property
     def crossing_bid(self) -> Decimal:
-        return self.tick(self.row.ask * 1.1, ROUND_UP)
+        return self.tick(self.row.ask * 1.2, ROUND_UP)
 
     @property
     def crossing_ask(self) -> Decimal:
-        return self.tick(self.row.bid * 0.9, ROUND_DOWN)
+        return self.tick(self.row.bid * 0.8, ROUND_DOWN)
 
 
 async def eventually(
