@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -279,11 +280,12 @@ async def test_many_viewers_of_a_page_cost_one_drawing(filled: Dashboard) -> Non
         async with asyncio.timeout(60):
             looking = [asyncio.ensure_future(look()) for _ in range(8)]
             await viewers_are(filled, 8)
-            before = filled.app.live.rendered
+            before, begun = filled.app.live.rendered, time.monotonic()
             filled.script.hear(msgspec.structs.replace(account(), equity_usd=Decimal(77_777)), 89)
             filled.app.live.changed()
             await asyncio.gather(*looking)
-        assert filled.app.live.rendered - before < 8
+        # and one a second, for as long as a busy machine takes to tell all of them
+        assert filled.app.live.rendered - before < 6 + time.monotonic() - begun
         await viewers_are(filled, 0)
 
 
