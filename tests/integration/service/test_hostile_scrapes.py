@@ -37,13 +37,20 @@ def server(refusals: HttpRefusals) -> Iterator[ScrapeServer]:
     thread.join()
 
 
+async def is_scraped(server: ScrapeServer) -> None:
+    """A scrape is answered; on a busy machine one may be too slow for who is so impatient."""
+    async with asyncio.timeout(60):
+        while b"something_total 1.0" not in (await exchange(server.server_port, SCRAPE)).body:
+            pass
+
+
 async def test_hostile_requests_are_answered_and_leave_no_traceback(
     server: ScrapeServer, refusals: HttpRefusals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for data in HttpForger(1, [("GET", "/metrics"), ("GET", "/")]).requests(300):
         answer = await exchange(server.server_port, data)
         assert answer.status < 500, (data[:500], answer)
-    assert b"something_total 1.0" in (await exchange(server.server_port, SCRAPE)).body
+    await is_scraped(server)
     assert refusals.counts["garbage"] > 10
     assert capfd.readouterr() == ("", "")
 
@@ -58,6 +65,6 @@ async def test_clients_that_stall_are_cut_and_a_crowd_makes_no_threads(
     await until(lambda: refusals.counts["crowd"] > 0)
     assert threading.active_count() <= before + 16
     await until(lambda: refusals.counts["late"] + refusals.counts["crowd"] + refusals.counts["cut"] == 100)
-    assert b"something_total 1.0" in (await exchange(server.server_port, SCRAPE)).body
+    await is_scraped(server)
     for _, writer in clients:
         writer.transport.abort()
