@@ -41,7 +41,7 @@ def repeated(minute: Sequence[Entry], rows: int, days: float, end_ns: int | None
     later_ns = 0 if end_ns is None else end_ns - (minute[-1].at_ns + (repetitions - 1) * pause_s * SECOND)
     left = rows
     for turn in range(repetitions):
-        renamed = _Renaming(turn, pause_s)
+        renamed = _Renaming(turn, pause_s, later_ns)
         for entry, row in plain[:left]:
             cause_id = f"{entry.cause_id}-{turn}" if entry.cause_id else ""
             at_ns = entry.at_ns + turn * pause_s * SECOND + later_ns
@@ -52,9 +52,10 @@ def repeated(minute: Sequence[Entry], rows: int, days: float, end_ns: int | None
 class _Renaming:
     """Makes the rows of one repetition out of those of the first."""
 
-    def __init__(self, turn: int, pause_s: int) -> None:
+    def __init__(self, turn: int, pause_s: int, later_ns: int) -> None:
         self._turn = turn
         self._later_s = turn * pause_s
+        self._later_ns = self._later_s * SECOND + later_ns
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -76,6 +77,8 @@ class _Renaming:
                 return client_order_id(msgspec.structs.replace(key, trade_number=key.trade_number + self._later_s))
             case "venue_order_id" | "venue_trade_id", int():
                 return value + turn * 1_000_000
+            case (("before_ns" | "quality_before_ns" | "forgets_before_ns"), int()):
+                return value + self._later_ns
             case (("intent_id" | "request_id" | "grant_id"), str()):
                 return f"{value}-{turn}"
             case "ordinal", int():

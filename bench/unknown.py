@@ -9,6 +9,9 @@ from here and must be proven by the absence of the order once its request can no
 drawn from a fixed seed, its private stream is silent or not, and what is asked about the orders is answered at once,
 late, or for a while not at all. Orders that the stream showed before their request had failed were never unknown:
 they are told of and not counted.
+
+Then a whole batch of 40 orders of a quoting trade is lost in both ways, while the private stream is silent: how long
+until the last of them is known.
 """
 
 import argparse
@@ -30,20 +33,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.desk import BenchDesk
 from bench.harness import Run, bench_main
+from bench.quoting_load import SHARE_OF_MARK
 from bench.rows import Row, at_most, row
 from bench.tick_to_order import Journaled, journaled
 from bench.trader import WIDE_LIMITS, Trader
 from services.execution.config import ExecutionConfig
 from services.execution.rows import OrderMoved, OrderRequested
+from shared.messages.quoting import OrderToPlace
 from shared.messages.trades import ExecutionParams, LegOrder, LimitPhase
+from shared.options.chain import snap_price
 from shared.ports import resolve_ports
-from shared.venues.coincall.endpoints import CREATE_ORDER, SINGLE_ORDER
+from shared.venues.coincall.endpoints import BATCH_CREATE, CREATE_ORDER, SINGLE_ORDER
 
 ORDERS = 60
 AT_ONCE, QUICK_AT_ONCE = 4, 2
 SEED = 1
 LIMIT_S = 15.0
-SILENT_MS, FAILING_MS, LATE_MS = 4_000, 3_000, 2_000
+BATCH = 40
+SILENT_MS, FAILING_MS, LATE_MS, BATCH_SILENT_MS = 4_000, 3_000, 2_000, 20_000
 TRADE_PATIENCE_S = 120.0
 
 CONFIG = f"""
@@ -52,6 +59,8 @@ name = "unknown"
 account_id = "unknown"
 venue = "sim"
 underlyings = ["BTCUSD"]
+[exchange]
+paper_rights = ["market_maker"]
 {WIDE_LIMITS}"""
 AT_THE_TOUCH = ExecutionParams(
     phases=(LimitPhase(pricing="passive", duration_s=2.0, reprice_interval_s=60.0),),
@@ -124,10 +133,56 @@ def unknown_s(rows: Journaled) -> dict[str, tuple[float | None, bool]]:
     return found
 
 
+def all_known_s(rows: Journaled, trade_id: str) -> tuple[int, float]:
+    """Of the orders of one trade: how many were unknown, and how long from the first that was until the last was not.
+    Raises AssertionError when one still is."""
+    since_ns: int | None = None
+    until_ns = 0
+    of_trade: set[int] = set()
+    unknown: set[int] = set()
+    count = 0
+    for at_ns, entry in rows:
+        match entry:
+            case OrderRequested(trade_id=of, client_order_id=number) if of == trade_id:
+                of_trade.add(number)
+            case OrderMoved(state="UNKNOWN", client_order_id=number) if number in of_trade:
+                unknown.add(number)
+                count += 1
+                since_ns = since_ns or at_ns
+            case OrderMoved(client_order_id=number) if number in unknown:
+                unknown.remove(number)
+                until_ns = at_ns
+            case _:
+                pass
+    assert not unknown, f"{len(unknown)} orders of {trade_id} are still unknown"
+    return count, 0.0 if since_ns is None else (until_ns - since_ns) / 1e9
+
+
+def batch_figures(found: Mapping[Placing, tuple[int, float]]) -> list[Row]:
+    """How long it took to know all of a lost batch. One that was not taken is proven order by order, by as many
+    queries as the venue allows, once absence counts."""
+    return [
+        row(
+            f"{BATCH} unknown at once, {TOLD[placing]}: until all resolved",
+            round(seconds, 2),
+            "s",
+            target=at_most(LIMIT_S) if placing == "lost_answer" else None,
+            beside="until its absence counts" if placing == "http_500" else "",
+            beside_value=_counts_s() if placing == "http_500" else None,
+            note=f"{count} orders were unknown",
+        )
+        for placing, (count, seconds) in found.items()
+    ]
+
+
+def _counts_s() -> float:
+    config = ExecutionConfig()
+    return (config.order_validity_ms + config.evidence_margin_ms) / 1e3
+
+
 def figures(found: Mapping[Placing, Sequence[float]], never: int) -> list[Row]:
     """All together, judged; then each way of failing by itself."""
-    config = ExecutionConfig()
-    floor_s = (config.order_validity_ms + config.evidence_margin_ms) / 1e3
+    floor_s = _counts_s()
     every = [seconds for each in found.values() for seconds in each]
     note = f"{len(every)} orders, worst {max(every, default=0.0):.1f} s; {never} more were shown by the stream before"
     rows = [
@@ -153,9 +208,43 @@ def _percentile(values: Sequence[float], percentile: int) -> float | None:
     return round(float(np.percentile(values, percentile)), 2) if values else None
 
 
-async def trade(desk: BenchDesk, rounds: Sequence[Weather], at_once: int) -> dict[str, Placing]:
-    """How the opening order of each trade failed, by trade."""
+async def lose_batch(trader: Trader, exchange: httpx.AsyncClient, placing: Placing) -> str:
+    """Place a batch that is lost in this way, and wait until each of its orders is known; the trade."""
+    await trader.ready()
+    symbol = trader.symbol("C", 0.1)
+    view = trader.chain
+    assert view is not None, "the leg was chosen from it"
+    mark, instrument = view.value(symbol, "mark"), view.instrument(symbol)
+    assert mark is not None, f"{symbol} has a mark"
+    assert instrument is not None, f"{symbol} is listed"
+    leg = LegOrder(symbol=symbol, side="buy", quantity=Decimal(1))
+    opened = await trader.open([leg], "quoting", policy="best_effort", opening_s=600.0)
+    for fault in (
+        {"kind": placing, "path_prefix": BATCH_CREATE.path, "count": 1},
+        {"kind": "silence", "path_prefix": "/options", "duration_ms": BATCH_SILENT_MS},
+    ):
+        (await exchange.post("/sim/faults", json=fault)).raise_for_status()
+    price = snap_price(mark * SHARE_OF_MARK, instrument.tick_size, up=False)
+    wish = OrderToPlace(symbol=symbol, side="buy", quantity=Decimal("0.01"), price=price)
+    changed = await trader.change(opened.trade_id, place=[wish] * BATCH)
+    numbers = [number for answer in changed.placed for number in answer.client_order_ids]
+    assert len(numbers) == BATCH, f"of {BATCH} orders {len(numbers)} went out: {changed.refused}"
+
+    def known() -> bool:
+        told = [trader.orders[number].state for number in numbers if number in trader.orders]
+        return len(told) == BATCH and not {"SENDING", "UNKNOWN"} & set(told)
+
+    await trader.until(known, f"the outcome of the orders of {opened.trade_id}", TRADE_PATIENCE_S)
+    (await exchange.delete("/sim/faults")).raise_for_status()
+    return opened.trade_id
+
+
+async def trade(
+    desk: BenchDesk, rounds: Sequence[Weather], at_once: int, batches: Sequence[Placing]
+) -> tuple[dict[str, Placing], dict[Placing, str]]:
+    """How the opening order of each trade failed, by trade; and the trade of each lost batch."""
     opened: dict[str, Placing] = {}
+    lost: dict[Placing, str] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     address = f"http://127.0.0.1:{resolve_ports(desk.run_dir, desk.settings.ports)['exchange']}"
     async with Trader(desk.settings) as trader, httpx.AsyncClient(base_url=address) as exchange:
@@ -183,7 +272,10 @@ async def trade(desk: BenchDesk, rounds: Sequence[Weather], at_once: int) -> dic
                 await trader.until(over, f"the end of trades {', '.join(trades)}", TRADE_PATIENCE_S)
                 (await exchange.delete("/sim/faults")).raise_for_status()
                 progress.advance(task, at_once)
-    return opened
+            for placing in batches:
+                progress.update(task, description=f"a batch of {BATCH}: {TOLD[placing]}")
+                lost[placing] = await lose_batch(trader, exchange, placing)
+    return opened, lost
 
 
 def measure(run: Run) -> list[Row]:
@@ -193,8 +285,11 @@ def measure(run: Run) -> list[Row]:
         desk = BenchDesk(Path(home), CONFIG, {})
         services = ("exchange", "marketdata", "risk", "execution")
         with desk.modules({name: (f"services.{name}",) for name in services}):
-            opened = uvloop.run(trade(desk, rounds, at_once))
-        told = unknown_s(journaled(desk.journal("execution")))
+            batches: Sequence[Placing] = ("lost_answer",) if run.quick else tuple(TOLD)
+            opened, lost = uvloop.run(trade(desk, rounds, at_once, batches))
+        rows = journaled(desk.journal("execution"))
+        told = unknown_s(rows)
+        batch = {placing: all_known_s(rows, trade_id) for placing, trade_id in lost.items()}
     found: dict[Placing, list[float]] = {"lost_answer": [], "http_500": []}
     never = 0
     for trade_id, placing in opened.items():
@@ -204,7 +299,7 @@ def measure(run: Run) -> list[Row]:
             never += 1
         else:
             found[placing].append(seconds)
-    return figures(found, never)
+    return figures(found, never) + batch_figures(batch)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Any:

@@ -33,7 +33,6 @@ from voldesk.console import EXIT_USAGE, Failure
 Tell = Callable[[str], None]
 
 _ROWS_PER_WRITE = 2_000
-_RETENTION_DAYS = 30
 _HOUR_NS = 3_600_000_000_000
 _META = "CREATE TABLE built (sequence INTEGER NOT NULL, checksum INTEGER, program TEXT NOT NULL, book BLOB NOT NULL)"
 _DENIED = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
@@ -101,10 +100,8 @@ class _Refresh:
         self._reader = reader
         self._connection = connection
         self._tell = tell
-        # Short stories, as they are not in the tables. No shorter memory than the service has: rows may still come.
-        retention_days = max(_RETENTION_DAYS, desk.section("execution", ExecutionConfig).retention_days)
-        config = ExecutionConfig(retention_days=retention_days, answers_kept=1, story_lines_max=4)
-        self._empty = Book.empty(config)
+        # Short stories, as they are not in the tables.
+        self._empty = Book.empty(ExecutionConfig(answers_kept=1, story_lines_max=4))
         self._empty.unfilled_kept_ns = 2 * _HOUR_NS
         self._program = fold_name(Book, self._empty, (*SOURCES, Path(tables.__file__), Path(__file__)))
         self._book = self._empty
@@ -124,7 +121,9 @@ class _Refresh:
             tail = begin or START
             for last, entry in self._reader.entries(tail):
                 # Before the row is folded: it may let go of what ended long ago.
-                if last.sequence % _ROWS_PER_WRITE == 0 or entry.at_ns - self._written_ns > _HOUR_NS // 2:
+                forgets = isinstance(entry.row, rows.EndedForgotten)
+                late = entry.at_ns - self._written_ns > _HOUR_NS // 2
+                if forgets or late or last.sequence % _ROWS_PER_WRITE == 0:
                     self._write(entry.at_ns)
                 self._book.apply(entry)
                 self._note(entry, last.sequence)

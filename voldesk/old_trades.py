@@ -36,7 +36,7 @@ def story_from_journal(desk: DeskConfig, trade_id: str) -> TradeStory | None:
 
 def _story(desk: DeskConfig, reader: JournalReader, trade_id: str, begin_ns: int) -> TradeStory | None:
     # A book that is given the rows of this one trade alone.
-    book = Book.empty(ExecutionConfig(retention_days=1_000_000, story_lines_max=1_000_000))
+    book = Book.empty(ExecutionConfig(story_lines_max=1_000_000))
     book.unfilled_kept_ns = _FOR_EVER_NS
     for _, entry in reader.entries(_last_before(reader, begin_ns)):
         row: rows.Row = entry.row

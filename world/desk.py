@@ -25,6 +25,7 @@ from services.execution.effects import (
     PlaceOrder,
     QueryBlockTrades,
     QueryOrder,
+    QueryOrders,
     QueryRfqs,
     SetCountdown,
 )
@@ -212,10 +213,12 @@ class Desk:
                     self.venue.cancel(ref, back)
             case SetCountdown(underlying=underlying, countdown_ms=countdown_ms):
                 self.venue.set_countdown(underlying, countdown_ms, back)
-            case QueryOrder(client_order_id=number):
-                self.venue.query(number, node.now_ns, back)
+            case QueryOrder(client_order_id=number, alone=alone):
+                self.venue.reads.query(number, node.now_ns, back, alone=alone)
+            case QueryOrders(orders=refs, since_ns=since_ns):
+                self.venue.reads.list_orders([ref.client_order_id for ref in refs], since_ns, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns):
-                self.venue.snapshot(trigger, since_ns, node.now_ns, back)
+                self.venue.reads.snapshot(trigger, since_ns, node.now_ns, back)
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
             case ReloadInstruments(underlying=underlying):

@@ -198,6 +198,29 @@ def _requotes(seed: int) -> Scenario:
     )
 
 
+def _lost_batches(seed: int) -> Scenario:
+    """Many orders go out at once, and of most nobody knows whether they arrived."""
+    return Scenario(
+        name="lost_batches",
+        strategies=(_trader("alpha"),),
+        exchange=small_exchange(seed),
+        quotes=8,
+        faulty_s=60,
+    )
+
+
+def _countdowns(seed: int) -> Scenario:
+    """One trades, another quotes under the venue's countdown, and its old orders are forgotten."""
+    return Scenario(
+        name="countdowns",
+        strategies=(_trader("alpha", hold_s=20.0),),
+        exchange=small_exchange(seed),
+        execution=ExecutionConfig(quoting_countdown_s=15, close_window_ms=10_000, unfilled_orders_kept_s=10),
+        quotes=1,
+        faulty_s=120,
+    )
+
+
 def _lossy_bus(seed: int) -> Scenario:
     return msgspec.structs.replace(plain(seed), name="lossy_bus", faulty_s=40)
 
@@ -249,6 +272,16 @@ DIRECTED: dict[str, Directed] = {
         what="opening orders arrive long after the venue should have dropped them",
         scenario=_expired_requests,
         faults=Faults(request_expired=0.4),
+    ),
+    "countdowns": Directed(
+        what="a strategy quotes under the venue's countdown, again and again, and nothing goes wrong",
+        scenario=_countdowns,
+        faults=Faults(),
+    ),
+    "lost_batches": Directed(
+        what="many orders go out at once, their answers are lost, and the venue's lists leave out most",
+        scenario=_lost_batches,
+        faults=Faults(answer_lost=0.5, request_lost=0.2, list_gaps=0.9, stream_lost=0.9),
     ),
     "late_cancels": Directed(
         what="cancels are acknowledged seconds before they are carried out",

@@ -49,6 +49,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     stream_drop_per_minute: float = 0.0
     stream_silence_per_minute: float = 0.0
     market_freeze_per_minute: float = 0.0
+    list_gaps: float = 0.0
     cancel_late: float = 0.0
     request_expired: float = 0.0
 
@@ -101,6 +102,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             stream_silence_per_minute=some(1.0),
             market_freeze_per_minute=some(1.0),
             cancel_late=some(0.5),
+            list_gaps=some(0.3),
         )
 
     def mix(self) -> str:
@@ -139,6 +141,7 @@ FAULTS: dict[str, str] = {
     "read_fails": "a read fails",
     "read_late": "what a read saw arrives up to 6 s later",
     "query_lag_ms": "orders and fills younger than this are in no list yet",
+    "list_gaps": "an order is missing in a list of orders, as pages move while they are read",
     "position_lag_ms": "the positions shown are so old",
     "stream_lost": "a push is missing on a stream that stays up",
     "stream_duplicate": "a push comes twice",

@@ -12,6 +12,7 @@ from services.execution.book import Book
 from services.execution.records import Trade
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.trades import GrantLeg
+from world.faults import SECOND
 from world.node import Node
 from world.venue import Venue
 from world.violations import Violation
@@ -27,6 +28,19 @@ def safety_violations(venue: Venue, book: Book, desk_number: int) -> Iterator[Vi
     yield from _quotes_inside_grants(book)
     yield from _one_trade_per_intent(book)
     yield from _legs_not_overfilled(venue, book, desk_number)
+
+
+def countdown_violations(venue: Venue, execution: Node, lasts_ns: int) -> Iterator[Violation]:
+    """Countdowns that fired although execution ran all the time and could have set them anew, or disarmed them.
+
+    lasts_ns: for how long they are armed.
+    """
+    for index, fired_ns in venue.fired_ns.items():
+        armed_ns = fired_ns - lasts_ns
+        asked = any(armed_ns + SECOND < at_ns < fired_ns for at_ns in venue.countdown_asks)
+        if not asked and execution.was_up(armed_ns):
+            text = f"the countdown of {index} fired, and in {lasts_ns // SECOND} s nothing was asked of it"
+            yield Violation("countdown_kept", text)
 
 
 def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:

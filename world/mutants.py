@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
+from world.quoting_mutants import QUOTING_MUTANTS
 from world.rfq_mutants import RFQ_MUTANTS
 from world.smart_mutants import SMART_MUTANTS
 
@@ -38,6 +39,16 @@ _ORDERS: tuple[Mutant, ...] = (
         "absence_believed_at_once",
         "an order that no list shows counts as never placed before its request can have expired",
         ("evidence.py", "if asked_ns >= self._absence_counts_ns(order):", "if True:"),
+    ),
+    _in_execution(
+        "lists_believed",
+        "an order that the venue's lists lack counts as never placed without a query of its own",
+        (
+            "evidence.py",
+            "                query.unlisted_ns, query.next_ns = listing.asked_ns, self._work.now_ns\n",
+            "                self._absent(order, query, listing.asked_ns)\n",
+        ),
+        scenario="lost_batches",
     ),
     _in_execution(
         "restart_forgets_sending",
@@ -390,4 +401,4 @@ _BUS: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *RFQ_MUTANTS, *SMART_MUTANTS)
+MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *QUOTING_MUTANTS, *RFQ_MUTANTS, *SMART_MUTANTS)

@@ -170,6 +170,10 @@ class Node:
         """What its clock says. One that was never set says what the engine does, and is read without a detour."""
         return self._clock.now_ns() if self._machine.was_set else self._engine.now_ns
 
+    def was_up(self, since_ns: int) -> bool:
+        """Whether it has run without a break since then, and runs now."""
+        return self.alive and self.epoch <= since_ns and self._stalled_until_ns <= since_ns
+
     @property
     def is_stalled(self) -> bool:
         return self._engine.now_ns < self._stalled_until_ns

@@ -18,7 +18,7 @@ from world.faults import SECOND
 
 NAME = "grid"
 _QUANTITY = Decimal("0.3")
-_STEP = Decimal("0.1")
+_STEP, _SMALL_STEP = Decimal("0.1"), Decimal("0.01")
 _QUOTING_S = 20.0
 _HELD_S = 40
 _PAUSE_NS = 1_500_000_000
@@ -27,11 +27,16 @@ _TRADES = 3
 
 class Grid:
     """Opens up to three quoting trades in the call nearest to the index, one after the other; every second and a half
-    it moves, cancels or adds something, in turn, and is content with every answer."""
+    it moves, cancels or adds something, in turn, and is content with every answer.
+
+    levels: so many orders it places where one would do.
+    """
 
     name = NAME
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int = 1) -> None:
+        self._levels = levels
+        self._step = _STEP if levels == 1 else _SMALL_STEP
         self._orders: dict[int, OrderUpdate] = {}
         self._due_ns = 0
         self._turn = 0
@@ -82,11 +87,12 @@ class Grid:
         # at times it crosses: it is then tried again behind the touch
         far = above if self._turn % 4 == 0 else below
         place = [
-            OrderToPlace(symbol=leg.symbol, side="buy", quantity=_STEP, price=below, label="near"),
-            OrderToPlace(symbol=leg.symbol, side="buy", quantity=_STEP, price=far, label="far"),
+            OrderToPlace(symbol=leg.symbol, side="buy", quantity=self._step, price=price, label=label)
+            for price, label in ((below, "near"), (far, "far"))
+            for _ in range(self._levels)
         ]
         if leg.held_quantity > 0:
-            offer = min(leg.held_quantity, _STEP)
+            offer = min(leg.held_quantity, self._step)
             place.append(OrderToPlace(symbol=leg.symbol, side="sell", quantity=offer, price=above, label="offer"))
         match self._turn % 3:
             case 0:
@@ -122,5 +128,5 @@ class Grid:
         return None
 
 
-def grid() -> LoadedStrategy:
-    return LoadedStrategy(name=NAME, make=lambda _config: Grid())
+def grid(levels: int = 1) -> LoadedStrategy:
+    return LoadedStrategy(name=NAME, make=lambda _config: Grid(levels))

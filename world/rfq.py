@@ -64,7 +64,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     """How a call or a read reaches the venue and its answer comes back, or does not.
 
     run: takes the events of an outcome and gives its result. refusal: why the venue takes no call now, None when it
-    does. horizon_ns: what is younger is in no list yet.
+    does. horizon_ns: what is younger is in no list yet. delay_ns: how long a part of a read takes.
     """
 
     engine: Engine
@@ -73,6 +73,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Outcome[Any]], Any]
     refusal: Callable[[], tuple[int, str] | None]
     horizon_ns: Callable[[], int]
+    delay_ns: Callable[[], int]
 
 
 class VenueRfqs:

@@ -57,7 +57,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     operator_pause_s: mean time between two requests of the operator; 0 for none.
     intruder_pause_s: mean time between two acts of somebody else on the account; 0 for none.
-    quotes: a strategy that works its own orders trades beside the others.
+    quotes: a strategy that works its own orders trades beside the others, and places so many where one would do; 0:
+    none does.
     script: what else is done to the desk, until the moment that it is given.
     """
 
@@ -71,7 +72,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faulty_s: int = 150
     operator_pause_s: float = 0.0
     intruder_pause_s: float = 0.0
-    quotes: bool = False
+    quotes: int = 0
     script: Callable[[Desk, int], None] | None = None
 
     def mix(self) -> str:
@@ -112,7 +113,7 @@ def disturbed(seed: int) -> Scenario:
         ),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
-        quotes=Random(f"quotes {seed}").random() < 0.5,
+        quotes=Random(f"quotes {seed}").choice((0, 0, 1, 6)),
         execution=ExecutionConfig(
             quoting_countdown_s=Random(f"countdown {seed}").choice((0, 15)),
             close_window_ms=10_000,

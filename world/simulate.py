@@ -19,6 +19,7 @@ from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.intruder import Intruder
 from world.invariants import (
+    countdown_violations,
     fold_violations,
     liveness_violations,
     naked_leg_violations,
@@ -81,7 +82,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     desk = Desk(
         Engine(scenario.start_ns, seed),
         faults,
-        (*scenario.strategies, grid()) if scenario.quotes else scenario.strategies,
+        (*scenario.strategies, grid(scenario.quotes)) if scenario.quotes else scenario.strategies,
         scenario.exchange,
         scenario.execution,
         risk_config=scenario.risk,
@@ -112,14 +113,14 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     violations: list[Violation] = []
     while engine.now_ns < faulty_until_ns and not violations:
         engine.run_until(engine.now_ns + 10 * SECOND)
-        violations += safety_violations(desk.venue, desk.book, DESK_NUMBER)
+        violations += _unsafe(desk, faults)
     if not violations:
         _heal(desk)
         _trade_again(desk)
     deadline_ns = engine.now_ns + HEALING_S * SECOND
     while engine.now_ns < deadline_ns and not violations:
         engine.run_until(engine.now_ns + 5 * SECOND)
-        violations += safety_violations(desk.venue, desk.book, DESK_NUMBER)
+        violations += _unsafe(desk, faults)
         if not any(liveness_violations(desk.venue, desk.book)):
             break
     if violations:
@@ -127,6 +128,15 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     # Fees are read some seconds after the last fill.
     engine.run_until(engine.now_ns + 10 * SECOND)
     return violations_at_rest(desk)
+
+
+def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
+    """What must hold at every moment, and does not. A clock that is set back makes everything late."""
+    found = [*safety_violations(desk.venue, desk.book, DESK_NUMBER)]
+    if not faults.clock_jump_per_minute:
+        lasts_ns = desk.execution_config.quoting_countdown_s * SECOND
+        found += countdown_violations(desk.venue, desk.nodes["execution"], lasts_ns)
+    return found
 
 
 def violations_at_rest(desk: Desk) -> list[Violation]:

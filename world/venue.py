@@ -27,24 +27,20 @@ from shared.messages.venue import (
     CountdownUnknown,
     NewOrder,
     OrderAcked,
-    OrderQueried,
-    OrderQueryFailed,
     OrderRef,
     OrderRefused,
     OutcomeUnknown,
     StreamDown,
     StreamUp,
     VenueAccount,
-    VenueExercise,
     VenueFill,
     VenueOrder,
     VenuePosition,
-    VenueSnapshot,
-    VenueSnapshotFailed,
 )
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.market_feed import MarketFeed
+from world.reads import VenueReads
 from world.rfq import Network, VenueRfqs
 from world.translation import placed, shown_fill, shown_order
 
@@ -72,6 +68,8 @@ class Venue:
         self.expired: set[int] = set()
         self.opening_orders: list[NewOrder] = []
         self.by_hand: set[int] = set()
+        self.countdown_asks: list[int] = []
+        self.fired_ns: dict[str, int] = {}
         self._foreign_orders: set[int] = set()
         self._stream: Deliver | None = None
         self._drop_stream: Callable[[], None] = lambda: None
@@ -85,8 +83,16 @@ class Venue:
             run=self._run,
             refusal=self._refusal,
             horizon_ns=self._horizon_ns,
+            delay_ns=self._delay_ns,
         )
         self.rfqs = VenueRfqs(network, exchange, account_id)
+        self.reads = VenueReads(
+            network,
+            exchange,
+            account_id,
+            positions=self._shown_positions,
+            is_left_out=lambda: self._happens(self.faults.list_gaps),
+        )
         self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
         engine.every(config.step_ms * MS, self._advance)
 
@@ -198,6 +204,8 @@ class Venue:
     def set_countdown(self, underlying: str, countdown_ms: int, deliver: Deliver) -> None:
         """Arm a countdown anew, or disarm it. The answer, or `CountdownUnknown` after 3 s, goes to `deliver`."""
 
+        self.countdown_asks.append(self.engine.now_ns)
+
         def execute() -> CountdownSet | CountdownRefused:
             if self._is_throttled:
                 return CountdownRefused(underlying=underlying, lacks_right=False, text="too many requests")
@@ -228,67 +236,6 @@ class Venue:
         if sent is not None:
             price = sent.price if change.price is None else change.price
             self.opening_orders.append(msgspec.structs.replace(sent, price=price))
-
-    def query(self, client_order_id: int, asked_ns: int, deliver: Deliver) -> None:
-        """Look one order up by query, open orders and history; what is younger than the venue's lag is not seen.
-
-        asked_ns: when it was asked, by the desk's clock.
-        """
-
-        def answer() -> OrderQueried | OrderQueryFailed:
-            if self._read_fails():
-                return OrderQueryFailed(client_order_id=client_order_id, reason="down: connection reset")
-            order = self.exchange.order(self.account_id, client_order_id=client_order_id)
-            seen = order is not None and order.created_ns <= self._horizon_ns()
-            fills = self._fills(0)
-            return OrderQueried(
-                client_order_id=client_order_id,
-                asked_ns=asked_ns,
-                order=shown_order(order) if seen and order is not None else None,
-                fills=tuple(fill for fill in fills if seen and fill.client_order_id == client_order_id),
-            )
-
-        self.engine.after(self._delay_ns(), lambda: self._hand_over(answer(), deliver))
-
-    def snapshot(self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver) -> None:
-        """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
-        parts: dict[str, Any] = {}
-
-        def orders() -> None:
-            visible = [
-                order
-                for order in (
-                    *self.exchange.open_orders(self.account_id),
-                    *self.exchange.order_history(self.account_id, start_ns=since_ns),
-                )
-                if order.created_ns <= self._horizon_ns()
-            ]
-            parts["orders"] = tuple(shown_order(order) for order in visible)
-
-        def fills() -> None:
-            parts["fills"] = self._fills(since_ns)
-
-        def rest() -> None:
-            if self._read_fails():
-                deliver(VenueSnapshotFailed(trigger=trigger, reason="down: connection reset"))
-                return
-            self._hand_over(
-                VenueSnapshot(
-                    trigger=trigger,
-                    asked_ns=asked_ns,
-                    since_ns=since_ns,
-                    orders=parts["orders"],
-                    fills=parts["fills"],
-                    positions=self._shown_positions(),
-                    exercises=self._exercises(since_ns),
-                ),
-                deliver,
-            )
-
-        when_ns = self.engine.now_ns
-        for part in (orders, fills, rest):
-            when_ns += self._delay_ns()
-            self.engine.at(when_ns, part)
 
     def connect(self, deliver: Deliver) -> Callable[[], None]:
         """Subscribe the private stream. It breaks and returns by itself; the result disconnects it for good."""
@@ -374,6 +321,9 @@ class Venue:
 
     def _advance(self) -> None:
         self._push(self.exchange.advance(self.engine.now_ns).events)
+        for (_, index), countdown in self.exchange.state.countdowns.items():
+            if countdown.fired:
+                self.fired_ns[index] = max(countdown.deadline_ns, self.fired_ns.get(index, 0))
         if self.faults.position_lag_ms:
             # Positions cost most of a step: those of every other one are enough as long as nothing is traded.
             traded = self.exchange.state.accounts[self.account_id].fills
@@ -444,23 +394,6 @@ class Venue:
         for _ in range(copies):
             late_ns = self.engine.between_ns(0, self.faults.stream_reorder_ms * MS)
             self.engine.after(self._delay_ns() + late_ns, lambda: self._stream and self._stream(item))
-
-    def _fills(self, since_ns: int) -> tuple[VenueFill, ...]:
-        fills = self.exchange.fills(self.account_id, start_ns=since_ns)
-        return tuple(shown_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._horizon_ns())
-
-    def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
-        return tuple(
-            VenueExercise(
-                symbol=exercise.symbol,
-                quantity=exercise.quantity * exercise.side.sign,
-                settlement_price=exercise.settlement_price,
-                settlement_cash_flow_usd=exercise.settlement_cash_flow,
-                fee_usd=exercise.fee,
-                venue_ns=exercise.at_ns,
-            )
-            for exercise in self.exchange.exercise_history(self.account_id, start_ns=since_ns)
-        )
 
     def _happens(self, chance: float) -> bool:
         """Draws nothing where the fault is off."""

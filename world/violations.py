@@ -29,6 +29,7 @@ Invariant = Literal[
     "deadline_enforced",
     "comes_to_rest",
     "orders_resolved",
+    "countdown_kept",
     "flat_at_venue",
     "nothing_rests",
     "trades_again",
@@ -68,6 +69,8 @@ PROMISES: dict[Invariant, str] = {
     "deadline_enforced": "a trade past its hard deadline is being closed, whatever its host does",
     "comes_to_rest": "once faults stop, every trade reaches a final state and holds nothing",
     "orders_resolved": "once faults stop, the outcome of every order and request for quote becomes known",
+    "countdown_kept": "the venue's countdown fires only when execution was away: it is renewed in time while a "
+    "strategy quotes, and disarmed when none does",
     "flat_at_venue": "once faults stop, the venue holds nothing of the desk's",
     "nothing_rests": "once faults stop, no order and no request for quote of the desk's rests at the venue",
     "trades_again": "once faults stop, trades are opened and closed",

@@ -14,6 +14,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.inquiries import InquiryBook
 from services.execution.order_fold import fold_amendment, fold_order, fold_order_requested, fold_retry_dropped
+from services.execution.purging import forget_ended
 from services.execution.quality import fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
 from services.execution.rfqs import RfqBook
@@ -24,7 +25,6 @@ from shared.messages.control import Halt
 from shared.messages.quality import PhaseQuality
 from shared.messages.reconciliation import FoundDifference
 from shared.messages.steps import Entry
-from shared.strategy.evaluate import DAY_NS
 
 _OF_AN_ORDER = frozenset[type](
     {
@@ -40,11 +40,10 @@ _OF_A_TRADE = frozenset[type](kind for kind in get_args(rows.Row) if "trade_id" 
 class Book(msgspec.Struct):
     """All of execution's durable state. Two books that folded the same rows are equal.
 
-    unfilled_kept_ns: a reader remembers orders that ended unfilled for at least this long; the service for as long as
-    its rows say.
+    forgot_ns: when ended trades were last let go of. unfilled_kept_ns: a reader remembers orders that ended unfilled
+    for at least this long; the service for as long as its rows say.
     """
 
-    retention_ns: int
     answers_kept: int
     story_lines_max: int
     trades: dict[str, Trade] = msgspec.field(default_factory=dict)
@@ -63,21 +62,15 @@ class Book(msgspec.Struct):
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
     unfilled_kept_ns: int = 0
-    quality_ns: int = 90 * DAY_NS
     measured: dict[str, PhaseQuality] = msgspec.field(default_factory=dict)
     differences: dict[str, FoundDifference] = msgspec.field(default_factory=dict)
     compared_ns: int = 0
     last_trade_number: int | None = None
-    purged_ns: int = 0
+    forgot_ns: int = 0
 
     @staticmethod
     def empty(config: ExecutionConfig) -> Book:
-        return Book(
-            retention_ns=config.retention_days * DAY_NS,
-            answers_kept=config.answers_kept,
-            story_lines_max=config.story_lines_max,
-            quality_ns=config.quality_days * DAY_NS,
-        )
+        return Book(answers_kept=config.answers_kept, story_lines_max=config.story_lines_max)
 
     def active_trades(self) -> Iterator[Trade]:
         return (self.trades[trade_id] for trade_id in tuple(self.active))
@@ -151,6 +144,8 @@ class Book(msgspec.Struct):
                 self.compared_ns = asked_ns
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
                 self.inquiries.apply(row, at_ns)
+            case rows.EndedForgotten():
+                forget_ended(self, row, at_ns)
             case rows.TradeNumbersSkipped():
                 self.last_trade_number = max(row.last_trade_number, self.last_trade_number or 0)
             case rows.OrderRequested():

@@ -43,6 +43,8 @@ from shared.messages.venue import (
     OrderQueried,
     OrderQueryFailed,
     OrderRefused,
+    OrdersListed,
+    OrdersListFailed,
     OutcomeUnknown,
     StreamDown,
     StreamUp,
@@ -98,6 +100,7 @@ class ExecutionCore:
             CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key),
             self._inquiries,
             self._quote_requests,
+            self._countdowns,
         )
         self._wake_ns: int | None = None
         self._started = False
@@ -231,6 +234,10 @@ class ExecutionCore:
                 self._evidence.answered(item)
             case OrderQueryFailed(client_order_id=number):
                 self._evidence.failed(number)
+            case OrdersListed():
+                self._evidence.listed(item)
+            case OrdersListFailed():
+                self._evidence.list_failed(item)
             case VenueSnapshot():
                 self._reconciler.compare(item)
             case VenueSnapshotFailed(reason=reason):

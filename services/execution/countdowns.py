@@ -11,6 +11,8 @@ import msgspec
 from services.execution.effects import SetCountdown
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.countdowns import Countdown as ToldCountdown
+from shared.messages.countdowns import CountdownList
 from shared.messages.venue import CountdownRefused, CountdownSet, CountdownUnknown
 
 COUNTDOWN_FIRED = 10619
@@ -55,6 +57,23 @@ class Countdowns:
     def armed(self) -> list[str]:
         """Underlyings of which one may be armed."""
         return [name for name, each in self._countdowns.items() if each.is_armed is not False]
+
+    def told(self) -> CountdownList:
+        """For a person. When one fires is said by our clock, counted from when the last arming was asked for."""
+        lasts_ns = self._work.config.quoting_countdown_s * SECOND
+        return CountdownList(
+            countdown_s=self._work.config.quoting_countdown_s,
+            lacks_right=self._lacks_right,
+            countdowns=tuple(
+                ToldCountdown(
+                    underlying=underlying,
+                    is_armed=each.is_armed,
+                    fires_ns=each.set_ns + lasts_ns if each.is_armed else None,
+                )
+                for underlying, each in sorted(self._countdowns.items())
+                if each.is_armed is not False
+            ),
+        )
 
     def fired(self, underlying: str) -> None:
         """An order was refused because of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from services.execution.effects import (
@@ -16,6 +16,7 @@ from services.execution.effects import (
     PlaceBatch,
     PlaceOrder,
     QueryOrder,
+    QueryOrders,
     SetCountdown,
 )
 from services.execution.ports import TradingGateway
@@ -26,7 +27,11 @@ from shared.messages.venue import (
     CountdownUnknown,
     OrderQueried,
     OrderQueryFailed,
+    OrderRef,
+    OrdersListed,
+    OrdersListFailed,
     OutcomeUnknown,
+    VenueFill,
     VenueOrder,
     VenueSnapshot,
     VenueSnapshotFailed,
@@ -80,6 +85,10 @@ class Courier:
             case QueryOrder(client_order_id=number):
                 failed = OrderQueryFailed(client_order_id=number, reason="the query failed here")
                 self._spawn(self._query(effect), f"query-{number}", failed)
+            case QueryOrders(orders=refs):
+                numbers = tuple(ref.client_order_id for ref in refs)
+                not_listed = OrdersListFailed(client_order_ids=numbers, reason="the query failed here")
+                self._spawn(self._list(effect), "query-many", not_listed)
             case FetchSnapshot(trigger=trigger):
                 fetch_failed = VenueSnapshotFailed(trigger=trigger, reason="the reads failed here")
                 self._spawn(self._snapshot(effect), f"snapshot-{trigger}", fetch_failed)
@@ -132,11 +141,12 @@ class Courier:
         number = query.client_order_id
         try:
             order = await self._gateway.order(number)
-            if order is None:
+            if order is None and not query.alone:
                 order = _of(number, await self._gateway.open_orders())
-            if order is None:
+            if order is None and not query.alone:
                 order = _of(number, await self._gateway.order_history(query.since_ns))
-            fills = await self._gateway.fills(query.since_ns) if order is None or order.filled_quantity > 0 else ()
+            wants_fills = not query.alone if order is None else order.filled_quantity > 0
+            fills = await self._gateway.fills(query.since_ns) if wants_fills else ()
         except VenueError as error:
             return OrderQueryFailed(client_order_id=number, reason=f"{error.kind}: {error}")
         venue_order_id = query.venue_order_id if order is None else order.venue_order_id
@@ -144,11 +154,38 @@ class Courier:
             client_order_id=number,
             asked_ns=asked_ns,
             order=order,
+            fills=_fills_of(number, venue_order_id, fills),
+            alone=query.alone,
+        )
+
+    async def _list(self, query: QueryOrders) -> OrdersListed | OrdersListFailed:
+        """Many orders by the lists; those after the first are read only when it does not say all."""
+        asked_ns = self._clock.now_ns()
+        wanted = {ref.client_order_id: ref for ref in query.orders}
+        fills: tuple[VenueFill, ...] = ()
+        try:
+            orders = _by_number(wanted, await self._gateway.open_orders())
+            if len(orders) < len(wanted):
+                orders |= _by_number(wanted, await self._gateway.order_history(query.since_ns))
+            if len(orders) < len(wanted) or any(order.filled_quantity for order in orders.values()):
+                fills = await self._gateway.fills(query.since_ns)
+        except VenueError as error:
+            return OrdersListFailed(client_order_ids=tuple(wanted), reason=f"{error.kind}: {error}")
+        missing = tuple(number for number in wanted if number not in orders)
+        return OrdersListed(
+            asked_ns=asked_ns,
+            found=tuple(
+                OrderQueried(
+                    client_order_id=number,
+                    asked_ns=asked_ns,
+                    order=order,
+                    fills=_fills_of(number, order.venue_order_id, fills),
+                )
+                for number, order in orders.items()
+            ),
+            missing=missing,
             fills=tuple(
-                fill
-                for fill in fills
-                if fill.client_order_id == number
-                or (venue_order_id is not None and fill.venue_order_id == venue_order_id)
+                fill for number in missing for fill in _fills_of(number, wanted[number].venue_order_id, fills)
             ),
         )
 
@@ -176,6 +213,25 @@ class Courier:
 
 def _each(numbers: Iterable[int], unknown: Unknown, reason: str) -> tuple[OutcomeUnknown | AmendUnknown, ...]:
     return tuple(unknown(client_order_id=number, reason=reason) for number in numbers)
+
+
+def _fills_of(
+    client_order_id: int, venue_order_id: int | None, fills: tuple[VenueFill, ...]
+) -> tuple[VenueFill, ...]:
+    return tuple(
+        fill
+        for fill in fills
+        if fill.client_order_id == client_order_id
+        or (venue_order_id is not None and fill.venue_order_id == venue_order_id)
+    )
+
+
+def _by_number(wanted: Mapping[int, OrderRef], orders: tuple[VenueOrder, ...]) -> dict[int, VenueOrder]:
+    return {
+        order.client_order_id: order
+        for order in orders
+        if order.client_order_id is not None and order.client_order_id in wanted
+    }
 
 
 def _of(client_order_id: int, orders: tuple[VenueOrder, ...]) -> VenueOrder | None:

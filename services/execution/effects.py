@@ -58,12 +58,24 @@ class SetCountdown(msgspec.Struct, frozen=True):
 class QueryOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Look for the order: single query, then open orders and history, and its fills.
 
-    `since_ns`: how far back history and fills are read. Comes back as OrderQueried or OrderQueryFailed.
+    `since_ns`: how far back history and fills are read. `alone`: by single query and no other way, as it is known to
+    be in no list. Comes back as OrderQueried or OrderQueryFailed.
     """
 
     client_order_id: int
     venue_order_id: int | None
     symbol: str
+    since_ns: int
+    alone: bool = False
+
+
+class QueryOrders(msgspec.Struct, frozen=True, kw_only=True):
+    """Look for many orders at once: in open orders, then in the history since `since_ns`, with their fills.
+
+    Comes back as OrdersListed or OrdersListFailed.
+    """
+
+    orders: tuple[OrderRef, ...]
     since_ns: int
 
 
@@ -119,7 +131,7 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
 OrderEffect = PlaceOrder | AmendOrder | CancelOrder | PlaceBatch | AmendBatch | CancelBatch
-Effect = OrderEffect | SetCountdown | QueryOrder | FetchSnapshot | RfqEffect
+Effect = OrderEffect | SetCountdown | QueryOrder | QueryOrders | FetchSnapshot | RfqEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 

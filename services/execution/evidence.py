@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
-
 from services.execution import rows
 from services.execution.amending import amendment_counts_ns
-from services.execution.effects import QueryOrder
+from services.execution.asking import QUERY_TIMEOUT_NS, Asking, Query
 from services.execution.facts import Facts
 from services.execution.records import Order
-from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
-from shared.messages.venue import OrderQueried
+from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.venue import OrderQueried, OrdersListed, OrdersListFailed
 
 _ANSWERS_BEFORE_ASSUMING = 3
-_QUERY_TIMEOUT_NS = 20 * SECOND
 _STREAM_HEAD_START_NS = 300 * MS
-_HISTORY_MARGIN_NS = 60 * SECOND
-
-
-class _Query(msgspec.Struct):
-    """The questions asked about one order since `first_ns`, while its state was that of `state_ns`."""
-
-    first_ns: int
-    state_ns: int
-    next_ns: int
-    asked_ns: int | None = None
-    asked: int = 0
-    answers: int = 0
-    absent_since_ns: int | None = None
 
 
 class Evidence:
@@ -41,7 +25,8 @@ class Evidence:
     def __init__(self, workspace: Workspace, facts: Facts) -> None:
         self._work = workspace
         self._facts = facts
-        self._queries: dict[int, _Query] = {}
+        self._queries: dict[int, Query] = {}
+        self._asking = Asking(workspace)
         self._doubted: dict[int, None] = {}
         self._wakes: dict[int, int | None] = {}
         """When to look at an order again that does not change, None for never; one that is not in it is due."""
@@ -76,6 +61,12 @@ class Evidence:
                 wake_ns = self._wakes[number] = self._look_at(work.book.orders[number])
             if wake_ns is not None and (first_ns is None or wake_ns < first_ns):
                 first_ns = wake_ns
+        if asked := self._asking.ask(self._queries):
+            alert_ns = min(self._alert_ns(self._queries[number]) for number in asked)
+            timeout_ns = now_ns + QUERY_TIMEOUT_NS
+            wake_ns = timeout_ns if alert_ns <= now_ns else min(timeout_ns, alert_ns)
+            self._wakes |= dict.fromkeys(asked, wake_ns)
+            first_ns = earliest(first_ns, wake_ns)
         return first_ns
 
     def _look_at(self, order: Order) -> int | None:
@@ -94,15 +85,15 @@ class Evidence:
             return None
         query = self._queries.get(order.client_order_id)
         if query is None or query.state_ns != order.state_ns:
-            query = _Query(
+            query = Query(
                 first_ns=work.now_ns if query is None else query.first_ns, state_ns=order.state_ns, next_ns=due_ns
             )
             self._queries[order.client_order_id] = query
         wake_ns = self._ask_when_due(order, query)
         alert_ns = self._alert_ns(query)
-        return wake_ns if work.now_ns >= alert_ns else min(wake_ns, alert_ns)
+        return wake_ns if work.now_ns >= alert_ns else earliest(wake_ns, alert_ns)
 
-    def _alert_ns(self, query: _Query) -> int:
+    def _alert_ns(self, query: Query) -> int:
         return query.first_ns + self._work.config.query_alert_after_ms * MS
 
     def _due_ns(self, order: Order) -> int | None:
@@ -121,8 +112,9 @@ class Evidence:
             case _:
                 return None
 
-    def _ask_when_due(self, order: Order, query: _Query) -> int:
-        work = self._work
+    def _ask_when_due(self, order: Order, query: Query) -> int | None:
+        """When to look again; None once it waits to be asked about."""
+        work, number = self._work, order.client_order_id
         if work.now_ns >= self._alert_ns(query):
             since_s = (work.now_ns - max(order.state_ns, order.amend_ns)) // SECOND
             work.alert(
@@ -133,27 +125,20 @@ class Evidence:
                 f"{since_s} s; the venue is asked again and again",
             )
         if query.asked_ns is not None:
-            timeout_ns = query.asked_ns + _QUERY_TIMEOUT_NS
+            timeout_ns = query.asked_ns + QUERY_TIMEOUT_NS
             if work.now_ns < timeout_ns:
                 return timeout_ns
+            query.lists_fail |= query.by_list
             self._schedule(order, query)
-        if order.client_order_id in self._doubted and query.asked == 0:
+        if number in self._doubted and query.asked == 0:
             query.next_ns = min(query.next_ns, work.now_ns)
         if work.now_ns < query.next_ns:
+            self._asking.drop(number)
             return query.next_ns
-        query.asked_ns = work.now_ns
-        query.asked += 1
-        work.send(
-            QueryOrder(
-                client_order_id=order.client_order_id,
-                venue_order_id=order.venue_order_id,
-                symbol=order.symbol,
-                since_ns=order.created_ns - _HISTORY_MARGIN_NS,
-            )
-        )
-        return work.now_ns + _QUERY_TIMEOUT_NS
+        self._asking.want(number)
+        return None
 
-    def _schedule(self, order: Order, query: _Query) -> None:
+    def _schedule(self, order: Order, query: Query) -> None:
         """When to ask next: later each time, but not past the instant from which absence, or an old price, counts."""
         config = self._work.config
         query.asked_ns = None
@@ -178,6 +163,30 @@ class Evidence:
         if query is not None and order is not None:
             self._schedule(order, query)
 
+    def list_failed(self, failure: OrdersListFailed) -> None:
+        """The lists could not be read: each order is looked for by itself, later."""
+        for number in failure.client_order_ids:
+            if query := self._queries.get(number):
+                query.lists_fail = True
+            self.failed(number)
+
+    def listed(self, listing: OrdersListed) -> None:
+        """Take in what the lists show of many orders. That they lack one proves nothing by itself: pages move while
+        they are read. It is queried alone, once the absence counts that this adds to."""
+        for answer in listing.found:
+            self.answered(answer)
+        for fill in listing.fills:
+            self._facts.fill(fill)
+        for number in listing.missing:
+            self._wakes.pop(number, None)
+            query, order = self._queries.get(number), self._work.book.orders.get(number)
+            if query is None or order is None or query.asked_ns is None or not query.by_list:
+                continue
+            counts = order.state != "UNKNOWN" or listing.asked_ns >= self._absence_counts_ns(order)
+            self._schedule(order, query)
+            if counts:
+                query.unlisted_ns, query.next_ns = listing.asked_ns, self._work.now_ns
+
     def answered(self, answer: OrderQueried) -> None:
         """Take in what a query found."""
         order = self._work.book.orders.get(answer.client_order_id)
@@ -193,10 +202,13 @@ class Evidence:
         if query is None:
             return
         query.answers += 1
-        if answer.order is None:
-            self._absent(order, query, answer.asked_ns)
-        else:
+        unlisted_ns, query.unlisted_ns, query.lists_fail = query.unlisted_ns, None, False
+        if answer.order is not None:
             query.absent_since_ns = None
+        elif not answer.alone:
+            self._absent(order, query, answer.asked_ns)
+        elif unlisted_ns is not None:
+            self._absent(order, query, min(answer.asked_ns, unlisted_ns))
         if order.is_final or answer.order is not None:
             self._assume_fill(order, query, None if answer.order is None else answer.order.average_price)
         if order.client_order_id in self._work.book.unsettled:
@@ -204,7 +216,7 @@ class Evidence:
                 query.state_ns = order.state_ns
             self._schedule(order, query)
 
-    def _absent(self, order: Order, query: _Query, asked_ns: int) -> None:
+    def _absent(self, order: Order, query: Query, asked_ns: int) -> None:
         """Query, open orders and history all lack the order."""
         if order.is_final:
             return
@@ -227,7 +239,7 @@ class Evidence:
             )
             self._facts.move(order, "CANCELLED", "gone from query, open orders and history")
 
-    def _assume_fill(self, order: Order, query: _Query, average_price: Decimal | None) -> None:
+    def _assume_fill(self, order: Order, query: Query, average_price: Decimal | None) -> None:
         """Count what the order's state shows as filled once its executions could not be had for long."""
         config = self._work.config
         if order.filled_quantity >= order.sighted_quantity or query.answers < _ANSWERS_BEFORE_ASSUMING:
@@ -244,6 +256,7 @@ class Evidence:
 
     def _forget(self, client_order_id: int) -> None:
         self._doubted.pop(client_order_id, None)
+        self._asking.drop(client_order_id)
         if self._queries.pop(client_order_id, None) is not None:
             self._work.resolve("order_unresolved", str(client_order_id), f"order {client_order_id} is resolved")
 

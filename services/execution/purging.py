@@ -1,11 +1,14 @@
-"""What the book forgets: trades and intents that ended longer ago than the retention, and orders without effect."""
+"""What the book forgets: trades and intents that ended long ago, and orders without effect.
+
+A row says what is forgotten, so that every fold of the rows forgets the same, whatever is configured when it is made.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.execution import rows
 from services.execution.quality import MEASURED_MAX, qualities_of
-from shared.strategy.evaluate import DAY_NS
 
 if TYPE_CHECKING:
     from services.execution.book import Book
@@ -13,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def forget_unfilled(book: Book, trade: Trade, before_ns: int, at_ns: int) -> None:
-    """Forget orders that a strategy worked and that ended unfilled before `before_ns`. The row says when, so
-    that every fold of the rows forgets the same, whatever is configured when it is made; a reader may keep more.
+    """Forget orders that a strategy worked and that ended unfilled before `before_ns`; a reader may keep more.
 
     Nothing depends on one any more. Should the venue show it open or filled after all, it is taken over as an order
     that the journal lacks, and counts for the first time.
@@ -39,16 +41,15 @@ def drop_unfilled(book: Book, trade: Trade, gone: set[int]) -> None:
             del trade.wishes[order.wish_key]
 
 
-def purge(book: Book, at_ns: int) -> None:
-    """Forget final trades and intents older than the retention, at most once an hour of journal time."""
-    if at_ns - book.purged_ns < DAY_NS // 24:
-        return
-    book.purged_ns = at_ns
-    horizon_ns = at_ns - book.retention_ns
+def forget_ended(book: Book, row: rows.EndedForgotten, at_ns: int) -> None:
+    """Forget trades that ended before the row's horizon, with all that belongs to them, and intents as old. A journal
+    without such rows, as it was once written, is remembered whole: nobody knows what its writer had let go of, and
+    more of a trade may have been written down as long as it had not."""
+    book.forgot_ns = at_ns
     gone = [
         trade
         for trade in book.trades.values()
-        if trade.is_final and trade.closed_ns is not None and trade.closed_ns < horizon_ns
+        if trade.is_final and trade.closed_ns is not None and trade.closed_ns < row.before_ns
     ]
     numbers: set[int] = set()
     book.rfqs.forget(trade.trade_id for trade in gone)
@@ -62,18 +63,18 @@ def purge(book: Book, at_ns: int) -> None:
         book.unsettled.pop(number, None)
         if order.venue_order_id is not None:
             book.order_of_venue_id.pop(order.venue_order_id, None)
-    for key in [key for key, each in book.measured.items() if each.began_ns < at_ns - book.quality_ns]:
+    for key in [key for key, each in book.measured.items() if each.began_ns < row.quality_before_ns]:
         del book.measured[key]
     for key in list(book.measured)[:-MEASURED_MAX]:
         del book.measured[key]
     for venue_trade_id in [key for key, fill in book.fills.items() if fill.client_order_id in numbers]:
         del book.fills[venue_trade_id]
         book.feeless.pop(venue_trade_id, None)
-    for venue_trade_id in [key for key, booked in book.direct_fills.items() if booked.at_ns < horizon_ns]:
+    for venue_trade_id in [key for key, booked in book.direct_fills.items() if booked.at_ns < row.before_ns]:
         del book.direct_fills[venue_trade_id]
     for intent_id in [
         key
         for key, intent in book.intents.items()
-        if intent.at_ns < horizon_ns and (intent.trade_id is None or intent.trade_id not in book.trades)
+        if intent.at_ns < row.before_ns and (intent.trade_id is None or intent.trade_id not in book.trades)
     ]:
         del book.intents[intent_id]

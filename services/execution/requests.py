@@ -8,6 +8,7 @@ from services.execution import rows
 from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
+from services.execution.countdowns import Countdowns
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
@@ -21,6 +22,7 @@ from services.execution.views import order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
+from shared.messages.countdowns import ListCountdowns
 from shared.messages.inquiries import ListInquiries, QuoteStructure
 from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests
@@ -44,6 +46,7 @@ from shared.messages.trades import (
     TradeUpdate,
     unknown_request,
 )
+from shared.strategy.evaluate import DAY_NS
 
 _LIST_MAX = 5_000
 _TEXT_MAX = 500
@@ -55,10 +58,13 @@ ItemT = TypeVar("ItemT")
 class Requests:
     """Answers requests. What changes something is journalled with its answer."""
 
-    def __init__(self, view: CheckView, inquiries: InquiryDesk, quotes: QuoteRequests) -> None:
+    def __init__(
+        self, view: CheckView, inquiries: InquiryDesk, quotes: QuoteRequests, countdowns: Countdowns
+    ) -> None:
         self._view = view
         self._inquiries = inquiries
         self._quotes = quotes
+        self._countdowns = countdowns
         self._work = view.work
 
     def take(self, request: Request) -> None:
@@ -76,6 +82,8 @@ class Requests:
                 self._work.send(Reply(request.request_id, self._inquiries.history(question)))
             case ListQuoteRequests() as question:
                 self._work.send(Reply(request.request_id, self._quotes.history(question)))
+            case ListCountdowns():
+                self._work.send(Reply(request.request_id, self._countdowns.told()))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case (
@@ -115,6 +123,7 @@ class Requests:
         refusal = first_refusal(intent, self._view)
         if refusal is not None:
             if refusal.code not in UNRECORDED_REFUSALS:
+                work.forget_ended()
                 work.record(
                     rows.IntentRefused(
                         intent_id=intent.intent_id, strategy=intent.strategy, ordinal=intent.ordinal, refusal=refusal
@@ -125,6 +134,7 @@ class Requests:
         views = self._leg_views(intent)
         choice = choose(intent, views, rfq_refused(book, work.now_ns), work.config)
         assert choice.mode in OPENING_PLANS, "every mode has a plan"
+        work.forget_ended()
         work.record(
             rows.TradeRequested(
                 trade_id=trade_id(number),
@@ -278,12 +288,13 @@ class Requests:
 
     def _quality(self, question: ListQuality) -> QualityList:
         book = self._work.book
-        since_ns = max(question.since_ns, self._work.now_ns - book.quality_ns)
+        kept_since_ns = self._work.now_ns - self._work.config.quality_days * DAY_NS
+        since_ns = max(question.since_ns, kept_since_ns)
         phases = sorted(
             (each for each in book.qualities() if each.began_ns >= since_ns), key=lambda each: each.began_ns
         )
         newest = phases[-min(max(question.limit, 0), MEASURED_MAX) :] if question.limit > 0 else []
-        return QualityList(phases=tuple(newest), kept_since_ns=self._work.now_ns - book.quality_ns)
+        return QualityList(phases=tuple(newest), kept_since_ns=kept_since_ns)
 
     def _differences(self, question: ListDifferences) -> DifferenceList:
         schedule = self._view.schedule

@@ -399,6 +399,14 @@ class InquiryEnded(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_ended
 InquiryRow = InquiryAsked | InquiryTaken | InquiryAnswered | InquiryEnded
 
 
+class EndedForgotten(msgspec.Struct, frozen=True, kw_only=True, tag="ended_forgotten"):
+    """Memory lets go of trades and intents that ended before `before_ns`, and of how well trades were executed that
+    began before `quality_before_ns`."""
+
+    before_ns: int
+    quality_before_ns: int
+
+
 class TradeNumbersSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="trade_numbers_skipped"):
     """Trades may have been opened of which no row speaks: numbers up to this one are left out, so that no order id is
     ever used twice."""
@@ -472,6 +480,7 @@ Row = (
     | VenueCompared
     | RfqRow
     | InquiryRow
+    | EndedForgotten
     | TradeNumbersSkipped
     | HaltRaised
     | HaltsLifted

@@ -6,7 +6,6 @@ import itertools
 from typing import TYPE_CHECKING, get_args
 
 from services.execution import rows
-from services.execution.purging import purge
 from services.execution.records import ZERO, ChunkEnd, Close, DirectFill, Fallback, Intent, Leg, Stop, Trade
 from services.execution.states import trade_may_move
 from shared.messages.trades import FINAL_TRADE_STATES
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
 
 def fold_intent(book: Book, intent_id: str, strategy: str, ordinal: int, outcome: Intent) -> None:
-    """The outcome of an intent, under its id; what is too old is forgotten."""
+    """The outcome of an intent, under its id."""
     book.intents[intent_id] = outcome
     book.highest_ordinal[strategy] = max(ordinal, book.highest_ordinal.get(strategy, ordinal))
-    purge(book, outcome.at_ns)
 
 
 def fold_trade_requested(book: Book, row: rows.TradeRequested, at_ns: int) -> None:

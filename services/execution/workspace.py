@@ -20,11 +20,12 @@ from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
 from shared.messages.venue import Amendment, NewOrder, OrderRef, VenueFill
+from shared.strategy.evaluate import DAY_NS
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 _ALERTS_KEPT = 2_000
-_TRADED_REMEMBERED_NS = 3_600 * SECOND
+_TRADED_REMEMBERED_NS = _FORGETS_EVERY_NS = 3_600 * SECOND
 
 
 class Workspace:
@@ -232,6 +233,17 @@ class Workspace:
         kept_ns = self.config.unfilled_orders_kept_s * SECOND
         due = trade.by_strategy and self.now_ns - trade.forgot_ns >= kept_ns // 8
         return self.now_ns - kept_ns if due else None
+
+    def forget_ended(self) -> None:
+        """Let go of what ended longer ago than is kept, at most once an hour."""
+        if self.now_ns - self.book.forgot_ns < _FORGETS_EVERY_NS:
+            return
+        self.record(
+            rows.EndedForgotten(
+                before_ns=self.now_ns - self.config.retention_days * DAY_NS,
+                quality_before_ns=self.now_ns - self.config.quality_days * DAY_NS,
+            )
+        )
 
     def cancel(self, order: Order, why: str) -> None:
         """Cancel a working order; in any other state there is nothing to cancel yet, or no more."""

@@ -186,19 +186,36 @@ class VenueTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderQueried(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a query of one order: `order` None means that query, open orders and history all lack it.
+    """The answer to a query of one order: `order` None means that query, open orders and history all lack it, or, if
+    it was asked `alone`, the query.
 
-    `asked_ns` is when the first of the three was asked.
+    `asked_ns` is when the first of these was asked.
     """
 
     client_order_id: int
     asked_ns: int
     order: VenueOrder | None
     fills: tuple[VenueFill, ...]
+    alone: bool = False
 
 
 class OrderQueryFailed(msgspec.Struct, frozen=True, kw_only=True):
     client_order_id: int
+    reason: str
+
+
+class OrdersListed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the lists show of many orders: of those that are in one of them each by itself; `missing` are in neither
+    open orders nor history. `fills`: of these. `asked_ns` is when the first list was asked."""
+
+    asked_ns: int
+    found: tuple[OrderQueried, ...]
+    missing: tuple[int, ...]
+    fills: tuple[VenueFill, ...]
+
+
+class OrdersListFailed(msgspec.Struct, frozen=True, kw_only=True):
+    client_order_ids: tuple[int, ...]
     reason: str
 
 

@@ -34,7 +34,8 @@ beside it. To begin a new one on purpose: `python -m shared.store quarantine FIL
 
 `voldesk trade ID` tells the story of any trade that the journal has. Execution itself keeps a trade that has ended in
 memory for `[execution] retention_days`; an older one, or any while execution is down, is read from the file.
-Orders of a quoting strategy that ended unfilled leave memory after `[execution] unfilled_orders_kept_s`.
+Orders of a quoting strategy that ended unfilled leave memory after `[execution] unfilled_orders_kept_s`. What leaves
+it, and when, is written in the journal, so that a changed setting reads what was written under another one.
 
 ## Asking it with SQL
 

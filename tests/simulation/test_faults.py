@@ -154,7 +154,7 @@ def test_a_server_error_tells_nothing_and_the_order_was_placed_or_not() -> None:
 def test_a_late_read_tells_what_was_true_when_it_was_made() -> None:
     desk = calm_desk(faults=Faults(read_late=1.0))
     answers: list[Any] = []
-    desk.venue.query(1, desk.engine.now_ns, answers.append)
+    desk.venue.reads.query(1, desk.engine.now_ns, answers.append)
     desk.engine.after(60 * MS, lambda: desk.venue.place(buy(desk), lambda _: None))
     desk.engine.run_until(desk.engine.now_ns + 8 * SECOND)
     assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is not None

@@ -27,7 +27,13 @@ from tests.simulation.test_world import calm_desk, open_trades, run_until
 from world.audit import Witness, decision_violations, flip_violations, silent_changes
 from world.desk import DESK_NUMBER, Desk
 from world.faults import SECOND
-from world.invariants import fold_violations, liveness_violations, naked_leg_violations, safety_violations
+from world.invariants import (
+    countdown_violations,
+    fold_violations,
+    liveness_violations,
+    naked_leg_violations,
+    safety_violations,
+)
 from world.ledger import (
     cash_violations,
     grant_violations,
@@ -253,6 +259,11 @@ def an_order_without_outcome(desk: Desk) -> Iterable[Violation]:
     return liveness_violations(desk.venue, book)
 
 
+def a_countdown_that_nobody_set_anew(desk: Desk) -> Iterable[Violation]:
+    venue = venue_of(desk, fired_ns={"BTCUSD": desk.engine.now_ns}, countdown_asks=[])
+    return countdown_violations(venue, desk.nodes["execution"], lasts_ns=15 * SECOND)
+
+
 def a_position_left(desk: Desk) -> Iterable[Violation]:
     venue = _with_exchange(desk, "positions", lambda real: [*real, _position(desk)])
     return liveness_violations(venue, desk.book)
@@ -360,6 +371,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "deadline_enforced": a_deadline_that_passes,
     "comes_to_rest": a_trade_still_open,
     "orders_resolved": an_order_without_outcome,
+    "countdown_kept": a_countdown_that_nobody_set_anew,
     "flat_at_venue": a_position_left,
     "nothing_rests": an_order_left,
     "trades_again": nothing_traded,

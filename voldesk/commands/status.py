@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from shared.config import DeskConfig
 from shared.latch import read_latches
+from shared.messages.countdowns import CountdownList, ListCountdowns
 from shared.messages.reconciliation import DifferenceList, ListDifferences
-from shared.views import duration_text
+from shared.views import duration_text, iso
 from voldesk.asking import ask
 from voldesk.commands.halt import halts_in_force
 from voldesk.console import EXIT_UNREACHABLE, Failure, Json, note, print_json, print_table, progress, say, state_text
@@ -34,16 +36,64 @@ def status(
     desk = load_desk()
     with progress("asking every service"):
         health = collect_health(desk)
+        countdowns = countdowns_of(desk, health)
     if as_json:
-        print_json(health_json(desk, health))
+        print_json(health_json(desk, health, countdowns))
     else:
-        show_health(desk, health)
+        show_health(desk, health, countdowns)
         if any(service.name == "execution" and service.state == "RUNNING" for service in health.services):
             _show_differences(desk)
         _show_halts(desk, health)
     if check and not health.all_running:
         names = ", ".join(service.name for service in health.services if service.state != "RUNNING")
         raise Failure(f"not running: {names}", "see `voldesk status`", EXIT_UNREACHABLE)
+
+
+def countdowns_of(desk: DeskConfig, health: DeskHealth) -> CountdownList | None:
+    """What execution knows of the venue's countdown; None when it does not answer."""
+    if not any(service.name == "execution" and service.state == "RUNNING" for service in health.services):
+        return None
+    try:
+        return ask(desk, "execution", ListCountdowns(), CountdownList, _LOOK_DEADLINE_MS)
+    except Failure:
+        return None
+
+
+def switch_text(told: CountdownList | None) -> str:
+    """What happens to orders at the venue if this host dies."""
+    if told is None or (not told.countdowns and not told.countdown_s):
+        return "If this host dies, nothing cancels our orders at the venue: no dead-man switch."
+    if not told.countdowns:
+        why = "the venue grants this account none" if told.lacks_right else "no strategy quotes"
+        return f"If this host dies, nothing cancels our orders at the venue: its countdown is not armed, {why}."
+    armed = [f"{each.underlying} at {_clock(each.fires_ns)}" for each in told.countdowns if each.fires_ns is not None]
+    unsure = [each.underlying for each in told.countdowns if each.fires_ns is None]
+    parts = []
+    if armed:
+        again = f", and {told.countdown_s} s after each renewal" if told.countdown_s else ""
+        parts.append(f"If this host dies, the venue cancels every order in {', '.join(armed)}{again}; no others.")
+    if unsure:
+        parts.append(f"Whether the venue's countdown is armed in {', '.join(unsure)} is not known; it is being set.")
+    return " ".join(parts)
+
+
+def _clock(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S} UTC"
+
+
+def _countdown_json(told: CountdownList) -> dict[str, Any]:
+    return {
+        "countdown_s": told.countdown_s,
+        "lacks_right": told.lacks_right,
+        "underlyings": [
+            {
+                "underlying": each.underlying,
+                "is_armed": each.is_armed,
+                "fires_at": None if each.fires_ns is None else iso(each.fires_ns),
+            }
+            for each in told.countdowns
+        ],
+    }
 
 
 def _show_differences(desk: DeskConfig) -> None:
@@ -71,12 +121,13 @@ def _show_halts(desk: DeskConfig, health: DeskHealth) -> None:
         say(f"HALTED {halt.level} by {halt.raised_by}: {halt.reason}; `voldesk resume` lifts it")
 
 
-def health_json(desk: DeskConfig, health: DeskHealth) -> dict[str, Any]:
+def health_json(desk: DeskConfig, health: DeskHealth, countdowns: CountdownList | None) -> dict[str, Any]:
     return {
         "mode": desk.mode,
         "venue": desk.venue,
         "account": desk.account_id,
         "services": [service_json(service) for service in health.services],
+        "countdown": None if countdowns is None else _countdown_json(countdowns),
     }
 
 
@@ -94,7 +145,7 @@ def service_json(service: ServiceHealth) -> dict[str, Any]:
     return row
 
 
-def show_health(desk: DeskConfig, health: DeskHealth) -> None:
+def show_health(desk: DeskConfig, health: DeskHealth, countdowns: CountdownList | None) -> None:
     """The table of services, and below it what needs an eye."""
     print_table(
         desk,
@@ -114,7 +165,7 @@ def show_health(desk: DeskConfig, health: DeskHealth) -> None:
         right=("pid", "uptime", "heartbeat", "restarts"),
     )
     if any(service.pid is not None for service in health.services):
-        say("If this host dies, nothing cancels our orders at the venue: no dead-man switch.")
+        say(switch_text(countdowns))
     for service in health.services:
         if service.detail and service.state != "RUNNING":
             say(f"{service.name}: {service.detail}")

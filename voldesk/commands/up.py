@@ -10,7 +10,7 @@ import typer
 
 from shared.config import DeskConfig
 from shared.shutdown import announce
-from voldesk.commands.status import health_json, show_health
+from voldesk.commands.status import countdowns_of, health_json, show_health
 from voldesk.commands.web import needs_setup
 from voldesk.console import (
     EXIT_CONFIG,
@@ -58,9 +58,9 @@ def up(
             _start(desk, supervisor)
         health = _wait(desk, timeout, tell)
     if as_json:
-        print_json({**health_json(desk, health), **_places(desk)})
+        print_json({**health_json(desk, health, countdowns_of(desk, health)), **_places(desk)})
         return
-    show_health(desk, health)
+    show_health(desk, health, countdowns_of(desk, health))
     say(f"run directory {desk.run_dir}")
     if needs_setup(desk):
         say("nobody can log in to the dashboard yet: `voldesk web` prints a link that makes the first user")

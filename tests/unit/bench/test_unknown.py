@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from bench.unknown import ORDERS, figures, unknown_s, weathers
+import pytest
+
+from bench.unknown import ORDERS, all_known_s, batch_figures, figures, unknown_s, weathers
 from services.execution.rows import OrderMoved, OrderRequested
 from shared.messages.trades import OrderState
 
@@ -41,6 +43,23 @@ def test_an_order_is_unknown_until_its_next_move_and_one_that_was_seen_before_ne
         (9_000_000_000, moved(1, "CANCELLED")),
     ]
     assert unknown_s(rows) == {"t1": (3.5, True), "t2": (None, True), "t3": (None, False)}
+
+
+def test_a_batch_is_known_when_its_last_order_is_and_other_trades_do_not_count() -> None:
+    rows = [
+        *((0, requested(number, "t1")) for number in (1, 2, 3)),
+        (0, requested(4, "t2")),
+        *((1_000_000_000, moved(number, "UNKNOWN")) for number in (1, 2, 4)),
+        (1_500_000_000, moved(3, "WORKING")),
+        (2_000_000_000, moved(1, "WORKING")),
+        (2_250_000_000, moved(2, "NEVER_PLACED")),
+        (9_000_000_000, moved(1, "CANCELLED")),
+    ]
+    assert all_known_s(rows, "t1") == (2, 1.25)
+    with pytest.raises(AssertionError, match="1 orders of t2 are still unknown"):
+        all_known_s(rows, "t2")
+    taken, proven = batch_figures({"lost_answer": (40, 16.0), "http_500": (40, 15.5)})
+    assert (taken.met, proven.met, proven.beside_value) == (False, None, 7.0)
 
 
 def test_the_slowest_of_a_hundred_decides_and_each_way_of_failing_is_told() -> None:

@@ -7,6 +7,7 @@ import pytest
 from services.execution.config import ExecutionConfig
 from services.execution.effects import SetCountdown
 from services.execution.winding_down import WindDown
+from shared.messages.countdowns import Countdown, CountdownList, ListCountdowns
 from shared.messages.steps import LoopStalled, RaiseAlert
 from shared.messages.venue import CountdownRefused, CountdownSet, CountdownUnknown, NewOrder, OrderRefused
 from tests.unit.execution.play import CALL, SECOND, Script, gone, leg, seen
@@ -166,3 +167,28 @@ def test_one_renewal_that_is_lost_does_not_let_the_shortest_one_fire() -> None:
     script.wait(1_000)
     assert asked(script) == [("BTCUSD", ARMED_MS)]
     assert script.now_ns < armed_ns + ARMED_MS * 1_000_000
+
+
+def told(script: Script) -> CountdownList:
+    answer = script.ask(ListCountdowns())
+    assert isinstance(answer, CountdownList)
+    return answer
+
+
+def test_a_person_is_told_what_is_armed_until_when_and_what_nobody_knows() -> None:
+    script = Script(CONFIG).started()
+    assert told(script) == CountdownList(countdown_s=15, lacks_right=False, countdowns=())
+    place(script, quoting(script), wish("1", "980"))
+    assert told(script).countdowns == (Countdown(underlying="BTCUSD", is_armed=None, fires_ns=None),)
+    asked_ns = script.now_ns
+    script.wait(100)
+    answered(script)
+    armed = Countdown(underlying="BTCUSD", is_armed=True, fires_ns=asked_ns + 15 * SECOND)
+    assert told(script).countdowns == (armed,)
+    script.wait(4_000)
+    assert told(script).countdowns == (armed,), "counted from when it was asked for, not from now"
+    script.on(LoopStalled(3 * SECOND))
+    assert told(script).countdowns == (Countdown(underlying="BTCUSD", is_armed=None, fires_ns=None),)
+    script.on(CountdownRefused(underlying="BTCUSD", lacks_right=True, text="not allowed"))
+    assert told(script) == CountdownList(countdown_s=15, lacks_right=True, countdowns=())
+    assert not [row for row in script.entries if "ountdown" in type(row.row).__name__], "a look is not journalled"

@@ -20,6 +20,7 @@ from services.execution.effects import (
     PlaceBatch,
     PlaceOrder,
     QueryOrder,
+    QueryOrders,
     SetCountdown,
 )
 from shared.clock import Clock
@@ -39,6 +40,8 @@ from shared.messages.venue import (
     OrderQueryFailed,
     OrderRef,
     OrderRefused,
+    OrdersListed,
+    OrdersListFailed,
     OutcomeUnknown,
     StreamDown,
     StreamUp,
@@ -230,6 +233,7 @@ async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
         AmendOrder(CHANGE),
         CancelOrder(OrderRef(client_order_id=77, venue_order_id=None, symbol=CALL)),
         QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0),
+        QueryOrders(orders=(OTHER,), since_ns=0),
         FetchSnapshot(trigger="start", since_ns=0),
         SetCountdown("BTCUSD", 5_000),
     ):
@@ -240,11 +244,12 @@ async def test_a_gateway_that_raises_leaves_no_effect_without_outcome() -> None:
         AmendUnknown,
         OutcomeUnknown,
         OrderQueryFailed,
+        OrdersListFailed,
         VenueSnapshotFailed,
         CountdownUnknown,
     ]
     await outcomes.courier.drained(1.0)
-    assert len(raised) == 6
+    assert len(raised) == 7
 
 
 async def test_reads_that_fail_are_failed_answers() -> None:
@@ -273,6 +278,43 @@ async def test_a_query_looks_in_all_three_places_before_it_says_absent() -> None
         answer: OrderQueried = await outcomes.next()
         assert answer.order == found
         assert [each.venue_trade_id for each in answer.fills] == [1]
+
+
+async def test_an_order_that_is_queried_alone_is_looked_for_in_no_list() -> None:
+    gateway = ScriptedGateway()
+    gateway.orders = gateway.history = (seen(ORDER, "new"),)
+    gateway.known_fills = (fill(ORDER, 1),)
+    outcomes = _Outcomes(gateway)
+    outcomes.courier.carry(QueryOrder(client_order_id=77, venue_order_id=None, symbol=CALL, since_ns=0, alone=True))
+    answer: OrderQueried = await outcomes.next()
+    assert (answer.order, answer.fills, answer.alone) == (None, (), True)
+
+
+async def test_many_orders_are_looked_for_in_open_orders_and_what_is_not_there_in_the_history() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway)
+    rests, ended, gone = (msgspec.structs.replace(ORDER, client_order_id=number) for number in (1, 2, 3))
+    gateway.orders = (seen(rests, "new"),)
+    refs = tuple(
+        OrderRef(client_order_id=each.client_order_id, venue_order_id=venue_id(each), symbol=CALL)
+        for each in (rests, ended, gone)
+    )
+    outcomes.courier.carry(QueryOrders(orders=refs[:1], since_ns=0))
+    listed: OrdersListed = await outcomes.next()
+    assert ([each.order for each in listed.found], listed.missing, listed.fills) == ([seen(rests, "new")], (), ())
+    gateway.history = (seen(ended, "filled", "1"), seen(ORDER, "new"))
+    nameless = msgspec.structs.replace(fill(gone, 8), client_order_id=None)
+    gateway.known_fills = (fill(ended, 7), nameless, fill(ORDER, 9))
+    outcomes.courier.carry(QueryOrders(orders=refs, since_ns=0))
+    listed = await outcomes.next()
+    assert [each.order for each in listed.found] == [seen(rests, "new"), seen(ended, "filled", "1")]
+    assert [[one.venue_trade_id for one in each.fills] for each in listed.found] == [[], [7]]
+    assert listed.missing == (3,)
+    assert listed.fills == (nameless,)
+    gateway.error = VenueError("down", "connection refused")
+    outcomes.courier.carry(QueryOrders(orders=refs, since_ns=0))
+    failed = OrdersListFailed(client_order_ids=(1, 2, 3), reason="down: connection refused")
+    assert await outcomes.next() == failed
 
 
 async def test_fills_of_an_order_are_told_by_either_id_and_others_are_left_out() -> None:

@@ -93,7 +93,7 @@ def test_settings_that_decide_what_is_kept_make_another_fold(tmp_path: Path) -> 
     snapshots_of(path, BINDING, config).write(journal.tail, script.core.book)
     tail = journal.tail
     journal.close()
-    longer = msgspec.structs.replace(config, retention_days=30)
+    longer = msgspec.structs.replace(config, story_lines_max=30)
     assert snapshots_of(path, BINDING, config).newest(lambda _: tail) is not None
     assert snapshots_of(path, BINDING, longer).newest(lambda _: tail) is None
 

@@ -9,9 +9,12 @@ import msgspec
 import pytest
 
 from shared.config import load_config
+from shared.messages.countdowns import Countdown, CountdownList
 from shared.messages.system import Heartbeat
 from tests.unit.voldesk.peers import Ran
-from voldesk.health import judge_service, last_log_line
+from tests.unit.voldesk.samples import OPENED_NS
+from voldesk.commands.status import health_json, switch_text
+from voldesk.health import collect_health, judge_service, last_log_line
 from voldesk.supervision import SupervisedProcess
 
 RUNNING = SupervisedProcess(name="risk", state="RUNNING", pid=12, uptime_s=100.0, exit_status=0, problem="")
@@ -29,6 +32,16 @@ BEAT = Heartbeat(
     detail="",
     event_sequences={},
 )
+
+
+def countdowns(
+    *armed: tuple[str, bool | None, int | None], seconds: int = 15, lacks_right: bool = False
+) -> CountdownList:
+    return CountdownList(
+        countdown_s=seconds,
+        lacks_right=lacks_right,
+        countdowns=tuple(Countdown(underlying=name, is_armed=is_armed, fires_ns=at) for name, is_armed, at in armed),
+    )
 
 
 def gone(state: str, exit_status: int = 0) -> SupervisedProcess:
@@ -129,3 +142,36 @@ def test_logs_without_any_log_say_how_to_get_one(home: Path) -> None:
     ran = Ran("logs")
     assert ran.code == 69
     assert "voldesk up" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (None, "nothing cancels our orders at the venue: no dead-man switch."),
+        (countdowns(seconds=0), "nothing cancels our orders at the venue: no dead-man switch."),
+        (countdowns(), "nothing cancels our orders at the venue: its countdown is not armed, no strategy quotes."),
+        (countdowns(lacks_right=True), "its countdown is not armed, the venue grants this account none."),
+        (
+            countdowns(("BTCUSD", True, OPENED_NS), ("ETHUSD", True, OPENED_NS + 1_000_000_000)),
+            "If this host dies, the venue cancels every order in BTCUSD at 14:37:54 UTC, ETHUSD at 14:37:55 UTC, and "
+            "15 s after each renewal; no others.",
+        ),
+        (
+            countdowns(("BTCUSD", None, None)),
+            "Whether the venue's countdown is armed in BTCUSD is not known; it is being set.",
+        ),
+    ],
+)
+def test_status_says_what_becomes_of_orders_when_the_host_dies(told: CountdownList | None, says: str) -> None:
+    assert switch_text(told).endswith(says)
+
+
+def test_status_as_json_says_what_is_armed_and_until_when(home: Path) -> None:
+    desk = load_config()
+    health = collect_health(desk)
+    assert health_json(desk, health, None)["countdown"] is None
+    assert health_json(desk, health, countdowns(("BTCUSD", True, OPENED_NS)))["countdown"] == {
+        "countdown_s": 15,
+        "lacks_right": False,
+        "underlyings": [{"underlying": "BTCUSD", "is_armed": True, "fires_at": "2026-11-20T14:37:54.114Z"}],
+    }

@@ -1,0 +1,143 @@
+"""What the simulated exchange shows of one account's orders, fills and settlements, and what its lists leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.exchange import model as ex
+from services.exchange.core import ExchangeCore
+from shared.messages.venue import (
+    OrderQueried,
+    OrderQueryFailed,
+    OrdersListed,
+    OrdersListFailed,
+    VenueExercise,
+    VenueFill,
+    VenuePosition,
+    VenueSnapshot,
+    VenueSnapshotFailed,
+)
+from world.rfq import Deliver, Network
+from world.translation import shown_fill, shown_order
+
+
+class VenueReads:
+    """Answers reads over the network. What is younger than its horizon is not seen.
+
+    positions: as the venue shows them. is_left_out: whether a list lacks this one of its orders.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        exchange: ExchangeCore,
+        account_id: str,
+        positions: Callable[[], tuple[VenuePosition, ...]],
+        is_left_out: Callable[[], bool],
+    ) -> None:
+        self._network = network
+        self._exchange = exchange
+        self._account_id = account_id
+        self._positions = positions
+        self._is_left_out = is_left_out
+
+    def query(self, client_order_id: int, asked_ns: int, deliver: Deliver, *, alone: bool = False) -> None:
+        """Look one order up by query, open orders and history, or, `alone`, by query only, which shows as much.
+
+        asked_ns: when it was asked, by the desk's clock.
+        """
+
+        def answer() -> OrderQueried:
+            order = self._exchange.order(self._account_id, client_order_id=client_order_id)
+            seen = order is not None and order.created_ns <= self._network.horizon_ns()
+            return OrderQueried(
+                client_order_id=client_order_id,
+                asked_ns=asked_ns,
+                order=shown_order(order) if seen and order is not None else None,
+                fills=self._fills_of(client_order_id, self._fills(0)) if seen else (),
+                alone=alone,
+            )
+
+        failed = OrderQueryFailed(client_order_id=client_order_id, reason="down: connection reset")
+        self._network.read(answer, failed, deliver)
+
+    def list_orders(self, numbers: Sequence[int], since_ns: int, asked_ns: int, deliver: Deliver) -> None:
+        """Look many orders up by open orders and history."""
+
+        def answer() -> OrdersListed:
+            shown = {order.client_order_id: order for order in self._orders(since_ns)}
+            fills = self._fills(since_ns)
+            missing = tuple(number for number in numbers if number not in shown)
+            return OrdersListed(
+                asked_ns=asked_ns,
+                found=tuple(
+                    OrderQueried(
+                        client_order_id=number,
+                        asked_ns=asked_ns,
+                        order=shown_order(shown[number]),
+                        fills=self._fills_of(number, fills),
+                    )
+                    for number in numbers
+                    if number in shown
+                ),
+                missing=missing,
+                fills=tuple(fill for number in missing for fill in self._fills_of(number, fills)),
+            )
+
+        failed = OrdersListFailed(client_order_ids=tuple(numbers), reason="down: connection reset")
+        self._network.read(answer, failed, deliver)
+
+    def snapshot(self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver) -> None:
+        """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
+        engine, parts = self._network.engine, dict[str, Any]()
+
+        def orders() -> None:
+            parts["orders"] = tuple(map(shown_order, self._orders(since_ns)))
+            engine.after(self._network.delay_ns(), fills)
+
+        def fills() -> None:
+            parts["fills"] = self._fills(since_ns)
+            self._network.read(rest, VenueSnapshotFailed(trigger=trigger, reason="down: connection reset"), deliver)
+
+        def rest() -> VenueSnapshot:
+            return VenueSnapshot(
+                trigger=trigger,
+                asked_ns=asked_ns,
+                since_ns=since_ns,
+                orders=parts["orders"],
+                fills=parts["fills"],
+                positions=self._positions(),
+                exercises=self._exercises(since_ns),
+            )
+
+        engine.after(self._network.delay_ns(), orders)
+
+    def _orders(self, since_ns: int) -> list[ex.Order]:
+        """Open orders and history since then."""
+        orders = (
+            *self._exchange.open_orders(self._account_id),
+            *self._exchange.order_history(self._account_id, start_ns=since_ns),
+        )
+        horizon_ns = self._network.horizon_ns()
+        return [order for order in orders if order.created_ns <= horizon_ns and not self._is_left_out()]
+
+    def _fills(self, since_ns: int) -> tuple[VenueFill, ...]:
+        fills = self._exchange.fills(self._account_id, start_ns=since_ns)
+        return tuple(shown_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._network.horizon_ns())
+
+    def _fills_of(self, client_order_id: int, fills: Sequence[VenueFill]) -> tuple[VenueFill, ...]:
+        return tuple(fill for fill in fills if fill.client_order_id == client_order_id)
+
+    def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        return tuple(
+            VenueExercise(
+                symbol=exercise.symbol,
+                quantity=exercise.quantity * exercise.side.sign,
+                settlement_price=exercise.settlement_price,
+                settlement_cash_flow_usd=exercise.settlement_cash_flow,
+                fee_usd=exercise.fee,
+                venue_ns=exercise.at_ns,
+            )
+            for exercise in self._exchange.exercise_history(self._account_id, start_ns=since_ns)
+        )
