@@ -17,6 +17,7 @@ from shared.messages import (  # noqa: F401  registers them
     alerts,
     conditions,
     control,
+    countdowns,
     grants,
     inquiries,
     market,

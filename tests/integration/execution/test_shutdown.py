@@ -21,6 +21,7 @@ from shared.bus import Bus
 from shared.config import DeskConfig
 from shared.ids import intent_id
 from shared.messages.base import Message
+from shared.messages.countdowns import CountdownList, ListCountdowns
 from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
 from shared.messages.quoting import ChangeOrders, OrdersChanged, OrderToPlace
@@ -195,6 +196,12 @@ class Stack:
         rows = msgspec.json.decode(await self.rest.read(COUNTDOWNS, {"type": 1}), type=list[dict[str, Any]])
         return [row["symbol"] for row in rows]
 
+    async def armed(self) -> list[str]:
+        """The underlyings whose countdown is armed, as execution tells it."""
+        told = await self.ask(ListCountdowns())
+        assert isinstance(told, CountdownList), told
+        return [countdown.underlying for countdown in told.countdowns if countdown.is_armed]
+
     def end(self) -> None:
         for process in self.processes.values():
             process.kill()
@@ -229,6 +236,7 @@ async def test_a_stop_withdraws_quotes_and_with_cancel_every_order_before_the_pr
     await stack.quoted(trade_id, instrument.symbol, lower)
     await reached(stack.resting, [lower, low])
     await reached(stack.countdowns, ["BTCUSD"])
+    await reached(stack.armed, ["BTCUSD"])
     execution = stack.processes["execution"]
     execution.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(execution.wait, PATIENCE_S) == 0
@@ -237,7 +245,7 @@ async def test_a_stop_withdraws_quotes_and_with_cancel_every_order_before_the_pr
 
 
 async def reached(read: Any, wanted: list[Any]) -> None:
-    """The venue shows this, sooner or later."""
+    """It is shown, sooner or later."""
     deadline = time.monotonic() + PATIENCE_S
     shown: Any = None
     while time.monotonic() < deadline:
@@ -248,4 +256,4 @@ async def reached(read: Any, wanted: list[Any]) -> None:
         if shown == wanted:
             return
         await asyncio.sleep(0.1)
-    raise AssertionError(f"the venue shows {shown}, not {wanted}")
+    raise AssertionError(f"shown is {shown}, not {wanted}")
