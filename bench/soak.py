@@ -132,9 +132,9 @@ def mb_of(smaps_rollup: str, field: str) -> float:
 def complaints_in(run_dir: Path) -> dict[str, Counter[str]]:
     """Log lines from warning upwards, per service, counted by what they say; also lines that are not ours."""
     told: dict[str, Counter[str]] = {}
-    for path in sorted((run_dir / "logs").glob("*.log*")):
+    for path in sorted((run_dir / "logs").rglob("*.*")):
         service = path.name.partition(".")[0]
-        if service == "supervisord":
+        if service in ("supervisord", "desk") or not path.is_file():
             continue
         for line in path.read_text(errors="replace").splitlines():
             if text := complaint(line):

@@ -81,11 +81,17 @@ class BusSection(_Section, frozen=True, kw_only=True):
 
 
 class LoggingSection(_Section, frozen=True, kw_only=True):
-    """[logging]. level: lines below it are not written. format: json for machines, text for people, auto = text on
-    a terminal. health_interval_s: each service writes a line about its health this often."""
+    """[logging]. level: lines below it are not written. output: files under logs/ of the run directory, stdout, or
+    auto: files under `voldesk up`, stdout for a service that is started by hand or in a container. format: of stdout,
+    json for machines, text for people, auto = text on a terminal. file_mb: a file that would grow longer is rotated;
+    files_kept: so many of each remain, the newest included. health_interval_s: each service writes a line about its
+    health this often."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    output: Literal["auto", "files", "stdout"] = "auto"
     format: Literal["auto", "json", "text"] = "auto"
+    file_mb: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    files_kept: Annotated[int, Meta(ge=2, le=100)] = 5
     health_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
 
 

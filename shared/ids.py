@@ -71,6 +71,13 @@ def parse_client_order_id(number: int, desk: int) -> OrderKey | None:
     )
 
 
+def trade_number_of_order(client_order_id: int) -> int | None:
+    """The number of the trade that a client order id of any desk names; None for an id that is no desk's."""
+    if client_order_id < 0 or client_order_id >> 59 != _TAG:
+        return None
+    return client_order_id >> 21 & (1 << 30) - 1
+
+
 def next_trade_number(last: int | None, now_ns: int) -> int:
     """A trade number above `last` and not below the seconds since 2025, so that a lost journal reuses none."""
     seconds = max(0, now_ns - _TRADE_EPOCH_NS) // 1_000_000_000

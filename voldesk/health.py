@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,9 @@ import msgspec
 from shared.bus import Bus, NoAnswer
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.log_lines import fields_text
+from shared.log_query import LogQuery
+from shared.log_reader import newest_lines
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.topics import BUS_SERVICES
 from voldesk.processes import desk_processes
@@ -22,7 +24,8 @@ State = Literal["RUNNING", "STARTING", "NOT_READY", "NOT_RESPONDING", "STOPPED",
 ANSWER_DEADLINE_MS = 1_000
 _STARTING_S = 20.0
 _SUPERVISOR_PATIENCE_S = 3.0
-_TAIL_BYTES = 65_536
+_LINES_LOOKED_AT = 200
+_BYTES_MAX = 1 << 20
 
 
 class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,38 +80,11 @@ def collect_health(desk: DeskConfig) -> DeskHealth:
 
 def last_log_line(run_dir: Path, service: str) -> str:
     """The last error in a service's log, or else its last line, as a person reads it; "" without a log."""
-    try:
-        with (run_dir / "logs" / f"{service}.log").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            lines = deque((line for line in file.read().decode(errors="replace").splitlines() if line.strip()), 200)
-    except OSError:
-        return ""
+    lines = newest_lines(run_dir / "logs", LogQuery(services=(service,)), _LINES_LOOKED_AT, bytes_max=_BYTES_MAX)
     if not lines:
         return ""
-    for line in reversed(lines):
-        fields = _fields(line)
-        if fields is not None and fields.get("level") in ("error", "critical"):
-            return log_text(line)
-    return log_text(lines[-1])
-
-
-def log_text(line: str) -> str:
-    """A line of a service's log for people: event and fields of a JSON line, any other line as it is."""
-    fields = _fields(line)
-    if fields is None:
-        return line.strip()
-    hidden = ("at", "level", "event", "service", "mode", "account", "exception")
-    rest = " ".join(f"{name}={value}" for name, value in fields.items() if name not in hidden)
-    return f"{fields.get('event', '')} {rest}".strip()
-
-
-def _fields(line: str) -> dict[str, object] | None:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) else None
+    line = next((each for each in lines if each.level in ("error", "critical")), lines[0])
+    return f"{line.event.strip()} {fields_text(line.fields)}".strip()
 
 
 async def _ask_all(desk: DeskConfig, names: list[str]) -> dict[str, tuple[Heartbeat, float]]:

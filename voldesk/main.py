@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     "status": "Show every service: state, process, uptime, age of its heartbeat, restarts.",
     "restart": "Stop and start one service and wait until it is ready. Trades survive it, whichever service it is.",
-    "logs": "Show the newest log lines, readable; with --json as they were written.",
+    "logs": "Show the log of all services in the order of time, readable; with --json as it was written.",
     "trades": (
         'List trades, newest first: state, legs, result. What is held counts on mark, "-" while a mark is missing.'
     ),

@@ -13,6 +13,7 @@ from services.exchange.server.app import ExchangeServer
 from services.exchange.server.auth import Credential
 from services.exchange.server.config import ExchangeServiceConfig
 from services.exchange.server.venue import JournalRow
+from shared.logging import redactor
 from shared.secrets import PaperKey, load_paper_keys
 from shared.service import ServiceContext, StartRefused
 from shared.store import SqliteJournal
@@ -42,7 +43,11 @@ class ExchangeShell:
                 'Set desk.venue = "sim", or do not start it.',
             )
         section = context.section(ExchangeServiceConfig)
-        config = with_paper_accounts(section, load_paper_keys(context.run_dir))
+        keys = load_paper_keys(context.run_dir)
+        for key in keys:
+            redactor.add(key.key)
+            redactor.add(key.secret)
+        config = with_paper_accounts(section, keys)
         self._journal = context.journal(JournalRow)
         self._server = ExchangeServer(
             config,

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from structlog.contextvars import bind_contextvars
+
 from services.execution.effects import (
     AmendBatch,
     AmendOrder,
@@ -74,7 +76,8 @@ class Courier:
                 self._send(self._gateway.amend_batch(changes), "amend-batch", numbers, AmendUnknown)
             case CancelOrder(order=ref):
                 unknown = OutcomeUnknown(client_order_id=ref.client_order_id, reason="the cancel failed here")
-                self._spawn(self._gateway.cancel(ref), f"cancel-{ref.client_order_id}", unknown)
+                number = ref.client_order_id
+                self._spawn(self._gateway.cancel(ref), f"cancel-{number}", unknown, (number,))
             case CancelBatch(orders=refs):
                 each_unknown = _each((ref.client_order_id for ref in refs), OutcomeUnknown, "the cancel failed here")
                 self._spawn(self._gateway.cancel_batch(refs), "cancel-batch", each_unknown)
@@ -84,7 +87,7 @@ class Courier:
                 self._spawn(work, f"countdown-{underlying}", not_set)
             case QueryOrder(client_order_id=number):
                 failed = OrderQueryFailed(client_order_id=number, reason="the query failed here")
-                self._spawn(self._query(effect), f"query-{number}", failed)
+                self._spawn(self._query(effect), f"query-{number}", failed, (number,))
             case QueryOrders(orders=refs):
                 numbers = tuple(ref.client_order_id for ref in refs)
                 not_listed = OrdersListFailed(client_order_ids=numbers, reason="the query failed here")
@@ -112,14 +115,17 @@ class Courier:
             except TimeoutError:
                 return _each(numbers, unknown, f"no answer within {self._place_deadline_s:g} s")
 
-        self._spawn(
-            in_time(), f"{what}-{numbers[0] if numbers else 0}", _each(numbers, unknown, "the call failed here")
-        )
+        name = f"{what}-{numbers[0] if numbers else 0}"
+        self._spawn(in_time(), name, _each(numbers, unknown, "the call failed here"), numbers)
 
-    def _spawn(self, work: Coroutine[Any, Any, Any], name: str, if_failed: Any) -> None:
-        """`work` returns one outcome, or a tuple of them."""
+    def _spawn(
+        self, work: Coroutine[Any, Any, Any], name: str, if_failed: Any, numbers: tuple[int, ...] = ()
+    ) -> None:
+        """`work` returns one outcome, or a tuple of them. What is logged of a call about one order has its id."""
 
         async def carried() -> None:
+            if len(numbers) == 1:
+                bind_contextvars(client_order_id=numbers[0], track="execution")
             try:
                 outcome = await work
             except Exception:

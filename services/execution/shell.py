@@ -15,21 +15,15 @@ from services.execution.metrics import ExecutionMetrics, Outcome
 from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from services.execution.subscriptions import subscriptions
+from services.execution.telling import ExecutionNarrator
 from services.execution.winding_down import WindDown
 from shared.latch import read_latches, remove_latch
-from shared.messages.rfq import AcceptRefused, AcceptUnknown, RfqRefused, RfqUnknown
 from shared.messages.steps import RaiseAlert
-from shared.messages.venue import (
-    AmendRefused,
-    AmendUnknown,
-    OrderRefused,
-    OutcomeUnknown,
-    StreamDown,
-    StreamUp,
-)
+from shared.messages.venue import StreamDown, StreamUp
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.compaction import Compaction
 from shared.service.journals import binding_of, journal_path
+from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
 from shared.shutdown import take_announced
 from shared.tasks import spawn
@@ -51,7 +45,7 @@ class ExecutionShell:
     def __init__(self, context: ServiceContext, gateway: TradingGateway | None = None) -> None:
         self._context = context
         self._config = context.section(ExecutionConfig)
-        self._venue = VenueMetrics(context.metrics)
+        self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = gateway or self._connected()
         grant_key = context.grant_key()
 
@@ -76,6 +70,7 @@ class ExecutionShell:
         )
         self._metrics.begin()
         self._host.observe(self._metrics)
+        self._host.observe(Narration(context, self._host, ExecutionNarrator(lambda: self._host.core.book)))
         context.health["book"] = self._metrics.words
         context.health["venue_errors"] = lambda: self._venue.errors
 
@@ -219,26 +214,7 @@ class ExecutionShell:
     def _outcome(self, item: Any) -> None:
         if isinstance(item, Outcome):
             self._metrics.outcome(item)
-        self._note(item)
         self._host.put(item)
-
-    def _note(self, item: Any) -> None:
-        """Say in the log what the venue refused, and what nobody knows."""
-        warning = self._context.log.warning
-        match item:
-            case OrderRefused() | AmendRefused():
-                what = "order refused" if isinstance(item, OrderRefused) else "amendment refused"
-                warning(what, client_order_id=item.client_order_id, code=item.code, text=item.text)
-            case OutcomeUnknown() | AmendUnknown():
-                warning("outcome unknown", client_order_id=item.client_order_id, reason=item.reason)
-            case RfqRefused():
-                warning("request for quote refused", rfq_id=item.rfq_id, code=item.code, text=item.text)
-            case RfqUnknown():
-                warning("outcome of a request for quote unknown", rfq_id=item.rfq_id, reason=item.reason)
-            case AcceptRefused():
-                warning("accept refused", quote_id=item.quote_id, code=item.code, text=item.text)
-            case AcceptUnknown():
-                warning("outcome of an accept unknown", quote_id=item.quote_id, reason=item.reason)
 
     def _streamed(self, item: AccountPush | StreamUp | StreamDown) -> None:
         if isinstance(item, StreamUp):

@@ -52,7 +52,7 @@ class MarketdataShell:
         self._context = context
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
-        venue = self._venue = VenueMetrics(context.metrics)
+        venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),

@@ -11,7 +11,9 @@ from services.risk.metrics import RiskMetrics
 from services.risk.reader import AccountReader
 from services.risk.rows import GrantIssued, RiskRow, may_go_unwritten
 from services.risk.subscriptions import subscriptions
+from services.risk.telling import RiskNarrator
 from shared.service import CoreHost, ServiceContext, StartRefused
+from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
 from shared.venues.ports import VenueError
@@ -46,6 +48,7 @@ class RiskShell:
         )
         metrics = RiskMetrics(context.metrics, context.desk.underlyings, lambda: self._host.core)
         self._host.observe(metrics)
+        self._host.observe(Narration(context, self._host, RiskNarrator()))
         context.health["account"] = metrics.words
         self._reader = AccountReader(self._gateway, context.clock, context.log)
         self._problem = "the key has not been checked yet"

@@ -10,7 +10,9 @@ from services.strategy.loader import load_strategies, profiles_of
 from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from services.strategy.subscriptions import SUBSCRIPTIONS
+from services.strategy.telling import StrategyNarrator
 from shared.service import CoreHost, ServiceContext
+from shared.service.narration import Narration
 
 
 class StrategyShell:
@@ -29,10 +31,11 @@ class StrategyShell:
         loaded, failures = load_strategies(
             config.enabled, folders, mode=context.desk.mode, profiles=profiles_of(context.desk)
         )
+        log = context.log.bind(track="strategy")
         for failure in failures:
-            context.log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
+            log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
         for strategy in loaded:
-            context.log.info("strategy loaded", strategy=strategy.name, source=strategy.source)
+            log.info("strategy loaded", strategy=strategy.name, source=strategy.source)
 
         def make_core() -> StrategyHostCore:
             return StrategyHostCore(config, loaded, account_id=context.desk.account_id, failures=failures)
@@ -40,6 +43,7 @@ class StrategyShell:
         host = self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
         metrics = StrategyMetrics(context.metrics, host, lambda: host.core.slots, context.clock.now_ns)
         host.observe(metrics)
+        host.observe(Narration(context, host, StrategyNarrator(lambda: host.core.slots)))
         context.health["strategies"] = metrics.words
         for publisher, prefixes in SUBSCRIPTIONS.items():
             context.bus.subscribe(publisher, prefixes, self._host.put)

@@ -275,6 +275,14 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "a snapshot was set aside and all rows were read",
             is_notice=True,
         ),
+        _kind(
+            "logs_not_written",
+            "warning",
+            "exchange marketdata risk execution strategy monitor",
+            "Log not written",
+            "a service cannot write its log",
+            is_notice=True,
+        ),
         # the alerts themselves
         _kind("delivery_failed", "critical", "monitor", "Alerts not delivered", "a channel does not take alerts"),
         _kind("telegram_down", "warning", "monitor", "Telegram commands down", "commands by Telegram are not heard"),

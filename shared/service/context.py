@@ -68,6 +68,7 @@ class ServiceContext:
     def api_key(self) -> ApiKey:
         """The service's key of the configured venue; its secret is kept out of the log from here on."""
         key = load_api_key(self.desk, self.name)
+        redactor.add(key.key)
         redactor.add(key.secret)
         return key
 

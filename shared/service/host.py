@@ -128,6 +128,9 @@ class CoreHost(Generic[CoreT]):
         self._queued_ns: deque[int] = deque()
         self._batch: Sequence[Any] = ()
         self._due_ns = 0
+        self.decided_ns = 0
+        """The time that the core was given last."""
+
         self._metrics = HostMetrics(context.metrics, self._queue, self._queued_ns)
         self._journal = _WatchedJournal(journal, self._metrics, self._committed)
         context.health["inputs"] = lambda: self._metrics.inputs
@@ -178,7 +181,8 @@ class CoreHost(Generic[CoreT]):
     async def run(self) -> None:
         """Start the core, then go on until cancelled."""
         self._context.stalls.listen(self._stalled)
-        self._runner.start(self._context.clock.now_ns())
+        self.decided_ns = self._context.clock.now_ns()
+        self._runner.start(self.decided_ns)
         self._tell()
         self._running = True
         self._watch_space()
@@ -238,6 +242,7 @@ class CoreHost(Generic[CoreT]):
         failures = self._context.failures
         before = self.core
         self._batch = items
+        self.decided_ns = now_ns
         for item in items:
             if isinstance(item, Request):
                 self._metrics.asked(item)

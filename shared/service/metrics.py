@@ -23,14 +23,20 @@ def tag_of(kind: type) -> str:
 
 
 class ProcessMetrics:
-    """The process itself."""
+    """The process itself. `lost_log_lines` reads how many there are."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, lost_log_lines: Callable[[], float] = lambda: 0.0) -> None:
         self.loop_lag_seconds = metrics.histogram("voldesk_loop_lag_seconds", "How late the event loop ran a timer")
         self.loop_stalls = metrics.counter("voldesk_loop_stalls_total", "Gaps of more than 2 s in the event loop")
         self.heartbeat_seconds = metrics.gauge("voldesk_heartbeat_timestamp_seconds", "UTC of the last heartbeat")
         self.ready = metrics.gauge("voldesk_ready", "1 when the service can do its work, else 0")
         self.starts = metrics.gauge("voldesk_starts", "How often the service was started in this run directory")
+        metrics.read_one(
+            "counter",
+            "voldesk_log_lines_lost_total",
+            "Lines that could not be written to the log's files",
+            lost_log_lines,
+        )
         metrics.process()
 
 

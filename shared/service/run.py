@@ -18,7 +18,9 @@ from shared.clock import Clock
 from shared.config import DeskConfig, load_config
 from shared.errors import JournalFull, StartRefused
 from shared.http_refusals import HttpRefusals
-from shared.logging import setup_logging
+from shared.log_files import LogFiles
+from shared.logging import output, setup_logging
+from shared.messages.steps import RaiseAlert
 from shared.messages.system import Heartbeat
 from shared.metrics import Metrics
 from shared.ports import resolve_ports
@@ -78,7 +80,12 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
     try:
         desk = load_config()
         log = setup_logging(
-            desk.logging.level, desk.logging.format, service=name, mode=desk.mode, account=desk.account_id
+            desk.logging.level,
+            desk.logging.format,
+            files=_log_files(desk, name),
+            service=name,
+            mode=desk.mode,
+            account=desk.account_id,
         )
         code = _run(name, desk, log, make_shell)
     except StartRefused as error:
@@ -93,7 +100,20 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
         )
         time.sleep(_UNWRITABLE_PAUSE_S)
         code = EXIT_BUG
+    output.flush()
     sys.exit(code)
+
+
+def _log_files(desk: DeskConfig, name: str) -> LogFiles | None:
+    """Where the log goes; None for standard output. supervisord says to its children that they are its."""
+    logging = desk.logging
+    if logging.output == "stdout" or (logging.output == "auto" and "SUPERVISOR_ENABLED" not in os.environ):
+        return None
+    return LogFiles(desk.run_dir / "logs", name, logging.file_mb * 1_000_000, logging.files_kept)
+
+
+def _lost_log_lines() -> int:
+    return 0 if output.files is None else output.files.lost
 
 
 def _run(name: str, desk: DeskConfig, log: Any, make_shell: Callable[[ServiceContext], Shell]) -> int:
@@ -128,8 +148,10 @@ class _Process:
         self._shell: Shell | None = None
         self._shell_started = False
         self._ready_told: bool | None = None
+        self._context: ServiceContext | None = None
+        self._log_problem_told = False
         self._metrics = Metrics(name, desk.mode, desk.account_id)
-        self._own = ProcessMetrics(self._metrics)
+        self._own = ProcessMetrics(self._metrics, _lost_log_lines)
         self._own.starts.set(start.count)
         self._failures = Failures(log, self._metrics)
         self._stalls = StallWatch(clock)
@@ -158,6 +180,7 @@ class _Process:
             "dropped": lambda: self._bus.counts.dropped.total(),
             "not_sent": lambda: self._bus.counts.not_sent,
             "errors": lambda: self._failures.survived,
+            "log_lines_lost": _lost_log_lines,
         }
 
     async def main(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
@@ -191,7 +214,7 @@ class _Process:
         (self._stop_now if self._stop.is_set() else self._stop).set()
 
     async def _run_shell(self, make_shell: Callable[[ServiceContext], Shell]) -> int:
-        context = ServiceContext(
+        context = self._context = ServiceContext(
             self._name,
             self._desk,
             self._clock,
@@ -272,6 +295,7 @@ class _Process:
             if count % _PULSES_PER_BEAT == 0:
                 try:
                     self._bus.beat()
+                    self._look_at_log()
                 except Exception as error:
                     self._failures.failed("heartbeat", error)
                 else:
@@ -280,6 +304,18 @@ class _Process:
             due = max(due + _BEAT_S / _PULSES_PER_BEAT, loop.time())
             await asyncio.sleep(due - loop.time())
             self._own.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+    def _look_at_log(self) -> None:
+        """Tell once that the log cannot be written, each time that this begins."""
+        problem = "" if output.files is None else output.files.problem
+        if not problem:
+            self._log_problem_told = False
+        elif not self._log_problem_told and self._context is not None:
+            self._log_problem_told = True
+            text = f"{self._name} cannot write its log: {problem}"
+            self._context.alert(
+                RaiseAlert(code="logs_not_written", severity="warning", subject=self._name, text=text)
+            )
 
     async def _tell_health(self) -> None:
         line = HealthLine(self._log, self._words)

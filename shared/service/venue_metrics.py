@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.metrics import Metrics
 from shared.venues.coincall import endpoints
@@ -23,9 +23,11 @@ class Watched(Protocol):
 
 
 class VenueMetrics:
-    """Hand `called`, `waited`, `streamed` and `skipped` to the gateway, then the gateway to `watch`."""
+    """Hand `called`, `waited`, `streamed` and `skipped` to the gateway, then the gateway to `watch`. That a stream
+    came up or was lost is a line of `log`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, log: Any = None) -> None:
+        self._log = log
         self._gateway: Watched | None = None
         self._lost: set[str] = set()
         self.calls = 0
@@ -90,6 +92,10 @@ class VenueMetrics:
         self._wait_seconds(group).observe(seconds)
 
     def streamed(self, name: str, is_up: bool) -> None:
+        if self._log is not None and self._ups.get(name) != float(is_up):
+            again = is_up and name in self._lost
+            told = "stream is up again" if again else "stream is up" if is_up else "stream is down"
+            (self._log.info if is_up else self._log.warning)(told, stream=name)
         if is_up and name in self._lost:
             self._lost.discard(name)
             self._reconnects(name).inc()

@@ -156,9 +156,14 @@ class Desk:
         rows: tuple[VenuePosition, ...] = self.at_venue(lambda gateway: gateway.positions())
         return {row.symbol: row.quantity for row in rows if row.quantity}
 
+    def log_of(self, service: str, track: str = "health") -> str:
+        """What a service wrote to one track, as it is in the file."""
+        return (self.run_dir / "logs" / track / f"{service}.jsonl").read_text(errors="replace")
+
     def logs(self) -> str:
         """The ends of all logs, for the message of a failed test."""
-        logs = {path.name: path.read_text(errors="replace") for path in (self.run_dir / "logs").glob("*.log")}
+        paths = [path for path in (self.run_dir / "logs").rglob("*") if path.is_file()]
+        logs = {str(path): path.read_text(errors="replace") for path in paths if path.suffix in (".log", ".jsonl")}
         return "\n".join(f"== {name}\n" + "\n".join(text.splitlines()[-15:]) for name, text in sorted(logs.items()))
 
 

@@ -109,6 +109,6 @@ def test_services_stopped_for_ten_seconds_in_the_middle_of_a_trade_go_on_and_dou
     assert {name: (row["pid"], row["restarts"]) for name, row in after.items()} == {
         name: (row["pid"], row["restarts"]) for name, row in before.items()
     }
-    logs = {name: (desk.run_dir / "logs" / f"{name}.log").read_text() for name in stopped}
+    logs = {name: desk.log_of(name) for name in stopped}
     told = "time passed without this process: it stood still, or the clock was set forward"
     assert all(told in text for text in logs.values())

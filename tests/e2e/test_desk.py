@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -83,11 +84,53 @@ def test_no_secret_is_in_any_log_or_in_supervisords_environment(desk: Desk) -> N
     for path in (desk.run_dir / "secrets").iterdir():
         secrets |= set(re.findall(r"[0-9a-f]{32,}", path.read_text()))
     assert len(secrets) >= 6
-    logs = "".join(path.read_text(errors="replace") for path in (desk.run_dir / "logs").iterdir())
+    files = [path for path in (desk.run_dir / "logs").rglob("*") if path.is_file()]
+    assert len(files) >= 10
+    logs = "".join(path.read_text(errors="replace") for path in files)
     pid = (desk.run_dir / "supervisord.pid").read_text().strip()
     with open(f"/proc/{pid}/environ", "rb") as file:
         environment = file.read().decode(errors="replace")
     assert [secret[:4] for secret in secrets if secret in logs or secret in environment] == []
+
+
+def test_the_log_tells_the_story_of_a_trade_from_the_intent_to_the_close_over_all_services(desk: Desk) -> None:
+    trade_id = until(desk, "closed", lambda: newest_in(desk, "demo_strangle", ("CLOSED",)), 120)["trade_id"]
+
+    def told() -> list[dict[str, Any]]:
+        lines = desk.voldesk("logs", "--trade", trade_id, "--json").out.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def whole() -> list[dict[str, Any]] | None:
+        lines = told()
+        return lines if any(line.get("state") == "CLOSED" for line in lines) else None
+
+    lines = until(desk, "the log has the end of it", whole)
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+    steps = [(line["service"], line["event"]) for line in lines]
+    story = [
+        ("strategy", "intent made"),
+        ("risk", "grant given"),
+        ("strategy", "intent sent"),
+        ("execution", "trade accepted"),
+        ("execution", "order sent"),
+        ("execution", "fill"),
+        ("strategy", "close asked"),
+        ("execution", "close requested"),
+    ]
+    places = [steps.index(step) for step in story]
+    assert places == sorted(places), steps
+    assert len({line["trade_id"] for line in lines if "trade_id" in line}) == 1
+    assert {line["track"] for line in lines} >= {"strategy", "execution"}
+    orders = {line["client_order_id"] for line in lines if line["event"] == "order sent"}
+    assert len(orders) >= 4
+    order = str(next(iter(orders)))
+    of_order = desk.voldesk("logs", "--order", order, "--json").out.splitlines()
+    assert {json.loads(line)["event"] for line in of_order} >= {"order sent", "fill"}
+    shown = desk.voldesk("logs", "--trade", trade_id, "--track", "strategy").out
+    assert "intent made" in shown
+    assert "order sent" not in shown
+    readable = (desk.run_dir / "logs" / "desk.log").read_text()
+    assert f"trade_id={trade_id}" in readable
 
 
 def test_the_demonstration_opens_and_closes_a_strangle_and_journal_and_venue_agree(desk: Desk) -> None:

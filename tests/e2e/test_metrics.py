@@ -173,12 +173,8 @@ def label_values(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_each_service_writes_a_line_about_its_health(traded: Desk, service: str) -> None:
-    log = traded.run_dir / "logs" / f"{service}.log"
-
     def newest() -> dict[str, object] | None:
-        lines = [
-            json.loads(line) for line in log.read_text().splitlines() if '"event":"health"' in line.replace(" ", "")
-        ]
+        lines = [json.loads(line) for line in traded.log_of(service).splitlines() if '"event": "health"' in line]
         return lines[-1] if lines and lines[-1]["ready"] else None
 
     line = until(traded, f"{service} tells of its health", newest)

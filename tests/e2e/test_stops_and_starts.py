@@ -116,7 +116,7 @@ def test_execution_that_is_to_flatten_when_it_stops_closes_its_trades_first_and_
     stopped = second_desk.pid("execution")
     os.kill(stopped, signal.SIGTERM)
     until(second_desk, "execution has ended", lambda: not is_alive(stopped))
-    log = (second_desk.run_dir / "logs" / "execution.log").read_text()
+    log = second_desk.log_of("execution")
     assert "wound down" in log
     assert "not wound down in time" not in log
     until(second_desk, "execution is back", lambda: all_running(second_desk))

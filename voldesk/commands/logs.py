@@ -1,25 +1,34 @@
-"""voldesk logs: what the services wrote."""
+"""voldesk logs: what the services wrote, as one log."""
 
 from __future__ import annotations
 
-import json
+import re
+import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
+from shared.clock import wall_ns
+from shared.config import DeskConfig
+from shared.log_lines import LEVELS, TRACKS, LogLine, at_text, line_text
+from shared.log_query import LogQuery
+from shared.log_reader import Follower, sources
 from voldesk.completion import complete_log
-from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json
-from voldesk.health import expected_services, log_text
+from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, write_line
+from voldesk.health import expected_services
 from voldesk.preflight import load_desk
 
 _POLL_S = 0.2
-_TAIL_BYTES = 1 << 20
+_LINES = 50
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: voldesk logs execution -f")(logs)
+    app.command(epilog="Example: voldesk logs -f --trade t59876543")(logs)
 
 
 def logs(
@@ -27,105 +36,89 @@ def logs(
         str | None, typer.Argument(help="One service, or supervisord; all without it.", autocompletion=complete_log)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new lines until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of the past, per service.")] = 50,
+    trade: Annotated[str, typer.Option(help="Only lines of this trade, its intent and its orders.")] = "",
+    order: Annotated[str, typer.Option(help="Only lines of this order: our id or the venue's.")] = "",
+    strategy: Annotated[str, typer.Option(help="Only lines of this strategy.")] = "",
+    track: Annotated[str, typer.Option(help=f"Only this track: {', '.join(TRACKS)}.")] = "",
+    level: Annotated[str, typer.Option(help=f"From this level on: {', '.join(LEVELS)}.")] = "debug",
+    since: Annotated[str, typer.Option(help="Only lines of the last 90s, 10m, 2h or 3d.")] = "",
+    grep: Annotated[str, typer.Option(help="Only lines that hold all these words, in any case of letters.")] = "",
+    lines: Annotated[
+        int | None,
+        typer.Option("--lines", "-n", min=0, help="Lines of the past: 50; all with --since, --trade or --order."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the newest log lines, readable; with --json as they were written."""
+    """Show the log of all services in the order of time, readable; with --json as it was written."""
     desk = load_desk()
-    known = (*expected_services(desk), "supervisord")
-    if service is not None and service not in known:
-        raise Failure(f"there is no service {service!r}", f"use one of: {', '.join(known)}", EXIT_USAGE)
-    names = [service] if service else list(expected_services(desk))
+    query = LogQuery(
+        services=_services(desk, service),
+        tracks=(_one_of("track", track, TRACKS),) if track else (),
+        level=_one_of("level", level, LEVELS),
+        since=_since(since),
+        search=grep,
+        trade=trade,
+        order=order,
+        strategy=strategy,
+    )
+    limit = lines if lines is not None else None if since or query.subject else _LINES
     folder = desk.run_dir / "logs"
-    tails = [_Tail(folder / f"{name}.log", name, lines) for name in names]
-    if not any(tail.path.exists() for tail in tails):
-        raise Failure(f"no log in {folder}", "start the desk with `voldesk up`", EXIT_UNREACHABLE)
-    show = _Printer(as_json, prefixed=len(names) > 1)
-    past = [(name, line) for tail in tails for name, line in tail.past()]
-    show.lines(sorted(past, key=lambda row: _time_of(row[1])) if len(names) > 1 else past)
+    if not follow and not _has_any(folder, query):
+        raise Failure(f"no log in {folder}", _where_else(desk), EXIT_UNREACHABLE)
+    follower = Follower(folder, query)
+    show = _as_written if as_json else _readable
+    if not _print(follower.past(limit), show):
+        return
     while follow:
-        for tail in tails:
-            show.lines(tail.new())
         time.sleep(_POLL_S)
+        if not _print(follower.new(wall_ns()), show):
+            return
 
 
-class _Tail:
-    """One log file that is rotated by renaming."""
-
-    def __init__(self, path: Path, name: str, lines: int) -> None:
-        self.path = path
-        self._name = name
-        self._lines = lines
-        self._file: TextIO | None = None
-        self._inode = 0
-        self._rest = ""
-
-    def past(self) -> list[tuple[str, str]]:
-        if not self._open():
-            return []
-        assert self._file is not None
-        size = self.path.stat().st_size
-        self._file.seek(max(0, size - _TAIL_BYTES))
-        found = self.new()
-        return found[-self._lines :] if self._lines else []
-
-    def new(self) -> list[tuple[str, str]]:
-        if self._file is None and not self._open():
-            return []
-        assert self._file is not None
-        found = self._read()
-        if self._was_rotated() and self._open():
-            found += self._read()
-        return [(self._name, line) for line in found if line.strip()]
-
-    def _read(self) -> list[str]:
-        assert self._file is not None
-        *complete, self._rest = (self._rest + self._file.read()).split("\n")
-        return complete
-
-    def _was_rotated(self) -> bool:
-        try:
-            return self.path.stat().st_ino != self._inode
-        except OSError:
-            return False
-
-    def _open(self) -> bool:
-        try:
-            file = self.path.open(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        if self._file is not None:
-            self._file.close()
-        self._file, self._inode, self._rest = file, self.path.stat().st_ino, ""
-        return True
+def _services(desk: DeskConfig, service: str | None) -> tuple[str, ...]:
+    expected = expected_services(desk)
+    if service is None:
+        return expected
+    return (_one_of("service", service, (*expected, "supervisord")),)
 
 
-class _Printer:
-    def __init__(self, as_json: bool, *, prefixed: bool) -> None:
-        self._as_json = as_json
-        self._prefixed = prefixed
-
-    def lines(self, rows: list[tuple[str, str]]) -> None:
-        for name, line in rows:
-            typer.echo(line if self._as_json else self._readable(name, line))
-
-    def _readable(self, name: str, line: str) -> str:
-        fields = _fields(line)
-        at = str(fields.get("at", ""))[:23]
-        level = str(fields.get("level", ""))
-        text = f"{at} {level:<8} {log_text(line)}" if fields else line
-        if exception := fields.get("exception"):
-            text += f"\n{exception}"
-        return f"{name:<11} {text}" if self._prefixed else text
+def _one_of(what: str, name: str, known: Iterable[str]) -> str:
+    names = tuple(known)
+    if name not in names:
+        raise Failure(f"there is no {what} {name!r}", f"use one of: {', '.join(names)}", EXIT_USAGE)
+    return name
 
 
-def _fields(line: str) -> dict[str, object]:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+def _since(text: str) -> str:
+    if not text:
+        return ""
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
+    if found is None:
+        raise Failure(f"--since {text!r} is no time", "write a number with s, m, h or d, as in 10m", EXIT_USAGE)
+    return at_text(max(0, wall_ns() - int(found[1]) * _SECONDS[found[2]] * 1_000_000_000))
 
 
-def _time_of(line: str) -> str:
-    return str(_fields(line).get("at", ""))
+def _has_any(folder: Path, query: LogQuery) -> bool:
+    return any(path.exists() for _, path in sources(folder, query.services))
+
+
+def _where_else(desk: DeskConfig) -> str:
+    if desk.logging.output == "stdout":
+        return "the configuration sends it to standard output: read it where that goes"
+    return "start the desk with `voldesk up`"
+
+
+def _print(lines: Iterable[LogLine], show: Callable[[LogLine], str]) -> bool:
+    """False once whoever reads has had enough."""
+    return all(write_line(show(line)) for line in lines)
+
+
+def _as_written(line: LogLine) -> str:
+    return line.raw
+
+
+def _readable(line: LogLine) -> str:
+    fields = line.fields or {"event": line.event}
+    text = line_text(line.at, line.level, line.service, fields)
+    colour = _COLOURS.get(line.level)
+    return typer.style(text, fg=colour) if colour and sys.stdout.isatty() else text

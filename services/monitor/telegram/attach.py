@@ -36,9 +36,10 @@ class StoreAudit:
     def __init__(self, store: Callable[[], WebStore | None], context: ServiceContext) -> None:
         self._store = store
         self._context = context
+        self._log = context.log.bind(track="execution")
 
     def begin(self, action_id: str, who: str, what: str) -> None:
-        self._context.log.info("action asked for", action=action_id, by=who, what=what)
+        self._log.info("action asked for", action=action_id, by=who, what=what)
         now_ns = self._context.clock.now_ns()
         line = AuditLine(action_id=action_id, at_ns=now_ns, who=who, address="telegram", what=what, detail="")
         with contextlib.suppress(sqlite3.Error, OSError):
@@ -46,7 +47,7 @@ class StoreAudit:
                 store.begin(line)
 
     def end(self, action_id: str, outcome: str) -> None:
-        self._context.log.info("action answered", action=action_id, outcome=outcome)
+        self._log.info("action answered", action=action_id, outcome=outcome)
         with contextlib.suppress(sqlite3.Error, OSError):
             if (store := self._store()) is not None:
                 store.end(action_id, outcome, self._context.clock.now_ns())

@@ -16,11 +16,13 @@ from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allo
 from services.monitor.web.api_execution import Limit, add_execution_api
 from services.monitor.web.data import payoff_of
 from services.monitor.web.desk import WebDesk
-from services.monitor.web.logs import LogQuery, newest_lines
+from services.monitor.web.logs import shown_lines
 from services.monitor.web.reading import asked
 from services.monitor.web.store import AuditLine
 from services.monitor.web.texts import service_state
 from services.monitor.web.trading import TradeRow, closed_today_usd, open_trades, trade_rows
+from shared.log_lines import Level, Track
+from shared.log_query import LogQuery
 from shared.messages.alerts import AlertList
 from shared.messages.reconciliation import DifferenceList, ListDifferences
 from shared.messages.risk import GetRisk, RiskAnswer
@@ -195,15 +197,28 @@ def _add_records(routes: FastAPI, desk: WebDesk) -> None:
     async def logs(
         service: str = "",
         search: Annotated[str, Query(max_length=200)] = "",
-        level: Literal["debug", "info", "warning", "error", "critical"] = "info",
+        level: Level = "info",
+        track: Track | Literal[""] = "",
+        trade: Annotated[str, Query(max_length=64)] = "",
+        order: Annotated[str, Query(max_length=64)] = "",
+        strategy: Annotated[str, Query(max_length=200)] = "",
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
-        """The newest lines that hold all words of `search`, newest first."""
+        """The newest lines that match all that is given, newest first. `search`: words that a line must all hold;
+        `trade`: lines of a trade, its intent and its orders; `order`: our id or the venue's."""
         if service and service not in desk.log_names:
             raise HTTPException(404, f"services: {', '.join(desk.log_names)}")
         names = (service,) if service else desk.log_names
-        query = LogQuery(services=names, search=search, level=level, limit=limit)
-        lines = await asyncio.to_thread(newest_lines, desk.run_dir / "logs", query)
+        query = LogQuery(
+            services=names,
+            tracks=(track,) if track else (),
+            search=search,
+            level=level,
+            trade=trade.strip(),
+            order=order.strip(),
+            strategy=strategy.strip(),
+        )
+        lines = await asyncio.to_thread(shown_lines, desk.run_dir / "logs", query, limit)
         return [msgspec.structs.asdict(line) for line in lines]
 
     @routes.get("/api/audit", response_model=list[shapes.AuditShape])

@@ -410,8 +410,10 @@ class QuoteRequestShape(_Shape):
 class LogShape(_Shape):
     service: str
     at: str
+    track: str
     level: str
     event: str
+    trade_id: str
     text: str
 
 

@@ -1,50 +1,44 @@
-"""The newest log lines of the services that match a search. Read in a thread, from the ends of the files only."""
+"""The newest lines of the log that match a search, for pages and the JSON API. Read in a thread, newest first."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from pathlib import Path
 
 import msgspec
 
-_TAIL_BYTES = 2 * 1024 * 1024
-_WORDS_SHOWN = 40
+from shared.log_lines import LogLine, fields_text
+from shared.log_query import LogQuery
+from shared.log_reader import newest_lines, sources
+
+_BYTES_MAX = 32 * 1024 * 1024
 _LOOK_AGAIN_NS = 3_000_000_000
 _QUERIES_KEPT = 16
-LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+class ShownLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line. `at` is ISO-8601 as it was written; `text` holds the fields that are not shown by themselves."""
 
     service: str
     at: str
+    track: str
     level: str
     event: str
+    trade_id: str
     text: str
-
-
-class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """`services` are names of logs, never paths. `search`: words that a line must all hold, in any case of letters;
-    they are compared as they are, as no pattern."""
-
-    services: tuple[str, ...]
-    search: str = ""
-    level: str = "debug"
-    limit: int = 200
 
 
 class RecentLogs:
     """The lines that an open page shows: read again at most every 3 s, and only when a file is not as it was."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[LogQuery, tuple[int, _Sizes, list[LogLine]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[LogQuery, int], tuple[int, _Sizes, list[ShownLine]]] = OrderedDict()
 
-    async def lines(self, folder: Path, query: LogQuery, now_ns: int) -> list[LogLine]:
-        """As `newest_lines`, up to 3 s old."""
-        kept = self._kept.get(query)
+    async def lines(self, folder: Path, query: LogQuery, limit: int, now_ns: int) -> list[ShownLine]:
+        """As `shown_lines`, up to 3 s old."""
+        key = (query, limit)
+        kept = self._kept.get(key)
         if kept is not None and 0 <= now_ns - kept[0] < _LOOK_AGAIN_NS:
             return kept[2]
         # before the reading: what is written meanwhile is seen the next time
@@ -52,30 +46,17 @@ class RecentLogs:
         if kept is not None and kept[1] == sizes:
             found = kept[2]
         else:
-            found = await asyncio.to_thread(newest_lines, folder, query)
-        self._kept[query] = (now_ns, sizes, found)
-        self._kept.move_to_end(query)
+            found = await asyncio.to_thread(shown_lines, folder, query, limit)
+        self._kept[key] = (now_ns, sizes, found)
+        self._kept.move_to_end(key)
         while len(self._kept) > _QUERIES_KEPT:
             self._kept.popitem(last=False)
         return found
 
 
-def newest_lines(folder: Path, query: LogQuery) -> list[LogLine]:
-    """The newest lines that match, newest first; a log that is not there has none."""
-    words = query.search.lower().split()[:_WORDS_SHOWN]
-    lowest = LEVELS.index(query.level) if query.level in LEVELS else 0
-    found: list[LogLine] = []
-    for service in query.services:
-        matching: list[LogLine] = []
-        for raw in reversed(_tail(folder / f"{service}.log")):
-            if not _is_below(raw, lowest) and all(word in raw.lower() for word in words):
-                line = _read(service, raw)
-                if line.level not in LEVELS or LEVELS.index(line.level) >= lowest:
-                    matching.append(line)
-                    if len(matching) >= query.limit:
-                        break
-        found += matching
-    return sorted(found, key=lambda line: line.at, reverse=True)[: query.limit]
+def shown_lines(folder: Path, query: LogQuery, limit: int) -> list[ShownLine]:
+    """The newest lines that match, newest first, of the newest 32 MB; a log that is not there has none."""
+    return [_shown(line) for line in newest_lines(folder, query, limit, bytes_max=_BYTES_MAX)]
 
 
 _Sizes = tuple[tuple[int, int] | None, ...]
@@ -84,9 +65,9 @@ _Sizes = tuple[tuple[int, int] | None, ...]
 
 def _sizes(folder: Path, query: LogQuery) -> _Sizes:
     found: list[tuple[int, int] | None] = []
-    for service in query.services:
+    for _, path in sources(folder, query.services):
         try:
-            about = (folder / f"{service}.log").stat()
+            about = path.stat()
         except OSError:
             found.append(None)
         else:
@@ -94,33 +75,17 @@ def _sizes(folder: Path, query: LogQuery) -> _Sizes:
     return tuple(found)
 
 
-def _is_below(raw: str, lowest: int) -> bool:
-    """Whether a line is surely of a lower level, seen without reading it as JSON."""
-    if any(f'"{level}"' in raw for level in LEVELS[lowest:]):
-        return False
-    return any(f'"level": "{level}"' in raw or f'"level":"{level}"' in raw for level in LEVELS[:lowest])
-
-
-def _tail(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line for line in (lines[1:] if size > _TAIL_BYTES else lines) if line.strip()]
-
-
-def _read(service: str, raw: str) -> LogLine:
-    try:
-        fields = json.loads(raw)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
-        return LogLine(service=service, at="", level="", event=raw[:2_000], text="")
-    at, level, event = (str(fields.pop(name, "")) for name in ("at", "level", "event"))
-    for known in ("service", "mode", "account"):
-        fields.pop(known, None)
-    text = " ".join(f"{name}={value}" for name, value in fields.items())
-    return LogLine(service=service, at=at, level=level, event=event, text=text[:4_000])
+def _shown(line: LogLine) -> ShownLine:
+    fields = {name: value for name, value in line.fields.items() if name != "trade_id"}
+    text = fields_text(fields)
+    if exception := line.fields.get("exception"):
+        text = f"{text} {exception}".strip()
+    return ShownLine(
+        service=line.service,
+        at=line.at,
+        track=line.track,
+        level=line.level,
+        event=line.event[:2_000],
+        trade_id=str(line.fields.get("trade_id", "")),
+        text=text[:4_000],
+    )

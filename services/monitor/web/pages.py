@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from services.monitor.web.desk import WebDesk
-from services.monitor.web.logs import LEVELS, LogQuery
 from services.monitor.web.reading import LIVE_S
 from services.monitor.web.trading import (
     account_figures,
@@ -21,6 +20,8 @@ from services.monitor.web.trading import (
     trade_rows,
     unit_greeks,
 )
+from shared.log_lines import LEVELS, TRACKS
+from shared.log_query import LogQuery
 from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests, QuoteRequestList
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
@@ -37,6 +38,7 @@ _QUALITY_DAYS = 7
 _ORDERS_SHOWN = 200
 _TRADES_SHOWN = 100
 _REQUESTS_SHOWN = 20
+_LOG_LINES_SHOWN = 200
 _SILENT_LINES = frozenset({"order_sighted"})
 _NOT_DRAWN = "is in the book: acknowledged."
 
@@ -227,18 +229,24 @@ async def alerts(desk: WebDesk, _: Query) -> dict[str, Any]:
 
 async def logs(desk: WebDesk, query: Query) -> dict[str, Any]:
     chosen = query.get("service", "")
+    track = query.get("track", "")
     wanted = LogQuery(
         services=(chosen,) if chosen in desk.log_names else desk.log_names,
+        tracks=(track,) if track in TRACKS else (),
         search=query.get("search", "")[:200],
         level=query.get("level", "") if query.get("level") in LEVELS else "info",
+        trade=query.get("trade", "").strip()[:64],
+        order=query.get("order", "").strip()[:64],
+        strategy=query.get("strategy", "").strip()[:200],
     )
     return {
         "status": desk.status(),
         "names": desk.log_names,
         "levels": LEVELS,
+        "tracks": TRACKS,
         "query": wanted,
         "service": chosen if chosen in desk.log_names else "",
-        "lines": await desk.logs.lines(desk.run_dir / "logs", wanted, desk.now_ns()),
+        "lines": await desk.logs.lines(desk.run_dir / "logs", wanted, _LOG_LINES_SHOWN, desk.now_ns()),
     }
 
 
@@ -290,7 +298,7 @@ PAGES: tuple[Page, ...] = (
         sections=("banner", "log_search", "log_lines"),
         fixed=frozenset({"log_search"}),
         gather=logs,
-        params=("service", "search", "level"),
+        params=("service", "track", "search", "level", "trade", "order", "strategy"),
     ),
     Page(name="audit", title="Audit", sections=("banner", "audit"), gather=audit),
 )

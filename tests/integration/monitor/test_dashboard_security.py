@@ -352,7 +352,8 @@ async def test_a_search_of_the_logs_is_compared_as_it_is_and_shown_as_text(dashb
         '{"event": "<img src=x onerror=alert(1)>", "level": "error", "at": "2026-02-25T06:13:21Z"}',
         "no JSON at all '; DROP TABLE users; --",
     ]
-    (folder / "execution.log").write_text("\n".join(lines) + "\n")
+    (folder / "execution").mkdir()
+    (folder / "execution" / "execution.jsonl").write_text("\n".join(lines) + "\n")
     http = await dashboard.logged_in()
     async with http:
         page = (await http.get("/logs", params={"search": "onerror"})).text
@@ -371,8 +372,14 @@ async def test_a_search_of_the_logs_is_compared_as_it_is_and_shown_as_text(dashb
             answer = await http.get("/api/logs", params={"search": search})
             assert answer.status_code == 200, search
             assert len(answer.json()) == count, search
-        shown = (await http.get("/logs", params={"search": '"><script>alert(1)</script>'})).text
-        assert "<script>alert" not in shown
+        for name in ("search", "trade", "order", "strategy", "track", "level", "service"):
+            shown = (await http.get("/logs", params={name: '"><script>alert(1)</script>'})).text
+            assert "<script>alert" not in shown, name
+        for name in ("trade", "order", "strategy"):
+            for value in (".*", "t1|.*", "../../secret", "%00", "\x00", "(x+x+)+y"):
+                answer = await http.get("/api/logs", params={name: value})
+                assert (answer.status_code, answer.json()) == (200, []), (name, value)
+        assert (await http.get("/api/logs", params={"track": "../secrets"})).status_code == 422
     assert [user.name for user in dashboard.store.users()] == ["anna"]
 
 

@@ -91,7 +91,7 @@ class Desk:
         self.execution = open_service("execution", desk)
         log = setup_logging("critical", "json", service="risk")
         failures = Failures(log, self.metrics)
-        context = ServiceContext(
+        self.context = context = ServiceContext(
             "risk",
             desk,
             self.clock,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from services.monitor.equity import EquityHistory
 from services.monitor.web.attempts import Attempts, network_of
 from services.monitor.web.events import event
-from services.monitor.web.logs import LogQuery, RecentLogs, newest_lines
+from services.monitor.web.logs import RecentLogs, shown_lines
 from services.monitor.web.payoff import payoff
 from services.monitor.web.store import AuditLine, WebStore, store_path
 from services.monitor.web.trading import account_figures, closed_today_usd, trade_rows
+from shared.log_query import LogQuery
 from shared.messages.trades import LegStatus
 from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, trade
 
@@ -104,11 +105,11 @@ def test_of_logs_the_newest_lines_come_first_over_all_services_and_only_so_many(
         ]
         (tmp_path / f"{service}.log").write_text("\n".join(lines) + "\nnot finished")
     both = ("execution", "risk", "nothing")
-    found = newest_lines(tmp_path, LogQuery(services=both, limit=3, search="e"))
+    found = shown_lines(tmp_path, LogQuery(services=both, search="event"), 3)
     assert [(line.service, line.event) for line in found] == [("risk", "e59"), ("execution", "e58"), ("risk", "e57")]
-    errors = newest_lines(tmp_path, LogQuery(services=both, level="error", search="EVENT"))
+    errors = shown_lines(tmp_path, LogQuery(services=both, level="error", search="EVENT"), 100)
     assert {line.level for line in errors} == {"error"}
-    assert newest_lines(tmp_path, LogQuery(services=both, search="e1 nowhere")) == []
+    assert shown_lines(tmp_path, LogQuery(services=both, search="e1 nowhere"), 100) == []
 
 
 def test_an_event_is_one_frame_whatever_its_html_holds() -> None:
@@ -179,29 +180,29 @@ async def test_an_open_log_page_reads_a_file_again_only_when_it_changed_and_not_
 ) -> None:
     path, query, logs = tmp_path / "risk.log", LogQuery(services=("risk", "execution")), RecentLogs()
     path.write_text('{"event": "first", "level": "info", "at": "2026-01-01T00:00:00Z"}\n')
-    first = await logs.lines(tmp_path, query, START)
+    first = await logs.lines(tmp_path, query, 200, START)
     assert [line.event for line in first] == ["first"]
     with path.open("a") as file:
         file.write('{"event": "second", "level": "info", "at": "2026-01-01T00:00:01Z"}\n')
-    assert await logs.lines(tmp_path, query, START + 2 * SECOND) is first
-    second = await logs.lines(tmp_path, query, START + 3 * SECOND)
+    assert await logs.lines(tmp_path, query, 200, START + 2 * SECOND) is first
+    second = await logs.lines(tmp_path, query, 200, START + 3 * SECOND)
     assert [line.event for line in second] == ["second", "first"]
-    assert await logs.lines(tmp_path, query, START + 60 * SECOND) is second, "nothing was written"
+    assert await logs.lines(tmp_path, query, 200, START + 60 * SECOND) is second, "nothing was written"
     path.unlink()
-    assert await logs.lines(tmp_path, query, START + 120 * SECOND) == []
+    assert await logs.lines(tmp_path, query, 200, START + 120 * SECOND) == []
 
 
 def test_a_search_by_level_keeps_lines_without_a_level_and_those_that_only_name_a_lower_one(tmp_path: Path) -> None:
     lines = [
-        '{"event": "quiet", "level": "info", "at": "1"}',
-        '{"event": "loud", "level": "error", "at": "2", "was": "info"}',
-        '{"event": "says \\"error\\"", "level": "info", "at": "3"}',
-        '{"event":"tight","level":"warning","at":"4"}',
+        '{"event": "quiet", "level": "info", "at": "2026-01-01T00:00:01Z"}',
+        '{"event": "loud", "level": "error", "at": "2026-01-01T00:00:02Z", "was": "info"}',
+        '{"event": "says \\"error\\"", "level": "info", "at": "2026-01-01T00:00:03Z"}',
+        '{"event":"tight","level":"warning","at":"2026-01-01T00:00:04Z"}',
         'Traceback: no JSON, "info"',
     ]
     (tmp_path / "risk.log").write_text("\n".join(lines) + "\n")
-    found = newest_lines(tmp_path, LogQuery(services=("risk",), level="warning"))
-    assert [line.event for line in found] == ["tight", "loud", 'Traceback: no JSON, "info"']
+    found = shown_lines(tmp_path, LogQuery(services=("risk",), level="warning"), 100)
+    assert [line.event for line in found] == ['Traceback: no JSON, "info"', "tight", "loud"]
 
 
 async def test_equity_read_on_a_thread_is_the_same_as_on_the_loop(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_a_configuration_error_is_explained_by_the_services_own_words(home: Path
     desk = load_config()
     refused = {"event": "start refused", "reason": "no key", "remedy": "set it", "level": "critical", "at": "x"}
     write_log(desk.run_dir, json.dumps(refused), '{"event": "stopped", "level": "info"}')
-    assert judge_service(desk, "risk", gone("EXITED", 78), None).detail == "start refused reason=no key remedy=set it"
+    said = 'start refused reason="no key" remedy="set it"'
+    assert judge_service(desk, "risk", gone("EXITED", 78), None).detail == said
 
 
 def test_the_last_line_counts_when_there_is_no_error_and_plain_text_is_taken_as_it_is(home: Path) -> None:
@@ -131,9 +132,9 @@ def test_logs_are_readable_and_merged_by_time(home: Path) -> None:
         '{"event": "first", "level": "info", "at": "2026-11-20T14:00:01Z", "order": 7}\n'
     )
     merged = Ran("logs").out.splitlines()
-    assert merged[0].split() == ["execution", "2026-11-20T14:00:01Z", "info", "first", "order=7"]
+    assert merged[0].split() == ["2026-11-20", "14:00:01Z", "info", "execution", "first", "order=7"]
     assert "third" in merged[1]
-    assert merged[3:] == ["Traceback:", "  here"]
+    assert merged[3:] == ["  Traceback:", "    here"]
     assert len(Ran("logs", "risk", "-n", "1", "--json").out.splitlines()) == 1
     assert json.loads(Ran("logs", "execution", "--json").out)["order"] == 7
 
