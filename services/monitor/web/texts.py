@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from markupsafe import Markup
+
 from services.monitor.views import ServiceView
 from shared.messages.trades import LegStatus
 from shared.views import duration_text
@@ -128,6 +130,11 @@ def leg_text(leg: LegStatus, quantity: Decimal | None = None) -> str:
     return f"{'+' if leg.side == 'buy' else '−'}{shown} {leg.symbol}"
 
 
+def breakable_text(name: str) -> Markup:
+    """A long name with underscores that may go on in the next line after each."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "utc": utc_text,
     "clock": clock_text,
@@ -142,6 +149,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "quote": quote_text,
     "gain": gain_class,
     "tone": tone_of,
+    "breakable": breakable_text,
     "leg": leg_text,
     "state": service_state,
     "duration": duration_text,

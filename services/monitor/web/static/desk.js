@@ -43,7 +43,8 @@
   const clock = (_, at, __, ___, step) => at.map((s, number) => {
     const text = new Date(s * 1000).toISOString();
     if (step >= 86400) return text.slice(5, 10);
-    return number === 0 || text.slice(11, 16) === "00:00" ? `${text.slice(11, 16)}\n${text.slice(5, 10)}` : text.slice(11, 16);
+    const time = text.slice(11, step < 60 ? 19 : 16);
+    return number === 0 || text.slice(11, 19) === "00:00:00" ? `${time}\n${text.slice(5, 10)}` : time;
   });
   const axes = (time) => [
     {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, values: time ? clock : (_, at) => at.map(money)},
