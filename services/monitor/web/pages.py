@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from services.monitor.alerts import Matter
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.reading import LIVE_S
 from services.monitor.web.trading import (
@@ -26,6 +27,7 @@ from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests, QuoteRequestList
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
 from shared.messages.risk import GetRisk, RiskAnswer
+from shared.messages.system import SEVERITY_RANK
 from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
 from shared.tca import summarise
 from shared.views import order_name
@@ -38,6 +40,7 @@ _QUALITY_DAYS = 7
 _ORDERS_SHOWN = 200
 _TRADES_SHOWN = 100
 _REQUESTS_SHOWN = 20
+_ALERTS_SHOWN = 100
 _LOG_LINES_SHOWN = 200
 _SILENT_LINES = frozenset({"order_sighted"})
 _NOT_DRAWN = "is in the book: acknowledged."
@@ -71,7 +74,7 @@ async def overview(desk: WebDesk, _: Query) -> dict[str, Any]:
         "closed_usd": closed_today_usd(status),
         "rows": trade_rows(open_trades(status), account),
         "index": {name: desk.market.index_price(name) for name in desk.market.underlyings},
-        "open_alerts": [matter for matter in status.alerts if matter.is_open],
+        "open_alerts": [matter for matter in urgent_first(status.alerts) if matter.is_open],
     }
 
 
@@ -224,7 +227,18 @@ async def risk(desk: WebDesk, _: Query) -> dict[str, Any]:
 
 
 async def alerts(desk: WebDesk, _: Query) -> dict[str, Any]:
-    return {"status": desk.status()}
+    status = desk.status()
+    return {"status": status, "matters": urgent_first(status.alerts)[:_ALERTS_SHOWN]}
+
+
+def urgent_first(matters: Iterable[Matter]) -> list[Matter]:
+    """What is open before what is over, of that what nobody sees to first, the worst first; then the newest."""
+    return sorted(matters, key=_urgency)
+
+
+def _urgency(matter: Matter) -> tuple[bool, bool, int, int]:
+    severity = SEVERITY_RANK[matter.record.severity] if matter.is_open else 0
+    return not matter.is_open, bool(matter.is_open and matter.acknowledged_by), -severity, -matter.last_ns
 
 
 async def logs(desk: WebDesk, query: Query) -> dict[str, Any]:
@@ -258,7 +272,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         name="overview",
         title="Overview",
-        sections=("banner", "summary", "equity", "open_trades", "services", "open_alerts"),
+        sections=("banner", "summary", "open_alerts", "equity", "open_trades", "services"),
         fixed=frozenset({"equity"}),
         gather=overview,
     ),

@@ -14,7 +14,7 @@ from shared.messages.trades import LegStatus
 from shared.views import duration_text
 
 _TONES = {
-    **dict.fromkeys(("ready", "OPEN", "running", "FILLED", "over", "closed"), "good"),
+    **dict.fromkeys(("ready", "OPEN", "running", "FILLED", "over", "closed", "good"), "good"),
     **dict.fromkeys(
         ("down", "BROKEN", "FAILED", "failed", "UNKNOWN", "ACCEPT_UNKNOWN", "critical", "REFUSED"), "bad"
     ),

@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.monitor.alerts import Matter
+from services.monitor.effects import AlertRecord
 from services.monitor.equity import EquityHistory
 from services.monitor.web.attempts import Attempts, network_of
 from services.monitor.web.events import event
 from services.monitor.web.logs import RecentLogs, shown_lines
+from services.monitor.web.pages import urgent_first
 from services.monitor.web.payoff import payoff
 from services.monitor.web.store import AuditLine, WebStore, store_path
 from services.monitor.web.trading import account_figures, closed_today_usd, trade_rows
 from shared.log_query import LogQuery
+from shared.messages.system import Severity
 from shared.messages.trades import LegStatus
 from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, trade
 
@@ -277,3 +281,24 @@ def test_many_addresses_get_one_try_in_a_while_between_them_and_no_more() -> Non
             attempts.failed("anna", address, START + second * SECOND)
             tried += 1
     assert tried == 30 + (3_600 - 30) // 40
+
+
+def matter(name: str, severity: Severity, at_s: int, *, over: bool = False, by: str = "") -> Matter:
+    at_ns = START + at_s * SECOND
+    record = AlertRecord(
+        code=name, severity=severity, subject=name, text=name, service="risk", raised_ns=at_ns, resolved=over
+    )
+    return Matter(record=record, first_ns=at_ns, last_ns=at_ns, count=1, alert_id=name, acknowledged_by=by)
+
+
+def test_what_is_open_comes_before_what_is_over_and_the_worst_that_nobody_sees_to_first() -> None:
+    matters = [
+        matter("over", "critical", 9, over=True),
+        matter("told", "info", 8),
+        matter("newer warning", "warning", 7),
+        matter("seen to", "critical", 6, by="anna"),
+        matter("warning", "warning", 2),
+        matter("worst", "critical", 1),
+    ]
+    order = ["worst", "newer warning", "warning", "seen to", "over", "told"]
+    assert [each.alert_id for each in urgent_first(matters)] == order
