@@ -15,6 +15,7 @@ from tests.live.checks import LiveAccount, LiveChecks, live_account
 
 class TestSim(LiveChecks):
     makers_answer = True
+    quotes_within_s = 60.0
 
     @pytest_asyncio.fixture
     async def account(self) -> AsyncIterator[LiveAccount]:

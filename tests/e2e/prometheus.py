@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shared.ports import port_is_free
 from tests.telegram_api import TOKEN
 from tests.unit.deploy.tools import DEPLOY, RULES, program
 
@@ -62,9 +63,8 @@ class Prometheus:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Below those that Linux takes for outgoing connections, which could take it before its server has started."""
+    return next(port for port in random.sample(range(10_000, 20_000), 10_000) if port_is_free(port))
 
 
 @contextmanager

@@ -238,7 +238,7 @@ class LiveChecks:
             seen = await account.gateway.state_of(order)
             return seen is not None and seen.state == state
 
-        await eventually(reached, within_s=30)
+        await eventually(reached)
 
     async def _position(self, account: LiveAccount, option: Tradable) -> Decimal:
         held = await account.gateway.reads.positions()
