@@ -123,7 +123,7 @@ def test_the_log_tells_the_story_of_a_trade_from_the_intent_to_the_close_over_al
     assert {line["track"] for line in lines} >= {"strategy", "execution"}
     orders = {line["client_order_id"] for line in lines if line["event"] == "order sent"}
     assert len(orders) >= 4
-    order = str(next(iter(orders)))
+    order = str(next(line["client_order_id"] for line in lines if line["event"] == "fill"))
     of_order = desk.voldesk("logs", "--order", order, "--json").out.splitlines()
     assert {json.loads(line)["event"] for line in of_order} >= {"order sent", "fill"}
     shown = desk.voldesk("logs", "--trade", trade_id, "--track", "strategy").out

@@ -205,7 +205,7 @@ async def test_an_input_that_its_core_fails_on_is_told_to_the_phone_and_costs_no
         known = await monitor.alerts()
         (down,) = [each.alert_id for each in known if each.code == "service_down"]
         async with Bus.client(monitor.config) as bus:
-            await bus.ask("monitor", AcknowledgeAlert(alert_id=down, requested_by="cli:eva"))
+            await bus.ask("monitor", AcknowledgeAlert(alert_id=down, requested_by="cli:eva"), 60_000)
         execution.publish("exec.main.trade", trade("OPEN", trade_id=MISTAKEN_ABOUT))
         failed = await double.until_said("Input dropped")
         assert failed.text.startswith("paper · main · desk told\nCRITICAL · Input dropped: ")
