@@ -23,7 +23,7 @@ from tests.unit.shared.samples import MINIMAL, heartbeat, write_desk
 
 ROOT = Path(__file__).parents[3]
 HALT_TOPIC = "exec.main.halt"
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def make_desk(directory: Path, bus_section: str = "") -> DeskConfig:

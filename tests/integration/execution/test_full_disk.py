@@ -20,7 +20,7 @@ from tests.integration.bus.harness import ROOT, Heard, raise_halt, until
 from tests.unit.shared.full_disk import fill, small_disk
 from tests.unit.shared.samples import MINIMAL, write_desk
 
-_START_MS = 60_000
+_START_MS = 120_000
 
 
 class Execution:

@@ -31,7 +31,7 @@ from shared.service.lock import ServiceLock
 from tests.integration.bus.harness import ROOT, Heard, raise_halt, until
 from tests.unit.shared.samples import MINIMAL, write_desk
 
-START_MS = 60_000
+START_MS = 120_000
 
 
 class Service:

@@ -34,7 +34,9 @@ underlyings = ["BTCUSD"]
 [strategy]
 enabled = ["quick", "broken"]
 folders = ["mine"]
+deadline_grace_s = 600
 """
+"""With a grace that a host on a busy machine needs to be back: execution closes only what the host does not."""
 QUICK = """
 from shared.strategy import ExecutionParams, StrategyConfig, max_hold_hours, strangle
 
