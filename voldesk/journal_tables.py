@@ -15,10 +15,11 @@ from typing import Any, cast
 
 import msgspec
 
-from services.execution import rows, tables
+from services.execution import pnl_changes, rows, tables
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.fold import SOURCES
+from services.execution.pnl_changes import Money, changes_money, money_of, pnl_change
 from services.execution.quality import qualities_of
 from services.strategy.rows import OrdinalUsed, StrategyTold
 from services.strategy.rows import Row as StrategyRow
@@ -26,6 +27,7 @@ from shared.config import DeskConfig
 from shared.entries import START, JournalReader, Tail
 from shared.errors import JournalDamaged, StartRefused
 from shared.messages.steps import Entry
+from shared.options import structures
 from shared.service.journals import binding_of, journal_path
 from shared.snapshots import fold_name
 from voldesk.console import EXIT_USAGE, Failure
@@ -35,6 +37,9 @@ Tell = Callable[[str], None]
 _ROWS_PER_WRITE = 2_000
 _HOUR_NS = 3_600_000_000_000
 _META = "CREATE TABLE built (sequence INTEGER NOT NULL, checksum INTEGER, program TEXT NOT NULL, book BLOB NOT NULL)"
+_SHOWN_BY = tuple(Path(str(module.__file__)) for module in (tables, pnl_changes, structures))
+"""What the tables hold follows from these too: tables made by others are made anew."""
+
 _DENIED = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
 
 
@@ -103,7 +108,7 @@ class _Refresh:
         # Short stories, as they are not in the tables.
         self._empty = Book.empty(ExecutionConfig(answers_kept=1, story_lines_max=4))
         self._empty.unfilled_kept_ns = 2 * _HOUR_NS
-        self._program = fold_name(Book, self._empty, (*SOURCES, Path(tables.__file__), Path(__file__)))
+        self._program = fold_name(Book, self._empty, (*SOURCES, *_SHOWN_BY, Path(__file__)))
         self._book = self._empty
         self._trades: dict[str, None] = {}
         self._orders: dict[int, None] = {}
@@ -125,8 +130,10 @@ class _Refresh:
                 late = entry.at_ns - self._written_ns > _HOUR_NS // 2
                 if forgets or late or last.sequence % _ROWS_PER_WRITE == 0:
                     self._write(entry.at_ns)
+                money = self._money(entry.row)
                 self._book.apply(entry)
                 self._note(entry, last.sequence)
+                self._note_money(entry, last.sequence, money)
                 tail = last
                 if last.sequence % _ROWS_PER_WRITE == 0:
                     self._tell(f"reading the journal: row {last.sequence:,} of {total:,}")
@@ -199,6 +206,17 @@ class _Refresh:
                 )
             case _:
                 pass
+
+    def _money(self, row: rows.Row) -> Money | None:
+        """What the trade of the row has made before it, where the row may change that."""
+        return money_of(self._book.trade_of_row(row)) if changes_money(row) else None
+
+    def _note_money(self, entry: Entry, sequence: int, before: Money | None) -> None:
+        if before is None:
+            return
+        change = pnl_change(sequence, entry.at_ns, entry.row, before, self._book)
+        if change is not None:
+            self._put(tables.PNL_CHANGES, change)
 
     def _put(self, table: tables.Table, source: Any) -> None:
         self._connection.execute(table.upsert, table.row(source))

@@ -16,7 +16,7 @@ _STYLES = ("cyan", "yellow", "green", "magenta", "red", "blue", "white", "bright
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """Points of one curve by ascending x, both arrays (n,), finite."""
+    """Points of one curve by ascending x, both arrays (n,), finite; where both are NaN the curve is broken."""
 
     name: str
     x: F8
@@ -41,11 +41,12 @@ def plot(curves: Sequence[Curve], width: int, height: int = 15, *, x_decimals: i
     for number in reversed(range(len(drawn))):
         curve = drawn[number]
         mark = (_MARKERS[number % len(_MARKERS)], _STYLES[number % len(_STYLES)])
-        cells = np.round((curve.x - left) / (right - left) * (columns - 1)).astype(int)
-        inside = np.arange(cells[0], cells[-1] + 1)
-        rows = np.round((high - np.interp(at[inside], curve.x, curve.y)) / (high - low) * (height - 1))
-        for column, row in zip(inside.tolist(), np.clip(rows, 0, height - 1).astype(int).tolist(), strict=True):
-            grid[row][column] = mark
+        for x, y in _unbroken(curve):
+            cells = np.round((x - left) / (right - left) * (columns - 1)).astype(int)
+            inside = np.arange(cells[0], cells[-1] + 1)
+            rows = np.round((high - np.interp(at[inside], x, y)) / (high - low) * (height - 1))
+            for column, row in zip(inside.tolist(), np.clip(rows, 0, height - 1).astype(int).tolist(), strict=True):
+                grid[row][column] = mark
     lines = []
     for row, cells_of_row in enumerate(grid):
         line = Text(" " * margin + " │" if row % 2 else labels[row].rjust(margin) + " ┤")
@@ -62,9 +63,17 @@ def plot(curves: Sequence[Curve], width: int, height: int = 15, *, x_decimals: i
     return lines
 
 
+def _unbroken(curve: Curve) -> list[tuple[F8, F8]]:
+    """The parts of a curve between its breaks."""
+    breaks = np.flatnonzero(np.isnan(curve.x))
+    parts = zip(np.split(curve.x, breaks), np.split(curve.y, breaks), strict=True)
+    known = [(x[~np.isnan(x)], y[~np.isnan(x)]) for x, y in parts]
+    return [(x, y) for x, y in known if x.size]
+
+
 def _span(parts: Sequence[F8]) -> tuple[float, float]:
-    low = min(float(part.min()) for part in parts)
-    high = max(float(part.max()) for part in parts)
+    low = min(float(np.nanmin(part)) for part in parts)
+    high = max(float(np.nanmax(part)) for part in parts)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

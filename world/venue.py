@@ -281,6 +281,7 @@ class Venue:
             initial_margin_usd=summary.initial_margin,
             maintenance_margin_usd=summary.maintenance_margin,
             unrealized_pnl_usd=summary.unrealised_pnl,
+            balances={"USDT": summary.cash} if summary.cash else {},
         )
 
     def positions(self) -> tuple[VenuePosition, ...]:

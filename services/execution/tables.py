@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from services.execution import rows
+from services.execution.pnl_changes import PnlChange
 from services.execution.records import ZERO, Leg, Order, Trade
 from services.execution.rfqs import Rfq
 from services.execution.views import exact, plain
 from shared.messages.rfq import JudgedQuote
+from shared.options.structures import structure_name
 
 
 class Column(NamedTuple):
@@ -133,6 +135,12 @@ TRADES = Table(
         Column("intent_id", "TEXT", "what opened it", lambda trade: trade.request.intent_id),
         Column("state", "TEXT", "see docs/states.md", lambda trade: trade.state),
         Column("reason", "TEXT", "why it is in this state", lambda trade: trade.reason),
+        Column(
+            "structure",
+            "TEXT",
+            "what its legs are together, as 'iron condor'",
+            lambda trade: structure_name((leg.symbol, leg.sign * leg.quantity) for leg in trade.legs),
+        ),
         Column("execution_mode", "TEXT", "by what it was worked first", lambda trade: trade.mode),
         Column("policy", "TEXT", "atomic or best_effort", lambda trade: trade.request.policy),
         Column("created_ns", "INTEGER", "when it was accepted", lambda trade: trade.created_ns),
@@ -365,6 +373,25 @@ EXECUTION_QUALITY = Table(
     ),
 )
 
+PNL_CHANGES = Table(
+    "pnl_changes",
+    "Every row of the journal that changed P&L or fees of a trade: their sums are those of `trades`.",
+    ("sequence",),
+    _fields(
+        PnlChange,
+        {
+            "sequence": ("INTEGER", "its row in the journal"),
+            "at_ns": ("INTEGER", "when it happened, by the venue's clock where that told"),
+            "trade_id": ("TEXT", "its trade"),
+            "strategy": ("TEXT", "whose"),
+            "kind": ("TEXT", "fill, fee, settlement or outside"),
+            "realized_pnl_usd": ("TEXT", "before fees"),
+            "fees_usd": ("TEXT", "paid > 0"),
+            "funding_usd": ("TEXT", "paid > 0; options bear none"),
+        },
+    ),
+)
+
 HALTS = Table(
     "halts",
     "Every halt, and how it ended.",
@@ -391,6 +418,7 @@ TABLES = (
     RFQS,
     QUOTES,
     EXECUTION_QUALITY,
+    PNL_CHANGES,
     POSITIONS,
     ENTRY_DECISIONS,
     STRATEGY_STATE,
@@ -400,6 +428,7 @@ INDEXES = (
     "CREATE INDEX orders_of_trade ON orders (trade_id)",
     "CREATE INDEX fills_of_trade ON fills (trade_id)",
     "CREATE INDEX rfqs_of_trade ON rfqs (trade_id)",
+    "CREATE INDEX pnl_changes_by_time ON pnl_changes (at_ns)",
     "CREATE INDEX trades_by_strategy ON trades (strategy, created_ns)",
 )
 

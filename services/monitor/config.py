@@ -15,6 +15,7 @@ from services.monitor.alert_config import (
     TelegramSection,
     check_alerting,
 )
+from services.monitor.history.config import HistoryConfig
 from services.monitor.web.config import WebConfig
 
 
@@ -48,6 +49,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     routes: dict[str, Route] = {}
     channels: dict[str, Channel] = {}
     telegram: TelegramSection = TelegramSection()
+    history: HistoryConfig = HistoryConfig()
     web: WebConfig = WebConfig()
 
     def __post_init__(self) -> None:

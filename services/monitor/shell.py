@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Any
 
 from services.monitor.alert_file import AlertFile
@@ -11,6 +12,7 @@ from services.monitor.channels.courier import Courier
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert, Deliver, Observed
+from services.monitor.history.keeping import History
 from services.monitor.metrics import MonitorMetrics
 from services.monitor.rows import MonitorRow
 from services.monitor.subscriptions import prefixes_of
@@ -43,7 +45,16 @@ class MonitorShell:
         self._metrics = MonitorMetrics(context.metrics)
         self._host.observe(self._metrics)
         context.health["desk"] = self._metrics.words
-        self._web = WebServer(context, config.web, self._status, self._host.put)
+        self._history = History(
+            config.history,
+            context.run_dir,
+            desk.account_id,
+            now_ns=context.clock.now_ns,
+            status=self._status,
+            put=self._host.put,
+            log=context.log,
+        )
+        self._web = WebServer(context, config.web, self._status, self._host.put, self._history)
         self._file_fails = False
 
     @property
@@ -69,12 +80,16 @@ class MonitorShell:
         self._context.bus.serve(self._hear_request)
 
     async def run(self) -> None:
-        await asyncio.gather(self._host.run(), self._web.run(), self._bot(), self._watch())
+        await asyncio.gather(self._host.run(), self._web.run(), self._history.run(), self._bot(), self._watch())
 
     async def _bot(self) -> None:
         async def equity(since_ns: int) -> list[tuple[int, float]]:
-            points = await self._web.read_equity_points(since_ns, _CHART_POINTS)
-            return [(each.at_ns, each.equity_usd) for each in points]
+            now_ns = self._context.clock.now_ns()
+            try:
+                found = await self._history.series("equity_usd", since_ns, now_ns, _CHART_POINTS)
+            except sqlite3.Error:
+                return []
+            return [(each.last_ns, each.last) for each in found if each is not None]
 
         await run_bot(
             self._context,
@@ -89,6 +104,7 @@ class MonitorShell:
     async def stop(self) -> None:
         await self._courier.close()
         self._web.close()
+        self._history.close()
 
     def _hear_request(self, request: Request) -> None:
         self._host.put(request)

@@ -481,6 +481,8 @@ class RiskCore:
             peak_equity_usd=max(self._peak_usd, account.equity_usd),
             outstanding_grants=len(outstanding),
             outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
+            balances=account.balances,
+            day_start_usd=self._day_start_usd,
         )
 
     def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:

@@ -131,14 +131,21 @@ class MarketView:
 
     def greeks(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         """Greeks per unit held long, shape (5, len(symbols)); NaN where unlisted, missing or stale."""
-        result = np.full((len(GREEKS), len(symbols)), np.nan)
+        return self._columns(GREEKS, underlying, symbols, now_ns)
+
+    def mark_ivs(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
+        """Volatilities of the marks as fractions, shape (len(symbols),); NaN as for `greeks`."""
+        return self._columns(("mark_iv",), underlying, symbols, now_ns)[0]
+
+    def _columns(self, names: Sequence[str], underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
+        result = np.full((len(names), len(symbols)), np.nan)
         part = self._underlyings.get(underlying)
         if part is None or part.view is None or not self.is_fresh(underlying, now_ns):
             return result
         rows = self._rows(part)
         at = np.array([rows.get(symbol, -1) for symbol in symbols], dtype=np.intp)
         known = at >= 0
-        for index, name in enumerate(GREEKS):
+        for index, name in enumerate(names):
             result[index, known] = part.view.column(name)[at[known]]
         return result
 

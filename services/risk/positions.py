@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -48,6 +49,8 @@ def positions_of(
         known = np.isfinite(greeks).all(axis=0)
         complete = complete and bool(known.all())
         sums[underlying] = position_greeks(greeks[:, known].sum(axis=1))
+        vols = market.mark_ivs(underlying, [position.symbol for position in part], now_ns)
+        index = _known(market.index(underlying)) if known.any() else None
         positions.extend(
             Position(
                 symbol=position.symbol,
@@ -58,7 +61,13 @@ def positions_of(
                 unrealized_pnl_usd=position.unrealized_pnl_usd,
                 greeks=position_greeks(greeks[:, column]) if known[column] else None,
                 venue_delta=position.delta,
+                mark_iv=_known(float(vols[column])) if known[column] else None,
+                index_price=index if known[column] else None,
             )
             for column, position in enumerate(part)
         )
     return tuple(positions), sums, complete
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -283,6 +283,21 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "a service cannot write its log",
             is_notice=True,
         ),
+        _kind(
+            "history_not_written",
+            "warning",
+            "monitor",
+            "History not written",
+            "equity, P&L and Greeks over time cannot be written",
+        ),
+        _kind(
+            "history_damaged",
+            "warning",
+            "monitor",
+            "History damaged",
+            "the file of the history was set aside and a new one begun",
+            is_notice=True,
+        ),
         # the alerts themselves
         _kind("delivery_failed", "critical", "monitor", "Alerts not delivered", "a channel does not take alerts"),
         _kind("telegram_down", "warning", "monitor", "Telegram commands down", "commands by Telegram are not heard"),

@@ -157,13 +157,14 @@ class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Account-level figures in USDT, taken as USD."""
+    """Account-level figures in USDT, taken as USD. `balances`: cash per asset, in units of it; none that are 0."""
 
     equity_usd: Decimal
     available_margin_usd: Decimal
     initial_margin_usd: Decimal
     maintenance_margin_usd: Decimal
     unrealized_pnl_usd: Decimal
+    balances: dict[str, Decimal] = {}
 
 
 class VenueExercise(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from services.monitor.web.logs import shown_lines
 from services.monitor.web.reading import asked
 from services.monitor.web.store import AuditLine
 from services.monitor.web.texts import service_state
-from services.monitor.web.trading import TradeRow, closed_today_usd, open_trades, trade_rows
+from services.monitor.web.trading import TradeRow, change_today_usd, closed_today_usd, open_trades, trade_rows
 from shared.log_lines import Level, Track
 from shared.log_query import LogQuery
 from shared.messages.alerts import AlertList
@@ -43,7 +43,6 @@ from shared.views import (
     trade_json,
 )
 
-_HOUR_NS = 3_600_000_000_000
 
 
 def add_api(routes: FastAPI, desk: WebDesk, performer: Performer, changed: Callable[[], None]) -> None:
@@ -60,8 +59,7 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
     async def overview() -> dict[str, Any]:
         """The desk at a glance."""
         status = desk.status()
-        first, account = desk.equity.first_of_day(status.now_ns), status.account
-        change = None if account is None or first is None else float(account.equity_usd) - first.equity_usd
+        account = status.account
         return {
             "desk": desk.header.desk,
             "mode": desk.header.mode,
@@ -69,7 +67,7 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
             "account_id": desk.header.account_id,
             "at": iso(status.now_ns),
             "account": None if account is None else account_json(account),
-            "equity_change_usd": change,
+            "equity_change_usd": None if account is None else change_today_usd(account),
             "closed_today_usd": plain(closed_today_usd(status)),
             "open_trades": len(open_trades(status)),
             "open_alerts": sum(matter.is_open for matter in status.alerts),
@@ -94,17 +92,6 @@ def _add_state(routes: FastAPI, desk: WebDesk) -> None:
         """The account as risk read it last; null before."""
         found = desk.status().account
         return None if found is None else account_json(found)
-
-    @routes.get("/api/equity", response_model=shapes.EquityShape)
-    async def equity(hours: Annotated[float, Query(gt=0, le=9_600)] = 24.0) -> dict[str, Any]:
-        """Equity and margin over time."""
-        points = await desk.equity.read_points(desk.now_ns() - int(hours * _HOUR_NS))
-        return {
-            "at_s": [point.at_ns // 1_000_000_000 for point in points],
-            "equity_usd": [point.equity_usd for point in points],
-            "initial_margin_usd": [point.initial_margin_usd for point in points],
-            "maintenance_margin_usd": [point.maintenance_margin_usd for point in points],
-        }
 
     @routes.get("/api/strategies", response_model=list[shapes.StrategyShape])
     async def strategies() -> list[dict[str, Any]]:

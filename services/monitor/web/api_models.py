@@ -59,7 +59,7 @@ class AccountShape(_Shape):
 
 
 class OverviewShape(_Shape):
-    """equity_change_usd: since the first reading of the UTC day; closed_today_usd: after fees."""
+    """equity_change_usd: since 00:00 UTC without deposits and withdrawals; closed_today_usd: after fees."""
 
     desk: str
     mode: Literal["paper", "beta", "LIVE"]
@@ -304,15 +304,6 @@ class RefusalShape(_Shape):
     detail: str
     value: float | None
     limit: float | None
-
-
-class EquityShape(_Shape):
-    """Columns of one length, oldest first."""
-
-    at_s: list[int]
-    equity_usd: list[float]
-    initial_margin_usd: list[float]
-    maintenance_margin_usd: list[float]
 
 
 class OptionShape(_Shape):

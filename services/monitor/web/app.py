@@ -20,6 +20,7 @@ from services.monitor.web.data import add_data
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.events import Live
 from services.monitor.web.guard import Guard, Visitor, csrf_of
+from services.monitor.web.history_api import add_history
 from services.monitor.web.pages import PAGE_OF, PAGES, Page
 from services.monitor.web.passwords import hash_password, matches_in_thread, problem_of
 from services.monitor.web.rendering import STATIC, Renderer
@@ -50,6 +51,7 @@ class WebApp:
         self._add_pages(app)
         self._add_actions(app)
         add_data(app, desk)
+        add_history(app, desk)
         add_api(app, desk, self._performer, self.live.changed)
         app.add_exception_handler(Exception, self._failed)
         self.asgi = Guard(

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 
+from services.monitor.history.series import columns
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.trading import marks_of
 from shared.messages.trades import TellTrade, TradeStory
 
 _HOUR_NS = 3_600_000_000_000
-_HOURS_MAX = 24 * 400
+HOURS_MAX = 24 * 366 * 10
+_SERIES_MAX = 8
 
 
 def add_data(routes: FastAPI, desk: WebDesk) -> None:
-    """/data/equity, /data/payoff, /data/smile."""
+    """/data/history, /data/payoff, /data/smile."""
 
-    @routes.get("/data/equity", include_in_schema=False)
-    async def equity(hours: float = 24.0) -> dict[str, Any]:
-        if not 0 < hours <= _HOURS_MAX:
-            raise HTTPException(400, f"hours must be above 0 and at most {_HOURS_MAX}")
-        points = await desk.equity.read_points(desk.now_ns() - int(hours * _HOUR_NS))
-        return {
-            "at_s": [point.at_ns // 1_000_000_000 for point in points],
-            "equity_usd": [point.equity_usd for point in points],
-        }
+    @routes.get("/data/history", include_in_schema=False)
+    async def history(series: str = "equity_usd", hours: float = 24.0) -> dict[str, Any]:
+        if not 0 < hours <= HOURS_MAX:
+            raise HTTPException(400, f"hours must be above 0 and at most {HOURS_MAX}")
+        names = series.split(",")[:_SERIES_MAX]
+        now_ns = desk.now_ns()
+        try:
+            found = {name: await desk.history.series(name, now_ns - int(hours * _HOUR_NS), now_ns) for name in names}
+        except sqlite3.Error as error:
+            return {"reason": f"the history cannot be read: {error}"}
+        return dict(columns(found))
 
     @routes.get("/data/payoff", include_in_schema=False)
     async def payoff(request: Request) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.monitor.equity import EquityHistory
+from services.monitor.history.keeping import History
 from services.monitor.views import Status
 from services.monitor.web.config import WebConfig
 from services.monitor.web.logs import RecentLogs
@@ -38,7 +38,7 @@ class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
     reader: Reader
     market: Market
     store: WebStore
-    equity: EquityHistory
+    history: History
     run_dir: Path
     log_names: tuple[str, ...]
     logs: RecentLogs = msgspec.field(default_factory=RecentLogs)

@@ -14,6 +14,7 @@ from services.monitor.web.desk import WebDesk
 from services.monitor.web.reading import LIVE_S
 from services.monitor.web.trading import (
     account_figures,
+    change_today_usd,
     closed_today_usd,
     marks_of,
     open_trades,
@@ -63,14 +64,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 async def overview(desk: WebDesk, _: Query) -> dict[str, Any]:
     status = desk.status()
-    first = desk.equity.first_of_day(status.now_ns)
     account = status.account
-    change = None if account is None or first is None else float(account.equity_usd) - first.equity_usd
     return {
         "status": status,
         "figures": None if account is None else account_figures(account),
-        "first": first,
-        "change_usd": change,
+        "change_usd": None if account is None else change_today_usd(account),
         "closed_usd": closed_today_usd(status),
         "rows": trade_rows(open_trades(status), account),
         "index": {name: desk.market.index_price(name) for name in desk.market.underlyings},

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.monitor.effects import Observed
-from services.monitor.equity import EquityHistory, EquityPoint
+from services.monitor.history.keeping import History
 from services.monitor.views import Status
 from services.monitor.web.app import WebApp
 from services.monitor.web.config import WebConfig
@@ -23,7 +23,6 @@ from services.monitor.web.reading import Reader
 from services.monitor.web.store import WebStore, store_path
 from shared.errors import StartRefused
 from shared.http_server import HttpServer
-from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltState
 from shared.messages.quote_requests import QuoteBoard
 from shared.messages.steps import Inbound, StreamSynced
@@ -53,6 +52,7 @@ class WebServer:
         config: WebConfig,
         status: Callable[[], Status],
         put: Callable[[Observed], None],
+        history: History,
     ) -> None:
         self._context = context
         self._config = config
@@ -62,7 +62,7 @@ class WebServer:
         self._reader = Reader(context.bus, context.clock)
         self._market = Market(context.bus, context.desk.underlyings)
         self._store: WebStore | None = None
-        self._equity: EquityHistory | None = None
+        self._history = history
         self._app: WebApp | None = None
         self.serving = False
         self._reason = ""
@@ -85,10 +85,6 @@ class WebServer:
             return self.url
         return f"the dashboard cannot be served at {self.url} yet" + (f": {self._reason}" if self._reason else "")
 
-    async def read_equity_points(self, since_ns: int, count_max: int) -> tuple[EquityPoint, ...]:
-        """As `EquityHistory.read_points`; none while its file cannot be opened."""
-        return () if self._equity is None else await self._equity.read_points(since_ns, count_max)
-
     def changed(self) -> None:
         """What pages show is not as it was."""
         if self._app is not None:
@@ -96,12 +92,10 @@ class WebServer:
 
     def heard(self, item: Inbound | StreamSynced) -> None:
         """Something came over the bus that pages may show."""
-        if self._app is None or self._equity is None:
+        if self._app is None:
             return
         try:
             message = item.message if isinstance(item, Inbound) else None
-            if isinstance(message, AccountSnapshot) and message.account_id == self._context.desk.account_id:
-                self._equity.add(message)
             if not isinstance(message, Heartbeat):
                 self._app.live.changed(urgent=isinstance(message, HaltState | TradeUpdate | Alert | QuoteBoard))
         except Exception as error:
@@ -113,9 +107,8 @@ class WebServer:
 
     def close(self) -> None:
         self.serving = False
-        for held in (self._store, self._equity):
-            if held is not None:
-                held.close()
+        if self._store is not None:
+            self._store.close()
 
     async def _rounds(self) -> None:
         """Write what waited for space on the disk."""
@@ -155,7 +148,6 @@ class WebServer:
         )
         try:
             has_users = bool(store.users())
-            equity = EquityHistory(run_dir / "equity.sqlite3", desk.account_id)
         except BaseException:
             store.close()
             raise
@@ -169,11 +161,11 @@ class WebServer:
             reader=self._reader,
             market=self._market,
             store=store,
-            equity=equity,
+            history=self._history,
             run_dir=run_dir,
             log_names=(*(("exchange",) if desk.venue == "sim" else ()), *BUS_SERVICES),
         )
-        self._store, self._equity = store, equity
+        self._store = store
         self._app = WebApp(web, context.bus, self._failed)
         if not has_users:
             context.log.warning("nobody can log in to the dashboard yet: `voldesk web` prints a link")
@@ -208,8 +200,8 @@ class WebServer:
                 return str(error)
             case sqlite3.Error():
                 return (
-                    f"web.sqlite3 or equity.sqlite3 in {self._context.run_dir} cannot be used: {error}; free space "
-                    "on the disk, or move the file away if it is damaged"
+                    f"web.sqlite3 in {self._context.run_dir} cannot be used: {error}; free space on the disk, or move "
+                    "the file away if it is damaged"
                 )
             case OSError(errno=errno.EADDRINUSE):
                 return "the port is taken"

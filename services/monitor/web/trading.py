@@ -88,6 +88,11 @@ def closed_today_usd(status: Status) -> Decimal:
     return sum((trade.realized_pnl_usd - trade.fees_usd for trade in ended), Decimal(0))
 
 
+def change_today_usd(account: AccountSnapshot) -> float | None:
+    """Change of equity since 00:00 UTC without what was paid in or out; None before risk knows the day's beginning."""
+    return None if account.day_start_usd is None else float(account.equity_usd - account.day_start_usd)
+
+
 def account_figures(account: AccountSnapshot) -> AccountFigures:
     equity = float(account.equity_usd)
     peak = float(account.peak_equity_usd)

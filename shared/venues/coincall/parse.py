@@ -251,7 +251,21 @@ def parse_account(data: bytes) -> VenueAccount:
         initial_margin_usd=exact(row.imAmount),
         maintenance_margin_usd=exact(row.mmAmount),
         unrealized_pnl_usd=exact(row.unrealizedPnL or Decimal(0)),
+        balances=_balances(row.accounts),
     )
+
+
+def _balances(accounts: msgspec.Raw) -> dict[str, Decimal]:
+    """Cash per coin that has any. It is shown, nothing is decided by it: rows that cannot be read leave it empty, and
+    the account is read all the same."""
+    try:
+        cash = {
+            each.coin: exact(each.cashBalanceAmount or each.equityAmount or Decimal(0))
+            for each in decoded_list(wire.CoinAccount, accounts)
+        }
+    except ParseError:
+        return {}
+    return {coin: amount for coin, amount in cash.items() if amount}
 
 
 def parse_key_info(data: bytes) -> KeyInfo:

@@ -55,12 +55,19 @@ class ApiKeyInfo(msgspec.Struct, frozen=True):
     readOnly: int
 
 
+class CoinAccount(msgspec.Struct, frozen=True):
+    coin: str
+    cashBalanceAmount: Number = None
+    equityAmount: Number = None
+
+
 class AccountSummary(msgspec.Struct, frozen=True):
     equity: Decimal
     availableMargin: Decimal
     imAmount: Decimal
     mmAmount: Decimal
     unrealizedPnL: Number = None
+    accounts: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class OptionConfig(msgspec.Struct, frozen=True):

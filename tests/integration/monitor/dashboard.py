@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
-from services.monitor.equity import EquityHistory
+from services.monitor.history.config import HistoryConfig
+from services.monitor.history.keeping import History
 from services.monitor.web.app import WebApp
 from services.monitor.web.config import WebConfig
 from services.monitor.web.desk import PageHeader, WebDesk
@@ -56,8 +58,17 @@ class Dashboard:
     async def __aenter__(self) -> Dashboard:
         self.store = WebStore(store_path(self.run_dir))
         self._stack.callback(self.store.close)
-        self.equity = EquityHistory(self.run_dir / "equity.sqlite3", self.desk.account_id)
-        self._stack.callback(self.equity.close)
+        self.history = History(
+            HistoryConfig(),
+            self.run_dir,
+            self.desk.account_id,
+            now_ns=self.now_ns,
+            status=lambda: self.script.core.status(self.now_ns()),
+            put=lambda _: None,
+            log=structlog.get_logger(),
+        )
+        self.history.open()
+        self._stack.callback(self.history.close)
         bus = await self._stack.enter_async_context(Bus("monitor", self.desk))
         web = WebDesk(
             header=PageHeader(desk="demo", mode=self._mode, venue="sim", account_id="main", number=1),
@@ -67,7 +78,7 @@ class Dashboard:
             reader=Reader(bus, Clock()),
             market=Market(bus, self.desk.underlyings),
             store=self.store,
-            equity=self.equity,
+            history=self.history,
             run_dir=self.run_dir,
             log_names=("execution", "monitor"),
         )

@@ -87,7 +87,7 @@ async def test_what_cannot_be_answered_is_an_error_that_says_why(filled: Dashboa
             ("/api/limits", 503, "risk does not answer"),
             ("/api/logs?service=nothing", 404, "execution, monitor"),
             ("/api/trades?limit=0", 422, "greater than or equal"),
-            ("/api/equity?hours=-1", 422, "greater than"),
+            ("/api/history/equity_usd?hours=-1", 422, "greater than"),
             ("/api/nothing", 404, "Not Found"),
         ):
             answer = await http.get(path)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from services.monitor.alerts import Matter
 from services.monitor.effects import AlertRecord
-from services.monitor.equity import EquityHistory
 from services.monitor.web.attempts import Attempts, network_of
 from services.monitor.web.events import event
 from services.monitor.web.logs import RecentLogs, shown_lines
@@ -28,34 +27,6 @@ from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, trad
 
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
-
-
-def snapshot(at_ns: int, equity: float) -> object:
-    return msgspec.structs.replace(account(), received_ns=at_ns, equity_usd=Decimal(str(equity)))
-
-
-def test_equity_is_kept_by_the_minute_over_restarts_and_finer_in_memory(tmp_path: Path) -> None:
-    begin = START - START % DAY
-    history = EquityHistory(tmp_path / "e.sqlite3", "main")
-    for second in range(600):
-        history.add(snapshot(begin + second * SECOND, 1_000 + second))  # type: ignore[arg-type]
-    fine = history.points(begin)
-    assert len(fine) == 120
-    assert fine[-1].equity_usd == 1_595
-    assert [each.equity_usd for each in history.points(begin, 10)][-1] == 1_595
-    assert len(history.points(begin, 10)) <= 12
-    first = history.first_of_day(begin + 600 * SECOND)
-    assert first is not None
-    assert first.equity_usd == 1_000
-    history.close()
-    again = EquityHistory(tmp_path / "e.sqlite3", "main")
-    assert [each.equity_usd for each in again.points(begin)] == [1_000 + minute * 60 for minute in range(10)]
-    assert again.points(begin + DAY) == ()
-    assert again.first_of_day(begin + DAY) is None
-    other = EquityHistory(tmp_path / "e.sqlite3", "other")
-    assert other.points(begin) == (), "an account sees its own"
-    for each in (again, other):
-        each.close()
 
 
 def test_wrong_passwords_lock_a_pair_then_an_address_then_a_name_and_are_forgotten() -> None:
@@ -207,23 +178,6 @@ def test_a_search_by_level_keeps_lines_without_a_level_and_those_that_only_name_
     (tmp_path / "risk.log").write_text("\n".join(lines) + "\n")
     found = shown_lines(tmp_path, LogQuery(services=("risk",), level="warning"), 100)
     assert [line.event for line in found] == ['Traceback: no JSON, "info"', "tight", "loud"]
-
-
-async def test_equity_read_on_a_thread_is_the_same_as_on_the_loop(tmp_path: Path) -> None:
-    begin = START - START % DAY
-    path = tmp_path / "e.sqlite3"
-    before = EquityHistory(path, "main")
-    for minute in range(30):
-        before.add(snapshot(begin + minute * MINUTE, 1_000 + minute))  # type: ignore[arg-type]
-    before.close()
-    history = EquityHistory(path, "main")
-    assert len(await history.read_points(begin)) == 30
-    for second in range(3_600, 3_660):
-        history.add(snapshot(begin + second * SECOND, second))  # type: ignore[arg-type]
-    for count_max in (600, 10):
-        assert await history.read_points(begin, count_max) == history.points(begin, count_max)
-    assert len(history.points(begin)) > 30, "from the file and from memory"
-    history.close()
 
 
 def test_strangers_cannot_lock_a_name_where_it_logged_in_before() -> None:

@@ -51,8 +51,15 @@
     {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, size: 70, values: (_, at) => at.map(money)},
   ];
   const curve = (label, stroke, more = {}) => ({label, stroke: colour(stroke), width: 2, points: {show: false}, value: (_, v) => money(v), ...more});
+  const hues = ["--curve", "--curve-2", "--curve-3", "--curve-4"];
+  const words = (name) => name.replace(/_usd$/, ", USD").replaceAll("_", " ").replace("pnl", "P&L");
   const kinds = {
-    equity: (data) => ({time: true, series: [{label: "UTC", value: (_, s) => s == null ? "–" : new Date(s * 1000).toISOString().slice(5, 19).replace("T", " ")}, curve("equity, USD", "--curve")], data: [data.at_s, data.equity_usd]}),
+    history: (data, box) => {
+      const names = box.dataset.series.split(",");
+      return {time: true, zero: box.dataset.zero === "1", data: [data.at_s, ...names.map((name) => data[name])],
+        series: [{label: "UTC", value: (_, s) => s == null ? "–" : new Date(s * 1000).toISOString().slice(5, 19).replace("T", " ")},
+          ...names.map((name, number) => curve(words(name), hues[number % hues.length]))]};
+    },
     payoff: (data) => ({time: false, series: [{label: "price", value: (_, v) => money(v)}, curve("at expiry", "--curve"), curve("now", "--curve-2", {dash: [6, 4]})],
       data: [data.underlying, data.at_expiry, data.now], marks: [data.forward], zero: true}),
     smile: (data) => ({time: false, series: [{label: "strike", value: (_, v) => money(v)}, curve("mark IV, %", "--curve", {points: {show: true, size: 5}})],
@@ -91,7 +98,7 @@
       data = await answer.json();
       if (!answer.ok || data.reason) { empty(box, data.reason ?? "not known"); return; }
     } catch { return; }
-    const kind = kinds[box.dataset.chart](data);
+    const kind = kinds[box.dataset.chart](data, box);
     if (!kind.data[0]?.length) { empty(box, "nothing to draw yet"); return; }
     const size = {width: box.clientWidth, height: Math.max(200, Math.min(340, box.clientWidth * .45))};
     const old = charts.get(box);
@@ -124,10 +131,11 @@
     }
     const range = event.target.closest("[data-range]");
     if (range) {
-      const box = document.querySelector('[data-chart="equity"]');
-      box.dataset.source = `/data/equity?hours=${Number(range.dataset.range)}`;
+      document.querySelectorAll('[data-chart="history"]').forEach((box) => {
+        box.dataset.source = box.dataset.source.replace(/hours=[^&]*/, `hours=${Number(range.dataset.range)}`);
+        draw(box);
+      });
       document.querySelectorAll("[data-range]").forEach((each) => each.setAttribute("aria-pressed", String(each === range)));
-      draw(box);
       return;
     }
     const sheet = document.querySelector(".more[open]");

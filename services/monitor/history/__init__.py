@@ -1,0 +1,1 @@
+"""What the desk was worth and held over time: sampled, downsampled, attributed, kept. Pure but for `store`."""
