@@ -48,6 +48,21 @@ def complete_log(incomplete: str) -> list[str]:
     return _beginning([*complete_service(""), "supervisord"], incomplete)
 
 
+def complete_series(incomplete: str) -> list[str]:
+    """The series of the history, of the desk and of each underlying."""
+    # imported here because the rest of a completion needs none of it
+    from services.monitor.history.sampling import LEDGER, SAMPLED
+
+    desk = _desk()
+    if desk is None:
+        return []
+    names: list[str] = []
+    for kind in (*SAMPLED, *LEDGER):
+        members = desk.underlyings if kind.per == "underlying" else ("USDT",) if kind.per else ()
+        names += [f"{kind.name}.{member}" for member in members] if kind.per else [kind.name]
+    return _beginning(names, incomplete)
+
+
 def complete_trade(incomplete: str) -> list[tuple[str, str]]:
     """Trades by id with strategy and state, the newest first."""
     desk = _desk()

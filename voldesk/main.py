@@ -37,6 +37,12 @@ COMMANDS = {
         "Summarise the cost of execution: slippage against the mid at arrival, improvement on the book, time "
         "to fill, maker share, fees, and delta held out of proportion. A positive slippage is a cost."
     ),
+    "pnl": "Show P&L by strategy, day, structure or trade: realised, on mark, fees, funding, net.",
+    "ledger": (
+        "List trades as the books have them, newest first: structure, premium, P&L, fees, slippage, why they "
+        "were closed."
+    ),
+    "history": "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there are.",
     "orders": "List working orders, newest first; with --all also those that are done.",
     "positions": (
         "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit Greek)."
