@@ -42,7 +42,10 @@ COMMANDS = {
         "List trades as the books have them, newest first: structure, premium, P&L, fees, slippage, why they "
         "were closed."
     ),
-    "history": "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there are.",
+    "history": (
+        "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there "
+        "are."
+    ),
     "orders": "List working orders, newest first; with --all also those that are done.",
     "positions": (
         "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit Greek)."
