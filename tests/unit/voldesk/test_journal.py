@@ -242,3 +242,22 @@ def test_a_trade_that_never_was_is_refused_with_the_first_reason(script: Script)
     ran = Ran("trade", "t5")
     assert ran.code != 0
     assert "execution does not answer" in ran.err
+
+
+def test_changes_of_pnl_sum_to_every_trade_and_stay_so_over_refreshes(script: Script) -> None:
+    entries = list(script.entries)
+    for end in (len(entries) // 3, len(entries) // 2, len(entries)):
+        write(entries[:end])
+        sums = asked(
+            "SELECT t.trade_id, t.realized_pnl_usd AS realized, t.fees_usd AS fees, decimal_sum(c.realized_pnl_usd) "
+            "AS changed, decimal_sum(c.fees_usd) AS paid FROM trades t LEFT JOIN pnl_changes c USING (trade_id) "
+            "GROUP BY t.trade_id"
+        )
+        for row in sums:
+            assert Decimal(row["changed"] or 0) == Decimal(row["realized"])
+            assert Decimal(row["paid"] or 0) == Decimal(row["fees"])
+    assert any(Decimal(row["realized"]) for row in sums)
+    assert asked("SELECT DISTINCT structure FROM trades ORDER BY 1") == [
+        {"structure": "long call"},
+        {"structure": "long put"},
+    ]
