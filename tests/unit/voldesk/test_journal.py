@@ -45,8 +45,7 @@ def asked(statement: str) -> Any:
     return json.loads(ran.out)
 
 
-@pytest.fixture
-def script(home: Path) -> Script:
+def played() -> Script:
     """A trade that was opened and closed, one that is open, a refusal, and a halt that was lifted."""
     script = Script(msgspec.structs.replace(ExecutionConfig(), retention_days=1)).started()
     first = script.opened(leg(CALL, "buy"))
@@ -58,6 +57,13 @@ def script(home: Path) -> Script:
     script.ask(msgspec.structs.replace(wanted, legs=(leg(CALL, "buy", "2"),)))
     script.ask(RaiseHalt(level="no_new_trades", reason="drill", requested_by="operator"))
     script.ask(LiftHalts(requested_by="operator"))
+    return script
+
+
+@pytest.fixture
+def script(home: Path) -> Script:
+    """As `played`, in the journal's file."""
+    script = played()
     write(script.entries)
     return script
 
@@ -244,8 +250,8 @@ def test_a_trade_that_never_was_is_refused_with_the_first_reason(script: Script)
     assert "execution does not answer" in ran.err
 
 
-def test_changes_of_pnl_sum_to_every_trade_and_stay_so_over_refreshes(script: Script) -> None:
-    entries = list(script.entries)
+def test_changes_of_pnl_sum_to_every_trade_and_stay_so_over_refreshes(home: Path) -> None:
+    entries = list(played().entries)
     for end in (len(entries) // 3, len(entries) // 2, len(entries)):
         write(entries[:end])
         sums = asked(
