@@ -40,7 +40,9 @@ def ran_json(*arguments: str) -> Any:
 def sampled(script: Script, mark: float) -> TradeUpdate:
     """The open trade of the script, sampled on this mark at a time after it."""
     desk = load_config()
-    trade = next(each for each in script.trades() if not each.is_final)
+    known = [script.trade(trade_id) for trade_id in script.core.book.trades]
+    trade = next(each for each in known if not each.is_final)
+    desk.run_dir.mkdir(parents=True, exist_ok=True)
     with closing(HistoryStore(history_path(desk.run_dir), desk.account_id, HistoryConfig().levels)) as store:
         marks = {trade.legs[0].symbol: UnitMark(mark)}
         store.write((), Follower(300).sample([trade], marks, script.now_ns))
