@@ -135,7 +135,7 @@ class MarketView:
 
     def mark_ivs(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         """Volatilities of the marks as fractions, shape (len(symbols),); NaN as for `greeks`."""
-        return self._columns(("mark_iv",), underlying, symbols, now_ns)[0]
+        return self._columns(("mark_iv",), underlying, symbols, now_ns).ravel()
 
     def _columns(self, names: Sequence[str], underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         result = np.full((len(names), len(symbols)), np.nan)

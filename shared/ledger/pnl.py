@@ -158,7 +158,11 @@ def _row(
         trade
         for trade in trades
         if trade.trade_id in changed
-        or (trade.was_filled and trade.created_ns < end_ns and (trade.closed_ns is None or trade.closed_ns >= begin_ns))
+        or (
+            trade.was_filled
+            and trade.created_ns < end_ns
+            and (trade.closed_ns is None or trade.closed_ns >= begin_ns)
+        )
     ]
     end = _sum([_unrealized(trade, marked, end_ns) for trade in taking_part])
     begin = _sum([_unrealized(trade, marked, begin_ns) for trade in taking_part])
@@ -195,8 +199,9 @@ def cumulative(changes: Iterable[PnlChange]) -> dict[str, list[float]]:
         realized += each.realized_pnl_usd
         fees += each.fees_usd
         funding += each.funding_usd
-        for name, value in zip(columns, (each.at_ns / 1e9, realized, fees, funding), strict=True):
-            columns[name].append(float(value))
+        so_far = (each.at_ns / 1e9, float(realized), float(fees), float(funding))
+        for name, value in zip(columns, so_far, strict=True):
+            columns[name].append(value)
     return columns
 
 

@@ -28,8 +28,8 @@ ORDER BY at_ns, sequence
 """
 _FUNDING = "SELECT trade_id, funding_usd FROM pnl_changes"
 _FILLS = """
-SELECT venue_trade_id, client_order_id, trade_id, leg_index, purpose, symbol, side, quantity, price, fee_usd, is_taker,
-  venue_ns FROM fills WHERE venue_ns >= ? ORDER BY venue_ns, sequence
+SELECT venue_trade_id, client_order_id, trade_id, leg_index, purpose, symbol, side, quantity, price, fee_usd,
+  is_taker, venue_ns FROM fills WHERE venue_ns >= ? ORDER BY venue_ns, sequence
 """
 _EVER_NS = 1 << 62
 

@@ -22,8 +22,8 @@ class PositionGreeks(msgspec.Struct, frozen=True):
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """One net position at the venue. `quantity` is signed (short < 0); `mark` and `greeks` are None when unknown.
 
-    `venue_delta` is the venue's own figure, shown beside ours and never summed. `mark_iv` (fraction) and `index_price`
-    (USD) are of the chain that the Greeks are of, None where that has none.
+    `venue_delta` is the venue's own figure, shown beside ours and never summed. `mark_iv` (fraction) and
+    `index_price` (USD) are of the chain that the Greeks are of, None where that has none.
     """
 
     symbol: str
@@ -42,8 +42,8 @@ class AccountSnapshot(Message, frozen=True, kw_only=True, tag="account.1"):
     """The account at `received_ns`. Greeks are summed per underlying over positions whose Greeks are known.
 
     `greeks_complete` is False when some position has no Greeks: a limit on them must then answer "wait".
-    `balances`: cash per asset ("USDT"), in units of it; empty where the venue does not tell. `day_start_usd`: equity at
-    the beginning of the UTC day, moved by what was paid in or out since.
+    `balances`: cash per asset ("USDT"), in units of it; empty where the venue does not tell. `day_start_usd`: equity
+    at the beginning of the UTC day, moved by what was paid in or out since.
     """
 
     account_id: str
@@ -59,7 +59,7 @@ class AccountSnapshot(Message, frozen=True, kw_only=True, tag="account.1"):
     peak_equity_usd: Decimal
     outstanding_grants: int = 0
     outstanding_margin_usd: float = 0.0
-    balances: dict[str, Decimal] = {}
+    balances: dict[str, Decimal] = msgspec.field(default_factory=dict)
     day_start_usd: Decimal | None = None
 
     @property

@@ -55,10 +55,13 @@ def _list(desk: DeskConfig, now_ns: int, as_json: bool) -> None:
         names = reader.names()
         newest = {name: reader.buckets(name, level, now_ns - 2 * _HOURS_UP_TO_S * NS_PER_S, now_ns) for name in names}
     order = {kind.name: number for number, kind in enumerate((*SAMPLED, *LEDGER))}
-    names = sorted([*names, *(kind.name for kind in LEDGER)], key=lambda name: (order.get(name.split(".")[0], 99), name))
+    names = sorted(
+        [*names, *(kind.name for kind in LEDGER)], key=lambda name: (order.get(name.split(".")[0], 99), name)
+    )
     rows: list[dict[str, Any]] = []
     for name in names:
-        kind, last = kind_of(name), (newest.get(name) or [None])[-1]
+        kind, buckets = kind_of(name), newest.get(name)
+        last = buckets[-1] if buckets else None
         rows.append(
             {
                 "series": name,
@@ -119,9 +122,7 @@ def _say_range(buckets: Sequence[Bucket]) -> None:
 
 def _show_ledger(desk: DeskConfig, series: str, since_ns: int, now_ns: int, as_json: bool) -> None:
     columns = cumulative(ledger_of(desk).changes(0, now_ns))
-    steps = [
-        (round(at_s * NS_PER_S), value) for at_s, value in zip(columns["at_s"], columns[series], strict=True)
-    ]
+    steps = [(round(at_s * NS_PER_S), value) for at_s, value in zip(columns["at_s"], columns[series], strict=True)]
     before = [value for at_ns, value in steps if at_ns < since_ns]
     shown = [step for step in steps if step[0] >= since_ns]
     begin_ns = since_ns or (shown[0][0] if shown else now_ns - 1)

@@ -14,7 +14,7 @@ from voldesk.console import Json, note, print_json, print_table, say, state_text
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
 
-_NUMBERS = ("premium", "realised", "fees", "slippage", "net")
+_NUMBERS = ("realised", "fees", "slippage", "net")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +27,10 @@ def ledger(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many, the newest.")] = 200,
     as_json: Json = False,
 ) -> None:
-    """List trades as the books have them, newest first: legs, premium, fees, realised P&L, slippage, why it was closed.
+    """List trades as the books have them, newest first: structure, premium, P&L, fees, slippage, why they were closed.
 
     It is read from execution's journal, whether the desk runs or not, and has every trade ever made.
-    `voldesk export ledger` writes it to a file; `voldesk trade ID` tells the story of one.
+    `voldesk trade ID` tells the story of one.
     """
     desk = load_desk()
     since_ns, _ = period(desk, since)
@@ -48,30 +48,21 @@ def _show(desk: DeskConfig, trades: list[LedgerTrade]) -> None:
     if not trades:
         say(f"{title(desk)}: no trade in that time")
         return
-    print_table(
-        desk,
-        "ledger",
-        ("trade", "strategy", "structure", "state", "mode", "opened UTC", "closed UTC", *_NUMBERS, "closed because"),
-        [_cells(each) for each in trades],
-        right=_NUMBERS,
-    )
-    say("USD; premium paid > 0, received < 0; slippage > 0 is a cost; net = realised - fees - funding")
+    columns = ("trade", "strategy", "structure", "closed UTC", *_NUMBERS)
+    print_table(desk, "ledger", columns, [_cells(each) for each in trades], right=_NUMBERS)
+    say("USD; slippage > 0 is a cost; net = realised - fees - funding; all that is known: --json, voldesk trade ID")
 
 
 def _cells(each: LedgerTrade) -> tuple[str, ...]:
+    """A line that fits a terminal of 80 characters; a trade that is not closed shows its state in place of a time."""
     fees = money_text(each.fees_usd)
     return (
         each.trade_id,
         escape(each.strategy),
         each.structure,
-        state_text(each.state),
-        each.execution_mode,
-        clock_text(each.opened_ns),
-        clock_text(each.closed_ns),
-        money_text(each.entry_premium_usd),
+        state_text(each.state) if each.closed_ns is None else clock_text(each.closed_ns)[:11],
         money_text(each.realized_pnl_usd),
         fees if each.fees_complete else f"{fees}+",
         money_text(each.slippage_usd),
         money_text(each.net_pnl_usd),
-        escape(each.close_reason),
     )

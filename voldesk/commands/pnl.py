@@ -17,7 +17,7 @@ from voldesk.console import Json, note, print_json, print_table, say, title
 from voldesk.ledger_sources import Since, history_of, ledger_of, period
 from voldesk.preflight import load_desk
 
-_NUMBERS = ("trades", "closed", "realised", "unrealised", "change", "fees", "funding", "net")
+_NUMBERS = ("trades", "closed", "realised", "unrealised", "change", "fees", "net")
 _OLD_MARKS_S = 120
 
 
@@ -87,7 +87,6 @@ def _cells(row: PnlRow) -> tuple[str, ...]:
         money_text(row.unrealized_usd),
         money_text(row.unrealized_change_usd),
         money_text(row.fees_usd),
-        money_text(row.funding_usd),
         money_text(row.net_usd),
     )
 

@@ -20,7 +20,9 @@ class AttributedRow(msgspec.Struct, frozen=True, kw_only=True):
     parts: Parts
 
 
-def attributed_by_day(before: Mapping[str, TradePoint], ends: Sequence[TradePoint], days: Days) -> list[AttributedRow]:
+def attributed_by_day(
+    before: Mapping[str, TradePoint], ends: Sequence[TradePoint], days: Days
+) -> list[AttributedRow]:
     """One row per day, in order. before: the last sample of each trade before the period; ends: of each day in it.
 
     What happened while nothing was sampled is of the day on which sampling went on, and unattributed."""
@@ -28,9 +30,7 @@ def attributed_by_day(before: Mapping[str, TradePoint], ends: Sequence[TradePoin
     made: dict[str, list[Parts]] = {}
     for point in ends:
         earlier = known.get(point.trade_id)
-        made.setdefault(days.name(point.at_ns), []).append(
-            point.parts if earlier is None else point.parts - earlier
-        )
+        made.setdefault(days.name(point.at_ns), []).append(point.parts if earlier is None else point.parts - earlier)
         known[point.trade_id] = point.parts
     return [AttributedRow(group=day, trades=len(parts), parts=sum_of(parts)) for day, parts in sorted(made.items())]
 

@@ -53,12 +53,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def pnl_usd(self) -> float:
         """The P&L: the sum of the six."""
         return (
-            self.delta_usd
-            + self.gamma_usd
-            + self.theta_usd
-            + self.vega_usd
-            + self.execution_usd
-            + self.residual_usd
+            self.delta_usd + self.gamma_usd + self.theta_usd + self.vega_usd + self.execution_usd + self.residual_usd
         )
 
     def __add__(self, other: Parts) -> Parts:
@@ -159,9 +154,7 @@ class Follower:
         self._gap_s = gap_s
         self._followed = {each.trade_id: each for each in followed}
 
-    def sample(
-        self, trades: Iterable[TradeUpdate], marks: Mapping[str, UnitMark], at_ns: int
-    ) -> list[TradeSample]:
+    def sample(self, trades: Iterable[TradeUpdate], marks: Mapping[str, UnitMark], at_ns: int) -> list[TradeSample]:
         """Every trade that is open or has changed since the last time. One that holds what has no mark is left for
         the next time, and its interval is the longer for it."""
         samples = []

@@ -30,7 +30,9 @@ class HistoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         if not self.fine_days <= self.minute_days <= self.quarter_hour_days:
-            raise ValueError("fine_days, minute_days and quarter_hour_days must not fall: what is wider is kept longer")
+            raise ValueError(
+                "fine_days, minute_days and quarter_hour_days must not fall: what is wider is kept longer"
+            )
         if 60 % self.sample_s:
             raise ValueError("sample_s must divide 60, so that buckets of a minute are whole")
 

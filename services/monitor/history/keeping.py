@@ -66,9 +66,10 @@ class Waiting:
         """Past what memory may take, the finest buckets go first: what they held is in the wider ones too."""
         if len(self.buckets) > self._most:
             self.buckets = {key: bucket for key, bucket in self.buckets.items() if key[0] != self._finest_s}
-        for kept in (self.buckets, self.trades):
-            while len(kept) > self._most:
-                del kept[next(iter(kept))]  # type: ignore[attr-defined]
+        while len(self.buckets) > self._most:
+            del self.buckets[next(iter(self.buckets))]
+        while len(self.trades) > self._most:
+            del self.trades[next(iter(self.trades))]
 
 
 class History:
@@ -213,9 +214,7 @@ class History:
         text = f"{self._path} is damaged ({error}); it was moved to {target.name}, and a new history begins"
         self._observe("history_damaged", text)
 
-    async def series(
-        self, name: str, since_ns: int, until_ns: int, count_max: int = 600
-    ) -> list[Bucket | None]:
+    async def series(self, name: str, since_ns: int, until_ns: int, count_max: int = 600) -> list[Bucket | None]:
         """One series, oldest first, in at most about `count_max` buckets, None where there is a gap. Raises
         sqlite3.Error when the file cannot be read."""
         return await asyncio.to_thread(

@@ -51,7 +51,9 @@ LEDGER: tuple[SeriesKind, ...] = (
 def kind_of(name: str) -> SeriesKind | None:
     """What a series of this name holds; None for a name of another version."""
     family, _, member = name.partition(".")
-    return next((kind for kind in (*SAMPLED, *LEDGER) if kind.name == family and bool(kind.per) == bool(member)), None)
+    return next(
+        (kind for kind in (*SAMPLED, *LEDGER) if kind.name == family and bool(kind.per) == bool(member)), None
+    )
 
 
 def sample_of(account: AccountSnapshot) -> Sample:

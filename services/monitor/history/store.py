@@ -23,18 +23,16 @@ _NS = 1_000_000_000
 _MINUTE_NS, _QUARTER_NS = 60 * _NS, 900 * _NS
 _SUFFIXES = ("-wal", "-shm")
 _PARTS = ", ".join(PART_FIELDS)
-_TRADE_COLUMNS = (
-    f"trade_id, at_ns, pnl_usd, unrealized_usd, fees_usd, delta, gamma, vega, theta, {_PARTS}"
-)
+_TRADE_COLUMNS = f"trade_id, at_ns, pnl_usd, unrealized_usd, fees_usd, delta, gamma, vega, theta, {_PARTS}"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS series (number INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, "
     "UNIQUE (account, name))",
-    "CREATE TABLE IF NOT EXISTS buckets (width_s INTEGER NOT NULL, series INTEGER NOT NULL, start_ns INTEGER NOT NULL, "
-    "first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, low REAL NOT NULL, "
-    "high REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (width_s, series, start_ns)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS buckets (width_s INTEGER NOT NULL, series INTEGER NOT NULL, start_ns INTEGER NOT "
+    "NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, low REAL NOT "
+    "NULL, high REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (width_s, series, start_ns)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS trades (account TEXT NOT NULL, trade_id TEXT NOT NULL, bucket INTEGER NOT NULL, "
-    "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, unrealized_usd REAL NOT NULL, fees_usd REAL NOT NULL, delta REAL, "
-    f"gamma REAL, vega REAL, theta REAL, {', '.join(f'{name} REAL NOT NULL' for name in PART_FIELDS)}, "
+    "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, unrealized_usd REAL NOT NULL, fees_usd REAL NOT NULL, "
+    f"delta REAL, gamma REAL, vega REAL, theta REAL, {', '.join(f'{name} REAL NOT NULL' for name in PART_FIELDS)}, "
     "PRIMARY KEY (account, trade_id, bucket)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS trades_by_time ON trades (account, bucket)",
     "CREATE TABLE IF NOT EXISTS followed (account TEXT NOT NULL, trade_id TEXT NOT NULL, at_ns INTEGER NOT NULL, "
@@ -200,8 +198,8 @@ class HistoryReader:
         """One series at one resolution, oldest first, from the bucket of `since_ns` to that of `until_ns`."""
         with closing(self._open()) as db:
             rows = db.execute(
-                "SELECT start_ns, first_ns, last_ns, first, last, low, high, count FROM buckets WHERE width_s = ? AND "
-                "series = (SELECT number FROM series WHERE account = ? AND name = ?) AND start_ns >= ? "
+                "SELECT start_ns, first_ns, last_ns, first, last, low, high, count FROM buckets WHERE width_s = ? "
+                "AND series = (SELECT number FROM series WHERE account = ? AND name = ?) AND start_ns >= ? "
                 "AND start_ns <= ? ORDER BY start_ns",
                 (level.width_s, self._account, name, level.start_ns(since_ns), until_ns),
             )

@@ -200,8 +200,8 @@ class WebServer:
                 return str(error)
             case sqlite3.Error():
                 return (
-                    f"web.sqlite3 in {self._context.run_dir} cannot be used: {error}; free space on the disk, or move "
-                    "the file away if it is damaged"
+                    f"web.sqlite3 in {self._context.run_dir} cannot be used: {error}; free space on the disk, "
+                    "or move the file away if it is damaged"
                 )
             case OSError(errno=errno.EADDRINUSE):
                 return "the port is taken"

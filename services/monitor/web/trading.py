@@ -89,7 +89,7 @@ def closed_today_usd(status: Status) -> Decimal:
 
 
 def change_today_usd(account: AccountSnapshot) -> float | None:
-    """Change of equity since 00:00 UTC without what was paid in or out; None before risk knows the day's beginning."""
+    """Change of equity since 00:00 UTC without what was paid in or out; None before risk knows how it began."""
     return None if account.day_start_usd is None else float(account.equity_usd - account.day_start_usd)
 
 

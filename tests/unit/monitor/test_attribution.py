@@ -19,7 +19,12 @@ BEGIN = UnitMark(1_000.0, 90_000.0, 0.5, GREEKS)
 
 
 def holding(
-    held: str, *, closed: str = "0", close_price: float | None = None, state: TradeState = "OPEN", realized: float = 0.0
+    held: str,
+    *,
+    closed: str = "0",
+    close_price: float | None = None,
+    state: TradeState = "OPEN",
+    realized: float = 0.0,
 ) -> TradeUpdate:
     """A trade that sold at 3250 and still holds `held` of it."""
     leg = LegStatus(

@@ -35,9 +35,7 @@ def test_every_level_keeps_first_last_and_extremes_of_what_fell_into_its_bucket(
 
 
 @given(samples, st.integers(0, 60))
-def test_buckets_written_in_parts_are_those_of_all_samples_at_once(
-    drawn: list[tuple[int, float]], cut: int
-) -> None:
+def test_buckets_written_in_parts_are_those_of_all_samples_at_once(drawn: list[tuple[int, float]], cut: int) -> None:
     taken = [Sample(BEGIN + at * SECOND, {"x": value}) for at, value in sorted(drawn)]
     whole = fold(taken, LEVELS)
     joined = fold(taken[:cut], LEVELS)

@@ -16,6 +16,7 @@ from services.monitor.history.config import HistoryConfig
 from services.monitor.history.keeping import FILE_ERRORS, History, Waiting, read_series
 from services.monitor.history.series import Sample, fold
 from services.monitor.history.store import HistoryReader, HistoryStore, history_path, is_damage
+from shared.quarantine import quarantined
 from tests.unit.monitor.desk import SECOND, START, Script, account, trade
 
 BEGIN = START - START % (900 * SECOND)
@@ -106,7 +107,7 @@ async def test_a_damaged_file_is_set_aside_and_told_of_and_a_new_one_begun(tmp_p
     await keeper.look(0)
     (told,) = keeper.seen
     assert told.code == "history_damaged"
-    (aside,) = tmp_path.glob("history.sqlite3.quarantined-*")
+    (aside,) = [each for each in quarantined(tmp_path) if each.name.startswith("history.sqlite3")]
     assert aside.read_bytes().startswith(b"not a database")
     assert aside.name in told.text
     await keeper.look(10)
@@ -114,7 +115,9 @@ async def test_a_damaged_file_is_set_aside_and_told_of_and_a_new_one_begun(tmp_p
     assert last(path, START - DAY, START + DAY)[-1] == 100_012.5
 
 
-async def test_damage_that_shows_while_the_monitor_runs_loses_what_was_read_and_not_what_waits(tmp_path: Path) -> None:
+async def test_damage_that_shows_while_the_monitor_runs_loses_what_was_read_and_not_what_waits(
+    tmp_path: Path,
+) -> None:
     keeper = Keeper(tmp_path)
     await keeper.look(0)
     path = history_path(tmp_path)
