@@ -38,13 +38,9 @@ COMMANDS = {
         "to fill, maker share, fees, and delta held out of proportion. A positive slippage is a cost."
     ),
     "pnl": "Show P&L by strategy, day, structure or trade: realised, on mark, fees, funding, net.",
-    "ledger": (
-        "List trades as the books have them, newest first: structure, premium, P&L, fees, slippage, why they "
-        "were closed."
-    ),
+    "ledger": "List trades as the books have them, newest first: structure, P&L, fees, slippage, net.",
     "history": (
-        "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there "
-        "are."
+        "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there are."
     ),
     "orders": "List working orders, newest first; with --all also those that are done.",
     "positions": (

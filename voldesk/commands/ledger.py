@@ -27,7 +27,7 @@ def ledger(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many, the newest.")] = 200,
     as_json: Json = False,
 ) -> None:
-    """List trades as the books have them, newest first: structure, premium, P&L, fees, slippage, why they were closed.
+    """List trades as the books have them, newest first: structure, P&L, fees, slippage, net.
 
     It is read from execution's journal, whether the desk runs or not, and has every trade ever made.
     `voldesk trade ID` tells the story of one.

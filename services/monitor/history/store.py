@@ -28,8 +28,9 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS series (number INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, "
     "UNIQUE (account, name))",
     "CREATE TABLE IF NOT EXISTS buckets (width_s INTEGER NOT NULL, series INTEGER NOT NULL, start_ns INTEGER NOT "
-    "NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, low REAL NOT "
-    "NULL, high REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (width_s, series, start_ns)) WITHOUT ROWID",
+    "NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, "
+    "low REAL NOT NULL, high REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (width_s, series, start_ns)) "
+    "WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS trades (account TEXT NOT NULL, trade_id TEXT NOT NULL, bucket INTEGER NOT NULL, "
     "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, unrealized_usd REAL NOT NULL, fees_usd REAL NOT NULL, "
     f"delta REAL, gamma REAL, vega REAL, theta REAL, {', '.join(f'{name} REAL NOT NULL' for name in PART_FIELDS)}, "

@@ -44,7 +44,6 @@ from shared.views import (
 )
 
 
-
 def add_api(routes: FastAPI, desk: WebDesk, performer: Performer, changed: Callable[[], None]) -> None:
     """Every route below /api/."""
     _add_state(routes, desk)

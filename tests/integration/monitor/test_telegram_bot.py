@@ -16,7 +16,8 @@ import structlog
 from services.monitor.alert_config import TelegramSection, TelegramUser
 from services.monitor.commands import ChartKind, Commands, Draw
 from services.monitor.effects import Acknowledge, Observed
-from services.monitor.equity import EquityHistory
+from services.monitor.history.config import HistoryConfig
+from services.monitor.history.keeping import History
 from services.monitor.telegram import bot as bot_module
 from services.monitor.telegram.attach import picture
 from services.monitor.telegram.bot import TelegramBot
@@ -48,7 +49,7 @@ class Desk:
         self.put: list[Any] = []
         self.audit: list[tuple[str, ...]] = []
         self.is_away = False
-        self.history: EquityHistory | None = None
+        self.history: History | None = None
         self.bot = TelegramBot(
             TOKEN,
             telegram.base_url,
@@ -84,7 +85,8 @@ class Desk:
     async def equity(self, since_ns: int) -> Sequence[tuple[int, float]]:
         if self.history is None:
             return [(START + minute * MINUTE, 100_000.0 + minute) for minute in range(60)]
-        return [(each.at_ns, each.equity_usd) for each in await self.history.read_points(since_ns)]
+        found = await self.history.series("equity_usd", since_ns, START)
+        return [(each.last_ns, each.last) for each in found if each is not None]
 
     def begin(self, action_id: str, who: str, what: str) -> None:
         self.audit.append((action_id, who, what))
@@ -239,10 +241,21 @@ class Held(ThreadPoolExecutor):
 async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
     telegram: TelegramDouble, desk: Desk, tmp_path: Path
 ) -> None:
-    desk.history = EquityHistory(tmp_path / "equity.sqlite3", "main")
+    desk.history = History(
+        HistoryConfig(),
+        tmp_path,
+        "main",
+        now_ns=lambda: START,
+        status=lambda: desk.script.core.status(START),
+        put=desk.put.append,
+        log=structlog.get_logger(),
+    )
+    desk.history.open()
     for minute in range(3):
         snapshot = msgspec.structs.replace(account(), received_ns=START - (3 - minute) * MINUTE)
-        desk.history.add(snapshot)
+        status = desk.script.core.status(snapshot.received_ns)
+        desk.history.look(msgspec.structs.replace(status, account=snapshot))
+    desk.history.write()
     threads = Held()
     asyncio.get_running_loop().set_default_executor(threads)
     telegram.say("/chart equity")
