@@ -47,7 +47,7 @@ async def test_every_answer_has_the_shape_that_the_document_says(filled: Dashboa
             assert path.startswith("/api/"), path
             if "get" not in methods:
                 continue
-            address = path.format(trade_id="t1", underlying="BTCUSD")
+            address = path.format(trade_id="t1", underlying="BTCUSD", series="equity_usd")
             answer = await http.get(address, params={"every": "1"} if path == "/api/orders" else {})
             if path in ("/api/limits", "/api/stress", "/api/chain/{underlying}", "/api/trades/{trade_id}/payoff"):
                 assert answer.status_code in (404, 503), path
