@@ -26,7 +26,7 @@ from shared.reserve import Note, Reserve
 from voldesk.console import Failure
 from voldesk.doctor_venue import check_venue
 from voldesk.findings import Finding, Level
-from voldesk.health import collect_health, last_log_line
+from voldesk.health import State, collect_health, last_log_line
 from voldesk.identity import check_identity
 from voldesk.preflight import check_rate_shares, read_ports, sections_of
 from voldesk.processes import desk_processes, pid_on_port
@@ -329,6 +329,18 @@ def check_ports(desk: DeskConfig) -> Iterator[Finding]:
         yield Finding(check="ports", level="ok", text="drawn by the first `voldesk up`")
 
 
+def service_remedy(state: State, name: str, *, supervised: bool) -> str:
+    """What brings a service out of `state`. `voldesk up` starts only what has ended, and ends what has no
+    supervisord: a process that lives and does not answer must be restarted by its name."""
+    if state == "NOT_RESPONDING" and supervised:
+        return f"`voldesk restart {name}` ends it and starts it anew; trades survive it"
+    return {
+        "STARTING": "repeat in some seconds",
+        "NOT_READY": f"see `voldesk logs {name}`; it goes on trying",
+        "CONFIG_ERROR": "correct what it says, then `voldesk up`",
+    }.get(state, f"`voldesk up` starts it; see `voldesk logs {name}`")
+
+
 def check_services(desk: DeskConfig) -> Iterator[Finding]:
     """Each service answers; nothing lives that should not."""
     alive = desk_processes(desk.run_dir) if desk.run_dir.is_dir() else ()
@@ -353,11 +365,7 @@ def check_services(desk: DeskConfig) -> Iterator[Finding]:
             running.append(service.name)
             continue
         said = service.detail or last_log_line(desk.run_dir, service.name) or "its log is empty"
-        remedy = {
-            "STARTING": "repeat in some seconds",
-            "NOT_READY": f"see `voldesk logs {service.name}`; it goes on trying",
-            "CONFIG_ERROR": "correct what it says, then `voldesk up`",
-        }.get(service.state, f"`voldesk up` starts it; see `voldesk logs {service.name}`")
+        remedy = service_remedy(service.state, service.name, supervised=health.supervised)
         level: Level = "warning" if service.state in ("STARTING", "NOT_READY") else "problem"
         yield Finding(check="services", level=level, text=f"{service.name} is {service.state}: {said}", remedy=remedy)
     if running:

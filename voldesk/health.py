@@ -132,7 +132,9 @@ def judge_service(
             uptime_s=process.uptime_s,
             heartbeat_age_s=None,
             restarts=_restarts(desk.run_dir, name),
-            detail="" if young else f"no answer within {ANSWER_DEADLINE_MS} ms; see `voldesk logs {name}`",
+            detail=""
+            if young
+            else f"no answer within {ANSWER_DEADLINE_MS} ms; if it stays so, `voldesk restart {name}`",
         )
     return _answered(name, process.pid, answer)
 

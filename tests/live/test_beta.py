@@ -15,6 +15,7 @@ from shared.venues.coincall.endpoints import BETA
 from tests.docs.pages import ROOT
 from tests.e2e.stack import Desk
 from tests.live.checks import LiveAccount, LiveChecks, live_account
+from tests.live.keys import SERVICES, end_without_keys
 from tests.live.rehearsal import STRATEGY, rehearsal_config, rehearse
 
 pytestmark = pytest.mark.skipif(
@@ -27,6 +28,12 @@ def beta_desk() -> DeskConfig:
     return load_config(ROOT / "voldesk.toml", {**os.environ, "TRADING_ENVIRONMENT": "beta"})
 
 
+@pytest.fixture(autouse=True, scope="module")
+def keys() -> None:
+    """Nothing is tried without all keys: the run ends on one line that names what is missing."""
+    end_without_keys(beta_desk())
+
+
 class TestBeta(LiveChecks):
     @pytest_asyncio.fixture
     async def account(self) -> AsyncIterator[LiveAccount]:
@@ -37,7 +44,7 @@ class TestBeta(LiveChecks):
 def test_a_whole_desk_rehearses_and_places_nothing(tmp_path: Path) -> None:
     keys = tmp_path / ".env"
     keys.touch(mode=0o600)
-    for service in ("execution", "risk", "marketdata"):
+    for service in SERVICES:
         key = load_api_key(beta_desk(), service)
         suffix = f"BETA_{service.upper()}"
         with keys.open("a") as file:

@@ -18,9 +18,10 @@ from shared.reserve import Note, Reserve
 from shared.secrets import ensure_paper_secrets
 from shared.store import SqliteJournal
 from tests.unit.voldesk.peers import Peers, Ran
-from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions
+from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions, service_remedy
 from voldesk.doctor_venue import _clock
 from voldesk.findings import Finding
+from voldesk.health import State
 from voldesk.identity import record_identity
 
 GARBAGE = b"no database at all" * 300
@@ -294,3 +295,18 @@ def test_services_that_live_without_supervisord_are_a_problem(peers: Peers) -> N
         finding["level"] == "problem" and f"risk ({orphan.pid})" in finding["finding"]
         for finding in found["services"]
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "supervised", "remedy"),
+    [
+        ("NOT_RESPONDING", True, "`voldesk restart risk`"),
+        ("NOT_RESPONDING", False, "`voldesk up`"),
+        ("STOPPED", True, "`voldesk up`"),
+        ("NOT_READY", True, "`voldesk logs risk`"),
+    ],
+)
+def test_a_process_that_stands_still_is_to_be_restarted_since_up_starts_only_what_ended(
+    state: State, supervised: bool, remedy: str
+) -> None:
+    assert remedy in service_remedy(state, "risk", supervised=supervised)
