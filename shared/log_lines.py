@@ -21,7 +21,10 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 RANK: dict[str, int] = {level: rank for rank, level in enumerate(LEVELS)}
 
 _FIRST = ("at", "level", "service", "track", "event")
-_NOT_REPEATED = frozenset({*_FIRST, "mode", "account", "exception"})
+IN_EVERY_LINE = frozenset({*_FIRST, "mode", "account"})
+"""Fields that say where a line is from: nothing else may have their names."""
+
+_NOT_REPEATED = IN_EVERY_LINE | {"exception"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT = re.compile(rb'"at": ?"([^"\\]{4,40})"')
 _NEEDS_QUOTES = re.compile(r"[\s\"=]|^$")

@@ -77,7 +77,7 @@ class Supervisor:
         conf = Path(__file__).resolve().parent.parent / "supervisord.conf"
         if not conf.is_file():
             raise Failure(f"{conf} is missing", "run voldesk from a checkout of its repository (make install)")
-        (self._desk.run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        (self._desk.run_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
         environment = self.environment(os.environ)
         try:

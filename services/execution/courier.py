@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bound_contextvars
 
 from services.execution.effects import (
     AmendBatch,
@@ -121,13 +121,14 @@ class Courier:
     def _spawn(
         self, work: Coroutine[Any, Any, Any], name: str, if_failed: Any, numbers: tuple[int, ...] = ()
     ) -> None:
-        """`work` returns one outcome, or a tuple of them. What is logged of a call about one order has its id."""
+        """`work` returns one outcome, or a tuple of them. What is logged of a call about one order has its id, and
+        what follows from its outcome has not."""
+        about = {"client_order_id": numbers[0], "track": "execution"} if len(numbers) == 1 else {}
 
         async def carried() -> None:
-            if len(numbers) == 1:
-                bind_contextvars(client_order_id=numbers[0], track="execution")
             try:
-                outcome = await work
+                with bound_contextvars(**about):
+                    outcome = await work
             except Exception:
                 self._put_each(if_failed)
                 raise

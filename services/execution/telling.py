@@ -55,7 +55,8 @@ _WARNED = frozenset[type](
     {rows.OpeningStopped, rows.FillAssumed, rows.LegClosedOutside, rows.AmendFailed, rows.HaltRaised}
 )
 _WARNED_ORDERS = frozenset({"UNKNOWN", "REFUSED", "NEVER_PLACED"})
-_RENAMED = {"level": "halt_level"}
+_RENAMED = {"level": "halt_level", "mode": "execution_mode"}
+"""Names that every line has for something else."""
 
 
 class ExecutionNarrator:
@@ -86,8 +87,9 @@ class ExecutionNarrator:
                 fields = {"request_id": what.request_id, **_refused(refusal)}
                 yield Told("execution", "request refused", fields, "warning")
             case rows.OpeningMeasured(cost=cost):
-                fields = {**self._of_trade(what.trade_id), "mode": cost.mode, "actual_usd": cost.actual_usd}
-                yield Told("execution", "opening measured", {**fields, "over_usd": cost.over_usd})
+                fields = {**self._of_trade(what.trade_id), "execution_mode": cost.mode}
+                fields |= {"actual_usd": cost.actual_usd, "over_usd": cost.over_usd}
+                yield Told("execution", "opening measured", fields)
             case rows.QuotesJudged():
                 fields = {**self._of_rfq(what.rfq_id), "quotes": len(what.quotes), "chosen": what.chosen}
                 fields |= {"book_cost_usd": what.book_cost_usd, "mark_cost_usd": what.mark_cost_usd}
@@ -167,7 +169,7 @@ def _accepted(row: rows.TradeRequested | rows.TradeAdopted) -> dict[str, object]
         "grant_id": request.grant.grant_id,
     }
     if isinstance(row, rows.TradeRequested):
-        fields |= {"mode": row.execution_mode, "why": row.choice.reason if row.choice is not None else None}
+        fields |= {"execution_mode": row.execution_mode, "why": row.choice.reason if row.choice is not None else None}
     return fields
 
 

@@ -30,7 +30,7 @@ class RiskNarrator:
                 yield Told("execution", "grant refused", {**names, **why})
             case rows.GrantIssued(grant=grant):
                 names = {"intent_id": grant.intent_id, "strategy": grant.intent_id.rpartition("-")[0]}
-                room = {"margin_usd": round(grant.margin_usd, 2), "max_loss_usd": grant.max_loss_usd}
+                room = {"margin_usd": grant.margin_usd, "max_loss_usd": grant.max_loss_usd}
                 legs = ", ".join(
                     f"{leg.side} {leg.max_quantity} {leg.symbol} at {leg.worst_price} or better" for leg in grant.legs
                 )

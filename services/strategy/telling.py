@@ -17,6 +17,8 @@ from shared.strategy.protocol import IntentOutcome
 _TOLD_OTHERWISE = frozenset({"intent", "risk_refusal", "execution_refusal"})
 """Gates that an intent on its way closes: its own lines say it."""
 
+_ASKERS_REMEMBERED = 1_000
+
 
 class StrategyNarrator:
     """`slots` reads the core's strategies. Remembers what it said last, so that only what is new is said."""
@@ -47,25 +49,22 @@ class StrategyNarrator:
         """A request that is repeated with its id is told once."""
         match request.message:
             case RequestGrant() as ask:
-                if self._asked.get(ask.strategy) == request.request_id:
+                if self._is_repeated(ask.strategy, request.request_id):
                     return
-                self._asked[ask.strategy] = request.request_id
                 self._in_flight[ask.strategy] = ask.intent_id
                 legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in ask.legs)
                 names = {"strategy": ask.strategy, "intent_id": ask.intent_id, "request_id": request.request_id}
-                asked = {"legs": legs, "mode": ask.execution_mode, "max_loss_usd": ask.max_loss_usd}
+                asked = {"legs": legs, "execution_mode": ask.execution_mode, "max_loss_usd": ask.max_loss_usd}
                 yield Told("strategy", "intent made", {**names, **asked})
             case OpenTrade() as intent:
-                if self._asked.get(intent.strategy) == request.request_id:
+                if self._is_repeated(intent.strategy, request.request_id):
                     return
-                self._asked[intent.strategy] = request.request_id
                 names = {"strategy": intent.strategy, "intent_id": intent.intent_id, "request_id": request.request_id}
                 reasons = "; ".join(intent.entry_reasons)
                 yield Told("strategy", "intent sent", {**names, "grant_id": intent.grant.grant_id, "gates": reasons})
             case CloseTrade() as close:
-                if self._asked.get(close.trade_id) == request.request_id:
+                if self._is_repeated(close.trade_id, request.request_id):
                     return
-                self._asked[close.trade_id] = request.request_id
                 names = {"trade_id": close.trade_id, "strategy": close.requested_by.removeprefix("strategy ")}
                 yield Told(
                     "strategy", "close asked", {**names, "reason": close.reason, "request_id": request.request_id}
@@ -75,6 +74,14 @@ class StrategyNarrator:
                 fields |= {"amend": len(change.amend), "cancel": len(change.cancel)}
                 yield Told("strategy", "orders changed", fields, "debug")
 
+    def _is_repeated(self, asker: str, request_id: str) -> bool:
+        if self._asked.get(asker) == request_id:
+            return True
+        self._asked[asker] = request_id
+        if len(self._asked) > _ASKERS_REMEMBERED:
+            del self._asked[next(iter(self._asked))]
+        return False
+
     def _state(self, status: StrategyStatus) -> Iterable[Told]:
         if self._states.get(status.strategy) == status.state:
             return
@@ -83,14 +90,12 @@ class StrategyNarrator:
         yield Told("strategy", "strategy state", fields, "error" if status.state == "failed" else "info")
 
     def _gates_of(self, status: StrategyStatus) -> Iterable[Told]:
-        """Of a strategy that was just met only what is closed is told."""
-        met = status.strategy in self._gates
+        """Of a gate that is new only that it is closed is told."""
         known = self._gates.setdefault(status.strategy, {})
         for gate in status.gates:
-            if gate.name in _TOLD_OTHERWISE or known.get(gate.name, not met) == gate.open:
-                known[gate.name] = gate.open
+            was_open, known[gate.name] = known.get(gate.name, True), gate.open
+            if was_open == gate.open or gate.name in _TOLD_OTHERWISE:
                 continue
-            known[gate.name] = gate.open
             fields = {"strategy": status.strategy, "gate": gate.name, "reason": gate.reason}
             yield Told("strategy", "gate opened" if gate.open else "gate closed", fields)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from shared.log_lines import RANK, Told, at_text
@@ -62,6 +63,10 @@ class Narration:
         self._untold += entries
 
     def _tell(self) -> None:
+        # whoever happens to log next has things bound that are not of these decisions
+        Context().run(self._tell_all)
+
+    def _tell_all(self) -> None:
         untold, self._untold = self._untold, []
         for entry in untold:
             try:
@@ -72,9 +77,16 @@ class Narration:
                 self._log.error("telling failed", what=type(entry.row).__name__, exc_info=error)
 
     def _write(self, entry: Entry, told: Told) -> None:
-        fields = {name: value for name, value in told.fields.items() if value is not None and value != ""}
+        fields = {
+            name: _rounded(name, value) for name, value in told.fields.items() if value is not None and value != ""
+        }
         if entry.cause_id:
             fields["cause_id"] = entry.cause_id
         self._log.log(
             _LEVEL_NUMBERS[told.level.upper()], told.event, at=at_text(entry.at_ns), track=told.track, **fields
         )
+
+
+def _rounded(name: str, value: object) -> object:
+    """Money that was computed, without the digits that say nothing."""
+    return round(value, 4) if isinstance(value, float) and name.endswith("_usd") else value

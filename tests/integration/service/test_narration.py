@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.log_files import LogFiles
 from shared.log_lines import Told
@@ -86,3 +88,25 @@ async def test_a_line_that_cannot_wait_is_preceded_by_what_was_decided_before(de
     desk.context.log.error("second")
     found = newest_lines(tmp_path / "logs", LogQuery(services=("risk",)), None)
     assert [line.event for line in found[::-1]] == ["an effect", "second"]
+
+
+async def test_what_is_bound_where_somebody_logs_is_in_no_line_of_a_decision(desk: Desk, tmp_path: Path) -> None:
+    narration = Narration(desk.context, desk.host, Speaker())
+    with bound_contextvars(client_order_id=7):
+        narration.performed(Effect("first"), "")
+        desk.context.log.error("of the call")
+    lines = newest_lines(tmp_path / "logs", LogQuery(services=("risk",)), None)
+    told = {line.event: line.fields for line in lines}
+    assert told["of the call"]["client_order_id"] == 7
+    assert "client_order_id" not in told["an effect"]
+
+
+async def test_computed_money_is_told_without_digits_that_say_nothing(desk: Desk, tmp_path: Path) -> None:
+    class Counting(Speaker):
+        def told(self, what: Any) -> Iterable[Told]:
+            yield Told("execution", "money", {"max_loss_usd": 296.78065200000003, "fee_usd": Decimal("0.000001")})
+
+    Narration(desk.context, desk.host, Counting()).performed(Effect("first"), "")
+    output.flush()
+    (line,) = newest_lines(tmp_path / "logs", LogQuery(services=("risk",)), None)
+    assert (line.fields["max_loss_usd"], line.fields["fee_usd"]) == (296.7807, "0.000001")

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.contextvars import get_contextvars
 
 from services.execution.courier import Courier
 from services.execution.effects import (
@@ -168,6 +169,24 @@ async def test_the_orders_of_several_legs_are_on_their_way_at_once() -> None:
     gateway.placing.set()
     assert {(await outcomes.next()).client_order_id for _ in range(2)} == {77, 78}
     assert gateway.at_once_max == 2
+
+
+async def test_a_call_is_logged_with_its_order_and_what_follows_from_its_outcome_is_not() -> None:
+    during: list[dict[str, Any]] = []
+    after: list[dict[str, Any]] = []
+
+    class Listening(ScriptedGateway):
+        async def place(self, order: NewOrder) -> Any:
+            during.append(get_contextvars())
+            return await super().place(order)
+
+    gateway = Listening()
+    gateway.placing.set()
+    courier = Courier(gateway, Clock(), lambda _: after.append(get_contextvars()), 5.0)
+    courier.carry(PlaceOrder(ORDER))
+    await courier.drained(60.0)
+    assert during == [{"client_order_id": 77, "track": "execution"}]
+    assert after == [{}]
 
 
 async def test_a_placement_that_does_not_come_back_is_unknown_and_not_sent_later() -> None:

@@ -7,8 +7,8 @@ from typing import get_args
 import msgspec
 
 from services.execution import rows
-from services.execution.telling import _SHOWN, ExecutionNarrator
-from shared.log_lines import Told
+from services.execution.telling import _RENAMED, _SHOWN, ExecutionNarrator
+from shared.log_lines import IN_EVERY_LINE, Told
 from shared.messages.control import RaiseHalt
 from shared.messages.venue import OrderRefused, OutcomeUnknown
 from tests.unit.execution.play import CALL, PUT, Script, acked, fill, intent, leg
@@ -41,7 +41,9 @@ SILENT = {
 
 def told(script: Script) -> list[Told]:
     narrator = ExecutionNarrator(lambda: script.core.book)
-    return [line for entry in script.entries for line in narrator.told(entry.row)]
+    lines = [line for entry in script.entries for line in narrator.told(entry.row)]
+    assert not [line for line in lines if IN_EVERY_LINE & line.fields.keys()]
+    return lines
 
 
 def events(script: Script, level: str = "info") -> list[str]:
@@ -55,6 +57,7 @@ def test_each_kind_of_row_is_a_line_or_known_to_be_none_and_names_only_fields_th
     assert not (SILENT & (set(_SHOWN) | TOLD_BY_ITSELF))
     for kind, (_, names) in _SHOWN.items():
         assert set(names) <= {field.name for field in msgspec.structs.fields(kind)}, kind
+        assert not IN_EVERY_LINE & {_RENAMED.get(name, name) for name in names}, kind
 
 
 def test_the_life_of_a_trade_is_told_and_each_line_names_trade_intent_and_strategy() -> None:

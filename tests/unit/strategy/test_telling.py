@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.strategy.telling import StrategyNarrator
-from shared.log_lines import Told
+from shared.log_lines import IN_EVERY_LINE, Told
 from shared.messages.control import GrantRefused, Halt
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import NOON
@@ -52,6 +52,7 @@ def test_an_intent_is_told_from_its_making_to_the_trade_with_its_gates(desk: Wat
     assert opened.fields["trade_id"]
     assert "market_data" in str(sent.fields["gates"])
     assert {line.track for line in desk.lines} == {"strategy"}
+    assert not [line for line in desk.lines if IN_EVERY_LINE & line.fields.keys()]
     assert all(line.fields["strategy"] == "straddler" for line in desk.lines)
 
 
