@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,8 +37,8 @@ for number in range(int(sys.argv[3])):
 """
 
 
-def writers(path: Path, kept: int) -> list[subprocess.Popen[bytes]]:
-    commands = [[sys.executable, "-c", WRITER, str(path), f"w{n}", str(LINES), str(kept)] for n in range(WRITERS)]
+def writers(path: Path, kept: int, lines: int = LINES) -> list[subprocess.Popen[bytes]]:
+    commands = [[sys.executable, "-c", WRITER, str(path), f"w{n}", str(lines), str(kept)] for n in range(WRITERS)]
     return [subprocess.Popen(command) for command in commands]
 
 
@@ -84,6 +85,26 @@ def test_a_file_is_rotated_before_it_grows_past_its_bound_and_the_newest_lines_a
     assert all(0 < each.stat().st_size <= 1_000 for each in kept)
     numbers = [int(line.split()[1]) for each in kept for line in each.read_text().splitlines()]
     assert numbers == list(range(numbers[0], 200))
+
+
+def test_writers_that_are_killed_in_the_middle_leave_lines_that_are_read_and_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "shared.log"
+    for _ in range(3):
+        running = writers(path, 1_000, 10**9)
+        begun = path.stat().st_size if path.exists() else 0
+        deadline = time.monotonic() + 120
+        while not path.exists() or path.stat().st_size < begun + 2_000:
+            assert time.monotonic() < deadline
+        for process in running:
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+    file = RotatingFile(path, 20_000, 1_000)
+    file.write(b"after\n")
+    file.close()
+    lines = [line.event for line in newest_lines(tmp_path, LogQuery(services=("shared",)), None)]
+    assert lines[0] == "after"
+    assert len(lines) > 3 * WRITERS
+    assert [line for line in lines[1:] if not re.fullmatch(r"w\d \d+ x* end", line)] == []
 
 
 @pytest.fixture
