@@ -20,7 +20,7 @@ AGAIN := { test $$? -eq 1 && echo "voldesk: those tests that failed run once mor
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-telegram install-notify install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
+.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ install-dev: $(VENV)/.installed-dev ## the same and the tools for tests and chec
 
 install-telegram: install ## add Telegram: alerts, commands and charts on the phone
 	@$(PIP_INSTALL) --require-hashes -r requirements-telegram.lock
+
+install-parquet: install ## add `voldesk export --format parquet`
+	@$(PIP_INSTALL) --require-hashes -r requirements-parquet.lock
 
 install-notify: install ## add alerts by Slack, Discord, e-mail, webhooks and the like
 	@$(PIP_INSTALL) --require-hashes -r requirements-notify.lock
@@ -105,10 +108,10 @@ lock: $(BIN)/python ## renew the lock files from pyproject.toml
 	@$(PIP_INSTALL) uv
 	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
-	@for extra in telegram notify; do \
+	@for extra in telegram notify parquet; do \
 		$(BIN)/uv pip compile pyproject.toml --extra $$extra --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-$$extra.lock || exit 1; done
-	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --extra telegram --extra notify --universal --python-version 3.11 \
+	@echo setuptools | $(BIN)/uv pip compile pyproject.toml - --extra dev --extra telegram --extra notify --extra parquet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile bench/peers.in --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file bench/peers.lock

@@ -42,6 +42,7 @@ COMMANDS = {
     "history": (
         "Plot equity, P&L, Greeks, margin or a holding over time; without a series, list those that there are."
     ),
+    "export": ("Write the ledger, its legs, fills, changes of P&L or the history to a file, as CSV or Parquet."),
     "orders": "List working orders, newest first; with --all also those that are done.",
     "positions": (
         "List the account's net positions with mark, profit and Greeks (signed quantity times per-unit Greek)."

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from services.execution import rows
 from services.execution.book import Book
 from services.execution.records import ZERO, Trade
-from services.execution.views import exact, plain
+from services.execution.views import exact
 
 ChangeKind = Literal["fill", "fee", "settlement", "outside"]
 _KINDS: dict[type, ChangeKind] = {
@@ -20,8 +20,12 @@ _KINDS: dict[type, ChangeKind] = {
 }
 
 
+_TWELFTH = Decimal("1e-12")
+
+
 class Money(NamedTuple):
-    """Realised P&L before fees, to a millionth, and all fees of a trade, USD."""
+    """Realised P&L before fees and all fees of a trade, USD. Cash has every digit; the share of an average price in a
+    partial close is rounded to the twelfth, so that changes sum to the whole."""
 
     realized_pnl_usd: Decimal = ZERO
     fees_usd: Decimal = ZERO
@@ -52,7 +56,7 @@ def money_of(trade: Trade | None) -> Money:
     """As it stands now; nothing of no trade."""
     if trade is None:
         return Money()
-    return Money(plain(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO)), trade.fees_usd)
+    return Money(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_TWELFTH), trade.fees_usd)
 
 
 def pnl_change(sequence: int, at_ns: int, row: rows.Row, before: Money, book: Book) -> PnlChange | None:

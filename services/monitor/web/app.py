@@ -23,6 +23,7 @@ from services.monitor.web.guard import Guard, Visitor, csrf_of
 from services.monitor.web.history_api import add_history
 from services.monitor.web.pages import PAGE_OF, PAGES, Page
 from services.monitor.web.passwords import hash_password, matches_in_thread, problem_of
+from services.monitor.web.pnl import add_pnl_api
 from services.monitor.web.rendering import STATIC, Renderer
 from services.monitor.web.store import AuditLine, check_name
 from shared.bus import Bus
@@ -52,6 +53,7 @@ class WebApp:
         self._add_actions(app)
         add_data(app, desk)
         add_history(app, desk)
+        add_pnl_api(app, desk)
         add_api(app, desk, self._performer, self.live.changed)
         app.add_exception_handler(Exception, self._failed)
         self.asgi = Guard(

@@ -15,6 +15,7 @@ from services.monitor.web.logs import RecentLogs
 from services.monitor.web.market import Market
 from services.monitor.web.reading import Reader
 from services.monitor.web.store import WebStore
+from shared.ledger.pnl import Days
 from shared.messages.system import Mode
 
 
@@ -41,6 +42,7 @@ class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     run_dir: Path
     log_names: tuple[str, ...]
+    trading_days: Days = Days()
     logs: RecentLogs = msgspec.field(default_factory=RecentLogs)
 
     @property

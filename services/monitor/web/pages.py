@@ -11,6 +11,7 @@ import msgspec
 
 from services.monitor.alerts import Matter
 from services.monitor.web.desk import WebDesk
+from services.monitor.web.pnl import attribution_of, pnl_page
 from services.monitor.web.reading import LIVE_S
 from services.monitor.web.trading import (
     account_figures,
@@ -110,6 +111,7 @@ async def trade(desk: WebDesk, query: Query) -> dict[str, Any]:
     )
     return {
         "status": status,
+        **await attribution_of(desk, trade_id),
         "trade_id": trade_id,
         "problem_text": told.problem,
         "row": None if newest is None else trade_row(newest, marks_of(status.account), unit_greeks(status.account)),
@@ -278,13 +280,20 @@ PAGES: tuple[Page, ...] = (
     Page(
         name="trade",
         title="Trade",
-        sections=("banner", "trade", "quotes", "payoff", "story", "trade_orders"),
+        sections=("banner", "trade", "quotes", "payoff", "attribution", "story", "trade_orders"),
         fixed=frozenset({"payoff"}),
         gather=trade,
         params=("trade",),
         in_menu=False,
     ),
     Page(name="strategies", title="Strategies", sections=("banner", "strategies"), gather=strategies),
+    Page(
+        name="pnl",
+        title="P&L",
+        sections=("banner", "pnl", "equity", "curves"),
+        fixed=frozenset({"equity", "curves"}),
+        gather=pnl_page,
+    ),
     Page(name="positions", title="Positions", sections=("banner", "account", "positions"), gather=positions),
     Page(name="orders", title="Orders", sections=("banner", "orders"), gather=orders, params=("all",)),
     Page(

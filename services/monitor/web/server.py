@@ -23,6 +23,7 @@ from services.monitor.web.reading import Reader
 from services.monitor.web.store import WebStore, store_path
 from shared.errors import StartRefused
 from shared.http_server import HttpServer
+from shared.ledger.pnl import trading_days
 from shared.messages.control import HaltState
 from shared.messages.quote_requests import QuoteBoard
 from shared.messages.steps import Inbound, StreamSynced
@@ -163,6 +164,7 @@ class WebServer:
             store=store,
             history=self._history,
             run_dir=run_dir,
+            trading_days=trading_days(desk.raw),
             log_names=(*(("exchange",) if desk.venue == "sim" else ()), *BUS_SERVICES),
         )
         self._store = store
