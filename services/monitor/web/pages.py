@@ -287,6 +287,7 @@ PAGES: tuple[Page, ...] = (
         in_menu=False,
     ),
     Page(name="strategies", title="Strategies", sections=("banner", "strategies"), gather=strategies),
+    Page(name="positions", title="Positions", sections=("banner", "account", "positions"), gather=positions),
     Page(
         name="pnl",
         title="P&L",
@@ -294,7 +295,6 @@ PAGES: tuple[Page, ...] = (
         fixed=frozenset({"equity", "curves"}),
         gather=pnl_page,
     ),
-    Page(name="positions", title="Positions", sections=("banner", "account", "positions"), gather=positions),
     Page(name="orders", title="Orders", sections=("banner", "orders"), gather=orders, params=("all",)),
     Page(
         name="risk",
