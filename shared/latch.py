@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.messages.control import FlattenLatch
+from shared.messages.control import FLATTEN_DIRECT, FlattenLatch
 
 _SUFFIX = ".latch.json"
 
@@ -54,7 +54,7 @@ def _read(path: Path) -> FlattenLatch:
     try:
         latch = msgspec.json.decode(path.read_bytes(), type=FlattenLatch)
     except (OSError, msgspec.MsgspecError):
-        return FlattenLatch(latch_id=latch_id, raised_by="flatten --direct", reason=f"{path} cannot be read")
+        return FlattenLatch(latch_id=latch_id, raised_by=FLATTEN_DIRECT, reason=f"{path} cannot be read")
     return msgspec.structs.replace(latch, latch_id=latch_id)
 
 

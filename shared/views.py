@@ -111,6 +111,7 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
         "mode_choice": _choice_json(trade),
         "opening_chunks": _chunks_json(trade.opening_chunks),
         "closing_chunks": _chunks_json(trade.closing_chunks),
+        "if_broken": trade.if_broken,
     }
 
 
@@ -328,6 +329,7 @@ def strategy_json(status: StrategyStatus) -> dict[str, Any]:
         ],
         "trades_today": status.trades_today,
         "open_trades": status.open_trades,
+        "if_broken": status.if_broken,
         "last_closed_at": iso(status.last_closed_ns),
         "signals_generated": status.signals_generated,
         "signals_executed": status.signals_executed,

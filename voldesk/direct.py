@@ -19,9 +19,10 @@ import msgspec
 
 from shared.clock import Clock
 from shared.config import DeskConfig
+from shared.flatten_record import record_path
 from shared.ids import MAX_LEGS, OrderKey, client_order_id, next_trade_number
 from shared.latch import write_latch
-from shared.messages.control import FlattenLatch
+from shared.messages.control import FLATTEN_DIRECT, FlattenLatch
 from shared.messages.market import Instrument
 from shared.messages.venue import NewOrder, OrderAcked, OrderRefused, VenuePosition
 from shared.options.chain import snap_price
@@ -31,11 +32,11 @@ from shared.venues.coincall import CoincallEndpoints, CoincallGateway, of_venue
 from shared.venues.coincall.errors import COUNTDOWN_FIRED
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
 from shared.views import iso, plain
+from voldesk.asking import operator
 from voldesk.console import EXIT_UNREACHABLE, Failure
 from voldesk.preflight import read_ports
 
 Tell = Callable[[str], None]
-RAISED_BY = "flatten --direct"
 _ROUND_PAUSE_S = 1.0
 _WIDENING_ROUNDS = 4
 _MIN_TICKS = 2
@@ -111,7 +112,8 @@ class Audit:
             tell(f"  no audit file at {path} ({error.strerror}): what is done is told here instead")
 
     def write(self, step: str, **fields: Any) -> None:
-        line = json.dumps({"at": iso(self._clock.now_ns()), "step": step, **fields})
+        now_ns = self._clock.now_ns()
+        line = json.dumps({"at": iso(now_ns), "at_ns": now_ns, "step": step, **fields})
         try:
             if self._descriptor is None:
                 raise OSError("there is no audit file")
@@ -132,8 +134,8 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str
     """
     clock = Clock()
     gateway = CoincallGateway(venue_endpoints(desk), load_api_key(desk, "execution"))
-    audit = Audit(desk.run_dir / "flatten-direct.jsonl", clock, tell)
-    latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=RAISED_BY, reason=reason)
+    audit = Audit(record_path(desk.run_dir), clock, tell)
+    latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=FLATTEN_DIRECT, reason=reason)
     try:
         audit.write("latched", path=str(write_latch(desk.run_dir, latch)))
     except OSError as error:
@@ -141,6 +143,7 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str
         tell(f"  the halt for execution could not be left in {desk.run_dir} ({error.strerror}): stop execution")
         tell("  (voldesk down), or halt it (voldesk halt) before it opens anything")
         audit.write("not_latched", reason=str(error))
+    audit.write("begin", run_id=latch.latch_id, by=FLATTEN_DIRECT, operator=operator(), reason=reason)
     try:
         await gateway.start()
         return await DirectFlatten(gateway, desk, bounds, audit, clock, tell).run()
@@ -284,8 +287,13 @@ class DirectFlatten:
             await self._gateway.set_countdown(underlying, 0)
         self._orders_sent += isinstance(outcome, OrderAcked)
         text = getattr(outcome, "text", getattr(outcome, "reason", "accepted"))
+        named = {"venue_order_id": str(outcome.venue_order_id)} if isinstance(outcome, OrderAcked) else {}
         self._audit.write(
-            "close_answer", client_order_id=str(order.client_order_id), outcome=type(outcome).__name__, text=text
+            "close_answer",
+            client_order_id=str(order.client_order_id),
+            outcome=type(outcome).__name__,
+            text=text,
+            **named,
         )
         self._tell(f"  {order.side} {plain(order.quantity)} {order.symbol} at {plain(price)}: {text}")
 

@@ -277,6 +277,10 @@ def _closing(book: Book, row: OrderRequested) -> Iterator[Violation]:
     if row.adopted:
         return
     trade, leg = _place(book, row)
+    kept = trade.request.if_broken == "hold" and trade.opened_ns is not None and trade.close is None
+    if trade.state == "BROKEN" and kept:
+        text = f"order {row.client_order_id} closes {leg.symbol} of {trade.trade_id}, which was to be held if broken"
+        yield Violation("broken_as_declared", text)
     at_work: list[Order] = [
         order for order in book.unsettled_of(trade, row.leg_index) if order.purpose != "open" and not order.is_final
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.bus.frames import Frame, Header, decode_frame, encode_frame
 from shared.bus.sequences import EventStore, StreamReader, Want
+from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.steps import Inbound, Reply, ReplyReceived, Request, RequestTimedOut, SendRequest, StreamSynced
 from shared.messages.system import Heartbeat
@@ -65,6 +66,9 @@ class WorldBus:
     def __init__(self, engine: Engine, faults: Faults, account_id: str) -> None:
         self.nodes: dict[str, Node] = {}
         self.published: list[Frame] = []
+        """Events. Of states only those of the account are kept, below."""
+
+        self.accounts: list[AccountSnapshot] = []
         self.told = blake2b(digest_size=16)
         self.latest: dict[str, Message] = {}
         self.answered: list[tuple[OpenTrade, Message]] = []
@@ -138,6 +142,8 @@ class WorldBus:
             published_ns=sender.now_ns,
         )
         self.latest[topic] = message
+        if isinstance(message, AccountSnapshot):
+            self.accounts.append(message)
         data = encode_frame(topic, header, message)
         self.told.update(data)
         if events is not None:

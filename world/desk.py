@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from services.exchange.config import ExchangeConfig
@@ -40,7 +41,7 @@ from services.monitor.subscriptions import prefixes_of
 from services.risk import rows as risk_rows
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
-from services.risk.inputs import AccountPolled, AccountPollFailed
+from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
 from services.risk.subscriptions import subscriptions as risk_subscriptions
 from services.strategy import rows as strategy_rows
 from services.strategy.config import StrategyHostConfig
@@ -57,6 +58,7 @@ from world.audit import Witness
 from world.bus import WorldBus
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.guard_audit import AccountRead
 from world.limits import WIDE
 from world.machine import Machine
 from world.node import Keeping, Node
@@ -126,6 +128,9 @@ class Desk:
         self.nodes["execution"].on_batch = self.witness.on_batch
         self.nodes["execution"].on_commit = self._compare_outcomes
         self.untrue: list[Violation] = []
+        self.account_reads: dict[int, AccountRead] = {}
+        """By when each read of the account was received."""
+
         for node in self.nodes.values():
             engine.after(engine.between_ns(0, SECOND), node.start)
         engine.every(SECOND, self._feed_market)
@@ -298,10 +303,17 @@ class Desk:
         epoch, asked_ns = node.epoch, node.now_ns
 
         def answer() -> None:
+            # As risk's reader does it: what was paid in or out is told before an account that contains it.
+            transfers = self.venue.exchange.transfers(ACCOUNT_ID)
+            for transfer in transfers:
+                node.put(TransferSeen(transfer_id=str(transfer.transfer_id), amount_usd=transfer.amount), epoch)
+            account = self.venue.account()
+            paid_usd = sum((one.amount for one in transfers), Decimal(0))
+            self.account_reads[node.now_ns] = AccountRead(account.equity_usd, paid_usd)
             polled = AccountPolled(
                 asked_ns=asked_ns,
                 received_ns=node.now_ns,
-                account=self.venue.account(),
+                account=account,
                 positions=self.venue.positions(),
             )
             node.put(polled, epoch)

@@ -15,10 +15,11 @@ from services.exchange.config import RfqConfig as ExchangeRfqConfig
 from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
-from shared.messages.trades import ExecutionMode
+from shared.messages.trades import ExecutionMode, IfBroken
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
+from world.limits import WIDE
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
@@ -39,6 +40,8 @@ def _trader(
     params: Mapping[str, object] = {},
     smart: SmartConfig | None = None,
     rfq: RfqConfig | None = None,
+    if_broken: IfBroken | None = None,
+    concurrent: int = 1,
 ) -> StrategyConfig:
     """Opens again and again, and holds for a short time."""
     return StrategyConfig(
@@ -50,10 +53,11 @@ def _trader(
         smart_config=smart or SmartConfig(),
         rfq=rfq or RfqConfig(),
         policy="atomic",
-        max_concurrent_trades=1,
+        max_concurrent_trades=concurrent,
         max_trades_per_day=50,
         cooldown_seconds=1,
         check_interval_seconds=1,
+        if_broken=if_broken,
     )
 
 
@@ -138,6 +142,58 @@ def _hand_closes(seed: int) -> Scenario:
         execution=ExecutionConfig(confirm_ms=8_000, reconcile_interval_ms=2_000),
         intruder_pause_s=3.0,
         faulty_s=60,
+    )
+
+
+def _broken_structures(seed: int) -> Scenario:
+    """Legs of trades are closed by hand; some of the trades are to be held then, until their exit."""
+    declared: tuple[tuple[str, IfBroken], ...] = (("alpha", "hold"), ("beta", "close"))
+    return Scenario(
+        name="broken_structures",
+        strategies=tuple(_trader(name, hold_s=20.0, if_broken=if_broken) for name, if_broken in declared),
+        exchange=small_exchange(seed),
+        execution=ExecutionConfig(reconcile_interval_ms=2_000),
+        intruder_pause_s=4.0,
+        faulty_s=80,
+    )
+
+
+def _guarded(seed: int) -> Scenario:
+    """Short options of an account that money goes into and out of, under breakers that open at once."""
+
+    def lift(desk: Desk, until_ns: int) -> None:
+        for number, when_ns in enumerate(range(desk.engine.now_ns + 5 * SECOND, until_ns, 5 * SECOND)):
+            desk.operate_at(when_ns, "execution", LiftHalts(requested_by="operator"), f"unhalt-{number}")
+
+    return Scenario(
+        name="guarded",
+        strategies=(
+            _trader("alpha", strangle(qty="0.1", dte=1, side=2), hold_s=6.0, concurrent=3),
+            _trader("beta", strangle(qty="0.25", dte=1, side=2), hold_s=9.0),
+            _trader("gamma"),
+        ),
+        exchange=small_exchange(seed),
+        risk=msgspec.structs.replace(
+            WIDE,
+            max_consecutive_losses=3,
+            max_slippage_pct=0.2,
+            max_rejection_pct=30.0,
+            rejection_orders_min=4,
+            max_venue_errors_per_minute=4,
+            breaker_pause_s=4,
+            breaker_short_pause_s=3,
+            max_drawdown_pct=12.0,
+            max_daily_loss_pct=12.0,
+            margin_warn_pct=2.0,
+            margin_no_new_trades_pct=6.0,
+            margin_reduce_pct=9.0,
+            margin_flatten_pct=14.0,
+            margin_hysteresis_pct=1.5,
+            margin_notice_s=2,
+        ),
+        treasurer_pause_s=5.0,
+        faulty_s=120,
+        script=lift,
     )
 
 
@@ -257,6 +313,16 @@ DIRECTED: dict[str, Directed] = {
         what="somebody closes by hand a part of what two trades hold together",
         scenario=_hand_closes,
         faults=Faults(),
+    ),
+    "broken_structures": Directed(
+        what="legs are closed by hand, of trades that then close the rest and of trades that hold it",
+        scenario=_broken_structures,
+        faults=Faults(crash_per_minute=0.5, restart_after_max_ms=1_500),
+    ),
+    "guarded": Directed(
+        what="breakers open after a few losses, refusals or errors, margin is short, and money is paid in and out",
+        scenario=_guarded,
+        faults=Faults(refused=0.1, read_fails=0.1, crash_per_minute=0.3, restart_after_max_ms=1_500),
     ),
     "stale_positions": Directed(
         what="the positions that the venue shows are nearly 5 s old, and are looked at every second",

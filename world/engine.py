@@ -6,6 +6,9 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
+_MOST_AT_ONCE = 100_000
+"""More events at one instant are a core that asks to be woken at once, again and again."""
+
 
 class Engine:
     """Runs callbacks in the order of their virtual time; equal times run in the order in which they were set."""
@@ -34,9 +37,16 @@ class Engine:
         self.after(0, again)
 
     def run_until(self, end_ns: int) -> None:
-        """Run everything that is due up to and including `end_ns`."""
+        """Run everything that is due up to and including `end_ns`.
+
+        Raises RuntimeError when time stands still: somebody asks to be woken at once, again and again.
+        """
+        at_once = 0
         while self._heap and self._heap[0][0] <= end_ns:
             when_ns, _, callback = heapq.heappop(self._heap)
+            at_once = at_once + 1 if when_ns == self.now_ns else 0
+            if at_once > _MOST_AT_ONCE:
+                raise RuntimeError(f"time stands still at {when_ns}: {at_once} events, the last of {callback}")
             self.now_ns = when_ns
             callback()
         self.now_ns = end_ns

@@ -16,8 +16,8 @@ class Machine:
 
     def set_clock(self, ahead_ns: int) -> None:
         """As an administrator or a time service does it, under the running processes."""
+        self.was_set = self.was_set or ahead_ns != self.ahead_ns
         self.ahead_ns = ahead_ns
-        self.was_set = True
 
     def clock(self) -> Clock:
         """The clock of a process that starts now."""

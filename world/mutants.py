@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from world.guard_mutants import GUARD_MUTANTS
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
 from world.quoting_mutants import QUOTING_MUTANTS
@@ -327,6 +328,12 @@ _CLOSING: tuple[Mutant, ...] = (
         scenario="stale_positions",
     ),
     _in_execution(
+        "broken_trade_not_held",
+        "the rest of a trade that lost a leg is closed whatever was declared",
+        ("broken.py", "return trade.request.if_broken or config.if_broken", "return config.if_broken"),
+        scenario="broken_structures",
+    ),
+    _in_execution(
         "deadline_not_enforced",
         "the hard deadline of a trade passes without a close",
         ("halts.py", "            if self._work.now_ns >= deadline_ns:", "            if False:"),
@@ -401,4 +408,13 @@ _BUS: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: Sequence[Mutant] = (*_ORDERS, *_OPENING, *_CLOSING, *_BUS, *QUOTING_MUTANTS, *RFQ_MUTANTS, *SMART_MUTANTS)
+MUTANTS: Sequence[Mutant] = (
+    *_ORDERS,
+    *_OPENING,
+    *_CLOSING,
+    *_BUS,
+    *GUARD_MUTANTS,
+    *QUOTING_MUTANTS,
+    *RFQ_MUTANTS,
+    *SMART_MUTANTS,
+)

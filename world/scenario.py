@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -25,7 +25,7 @@ from shared.messages.base import Message, Side
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.rfq import RequestSides
 from shared.messages.smart import QuotingStrategy
-from shared.messages.trades import CancelOrders, CloseTrade, ExecutionMode, HaltLevel, Policy
+from shared.messages.trades import CancelOrders, CloseTrade, ExecutionMode, HaltLevel, IfBroken, Policy
 from shared.options import OptionType
 from shared.strategy import (
     LegSpec,
@@ -57,6 +57,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     operator_pause_s: mean time between two requests of the operator; 0 for none.
     intruder_pause_s: mean time between two acts of somebody else on the account; 0 for none.
+    treasurer_pause_s: mean time between two payments into or out of the account; 0 for none.
     quotes: a strategy that works its own orders trades beside the others, and places so many where one would do; 0:
     none does.
     script: what else is done to the desk, until the moment that it is given.
@@ -72,6 +73,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faulty_s: int = 150
     operator_pause_s: float = 0.0
     intruder_pause_s: float = 0.0
+    treasurer_pause_s: float = 0.0
     quotes: int = 0
     script: Callable[[Desk, int], None] | None = None
 
@@ -80,7 +82,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         base = self.exchange.bases[0]
         parts = [f"scenario={self.name}", f"level_lots={base.ladder.level_lots:g}"]
         parts += [f"jumps_per_day={base.index.jumps_per_day:g}", f"jump_vol={base.index.jump_vol:g}"]
-        parts += [f"{name}={getattr(self, name):g}" for name in ("operator_pause_s", "intruder_pause_s")]
+        parts += [
+            f"{name}={getattr(self, name):g}"
+            for name in ("operator_pause_s", "intruder_pause_s", "treasurer_pause_s")
+        ]
         return " ".join(parts)
 
 
@@ -110,7 +115,9 @@ def disturbed(seed: int) -> Scenario:
             WIDE,
             max_open_trades=random.choice((2, 50, 50)),
             max_position_quantity=random.choice((Decimal("0.4"), Decimal(100), Decimal(100))),
+            **drawn_guard(seed),
         ),
+        treasurer_pause_s=Random(f"treasurer {seed}").choice((0.0, 0.0, 15.0)),
         operator_pause_s=random.choice((0.0, 10.0, 40.0)),
         intruder_pause_s=random.choice((0.0, 0.0, 15.0)),
         quotes=Random(f"quotes {seed}").choice((0, 0, 1, 6)),
@@ -120,6 +127,31 @@ def disturbed(seed: int) -> Scenario:
             unfilled_orders_kept_s=10,
         ),
     )
+
+
+def drawn_guard(seed: int) -> dict[str, Any]:
+    """Breakers and the margin guard, off in half of the seeds; they open for seconds, and nothing that they do needs
+    a person to undo it."""
+    random = Random(f"guard {seed}")
+    if random.random() < 0.5:
+        return {}
+    return {
+        "max_consecutive_losses": random.choice((1, 3, 10_000)),
+        "max_slippage_pct": random.choice((0.005, 0.05, 100.0)),
+        "slippage_openings": random.choice((1, 4)),
+        "max_rejection_pct": random.choice((20.0, 50.0, 100.0)),
+        "rejection_orders_min": 4,
+        "max_venue_errors_per_minute": random.choice((3, 10, 1_000)),
+        "breaker_pause_s": random.choice((3, 15)),
+        "breaker_short_pause_s": random.choice((3, 10)),
+        "margin_warn_pct": 1.0,
+        "margin_no_new_trades_pct": random.choice((2.0, 4.0)),
+        "margin_reduce_pct": 6.0,
+        "margin_flatten_pct": 60.0,
+        "margin_hysteresis_pct": 0.8,
+        "margin_notice_s": 2,
+        "margin_acts_up_to": random.choice(("warn", "no_new_trades", "reduce")),
+    }
 
 
 def plain(seed: int) -> Scenario:
@@ -255,6 +287,7 @@ def _menu(random: Random, seed: int) -> tuple[StrategyConfig, ...]:
             priced=random.random() < 0.5,
             silence=random.choice(("hold", "close")),
             params=random.choice(_REQUOTES),
+            if_broken=Random(f"broken {seed} {number}").choice(("hold", "close", None)),
         )
         for number, name in enumerate(random.sample(sorted(choices), 4))
     )
@@ -319,6 +352,7 @@ def _strategy(
     per_day: int = 3,
     params: Mapping[str, object] = {},
     mode: ExecutionMode | None = None,
+    if_broken: IfBroken | None = None,
 ) -> StrategyConfig:
     exits = [max_hold_hours(hold_s / 3600)]
     drawn, smart_config = drawn_mode(name, variant)
@@ -337,6 +371,7 @@ def _strategy(
         check_interval_seconds=2,
         if_host_silent=silence,
         host_silent_after_seconds=5,
+        if_broken=if_broken,
     )
 
 

@@ -17,6 +17,7 @@ from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
 from world.faults import SECOND, Faults
+from world.guard_audit import breaker_violations, margin_violations, refusal_violations, transfer_violations
 from world.intruder import Intruder
 from world.invariants import (
     countdown_violations,
@@ -38,6 +39,7 @@ from world.node import Node
 from world.quoter import grid
 from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.story import stories
+from world.treasurer import Treasurer
 from world.violations import Violation
 
 START_NS = NOON_NS
@@ -108,6 +110,7 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     disturb(desk, faults, faulty_until_ns)
     Operator(desk, scenario.operator_pause_s, faulty_until_ns)
     Intruder(desk, scenario.intruder_pause_s, faulty_until_ns)
+    Treasurer(desk, scenario.treasurer_pause_s, faulty_until_ns)
     if scenario.script is not None:
         scenario.script(desk, faulty_until_ns)
     violations: list[Violation] = []
@@ -124,7 +127,7 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
         if not any(liveness_violations(desk.venue, desk.book)):
             break
     if violations:
-        return [*violations, *decided_wrongly(desk), *failures(desk.nodes.values())]
+        return [*violations, *decided_wrongly(desk), *granted_wrongly(desk), *failures(desk.nodes.values())]
     # Fees are read some seconds after the last fill.
     engine.run_until(engine.now_ns + 10 * SECOND)
     return violations_at_rest(desk)
@@ -152,8 +155,22 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *ignorance(desk.bus.latest.values(), book),
         *missed_events(desk.bus, desk.engine.now_ns),
         *decided_wrongly(desk),
+        *granted_wrongly(desk),
         *failures(desk.nodes.values()),
     ]
+
+
+def granted_wrongly(desk: Desk) -> list[Violation]:
+    """What risk should not have granted, or not have taken for a loss."""
+    journal, published, config = desk.nodes["risk"].journal, desk.bus.published, desk.risk_config
+    opened = (trade.request.intent_id for trade in desk.book.trades.values())
+    violations = list(refusal_violations(published, opened))
+    if not journal.lost_rows:
+        clock_holds = not desk.machine.was_set
+        violations += breaker_violations(journal.entries, published, config, clock_holds=clock_holds)
+        violations += margin_violations(journal.entries, config)
+        violations += transfer_violations(journal.entries, desk.bus.accounts, desk.account_reads, config)
+    return violations
 
 
 def decided_wrongly(desk: Desk) -> list[Violation]:

@@ -162,6 +162,7 @@ def _record(
         host_silent_after_s=0.0,
         valid_until_ns=work.now_ns,
         grant=grant,
+        if_broken=work.config.if_broken,
     )
     work.record(
         rows.TradeAdopted(

@@ -12,6 +12,7 @@ import msgspec
 from services.execution import rows
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
+from services.execution.direct_fold import NotedOrder, fold_direct
 from services.execution.inquiries import InquiryBook
 from services.execution.order_fold import fold_amendment, fold_order, fold_order_requested, fold_retry_dropped
 from services.execution.purging import forget_ended
@@ -55,6 +56,7 @@ class Book(msgspec.Struct):
     fills: dict[int, Fill] = msgspec.field(default_factory=dict)
     feeless: dict[int, None] = msgspec.field(default_factory=dict)
     direct_fills: dict[int, DirectFill] = msgspec.field(default_factory=dict)
+    direct_orders: dict[int, NotedOrder] = msgspec.field(default_factory=dict)
     intents: dict[str, Intent] = msgspec.field(default_factory=dict)
     highest_ordinal: dict[str, int] = msgspec.field(default_factory=dict)
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
@@ -140,6 +142,8 @@ class Book(msgspec.Struct):
                 self.halts.clear()
             case rows.DifferenceFound() | rows.DifferencesEnded():
                 fold_difference(self.differences, row, at_ns)
+            case rows.DirectFlattenFound():
+                fold_direct(self.direct_orders, row)
             case rows.VenueCompared(asked_ns=asked_ns):
                 self.compared_ns = asked_ns
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():

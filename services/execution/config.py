@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from shared.messages.control import OnShutdown
+from shared.messages.trades import IfBroken
 from shared.strategy.profiles import ExecutionProfile
 
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
@@ -51,7 +52,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     close_patience_ms: a close that takes longer is broken.
     broken_retry_first_ms, broken_retry_max_ms: the pause between orders of a broken trade doubles between these.
     unpriced_alert_ms: a leg that cannot be closed for want of a price is alarmed after this.
-    close_broken_trades: close what is left of a structure that lost a leg from outside.
+    if_broken: what is done with what is left of a structure that lost a leg from outside, where its strategy does not
+    say: it is closed, or held until a person, an exit or its deadline closes it.
     rfq_poll_ms: how often the quotes on a request are read, beside what is pushed.
     rfq_creates_max: how many requests for quote one opening or close makes at most, where the venue does not
     answer, or has too many.
@@ -125,7 +127,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     broken_retry_first_ms: Milliseconds = 30_000
     broken_retry_max_ms: Milliseconds = 900_000
     unpriced_alert_ms: Milliseconds = 15_000
-    close_broken_trades: bool = True
+    if_broken: IfBroken = "close"
     rfq_poll_ms: Milliseconds = 1_000
     rfq_creates_max: Count = 2
     rfq_quote_margin_ms: Milliseconds = 3_000

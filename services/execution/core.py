@@ -22,10 +22,11 @@ from services.execution.reconcile import Reconciler
 from services.execution.records import Order
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
-from services.execution.views import order_update, trade_update
+from services.execution.states import OPENING_STATES
+from services.execution.views import intent_refused, order_update, trade_update
 from services.execution.winding_down import WindDown, WindingDown
-from services.execution.workspace import MS, Workspace, earliest
-from shared.messages.control import FlattenLatch
+from services.execution.workspace import MS, SECOND, Workspace, earliest
+from shared.messages.control import DirectFlattenRecord, FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.space import JournalSpace
 from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick, Together
@@ -59,14 +60,18 @@ _ORDERS_TOLD_AGAIN = 200
 """The newest orders of a trade whose strategy works them that a new process publishes again."""
 
 
+_REFUSALS_TOLD_AGAIN_NS = 3_600 * SECOND
+"""How far back refused intents are told of again: risk keeps the room of an unused grant for minutes."""
+
+
 class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
     QuoteStructure, ListInquiries, ListQuoteRequests);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
-    LoopStalled; FlattenLatch; WindDown; JournalSpace. Any other input is ignored. Facts about orders may come as one
-    `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+    LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace. Any other input is ignored. Facts about
+    orders may come as one `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
@@ -164,6 +169,10 @@ class ExecutionCore:
                 work.touched_trades[trade.trade_id] = None
         for number in work.book.unsettled:
             work.touched_orders[number] = None
+        for intent_id, intent in work.book.intents.items():
+            if intent.refusal is not None and intent.at_ns >= work.now_ns - _REFUSALS_TOLD_AGAIN_NS:
+                told = intent_refused(intent_id, intent.refusal, intent.at_ns, work.account_id)
+                work.publish("exec.{account}.intent", told)
         for trade in work.book.active_trades():
             if trade.by_strategy:
                 # what ended just before the process died was not told to the strategy that placed it
@@ -191,6 +200,8 @@ class ExecutionCore:
             self._requests.take(item)
         elif isinstance(item, FlattenLatch):
             self._requests.latched(item)
+        elif isinstance(item, DirectFlattenRecord):
+            self._reconciler.positions.direct.take(item)
         elif isinstance(item, JournalSpace):
             self._guards.take_space(item)
             if item.unwritten:
@@ -320,8 +331,11 @@ class ExecutionCore:
         work = self._work
         note_arrivals(work)
         wakes = [self._guards.look(), self._evidence.look(), self._rfq_desk.look(), self._inquiries.look()]
-        concerned = {**work.book.active, **work.touched_trades}
-        wakes += [self._lifecycle.advance(work.book.trades[trade_id]) for trade_id in concerned]
+        concerned = [work.book.trades[trade_id] for trade_id in {**work.book.active, **work.touched_trades}]
+        if work.book.halts:
+            # What still opens is withdrawn before anything is closed.
+            concerned.sort(key=lambda trade: trade.state not in OPENING_STATES)
+        wakes += [self._lifecycle.advance(trade) for trade in concerned]
         wakes += [self._evidence.look(), self._rfq_desk.look(), self._countdowns.look()]
         wakes.append(self._schedule.advance())
         note_arrivals(work)

@@ -12,7 +12,7 @@ from shared.snapshots import Snapshots, fold_name
 _SERVICE = Path(__file__).parent
 _SHARED = _SERVICE.parents[1] / "shared"
 _OWN = (
-    *("book", "config", "differences", "inquiries", "order_fold", "purging", "quality", "records"),
+    *("book", "config", "differences", "direct_fold", "inquiries", "order_fold", "purging", "quality", "records"),
     *("rfq_story", "rfqs", "rows", "states", "story", "trade_fold"),
 )
 SOURCES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
+from services.execution.broken import is_held_broken
 from services.execution.modes import manner_of
 from services.execution.records import Trade
 from services.execution.rows import ClosePurpose
@@ -166,7 +167,8 @@ class Guards:
     def _host(self, trade: Trade) -> int | None:
         if trade.request.if_host_silent != "close" or trade.close is not None or trade.is_final:
             return None
-        if trade.state not in HOLDING_STATES and trade.state not in OPENING_STATES:
+        held_broken = is_held_broken(trade, self._work.config)
+        if trade.state not in HOLDING_STATES and trade.state not in OPENING_STATES and not held_broken:
             return None
         silent_ns = self._work.host_ns + round(trade.request.host_silent_after_s * SECOND)
         if self._work.now_ns <= silent_ns:
@@ -184,6 +186,7 @@ class Guards:
             fees_usd = float(trade.fees_usd)
         # An opening in chunks may take long: what is filled of it may lose no more than the whole.
         held = trade.state in HOLDING_STATES or (trade.state == "OPENING" and trade.was_filled)
+        held = held or is_held_broken(trade, self._work.config)
         if limit_usd is None or trade.close is not None or not held:
             return
         marked_usd = self._pnl_on_mark_usd(trade)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.execution import rows
 from services.execution.auto import opening_cost
+from services.execution.broken import is_held_broken
 from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
@@ -180,7 +181,8 @@ class Lifecycle:
 
     def _holding(self, trade: Trade) -> Advice:
         work = self._work
-        if _closed_outside(trade):
+        flattened = trade.close is not None and trade.close.purpose == "flatten"
+        if _closed_outside(trade) and not flattened:
             self._break(trade, "a leg was closed, liquidated or expired from outside")
         elif trade.close is not None:
             work.move(trade, "PENDING_CLOSE", trade.close.reason)
@@ -222,12 +224,12 @@ class Lifecycle:
                 self._closed(trade)
             advice.wait("not compared with the venue yet")
             return advice
-        if trade.state == "BROKEN" and trade.close is None and not self._may_close_broken(trade):
+        if is_held_broken(trade, work.config):
             advice = self._close_plan.withdraw_opening(trade)
             self._carry_out(trade, advice)
             if not work.book.unsettled_of(trade) and trade.is_flat:
                 self._closed(trade)
-            advice.wait("broken: waits for the operator")
+            advice.wait("broken and held: waits for a person, an exit or its deadline")
             return advice
         beyond = beyond_allowance(trade, self._reduction)
         if beyond:
@@ -254,10 +256,6 @@ class Lifecycle:
         reason = f"{trade.reason}: to {close_purpose(trade)} it is for the staircase alone"
         row = rows.FellBack(trade_id=trade.trade_id, purpose="close", mode="limit", reason=reason)
         return Advice(actions=[Record(row)])
-
-    def _may_close_broken(self, trade: Trade) -> bool:
-        """A broken structure is closed by itself if so configured; one that was to be unwound always is."""
-        return self._work.config.close_broken_trades or trade.opened_ns is None
 
     def _closed(self, trade: Trade) -> None:
         self._work.move(trade, "FAILED" if trade.state == "UNWINDING" else "CLOSED", trade.reason)

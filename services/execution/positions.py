@@ -7,15 +7,15 @@ from decimal import Decimal
 import msgspec
 
 from services.execution import rows
+from services.execution.broken import if_broken
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.direct import DirectFlattens
 from services.execution.records import ZERO, Leg, Trade
 from services.execution.workspace import MS, Workspace
-from shared.ids import parse_client_order_id
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
-from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
+from shared.messages.venue import VenuePosition, VenueSnapshot
 from shared.options.chain import snap_price
 
-_DIRECT_KEPT = 1_000
 _SETTLED_EARLY_NS = 60_000 * MS
 """By a clock that is behind the venue's, a settled position vanishes before its expiry: it was not closed outside."""
 
@@ -33,6 +33,7 @@ class PositionWitness:
 
     `foreign`: by symbol, what the venue holds beyond our trades, signed. Of the last comparison: `unconfirmed`,
     symbols that disagreed and are looked at again; `undecided`, these and those where something of ours was at work.
+    `direct`: what direct flattens did.
     """
 
     def __init__(self, work: Workspace, schedule: ComparisonSchedule) -> None:
@@ -43,7 +44,7 @@ class PositionWitness:
         self.undecided: frozenset[str] = frozenset()
         self._positions: dict[str, VenuePosition] = {}
         self._suspects: dict[str, _Suspect] = {}
-        self._direct: dict[int, VenueFill] = {}
+        self.direct = DirectFlattens(work)
 
     def cap(self, trade: Trade, leg: Leg) -> Decimal | None:
         """How much of the leg the venue's position still holds for this trade; None when it cannot say.
@@ -144,22 +145,6 @@ class PositionWitness:
         self.undecided = frozenset(unconfirmed | on_the_way)
         return differences
 
-    def keep_direct_fills(self, snapshot: VenueSnapshot) -> None:
-        """Remember what a direct flatten traded, until the second look at positions says whose it was."""
-        orders = {order.venue_order_id for order in snapshot.orders if self._is_direct(order.client_order_id)}
-        for fill in snapshot.fills:
-            if fill.venue_order_id in orders or self._is_direct(fill.client_order_id):
-                self._direct[fill.venue_trade_id] = fill
-        while len(self._direct) > _DIRECT_KEPT:
-            del self._direct[next(iter(self._direct))]
-
-    def _is_direct(self, client_order_id: int | None) -> bool:
-        """True for an order of `voldesk flatten --direct`: flattens by its id, and execution did not send it."""
-        if client_order_id is None or client_order_id in self._work.book.orders:
-            return False
-        key = parse_client_order_id(client_order_id, self._work.desk_number)
-        return key is not None and key.purpose == "flatten"
-
     def _is_quiet(self, symbol: str, asked_ns: int) -> bool:
         """True when the positions asked for at `asked_ns` contain all that we did in the symbol."""
         work = self._work
@@ -219,8 +204,7 @@ class PositionWitness:
                 if leg.symbol != symbol or leg.sign != sign or lost <= 0:
                     continue
                 missing -= lost
-                concerned[trade.trade_id] = trade
-                flattened = self._closed_directly(trade, index, lost)
+                flattened = self.direct.close(trade, index, lost)
                 if flattened:
                     differences.append(
                         QuantityMismatch(
@@ -235,6 +219,9 @@ class PositionWitness:
                         )
                     )
                 lost -= flattened
+                if not lost and trade.close is not None and trade.close.purpose == "flatten":
+                    continue  # what is left of it is being flattened
+                concerned[trade.trade_id] = trade
                 if not lost:
                     continue
                 detail = f"the venue holds {actual}, our trades hold {ours}, and no order of ours closed it"
@@ -268,7 +255,7 @@ class PositionWitness:
 
     def _broken(self, trade: Trade, symbol: str) -> BrokenStructure:
         """What a trade is that lost of `symbol` and holds something else."""
-        closes = trade.close is not None or trade.opened_ns is None or self._work.config.close_broken_trades
+        closes = trade.close is not None or if_broken(trade, self._work.config) == "close"
         left = ", ".join(f"{leg.held_quantity} {leg.symbol}" for leg in trade.legs if leg.held_quantity > 0)
         return BrokenStructure(
             symbol=symbol,
@@ -276,39 +263,3 @@ class PositionWitness:
             detail=f"{trade.trade_id} lost {symbol} from outside and still holds {left}",
             trade_id=trade.trade_id,
         )
-
-    def _closed_directly(self, trade: Trade, index: int, lost: Decimal) -> Decimal:
-        """Book executions of a direct flatten against the leg, at most `lost`; returns how much that is."""
-        work = self._work
-        leg = trade.legs[index]
-        closing = "sell" if leg.side == "buy" else "buy"
-        total = ZERO
-        for fill in self._direct.values():
-            if fill.symbol != leg.symbol or fill.side != closing or fill.venue_ns < trade.created_ns:
-                continue
-            booked = work.book.direct_fills.get(fill.venue_trade_id)
-            free = fill.quantity if booked is None else fill.quantity - booked.quantity
-            quantity = min(free, lost - total)
-            if quantity <= 0:
-                continue
-            fee_usd = fill.fee_usd or ZERO
-            paid_usd = ZERO if booked is None else booked.fee_usd
-            share_usd = fee_usd - paid_usd if quantity == free else to_millionths(fee_usd * quantity / fill.quantity)
-            work.record(
-                rows.LegClosedOutside(
-                    trade_id=trade.trade_id,
-                    leg_index=index,
-                    quantity=quantity,
-                    price=fill.price,
-                    reason="closed at the venue by a direct flatten",
-                    fee_usd=share_usd,
-                    venue_trade_id=fill.venue_trade_id,
-                )
-            )
-            total += quantity
-        return total
-
-
-def to_millionths(amount: Decimal) -> Decimal:
-    """A share of an amount of money to a millionth, in plain notation."""
-    return Decimal(format(amount.quantize(Decimal("0.000001")).normalize(), "f"))

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from services.execution import rows
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.direct import to_millionths
 from services.execution.effects import CancelOrder
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
-from services.execution.positions import PositionWitness, to_millionths
+from services.execution.positions import PositionWitness
 from services.execution.records import ZERO
 from services.execution.workspace import MS, Workspace
 from shared.ids import parse_client_order_id, trade_id
@@ -95,7 +96,7 @@ class Reconciler:
             return
         differences = self._orders(snapshot) + self._fills(snapshot)
         differences += self._vanished(snapshot)
-        self.positions.keep_direct_fills(snapshot)
+        self.positions.direct.keep_fills(snapshot)
         self._exercises(snapshot)
         self._schedule.looked_ns = snapshot.asked_ns
         differences += self.positions.compare(snapshot)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import msgspec
+
 from services.execution import rows
 from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
@@ -18,7 +20,7 @@ from services.execution.quoting import drop_retry
 from services.execution.records import Trade
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
-from services.execution.views import order_update, trade_update
+from services.execution.views import intent_refused, order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
@@ -129,6 +131,8 @@ class Requests:
                         intent_id=intent.intent_id, strategy=intent.strategy, ordinal=intent.ordinal, refusal=refusal
                     )
                 )
+                told = intent_refused(intent.intent_id, refusal, work.now_ns, work.account_id)
+                work.publish("exec.{account}.intent", told)
             return refusal
         number = next_trade_number(book.last_trade_number, work.now_ns)
         views = self._leg_views(intent)
@@ -139,7 +143,7 @@ class Requests:
             rows.TradeRequested(
                 trade_id=trade_id(number),
                 trade_number=number,
-                request=intent,
+                request=msgspec.structs.replace(intent, if_broken=intent.if_broken or work.config.if_broken),
                 execution_mode=choice.mode,
                 instruments=tuple(view.instrument for view in views),
                 choice=choice,

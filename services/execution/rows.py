@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.messages.base import Side
-from shared.messages.control import HaltsAnswered
+from shared.messages.control import DirectOrder, HaltsAnswered
 from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
@@ -290,6 +290,15 @@ class LegClosedOutside(msgspec.Struct, frozen=True, kw_only=True, tag="leg_close
     venue_trade_id: int | None = None
 
 
+class DirectFlattenFound(msgspec.Struct, frozen=True, kw_only=True, tag="direct_flatten_found"):
+    """The record of a direct flatten was read: these orders were sent from the venue's side, by whom and why."""
+
+    run_id: str
+    raised_by: str
+    reason: str
+    orders: tuple[DirectOrder, ...]
+
+
 class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
     """The leg expired and the venue settled it. `cash_flow_usd` > 0 was received; `fee_usd` is the delivery fee."""
 
@@ -482,6 +491,7 @@ Row = (
     | InquiryRow
     | EndedForgotten
     | TradeNumbersSkipped
+    | DirectFlattenFound
     | HaltRaised
     | HaltsLifted
 )

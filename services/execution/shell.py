@@ -17,6 +17,7 @@ from services.execution.rows import Row
 from services.execution.subscriptions import subscriptions
 from services.execution.telling import ExecutionNarrator
 from services.execution.winding_down import WindDown
+from shared.flatten_record import read_record, record_stamp
 from shared.latch import read_latches, remove_latch
 from shared.messages.steps import RaiseAlert
 from shared.messages.venue import StreamDown, StreamUp
@@ -65,6 +66,7 @@ class ExecutionShell:
         self._key_checked = False
         self._stream_up = False
         self._core: ExecutionCore | None = None
+        self._record_stamp: tuple[int, int] | None = None
         self._metrics = ExecutionMetrics(
             context.metrics, self._host, lambda: self._host.core.book, context.clock.now_ns
         )
@@ -107,6 +109,7 @@ class ExecutionShell:
         """Subscribe and answer requests: a halt must not wait for a venue that is away. `run` asks the venue."""
         # First in the queue: a desk that was flattened without us is halted before anything else is decided.
         self._take_latches()
+        self._take_record()
         take_announced(self._context.run_dir)
         bus = self._context.bus
         for publisher, prefixes in subscriptions(self._context.desk.underlyings).items():
@@ -197,13 +200,26 @@ class ExecutionShell:
             elif self._host.space.level != "memory":
                 remove_latch(self._context.run_dir, latch.latch_id)
 
+    def _take_record(self) -> None:
+        """Hand over what direct flattens say that they did, when there is more of it."""
+        run_dir = self._context.run_dir
+        stamp = record_stamp(run_dir)
+        if stamp is None or stamp == self._record_stamp:
+            return
+        self._record_stamp = stamp
+        for record in read_record(run_dir, self._context.desk.number):
+            self._host.put(record)
+
     async def _watch(self) -> None:
         """Tell a core that was built anew about the stream, see to latches, and keep the gauges."""
         while True:
             self._take_latches()
             core = self._host.core
-            if core is not self._core and self._core is not None and self._stream_up:
-                self._host.put(StreamUp())
+            if core is not self._core and self._core is not None:
+                self._record_stamp = None
+                if self._stream_up:
+                    self._host.put(StreamUp())
+            self._take_record()
             self._core = core
             self._metrics.watch(is_synced=core.is_synced)
             await asyncio.sleep(_WATCH_S)

@@ -8,7 +8,7 @@ from services.execution.book import Book
 from services.execution.chunks import chunk_progress
 from services.execution.records import ZERO, Order, Trade
 from services.execution.states import OPENING_STATES
-from shared.messages.trades import LegStatus, OrderUpdate, TradeUpdate
+from shared.messages.trades import IntentRefused, LegStatus, OrderUpdate, Refusal, TradeUpdate
 
 _MONEY = Decimal("0.000001")
 
@@ -75,6 +75,13 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         opening_cost=trade.opening_cost,
         opening_chunks=chunk_progress(trade, "open"),
         closing_chunks=chunk_progress(trade, "close"),
+        if_broken=request.if_broken,
+    )
+
+
+def intent_refused(intent_id: str, refusal: Refusal, at_ns: int, account_id: str) -> IntentRefused:
+    return IntentRefused(
+        intent_id=intent_id, account_id=account_id, code=refusal.code, detail=refusal.detail, at_ns=at_ns
     )
 
 

@@ -55,6 +55,10 @@ class Breakers:
         self._orders: dict[int, tuple[int, bool]] = {}
         """When each order that ended lately was sent, and whether it was refused."""
 
+        self._lost: dict[int, tuple[int, int]] = {}
+        """Orders whose outcome got lost lately, each with when it was sent and when that was known: the orders of one
+        request have both alike."""
+
         self._errors: deque[int] = deque(maxlen=1_000)
         self._good_reads = 0
 
@@ -120,7 +124,7 @@ class Breakers:
 
     def on_order(self, update: OrderUpdate, now_ns: int, emit: Emit) -> None:
         if update.state == "UNKNOWN" and update.updated_ns > now_ns - _MINUTE_NS:
-            self.on_venue_error(update.updated_ns, emit)
+            self._on_lost_outcome(update, emit)
         if update.state not in FINAL_ORDER_STATES or update.updated_ns <= now_ns - _ORDER_WINDOW_NS:
             return
         if update.client_order_id in self._orders:
@@ -141,6 +145,16 @@ class Breakers:
         if self._breaker(VENUE, "").state == "half_open":
             self._end_trial(VENUE, "", emit, went_well=False, what="the venue failed again")
         self._trip(VENUE, "", emit, now_ns)
+
+    def _on_lost_outcome(self, update: OrderUpdate, emit: Emit) -> None:
+        """One answer that got lost is one error, however many orders it was for and however often it is told."""
+        request = (update.created_ns, update.updated_ns)
+        is_counted = update.client_order_id in self._lost or request in self._lost.values()
+        self._lost.setdefault(update.client_order_id, request)
+        while len(self._lost) > _ORDERS_KEPT:
+            del self._lost[next(iter(self._lost))]
+        if not is_counted:
+            self.on_venue_error(update.updated_ns, emit)
 
     def on_read(self, emit: Emit) -> None:
         """The account was read."""

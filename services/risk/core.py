@@ -10,12 +10,15 @@ from services.risk.breaches import measures
 from services.risk.breakers import NAMES, Breakers, no_such_breaker
 from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.config import RiskConfig
+from services.risk.equity import EquityMarks
+from services.risk.granting import granted, refused
 from services.risk.halting import Halting
 from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
 from services.risk.margin_guard import MarginGuardian
 from services.risk.market import MarketView
 from services.risk.orders import MINUTE_NS, OrderWatch
 from services.risk.positions import Holdings, positions_of
+from services.risk.reads import ReadWatch
 from services.risk.reservations import Reservations, covers
 from services.risk.rows import (
     BreachEnded,
@@ -35,17 +38,16 @@ from services.risk.showing import breaker_alert, halting_breakers, limits_of, no
 from services.risk.situation import NOTHING_HELD, Situation, Violation
 from services.risk.stress import Scenarios, Stress
 from services.risk.unit_grids import UnitGrids
-from services.risk.what_if import answer, as_request
+from services.risk.what_if import answer as what_if_answer
+from services.risk.what_if import as_request
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import (
     AccountAnswer,
     GetAccount,
     GrantGiven,
-    GrantRefused,
     HaltState,
     RequestGrant,
 )
-from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.risk import BreakersReset, GetRisk, ResetBreaker, RiskAnswer, WhatIf
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
@@ -53,7 +55,6 @@ from shared.messages.steps import (
     Entry,
     Inbound,
     Publish,
-    RaiseAlert,
     Reply,
     ReplyReceived,
     Request,
@@ -62,25 +63,17 @@ from shared.messages.steps import (
     StreamSynced,
     Tick,
 )
-from shared.messages.system import Severity
 from shared.messages.topics import topic_of
-from shared.messages.trades import Grant, GrantLeg, OrderUpdate, TradeUpdate, unknown_request
+from shared.messages.trades import Grant, IntentRefused, OrderUpdate, TradeUpdate, unknown_request
 
 _MS = 1_000_000
-_DAY_NS = 86_400 * 1_000_000_000
-_PEAK_STEP = Decimal("0.0001")
-"""The peak is journalled in steps of this share of itself: a rising account must not write a row per poll."""
-_TRANSFERS_REMEMBERED = 1_000
-_CLOCK_OFF_NS = 1_000_000_000
-_CLOCK_RIGHT_NS = 500_000_000
-_NAME_MAX, _DETAIL_MAX = 200, 500
-"""Characters of a refusal, which is published and kept: the request may have had any number."""
+_NAME_MAX = 200
 
 
 class RiskCore:
     """Decides who may open what.
 
-    Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, OrderUpdate, HaltState), StreamSynced,
+    Inputs: Inbound(InstrumentList, ChainSnapshot, TradeUpdate, IntentRefused, OrderUpdate, HaltState), StreamSynced,
     Request(RequestGrant, GetAccount, GetRisk, WhatIf, ResetBreaker), ReplyReceived, RequestTimedOut, Tick,
     JournalSpace and those of inputs.py. Effects: the generic ones. Anything else is ignored.
     """
@@ -89,10 +82,7 @@ class RiskCore:
         self._config = config
         self._account_id = account_id
         self._grant_key = grant_key
-        self._peak_usd: Decimal | None = None
-        self._day: int | None = None
-        self._day_start_usd: Decimal | None = None
-        self._transfers: dict[str, None] = {}
+        self._equity = EquityMarks(config)
         self._journaled_until_ns: int | None = None
         self._market = MarketView(config.market_age_max_ms * _MS)
         self._halting = Halting(config, account_id)
@@ -113,10 +103,8 @@ class RiskCore:
         self._execution_synced = False
         self._account: AccountSnapshot | None = None
         self._asked_ns = 0
-        self._failing_since_ns: int | None = None
-        self._unreachable_told = False
+        self._reads = ReadWatch(account_id, config.account_age_max_ms)
         self._space = ON_DISK
-        self._clock_off_told = False
 
     @property
     def account(self) -> AccountSnapshot | None:
@@ -131,7 +119,7 @@ class RiskCore:
     @property
     def day_start_equity_usd(self) -> Decimal | None:
         """The first equity of the UTC day, moved by transfers; None before the first read."""
-        return self._day_start_usd
+        return self._equity.day_start_usd
 
     @property
     def journaled_until_ns(self) -> int | None:
@@ -163,7 +151,7 @@ class RiskCore:
                 return Step(effects=[Reply(item.request_id, self._shown)])
             case Request(message=WhatIf() as what_if):
                 situation = self._situation(as_request(what_if, now_ns), now_ns)
-                return Step(effects=[Reply(item.request_id, answer(situation))])
+                return Step(effects=[Reply(item.request_id, what_if_answer(situation))])
             case Request(message=ResetBreaker() as reset):
                 return self._on_reset(item.request_id, reset, now_ns)
             case Request(message=other):
@@ -173,7 +161,9 @@ class RiskCore:
             case AccountPollFailed():
                 return self._on_poll_failed(item, now_ns)
             case TransferSeen():
-                return self._on_transfer(item, now_ns)
+                step = Step()
+                self._equity.on_transfer(item, self._emitter(step, now_ns))
+                return step
             case ReplyReceived() | RequestTimedOut():
                 return self._on_reply(item, now_ns)
             case StreamSynced(publisher="execution", epoch=epoch):
@@ -192,16 +182,8 @@ class RiskCore:
     def apply(self, entry: Entry) -> None:
         self._journaled_until_ns = entry.at_ns
         match entry.row:
-            case PeakEquityRaised(equity_usd=equity):
-                self._peak_usd = equity
-            case TradingDayStarted(day=day, equity_usd=equity):
-                self._day, self._day_start_usd = day, equity
-            case CapitalMoved(transfer_id=transfer_id, amount_usd=amount):
-                self._transfers[transfer_id] = None
-                if len(self._transfers) > _TRANSFERS_REMEMBERED:
-                    del self._transfers[next(iter(self._transfers))]
-                self._peak_usd = None if self._peak_usd is None else self._peak_usd + amount
-                self._day_start_usd = None if self._day_start_usd is None else self._day_start_usd + amount
+            case PeakEquityRaised() | TradingDayStarted() | CapitalMoved() as mark:
+                self._equity.apply(mark)
             case GrantIssued(grant=grant):
                 self._reservations.issue(grant, entry.at_ns)
             case BreachFound() | BreachHalted() | BreachEnded() as breach:
@@ -240,6 +222,8 @@ class RiskCore:
                 self._margin.on_trade(update)
                 equity = None if self._account is None else float(self._account.equity_usd)
                 self._breakers.on_trade(update, equity, self._emitter(step, now_ns))
+            case IntentRefused(account_id=self._account_id) as refused_intent:
+                self._reservations.on_refused(refused_intent.intent_id)
             case OrderUpdate(account_id=self._account_id) as order:
                 self._orders.on_order(order, now_ns)
                 self._breakers.on_order(order, now_ns, self._emitter(step, now_ns))
@@ -295,7 +279,7 @@ class RiskCore:
             return Step(effects=[Reply(request_id, GrantGiven(grant=earlier))])
         if violation := first_violation(situation, CHECKS):
             return self._refuse(request_id, ask, violation)
-        grant = self._grant(situation)
+        grant = granted(situation, self._halts.halt_epoch, self._grant_key)
         step = Step(effects=[Reply(request_id, GrantGiven(grant=grant))])
         self._emit(step, GrantIssued(grant=grant), now_ns, request_id)
         return step
@@ -317,13 +301,14 @@ class RiskCore:
             halts=self._halts.halts,
             execution_synced=self._execution_synced,
             account=self._account,
-            peak_equity_usd=self._peak_usd,
-            day_start_equity_usd=self._day_start_usd,
+            peak_equity_usd=self._equity.peak_usd,
+            day_start_equity_usd=self._equity.day_start_usd,
             market=self._market,
             unit_grids=self._unit_grids,
             outstanding=tuple(reservations.outstanding(now_ns, self._asked_ns, beside=ask.intent_id)),
             at_risk=reservations.at_risk(now_ns, beside=ask.intent_id),
             has_trade=reservations.has_trade(ask.intent_id),
+            was_refused=reservations.was_refused(ask.intent_id),
             earlier_grant_differs=earlier is not None and not covers(earlier, ask.legs),
             granted_lately=reservations.granted_lately(now_ns),
             open_orders=self._orders.working,
@@ -342,45 +327,10 @@ class RiskCore:
             strategy, lambda subject, since_ns: self._reservations.running_since(since_ns, now_ns, subject)
         )
 
-    def _grant(self, situation: Situation) -> Grant:
-        ask, now_ns = situation.ask, situation.now_ns
-        legs = tuple(
-            GrantLeg(
-                symbol=leg.order.symbol,
-                side=leg.order.side,
-                max_quantity=leg.order.quantity,
-                worst_price=leg.worst_price,
-            )
-            for leg in situation.legs
-            if leg.worst_price is not None
-        )
-        assert len(legs) == len(ask.legs), "the check `price_collar` lets no leg without a price through"
-        return signed(
-            Grant(
-                grant_id=f"{ask.intent_id}-{now_ns}",
-                intent_id=ask.intent_id,
-                account_id=self._account_id,
-                legs=legs,
-                deadline_ns=now_ns + self._config.ttl_ms(ask.opening_s) * _MS,
-                halt_epoch=self._halts.halt_epoch,
-                issued_ns=now_ns,
-                margin_usd=situation.margin_usd,
-                max_loss_usd=situation.max_loss_usd,
-            ),
-            self._grant_key,
-        )
-
     def _refuse(self, request_id: str, ask: RequestGrant, violation: Violation) -> Step:
-        refused = GrantRefused(
-            intent_id=ask.intent_id[:_NAME_MAX],
-            strategy=ask.strategy[:_NAME_MAX],
-            code=violation.code,
-            detail=violation.detail[:_DETAIL_MAX],
-            value=violation.value,
-            limit=violation.limit,
-        )
+        answer = refused(ask, violation)
         topic = topic_of("risk.{account}.refusal", account=self._account_id)
-        return Step(effects=[Reply(request_id, refused), Publish(topic, refused)])
+        return Step(effects=[Reply(request_id, answer), Publish(topic, answer)])
 
     # The account
 
@@ -393,9 +343,9 @@ class RiskCore:
         self._asked_ns = polled.asked_ns
         self._reservations.on_account(polled.asked_ns)
         emit = self._emitter(step, now_ns)
-        self._mark_equity(step, equity, earlier, now_ns)
+        self._equity.on_read(equity, earlier, now_ns, emit)
         self._account = self._snapshot(polled, now_ns)
-        for measure in measures(self._config, equity, self._peak_usd, self._day_start_usd):
+        for measure in measures(self._config, equity, self._equity.peak_usd, self._equity.day_start_usd):
             step.effects += self._halting.judge(measure, now_ns, emit)
         step.effects += self._margin.on_account(
             self._account, self._halting, now_ns, emit, trades_known=self._execution_synced
@@ -403,11 +353,7 @@ class RiskCore:
         self._breakers.on_read(emit)
         step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
         self._show(step, self._account, now_ns)
-        self._failing_since_ns = None
-        self._judge_clock(step, polled.clock_offset_ns)
-        if self._unreachable_told:
-            self._unreachable_told = False
-            step.effects.append(self._unreachable_alert("the account is read again", resolved=True))
+        step.effects += self._reads.on_read(polled.clock_offset_ns)
         return step
 
     def _show(self, step: Step, account: AccountSnapshot, now_ns: int) -> None:
@@ -423,50 +369,11 @@ class RiskCore:
         step.effects.append(Publish(topic_of("risk.{account}.limits", account=self._account_id), limits))
         step.effects.append(Publish(topic_of("risk.{account}.stress", account=self._account_id), stress))
 
-    def _judge_clock(self, step: Step, offset_ns: int) -> None:
-        """Tell once that the host's clock is off, and once that it is right again."""
-        limit_ns = _CLOCK_RIGHT_NS if self._clock_off_told else _CLOCK_OFF_NS
-        is_off = abs(offset_ns) > limit_ns
-        if is_off == self._clock_off_told:
-            return
-        self._clock_off_told = is_off
-        text = f"the clock of this host is {-offset_ns / 1e9:+.1f} s off the venue's"
-        if is_off:
-            text += (
-                ": synchronise it (NTP); signatures are corrected, but expiries and deadlines follow the host's clock"
-            )
-        step.effects.append(
-            RaiseAlert(
-                code="clock_off",
-                severity="critical" if is_off else "info",
-                subject=self._account_id,
-                text=text,
-                resolved=not is_off,
-            )
-        )
-
-    def _mark_equity(self, step: Step, equity: Decimal, earlier: Decimal | None, now_ns: int) -> None:
-        """Note a new day and a new peak: by two reads in a row that agree, against one wrong figure.
-
-        Until then the day before is judged on. Only an account that was never read is taken at its first word.
-        """
-        day = now_ns // _DAY_NS
-        if self._day is None or (day > self._day and earlier is not None and self._agree(equity, earlier)):
-            self._emit(step, TradingDayStarted(day=day, equity_usd=equity), now_ns)
-        if self._peak_usd is None:
-            self._emit(step, PeakEquityRaised(equity_usd=equity), now_ns)
-        elif earlier is not None and (confirmed := min(equity, earlier)) > self._peak_usd * (1 + _PEAK_STEP):
-            self._emit(step, PeakEquityRaised(equity_usd=confirmed), now_ns)
-
-    def _agree(self, equity: Decimal, earlier: Decimal) -> bool:
-        """Whether two reads differ by less than half of what a day may lose."""
-        return abs(equity - earlier) * 200 <= Decimal(str(self._config.max_daily_loss_pct)) * abs(earlier)
-
     def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
         positions, sums, complete = positions_of(self._market, polled.positions, now_ns)
         outstanding = tuple(self._reservations.outstanding(now_ns, polled.asked_ns, beside=""))
-        account = polled.account
-        assert self._peak_usd is not None, "the first read sets the peak"
+        account, peak_usd = polled.account, self._equity.peak_usd
+        assert peak_usd is not None, "the first read sets the peak"
         return AccountSnapshot(
             account_id=self._account_id,
             received_ns=polled.received_ns,
@@ -478,7 +385,7 @@ class RiskCore:
             positions=positions,
             greeks=sums,
             greeks_complete=complete,
-            peak_equity_usd=max(self._peak_usd, account.equity_usd),
+            peak_equity_usd=max(peak_usd, account.equity_usd),
             outstanding_grants=len(outstanding),
             outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
             balances=account.balances,
@@ -486,26 +393,7 @@ class RiskCore:
         )
 
     def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:
-        if self._failing_since_ns is None:
-            self._failing_since_ns = now_ns
-        failing_ms = (now_ns - self._failing_since_ns) / _MS
         step = Step()
         self._breakers.on_venue_error(now_ns, self._emitter(step, now_ns))
-        if self._unreachable_told or failing_ms < self._config.account_age_max_ms:
-            return step
-        self._unreachable_told = True
-        text = f"the account has not been readable for {failing_ms / 1e3:.0f} s: {failed.reason}"
-        step.effects.append(self._unreachable_alert(text, resolved=False))
-        return step
-
-    def _unreachable_alert(self, text: str, *, resolved: bool) -> RaiseAlert:
-        severity: Severity = "info" if resolved else "warning"
-        return RaiseAlert(
-            code="account_unreachable", severity=severity, subject=self._account_id, text=text, resolved=resolved
-        )
-
-    def _on_transfer(self, seen: TransferSeen, now_ns: int) -> Step:
-        step = Step()
-        if seen.transfer_id not in self._transfers:
-            self._emit(step, CapitalMoved(transfer_id=seen.transfer_id, amount_usd=seen.amount_usd), now_ns)
+        step.effects += self._reads.on_failed(failed.reason, now_ns)
         return step

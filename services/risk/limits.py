@@ -15,8 +15,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A limit, and what it is on before and after the request that is asked for.
 
     code: of the refusal. scope, subject, unit: as in `LimitUse`. words: what stands in the refusal, with the figure
-    after the request in place of "{}". least_before: where the two count outstanding grants at their worst, what it
-    is at least before the request, whatever part of them is filled.
+    after the request in place of "{}". worst_change: where the two count outstanding grants at their worst, by how
+    much the request moves the figure at most, whatever part of them is filled; below 0 it surely brings it back.
+    touched: whether the request holds anything of `subject`.
     """
 
     code: str
@@ -27,13 +28,17 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     scope: LimitScope = "account"
     subject: str = ""
-    least_before: float | None = None
+    worst_change: float | None = None
+    touched: bool = True
 
     @property
     def broken(self) -> bool:
-        """Past the limit, unless the request surely brings it back towards it. What is not known is broken."""
-        before = self.before if self.least_before is None else self.least_before
-        return not (self.after <= self.limit or self.after < before)
+        """Past the limit, unless the request surely brings it back towards it, or has nothing to do with it. What is
+        not known is broken."""
+        if not self.touched:
+            return False
+        change = self.after - self.before if self.worst_change is None else self.worst_change
+        return not (self.after <= self.limit or change < 0)
 
 
 Family = Callable[[Situation], Iterable[Figure]]

@@ -34,8 +34,8 @@ class Reservations:
     """Grants issued (durable: folded from rows) and the trades made of them (volatile: replayed by execution).
 
     A grant counts until execution says that it is closed *and* an account asked for afterwards shows the outcome, or
-    until its deadline has passed without a trade. One for an opening that takes long is kept free no longer than the
-    others when no trade was made of it: `unused_ttl_ns`.
+    until execution has refused its intent for good, or until its deadline has passed without a trade. One for an
+    opening that takes long is kept free no longer than the others when no trade was made of it: `unused_ttl_ns`.
     """
 
     def __init__(self, release_delay_ns: int, account_lag_ns: int, unused_ttl_ns: int) -> None:
@@ -51,6 +51,9 @@ class Reservations:
 
         self._granted: Counter[str] = Counter()
 
+        self._refused: dict[str, None] = {}
+        """Intents that execution has refused for good, as long as it is the same execution that says so."""
+
         self._trades: dict[str, _TradeView] = {}
         self._trade_of_intent: dict[str, str] = {}
 
@@ -63,7 +66,7 @@ class Reservations:
             self._without_trade.pop(oldest.intent_id, None)
         self._issued.pop(grant.intent_id, None)
         self._issued[grant.intent_id] = grant
-        if grant.intent_id not in self._trade_of_intent:
+        if grant.intent_id not in self._trade_of_intent and grant.intent_id not in self._refused:
             self._without_trade[grant.intent_id] = grant
         self._forget_issued(at_ns)
         strategy = strategy_of(grant.intent_id)
@@ -74,6 +77,7 @@ class Reservations:
         """Execution started anew: its replay tells of all trades again."""
         self._trades.clear()
         self._trade_of_intent.clear()
+        self._refused.clear()
         self._without_trade = dict(self._issued)
 
     def on_trade(self, update: TradeUpdate) -> None:
@@ -92,6 +96,15 @@ class Reservations:
         self._without_trade.pop(update.intent_id, None)
         while len(self._trade_of_intent) > _INTENTS_REMEMBERED:
             del self._trade_of_intent[next(iter(self._trade_of_intent))]
+
+    def on_refused(self, intent_id: str) -> None:
+        """Execution has refused an intent for good: its grant can never be used, and gives back its room."""
+        if intent_id in self._trade_of_intent:
+            return
+        self._refused[intent_id] = None
+        self._without_trade.pop(intent_id, None)
+        while len(self._refused) > _INTENTS_REMEMBERED:
+            del self._refused[next(iter(self._refused))]
 
     def on_account(self, asked_ns: int) -> None:
         """Drop final trades whose outcome this account shows."""
@@ -137,9 +150,15 @@ class Reservations:
     def grant_of(self, intent_id: str, now_ns: int) -> Grant | None:
         """The newest grant of an intent that still counts: what holds no room any more is not given again."""
         grant = self._issued.get(intent_id)
-        if grant is None or (intent_id in self._without_trade and now_ns >= self._free_ns(grant)):
+        if grant is None or intent_id in self._refused:
+            return None
+        if intent_id in self._without_trade and now_ns >= self._free_ns(grant):
             return None
         return grant
+
+    def was_refused(self, intent_id: str) -> bool:
+        """Whether execution has refused this intent for good."""
+        return intent_id in self._refused
 
     def has_trade(self, intent_id: str) -> bool:
         return intent_id in self._trade_of_intent

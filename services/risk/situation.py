@@ -10,12 +10,13 @@ from functools import cached_property
 
 import msgspec
 
+from services.risk.changes import Use, worst_growth
 from services.risk.config import RiskConfig, StrategyLimits
 from services.risk.margin import StructureLeg, structure_margin, trading_fee, venue_price_band, worst_loss
 from services.risk.market import GREEKS, MarketView, OptionFacts
 from services.risk.positions import Holdings, expiry_of
 from services.risk.reservations import AtRisk
-from services.risk.stress import Stress, loss_before_and_after
+from services.risk.stress import Stress, stressed_use
 from services.risk.unit_grids import UnitGrids
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
@@ -88,6 +89,7 @@ class Situation:
     outstanding: tuple[Grant, ...]
     at_risk: tuple[AtRisk, ...]
     has_trade: bool
+    was_refused: bool
     earlier_grant_differs: bool
     granted_lately: Mapping[str, int]
     open_orders: int = 0
@@ -163,9 +165,9 @@ class Situation:
 
     @cached_property
     def greeks_by_underlying(self) -> dict[str, tuple[list[float], list[float], list[float]]]:
-        """Delta, gamma, vega, theta in the units of the limits, before and after, per underlying: the largest
-        absolute value, whatever part of the outstanding grants is filled, and the least before. NaN where a Greek is
-        unknown.
+        """Delta, gamma, vega, theta in the units of the limits, per underlying: the largest absolute value, whatever
+        part of the outstanding grants is filled, before and after, and by how much the request lets it grow at most.
+        NaN where a Greek is unknown.
 
         An outstanding grant never makes room in the other direction before it is filled, and counts in full while
         it is half filled, when the account shows a part of it too.
@@ -177,20 +179,21 @@ class Situation:
             underlying: [getattr(sums, name) for name in GREEKS]
             for underlying, sums in self.known_account.greeks.items()
         }
-        low, high = self._outstanding_greeks
+        low, high, lowest, highest = self._outstanding_greeks
         found: dict[str, tuple[list[float], list[float], list[float]]] = {}
         for underlying in dict.fromkeys((*exposure, *low, *own)):
             base, added = exposure.get(underlying, _NOTHING), own.get(underlying, _NOTHING)
             down, up = low.get(underlying, _NOTHING), high.get(underlying, _NOTHING)
+            bottom, top = lowest.get(underlying, _NOTHING), highest.get(underlying, _NOTHING)
             index = self.market.index(underlying) if any(base) or underlying in low or underlying in own else 0.0
             scales = (index, index * index / 100.0, 1.0, 1.0)
-            before, after, least = [], [], []
+            before, after, growth = [], [], []
             for number, scale in enumerate(scales):
                 held, then = base[number], base[number] + added[number]
                 before.append(_farthest(held + down[number], held + up[number]) * scale)
                 after.append(_farthest(then + down[number], then + up[number]) * scale)
-                least.append(_nearest(held + down[number], held + up[number]) * scale)
-            found[underlying] = (before, after, least)
+                growth.append(worst_growth(held + bottom[number], held + top[number], added[number]) * scale)
+            found[underlying] = (before, after, growth)
         return found
 
     @cached_property
@@ -200,8 +203,8 @@ class Situation:
         for of_one in self.greeks_by_underlying.values():
             for total, values in zip(sums, of_one, strict=True):
                 _add(total, values, 1.0)
-        before, after, least = sums
-        return before, after, least
+        before, after, growth = sums
+        return before, after, growth
 
     @cached_property
     def asked_or_largest(self) -> tuple[str, ...]:
@@ -231,39 +234,44 @@ class Situation:
         return (abs(before + low), abs(after + low)), (abs(before + high), abs(after + high))
 
     @cached_property
-    def notional_by_expiry(self) -> dict[str, tuple[float, float]]:
-        """Σ |net quantity| × index, USD, before and after, per expiry, as "BTCUSD-27MAR26"; NaN without an index."""
-        sums = {expiry: (total, total) for expiry, total in self.holdings.absolute_by_expiry.items()}
+    def notional_by_expiry(self) -> dict[str, Use]:
+        """Σ |net quantity| × index, USD, per expiry, as "BTCUSD-27MAR26"; NaN without an index."""
+        sums = {expiry: [total, total] for expiry, total in self.holdings.absolute_by_expiry.items()}
+        growth: dict[str, Decimal] = {}
         for symbol in dict.fromkeys((*self._outstanding_quantities, *self._asked)):
-            expiry = expiry_of(symbol)
-            held = abs(float(self.holdings.quantities.get(symbol, _ZERO)))
+            expiry, held = expiry_of(symbol), self.holdings.quantities.get(symbol, _ZERO)
             before, after = self.position_before_and_after(symbol)
-            one, other = sums.get(expiry, (0.0, 0.0))
-            sums[expiry] = (one + float(before) - held, other + float(after) - held)
-        found: dict[str, tuple[float, float]] = {}
+            coins = sums.setdefault(expiry, [0.0, 0.0])
+            coins[0] += float(before) - abs(float(held))
+            coins[1] += float(after) - abs(float(held))
+            if symbol in self._asked:
+                low, high = self._outstanding_quantities.get(symbol, (_ZERO, _ZERO))
+                grown = worst_growth(held + low, held + high, self._asked[symbol])
+                growth[expiry] = growth.get(expiry, _ZERO) + grown
+        found: dict[str, Use] = {}
         for expiry, (before_coins, after_coins) in sums.items():
             index = self.market.index(expiry.split("-", 1)[0])
-            found[expiry] = (before_coins * index, after_coins * index)
+            grown_usd = float(growth.get(expiry, _ZERO)) * index
+            found[expiry] = Use(before_coins * index, after_coins * index, grown_usd, touched=expiry in growth)
         return found
 
     @cached_property
-    def notional_by_underlying(self) -> dict[str, tuple[float, float]]:
+    def notional_by_underlying(self) -> dict[str, Use]:
         """The same, per underlying."""
-        found: dict[str, tuple[float, float]] = {}
-        for expiry, (before, after) in self.notional_by_expiry.items():
-            one, other = found.get(underlying := expiry.split("-", 1)[0], (0.0, 0.0))
-            found[underlying] = (one + before, other + after)
+        found: dict[str, Use] = {}
+        for expiry, use in self.notional_by_expiry.items():
+            underlying = expiry.split("-", 1)[0]
+            found[underlying] = found[underlying].plus(use) if underlying in found else use
         return found
 
     @cached_property
-    def stressed_loss_before_and_after(self) -> tuple[float, float]:
+    def stressed_loss(self) -> Use:
         """USD ≥ 0, outstanding grants included; NaN where an option has no volatility now."""
-        if self.stress is None:
-            return math.nan, math.nan
         asked = {symbol: float(quantity) for symbol, quantity in self._asked.items()}
+        if self.stress is None:
+            return Use(math.nan, math.nan, math.nan, touched=bool(asked))
         symbols = dict.fromkeys((*(leg.symbol for grant in self.outstanding for leg in grant.legs), *asked))
-        units = self.unit_grids.of(symbols, self.now_ns)
-        return loss_before_and_after(self.stress, self.outstanding, asked, units)
+        return stressed_use(self.stress, self.outstanding, asked, self.unit_grids.of(symbols, self.now_ns))
 
     @cached_property
     def _asked(self) -> dict[str, Decimal]:
@@ -283,10 +291,13 @@ class Situation:
         return sums
 
     @cached_property
-    def _outstanding_greeks(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """Per underlying the sums of what single outstanding grants take away and add, those of GREEKS each."""
+    def _outstanding_greeks(self) -> tuple[dict[str, list[float]], ...]:
+        """Per underlying the sums, those of GREEKS each, of what single outstanding grants take away and add, and of
+        what single legs of them do: the least and the most that any part of them can come to."""
         low: dict[str, list[float]] = {}
         high: dict[str, list[float]] = {}
+        lowest: dict[str, list[float]] = {}
+        highest: dict[str, list[float]] = {}
         for grant in self.outstanding:
             sums: dict[str, list[float]] = {}
             for leg in grant.legs:
@@ -294,26 +305,29 @@ class Situation:
                 greeks = self.market.option_greeks(leg.symbol, self.now_ns)
                 quantity = float(_signed(leg.side, leg.max_quantity))
                 _add(sums.setdefault(underlying, list(_NOTHING)), greeks, quantity)
+                _spread(lowest, highest, underlying, [greek * quantity for greek in greeks])
             for underlying, changes in sums.items():
-                down = low.setdefault(underlying, list(_NOTHING))
-                up = high.setdefault(underlying, list(_NOTHING))
-                for number, change in enumerate(changes):
-                    # what is unknown (NaN) is neither above nor below 0, and makes both unknown
-                    if not change > 0.0:
-                        down[number] += change
-                    if not change < 0.0:
-                        up[number] += change
-        return low, high
+                _spread(low, high, underlying, changes)
+        return low, high, lowest, highest
+
+
+def _spread(
+    low: dict[str, list[float]], high: dict[str, list[float]], underlying: str, changes: Sequence[float]
+) -> None:
+    """What takes away goes to `low`, what adds to `high`."""
+    down = low.setdefault(underlying, list(_NOTHING))
+    up = high.setdefault(underlying, list(_NOTHING))
+    for number, change in enumerate(changes):
+        # what is unknown (NaN) is neither above nor below 0, and makes both unknown
+        if not change > 0.0:
+            down[number] += change
+        if not change < 0.0:
+            up[number] += change
 
 
 def _add(sums: list[float], values: Sequence[float], times: float) -> None:
     for number, value in enumerate(values):
         sums[number] += value * times
-
-
-def _nearest(low: float, high: float) -> float:
-    """The least absolute value between the two; NaN if one is."""
-    return math.nan if math.isnan(low + high) else max(low, -high, 0.0)
 
 
 def _farthest(low: float, high: float) -> float:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.risk.changes import Use, worst_loss_growth
 from services.risk.config import RiskConfig
 from services.risk.market import MarketView
 from shared.messages.trades import Grant
@@ -148,26 +149,35 @@ def stressed_loss(grids: Iterable[F8]) -> float:
     return sum(max(-float(grid.min()), 0.0) for grid in grids)
 
 
-def loss_before_and_after(
+def stressed_use(
     account: Stress, outstanding: Sequence[Grant], asked: Mapping[str, float], units: Units | None
-) -> tuple[float, float]:
+) -> Use:
     """Stressed loss of the account with what was granted, without and with what is asked for (signed, per symbol).
 
     A grant counts where it loses and makes no room where it gains. `units` has the options of both; NaN without it.
     """
     if units is None or not account.complete:
-        return np.nan, np.nan
+        return Use(np.nan, np.nan, np.nan, touched=bool(asked))
     before = dict(account.grids)
+    low, high = dict(account.grids), dict(account.grids)
     for grant in outstanding:
         sums: dict[str, F8] = {}
         for leg in grant.legs:
             underlying, grid = units[leg.symbol]
-            signed = float(leg.max_quantity if leg.side == "buy" else -leg.max_quantity)
-            sums[underlying] = sums.get(underlying, 0.0) + signed * grid
+            profit = float(leg.max_quantity if leg.side == "buy" else -leg.max_quantity) * grid
+            sums[underlying] = sums.get(underlying, 0.0) + profit
+            low[underlying] = low.get(underlying, 0.0) + np.minimum(profit, 0.0)
+            high[underlying] = high.get(underlying, 0.0) + np.maximum(profit, 0.0)
         for underlying, grid in sums.items():
             before[underlying] = before.get(underlying, 0.0) + np.minimum(grid, 0.0)
-    after = dict(before)
+    added: dict[str, F8] = {}
     for symbol, quantity in asked.items():
         underlying, grid = units[symbol]
-        after[underlying] = after.get(underlying, 0.0) + quantity * grid
-    return stressed_loss(before.values()), stressed_loss(after.values())
+        added[underlying] = added.get(underlying, 0.0) + quantity * grid
+    after = dict(before)
+    change = 0.0
+    for underlying, profit in added.items():
+        nothing = np.zeros_like(profit)
+        after[underlying] = after.get(underlying, nothing) + profit
+        change += worst_loss_growth(low.get(underlying, nothing), high.get(underlying, nothing), profit)
+    return Use(stressed_loss(before.values()), stressed_loss(after.values()), change, touched=bool(asked))

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
-from services.strategy.exits import CLOSABLE_STATES, ExitDesk
+from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
 from services.strategy.loaded import LoadedStrategy, LoadFailure
@@ -324,9 +324,7 @@ class StrategyHostCore:
 
     def _look_at_exits(self) -> None:
         closable = {
-            trade.trade_id: trade
-            for trade in self._trades.open_trades()
-            if trade.state in CLOSABLE_STATES or is_quoting(trade)
+            trade.trade_id: trade for trade in self._trades.open_trades() if is_held(trade) or is_quoting(trade)
         }
         self._exits.keep_only(set(closable))
         for trade in closable.values():

@@ -9,13 +9,13 @@ from services.strategy.gates import GateBook, names_of
 from shared.messages.conditions import ExitCondition, HostFunction
 from shared.messages.control import TradeExits
 from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
-from shared.messages.trades import CloseTrade, TradeUpdate
+from shared.messages.trades import CloseAccepted, CloseTrade, TradeUpdate
 from shared.strategy.config import ExitFunction
 from shared.strategy.evaluate import evaluate_exit
 from shared.strategy.views import SECOND_NS, ExitView, Verdict
 
 MS = 1_000_000
-CLOSABLE_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
+_HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
 
 
 class _Watch:
@@ -29,11 +29,17 @@ class _Watch:
         self.reason: str | None = None
         self.request: SendRequest | None = None
         self.asking = False
+        self.accepted = False
         self.due_ns = 0
 
     @property
     def shown(self) -> str:
         return "; ".join(gate.reason for gate in self.gates.gates)
+
+
+def is_held(trade: TradeUpdate) -> bool:
+    """Whether its exits are looked at: it is held, whole or in part, or broken and held as it was declared."""
+    return trade.state in _HELD_STATES or (trade.state == "BROKEN" and trade.if_broken == "hold")
 
 
 class ExitDesk:
@@ -86,6 +92,10 @@ class ExitDesk:
         for trade_id, watch in self._watches.items():
             if watch.reason is None or watch.asking or now_ns < watch.due_ns or trade_id not in trades:
                 continue
+            if watch.accepted and trades[trade_id].state == "BROKEN":
+                # execution closes it without leaving that state: there is nothing to ask, and no reason to wake
+                watch.due_ns = now_ns + self._config.close_repeat_ms * MS
+                continue
             if watch.request is None:
                 watch.request = SendRequest(
                     service="execution",
@@ -106,6 +116,7 @@ class ExitDesk:
             return False
         watch.asking = False
         watch.request = None
+        watch.accepted = isinstance(reply.message, CloseAccepted)
         watch.due_ns = now_ns + self._config.close_repeat_ms * MS
         return True
 

@@ -13,7 +13,7 @@ import msgspec
 from services.strategy.config import StrategyHostConfig
 from shared.ids import intent_id
 from shared.messages.base import Message
-from shared.messages.control import GrantGiven, GrantRefused, RequestGrant
+from shared.messages.control import INTENT_REFUSED, GrantGiven, GrantRefused, RequestGrant
 from shared.messages.steps import ReplyReceived, SendRequest
 from shared.messages.trades import (
     RETRYABLE_REFUSALS,
@@ -115,7 +115,8 @@ class Flight:
             case "granting", GrantGiven(grant=grant):
                 return self._on_grant(grant, now_ns)
             case "granting", GrantRefused(code=code, detail=detail):
-                return _refused("risk", code, f"risk: {detail}", ordinal_used=None)
+                used = self.ordinal if code == INTENT_REFUSED else None
+                return _refused("risk", code, f"risk: {detail}", ordinal_used=used)
             case "granting", Refusal(code=code, detail=detail):
                 return _refused("risk", code, f"risk: {detail}", ordinal_used=None)
             case "opening", TradeAccepted(trade_id=trade_id):
@@ -206,6 +207,7 @@ class Flight:
             max_loss_usd=intent.max_loss_usd,
             if_host_silent=intent.if_host_silent,
             host_silent_after_s=intent.host_silent_after_s,
+            if_broken=intent.if_broken,
             valid_until_ns=self._valid_until_ns,
             grant=grant,
             entry_reasons=self._entry_reasons,

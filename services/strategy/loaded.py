@@ -8,7 +8,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
-from shared.messages.trades import ExecutionParams
+from shared.messages.trades import ExecutionParams, IfBroken
 from shared.strategy.config import ExitFunction, StrategyConfig
 from shared.strategy.protocol import Strategy
 
@@ -17,12 +17,14 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     """`make` builds a fresh instance, so that a host can be built again from its journal.
 
     exit_functions answer the conditions of its trades that are plain functions. source: the file, "" if none.
+    if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
     """
 
     name: str
     make: Callable[[StrategyHostConfig], Strategy]
     exit_functions: Mapping[str, ExitFunction] = {}
     source: str = ""
+    if_broken: IfBroken | None = None
 
     @staticmethod
     def from_config(
@@ -35,6 +37,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             make=lambda host: StrategyRunner(config, host, params),
             exit_functions=config.exit_functions,
             source=source,
+            if_broken=config.if_broken,
         )
 
 

@@ -212,6 +212,7 @@ class StrategyRunner:
             max_loss_usd=self._max_loss_usd(legs, chains),
             if_host_silent=config.if_host_silent,
             host_silent_after_s=config.host_silent_after_seconds,
+            if_broken=config.if_broken,
             dry_run=config.dry_run,
         )
 

@@ -41,6 +41,7 @@ def status_of(
         signals_executed=slot.signals_executed,
         updated_ns=now_ns,
         exits=tuple(exits.shown(trade) for trade in trades),
+        if_broken=slot.loaded.if_broken,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from shared.messages.account import AccountSnapshot
-from shared.messages.base import Message
-from shared.messages.trades import ExecutionMode, Grant, HaltLevel, LegOrder
+from shared.messages.base import Message, Side
+from shared.messages.trades import ExecutionMode, Grant, HaltLevel, IfBroken, LegOrder
 
 OnShutdown = Literal["leave", "leave_all", "cancel", "flatten"]
 """What a stop of execution does first about resting orders and open trades."""
@@ -32,6 +33,10 @@ class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
 
 class GrantGiven(Message, frozen=True, kw_only=True, tag="grant_given.1"):
     grant: Grant
+
+
+INTENT_REFUSED = "intent_refused"
+"""Risk's code for an intent that execution has refused for good: it can only be asked again under another ordinal."""
 
 
 class GrantRefused(Message, frozen=True, kw_only=True, tag="grant_refused.1"):
@@ -72,6 +77,10 @@ class RaiseHalt(Message, frozen=True, kw_only=True, tag="raise_halt.1"):
     requested_by: str
 
 
+FLATTEN_DIRECT = "flatten --direct"
+"""Who raises a halt, and closes trades, that were flattened at the venue without execution."""
+
+
 class FlattenLatch(msgspec.Struct, frozen=True, kw_only=True):
     """A flatten was begun at the venue without execution: halt before anything is placed. No message: it comes from
     a file (`shared.latch`). The same `latch_id` halts once, also after the halt was lifted."""
@@ -79,6 +88,27 @@ class FlattenLatch(msgspec.Struct, frozen=True, kw_only=True):
     latch_id: str
     raised_by: str
     reason: str
+
+
+class DirectOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that a direct flatten announced in its record, before it sent it at `at_ns`. venue_order_id: None
+    where no answer was written down."""
+
+    client_order_id: int
+    symbol: str
+    side: Side
+    quantity: Decimal
+    at_ns: int
+    venue_order_id: int | None = None
+
+
+class DirectFlattenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run of a direct flatten says that it did. No message: it comes from a file (`flatten_record`)."""
+
+    run_id: str
+    raised_by: str
+    reason: str
+    orders: tuple[DirectOrder, ...]
 
 
 class LiftHalts(Message, frozen=True, kw_only=True, tag="lift_halts.1"):
@@ -144,7 +174,8 @@ class TradeExits(msgspec.Struct, frozen=True, kw_only=True):
 class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"):
     """One strategy as its host sees it. state: running, paused, stopping, stopped, failed.
 
-    gates: what must hold before it opens a trade. exits: of each of its open trades.
+    gates: what must hold before it opens a trade. exits: of each of its open trades. if_broken: what it declares for
+    trades that lose a leg from outside; None for the desk's setting, or where its code decides for each.
     """
 
     strategy: str
@@ -159,6 +190,7 @@ class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"
     signals_executed: int
     updated_ns: int
     exits: tuple[TradeExits, ...] = ()
+    if_broken: IfBroken | None = None
 
     @property
     def key(self) -> str:

@@ -16,7 +16,7 @@ from shared.messages.quote_requests import QuoteBoard
 from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.risk import RiskLimits, StressGrid
 from shared.messages.system import Alert, Heartbeat
-from shared.messages.trades import OrderFilled, OrderUpdate, TradeUpdate
+from shared.messages.trades import IntentRefused, OrderFilled, OrderUpdate, TradeUpdate
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -49,6 +49,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("exec.{account}.trade", TradeUpdate, "execution", "event", None),
     Topic("exec.{account}.order", OrderUpdate, "execution", "event", None),
     Topic("exec.{account}.fill", OrderFilled, "execution", "event", None),
+    Topic("exec.{account}.intent", IntentRefused, "execution", "event", None),
     Topic("exec.{account}.halt", HaltState, "execution", "event", None),
     Topic("exec.{account}.reconciliation", ReconciliationReport, "execution", "event", None),
     Topic("rfq.{account}.quotes", QuoteBoard, "execution", "state", None),

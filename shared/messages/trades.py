@@ -38,6 +38,9 @@ FINAL_ORDER_STATES: frozenset[str] = frozenset({"FILLED", "CANCELLED", "REFUSED"
 Purpose = Literal["open", "close", "unwind", "flatten"]
 ExecutionMode = Literal["auto", "limit", "rfq", "smart", "quoting"]
 Policy = Literal["atomic", "best_effort"]
+IfBroken = Literal["hold", "close"]
+"""What is done with what is left of a trade that lost a leg from outside."""
+
 Pricing = Literal["aggressive", "mid", "passive", "top_of_book", "mark", "fair"]
 HaltLevel = Literal["no_new_trades", "cancel_all", "flatten"]
 
@@ -137,6 +140,8 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     rfq: how it is traded by request for quote, for execution_mode "rfq" (and "auto" where it chooses that).
     smart: how it is traded in chunks, for execution_mode "smart" (and "auto" where it chooses that).
     decision_prices: the mid of each leg on which the strategy decided, None where there was none.
+    if_broken: what becomes of the rest when a leg is liquidated, expires or is closed from outside. None: as
+    [execution] if_broken says when it is accepted.
     """
 
     intent_id: str
@@ -159,6 +164,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     rfq: RfqParams = RfqParams()
     smart: SmartParams = SmartParams()
     decision_prices: tuple[float | None, ...] = ()
+    if_broken: IfBroken | None = None
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -218,6 +224,23 @@ RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale", "di
 `valid_until_ns`. Any other code is the outcome of the intent for ever: go on with the next ordinal."""
 
 
+class IntentRefused(Message, frozen=True, kw_only=True, tag="intent_refused.1"):
+    """Execution has refused an intent for good: under this id no trade will ever be opened, whatever is sent later.
+
+    Not published for what speaks of the moment (`RETRYABLE_REFUSALS`), nor for what is refused unread.
+    """
+
+    intent_id: str
+    account_id: str
+    code: str
+    detail: str
+    at_ns: int
+
+    @property
+    def key(self) -> str:
+        return self.intent_id
+
+
 class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit."""
 
@@ -247,6 +270,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     choice: why it is opened by this mode, and what each was expected to cost. opening_cost: what the opening did
     cost, once it is over and its fees are known.
     opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
+    if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
     """
 
     trade_id: str
@@ -275,6 +299,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     opening_cost: OpeningCost | None = None
     opening_chunks: ChunkProgress | None = None
     closing_chunks: ChunkProgress | None = None
+    if_broken: IfBroken | None = None
 
     @property
     def key(self) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
 from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
-from shared.messages.trades import ExecutionMode, LimitPhase, Policy, TradeUpdate
+from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.legs import LegSpec
 from shared.strategy.profiles import changed, params_problem
@@ -173,6 +173,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
     on_trade_closed: called once with the final TradeUpdate of each trade that this process has seen unfinished.
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
+    if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
+    desk's [execution] if_broken.
     dry_run: report what would be opened, send nothing. paper_only: refused by a desk with real keys.
     Raises ValueError naming the field and what is allowed.
     """
@@ -195,6 +197,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     on_trade_closed: Callable[[TradeUpdate], None] | None = None
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_seconds: float = 60.0
+    if_broken: IfBroken | None = None
     dry_run: bool = False
     paper_only: bool = False
     metadata: Mapping[str, Any] = {}
@@ -228,8 +231,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             ("execution_mode", [mode for mode in get_args(ExecutionMode) if mode != "quoting"]),
             ("policy", get_args(Policy)),
             ("if_host_silent", ("hold", "close")),
+            ("if_broken", get_args(IfBroken)),
         ):
-            if getattr(self, field) not in allowed:
+            if getattr(self, field) not in allowed and (field, getattr(self, field)) != ("if_broken", None):
                 raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(allowed)}")
         self._check_params()
         if self.smart_config is not None and not isinstance(self.smart_config, SmartConfig):

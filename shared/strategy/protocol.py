@@ -12,7 +12,15 @@ from shared.messages.control import Gate
 from shared.messages.quoting import OrderToAmend, OrderToPlace
 from shared.messages.rfq import RfqParams
 from shared.messages.smart import SmartParams
-from shared.messages.trades import ExecutionMode, ExecutionParams, LegOrder, OrderUpdate, Policy, TradeUpdate
+from shared.messages.trades import (
+    ExecutionMode,
+    ExecutionParams,
+    IfBroken,
+    LegOrder,
+    OrderUpdate,
+    Policy,
+    TradeUpdate,
+)
 from shared.strategy.views import DeskView
 
 
@@ -23,6 +31,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     whatever becomes of the host; hard_deadline_ns is an absolute time, opened or not.
     quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
     may grant less. The policy must be "best_effort".
+    if_broken: what becomes of the rest when a leg is lost from outside; None as the desk's setting says.
     dry_run: only report it.
     """
 
@@ -37,6 +46,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     max_loss_usd: float | None = None
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_s: float = 60.0
+    if_broken: IfBroken | None = None
     quoting_s: float = 0.0
     dry_run: bool = False
 

@@ -15,11 +15,12 @@ from services.exchange import model as ex
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.records import Trade
-from services.execution.rows import HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
+from services.execution.rows import CloseRequested, HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
 from services.risk.config import RiskConfig
+from services.risk.rows import BreakerMoved, GrantIssued, MarginLevelMoved
 from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
-from shared.messages.trades import TradeAccepted, TradeUpdate
+from shared.messages.trades import IntentRefused, TradeAccepted, TradeUpdate
 from shared.messages.venue import VenueSnapshot
 from shared.runner import CoreFailed
 from tests.simulation.test_bad_days import come_to_rest
@@ -27,6 +28,7 @@ from tests.simulation.test_world import calm_desk, open_trades, run_until
 from world.audit import Witness, decision_violations, flip_violations, silent_changes
 from world.desk import DESK_NUMBER, Desk
 from world.faults import SECOND
+from world.guard_audit import breaker_violations, margin_violations, refusal_violations, transfer_violations
 from world.invariants import (
     countdown_violations,
     fold_violations,
@@ -348,6 +350,66 @@ def a_core_that_raised(desk: Desk) -> Iterable[Violation]:
     return failures([node])
 
 
+def a_rest_closed_that_was_to_stay(desk: Desk) -> Iterable[Violation]:
+    rows = entries(desk)
+    rows = rows[: place_of(rows, is_order("close")) + 1]
+    trade_id = rows[-1].row.trade_id
+    changed: list[Entry] = []
+    for entry in rows:
+        row = entry.row
+        if getattr(row, "trade_id", None) != trade_id:
+            changed.append(entry)
+        elif isinstance(row, TradeRequested):
+            request = msgspec.structs.replace(row.request, if_broken="hold")
+            changed.append(Entry(entry.at_ns, "", msgspec.structs.replace(row, request=request)))
+        elif isinstance(row, TradeMoved) and row.state == "CLOSING":
+            changed.append(Entry(entry.at_ns, "", msgspec.structs.replace(row, state="BROKEN")))
+        elif not isinstance(row, CloseRequested) and not (isinstance(row, TradeMoved) and "CLOSE" in row.state):
+            changed.append(entry)
+    return judged(desk, changed)
+
+
+def risk_rows(desk: Desk) -> list[Entry]:
+    return list(desk.nodes["risk"].journal.entries)
+
+
+def beside_a_grant(desk: Desk, *before: Any, after: Any = None) -> list[Entry]:
+    """Risk's journal with something written before its first grant, and after it."""
+    rows = risk_rows(desk)
+    place = place_of(rows, lambda row: isinstance(row, GrantIssued))
+    at_ns = rows[place].at_ns
+    added = [] if after is None else [Entry(at_ns, "", after)]
+    return [*rows[:place], *(Entry(at_ns, "", row) for row in before), rows[place], *added, *rows[place + 1 :]]
+
+
+def a_grant_under_an_open_breaker(desk: Desk) -> Iterable[Violation]:
+    opened = BreakerMoved(name="slippage", subject="", state="open", reason="drill")
+    rows = beside_a_grant(desk, opened)
+    return breaker_violations(rows, desk.bus.published, desk.risk_config, clock_holds=True)
+
+
+def a_grant_under_a_margin_level(desk: Desk) -> Iterable[Violation]:
+    moved = MarginLevelMoved(level="no_new_trades", utilisation_pct=70.0)
+    return margin_violations(beside_a_grant(desk, moved), desk.risk_config)
+
+
+def a_deposit_in_the_peak(desk: Desk) -> Iterable[Violation]:
+    """It came in before the first read and went out half way: the peak of then is no longer one."""
+    half = len(desk.account_reads) // 2
+    reads = {
+        at_ns: msgspec.structs.replace(read, paid_usd=Decimal(5_000 if number < half else 0))
+        for number, (at_ns, read) in enumerate(desk.account_reads.items())
+    }
+    return transfer_violations(risk_rows(desk), desk.bus.accounts, reads, desk.risk_config)
+
+
+def a_refused_intent_with_a_trade(desk: Desk) -> Iterable[Violation]:
+    intent_id = first_trade(desk.book).request.intent_id
+    told = IntentRefused(intent_id=intent_id, account_id="sim", code="halted", detail="", at_ns=0)
+    frames = [msgspec.structs.replace(desk.bus.published[0], message=told)]
+    return refusal_violations(frames, [intent_id])
+
+
 WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "sent_once": sent_twice,
     "inside_grant": priced_past_the_grant,
@@ -369,6 +431,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "final_look_taken": given_up_at_once,
     "whole_or_flat": open_too_early,
     "deadline_enforced": a_deadline_that_passes,
+    "broken_as_declared": a_rest_closed_that_was_to_stay,
     "comes_to_rest": a_trade_still_open,
     "orders_resolved": an_order_without_outcome,
     "countdown_kept": a_countdown_that_nobody_set_anew,
@@ -382,6 +445,10 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "cash_equal": a_price_booked_wrongly,
     "one_outcome": two_outcomes,
     "grants_released": a_grant_kept,
+    "refusal_is_final": a_refused_intent_with_a_trade,
+    "breakers_hold": a_grant_under_an_open_breaker,
+    "guard_steady": a_grant_under_a_margin_level,
+    "transfers_are_no_gain": a_deposit_in_the_peak,
     "strategies_know": a_strategy_that_missed_an_end,
     "events_arrive": an_event_that_never_arrived,
     "fold_is_live": another_fold,

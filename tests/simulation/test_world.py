@@ -84,6 +84,17 @@ def test_a_desk_with_every_fault_at_once_keeps_every_promise(seed: int) -> None:
     assert verdict.unknown_orders > 0
 
 
+def test_a_core_that_is_woken_at_once_again_and_again_is_named() -> None:
+    engine = Engine(0, seed=1)
+
+    def spin() -> None:
+        engine.after(0, spin)
+
+    engine.at(5, spin)
+    with pytest.raises(RuntimeError, match=r"time stands still at 5: .*spin"):
+        engine.run_until(10)
+
+
 def test_without_faults_every_trade_opens_and_closes_and_two_of_them_share_a_symbol() -> None:
     limited = msgspec.structs.replace(plain(1), strategies=tuple(three_strategies(1, "limit")))
     verdict = simulate(1, Faults.none(), limited)
@@ -101,7 +112,7 @@ def test_a_desk_that_is_disturbed_by_its_operator_its_market_and_others_keeps_ev
 
 
 def test_trades_held_over_their_expiry_are_settled_under_faults() -> None:
-    verdict = simulate(3, scenario=expiring(3))
+    verdict = simulate(4, scenario=expiring(4))
     assert verdict.violations == ()
     assert verdict.settled > 0
     assert verdict.unknown_orders > 0, "no fault was met"

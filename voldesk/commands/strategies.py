@@ -43,9 +43,16 @@ def strategies(context: typer.Context, as_json: Json = False) -> None:
     print_table(
         desk,
         "strategies",
-        ("strategy", "state", "today", "open", "waits for"),
+        ("strategy", "state", "today", "open", "if broken", "waits for"),
         [
-            (row.strategy, state_text(row.state), str(row.trades_today), str(row.open_trades), _waits_for(row))
+            (
+                row.strategy,
+                state_text(row.state),
+                str(row.trades_today),
+                str(row.open_trades),
+                row.if_broken or "-",
+                _waits_for(row),
+            )
             for row in answer.strategies
         ],
         right=("today", "open"),

@@ -114,6 +114,9 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
                 f"{what} by smart: {chunks.completed} of {chunks.planned} chunks complete, "
                 f"the spread crossed for {chunks.crossings} of their legs"
             )
+    if not told.is_final and told.if_broken is not None:
+        rest = "stays under its exits" if told.if_broken == "hold" else "is closed"
+        say(f"if a leg is lost from outside, the rest {rest} (if_broken = {told.if_broken})")
     print_table(
         desk,
         "legs",

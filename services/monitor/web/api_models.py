@@ -102,6 +102,7 @@ class TradeShape(_Shape):
     mode_choice: dict[str, Any] | None
     opening_chunks: dict[str, int] | None
     closing_chunks: dict[str, int] | None
+    if_broken: str | None
     pnl_usd: float | None
     net_pnl_usd: float | None
     greeks: GreeksShape | None
@@ -241,6 +242,7 @@ class StrategyShape(_Shape):
     exits: list[ExitsShape]
     trades_today: int
     open_trades: int
+    if_broken: str | None
     last_closed_at: str | None
     signals_generated: int
     signals_executed: int

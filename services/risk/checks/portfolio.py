@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from services.risk.changes import Use
 from services.risk.limits import Figure
 from services.risk.situation import LIMITED_GREEKS, Situation, Violation
+from shared.messages.risk import LimitScope
 
 _NONE = (0.0,) * len(LIMITED_GREEKS)
 
@@ -36,13 +38,13 @@ def greeks_unknown(s: Situation) -> Violation | None:
 
 
 def greek_limits(s: Situation) -> Iterator[Figure]:
-    before, after, least = s.greeks_before_and_after
+    before, after, growth = s.greeks_before_and_after
     for position, name in enumerate(LIMITED_GREEKS):
         yield Figure(
             code=f"{name}_limit",
             before=before[position],
             after=after[position],
-            least_before=least[position],
+            worst_change=growth[position],
             limit=getattr(s.config, f"max_{name}_usd"),
             unit="USD",
             words=f"portfolio {name} would be {{}} USD",
@@ -51,7 +53,7 @@ def greek_limits(s: Situation) -> Iterator[Figure]:
 
 def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
     for underlying, limits in s.config.underlyings.items():
-        before, after, least = s.greeks_by_underlying.get(underlying, (_NONE, _NONE, _NONE))
+        before, after, growth = s.greeks_by_underlying.get(underlying, (_NONE, _NONE, _NONE))
         for position, name in enumerate(LIMITED_GREEKS):
             limit: float | None = getattr(limits, f"max_{name}_usd")
             if limit is not None:
@@ -61,7 +63,8 @@ def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
                     subject=underlying,
                     before=before[position],
                     after=after[position],
-                    least_before=least[position],
+                    worst_change=growth[position],
+                    touched=underlying in s.underlyings,
                     limit=limit,
                     unit="USD",
                     words=f"{name} of {underlying} would be {{}} USD",
@@ -69,58 +72,47 @@ def underlying_greek_limits(s: Situation) -> Iterator[Figure]:
 
 
 def concentration(s: Situation) -> Iterator[Figure]:
-    equity = s.equity_usd
-    for underlying, (before, after) in s.notional_by_underlying.items():
+    for underlying, use in s.notional_by_underlying.items():
         own = s.config.underlyings.get(underlying)
         limit = s.config.max_underlying_notional_pct
         if own is not None and own.max_notional_pct is not None:
             limit = own.max_notional_pct
-        yield Figure(
-            code="underlying_concentration",
-            scope="underlying",
-            subject=underlying,
-            before=before / equity * 100,
-            after=after / equity * 100,
-            least_before=_surely(s, before / equity * 100),
-            limit=limit,
-            unit="%",
-            words=f"quantity × index of {underlying} would be {{}} % of equity",
-        )
-    for expiry, (before, after) in s.notional_by_expiry.items():
-        yield Figure(
-            code="expiry_concentration",
-            scope="expiry",
-            subject=expiry,
-            before=before / equity * 100,
-            after=after / equity * 100,
-            least_before=_surely(s, before / equity * 100),
-            limit=s.config.max_expiry_notional_pct,
-            unit="%",
-            words=f"quantity × index of {expiry} would be {{}} % of equity",
-        )
+        yield _of_equity(s, use, "underlying_concentration", "underlying", underlying, limit)
+    for expiry, use in s.notional_by_expiry.items():
+        yield _of_equity(s, use, "expiry_concentration", "expiry", expiry, s.config.max_expiry_notional_pct)
 
 
-def _surely(s: Situation, before: float) -> float:
-    """The least that a figure is before the request: nothing, where it counts grants that may never be filled."""
-    return 0.0 if s.outstanding else before
+def _of_equity(s: Situation, use: Use, code: str, scope: LimitScope, subject: str, limit: float) -> Figure:
+    return Figure(
+        code=code,
+        scope=scope,
+        subject=subject,
+        before=use.before / s.equity_usd * 100,
+        after=use.after / s.equity_usd * 100,
+        worst_change=use.worst_change,
+        touched=use.touched,
+        limit=limit,
+        unit="%",
+        words=f"quantity × index of {subject} would be {{}} % of equity",
+    )
 
 
 def stress_unknown(s: Situation) -> Violation | None:
-    if math.isfinite(s.stressed_loss_before_and_after[1]):
+    if math.isfinite(s.stressed_loss.after):
         return None
     return Violation("stress_unknown", "a position or a grant has no volatility now: its stressed loss is not known")
 
 
 def stressed_loss(s: Situation) -> Iterator[Figure]:
-    before, after = s.stressed_loss_before_and_after
+    use = s.stressed_loss
     yield Figure(
         code="stressed_loss",
-        before=before / s.equity_usd * 100,
-        after=after / s.equity_usd * 100,
-        least_before=_surely(s, before / s.equity_usd * 100),
+        before=use.before / s.equity_usd * 100,
+        after=use.after / s.equity_usd * 100,
+        worst_change=use.worst_change,
         limit=s.config.max_stressed_loss_pct,
         unit="%",
-        words=f"the worst scenario would cost {after:,.0f} USD, {{}} % of equity",
+        words=f"the worst scenario would cost {use.after:,.0f} USD, {{}} % of equity",
     )
 
 

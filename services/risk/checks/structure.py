@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from services.risk.limits import Figure
 from services.risk.market import OptionFacts
 from services.risk.situation import Situation, Violation
+from shared.messages.control import INTENT_REFUSED
 
 _MS = 1_000_000
 
@@ -15,6 +16,8 @@ _MS = 1_000_000
 def duplicate_intent(s: Situation) -> Violation | None:
     if s.has_trade:
         return Violation("duplicate_intent", f"{s.ask.intent_id} has opened a trade already")
+    if s.was_refused:
+        return Violation(INTENT_REFUSED, f"execution has refused {s.ask.intent_id} for good: take the next ordinal")
     if s.earlier_grant_differs:
         return Violation("duplicate_intent", f"{s.ask.intent_id} holds a grant for other legs")
     return None

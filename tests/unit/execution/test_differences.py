@@ -24,6 +24,7 @@ from shared.messages.reconciliation import (
     StateMismatch,
     VanishedOrder,
 )
+from shared.messages.trades import IfBroken
 from shared.messages.venue import VenueOrder
 from tests.unit.execution.play import CALL, PUT, Script, acked, fill, leg, position, seen
 
@@ -157,9 +158,9 @@ def test_a_foreign_position_that_changed_is_told_anew_with_its_new_quantity() ->
     assert script.rows(DifferencesEnded) == []
 
 
-@pytest.mark.parametrize(("closes", "done"), [(True, "closing"), (False, "waiting")])
-def test_a_structure_that_lost_a_leg_says_what_was_booked_and_what_is_done(closes: bool, done: str) -> None:
-    script = Script(ExecutionConfig(close_broken_trades=closes)).started()
+@pytest.mark.parametrize(("if_broken", "done"), [("close", "closing"), ("hold", "waiting")])
+def test_a_structure_that_lost_a_leg_says_what_was_booked_and_what_is_done(if_broken: IfBroken, done: str) -> None:
+    script = Script(ExecutionConfig(if_broken=if_broken)).started()
     trade_id = script.opened(leg(CALL, "sell"), leg(PUT, "sell"))
     looks(script, position(PUT, "-1"))
     lost, broken = the(script, QuantityMismatch), the(script, BrokenStructure)
@@ -167,7 +168,7 @@ def test_a_structure_that_lost_a_leg_says_what_was_booked_and_what_is_done(close
     assert (lost.symbol, lost.quantity, lost.price, lost.done) == (CALL, D(1), booked.price, "booked")
     assert (broken.trade_id, broken.symbol, broken.done) == (trade_id, CALL, done)
     assert PUT in broken.detail
-    assert bool(script.placed()) == closes
+    assert bool(script.placed()) == (if_broken == "close")
 
 
 def test_a_trade_of_one_leg_that_is_gone_is_no_broken_structure() -> None:

@@ -7,14 +7,15 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from services.execution.rows import LegClosedOutside
+from services.execution.rows import CloseRequested, DirectFlattenFound, LegClosedOutside
 from services.execution.views import trade_update
 from shared.ids import OrderKey, client_order_id, next_trade_number
 from shared.messages.base import Side
-from shared.messages.control import FlattenLatch
+from shared.messages.control import DirectFlattenRecord, DirectOrder, FlattenLatch
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder
-from tests.unit.execution.play import ACCOUNT, CALL, PUT, SECOND, Script, fill, leg, position, seen
+from tests.unit.execution.play import ACCOUNT, CALL, PUT, SECOND, Script, fill, leg, position, seen, venue_id
 
 D = Decimal
 
@@ -134,3 +135,109 @@ def test_what_a_direct_flatten_left_over_is_alarmed_as_before() -> None:
     assert "trade_broken" in script.alerts()
     (rest,) = script.placed()
     assert (rest.symbol, rest.quantity, rest.reduce_only) == (CALL, D(1), True)
+
+
+def _record(*orders: NewOrder, reason: str = "host lost", named: bool = False) -> DirectFlattenRecord:
+    """What the flatten wrote down; `named`: with the venue's ids of its orders."""
+    return DirectFlattenRecord(
+        run_id="run-1",
+        raised_by="flatten --direct",
+        reason=reason,
+        orders=tuple(
+            DirectOrder(
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=order.quantity,
+                at_ns=0,
+                venue_order_id=venue_id(order) if named else None,
+            )
+            for order in orders
+        ),
+    )
+
+
+@pytest.mark.parametrize("latched", [True, False])
+def test_by_its_record_a_trade_is_closed_by_the_flatten_and_by_nobody_else(latched: bool) -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), leg(PUT, "sell"))
+    script.wait(10_000)
+    script.alerts()
+    call, put = _direct(script, CALL, "sell", "1", "950", 0), _direct(script, PUT, "buy", "1", "940", 1)
+    fills = [fill(order, 901 + index, at_ns=script.now_ns) for index, order in enumerate((call, put))]
+    script.wait(5_000)
+    script.restarted()
+    if latched:
+        script.on(FlattenLatch(latch_id="x", raised_by="flatten --direct", reason="host lost"))
+    script.on(_record(call, put))
+    _look_twice(script, [seen(call, "filled", "1"), seen(put, "filled", "1")], fills)
+
+    trade = script.core.book.trades[trade_id]
+    assert (trade.state, trade.reason) == ("CLOSED", "flatten: host lost")
+    assert trade.close is not None
+    assert (trade.close.requested_by, trade.close.purpose) == ("flatten --direct", "flatten")
+    assert len(script.rows(CloseRequested)) == 1
+    assert script.placed() == []
+    assert script.alerts() == []
+    script.wait(60_000)
+    script.snapshot()
+    assert script.published(ReconciliationReport)[-1].differences == ()
+    assert script.core.book.trades[trade_id].state == "CLOSED"
+
+
+def test_an_order_that_no_list_of_the_venue_names_is_known_by_what_the_record_calls_it() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    script.wait(10_000)
+    order = _direct(script, CALL, "sell", "1", "950")
+    nameless = msgspec.structs.replace(fill(order, 901, at_ns=script.now_ns), client_order_id=None)
+    script.wait(5_000)
+    script.restarted()
+    script.on(_record(order, named=True))
+    _look_twice(script, [], [nameless])
+    assert script.core.book.trades[trade_id].reason == "flatten: host lost"
+    assert [row.price for row in script.rows(LegClosedOutside)] == [D(950)]
+
+
+def test_what_a_recorded_flatten_left_over_is_flattened_and_nothing_is_called_broken() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy", "3"))
+    script.wait(10_000)
+    script.alerts()
+    order = _direct(script, CALL, "sell", "2", "950")
+    execution = fill(order, 901, at_ns=script.now_ns - SECOND)
+    script.on(_record(order))
+    script.snapshot(orders=[seen(order, "filled", "2")], fills=[execution], positions=[position(CALL, "1")])
+    script.wait(2_100)
+    script.snapshot(positions=[position(CALL, "1")])
+    assert script.state(trade_id) == "CLOSING"
+    assert script.alerts() == []
+    (rest,) = script.placed()
+    assert (script.order(rest).purpose, rest.quantity, rest.reduce_only) == ("flatten", D(1), True)
+    kinds = [each.kind for report in script.published(ReconciliationReport) for each in report.differences]
+    assert set(kinds) == {"quantity_mismatch"}
+
+
+def test_a_record_is_journalled_once_over_restarts_and_only_what_is_new_of_it() -> None:
+    script = Script().started()
+    one, two = (_direct(script, CALL, "sell", "1", "950", place) for place in (0, 1))
+    script.on(_record(one)).on(_record(one))
+    script.restarted()
+    script.on(_record(one, two))
+    assert [len(row.orders) for row in script.rows(DirectFlattenFound)] == [1, 1]
+    assert script.core.book.direct_orders.keys() == {one.client_order_id, two.client_order_id}
+    assert script.refolded().book == script.core.book
+
+
+def test_a_record_says_nothing_of_what_somebody_else_closed() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), leg(PUT, "buy"))
+    script.wait(10_000)
+    order = _direct(script, CALL, "sell", "1", "950")
+    script.alerts()
+    script.on(_record(order))
+    for _ in range(2):
+        script.wait(4_000)
+        script.snapshot(positions=[position(PUT, "1")])
+    assert script.state(trade_id) == "BROKEN"
+    assert {"leg_closed_outside", "trade_broken"} <= set(script.alerts())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.execution.effects import CancelOrder, PlaceOrder
 from services.execution.rows import HaltRaised
 from shared.messages.conditions import MaxHold, TimeExit, UtcDatetimeExit
 from shared.messages.control import FlattenLatch, HaltState, LiftHalts, RaiseHalt
@@ -62,6 +63,21 @@ def test_a_halt_leaves_open_trades_alone_and_flatten_closes_them() -> None:
     assert script.order(order).purpose == "flatten"
     script.fills_all(order, 9)
     assert script.state(trade_id) == "CLOSED"
+
+
+def test_a_flatten_withdraws_what_still_opens_before_it_closes_anything() -> None:
+    script = Script().started()
+    held = script.opened(leg(CALL, "buy"))
+    resting = script.open(leg(PUT, "buy"), ordinal=1)
+    (order,) = script.placed()
+    script.on(acked(order))
+    script.effects.clear()
+    _halt(script, "flatten")
+    assert [type(effect).__name__ for effect in script.effects if isinstance(effect, CancelOrder | PlaceOrder)] == [
+        "CancelOrder",
+        "PlaceOrder",
+    ]
+    assert (script.state(held), script.state(resting)) == ("CLOSING", "UNWINDING")
 
 
 def test_halts_are_latched_over_a_restart_until_the_operator_lifts_them() -> None:

@@ -230,7 +230,7 @@ def test_rounds_are_orders_and_fees_that_come_later_are_counted_on_their_leg() -
 
 
 def test_what_was_closed_by_no_order_of_the_trade_is_no_execution() -> None:
-    script = Market(ExecutionConfig(close_broken_trades=False)).started()
+    script = Market(ExecutionConfig(if_broken="hold")).started()
     trade_id = script.opened(leg(CALL, "buy"))
     for _ in range(2):
         script.wait(4_000)

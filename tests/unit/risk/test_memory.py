@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from services.risk import core, reservations
+from services.risk import equity, reservations
 from services.risk.inputs import AccountPollFailed, TransferSeen
 from shared.messages.market import InstrumentList
 from shared.options.chain import list_id_of
@@ -60,11 +60,11 @@ def one_day(script: Script, day: int) -> None:
 
 def test_what_risk_keeps_does_not_grow_from_day_to_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservations, "_INTENTS_REMEMBERED", 50)
-    monkeypatch.setattr(core, "_TRANSFERS_REMEMBERED", 50)
+    monkeypatch.setattr(equity, "_TRANSFERS_REMEMBERED", 50)
     script = Script()
     kept: list[Counter[str]] = []
     for day in range(8):
         one_day(script, day)
         kept.append(retained(script.core))
-    assert kept[7]["._reservations._trade_of_intent"] == kept[7]["._transfers"] == 50
+    assert kept[7]["._reservations._trade_of_intent"] == kept[7]["._equity._transfers"] == 50
     assert grown(kept[4], kept[7]) == {}

@@ -126,6 +126,7 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(execution_profile="patient", execution_params=ExecutionParams()), "must be a mapping of the fields"),
         (make(policy="hope"), "policy 'hope'"),
         (make(if_host_silent="panic"), "if_host_silent 'panic'"),
+        (make(if_broken="flatten"), "if_broken 'flatten' must be one of hold, close"),
         (make(max_concurrent_trades=0), "max_concurrent_trades 0"),
         (make(max_trades_per_day=-1), "max_trades_per_day -1"),
         (make(cooldown_seconds=float("nan")), "cooldown_seconds nan"),

@@ -145,6 +145,16 @@ def test_a_refusal_by_execution_is_the_intents_outcome_and_the_next_ordinal_foll
     assert desk.last(RequestGrant).intent_id == "straddler-2"
 
 
+def test_an_intent_that_risk_knows_as_refused_for_good_gives_way_to_the_next_ordinal() -> None:
+    desk = Dialogue(straddler())
+    desk.ready()
+    detail = "execution has refused straddler-1 for good: take the next ordinal"
+    desk.answer(GrantRefused(intent_id="straddler-1", strategy="straddler", code="intent_refused", detail=detail))
+    assert [entry.row for entry in desk.journal] == [OrdinalUsed(strategy="straddler", ordinal=1)]
+    desk.wait(6)
+    assert desk.last(RequestGrant).intent_id == "straddler-2"
+
+
 def test_a_retryable_refusal_sends_the_same_intent_again_while_it_is_valid() -> None:
     desk = Dialogue(straddler())
     desk.ready()

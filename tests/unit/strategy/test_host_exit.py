@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.strategy.loaded import LoadedStrategy
@@ -81,6 +82,24 @@ def test_only_open_trades_are_closed(state: TradeState) -> None:
     desk.ready()
     desk.wait(5)
     assert desk.sent == []
+
+
+def test_the_exits_of_a_broken_trade_that_is_held_go_on_and_close_it_once() -> None:
+    desk = Dialogue(gated())
+    broken = msgspec.structs.replace(held(profit_target(usd=1), state="BROKEN"), if_broken="hold")
+    desk.opened(broken)
+    desk.ready()
+    assert len(desk.closes()) == 1
+    desk.answer(CloseAccepted(trade_id="t1001", state="BROKEN"))
+    for _ in range(3):
+        desk.wait(60)
+        due_ns = desk.core.next_deadline_ns()
+        assert due_ns is not None
+        assert due_ns > desk.now_ns, "the host would ask to be woken at once, again and again"
+    assert len(desk.closes()) == 1
+    desk.opened(moved(broken, "CLOSED", desk.now_ns))
+    desk.wait(5)
+    assert desk.status().open_trades == 0
 
 
 def test_a_partially_open_trade_is_closed_by_its_exits_too() -> None:

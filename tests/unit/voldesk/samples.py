@@ -62,6 +62,7 @@ TRADE = TradeUpdate(
     entry_premium_usd=Decimal("-32.21"),
     grant=GRANT,
     grant_open=False,
+    if_broken="hold",
 )
 
 ORDER = OrderUpdate(

@@ -76,6 +76,7 @@ def test_trades_as_json_have_the_fixed_keys_with_decimals_in_plain_notation(peer
             "mode_choice": None,
             "opening_chunks": None,
             "closing_chunks": None,
+            "if_broken": "hold",
         }
     ]
 
@@ -126,6 +127,7 @@ def test_a_trade_is_told_with_legs_orders_and_story_in_order(peers: Peers) -> No
     shown = Ran("trade", "t59495869").out
     assert shown.index("intent demo-1 accepted") < shown.index("OPEN: all legs")
     assert "story from 11-20 14:37:54 UTC" in shown
+    assert "the rest stays under its exits (if_broken = hold)" in shown
     assert " 0.001s  OPEN: all legs are filled" in shown
     assert "7496366351638855681" not in shown
     assert f"order {order_name(ORDER)} WORKING: acknowledged" in shown
