@@ -389,7 +389,7 @@ class RiskCore:
             outstanding_grants=len(outstanding),
             outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
             balances=account.balances,
-            day_start_usd=self._day_start_usd,
+            day_start_usd=self._equity.day_start_usd,
         )
 
     def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:
