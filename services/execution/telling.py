@@ -97,6 +97,9 @@ class ExecutionNarrator:
             case rows.DifferenceFound(difference=difference):
                 found = {"trade_id": difference.trade, "kind": difference.kind, "detail": difference.detail}
                 yield Told("execution", "difference found", {**found, "trigger": what.trigger}, "warning")
+            case rows.DirectFlattenFound(run_id=run_id, raised_by=raised_by, reason=reason, orders=orders):
+                sent = {"run_id": run_id, "raised_by": raised_by, "reason": reason, "orders": len(orders)}
+                yield Told("execution", "direct flatten found", sent, "warning")
             case _ if type(what) in _SHOWN:
                 yield self._shown(what)
 

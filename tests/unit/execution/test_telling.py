@@ -26,6 +26,7 @@ TOLD_BY_ITSELF = {
     rows.OpeningMeasured,
     rows.QuotesJudged,
     rows.DifferenceFound,
+    rows.DirectFlattenFound,
 }
 SILENT = {
     rows.MarketNoted,
