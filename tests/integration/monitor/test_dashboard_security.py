@@ -16,7 +16,7 @@ from services.monitor.web.passwords import problem_of
 from services.monitor.web.store import WebStore, store_path
 from tests.integration.monitor.dashboard import PASSWORD, Dashboard, field_of, log_in
 
-VALUES = {"name": "halt", "trade_id": "t1", "underlying": "BTCUSD", "secret": "x"}
+VALUES = {"name": "halt", "trade_id": "t1", "underlying": "BTCUSD", "series": "equity_usd", "secret": "x"}
 
 
 def routes_of(dashboard: Dashboard) -> list[tuple[str, str]]:
