@@ -7,14 +7,20 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from shared.clock import wall_ns
 from shared.errors import StartRefused
 
 _FIRST_PORT = 20_000
 _PORT_COUNT = 12_000
 """Below the range from which Linux takes ports for outgoing connections, which could take ours during a restart."""
+
+_DRAWN_KEPT_NS = 10 * 60 * 1_000_000_000
+"""For so long a drawn port is no other desk's: until then its own has started to listen on it."""
 
 
 def resolve_ports(run_dir: Path, configured: Mapping[str, int]) -> dict[str, int]:
@@ -30,11 +36,15 @@ def resolve_ports(run_dir: Path, configured: Mapping[str, int]) -> dict[str, int
         ports = {name: port for name, port in configured.items() if port}
         if len(set(ports.values())) != len(ports):
             raise StartRefused("[ports] gives one port to two names", "give each its own, or 0 for a free one")
-        for name in configured:
-            if name not in ports:
-                taken = set(ports.values())
-                kept = known.get(name)
-                ports[name] = kept if kept and kept not in taken else _free_port(run_dir, taken | set(known.values()))
+        with _drawn_lately() as drawn:
+            for name in configured:
+                if name not in ports:
+                    taken = set(ports.values())
+                    kept = known.get(name)
+                    if not kept or kept in taken:
+                        kept = _free_port(run_dir, taken | set(known.values()) | set(drawn))
+                        drawn.append(kept)
+                    ports[name] = kept
         if ports != known:
             _write(run_dir / "ports.json", ports)
         return ports
@@ -65,10 +75,50 @@ def _free_port(run_dir: Path, taken: set[int]) -> int:
     )
 
 
+@contextmanager
+def _drawn_lately() -> Iterator[list[int]]:
+    """The ports that desks of this user have drawn lately, to be added to; other desks wait meanwhile.
+
+    Two desks that start at the same moment would otherwise draw one port, as neither listens yet. Where the file
+    cannot be kept, ports are drawn without it.
+    """
+    path = Path(tempfile.gettempdir()) / f"voldesk-ports-{os.getuid()}.json"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield []
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        now_ns = wall_ns()
+        with os.fdopen(os.dup(file), "r+b") as stream:
+            kept = {
+                port: drawn_ns
+                for port, drawn_ns in _numbers(stream.read()).items()
+                if port.isdigit() and 0 <= now_ns - drawn_ns < _DRAWN_KEPT_NS
+            }
+            drawn = [int(port) for port in kept]
+            yield drawn
+            kept |= {str(port): now_ns for port in drawn if str(port) not in kept}
+            stream.seek(0)
+            stream.truncate()
+            stream.write(json.dumps(kept).encode())
+    finally:
+        os.close(file)
+
+
 def _read(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return _numbers(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+
+
+def _numbers(text: bytes) -> dict[str, int]:
+    """The integers of a JSON object by name, none of anything else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
         return {}
     return {name: port for name, port in found.items() if isinstance(port, int)} if isinstance(found, dict) else {}
 
