@@ -71,10 +71,12 @@ class Knowledge:
 
     @property
     def snapshot(self) -> VenueSnapshot | None:
-        """The newest look at the venue that the process had been given."""
+        """The newest look at the venue that the process had been given; None if that cannot be said, as the clock was
+        set back while it looked."""
         seen = self._process.snapshots
-        given = [snapshot for _, snapshot in seen[: bisect_right(seen, self.at_ns, key=itemgetter(0))]]
-        return max(given, key=lambda snapshot: snapshot.asked_ns, default=None)
+        given = seen[: bisect_right(seen, self.at_ns, key=itemgetter(0))]
+        given_ns, newest = max(given, key=lambda each: each[1].asked_ns, default=(0, None))
+        return None if newest is None or newest.asked_ns > given_ns else newest
 
     def chain_age_ns(self, underlying: str) -> int:
         """The age of the newest chain that the process could read; all of time if there was none."""

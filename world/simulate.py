@@ -151,7 +151,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *liveness_violations(venue, book),
         *ledger_violations(venue, book),
         *cash_violations(venue, book, entries),
-        *grant_violations(entries, desk.bus.published, book),
+        *grant_violations(entries, desk.bus.published, book, clock_holds=not desk.machine.was_set),
         *ignorance(desk.bus.latest.values(), book),
         *missed_events(desk.bus, desk.engine.now_ns),
         *decided_wrongly(desk),
