@@ -330,6 +330,7 @@ def strategy_json(status: StrategyStatus) -> dict[str, Any]:
         "trades_today": status.trades_today,
         "open_trades": status.open_trades,
         "if_broken": status.if_broken,
+        "parameters": status.parameters,
         "last_closed_at": iso(status.last_closed_ns),
         "signals_generated": status.signals_generated,
         "signals_executed": status.signals_executed,

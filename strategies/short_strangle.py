@@ -26,13 +26,16 @@ EXPIRY = {"dte_min": 7, "dte_max": 21, "target": 14}
 DAYS_HELD_MAX = 5
 
 
-def short_strangle() -> StrategyConfig:
-    """Sells a call and a put of 0.1 BTC in the hours in which books are deep."""
+def short_strangle(underlying: str = "BTC", quantity: str = "0.1", delta: float = 0.16) -> StrategyConfig:
+    """Sells a call and a put in the hours in which books are deep.
+
+    quantity: of each leg, in coins of the underlying. delta: of the call and, negative, of the put.
+    """
     return StrategyConfig(
         name="short_strangle",
         legs=[
-            LegSpec("C", "sell", "0.1", {"type": "delta", "value": 0.16, "tolerance": 0.05}, EXPIRY),
-            LegSpec("P", "sell", "0.1", {"type": "delta", "value": -0.16, "tolerance": 0.05}, EXPIRY),
+            LegSpec("C", "sell", quantity, {"type": "delta", "value": delta, "tolerance": 0.05}, EXPIRY, underlying),
+            LegSpec("P", "sell", quantity, {"type": "delta", "value": -delta, "tolerance": 0.05}, EXPIRY, underlying),
         ],
         entry_conditions=[
             # Europe and America are both awake; no new risk over the weekend, when books are thin
@@ -43,8 +46,8 @@ def short_strangle() -> StrategyConfig:
             min_available_margin_pct(50),
             max_margin_utilization(40),
             # no second bet in the same direction
-            max_account_delta(0.5, "BTC"),
-            no_existing_position_in(["BTC"]),
+            max_account_delta(0.5, underlying),
+            no_existing_position_in([underlying]),
         ],
         exit_conditions=[
             # half of the premium, as a rule earned in less than half of the time

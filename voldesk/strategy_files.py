@@ -15,7 +15,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadFailure
-from services.strategy.loader import load_strategies, profiles_of
+from services.strategy.loader import load_enabled
 from services.strategy.runner import StrategyRunner
 from shared.config import DeskConfig, load_config
 from voldesk.console import EXIT_USAGE, Failure
@@ -59,8 +59,7 @@ def load_runner(desk: DeskConfig, name: str) -> StrategyRunner:
     """The strategy of this name among those enabled, in this process. Raises Failure where there is none, and for
     one that is no StrategyConfig: what it would open depends on what it has seen."""
     config = desk.section("strategy", StrategyHostConfig)
-    folders = [desk.path.parent / folder for folder in config.folders]
-    loaded, failures = load_strategies(config.enabled, folders, mode=desk.mode, profiles=profiles_of(desk))
+    loaded, failures = load_enabled(desk)
     found = next((strategy for strategy in loaded if strategy.name == name), None)
     if found is None:
         broken = next((failure.reason for failure in failures if failure.name == name), None)
@@ -85,10 +84,7 @@ def _stuck(enabled: tuple[str, ...], what: str) -> StrategyFiles:
 
 
 def _load(report: Path) -> None:
-    desk = load_config()
-    config = desk.section("strategy", StrategyHostConfig)
-    folders = [desk.path.parent / name for name in config.folders]
-    loaded, failures = load_strategies(config.enabled, folders, mode=desk.mode, profiles=profiles_of(desk))
+    loaded, failures = load_enabled(load_config())
     found = StrategyFiles(loaded=tuple(strategy.name for strategy in loaded), failures=tuple(failures))
     report.write_bytes(msgspec.json.encode(found))
 

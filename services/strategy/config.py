@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -12,10 +12,21 @@ Minute = Annotated[int, Meta(ge=0, le=1_439)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
+class StrategyInstance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A strategy file with parameters of its own, run under this name when `enabled` has it.
+
+    file: the strategy file, without ".py"; "" for the one of the same name. parameters: what its function is called
+    with, by name.
+    """
+
+    file: Annotated[str, Meta(pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$")] = ""
+    parameters: dict[str, Any] = {}
+
+
 class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which strategies a host runs, and how long it waits for whom.
 
-    enabled: the names of the strategy files to run, without ".py".
+    enabled: the names of the strategy files, without ".py", and of the instances to run.
     folders: where they are looked for, after the desk's own strategies/; relative to the configuration file.
     market_tolerance_ms, account_tolerance_ms: data older than this, from receipt, decides nothing.
     service_silence_max_ms: nothing is opened when execution or risk was not heard for this long.
@@ -56,3 +67,4 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     status_interval_ms: Milliseconds = 1_000
     deadline_grace_s: Seconds = 30.0
     day_boundary_minute: Minute = 0
+    instances: dict[str, StrategyInstance] = {}

@@ -18,6 +18,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
 
     exit_functions answer the conditions of its trades that are plain functions. source: the file, "" if none.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
+    parameters: those of its instance as people read them, "" for none.
     """
 
     name: str
@@ -25,6 +26,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     exit_functions: Mapping[str, ExitFunction] = {}
     source: str = ""
     if_broken: IfBroken | None = None
+    parameters: str = ""
 
     @staticmethod
     def from_config(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+import msgspec
+
+from services.strategy.config import StrategyHostConfig, StrategyInstance
+from services.strategy.instances import arguments_of, file_of, text_of
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.slot import where
 from shared.config import DeskConfig
@@ -31,33 +34,45 @@ def profiles_of(desk: DeskConfig) -> dict[str, ExecutionParams]:
     return {name: profile.params(name) for name, profile in sections.items()}
 
 
+def load_enabled(desk: DeskConfig) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
+    """Every strategy that the configuration enables. Raises ConfigError where the configuration cannot be read."""
+    config = desk.section("strategy", StrategyHostConfig)
+    return load_strategies(
+        config.enabled,
+        [desk.path.parent / name for name in config.folders],
+        mode=desk.mode,
+        profiles=profiles_of(desk),
+        instances=config.instances,
+    )
+
+
 def load_strategies(
     enabled: Sequence[str],
     folders: Sequence[Path] = (),
     *,
     mode: Mode = "paper",
     profiles: Mapping[str, ExecutionParams] = {},
+    instances: Mapping[str, StrategyInstance] = {},
 ) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
     """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
 
     `<name>.py` defines a function `<name>()` that returns a StrategyConfig, or a fresh object with the methods of
     `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode, and one that names
-    an execution profile not among `profiles` is not loaded at all.
+    an execution profile not among `profiles` is not loaded at all. A name among `instances` is its file's function
+    called with its parameters, under its own name.
     """
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
     for name in enabled:
-        path = next(
-            (folder / f"{name}.py" for folder in (STRATEGIES_FOLDER, *folders) if (folder / f"{name}.py").is_file()),
-            None,
-        )
+        file = f"{file_of(name, instances)}.py"
+        path = next((folder / file for folder in (STRATEGIES_FOLDER, *folders) if (folder / file).is_file()), None)
         if path is None:
             searched = ", ".join(str(folder) for folder in (STRATEGIES_FOLDER, *folders))
-            reason = f"no file {name}.py in {searched}: add it, or take {name!r} out of [strategy] enabled"
+            reason = f"no file {file} in {searched}: add it, or take {name!r} out of [strategy] enabled"
             failures.append(LoadFailure(name=name, source="", reason=reason))
             continue
         try:
-            strategy = _load(name, path, mode, profiles)
+            strategy = _load(name, path, mode, profiles, instances.get(name))
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
                 raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
@@ -67,33 +82,52 @@ def load_strategies(
     return list(loaded.values()), failures
 
 
-def _load(name: str, path: Path, mode: Mode, profiles: Mapping[str, ExecutionParams]) -> LoadedStrategy:
-    factory = getattr(_import(name, path), name, None)
+def _load(
+    name: str,
+    path: Path,
+    mode: Mode,
+    profiles: Mapping[str, ExecutionParams],
+    instance: StrategyInstance | None,
+) -> LoadedStrategy:
+    factory = getattr(_import(name, path), path.stem, None)
     if not callable(factory):
-        raise _Unusable(f"{path} defines no function {name}() that returns a StrategyConfig")
-    result = factory()
+        raise _Unusable(f"{path} defines no function {path.stem}() that returns a StrategyConfig")
+    line = getattr(getattr(factory, "__code__", None), "co_firstlineno", 1)
+    try:
+        arguments = arguments_of(factory, name, instance)
+    except ValueError as error:
+        raise _Unusable(f"{path}:{line}: {error}") from None
+    result = factory(**arguments)
     if isinstance(result, StrategyConfig):
+        if instance is not None:
+            result = msgspec.structs.replace(result, name=name)
         if result.paper_only and mode != "paper":
             raise _Unusable(
                 f"{result.name} is for paper trading only and this desk is {mode}: take {name!r} out of "
                 "[strategy] enabled, or set paper_only=False in its file"
             )
         try:
-            return LoadedStrategy.from_config(result, str(path), profiles)
+            loaded = LoadedStrategy.from_config(result, str(path), profiles)
+            return msgspec.structs.replace(loaded, parameters=text_of(instance))
         except ValueError as error:
             raise _Unusable(f"{path}: {error}") from None
     missing = [method for method in _PROTOCOL if not callable(getattr(result, method, None))]
     if missing or not isinstance(getattr(result, "name", None), str):
-        line = getattr(getattr(factory, "__code__", None), "co_firstlineno", 1)
         raise _Unusable(
-            f"{path}:{line}: {name}() returned {type(result).__name__}; it must return a StrategyConfig, "
+            f"{path}:{line}: {path.stem}() returned {type(result).__name__}; it must return a StrategyConfig, "
             f"or an object with a name and the methods {', '.join(_PROTOCOL)}"
         )
-    return LoadedStrategy(name=result.name, make=_fresh(factory), source=str(path))
-
-
-def _fresh(factory: Callable[[], Any]) -> Callable[[object], Any]:
-    return lambda _config: factory()
+    if instance is not None and result.name != name:
+        raise _Unusable(
+            f"{path}:{line}: {path.stem}() is named {result.name!r} whatever it is called with: let it take a "
+            f"`name`, so that it can run as {name!r}"
+        )
+    return LoadedStrategy(
+        name=result.name,
+        make=lambda _config: factory(**arguments),
+        source=str(path),
+        parameters=text_of(instance),
+    )
 
 
 def _import(name: str, path: Path) -> ModuleType:

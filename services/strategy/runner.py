@@ -43,6 +43,10 @@ class StrategyRunner:
     def name(self) -> str:
         return self._config.name
 
+    @property
+    def config(self) -> StrategyConfig:
+        return self._config
+
     def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         return ()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
-from services.strategy.loader import load_strategies, profiles_of
+from services.strategy.loader import load_enabled
 from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from services.strategy.subscriptions import SUBSCRIPTIONS
@@ -27,15 +27,14 @@ class StrategyShell:
     async def start(self) -> None:
         context = self._context
         config = context.section(StrategyHostConfig)
-        folders = [context.desk.path.parent / name for name in config.folders]
-        loaded, failures = load_strategies(
-            config.enabled, folders, mode=context.desk.mode, profiles=profiles_of(context.desk)
-        )
+        loaded, failures = load_enabled(context.desk)
         log = context.log.bind(track="strategy")
         for failure in failures:
             log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
         for strategy in loaded:
-            log.info("strategy loaded", strategy=strategy.name, source=strategy.source)
+            log.info(
+                "strategy loaded", strategy=strategy.name, source=strategy.source, parameters=strategy.parameters
+            )
 
         def make_core() -> StrategyHostCore:
             return StrategyHostCore(config, loaded, account_id=context.desk.account_id, failures=failures)

@@ -42,6 +42,7 @@ def status_of(
         updated_ns=now_ns,
         exits=tuple(exits.shown(trade) for trade in trades),
         if_broken=slot.loaded.if_broken,
+        parameters=slot.loaded.parameters,
     )
 
 

@@ -176,6 +176,7 @@ class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"
 
     gates: what must hold before it opens a trade. exits: of each of its open trades. if_broken: what it declares for
     trades that lose a leg from outside; None for the desk's setting, or where its code decides for each.
+    parameters: those of its instance in voldesk.toml, as text.
     """
 
     strategy: str
@@ -191,6 +192,7 @@ class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"
     updated_ns: int
     exits: tuple[TradeExits, ...] = ()
     if_broken: IfBroken | None = None
+    parameters: str = ""
 
     @property
     def key(self) -> str:

@@ -168,6 +168,7 @@ _TYPES: dict[Any, str] = {
     str: "text",
     bool: "`true` or `false`",
     Decimal: "decimal in quotes",
+    Any: "anything",
 }
 
 
@@ -187,7 +188,7 @@ def _allowed(kind: Any) -> str:
         return f"table of {_allowed(get_args(kind)[1])}"
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(_allowed(option) for option in get_args(kind) if option is not type(None))
-    if issubclass(kind, IntEnum):
+    if isinstance(kind, type) and issubclass(kind, IntEnum):
         return ", ".join(f"`{member.value}` ({member.name.lower().replace('_', ' ')})" for member in kind)
     return _TYPES[kind]
 

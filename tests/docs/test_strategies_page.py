@@ -72,7 +72,7 @@ def test_every_block_is_run_by_a_test() -> None:
 
 
 def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path: Path) -> None:
-    toml, _ = blocks(PAGE, "toml")
+    toml, _, _ = blocks(PAGE, "toml")
     section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
     folder = tmp_path / section.folders[0]
     folder.mkdir()
@@ -82,8 +82,18 @@ def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path
     assert [strategy.name for strategy in loaded] == ["iron_condor"]
 
 
+def test_the_instance_of_the_page_runs_the_file_with_its_parameters() -> None:
+    _, toml, _ = blocks(PAGE, "toml")
+    section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
+    loaded, failures = loader.load_strategies(section.enabled, instances=section.instances)
+    assert not failures
+    assert [strategy.name for strategy in loaded] == ["short_strangle", "strangle_eth"]
+    runner = loaded[1].make(section)
+    assert runner.underlyings == ("ETHUSD",)
+
+
 def test_the_profile_of_the_page_is_one_that_a_strategy_can_name(tmp_path: Path, namespace: dict[str, Any]) -> None:
-    _, toml = blocks(PAGE, "toml")
+    _, _, toml = blocks(PAGE, "toml")
     profiles = loader.profiles_of(write_desk(tmp_path, MINIMAL + toml.code))
     named = msgspec.structs.replace(namespace["iron_condor"](), execution_profile="patient", execution_params=None)
     assert named.limit_params(profiles) == profiles["patient"]

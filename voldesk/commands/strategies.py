@@ -1,4 +1,4 @@
-"""voldesk strategies: what each strategy waits for; pause, resume, run once."""
+"""voldesk strategies: what each strategy waits for; pause, resume, stop, run once."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(strategies)
     group.command(epilog="Example: voldesk strategies pause demo_strangle")(pause)
     group.command(epilog="Example: voldesk strategies resume '*'")(resume)
+    group.command(epilog="Example: voldesk strategies stop demo_strangle")(stop)
     group.command("run-once", epilog="Example: voldesk strategies run-once demo_strangle")(run_once)
     app.add_typer(group, name="strategies")
 
@@ -51,7 +52,7 @@ def strategies(context: typer.Context, as_json: Json = False) -> None:
                 str(row.trades_today),
                 str(row.open_trades),
                 row.if_broken or "-",
-                _waits_for(row),
+                f"{row.parameters}; {_waits_for(row)}" if row.parameters else _waits_for(row),
             )
             for row in answer.strategies
         ],
@@ -69,6 +70,11 @@ def resume(name: Name, as_json: Json = False) -> None:
     _command("resume", name, as_json)
 
 
+def stop(name: Name, as_json: Json = False) -> None:
+    """Open nothing more; once its open trades have closed by their exits it is stopped. Survives restarts."""
+    _command("stop", name, as_json)
+
+
 def run_once(name: Name, as_json: Json = False) -> None:
     """Let a strategy open one trade when its gates allow it, then pause it again. Survives restarts."""
     _command("run_once", name, as_json)
@@ -81,7 +87,12 @@ def _command(action: str, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"action": action, "strategies": list(done.strategies)})
     else:
-        said = {"pause": "paused", "resume": "resumed", "run_once": "told to run once"}[action]
+        said = {
+            "pause": "paused",
+            "resume": "resumed",
+            "stop": "told to stop after its last close:",
+            "run_once": "told to run once",
+        }[action]
         say(f"{title(desk)}: {said} {', '.join(done.strategies) or 'nothing'}")
 
 

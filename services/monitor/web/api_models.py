@@ -243,6 +243,7 @@ class StrategyShape(_Shape):
     trades_today: int
     open_trades: int
     if_broken: str | None
+    parameters: str
     last_closed_at: str | None
     signals_generated: int
     signals_executed: int

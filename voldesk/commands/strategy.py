@@ -1,0 +1,94 @@
+"""voldesk strategy: one strategy looked at closely."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from shared.config import DeskConfig
+from shared.ledger.stats import TradeStats, stats_by_strategy, stats_json, stats_of
+from shared.views import clock_text, money_text
+from voldesk.completion import complete_strategy
+from voldesk.console import Json, note, print_json, print_table, say, title
+from voldesk.ledger_sources import Since, ledger_of, period
+from voldesk.preflight import load_desk
+
+_NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "drawdown")
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Look at one strategy closely: how its trades did.",
+        epilog="Example: voldesk strategy stats short_strangle --since 30d",
+    )
+    group.callback()(strategy)
+    group.command(epilog="Example: voldesk strategy stats short_strangle --since 30d")(stats)
+    app.add_typer(group, name="strategy")
+
+
+def strategy() -> None:
+    """Look at one strategy closely: how its trades did."""
+
+
+def stats(
+    name: Annotated[
+        str, typer.Argument(help="The strategy; without one all that traded.", autocompletion=complete_strategy)
+    ] = "",
+    since: Since = "all",
+    as_json: Json = False,
+) -> None:
+    """Show win rate, average, expectancy and drawdown of a strategy's ended trades, net of fees and funding.
+
+    It is read from execution's journal, whether the desk runs or not. R is expectancy in units of the average loss.
+    """
+    desk = load_desk()
+    since_ns, _ = period(desk, since)
+    trades = [each for each in ledger_of(desk).trades(since_ns) if name in ("", each.strategy)]
+    found = [stats_of(name, trades)] if name else stats_by_strategy(trades)
+    if as_json:
+        print_json([stats_json(each) | {"mode": desk.mode} for each in found])
+        return
+    ended = "so far" if not since_ns else f"since {clock_text(since_ns)} UTC"
+    if not any(each.trades for each in found):
+        say(f"{title(desk)}: no trade {f'of {escape(name)} ' if name else ''}with a fill ended {ended}")
+    else:
+        _show(desk, found, ended)
+
+
+def _show(desk: DeskConfig, found: list[TradeStats], ended: str) -> None:
+    shown = [each for each in found if each.trades]
+    columns = ("strategy", *_NUMBERS)
+    print_table(desk, f"trades ended {ended}", columns, [_cells(each) for each in shown], right=_NUMBERS)
+    if len(shown) == 1:
+        only = shown[0]
+        say(
+            f"{only.wins} won, {only.losses} lost, at most {only.losses_in_a_row} lost in a row; best "
+            f"{money_text(only.best_usd)}, worst {money_text(only.worst_usd)}; profit factor "
+            f"{_ratio(only.profit_factor)}; held {_ratio(only.held_hours)} h on average; "
+            f"{only.unfilled} ended without a fill"
+        )
+    say("USD, net of fees and funding; R = expectancy in units of the average loss; drawdown of the sum of trades")
+    missing = sum(each.fees_missing for each in shown)
+    if missing:
+        note(f"of {missing} trades the venue has not told every fee")
+
+
+def _cells(each: TradeStats) -> tuple[str, ...]:
+    return (
+        escape(each.strategy),
+        str(each.trades),
+        "-" if each.win_rate_pct is None else f"{each.win_rate_pct:.0f}",
+        money_text(each.net_usd),
+        money_text(each.average_usd),
+        money_text(each.average_win_usd),
+        money_text(each.average_loss_usd),
+        _ratio(each.expectancy_r),
+        money_text(each.max_drawdown_usd),
+    )
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
