@@ -31,6 +31,8 @@ class RotatingFile:
     `max_bytes` is renamed to `.1` (and `.1` to `.2` ...), of which `kept` files in all remain. Renaming is done under
     a lock on the file itself that is only tried for: nobody waits for anybody, and who holds it in vain (stopped,
     or slow) makes the file longer and loses nothing. What is written to a file that was renamed meanwhile is in it.
+    Who opens a file whose last line has no end, because its writer was killed or is still writing, begins with an
+    empty line, which readers pass over.
     """
 
     def __init__(self, path: Path, max_bytes: int, kept: int) -> None:
