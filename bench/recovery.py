@@ -5,7 +5,8 @@
 A whole desk under supervisord, as `voldesk up` starts it. Evidence, of the new process only: marketdata publishes a
 chain that was received after the kill; risk gives a grant; execution withdraws an order that rested at the venue when
 it was killed and whose time was up meanwhile (so it has folded its journal and compared with the venue); strategy has
-resolved its legs with all host gates open; monitor's page answers and has heard every service; the exchange answers a
+resolved its legs with all host gates open; the dashboard answers
+who has a token, and has heard that every service is ready; the exchange answers a
 signed request. supervisord's delay and Python's start count. Between two kills the desk comes to rest. Beside each
 stands how long a new interpreter took to import the service's modules just before the kill.
 """
@@ -17,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -31,6 +33,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.desk import REPOSITORY, BenchDesk
 from bench.harness import Run, bench_main
 from bench.rows import Row, at_most, row
+from services.monitor.web.store import WebStore, store_path
 from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
 from shared.messages.control import GrantGiven, RequestGrant, StrategyStatus
@@ -152,6 +155,9 @@ class Watcher:
         self.statuses: dict[str, tuple[int, StrategyStatus]] = {}
         self.orders: dict[int, tuple[int, OrderUpdate]] = {}
         self._asked = 0
+        store = WebStore(store_path(desk.run_dir))
+        self._token = store.new_token("bench", ("read",), time.time_ns())
+        store.close()
         bus.subscribe("marketdata", ("md.", "sys.marketdata.heartbeat"), self._hear)
         bus.subscribe("execution", ("exec.", "sys.execution.heartbeat"), self._hear)
         bus.subscribe("strategy", ("strat.", "sys.strategy.heartbeat"), self._hear)
@@ -221,12 +227,18 @@ class Watcher:
     def page(self) -> bool:
         """Whether monitor's page answers, and shows every service heard and up."""
         port = resolve_ports(self.desk.run_dir, self.desk.ports)["web"]
+        headers = {"Authorization": f"Bearer {self._token}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/overview", headers=headers)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=1) as answer:
-                services = json.load(answer)["status"]["services"]
+            with urllib.request.urlopen(request, timeout=1) as answer:
+                services = json.load(answer)["services"]
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403, 404):
+                raise RuntimeError(f"the dashboard does not take what this bench asks: {error}") from None
+            return False
         except (OSError, ValueError):
             return False
-        return all(view["heartbeat"] is not None and not view["is_down"] for view in services)
+        return all(view["state"] == "ready" for view in services)
 
     async def signed(self) -> bool:
         """Whether the exchange answers a request that is signed."""

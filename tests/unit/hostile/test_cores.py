@@ -93,7 +93,7 @@ def test_an_intent_of_risk_that_lost_its_mind_is_refused_or_worked_and_no_more(d
     message = msgspec.structs.replace(sane, grant=signed(grant, play.KEY))
     script.on(Request("q", message, "c"))
     answer_to("q", script)
-    for number in range(1, 20):
+    for number in range(1, 10):
         for order in script.placed()[-1:]:
             script.fills_all(order, number)
         script.wait(1_000)

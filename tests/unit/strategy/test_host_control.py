@@ -62,7 +62,7 @@ def test_a_strategy_that_runs_once_opens_one_trade_and_is_paused_again_over_rest
     assert (desk.status().state, desk.count(RequestGrant)) == ("running", 1)
     run_one_trade(desk)
     assert (desk.status().state, desk.gate("state").reason) == ("paused", "paused by operator")
-    desk.wait(3_600)
+    desk.wait(600)
     assert desk.count(RequestGrant) == 1
     desk.restart()
     desk.ready()
