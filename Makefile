@@ -11,6 +11,7 @@ FIRST_SEED ?= 0
 BLOWS ?= 100
 MINUTES ?= 10
 SEED ?= 1
+HOURS ?= 2
 # a file's tests share what is slow to start; in the order of the tree, since the slow files are not at its end
 SPREAD := --dist loadfile --no-loadscope-reorder
 # a machine that stood still for a minute fails a test of processes: what failed runs once more, alone, and is named
@@ -20,7 +21,7 @@ AGAIN := { test $$? -eq 1 && echo "voldesk: those tests that failed run once mor
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-all chaos test-live check hooks bench simulate simulate-nightly simulate-mutants lock
+.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-all chaos test-live check hooks bench soak simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,9 @@ hooks: install-dev ## run these checks on each commit, on what it contains
 
 bench: install-dev ## performance figures, each with a ratio against a floor measured in the same run
 	@$(BIN)/python -m bench
+
+soak: install-dev ## a real desk left alone under faults: memory, alerts, logs, books: make soak HOURS=2 SEED=1
+	@nice -n 5 $(BIN)/python -m soak desk --hours $(HOURS) --seed $(SEED)
 
 simulate: install-dev ## the whole desk on a virtual clock under faults: make simulate SEEDS=200 FIRST_SEED=0
 	@$(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED)

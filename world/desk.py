@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
@@ -37,6 +37,7 @@ from services.marketdata.core import MarketdataCore
 from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
+from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from services.monitor.subscriptions import prefixes_of
 from services.risk import rows as risk_rows
 from services.risk.config import RiskConfig
@@ -50,6 +51,8 @@ from services.strategy.loaded import LoadedStrategy
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from shared.messages.base import Message
 from shared.messages.steps import Entry, Publish, RaiseAlert, Reply, SendRequest
+from shared.messages.system import Alert, Severity
+from shared.messages.topics import topic_of
 from shared.messages.trades import FINAL_ORDER_STATES
 from shared.messages.venue import StreamUp
 from shared.runner import Core
@@ -77,7 +80,11 @@ _MAY_GO_UNWRITTEN: dict[str, Callable[[Any], bool]] = {
 
 
 class Desk:
-    """Five services, one account at one simulated exchange. Nothing runs until `engine` does."""
+    """Five services, one account at one simulated exchange. Nothing runs until `engine` does.
+
+    tells_alerts: alerts of services reach the monitor, whose alert log, `alert_log` with the time of each record,
+    outlives its process. Without, nobody hears of them, and no frame is spent on them.
+    """
 
     def __init__(
         self,
@@ -89,11 +96,14 @@ class Desk:
         *,
         risk_config: RiskConfig | None = None,
         host_config: StrategyHostConfig | None = None,
+        tells_alerts: bool = False,
     ) -> None:
         self.engine = engine
         self.machine = Machine(engine)
         self.faults = faults
         self.alerts: list[tuple[int, str, RaiseAlert]] = []
+        self.alert_log: list[tuple[int, AlertRecord]] = []
+        self._tells_alerts = tells_alerts
         self._bases = tuple(base.base for base in exchange_config.bases)
         underlyings = tuple(f"{base}USD" for base in self._bases)
         self._subscriptions: dict[str, dict[str, tuple[str, ...]]] = {
@@ -120,7 +130,7 @@ class Desk:
             "risk": lambda: RiskCore(self.risk_config, account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
             "execution": self._execution_core,
             "strategy": lambda: StrategyHostCore(host_config or StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
-            "monitor": lambda: MonitorCore(MonitorConfig(), account_id=ACCOUNT_ID),
+            "monitor": self._monitor_core,
         }
         self.nodes = {name: self._node(name, make_core) for name, make_core in cores.items()}
         self.witness = Witness()
@@ -155,6 +165,13 @@ class Desk:
         return ExecutionCore(
             self.execution_config, account_id=ACCOUNT_ID, desk_number=DESK_NUMBER, grant_key=GRANT_KEY
         )
+
+    def _monitor_core(self) -> MonitorCore:
+        config = MonitorConfig()
+        core = MonitorCore(config, account_id=ACCOUNT_ID)
+        remembered = tuple(record for _, record in self.alert_log[-config.keep_alerts :])
+        core.handle(AlertsRestored(remembered), self.engine.now_ns)
+        return core
 
     def _node(self, name: str, make_core: Callable[[], Core]) -> Node:
         def perform(effect: Any, cause_id: str) -> None:
@@ -201,6 +218,10 @@ class Desk:
                 self.bus.request(node, effect)
             case RaiseAlert():
                 self.alerts.append((self.engine.now_ns, node.name, effect))
+                if self._tells_alerts:
+                    self._publish_alert(node, effect, cause_id)
+            case AppendAlert(record=record):
+                self.alert_log.append((self.engine.now_ns, record))
             case PlaceOrder(order=order):
                 self.venue.place(order, back)
             case AmendOrder(change=change):
@@ -229,16 +250,34 @@ class Desk:
             case ReloadInstruments(underlying=underlying):
                 self._load_instruments(underlying.removesuffix("USD"))
             case _:
-                # Metrics and the alert file have no place here.
+                # Metrics have no place here, and no channel is configured.
                 pass
+
+    def _publish_alert(self, node: Node, raised: RaiseAlert, cause_id: str) -> None:
+        """As a service does it."""
+        alert = Alert(
+            code=raised.code,
+            severity=cast(Severity, raised.severity),
+            subject=raised.subject,
+            text=raised.text,
+            service=node.name,
+            account_id=ACCOUNT_ID,
+            mode="paper",
+            raised_ns=node.now_ns,
+            resolved=raised.resolved,
+        )
+        self.bus.publish(node, topic_of("sys.{service}.alert", service=node.name), alert, cause_id)
+
+    def suffer(self, faults: Faults) -> None:
+        """Let these faults be in force from now on."""
+        self.faults = self.venue.faults = faults
+        self.bus.heal(faults)
+        for node in self.nodes.values():
+            node.heal(faults)
 
     def heal(self) -> None:
         """Stop all faults, and put the clock right."""
-        calm = Faults.none()
-        self.faults = self.venue.faults = calm
-        self.bus.heal(calm)
-        for node in self.nodes.values():
-            node.heal(calm)
+        self.suffer(Faults.none())
         self.venue.recover()
         self._frozen_until_ns = 0
         self.machine.set_clock(0)

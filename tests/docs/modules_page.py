@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.docs.pages import ROOT
 
-TREES = ("shared", "services", "voldesk", "strategies", "world", "bench")
+TREES = ("shared", "services", "voldesk", "strategies", "world", "bench", "soak")
 
 _INTRODUCTION = """# Modules
 

@@ -23,6 +23,8 @@ from typing import Any
 import httpx
 import pytest
 
+from soak.schedule import FAULTS
+from soak.strategies import strategy_files
 from tests.e2e.conftest import make_desk
 from tests.e2e.stack import FINAL, SERVICES, Desk, all_running, until
 
@@ -37,75 +39,7 @@ QUIET_S = 240.0
 
 START_CASH_USD = Decimal(100_000)
 
-COMMON = """
-from shared.messages.trades import ExecutionParams, LimitPhase
-from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours
-
-SOON = {"dte_min": 2, "dte_max": 21, "target": 7}
-PHASES = (
-    LimitPhase(pricing="passive", duration_s=1.0, reprice_interval_s=1.0),
-    LimitPhase(pricing="aggressive", duration_s=2.0, reprice_interval_s=2.0, buffer_pct=5.0),
-)
-LIMIT = ExecutionParams(phases=PHASES, fill_timeout_s=2.0, max_requote_rounds=20)
-SMART = SmartConfig(chunk_count=2, time_per_chunk=2, aggressive_wait_seconds=1, aggressive_retry_pause=1)
-RFQ = RfqConfig(min_notional_usd=0, window_seconds=3, timeout_seconds=8, fallback_mode="limit")
-
-
-def leg(kind, side, quantity, delta, underlying):
-    return LegSpec(kind, side, quantity, {"type": "delta", "value": delta}, SOON, underlying)
-
-
-def made(name, mode, legs, **more):
-    return StrategyConfig(
-        name=name,
-        legs=legs,
-        exit_conditions=[max_hold_hours(3 / 3600)],
-        execution_mode=mode,
-        execution_params=LIMIT,
-        smart_config=SMART,
-        rfq=RFQ,
-        max_concurrent_trades=1,
-        max_trades_per_day=0,
-        cooldown_seconds=1,
-        check_interval_seconds=1,
-        **more,
-    )
-"""
-STRATEGIES = {
-    "by_limit": """
-def by_limit():
-    return made("by_limit", "limit", [leg("C", "buy", "1", 0.3, "ETH"), leg("P", "buy", "1", -0.3, "ETH")])
-""",
-    "by_smart": """
-def by_smart():
-    wings = [leg("C", "buy", "0.2", 0.6, "BTC"), leg("C", "buy", "0.2", 0.3, "BTC")]
-    return made("by_smart", "smart", [*wings, leg("C", "sell", "0.4", 0.45, "BTC")])
-""",
-    "by_rfq": """
-def by_rfq():
-    return made("by_rfq", "rfq", [leg("P", "buy", "0.5", -0.4, "BTC"), leg("P", "sell", "0.5", -0.2, "BTC")])
-""",
-    "by_auto": """
-def by_auto():
-    return made("by_auto", "auto", [leg("C", "buy", "2", 0.2, "ETH")], policy="best_effort")
-""",
-}
-
-FAULTS: tuple[dict[str, Any], ...] = (
-    {"kind": "lost_answer", "path_prefix": "/open/option/order/create", "count": 2},
-    {"kind": "lost_answer", "path_prefix": "/open/option/order/cancel", "count": 2},
-    {"kind": "lost_answer", "path_prefix": "/open/option/blocktrade/request", "count": 1},
-    {"kind": "http_500", "path_prefix": "/open/option/order", "count": 3},
-    {"kind": "http_500", "path_prefix": "/open/option", "count": 5},
-    {"kind": "rate_limit", "path_prefix": "/open/option", "count": 3},
-    {"kind": "latency", "path_prefix": "/open", "latency_ms": 700, "duration_ms": 3_000},
-    {"kind": "latency", "path_prefix": "/open/option/order/create", "latency_ms": 4_000, "count": 1},
-    {"kind": "disconnect", "duration_ms": 1_500},
-    {"kind": "silence", "duration_ms": 3_000},
-    {"kind": "frozen_book", "duration_ms": 4_000},
-    {"kind": "late_quotes", "latency_ms": 8_000, "count": 1},
-    {"kind": "no_quotes", "count": 1},
-)
+STRATEGIES = strategy_files()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +107,7 @@ class Chaos:
 @pytest.fixture
 def traded() -> Iterator[Desk]:
     """A desk of its own with the four strategies."""
-    desk = make_desk("chaos", 5, list(STRATEGIES), {name: COMMON + text for name, text in STRATEGIES.items()})
+    desk = make_desk("chaos", 5, list(STRATEGIES), STRATEGIES)
     started = desk.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + desk.logs()
     try:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from soak.retained import grown, retained
 from tests.simulation.test_world import calm_desk, run_until
-from tests.unit.retained import grown, retained
 from world.desk import Desk
 from world.faults import SECOND
 

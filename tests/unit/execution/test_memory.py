@@ -11,8 +11,8 @@ from shared.messages.market import InstrumentList
 from shared.messages.steps import LoopStalled
 from shared.messages.venue import StreamDown, StreamUp
 from shared.options.chain import list_id_of
+from soak.retained import grown, retained
 from tests.unit.execution.play import SECOND, Script, instrument, intent, leg, position
-from tests.unit.retained import grown, retained
 
 DAY_NS = 86_400 * SECOND
 HOUR_NS = 3_600 * SECOND

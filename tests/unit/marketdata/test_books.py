@@ -37,8 +37,8 @@ from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
 from shared.options.book import BookView, pack_levels
 from shared.venues.ports import BookPush, LastTradesPush
+from soak.retained import retained
 from tests.unit.marketdata.test_core import LISTED, SECOND, START
-from tests.unit.retained import retained
 
 A, B, C = (each.symbol for each in LISTED[:3])
 UP, DOWN = StreamUp("books"), StreamDown("books: reset", "books")

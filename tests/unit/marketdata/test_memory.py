@@ -12,8 +12,8 @@ from shared.messages.on_demand import GetLastTrades, LeaseBooks
 from shared.messages.steps import LoopStalled, Request
 from shared.messages.venue import StreamDown, StreamUp
 from shared.venues.ports import BookPush, ChainPush
+from soak.retained import grown, retained
 from tests.unit.marketdata.test_core import SECOND, START, Script, option, row
-from tests.unit.retained import grown, retained
 
 DAY_S = 86_400
 

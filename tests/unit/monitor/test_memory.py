@@ -9,8 +9,8 @@ import msgspec
 from services.monitor.config import MonitorConfig
 from shared.messages.control import GrantRefused
 from shared.messages.steps import LoopStalled
+from soak.retained import grown, retained
 from tests.unit.monitor.desk import SECOND, Script, account, alert, halts, heartbeat, strategy, trade
-from tests.unit.retained import grown, retained
 
 DAY_S = 86_400
 

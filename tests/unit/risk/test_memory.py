@@ -12,7 +12,7 @@ from services.risk import equity, reservations
 from services.risk.inputs import AccountPollFailed, TransferSeen
 from shared.messages.market import InstrumentList
 from shared.options.chain import list_id_of
-from tests.unit.retained import grown, retained
+from soak.retained import grown, retained
 from tests.unit.risk.desk import (
     CALL_110,
     LONG_CALL,

@@ -8,7 +8,7 @@ from services.strategy.loaded import LoadedStrategy
 from shared.messages.control import GrantRefused, RequestGrant
 from shared.messages.steps import StreamSynced
 from shared.strategy import StrategyConfig, max_hold_hours, straddle
-from tests.unit.retained import grown, retained
+from soak.retained import grown, retained
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import HOUR, instruments, leg, listing, moved, snapshot, trade
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from sys import getsizeof
 from typing import Any
 
 import msgspec
@@ -40,6 +41,32 @@ def grown(earlier: Counter[str], later: Counter[str], allowed: int = 0) -> dict[
     return {
         place: (earlier[place], count) for place, count in sorted(later.items()) if count > earlier[place] + allowed
     }
+
+
+def weighed_bytes(roots: Iterable[Any], without: Iterable[Any] = ()) -> int:
+    """Bytes of every object that can be reached from `roots` and not from `without`; classes, functions and modules
+    are nobody's own."""
+    seen = {id(roots)}
+    for root in without:
+        _weigh(root, seen)
+    return sum(_weigh(root, seen) for root in roots)
+
+
+def _weigh(root: Any, seen: set[int]) -> int:
+    total, waiting = 0, [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type | Enum) or callable(thing):
+            continue
+        seen.add(id(thing))
+        total += thing.nbytes if isinstance(thing, np.ndarray) else getsizeof(thing)
+        if isinstance(thing, Mapping):
+            waiting += [*thing.keys(), *thing.values()]
+        elif isinstance(thing, list | tuple | set | frozenset | deque):
+            waiting += list(thing)
+        elif not isinstance(thing, _LEAVES):
+            waiting += [part for _, part in _attributes(thing)]
+    return total
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:

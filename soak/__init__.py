@@ -1,0 +1,1 @@
+"""The desk left alone for long under faults: memory flat, every alert explained, the books right in the end."""
