@@ -22,8 +22,8 @@ RULES = (
     "The process: its anonymous memory less what the World keeps for its checks is in the last quarter at most "
     f"{REST_GROWS_MB:g} MB more than in the third.",
     "Promises: all those of the [simulation](simulation.md). Safety is checked once a virtual minute; every two "
-    "hours faults stop, strategies pause, all must come to rest within 13 minutes, and the books of desk and venue are "
-    "compared to the last decimal. What execution decided is judged row by row every eight hours.",
+    "hours faults stop, strategies pause, all must come to rest within 13 minutes, and the books of desk and venue "
+    "are compared to the last decimal. What execution decided is judged row by row every eight hours.",
     "Alerts: as for the real desk; those that only a person ends may stand.",
 )
 
