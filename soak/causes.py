@@ -158,6 +158,9 @@ EXPLAINED: dict[str, Why] = {
     "journal_incomplete": _why("disk", "killed"),
     "journal_damaged": _NEVER,
     "snapshot_unusable": _NEVER,
+    "history_not_written": _why("disk"),
+    "history_damaged": _NEVER,
+    "logs_not_written": _why("disk"),
     # the alerts themselves
     "delivery_failed": _NEVER,
     "telegram_down": _NEVER,

@@ -7,17 +7,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from bench.soak import sample_of
 from services.monitor.effects import AlertRecord
+from shared.clock import wall_ns
+from shared.log_lines import LogLine, fields_text
+from shared.log_query import LogQuery
+from shared.log_reader import Follower
 from soak.causes import AlertSeen, Spell
 from soak.memory import ProcessSample
 from soak.record import Complaint, FileSample
+from soak.schedule import SERVICES
 from voldesk.processes import desk_processes
 
 MB = 1_048_576
@@ -55,43 +58,6 @@ class Pulse:
             earlier = now
 
 
-class Lines:
-    """Whole lines of a file that were added since the last look, across a turn-over by renaming."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inode = 0
-        self._offset = 0
-
-    def new(self) -> list[str]:
-        try:
-            inode = self._path.stat().st_ino
-        except OSError:
-            return []
-        lines: list[str] = []
-        if self._inode and inode != self._inode:
-            lines += self._rest_of(self._turned_over())
-            self._offset = 0
-        self._inode = inode
-        return lines + self._rest_of(self._path)
-
-    def _turned_over(self) -> Path:
-        return next(
-            (path for path in self._path.parent.glob(f"{self._path.name}.*") if self._is_it(path)), self._path
-        )
-
-    def _is_it(self, path: Path) -> bool:
-        return path.stat().st_ino == self._inode
-
-    def _rest_of(self, path: Path) -> list[str]:
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.decode(errors="replace").splitlines()
-
-
 class Watch:
     """One desk's run directory and processes. began: Unix time, from which all times count."""
 
@@ -99,8 +65,8 @@ class Watch:
         self._run_dir = run_dir
         self._began = began
         self._seen_s: dict[int, float] = {}
-        self._alerts = Lines(run_dir / "alerts.jsonl")
-        self._logs: dict[str, Lines] = {}
+        self._alerts_read = 0
+        self._log = Follower(run_dir / "logs", LogQuery(services=SERVICES))
 
     def processes(self, at_s: float) -> list[ProcessSample]:
         """Every process of the desk now."""
@@ -154,9 +120,17 @@ class Watch:
 
     def alerts(self) -> list[AlertSeen]:
         """Records that were added to the alert log since the last look."""
-        return [seen for line in self._alerts.new() if (seen := self._alert(line)) is not None]
+        try:
+            with (self._run_dir / "alerts.jsonl").open("rb") as file:
+                file.seek(self._alerts_read)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._alerts_read += len(whole)
+        return [seen for line in whole.splitlines() if (seen := self._alert(line)) is not None]
 
-    def _alert(self, line: str) -> AlertSeen | None:
+    def _alert(self, line: bytes) -> AlertSeen | None:
         try:
             fields = json.loads(line)
         except ValueError:
@@ -166,28 +140,16 @@ class Watch:
 
     def complaints(self) -> list[Complaint]:
         """Log lines from warning upwards since the last look, but for alerts, which are judged by themselves."""
-        return [told for service, line in self._log_lines() if (told := self._complaint(service, line)) is not None]
+        lines = self._log.new(wall_ns())
+        return [told for line in lines if (told := self._complaint(line)) is not None]
 
-    def _log_lines(self) -> Iterator[tuple[str, str]]:
-        for path in sorted((self._run_dir / "logs").glob("*.log")):
-            if path.stem != "supervisord":
-                for line in self._logs.setdefault(path.stem, Lines(path)).new():
-                    yield path.stem, line
-
-    def _complaint(self, service: str, line: str) -> Complaint | None:
-        try:
-            fields: dict[str, Any] = json.loads(line)
-            level, event, at = fields["level"], fields["event"], fields["at"]
-            at_s = datetime.fromisoformat(at).timestamp() - self._began
-        except (ValueError, KeyError, TypeError):
-            if not line.strip():
-                return None
-            at_s = time.time() - self._began
-            return Complaint(at_s=at_s, service=service, level="none", text=line.strip()[:200])
-        if level in ("debug", "info") or event == "alert":
+    def _complaint(self, line: LogLine) -> Complaint | None:
+        if line.level in ("debug", "info") or line.event == "alert":
             return None
-        detail = " ".join(f"{name}={fields[name]}" for name in ("code", "error", "reason") if name in fields)
-        return Complaint(at_s=round(at_s, 2), service=service, level=level, text=f"{event} {detail}".strip()[:200])
+        at_s = round(datetime.fromisoformat(line.at).timestamp() - self._began, 2)
+        fields = {name: line.fields[name] for name in ("code", "error", "reason") if name in line.fields}
+        text = f"{line.event} {fields_text(fields)}".strip()[:200]
+        return Complaint(at_s=at_s, service=line.service, level=line.level or "none", text=text)
 
 
 def _rows_in(path: Path) -> int | None:

@@ -68,7 +68,7 @@ def test_a_run_that_kept_every_rule_passes_and_tells_its_figures(tmp_path: Path)
     ("record", "told"),
     [
         (recorded(*samples("risk", mb_per_hour=7)), "risk grows by 7 MB an hour"),
-        (recorded(*samples("risk", descriptors_per_hour=5)), "risk has 28 descriptors, 23 after the warm-up"),
+        (recorded(*samples("risk", descriptors_per_hour=5)), "risk has 29 descriptors, 23 after the warm-up"),
         (recorded(alerts=[alert("service_down", 3_000)]), "unexplained at 50.0 min: service_down of risk: t"),
         (recorded(broken=["t1 is still OPEN"]), "t1 is still OPEN"),
         (recorded(complaints=[complaint(3_000, "error")]), "logged in calm at 50.0 min: risk: error: odd"),

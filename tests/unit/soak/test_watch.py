@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from soak.watch import Lines, Pulse, Watch
+from soak.watch import Pulse, Watch
 
 BEGAN = 1_763_640_000.0
 
@@ -23,39 +23,21 @@ def log_line(level: str, event: str, **fields: object) -> str:
     return json.dumps({"service": "risk", "level": level, "event": event, "at": at, **fields}) + "\n"
 
 
-def test_lines_are_read_once_and_only_when_whole(tmp_path: Path) -> None:
-    path = tmp_path / "risk.log"
-    lines = Lines(path)
-    assert lines.new() == []
-    append(path, "one\ntw")
-    assert lines.new() == ["one"]
-    append(path, "o\nthree\n")
-    assert lines.new() == ["two", "three"]
-    assert lines.new() == []
-
-
-def test_no_line_is_lost_when_the_file_is_turned_over(tmp_path: Path) -> None:
-    path = tmp_path / "risk.log"
-    lines = Lines(path)
-    append(path, "one\n")
-    assert lines.new() == ["one"]
-    append(path, "two\n")
-    path.rename(tmp_path / "risk.log.1")
-    append(path, "three\n")
-    assert lines.new() == ["two", "three"]
-
-
 def test_complaints_are_lines_from_warning_up_and_what_is_none_of_ours_but_no_alerts(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    append(tmp_path / "logs" / "risk.log", log_line("info", "ready") + log_line("warning", "slow", code="x"))
-    append(tmp_path / "logs" / "monitor.log", log_line("error", "alert", code="halted") + "Traceback (most recent\n")
+    (tmp_path / "logs" / "health").mkdir(parents=True)
+    watch = Watch(tmp_path, BEGAN)
+    health = tmp_path / "logs" / "health"
+    append(health / "risk.jsonl", log_line("info", "ready") + log_line("warning", "slow", code="x"))
+    append(health / "monitor.jsonl", log_line("error", "alert", code="halted"))
+    append(tmp_path / "logs" / "monitor.log", "Traceback (most recent\n")
     append(tmp_path / "logs" / "supervisord.log", "CRIT Supervisor is running as root.\n")
-    told = Watch(tmp_path, BEGAN).complaints()
-    assert [(each.service, each.level, each.text) for each in told] == [
+    told = watch.complaints()
+    assert sorted((each.service, each.level, each.text) for each in told) == [
         ("monitor", "none", "Traceback (most recent"),
         ("risk", "warning", "slow code=x"),
     ]
-    assert told[1].at_s == 60.5
+    assert [each.at_s for each in told if each.service == "risk"] == [60.5]
+    assert watch.complaints() == []
 
 
 def test_alerts_are_those_of_the_alert_file_with_their_time_in_the_run(tmp_path: Path) -> None:
