@@ -39,7 +39,7 @@ LONG: dict[str, str] = {
     "cost": "memory and CPU of a desk that trades for five minutes",
     "recovery": "kill -9 of each service until it works again, 20 times",
     "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",
-    "soak": "growth of memory in half an hour",
+    "memory": "growth of memory in half an hour, without faults",
     "intent": "an intent of four legs to the venue's first request, by each mode, beside the same hops bare",
     "venue_limits": "60 single calls a second and 60 batches of 40, for ten minutes each: CPU, latency, memory",
     "ceiling": "orders a second to a venue without limits, single and in batches, beside bare calls to a mock",

@@ -25,9 +25,9 @@ import uvloop
 from bench.desk import BenchDesk
 from bench.harness import Run, bench_main
 from bench.http_client import bare_calls_per_s
+from bench.memory import Sample, sample_of
 from bench.quoting_load import Load
 from bench.rows import Row, row
-from bench.soak import Sample, sample_of
 from bench.trader import WIDE_LIMITS, Trader
 from bench.venue_limits import BATCH, CONFIG, Shape
 from shared.messages.trades import OrderUpdate

@@ -11,8 +11,8 @@ import argparse
 import sys
 
 from bench.harness import Run, bench_main
+from bench.memory import Figure, watched
 from bench.rows import Row, Target, at_most, row
-from bench.soak import Figure, soak
 from shared.messages.topics import BUS_SERVICES
 
 MINUTES, QUICK_MINUTES = 5.0, 0.5
@@ -43,7 +43,7 @@ def _pair(
 
 def measure(run: Run) -> list[Row]:
     minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
-    return cost_rows(soak(("demo_strangle",), minutes, "watching the cost").lines)
+    return cost_rows(watched(("demo_strangle",), minutes, "watching the cost").lines)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,10 +29,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench.desk import BenchDesk
 from bench.harness import Run, bench_main
+from bench.memory import Sample, sample_of
 from bench.noting import notes_in
 from bench.quoting_load import Call, Load, latencies_us
 from bench.rows import Row, at_most, ratio_at_most, row
-from bench.soak import Sample, sample_of
 from bench.trader import WIDE_LIMITS, Trader
 from shared.messages.trades import OrderUpdate
 

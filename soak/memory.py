@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 FLAT_MB_PER_HOUR = 6.0
-"""What an allocator wanders by itself, as in `bench.soak`."""
+"""What an allocator wanders by itself, as in `bench.memory`."""
 
 SETTLE_S = 600.0
 """How old a process is before it counts: its caches fill first."""

@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from bench.soak import sample_of
+from bench.memory import sample_of
 from services.monitor.effects import AlertRecord
 from shared.clock import wall_ns
 from shared.log_lines import LogLine, fields_text

@@ -13,7 +13,7 @@ from random import Random
 
 import msgspec
 
-from bench.soak import sample_of
+from bench.memory import sample_of
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.memory import Sample
 from bench.noting import first_id
 from bench.quoting_load import Call, latencies_us
-from bench.soak import Sample
 from bench.venue_limits import PARTS, SHAPES, Outcome, figures
 
 AMEND, PLACE = "/open/option/order/modify/v1", "/open/option/order/create/v1"

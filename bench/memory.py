@@ -1,6 +1,6 @@
 """A paper desk left running: whether its memory stays flat, what it costs, and what its logs complain about.
 
-    python -m bench.soak [--json] [--quick] [--minutes 30] [--busy | --idle]
+    python -m bench.memory [--json] [--quick] [--minutes 30] [--busy | --idle]
 
 Starts the whole stack with `voldesk up` in a temporary directory with the shipped demonstration (--busy: and with a
 strategy that opens and closes all the time; --idle: with none), reads /proc every 10 s and takes the desk down.
@@ -38,8 +38,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 CONFIG = """
 [desk]
-name = "soak"
-account_id = "soak"
+name = "memory"
+account_id = "memory"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 [risk]
@@ -206,7 +206,7 @@ def figures(taken: Sequence[Samples], complaints: dict[str, Counter[str]]) -> li
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
+class Watched:
     """What one watched desk showed."""
 
     lines: list[Figure]
@@ -214,23 +214,23 @@ class Soaked:
     complaints: dict[str, Counter[str]]
 
 
-def soak(strategies: Sequence[str], minutes: float, what: str) -> Soaked:
+def watched(strategies: Sequence[str], minutes: float, what: str) -> Watched:
     """Start, watch and end one desk."""
-    with tempfile.TemporaryDirectory(prefix="vd-soak-") as home:
+    with tempfile.TemporaryDirectory(prefix="vd-memory-") as home:
         desk = make_desk(Path(home), strategies)
         with desk.up():
             taken = watch(desk, minutes, what)
             trades = Counter(trade["state"] for trade in desk.answer("trades"))
             complaints = complaints_in(desk.run_dir)
-    return Soaked(figures(taken, complaints), trades, complaints)
+    return Watched(figures(taken, complaints), trades, complaints)
 
 
-def memory_rows(soaked: Soaked, minutes: float) -> list[Row]:
+def memory_rows(seen: Watched, minutes: float) -> list[Row]:
     """The slope of each process, and what was seen beside it."""
-    trades = ", ".join(f"{count} {state}" for state, count in soaked.trades.items()) or "none"
+    trades = ", ".join(f"{count} {state}" for state, count in seen.trades.items()) or "none"
     rows = []
-    for number, line in enumerate(soaked.lines):
-        said = soaked.complaints.get(line.service, Counter()).most_common(3)
+    for number, line in enumerate(seen.lines):
+        said = seen.complaints.get(line.service, Counter()).most_common(3)
         parts = [f"PSS {line.first_mb:g} MB after the start, {line.last_mb:g} MB after {minutes:g} min"]
         parts += [f"{line.restarts} restarts"] if line.restarts else []
         parts += [f"{count} × {text}" for text, count in said]
@@ -250,7 +250,7 @@ def memory_rows(soaked: Soaked, minutes: float) -> list[Row]:
 def measure(run: Run) -> list[Row]:
     minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
     strategies = () if run.arguments.idle else ("demo_strangle", "busy") if run.arguments.busy else ("demo_strangle",)
-    return memory_rows(soak(strategies, minutes, "soaking"), minutes)
+    return memory_rows(watched(strategies, minutes, "watching memory"), minutes)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

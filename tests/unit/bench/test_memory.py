@@ -1,4 +1,4 @@
-"""The soak: slopes, restarts and complaints are read off the samples and logs as a person would."""
+"""Memory over time: slopes, restarts and complaints are read off the samples and logs as a person would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cost import cost_rows
-from bench.soak import Figure, Sample, complaint, complaints_in, figures, mb_of, slope_mb_per_hour
+from bench.memory import Figure, Sample, complaint, complaints_in, figures, mb_of, slope_mb_per_hour
 
 
 def line(level: str, event: str, **fields: object) -> str:
