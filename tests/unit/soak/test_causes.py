@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from shared.messages.alert_kinds import ALERT_KINDS
 from soak.causes import CAUSES, EXPLAINED, AlertSeen, Cause, Spell, judge, open_matters, share_on
 
@@ -55,6 +57,14 @@ def test_some_alerts_are_of_trading_and_some_nothing_explains() -> None:
         "",
         "",
     ]
+
+
+def test_an_opening_that_the_market_left_behind_is_trading_and_another_failure_is_not() -> None:
+    alerts = [
+        msgspec.structs.replace(seen("trade_failed", 10), text=f"trade t1 of s has failed: {reason}")
+        for reason in ("X not filled in 10 attempts across the spread", "order 7 was refused")
+    ]
+    assert whys(alerts) == ["trading", ""]
 
 
 def test_ends_of_alerts_need_no_explanation() -> None:
