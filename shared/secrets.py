@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from shared.errors import StartRefused
 _SUFFIXES = {"beta": "BETA", "production": "PROD"}
 _PAPER_SERVICES = {"execution": False, "risk": True, "marketdata": True}
 """Whether the paper key of each service that talks to the venue is read-only."""
+
+_SECRET_NAME = re.compile(r"^COINCALL_|SECRET|TOKEN|PASSWORD|API_KEY")
 
 
 class SecretError(StartRefused):
@@ -56,6 +59,11 @@ class PaperKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"PaperKey(service={self.service!r}, key='{self.key[:4]}…', read_only={self.read_only})"
 
     __str__ = __repr__
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process which is not ours to trust may see."""
+    return {name: value for name, value in environment.items() if not _SECRET_NAME.search(name)}
 
 
 def load_api_key(desk: DeskConfig, service: str, environment: Mapping[str, str] = os.environ) -> ApiKey:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,10 +17,10 @@ import msgspec
 
 from shared.bus.endpoints import socket_path
 from shared.config import DeskConfig
+from shared.secrets import without_secrets
 from voldesk.console import Failure
 
 CONFIG_ERROR_EXIT = 78
-_SECRET_NAME = re.compile(r"^COINCALL_|SECRET|TOKEN|PASSWORD|API_KEY")
 _NOT_RUNNING, _ALREADY_STARTED = 70, 60
 
 
@@ -120,11 +119,6 @@ class Supervisor:
             return getattr(self._rpc, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
             raise SupervisorAway from None
-
-
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a process which is not ours to trust may see."""
-    return {name: value for name, value in environment.items() if not _SECRET_NAME.search(name)}
 
 
 class SupervisorAway(Exception):

@@ -8,12 +8,15 @@ from typing import Any
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
+from services.strategy.control import command
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
-from services.strategy.rows import ACTIONS, RUNS, OrdinalUsed, Row, StrategyTold
+from services.strategy.reloads import ReloadRefused, StrategyReloaded
+from services.strategy.roster import Roster
+from services.strategy.rows import RUNS, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.status_news import StatusNews
 from services.strategy.statuses import status_of, status_of_failure
@@ -45,7 +48,7 @@ from shared.messages.steps import (
     Tick,
 )
 from shared.messages.system import Heartbeat
-from shared.messages.trades import OrderUpdate, Refusal, TradeUpdate, unknown_request
+from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
 from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
@@ -75,8 +78,8 @@ class StrategyHostCore:
     ) -> None:
         self._config = config
         self._account_id = account_id
-        self._failures = failures
-        self._slots = {loaded.name: Slot(loaded, config) for loaded in strategies}
+        self._roster = Roster(config, strategies, failures, self._record, self._alert)
+        self._slots = self._roster.slots
         self._board = Board(account_id, config.service_silence_max_ms * MS)
         self._trades = TradeBook(account_id, config.day_boundary_minute)
         self._exits = ExitDesk(config)
@@ -100,8 +103,7 @@ class StrategyHostCore:
     def start(self, now_ns: int) -> Step:
         """Report what could not be loaded, and show every strategy."""
         self._begin(now_ns, "")
-        for failure in self._failures:
-            self._alert("strategy_load_failed", "critical", failure.name, failure.reason)
+        self._roster.start()
         self._publish_statuses()
         return self._step
 
@@ -121,6 +123,12 @@ class StrategyHostCore:
                 self._on_timeout(request_id)
             case JournalSpace():
                 self._on_space(item)
+            case StrategyReloaded(loaded=loaded):
+                self._changed.add(loaded.name)
+                self._roster.on_reloaded(loaded, self._trades)
+            case ReloadRefused(name=name, reason=reason):
+                self._changed.add(name)
+                self._roster.on_reload_refused(name, reason)
             case Tick() | LoopStalled() | StreamSynced():
                 pass
             case _:
@@ -129,15 +137,7 @@ class StrategyHostCore:
         return self._step
 
     def apply(self, entry: Entry) -> None:
-        row: Row = entry.row
-        slot = self._slots.get(row.strategy)
-        if slot is None:
-            return
-        match row:
-            case StrategyTold(action=action, requested_by=requested_by):
-                slot.tell(action, requested_by)
-            case OrdinalUsed(ordinal=ordinal):
-                slot.use_ordinal(ordinal)
+        self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
@@ -207,11 +207,12 @@ class StrategyHostCore:
         slot = self._slots.get(trade.strategy)
         if slot is None:
             return
-        if trade.ordinal > slot.ordinal_used:
+        if trade.ordinal > slot.memory.ordinal_used:
             self._record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
         if slot.flight is not None:
             self._fly(slot, slot.flight.on_trade(trade))
         self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
+        self._roster.closings.on_trade(slot, trade)
 
     def _on_order(self, order: OrderUpdate) -> None:
         trade = self._trades.open_trade(order.trade_id)
@@ -226,37 +227,19 @@ class StrategyHostCore:
         self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
-                if slot.told in RUNS or slot.has_run_once:
+                if slot.memory.told in RUNS or slot.memory.has_run_once:
                     self._record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
 
     def _on_request(self, request: Request) -> None:
         match request.message:
             case ListStrategies():
                 answer: Message = StrategyList(strategies=tuple(self._statuses()))
-            case StrategyCommand() as command:
-                answer = self._command(command)
+            case StrategyCommand() as order:
+                answer = command(order, self._slots, self._record, self._roster.revive)
+                self._changed.update(answer.strategies if isinstance(answer, StrategyCommandDone) else ())
             case other:
                 answer = unknown_request("strategy", other)
         self._step.effects.append(Reply(request.request_id, answer))
-
-    def _command(self, command: StrategyCommand) -> StrategyCommandDone | Refusal:
-        action = next((known for known in ACTIONS if known == command.action), None)
-        if action is None:
-            detail = f"action {command.action!r} is unknown"
-            return Refusal(code="unknown_action", detail=detail, remedy=f"use one of {', '.join(ACTIONS)}")
-        names = list(self._slots) if command.strategy == "*" else [command.strategy]
-        if command.strategy != "*" and command.strategy not in self._slots:
-            known = ", ".join(self._slots) or "none"
-            detail = f"strategy {command.strategy!r} is not running here"
-            return Refusal(code="unknown_strategy", detail=detail, remedy=f"this host runs: {known}")
-        self._changed.update(names)
-        for name in names:
-            slot = self._slots[name]
-            if slot.is_news(action):
-                self._record(StrategyTold(strategy=name, action=action, requested_by=command.requested_by))
-            if action in RUNS and slot.revive():
-                self._alert("strategy_failed", "info", name, f"{name} was started anew", resolved=True)
-        return StrategyCommandDone(strategies=tuple(names))
 
     def _on_reply(self, reply: ReplyReceived) -> None:
         for slot in self._slots.values():
@@ -333,7 +316,7 @@ class StrategyHostCore:
             view = ExitView(
                 trade=trade, account=self._board.account, chains=self._board.chains, tolerances=self._tolerances
             )
-            functions = slot.loaded.exit_functions if slot is not None and healthy else {}
+            functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
         if self._board.synced_epoch is not None:
             self._step.effects += self._exits.closes_due(closable, self._now_ns)
@@ -365,7 +348,7 @@ class StrategyHostCore:
     def _report_failure(self, slot: Slot, failure: str | None) -> None:
         if failure is not None:
             self._changed.add(slot.name)
-            self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")
+            self._roster.report(slot, failure)
 
     def _close(self, slot: Slot, intent: CloseStructure) -> None:
         trade = self._trades.open_trade(intent.trade_id)
@@ -395,7 +378,7 @@ class StrategyHostCore:
         """Whether a strategy moves the orders that it quotes, and why not."""
         slot = self._slots.get(strategy)
         state = "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
-        return "running" if state == "paused" and slot is not None and slot.has_run_once else state
+        return "running" if state == "paused" and slot is not None and slot.memory.has_run_once else state
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:
         """Put an intent on its way, if nothing stands against it now."""
@@ -431,7 +414,7 @@ class StrategyHostCore:
             self._step.effects.append(progress)
             return
         slot.flight = None
-        if progress.ordinal_used is not None and progress.ordinal_used > slot.ordinal_used:
+        if progress.ordinal_used is not None and progress.ordinal_used > slot.memory.ordinal_used:
             self._record(OrdinalUsed(strategy=slot.name, ordinal=progress.ordinal_used))
         if progress.outcome.kind == "opened":
             slot.signals_executed += 1
@@ -444,7 +427,7 @@ class StrategyHostCore:
         self._report_failure(slot, slot.tell_outcome(outcome, self._now_ns))
 
     def _history(self, slot: Slot) -> TradeHistory:
-        return self._trades.history(slot.name, slot.ordinal_used, self._now_ns)
+        return self._trades.history(slot.name, slot.memory.ordinal_used, self._now_ns)
 
     def _desk(self, slot: Slot) -> DeskView:
         return DeskView(
@@ -460,7 +443,7 @@ class StrategyHostCore:
     def _host_gates(self, slot: Slot) -> Iterator[tuple[str, str | None]]:
         """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
         state = slot.state(self._trades.open_count(slot.name))
-        yield "state", None if state == "running" else slot.failure or f"{state} by {slot.told_by}"
+        yield "state", None if state == "running" else slot.failure or f"{state} by {slot.memory.told_by}"
         yield "execution", self._board.execution(self._now_ns)
         yield "risk", self._board.service("risk", self._now_ns)
         yield "halts", self._board.halted()
@@ -475,9 +458,8 @@ class StrategyHostCore:
 
     def _statuses(self) -> list[StrategyStatus]:
         statuses = [self._status(slot) for slot in self._slots.values()]
-        statuses += [
-            status_of_failure(failure, self._now_ns) for failure in self._failures if failure.name not in self._slots
-        ]
+        failures = [failure for failure in self._roster.failures if failure.name not in self._slots]
+        statuses += [status_of_failure(failure, self._now_ns) for failure in failures]
         return statuses
 
     def _status(self, slot: Slot) -> StrategyStatus:

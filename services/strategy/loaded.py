@@ -8,7 +8,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
-from shared.messages.trades import ExecutionParams, IfBroken
+from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
 from shared.strategy.config import ExitFunction, StrategyConfig
 from shared.strategy.protocol import Strategy
 
@@ -16,17 +16,21 @@ from shared.strategy.protocol import Strategy
 class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     """`make` builds a fresh instance, so that a host can be built again from its journal.
 
-    exit_functions answer the conditions of its trades that are plain functions. source: the file, "" if none.
+    exit_functions answer the conditions of its trades that are plain functions. on_trade_closed: told once of each
+    of its trades that has ended. source: the file, "" if none.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
-    parameters: those of its instance as people read them, "" for none.
+    parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
+    has of it, "" for its own.
     """
 
     name: str
     make: Callable[[StrategyHostConfig], Strategy]
     exit_functions: Mapping[str, ExitFunction] = {}
+    on_trade_closed: Callable[[TradeUpdate], None] | None = None
     source: str = ""
     if_broken: IfBroken | None = None
     parameters: str = ""
+    enabled_as: str = ""
 
     @staticmethod
     def from_config(
@@ -38,6 +42,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             name=config.name,
             make=lambda host: StrategyRunner(config, host, params),
             exit_functions=config.exit_functions,
+            on_trade_closed=config.on_trade_closed,
             source=source,
             if_broken=config.if_broken,
         )

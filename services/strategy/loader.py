@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -34,12 +35,22 @@ def profiles_of(desk: DeskConfig) -> dict[str, ExecutionParams]:
     return {name: profile.params(name) for name, profile in sections.items()}
 
 
-def load_enabled(desk: DeskConfig) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
-    """Every strategy that the configuration enables. Raises ConfigError where the configuration cannot be read."""
+def folders_of(desk: DeskConfig, config: StrategyHostConfig) -> list[Path]:
+    """Where strategy files are looked for after the desk's own."""
+    return [desk.path.parent / name for name in config.folders]
+
+
+def load_enabled(
+    desk: DeskConfig, only: Sequence[str] | None = None
+) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
+    """Every strategy that the configuration enables, or `only` these of them.
+
+    Raises ConfigError where the configuration cannot be read.
+    """
     config = desk.section("strategy", StrategyHostConfig)
     return load_strategies(
-        config.enabled,
-        [desk.path.parent / name for name in config.folders],
+        config.enabled if only is None else only,
+        folders_of(desk, config),
         mode=desk.mode,
         profiles=profiles_of(desk),
         instances=config.instances,
@@ -64,15 +75,16 @@ def load_strategies(
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
     for name in enabled:
-        file = f"{file_of(name, instances)}.py"
-        path = next((folder / file for folder in (STRATEGIES_FOLDER, *folders) if (folder / file).is_file()), None)
+        path = path_of(name, folders, instances)
         if path is None:
             searched = ", ".join(str(folder) for folder in (STRATEGIES_FOLDER, *folders))
+            file = f"{file_of(name, instances)}.py"
             reason = f"no file {file} in {searched}: add it, or take {name!r} out of [strategy] enabled"
             failures.append(LoadFailure(name=name, source="", reason=reason))
             continue
         try:
             strategy = _load(name, path, mode, profiles, instances.get(name))
+            strategy = msgspec.structs.replace(strategy, enabled_as=name)
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
                 raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
@@ -80,6 +92,12 @@ def load_strategies(
         except (Exception, SystemExit) as error:
             failures.append(LoadFailure(name=name, source=str(path), reason=_reason(error, path)))
     return list(loaded.values()), failures
+
+
+def path_of(name: str, folders: Sequence[Path], instances: Mapping[str, StrategyInstance]) -> Path | None:
+    """The file of an enabled name: of the first folder that has it."""
+    file = f"{file_of(name, instances)}.py"
+    return next((folder / file for folder in (STRATEGIES_FOLDER, *folders) if (folder / file).is_file()), None)
 
 
 def _load(
@@ -132,12 +150,14 @@ def _load(
 
 def _import(name: str, path: Path) -> ModuleType:
     module_name = f"voldesk_strategy_{name}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    loader = SourceFileLoader(module_name, str(path))
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     assert spec is not None, f"{path} ends in .py"
-    assert spec.loader is not None, f"{path} ends in .py"
     module = importlib.util.module_from_spec(spec)
+    # compiled from its text: what is cached is found by a time in seconds, and a file may change twice in one
+    code = loader.source_to_code(path.read_bytes(), str(path))
     sys.modules[module_name] = module
-    spec.loader.exec_module(module)
+    exec(code, module.__dict__)
     return module
 
 

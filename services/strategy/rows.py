@@ -1,4 +1,4 @@
-"""What a strategy host writes to its journal: what it was told, and which intents have had their outcome."""
+"""What a strategy host writes to its journal: what it was told, and what of their intents and trades is settled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,20 @@ class OrdinalUsed(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_used")
     ordinal: int
 
 
-Row = StrategyTold | OrdinalUsed
+class TradesFollowed(msgspec.Struct, frozen=True, kw_only=True, tag="trades_followed"):
+    """From now on the strategy is told of each of its trades that ends."""
+
+    strategy: str
+
+
+class ClosingTold(msgspec.Struct, frozen=True, kw_only=True, tag="closing_told"):
+    """The strategy was told that its trade of this ordinal has ended."""
+
+    strategy: str
+    ordinal: int
+
+
+Row = StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold
 
 
 def may_go_unwritten(effect: object) -> bool:

@@ -37,7 +37,6 @@ class StrategyRunner:
         self._waiting = False
         self._refusals = 0
         self._reported_ns: int | None = None
-        self._unfinished: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -56,12 +55,6 @@ class StrategyRunner:
     def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         if self._gates.gates:
             self._show(self._counted(desk, now_ns), now_ns)
-        if not trade.is_final:
-            self._unfinished.add(trade.trade_id)
-        elif trade.trade_id in self._unfinished:
-            self._unfinished.discard(trade.trade_id)
-            if self._config.on_trade_closed is not None:
-                self._config.on_trade_closed(trade)
         return ()
 
     def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:

@@ -11,8 +11,10 @@ from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from services.strategy.telling import StrategyNarrator
+from services.strategy.watcher import FileWatcher
 from shared.service import CoreHost, ServiceContext
 from shared.service.narration import Narration
+from shared.tasks import spawn
 
 
 class StrategyShell:
@@ -23,6 +25,7 @@ class StrategyShell:
         self.detail = ""
         self._context = context
         self._host: CoreHost[StrategyHostCore] | None = None
+        self._watcher: FileWatcher | None = None
 
     async def start(self) -> None:
         context = self._context
@@ -36,8 +39,14 @@ class StrategyShell:
                 "strategy loaded", strategy=strategy.name, source=strategy.source, parameters=strategy.parameters
             )
 
+        watcher = self._watcher = FileWatcher(
+            context.desk, loaded, failures, lambda changed: host.put(changed), context.log.bind(track="strategy")
+        )
+
         def make_core() -> StrategyHostCore:
-            return StrategyHostCore(config, loaded, account_id=context.desk.account_id, failures=failures)
+            return StrategyHostCore(
+                config, watcher.running, account_id=context.desk.account_id, failures=watcher.failures
+            )
 
         host = self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
         metrics = StrategyMetrics(context.metrics, host, lambda: host.core.slots, context.clock.now_ns)
@@ -52,7 +61,12 @@ class StrategyShell:
 
     async def run(self) -> None:
         assert self._host is not None, "start comes first"
-        await self._host.run()
+        assert self._watcher is not None, "start comes first"
+        watching = spawn(self._watcher.run(), name="strategy files")
+        try:
+            await self._host.run()
+        finally:
+            watching.cancel()
 
     async def stop(self) -> None:
         self.ready = False

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import get_args
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import Flight
 from services.strategy.gates import GateBook, Refusals
 from services.strategy.loaded import LoadedStrategy
-from services.strategy.rows import Action
+from services.strategy.memory import Memory
 from services.strategy.runner import StrategyRunner
 from shared.messages.control import Gate
+from shared.strategy.config import ExitFunction
 from shared.strategy.protocol import Intent, IntentOutcome, Strategy
 from shared.strategy.views import SECOND_NS
 
 
 class Slot:
-    """`told`, `has_run_once` and `ordinal_used` are durable (folded from rows); everything else is volatile."""
+    """`memory` is durable (folded from rows); everything else is volatile."""
 
-    def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig) -> None:
+    def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig, memory: Memory) -> None:
         self._config = config
         self.loaded = loaded
-        self.told: Action = "resume"
-        self.told_by = ""
-        self.has_run_once = False
-        """Paused by its own run of one trade: it goes on working the orders of that one."""
+        self.memory = memory
+        self.reload_problem = ""
+        """Why the file, which has changed, is not used."""
 
-        self.ordinal_used = 0
+        self._earlier_exits: dict[str, Mapping[str, ExitFunction]] = {}
         self.failure: str | None = None
         self.flight: Flight | None = None
         self.gates = GateBook()
@@ -57,25 +58,23 @@ class Slot:
         """running, paused, stopping, stopped or failed. Gates never change it."""
         if self.failure is not None:
             return "failed"
-        if self.told == "pause":
+        if self.memory.told == "pause":
             return "paused"
-        if self.told == "stop":
+        if self.memory.told == "stop":
             return "stopping" if open_trades or self.flight is not None else "stopped"
         return "running"
 
-    def use_ordinal(self, ordinal: int) -> None:
-        """An intent has its outcome at execution. A run of one trade is over with it, whatever the outcome."""
-        self.ordinal_used = max(ordinal, self.ordinal_used)
-        if self.told == "run_once":
-            self.told, self.has_run_once = "pause", True
+    def exit_functions(self, trade_id: str) -> Mapping[str, ExitFunction]:
+        """What answers the conditions of a trade that are plain functions: those that it was opened with."""
+        return self._earlier_exits.get(trade_id, self.loaded.exit_functions)
 
-    def tell(self, action: Action, by: str) -> None:
-        """A person, or a rule, says whether it may open trades."""
-        self.told, self.told_by, self.has_run_once = action, by, False
-
-    def is_news(self, action: Action) -> bool:
-        """A pause says more than the end of a run of one trade did: its quotes end too."""
-        return self.told != action or self.has_run_once
+    def reload(self, loaded: LoadedStrategy, open_trades: Iterable[str]) -> None:
+        """Run this from now on, with a fresh instance; the trades that are open keep their exits."""
+        self._earlier_exits = {trade_id: self.exit_functions(trade_id) for trade_id in open_trades}
+        self.loaded = loaded
+        self.reload_problem = ""
+        self._instance = None
+        self.deadline_ns = None if self.failure is not None else 0
 
     def ask(self, question: Callable[[Strategy], Sequence[Intent]]) -> tuple[Sequence[Intent], str | None]:
         """Put a question to the strategy. The second value says how it failed, if this was the call that failed."""
@@ -84,9 +83,13 @@ class Slot:
         try:
             if self._instance is None:
                 self._instance = self.loaded.make(self._config)
-            intents = tuple(question(self._instance))
-            self.shown_gates = tuple(self._instance.gates())
-            self.deadline_ns = self._instance.next_deadline_ns()
+            intents, gates = tuple(question(self._instance)), tuple(self._instance.gates())
+            _check(intents, get_args(Intent), "an intent")
+            _check(gates, (Gate,), "a gate")
+            deadline_ns = self._instance.next_deadline_ns()
+            if not (deadline_ns is None or (isinstance(deadline_ns, int) and not isinstance(deadline_ns, bool))):
+                raise TypeError(f"next_deadline_ns() gave {deadline_ns!r}: it must be whole nanoseconds, or None")
+            self.shown_gates, self.deadline_ns = gates, deadline_ns
             return intents, None
         except Exception as error:
             return (), self.fail(error)
@@ -125,6 +128,13 @@ class Slot:
         if was_failed:
             self.deadline_ns = 0
         return was_failed
+
+
+def _check(given: Iterable[object], kinds: tuple[type, ...], what: str) -> None:
+    """What a strategy returns is what the host can work with. Raises TypeError naming what is none."""
+    for each in given:
+        if not isinstance(each, kinds):
+            raise TypeError(f"it returned {str(each)[:100]!r}, which is not {what}")
 
 
 def where(error: BaseException, source: str) -> str:

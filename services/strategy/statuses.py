@@ -67,7 +67,9 @@ def _first_reason(slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk) ->
     """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
     if slot.failure is not None:
         return slot.failure
-    parts = ["runs once, then it is paused"] if slot.told == "run_once" else []
+    parts = ["runs once, then it is paused"] if slot.memory.told == "run_once" else []
+    if slot.reload_problem:
+        parts.append(f"its changed file is not used: {slot.reload_problem}")
     parts += [f"{trade.trade_id}: {shown}" for trade in trades if (shown := exits.reason_of(trade.trade_id))]
     if slot.last_outcome is not None and slot.last_outcome.kind != "opened":
         parts.append(f"last signal {slot.last_outcome.kind}: {slot.last_outcome.reason}")

@@ -194,6 +194,10 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         _kind(
             "strategy_load_failed", "critical", "strategy", "Strategy not loaded", "a strategy file cannot be used"
         ),
+        _kind(
+            "strategy_not_reloaded", "warning", "strategy", "File not reloaded", "a changed strategy file is not used"
+        ),
+        _kind("strategy_reloaded", "info", "strategy", "File reloaded", "a changed file is used", is_notice=True),
         _kind("dry_run_signal", "info", "strategy", "Dry run", "a strategy would open a trade now", is_notice=True),
         # services
         _kind("service_down", "critical", "monitor", "Service down", "no heartbeat of a service is heard"),
@@ -326,6 +330,7 @@ ENDED_BY_A_PERSON = frozenset(
         "block_trade_foreign",
         "block_trade_mismatch",
         "strategy_load_failed",
+        "strategy_not_reloaded",
         "venue_auth",
     }
 )

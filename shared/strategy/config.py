@@ -171,7 +171,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
     max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
-    on_trade_closed: called once with the final TradeUpdate of each trade that this process has seen unfinished.
+    on_trade_closed: called once with the final TradeUpdate of each trade, over restarts of the host.
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
     if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
     desk's [execution] if_broken.

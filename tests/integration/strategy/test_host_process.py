@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -110,6 +110,21 @@ class Desk:
             await asyncio.sleep(PAUSE_S)
         pytest.fail(f"closed gates of {strategy}: {shown}")
 
+    def write(self, strategy: str, text: str) -> None:
+        """Change a strategy file while its host runs."""
+        (self.directory / "mine" / f"{strategy}.py").write_text(text)
+
+    async def until_state(self, strategy: str, state: str, reason: str, change: Callable[[], None]) -> None:
+        """Until a change of its file has this effect."""
+        change()
+        shown: StrategyStatus | None = None
+        for _ in range(300):
+            shown = (await self.strategies())[strategy]
+            if shown.state == state and reason in shown.reason:
+                return
+            await asyncio.sleep(PAUSE_S)
+        pytest.fail(f"{strategy} is {shown}")
+
     async def trades(self) -> tuple[TradeUpdate, ...]:
         try:
             answer = await self.bus.ask("execution", ListTrades(), 60_000)
@@ -142,7 +157,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         process.wait()
 
 
-async def test_a_host_starts_alone_reports_the_broken_file_and_keeps_a_pause_over_a_kill(desk: Desk) -> None:
+async def test_a_host_starts_alone_uses_a_broken_file_once_mended_and_keeps_a_pause_over_a_kill(desk: Desk) -> None:
     desk.start("strategy")
     statuses = await desk.strategies()
     where = f"{desk.directory / 'mine' / 'broken.py'}:2"
@@ -151,9 +166,13 @@ async def test_a_host_starts_alone_reports_the_broken_file_and_keeps_a_pause_ove
     assert statuses["quick"].state == "running"
     expected = ["execution", "risk", "market_data", "account", "legs"]
     await desk.until_closed("quick", expected)
+    await desk.until_state("broken", "running", "", lambda: desk.write("broken", QUICK.replace("quick", "broken")))
+    unusable = "its changed file is not used: SyntaxError"
+    await desk.until_state("quick", "running", unusable, lambda: desk.write("quick", "def quick(:\n"))
     command = StrategyCommand(action="pause", strategy="quick", requested_by="test")
     assert await desk.bus.ask("strategy", command, 60_000) == StrategyCommandDone(strategies=("quick",))
     desk.kill("strategy")
+    desk.write("quick", QUICK)
     desk.start("strategy")
     assert (await desk.strategies())["quick"].state == "paused"
     assert desk.stop("strategy") == 0

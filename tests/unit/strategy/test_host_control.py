@@ -29,7 +29,7 @@ from shared.strategy import EntryView, StrategyConfig, max_hold_hours, straddle
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure
 from shared.strategy.views import DeskView
 from tests.unit.strategy.dialogue import Dialogue
-from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, leg, moved, trade
+from tests.unit.strategy.making import ACCOUNT_ID, HOUR, NOON, SECOND, leg, moved, trade
 from tests.unit.strategy.test_host_entry import run_one_trade, straddler
 
 CALL = "BTCUSD-5MAR26-100000-C"
@@ -179,7 +179,7 @@ def test_a_callback_that_raises_when_a_trade_closes_stops_the_strategy() -> None
 def test_a_callback_is_called_once_for_a_trade_seen_open() -> None:
     closed: list[str] = []
     desk = Dialogue(straddler(on_trade_closed=lambda update: closed.append(update.trade_id)))
-    desk.opened(moved(trade("OPEN", ordinal=7), "CLOSED", NOON - SECOND))
+    desk.opened(moved(trade("OPEN", ordinal=7, created_ns=NOON - HOUR), "CLOSED", NOON - SECOND))
     desk.ready()
     update = run_one_trade(desk)
     desk.opened(update)
@@ -417,3 +417,39 @@ def test_a_configuration_of_the_readmes_form_runs() -> None:
     desk = Dialogue(LoadedStrategy.from_config(config))
     desk.ready()
     assert desk.last(RequestGrant).strategy == "plain"
+
+
+def nonsense(**says: object) -> LoadedStrategy:
+    """A quoter that returns what it should not."""
+
+    class Confused(Quoter):
+        def on_timer(self, desk: DeskView, now_ns: int) -> Any:
+            return says.get("intents", ())
+
+        def gates(self) -> Any:
+            return says.get("gates", ())
+
+        def next_deadline_ns(self) -> Any:
+            return says.get("deadline", 0)
+
+    return LoadedStrategy(name="quoter", make=lambda _config: Confused())
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        ({"intents": None}, "'NoneType' object is not iterable"),
+        ({"intents": ["buy"]}, "it returned 'buy', which is not an intent"),
+        ({"gates": [True]}, "it returned 'True', which is not a gate"),
+        ({"deadline": "soon"}, "next_deadline_ns() gave 'soon': it must be whole nanoseconds, or None"),
+        ({"deadline": float("nan")}, "next_deadline_ns() gave nan: it must be whole nanoseconds, or None"),
+    ],
+)
+def test_a_strategy_that_returns_nonsense_is_stopped_and_its_neighbours_go_on(
+    says: dict[str, object], reason: str
+) -> None:
+    desk = Dialogue(nonsense(**says), straddler())
+    desk.ready()
+    status = desk.status("quoter")
+    assert (status.state, reason in status.reason) == ("failed", True), status.reason
+    assert desk.last(RequestGrant).strategy == "straddler"
