@@ -12,6 +12,7 @@ from services.execution.records import Trade
 from services.execution.rows import LegQuote
 from services.execution.workspace import Workspace
 
+_BEGINNINGS = (rows.TradeRequested, rows.CloseRequested, rows.TradeMoved)
 _CHANGES = (rows.FillSeen, rows.FillAssumed, rows.LegClosedOutside, rows.LegSettled)
 """Rows that change what a trade holds."""
 
@@ -19,6 +20,8 @@ _CHANGES = (rows.FillSeen, rows.FillAssumed, rows.LegClosedOutside, rows.LegSett
 def note_arrivals(work: Workspace) -> None:
     """Add a row for each trade that this step accepted or began to close, once."""
     for entry in tuple(work.step.rows):
+        if not isinstance(entry.row, _BEGINNINGS):
+            continue
         trade = work.book.trade_of_row(entry.row)
         if trade is None:
             continue
@@ -34,8 +37,7 @@ def note_deltas(work: Workspace) -> None:
     """Add a row for each trade that this step left with its legs out of proportion. At the end of a step."""
     changed: dict[str, Trade] = {}
     for entry in work.step.rows:
-        trade = work.book.trade_of_row(entry.row)
-        if trade is not None and isinstance(entry.row, _CHANGES):
+        if isinstance(entry.row, _CHANGES) and (trade := work.book.trade_of_row(entry.row)) is not None:
             changed[trade.trade_id] = trade
     for trade in changed.values():
         if trade.tally.unbalanced and trade.tally.running is not None:

@@ -120,8 +120,8 @@ class Book(msgspec.Struct):
             case _:
                 return None
 
-    def apply(self, entry: Entry) -> None:
-        """Fold one row."""
+    def apply(self, entry: Entry) -> Trade | None:
+        """Fold one row; the trade that it speaks of, if that is still known."""
         row: rows.Row = entry.row
         at_ns = entry.at_ns
         match row:
@@ -180,6 +180,7 @@ class Book(msgspec.Struct):
             if len(trade.story) > self.story_lines_max:
                 # The beginning says what was meant, the end what is happening: the middle goes.
                 del trade.story[self.story_lines_max // 4]
+        return trade
 
     def qualities(self) -> Iterator[PhaseQuality]:
         """How well every trade that is remembered was executed, without legs; those that are purged first."""

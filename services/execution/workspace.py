@@ -64,9 +64,8 @@ class Workspace:
     def record(self, row: rows.Row) -> None:
         """Decide a fact: it is applied at once and journalled before any effect of this step."""
         entry = Entry(self.now_ns, self.cause_id, row)
-        self.book.apply(entry)
+        trade = self.book.apply(entry)
         self.step.rows.append(entry)
-        trade = self.book.trade_of_row(row)
         if trade is not None:
             self.touched_trades[trade.trade_id] = None
         match row:
