@@ -87,7 +87,8 @@ class Book(msgspec.Struct):
 
     def unsettled_of(self, trade: Trade, leg_index: int | None = None) -> list[Order]:
         """Orders of the trade (of one leg) that may still trade, or whose executions are not all known."""
-        return [order for order in map(self.orders.__getitem__, trade.live) if leg_index in (None, order.leg_index)]
+        live = map(self.orders.__getitem__, trade.live)
+        return list(live) if leg_index is None else [order for order in live if order.leg_index == leg_index]
 
     def net_quantity(self, symbol: str) -> Decimal:
         """What all trades together hold of a symbol by their own fills; short < 0."""
@@ -125,6 +126,13 @@ class Book(msgspec.Struct):
         row: rows.Row = entry.row
         at_ns = entry.at_ns
         match row:
+            # The rows of orders come first, as they are most of a long journal.
+            case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
+                fold_order(self, row, at_ns)
+            case rows.OrderRequested():
+                fold_order_requested(self, row, at_ns)
+            case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
+                fold_amendment(self, row, at_ns)
             case rows.RequestAnswered():
                 self.answers[row.request_id] = row.answer
                 while len(self.answers) > self.answers_kept:
@@ -152,8 +160,6 @@ class Book(msgspec.Struct):
                 forget_ended(self, row, at_ns)
             case rows.TradeNumbersSkipped():
                 self.last_trade_number = max(row.last_trade_number, self.last_trade_number or 0)
-            case rows.OrderRequested():
-                fold_order_requested(self, row, at_ns)
             case (
                 rows.RfqRequested()
                 | rows.RfqMoved()
@@ -162,10 +168,6 @@ class Book(msgspec.Struct):
                 | rows.RfqSighted()
             ):
                 self.rfqs.apply(row, at_ns)
-            case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
-                fold_order(self, row, at_ns)
-            case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
-                fold_amendment(self, row, at_ns)
             case rows.RetryDropped():
                 fold_retry_dropped(self, row, at_ns)
             case _:

@@ -28,46 +28,52 @@ class Evidence:
         self._queries: dict[int, Query] = {}
         self._asking = Asking(workspace)
         self._doubted: dict[int, None] = {}
-        self._wakes: dict[int, int | None] = {}
-        """When to look at an order again that does not change, None for never; one that is not in it is due."""
+        self._wakes: dict[int, int] = {}
+        """When to look at an order again that does not change; at one that is not in it when it does."""
+
+        self._due: dict[int, None] = {}
+        self._all_are_due = True
 
         self._hold_until_ns = 0
 
     def doubt(self, order: Order) -> None:
         """Something does not add up about this order: query it now."""
         if order.client_order_id in self._work.book.unsettled:
-            self._doubted[order.client_order_id] = None
-            self._wakes.pop(order.client_order_id, None)
+            self._doubted[order.client_order_id] = self._due[order.client_order_id] = None
 
     def hold(self) -> None:
         """Our clock may have passed over time that the venue did not see: what was sent before may still arrive."""
         config = self._work.config
         self._hold_until_ns = self._work.now_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
-        self._wakes.clear()
+        self._all_are_due = True
 
     def look(self) -> int | None:
         """Look at each order that may still trade, if it changed in this step or its time has come; returns when to
         look again."""
         work = self._work
-        unsettled, touched, now_ns = work.book.unsettled, work.touched_orders, work.now_ns
+        unsettled, now_ns = work.book.unsettled, work.now_ns
         for number in [number for number in self._queries if number not in unsettled]:
             self._forget(number)
-        if len(self._wakes) > len(unsettled):
-            self._wakes = {number: wake_ns for number, wake_ns in self._wakes.items() if number in unsettled}
-        first_ns: int | None = None
-        for number in tuple(unsettled):
-            wake_ns = self._wakes.get(number, now_ns)
-            if number in touched or (wake_ns is not None and wake_ns <= now_ns):
-                wake_ns = self._wakes[number] = self._look_at(work.book.orders[number])
-            if wake_ns is not None and (first_ns is None or wake_ns < first_ns):
-                first_ns = wake_ns
+        for number in [number for number in self._wakes if number not in unsettled]:
+            del self._wakes[number]
+        # Of all that rests, which may be hundreds, little is due in any one step.
+        late = [number for number, wake_ns in self._wakes.items() if wake_ns <= now_ns]
+        due = unsettled if self._all_are_due else dict.fromkeys((*late, *self._due, *work.touched_orders))
+        self._all_are_due, self._due = False, {}
+        for number in tuple(due):
+            if number not in unsettled:
+                continue
+            wake_ns = self._look_at(work.book.orders[number])
+            if wake_ns is None:
+                self._wakes.pop(number, None)
+            else:
+                self._wakes[number] = wake_ns
         if asked := self._asking.ask(self._queries):
             alert_ns = min(self._alert_ns(self._queries[number]) for number in asked)
             timeout_ns = now_ns + QUERY_TIMEOUT_NS
             wake_ns = timeout_ns if alert_ns <= now_ns else min(timeout_ns, alert_ns)
             self._wakes |= dict.fromkeys(asked, wake_ns)
-            first_ns = earliest(first_ns, wake_ns)
-        return first_ns
+        return min(self._wakes.values(), default=None)
 
     def _look_at(self, order: Order) -> int | None:
         work = self._work
@@ -157,7 +163,7 @@ class Evidence:
 
     def failed(self, client_order_id: int) -> None:
         """The query itself failed: it says nothing, and is repeated later."""
-        self._wakes.pop(client_order_id, None)
+        self._due[client_order_id] = None
         query = self._queries.get(client_order_id)
         order = self._work.book.orders.get(client_order_id)
         if query is not None and order is not None:
@@ -178,7 +184,7 @@ class Evidence:
         for fill in listing.fills:
             self._facts.fill(fill)
         for number in listing.missing:
-            self._wakes.pop(number, None)
+            self._due[number] = None
             query, order = self._queries.get(number), self._work.book.orders.get(number)
             if query is None or order is None or query.asked_ns is None or not query.by_list:
                 continue
@@ -193,7 +199,7 @@ class Evidence:
         if order is None:
             return
         self._doubted.pop(answer.client_order_id, None)
-        self._wakes.pop(answer.client_order_id, None)
+        self._due[answer.client_order_id] = None
         for fill in answer.fills:
             self._facts.fill(fill, answer.client_order_id)
         if answer.order is not None:

@@ -37,7 +37,7 @@ class QuotingPlan:
             advice.wake(trade.request.grant.deadline_ns)
         everything = ending or silent
         unfit = {} if everything else _unfit(trade, live, work)
-        for order in live:
+        for order in live if everything or unfit else [each for each in live if each.state != "WORKING"]:
             if order.state != "WORKING":
                 advice.wait(f"order {order.client_order_id} is {order.state}")
             elif reason := everything or unfit.get(order.client_order_id):
