@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook, names_of
+from shared.messages.account import AccountSnapshot
 from shared.messages.conditions import MaxLoss, UtcDatetimeExit
 from shared.messages.control import Gate
 from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, TradeUpdate
@@ -16,7 +17,7 @@ from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.selection import SelectionFailed, resolve_legs
-from shared.strategy.views import SECOND_NS, DeskView
+from shared.strategy.views import SECOND_NS, DeskView, EntryView
 
 _WAITING_INTERVAL_NS = SECOND_NS
 
@@ -173,7 +174,7 @@ class StrategyRunner:
                 self._waiting = True
                 self._gates.set("legs", is_open=False, reason=f"waiting: {chain}", now_ns=now_ns)
                 return None
-        found = self._legs(desk.chains, now_ns)
+        found = self._legs(desk.entry_view, now_ns)
         if isinstance(found, SelectionFailed):
             self._gates.set("legs", is_open=False, reason=found.text, now_ns=now_ns)
             return None
@@ -186,14 +187,22 @@ class StrategyRunner:
         """The index names whose chains `structure` needs."""
         return self._underlyings
 
-    def structure(self, chains: Mapping[str, ChainView], now_ns: int) -> OpenStructure | SelectionFailed:
+    def structure(
+        self, chains: Mapping[str, ChainView], now_ns: int, account: AccountSnapshot | None = None
+    ) -> OpenStructure | SelectionFailed:
         """What would be opened on these chains now, whatever the gates say."""
-        legs = self._legs(chains, now_ns)
+        legs = self._legs(EntryView(account=account, chains=chains), now_ns)
         return legs if isinstance(legs, SelectionFailed) else self._intent(legs, chains)
 
-    def _legs(self, chains: Mapping[str, ChainView], now_ns: int) -> tuple[LegOrder, ...] | SelectionFailed:
+    def _legs(self, view: EntryView, now_ns: int) -> tuple[LegOrder, ...] | SelectionFailed:
+        specs = self._config.specs(view, now_ns)
+        if isinstance(specs, str):
+            return SelectionFailed(reason=specs)
         margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
-        legs = resolve_legs(self._config.legs, chains, now_ns, margin_ns)
+        # an account that is too old sizes nothing: its equity is not known
+        account = view.fresh_account(now_ns)
+        equity_usd = None if isinstance(account, str) else float(account.equity_usd)
+        legs = resolve_legs(specs, view.chains, now_ns, margin_ns, equity_usd)
         return legs if isinstance(legs, SelectionFailed) else tuple(legs)
 
     def _intent(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> OpenStructure:

@@ -1,6 +1,7 @@
 """What a strategy file imports: the configuration, legs and structures, condition factories."""
 
 from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
+from shared.strategy.criteria import Liquidity
 from shared.strategy.factories import (
     account_delta_limit,
     leg_greek_limit,
@@ -19,24 +20,51 @@ from shared.strategy.factories import (
     utc_time_window,
     weekday_filter,
 )
-from shared.strategy.legs import LegSpec, straddle, strangle
+from shared.strategy.find import OptionSearch, find_option
+from shared.strategy.legs import LegSpec
 from shared.strategy.pnl import TradePnl, trade_pnl
-from shared.strategy.selection import resolve_legs, select_option
+from shared.strategy.selection import Found, SelectionFailed, resolve_legs, select_option
 from shared.strategy.sizing import Size, position_size
+from shared.strategy.structures import (
+    butterfly,
+    calendar,
+    cash_secured_put,
+    covered_call,
+    diagonal,
+    iron_butterfly,
+    iron_condor,
+    ratio_spread,
+    risk_reversal,
+    straddle,
+    strangle,
+    vertical,
+)
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 __all__ = [
     "EntryView",
     "ExecutionParams",
     "ExitView",
+    "Found",
     "LegSpec",
+    "Liquidity",
+    "OptionSearch",
     "RfqConfig",
+    "SelectionFailed",
     "Size",
     "SmartConfig",
     "StrategyConfig",
     "TradePnl",
     "Verdict",
     "account_delta_limit",
+    "butterfly",
+    "calendar",
+    "cash_secured_put",
+    "covered_call",
+    "diagonal",
+    "find_option",
+    "iron_butterfly",
+    "iron_condor",
     "leg_greek_limit",
     "max_account_delta",
     "max_hold_hours",
@@ -47,7 +75,9 @@ __all__ = [
     "no_existing_position_in",
     "position_size",
     "profit_target",
+    "ratio_spread",
     "resolve_legs",
+    "risk_reversal",
     "select_option",
     "straddle",
     "strangle",
@@ -57,5 +87,6 @@ __all__ = [
     "trade_pnl",
     "utc_datetime_exit",
     "utc_time_window",
+    "vertical",
     "weekday_filter",
 ]

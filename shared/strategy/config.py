@@ -16,12 +16,13 @@ from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
-from shared.strategy.legs import LegSpec
+from shared.strategy.legs import LegSpec, index_name
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 EntryFunction = Callable[[EntryView, int], bool | Verdict]
 ExitFunction = Callable[[ExitView, int], bool | Verdict]
+LegsFactory = Callable[[EntryView, int], Sequence[LegSpec] | str]
 FunctionT = TypeVar("FunctionT", EntryFunction, ExitFunction)
 
 STRATEGY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -160,7 +161,9 @@ _RFQ_NAMES: dict[str, str] = {
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What to trade, when to enter, when to leave, and how often.
 
-    legs: what to trade; all resolved against one moment of the market. legs_factory: instead of legs.
+    legs: what to trade; all resolved against one moment of the market.
+    legs_factory: instead of legs, a function of (EntryView, now_ns) asked at each look: it returns the legs, or a
+    text that says why there are none now; the chains of `legs_underlyings` are young when it is asked.
     entry_conditions: all must hold. exit_conditions: any one closes. A plain function is a condition too: it takes
     (EntryView or ExitView, now_ns) and returns True or False or a Verdict; only this host can answer it.
     execution_mode: "auto", "limit", "rfq" or "smart".
@@ -189,7 +192,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     smart_config: SmartConfig | None = None
     rfq: RfqConfig | None = None
     policy: Policy = "atomic"
-    legs_factory: Callable[..., Sequence[LegSpec]] | None = None
+    legs_factory: LegsFactory | None = None
+    legs_underlyings: Sequence[str] = ("BTC",)
     max_concurrent_trades: int = 1
     max_trades_per_day: int = 0
     cooldown_seconds: float = 0.0
@@ -211,7 +215,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         self._check_choices()
         self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
-        self._check_available()
+        self._check_legs()
 
     def _check_numbers(self) -> None:
         for field, least in (
@@ -276,11 +280,32 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 names.add(name)
                 _check_signature(field, item)
 
-    def _check_available(self) -> None:
-        if self.legs_factory is not None:
-            raise ValueError("legs_factory is not available yet: give legs")
-        if not self.legs:
-            raise ValueError("legs must name at least one leg")
+    def _check_legs(self) -> None:
+        if self.legs_factory is None:
+            if not self.legs:
+                raise ValueError("legs must name at least one leg")
+            return
+        if self.legs:
+            raise ValueError("legs and legs_factory exclude one another: give one of them")
+        if not callable(self.legs_factory):
+            raise ValueError(f"legs_factory {self.legs_factory!r} must be a function of (EntryView, now_ns)")
+        _check_signature("legs_factory", self.legs_factory)
+        if isinstance(self.legs_underlyings, str) or not self.legs_underlyings:
+            raise ValueError(f"legs_underlyings {self.legs_underlyings!r} must be a list such as ['BTC']")
+        names = tuple(index_name(name) for name in self.legs_underlyings)
+        msgspec.structs.force_setattr(self, "legs_underlyings", names)
+
+    def specs(self, view: EntryView, now_ns: int) -> Sequence[LegSpec] | str:
+        """The legs to trade now, or why there are none. Raises what `legs_factory` raises, and TypeError when it
+        returns something else."""
+        if self.legs_factory is None:
+            return self.legs
+        made = self.legs_factory(view, now_ns)
+        if isinstance(made, str):
+            return made
+        if not isinstance(made, Sequence) or not all(isinstance(leg, LegSpec) for leg in made):
+            raise TypeError(f"legs_factory returned {made!r}: it must return a list of LegSpec, or why there is none")
+        return tuple(made) or "legs_factory returned no legs"
 
     @property
     def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:
@@ -343,7 +368,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def underlyings(self) -> tuple[str, ...]:
         """The index names of the legs, each once, in their order."""
-        return tuple(dict.fromkeys(leg.underlying for leg in self.legs))
+        names = self.legs_underlyings if self.legs_factory is not None else (leg.underlying for leg in self.legs)
+        return tuple(dict.fromkeys(names))
 
 
 def _check_signature(field: str, function: Any) -> None:
@@ -359,7 +385,7 @@ def _check_signature(field: str, function: Any) -> None:
     except TypeError as error:
         code = getattr(function, "__code__", getattr(type(function).__call__, "__code__", None))
         place = "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
-        view = "EntryView" if field == "entry_conditions" else "ExitView"
+        view = "EntryView" if field != "exit_conditions" else "ExitView"
         raise ValueError(
             f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns: {error}"
         ) from None

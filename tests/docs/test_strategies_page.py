@@ -17,8 +17,8 @@ import shared.strategy
 from services.strategy import loader
 from services.strategy.config import StrategyHostConfig
 from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
-from shared.strategy import StrategyConfig, legs
-from shared.strategy.legs import ExpiryCriterion, StrikeCriterion, expiry_criterion, strike_criterion
+from shared.strategy import StrategyConfig, criteria
+from shared.strategy.criteria import ExpiryCriterion, StrikeCriterion, expiry_criterion, strike_criterion
 from tests.docs.pages import Block, blocks, page
 from tests.unit.shared.samples import MINIMAL, write_desk
 
@@ -37,7 +37,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def evaluated(cell: str) -> Any:
-    names = {**vars(shared.strategy), **vars(legs), "dt": dt, "Decimal": Decimal}
+    names = {**vars(shared.strategy), **vars(criteria), "dt": dt, "Decimal": Decimal}
     return eval(cell.strip("`"), names)
 
 

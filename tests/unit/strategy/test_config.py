@@ -97,7 +97,7 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(name="a-b"), "name 'a-b'"),
         (make(legs=[]), "at least one leg"),
         (make(legs=["C"]), "legs must be a list of LegSpec"),
-        (make(legs_factory=lambda: strangle(1)), "legs_factory is not available"),
+        (make(legs_factory=lambda: strangle(1)), "legs and legs_factory exclude"),
         (make(rfq=RfqParams()), "rfq .* must be a RfqConfig"),
         (lambda: RfqConfig(timeout_seconds=4), "timeout_seconds 4 must be at least window_seconds, 5"),
         (lambda: RfqConfig(window_seconds=0), "window_seconds 0 must lie within 0.5 to 60"),

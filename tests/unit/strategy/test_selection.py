@@ -116,7 +116,7 @@ def test_a_delta_too_far_from_the_wanted_one_is_no_choice() -> None:
 
 def test_a_chain_without_any_value_is_refused_and_not_guessed_at() -> None:
     view = chain(missing={"mark": ["*"], "delta": ["*"]})
-    assert "usable mark and delta" in failure(LegSpec("C", 1, 1, {"type": "delta", "value": 0.5}, NEXT), view).reason
+    assert "a usable mark" in failure(LegSpec("C", 1, 1, {"type": "delta", "value": 0.5}, NEXT), view).reason
 
 
 def test_without_an_index_there_is_no_strike_nearest_to_it() -> None:

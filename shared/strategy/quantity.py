@@ -1,0 +1,236 @@
+"""How much of each leg: a fixed quantity, or a rule applied when the options are known. Rounded down to the lot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from shared.messages.base import Side
+from shared.messages.market import Instrument
+from shared.options.chain import ChainView, snap_quantity
+from shared.options.payoff import PayoffLeg, payoff_figures, stressed_loss_usd, trading_fee_usd
+from shared.strategy.criteria import positive_decimal, refuse_unknown
+from shared.strategy.sizing import position_size
+
+RiskBasis = Literal["maximum", "stressed"]
+
+
+class ByNotional(msgspec.Struct, frozen=True):
+    """So much that strike × quantity is at most `usd`."""
+
+    usd: float
+
+
+class ByPremiumUsd(msgspec.Struct, frozen=True):
+    """So much that mark × quantity is at most `usd`, paid or received."""
+
+    usd: float
+
+
+class ByRisk(msgspec.Struct, frozen=True, kw_only=True):
+    """So much that the whole structure loses at most `pct` per cent of the account's equity.
+
+    at: "maximum", its largest loss at the first expiry, which a structure without a bound does not have; or
+    "stressed", if the underlying moved at once by `spot_pct` per cent either way and volatility by `vol_points` (0.01
+    each). ratio: quantity of this leg per unit of the structure. All legs of a structure must have the same rule.
+    Prices are those of the other side of the book where there is one, else marks; fees to open and to close count.
+    """
+
+    pct: float
+    at: RiskBasis = "maximum"
+    ratio: float = 1.0
+    spot_pct: float = 20.0
+    vol_points: float = 20.0
+
+
+class OfLeg(msgspec.Struct, frozen=True):
+    """The quantity of another leg times `ratio`, whatever rule that one has, as long as it is not this one again."""
+
+    leg: int
+    ratio: float = 1.0
+
+
+Quantity = Decimal | ByNotional | ByPremiumUsd | ByRisk | OfLeg
+QuantityForm = Quantity | float | str | Mapping[str, Any]
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """A leg whose option is chosen and whose quantity is not yet known."""
+
+    option: Instrument
+    chain: ChainView
+    side: Side
+    quantity: Quantity
+
+
+def quantity_of(given: QuantityForm) -> Quantity:
+    """The typed form of a quantity, checked: a number in coins, or {"notional_usd": 50_000}, {"premium_usd": 500},
+    {"risk_pct": 1, "at": "maximum" or "stressed", "ratio": 1, "spot_pct": 20, "vol_points": 20}, {"of_leg": 0}.
+
+    Raises ValueError naming the key.
+    """
+    rule = _from_mapping(given) if isinstance(given, Mapping) else given
+    match rule:
+        case ByNotional(usd=usd) | ByPremiumUsd(usd=usd):
+            _check("usd", usd, math.inf)
+        case OfLeg(leg=leg, ratio=ratio):
+            if isinstance(leg, bool) or not isinstance(leg, int) or leg < 0:
+                raise ValueError(f"qty: of_leg {leg!r} must be the index of another leg, 0 or more")
+            _check("ratio", ratio, math.inf)
+        case ByRisk():
+            _check("risk_pct", rule.pct, 100)
+            _check("ratio", rule.ratio, math.inf)
+            _check("spot_pct", rule.spot_pct, 99)
+            _check("vol_points", rule.vol_points, 1_000)
+            if rule.at not in get_args(RiskBasis):
+                raise ValueError(f"qty: at {rule.at!r} must be one of {', '.join(get_args(RiskBasis))}")
+        case _:
+            return positive_decimal("qty", rule)
+    return rule
+
+
+def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) -> list[Decimal] | tuple[int, str]:
+    """The quantity of each leg in coins, or the index of the leg that has none and why."""
+    found: dict[int, Decimal] = {}
+    units: float | str | None = None
+    # a leg that follows another one comes after all that follow none
+    for index in sorted(range(len(legs)), key=lambda place: isinstance(legs[place].quantity, OfLeg)):
+        leg = legs[index]
+        wanted: float | Decimal | str
+        match leg.quantity:
+            case ByRisk(ratio=ratio):
+                units = _units_by_risk(legs, equity_usd, now_ns) if units is None else units
+                wanted = units if isinstance(units, str) else units * ratio
+            case OfLeg(leg=of, ratio=ratio):
+                known = found.get(of)
+                wanted = (
+                    float(known) * ratio if known is not None else f"its quantity is that of leg {of}, which has none"
+                )
+            case _:
+                wanted = _wanted(leg)
+        if isinstance(wanted, str):
+            return index, wanted
+        if isinstance(wanted, Decimal):
+            if misfit := _misfit(wanted, leg.option):
+                return index, misfit
+            found[index] = wanted
+            continue
+        found[index] = snap_quantity(wanted, leg.option.lot_size)
+        if found[index] < leg.option.min_quantity:
+            smallest = f"{leg.option.min_quantity}, the smallest order of {leg.option.symbol}"
+            return index, f"its rule gives {wanted:.6g}, below {smallest}"
+    return [found[index] for index in range(len(legs))]
+
+
+def _wanted(leg: Chosen) -> float | Decimal | str:
+    """What a rule that looks at its own leg alone gives before the lot, or why nothing."""
+    match leg.quantity:
+        case ByNotional(usd=usd):
+            return usd / float(leg.option.strike)
+        case ByPremiumUsd(usd=usd):
+            mark = leg.chain.value(leg.option.symbol, "mark")
+            if mark is None or mark <= 0:
+                return f"no mark of {leg.option.symbol}, from which its quantity would follow"
+            return usd / mark
+        case Decimal() as fixed:
+            return fixed
+        case other:
+            raise AssertionError(f"{other} does not look at its own leg alone")
+
+
+def payoff_leg(leg: Chosen, quantity: float) -> PayoffLeg | str:
+    """A chosen leg at the price that it would trade at now: the other side of the book, else mark; or why none.
+
+    `quantity` in coins, > 0; the leg's side gives the sign.
+    """
+    quote = leg.chain.quote(leg.option.symbol)
+    mark = None if quote is None else quote.mark
+    across = None if quote is None else quote.ask if leg.side == "buy" else quote.bid
+    price_usd = across if across is not None and across > 0 else mark
+    if price_usd is None:
+        return f"no price of {leg.option.symbol}"
+    return PayoffLeg(
+        is_call=leg.option.option_type == "C",
+        strike=float(leg.option.strike),
+        expiry_ns=leg.option.expiry_ns,
+        quantity=quantity if leg.side == "buy" else -quantity,
+        price=price_usd,
+        iv=leg.chain.value(leg.option.symbol, "mark_iv") or math.nan,
+    )
+
+
+def _units_by_risk(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) -> float | str:
+    """How many units of the structure the share of the equity allows, before the lot; or why none."""
+    rules = {index: leg.quantity for index, leg in enumerate(legs) if isinstance(leg.quantity, ByRisk)}
+    rule = next(iter(rules.values()))
+    ratios: list[float] = []
+    for index, leg in enumerate(legs):
+        followed = leg.quantity if isinstance(leg.quantity, OfLeg) else OfLeg(index)
+        own = rules.get(followed.leg)
+        if own is None or msgspec.structs.replace(own, ratio=rule.ratio) != rule:
+            return "by risk all legs of a structure must have the same rule, as their loss is one"
+        ratios.append(own.ratio * followed.ratio)
+    if len({leg.option.underlying for leg in legs}) > 1:
+        return "by risk all legs must be of one underlying"
+    if equity_usd is None or not math.isfinite(equity_usd):
+        return "the account's equity is not known, of which the risk is a share"
+    unit: list[PayoffLeg] = []
+    for leg, ratio in zip(legs, ratios, strict=True):
+        priced = payoff_leg(leg, ratio)
+        if isinstance(priced, str):
+            return priced
+        unit.append(priced)
+    index_price = legs[0].chain.snapshot.index_price
+    if rule.at == "maximum":
+        loss = payoff_figures(unit).max_loss_usd
+        if math.isinf(loss):
+            return "its largest loss has no bound: size it by {'at': 'stressed'}, or add protective legs"
+    else:
+        loss = stressed_loss_usd(unit, index_price, now_ns, spot_pct=rule.spot_pct, vol_points=rule.vol_points)
+    loss += sum(2 * trading_fee_usd(part.price, index_price, part.quantity) for part in unit)
+    if not math.isfinite(loss) or loss <= 0:
+        return "its loss cannot be computed: a volatility or the index is missing"
+    # a lot far below any venue's, as each leg is put on its own lot afterwards
+    tiny = Decimal("1e-9")
+    size = position_size(equity_usd, loss, risk_pct=rule.pct, lot_size=tiny, min_quantity=tiny)
+    return float(size.quantity) if size.quantity else f"no room: {size.reason}"
+
+
+def _misfit(quantity: Decimal, option: Instrument) -> str | None:
+    if snap_quantity(quantity, option.lot_size) != quantity:
+        return f"qty {quantity} is not a multiple of the lot {option.lot_size} of {option.symbol}"
+    if quantity < option.min_quantity:
+        return f"qty {quantity} is below {option.min_quantity}, the smallest order of {option.symbol}"
+    return None
+
+
+def _from_mapping(given: Mapping[str, Any]) -> Quantity:
+    try:
+        if "notional_usd" in given:
+            refuse_unknown("qty", given, {"notional_usd"})
+            return ByNotional(float(given["notional_usd"]))
+        if "premium_usd" in given:
+            refuse_unknown("qty", given, {"premium_usd"})
+            return ByPremiumUsd(float(given["premium_usd"]))
+        if "of_leg" in given:
+            refuse_unknown("qty", given, {"of_leg", "ratio"})
+            return OfLeg(given["of_leg"], given.get("ratio", 1.0))
+        if "risk_pct" in given:
+            refuse_unknown("qty", given, {"risk_pct", "at", "ratio", "spot_pct", "vol_points"})
+            return ByRisk(pct=given["risk_pct"], **{key: value for key, value in given.items() if key != "risk_pct"})
+    except TypeError:
+        raise ValueError(f"qty {dict(given)!r} must have a number") from None
+    raise ValueError(
+        f"qty {dict(given)!r} must be a number, or have 'notional_usd', 'premium_usd', 'risk_pct' or 'of_leg'"
+    )
+
+
+def _check(name: str, value: object, high: float) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= high or math.isinf(value):  # type: ignore[operator,arg-type]
+        upto = "" if math.isinf(high) else f", at most {high:g}"
+        raise ValueError(f"qty: {name} {value!r} must be a number above 0{upto}")
