@@ -300,12 +300,13 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         returns something else."""
         if self.legs_factory is None:
             return self.legs
-        made = self.legs_factory(view, now_ns)
+        made: object = self.legs_factory(view, now_ns)
         if isinstance(made, str):
             return made
-        if not isinstance(made, Sequence) or not all(isinstance(leg, LegSpec) for leg in made):
+        legs = tuple(made) if isinstance(made, list | tuple) else (made,)
+        if not all(isinstance(leg, LegSpec) for leg in legs):
             raise TypeError(f"legs_factory returned {made!r}: it must return a list of LegSpec, or why there is none")
-        return tuple(made) or "legs_factory returned no legs"
+        return legs or "legs_factory returned no legs"
 
     @property
     def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:

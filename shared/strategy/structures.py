@@ -287,7 +287,7 @@ def cash_secured_put(
     It gains at most the premium and loses at most strike − premium, per unit; it breaks even at strike − premium.
 
     >>> cash_secured_put(20_000, {"monthly": 1})[0].quantity
-    ByNotional(usd=20000)
+    ByNotional(usd=20000.0)
     """
     quantity = {"notional_usd": cash_usd}
     return [LegSpec("P", "sell", quantity, _delta(0.25) if strike is None else strike, expiry, underlying)]

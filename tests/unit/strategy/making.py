@@ -89,6 +89,8 @@ def snapshot(
     sensitivities = greeks(forward, strikes, years, vol, is_call)
     columns = {
         "mark": marks,
+        "mark_iv": vol,
+        "forward": forward,
         "bid": marks * 0.98,
         "ask": marks * 1.02,
         "delta": sensitivities.delta,

@@ -1,0 +1,194 @@
+"""Structures: the legs they find, and what they make, held to the payoff on a grid."""
+
+from __future__ import annotations
+
+import doctest
+import math
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+import shared.strategy.find
+import shared.strategy.legs
+import shared.strategy.structures
+from shared.messages.trades import LegOrder
+from shared.options.payoff import PayoffLeg, held_coin, payoff_at, payoff_figures, stressed_loss_usd
+from shared.options.structures import structure_name
+from shared.strategy import (
+    LegSpec,
+    butterfly,
+    calendar,
+    cash_secured_put,
+    covered_call,
+    diagonal,
+    iron_butterfly,
+    iron_condor,
+    ratio_spread,
+    resolve_legs,
+    risk_reversal,
+    straddle,
+    strangle,
+    vertical,
+)
+from shared.strategy.selection import SelectionFailed
+from tests.unit.strategy.making import NOON, chain
+
+CHAIN = chain()
+WEEK, MONTH = {"dte": 7}, {"dte": 21}
+ATM = {"type": "closestStrike"}
+GRID = np.arange(1.0, 400_001.0, 50.0)
+EXPECTED: dict[str, tuple[list[LegSpec], str]] = {
+    "straddle": (straddle("0.1", dte=7), "long straddle"),
+    "strangle": (strangle("0.1", dte=7, side="sell"), "short strangle"),
+    "call credit spread": (vertical("C", "sell", "0.1", ATM, 2_000, WEEK), "bear call spread"),
+    "put credit spread": (vertical("P", "sell", "0.1", ATM, 2_000, WEEK), "bull put spread"),
+    "iron condor": (iron_condor("0.1", WEEK, width=3_000), "iron condor"),
+    "bought iron condor": (iron_condor("0.1", WEEK, width=3_000, side="buy"), "reverse iron condor"),
+    "iron butterfly": (iron_butterfly("0.1", WEEK, width=5_000), "iron butterfly"),
+    "butterfly": (butterfly("C", "0.1", WEEK, width=4_000), "long call butterfly"),
+    "sold butterfly": (butterfly("P", "0.1", WEEK, width=4_000, side="sell"), "short put butterfly"),
+    "ratio spread": (ratio_spread("C", "0.1", WEEK, ATM, 4_000), "call ratio spread"),
+    "put ratio spread": (ratio_spread("P", "0.1", WEEK, ATM, 4_000, ratio=3), "put ratio spread"),
+    "calendar": (calendar("C", "0.1", WEEK, MONTH), "long call calendar"),
+    "sold calendar": (calendar("P", "0.1", WEEK, MONTH, side="sell"), "short put calendar"),
+    "diagonal": (diagonal("C", "0.1", WEEK, {"type": "delta", "value": 0.2}, MONTH, ATM), "long call diagonal"),
+    "risk reversal": (risk_reversal("0.1", WEEK), "long risk reversal"),
+    "covered call": (covered_call("0.1", WEEK), "short call"),
+    "cash-secured put": (cash_secured_put(20_000, WEEK), "short put"),
+}
+
+
+def orders(specs: list[LegSpec]) -> list[LegOrder]:
+    found = resolve_legs(specs, CHAIN, NOON)
+    assert not isinstance(found, SelectionFailed), found.text
+    return found
+
+
+def payoff_legs(specs: list[LegSpec]) -> list[PayoffLeg]:
+    """At marks."""
+    legs = []
+    for order in orders(specs):
+        option = CHAIN.instrument(order.symbol)
+        mark = CHAIN.value(order.symbol, "mark")
+        assert option is not None
+        assert mark is not None
+        sign = 1 if order.side == "buy" else -1
+        legs.append(
+            PayoffLeg(
+                is_call=option.option_type == "C",
+                strike=float(option.strike),
+                expiry_ns=option.expiry_ns,
+                quantity=sign * float(order.quantity),
+                price=mark,
+                iv=0.5,
+            )
+        )
+    return legs
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_legs_found_are_the_structure_that_was_named(name: str) -> None:
+    specs, called = EXPECTED[name]
+    found = orders(specs)
+    signed = [(order.symbol, order.quantity if order.side == "buy" else -order.quantity) for order in found]
+    assert structure_name(signed) == called
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_profit_loss_and_breakevens_are_those_of_the_payoff_on_a_grid(name: str) -> None:
+    legs = payoff_legs(EXPECTED[name][0])
+    figures = payoff_figures(legs)
+    made = payoff_at(legs, GRID)
+    step = 50.0 * sum(abs(leg.quantity) for leg in legs)
+    if math.isinf(figures.max_loss_usd):
+        # what is sold of a later expiry has no bound; at one volatility for ever it loses little
+        assert made.min() < (-100 if figures.is_estimate else -1_000)
+    else:
+        assert -figures.max_loss_usd <= made.min() + 1e-6, "nothing on the grid loses more than the maximum"
+        assert figures.is_estimate or -figures.max_loss_usd == pytest.approx(made.min(), abs=step)
+    if math.isinf(figures.max_profit_usd):
+        assert made[-1] > made[-2]
+    else:
+        assert figures.max_profit_usd == pytest.approx(made.max(), abs=step)
+    crossings = GRID[:-1][np.sign(made[:-1]) != np.sign(made[1:])]
+    assert len(figures.breakevens) == len(crossings)
+    for told, seen in zip(figures.breakevens, crossings, strict=True):
+        assert told == pytest.approx(seen, abs=400.0 if figures.is_estimate else 51.0)
+
+
+def test_a_credit_spread_gains_its_credit_and_loses_its_width_less_the_credit() -> None:
+    legs = payoff_legs(vertical("P", "sell", "0.5", ATM, 2_000, WEEK))
+    figures = payoff_figures(legs)
+    credit = -figures.premium_usd
+    assert credit > 0
+    assert figures.max_profit_usd == pytest.approx(credit)
+    assert figures.max_loss_usd == pytest.approx(0.5 * 2_000 - credit)
+    assert figures.breakevens == (pytest.approx(100_000 - credit / 0.5),)
+    assert not figures.is_estimate
+
+
+def test_a_covered_call_loses_at_most_what_the_coin_cost_less_the_premium() -> None:
+    (call,) = payoff_legs(covered_call("0.1", WEEK))
+    figures = payoff_figures([call, held_coin(0.1, 90_000.0, call.expiry_ns)])
+    premium = 0.1 * call.price
+    assert figures.max_loss_usd == pytest.approx(9_000 - premium)
+    assert figures.max_profit_usd == pytest.approx(0.1 * (call.strike - 90_000) + premium)
+    assert figures.breakevens == (pytest.approx(90_000 - call.price),)
+    assert math.isinf(payoff_figures([call]).max_loss_usd), "the call alone has no bound"
+
+
+def test_a_cash_secured_put_is_paid_for_by_its_cash() -> None:
+    (order,) = orders(cash_secured_put(20_000, WEEK))
+    strike = Decimal(order.symbol.split("-")[2])
+    assert strike * order.quantity <= 20_000 < strike * (order.quantity + Decimal("0.01"))
+
+
+def test_a_bought_calendar_loses_at_most_its_debit_and_a_sold_one_has_no_bound() -> None:
+    bought = payoff_figures(payoff_legs(calendar("C", "0.1", WEEK, MONTH)))
+    assert bought.max_loss_usd == pytest.approx(bought.premium_usd)
+    assert len(bought.breakevens) == 2
+    assert bought.is_estimate
+    assert math.isinf(payoff_figures(payoff_legs(calendar("C", "0.1", WEEK, MONTH, side="sell"))).max_loss_usd)
+
+
+def test_a_wing_that_would_fall_on_its_body_is_the_next_strike_out() -> None:
+    body, wing = orders(vertical("C", "sell", "0.1", ATM, 10, WEEK))
+    assert [leg.symbol.split("-")[2] for leg in (body, wing)] == ["100000", "101000"]
+
+
+def test_a_calendar_whose_strike_is_not_listed_in_both_expiries_fails() -> None:
+    listed = [item.symbol for item in CHAIN.instruments if "26MAR26-100000-C" in item.symbol]
+    assert listed
+    view = chain(missing={"mark": listed})
+    assert isinstance(resolve_legs(calendar("C", "0.1", WEEK, MONTH), view, NOON), SelectionFailed)
+
+
+def test_the_stressed_loss_of_a_bought_option_is_its_premium_at_most_and_that_of_a_sold_one_grows() -> None:
+    (bought,) = payoff_legs([LegSpec("C", "buy", 1, ATM, WEEK)])
+    (sold,) = payoff_legs([LegSpec("C", "sell", 1, ATM, WEEK)])
+    losses = [stressed_loss_usd([sold], 100_000, NOON, spot_pct=pct, vol_points=20) for pct in (1, 10, 20, 40)]
+    assert losses == sorted(losses)
+    assert losses[-1] == pytest.approx(40_000 - sold.price, rel=0.02)
+    assert 0 < stressed_loss_usd([bought], 100_000, NOON, spot_pct=20, vol_points=20) <= bought.price
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: iron_condor("0.1", WEEK, width=0), "width 0"),
+        (lambda: ratio_spread("C", "0.1", WEEK, ATM, 1_000, ratio=-1), "ratio -1"),
+        (lambda: vertical("C", 3, "0.1", ATM, 1_000, WEEK), "side 3"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_structure_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("module", [shared.strategy.structures, shared.strategy.legs, shared.strategy.find])
+def test_the_examples_of_the_factories_run(module: Any) -> None:
+    names = {**vars(shared.strategy), **vars(shared.strategy.structures), **vars(shared.strategy.legs)}
+    done = doctest.testmod(module, extraglobs=names)
+    assert (done.failed, done.attempted > 0) == (0, True)
