@@ -331,6 +331,14 @@ def strategy_json(status: StrategyStatus) -> dict[str, Any]:
         "open_trades": status.open_trades,
         "if_broken": status.if_broken,
         "parameters": status.parameters,
+        "dry_run": None
+        if status.dry_run is None
+        else {
+            "open": status.dry_run.open,
+            "closed": status.dry_run.closed,
+            "net_usd": plain(status.dry_run.net_usd),
+            "open_pnl_usd": status.dry_run.open_pnl_usd,
+        },
         "last_closed_at": iso(status.last_closed_ns),
         "signals_generated": status.signals_generated,
         "signals_executed": status.signals_executed,

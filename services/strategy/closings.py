@@ -6,12 +6,11 @@ nobody, and tells again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from services.strategy.rows import ClosingTold, Row
 from services.strategy.slot import Slot
 from shared.messages.trades import TradeUpdate
-from shared.strategy.protocol import Intent, Strategy
 
 
 class Closings:
@@ -40,17 +39,8 @@ class Closings:
     def tell(self, slot: Slot) -> None:
         """Tell what is owed to a strategy; nothing while it has failed."""
         for trade in [each for each in self._owed.values() if each.strategy == slot.name]:
-            closed = slot.loaded.on_trade_closed
-            if slot.failure is not None or closed is None:
+            if slot.failure is not None:
                 return
             del self._owed[trade.trade_id]
             self._record(ClosingTold(strategy=slot.name, ordinal=trade.ordinal))
-            self._failed(slot, slot.ask(_telling(closed, trade))[1])
-
-
-def _telling(closed: Callable[[TradeUpdate], None], trade: TradeUpdate) -> Callable[[Strategy], Sequence[Intent]]:
-    def tell(strategy: Strategy) -> Sequence[Intent]:
-        closed(trade)
-        return ()
-
-    return tell
+            self._failed(slot, slot.tell_closed(trade))

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.control import command
+from services.strategy.dry_run import DryDesk, is_dry, legs_text
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
+from services.strategy.host_view import HostView
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.roster import Roster
-from services.strategy.rows import RUNS, OrdinalUsed, Row, StrategyTold
+from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.status_news import StatusNews
-from services.strategy.statuses import status_of, status_of_failure
 from services.strategy.trades import TradeBook
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
+    DryTradeList,
     HaltState,
+    ListDryTrades,
     ListStrategies,
     StrategyCommand,
     StrategyCommandDone,
     StrategyList,
-    StrategyStatus,
 )
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
-from shared.messages.space import ON_DISK, JournalSpace, space_alerts
+from shared.messages.space import JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
     Inbound,
@@ -50,7 +52,7 @@ from shared.messages.steps import (
 from shared.messages.system import Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
-from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
+from shared.strategy.views import DeskView, ExitView, Tolerances
 
 MS = 1_000_000
 _TIMER_GAP_NS = 10 * MS
@@ -87,12 +89,13 @@ class StrategyHostCore:
         self._tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
+        self._dry = DryDesk(account_id, config, self._board, self._record)
+        self._view = HostView(self._board, self._trades, self._dry, self._exits, self._roster, self._tolerances)
         self._step = Step()
         self._now_ns = 0
         self._cause_id = ""
         self._news = StatusNews(config.status_interval_ms * MS)
         self._changed = self._news.changed
-        self._space = ON_DISK
         self.ignored: Counter[str] = Counter()
 
     @property
@@ -125,7 +128,8 @@ class StrategyHostCore:
                 self._on_space(item)
             case StrategyReloaded(loaded=loaded):
                 self._changed.add(loaded.name)
-                self._roster.on_reloaded(loaded, self._trades)
+                open_trades = (*self._trades.open_trades(loaded.name), *self._dry.open_trades(loaded.name))
+                self._roster.on_reloaded(loaded, [trade.trade_id for trade in open_trades])
             case ReloadRefused(name=name, reason=reason):
                 self._changed.add(name)
                 self._roster.on_reload_refused(name, reason)
@@ -137,7 +141,10 @@ class StrategyHostCore:
         return self._step
 
     def apply(self, entry: Entry) -> None:
-        self._roster.apply(entry)
+        if isinstance(entry.row, DryTradeMoved):
+            self._dry.apply(entry.row)
+        else:
+            self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
@@ -222,8 +229,8 @@ class StrategyHostCore:
 
     def _on_space(self, space: JournalSpace) -> None:
         """Nothing is opened on a full disk. Where rows are missing a pause may be among them: all are paused."""
-        self._step.effects += space_alerts(self._space, space, "strategy")
-        self._space = space
+        self._step.effects += space_alerts(self._view.space, space, "strategy")
+        self._view.space = space
         self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
@@ -233,7 +240,9 @@ class StrategyHostCore:
     def _on_request(self, request: Request) -> None:
         match request.message:
             case ListStrategies():
-                answer: Message = StrategyList(strategies=tuple(self._statuses()))
+                answer: Message = StrategyList(strategies=tuple(self._view.statuses(self._now_ns)))
+            case ListDryTrades(strategy=strategy):
+                answer = DryTradeList(trades=self._dry.trades(strategy))
             case StrategyCommand() as order:
                 answer = command(order, self._slots, self._record, self._roster.revive)
                 self._changed.update(answer.strategies if isinstance(answer, StrategyCommandDone) else ())
@@ -252,7 +261,7 @@ class StrategyHostCore:
 
     def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
         """Before execution was asked, an intent is dropped when the strategy was stopped or the desk was halted."""
-        gates = dict(self._host_gates(slot))
+        gates = dict(self._view.gates(slot, self._now_ns))
         stopped = gates["state"] or gates["halts"]
         if flight.stage == "granting" and stopped is not None:
             slot.flight = None
@@ -309,6 +318,10 @@ class StrategyHostCore:
         closable = {
             trade.trade_id: trade for trade in self._trades.open_trades() if is_held(trade) or is_quoting(trade)
         }
+        for trade in self._dry.open_trades():
+            closable[trade.trade_id] = trade
+            if ends := self._dry.must_end(trade, self._now_ns):
+                self._exits.want_closed(trade.trade_id, ends, self._now_ns)
         self._exits.keep_only(set(closable))
         for trade in closable.values():
             slot = self._slots.get(trade.strategy)
@@ -319,7 +332,37 @@ class StrategyHostCore:
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
         if self._board.synced_epoch is not None:
-            self._step.effects += self._exits.closes_due(closable, self._now_ns)
+            for request, close in self._exits.closes_due(closable, self._now_ns):
+                if not is_dry(close.trade_id):
+                    self._step.effects.append(request)
+                elif not self._close_dry(closable[close.trade_id], close.reason):
+                    self._exits.on_timeout(request.request_id, self._now_ns)
+
+    def _close_dry(self, trade: TradeUpdate, reason: str) -> bool:
+        """End a trade of a dry run and tell its strategy; False while it has no price."""
+        ended = self._dry.close(trade, reason, self._now_ns)
+        slot = self._slots.get(trade.strategy)
+        if ended is not None and slot is not None:
+            self._tell_of_dry(slot, ended)
+        return ended is not None
+
+    def _open_dry(self, slot: Slot, intent: OpenStructure) -> None:
+        trade = self._dry.open(slot.name, intent, self._now_ns)
+        if isinstance(trade, str):
+            outcome = IntentOutcome(kind="refused", code="dry_run_unpriced", reason=f"dry run: {trade}")
+            self._tell_outcome(slot, outcome)
+            return
+        reason = f"dry run: would open {legs_text(intent)}"
+        self._alert("dry_run_signal", "info", slot.name, f"{slot.name}: {reason}")
+        outcome = IntentOutcome(kind="reported", code="dry_run", reason=reason, trade_id=trade.trade_id)
+        self._tell_outcome(slot, outcome)
+        self._tell_of_dry(slot, trade)
+
+    def _tell_of_dry(self, slot: Slot, trade: TradeUpdate) -> None:
+        self._changed.add(slot.name)
+        self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
+        if trade.is_final:
+            self._report_failure(slot, slot.tell_closed(trade))
 
     def _failing(self, slot: Slot | None) -> Callable[[Exception], None]:
         def failed(error: Exception) -> None:
@@ -334,7 +377,7 @@ class StrategyHostCore:
                 self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
 
     def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
-        desk = self._desk(slot)
+        desk = self._view.desk(slot, self._now_ns)
         intents, failure = slot.ask(lambda strategy: question(strategy, desk))
         self._report_failure(slot, failure)
         for intent in intents:
@@ -351,8 +394,7 @@ class StrategyHostCore:
             self._roster.report(slot, failure)
 
     def _close(self, slot: Slot, intent: CloseStructure) -> None:
-        trade = self._trades.open_trade(intent.trade_id)
-        if trade is None or trade.strategy != slot.name:
+        if all(trade.trade_id != intent.trade_id for trade in self._view.open_trades(slot)):
             self.ignored["close of a trade that is not this strategy's or not open"] += 1
             return
         self._exits.want_closed(intent.trade_id, intent.reason, self._now_ns)
@@ -384,20 +426,17 @@ class StrategyHostCore:
         """Put an intent on its way, if nothing stands against it now."""
         slot.signals_generated += 1
         self._changed.add(slot.name)
-        closed = self._entry_closed(slot)
+        closed = self._view.entry_closed(slot, self._now_ns)
         if closed is not None:
             self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=closed))
             return
         if intent.dry_run:
-            legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in intent.legs)
-            reason = f"dry run: would open {legs}"
-            self._alert("dry_run_signal", "info", slot.name, f"{slot.name}: {reason}")
-            self._tell_outcome(slot, IntentOutcome(kind="reported", code="dry_run", reason=reason))
+            self._open_dry(slot, intent)
             return
         slot.flight = Flight(
             intent,
             strategy=slot.name,
-            ordinal=self._history(slot).next_ordinal,
+            ordinal=self._view.history(slot, self._now_ns).next_ordinal,
             account_id=self._account_id,
             config=self._config,
             now_ns=self._now_ns,
@@ -426,50 +465,10 @@ class StrategyHostCore:
         self._changed.add(slot.name)
         self._report_failure(slot, slot.tell_outcome(outcome, self._now_ns))
 
-    def _history(self, slot: Slot) -> TradeHistory:
-        return self._trades.history(slot.name, slot.memory.ordinal_used, self._now_ns)
-
-    def _desk(self, slot: Slot) -> DeskView:
-        return DeskView(
-            account=self._board.account,
-            chains=self._board.chains,
-            index_prices=self._board.index_prices,
-            tolerances=self._tolerances,
-            history=self._history(slot),
-            trades=tuple(self._trades.open_trades(slot.name)),
-            entry_closed=self._entry_closed(slot),
-        )
-
-    def _host_gates(self, slot: Slot) -> Iterator[tuple[str, str | None]]:
-        """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
-        state = slot.state(self._trades.open_count(slot.name))
-        yield "state", None if state == "running" else slot.failure or f"{state} by {slot.memory.told_by}"
-        yield "execution", self._board.execution(self._now_ns)
-        yield "risk", self._board.service("risk", self._now_ns)
-        yield "halts", self._board.halted()
-        yield "disk", None if self._space.level == "disk" else f"the disk is full: {self._space.reason}"
-        in_flight = None if slot.flight is None else slot.flight.reason
-        if in_flight is None and self._now_ns < slot.refused_until_ns and slot.last_outcome is not None:
-            in_flight = f"pause after a refusal: {slot.last_outcome.reason}"
-        yield "intent", in_flight
-
-    def _entry_closed(self, slot: Slot) -> str | None:
-        return next((reason for _, reason in self._host_gates(slot) if reason is not None), None)
-
-    def _statuses(self) -> list[StrategyStatus]:
-        statuses = [self._status(slot) for slot in self._slots.values()]
-        failures = [failure for failure in self._roster.failures if failure.name not in self._slots]
-        statuses += [status_of_failure(failure, self._now_ns) for failure in failures]
-        return statuses
-
-    def _status(self, slot: Slot) -> StrategyStatus:
-        trades = tuple(self._trades.open_trades(slot.name))
-        return status_of(slot, self._host_gates(slot), self._history(slot), trades, self._exits, self._now_ns)
-
     def _publish_statuses(self) -> None:
         self._step.effects += self._news.publish(
-            self._statuses,
-            lambda names: [self._status(slot) for slot in self._slots.values() if slot.name in names],
+            lambda: self._view.statuses(self._now_ns),
+            lambda names: self._view.statuses_of(names, self._now_ns),
             self._now_ns,
             self._cause_id,
         )

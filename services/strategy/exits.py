@@ -86,7 +86,7 @@ class ExitDesk:
             return self._blind(watch, trade, now_ns)
         return self._seeing(watch, trade, now_ns)
 
-    def closes_due(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> list[SendRequest]:
+    def closes_due(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> list[tuple[SendRequest, CloseTrade]]:
         """The close requests to send now, for trades that must be closed and have not left OPEN."""
         requests = []
         for trade_id, watch in self._watches.items():
@@ -96,17 +96,18 @@ class ExitDesk:
                 # execution closes it without leaving that state: there is nothing to ask, and no reason to wake
                 watch.due_ns = now_ns + self._config.close_repeat_ms * MS
                 continue
+            close = CloseTrade(
+                trade_id=trade_id, reason=watch.reason, requested_by=f"strategy {trades[trade_id].strategy}"
+            )
             if watch.request is None:
                 watch.request = SendRequest(
                     service="execution",
-                    message=CloseTrade(
-                        trade_id=trade_id, reason=watch.reason, requested_by=f"strategy {trades[trade_id].strategy}"
-                    ),
+                    message=close,
                     request_id=f"{trade_id}/close/{now_ns}",
                     deadline_ms=self._config.close_deadline_ms,
                 )
             watch.asking = True
-            requests.append(watch.request)
+            requests.append((watch.request, close))
         return requests
 
     def on_reply(self, reply: ReplyReceived, now_ns: int) -> bool:

@@ -14,7 +14,6 @@ from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.memory import Memory
 from services.strategy.rows import Row, TradesFollowed
 from services.strategy.slot import Slot
-from services.strategy.trades import TradeBook
 from shared.messages.steps import Entry
 
 
@@ -59,7 +58,7 @@ class Roster:
             self._alert("strategy_failed", "info", slot.name, f"{slot.name} was started anew", resolved=True)
             self.closings.tell(slot)
 
-    def on_reloaded(self, loaded: LoadedStrategy, trades: TradeBook) -> None:
+    def on_reloaded(self, loaded: LoadedStrategy, open_trades: Iterable[str]) -> None:
         """Run the changed file from now on. One that could not be loaded, or has failed, begins anew with it."""
         name = loaded.name
         enabled_as = loaded.enabled_as or name
@@ -72,7 +71,7 @@ class Roster:
         else:
             if slot.reload_problem:
                 self._alert("strategy_not_reloaded", "info", name, f"{name} runs its changed file", resolved=True)
-            slot.reload(loaded, [trade.trade_id for trade in trades.open_trades(name)])
+            slot.reload(loaded, open_trades)
             self.revive(slot)
         self._alert("strategy_reloaded", "info", name, f"{name} runs its changed file; open trades keep their exits")
         self._follow(slot)

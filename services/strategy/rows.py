@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from shared.messages.trades import TradeUpdate
+
 Action = Literal["pause", "resume", "stop", "run_once"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 RUNS: tuple[Action, ...] = ("resume", "run_once")
@@ -43,7 +45,14 @@ class ClosingTold(msgspec.Struct, frozen=True, kw_only=True, tag="closing_told")
     ordinal: int
 
 
-Row = StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold
+class DryTradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="dry_trade_moved"):
+    """A trade of a dry run was opened or has ended. With this row its strategy is told."""
+
+    strategy: str
+    trade: TradeUpdate
+
+
+Row = StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold | DryTradeMoved
 
 
 def may_go_unwritten(effect: object) -> bool:

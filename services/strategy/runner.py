@@ -37,7 +37,6 @@ class StrategyRunner:
         self._next_check_ns = 0
         self._waiting = False
         self._refusals = 0
-        self._reported_ns: int | None = None
 
     @property
     def name(self) -> str:
@@ -87,8 +86,6 @@ class StrategyRunner:
             return
         self._refusals = 0
         self._next_check_ns = now_ns + self._interval_ns
-        if outcome.kind == "reported":
-            self._reported_ns = now_ns
 
     def gates(self) -> Sequence[Gate]:
         return self._gates.gates
@@ -153,10 +150,10 @@ class StrategyRunner:
         return "trades_per_day", most == 0 or count < most, f"{count} trades today, {of}"
 
     def _cooldown(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
-        ends = [at for at in (desk.history.last_closed_ns, self._reported_ns) if at is not None]
-        if not ends or self._config.cooldown_seconds == 0:
+        ended_ns = desk.history.last_closed_ns
+        if ended_ns is None or self._config.cooldown_seconds == 0:
             return "cooldown", True, "none to wait for"
-        left_s = self._config.cooldown_seconds - (now_ns - max(ends)) / SECOND_NS
+        left_s = self._config.cooldown_seconds - (now_ns - ended_ns) / SECOND_NS
         return "cooldown", left_s <= 0, f"{left_s:.0f} s left" if left_s > 0 else "over"
 
     def _exit_ahead(self, now_ns: int) -> list[tuple[str, bool, str]]:

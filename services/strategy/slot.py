@@ -14,6 +14,7 @@ from services.strategy.loaded import LoadedStrategy
 from services.strategy.memory import Memory
 from services.strategy.runner import StrategyRunner
 from shared.messages.control import Gate
+from shared.messages.trades import TradeUpdate
 from shared.strategy.config import ExitFunction
 from shared.strategy.protocol import Intent, IntentOutcome, Strategy
 from shared.strategy.views import SECOND_NS
@@ -107,6 +108,18 @@ class Slot:
         """Give a refusal of one of its orders to the strategy: it says nothing about opening the next trade."""
         self.outcomes["order", outcome.code] += 1
         return self._told(outcome, now_ns)
+
+    def tell_closed(self, trade: TradeUpdate) -> str | None:
+        """Tell it of a trade of its that has ended, where it wants to know; how it failed on it, if it did."""
+        closed = self.loaded.on_trade_closed
+        if closed is None:
+            return None
+
+        def told(_: Strategy) -> Sequence[Intent]:
+            closed(trade)
+            return ()
+
+        return self.ask(told)[1]
 
     def _told(self, outcome: IntentOutcome, now_ns: int) -> str | None:
         def told(strategy: Strategy) -> Sequence[Intent]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from services.strategy.dry_run import result_text
 from services.strategy.exits import ExitDesk
 from services.strategy.gates import OPEN_GATES, first_closed
 from services.strategy.loaded import LoadFailure
 from services.strategy.slot import Slot
-from shared.messages.control import StrategyStatus
+from shared.messages.control import DryRunResult, StrategyStatus
 from shared.messages.trades import TradeUpdate
 from shared.strategy.views import TradeHistory
 
@@ -19,6 +20,7 @@ def status_of(
     history: TradeHistory,
     trades: Sequence[TradeUpdate],
     exits: ExitDesk,
+    dry_run: DryRunResult | None,
     now_ns: int,
 ) -> StrategyStatus:
     """`host_gates`: name, and why it is closed (None: open); what they say is noted in the slot. `trades`: its own
@@ -31,7 +33,7 @@ def status_of(
     return StrategyStatus(
         strategy=slot.name,
         state=slot.state(history.open_trades),
-        reason=_first_reason(slot, trades, exits),
+        reason=_first_reason(slot, trades, exits, dry_run),
         gates=(*gates, *refusals),
         trades_today=history.trades_today,
         open_trades=history.open_trades,
@@ -43,6 +45,7 @@ def status_of(
         exits=tuple(exits.shown(trade) for trade in trades),
         if_broken=slot.loaded.if_broken,
         parameters=slot.loaded.parameters,
+        dry_run=dry_run,
     )
 
 
@@ -63,13 +66,15 @@ def status_of_failure(failure: LoadFailure, now_ns: int) -> StrategyStatus:
     )
 
 
-def _first_reason(slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk) -> str:
+def _first_reason(slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk, dry_run: DryRunResult | None) -> str:
     """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
     if slot.failure is not None:
         return slot.failure
     parts = ["runs once, then it is paused"] if slot.memory.told == "run_once" else []
     if slot.reload_problem:
         parts.append(f"its changed file is not used: {slot.reload_problem}")
+    if dry_run is not None:
+        parts.append(result_text(dry_run))
     parts += [f"{trade.trade_id}: {shown}" for trade in trades if (shown := exits.reason_of(trade.trade_id))]
     if slot.last_outcome is not None and slot.last_outcome.kind != "opened":
         parts.append(f"last signal {slot.last_outcome.kind}: {slot.last_outcome.reason}")

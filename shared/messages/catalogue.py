@@ -80,6 +80,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", risk.ResetBreaker, (risk.BreakersReset,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
+    ("strategy", control.ListDryTrades, (control.DryTradeList,)),
     ("monitor", alerts.ListAlerts, (alerts.AlertList,)),
     ("monitor", alerts.AcknowledgeAlert, (alerts.AlertAcknowledgement,)),
     ("every service", system.GetStatus, (system.Heartbeat,)),

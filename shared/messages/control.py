@@ -9,7 +9,7 @@ import msgspec
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message, Side
-from shared.messages.trades import ExecutionMode, Grant, HaltLevel, IfBroken, LegOrder
+from shared.messages.trades import ExecutionMode, Grant, HaltLevel, IfBroken, LegOrder, TradeUpdate
 
 OnShutdown = Literal["leave", "leave_all", "cancel", "flatten"]
 """What a stop of execution does first about resting orders and open trades."""
@@ -171,12 +171,34 @@ class TradeExits(msgspec.Struct, frozen=True, kw_only=True):
     hard_deadline_ns: int | None = None
 
 
+class DryRunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the trades of a dry run would have come to, USD. net_usd: of those that ended, after fees. open_pnl_usd:
+    of those that are open, on mark, after fees so far; None while a mark is missing."""
+
+    open: int
+    closed: int
+    net_usd: Decimal
+    open_pnl_usd: float | None
+
+
+class ListDryTrades(Message, frozen=True, kw_only=True, tag="list_dry_trades.1"):
+    """Ask a host for the trades that this strategy would have made."""
+
+    strategy: str
+
+
+class DryTradeList(Message, frozen=True, kw_only=True, tag="dry_trade_list.1"):
+    """The newest that have ended, oldest first, then those that are open."""
+
+    trades: tuple[TradeUpdate, ...]
+
+
 class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"):
     """One strategy as its host sees it. state: running, paused, stopping, stopped, failed.
 
     gates: what must hold before it opens a trade. exits: of each of its open trades. if_broken: what it declares for
     trades that lose a leg from outside; None for the desk's setting, or where its code decides for each.
-    parameters: those of its instance in voldesk.toml, as text.
+    parameters: those of its instance in voldesk.toml, as text. dry_run: None when it made no trade of a dry run.
     """
 
     strategy: str
@@ -193,6 +215,7 @@ class StrategyStatus(Message, frozen=True, kw_only=True, tag="strategy_status.1"
     exits: tuple[TradeExits, ...] = ()
     if_broken: IfBroken | None = None
     parameters: str = ""
+    dry_run: DryRunResult | None = None
 
     @property
     def key(self) -> str:

@@ -178,7 +178,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
     if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
     desk's [execution] if_broken.
-    dry_run: report what would be opened, send nothing. paper_only: refused by a desk with real keys.
+    dry_run: send nothing, keep the trades that would have been made. paper_only: refused by a desk with real keys.
     Raises ValueError naming the field and what is allowed.
     """
 

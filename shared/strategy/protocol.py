@@ -32,7 +32,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
     may grant less. The policy must be "best_effort".
     if_broken: what becomes of the rest when a leg is lost from outside; None as the desk's setting says.
-    dry_run: only report it.
+    dry_run: send nothing; the host keeps the trade as if it had been opened at the touch.
     """
 
     legs: tuple[LegOrder, ...]
@@ -84,8 +84,9 @@ Intent = OpenStructure | CloseStructure | WorkOrders
 
 
 class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or only reported; or
-    of a part of `WorkOrders` that was refused: that alone has `trade_id` beside "refused".
+    """What became of an `OpenStructure`: opened as `trade_id`, refused with `code` and `reason`, or reported: a trade
+    `trade_id` of a dry run. Or of a part of `WorkOrders` that was refused: that alone has `trade_id` beside
+    "refused".
 
     refused_by: risk or execution, "" when the host itself refused or nothing was refused.
     """

@@ -9,9 +9,11 @@ from rich.markup import escape
 
 from shared.config import DeskConfig
 from shared.ledger.stats import TradeStats, stats_by_strategy, stats_json, stats_of
-from shared.views import clock_text, money_text
+from shared.messages.control import DryTradeList, ListDryTrades
+from shared.views import clock_text, money_text, plain, trade_json
+from voldesk.asking import ask
 from voldesk.completion import complete_strategy
-from voldesk.console import Json, note, print_json, print_table, say, title
+from voldesk.console import Json, note, print_json, print_table, say, state_text, title
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
 
@@ -21,16 +23,17 @@ _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "dr
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
-        help="Look at one strategy closely: how its trades did.",
+        help="Look at one strategy closely: how its trades did, and what a dry run would have made.",
         epilog="Example: voldesk strategy stats short_strangle --since 30d",
     )
     group.callback()(strategy)
     group.command(epilog="Example: voldesk strategy stats short_strangle --since 30d")(stats)
+    group.command("dry-run", epilog="Example: voldesk strategy dry-run short_strangle")(dry_run)
     app.add_typer(group, name="strategy")
 
 
 def strategy() -> None:
-    """Look at one strategy closely: how its trades did."""
+    """Look at one strategy closely: how its trades did, and what a dry run would have made."""
 
 
 def stats(
@@ -56,6 +59,36 @@ def stats(
         say(f"{title(desk)}: no trade {f'of {escape(name)} ' if name else ''}with a fill ended {ended}")
     else:
         _show(desk, found, ended)
+
+
+def dry_run(
+    name: Annotated[str, typer.Argument(help="The strategy.", autocompletion=complete_strategy)],
+    as_json: Json = False,
+) -> None:
+    """List the trades that a strategy with `dry_run` would have made, at the prices of the books at that time."""
+    desk = load_desk()
+    trades = ask(desk, "strategy", ListDryTrades(strategy=name), DryTradeList).trades
+    if as_json:
+        print_json([trade_json(trade) for trade in trades])
+        return
+    if not trades:
+        say(f"{title(desk)}: {escape(name)} has made no trade of a dry run")
+        return
+    columns = ("trade", "state", "opened UTC", "legs", "realised", "fees", "net")
+    rows = [
+        (
+            trade.trade_id,
+            state_text(trade.state),
+            clock_text(trade.opened_ns)[:11],
+            "\n".join(f"{leg.side} {plain(leg.quantity)} {leg.symbol}" for leg in trade.legs),
+            money_text(trade.realized_pnl_usd),
+            money_text(trade.fees_usd),
+            money_text(trade.realized_pnl_usd - trade.fees_usd),
+        )
+        for trade in reversed(trades)
+    ]
+    print_table(desk, "trades of a dry run: nothing was sent", columns, rows, right=("realised", "fees", "net"))
+    say("USD; bought at the ask, sold at the bid, with the venue's fee; what is open is not in realised")
 
 
 def _show(desk: DeskConfig, found: list[TradeStats], ended: str) -> None:

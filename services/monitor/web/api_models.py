@@ -234,6 +234,13 @@ class ExitsShape(_Shape):
     hard_deadline: str | None
 
 
+class DryRunShape(_Shape):
+    open: int
+    closed: int
+    net_usd: str
+    open_pnl_usd: float | None
+
+
 class StrategyShape(_Shape):
     strategy: str
     state: str
@@ -244,6 +251,7 @@ class StrategyShape(_Shape):
     open_trades: int
     if_broken: str | None
     parameters: str
+    dry_run: DryRunShape | None
     last_closed_at: str | None
     signals_generated: int
     signals_executed: int

@@ -1,0 +1,267 @@
+"""Trades that a strategy would have made: opened and closed at the books as they are, nothing sent.
+
+What is bought is paid the ask, what is sold gets the bid, at once and whatever the size there, with the fee that the
+venue would take: a limit order that waits does better, a large one worse. A close without the other side in the book
+is at mark. An expiry settles at the index price that is known then, where the venue takes an average.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from services.strategy.board import Board
+from services.strategy.config import StrategyHostConfig
+from services.strategy.rows import DryTradeMoved
+from services.strategy.trades import TradeBook
+from shared.messages.base import Side
+from shared.messages.control import DryRunResult
+from shared.messages.trades import Grant, LegStatus, TradeUpdate
+from shared.options.symbols import SymbolError, parse_option_symbol
+from shared.strategy.pnl import trade_pnl
+from shared.strategy.protocol import OpenStructure
+from shared.strategy.views import TradeHistory
+
+_EPOCH = 0
+_ENDED_KEPT = 1_000
+_CENTS = Decimal("0.00000001")
+MS = 1_000_000
+
+
+def is_dry(trade_id: str) -> bool:
+    return trade_id.startswith("dry-")
+
+
+class _Ended:
+    """What the ended dry trades of a strategy came to. `trades`: the newest of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.net_usd = Decimal(0)
+        self.trades: deque[TradeUpdate] = deque(maxlen=_ENDED_KEPT)
+
+
+class DryDesk:
+    """Durable: folded from its rows. `record` is the core's."""
+
+    def __init__(
+        self, account_id: str, config: StrategyHostConfig, board: Board, record: Callable[[DryTradeMoved], None]
+    ) -> None:
+        self._account_id = account_id
+        self._config = config
+        self._board = board
+        self._record = record
+        self._trades = TradeBook(account_id, config.day_boundary_minute)
+        self._ended: dict[str, _Ended] = {}
+
+    def apply(self, row: DryTradeMoved) -> None:
+        self._trades.apply(row.trade, _EPOCH)
+        if row.trade.is_final:
+            ended = self._ended.setdefault(row.strategy, _Ended())
+            ended.count += 1
+            ended.net_usd += row.trade.realized_pnl_usd - row.trade.fees_usd
+            ended.trades.append(row.trade)
+
+    def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
+        return self._trades.open_trades(strategy)
+
+    def trades(self, strategy: str) -> tuple[TradeUpdate, ...]:
+        """The newest ended ones, oldest first, and those that are open."""
+        ended = self._ended.get(strategy)
+        return (*(() if ended is None else ended.trades), *self.open_trades(strategy))
+
+    def with_history(self, history: TradeHistory, strategy: str, now_ns: int) -> TradeHistory:
+        """The counts of a strategy's trades with those that it would have made."""
+        dry = self._trades.history(strategy, 0, now_ns)
+        closed = [at for at in (history.last_closed_ns, dry.last_closed_ns) if at is not None]
+        return msgspec.structs.replace(
+            history,
+            open_trades=history.open_trades + dry.open_trades,
+            trades_today=history.trades_today + dry.trades_today,
+            last_closed_ns=max(closed, default=None),
+        )
+
+    def result(self, strategy: str) -> DryRunResult | None:
+        """What its dry trades came to so far; None if it made none."""
+        held = list(self.open_trades(strategy))
+        ended = self._ended.get(strategy)
+        if not held and ended is None:
+            return None
+        ended = ended or _Ended()
+        values = [trade_pnl(trade, self._mark_of(trade)) for trade in held]
+        known = [value.net_usd for value in values if not isinstance(value, str)]
+        return DryRunResult(
+            open=len(held),
+            closed=ended.count,
+            net_usd=ended.net_usd,
+            open_pnl_usd=sum(known) if len(known) == len(values) else None,
+        )
+
+    def open(self, strategy: str, intent: OpenStructure, now_ns: int) -> TradeUpdate | str:
+        """Open it at the touch, or say why it cannot be priced."""
+        legs: list[LegStatus] = []
+        fees, premium = Decimal(0), Decimal(0)
+        for leg in intent.legs:
+            price = self._touch(leg.symbol, leg.side, now_ns)
+            if isinstance(price, str):
+                return price
+            paid = Decimal(str(price))
+            legs.append(
+                LegStatus(
+                    symbol=leg.symbol,
+                    side=leg.side,
+                    quantity=leg.quantity,
+                    filled_quantity=leg.quantity,
+                    closed_quantity=Decimal(0),
+                    open_price=paid,
+                    close_price=None,
+                )
+            )
+            fees += self._fee(leg.symbol, price, leg.quantity)
+            premium += paid * leg.quantity * (1 if leg.side == "buy" else -1)
+        ordinal = self._trades.history(strategy, 0, now_ns).next_ordinal
+        trade_id = f"dry-{strategy}-{ordinal}"
+        trade = TradeUpdate(
+            trade_id=trade_id,
+            account_id=self._account_id,
+            strategy=strategy,
+            ordinal=ordinal,
+            intent_id=trade_id,
+            state="OPEN",
+            reason="dry run",
+            legs=tuple(legs),
+            execution_mode=intent.execution_mode,
+            policy=intent.policy,
+            exit_conditions=intent.exit_conditions,
+            hard_deadline_ns=intent.hard_deadline_ns,
+            created_ns=now_ns,
+            opened_ns=now_ns,
+            closed_ns=None,
+            updated_ns=now_ns,
+            realized_pnl_usd=Decimal(0),
+            fees_usd=fees,
+            entry_premium_usd=premium,
+            grant=_no_grant(trade_id, self._account_id, now_ns),
+            grant_open=False,
+            if_broken=intent.if_broken,
+        )
+        self._record(DryTradeMoved(strategy=strategy, trade=trade))
+        return trade
+
+    def close(self, trade: TradeUpdate, reason: str, now_ns: int) -> TradeUpdate | None:
+        """Close it at the touch, an expired leg at its intrinsic value. None while a leg has no price."""
+        realized, fees, legs = trade.realized_pnl_usd, trade.fees_usd, []
+        is_expired = False
+        for leg in trade.legs:
+            intrinsic = self._intrinsic(leg.symbol, now_ns)
+            price = self._close_price(leg, now_ns) if intrinsic is None else intrinsic
+            if price is None or leg.open_price is None:
+                return None
+            is_expired = is_expired or intrinsic is not None
+            got = Decimal(str(price))
+            realized += (got - leg.open_price) * leg.held_quantity * (1 if leg.side == "buy" else -1)
+            fees += self._fee(leg.symbol, price, leg.held_quantity)
+            legs.append(msgspec.structs.replace(leg, closed_quantity=leg.filled_quantity, close_price=got))
+        ended = msgspec.structs.replace(
+            trade,
+            state="SETTLED" if is_expired else "CLOSED",
+            reason=reason,
+            legs=tuple(legs),
+            closed_ns=now_ns,
+            updated_ns=now_ns,
+            realized_pnl_usd=realized,
+            fees_usd=fees,
+        )
+        self._record(DryTradeMoved(strategy=trade.strategy, trade=ended))
+        return ended
+
+    def must_end(self, trade: TradeUpdate, now_ns: int) -> str | None:
+        """Why it ends now whatever its conditions say: its deadline, or the expiry of a leg."""
+        if trade.hard_deadline_ns is not None and now_ns >= trade.hard_deadline_ns:
+            return "its deadline has come"
+        expired = [leg.symbol for leg in trade.legs if _has_expired(leg.symbol, now_ns)]
+        return f"{expired[0]} has expired" if expired else None
+
+    def _touch(self, symbol: str, side: Side, now_ns: int) -> float | str:
+        underlying = symbol.partition("-")[0]
+        chain = self._board.chains.get(underlying)
+        if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
+            return f"there is no fresh chain of {underlying}"
+        quote = chain.quote(symbol)
+        price = None if quote is None else quote.ask if side == "buy" else quote.bid
+        return f"{symbol} has no {'ask' if side == 'buy' else 'bid'}" if price is None else price
+
+    def _close_price(self, leg: LegStatus, now_ns: int) -> float | None:
+        price = self._touch(leg.symbol, "sell" if leg.side == "buy" else "buy", now_ns)
+        if not isinstance(price, str):
+            return price
+        chain = self._board.chains.get(leg.symbol.partition("-")[0])
+        if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
+            return None
+        return chain.value(leg.symbol, "mark")
+
+    def _intrinsic(self, symbol: str, now_ns: int) -> float | None:
+        """What an expired option is worth, None while it has not expired or the index is not known."""
+        index = self._index(symbol)
+        if index is None or not _has_expired(symbol, now_ns):
+            return None
+        option = parse_option_symbol(symbol)
+        return max(0.0, (index - float(option.strike)) * (1 if option.option_type == "C" else -1))
+
+    def _fee(self, symbol: str, price: float, quantity: Decimal) -> Decimal:
+        index = self._index(symbol)
+        most = self._config.dry_run_fee_cap_fraction * price
+        per_unit = most if index is None else min(self._config.dry_run_fee_rate * index, most)
+        return (Decimal(str(per_unit)) * quantity).quantize(_CENTS)
+
+    def _index(self, symbol: str) -> float | None:
+        underlying = symbol.partition("-")[0]
+        newest, chain = self._board.index_prices.get(underlying), self._board.chains.get(underlying)
+        if newest is not None:
+            return newest.price
+        return None if chain is None else chain.snapshot.index_price
+
+    def _mark_of(self, trade: TradeUpdate) -> Callable[[int], float | str]:
+        def mark(index: int) -> float | str:
+            symbol = trade.legs[index].symbol
+            chain = self._board.chains.get(symbol.partition("-")[0])
+            value = None if chain is None else chain.value(symbol, "mark")
+            return f"no mark of {symbol}" if value is None else value
+
+        return mark
+
+
+def _has_expired(symbol: str, now_ns: int) -> bool:
+    try:
+        return now_ns >= parse_option_symbol(symbol).expiry_ns
+    except SymbolError:
+        return False  # no option: it has no expiry
+
+
+def legs_text(intent: OpenStructure) -> str:
+    return ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in intent.legs)
+
+
+def result_text(result: DryRunResult) -> str:
+    """In words, USD."""
+    on_mark = "not known" if result.open_pnl_usd is None else f"{result.open_pnl_usd:+,.2f}"
+    held = f"{result.open} open, {on_mark} USD on mark; " if result.open else ""
+    return f"dry run: {held}{result.closed} closed, {result.net_usd:+,.2f} USD after fees"
+
+
+def _no_grant(trade_id: str, account_id: str, now_ns: int) -> Grant:
+    """Nothing was asked of risk."""
+    return Grant(
+        grant_id="",
+        intent_id=trade_id,
+        account_id=account_id,
+        legs=(),
+        deadline_ns=now_ns,
+        halt_epoch=0,
+        issued_ns=now_ns,
+        margin_usd=0.0,
+        max_loss_usd=None,
+    )

@@ -1,0 +1,90 @@
+"""What a host sees: for its strategies, for its own decisions, and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from services.strategy.board import Board
+from services.strategy.dry_run import DryDesk
+from services.strategy.exits import ExitDesk
+from services.strategy.roster import Roster
+from services.strategy.slot import Slot
+from services.strategy.statuses import status_of, status_of_failure
+from services.strategy.trades import TradeBook
+from shared.messages.control import StrategyStatus
+from shared.messages.space import ON_DISK, JournalSpace
+from shared.messages.trades import TradeUpdate
+from shared.strategy.views import DeskView, Tolerances, TradeHistory
+
+
+class HostView:
+    """Reads the parts of the core. `space`: where its journal's rows go now."""
+
+    def __init__(
+        self, board: Board, trades: TradeBook, dry: DryDesk, exits: ExitDesk, roster: Roster, tolerances: Tolerances
+    ) -> None:
+        self._board = board
+        self._trades = trades
+        self._dry = dry
+        self._exits = exits
+        self._roster = roster
+        self._tolerances = tolerances
+        self.space: JournalSpace = ON_DISK
+
+    def open_trades(self, slot: Slot) -> tuple[TradeUpdate, ...]:
+        """Those of a strategy that are not final, and those that it would have open in a dry run."""
+        return (*self._trades.open_trades(slot.name), *self._dry.open_trades(slot.name))
+
+    def history(self, slot: Slot, now_ns: int) -> TradeHistory:
+        """The counts of a strategy's trades, dry ones with them."""
+        history = self._trades.history(slot.name, slot.memory.ordinal_used, now_ns)
+        return self._dry.with_history(history, slot.name, now_ns)
+
+    def desk(self, slot: Slot, now_ns: int) -> DeskView:
+        """What a strategy is shown."""
+        return DeskView(
+            account=self._board.account,
+            chains=self._board.chains,
+            index_prices=self._board.index_prices,
+            tolerances=self._tolerances,
+            history=self.history(slot, now_ns),
+            trades=self.open_trades(slot),
+            entry_closed=self.entry_closed(slot, now_ns),
+        )
+
+    def gates(self, slot: Slot, now_ns: int) -> Iterator[tuple[str, str | None]]:
+        """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
+        state = slot.state(self._trades.open_count(slot.name))
+        yield "state", None if state == "running" else slot.failure or f"{state} by {slot.memory.told_by}"
+        yield "execution", self._board.execution(now_ns)
+        yield "risk", self._board.service("risk", now_ns)
+        yield "halts", self._board.halted()
+        yield "disk", None if self.space.level == "disk" else f"the disk is full: {self.space.reason}"
+        in_flight = None if slot.flight is None else slot.flight.reason
+        if in_flight is None and now_ns < slot.refused_until_ns and slot.last_outcome is not None:
+            in_flight = f"pause after a refusal: {slot.last_outcome.reason}"
+        yield "intent", in_flight
+
+    def entry_closed(self, slot: Slot, now_ns: int) -> str | None:
+        """Why a strategy may open nothing now; None when it may."""
+        return next((reason for _, reason in self.gates(slot, now_ns) if reason is not None), None)
+
+    def statuses(self, now_ns: int) -> list[StrategyStatus]:
+        """Of every strategy, and of the files that gave none."""
+        statuses = self.statuses_of(self._roster.slots, now_ns)
+        failures = [failure for failure in self._roster.failures if failure.name not in self._roster.slots]
+        return statuses + [status_of_failure(failure, now_ns) for failure in failures]
+
+    def statuses_of(self, names: Collection[str], now_ns: int) -> list[StrategyStatus]:
+        return [self._status(slot, now_ns) for slot in self._roster.slots.values() if slot.name in names]
+
+    def _status(self, slot: Slot, now_ns: int) -> StrategyStatus:
+        return status_of(
+            slot,
+            self.gates(slot, now_ns),
+            self.history(slot, now_ns),
+            self.open_trades(slot),
+            self._exits,
+            self._dry.result(slot.name),
+            now_ns,
+        )
