@@ -75,6 +75,8 @@ class DryDesk:
 
     def with_history(self, history: TradeHistory, strategy: str, now_ns: int) -> TradeHistory:
         """The counts of a strategy's trades with those that it would have made."""
+        if strategy not in self._ended and not self._trades.open_count(strategy):
+            return history
         dry = self._trades.history(strategy, 0, now_ns)
         closed = [at for at in (history.last_closed_ns, dry.last_closed_ns) if at is not None]
         return msgspec.structs.replace(
