@@ -60,13 +60,14 @@ def trading_fee_usd(price_usd: float, index: float, quantity: float) -> float:
     return abs(quantity) * min(FEE_RATE * index, FEE_CAP_FRACTION * price_usd)
 
 
-def payoff_at(legs: Sequence[PayoffLeg], underlying: F8) -> F8:
-    """P&L at the first expiry against the price of the underlying (n,), before fees, USD; shape (n,).
+def payoff_at(legs: Sequence[PayoffLeg], underlying: F8, at_ns: int | None = None) -> F8:
+    """P&L at an instant (the first expiry) against the price of the underlying (n,), before fees, USD; shape (n,).
 
-    Legs that outlive it are worth their Black-76 price then at their `iv`; NaN everywhere when one of these is NaN.
+    Legs that outlive it are worth their Black-76 price then at their `iv`, on one forward for all; NaN everywhere
+    when one of these is NaN.
     """
-    strikes, quantities, prices, is_call, years, vols = _columns(legs)
-    left = years - years.min()
+    strikes, quantities, prices, is_call, expiries_ns, vols = _columns(legs)
+    left = np.maximum(expiries_ns - (expiries_ns.min() if at_ns is None else at_ns), 0) / NS_PER_YEAR
     worth = price(underlying[:, None], strikes, left, np.where(left > 0, vols, 0.0), is_call)
     result: F8 = ((worth - prices) * quantities).sum(axis=1)
     return result
@@ -102,8 +103,8 @@ def stressed_loss_usd(
 
     Every tenth of the move is looked at, at the lower, the same and the higher volatility (not below one point).
     """
-    strikes, quantities, prices, is_call, _, vols = _columns(legs)
-    years = np.array([max(leg.expiry_ns - now_ns, 0) / NS_PER_YEAR for leg in legs])
+    strikes, quantities, prices, is_call, expiries_ns, vols = _columns(legs)
+    years = np.maximum(expiries_ns - now_ns, 0) / NS_PER_YEAR
     moves = forward * (1 + np.linspace(-spot_pct, spot_pct, 21) / 100)
     shocks = np.array([-vol_points, 0.0, vol_points]) / 100
     shocked = np.where(vols > 0, np.maximum(vols + shocks[:, None], 0.01), vols)
@@ -112,14 +113,13 @@ def stressed_loss_usd(
     return math.nan if np.isnan(made).any() else max(-float(made.min()), 0.0)
 
 
-def _columns(legs: Sequence[PayoffLeg]) -> tuple[F8, F8, F8, NDArray[np.bool_], F8, F8]:
-    expiries = np.array([leg.expiry_ns for leg in legs], dtype=np.int64)
+def _columns(legs: Sequence[PayoffLeg]) -> tuple[F8, F8, F8, NDArray[np.bool_], NDArray[np.int64], F8]:
     return (
         np.array([leg.strike for leg in legs]),
         np.array([leg.quantity for leg in legs]),
         np.array([leg.price for leg in legs]),
         np.array([leg.is_call for leg in legs], dtype=np.bool_),
-        (expiries - expiries.min()) / NS_PER_YEAR,
+        np.array([leg.expiry_ns for leg in legs], dtype=np.int64),
         np.array([leg.iv for leg in legs]),
     )
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shared.clock import wall_ns
 from shared.config import DeskConfig
 from shared.messages.control import Halt
 from shared.messages.risk import BreakersReset, GetRisk, ResetBreaker, RiskAnswer, WhatIf, WhatIfAnswer
@@ -17,11 +16,9 @@ from voldesk.asking import ask, operator
 from voldesk.commands.halt import halts_in_force
 from voldesk.commands.rfq import legs_of
 from voldesk.completion import complete_strategy
-from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, Yes, confirm, print_json, progress
+from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, Yes, confirm, print_json
 from voldesk.preflight import load_desk
 from voldesk.risk_tables import show_breakers, show_limits, show_stress, show_what_if
-
-_PATIENCE_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -148,14 +145,7 @@ def _legs_of_strategy(
 ) -> tuple[tuple[LegOrder, ...], float | None]:
     """The legs that a strategy would open on the newest chains, and the loss that it would declare."""
     # imported here because arrays take longer to load than any other command takes to run
-    from shared.strategy.selection import SelectionFailed
-    from voldesk.chain_table import newest_chain
-    from voldesk.strategy_files import load_runner
+    from voldesk.would_open import would_open
 
-    runner = load_runner(desk, name)
-    with progress("waiting for the next chain"):
-        chains = {underlying: newest_chain(desk, underlying, _PATIENCE_S) for underlying in runner.underlyings}
-    found = runner.structure(chains, wall_ns())
-    if isinstance(found, SelectionFailed):
-        raise Failure(f"{name} finds no legs now: {found.text}", "see `voldesk why " + name + "`")
+    found, _, _ = would_open(desk, name)
     return found.legs, found.max_loss_usd if max_loss is None else max_loss

@@ -16,6 +16,7 @@ from voldesk.completion import complete_strategy
 from voldesk.console import Json, note, print_json, print_table, say, state_text, title
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
+from voldesk.strategy_show import show
 
 _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "drawdown")
 
@@ -23,17 +24,18 @@ _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "dr
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
-        help="Look at one strategy closely: how its trades did, and what a dry run would have made.",
+        help="Look at one strategy closely: what it would open now, how its trades did, and what a dry run would have made.",
         epilog="Example: voldesk strategy stats short_strangle --since 30d",
     )
     group.callback()(strategy)
     group.command(epilog="Example: voldesk strategy stats short_strangle --since 30d")(stats)
     group.command("dry-run", epilog="Example: voldesk strategy dry-run short_strangle")(dry_run)
+    group.command(epilog="Example: voldesk strategy show short_strangle --plot payoff.png")(show)
     app.add_typer(group, name="strategy")
 
 
 def strategy() -> None:
-    """Look at one strategy closely: how its trades did, and what a dry run would have made."""
+    """Look at one strategy closely: what it would open now, how its trades did, and what a dry run would have made."""
 
 
 def stats(
