@@ -40,7 +40,7 @@ def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer:
         ],
         right=("qty", "mark", "iv %", "delta"),
     )
-    print_table(desk, "in USD", ("", "", ""), _facts(view), right=("",))
+    print_table(desk, "the whole", ("", "USD", " "), _facts(view), right=("USD",))
     _show_risk(answer)
     _draw(view)
 
@@ -53,13 +53,12 @@ def _facts(view: StructureView) -> list[tuple[str, str, str]]:
         ("fees to open", money_text(view.fees_usd), "as taker"),
     ]
     if figures is not None:
-        when = "first expiry, at today's volatilities" if figures.is_estimate else "at expiry"
         rows += [
-            ("max profit", _bound(figures.max_profit_usd), f"{when}, before fees"),
+            ("max profit", _bound(figures.max_profit_usd), "if iv stays" if figures.is_estimate else "before fees"),
             ("max loss", _bound(figures.max_loss_usd), "before fees"),
         ]
         rows += [("breakeven", f"{at:,.0f}", _away(at, view.index_price)) for at in figures.breakevens]
-    units = {"delta": "coins", "gamma": "coins per USD", "vega": "USD per vol point", "theta": "USD per day"}
+    units = {"delta": "coins", "gamma": "coins / USD", "vega": "USD / vol point", "theta": "USD / day"}
     for name, unit in units.items():
         value = view.greeks[name]
         rows.append((name, "-" if value is None else f"{value:.4g}", unit))
