@@ -24,7 +24,7 @@ _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "dr
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
-        help="Look at one strategy closely: what it would open, how its trades did, what a dry run would have made.",
+        help="Look at one strategy closely: what it would open, how its trades did, what a dry run would make.",
         epilog="Example: voldesk strategy stats short_strangle --since 30d",
     )
     group.callback()(strategy)
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def strategy() -> None:
-    """Look at one strategy closely: what it would open, how its trades did, what a dry run would have made."""
+    """Look at one strategy closely: what it would open, how its trades did, what a dry run would make."""
 
 
 def stats(
