@@ -44,6 +44,7 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     status_interval_ms: how often a status is published when nothing changes.
     deadline_grace_s: how long after an exit by the clock was due execution closes the trade itself.
     day_boundary_minute: the trading day begins at this minute of the UTC day.
+    block_max_s: a strategy whose code runs for so long without returning ends the host, which starts without it.
     dry_run_fee_rate, dry_run_fee_cap_fraction: the fee of a dry run's fill = min(rate × index, cap × price) ×
     quantity; a sale and a purchase alike.
     """
@@ -69,6 +70,7 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     status_interval_ms: Milliseconds = 1_000
     deadline_grace_s: Seconds = 30.0
     day_boundary_minute: Minute = 0
+    block_max_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
     dry_run_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0004
     dry_run_fee_cap_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.125
     instances: dict[str, StrategyInstance] = {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.control import command
@@ -97,6 +98,11 @@ class StrategyHostCore:
         self._news = StatusNews(config.status_interval_ms * MS)
         self._changed = self._news.changed
         self.ignored: Counter[str] = Counter()
+
+    @property
+    def asking(self) -> Asking:
+        """Whose code runs now, to be read from outside the loop."""
+        return self._roster.asking
 
     @property
     def slots(self) -> Mapping[str, Slot]:
@@ -330,7 +336,8 @@ class StrategyHostCore:
                 trade=trade, account=self._board.account, chains=self._board.chains, tolerances=self._tolerances
             )
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
-            self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
+            with self.asking.of(trade.strategy if functions else ""):
+                self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
         if self._board.synced_epoch is not None:
             for request, close in self._exits.closes_due(closable, self._now_ns):
                 if not is_dry(close.trade_id):

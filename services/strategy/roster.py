@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from services.strategy.asking import Asking
 from services.strategy.closings import Closings
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadedStrategy, LoadFailure
@@ -18,7 +19,8 @@ from shared.messages.steps import Entry
 
 
 class Roster:
-    """`slots`: the strategies by name. `failures`: the files that gave none. `alert` and `record` are the core's."""
+    """`slots`: the strategies by name. `failures`: the files that gave none. `asking`: whose code runs now.
+    `alert` and `record` are the core's."""
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Roster:
         self._config = config
         self._record = record
         self._alert = alert
+        self.asking = Asking()
         self._memories: defaultdict[str, Memory] = defaultdict(Memory)
         self.failures = list(failures)
         self.slots: dict[str, Slot] = {loaded.name: self._slot(loaded) for loaded in strategies}
@@ -89,7 +92,7 @@ class Roster:
         self._alert("strategy_load_failed", "critical", name, reason)
 
     def _slot(self, loaded: LoadedStrategy) -> Slot:
-        return Slot(loaded, self._config, self._memories[loaded.name])
+        return Slot(loaded, self._config, self._memories[loaded.name], self.asking)
 
     def _follow(self, slot: Slot) -> None:
         """Tell it from now on of each trade that ends."""

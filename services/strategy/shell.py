@@ -11,6 +11,7 @@ from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from services.strategy.telling import StrategyNarrator
+from services.strategy.watchdog import Watchdog, without_blocked
 from services.strategy.watcher import FileWatcher
 from shared.service import CoreHost, ServiceContext
 from shared.service.narration import Narration
@@ -26,11 +27,12 @@ class StrategyShell:
         self._context = context
         self._host: CoreHost[StrategyHostCore] | None = None
         self._watcher: FileWatcher | None = None
+        self._watchdog: Watchdog | None = None
 
     async def start(self) -> None:
         context = self._context
         config = context.section(StrategyHostConfig)
-        loaded, failures = load_enabled(context.desk)
+        loaded, failures = without_blocked(context.run_dir, *load_enabled(context.desk))
         log = context.log.bind(track="strategy")
         for failure in failures:
             log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
@@ -49,6 +51,13 @@ class StrategyShell:
             )
 
         host = self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
+        self._watchdog = Watchdog(
+            context.run_dir,
+            lambda: host.core.asking,
+            lambda: {name: slot.loaded.source for name, slot in host.core.slots.items()},
+            config.block_max_s,
+            log,
+        )
         metrics = StrategyMetrics(context.metrics, host, lambda: host.core.slots, context.clock.now_ns)
         host.observe(metrics)
         host.observe(Narration(context, host, StrategyNarrator(lambda: host.core.slots)))
@@ -62,11 +71,14 @@ class StrategyShell:
     async def run(self) -> None:
         assert self._host is not None, "start comes first"
         assert self._watcher is not None, "start comes first"
+        assert self._watchdog is not None, "start comes first"
         watching = spawn(self._watcher.run(), name="strategy files")
+        self._watchdog.start()
         try:
             await self._host.run()
         finally:
             watching.cancel()
+            self._watchdog.stop()
 
     async def stop(self) -> None:
         self.ready = False

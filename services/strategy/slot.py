@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import get_args
 
+from services.strategy.asking import Asking
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import Flight
 from services.strategy.gates import GateBook, Refusals
@@ -23,10 +24,11 @@ from shared.strategy.views import SECOND_NS
 class Slot:
     """`memory` is durable (folded from rows); everything else is volatile."""
 
-    def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig, memory: Memory) -> None:
+    def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig, memory: Memory, asking: Asking) -> None:
         self._config = config
         self.loaded = loaded
         self.memory = memory
+        self._asking = asking
         self.reload_problem = ""
         """Why the file, which has changed, is not used."""
 
@@ -81,6 +83,7 @@ class Slot:
         """Put a question to the strategy. The second value says how it failed, if this was the call that failed."""
         if self.failure is not None:
             return (), None
+        self._asking.begin(self.name)
         try:
             if self._instance is None:
                 self._instance = self.loaded.make(self._config)
@@ -94,6 +97,8 @@ class Slot:
             return intents, None
         except Exception as error:
             return (), self.fail(error)
+        finally:
+            self._asking.end()
 
     def tell_outcome(self, outcome: IntentOutcome, now_ns: int) -> str | None:
         """Give a finished intent to the strategy; how the strategy failed on it, if it did."""

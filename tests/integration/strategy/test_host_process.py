@@ -19,6 +19,7 @@ from shared.messages.control import ListStrategies, StrategyCommand, StrategyCom
 from shared.messages.trades import ListTrades, TradeList, TradeUpdate
 from shared.ports import resolve_ports
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from shared.service.watch import EXIT_BUG
 from tests.integration.bus.harness import ROOT
 
 NS_PER_DAY = 86_400 * 10**9
@@ -175,6 +176,39 @@ async def test_a_host_starts_alone_uses_a_broken_file_once_mended_and_keeps_a_pa
     desk.write("quick", QUICK)
     desk.start("strategy")
     assert (await desk.strategies())["quick"].state == "paused"
+    assert desk.stop("strategy") == 0
+
+
+BLOCKING = """
+import time
+
+
+def waits(view, now_ns):
+    time.sleep(10_000)
+
+
+def broken():
+    from shared.strategy import StrategyConfig, strangle
+
+    return StrategyConfig(name="broken", legs=strangle("0.1"), entry_conditions=[waits])
+"""
+
+
+async def test_a_strategy_that_blocks_ends_the_host_which_runs_without_it_until_its_file_is_mended(
+    desk: Desk,
+) -> None:
+    path = desk.directory / "voldesk.toml"
+    path.write_text(path.read_text() + "block_max_s = 3\n")
+    desk.write("broken", BLOCKING)
+    desk.start("strategy")
+    assert desk.processes["strategy"].wait(120) == EXIT_BUG
+    desk.start("strategy")
+    statuses = await desk.strategies()
+    assert statuses["quick"].state == "running"
+    assert statuses["broken"].state == "failed"
+    line = BLOCKING.splitlines().index("    time.sleep(10_000)") + 1
+    assert f"at {desk.directory / 'mine' / 'broken.py'}:{line}: a strategy must not wait" in statuses["broken"].reason
+    await desk.until_state("broken", "running", "", lambda: desk.write("broken", QUICK.replace("quick", "broken")))
     assert desk.stop("strategy") == 0
 
 
