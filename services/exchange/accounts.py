@@ -8,10 +8,22 @@ from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
+from services.exchange.bookings import book_futures, book_spot, deliver, pay_funding
 from services.exchange.config import ExchangeConfig
 from services.exchange.listing import NS_PER_DAY
 from services.exchange.mmp_state import MmpState
-from services.exchange.model import DeliveryPrice, Exercise, Fill, MarketTrade, Order, Side, Transfer
+from services.exchange.model import (
+    Delivery,
+    DeliveryPrice,
+    Exercise,
+    Fill,
+    FundingPayment,
+    MarketTrade,
+    Order,
+    OrderState,
+    Side,
+    Transfer,
+)
 from services.exchange.rfq_state import RfqState
 from services.exchange.rows import (
     BlockOffered,
@@ -23,7 +35,10 @@ from services.exchange.rows import (
     ExchangeRow,
     ExpiryListed,
     ExpirySettled,
+    FundingPaid,
+    FutureDelivered,
     IndexMoved,
+    LeverageSet,
     LiquidityConsumed,
     MmpCounted,
     MmpFired,
@@ -38,16 +53,19 @@ from services.exchange.rows import (
     QuoteEnded,
     RequestCreated,
     RequestEnded,
+    StopTriggered,
     TradePrinted,
     VolMoved,
 )
 from services.exchange.states import CLOSING_CHANGE, OrderChange, next_state
+from shared.options.instruments import instrument_kind
 
 ZERO = Decimal(0)
 # The venue's ids: milliseconds since this instant, shifted, plus a sequence. 19 digits, below 2^62 until 2045.
 ID_EPOCH_MS = 1_288_834_974_657
 ID_SEQUENCE_BITS = 22
 KEPT_TRADES = 100
+KEPT_FUNDING = 5_000
 MINUTE_NS = 60_000_000_000
 NS_PER_MS = 1_000_000
 AVERAGE_PRICE_STEP = Decimal("0.000000000001")
@@ -66,8 +84,8 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """Cash in USD and what the account has done: all open orders, the newest finished ones and fills; ascending by
-    id, `finished` in the order in which they ended."""
+    """Cash in USDT, coins of spot, positions of options and futures, what the account has done: all orders that are
+    open or wait, the newest finished ones and fills; ascending by id, `finished` in the order in which they ended."""
 
     account_id: str
     cash: Decimal
@@ -78,6 +96,10 @@ class Account:
     order_of_client_id: dict[int, int] = field(default_factory=dict)
     fills: deque[Fill] = field(default_factory=deque)
     exercises: list[Exercise] = field(default_factory=list)
+    assets: dict[str, Decimal] = field(default_factory=dict)
+    leverage: dict[str, int] = field(default_factory=dict)
+    funding: deque[FundingPayment] = field(default_factory=lambda: deque(maxlen=KEPT_FUNDING))
+    deliveries: list[Delivery] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
 
 
@@ -121,13 +143,17 @@ class ExchangeState:
     def __init__(self, config: ExchangeConfig) -> None:
         self.accounts = {
             account.account_id: Account(
-                account.account_id, account.initial_balance_usd, fills=deque(maxlen=config.kept_fills)
+                account.account_id,
+                account.initial_balance_usd,
+                fills=deque(maxlen=config.kept_fills),
+                assets={coin: quantity for coin, quantity in account.initial_assets.items() if quantity},
             )
             for account in config.accounts
         }
         self.kept_orders = config.kept_orders
         self.orders: dict[int, Order] = {}
         self.open_by_symbol: dict[str, dict[int, None]] = {}
+        self.waiting_by_symbol: dict[str, dict[int, None]] = {}
         self.consumed: dict[tuple[str, Side], tuple[int, int]] = {}
         self.trades: dict[str, deque[MarketTrade]] = {}
         self.volumes: dict[str, DayVolume] = {}
@@ -142,6 +168,8 @@ class ExchangeState:
         self.rfq = RfqState(config.rfq.kept_requests)
         self.makers_cash = ZERO
         self.fees_collected = ZERO
+        self.makers_assets: dict[str, Decimal] = {}
+        self.fees_in_coin: dict[str, Decimal] = {}
         self.last_id = 0
         self.last_ns = 0
         self.revision = 0
@@ -195,6 +223,17 @@ class ExchangeState:
                 self.consumed[row.symbol, row.side] = (row.lots, row.step)
             case PositionExercised():
                 self._exercise(row.exercise)
+            case StopTriggered():
+                order = self.orders[row.order_id]
+                state = next_state(order.state, OrderChange.TRIGGERED)
+                changed = replace(order, state=state, quantity=row.quantity, price=row.price)
+                self._store(replace(changed, priority=row.priority, updated_ns=row.at_ns))
+            case LeverageSet():
+                self.accounts[row.account_id].leverage[row.symbol] = row.leverage
+            case FundingPaid():
+                pay_funding(self, row.payment)
+            case FutureDelivered():
+                deliver(self, row.delivery)
             case ExpirySettled():
                 self.settled.add((row.delivery.base, row.delivery.expiry_ns))
                 self.deliveries.setdefault(row.delivery.base, []).append(row.delivery)
@@ -250,12 +289,19 @@ class ExchangeState:
         fill = row.fill
         account = self.accounts[fill.account_id]
         signed = fill.side.sign * fill.quantity
-        paid = signed * fill.price
-        account.cash -= paid + fill.fee
-        self.fees_collected += fill.fee
-        if not row.against_client:
-            self.makers_cash += paid
-        realised = self._change_holding(account, fill, signed)
+        kind = instrument_kind(fill.symbol)
+        if kind == "spot":
+            realised = book_spot(self, account, fill, against_client=row.against_client)
+        elif kind != "option":
+            realised = self._change_holding(account, fill, signed)
+            book_futures(self, account, fill, realised)
+        else:
+            paid = signed * fill.price
+            account.cash -= paid + fill.fee
+            self.fees_collected += fill.fee
+            if not row.against_client:
+                self.makers_cash += paid
+            realised = self._change_holding(account, fill, signed)
         account.fills.append(fill)
         order = self.orders[fill.order_id]
         filled = order.filled + fill.quantity
@@ -339,15 +385,18 @@ class ExchangeState:
         """Keep the order and the indices of open orders."""
         self.orders[order.order_id] = order
         open_of_account = self.accounts[order.account_id].open_order_ids
+        if order.state is OrderState.WAITING:
+            open_of_account[order.order_id] = None
+            self.waiting_by_symbol.setdefault(order.symbol, {})[order.order_id] = None
+            return
+        if order.trigger_price is not None:
+            _discard(self.waiting_by_symbol, order)
         if order.state.is_open:
             open_of_account[order.order_id] = None
             self.open_by_symbol.setdefault(order.symbol, {})[order.order_id] = None
             return
         open_of_account.pop(order.order_id, None)
-        of_symbol = self.open_by_symbol.get(order.symbol, {})
-        of_symbol.pop(order.order_id, None)
-        if not of_symbol:
-            self.open_by_symbol.pop(order.symbol, None)
+        _discard(self.open_by_symbol, order)
         account = self.accounts[order.account_id]
         account.finished.append(order.order_id)
         if len(account.finished) > self.kept_orders:
@@ -360,7 +409,14 @@ class ExchangeState:
             del account.order_of_client_id[client_order_id]
 
 
-Timed = TypeVar("Timed", Fill, Exercise)
+def _discard(by_symbol: dict[str, dict[int, None]], order: Order) -> None:
+    of_symbol = by_symbol.get(order.symbol, {})
+    of_symbol.pop(order.order_id, None)
+    if not of_symbol:
+        by_symbol.pop(order.symbol, None)
+
+
+Timed = TypeVar("Timed", Fill, Exercise, FundingPayment, Delivery)
 
 
 def within(records: Iterable[Timed], start_ns: int | None, end_ns: int | None) -> list[Timed]:
@@ -376,7 +432,7 @@ def _ids_of(row: ExchangeRow) -> tuple[int, ...]:
     match row:
         case OrderPlaced():
             return (row.order.order_id,)
-        case OrderAmended():
+        case OrderAmended() | StopTriggered():
             return (row.priority,)
         case OrderFilled():
             return (row.fill.fill_id, row.fill.trade_id)
@@ -384,6 +440,10 @@ def _ids_of(row: ExchangeRow) -> tuple[int, ...]:
             return (row.trade.trade_id,)
         case PositionExercised():
             return (row.exercise.exercise_id,)
+        case FundingPaid():
+            return (row.payment.payment_id,)
+        case FutureDelivered():
+            return (row.delivery.delivery_id,)
         case CashTransferred():
             return (row.transfer.transfer_id,)
         case RequestCreated():

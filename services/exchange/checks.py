@@ -9,10 +9,12 @@ from decimal import Decimal
 
 from services.exchange.accounts import ExchangeState
 from services.exchange.config import ExchangeConfig
+from services.exchange.contracts import Contract
 from services.exchange.matching import closable
 from services.exchange.model import Instrument, Order, Rejection
 from services.exchange.quotes import BaseMarket, Quote
 from services.exchange.valuation import Valuation, exact
+from shared.options.instruments import instrument_kind
 
 ZERO = Decimal(0)
 LOWER_BAND = 0.01
@@ -50,8 +52,8 @@ def refusal(candidate: Candidate) -> Rejection | None:
     return next((found for check in CHECKS if (found := check(candidate))), None)
 
 
-def quantity_refusal(option: Instrument, quantity: Decimal, most: Decimal) -> Rejection | None:
-    """Why nobody may trade so much of an option at once; `most` is the largest order."""
+def quantity_refusal(option: Instrument | Contract, quantity: Decimal, most: Decimal) -> Rejection | None:
+    """Why nobody may trade so much of an instrument at once; `most` is the largest order."""
     lot = option.min_quantity
     if not quantity.is_finite():
         return Rejection(10573, f"qty {quantity} error: it must be a number")
@@ -64,7 +66,7 @@ def quantity_refusal(option: Instrument, quantity: Decimal, most: Decimal) -> Re
     return None
 
 
-def price_refusal(option: Instrument, price: Decimal) -> Rejection | None:
+def price_refusal(option: Instrument | Contract, price: Decimal) -> Rejection | None:
     """Why nothing may be traded at a price: it is no positive multiple of the tick."""
     if not price.is_finite() or price <= 0:
         return Rejection(10573, f"price {price} error: it must be a number above 0")
@@ -118,7 +120,7 @@ def _open_orders(candidate: Candidate) -> Rejection | None:
         return None
     index = f"{candidate.option.index}-"
     orders = candidate.state.open_orders(candidate.order.account_id)
-    if sum(order.symbol.startswith(index) for order in orders) >= most:
+    if sum(order.symbol.startswith(index) and instrument_kind(order.symbol) == "option" for order in orders) >= most:
         return Rejection(10535, f"too many open orders: at most {most} in {candidate.option.index}")
     return None
 

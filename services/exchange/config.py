@@ -44,7 +44,8 @@ class AccountConfig(_Section, frozen=True, kw_only=True):
     """One account with one or more keys; keys of one account share orders, cash and positions.
 
     account_id: its name here. user_id: its number in the venue's answers. keys: API keys of the account.
-    initial_balance_usd: what it owns at its first start. rights: those that most accounts lack: "market_maker"
+    initial_balance_usd: the USDT it owns at its first start. initial_assets: the coins of spot it owns then.
+    rights: those that most accounts lack: "market_maker"
     (batch calls, countdown, protection), "rfq_quotes" (the maker's side of requests for quote), "mmp" (protection).
     """
 
@@ -52,11 +53,15 @@ class AccountConfig(_Section, frozen=True, kw_only=True):
     user_id: PositiveInt = 8_095_151_726
     keys: tuple[KeyConfig, ...] = ()
     initial_balance_usd: Decimal = Decimal(100_000)
+    initial_assets: dict[str, Decimal] = {}
     rights: Rights = ()
 
     def __post_init__(self) -> None:
         if not (self.initial_balance_usd.is_finite() and self.initial_balance_usd >= 0):
             raise ValueError(f"initial_balance_usd {self.initial_balance_usd} must be 0 or more")
+        for coin, quantity in self.initial_assets.items():
+            if not (quantity.is_finite() and quantity >= 0):
+                raise ValueError(f"initial_assets {coin} {quantity} must be 0 or more")
 
 
 class IndexConfig(_Section, frozen=True, kw_only=True):
@@ -166,12 +171,69 @@ class TapeConfig(_Section, frozen=True, kw_only=True):
     trade_lots: Annotated[float, Meta(ge=1.0, le=1e6)] = 6.0
 
 
+FLAT_LADDER = LadderConfig(
+    half_spread_min_pct=0.004, wing_multiplier=1.0, level_lots=400.0, levels=40, empty_side_probability=0.0
+)
+"""Quotes of perpetuals, dated futures and spot: about a basis point wide."""
+
+
+class _TradedConfig(_Section, frozen=True, kw_only=True):
+    """What futures and spot of one base have in common."""
+
+    tick_size: Decimal
+    min_quantity: Decimal
+    max_order_quantity: Decimal
+    max_open_orders: PositiveInt = 200
+    ladder: LadderConfig = FLAT_LADDER
+    price_band_pct: Annotated[float, Meta(gt=0.0, le=50.0)] = 5.0
+    trade_every_s: PositiveInt = 3
+
+    def __post_init__(self) -> None:
+        for name in ("tick_size", "min_quantity", "max_order_quantity"):
+            value: Decimal = getattr(self, name)
+            if not (value.is_finite() and value > 0):
+                raise ValueError(f"{name} {value} of futures and spot must be above 0")
+
+
+class FuturesConfig(_TradedConfig, frozen=True, kw_only=True):
+    """The perpetual and the dated futures of one base: linear, in USDT.
+
+    tick_size: of prices, in USD. min_quantity: smallest order and step of quantities, in base coin.
+    max_order_quantity, max_position_quantity: largest order, and largest |position| in one contract. max_open_orders,
+    max_stop_orders: of one account in one contract. default_leverage, max_leverage: initial margin is
+    value / leverage.
+    ladder: the makers' quotes. price_band_pct: how far from the mark an order may be priced, and the worst price of a
+    market order. trade_every_s: the public tape prints one trade every so many seconds. premium_pct: the perpetual's
+    mark stays within so many per cent of the index. funding_bound_pct: limit of a funding rate. months, quarters: how
+    many month-end and quarter-end futures are listed.
+    """
+
+    max_position_quantity: Decimal = Decimal(1_000)
+    max_stop_orders: PositiveInt = 20
+    default_leverage: Annotated[int, Meta(ge=1, le=125)] = 10
+    max_leverage: Annotated[int, Meta(ge=1, le=125)] = 125
+    premium_pct: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.05
+    funding_bound_pct: Annotated[float, Meta(gt=0.0, le=5.0)] = 0.75
+    months: Annotated[int, Meta(ge=0, le=6)] = 1
+    quarters: Annotated[int, Meta(ge=0, le=4)] = 2
+
+
+class SpotConfig(_TradedConfig, frozen=True, kw_only=True):
+    """Spot of one base against USDT.
+
+    tick_size: of prices, in USDT. min_quantity: smallest order and step of quantities, in base coin.
+    max_order_quantity: largest order. max_open_orders: of one account in the pair. ladder: the makers' quotes.
+    price_band_pct: how far from the index an order may be priced, and the worst price of a market order.
+    trade_every_s: the public tape prints one trade every so many seconds.
+    """
+
+
 class BaseConfig(_Section, frozen=True, kw_only=True):
-    """One underlying and its options. Contract data are those of the venue's help centre.
+    """One underlying, its options, futures and spot. Contract data are those of the venue's help centre.
 
     base: the coin. tick_size: of option prices, in USD. min_quantity: smallest order and step of quantities, in base
     coin. max_order_quantity, max_position_quantity: largest order, and largest |position| in one option, in base
-    coin. max_open_orders: of one account in the options of this coin.
+    coin. max_open_orders: of one account in the options of this coin. futures, spot: those of this coin.
     """
 
     base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,10}$")]
@@ -185,6 +247,12 @@ class BaseConfig(_Section, frozen=True, kw_only=True):
     max_order_quantity: Decimal
     max_position_quantity: Decimal
     max_open_orders: PositiveInt = 200
+    futures: FuturesConfig = FuturesConfig(
+        tick_size=Decimal("0.1"), min_quantity=Decimal("0.001"), max_order_quantity=Decimal(1_000)
+    )
+    spot: SpotConfig = SpotConfig(
+        tick_size=Decimal("0.01"), min_quantity=Decimal("0.00001"), max_order_quantity=Decimal(1_000)
+    )
 
     def __post_init__(self) -> None:
         for name in ("tick_size", "min_quantity", "max_order_quantity", "max_position_quantity"):
@@ -197,8 +265,9 @@ class FeeConfig(_Section, frozen=True, kw_only=True):
     """What trading and delivery cost.
 
     maker, taker: rate of a trade as a fraction of the index. block_maker, block_taker: the same for block trades.
-    delivery: rate at expiry as a fraction of the settlement price. premium_cap: no fee is above this fraction of the
-    premium, or of the pay-off at expiry.
+    delivery: rate at expiry as a fraction of the settlement price. premium_cap: no fee of an option is above this
+    fraction of the premium, or of the pay-off at expiry. futures_maker, futures_taker, spot_maker, spot_taker: rates
+    as fractions of price times quantity; a fee of spot is taken from the coin that is received.
     """
 
     maker: Decimal = Decimal("0.0003")
@@ -207,9 +276,13 @@ class FeeConfig(_Section, frozen=True, kw_only=True):
     block_taker: Decimal = Decimal("0.0003")
     delivery: Decimal = Decimal("0.00015")
     premium_cap: Decimal = Decimal("0.125")
+    futures_maker: Decimal = Decimal("0.0002")
+    futures_taker: Decimal = Decimal("0.0006")
+    spot_maker: Decimal = Decimal("0.001")
+    spot_taker: Decimal = Decimal("0.001")
 
     def __post_init__(self) -> None:
-        for name in ("maker", "taker", "block_maker", "block_taker", "delivery", "premium_cap"):
+        for name in self.__struct_fields__:
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and 0 <= value < 1):
                 raise ValueError(f"fee {name} {value} must be a fraction from 0 to below 1")
@@ -316,7 +389,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     post_only_cross: the same for a post-only order that would trade. default_stp: self-trade prevention of orders
     that name none. order_iv_min and order_iv_max: limits on the volatility of an order's price; the minimum is off
     because the documented 0.5 would refuse ordinary orders in a calm market. suspended_code: answer in the last 15
-    minutes.
+    minutes. stop_trigger: the price that triggers a stop order. pending_stops: whether stop orders that wait are
+    among the open orders.
 
     private_snapshot: whether private channels begin with the present state. repeat_books: whether unchanged order
     books are pushed again. event_order: of a fill, the frame of the "order_first" or the "trade_first".
@@ -373,6 +447,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     default_stp: SelfTradePrevention = SelfTradePrevention.CANCEL_BOTH
     order_iv_min: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
+    stop_trigger: Literal["mark", "index"] = "mark"
+    pending_stops: bool = True
     suspended_code: Literal[10609, 10620] = 10620
     private_snapshot: bool = False
     repeat_books: bool = False
@@ -445,6 +521,13 @@ ETH = BaseConfig(
     min_quantity=Decimal("0.1"),
     max_order_quantity=Decimal(10_000),
     max_position_quantity=Decimal(10_000),
+    futures=FuturesConfig(
+        tick_size=Decimal("0.01"),
+        min_quantity=Decimal("0.01"),
+        max_order_quantity=Decimal(10_000),
+        max_position_quantity=Decimal(10_000),
+    ),
+    spot=SpotConfig(tick_size=Decimal("0.01"), min_quantity=Decimal("0.0001"), max_order_quantity=Decimal(10_000)),
 )
 
 

@@ -4,7 +4,6 @@ The market (indices, surface, makers' ladders) is a pure function of configurati
 orders and fills are a fold of rows. See `services/exchange/model.py` for every type.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -12,7 +11,11 @@ from services.exchange.accounts import Countdown, ExchangeState, within
 from services.exchange.blocks import Blocks
 from services.exchange.codes import BlockCodes
 from services.exchange.config import ExchangeConfig
+from services.exchange.contract_calls import ContractCalls
+from services.exchange.contract_trading import ContractTrading
+from services.exchange.contracts import ContractMarket, Contracts, next_funding_time
 from services.exchange.countdown import Countdowns
+from services.exchange.funding import Funding
 from services.exchange.klines import BARS_MAX, Period
 from services.exchange.listing import Listing, next_expiry_time
 from services.exchange.makers import Makers
@@ -49,6 +52,7 @@ from services.exchange.model import (
     Transferred,
     TransferResult,
 )
+from services.exchange.moves import factor_of, index_move, vol_move
 from services.exchange.prints import PublicTrades
 from services.exchange.quotes import BaseMarket
 from services.exchange.rfq import Rfq
@@ -69,6 +73,7 @@ from services.exchange.trading import Trading
 from services.exchange.transaction import Transaction
 from services.exchange.valuation import Valuation
 from services.exchange.views import Views
+from shared.options.instruments import InstrumentKind, instrument_kind
 
 MINUTE_NS = 60_000_000_000
 
@@ -94,8 +99,22 @@ class ExchangeCore:
             self._markets[base.base] = BaseMarket(
                 base, path, Listing(base, config.seed), self._origin_ns, self._step_ns
             )
-        self._valuation = Valuation(config, self._state, self._markets)
+        contracts = Contracts(
+            {
+                base: ContractMarket(market, config.seed, self._origin_ns, self._step_ns)
+                for base, market in self._markets.items()
+            }
+        )
+        self._valuation = Valuation(config, self._state, self._markets, contracts)
         self._trading = Trading(config, self._state, self._valuation)
+        self._contract_trading = ContractTrading(config, self._state, self._valuation, self._trading)
+        self._funding = Funding(
+            config, self._state, contracts, self._contract_trading, lambda base: self._markets[base].path
+        )
+        self.futures = self._calls_about("perpetual", "future")
+        """Commands and queries about perpetuals and dated futures."""
+        self.spot = self._calls_about("spot")
+        """Commands and queries about spot."""
         self._countdowns = Countdowns(config, self._state, self._trading)
         self.mmp = Mmp(config, self._state, self._valuation, self._begin, self._end)
         """Commands and queries about market-maker protection."""
@@ -111,6 +130,11 @@ class ExchangeCore:
         self._step = 0
         self._go_to_step(0)
         self._roll(self._origin_ns)
+        self._funded_ns = self._origin_ns
+
+    def _calls_about(self, *kinds: InstrumentKind) -> ContractCalls:
+        valuation, trading, contracts = self._valuation, self._trading, self._contract_trading
+        return ContractCalls(kinds, self._state, valuation, trading, contracts, self._begin, self._end)
 
     @classmethod
     def restore(cls, config: ExchangeConfig, started_ns: int, rows: Iterable[ExchangeRow]) -> "ExchangeCore":
@@ -134,7 +158,9 @@ class ExchangeCore:
         self._clock_ns = max(self._clock_ns, row.at_ns)
         step = self._step_of(self._clock_ns)
         while (event_ns := self._next_event_ns()) <= self._time_of(step):
-            self._roll(event_ns)
+            if event_ns == self._next_listing_ns():
+                self._roll(event_ns)
+            self._funded_ns = max(self._funded_ns, event_ns)
         if isinstance(row, ExpiryListed):
             self._roll(row.at_ns)
         if step > self._step:
@@ -193,16 +219,8 @@ class ExchangeCore:
     def move_index(self, base: str, pct: float, now_ns: int) -> Outcome[MarketResult]:
         """Multiply the index by (1 + pct / 100) from the next step on. Rejected outside -90..+900 %."""
         transaction = self._begin(now_ns)
-        result: MarketResult
-        if base not in self._markets:
-            result = Rejection(10579, f"index of {base} does not exist")
-        elif not -90.0 <= pct <= 900.0:
-            result = Rejection(10573, f"pct {pct} error: it must be from -90 to 900")
-        else:
-            row = IndexMoved(base=base, step=self._step + 1, factor=1.0 + pct / 100.0, at_ns=transaction.now_ns)
-            transaction.commit(row)
-            result = MarketChanged(f"index of {base} times {row.factor} from step {row.step}")
-        return self._end(result, transaction)
+        row = index_move(self._markets, base, pct, self._step + 1, transaction.now_ns)
+        return self._moved("index", row, transaction)
 
     def move_vol(self, base: str, pct: float, now_ns: int) -> Outcome[MarketResult]:
         """Multiply the level of volatility by (1 + pct / 100) from the next step on.
@@ -210,20 +228,16 @@ class ExchangeCore:
         Rejected outside -90..+900 %, and where all moves together would be below a hundredth or above a hundredfold.
         """
         transaction = self._begin(now_ns)
-        result: MarketResult
-        if base not in self._markets:
-            result = Rejection(10579, f"index of {base} does not exist")
-        elif not -90.0 <= pct <= 900.0:
-            result = Rejection(10573, f"pct {pct} error: it must be from -90 to 900")
-        elif not 0.01 <= self.vol_factor(base) * (factor := 1.0 + pct / 100.0) <= 100.0:
-            result = Rejection(
-                10573, f"pct {pct} error: all moves together would be {self.vol_factor(base) * factor:g}"
-            )
-        else:
-            row = VolMoved(base=base, step=self._step + 1, factor=factor, at_ns=transaction.now_ns)
-            transaction.commit(row)
-            result = MarketChanged(f"volatilities of {base} times {row.factor} from step {row.step}")
-        return self._end(result, transaction)
+        row = vol_move(self._markets, base, pct, self.vol_factor(base), self._step + 1, transaction.now_ns)
+        return self._moved("volatilities", row, transaction)
+
+    def _moved(
+        self, what: str, row: IndexMoved | VolMoved | Rejection, transaction: Transaction
+    ) -> Outcome[MarketResult]:
+        if isinstance(row, Rejection):
+            return self._end(row, transaction)
+        transaction.commit(row)
+        return self._end(MarketChanged(f"{what} of {row.base} times {row.factor} from step {row.step}"), transaction)
 
     def list_expiry(self, base: str, expiry_ns: int, now_ns: int) -> Outcome[MarketResult]:
         """List an extra expiry at a whole step in the future; its symbols bear the date of the instant."""
@@ -293,7 +307,7 @@ class ExchangeCore:
 
     def vol_factor(self, base: str) -> float:
         """What operators' moves have multiplied the volatilities of a base by, the last one included."""
-        return math.prod(factor for _, factor in self._state.vol_shocks.get(base, ()))
+        return factor_of(self._state.vol_shocks.get(base, ()))
 
     def index_price(self, base: str) -> Decimal | None:
         """The published index at the current step, USD."""
@@ -349,11 +363,12 @@ class ExchangeCore:
         return [
             self._valuation.position(account_id, symbol, holding, Side.BUY if holding.quantity > 0 else Side.SELL)
             for symbol, holding in sorted(holdings.items())
+            if instrument_kind(symbol) == "option"
         ]
 
     def open_orders(self, account_id: str) -> Sequence[Order]:
         """Open orders by id."""
-        return self._state.open_orders(account_id)
+        return [each for each in self._state.open_orders(account_id) if instrument_kind(each.symbol) == "option"]
 
     def order(self, account_id: str, order_id: int | None = None, client_order_id: int | None = None) -> Order | None:
         """An order, open or not; `order_id` wins."""
@@ -376,13 +391,15 @@ class ExchangeCore:
             order
             for order in orders
             if not order.state.is_open
+            and instrument_kind(order.symbol) == "option"
             and (start_ns is None or order.created_ns >= start_ns)
             and (end_ns is None or order.created_ns <= end_ns)
         ]
 
     def fills(self, account_id: str, start_ns: int | None = None, end_ns: int | None = None) -> Sequence[Fill]:
         """Fills by trade id, executed in [start_ns, end_ns]."""
-        return within(self._state.accounts[account_id].fills, start_ns, end_ns)
+        fills = within(self._state.accounts[account_id].fills, start_ns, end_ns)
+        return [fill for fill in fills if instrument_kind(fill.symbol) == "option"]
 
     def exercise_history(
         self, account_id: str, start_ns: int | None = None, end_ns: int | None = None
@@ -409,21 +426,30 @@ class ExchangeCore:
             self._act_on_requests(event_ns, transaction)
             transaction.now_ns = event_ns
             self._go_to_step(self._step_of(event_ns))
-            self._countdowns.fire(event_ns, transaction)
-            self._trading.match_resting(transaction)
-            self.mmp.watch(transaction)
-            self._settling.settle(event_ns, self._step_of, transaction)
-            transaction.events.extend(self._roll(event_ns))
+            if event_ns == next_funding_time(self._funded_ns):
+                self._funding.charge(event_ns, transaction)
+            self._funded_ns = event_ns
+            if event_ns == self._next_listing_ns():
+                self._countdowns.fire(event_ns, transaction)
+                self._match_resting(transaction)
+                self._settling.settle(event_ns, self._step_of, transaction)
+                self._funding.deliver(event_ns, self._step_of, transaction)
+                transaction.events.extend(self._roll(event_ns))
         self._act_on_requests(self._clock_ns, transaction)
         moved = target > before
         if target > self._step:
             self._go_to_step(target)
         self._countdowns.fire(self._clock_ns, transaction)
         if moved:
-            self._trading.match_resting(transaction)
-            self.mmp.watch(transaction)
+            self._match_resting(transaction)
             self._rfq.pull(transaction)
         return transaction
+
+    def _match_resting(self, transaction: Transaction) -> None:
+        """Let what rests and what waits meet the market of the current step."""
+        self._trading.match_resting(transaction)
+        self._contract_trading.match_resting(transaction)
+        self.mmp.watch(transaction)
 
     def _act_on_requests(self, until_ns: int, transaction: Transaction) -> None:
         """Let dealers answer and quotes and requests expire, each at its own instant and in its market."""
@@ -453,6 +479,10 @@ class ExchangeCore:
         return self._end(result, transaction)
 
     def _next_event_ns(self) -> int:
+        """The next instant after the last one at which a list changes or funding is due."""
+        return min(self._next_listing_ns(), next_funding_time(self._funded_ns))
+
+    def _next_listing_ns(self) -> int:
         """The next instant after the last one at which the list of options changes."""
         instants = [next_expiry_time(self._rolled_ns)]
         for base in self._markets:
@@ -471,6 +501,7 @@ class ExchangeCore:
                 market.forget()
                 self._state.forget_trades(symbol for symbol in before if market.listing.row(symbol) is None)
                 events.append(InstrumentsEvent(base))
+        self._state.forget_trades(self._valuation.contracts.roll(at_ns))
         self._rolled_ns = at_ns
         return events
 

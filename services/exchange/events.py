@@ -2,6 +2,7 @@
 
 from services.exchange.model import (
     AccountEvent,
+    FuturesPositionEvent,
     InstrumentsEvent,
     MarketTradeEvent,
     OrderEvent,
@@ -11,5 +12,12 @@ from services.exchange.model import (
 from services.exchange.rfq_model import RfqEvent
 
 ExchangeEvent = (
-    OrderEvent | TradeEvent | MarketTradeEvent | PositionEvent | AccountEvent | InstrumentsEvent | RfqEvent
+    OrderEvent
+    | TradeEvent
+    | MarketTradeEvent
+    | PositionEvent
+    | FuturesPositionEvent
+    | AccountEvent
+    | InstrumentsEvent
+    | RfqEvent
 )

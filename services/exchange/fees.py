@@ -1,4 +1,4 @@
-"""Option fees, exact. Source: the venue's fee schedule (trade fee and delivery fee, both capped by premium)."""
+"""Fees, exact. Source: the venue's fee schedule (trade fee and delivery fee, both capped by premium)."""
 
 from decimal import Decimal
 
@@ -9,6 +9,13 @@ def trade_fee(config: FeeConfig, quantity: Decimal, price: Decimal, index: Decim
     """min(quantity * index * rate, quantity * price * 12.5 %), USD; `price` is the premium per unit."""
     rate = config.taker if is_taker else config.maker
     return _capped(config, quantity, price, index, rate)
+
+
+def contract_rate(config: FeeConfig, *, is_spot: bool, is_taker: bool) -> Decimal:
+    """Rate of a trade in futures or spot, a fraction of price times quantity."""
+    if is_spot:
+        return config.spot_taker if is_taker else config.spot_maker
+    return config.futures_taker if is_taker else config.futures_maker
 
 
 def block_rate(config: FeeConfig, *, is_taker: bool) -> Decimal:

@@ -38,20 +38,29 @@ def next_expiry_time(after_ns: int) -> int:
 
 def is_daily(expiry_ns: int) -> bool:
     """Weeklies and longer expire on Fridays; every other expiry is a daily."""
-    return _date_of(expiry_ns).weekday() != FRIDAY
+    return date_of(expiry_ns).weekday() != FRIDAY
 
 
 def listed_expiries(config: ListingConfig, at_ns: int) -> tuple[int, ...]:
     """Regular expiries that are listed at `at_ns`, ascending; all strictly later."""
     first = next_expiry_time(at_ns)
     result = {first + day * NS_PER_DAY for day in range(config.dailies)}
-    friday = first + (FRIDAY - _date_of(first).weekday()) % 7 * NS_PER_DAY
+    friday = first + (FRIDAY - date_of(first).weekday()) % 7 * NS_PER_DAY
     result.update(friday + week * 7 * NS_PER_DAY for week in range(config.weeklies))
-    month_ends = [expiry for expiry in _last_fridays(_date_of(first)) if expiry >= first]
-    result.update(month_ends[: config.monthlies])
-    quarter_ends = [expiry for expiry in month_ends if _date_of(expiry).month % 3 == 0]
-    result.update(quarter_ends[: config.quarterlies])
+    result.update(month_end_expiries(at_ns)[: config.monthlies])
+    result.update(quarter_end_expiries(at_ns)[: config.quarterlies])
     return tuple(sorted(result))
+
+
+def month_end_expiries(at_ns: int) -> list[int]:
+    """08:00 UTC of the last Friday of each of the next two years' months, strictly after `at_ns`, ascending."""
+    first = next_expiry_time(at_ns)
+    return [expiry for expiry in _last_fridays(date_of(first)) if expiry >= first]
+
+
+def quarter_end_expiries(at_ns: int) -> list[int]:
+    """Those of `month_end_expiries` that end a quarter."""
+    return [expiry for expiry in month_end_expiries(at_ns) if date_of(expiry).month % 3 == 0]
 
 
 def strike_grid(config: ListingConfig, index: float, until_expiry_ns: int, wings: int) -> tuple[Decimal, ...]:
@@ -92,15 +101,15 @@ class Listing:
         for expiry in regular:
             wings = 0 if expiry in known else self._config.listing.wing_strikes
             self._list(kept, expiry, strike_grid(self._config.listing, index, expiry - at_ns, wings), at_ns)
-        listed = Counter(_date_of(expiry) for expiry in {*regular, *known})
+        listed = Counter(date_of(expiry) for expiry in {*regular, *known})
         for expiry in extra:
             if expiry in known:
                 continue
             strikes = strike_grid(self._config.listing, index, expiry - at_ns, self._config.listing.wing_strikes)
             # A symbol holds only a date: on a date that is taken, other strikes keep symbols apart.
-            shift = self._config.listing.strike_steps[0] * _SHIFTS[listed[_date_of(expiry)] % len(_SHIFTS)]
+            shift = self._config.listing.strike_steps[0] * _SHIFTS[listed[date_of(expiry)] % len(_SHIFTS)]
             strikes = tuple(_plain(strike + shift) for strike in strikes)
-            listed[_date_of(expiry)] += 1
+            listed[date_of(expiry)] += 1
             self._list(kept, expiry, strikes, at_ns)
         if kept != self._by_symbol:
             self._by_symbol = kept
@@ -109,7 +118,7 @@ class Listing:
 
     def has_room(self, expiry_ns: int) -> bool:
         """Whether a further expiry of that date would have symbols of its own."""
-        return sum(_date_of(expiry) == _date_of(expiry_ns) for expiry in self.expiries()) < len(_SHIFTS)
+        return sum(date_of(expiry) == date_of(expiry_ns) for expiry in self.expiries()) < len(_SHIFTS)
 
     def row(self, symbol: str) -> int | None:
         """Position of an option in the arrays."""
@@ -123,7 +132,7 @@ class Listing:
         config = self._config
         for strike in strikes:
             for option_type in ("C", "P"):
-                symbol = format_option_symbol(config.base, _date_of(expiry_ns), strike, option_type)
+                symbol = format_option_symbol(config.base, date_of(expiry_ns), strike, option_type)
                 if symbol not in into:
                     into[symbol] = Instrument(
                         option_id=option_id(symbol),
@@ -170,7 +179,8 @@ def _last_fridays(since: date) -> list[int]:
     return result
 
 
-def _date_of(at_ns: int) -> date:
+def date_of(at_ns: int) -> date:
+    """The day of an instant, UTC."""
     return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).date()
 
 

@@ -40,7 +40,18 @@ class OrderType(IntEnum):
     LIMIT = 1
     MARKET = 2
     POST_ONLY = 3
+    STOP_LIMIT = 4
+    STOP_MARKET = 5
     BLOCK_TRADE = 14
+
+    @property
+    def is_stop(self) -> bool:
+        return self in (OrderType.STOP_LIMIT, OrderType.STOP_MARKET)
+
+    @property
+    def is_market(self) -> bool:
+        """Without a limit of the client's own."""
+        return self in (OrderType.MARKET, OrderType.STOP_MARKET)
 
 
 class SelfTradePrevention(IntEnum):
@@ -53,6 +64,8 @@ class SelfTradePrevention(IntEnum):
 
 
 class OrderState(IntEnum):
+    WAITING = -2
+    """A stop order whose trigger has not been reached: it is in no book and freezes nothing."""
     NEW = 0
     FILLED = 1
     PARTIALLY_FILLED = 2
@@ -62,11 +75,17 @@ class OrderState(IntEnum):
 
     @property
     def is_open(self) -> bool:
+        """In the book."""
         return self in (OrderState.NEW, OrderState.PARTIALLY_FILLED)
+
+    @property
+    def is_final(self) -> bool:
+        return not self.is_open and self is not OrderState.WAITING
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """`price` is required except for market orders. `client_order_id` is unique among all orders of the account."""
+    """`price` is required except for market orders, `trigger_price` for stop orders (futures only).
+    `client_order_id` is unique among all orders of the account."""
 
     symbol: str
     side: Side
@@ -79,6 +98,7 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
     stp: SelfTradePrevention = SelfTradePrevention.DEFAULT
     mmp: bool = False
     slippage_pct: Decimal = Decimal(5)
+    trigger_price: Decimal | None = None
 
 
 class AmendOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +158,13 @@ class MarketChanged(msgspec.Struct, frozen=True):
     detail: str
 
 
+class LeverageChanged(msgspec.Struct, frozen=True):
+    """New orders and the position of this contract need value / leverage as initial margin."""
+
+    symbol: str
+    leverage: int
+
+
 class CountdownsChanged(msgspec.Struct, frozen=True):
     """The indices whose countdowns were armed, restarted or ended."""
 
@@ -150,6 +177,7 @@ CancelResult = Accepted | Rejection
 TransferResult = Transferred | Rejection
 MarketResult = MarketChanged | Rejection
 CountdownResult = CountdownsChanged | Rejection
+LeverageResult = LeverageChanged | Rejection
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -175,6 +203,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order as it stands. `fee` and `realised_pnl` add up over its fills; `fee` is positive when paid.
 
     `priority` orders resting orders of one price: the id of the row that last gave it a place in the queue.
+    `price` of a market order is the worst that it may trade at. A stop order waits until the mark is at
+    `trigger_price` or above it (`triggers_above`), or at it or below it. `leverage` 0: not of futures.
     """
 
     order_id: int
@@ -197,6 +227,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     created_ns: int
     updated_ns: int
+    trigger_price: Decimal | None = None
+    triggers_above: bool = False
+    leverage: int = 0
 
     @property
     def remaining(self) -> Decimal:
@@ -213,7 +246,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of one order. `fill_id` is the account's record, `trade_id` is shared by both sides.
 
-    `fee` is positive when paid. `iv` is the volatility of the price, a fraction; None when none implies it.
+    `fee` is positive when paid, in USDT or in `fee_coin`. `iv` is the volatility of the price, a fraction; None when
+    none implies it or the contract is no option.
     """
 
     fill_id: int
@@ -236,6 +270,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     index_price: Decimal
     iv: float | None
     at_ns: int
+    fee_coin: str = "USDT"
+    leverage: int = 0
 
 
 class Exercise(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,10 +380,76 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     updated_ns: int
 
 
+class AssetBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """A coin of an account: `free` is what no open order would sell; `value` in USD at the index."""
+
+    coin: str
+    quantity: Decimal
+    free: Decimal
+    value: Decimal
+
+
+class FuturesPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position in a perpetual or dated future, or one just closed (`quantity` 0); unsigned with `side`.
+
+    `value` = average_price * quantity, initial_margin = value / leverage, all in USD. `liquidation_price`: the mark
+    at which the account's margin balance would be its maintenance margin, all else equal; None where there is none.
+    """
+
+    position_id: int
+    account_id: str
+    symbol: str
+    is_perpetual: bool
+    side: Side
+    quantity: Decimal
+    average_price: Decimal
+    mark_price: Decimal
+    last_price: Decimal
+    value: Decimal
+    unrealised_pnl_mark: Decimal
+    unrealised_pnl_last: Decimal
+    realised_pnl: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    leverage: int
+    liquidation_price: Decimal | None
+    updated_ns: int
+
+
+class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """Funding of one perpetual position at 00, 08 or 16 UTC: `amount` USD is positive when received."""
+
+    payment_id: int
+    account_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    mark_price: Decimal
+    rate: Decimal
+    amount: Decimal
+    at_ns: int
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A dated future settled at its expiry; `pnl` in USD before the fee."""
+
+    delivery_id: int
+    account_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    entry_price: Decimal
+    settlement_price: Decimal
+    pnl: Decimal
+    fee: Decimal
+    at_ns: int
+
+
 class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
     """USD figures of one account.
 
-    margin_balance = cash; available = margin_balance - initial_margin - order_freeze; equity = cash + option_value.
+    margin_balance = cash + futures_pnl; available = margin_balance - initial_margin - order_freeze;
+    equity = margin_balance + option_value + asset_value. `assets` are coins other than USDT; they are not collateral.
     Ratios are fractions of the margin balance; 0 without margin, None when margin is needed but nothing is there.
     """
 
@@ -365,6 +467,9 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
     unrealised_pnl: Decimal
     delta: float
     btc_value: Decimal
+    futures_pnl: Decimal = Decimal(0)
+    asset_value: Decimal = Decimal(0)
+    assets: tuple["AssetBalance", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -460,6 +565,12 @@ class PositionEvent(msgspec.Struct, frozen=True):
     """A position opened, changed or (quantity 0) closed."""
 
     position: Position
+
+
+class FuturesPositionEvent(msgspec.Struct, frozen=True):
+    """A futures position opened, changed or (quantity 0) closed."""
+
+    position: FuturesPosition
 
 
 class AccountEvent(msgspec.Struct, frozen=True):

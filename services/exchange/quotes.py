@@ -204,6 +204,10 @@ class BaseMarket:
             return 0
         return still_consumed(*entry, self.step, self.config.ladder.replenish_steps)
 
+    def lot_of(self, symbol: str) -> Decimal:
+        """Step of quantities of an option of this base, which all have the same."""
+        return self.config.min_quantity
+
     def best_of_chain(self, consumed: Consumed) -> tuple[F8, F8, F8, F8]:
         """Makers' bid, ask, bid size and ask size of all options, 0 where empty; fresh arrays."""
         tops = self.columns().tops

@@ -8,9 +8,11 @@ import msgspec
 
 from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
+    Delivery,
     DeliveryPrice,
     Exercise,
     Fill,
+    FundingPayment,
     MarketTrade,
     Order,
     OrderState,
@@ -74,6 +76,29 @@ class ExpirySettled(Row, frozen=True, tag="expiry_settled"):
 
 class PositionExercised(Row, frozen=True, tag="position_exercised"):
     exercise: Exercise
+
+
+class StopTriggered(Row, frozen=True, tag="stop_triggered"):
+    """The mark reached a stop order's trigger: it is an order of the book from here on."""
+
+    order_id: int
+    quantity: Decimal
+    price: Decimal
+    priority: int
+
+
+class LeverageSet(Row, frozen=True, tag="leverage_set"):
+    account_id: str
+    symbol: str
+    leverage: int
+
+
+class FundingPaid(Row, frozen=True, tag="funding_paid"):
+    payment: FundingPayment
+
+
+class FutureDelivered(Row, frozen=True, tag="future_delivered"):
+    delivery: Delivery
 
 
 class CashTransferred(Row, frozen=True, tag="cash_transferred"):
@@ -194,6 +219,10 @@ ExchangeRow = (
     | LiquidityConsumed
     | ExpirySettled
     | PositionExercised
+    | StopTriggered
+    | LeverageSet
+    | FundingPaid
+    | FutureDelivered
     | CashTransferred
     | IndexMoved
     | VolMoved

@@ -15,12 +15,18 @@ class OrderChange(Enum):
     CANCELLED = "cancelled"
     REFUSED = "refused"
     EXPIRED = "expired"
+    TRIGGERED = "triggered"
 
 
-_NEW, _PARTIAL = OrderState.NEW, OrderState.PARTIALLY_FILLED
+_NEW, _PARTIAL, _WAITING = OrderState.NEW, OrderState.PARTIALLY_FILLED, OrderState.WAITING
 
 TRANSITIONS: Mapping[tuple[OrderState, OrderChange], OrderState] = MappingProxyType(
     {
+        (_WAITING, OrderChange.AMENDED): _WAITING,
+        (_WAITING, OrderChange.TRIGGERED): _NEW,
+        (_WAITING, OrderChange.CANCELLED): OrderState.CANCELLED,
+        (_WAITING, OrderChange.REFUSED): OrderState.INVALID,
+        (_WAITING, OrderChange.EXPIRED): OrderState.CANCELLED_BY_EXERCISE,
         (_NEW, OrderChange.AMENDED): _NEW,
         (_NEW, OrderChange.PARTLY_FILLED): _PARTIAL,
         (_NEW, OrderChange.FILLED): OrderState.FILLED,

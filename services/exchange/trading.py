@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from services.exchange.accounts import ZERO, ExchangeState
 from services.exchange.checks import Candidate, refusal
 from services.exchange.config import ExchangeConfig
+from services.exchange.contracts import ContractMarket
 from services.exchange.matching import Match, Plan, PositionOf, plan_resting, plan_taker
 from services.exchange.model import (
     Accepted,
@@ -29,7 +30,9 @@ from services.exchange.rows import OrderAmended, OrderPlaced
 from services.exchange.settlement import SUSPENDED_BEFORE_EXPIRY_NS
 from services.exchange.transaction import Transaction
 from services.exchange.valuation import Valuation
+from shared.options.instruments import InstrumentKind, instrument_kind
 
+Makers = BaseMarket | ContractMarket
 _CANCELLED_STATES = (OrderState.CANCELLED, OrderState.INVALID, OrderState.CANCELLED_BY_EXERCISE)
 
 
@@ -56,22 +59,31 @@ class Trading:
         price = self._limit_price(command, market, quote)
         if isinstance(price, Rejection):
             return price
-        order = self._new_order(account_id, command, price, transaction)
+        order = self.new_order(account_id, command, price, transaction)
         rejection = self._refusal(order, None, found)
         if rejection is not None:
             return rejection
+        self.enter(order, market, transaction)
+        return Accepted(order.order_id, order.client_order_id)
+
+    def enter(self, order: Order, market: Makers, transaction: Transaction) -> None:
+        """Put a checked order into the book: what may trade trades, what may not rest ends."""
         plan = self._plan(order, market)
         transaction.commit(OrderPlaced(order=order, at_ns=transaction.now_ns))
         if order.order_type is OrderType.POST_ONLY and self._crosses(order, market):
             state = {"invalid": OrderState.INVALID, "cancelled": OrderState.CANCELLED}
             transaction.close(order.order_id, state[self._config.switches.post_only_cross])
-            return Accepted(order.order_id, order.client_order_id)
+            return
         transaction.report("new", order.order_id)
+        self.match(order, market, transaction, plan)
+
+    def match(self, order: Order, market: Makers, transaction: Transaction, plan: Plan | None = None) -> None:
+        """Let an order of the book trade with the other side; `plan` if it is known already."""
+        plan = self._plan(order, market) if plan is None else plan
         if order.time_in_force == "FOK" and plan.filled < order.quantity:
             transaction.close(order.order_id, self._unfilled_state())
         else:
             self._execute(order, plan, transaction)
-        return Accepted(order.order_id, order.client_order_id)
 
     def amend(self, account_id: str, command: AmendOrder, transaction: Transaction) -> AmendResult:
         """Change an open order; when anything is wrong it stays as it was."""
@@ -87,23 +99,27 @@ class Trading:
         market, option, _ = found
         if self.is_suspended(option, transaction.now_ns):
             return self._suspended(option)
-        quantity = order.quantity if command.quantity is None else _plain(command.quantity)
-        price = order.price if command.price is None else _plain(command.price)
-        if quantity.is_finite() and ZERO < quantity <= order.filled:
+        quantity = order.quantity if command.quantity is None else plain(command.quantity)
+        price = order.price if command.price is None else plain(command.price)
+        amended = replace(order, quantity=quantity, price=price)
+        covered = quantity.is_finite() and ZERO < quantity <= order.filled
+        rejection = None if covered else self._refusal(amended, order, found)
+        return rejection or self.store_amended(order, amended, market, transaction)
+
+    def store_amended(self, order: Order, amended: Order, market: Makers, transaction: Transaction) -> AmendResult:
+        """Change an order to a checked one; a quantity that is filled already ends it."""
+        quantity, price = amended.quantity, amended.price
+        if ZERO < quantity <= order.filled:
             self._store_amendment(order, order.filled, order.price, order.priority, transaction)
             transaction.close(order.order_id, OrderState.FILLED)
             return Accepted(order.order_id, order.client_order_id)
-        amended = replace(order, quantity=quantity, price=price)
-        rejection = self._refusal(amended, order, found)
-        if rejection is not None:
-            return rejection
         if order.order_type is OrderType.POST_ONLY and self._crosses(amended, market):
             return Rejection(10552, f"price {price} would trade at once: a post-only order may not")
         keeps_place = price == order.price and quantity <= order.quantity
         priority = order.priority if keeps_place else transaction.next_id()
         self._store_amendment(order, quantity, price, priority, transaction)
         transaction.report("amended", order.order_id)
-        if price != order.price:
+        if price != order.price and order.state.is_open:
             amended = self._state.orders[order.order_id]
             self._execute(amended, self._plan(amended, market), transaction)
         return Accepted(order.order_id, order.client_order_id)
@@ -121,24 +137,31 @@ class Trading:
         return Accepted(order.order_id, order.client_order_id)
 
     def cancel_all(self, account_id: str, prefix: str, transaction: Transaction) -> tuple[int, ...]:
-        """End all open orders of the account whose symbol is `prefix` or goes on with "-" after it."""
+        """End all open orders of the account in options whose symbol is `prefix` or goes on with "-" after it."""
         orders = [
             order.order_id
             for order in self._state.open_orders(account_id)
-            if order.symbol == prefix or order.symbol.startswith(f"{prefix}-")
+            if (order.symbol == prefix or order.symbol.startswith(f"{prefix}-"))
+            and instrument_kind(order.symbol) == "option"
         ]
         for order_id in orders:
             transaction.close(order_id, OrderState.CANCELLED)
         return tuple(orders)
 
-    def find(self, account_id: str, order_id: int | None, client_order_id: int | None) -> Order | Rejection:
-        """An order of the account by one of its ids; `order_id` wins."""
+    def find(
+        self,
+        account_id: str,
+        order_id: int | None,
+        client_order_id: int | None,
+        kinds: tuple[InstrumentKind, ...] = ("option",),
+    ) -> Order | Rejection:
+        """An order of the account in instruments of these kinds by one of its ids; `order_id` wins."""
         if order_id is None and client_order_id is None:
             return Rejection(10575, "need client order id or order id: give orderId or clientOrderId")
         if order_id is None and client_order_id is not None:
             order_id = self._state.accounts[account_id].order_of_client_id.get(client_order_id)
         order = None if order_id is None else self._state.orders.get(order_id)
-        if order is None or order.account_id != account_id:
+        if order is None or order.account_id != account_id or instrument_kind(order.symbol) not in kinds:
             name = f"orderId {order_id}" if order_id is not None else f"clientOrderId {client_order_id}"
             return Rejection(10584, f"order does not exist: the account has none with {name}")
         return order
@@ -147,6 +170,8 @@ class Trading:
         """Let the makers' quotes of the current step trade with resting orders that they have reached."""
         by_market: dict[BaseMarket, list[str]] = {}
         for symbol in sorted(self._state.open_by_symbol):
+            if instrument_kind(symbol) != "option":
+                continue
             market = self._valuation.market_of(symbol)
             assert market is not None, symbol
             by_market.setdefault(market, []).append(symbol)
@@ -196,14 +221,14 @@ class Trading:
         invalid = self._config.switches.unfilled_state == "invalid"
         return OrderState.INVALID if invalid else OrderState.CANCELLED
 
-    def _plan(self, order: Order, market: BaseMarket) -> Plan:
+    def _plan(self, order: Order, market: Makers) -> Plan:
         side = order.side.opposite
         makers = market.makers(order.symbol, side, self._state.consumed)
         clients = self._state.resting(order.symbol, side)
         stp = self._config.switches.default_stp if order.stp is SelfTradePrevention.DEFAULT else order.stp
         return plan_taker(order, makers, clients, stp, self._position_of(order.symbol))
 
-    def _crosses(self, order: Order, market: BaseMarket) -> bool:
+    def _crosses(self, order: Order, market: Makers) -> bool:
         """Whether anything on the other side is at the order's price or better."""
         side = order.side.opposite
         best = [level.price for level in market.makers(order.symbol, side, self._state.consumed)[:1]]
@@ -215,13 +240,13 @@ class Trading:
 
     def _limit_price(self, command: PlaceOrder, market: BaseMarket, quote: Quote) -> Decimal | Rejection:
         """The order's limit; that of a market order is the best price and its slippage, on the tick inside."""
-        if command.order_type is not OrderType.MARKET:
+        if command.order_type in (OrderType.LIMIT, OrderType.POST_ONLY):
             if command.price is None:
                 return Rejection(10530, "price is missing: limit and post-only orders need one")
             if command.order_type is OrderType.POST_ONLY and command.time_in_force != "GTC":
                 return Rejection(12012, "invalid timeInForce: a post-only order can only be GTC")
-            return _plain(command.price)
-        if not self._config.switches.market_orders:
+            return plain(command.price)
+        if command.order_type.is_stop or not self._config.switches.market_orders:
             return Rejection(10573, "tradeType 2 error: options take 1 (limit) and 3 (post-only)")
         if command.price is not None:
             return Rejection(12013, "a market order must not carry price")
@@ -230,14 +255,14 @@ class Trading:
         limit = reference * (1 + command.side.sign * command.slippage_pct / 100)
         tick = market.config.tick_size
         ticks = (limit / tick).to_integral_value("ROUND_FLOOR" if command.side is Side.BUY else "ROUND_CEILING")
-        return _plain(max(ticks, Decimal(1)) * tick)
+        return plain(max(ticks, Decimal(1)) * tick)
 
-    def _new_order(self, account_id: str, command: PlaceOrder, price: Decimal, transaction: Transaction) -> Order:
+    def new_order(self, account_id: str, command: PlaceOrder, price: Decimal, transaction: Transaction) -> Order:
         order_id = transaction.next_id()
         client_order_id = command.client_order_id
         if client_order_id is None and self._config.switches.report_client_order_id == "order_id":
             client_order_id = order_id
-        is_market = command.order_type is OrderType.MARKET
+        is_market = command.order_type.is_market
         return Order(
             order_id=order_id,
             client_order_id=client_order_id,
@@ -246,7 +271,7 @@ class Trading:
             side=command.side,
             order_type=command.order_type,
             time_in_force="IOC" if is_market and command.time_in_force == "GTC" else command.time_in_force,
-            quantity=_plain(command.quantity),
+            quantity=plain(command.quantity),
             price=price,
             reduce_only=command.reduce_only,
             stp=command.stp,
@@ -291,6 +316,6 @@ class Trading:
         return Rejection(code, f"trading in {option.symbol} is suspended in the 15 minutes before its expiry")
 
 
-def _plain(number: Decimal) -> Decimal:
+def plain(number: Decimal) -> Decimal:
     """The same number without an exponent; not a number stays what it is, for the checks to refuse."""
     return Decimal(format(number, "f")) if number.is_finite() else number

@@ -8,12 +8,15 @@ from typing import NamedTuple
 from services.exchange.accounts import ExchangeState, Holding
 from services.exchange.config import ExchangeConfig
 from services.exchange.events import ExchangeEvent
-from services.exchange.fees import trade_fee
+from services.exchange.fees import contract_rate, trade_fee
 from services.exchange.matching import closable
 from services.exchange.model import (
     AccountEvent,
+    Delivery,
     Exercise,
     Fill,
+    FundingPayment,
+    FuturesPositionEvent,
     MarketTrade,
     MarketTradeEvent,
     Order,
@@ -26,6 +29,8 @@ from services.exchange.model import (
 )
 from services.exchange.rows import (
     ExchangeRow,
+    FundingPaid,
+    FutureDelivered,
     LiquidityConsumed,
     OrderClosed,
     OrderFilled,
@@ -34,6 +39,7 @@ from services.exchange.rows import (
     TradePrinted,
 )
 from services.exchange.valuation import Valuation
+from shared.options.instruments import base_of, instrument_kind
 
 _KIND_OF_END: dict[OrderState, OrderEventKind] = {
     OrderState.FILLED: "filled",
@@ -48,6 +54,15 @@ class LegFee(NamedTuple):
 
     amount: Decimal
     rate: Decimal
+
+
+class _Traded(NamedTuple):
+    """What a fill tells about its instrument."""
+
+    instrument_id: int
+    mark: float
+    index_price: Decimal
+    iv: float | None
 
 
 @dataclass(slots=True)
@@ -113,11 +128,7 @@ class Transaction:
         for order in (maker, taker):
             if order is not None:
                 is_taker = order is taker
-                fees = self._config.fees
-                fee = LegFee(
-                    trade_fee(fees, trade.quantity, trade.price, self._index_of(symbol), is_taker=is_taker),
-                    fees.taker if is_taker else fees.maker,
-                )
+                fee = self._fee_of(order, trade, is_taker=is_taker)
                 self._fill(order, trade, fee, is_taker=is_taker, against_client=against_client)
         self.events.append(MarketTradeEvent(trade))
 
@@ -136,10 +147,9 @@ class Transaction:
 
     def consume(self, symbol: str, side: Side, quantity: Decimal) -> None:
         """Take `quantity` off the top of one side of the makers' ladder."""
-        market = self._valuation.market_of(symbol)
-        assert market is not None, symbol
         if quantity:
-            taken = int(quantity / market.config.min_quantity)
+            market = self._valuation.makers_of(symbol)
+            taken = int(quantity / market.lot_of(symbol))
             lots = market.missing_lots(symbol, side, self._state.consumed) + taken
             self.commit(LiquidityConsumed(symbol=symbol, side=side, lots=lots, step=market.step, at_ns=self.now_ns))
 
@@ -151,13 +161,27 @@ class Transaction:
         self._positions[key] = _Touched(holding, exercise.side)
         self._accounts[exercise.account_id] = None
 
+    def pay_funding(self, payment: FundingPayment) -> None:
+        """Move the funding of one position."""
+        self.commit(FundingPaid(payment=payment, at_ns=self.now_ns))
+        holding = self._state.accounts[payment.account_id].holdings[payment.symbol]
+        self._positions[payment.account_id, payment.symbol] = _Touched(holding, payment.side)
+        self._accounts[payment.account_id] = None
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Settle a position in a dated future."""
+        holding = self._state.accounts[delivery.account_id].holdings[delivery.symbol]
+        self.commit(FutureDelivered(delivery=delivery, at_ns=delivery.at_ns))
+        self._positions[delivery.account_id, delivery.symbol] = _Touched(holding, delivery.side)
+        self._accounts[delivery.account_id] = None
+
     def prune_reduce_only(self) -> None:
         """Cancel reduce-only orders that the positions which changed no longer cover, the newest first to go."""
         for account_id, symbol in tuple(self._positions):
             position = self._state.position(account_id, symbol)
             left = {side: closable(position, side) for side in Side}
             for order in self._state.open_orders(account_id, symbol):
-                if not order.reduce_only:
+                if not order.reduce_only or not order.state.is_open:
                     continue
                 if order.remaining > left[order.side]:
                     self.close(order.order_id, OrderState.CANCELLED)
@@ -167,28 +191,37 @@ class Transaction:
     def finish(self) -> None:
         """Add the events of positions and accounts that changed; figures are those of the end."""
         for (account_id, symbol), touched in self._positions.items():
-            position = self._valuation.position(account_id, symbol, touched.holding, touched.side)
-            self.events.append(PositionEvent(position))
+            if instrument_kind(symbol) == "option":
+                position = self._valuation.position(account_id, symbol, touched.holding, touched.side)
+                self.events.append(PositionEvent(position))
+            else:
+                futures = self._valuation.futures_position(account_id, symbol, touched.holding, touched.side)
+                self.events.append(FuturesPositionEvent(futures))
         self.events.extend(AccountEvent(self._valuation.summary(account_id)) for account_id in self._accounts)
         self._positions.clear()
         self._accounts.clear()
 
-    def _index_of(self, symbol: str) -> Decimal:
-        market = self._valuation.market_of(symbol)
-        assert market is not None, symbol
-        return market.index_price
+    def _fee_of(self, order: Order, trade: MarketTrade, *, is_taker: bool) -> LegFee:
+        fees, kind = self._config.fees, instrument_kind(order.symbol)
+        if kind != "option":
+            rate = contract_rate(fees, is_spot=kind == "spot", is_taker=is_taker)
+            in_coin = kind == "spot" and order.side is Side.BUY
+            return LegFee(trade.quantity * rate * (1 if in_coin else trade.price), rate)
+        market = self._valuation.market_of(order.symbol)
+        assert market is not None, order.symbol
+        amount = trade_fee(fees, trade.quantity, trade.price, market.index_price, is_taker=is_taker)
+        return LegFee(amount, fees.taker if is_taker else fees.maker)
 
     def _fill(self, order: Order, trade: MarketTrade, fee: LegFee, *, is_taker: bool, against_client: bool) -> Fill:
-        found = self._valuation.option(order.symbol)
-        assert found is not None, order.symbol
-        market, option, quote = found
+        is_spot = instrument_kind(order.symbol) == "spot"
+        traded = self._instrument(order.symbol, trade.price)
         fill = Fill(
             fill_id=max(self.next_id(), trade.trade_id + 1),
             trade_id=trade.trade_id,
             order_id=order.order_id,
             client_order_id=order.client_order_id,
             account_id=order.account_id,
-            option_id=option.option_id,
+            option_id=traded.instrument_id,
             symbol=order.symbol,
             side=order.side,
             order_type=order.order_type,
@@ -199,20 +232,23 @@ class Transaction:
             is_taker=is_taker,
             reduce_only=order.reduce_only,
             mmp=order.mmp,
-            mark_price=quote.mark,
-            index_price=quote.index_price,
-            iv=market.implied_of(order.symbol, trade.price),
+            mark_price=traded.mark,
+            index_price=traded.index_price,
+            iv=traded.iv,
             at_ns=self.now_ns,
+            fee_coin=base_of(order.symbol) if is_spot and order.side is Side.BUY else "USDT",
+            leverage=order.leverage,
         )
         holdings = self._state.accounts[order.account_id].holdings
         before = holdings.get(order.symbol)
         side = order.side if before is None or before.quantity * order.side.sign > 0 else order.side.opposite
         self.commit(OrderFilled(fill=fill, against_client=against_client, at_ns=self.now_ns))
         holding = holdings.get(order.symbol, before)
-        assert holding is not None
-        if holding.quantity:
-            side = Side.BUY if holding.quantity > 0 else Side.SELL
-        self._positions[order.account_id, order.symbol] = _Touched(holding, side)
+        if not is_spot:
+            assert holding is not None
+            if holding.quantity:
+                side = Side.BUY if holding.quantity > 0 else Side.SELL
+            self._positions[order.account_id, order.symbol] = _Touched(holding, side)
         after = self._state.orders[order.order_id]
         told = TradeEvent(fill, after.remaining)
         trade_first = self._config.switches.event_order == "trade_first"
@@ -222,3 +258,12 @@ class Transaction:
         if not trade_first:
             self.events.append(told)
         return fill
+
+    def _instrument(self, symbol: str, price: Decimal) -> _Traded:
+        if instrument_kind(symbol) != "option":
+            market, contract = self._valuation.contracts.need(symbol)
+            return _Traded(contract.contract_id, float(market.mark(contract)), market.index_price, None)
+        found = self._valuation.option(symbol)
+        assert found is not None, symbol
+        base, option, quote = found
+        return _Traded(option.option_id, quote.mark, quote.index_price, base.implied_of(symbol, price))

@@ -5,10 +5,13 @@ from decimal import Decimal
 
 from services.exchange.accounts import Account, ExchangeState, Holding
 from services.exchange.config import ExchangeConfig
+from services.exchange.contract_valuation import ContractValuation
+from services.exchange.contracts import ContractMarket, Contracts
 from services.exchange.margin import UnitMargin, order_freeze, short_margin
 from services.exchange.matching import closable
-from services.exchange.model import AccountSummary, Instrument, Order, Position, Side
+from services.exchange.model import AccountSummary, FuturesPosition, Instrument, Order, Position, Side
 from services.exchange.quotes import BaseMarket, Quote
+from shared.options.instruments import instrument_kind
 
 ZERO = Decimal(0)
 _FREEZES_KEPT = 10_000
@@ -19,7 +22,15 @@ _FIGURE = Decimal("0.000001")
 class Valuation:
     """Reads state and market; changes neither."""
 
-    def __init__(self, config: ExchangeConfig, state: ExchangeState, markets: Mapping[str, BaseMarket]) -> None:
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        state: ExchangeState,
+        markets: Mapping[str, BaseMarket],
+        contracts: Contracts,
+    ) -> None:
+        self.contracts = contracts
+        self.of_contracts = ContractValuation(config, state, contracts)
         self._config = config
         self._state = state
         self._markets = markets
@@ -29,6 +40,16 @@ class Valuation:
     def market_of(self, symbol: str) -> BaseMarket | None:
         """The market whose index the symbol names, whether or not the option is listed."""
         return self._markets.get(symbol.partition("-")[0].removesuffix("USD"))
+
+    def market_at_ns(self, base: str) -> int:
+        """The time of the current step of a base's market."""
+        return self._markets[base].at_ns
+
+    def makers_of(self, symbol: str) -> BaseMarket | ContractMarket:
+        """Where the makers quote a listed instrument."""
+        market = self.market_of(symbol) if instrument_kind(symbol) == "option" else self.contracts.need(symbol)[0]
+        assert market is not None, symbol
+        return market
 
     def option(self, symbol: str) -> tuple[BaseMarket, Instrument, Quote] | None:
         """A listed option with its quote."""
@@ -52,7 +73,9 @@ class Valuation:
         )
 
     def frozen(self, account_id: str, symbol: str, orders: Iterable[Order]) -> dict[int, Decimal]:
-        """What orders of one account in one option would freeze if they were its open orders, by order id."""
+        """What orders of one account in one instrument would freeze if they were its open orders, by order id."""
+        if instrument_kind(symbol) != "option":
+            return self.of_contracts.frozen(account_id, symbol, orders)
         _, _, quote = self._listed(symbol)
         position = self._state.position(account_id, symbol)
         fees, unit, index = self._config.fees, self.unit_margin(symbol), quote.index_price
@@ -86,6 +109,8 @@ class Valuation:
         initial = maintenance = option_value = unrealised = ZERO
         delta = 0.0
         for symbol, holding in account.holdings.items():
+            if instrument_kind(symbol) != "option":
+                continue
             _, _, quote = self._listed(symbol)
             mark = exact(quote.mark)
             option_value += holding.quantity * mark
@@ -95,24 +120,32 @@ class Valuation:
                 unit = self.unit_margin(symbol)
                 initial -= holding.quantity * unit.initial
                 maintenance -= holding.quantity * unit.maintenance
+        contracts = self.of_contracts.figures(account)
+        initial += contracts.initial
+        maintenance += contracts.maintenance
+        delta += contracts.delta
         freeze = self._frozen_total(account)
-        equity = account.cash + option_value
+        margin_balance = account.cash + contracts.pnl
+        equity = margin_balance + option_value + contracts.asset_value
         currency_price = self._markets[self._currency].index_price
         return AccountSummary(
             account_id=account_id,
             cash=account.cash,
             option_value=option_value.quantize(_FIGURE),
             equity=equity.quantize(_FIGURE),
-            margin_balance=account.cash,
-            available=account.cash - initial - freeze,
+            margin_balance=margin_balance,
+            available=margin_balance - initial - freeze,
             order_freeze=freeze,
             initial_margin=initial,
             maintenance_margin=maintenance,
-            initial_margin_ratio=_ratio(initial, account.cash),
-            maintenance_margin_ratio=_ratio(maintenance, account.cash),
-            unrealised_pnl=unrealised.quantize(_FIGURE),
+            initial_margin_ratio=_ratio(initial, margin_balance),
+            maintenance_margin_ratio=_ratio(maintenance, margin_balance),
+            unrealised_pnl=(unrealised + contracts.pnl).quantize(_FIGURE),
             delta=delta / float(currency_price),
             btc_value=(equity / currency_price).quantize(_FIGURE),
+            futures_pnl=contracts.pnl.quantize(_FIGURE),
+            asset_value=contracts.asset_value.quantize(_FIGURE),
+            assets=contracts.assets,
         )
 
     def available_after(self, account_id: str, moves: Mapping[str, Decimal], cash: Decimal) -> Decimal:
@@ -122,16 +155,26 @@ class Valuation:
         positions = {symbol: holding.quantity for symbol, holding in account.holdings.items()}
         for symbol, quantity in moves.items():
             positions[symbol] = positions.get(symbol, ZERO) + quantity
-        needed = ZERO
+        contracts = self.of_contracts.figures(account)
+        needed = contracts.initial - contracts.pnl
         orders = self._state.open_orders(account_id)
         for symbol in {*positions, *(order.symbol for order in orders)}:
+            if instrument_kind(symbol) != "option":
+                needed += sum(self.frozen(account_id, symbol, _of(orders, symbol)).values(), ZERO)
+                continue
             _, _, quote = self._listed(symbol)
             position, unit = positions.get(symbol, ZERO), self.unit_margin(symbol)
             needed += max(-position, ZERO) * unit.initial
-            own = [order for order in orders if order.symbol == symbol]
-            frozen = order_freeze(self._config.fees, own, position, unit, quote.index_price)
+            frozen = order_freeze(self._config.fees, _of(orders, symbol), position, unit, quote.index_price)
             needed += sum(frozen.values(), ZERO)
         return account.cash + cash - needed
+
+    def futures_position(self, account_id: str, symbol: str, holding: Holding, side: Side) -> FuturesPosition:
+        """As `position`, of a perpetual or dated future."""
+        summary = self.summary(account_id)
+        return self.of_contracts.position(
+            account_id, symbol, holding, side, summary.margin_balance, summary.maintenance_margin
+        )
 
     def position(self, account_id: str, symbol: str, holding: Holding, side: Side) -> Position:
         """A position at the current mark; `side` is that of an open one, or the last one of a closed one."""
@@ -198,6 +241,10 @@ class Valuation:
         side = Side.SELL if position > 0 else Side.BUY
         against = (order for order in self._state.open_orders(account_id, symbol) if order.side is side)
         return min(sum((order.remaining for order in against), ZERO), closable(position, side))
+
+
+def _of(orders: Iterable[Order], symbol: str) -> list[Order]:
+    return [order for order in orders if order.symbol == symbol]
 
 
 def exact(value: float) -> Decimal:

@@ -13,6 +13,7 @@ from services.exchange.config import Switches
 from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
     AccountEvent,
+    FuturesPositionEvent,
     InstrumentsEvent,
     MarketTrade,
     MarketTradeEvent,
@@ -237,6 +238,8 @@ class Hub:
                 self._push_trade(trade)
             case InstrumentsEvent(base=base):
                 log.info("listing changed", base=base)
+            case FuturesPositionEvent():
+                pass
             case _:
                 for told in self._rfq_pushes.of(event):
                     self._publish(Topic(CHANNEL[told.data_type], told.subject), told.data, told.at_ns // NS_PER_MS)
