@@ -390,7 +390,7 @@ class Switches(_Section, frozen=True, kw_only=True):
     that name none. order_iv_min and order_iv_max: limits on the volatility of an order's price; the minimum is off
     because the documented 0.5 would refuse ordinary orders in a calm market. suspended_code: answer in the last 15
     minutes. stop_trigger: the price that triggers a stop order. pending_stops: whether stop orders that wait are
-    among the open orders.
+    among the open orders. dated_contract_code: `ctp` of a dated future's position.
 
     private_snapshot: whether private channels begin with the present state. repeat_books: whether unchanged order
     books are pushed again. event_order: of a fill, the frame of the "order_first" or the "trade_first".
@@ -449,6 +449,7 @@ class Switches(_Section, frozen=True, kw_only=True):
     order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
     stop_trigger: Literal["mark", "index"] = "mark"
     pending_stops: bool = True
+    dated_contract_code: Literal["D", "E"] = "D"
     suspended_code: Literal[10609, 10620] = 10620
     private_snapshot: bool = False
     repeat_books: bool = False

@@ -82,6 +82,7 @@ class ContractMarket:
         self._by_symbol: dict[str, Contract] = {}
         self._tops: tuple[int, dict[str, Tops]] = (-1, {})
         self._keys: dict[str, int] = {}
+        self._days: dict[str, tuple[int, Sequence[KLine]]] = {}
         self.roll(origin_ns)
 
     @property
@@ -213,6 +214,15 @@ class ContractMarket:
             o, h, lo, c = (self._on_tick(contract, float(each)) for each in (prices[0], high, low, prices[-1]))
             bars.append(KLine(contract.symbol, period, start_ns, o, h, lo, c, volume))
         return bars
+
+    def day_bars(self, contract: Contract) -> Sequence[KLine]:
+        """The hours of the last day, looked at once a minute."""
+        minute = self._market.at_ns // (60 * NS)
+        kept = self._days.get(contract.symbol)
+        if kept is None or kept[0] != minute:
+            bars = self.klines(contract, "h1", self._market.at_ns - 24 * HOUR_NS, self._market.at_ns, 25)
+            kept = self._days[contract.symbol] = (minute, bars)
+        return kept[1]
 
     def _print_every(self, contract: Contract) -> int:
         return max(contract.config.trade_every_s * NS // self._step_ns, 1)

@@ -52,6 +52,15 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("options", "rfqQuote", 130, "account"),
     Channel("options", "quoteReceived", 131, "account"),
     Channel("futures", "spotPrice", 30, "symbol"),
+    Channel("futures", "kline", 31, "kline"),
+    Channel("futures", "orderBook", 32, "symbol"),
+    Channel("futures", "lastTrade", 33, "symbol"),
+    Channel("futures", "order", 35, "account"),
+    Channel("futures", "position", 36, "account"),
+    Channel("futures", "trade", 38, "account"),
+    Channel("futures", "lastTradeV2", 43, "symbol"),
+    Channel("futures", "premiumIndex", 44, "symbol"),
+    Channel("futures", "positionEvent", 46, "account"),
 )
 _BY_NAME = {(channel.socket, channel.data_type): channel for channel in CHANNELS}
 

@@ -28,10 +28,9 @@ class Missing(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-_FUTURES = "futures trading comes with a futures book"
 _SPOT = "spot trading comes with spot books"
 _BLOCK = "/open/option/blocktrade"
-_FUTURE_ORDER = "/open/futures/order"
+_FUTURES = "/open/futures"
 
 MISSING_ENDPOINTS: tuple[Missing, ...] = (
     Missing(
@@ -46,32 +45,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
             "GET /open/user/subAccount/transfer/records/v1",
             "GET /open/futures/lending/detail/v1",
             "GET /open/referral/sub/v1",
-        ),
-    ),
-    Missing(
-        "todo",
-        _FUTURES,
-        (
-            "GET /open/futures/market/orderbook",
-            f"GET {_FUTURE_ORDER}/orderbook/v1/{{symbol}}",
-            "GET /open/futures/market/kline/history/v2/{symbol}",
-            "GET /open/futures/trade/lasttrade/v1/{symbol}",
-            "GET /open/futures/leverage/current/v1",
-            "POST /open/futures/leverage/set/v1",
-            "GET /open/futures/position/get/v1",
-            f"POST {_FUTURE_ORDER}/create/v1",
-            f"POST {_FUTURE_ORDER}/modify/v1",
-            f"POST {_FUTURE_ORDER}/cancel/v1",
-            f"POST {_FUTURE_ORDER}/batchCancel/v1",
-            f"GET {_FUTURE_ORDER}/cancelOpenOrders/v1/{{symbol}}",
-            f"GET {_FUTURE_ORDER}/pending/v1",
-            f"GET {_FUTURE_ORDER}/singleQuery/v1",
-            f"GET {_FUTURE_ORDER}/history/v1",
-            "GET /open/futures/trade/history/v1",
-            "GET /open/settle/future/record/v1",
-            "GET /open/settle/future/latestRecord/v1",
-            "GET /open/futures/delivery/settlement/history/v1",
-            "GET /open/futures/market/premiumIndexHistory/v1",
         ),
     ),
     Missing(
@@ -96,21 +69,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
 
 MISSING_CHANNELS: tuple[Missing, ...] = (
     Missing("exempt", "legacy: the channels 22 to 131 replaced it", ("options blockTrade 20",)),
-    Missing(
-        "todo",
-        _FUTURES,
-        (
-            "futures kline 31",
-            "futures orderBook 32",
-            "futures lastTrade 33",
-            "futures order 35",
-            "futures position 36",
-            "futures trade 38",
-            "futures lastTradeV2 43",
-            "futures premiumIndex 44",
-            "futures positionEvent 46",
-        ),
-    ),
     Missing("exempt", "undocumented: the stepped book of the web site", ("futures stepped book 58",)),
     Missing(
         "todo",
@@ -129,9 +87,28 @@ MISSING_CHANNELS: tuple[Missing, ...] = (
 )
 
 NOTES: dict[str, str] = {
-    "GET /open/public/fundingRate/v1": "a constant rate: there is no futures book yet",
-    "GET /open/futures/market/symbol/v1": "for the index price; the perpetual stands at the index",
-    "GET /open/futures/market/instruments/v1": "for the index price; the perpetual stands at the index",
+    "GET /open/public/fundingRate/v1": "of the next funding, from the premium of its eight hours as it will have been",
+    f"GET {_FUTURES}/market/symbol/v1": "perpetuals and dated futures; with `symbol` a single object",
+    f"GET {_FUTURES}/market/instruments/v1": "perpetuals; open interest is 0",
+    f"GET {_FUTURES}/market/kline/history/v2/{{symbol}}": "of the public tape; extremes and volume from at most 60 "
+    "trades of a bar; at most the newest 1000 bars",
+    f"GET {_FUTURES}/order/orderbook/v1/{{symbol}}": "the makers have 40 levels",
+    f"GET {_FUTURES}/order/pending/v1": "stop orders that wait among them (`pending_stops`)",
+    f"POST {_FUTURES}/order/create/v1": "types 1 to 5; stop orders are triggered by the mark (`stop_trigger`)",
+    f"POST {_FUTURES}/order/modify/v1": "answers the order's own id",
+    f"POST {_FUTURES}/leverage/set/v1": "40038 with a position or orders in the contract",
+    f"GET {_FUTURES}/position/get/v1": "`elp`: with everything but this contract's mark as it is",
+    f"GET {_FUTURES}/delivery/settlement/history/v1": "dated futures settle as options do, at the mean index of the "
+    "last half hour",
+    "futures kline 31": "at most once a second, when the bar has changed",
+    "futures orderBook 32": "looked at every 100 ms, pushed when it has changed (`repeat_books`: always)",
+    "futures lastTrade 33": "each trade at the step in which it happens",
+    "futures lastTradeV2 43": "each trade at the step in which it happens",
+    "futures order 35": "on each event; a stop order that waits has `os` -2",
+    "futures position 36": "once a second, one frame per position; `ctp` of dated futures is `D`",
+    "futures trade 38": "on each fill",
+    "futures premiumIndex 44": "once a second: the premium of the current minute",
+    "futures positionEvent 46": "on each change, with each funding too",
     "GET /open/account/historyList/v1": "deposits and withdrawals that the control API books",
     "GET /open/option/market/kline/history/v1/{symbol}": "of the public tape and the clients' trades; `limit` 1 does "
     "not limit, at most the newest 1000 bars",
@@ -178,7 +155,7 @@ NOTES: dict[str, str] = {
     "options order 11": "on each event",
     "options trade 15": "on each fill",
     "options positionEvent 27": "on each change",
-    "futures spotPrice 30": "the index, each step of the market",
+    "futures spotPrice 30": "each step of the market; figures of the day are looked at once a minute",
 }
 
 _INTRODUCTION = """# The simulated Coincall
@@ -202,6 +179,16 @@ day's volume and its extremes are made of the tape and the accounts' trades. `[[
 often options trade. The tape does not meet clients' orders: those trade with the makers' ladders and each other.
 """
 
+_FUTURES_MARKET = """## Futures
+
+Beside the perpetual there are dated futures for the next month end and the next two quarter ends
+(`[exchange.bases.futures]`). The perpetual's premium over the index moves between values drawn for each full hour; a
+dated future stands at the forward of its expiry. Funding is charged at 00:00, 08:00 and 16:00 UTC: quantity times mark
+times rate, paid by longs when the rate is positive. Margin is shared with options: the margin balance is cash and the
+futures' unrealised P&L; a position needs its value divided by the leverage, and maintenance by the venue's tiers.
+Nothing is liquidated. The makers' ladders refill as those of options do, and the public tape prints a trade every few
+seconds without taking anything from them.
+"""
 
 _DEALERS = """## Who answers requests for quote
 
@@ -275,7 +262,7 @@ def page() -> str:
     lines += ["Socket, `dataType` and `dt`; topics of the spot sockets.", ""]
     lines += ["| channel | status | note |", "|---|---|---|"]
     lines += [f"| `{name}` | {status} | {note} |" for name, status, note in channel_rows()]
-    lines += ["", _MARKET, _DEALERS, _RETENTION, "## What the venue leaves open", ""]
+    lines += ["", _MARKET, _FUTURES_MARKET, _DEALERS, _RETENTION, "## What the venue leaves open", ""]
     lines += [
         "Each question that the documentation leaves open and that something served here depends on is a switch in",
         "`[exchange.switches]`; the others come with their feature.",

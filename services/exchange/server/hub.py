@@ -28,22 +28,25 @@ from services.exchange.server.config import ServerConfig
 from services.exchange.server.connection import Connection
 from services.exchange.server.errors import TOO_MANY_SUBSCRIPTIONS, UNKNOWN_INDEX, UNKNOWN_INSTRUMENT, ApiError
 from services.exchange.server.faults import FaultTable
+from services.exchange.server.futures_pushes import FUTURES_CHANNEL, FuturesPushes
 from services.exchange.server.live_bars import LiveBars
 from services.exchange.server.render_account import balance_push, order_push, position_push, trade_push
-from services.exchange.server.render_market import bs_info_row, order_book_push, spot_price_push, t_option_rows
+from services.exchange.server.render_market import bs_info_row, order_book_push, t_option_rows
 from services.exchange.server.render_trades import kline_push, last_trade_push, last_trade_v2_push
 from services.exchange.server.rfq_pushes import RfqPushes
 from services.exchange.server.venue import Venue
+from shared.options.instruments import instrument_kind
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+FUTURES_BOOK_DEPTH = 100
 
 log = structlog.get_logger("exchange.hub")
 
-CHANNEL: Mapping[str, Channel] = {channel.data_type: channel for channel in CHANNELS}
+CHANNEL: Mapping[str, Channel] = {each.data_type: each for each in CHANNELS if each.socket == "options"}
 BOOKS = frozenset({"orderBook"})
 EVERY_STEP = frozenset({"spotPrice"})
-EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance"})
+EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance", "premiumIndex"})
 OPTION_PRICES = frozenset({"orderBook", "tOption", "bsInfo"})
 OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline"})
 
@@ -71,6 +74,7 @@ class Hub:
     def bind(self, venue: Venue) -> None:
         self._venue = venue
         self._rfq_pushes = RfqPushes(venue.config)
+        self._futures_pushes = FuturesPushes(venue.config.switches, self._user_ids)
         self._last_second = venue.now_ns() // NS_PER_S
         self._printed_step = venue.core.step
 
@@ -137,6 +141,8 @@ class Hub:
 
     def _private_image(self, topic: Topic) -> list[str]:
         """Open orders, positions or balance of an account; past fills are no state."""
+        if topic.channel.socket == "futures":
+            return self._futures_pushes.image(self.venue.core, topic)
         core, account_id = self.venue.core, topic.subject
         user_id = self._user_ids[account_id]
         pushes: list[Any]
@@ -178,7 +184,10 @@ class Hub:
 
     def _check_listed(self, topic: Topic) -> None:
         core = self.venue.core
-        if topic.channel.data_type == "spotPrice":
+        if topic.channel.socket == "futures" and topic.channel.data_type != "spotPrice":
+            if topic.channel.kind != "account" and core.futures.find(topic.subject) is None:
+                raise ApiError(UNKNOWN_INSTRUMENT)
+        elif topic.channel.data_type == "spotPrice":
             if core.index_price(topic.subject.removesuffix("USD")) is None:
                 raise ApiError(UNKNOWN_INDEX)
         elif topic.channel.kind == "chain":
@@ -193,7 +202,8 @@ class Hub:
             self.frames_pushed += 1
 
     def _is_frozen(self, topic: Topic, connection: Connection) -> bool:
-        return topic.channel.data_type in OPTION_PRICES and self._faults.freezes(connection.path, self.venue.now_ns())
+        is_price = topic.channel.socket == "options" and topic.channel.data_type in OPTION_PRICES
+        return is_price and self._faults.freezes(connection.path, self.venue.now_ns())
 
     def _publish(self, topic: Topic, data: Any, ts_ms: int) -> None:
         """Render one frame and queue it to all followers; costs nothing without any."""
@@ -219,7 +229,13 @@ class Hub:
                 log.exception("an event could not be pushed", event_type=type(event).__name__)
 
     def _deliver(self, event: ExchangeEvent) -> None:
+        for told in self._futures_pushes.of(event):
+            self._publish(told.topic, told.data, told.at_ns // NS_PER_MS)
         match event:
+            case OrderEvent(order=order) if instrument_kind(order.symbol) != "option":
+                pass
+            case TradeEvent(fill=fill) if instrument_kind(fill.symbol) != "option":
+                pass
             case OrderEvent(order=order):
                 user_id = self._user_ids[order.account_id]
                 self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
@@ -241,8 +257,8 @@ class Hub:
             case FuturesPositionEvent():
                 pass
             case _:
-                for told in self._rfq_pushes.of(event):
-                    self._publish(Topic(CHANNEL[told.data_type], told.subject), told.data, told.at_ns // NS_PER_MS)
+                for news in self._rfq_pushes.of(event):
+                    self._publish(Topic(CHANNEL[news.data_type], news.subject), news.data, news.at_ns // NS_PER_MS)
 
     def _push_tape(self) -> None:
         """Push what the public tape printed since the last time, in options that somebody follows."""
@@ -252,11 +268,15 @@ class Hub:
         if followed and core.step > after:
             for trade in core.tape(followed, after):
                 self._push_trade(trade)
+            for symbol in followed:
+                for trade in core.futures.printed(symbol, after):
+                    self._push_trade(trade)
 
     def _push_trade(self, trade: MarketTrade) -> None:
         ts_ms = trade.at_ns // NS_PER_MS
-        self._publish(Topic(CHANNEL["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
-        self._publish(Topic(CHANNEL["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
+        channels = CHANNEL if instrument_kind(trade.symbol) == "option" else FUTURES_CHANNEL
+        self._publish(Topic(channels["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
+        self._publish(Topic(channels["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
         self._bars.add(trade)
 
     def _publish_private(self, data_type: str, account_id: str, data: Any, at_ns: int) -> None:
@@ -307,14 +327,12 @@ class Hub:
         """The frames of one periodic topic now. An order book that did not change since the last step has none."""
         core = self.venue.core
         code, ts_ms = topic.channel.code, core.now_ns // NS_PER_MS
+        if topic.channel.socket == "futures" and topic.channel.data_type not in ("orderBook", "kline"):
+            return self._futures_pushes.render(core, topic)
         match topic.channel.data_type:
             case "tOption":
                 chain = core.chain(topic.subject, topic.end_ms * NS_PER_MS)
                 return [] if chain is None else [data_frame(code, t_option_rows(chain), ts_ms)]
-            case "spotPrice":
-                base = topic.subject.removesuffix("USD")
-                price = core.index_price(base)
-                return [] if price is None else [data_frame(code, spot_price_push(base, price, core.now_ns), ts_ms)]
             case "orderBook":
                 return self._render_book(topic, only_changed)
             case "bsInfo":
@@ -337,7 +355,9 @@ class Hub:
                 return []
 
     def _render_book(self, topic: Topic, only_changed: bool) -> list[str]:
-        book = self.venue.core.order_book(topic.subject)
+        core, symbol = self.venue.core, topic.subject
+        is_option = topic.channel.socket == "options"
+        book = core.order_book(symbol) if is_option else core.futures.order_book(symbol, FUTURES_BOOK_DEPTH)
         if book is None:
             return []
         before = self._books.get(topic)

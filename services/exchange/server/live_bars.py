@@ -20,7 +20,9 @@ class LiveBars:
         period = period_of(topic.period)
         if topic in self._bars or period is None:
             return
-        found = core.klines(topic.subject, period, bar_start(core.now_ns, period), core.now_ns, 1)
+        is_option = topic.channel.socket == "options"
+        klines = core.klines if is_option else core.futures.klines
+        found = klines(topic.subject, period, bar_start(core.now_ns, period), core.now_ns, 1)
         self._bars[topic] = found[-1] if found else None
 
     def leave(self, topic: Topic) -> None:

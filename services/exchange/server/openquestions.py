@@ -14,8 +14,6 @@ class Question(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-_FUTURES = "todo, with futures trading"
-
 QUESTIONS: tuple[Question, ...] = (
     Question(
         1,
@@ -115,8 +113,20 @@ QUESTIONS: tuple[Question, ...] = (
         "orders with `mmp` in one index over the interval before each; when it fires, those of the index are "
         "cancelled and nothing else is.",
     ),
-    Question(13, "dated futures", note=_FUTURES),
-    Question(14, "stop orders", note=_FUTURES),
+    Question(
+        13,
+        "dated futures",
+        ("dated_contract_code",),
+        "Symbols `BTCUSD-26JUN26`; month and quarter ends; settled at the mean index of the last half hour, with the "
+        "delivery fee of options; trading stops 15 minutes before; they stand among the perpetuals in 14.3.",
+    ),
+    Question(
+        14,
+        "stop orders",
+        ("stop_trigger", "pending_stops"),
+        "State -2 until the trigger is reached, at a step of the market; the id stays the same, an amendment answers "
+        "it. A reducing stop is cut to the position when triggered; one that may not trade then ends INVALID.",
+    ),
     Question(
         15,
         "chain without expiry; overview and instruments without symbol; last trades; k-lines of empty intervals",
@@ -143,6 +153,6 @@ QUESTIONS: tuple[Question, ...] = (
         20,
         "pushes around 08:00 UTC; code in the last 15 minutes; limits on an order's volatility",
         ("expiry_pushes", "suspended_code", "order_iv_min", "order_iv_max"),
-        "Settlement happens in the first step at or after the expiry. Funding: todo, with futures trading.",
+        "Settlement and funding happen in the first step at or after their time. Funding is pushed as a change of position and balance.",
     ),
 )

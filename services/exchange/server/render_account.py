@@ -9,6 +9,7 @@ from typing import Any
 from services.exchange.config import Switches
 from services.exchange.model import (
     AccountSummary,
+    AssetBalance,
     Exercise,
     Fill,
     Order,
@@ -167,14 +168,14 @@ def position_row(position: Position, user_id: int) -> dict[str, Any]:
 
 
 def summary_row(summary: AccountSummary, user_id: int) -> dict[str, Any]:
-    """The account with its one coin, USDT; dollars and USDT are taken as equal."""
+    """The account with USDT and its coins of spot; dollars and USDT are taken as equal."""
     account: dict[str, Any] = {
         "accountId": user_id,
         "coin": "USDT",
         "coinView": "USDT",
         "coinDesc": "Tether USD",
         "coinIconUrl": "",
-        "equityAmount": number_text(summary.equity),
+        "equityAmount": number_text(summary.equity - summary.asset_value),
         "availableBalance": number_text(summary.available),
         "canWithdrawAmount": number_text(max(Decimal(0), summary.available)),
         "marginBalance": number_text(summary.margin_balance),
@@ -184,8 +185,8 @@ def summary_row(summary: AccountSummary, user_id: int) -> dict[str, Any]:
         "cashBalanceAmount": summary.cash,
         "marginMode": 1,
         "btcValue": summary.btc_value,
-        "dollarValue": summary.equity,
-        "usdtValue": summary.equity,
+        "dollarValue": summary.equity - summary.asset_value,
+        "usdtValue": summary.equity - summary.asset_value,
         "decimal": 6,
         "delta": None,
         "chainType": None,
@@ -203,7 +204,34 @@ def summary_row(summary: AccountSummary, user_id: int) -> dict[str, Any]:
         "imRatio": _ratio_text(summary.initial_margin_ratio),
         "mmRatio": _ratio_text(summary.maintenance_margin_ratio),
         "unrealizedPnL": number_text(summary.unrealised_pnl),
-        "accounts": [account],
+        "accounts": [account, *(_asset_row(asset, user_id) for asset in summary.assets)],
+    }
+
+
+def _asset_row(asset: AssetBalance, user_id: int) -> dict[str, Any]:
+    """A coin of spot: it is worth its index and is no collateral."""
+    quantity, free = number_text(asset.quantity), number_text(asset.free)
+    return {
+        "accountId": user_id,
+        "coin": asset.coin,
+        "coinView": asset.coin,
+        "coinDesc": asset.coin,
+        "coinIconUrl": "",
+        "equityAmount": quantity,
+        "availableBalance": free,
+        "canWithdrawAmount": free,
+        "marginBalance": "0",
+        "unrealizedAmount": "0",
+        "imAmount": "0",
+        "mmAmount": "0",
+        "cashBalanceAmount": asset.quantity,
+        "marginMode": 1,
+        "btcValue": Decimal(0),
+        "dollarValue": asset.value,
+        "usdtValue": asset.value,
+        "decimal": 8,
+        "delta": None,
+        "chainType": None,
     }
 
 
@@ -267,7 +295,7 @@ def order_push(event: OrderEvent, user_id: int) -> dict[str, Any]:
         "ct": ms(order.created_ns),
         "ts": ms(order.updated_ns),
     }
-    if order.state is OrderState.NEW:
+    if order.state in (OrderState.NEW, OrderState.WAITING):
         return push
     push["fq"] = number_text(order.filled)
     push["ap"] = number_text(order.average_price or Decimal(0))
@@ -343,7 +371,10 @@ def balance_push(summary: AccountSummary, user_id: int) -> dict[str, Any]:
         "wb": max(Decimal(0), summary.available),
         "upnl": summary.unrealised_pnl,
         "delta": repr(rounded(summary.delta, GREEK_DECIMALS)),
-        "assets": [{"coin": "USDT", "availableBalance": summary.available}],
+        "assets": [
+            {"coin": "USDT", "availableBalance": summary.available},
+            *({"coin": asset.coin, "availableBalance": asset.free} for asset in summary.assets),
+        ],
     }
 
 

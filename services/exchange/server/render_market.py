@@ -19,8 +19,6 @@ from services.exchange.model import F8, Chain, DeliveryPrice, Detail, Instrument
 from services.exchange.server.wire import number_text
 
 NS_PER_MS = 1_000_000
-FUNDING_PERIOD_MS = 8 * 3_600_000
-FUNDING_RATE = "0.0001"
 NO_IV = 1.7976931348623157e308
 """What the venue sends as the volatility of a last price that never was."""
 
@@ -356,100 +354,17 @@ def public_config(bases: Iterable[BaseConfig], fees: FeeConfig) -> dict[str, Any
         }
         futures[pair] = {
             **common,
-            "takerFee": Decimal("0.0006"),
-            "makerFee": Decimal("0.0002"),
-            "tickSize": base.tick_size,
-            "qtyDecimal": 3,
-            "limitMaxQty": 1000,
-            "marketMaxQty": 120,
-            "maxOrderNumber": 200,
-            "minQty": Decimal("0.001"),
-            "positionQty": 1000,
-            "triggerLimit": 20,
+            "takerFee": fees.futures_taker,
+            "makerFee": fees.futures_maker,
+            "priceDecimal": _decimals(base.futures.tick_size),
+            "tickDecimal": _decimals(base.futures.tick_size),
+            "tickSize": base.futures.tick_size,
+            "qtyDecimal": _decimals(base.futures.min_quantity),
+            "limitMaxQty": base.futures.max_order_quantity,
+            "marketMaxQty": base.futures.max_order_quantity,
+            "maxOrderNumber": base.futures.max_open_orders,
+            "minQty": base.futures.min_quantity,
+            "positionQty": base.futures.max_position_quantity,
+            "triggerLimit": base.futures.max_stop_orders,
         }
     return {"optionConfig": options, "futuresConfig": futures, "spotConfig": {}}
-
-
-def next_funding_ms(now_ns: int) -> int:
-    return (ms(now_ns) // FUNDING_PERIOD_MS + 1) * FUNDING_PERIOD_MS
-
-
-def funding_row(base: str, contract_id: int, now_ns: int) -> dict[str, Any]:
-    return {
-        "symbol": f"{base}USD",
-        "rate": FUNDING_RATE,
-        "contractId": str(contract_id),
-        "nextFundingTime": next_funding_ms(now_ns),
-        "ts": ms(now_ns),
-    }
-
-
-def future_symbol_row(base: str, contract_id: int, index_price: Decimal, now_ns: int) -> dict[str, Any]:
-    """A perpetual that trades at the index: the simulator has no futures book."""
-    at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
-    return {
-        "contractId": contract_id,
-        "symbol": f"{base}USD",
-        "symbolName": f"{base}/USD",
-        "displayName": f"{base}USDT Perp",
-        "baseToken": base,
-        "quoteToken": "USD",
-        "price": index_price,
-        "changeRate": 0,
-        "changePrice": 0,
-        "markPrice": index_price,
-        "indexPrice": index_price,
-        "price24hHigh": index_price,
-        "price24hLow": index_price,
-        "price24hOpen": index_price,
-        "volumeUsd24h": 0,
-        "volume24h": 0,
-        "ts": int(at.strftime("%Y%m%d%H%M%S")),
-        "hasOption": True,
-        "sortIdx": contract_id,
-    }
-
-
-def future_instrument_row(base: str, index_price: Decimal, now_ns: int) -> dict[str, Any]:
-    price = number_text(index_price)
-    return {
-        "ticker_id": f"{base}-USD",
-        "base_currency": base,
-        "quote_currency": "USD",
-        "last_price": price,
-        "base_volume": "0",
-        "usd_volume": "0",
-        "quote_volume": "0",
-        "bid": price,
-        "ask": price,
-        "high": price,
-        "low": price,
-        "product_type": "Perpetual",
-        "open_interest": "0",
-        "open_interest_usd": "0",
-        "index_price": price,
-        "funding_rate": FUNDING_RATE,
-        "next_funding_rate": FUNDING_RATE,
-        "next_funding_rate_timestamp": next_funding_ms(now_ns),
-        "contract_type": "Vanilla",
-        "contract_price": price,
-        "contract_price_currency": "USD",
-    }
-
-
-def spot_price_push(base: str, index_price: Decimal, now_ns: int) -> dict[str, Any]:
-    return {
-        "s": f"{base}USD",
-        "pr": index_price,
-        "mp": index_price,
-        "ip": index_price,
-        "h": index_price,
-        "l": index_price,
-        "cp": 0,
-        "cr": 0,
-        "pr0": index_price,
-        "oi": 0,
-        "uv24": 0,
-        "v24": 0,
-        "ts": ms(now_ns),
-    }

@@ -6,6 +6,7 @@ from services.exchange.server.api import Endpoint
 from services.exchange.server.routes_account import account_endpoints
 from services.exchange.server.routes_block_code import block_code_endpoints
 from services.exchange.server.routes_countdown import countdown_endpoints
+from services.exchange.server.routes_futures import futures_endpoints
 from services.exchange.server.routes_market import market_endpoints
 from services.exchange.server.routes_mmp import mmp_endpoints
 from services.exchange.server.routes_orders import order_endpoints
@@ -15,6 +16,7 @@ from services.exchange.server.routes_rfq import rfq_endpoints
 def all_endpoints() -> list[Endpoint]:
     return [
         *market_endpoints(),
+        *futures_endpoints(),
         *order_endpoints(),
         *account_endpoints(),
         *countdown_endpoints(),

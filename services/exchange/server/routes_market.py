@@ -1,4 +1,4 @@
-"""Public endpoints: time, configuration, option market data, futures symbols for the index."""
+"""Public endpoints: time, configuration, option market data."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ from services.exchange.server.render_market import (
     chain_rows,
     delivery_price_row,
     detail_row,
-    funding_row,
-    future_instrument_row,
-    future_symbol_row,
     instrument_row,
     order_book_row,
     public_config,
@@ -76,13 +73,6 @@ def server_time(call: Call) -> Any:
 
 def configuration(call: Call) -> Any:
     return public_config(call.venue.config.bases, call.venue.config.fees)
-
-
-def funding_rates(call: Call) -> Any:
-    wanted = call.fields.text("symbol")
-    names = None if wanted is None else set(wanted.split(","))
-    rows = [funding_row(base.base, i, call.now_ns) for i, base in enumerate(call.venue.config.bases, start=1)]
-    return [row for row in rows if names is None or row["symbol"] in names]
 
 
 def instruments(call: Call) -> Any:
@@ -205,32 +195,10 @@ def estimated_expiration_price(call: Call) -> Any:
     return rows
 
 
-def future_symbols(call: Call) -> Any:
-    """A list, or with the undocumented `?symbol=` a single object."""
-    rows = []
-    for i, base in enumerate(call.venue.config.bases, start=1):
-        price = call.core.index_price(base.base)
-        if price is not None:
-            rows.append(future_symbol_row(base.base, i, price, call.core.now_ns))
-    wanted = call.fields.text("symbol")
-    if wanted is None:
-        return rows
-    for row in rows:
-        if row["symbol"] == wanted:
-            return row
-    raise ApiError(UNKNOWN_INSTRUMENT)
-
-
-def future_instruments(call: Call) -> Any:
-    prices = [(base.base, call.core.index_price(base.base)) for base in call.venue.config.bases]
-    return [future_instrument_row(base, price, call.now_ns) for base, price in prices if price is not None]
-
-
 def market_endpoints() -> list[Endpoint]:
     return [
         Endpoint("GET", "/time", "public", "market_data", server_time),
         Endpoint("GET", "/open/public/config/v1", "public", "public_config", configuration),
-        Endpoint("GET", "/open/public/fundingRate/v1", "public", "funding_rate", funding_rates),
         Endpoint("GET", "/open/option/getInstruments/{base}", "public", "market_data", instruments),
         Endpoint("GET", "/open/option/get/v1/{index}", "public", "market_data", ChainEndpoint()),
         Endpoint("GET", "/open/option/detail/v1/{symbol}", "public", "market_data", detail),
@@ -245,6 +213,4 @@ def market_endpoints() -> list[Endpoint]:
             "market_data",
             estimated_expiration_price,
         ),
-        Endpoint("GET", "/open/futures/market/symbol/v1", "public", "market_data", future_symbols),
-        Endpoint("GET", "/open/futures/market/instruments/v1", "public", "market_data", future_instruments),
     ]

@@ -39,16 +39,17 @@ BATCH_KEYS = {10558: "less.than.min.amount", 10534: "order.size.exceeds.the.maxi
 TIMES_IN_FORCE: Mapping[str, Literal["GTC", "IOC", "FOK"]] = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK"}
 
 
-def place_command(fields: Fields, switches: Switches) -> PlaceOrder:
-    """The order that a body asks for; ApiError names what is missing or wrong. Unknown fields do not matter."""
+def place_command(fields: Fields, switches: Switches, *, stops: bool = False) -> PlaceOrder:
+    """The order that a body asks for; ApiError names what is missing or wrong. Unknown fields do not matter. `stops`:
+    whether the product has stop orders, and market orders that must carry no timeInForce."""
     order_type = _one_of(OrderType, fields.need_integer("tradeType"), "tradeType")
-    if order_type is OrderType.BLOCK_TRADE:
+    if order_type is OrderType.BLOCK_TRADE or (order_type.is_stop and not stops):
         raise ApiError(PARAMETER_WRONG, "tradeType")
     quantity = fields.decimal("qty")
     if quantity is None:
         raise ApiError(QUANTITY_MISSING)
     price = fields.decimal("price")
-    if price is None and order_type is not OrderType.MARKET:
+    if price is None and not order_type.is_market:
         raise ApiError(PRICE_MISSING)
     time_in_force = TIMES_IN_FORCE.get((fields.text("timeInForce") or "GTC").upper())
     if time_in_force is None:
@@ -69,6 +70,7 @@ def place_command(fields: Fields, switches: Switches) -> PlaceOrder:
         stp=_one_of(SelfTradePrevention, fields.integer("stp") or 0, "stp"),
         mmp=fields.boolean("mmp"),
         slippage_pct=Decimal(5) if slippage_pct is None else slippage_pct,
+        trigger_price=fields.decimal("triggerPrice"),
     )
 
 
@@ -89,7 +91,7 @@ def _one_of(kind: Any, value: int, name: str) -> Any:
 
 
 def amend_command(fields: Fields) -> AmendOrder:
-    order_id, client_order_id = _order_ids(fields)
+    order_id, client_order_id = order_ids(fields)
     return AmendOrder(
         symbol=fields.need_text("symbol"),
         order_id=order_id,
@@ -99,7 +101,7 @@ def amend_command(fields: Fields) -> AmendOrder:
     )
 
 
-def _order_ids(fields: Fields) -> tuple[int | None, int | None]:
+def order_ids(fields: Fields) -> tuple[int | None, int | None]:
     """`orderId` wins over `clientOrderId`; ApiError without either."""
     order_id = fields.integer("orderId")
     if order_id is not None:
@@ -121,7 +123,7 @@ def amend(call: Call) -> Any:
 
 
 def cancel(call: Call) -> Any:
-    order_id, client_order_id = _order_ids(call.fields)
+    order_id, client_order_id = order_ids(call.fields)
     command = CancelOrder(order_id=order_id, client_order_id=client_order_id)
     call.venue.execute(lambda core, now_ns: core.cancel(call.account_id, command, now_ns))
     return "success"
@@ -244,7 +246,7 @@ def _index_of(call: Call, order: Order) -> Decimal:
 
 
 def single_order(call: Call) -> Any:
-    order_id, client_order_id = _order_ids(call.fields)
+    order_id, client_order_id = order_ids(call.fields)
     order = call.core.order(call.account_id, order_id, client_order_id)
     if order is None:
         raise ApiError(UNKNOWN_ORDER)

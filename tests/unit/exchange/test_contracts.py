@@ -151,7 +151,7 @@ def test_a_perpetual_moves_no_cash_but_fees_and_what_it_realises() -> None:
     after = venue.core.account_summary(A)
     assert after.cash == summary.cash
     assert after.futures_pnl == mark_of(venue, PERPETUAL) - entry > 4_000
-    assert after.equity == after.margin_balance + after.asset_value
+    assert float(after.equity) == pytest.approx(float(after.margin_balance + after.asset_value), abs=1e-5)
     closed = placed(venue, A, Side.SELL, PERPETUAL, "1", None, reduce_only=True)
     assert closed.average_price is not None
     assert venue.core.account_summary(A).cash == after.cash + closed.average_price - entry - closed.fee
