@@ -1,4 +1,4 @@
-"""The recorded form of futures and spot, built from the venue's documentation: `recorded/futures.json` ..."""
+"""The recorded form of futures and spot, built from the venue's documentation: `recorded/*.json`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -10,17 +9,18 @@ from typing import Any
 import pytest_asyncio
 
 from services.exchange.contracts import FUNDING_PERIOD_NS, next_funding_time
+from tests.contract.payloads import RecordedFrames
 from tests.contract.recorded_products import Recorded
 from tests.contract.shapes import differences
-from tests.contract.test_payloads import receive_until, subscribe
 from tests.integration.exchange.harness import (
-    MAKER_KEY,
     TRADING_KEY,
     RestClient,
     RunningExchange,
     TimeMachine,
+    receive_until,
     small_config,
 )
+from tests.integration.exchange.test_socket import subscribe
 
 FUTURES = "/open/futures"
 RECORDED = Recorded("futures")
@@ -29,7 +29,7 @@ MINUTE_MS = 60_000
 
 
 class Futures:
-    """An account of the simulated exchange, and its clock."""
+    """An account of the simulated exchange, and its clock: two days before a month end."""
 
     def __init__(self, exchange: RunningExchange, clock: TimeMachine) -> None:
         self.exchange = exchange
@@ -63,7 +63,7 @@ class Futures:
 
 @pytest_asyncio.fixture
 async def futures() -> AsyncIterator[Futures]:
-    clock = TimeMachine(time.time_ns)
+    clock = TimeMachine()
     async with RunningExchange(small_config(), now_ns=clock.now_ns) as exchange:
         yield Futures(exchange, clock)
 
@@ -89,12 +89,8 @@ async def test_every_answer_has_the_documented_fields_and_wire_types(futures: Fu
         fields = await _request(futures, path)
         send = client.get if method == "GET" else client.post
         served = await send(path.format(symbol="BTCUSD"), **fields)
-        wrong += [f"{endpoint} {text}" for text in differences(recorded.answer, _exact(served), recorded.leave)]
+        wrong += [f"{endpoint} {text}" for text in differences(recorded.answer, served, recorded.leave)]
     assert not wrong, "\n".join(wrong)
-
-
-def _exact(served: Any) -> Any:
-    return served
 
 
 async def _request(futures: Futures, path: str) -> dict[str, Any]:
@@ -131,22 +127,30 @@ async def _request(futures: Futures, path: str) -> dict[str, Any]:
             return {}
 
 
+class Heard:
+    """The first frame of each form of a channel."""
+
+    def __init__(self, code: int, recorded: RecordedFrames) -> None:
+        self._code = code
+        self._recorded = recorded
+        self.seen: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, frame: dict[str, Any]) -> bool:
+        """Whether all forms have been heard."""
+        by = self._recorded.by
+        if frame.get("dt") == self._code:
+            form = str(frame["d"][by]) if by else ""
+            if form in self._recorded.frames:
+                self.seen.setdefault(form, frame)
+        return self.seen.keys() == self._recorded.frames.keys()
+
+
 async def test_every_frame_has_the_documented_fields_and_wire_types(futures: Futures) -> None:
     wrong = []
     await futures.placed()
     for channel, recorded in RECORDED.frames.items():
         _, data_type, code = channel.split(" ")
-        wanted = set(recorded.frames)
-
-        def collect(frame: dict[str, Any], code: str = code, wanted: set[str] = wanted, by: str = recorded.by) -> bool:
-            if frame.get("dt") == int(code):
-                form = str(frame["d"][by]) if by else ""
-                if form in wanted:
-                    wanted.discard(form)
-                    seen.append((form, frame))
-            return not wanted
-
-        seen: list[tuple[str, dict[str, Any]]] = []
+        heard = Heard(int(code), recorded)
         is_private = data_type in ("order", "trade", "position", "positionEvent")
         async with futures.exchange.socket("futures", key=TRADING_KEY) as websocket:
             await subscribe(websocket, data_type, None if is_private else {"symbol": "BTCUSD", "period": "h1"})
@@ -156,8 +160,8 @@ async def test_every_frame_has_the_documented_fields_and_wire_types(futures: Fut
                 trigger = (await futures.mark() * Decimal("0.8")).quantize(Decimal(1))
                 await futures.placed(tradeSide=2, tradeType=4, price=str(trigger), triggerPrice=str(trigger))
                 await futures.placed()
-            await receive_until(websocket, collect)
-        for form, frame in seen:
+            await receive_until(websocket, heard)
+        for form, frame in heard.seen.items():
             expected = recorded.frames[form]
             wrong += [f"{channel} {form} {text}" for text in differences(expected, frame, recorded.leave)]
     assert not wrong, "\n".join(wrong)
@@ -187,11 +191,3 @@ async def test_a_repeated_client_order_id_and_a_stale_cancel_have_the_venues_cod
     assert (await futures.client.post(f"{FUTURES}/order/cancel/v1", orderId=5))["code"] == 10584
     option_side = await futures.client.get("/open/option/order/singleQuery/v1", orderId=order_id)
     assert option_side["code"] == 10584
-
-
-async def test_coins_of_spot_stand_beside_usdt_in_the_account_summary(futures: Futures) -> None:
-    core = futures.exchange.server.venue.core
-    assert not core.account_summary("main").assets
-    summary = await futures.client.data("/open/account/summary/v1")
-    assert [row["coin"] for row in summary["accounts"]] == ["USDT"]
-    assert futures.exchange.client(MAKER_KEY) is not None

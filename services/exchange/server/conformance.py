@@ -87,7 +87,7 @@ MISSING_CHANNELS: tuple[Missing, ...] = (
 )
 
 NOTES: dict[str, str] = {
-    "GET /open/public/fundingRate/v1": "of the next funding, from the premium of its eight hours as it will have been",
+    "GET /open/public/fundingRate/v1": "of the next funding, from the premium of its eight hours, those to come too",
     f"GET {_FUTURES}/market/symbol/v1": "perpetuals and dated futures; with `symbol` a single object",
     f"GET {_FUTURES}/market/instruments/v1": "perpetuals; open interest is 0",
     f"GET {_FUTURES}/market/kline/history/v2/{{symbol}}": "of the public tape; extremes and volume from at most 60 "
@@ -183,11 +183,11 @@ _FUTURES_MARKET = """## Futures
 
 Beside the perpetual there are dated futures for the next month end and the next two quarter ends
 (`[exchange.bases.futures]`). The perpetual's premium over the index moves between values drawn for each full hour; a
-dated future stands at the forward of its expiry. Funding is charged at 00:00, 08:00 and 16:00 UTC: quantity times mark
-times rate, paid by longs when the rate is positive. Margin is shared with options: the margin balance is cash and the
-futures' unrealised P&L; a position needs its value divided by the leverage, and maintenance by the venue's tiers.
-Nothing is liquidated. The makers' ladders refill as those of options do, and the public tape prints a trade every few
-seconds without taking anything from them.
+dated future stands at the forward of its expiry. Funding is charged at 00:00, 08:00 and 16:00 UTC: quantity times
+mark times rate, paid by longs when the rate is positive. Margin is shared with options: the margin balance is cash
+and the futures' unrealised P&L; a position needs its value divided by the leverage, and maintenance by the venue's
+tiers. Nothing is liquidated. The makers' ladders refill as those of options do, and the public tape prints a trade
+every few seconds without taking anything from them.
 """
 
 _DEALERS = """## Who answers requests for quote

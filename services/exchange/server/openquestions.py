@@ -153,6 +153,7 @@ QUESTIONS: tuple[Question, ...] = (
         20,
         "pushes around 08:00 UTC; code in the last 15 minutes; limits on an order's volatility",
         ("expiry_pushes", "suspended_code", "order_iv_min", "order_iv_max"),
-        "Settlement and funding happen in the first step at or after their time. Funding is pushed as a change of position and balance.",
+        "Settlement and funding happen in the first step at or after their time. Funding is pushed as a change of "
+        "position and balance.",
     ),
 )
