@@ -109,7 +109,7 @@ def _client_order_id(candidate: Candidate) -> Rejection | None:
     if candidate.previous is not None or client_order_id is None or client_order_id not in known:
         return None
     ever = candidate.config.switches.client_order_id_scope == "ever"
-    if ever or candidate.state.orders[known[client_order_id]].state.is_open:
+    if ever or not candidate.state.orders[known[client_order_id]].state.is_final:
         return Rejection(10577, f"clientOrderId {client_order_id} is in use: choose one that was never used")
     return None
 

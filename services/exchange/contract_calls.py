@@ -86,8 +86,8 @@ class ContractCalls:
         return self._end(self._contracts.set_leverage(account_id, symbol, leverage, transaction), transaction)
 
     def contracts(self) -> Sequence[tuple[ContractMarket, Contract]]:
-        """All listed ones."""
-        return tuple(self._valuation.contracts.of_kind(*self._kinds))
+        """All listed ones, kind by kind."""
+        return [found for kind in self._kinds for found in self._valuation.contracts.of_kind(kind)]
 
     def find(self, symbol: str) -> tuple[ContractMarket, Contract] | None:
         """A listed one with its market."""

@@ -8,6 +8,8 @@ from typing import Any
 from tests.contract.payloads import RecordedAnswer, RecordedFrames
 from tests.contract.shapes import Leave, read_json
 
+PRODUCTS = ("futures",)
+
 
 def _leave(row: dict[str, Any]) -> Leave:
     return Leave(**{name: frozenset(row.get(name, ())) for name in Leave.__struct_fields__})

@@ -153,14 +153,14 @@ def _exchange_diagram() -> str:
     lines = ["stateDiagram-v2"]
     for (source, change), target in exchange.TRANSITIONS.items():
         lines.append(f"    {source.name} --> {target.name}: {change.value}")
-    lines += [f"    {state.name} --> [*]" for state in VenueOrderState if not state.is_open]
+    lines += [f"    {state.name} --> [*]" for state in VenueOrderState if state.is_final]
     return "\n".join(lines)
 
 
 def _exchange_table() -> list[str]:
     lines = ["| from | change | to |", "|---|---|---|"]
     for (source, change), target in exchange.TRANSITIONS.items():
-        final = "" if target.is_open else " (final)"
+        final = " (final)" if target.is_final else ""
         lines.append(f"| `{source.name}` {source} | {change.value} | `{target.name}` {target}{final} |")
     return [*lines, ""]
 
