@@ -60,8 +60,10 @@ class DeskSection(_Section, frozen=True, kw_only=True):
 class BusSection(_Section, frozen=True, kw_only=True):
     """[bus]: the sockets between the processes.
 
-    transport: ipc in the run directory, or tcp on a loopback address. host: where tcp binds and connects; base_port:
-    the first of its ports, two per service.
+    transport: ipc in the run directory, or tcp. host: where tcp binds; peer_host: where the others are found,
+    "{service}" in it stands for a service's name, "" = host; base_port: the first of its ports, two per service.
+    curve: over tcp, encrypt and take those only whose key is on the list (`voldesk keys`); without it tcp is refused
+    beyond loopback. keys_dir: where the keys are, relative to the run directory, "" = keys.
     max_message_bytes: larger messages are dropped and counted. publish_queue: messages kept for one slow reader
     before it loses some; event_queue and state_queue: the same on the reader's side. resend_ms: how soon an
     unanswered request is repeated, with the same id. answers_kept: answers remembered for repeated requests.
@@ -70,7 +72,10 @@ class BusSection(_Section, frozen=True, kw_only=True):
 
     transport: Literal["ipc", "tcp"] = "ipc"
     host: str = "127.0.0.1"
+    peer_host: str = ""
     base_port: Annotated[int, Meta(ge=1_024, le=65_500)] = 15_550
+    curve: bool = False
+    keys_dir: str = ""
     max_message_bytes: Annotated[int, Meta(ge=65_536, le=1 << 30)] = 16 * 1024 * 1024
     publish_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
     event_queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000

@@ -10,6 +10,7 @@ import zmq
 
 from shared.bus.endpoints import Endpoints
 from shared.bus.frames import Frame, encoder_of, topic_prefix
+from shared.bus.keys import keys_dir
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import RequestClient, RequestServer
 from shared.bus.sequences import EventStore, EventStream
@@ -60,7 +61,8 @@ class Bus:
 
     A bus can ask and subscribe at once. `open` makes it a service: it binds, publishes and answers. What a receiver
     raises goes to `on_error(source, error)`; the next success of that source to `on_success(source)`. What arrives
-    and cannot be read is counted by kind and passed to `warn(kind, detail)` once per kind.
+    and cannot be read is counted by kind and passed to `warn(kind, detail)` once per kind; so is a connection that
+    comes to nothing for want of a key. key_name: whose CURVE key is used, `name`'s or the operator's unless told.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Bus:
         on_error: Callable[[str, Exception], None] = _raise,
         on_success: Callable[[str], None] = _ignore,
         warn: Callable[[str, str], None] = _ignore,
+        key_name: str = "",
     ) -> None:
         clock = clock or Clock()
         self._link = Link(
@@ -84,6 +87,8 @@ class Bus:
             on_error,
             on_success,
             warn,
+            keys_dir(desk),
+            key_name,
         )
         self._store = EventStore(desk.bus.events_kept)
         self._client = RequestClient(self._link)
@@ -95,9 +100,12 @@ class Bus:
         self._heartbeat: Callable[[dict[str, int]], Heartbeat] | None = None
 
     @classmethod
-    def client(cls, desk: DeskConfig) -> Bus:
-        """A bus that only asks and listens, for the command line: ``async with Bus.client(desk) as bus``."""
-        return cls(f"cli-{os.getpid()}", desk)
+    def client(cls, desk: DeskConfig, key_name: str = "") -> Bus:
+        """A bus that only asks and listens, for the command line: ``async with Bus.client(desk) as bus``.
+
+        key_name: over tcp with keys, whose key it uses; that of the operator unless told.
+        """
+        return cls(f"cli-{os.getpid()}", desk, key_name=key_name)
 
     async def __aenter__(self) -> Bus:
         return self
@@ -124,7 +132,7 @@ class Bus:
             {zmq.SNDHWM: settings.publish_queue, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES_MAX},
             self._subscribed,
         )
-        self._publisher.bind(self._link.endpoints.events(self._link.name))
+        self._link.bind(self._publisher, self._link.endpoints.bound_events(self._link.name))
         self._server = RequestServer(self._link, self._answer_now)
         self.beat()
 
@@ -140,7 +148,13 @@ class Bus:
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
+        if self._link.curve is not None:
+            self._link.curve.close()
         self._link.context.term()
+
+    def key_problem(self, service: str) -> str:
+        """Why `service` and we do not take each other's keys; "" while nothing is known against it."""
+        return "" if self._link.curve is None else self._link.curve.problem(service)
 
     def publish(self, topic: str, message: Message, cause_id: str = "") -> str:
         """Publish on a topic of the table and return the message id. Events of one turn of the loop are published
@@ -226,7 +240,8 @@ class Bus:
             if isinstance(answer, ReplyReceived):
                 answered.set_result(answer.message)
             else:
-                answered.set_exception(NoAnswer(f"{service} did not answer within {deadline_ms} ms"))
+                why = self.key_problem(service)
+                answered.set_exception(NoAnswer(why or f"{service} did not answer within {deadline_ms} ms"))
 
         self._client.send(service, message, request_id, deadline_ms, deliver)
         try:

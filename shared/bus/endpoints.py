@@ -1,4 +1,4 @@
-"""Where a service's sockets are: ipc in the run directory, or tcp on loopback."""
+"""Where a service's sockets are: ipc in the run directory, or tcp; beyond loopback with keys only."""
 
 from __future__ import annotations
 
@@ -40,33 +40,48 @@ def socket_path(run_dir: Path, name: str) -> Path:
 
 
 class Endpoints:
-    """The addresses of all services of one desk. Raises ConfigError for tcp on an address that others can reach."""
+    """The addresses of all services of one desk. Raises ConfigError for tcp without keys on an address that others
+    can reach."""
 
     def __init__(self, run_dir: Path, settings: BusSection) -> None:
         self._run_dir = run_dir
         self._settings = settings
-        if settings.transport == "tcp" and not _is_loopback(settings.host):
-            raise ConfigError(
-                f"[bus] host {settings.host} is not a loopback address: tcp without CURVE keys is open to all",
-                'use host = "127.0.0.1" or transport = "ipc"; CURVE keys are not supported yet',
-            )
+        self.needs_keys = settings.transport == "tcp" and settings.curve
+        others = (settings.host, settings.peer_host or settings.host)
+        if settings.transport == "tcp" and not settings.curve:
+            for host in others:
+                if not _is_loopback(host):
+                    raise ConfigError(
+                        f"[bus] host {host} is not a loopback address: tcp without CURVE keys is open to all",
+                        'set curve = true, or use host = "127.0.0.1" or transport = "ipc"',
+                    )
 
     def events(self, service: str) -> str:
-        """Where `service` publishes."""
-        return self._address(service, "events")
+        """Where others find what `service` publishes."""
+        return self._address(service, "events", self._peer_host(service))
 
     def requests(self, service: str) -> str:
-        """Where `service` answers."""
-        return self._address(service, "requests")
+        """Where others ask `service`."""
+        return self._address(service, "requests", self._peer_host(service))
 
-    def _address(self, service: str, kind: Literal["events", "requests"]) -> str:
+    def bound_events(self, service: str) -> str:
+        """Where `service` binds to publish."""
+        return self._address(service, "events", self._settings.host)
+
+    def bound_requests(self, service: str) -> str:
+        """Where `service` binds to answer."""
+        return self._address(service, "requests", self._settings.host)
+
+    def _peer_host(self, service: str) -> str:
+        return self._settings.peer_host.replace("{service}", service) or self._settings.host
+
+    def _address(self, service: str, kind: Literal["events", "requests"], host: str) -> str:
         if self._settings.transport == "ipc":
             return f"ipc://{socket_path(self._run_dir, f'{service}.{kind}')}"
         if service not in SERVICE_NAMES:
             raise ConfigError(f"[bus] transport tcp has no port for {service}", 'use transport = "ipc"')
         port = self._settings.base_port + 2 * SERVICE_NAMES.index(service) + (kind == "requests")
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"tcp://{host}:{port}"
+        return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

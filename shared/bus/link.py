@@ -6,12 +6,16 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import zmq
 
+from shared.bus.curve import Curve
 from shared.bus.endpoints import Endpoints
 from shared.bus.frames import encode_array
+from shared.bus.keys import KEY_NAMES, OPERATOR
+from shared.bus.sockets import LoopSocket
 from shared.clock import Clock
 from shared.config import BusSection
 from shared.durations import Durations
@@ -24,6 +28,7 @@ _DETAIL_CHARACTERS_MAX = 300
 class BusCounts:
     """Plain counters, read by the metrics when they are scraped.
 
+    refused: connections that came to nothing for want of a key, by kind; of both ends.
     delays: from publishing to receipt by pattern of the table of topics, "request" and "reply"; of events that were
     received together the first; replayed events are not in it.
     """
@@ -34,6 +39,7 @@ class BusCounts:
         self.received = 0
         self.conflated = 0
         self.dropped: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.replays: Counter[str] = Counter()
@@ -65,6 +71,8 @@ class Link:
         on_error: Callable[[str, Exception], None],
         on_success: Callable[[str], None],
         warn: Callable[[str, str], None],
+        keys: Path,
+        key_name: str = "",
     ) -> None:
         self.name = name
         self.endpoints = endpoints
@@ -79,10 +87,26 @@ class Link:
         self._id_prefix = f"{name}.{epoch:x}."
         self._message_count = 0
         self._failing: set[str] = set()
+        speaks_as = key_name or (name if name in KEY_NAMES else OPERATOR)
+        self.curve = Curve(self, keys, speaks_as) if endpoints.needs_keys else None
 
     @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
+
+    def bind(self, socket: LoopSocket, endpoint: str) -> None:
+        """Bind; over tcp with keys, those on the list only are taken."""
+        if self.curve is None:
+            socket.bind(endpoint)
+        else:
+            self.curve.bind(socket, endpoint)
+
+    def connect(self, socket: LoopSocket, service: str, endpoint: str) -> None:
+        """Connect to a service; over tcp with keys, it must prove to hold its own."""
+        if self.curve is None:
+            socket.connect(endpoint)
+        else:
+            self.curve.connect(socket, service, endpoint)
 
     def new_id(self) -> str:
         self._message_count += 1
@@ -105,6 +129,12 @@ class Link:
         if not self.counts.dropped[kind]:
             self._warn(kind, detail[:_DETAIL_CHARACTERS_MAX])
         self.counts.dropped[kind] += count
+
+    def refuse(self, kind: str, detail: str) -> None:
+        """Count a connection that came to nothing for want of a key; the first of each kind is logged."""
+        self.counts.refused[kind] += 1
+        if self.counts.refused[kind] == 1:
+            self._warn(kind, detail[:_DETAIL_CHARACTERS_MAX])
 
     def deliver(self, source: str, receiver: Callable[[ItemT], Any], item: ItemT) -> None:
         """Hand an item to its receiver; what the receiver raises never reaches the socket."""

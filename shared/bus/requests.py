@@ -146,7 +146,7 @@ class RequestClient:
             on_writable=lambda: self._connected(service),
         )
         self._sockets[service] = socket
-        socket.connect(self._link.endpoints.requests(service))
+        self._link.connect(socket, service, self._link.endpoints.requests(service))
         return socket
 
     def _connected(self, service: str) -> None:
@@ -214,7 +214,7 @@ class RequestServer:
             },
             self._received,
         )
-        self._socket.bind(link.endpoints.requests(link.name))
+        link.bind(self._socket, link.endpoints.bound_requests(link.name))
 
     def serve(self, receiver: Callable[[Request], None]) -> None:
         """Hand requests to `receiver` from now on; until then they wait at the client, who repeats them."""

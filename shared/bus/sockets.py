@@ -8,7 +8,8 @@ is asked whether more has come. To ask costs less than to receive nothing, which
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -26,6 +27,14 @@ _CLOSING_LINGER_MS = 200
 # as plain numbers: pyzmq's flags are enums whose arithmetic is a microsecond of Python
 _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _POLLIN, _POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
+
+_REBIND_S = 0.02
+_HANDSHAKES = int(
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 
 
 def _not_taken(error: zmq.ZMQError) -> bool:
@@ -52,17 +61,15 @@ class LoopSocket:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         kind: int,
-        options: Mapping[int, int],
+        options: Mapping[int, int | bytes],
         deliver: Callable[[list[Any]], None],
         *,
         at_once: bool = True,
         on_writable: Callable[[], None] | None = None,
     ) -> None:
-        self._socket = context.socket(kind)
-        # without pyzmq's own layer, whose further arguments nobody needs here
-        self._send_frame = super(zmq.Socket, self._socket).send
+        self._context = context
+        self._kind = kind
         self._routed_frames = kind == zmq.ROUTER
-        self._receive: Callable[[int], Any] = self._routed if self._routed_frames else self._socket.recv
         self._deliver = deliver
         self._at_once = at_once
         self._on_writable = on_writable
@@ -73,24 +80,83 @@ class LoopSocket:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wants_writable = False
         self.burst_ns = 0
-        for option, value in {
+        self._options: dict[int, int | bytes] = {
             zmq.LINGER: _CLOSING_LINGER_MS,
             zmq.RECONNECT_IVL: 50,
             zmq.RECONNECT_IVL_MAX: 500,
             **options,
-        }.items():
+        }
+        self._prefixes: list[bytes] = []
+        self._bound: str | None = None
+        self._connected: str | None = None
+        self._observed = False
+        self._monitor: zmq.Socket[bytes] | None = None
+        self.closed = False
+        self._make()
+
+    def _make(self) -> None:
+        self._socket = self._context.socket(self._kind)
+        # without pyzmq's own layer, whose further arguments nobody needs here
+        self._send_frame = super(zmq.Socket, self._socket).send
+        self._receive: Callable[[int], Any] = self._routed if self._routed_frames else self._socket.recv
+        for option, value in self._options.items():
             self._socket.setsockopt(option, value)
+        for prefix in self._prefixes:
+            self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
+        if self._observed:
+            self._monitor = self._socket.get_monitor_socket(_HANDSHAKES)
 
     def bind(self, endpoint: str) -> None:
         self._socket.bind(endpoint)
+        self._bound = endpoint
         self._register()
 
     def connect(self, endpoint: str) -> None:
         self._socket.connect(endpoint)
+        self._connected = endpoint
         self._register()
 
     def subscribe(self, prefix: bytes) -> None:
+        self._prefixes.append(prefix)
         self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
+
+    def secure(self, options: Mapping[int, int | bytes]) -> None:
+        """Set what a later `bind` or `connect` is made with."""
+        self._options.update(options)
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+
+    def reopen(self, options: Mapping[int, int | bytes]) -> None:
+        """Cut every connection and bind or connect again, with these options. What was under way is lost."""
+        self._options.update(options)
+        self._let_go()
+        self._make()
+        if self._connected is not None:
+            self._socket.connect(self._connected)
+            self._register()
+        elif self._bound is not None:
+            self._rebind()
+
+    def disconnect(self) -> None:
+        """Cut the connection until the next `connect`."""
+        if self._connected is not None:
+            self._let_go()
+            self._connected = None
+            self._make()
+
+    def observe_handshakes(self) -> None:
+        """Keep what becomes of handshakes, for `handshakes`."""
+        self._observed = True
+        self._monitor = self._socket.get_monitor_socket(_HANDSHAKES)
+
+    def handshakes(self) -> list[int]:
+        """ZeroMQ's events of the handshakes since the last call."""
+        found: list[int] = []
+        if self._monitor is not None:
+            while self._monitor.poll(0):
+                event, _endpoint = self._monitor.recv_multipart(_NOBLOCK)
+                found.append(struct.unpack("=HI", event)[0])
+        return found
 
     def send(self, frame: bytes | bytearray) -> bool:
         """Send now; False when nobody is there to take it or the queue is full."""
@@ -123,12 +189,40 @@ class LoopSocket:
             return _not_taken(error)
         return True
 
+    def send_parts(self, parts: Sequence[bytes]) -> None:
+        """From a ROUTER, the peer's identity first; for what has frames of its own, as ZeroMQ's own questions."""
+        self._sent = True
+        if not self._scheduled and not self._draining:
+            self._schedule()
+        self._socket.send_multipart(parts, _NOBLOCK)
+
     def close(self) -> None:
+        self.closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._flush()
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop = None
+        if self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._monitor = None
         self._socket.close()
+
+    def _rebind(self) -> None:
+        """Bind again; ZeroMQ's own thread may need a moment to let the address go."""
+        if self.closed or self._bound is None:
+            return
+        try:
+            self._socket.bind(self._bound)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+            asyncio.get_running_loop().call_later(_REBIND_S, self._rebind)
+        else:
+            self._register()
 
     def _register(self) -> None:
         self._loop = asyncio.get_running_loop()

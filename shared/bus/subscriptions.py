@@ -130,7 +130,7 @@ class Subscription:
         for prefix in prefixes:
             socket.subscribe(prefix.encode())
         self._sockets.append(socket)
-        socket.connect(self._link.endpoints.events(self._publisher))
+        self._link.connect(socket, self._publisher, self._link.endpoints.events(self._publisher))
 
     def _topic(self, topic: bytes) -> _Known:
         """What the table says of a topic. Raises FrameError for one that is not in it."""

@@ -68,6 +68,15 @@ class BusMetrics:
             ("kind",),
             lambda: dict(counts.dropped),
         )
+        read(
+            "counter",
+            "voldesk_bus_refused_total",
+            "Connections that came to nothing for want of a CURVE key. Of those who came: no_key (none, or meant for "
+            "another key of ours), unknown_key, revoked_key, key_not_allowed (of another service without business "
+            "here). Of ours: refused_by_peer, wrong_server_key, peer_without_key, no_server_key; list_unusable",
+            ("kind",),
+            lambda: dict(counts.refused),
+        )
         for name, documentation, counter in (
             ("gaps", "Gaps seen in event streams, by publisher", counts.gaps),
             ("lost", "Events that no replay brought back, by publisher", counts.lost),

@@ -165,9 +165,7 @@ class _Process:
             epoch=start.epoch,
             on_error=self._failures.failed,
             on_success=self._failures.succeeded,
-            warn=lambda kind, detail: log.warning(
-                "message dropped, further ones are counted", kind=kind, detail=detail
-            ),
+            warn=self._warn,
         )
         BusMetrics(self._metrics, self._bus.counts)
         self._http_refusals = HttpRefusals(
@@ -209,6 +207,11 @@ class _Process:
             self._metrics.close()
             self._bus.close()
             self._log.info("stopped")
+
+    def _warn(self, kind: str, detail: str) -> None:
+        """The first of a kind that the bus does not take."""
+        what = "connection refused" if kind in self._bus.counts.refused else "message dropped"
+        self._log.warning(f"{what}, further ones are counted", kind=kind, detail=detail)
 
     def _signalled(self) -> None:
         (self._stop_now if self._stop.is_set() else self._stop).set()

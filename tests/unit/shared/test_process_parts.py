@@ -101,6 +101,17 @@ def test_every_service_has_two_addresses_of_its_own(tmp_path: Path) -> None:
 def test_tcp_is_refused_where_others_could_reach_it(tmp_path: Path, host: str) -> None:
     with pytest.raises(ConfigError, match="CURVE"):
         Endpoints(tmp_path, BusSection(transport="tcp", host=host))
+    with pytest.raises(ConfigError, match="CURVE"):
+        Endpoints(tmp_path, BusSection(transport="tcp", peer_host=host))
+    assert Endpoints(tmp_path, BusSection(transport="tcp", host=host, curve=True)).needs_keys
+
+
+def test_a_service_is_found_under_its_own_name_and_binds_where_it_is_told(tmp_path: Path) -> None:
+    endpoints = Endpoints(
+        tmp_path, BusSection(transport="tcp", host="0.0.0.0", peer_host="{service}.desk", curve=True)
+    )
+    assert endpoints.requests("risk") == "tcp://risk.desk:15553"
+    assert endpoints.bound_requests("risk") == "tcp://0.0.0.0:15553"
 
 
 def test_ports_are_drawn_once_are_all_different_and_stay(tmp_path: Path) -> None:
