@@ -41,13 +41,14 @@ async def ask_on(
     """
     away = f"see `voldesk status`, then `voldesk up` or `voldesk restart {service}`"
     if await heartbeat(bus, desk, service, deadline_ms) is None:
-        raise Failure(f"{service} does not answer", away, EXIT_UNREACHABLE)
+        raise Failure(bus.key_problem(service) or f"{service} does not answer", away, EXIT_UNREACHABLE)
     try:
         answer = await bus.ask(service, message, deadline_ms=deadline_ms)
     except NoAnswer:
         where = _where_to_check(message)
         if where is None:
-            raise Failure(f"{service} does not answer", away, EXIT_UNREACHABLE) from None
+            why = bus.key_problem(service) or f"{service} does not answer"
+            raise Failure(why, away, EXIT_UNREACHABLE) from None
         raise Failure(
             f"{service} did not answer within {deadline_ms / 1000:g} s; what was asked may still take effect",
             f"check with `{where}` before you repeat it",

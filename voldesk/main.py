@@ -80,6 +80,8 @@ COMMANDS = {
     "doctor": (
         "Examine configuration, ports, clock, keys, disk, journals, versions, venue and services; changes nothing."
     ),
+    "keys": "Show the bus's keys, whose each is and which services take it; rotate or revoke one.",
+    "healthcheck": "Ask one service whether it is alive, with its own key; ends with 0 if it is, with 69 if not.",
     "journal": "Ask execution's journal with SQL. It is read from its file, whether the desk runs or not.",
 }
 """Each command with its line of the help: a module of voldesk.commands, imported when it is called."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.clock import Clock
 from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
@@ -88,7 +89,7 @@ def check_limited_underlyings(desk: DeskConfig, sections: Mapping[str, Any]) -> 
 
 
 def check_keys(desk: DeskConfig) -> None:
-    """Draw the paper keys, or see that each service finds its own. Raises SecretError.
+    """Draw the paper keys and those of the bus, or see that each service finds its own. Raises SecretError.
 
     A key that is only in this process's environment does not count: supervisord's environment holds no secrets.
     """
@@ -96,6 +97,11 @@ def check_keys(desk: DeskConfig) -> None:
     from services.monitor.config import MonitorConfig
 
     check_secrets(desk, desk.section("monitor", MonitorConfig))
+    if desk.bus.transport == "tcp" and desk.bus.curve:
+        # what imports ZeroMQ, which most commands do not need
+        from shared.bus.keys import ensure_keys, keys_dir
+
+        ensure_keys(keys_dir(desk), Clock().now_ns())
     if desk.mode == "paper":
         ensure_paper_secrets(desk.run_dir, desk.account_id)
         return
