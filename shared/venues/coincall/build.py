@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from shared.messages.contracts import ContractOrder
 from shared.messages.rfq import RfqLeg
 from shared.messages.venue import Amendment, NewOrder, OrderRef
 from shared.venues.coincall.sign import Value
@@ -25,6 +26,26 @@ def new_order(order: NewOrder) -> dict[str, Value]:
         "timeInForce": order.time_in_force,
         "reduceOnly": 1 if order.reduce_only else 0,
     }
+
+
+_TYPES = {"limit": 1, "market": 2, "post_only": 3, "stop_limit": 4, "stop_market": 5}
+
+
+def contract_order(order: ContractOrder) -> dict[str, Value]:
+    """Of futures. A market order must carry neither price nor time in force."""
+    params: dict[str, Value] = {
+        "symbol": order.symbol,
+        "tradeSide": 1 if order.side == "buy" else 2,
+        "tradeType": _TYPES[order.order_type],
+        "qty": order.quantity,
+        "clientOrderId": order.client_order_id,
+        "reduceOnly": 1 if order.reduce_only else 0,
+    }
+    if order.price is not None:
+        params |= {"price": order.price, "timeInForce": order.time_in_force}
+    if order.trigger_price is not None:
+        params["triggerPrice"] = order.trigger_price
+    return params
 
 
 def order_reference(order: OrderRef) -> dict[str, Value]:

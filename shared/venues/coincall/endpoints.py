@@ -93,9 +93,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int = 30_000
 
 
-def _order_call(
+def order_call(
     name: str, method: Method, path: str, group: LimitGroup, bodies: tuple[Body, ...] = ("json",)
 ) -> Endpoint:
+    """A call that changes orders: sent once, its failure after it left is an unknown outcome."""
     return Endpoint(
         name=name,
         method=method,
@@ -153,24 +154,24 @@ FILLS = Endpoint(name="fills", method="GET", path="/open/option/trade/history/v1
 TRANSFERS = Endpoint(name="transfers", method="GET", path="/open/account/historyList/v1", group="transfers")
 EXERCISES = Endpoint(name="exercises", method="GET", path="/open/settle/exercise/history/v1", group="history")
 
-CREATE_ORDER = _order_call("place", "POST", "/open/option/order/create/v1", "place")
-MODIFY_ORDER = _order_call("amend", "POST", "/open/option/order/modify/v1", "place")
-CANCEL_ORDER = _order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
-CANCEL_INDEX = _order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
-CANCEL_SYMBOL = _order_call("cancel_symbol", "GET", "/open/option/order/batchCancelByOption/v1/{symbol}", "cancel")
-BATCH_CREATE = _order_call("batch_place", "POST", "/open/option/order/batchCreate/v1", "batch_place")
-BATCH_MODIFY = _order_call("batch_amend", "POST", "/open/option/order/batchModify/v1", "batch_amend")
-BATCH_CANCEL = _order_call("batch_cancel", "POST", "/open/option/order/batchCancel/v1", "batch_cancel")
-SET_COUNTDOWN = _order_call("countdown", "POST", "/open/futures/countdown/cancel/v1", "countdown")
+CREATE_ORDER = order_call("place", "POST", "/open/option/order/create/v1", "place")
+MODIFY_ORDER = order_call("amend", "POST", "/open/option/order/modify/v1", "place")
+CANCEL_ORDER = order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
+CANCEL_INDEX = order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
+CANCEL_SYMBOL = order_call("cancel_symbol", "GET", "/open/option/order/batchCancelByOption/v1/{symbol}", "cancel")
+BATCH_CREATE = order_call("batch_place", "POST", "/open/option/order/batchCreate/v1", "batch_place")
+BATCH_MODIFY = order_call("batch_amend", "POST", "/open/option/order/batchModify/v1", "batch_amend")
+BATCH_CANCEL = order_call("batch_cancel", "POST", "/open/option/order/batchCancel/v1", "batch_cancel")
+SET_COUNTDOWN = order_call("countdown", "POST", "/open/futures/countdown/cancel/v1", "countdown")
 """Its path says futures; by its parameter it is that of options."""
 
 _BLOCK = "/open/option/blocktrade"
 _FORM_FIRST: tuple[Body, ...] = ("form", "json")
 """The venue's pages ask for JSON since July 2026, clients were refused with it days before: the form suits both."""
 
-CREATE_RFQ = _order_call("rfq_create", "POST", f"{_BLOCK}/request/create/v1", "rfq_create")
-CANCEL_RFQ = _order_call("rfq_cancel", "POST", f"{_BLOCK}/request/cancel/v1", "rfq_cancel", _FORM_FIRST)
-ACCEPT_QUOTE = _order_call("rfq_accept", "POST", f"{_BLOCK}/request/accept/v1", "rfq_accept", _FORM_FIRST)
+CREATE_RFQ = order_call("rfq_create", "POST", f"{_BLOCK}/request/create/v1", "rfq_create")
+CANCEL_RFQ = order_call("rfq_cancel", "POST", f"{_BLOCK}/request/cancel/v1", "rfq_cancel", _FORM_FIRST)
+ACCEPT_QUOTE = order_call("rfq_accept", "POST", f"{_BLOCK}/request/accept/v1", "rfq_accept", _FORM_FIRST)
 QUOTES_RECEIVED = Endpoint(
     name="rfq_quotes",
     method="GET",

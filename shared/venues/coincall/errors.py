@@ -29,6 +29,7 @@ NOT_SENT_CODE = 0
 
 ORDER_NOT_FOUND = 10584
 NO_MORE_MARGIN = 10529
+LEVERAGE_BLOCKED = 40038
 COUNTDOWN_FIRED = 10619
 """A countdown was not renewed: no order of its underlying is taken until it is set anew."""
 

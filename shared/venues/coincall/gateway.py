@@ -65,6 +65,7 @@ from shared.venues.coincall import (
 from shared.venues.coincall.batches import Amended, Batches, Cancelled, Placed
 from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
+from shared.venues.coincall.futures import CoincallFutures
 from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
@@ -132,6 +133,8 @@ class CoincallGateway:
         self._on_skipped = on_skipped or _ignore
         self._on_stream = on_stream or _ignore
         self._liveness = liveness
+        self.futures = CoincallFutures(self._rest, self._futures_stream, self._on_skipped)
+        """Perpetuals and dated futures of the same account."""
 
     def __repr__(self) -> str:
         return f"CoincallGateway({self._endpoints.rest})"
@@ -367,6 +370,15 @@ class CoincallGateway:
                 book_stream.STREAM, self._endpoints.ws_options, wanted, on_data, deliver
             ),
         )
+
+    def _futures_stream(
+        self,
+        name: str,
+        wanted: Callable[[], Sequence[Subscription]],
+        on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
+        on_state: Callable[[StreamUp | StreamDown], None],
+    ) -> VenueStream:
+        return self._stream(name, self._endpoints.ws_futures, wanted, on_data, on_state)
 
     def _stream(
         self,

@@ -18,6 +18,7 @@ from shared.venues.ports import VenueError
 PAGE_SIZE = 500
 EXERCISE_PAGE_SIZE = 50
 TRANSFER_PAGE_SIZE = 50
+NUMBERED_PAGE_SIZE = 50
 WINDOW_MS = 89 * 86_400_000
 """The venue takes ranges of at most 90 days."""
 
@@ -27,34 +28,36 @@ _MAX_PAGES = 10_000
 T = TypeVar("T")
 
 
-async def open_orders(rest: RestClient) -> tuple[VenueOrder, ...]:
+async def open_orders(rest: RestClient, endpoint: Endpoint = PENDING_ORDERS) -> tuple[VenueOrder, ...]:
     """Every resting order of the account. Raises VenueError.
 
     Beyond one page (500) an order can be missed while others vanish between two pages: absence here is no proof.
     """
     found: dict[int, VenueOrder] = {}
     for page in range(1, _MAX_PAGES):
-        data = await rest.read(PENDING_ORDERS, {"page": page, "pageSize": PAGE_SIZE})
+        data = await rest.read(endpoint, {"page": page, "pageSize": PAGE_SIZE})
         try:
             numbered = parse.decoded(wire.PageNumbered, data)
             rows = [parse.parse_order(row, open_order=True) for row in numbered.rows or ()]
         except ParseError as error:
-            raise VenueError("unknown", f"{PENDING_ORDERS.name}: {error}") from None
+            raise VenueError("unknown", f"{endpoint.name}: {error}") from None
         found |= {order.venue_order_id: order for order in rows}
         if not rows or _is_last(numbered, page, len(rows), PAGE_SIZE):
             return tuple(found.values())
-    raise _endless(PENDING_ORDERS)
+    raise _endless(endpoint)
 
 
-async def order_history(rest: RestClient, since_ns: int) -> tuple[VenueOrder, ...]:
+async def order_history(
+    rest: RestClient, since_ns: int, endpoint: Endpoint = ORDER_HISTORY
+) -> tuple[VenueOrder, ...]:
     """Orders created since then, oldest first. Raises VenueError."""
-    orders = await _by_cursor(rest, ORDER_HISTORY, since_ns, parse.parse_order, lambda order: order.venue_order_id)
+    orders = await _by_cursor(rest, endpoint, since_ns, parse.parse_order, lambda order: order.venue_order_id)
     return tuple(sorted(orders, key=lambda order: (order.created_ns, order.venue_order_id)))
 
 
-async def fills(rest: RestClient, since_ns: int) -> tuple[VenueFill, ...]:
+async def fills(rest: RestClient, since_ns: int, endpoint: Endpoint = FILLS) -> tuple[VenueFill, ...]:
     """Executions since then, oldest first. Raises VenueError."""
-    trades = await _by_cursor(rest, FILLS, since_ns, parse.parse_fill, lambda fill: fill.venue_trade_id)
+    trades = await _by_cursor(rest, endpoint, since_ns, parse.parse_fill, lambda fill: fill.venue_trade_id)
     return tuple(sorted(trades, key=lambda fill: (fill.venue_ns, fill.venue_trade_id)))
 
 
@@ -96,6 +99,32 @@ async def transfers(rest: RestClient, since_ns: int) -> tuple[VenueTransfer, ...
         else:
             raise _endless(TRANSFERS)
     return tuple(reversed(found.values()))
+
+
+async def by_page(
+    rest: RestClient,
+    endpoint: Endpoint,
+    since_ns: int,
+    read_row: Callable[[msgspec.Raw], T],
+    params: dict[str, Value],
+) -> list[T]:
+    """All rows since then of a list with numbered pages; one may show up twice while pages move. Raises VenueError."""
+    found: list[T] = []
+    for start_ms, end_ms in windows(since_ns, rest.venue_now_ns()):
+        for page in range(1, _MAX_PAGES):
+            asked = params | {"startTime": start_ms, "endTime": end_ms, "page": page, "pageSize": NUMBERED_PAGE_SIZE}
+            data = await rest.read(endpoint, asked)
+            try:
+                numbered = parse.decoded(wire.PageNumbered, data)
+                rows = [read_row(row) for row in numbered.rows or ()]
+            except ParseError as error:
+                raise VenueError("unknown", f"{endpoint.name}: {error}") from None
+            found += rows
+            if not rows or _is_last(numbered, page, len(rows), NUMBERED_PAGE_SIZE):
+                break
+        else:
+            raise _endless(endpoint)
+    return found
 
 
 def windows(since_ns: int, now_ns: int, window_ms: int = WINDOW_MS) -> Iterator[tuple[int, int]]:

@@ -38,6 +38,7 @@ _OUR_ID_MAX = 2**63 - 1
 
 _STATES: dict[int, VenueOrderState] = {
     -10: "invalid",
+    -2: "new",
     -1: "new",
     0: "new",
     1: "filled",
@@ -48,7 +49,8 @@ _STATES: dict[int, VenueOrderState] = {
     6: "invalid",
     10: "exercised",
 }
-"""Venue reference, section 6. An order on its way to a cancel (4, 5) still rests; fills make it partial."""
+"""Venue reference, section 6. An order on its way to a cancel (4, 5) still rests; fills make it partial.
+A stop order that waits (-2) can still trade."""
 
 T = TypeVar("T")
 
@@ -196,7 +198,7 @@ def parse_exercise(data: msgspec.Raw | bytes) -> VenueExercise:
     row = decoded(wire.ExerciseRow, data)
     return VenueExercise(
         symbol=row.symbol,
-        quantity=_signed(row.tradeSide, row.qty),
+        quantity=signed(row.tradeSide, row.qty),
         settlement_price=exact(row.exercisePrice),
         settlement_cash_flow_usd=exact(row.settlementCashFlow),
         fee_usd=exact(row.fees or Decimal(0)),
@@ -223,7 +225,7 @@ def parse_positions(data: bytes) -> tuple[VenuePosition, ...]:
     """Positions that are not flat. P&L is by mark, which the venue's own `upnl` is not."""
     positions = []
     for row in decoded_list(wire.OptionPosition, data):
-        quantity = _signed(row.tradeSide, row.qty)
+        quantity = signed(row.tradeSide, row.qty)
         if not quantity:
             continue
         mark = row.markPrice if row.markPrice and math.isfinite(row.markPrice) else None
@@ -378,7 +380,8 @@ def option_of(symbol: str) -> OptionSymbol:
     return parse_option_symbol(symbol)
 
 
-def _signed(trade_side: int, quantity: Decimal) -> Decimal:
+def signed(trade_side: int, quantity: Decimal) -> Decimal:
+    """A quantity of a position: short < 0."""
     return exact(quantity) if side_of(trade_side) == "buy" else -exact(quantity)
 
 
