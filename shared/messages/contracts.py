@@ -40,6 +40,18 @@ class ContractOrder(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"time_in_force {self.time_in_force} does not go with a {self.order_type} order")
 
 
+class FuturesSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the futures of one underlying: step of prices in USD, step and bounds of quantities in coins, and how many
+    stop orders may wait."""
+
+    underlying: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal
+    max_stop_orders: int
+
+
 class FuturesTicker(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of a perpetual or dated future in USD per coin; `expiry_ns` of a dated one. A missing mark is None."""
 

@@ -13,6 +13,7 @@ from shared.messages.contracts import (
     FundingRate,
     FuturesDelivery,
     FuturesPosition,
+    FuturesSpec,
     FuturesTicker,
     LeverageRefused,
     LeverageSet,
@@ -37,6 +38,7 @@ from shared.messages.venue import (
 )
 from shared.venues.coincall import build, errors, history, parse, parse_futures, parse_on_demand
 from shared.venues.coincall import contract_endpoints as endpoints
+from shared.venues.coincall.endpoints import CONFIG
 from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import RestClient
@@ -72,6 +74,11 @@ class CoincallFutures:
         self._rest = rest
         self._open_stream = open_stream
         self._on_skipped = on_skipped
+
+    async def specification(self, underlying: str) -> FuturesSpec:
+        """Tick, lot and limits of the futures of one underlying."""
+        data = await self._rest.read(CONFIG)
+        return read(lambda body: parse_futures.parse_specification(body, underlying), data)
 
     async def tickers(self) -> tuple[FuturesTicker, ...]:
         """All perpetuals and dated futures that are listed."""

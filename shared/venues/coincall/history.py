@@ -108,7 +108,7 @@ async def by_page(
     read_row: Callable[[msgspec.Raw], T],
     params: dict[str, Value],
 ) -> list[T]:
-    """All rows since then of a list with numbered pages; one may show up twice while pages move. Raises VenueError."""
+    """All rows since then of a list with numbered pages; one may show up twice. Raises VenueError."""
     found: list[T] = []
     for start_ms, end_ms in windows(since_ns, rest.venue_now_ns()):
         for page in range(1, _MAX_PAGES):

@@ -13,6 +13,7 @@ from shared.messages.contracts import (
     FundingRate,
     FuturesDelivery,
     FuturesPosition,
+    FuturesSpec,
     FuturesTicker,
 )
 from shared.messages.venue import VenueFill
@@ -28,6 +29,17 @@ from shared.venues.coincall.parse import (
     signed,
 )
 from shared.venues.coincall.wire import Id, Measure, Millis, Number, VenueId
+
+
+class SpecRow(msgspec.Struct, frozen=True):
+    tickSize: Decimal
+    minQty: Decimal
+    limitMaxQty: Decimal
+    triggerLimit: int = 0
+
+
+class ConfigRow(msgspec.Struct, frozen=True):
+    futuresConfig: dict[str, SpecRow] = {}
 
 
 class TickerRow(msgspec.Struct, frozen=True):
@@ -95,6 +107,24 @@ class TradeFrame(msgspec.Struct, frozen=True):
     ts: Millis
     it: int | None = None
     coid: Id = None
+
+
+def parse_specification(data: bytes, underlying: str) -> FuturesSpec:
+    """The public configuration's part about futures; the lot is the smallest quantity."""
+    row = decoded(ConfigRow, data).futuresConfig.get(underlying)
+    if row is None:
+        raise ParseError(f"the public configuration has no futuresConfig for {underlying}")
+    tick, lot = exact(row.tickSize), exact(row.minQty)
+    if tick <= 0 or lot <= 0:
+        raise ParseError(f"futures of {underlying}: tickSize {tick} and minQty {lot} must be above 0")
+    return FuturesSpec(
+        underlying=underlying,
+        tick_size=tick,
+        lot_size=lot,
+        min_quantity=lot,
+        max_quantity=exact(row.limitMaxQty),
+        max_stop_orders=row.triggerLimit,
+    )
 
 
 def parse_tickers(data: bytes, skipped: Callable[[str], None]) -> tuple[FuturesTicker, ...]:
