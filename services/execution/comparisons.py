@@ -6,7 +6,7 @@ from services.execution import rows
 from services.execution.effects import FetchSnapshot
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.venue import VenueSnapshot
-from shared.strategy.evaluate import DAY_NS
+from shared.strategy.wording import DAY_NS
 
 _HISTORY_MAX_NS = 80 * DAY_NS
 _OVERLAP_NS = 600 * SECOND

@@ -54,7 +54,7 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
-from shared.strategy.evaluate import DAY_NS
+from shared.strategy.wording import DAY_NS
 
 _ORDERS_TOLD_AGAIN = 200
 """The newest orders of a trade whose strategy works them that a new process publishes again."""

@@ -283,7 +283,8 @@ class Trade(msgspec.Struct, kw_only=True):
     def hard_deadline_ns(self) -> int | None:
         """When it is closed whatever its host does: as declared, or a grace after its first exit by the clock."""
         declared_ns = self.request.hard_deadline_ns
-        due_ns = clock_exit_ns(self.request.exit_conditions, self.opened_ns)
+        symbols = [leg.symbol for leg in self.request.legs]
+        due_ns = clock_exit_ns(self.request.exit_conditions, self.opened_ns, symbols)
         if due_ns is None:
             return declared_ns
         enforced_ns = due_ns + round(self.request.deadline_grace_s * _SECOND)

@@ -48,7 +48,7 @@ from shared.messages.trades import (
     TradeUpdate,
     unknown_request,
 )
-from shared.strategy.evaluate import DAY_NS
+from shared.strategy.wording import DAY_NS
 
 _LIST_MAX = 5_000
 _TEXT_MAX = 500

@@ -20,7 +20,7 @@ from shared.messages.system import Severity
 from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
 from shared.messages.venue import Amendment, NewOrder, OrderRef, VenueFill
-from shared.strategy.evaluate import DAY_NS
+from shared.strategy.wording import DAY_NS
 
 MS = 1_000_000
 SECOND = 1_000_000_000

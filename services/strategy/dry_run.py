@@ -79,11 +79,13 @@ class DryDesk:
             return history
         dry = self._trades.history(strategy, 0, now_ns)
         closed = [at for at in (history.last_closed_ns, dry.last_closed_ns) if at is not None]
+        lost = [at for at in (history.last_loss_ns, dry.last_loss_ns) if at is not None]
         return msgspec.structs.replace(
             history,
             open_trades=history.open_trades + dry.open_trades,
             trades_today=history.trades_today + dry.trades_today,
             last_closed_ns=max(closed, default=None),
+            last_loss_ns=max(lost, default=None),
         )
 
     def result(self, strategy: str) -> DryRunResult | None:

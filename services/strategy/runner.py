@@ -8,7 +8,7 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook, names_of
 from shared.messages.account import AccountSnapshot
-from shared.messages.conditions import MaxLoss, UtcDatetimeExit
+from shared.messages.conditions import CreditMultiple, MaxLoss, UtcDatetimeExit, alternatives
 from shared.messages.control import Gate
 from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, TradeUpdate
 from shared.options.chain import ChainView
@@ -158,7 +158,7 @@ class StrategyRunner:
 
     def _exit_ahead(self, now_ns: int) -> list[tuple[str, bool, str]]:
         """A fixed exit time that has passed: what would be opened would be closed at once."""
-        times = [item.at_ns for item in self._exits if isinstance(item, UtcDatetimeExit)]
+        times = [item.at_ns for item in alternatives(self._exits) if isinstance(item, UtcDatetimeExit)]
         if not times:
             return []
         passed = min(times) <= now_ns
@@ -220,13 +220,17 @@ class StrategyRunner:
         )
 
     def _max_loss_usd(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> float | None:
-        """The least of the max_loss conditions, a percentage taken of the structure's absolute premium at mark."""
+        """The least bound of loss among the exits, a percentage taken of the structure's absolute premium at mark."""
         premium = premium_at_mark(legs, chains.get)
         losses = []
-        for condition in self._exits:
-            if isinstance(condition, MaxLoss):
-                if condition.usd is not None:
-                    losses.append(condition.usd)
-                elif condition.pct is not None and premium:
-                    losses.append(condition.pct / 100 * abs(premium))
+        for condition in alternatives(self._exits):
+            match condition:
+                case MaxLoss(usd=usd) if usd is not None:
+                    losses.append(usd)
+                case MaxLoss(pct=pct) if pct is not None and premium:
+                    losses.append(pct / 100 * abs(premium))
+                case CreditMultiple(multiple=multiple) if premium is not None and premium < 0:
+                    losses.append(multiple * -premium)
+                case _:
+                    pass
         return min(losses, default=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.messages.trades import TradeUpdate
-from shared.strategy.evaluate import DAY_NS, MINUTE_NS
 from shared.strategy.views import TradeHistory
+from shared.strategy.wording import DAY_NS, MINUTE_NS
 
 
 class _Record:
@@ -16,6 +16,7 @@ class _Record:
         self.open: dict[str, TradeUpdate] = {}
         self.counted: dict[str, int] = {}
         self.last_closed_ns: int | None = None
+        self.last_loss_ns: int | None = None
         self.last_ordinal = 0
 
 
@@ -47,6 +48,8 @@ class TradeBook:
             record.open.pop(update.trade_id, None)
             closed_ns = update.updated_ns if update.closed_ns is None else update.closed_ns
             record.last_closed_ns = max(record.last_closed_ns or 0, closed_ns)
+            if update.realized_pnl_usd - update.fees_usd < 0:
+                record.last_loss_ns = max(record.last_loss_ns or 0, closed_ns)
         else:
             record.open[update.trade_id] = update
         day = self.trading_day(update.created_ns)
@@ -111,5 +114,6 @@ class TradeBook:
             open_trades=len(record.open),
             trades_today=list(record.counted.values()).count(today),
             last_closed_ns=record.last_closed_ns,
+            last_loss_ns=record.last_loss_ns,
             next_ordinal=max(record.last_ordinal, ordinal_used) + 1,
         )

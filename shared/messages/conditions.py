@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
 Greek = Literal["delta", "gamma", "vega", "theta", "rho"]
 Comparison = Literal[">", ">=", "<", "<=", "abs>", "abs>="]
+PriceBasis = Literal["mark", "mid"]
+"""What P&L is judged by: marks, or the middle of a book that is narrow enough, else mark."""
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -57,17 +60,19 @@ class NoExistingPosition(Condition, frozen=True, kw_only=True, tag="no_existing_
 
 
 class ProfitTarget(Condition, frozen=True, kw_only=True, tag="profit_target"):
-    """Mark-based P&L of the trade is at least `pct` of the absolute entry premium, or `usd`: one of them is set."""
+    """P&L of the trade is at least `pct` of the absolute entry premium, or `usd`: one of them is set."""
 
     pct: float | None = None
     usd: float | None = None
+    price: PriceBasis = "mark"
 
 
 class MaxLoss(Condition, frozen=True, kw_only=True, tag="max_loss"):
-    """Mark-based loss of the trade is at least `pct` of the absolute entry premium, or `usd`: one of them is set."""
+    """Loss of the trade is at least `pct` of the absolute entry premium, or `usd`: one of them is set."""
 
     pct: float | None = None
     usd: float | None = None
+    price: PriceBasis = "mark"
 
 
 class MaxHold(Condition, frozen=True, kw_only=True, tag="max_hold"):
@@ -110,6 +115,104 @@ class LegGreekLimit(Condition, frozen=True, kw_only=True, tag="leg_greek_limit")
     leg_index: int | None = None
 
 
+class IvLevel(Condition, frozen=True, kw_only=True, tag="iv_level"):
+    """The implied volatility at the money of `underlying`, `days` from now, lies within min_pct to max_pct."""
+
+    days: float
+    min_pct: float | None = None
+    max_pct: float | None = None
+    underlying: str = "BTCUSD"
+
+
+class AwayFromEvents(Condition, frozen=True, kw_only=True, tag="away_from_events"):
+    """Now is not within `before_hours` before to `after_hours` after one of these instants."""
+
+    at_ns: tuple[int, ...]
+    before_hours: float
+    after_hours: float
+
+
+class CooldownAfterLoss(Condition, frozen=True, kw_only=True, tag="cooldown_after_loss"):
+    """The strategy's last trade that lost money ended at least so long ago."""
+
+    hours: float
+
+
+class DteExit(Condition, frozen=True, kw_only=True, tag="dte_exit"):
+    """The DTE of the held leg that expires first is at most `days`."""
+
+    days: int
+
+
+class BeforeExpiry(Condition, frozen=True, kw_only=True, tag="before_expiry"):
+    """At most `hours` are left until the held leg that expires first trades no more."""
+
+    hours: float
+
+
+class TimeElapsed(Condition, frozen=True, kw_only=True, tag="time_elapsed"):
+    """At least `pct` of the time from opening to the first expiry has passed."""
+
+    pct: float
+
+
+class MaxProfitShare(Condition, frozen=True, kw_only=True, tag="max_profit_share"):
+    """P&L is at least `pct` of the most that the structure can make at expiry, at its opening prices."""
+
+    pct: float
+    price: PriceBasis = "mark"
+
+
+class CreditMultiple(Condition, frozen=True, kw_only=True, tag="credit_multiple"):
+    """The loss is at least `multiple` times the credit that was received."""
+
+    multiple: float
+    price: PriceBasis = "mark"
+
+
+class UnderlyingBeyond(Condition, frozen=True, kw_only=True, tag="underlying_beyond"):
+    """The index of the trade's underlying is at or above `above`, or at or below `below`, USD."""
+
+    above: float | None = None
+    below: float | None = None
+
+
+class ShortStrikeTouched(Condition, frozen=True, kw_only=True, tag="short_strike_touched"):
+    """The index has come within `buffer_pct` of a held short strike, or is beyond it."""
+
+    buffer_pct: float = 0.0
+
+
+class ShortLegDelta(Condition, frozen=True, kw_only=True, tag="short_leg_delta"):
+    """|delta| of a held short leg is at least `limit`, per unit."""
+
+    limit: float
+
+
+class BreakevenTouched(Condition, frozen=True, kw_only=True, tag="breakeven_touched"):
+    """At expiry the trade would lose if the index, moved by up to `buffer_pct` either way, stayed there."""
+
+    buffer_pct: float = 0.0
+
+
+class AllOf(Condition, frozen=True, kw_only=True, tag="all_of"):
+    """Every one of these says yes."""
+
+    conditions: tuple[AnyCondition, ...]
+
+
+class AnyOf(Condition, frozen=True, kw_only=True, tag="any_of"):
+    """One of these says yes."""
+
+    conditions: tuple[AnyCondition, ...]
+
+
+class Not(Condition, frozen=True, kw_only=True, tag="not"):
+    """This says no; what waits goes on waiting."""
+
+    condition: AnyCondition
+
+
 class HostFunction(Condition, frozen=True, kw_only=True, tag="host_function"):
     """A plain function in the strategy file: only the host that loaded it can answer."""
 
@@ -124,6 +227,12 @@ EntryCondition = (
     | MaxAccountDelta
     | MaxMarginUtilisation
     | NoExistingPosition
+    | IvLevel
+    | AwayFromEvents
+    | CooldownAfterLoss
+    | AllOf
+    | AnyOf
+    | Not
     | HostFunction
 )
 ExitCondition = (
@@ -135,5 +244,28 @@ ExitCondition = (
     | AccountDeltaLimit
     | StructureDeltaLimit
     | LegGreekLimit
+    | DteExit
+    | BeforeExpiry
+    | TimeElapsed
+    | MaxProfitShare
+    | CreditMultiple
+    | UnderlyingBeyond
+    | ShortStrikeTouched
+    | ShortLegDelta
+    | BreakevenTouched
+    | AllOf
+    | AnyOf
+    | Not
     | HostFunction
 )
+AnyCondition = EntryCondition | ExitCondition
+"""What a combinator holds: those of an entry in an entry, those of an exit in an exit."""
+
+
+def alternatives(conditions: Iterable[AnyCondition]) -> Iterator[AnyCondition]:
+    """The conditions of which each alone is enough: these, and in place of every `any_of` its parts."""
+    for condition in conditions:
+        if isinstance(condition, AnyOf):
+            yield from alternatives(condition.conditions)
+        else:
+            yield condition

@@ -42,7 +42,8 @@ def check_of(kind: Any) -> Check | None:
     if kind is Decimal:
         return check_decimal
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return _of_struct(kind)
+        # what holds none may hold itself, as a condition made of conditions does
+        return _of_struct(kind) if _holds_figures(kind, set()) else None
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _of_union(arguments)
@@ -53,6 +54,18 @@ def check_of(kind: Any) -> Check | None:
         return _of_items(check_of(arguments[1]), lambda mapping: iter(mapping.values()))
     assert not any(map(check_of, arguments)), f"decimals inside {kind} would not be checked"
     return None
+
+
+def _holds_figures(kind: Any, seen: set[Any]) -> bool:
+    """Whether a value of this type can hold a decimal at any depth. `seen`: types that were looked at."""
+    if kind is Decimal:
+        return True
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in seen:
+            return False
+        seen.add(kind)
+        return any(_holds_figures(field.type, seen) for field in msgspec.structs.fields(kind))
+    return any(_holds_figures(argument, seen) for argument in get_args(kind))
 
 
 def figures_of(kind: type[msgspec.Struct]) -> Callable[[Any], tuple[Decimal | None, ...]] | None:

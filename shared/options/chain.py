@@ -96,6 +96,42 @@ class ChainView:
             self._columns[name] = column
         return column
 
+    @cached_property
+    def atm_ivs(self) -> tuple[I8, F8]:
+        """The implied volatility at the money of each expiry: expiries (n,) ascending, UTC ns, and fractions (n,).
+
+        Of the call and of the put whose strikes are nearest to the forward of their expiry, the mean; expiries that
+        have neither are left out.
+        """
+        away, vols = np.abs(self.listed.strikes - self.column("forward")), self.column("mark_iv")
+        known = np.isfinite(away) & np.isfinite(vols) & (vols > 0)
+        sums: dict[int, list[float]] = {}
+        for kind in (self.listed.is_call, ~self.listed.is_call):
+            rows = np.flatnonzero(known & kind)
+            rows = rows[np.lexsort((away[rows], self.listed.expiries_ns[rows]))]
+            expiries, first = np.unique(self.listed.expiries_ns[rows], return_index=True)
+            for expiry, vol in zip(expiries.tolist(), vols[rows[first]].tolist(), strict=True):
+                sums.setdefault(expiry, []).append(vol)
+        ordered = sorted(sums)
+        means = [sum(sums[expiry]) / len(sums[expiry]) for expiry in ordered]
+        return np.array(ordered, dtype=np.int64), np.array(means, dtype=np.float64)
+
+    def atm_iv(self, days: float, now_ns: int) -> float | None:
+        """The implied volatility at the money in `days` of 24 h, a fraction; None where no expiry ahead has one.
+
+        Between two expiries the total variance σ²t is linear in time; before the first and after the last of those
+        ahead it is theirs.
+        """
+        expiries, vols = self.atm_ivs
+        left = (expiries - np.int64(now_ns)) / 86_400e9
+        ahead = left > 0
+        if not ahead.any():
+            return None
+        left, vols = left[ahead], vols[ahead]
+        if not left[0] < days < left[-1]:
+            return float(vols[0] if days <= left[0] else vols[-1])
+        return math.sqrt(float(np.interp(days, left, vols**2 * left)) / days)
+
     def row(self, row: int) -> list[float]:
         """All values of one option in the order of CHAIN_COLUMNS, NaN where missing: for whoever looks at a few
         options, to whom columns would cost more."""

@@ -1,7 +1,19 @@
 """What a strategy file imports: the configuration, legs and structures, condition factories."""
 
+from shared.strategy.combining import all_of, any_of, not_
 from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
 from shared.strategy.criteria import Liquidity
+from shared.strategy.exit_factories import (
+    before_expiry,
+    breakeven_touched,
+    credit_multiple,
+    dte_exit,
+    max_profit,
+    short_leg_delta,
+    short_strike_touched,
+    time_elapsed_pct,
+    underlying_beyond,
+)
 from shared.strategy.factories import (
     account_delta_limit,
     leg_greek_limit,
@@ -22,6 +34,7 @@ from shared.strategy.factories import (
 )
 from shared.strategy.find import OptionSearch, find_option
 from shared.strategy.legs import LegSpec
+from shared.strategy.market_factories import away_from_events, cooldown_after_loss, iv_level
 from shared.strategy.pnl import TradePnl, trade_pnl
 from shared.strategy.selection import Found, SelectionFailed, resolve_legs, select_option
 from shared.strategy.sizing import Size, position_size
@@ -57,34 +70,49 @@ __all__ = [
     "TradePnl",
     "Verdict",
     "account_delta_limit",
+    "all_of",
+    "any_of",
+    "away_from_events",
+    "before_expiry",
+    "breakeven_touched",
     "butterfly",
     "calendar",
     "cash_secured_put",
+    "cooldown_after_loss",
     "covered_call",
+    "credit_multiple",
     "diagonal",
+    "dte_exit",
     "find_option",
     "iron_butterfly",
     "iron_condor",
+    "iv_level",
     "leg_greek_limit",
     "max_account_delta",
     "max_hold_hours",
     "max_loss",
     "max_margin_utilization",
+    "max_profit",
     "min_available_margin_pct",
     "min_equity",
     "no_existing_position_in",
+    "not_",
     "position_size",
     "profit_target",
     "ratio_spread",
     "resolve_legs",
     "risk_reversal",
     "select_option",
+    "short_leg_delta",
+    "short_strike_touched",
     "straddle",
     "strangle",
     "structure_delta_limit",
+    "time_elapsed_pct",
     "time_exit",
     "time_window",
     "trade_pnl",
+    "underlying_beyond",
     "utc_datetime_exit",
     "utc_time_window",
     "vertical",

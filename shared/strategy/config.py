@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
-from shared.messages.conditions import Condition, EntryCondition, ExitCondition, HostFunction
+from shared.messages.conditions import AllOf, AnyOf, Condition, EntryCondition, ExitCondition, HostFunction, Not
 from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
@@ -20,10 +20,12 @@ from shared.strategy.legs import LegSpec, index_name
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.views import EntryView, ExitView, Verdict
 
-EntryFunction = Callable[[EntryView, int], bool | Verdict]
-ExitFunction = Callable[[ExitView, int], bool | Verdict]
+Answer = bool | Verdict | tuple[bool, str]
+"""Of a plain function: yes or no, with its reason or without."""
+
+EntryFunction = Callable[[EntryView, int], Answer]
+ExitFunction = Callable[[ExitView, int], Answer]
 LegsFactory = Callable[[EntryView, int], Sequence[LegSpec] | str]
-FunctionT = TypeVar("FunctionT", EntryFunction, ExitFunction)
 
 STRATEGY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -165,7 +167,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     legs_factory: instead of legs, a function of (EntryView, now_ns) asked at each look: it returns the legs, or a
     text that says why there are none now; the chains of `legs_underlyings` are young when it is asked.
     entry_conditions: all must hold. exit_conditions: any one closes. A plain function is a condition too: it takes
-    (EntryView or ExitView, now_ns) and returns True or False or a Verdict; only this host can answer it.
+    (EntryView or ExitView, now_ns), or (account, trade) as AccountSnapshot and TradeUpdate (None at the entry), and
+    returns True or False, (bool, reason) or a Verdict; only this host can answer it.
     execution_mode: "auto", "limit", "rfq" or "smart".
     execution_profile: the name of a section [execution.profiles.NAME] of voldesk.toml, for the limit plan.
     execution_params: of the limit plan, instead of a profile, or a mapping of single fields that changes the profile
@@ -270,7 +273,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_conditions(self, field: str, given: Sequence[object], allowed: tuple[type, ...]) -> None:
         names: set[str] = set()
-        for item in given:
+        for item in parts_of(given):
             if isinstance(item, HostFunction) or not (isinstance(item, allowed) or callable(item)):
                 factories = "entry" if field == "entry_conditions" else "exit"
                 raise ValueError(f"{field}: {item!r} must be made by one of the {factories} condition factories")
@@ -345,32 +348,78 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def entries(self) -> tuple[EntryCondition, ...]:
         """The entry conditions as data, functions by name."""
-        return tuple(
-            item if isinstance(item, Condition) else HostFunction(name=_name_of(item))
-            for item in self.entry_conditions
-        )
+        return tuple(as_data(item) for item in self.entry_conditions)
 
     @property
     def exits(self) -> tuple[ExitCondition, ...]:
         """The exit conditions as they travel with a trade, functions by name."""
-        return tuple(
-            item if isinstance(item, Condition) else HostFunction(name=_name_of(item))
-            for item in self.exit_conditions
-        )
+        return tuple(as_data(item) for item in self.exit_conditions)
 
     @property
     def entry_functions(self) -> dict[str, EntryFunction]:
-        return {_name_of(item): item for item in self.entry_conditions if not isinstance(item, Condition)}
+        return {
+            _name_of(item): _of_views(item, trade_of=lambda view: None) for item in _functions(self.entry_conditions)
+        }
 
     @property
     def exit_functions(self) -> dict[str, ExitFunction]:
-        return {_name_of(item): item for item in self.exit_conditions if not isinstance(item, Condition)}
+        return {
+            _name_of(item): _of_views(item, trade_of=lambda view: view.trade)
+            for item in _functions(self.exit_conditions)
+        }
 
     @property
     def underlyings(self) -> tuple[str, ...]:
         """The index names of the legs, each once, in their order."""
         names = self.legs_underlyings if self.legs_factory is not None else (leg.underlying for leg in self.legs)
         return tuple(dict.fromkeys(names))
+
+
+def as_data(item: Any) -> Any:
+    """A condition with each plain function in it by its name."""
+    match item:
+        case AllOf(conditions=parts) | AnyOf(conditions=parts):
+            return type(item)(conditions=tuple(map(as_data, parts)))
+        case Not(condition=part):
+            return Not(condition=as_data(part))
+        case Condition():
+            return item
+    return HostFunction(name=_name_of(item))
+
+
+def parts_of(given: Iterable[Any]) -> Iterator[Any]:
+    """The conditions and functions of these, those within combinators in place of the combinators."""
+    for item in given:
+        match item:
+            case AllOf(conditions=parts) | AnyOf(conditions=parts):
+                yield from parts_of(parts)
+            case Not(condition=part):
+                yield from parts_of((part,))
+            case _:
+                yield item
+
+
+def _functions(given: Iterable[Any]) -> list[Any]:
+    return [item for item in parts_of(given) if not isinstance(item, Condition)]
+
+
+def _of_views(function: Any, trade_of: Callable[[Any], TradeUpdate | None]) -> Callable[[Any, int], Answer]:
+    """A function as a condition is asked; one whose first argument is the account gets the account and the trade."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    if names[:1] != ["account"]:
+        return cast(Callable[[Any, int], Answer], function)
+
+    def ask(view: EntryView | ExitView, now_ns: int) -> Answer:
+        account = view.fresh_account(now_ns)
+        if isinstance(account, str):
+            return Verdict.wait(account)
+        given = (account,) if len(names) == 1 else (account, trade_of(view))
+        return cast(Answer, function(*given))
+
+    return ask
 
 
 def _check_signature(field: str, function: Any) -> None:
@@ -381,6 +430,8 @@ def _check_signature(field: str, function: Any) -> None:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return  # built in, without a signature to look at
+    if list(signature.parameters)[:1] == ["account"] and len(signature.parameters) == 1:
+        return
     try:
         signature.bind(None, 0)
     except TypeError as error:
@@ -388,7 +439,8 @@ def _check_signature(field: str, function: Any) -> None:
         place = "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
         view = "EntryView" if field != "exit_conditions" else "ExitView"
         raise ValueError(
-            f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns: {error}"
+            f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns, "
+            f"or account and trade: {error}"
         ) from None
 
 

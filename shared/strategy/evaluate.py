@@ -4,40 +4,57 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar, assert_never
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.conditions import (
     AccountDeltaLimit,
+    AllOf,
+    AnyCondition,
+    AnyOf,
+    AwayFromEvents,
+    BeforeExpiry,
+    BreakevenTouched,
     Comparison,
+    CooldownAfterLoss,
+    CreditMultiple,
+    DteExit,
     EntryCondition,
     ExitCondition,
     HostFunction,
+    IvLevel,
     LegGreekLimit,
     MaxAccountDelta,
     MaxHold,
     MaxLoss,
     MaxMarginUtilisation,
+    MaxProfitShare,
     MinAvailableMargin,
     MinEquity,
     NoExistingPosition,
+    Not,
     ProfitTarget,
+    ShortLegDelta,
+    ShortStrikeTouched,
     StructureDeltaLimit,
+    TimeElapsed,
     TimeExit,
     TimeWindow,
+    UnderlyingBeyond,
     UtcDatetimeExit,
     WeekdayFilter,
+    alternatives,
 )
-from shared.strategy.config import EntryFunction, ExitFunction
+from shared.strategy.config import Answer, EntryFunction, ExitFunction
+from shared.strategy.evaluate_entry_market import market_entry
+from shared.strategy.evaluate_exit_structure import expiry_due_ns, net_pnl, structure_exit
 from shared.strategy.factories import WEEKDAYS
-from shared.strategy.pnl import signed, trade_pnl
+from shared.strategy.pnl import signed
 from shared.strategy.views import EntryView, ExitView, Verdict
+from shared.strategy.wording import DAY_NS, HOUR_NS, MINUTE_NS, duration_text, left_text
 
-MINUTE_NS = 60 * 1_000_000_000
-HOUR_NS = 60 * MINUTE_NS
-DAY_NS = 24 * HOUR_NS
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 
 _COMPARE: Mapping[Comparison, Callable[[float, float], bool]] = {
@@ -67,6 +84,10 @@ def evaluate_entry(
             today = (now_ns // DAY_NS + _EPOCH_WEEKDAY) % 7
             allowed = ", ".join(WEEKDAYS[day] for day in weekdays)
             return Verdict(today in weekdays, f"it is {WEEKDAYS[today]} UTC, allowed: {allowed}")
+        case IvLevel() | AwayFromEvents() | CooldownAfterLoss():
+            return market_entry(condition, view, now_ns)
+        case AllOf() | AnyOf() | Not():
+            return combined(condition, lambda part: evaluate_entry(part, view, now_ns, functions))  # type: ignore[arg-type]
         case HostFunction(name=name):
             return _host_function(name, functions, view, now_ns)
         case MinAvailableMargin() | MinEquity() | MaxAccountDelta() | MaxMarginUtilisation() | NoExistingPosition():
@@ -100,23 +121,67 @@ def evaluate_exit(
             return _structure_delta(limit, view, now_ns)
         case LegGreekLimit():
             return _leg_greek(condition, view, now_ns)
+        case AllOf() | AnyOf() | Not():
+            return combined(condition, lambda part: evaluate_exit(part, view, now_ns, functions))  # type: ignore[arg-type]
         case HostFunction(name=name):
             return _host_function(name, functions, view, now_ns)
+        case (
+            DteExit()
+            | BeforeExpiry()
+            | TimeElapsed()
+            | MaxProfitShare()
+            | CreditMultiple()
+            | UnderlyingBeyond()
+            | ShortStrikeTouched()
+            | ShortLegDelta()
+            | BreakevenTouched()
+        ):
+            return structure_exit(condition, view, now_ns)
         case _:
             assert_never(condition)
 
 
-def clock_exit_ns(conditions: Iterable[ExitCondition], opened_ns: int | None) -> int | None:
-    """When the first of the exits by the clock is due, None if there is none.
+def combined(condition: AllOf | AnyOf | Not, answer: Callable[[AnyCondition], Verdict]) -> Verdict:
+    """The answer of a combinator from those of its parts: a certain one wins over what waits; reasons are kept."""
+    if isinstance(condition, Not):
+        verdict = answer(condition.condition)
+        return verdict if verdict.waiting else Verdict(not verdict.open, f"not: {verdict.reason}")
+    verdicts = [answer(part) for part in condition.conditions]
+    deciding = isinstance(condition, AnyOf)
+    for verdict in verdicts:
+        if not verdict.waiting and verdict.open == deciding:
+            return verdict
+    for verdict in verdicts:
+        if verdict.waiting:
+            return verdict
+    word = "; " if deciding else " and "
+    return Verdict(not deciding, word.join(verdict.reason for verdict in verdicts))
 
-    `opened_ns` None: the trade is not open yet, so that only fixed times count.
+
+def clock_exit_ns(
+    conditions: Iterable[AnyCondition], opened_ns: int | None, symbols: Sequence[str] = ()
+) -> int | None:
+    """When the first of the exits by the clock is due, None if there is none; those within `any_of` count.
+
+    `opened_ns` None: the trade is not open yet, so that only fixed times count. symbols: of its legs, of which the
+    first to expire says when exits by expiry are due.
     """
-    due = []
-    for condition in conditions:
-        if isinstance(condition, UtcDatetimeExit):
-            due.append(condition.at_ns)
-        elif isinstance(condition, MaxHold | TimeExit) and opened_ns is not None:
-            due.append(_due_ns(condition, opened_ns))
+    due: list[int] = []
+    for condition in alternatives(conditions):
+        found: int | None = None
+        match condition:
+            case UtcDatetimeExit(at_ns=at_ns):
+                found = at_ns
+            case MaxHold() | TimeExit() if opened_ns is not None:
+                found = _due_ns(condition, opened_ns)
+            case DteExit() | BeforeExpiry() | TimeElapsed() if opened_ns is not None:
+                # one that was due when it was opened would close it at once: that is its host's to judge
+                expiry_ns = expiry_due_ns(condition, symbols, opened_ns)
+                found = expiry_ns if expiry_ns is not None and expiry_ns > opened_ns else None
+            case _:
+                pass
+        if found is not None:
+            due.append(found)
     return min(due, default=None)
 
 
@@ -140,11 +205,11 @@ def _clock_exit(condition: MaxHold | TimeExit | UtcDatetimeExit, opened_ns: int,
     due_ns = _due_ns(condition, opened_ns)
     match condition:
         case MaxHold(hours=hours):
-            reason = f"open for {_duration((now_ns - opened_ns) / HOUR_NS)} of {_duration(hours)}"
+            reason = f"open for {duration_text((now_ns - opened_ns) / HOUR_NS)} of {duration_text(hours)}"
         case TimeExit(hour=hour, minute=minute):
-            reason = f"closes at {hour:02d}:{minute:02d} UTC, {_left(due_ns - now_ns)}"
+            reason = f"closes at {hour:02d}:{minute:02d} UTC, {left_text(due_ns - now_ns)}"
         case UtcDatetimeExit():
-            reason = f"closes at a fixed time, {_left(due_ns - now_ns)}"
+            reason = f"closes at a fixed time, {left_text(due_ns - now_ns)}"
     return Verdict(now_ns >= due_ns, reason)
 
 
@@ -205,7 +270,7 @@ def _account_delta(account: AccountSnapshot, underlying: str | None) -> float | 
 
 
 def _pnl_exit(condition: ProfitTarget | MaxLoss, view: ExitView, now_ns: int) -> Verdict:
-    pnl = trade_pnl(view.trade, lambda index: view.leg_value(index, "mark", now_ns))
+    pnl = net_pnl(view, condition.price, now_ns)
     if isinstance(pnl, str):
         return Verdict.wait(pnl)
     bound = condition.usd
@@ -218,8 +283,8 @@ def _pnl_exit(condition: ProfitTarget | MaxLoss, view: ExitView, now_ns: int) ->
         return Verdict.wait("the condition names neither pct nor usd")
     share = "" if condition.pct is None else f" ({condition.pct:g} % of the entry premium)"
     if isinstance(condition, ProfitTarget):
-        return Verdict(pnl.net_usd >= bound, f"P&L {pnl.net_usd:.2f} USD, target {bound:.2f} USD{share}")
-    return Verdict(pnl.net_usd <= -bound, f"P&L {pnl.net_usd:.2f} USD, bound -{bound:.2f} USD{share}")
+        return Verdict(pnl >= bound, f"P&L {pnl:.2f} USD, target {bound:.2f} USD{share}")
+    return Verdict(pnl <= -bound, f"P&L {pnl:.2f} USD, bound -{bound:.2f} USD{share}")
 
 
 def _structure_delta(limit: float, view: ExitView, now_ns: int) -> Verdict:
@@ -258,24 +323,17 @@ def _leg_greek(condition: LegGreekLimit, view: ExitView, now_ns: int) -> Verdict
 
 
 def _host_function(
-    name: str, functions: Mapping[str, Callable[[ViewT, int], bool | Verdict]], view: ViewT, now_ns: int
+    name: str, functions: Mapping[str, Callable[[ViewT, int], Answer]], view: ViewT, now_ns: int
 ) -> Verdict:
     function = functions.get(name)
     if function is None:
         return Verdict.wait(f"this host has no function {name}: load the strategy file that defines it")
     answer = function(view, now_ns)
-    return answer if isinstance(answer, Verdict) else Verdict(bool(answer), f"{name}() says {bool(answer)}")
+    if isinstance(answer, Verdict):
+        return answer
+    says, reason = answer if isinstance(answer, tuple) else (answer, "")
+    return Verdict(bool(says), str(reason) or f"{name}() says {bool(says)}")
 
 
 def _clock(minute: int) -> str:
     return f"{minute // 60:02d}:{minute % 60:02d}"
-
-
-def _left(left_ns: int) -> str:
-    return "which has passed" if left_ns <= 0 else f"in {_duration(left_ns / HOUR_NS)}"
-
-
-def _duration(hours: float) -> str:
-    if hours < 1 / 30:
-        return f"{hours * 3_600:.0f} s"
-    return f"{hours * 60:.1f} min" if hours < 2 else f"{hours:.1f} h"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -37,12 +38,24 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
     account_ns: int = 30 * SECOND_NS
 
 
+class TradeHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What execution's events say of one strategy. last_loss_ns: when its last trade that lost money, fees counted,
+    ended."""
+
+    open_trades: int = 0
+    trades_today: int = 0
+    last_closed_ns: int | None = None
+    last_loss_ns: int | None = None
+    next_ordinal: int = 1
+
+
 class EntryView(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry condition sees. `chains` are keyed by index name ("BTCUSD")."""
+    """What an entry condition sees. `chains` are keyed by index name ("BTCUSD"), `history` is of the strategy."""
 
     account: AccountSnapshot | None
     chains: Mapping[str, ChainView]
     tolerances: Tolerances = Tolerances()
+    history: TradeHistory = TradeHistory()
 
     def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
         """The account, or why it cannot be used."""
@@ -70,6 +83,19 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
         """The account, or why it cannot be used."""
         return _fresh_account(self.account, self.tolerances, now_ns)
 
+    @property
+    def underlying(self) -> str:
+        """The index name of the first leg, "BTCUSD"."""
+        return self.trade.legs[0].symbol.partition("-")[0]
+
+    def fresh_index(self, now_ns: int) -> float | str:
+        """The index price of the trade's underlying in its chain, or why there is none."""
+        chain = _fresh_chain(self.chains, self.underlying, self.tolerances, now_ns)
+        if isinstance(chain, str):
+            return chain
+        index_price = chain.snapshot.index_price
+        return index_price if math.isfinite(index_price) else f"no index price of {self.underlying}"
+
     def leg_value(self, leg_index: int, column: str, now_ns: int) -> float | str:
         """One value of a leg's option from a fresh chain (per unit, held long), or why there is none."""
         symbol = self.trade.legs[leg_index].symbol
@@ -78,15 +104,6 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
             return chain
         value = chain.value(symbol, column)
         return f"no {column} of {symbol}" if value is None else value
-
-
-class TradeHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """What execution's events say of one strategy."""
-
-    open_trades: int = 0
-    trades_today: int = 0
-    last_closed_ns: int | None = None
-    next_ordinal: int = 1
 
 
 class DeskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +122,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def entry_view(self) -> EntryView:
-        return EntryView(account=self.account, chains=self.chains, tolerances=self.tolerances)
+        return EntryView(account=self.account, chains=self.chains, tolerances=self.tolerances, history=self.history)
 
 
 def _fresh_account(account: AccountSnapshot | None, tolerances: Tolerances, now_ns: int) -> AccountSnapshot | str:

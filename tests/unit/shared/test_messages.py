@@ -42,7 +42,9 @@ def breaks_readers(old: Any, new: Any) -> list[str]:
     if old.get("type") == "object" and new.get("type") == "object" and "properties" in old:
         before, after = old["properties"], new["properties"]
         problems = [f"{name} was removed" for name in before if name not in after]
-        problems += [f"{name} has another type" for name in before if name in after and before[name] != after[name]]
+        problems += [
+            f"{name} has another type" for name in before if name in after and not _holds(after[name], before[name])
+        ]
         problems += [f"{name} is required" for name in new.get("required", []) if name not in old.get("required", [])]
         problems += [
             f"{name} is no longer sent" for name in old.get("required", []) if name not in new.get("required", [])
@@ -53,6 +55,16 @@ def breaks_readers(old: Any, new: Any) -> list[str]:
         problems = ["its fields changed type, order or number"] if after[: len(before)] != before else []
         return problems + (["a new field is required"] if old.get("minItems") != new.get("minItems") else [])
     return [] if old == new else ["it changed"]
+
+
+def _holds(after: Any, before: Any) -> bool:
+    """Whether a field is as before, or a list whose items may be of further kinds: whoever does not know a kind that
+    is used refuses that message alone, and all of before can be read."""
+    if after == before:
+        return True
+    kinds_before = before.get("items", {}).get("discriminator", {}).get("mapping", {})
+    kinds_after = after.get("items", {}).get("discriminator", {}).get("mapping", {})
+    return bool(kinds_before) and kinds_before.items() <= kinds_after.items()
 
 
 def _without_texts(schema: Any) -> Any:

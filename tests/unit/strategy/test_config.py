@@ -142,7 +142,7 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
             make(exit_conditions=[viewless]),
             "viewless at .*test_config.py:.* must take two arguments, the ExitView",
         ),
-        (make(entry_conditions=[eager]), "must take two arguments, the EntryView and now_ns: missing a required"),
+        (make(entry_conditions=[eager]), "the EntryView and now_ns, or account and trade: missing a required"),
         (lambda: ExecutionParams(fill_timeout_seconds=0), "fill_timeout_seconds"),
         (lambda: ExecutionParams(aggressive_buffer_pct=-1), "aggressive_buffer_pct"),
         (lambda: ExecutionParams(max_requote_rounds=0), "max_requote_rounds"),
