@@ -318,15 +318,17 @@ def _type(kind: Any) -> str:
     return " or ".join(map(_type, arguments))
 
 
-def _inner(kind: Any) -> Iterator[type[msgspec.Struct]]:
-    """The structures inside a type, at every depth, that are no messages."""
+def _inner(kind: Any, within: tuple[Any, ...] = ()) -> Iterator[type[msgspec.Struct]]:
+    """The structures inside a type, at every depth, that are no messages. `within`: those that it is a part of."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in within:
+            return
         if not issubclass(kind, Message):
             yield kind
         for field in msgspec.structs.fields(kind):
-            yield from _inner(field.type)
+            yield from _inner(field.type, (*within, kind))
     for argument in get_args(kind):
-        yield from _inner(argument)
+        yield from _inner(argument, within)
 
 
 def _link(kind: type[msgspec.Struct]) -> str:
