@@ -6,6 +6,7 @@ run against real sockets can be repeated exactly.
 
 from __future__ import annotations
 
+import functools
 import random
 import types
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ def all_messages(base: type[Message] = Message) -> list[type[Message]]:
 def absurd(kind: Any, known: tuple[str, ...] = ()) -> st.SearchStrategy[Any]:
     """Values of a type of a message, as absurd as their type allows; `known` are texts that mean something here."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return st.builds(kind, **{field.name: absurd(field.type, known) for field in msgspec.structs.fields(kind)})
+        return _of_struct(kind, known)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return st.sampled_from(arguments)
@@ -70,6 +71,16 @@ def absurd(kind: Any, known: tuple[str, ...] = ()) -> st.SearchStrategy[Any]:
     if origin is dict:
         return st.dictionaries(absurd(arguments[0], known), absurd(arguments[1], known), max_size=3)
     return _LEAVES[kind](known)
+
+
+@functools.cache
+def _of_struct(kind: type[msgspec.Struct], known: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    """One for each, made when it is drawn from: a structure may hold itself."""
+
+    def build() -> st.SearchStrategy[Any]:
+        return st.builds(kind, **{field.name: absurd(field.type, known) for field in msgspec.structs.fields(kind)})
+
+    return st.deferred(build)
 
 
 _LEAVES: dict[Any, Callable[[tuple[str, ...]], st.SearchStrategy[Any]]] = {

@@ -9,6 +9,9 @@ import msgspec
 
 Greek = Literal["delta", "gamma", "vega", "theta", "rho"]
 Comparison = Literal[">", ">=", "<", "<=", "abs>", "abs>="]
+DEPTH_MAX = 8
+"""How deeply conditions may be made of conditions."""
+
 PriceBasis = Literal["mark", "mid"]
 """What P&L is judged by: marks, or the middle of a book that is narrow enough, else mark."""
 
@@ -200,17 +203,26 @@ class AllOf(Condition, frozen=True, kw_only=True, tag="all_of"):
 
     conditions: tuple[AnyCondition, ...]
 
+    def __post_init__(self) -> None:
+        _check_depth(self.conditions)
+
 
 class AnyOf(Condition, frozen=True, kw_only=True, tag="any_of"):
     """One of these says yes."""
 
     conditions: tuple[AnyCondition, ...]
 
+    def __post_init__(self) -> None:
+        _check_depth(self.conditions)
+
 
 class Not(Condition, frozen=True, kw_only=True, tag="not"):
     """This says no; what waits goes on waiting."""
 
     condition: AnyCondition
+
+    def __post_init__(self) -> None:
+        _check_depth((self.condition,))
 
 
 class HostFunction(Condition, frozen=True, kw_only=True, tag="host_function"):
@@ -260,6 +272,17 @@ ExitCondition = (
 )
 AnyCondition = EntryCondition | ExitCondition
 """What a combinator holds: those of an entry in an entry, those of an exit in an exit."""
+
+
+def _check_depth(parts: tuple[AnyCondition, ...], left: int = DEPTH_MAX) -> None:
+    """Raises ValueError for parts that are nested too deeply: each level is a call of whoever answers it."""
+    if left == 0:
+        raise ValueError(f"conditions are nested more than {DEPTH_MAX} deep")
+    for part in parts:
+        if isinstance(part, AllOf | AnyOf):
+            _check_depth(part.conditions, left - 1)
+        elif isinstance(part, Not):
+            _check_depth((part.condition,), left - 1)
 
 
 def alternatives(conditions: Iterable[AnyCondition]) -> Iterator[AnyCondition]:

@@ -297,6 +297,18 @@ def test_combined_exits_travel_and_come_back_as_they_were() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(of), type=TradeUpdate).exit_conditions == exits
 
 
+def test_conditions_are_nested_eight_deep_at_most_whoever_sends_them() -> None:
+    condition: Any = max_hold_hours(1)
+    for _ in range(8):
+        condition = not_(condition)
+    with pytest.raises(ValueError, match="more than 8 deep"):
+        not_(condition)
+    told = msgspec.to_builtins(strangle_sold(exits=[condition]))
+    told["exit_conditions"] = [{"kind": "not", "condition": told["exit_conditions"][0]}]
+    with pytest.raises(msgspec.ValidationError, match="more than 8 deep"):
+        msgspec.convert(told, TradeUpdate)
+
+
 def test_the_bounds_of_loss_within_alternatives_are_declared() -> None:
     exits = [any_of(max_loss(usd=300), max_hold_hours(1)), credit_multiple(1_000)]
     config = StrategyConfig(name="s", legs=strangle("0.1", dte=7, side="sell"), exit_conditions=exits)
