@@ -259,10 +259,16 @@ class Lifecycle:
 
     def _closed(self, trade: Trade) -> None:
         self._work.move(trade, "FAILED" if trade.state == "UNWINDING" else "CLOSED", trade.reason)
+        self._over(trade, "is closed")
+
+    def _over(self, trade: Trade, how: str) -> None:
+        """It holds nothing any more, so nothing of it waits for a person."""
+        text = f"{trade.trade_id} {how}"
         for leg in trade.legs:
             for code in ("close_beyond_bound", "close_unpriced"):
-                self._work.resolve(code, f"{trade.trade_id}/{leg.symbol}", f"{trade.trade_id} is closed")
-        self._work.resolve("trade_broken", trade.trade_id, f"{trade.trade_id} is closed")
+                self._work.resolve(code, f"{trade.trade_id}/{leg.symbol}", text)
+        for code in ("settlement_missing", "trade_broken"):
+            self._work.resolve(code, trade.trade_id, text)
 
     def _break(self, trade: Trade, reason: str) -> None:
         self._work.move(trade, "BROKEN", reason)
@@ -299,8 +305,7 @@ class Lifecycle:
             return
         if trade.is_flat and not work.book.unsettled_of(trade):
             work.move(trade, "SETTLED", "the venue settled all legs")
-            work.resolve("settlement_missing", trade.trade_id, f"{trade.trade_id} is settled")
-            work.resolve("trade_broken", trade.trade_id, f"{trade.trade_id} is settled")
+            self._over(trade, "is settled")
             return
         alert_ns = trade.state_ns + work.config.settlement_alert_ms * MS
         if work.now_ns >= alert_ns:

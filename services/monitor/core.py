@@ -187,8 +187,9 @@ class MonitorCore:
             step.rows.append(entry)
             self.apply(entry)
         code, subject = matter.record.code, matter.record.subject
-        is_own_journal = code == "journal_incomplete" and subject == OWN_NAME
-        if code in ENDED_BY_A_PERSON or is_own_journal:
+        # that of execution comes with a halt, and is over when somebody resumes
+        lacks_rows = code == "journal_incomplete" and subject != "execution"
+        if code in ENDED_BY_A_PERSON or lacks_rows:
             self._teller.end(step, code, subject, f"seen to by {by}", now_ns)
 
     def _on_space(self, step: Step, space: JournalSpace, now_ns: int) -> None:
@@ -209,7 +210,8 @@ class MonitorCore:
             self._watch.fed(inbound.topic, now_ns)
         match message:
             case Heartbeat():
-                self._watch.beat(step, message, now_ns)
+                for strategy in self._watch.beat(step, message, now_ns):
+                    self._strategies.pop(strategy, None)
             case Alert():
                 self._on_alert(step, message, now_ns)
             case TradeUpdate():

@@ -7,18 +7,16 @@ from services.monitor.config import MonitorConfig
 from services.monitor.liveness import LOOPS_AFTER, heard
 from services.monitor.telling import OWN_NAME, Teller
 from services.monitor.views import ServiceView
+from shared.messages.alert_kinds import TOLD_AGAIN
 from shared.messages.steps import Step
 from shared.messages.system import Heartbeat
-from shared.messages.topics import topic_row
+from shared.messages.topics import topic_of, topic_row
 
 _MS = 1_000_000
-_TOLD_AGAIN = frozenset(
-    {"disk_full", "journal_in_memory", "risk_silent", "venue_unreadable", "account_unreachable", "clock_off"}
-)
-"""A service raises these anew after a restart when they still hold, and does not know of those it raised before."""
-
 _TOLD_AGAIN_NS = 180_000 * _MS
-"""Within this time."""
+"""Within this time of its start a service has told `TOLD_AGAIN` again, and a strategy host shown all that it runs."""
+
+_STRATEGY_STATUS = "strat.{strategy}.status"
 
 
 class Watch:
@@ -31,6 +29,7 @@ class Watch:
         self._services: dict[str, ServiceView] = {}
         self._feeds: dict[str, int] = {}
         self._silent: set[str] = set()
+        self._started_ns = 0
 
     @property
     def services(self) -> tuple[ServiceView, ...]:
@@ -41,6 +40,7 @@ class Watch:
         return tuple(sorted(self._silent))
 
     def start(self, now_ns: int) -> None:
+        self._started_ns = now_ns
         for name in self._config.services:
             self._services[name] = ServiceView(name=name, heartbeat=None, heard_ns=now_ns)
 
@@ -56,10 +56,10 @@ class Watch:
         if row is not None and row.silence_max_ms is not None:
             self._feeds[topic] = now_ns
 
-    def beat(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
-        """A heartbeat of another service."""
+    def beat(self, step: Step, beat: Heartbeat, now_ns: int) -> tuple[str, ...]:
+        """A heartbeat of another service. Returns the strategies that it has shown to be gone."""
         if beat.service == OWN_NAME:
-            return
+            return ()
         earlier = self._services.get(beat.service)
         known = None if earlier is None else earlier.heartbeat
         view = heard(earlier, beat, now_ns, self._config.recovered_ms * _MS)
@@ -71,8 +71,10 @@ class Watch:
             end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
         if beat.ready:
             end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
-        if beat.beat_ns - beat.started_ns >= _TOLD_AGAIN_NS:
-            self._end_what_is_not_told_again(step, beat, now_ns)
+        if beat.beat_ns - beat.started_ns < _TOLD_AGAIN_NS:
+            return ()
+        self._end_what_is_not_told_again(step, beat, now_ns)
+        return self._gone_strategies(step, beat, now_ns) if beat.service == "strategy" and beat.ready else ()
 
     def _started_anew(self, step: Step, view: ServiceView, beat: Heartbeat, now_ns: int) -> None:
         if view.short_runs >= LOOPS_AFTER:
@@ -87,8 +89,28 @@ class Watch:
     def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
         text = f"{beat.service} was started anew and does not tell of it any more"
         for code, subject in self._alerts.raised_by(beat.service, before_ns=beat.started_ns):
-            if code in _TOLD_AGAIN:
+            if code in TOLD_AGAIN:
                 self._teller.end(step, code, subject, text, now_ns)
+
+    def _gone_strategies(self, step: Step, beat: Heartbeat, now_ns: int) -> tuple[str, ...]:
+        """Those that ran before the host's start and that it has not shown since: nobody waits for their status."""
+        if now_ns - self._started_ns < _TOLD_AGAIN_NS:
+            return ()
+        stale, failed = self._alerts.open_of("feed_stale"), self._alerts.open_of("strategy_failed")
+        topics = {*self._feeds, *stale, *(topic_of(_STRATEGY_STATUS, strategy=each) for each in failed)}
+        gone = []
+        for topic in sorted(topics):
+            row = topic_row(topic)
+            if row is None or row.pattern != _STRATEGY_STATUS or self._feeds.get(topic, 0) >= beat.started_ns:
+                continue
+            strategy = topic.split(".")[1]
+            gone.append(strategy)
+            self._feeds.pop(topic, None)
+            self._silent.discard(topic)
+            text = f"strategy {strategy} is not run any more"
+            self._teller.end(step, "feed_stale", topic, text, now_ns)
+            self._teller.end(step, "strategy_failed", strategy, text, now_ns)
+        return tuple(gone)
 
     def check(self, step: Step, now_ns: int) -> None:
         """Tell of who is missing."""

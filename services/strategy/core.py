@@ -328,7 +328,7 @@ class StrategyHostCore:
             closable[trade.trade_id] = trade
             if ends := self._dry.must_end(trade, self._now_ns):
                 self._exits.want_closed(trade.trade_id, ends, self._now_ns)
-        self._exits.keep_only(set(closable))
+        self._step.effects += self._exits.keep_only(set(closable))
         for trade in closable.values():
             slot = self._slots.get(trade.strategy)
             healthy = slot is not None and slot.failure is None

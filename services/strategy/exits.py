@@ -49,10 +49,14 @@ class ExitDesk:
         self._config = config
         self._watches: dict[str, _Watch] = {}
 
-    def keep_only(self, trade_ids: set[str]) -> None:
-        """Forget trades that have left OPEN."""
-        for trade_id in set(self._watches) - trade_ids:
-            del self._watches[trade_id]
+    def keep_only(self, trade_ids: set[str]) -> list[RaiseAlert]:
+        """Forget trades that have left OPEN: nobody waits for their exits any more."""
+        gone = {trade_id: self._watches.pop(trade_id) for trade_id in sorted(set(self._watches) - trade_ids)}
+        return [
+            _blind_no_more(trade_id, f"trade {trade_id} is not held any more: no exit of it is looked at")
+            for trade_id, watch in gone.items()
+            if watch.alarmed
+        ]
 
     def want_closed(self, trade_id: str, reason: str, now_ns: int) -> None:
         """Close this trade, whatever its conditions say. The first reason stays."""
@@ -178,7 +182,11 @@ class ExitDesk:
             return []
         watch.alarmed = False
         text = f"the exits of trade {trade.trade_id} of {trade.strategy} can be judged again"
-        return [RaiseAlert(code="exit_blind", severity="info", subject=trade.trade_id, text=text, resolved=True)]
+        return [_blind_no_more(trade.trade_id, text)]
+
+
+def _blind_no_more(trade_id: str, text: str) -> RaiseAlert:
+    return RaiseAlert(code="exit_blind", severity="info", subject=trade_id, text=text, resolved=True)
 
 
 def _answer(

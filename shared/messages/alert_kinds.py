@@ -336,6 +336,39 @@ ENDED_BY_A_PERSON = frozenset(
 )
 """These tell of something that no service sees the end of: they end when somebody acknowledges them."""
 
+TOLD_AGAIN = frozenset(
+    {
+        "disk_full",
+        "journal_in_memory",
+        # marketdata
+        "market_stream_down",
+        "market_data_stale",
+        "book_frozen",
+        # risk
+        "account_unreachable",
+        "clock_off",
+        # execution
+        "risk_silent",
+        "venue_unreadable",
+        "order_unresolved",
+        "accept_unresolved",
+        "close_unpriced",
+        "close_beyond_bound",
+        "settlement_missing",
+        "foreign_position",
+        "countdown_fired",
+        "countdown_not_renewed",
+        "countdown_refused",
+        # strategy
+        "exit_blind",
+        "strategy_load_failed",
+        "strategy_not_reloaded",
+    }
+)
+"""A service raises these anew soon after a restart when they still hold, and does not know of those it raised before.
+
+Any other kind that lasts is ended by a person, or by who remembers it beyond a restart."""
+
 
 def severity_of(code: str) -> Severity:
     """The usual severity of a code; an unknown code is a warning."""

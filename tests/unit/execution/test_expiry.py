@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import msgspec
 
 from services.execution.config import ExecutionConfig
+from shared.messages.steps import RaiseAlert
 from shared.messages.venue import VenueExercise
 from tests.unit.execution.play import CALL, PUT, SECOND, T0, Script, leg
 
@@ -62,6 +63,24 @@ def test_a_missing_settlement_is_alarmed() -> None:
     script.opened(leg(CALL, "sell"))
     script.wait(3_600_000 + 700_000)
     assert "settlement_missing" in script.alerts()
+
+
+def test_what_was_alarmed_of_a_close_that_found_no_price_is_over_when_the_trade_settles() -> None:
+    script = Script(expiry_ns=SOON_NS).started()
+    trade_id = script.opened(leg(CALL, "sell"))
+    script.wait(3_600_000 - 1_800_000)
+    script.chain_options = {"markless": [CALL], "bookless": [CALL]}
+    script.wait(6_000)
+    script.close(trade_id)
+    script.wait(60_000)
+    assert "close_unpriced" in script.alerts()
+    script.wait(1_800_000)
+    assert script.state(trade_id) == "SETTLING"
+    script.take(RaiseAlert)
+    script.snapshot(exercises=[_exercise(CALL, "-1", "-1000")])
+    assert script.state(trade_id) == "SETTLED"
+    ended = [(alert.code, alert.subject) for alert in script.take(RaiseAlert) if alert.resolved]
+    assert ("close_unpriced", f"{trade_id}/{CALL}") in ended
 
 
 def test_with_the_close_policy_the_trade_is_closed_before_trading_ends() -> None:

@@ -217,6 +217,21 @@ def test_exits_that_cannot_be_judged_for_long_are_alarmed_once_and_the_alarm_is_
     assert [alert.severity for alert in desk.alerts] == ["warning", "info"]
 
 
+def test_the_alarm_of_blind_exits_is_over_when_the_trade_is_not_held_any_more_and_the_next_is_told() -> None:
+    desk = Dialogue(gated())
+    desk.opened(held(profit_target(usd=1e9)))
+    desk.synced()
+    for _ in range(70):
+        desk.now_ns += SECOND
+        desk.beat()
+    assert [(alert.code, alert.resolved) for alert in desk.alerts] == [("exit_blind", False)]
+    desk.hear(moved(held(profit_target(usd=1e9)), "CLOSING", desk.now_ns))
+    assert [(alert.code, alert.resolved) for alert in desk.alerts] == [("exit_blind", False), ("exit_blind", True)]
+    assert [alert.subject for alert in desk.alerts] == ["t1001", "t1001"]
+    desk.wait(5, fresh=False)
+    assert len(desk.alerts) == 2
+
+
 def test_exits_are_looked_at_at_a_bounded_rate() -> None:
     looks = []
 
