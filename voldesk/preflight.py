@@ -37,6 +37,8 @@ KEYED_SERVICES = ("marketdata", "risk", "execution")
 JOURNALED_SERVICES = ("exchange", "risk", "execution", "strategy", "monitor")
 """Those that keep a journal, each with its reserve."""
 
+_LOSSES_OF_THE_DEMONSTRATION = 1_000
+
 
 def load_desk() -> DeskConfig:
     """The desk's own configuration. Raises ConfigError, or Failure when the run directory is another desk's."""
@@ -147,6 +149,20 @@ def disk_warning(desk: DeskConfig) -> str | None:
     return (
         f"only {left} MB are left on the disk of {desk.run_dir}: services open nothing on a full disk; free at least "
         f"{needed} MB, or lower [journal] reserve_mb"
+    )
+
+
+def unguarded_warning(desk: DeskConfig) -> str | None:
+    """What to say of a desk that trades at a venue with the demonstration's breaker, which never opens; None where it
+    does not."""
+    from services.risk.config import RiskConfig
+
+    losses = desk.section("risk", RiskConfig).max_consecutive_losses
+    if desk.venue == "sim" or losses < _LOSSES_OF_THE_DEMONSTRATION:
+        return None
+    return (
+        f"[risk] max_consecutive_losses = {losses} is for the demonstration: no row of losses stops this {desk.mode} "
+        "desk; take the line out of voldesk.toml, 6 is the default"
     )
 
 

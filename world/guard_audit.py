@@ -114,11 +114,6 @@ class AccountRead(msgspec.Struct, frozen=True):
     equity_usd: Decimal
     paid_usd: Decimal
 
-    @property
-    def made_usd(self) -> Decimal:
-        """Equity without what was paid in."""
-        return self.equity_usd - self.paid_usd
-
 
 def transfer_violations(
     entries: Iterable[Entry],
@@ -131,21 +126,23 @@ def transfer_violations(
     accounts: what risk told of the account. reads: by when each was received, in order.
     """
     highest: dict[int, Decimal] = {}
-    most = None
+    peak = start = Decimal(0)
     worst = {"drawdown": 0.0, "daily_loss": 0.0}
-    first = next(iter(reads.values()), None)
+    before: AccountRead | None = None
     for received_ns, read in reads.items():
-        most = highest[received_ns] = read.made_usd if most is None else max(most, read.made_usd)
-        assert first is not None
-        for code, before in (("drawdown", most), ("daily_loss", first.made_usd)):
-            whole = before + read.paid_usd
-            worst[code] = max(worst[code], float((before - read.made_usd) / whole) * 100 if whole > 0 else 0.0)
+        if before is None:
+            start = read.equity_usd
+        else:
+            peak, start = (_moved(mark, before, read) for mark in (peak, start))
+        before = read
+        peak = highest[received_ns] = max(peak, read.equity_usd)
+        for code, mark in (("drawdown", peak), ("daily_loss", start)):
+            worst[code] = max(worst[code], float((mark - read.equity_usd) / mark) * 100 if mark > 0 else 0.0)
     for shown in accounts:
-        if shown.received_ns not in reads:
-            continue
-        paid_usd, most = reads[shown.received_ns].paid_usd, highest[shown.received_ns]
-        if shown.peak_equity_usd - paid_usd > most + _CENT:
-            text = f"the peak {shown.peak_equity_usd} has {paid_usd} paid in, and {most} was the most without it"
+        most = highest.get(shown.received_ns)
+        if most is not None and shown.peak_equity_usd > most + _CENT:
+            paid_usd = reads[shown.received_ns].paid_usd
+            text = f"the peak is {shown.peak_equity_usd} with {paid_usd} paid in, and {most} would be the most"
             yield Violation("transfers_are_no_gain", text)
     limits = {"drawdown": config.max_drawdown_pct, "daily_loss": config.max_daily_loss_pct}
     for entry in entries:
@@ -154,6 +151,18 @@ def transfer_violations(
             if worst[code] < limits[code] - _POINT_PCT:
                 text = f"{entry.row.detail}, and trading lost no more than {worst[code]:.2f} %"
                 yield Violation("transfers_are_no_gain", text)
+
+
+def _moved(mark: Decimal, before: AccountRead, after: AccountRead) -> Decimal:
+    """The most that a mark may be after what was paid in or out between two reads: it moves in proportion to equity,
+    and nobody knows whether equity moved by trading before or after that."""
+    paid = after.paid_usd - before.paid_usd
+    if not paid:
+        return mark
+    shares = [
+        (held + paid) / held for held in (before.equity_usd, after.equity_usd - paid) if held > 0 and held + paid > 0
+    ]
+    return max((mark * share for share in shares), default=mark + paid)
 
 
 def refusal_violations(published: Iterable[Frame], opened: Iterable[str]) -> Iterator[Violation]:

@@ -40,7 +40,7 @@ GUARD_MUTANTS: tuple[Mutant, ...] = (
         "deposits and withdrawals do not move the peak of equity",
         (
             "equity.py",
-            "None if self.peak_usd is None else self.peak_usd + amount",
+            "_moved(self.peak_usd, amount, before)",
             "self.peak_usd",
         ),
     ),
@@ -49,7 +49,7 @@ GUARD_MUTANTS: tuple[Mutant, ...] = (
         "deposits and withdrawals do not move the equity that a day began with",
         (
             "equity.py",
-            "None if self.day_start_usd is None else self.day_start_usd + amount",
+            "_moved(self.day_start_usd, amount, before)",
             "self.day_start_usd",
         ),
     ),

@@ -20,6 +20,8 @@ from shared.messages.trades import FINAL_ORDER_STATES, OrderUpdate, Refusal, Tra
 
 LOSSES, SLIPPAGE, REJECTIONS, VENUE = "consecutive_losses", "slippage", "rejection_rate", "venue_errors"
 NAMES = (LOSSES, SLIPPAGE, REJECTIONS, VENUE)
+MARKS = ("drawdown", "daily_loss")
+"""Limits of the account that are reset by measuring from the equity of now."""
 
 _TRADES_REMEMBERED = 10_000
 _MINUTE_NS = 60 * 1_000_000_000
@@ -127,7 +129,8 @@ class Breakers:
             self._on_lost_outcome(update, emit)
         if update.state not in FINAL_ORDER_STATES or update.updated_ns <= now_ns - _ORDER_WINDOW_NS:
             return
-        if update.client_order_id in self._orders:
+        # what ended before the breaker closed has been paid for, also when a restart tells of it again
+        if update.client_order_id in self._orders or update.updated_ns <= self._closed_ns(REJECTIONS):
             return
         refused = update.state == "REFUSED"
         self._orders[update.client_order_id] = (update.updated_ns, refused)
@@ -137,6 +140,11 @@ class Breakers:
         if breaker.state == "half_open" and update.created_ns >= breaker.since_ns:
             self._end_trial(REJECTIONS, "", emit, went_well=not refused, what=f"an order {update.state.lower()}")
         self._trip(REJECTIONS, "", emit, now_ns)
+
+    def _closed_ns(self, name: str) -> int:
+        """When the account's breaker closed last; 0 while it is not closed, or was never open."""
+        breaker = self._breaker(name, "")
+        return breaker.since_ns if breaker.state == "closed" else 0
 
     def on_venue_error(self, now_ns: int, emit: Emit) -> None:
         """A read of the account failed, or an order's outcome is not known."""
@@ -304,9 +312,15 @@ def _remember(known: dict[str, None], trade_id: str) -> None:
 
 
 def no_such_breaker(name: str) -> Refusal:
-    """Of a name that none has, and of those that halt: they close with their figure, the halt with `resume`."""
+    """Of a name that none has."""
     return Refusal(
         code="no_such_breaker",
         detail=f"{name[:64]!r} is no breaker that can be reset",
-        remedy=f"use one of: {', '.join(NAMES)}; a halt is lifted with `voldesk resume`",
+        remedy=f"use one of: {', '.join((*NAMES, *MARKS))}; a halt is lifted with `voldesk resume`",
+    )
+
+
+def not_read_yet(name: str) -> Refusal:
+    return Refusal(
+        code="not_read_yet", detail=f"{name} cannot be reset: the account was not read yet", remedy="try again"
     )

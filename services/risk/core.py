@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.risk.breaches import measures
-from services.risk.breakers import NAMES, Breakers, no_such_breaker
+from services.risk.breakers import MARKS, NAMES, Breakers, no_such_breaker, not_read_yet
 from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.config import RiskConfig
 from services.risk.equity import EquityMarks
@@ -24,10 +24,12 @@ from services.risk.rows import (
     BreachEnded,
     BreachFound,
     BreachHalted,
+    BreachLifted,
     BreakerMoved,
     CapitalMoved,
     GrantIssued,
     MarginLevelMoved,
+    MarkSetAnew,
     OpeningJudged,
     PeakEquityRaised,
     Row,
@@ -182,11 +184,11 @@ class RiskCore:
     def apply(self, entry: Entry) -> None:
         self._journaled_until_ns = entry.at_ns
         match entry.row:
-            case PeakEquityRaised() | TradingDayStarted() | CapitalMoved() as mark:
+            case PeakEquityRaised() | TradingDayStarted() | CapitalMoved() | MarkSetAnew() as mark:
                 self._equity.apply(mark)
             case GrantIssued(grant=grant):
                 self._reservations.issue(grant, entry.at_ns)
-            case BreachFound() | BreachHalted() | BreachEnded() as breach:
+            case BreachFound() | BreachHalted() | BreachLifted() | BreachEnded() as breach:
                 self._halting.apply(breach, entry.at_ns)
             case TradeJudged() | OpeningJudged() | BreakerMoved() as judged:
                 self._breakers.apply(judged, entry.at_ns)
@@ -241,10 +243,13 @@ class RiskCore:
 
     def _on_reset(self, request_id: str, reset: ResetBreaker, now_ns: int) -> Step:
         step = Step()
-        if reset.name not in NAMES:
+        by, emit = reset.requested_by[:_NAME_MAX], self._emitter(step, now_ns)
+        if reset.name in MARKS:
+            if not self._equity.set_anew(reset.name, by, emit):
+                return Step(effects=[Reply(request_id, not_read_yet(reset.name))])
+        elif reset.name not in NAMES:
             return Step(effects=[Reply(request_id, no_such_breaker(reset.name))])
-        by = reset.requested_by[:_NAME_MAX]
-        self._breakers.reset(reset.name, reset.subject, by, self._emitter(step, now_ns))
+        self._breakers.reset(reset.name, reset.subject, by, emit)
         step.effects.append(Reply(request_id, BreakersReset(breakers=self._breakers.statuses())))
         return step
 
@@ -338,22 +343,32 @@ class RiskCore:
         step = Step()
         if polled.asked_ns < self._asked_ns:
             return step
-        equity = polled.account.equity_usd
-        earlier = None if self._account is None else self._account.equity_usd
-        self._asked_ns = polled.asked_ns
-        self._reservations.on_account(polled.asked_ns)
         emit = self._emitter(step, now_ns)
-        self._equity.on_read(equity, earlier, now_ns, emit)
-        self._account = self._snapshot(polled, now_ns)
-        for measure in measures(self._config, equity, self._equity.peak_usd, self._equity.day_start_usd):
-            step.effects += self._halting.judge(measure, now_ns, emit)
+        halts = self._halts if self._execution_synced else None
+        if polled.transfers_problem:
+            # without them equity is not compared with anything, and no grant is given on it; margin is what it is
+            if self._equity.peak_usd is None:
+                return self._on_poll_failed(AccountPollFailed(polled.transfers_problem), now_ns)
+            account = self._snapshot(polled, now_ns)
+            self._breakers.on_venue_error(now_ns, emit)
+            what = "deposits and withdrawals, without which no loss can be judged, have not been readable"
+            step.effects += self._reads.on_failed(polled.transfers_problem, now_ns, what)
+        else:
+            equity = polled.account.equity_usd
+            earlier = None if self._account is None else self._account.equity_usd
+            self._asked_ns = polled.asked_ns
+            self._reservations.on_account(polled.asked_ns)
+            self._equity.on_read(equity, earlier, now_ns, emit)
+            account = self._account = self._snapshot(polled, now_ns)
+            for measure in measures(self._config, equity, self._equity.peak_usd, self._equity.day_start_usd):
+                step.effects += self._halting.judge(measure, now_ns, emit, halts)
+            self._breakers.on_read(emit)
+            step.effects += self._reads.on_read(polled.clock_offset_ns)
         step.effects += self._margin.on_account(
-            self._account, self._halting, now_ns, emit, trades_known=self._execution_synced
+            account, self._halting, now_ns, emit, trades_known=self._execution_synced, halts=halts
         )
-        self._breakers.on_read(emit)
-        step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), self._account))
-        self._show(step, self._account, now_ns)
-        step.effects += self._reads.on_read(polled.clock_offset_ns)
+        step.effects.append(Publish(topic_of("risk.{account}.account", account=self._account_id), account))
+        self._show(step, account, now_ns)
         return step
 
     def _show(self, step: Step, account: AccountSnapshot, now_ns: int) -> None:

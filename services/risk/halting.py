@@ -10,25 +10,33 @@ import msgspec
 
 from services.risk.breaches import Measure
 from services.risk.config import RiskConfig
-from services.risk.rows import BreachEnded, BreachFound, BreachHalted, Row
+from services.risk.rows import BreachEnded, BreachFound, BreachHalted, BreachLifted, Row
 from shared.messages.base import Message
-from shared.messages.control import HaltsAnswered, RaiseHalt
+from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.system import Severity
 from shared.messages.trades import HaltLevel, Refusal
 
 _MS = 1_000_000
+_INSIDE_AGAIN = 0.98
+"""A limit whose halt a person lifted is whole again below this share of it; the next fall to it halts."""
+
+_WORSE_BY = 0.1
+"""Still broken, it halts again when its figure has grown by this share of the limit since the halt was lifted."""
 Emit = Callable[[Row], None]
 
 
 class _Breach(msgspec.Struct):
-    """A broken limit. `retry_ns` None: the request is on its way."""
+    """A broken limit. `retry_ns` None: the request is on its way. `lifted_pct`: its figure when a person lifted the
+    halt, None before."""
 
     request_id: str
     detail: str
     level: HaltLevel
     since_ns: int
     halted: bool = False
+    halt_epoch: int = 0
+    lifted_pct: float | None = None
     attempt: int = 0
     retry_ns: int | None = None
 
@@ -52,13 +60,15 @@ class Halting:
         breach = self._breaches.get(code)
         return None if breach is None else breach.since_ns
 
-    def apply(self, row: BreachFound | BreachHalted | BreachEnded, at_ns: int) -> None:
+    def apply(self, row: BreachFound | BreachHalted | BreachLifted | BreachEnded, at_ns: int) -> None:
         match row:
             case BreachFound(code=code, request_id=request_id, detail=detail, level=level):
                 self._breaches[code] = _Breach(request_id, detail, level, at_ns)
-            case BreachHalted(code=code):
-                self._breaches[code].halted = True
-                self._breaches[code].retry_ns = None
+            case BreachHalted(code=code, halt_epoch=epoch):
+                breach = self._breaches[code]
+                breach.halted, breach.halt_epoch, breach.retry_ns = True, epoch, None
+            case BreachLifted(code=code, value_pct=value):
+                self._breaches[code].lifted_pct = value
             case BreachEnded(code=code):
                 del self._breaches[code]
 
@@ -73,15 +83,54 @@ class Halting:
         due = [b for b in self._breaches.values() if b.retry_ns is not None and b.retry_ns <= now_ns]
         return [self._request(breach) for breach in due]
 
-    def judge(self, measure: Measure, now_ns: int, emit: Emit) -> list[Any]:
-        """A read of the account showed this figure."""
+    def judge(self, measure: Measure, now_ns: int, emit: Emit, halts: HaltState | None) -> list[Any]:
+        """A read of the account showed this figure. halts: those in force, None while execution has not told."""
         code = measure.code
-        self._reads_broken[code] = self._reads_broken[code] + 1 if measure.broken else 0
-        if code in self._breaches:
-            return self.end(code, f"{code} is inside its limit again", emit) if measure.over else []
-        if self._reads_broken[code] >= self._config.breach_polls:
-            return self.find(code, measure.detail, self._config.breach_halt_level, now_ns, emit)
+        breach = self._breaches.get(code)
+        if breach is None or breach.lifted_pct is None:
+            self._count(code, measure.broken)
+        if breach is None:
+            return self._find(measure, now_ns, emit) if self._is_sure(code) else []
+        if breach.lifted_pct is not None:
+            return self._judge_anew(measure, breach.lifted_pct, now_ns, emit)
+        if measure.over:
+            return self.end(code, f"{code} is inside its limit again", emit)
+        if self.is_lifted(code, halts):
+            emit(BreachLifted(code=code, value_pct=measure.value))
+            self._reads_broken[code] = 0
+            again = measure.value + measure.limit * _WORSE_BY
+            text = f"the halt was lifted at {measure.value:.2f} %: the next one comes at {again:.2f} %"
+            return [self._alert(code, f"{text}, or at the limit once it has been inside", resolved=True)]
         return []
+
+    def _judge_anew(self, measure: Measure, lifted_pct: float, now_ns: int, emit: Emit) -> list[Any]:
+        """A limit is broken and a person let the desk go on all the same: not without end."""
+        code = measure.code
+        if measure.value < measure.limit * _INSIDE_AGAIN:
+            self._count(code, False)
+            emit(BreachEnded(code=code))
+            return []
+        self._count(code, measure.value >= lifted_pct + measure.limit * _WORSE_BY)
+        if not self._is_sure(code):
+            return []
+        emit(BreachEnded(code=code))
+        return self._find(measure, now_ns, emit)
+
+    def is_lifted(self, code: str, halts: HaltState | None) -> bool:
+        """Whether the halt of a breach was in force and a person has lifted it."""
+        breach = self._breaches.get(code)
+        if breach is None or not breach.halted or halts is None or halts.halt_epoch < breach.halt_epoch:
+            return False
+        return all(halt.level != breach.level for halt in halts.halts)
+
+    def _count(self, code: str, broken: bool) -> None:
+        self._reads_broken[code] = self._reads_broken[code] + 1 if broken else 0
+
+    def _is_sure(self, code: str) -> bool:
+        return self._reads_broken[code] >= self._config.breach_polls
+
+    def _find(self, measure: Measure, now_ns: int, emit: Emit) -> list[Any]:
+        return self.find(measure.code, measure.detail, self._config.breach_halt_level, now_ns, emit)
 
     def find(self, code: str, detail: str, level: HaltLevel, now_ns: int, emit: Emit) -> list[Any]:
         request_id = f"risk-halt-{self._account_id}-{code}-{now_ns}"
@@ -99,7 +148,7 @@ class Halting:
         for code, breach in found:
             message: Message | None = reply.message if isinstance(reply, ReplyReceived) else None
             if isinstance(message, HaltsAnswered):
-                emit(BreachHalted(code=code))
+                emit(BreachHalted(code=code, halt_epoch=message.state.halt_epoch))
                 continue
             breach.retry_ns = now_ns + self._config.halt_retry_ms * _MS
             if message is not None:

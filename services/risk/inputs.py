@@ -12,7 +12,8 @@ from shared.messages.venue import VenueAccount, VenuePosition
 class AccountPolled(msgspec.Struct, frozen=True, kw_only=True):
     """Account and positions as the venue gave them. `asked_ns` is when the first of the two was asked for.
 
-    clock_offset_ns: the venue's clock minus ours as it was measured last.
+    clock_offset_ns: the venue's clock minus ours as it was measured last. transfers_problem: why nobody knows what
+    was paid in or out since the read before, "" when that is known: equity cannot be compared with its peak then.
     """
 
     asked_ns: int
@@ -20,6 +21,7 @@ class AccountPolled(msgspec.Struct, frozen=True, kw_only=True):
     account: VenueAccount
     positions: tuple[VenuePosition, ...]
     clock_offset_ns: int = 0
+    transfers_problem: str = ""
 
 
 class AccountPollFailed(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from services.risk.rows import MarginLevelMoved
 from services.risk.situation import Violation
 from services.risk.states import MARGIN_LEVELS
 from shared.messages.account import AccountSnapshot
+from shared.messages.control import HaltState
 from shared.messages.risk import MarginGuard, MarginLevel
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.system import Severity
@@ -86,16 +87,27 @@ class MarginGuardian:
         return None if self._plan is None else self._plan.due_ns
 
     def on_account(
-        self, account: AccountSnapshot, halting: Halting, now_ns: int, emit: Emit, *, trades_known: bool
+        self,
+        account: AccountSnapshot,
+        halting: Halting,
+        now_ns: int,
+        emit: Emit,
+        *,
+        trades_known: bool,
+        halts: HaltState | None,
     ) -> list[Any]:
         """A read of the account: find the level, and plan what it asks for.
 
-        trades_known: execution has told of all trades, so that the one to close can be chosen.
+        trades_known: execution has told of all trades, so that the one to close can be chosen. halts: those in force,
+        None while execution has not told: who lifts the guard's halt while its last level holds is given its notice
+        again.
         """
         self._read_ns = now_ns
         self._utilisation_pct = utilisation_pct(account)
         self._targets.append(self._target(self._utilisation_pct))
         effects: list[Any] = []
+        if halting.is_lifted(CODE, halts):
+            effects += halting.end(CODE, "its halt was lifted: the margin guard watches anew", emit)
         before, after = MARGIN_LEVELS.index(self._level), self._confirmed()
         if after != before:
             emit(MarginLevelMoved(level=MARGIN_LEVELS[after], utilisation_pct=self._utilisation_pct))

@@ -21,7 +21,8 @@ _USD_COINS = frozenset({"USD", "USDT", "USDC"})
 class AccountReader:
     """An account is passed on only if the transfers listed after it are those that were listed before it: it holds
     just these, and equity can be compared with a peak that has moved with them. Otherwise only the transfers are,
-    and the caller reads again."""
+    and the caller reads again. Where transfers cannot be listed the account is passed on with that problem: its
+    margin must be watched all the same."""
 
     def __init__(self, gateway: AccountGateway, clock: Clock, log: Any) -> None:
         self._gateway = gateway
@@ -38,20 +39,30 @@ class AccountReader:
         `journaled_until_ns`: what the core has noted up to; transfers from before it may be missing in the first
         list, those after it may not.
         """
+        problem = ""
+        listed: tuple[VenueTransfer, ...] = ()
         try:
             if self._known is None:
                 self._known = _ids(await self._transfers(journaled_until_ns))
+        except VenueError as error:
+            problem = f"{error.kind}: {error}"
+        try:
             asked_ns = self._clock.now_ns()
             account, positions = await asyncio.gather(self._gateway.account(), self._gateway.positions())
             received_ns = self._clock.now_ns()
-            listed = await self._transfers(journaled_until_ns)
         except VenueError as error:
             return (AccountPollFailed(f"{error.kind}: {error}"),)
-        known, self._known = self._known, _ids(listed)
+        try:
+            listed = listed if problem else await self._transfers(journaled_until_ns)
+        except VenueError as error:
+            problem = f"{error.kind}: {error}"
         seen = self._in_usd(listed)
-        if not self._known <= known:
-            return seen
+        if not problem:
+            known, self._known = self._known or frozenset(), _ids(listed)
+            if not self._known <= known:
+                return seen
         polled = AccountPolled(
+            transfers_problem=problem,
             asked_ns=asked_ns,
             received_ns=received_ns,
             account=account,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from shared.messages.steps import RaiseAlert
+from shared.messages.system import Severity
 
 _MS = 1_000_000
+_CRITICAL_MS = 60_000
+_ACCOUNT = "the account has not been readable"
 _CLOCK_OFF_NS = 1_000_000_000
 _CLOCK_RIGHT_NS = 500_000_000
 
@@ -16,28 +19,28 @@ class ReadWatch:
         self._account_id = account_id
         self._age_max_ms = age_max_ms
         self._failing_since_ns: int | None = None
-        self._unreachable_told = False
+        self._told: Severity | None = None
         self._clock_off_told = False
 
     def on_read(self, clock_offset_ns: int) -> list[RaiseAlert]:
         """The account was read."""
         self._failing_since_ns = None
         alerts = self._judge_clock(clock_offset_ns)
-        if self._unreachable_told:
-            self._unreachable_told = False
-            alerts.append(self._unreachable("the account is read again", resolved=True))
+        if self._told is not None:
+            self._told = None
+            alerts.append(self._unreachable("the account is read again"))
         return alerts
 
-    def on_failed(self, reason: str, now_ns: int) -> list[RaiseAlert]:
-        """It could not be read."""
+    def on_failed(self, reason: str, now_ns: int, what: str = _ACCOUNT) -> list[RaiseAlert]:
+        """It could not be read, or not all that it takes to judge it: a warning, critical once it lasts a minute."""
         if self._failing_since_ns is None:
             self._failing_since_ns = now_ns
         failing_ms = (now_ns - self._failing_since_ns) / _MS
-        if self._unreachable_told or failing_ms < self._age_max_ms:
+        severity: Severity = "critical" if failing_ms >= max(_CRITICAL_MS, self._age_max_ms) else "warning"
+        if self._told in (severity, "critical") or failing_ms < self._age_max_ms:
             return []
-        self._unreachable_told = True
-        text = f"the account has not been readable for {failing_ms / 1e3:.0f} s: {reason}"
-        return [self._unreachable(text, resolved=False)]
+        self._told = severity
+        return [self._unreachable(f"{what} for {failing_ms / 1e3:.0f} s: {reason}", severity)]
 
     def _judge_clock(self, offset_ns: int) -> list[RaiseAlert]:
         limit_ns = _CLOCK_RIGHT_NS if self._clock_off_told else _CLOCK_OFF_NS
@@ -60,11 +63,11 @@ class ReadWatch:
             )
         ]
 
-    def _unreachable(self, text: str, *, resolved: bool) -> RaiseAlert:
+    def _unreachable(self, text: str, severity: Severity = "info") -> RaiseAlert:
         return RaiseAlert(
             code="account_unreachable",
-            severity="info" if resolved else "warning",
+            severity=severity,
             subject=self._account_id,
             text=text,
-            resolved=resolved,
+            resolved=severity == "info",
         )

@@ -28,10 +28,22 @@ class TradingDayStarted(Row, frozen=True, kw_only=True, tag="trading_day_started
 
 
 class CapitalMoved(Row, frozen=True, kw_only=True, tag="capital_moved.1"):
-    """A deposit (> 0) or withdrawal (< 0): peak and day-start equity move with it."""
+    """A deposit (> 0) or withdrawal (< 0): peak and day-start equity move with it, in the proportion in which equity
+    does. equity_before_usd: None in rows of a version that moved them by the amount."""
 
     transfer_id: str
     amount_usd: Decimal
+    equity_before_usd: Decimal | None = None
+
+
+class MarkSetAnew(Row, frozen=True, kw_only=True, tag="mark_set_anew.1"):
+    """A person accepted what was lost: falls are measured from this equity. name: drawdown (the peak) or daily_loss
+    (the first equity of the day)."""
+
+    name: str
+    equity_usd: Decimal
+    from_usd: Decimal
+    by: str
 
 
 class GrantIssued(Row, frozen=True, kw_only=True, tag="grant_issued.1"):
@@ -48,9 +60,17 @@ class BreachFound(Row, frozen=True, kw_only=True, tag="breach_found.1"):
 
 
 class BreachHalted(Row, frozen=True, kw_only=True, tag="breach_halted.1"):
-    """Execution answered: the halt of this breach is in force."""
+    """Execution answered: the halt of this breach is in force since this epoch of its halts."""
 
     code: str
+    halt_epoch: int = 0
+
+
+class BreachLifted(Row, frozen=True, kw_only=True, tag="breach_lifted.1"):
+    """A person lifted the halt while the limit was still broken, by this figure: it is watched anew."""
+
+    code: str
+    value_pct: float
 
 
 class BreachEnded(Row, frozen=True, kw_only=True, tag="breach_ended.1"):
@@ -92,9 +112,11 @@ RiskRow = (
     PeakEquityRaised
     | TradingDayStarted
     | CapitalMoved
+    | MarkSetAnew
     | GrantIssued
     | BreachFound
     | BreachHalted
+    | BreachLifted
     | BreachEnded
     | TradeJudged
     | OpeningJudged

@@ -40,6 +40,12 @@ class RiskNarrator:
                 yield Told("execution", "limit broken", {**found, "request_id": what.request_id}, "error")
             case rows.BreachHalted(code=code):
                 yield Told("execution", "limit halted the desk", {"code": code}, "warning")
+            case rows.BreachLifted(code=code, value_pct=value):
+                let = {"code": code, "pct": round(value, 2)}
+                yield Told("execution", "halt of a limit lifted by a person", let, "warning")
+            case rows.MarkSetAnew():
+                marks = {"name": what.name, "equity_usd": what.equity_usd, "from_usd": what.from_usd, "by": what.by}
+                yield Told("execution", "loss accepted by a person", marks, "warning")
             case rows.BreachEnded(code=code):
                 yield Told("execution", "limit whole again", {"code": code})
             case rows.BreakerMoved():

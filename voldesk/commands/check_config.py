@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from voldesk.console import EXIT_CONFIG, Failure, Json, print_json, progress, say, title
-from voldesk.preflight import load_whole_desk
+from voldesk.console import EXIT_CONFIG, Failure, Json, note, print_json, progress, say, title
+from voldesk.preflight import load_whole_desk, unguarded_warning
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +28,8 @@ def check_config(as_json: Json = False) -> None:
             "correct the file, or take the name out of [strategy] enabled",
             EXIT_CONFIG,
         )
+    if warning := unguarded_warning(desk):
+        note(warning)
     if as_json:
         print_json(
             {

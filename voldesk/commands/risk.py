@@ -20,6 +20,8 @@ from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, Yes, co
 from voldesk.preflight import load_desk
 from voldesk.risk_tables import show_breakers, show_limits, show_stress, show_what_if
 
+_MARKS = ("drawdown", "daily_loss")
+
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
@@ -107,14 +109,25 @@ def check(
 
 
 def reset(
-    name: Annotated[str, typer.Argument(help="The breaker, as `voldesk risk` names it.")],
+    name: Annotated[
+        str, typer.Argument(help="The breaker, as `voldesk risk` names it; drawdown and daily_loss: accept the loss.")
+    ],
     of: Annotated[str, typer.Option("--of", help="That of one strategy; * for all of that name.")] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Close a circuit breaker before its pause is over, so that trades are granted again. Asks first."""
+    """Close a circuit breaker before its pause is over, so that trades are granted again. Asks first.
+
+    `reset drawdown` measures the fall from the equity of now instead of the peak, `reset daily_loss` instead of the
+    day's first: the loss is accepted, which is written down with your name. A halt stays until `voldesk resume`.
+    """
     desk = load_desk()
-    confirm(desk, f"reset the breaker {name}{f' of {of}' if of else ''}, so that new trades are granted?", yes=yes)
+    what = (
+        f"accept the loss, and measure {name} from the equity of now"
+        if name in _MARKS
+        else f"reset the breaker {name}"
+    )
+    confirm(desk, f"{what}{f' of {of}' if of else ''}, so that new trades are granted?", yes=yes)
     answer = ask(desk, "risk", ResetBreaker(name=name, subject=of, requested_by=operator()), BreakersReset)
     if as_json:
         print_json([breaker_json(breaker) for breaker in answer.breakers])

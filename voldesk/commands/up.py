@@ -27,7 +27,15 @@ from voldesk.console import (
 )
 from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
-from voldesk.preflight import check_keys, choose_ports, disk_warning, exclusive, load_whole_desk, page_url
+from voldesk.preflight import (
+    check_keys,
+    choose_ports,
+    disk_warning,
+    exclusive,
+    load_whole_desk,
+    page_url,
+    unguarded_warning,
+)
 from voldesk.processes import desk_processes, end_processes
 from voldesk.scrape_targets import write_targets
 from voldesk.supervision import Supervisor
@@ -85,8 +93,9 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
     check_keys(desk)
     write_targets(desk, choose_ports(desk))
     record_identity(desk)
-    if warning := disk_warning(desk):
-        note(warning)
+    for warning in (disk_warning(desk), unguarded_warning(desk)):
+        if warning:
+            note(warning)
     note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
     supervisor.launch()
 

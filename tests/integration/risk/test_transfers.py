@@ -164,7 +164,7 @@ async def test_money_that_moved_while_risk_was_down_is_known_before_the_account_
     assert (again.peak_usd, again.halts) == (Decimal(80_000), [])
 
 
-async def test_an_account_is_not_judged_while_transfers_cannot_be_read(
+async def test_an_account_is_read_but_not_judged_while_transfers_cannot_be_read(
     exchange: RunningExchange, gateway: MovingMoney
 ) -> None:
     guard = Guard(gateway, [])
@@ -173,8 +173,11 @@ async def test_an_account_is_not_judged_while_transfers_cannot_be_read(
         fault = {"kind": "error_code", "path_prefix": "/open/account/historyList", "count": 1, "code": 7001}
         assert (await control.post("/sim/faults", json=fault)).json()["code"] == 0
     await transfer(exchange, "-20000")
-    (failed,) = await guard.read()
-    assert "transfers" in failed.reason
+    (read,) = await guard.read()
+    assert "7001" in read.transfers_problem
+    assert read.account.equity_usd == 80_000
+    guard.core.handle(read, time.time_ns())
+    assert guard.halts == []
     assert await guard.read_account() == 80_000
     assert guard.halts == []
 

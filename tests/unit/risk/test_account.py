@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.risk.config import RiskConfig
-from services.risk.inputs import AccountPollFailed, TransferSeen
-from services.risk.rows import RiskRow
+from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
+from services.risk.rows import CapitalMoved, RiskRow
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltsAnswered, RaiseHalt
+from shared.messages.risk import ResetBreaker
 from shared.messages.steps import (
     Publish,
     RaiseAlert,
     ReplyReceived,
+    Request,
     RequestTimedOut,
     SendRequest,
     Step,
@@ -250,6 +252,98 @@ def test_a_breach_ends_well_inside_its_limit_and_a_new_one_halts_again() -> None
     assert second.request_id != first.request_id
 
 
+def drawn_down(config: RiskConfig, equity: str) -> tuple[Script, SendRequest]:
+    """A halt for a fall to `equity` is in force at 4 s, which risk has heard."""
+    script = Script(config).ready()
+    (request,) = halts(lose(script, equity))
+    script.on(ReplyReceived(request.request_id, HaltsAnswered(state=halt_state(1, "flatten"))), 3)
+    script.hear(halt_state(1, "flatten"), 4, "execution")
+    return script, request
+
+
+FLATTENS = limits(max_drawdown_pct=25, max_daily_loss_pct=100, breach_halt_level="flatten")
+
+
+def test_a_limit_whose_halt_was_lifted_inside_it_halts_again_when_it_is_reached_again() -> None:
+    script, first = drawn_down(FLATTENS, "75000")
+    lose(script, "76500", 5)
+    script.hear(halt_state(1), 8, "execution")
+    assert alerts(script.poll(9, account("76500"))) == [("drawdown", True)]
+    assert halts(lose(script, "75500", 12)) == []
+    (second,) = halts(lose(script, "74000", 15))
+    assert second.request_id != first.request_id
+    assert isinstance(second.message, RaiseHalt)
+    assert second.message.level == "flatten"
+
+
+def test_a_limit_whose_halt_was_lifted_while_broken_halts_again_when_it_gets_worse_and_over_a_restart() -> None:
+    script, first = drawn_down(FLATTENS, "74000")
+    script.hear(halt_state(1), 5, "execution")
+    assert alerts(script.poll(6, account("74000"))) == [("drawdown", True)]
+    assert halts(lose(script, "73000", 7)) == []
+    script.restart(10)
+    script.ready(10, figures=account("73000"))
+    script.hear(halt_state(1), 10, "execution")
+    assert halts(lose(script, "72000", 11)) == []
+    lasting = [script.poll(at_s, account("71000")) for at_s in (14, 15)]
+    (second,) = halts(lasting[1])
+    assert second.request_id != first.request_id
+    assert alerts(lasting[1]) == [("drawdown", False)]
+
+
+def test_a_halt_that_is_in_force_and_one_that_execution_has_not_told_of_yet_are_not_lifted() -> None:
+    script = Script(FLATTENS).ready()
+    (request,) = halts(lose(script, "74000"))
+    script.on(ReplyReceived(request.request_id, HaltsAnswered(state=halt_state(7, "flatten"))), 3)
+    # what was told before the halt may come after the answer to it
+    script.hear(halt_state(6), 4, "execution")
+    assert alerts(lose(script, "74000", 5)) == []
+    script.hear(halt_state(7, "flatten"), 8, "execution")
+    assert alerts(lose(script, "74000", 9)) == []
+
+
+def test_a_loss_that_a_person_accepts_is_the_new_mark_and_is_written_down() -> None:
+    script, _ = drawn_down(FLATTENS, "74000")
+    script.hear(halt_state(1), 5, "execution")
+    lose(script, "74000", 6)
+    assert script.refused(ask(), 9).code == "drawdown"
+    script.on(Request("r", ResetBreaker(name="drawdown", subject="", requested_by="cli:ann"), "cli"), 9)
+    assert published(lose(script, "74000", 10)).peak_equity_usd == 74_000
+    script.market(13)
+    script.granted(ask("s-2"), 13)
+    script.restart(14)
+    script.ready(14, figures=account("74000"))
+    assert published(lose(script, "74000", 15)).peak_equity_usd == 74_000
+    assert "cli:ann" in str(script.rows)
+    script.hear(halt_state(1), 18, "execution")
+    (again,) = halts(lose(script, "55000", 19))
+    assert isinstance(again.message, RaiseHalt)
+    assert "25.68 %" in again.message.reason
+
+
+def test_an_account_whose_transfers_cannot_be_read_is_shown_and_its_margin_watched_but_no_loss_judged() -> None:
+    script = Script(limits(max_drawdown_pct=25, max_daily_loss_pct=100)).ready()
+    figures = msgspec.structs.replace(account("60000"), maintenance_margin_usd=Decimal(59_000))
+    told = []
+    for second in range(1, 91):
+        at_ns = START + second * SECOND
+        read = AccountPolled(
+            asked_ns=at_ns, received_ns=at_ns, account=figures, positions=(), transfers_problem="down: HTTP 500"
+        )
+        script.market(second)
+        step = script.on(read, second)
+        assert [request for request in halts(step) if "drawdown" in request.request_id] == []
+        told += [(second, e.code, e.severity) for e in step.effects if isinstance(e, RaiseAlert)]
+    assert published(step).equity_usd == 60_000
+    assert ("margin_level", "critical") in [each[1:] for each in told]
+    assert [each for each in told if each[1] == "account_unreachable"] == [
+        (11, "account_unreachable", "warning"),
+        (61, "account_unreachable", "critical"),
+    ]
+    assert script.refused(ask(), 90).code == "stale_account"
+    assert halts(lose(script, "60000", 91)) != []
+
+
 def test_answers_to_questions_of_others_change_nothing() -> None:
     script = Script().ready()
     assert script.on(RequestTimedOut("somebody else's")).effects == []
@@ -263,7 +357,33 @@ def test_deposits_and_withdrawals_are_neither_gain_nor_loss() -> None:
     script.restart(5)
     snapshot = published(script.poll(6, account("50000")))
     assert snapshot.peak_equity_usd == 50_000
-    assert Script().on(TransferSeen(transfer_id="d", amount_usd=Decimal(1))).rows
+
+
+def test_a_withdrawal_and_a_deposit_leave_a_fall_in_per_cent_as_it_was() -> None:
+    """By the amount alone 10 % would become 25 % by a withdrawal, and 24 % half of it by a deposit."""
+    script = Script(limits(max_drawdown_pct=25, max_daily_loss_pct=100)).ready()
+    lose(script, "90000")
+    script.on(TransferSeen(transfer_id="w", amount_usd=Decimal(-60_000)), 4)
+    step = lose(script, "30000", 5)
+    assert halts(step) == []
+    assert published(step).peak_equity_usd == Decimal("33333.33")
+    script.on(TransferSeen(transfer_id="d", amount_usd=Decimal(70_000)), 8)
+    step = lose(script, "100000", 9)
+    assert halts(step) == []
+    assert published(step).peak_equity_usd == Decimal("111111.10")
+    (request,) = halts(lose(script, "83000", 12))
+    assert request.message.reason == "drawdown 25.30 % has reached the limit of 25 %"
+
+
+def test_what_was_paid_while_nobody_read_moves_the_marks_by_what_the_first_read_says() -> None:
+    script = Script(limits(max_drawdown_pct=25, max_daily_loss_pct=100)).ready()
+    script.restart(1)
+    assert script.on(TransferSeen(transfer_id="w", amount_usd=Decimal(-50_000)), 2).rows == []
+    assert script.on(TransferSeen(transfer_id="w", amount_usd=Decimal(-50_000)), 2).rows == []
+    step = lose(script, "45000", 3)
+    # 95,000 of the peak of 100,000 before the withdrawal
+    assert published(step).peak_equity_usd == Decimal("47368.42")
+    assert len([entry for entry in script.rows if isinstance(entry.row, CapitalMoved)]) == 1
 
 
 def test_only_the_newest_transfers_are_remembered() -> None:

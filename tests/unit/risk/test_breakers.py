@@ -286,13 +286,32 @@ def test_a_person_resets_a_breaker_and_what_was_lost_before_does_not_count_again
     assert "cli:ann" in str(script.rows)
 
 
-def test_a_breaker_that_nobody_has_and_one_that_halts_cannot_be_reset() -> None:
-    for name in ("losses", "drawdown"):
+def test_a_breaker_that_nobody_has_cannot_be_reset_nor_a_loss_accepted_of_an_account_that_was_not_read() -> None:
+    for name, script, code in (
+        ("losses", Script(config()).ready(), "no_such_breaker"),
+        ("drawdown", Script(config()), "not_read_yet"),
+    ):
         asked = ResetBreaker(name=name, subject="", requested_by="cli:ann")
-        (reply,) = Script(config()).ready().on(Request("reset-1", asked, "cli")).effects
+        (reply,) = script.on(Request("reset-1", asked, "cli")).effects
         assert isinstance(reply, Reply)
         assert isinstance(reply.message, Refusal)
-        assert reply.message.code == "no_such_breaker"
+        assert reply.message.code == code
+
+
+def test_refusals_from_before_a_reset_do_not_count_again_when_a_restart_tells_of_them() -> None:
+    script = Script(config()).ready()
+    for number in range(10):
+        script.hear(order(number, 0, "REFUSED"), 1, "execution")
+    assert moves(script)[-1] == ("rejection_rate", "", "open")
+    script.on(Request("r", ResetBreaker(name="rejection_rate", subject="", requested_by="cli:ann"), "cli"), 60)
+    script.restart(61)
+    script.ready(61)
+    for number in range(10):
+        script.hear(order(number, 0, "REFUSED"), 62, "execution")
+    assert moves(script)[-1] == ("rejection_rate", "", "closed")
+    for number in range(10, 20):
+        script.hear(order(number, 61, "REFUSED"), 63, "execution")
+    assert moves(script)[-1] == ("rejection_rate", "", "open")
 
 
 def test_every_state_can_be_left_and_only_into_states_of_the_table() -> None:

@@ -292,3 +292,19 @@ def test_a_level_from_before_a_restart_is_acted_on_only_when_reads_confirm_it() 
     script.restart(30)
     script.ready(30)
     assert guard(read(script, 31, 20)).planned == ""
+
+
+def test_who_lifts_the_guards_halt_while_its_last_level_holds_is_given_its_notice_again() -> None:
+    script = Script(config()).ready()
+    reads(script, 1, 92)
+    reads(script, NOTICE_S, 92)
+    (first,) = asked(script.on(Tick(), 2 + NOTICE_S))
+    script.on(ReplyReceived(first.request_id, HaltsAnswered(state=halt_state(1, "flatten"))), 20)
+    script.hear(halt_state(1, "flatten"), 20, "execution")
+    reads(script, 21, 92)
+    assert asked(script.on(Tick(), 60)) == []
+    script.hear(halt_state(1), 61, "execution")
+    assert "flatten" in reads(script, 62, 92).planned
+    reads(script, 61 + NOTICE_S, 92)
+    (second,) = asked(script.on(Tick(), 63 + NOTICE_S))
+    assert second.request_id != first.request_id

@@ -44,6 +44,10 @@ def test_each_kind_of_row_is_told_or_known_not_to_be() -> None:
     samples: dict[type, Any] = {type(entry.row): entry.row for entry in script.rows}
     samples[rows.BreachFound] = rows.BreachFound(code="c", request_id="r", detail="d")
     samples[rows.BreachHalted] = rows.BreachHalted(code="c")
+    samples[rows.BreachLifted] = rows.BreachLifted(code="c", value_pct=26.5)
+    samples[rows.MarkSetAnew] = rows.MarkSetAnew(
+        name="drawdown", equity_usd=Decimal(75), from_usd=Decimal(100), by="x"
+    )
     samples[rows.BreachEnded] = rows.BreachEnded(code="c")
     samples[rows.BreakerMoved] = rows.BreakerMoved(name="n", subject="s", state="open", reason="r")
     samples[rows.MarginLevelMoved] = rows.MarginLevelMoved(level="reduce", utilisation_pct=70.0)

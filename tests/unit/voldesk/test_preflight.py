@@ -217,3 +217,14 @@ def test_a_limit_of_an_underlying_that_is_not_traded_is_refused(home: Path) -> N
     ran = Ran("check-config")
     assert ran.code == 78
     assert "[risk.underlyings.SOLUSD] is no underlying of this desk" in ran.err
+
+
+@pytest.mark.parametrize(("environment", "losses", "warned"), [("beta", 1000, 1), ("beta", 6, 0), ("sim", 1000, 0)])
+def test_a_desk_at_a_venue_with_the_breaker_of_the_demonstration_is_told_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch, environment: str, losses: int, warned: int
+) -> None:
+    write(home, f"\n[risk]\nmax_consecutive_losses = {losses}\n")
+    monkeypatch.setenv("TRADING_ENVIRONMENT", environment)
+    ran = Ran("check-config")
+    assert ran.code == 0
+    assert ran.err.count("max_consecutive_losses") == warned
