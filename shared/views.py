@@ -11,7 +11,7 @@ from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.alerts import AlertList, AlertView
 from shared.messages.control import Gate, HaltState, StrategyStatus
 from shared.messages.quality import LegQuality, PhaseQuality
-from shared.messages.reconciliation import DifferenceList, FoundDifference
+from shared.messages.reconciliation import DifferenceList, Foreign, ForeignPosition, FoundDifference
 from shared.messages.smart import ChunkProgress
 from shared.messages.trades import OrderUpdate, TradeStory, TradeUpdate
 
@@ -218,6 +218,13 @@ def differences_json(answer: DifferenceList) -> dict[str, Any]:
         "unconfirmed": list(answer.unconfirmed),
         "differences": [_difference_json(found) for found in answer.differences],
     }
+
+
+def foreign_text(found: Foreign) -> str:
+    """A position (short < 0) or an open order that is no trade's, in a few words."""
+    if isinstance(found, ForeignPosition):
+        return f"{found.quantity:+f} {found.symbol}"
+    return f"order {found.venue_order_id} to {found.side} {found.quantity:f} {found.symbol} at {found.price:f}"
 
 
 def _difference_json(found: FoundDifference) -> dict[str, Any]:

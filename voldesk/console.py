@@ -19,6 +19,7 @@ from shared.config import DeskConfig
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_NOT_FLAT: Final = 3
 EXIT_UNREACHABLE: Final = 69
 EXIT_CONFIG: Final = 78
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.monitor.alerts import Matter
+from services.monitor.flattening import flatten_progress
 from services.monitor.views import ServiceView, Status
 from shared.messages.alert_kinds import title_of
 from shared.messages.base import Message
 from shared.messages.control import Gate, HaltsAnswered, StrategyCommandDone, StrategyStatus
 from shared.messages.risk import LimitUse
 from shared.messages.trades import CloseAccepted, Refusal, TradeStory, TradeUpdate
-from shared.views import clock_text, duration_text, pnl_before_fees_usd
+from shared.views import clock_text, duration_text, foreign_text, pnl_before_fees_usd
 
 _DAY_NS = 86_400_000_000_000
 _LINES_MAX = 20
@@ -33,7 +34,7 @@ _HELP_OPERATE = """/ack ID I see to this alert
 with a code:
 /resume STRATEGY|all|desk
 /close TRADE
-/flatten close everything"""
+/flatten close every trade"""
 
 
 def help_text(may_operate: bool) -> str:
@@ -48,6 +49,7 @@ def status(now: Status) -> str:
         lines.append("halts: execution was not heard yet")
     elif now.halts.halts:
         lines += [f"HALTED {halt.level} by {halt.raised_by}: {halt.reason}" for halt in now.halts.halts]
+        lines += filter(None, [flatten_progress(now)])
     else:
         lines.append("no halt is in force")
     lines += _account_lines(now)
@@ -99,6 +101,7 @@ def positions(now: Status) -> str:
             f"{underlying}: delta {greeks.delta:+.3f}, gamma {greeks.gamma:+.2g}, "
             f"vega {greeks.vega:+,.1f}, theta {greeks.theta:+,.1f}"
         )
+    lines += [f"no trade's: {foreign_text(each)}" for each in now.foreign]
     return _text(lines or ["no position"])
 
 

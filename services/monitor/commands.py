@@ -10,6 +10,7 @@ import msgspec
 from services.monitor import answers
 from services.monitor.alert_config import TelegramSection, TelegramUser
 from services.monitor.effects import Acknowledge
+from services.monitor.flattening import left_out
 from services.monitor.views import Status
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
@@ -182,7 +183,9 @@ class Commands:
         reason = " ".join(words) or f"flatten by {speaker.by}"
         message = RaiseHalt(level="flatten", reason=reason, requested_by=speaker.by)
         count = sum(not trade.is_final for trade in status.trades)
-        what = f"FLATTEN: halt, cancel every order, close all ({count} open trades)"
+        what = f"FLATTEN: halt, cancel the desk's orders, close every trade ({count} open)"
+        if outside := left_out(status):
+            what = f"{what}. {outside}"
         return self._needs_code(said, Ask(service="execution", message=message, what=what), status)
 
     def _needs_code(self, said: Said, ask: Ask, status: Status) -> Response:

@@ -79,6 +79,7 @@ class MonitorCore:
         self._account: AccountSnapshot | None = None
         self._limits: RiskLimits | None = None
         self._halts: HaltState | None = None
+        self._reconciled: ReconciliationReport | None = None
         self._trades: dict[str, TradeUpdate] = {}
         self._trades_known = False
         self._fees_awaited: dict[str, int] = {}
@@ -160,6 +161,7 @@ class MonitorCore:
             silent_feeds=self._watch.silent_feeds,
             channels=self._dispatch.states(now_ns),
             limits=self._limits,
+            reconciled=self._reconciled,
         )
 
     # What people ask and say
@@ -300,6 +302,7 @@ class MonitorCore:
 
     def _on_reconciliation(self, step: Step, report: ReconciliationReport, now_ns: int) -> None:
         """One alert per kind of difference, until a comparison finds none of that kind."""
+        self._reconciled = report
         found: dict[str, list[str]] = {}
         for difference in report.differences:
             found.setdefault(difference.kind, []).append(f"{difference.symbol}: {difference.detail}")

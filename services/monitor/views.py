@@ -8,6 +8,7 @@ from services.monitor.alerts import Matter
 from shared.messages.account import AccountSnapshot
 from shared.messages.alerts import ChannelView
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
+from shared.messages.reconciliation import Foreign, ReconciliationReport
 from shared.messages.risk import RiskLimits
 from shared.messages.system import Heartbeat
 from shared.messages.trades import TradeUpdate
@@ -37,7 +38,10 @@ class RefusedIntent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the status page shows, at `now_ns`. Trades and alerts newest first."""
+    """Everything that the status page shows, at `now_ns`. Trades and alerts newest first.
+
+    reconciled: the newest comparison with the venue; None before one was heard.
+    """
 
     now_ns: int
     account_id: str
@@ -51,3 +55,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     silent_feeds: tuple[str, ...]
     channels: tuple[ChannelView, ...] = ()
     limits: RiskLimits | None = None
+    reconciled: ReconciliationReport | None = None
+
+    @property
+    def foreign(self) -> tuple[Foreign, ...]:
+        """What the venue held that is no trade's, as far as is known."""
+        found = () if self.reconciled is None else self.reconciled.differences
+        return tuple(each for each in found if isinstance(each, Foreign))
+
+    @property
+    def is_flattening(self) -> bool:
+        """Whether a halt that closes everything is in force."""
+        return self.halts is not None and any(halt.level == "flatten" for halt in self.halts.halts)

@@ -159,6 +159,8 @@ Difference = (
     | QuantityMismatch
     | BrokenStructure
 )
+Foreign = ForeignOrder | ForeignPosition
+"""What stands: it is no trade's, and execution never touches it."""
 DIFFERENCE_KINDS: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Difference))
 
 
@@ -173,7 +175,7 @@ class FoundDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stands(self) -> bool:
-        return self.ended_ns is None and isinstance(self.difference, ForeignOrder | ForeignPosition)
+        return self.ended_ns is None and isinstance(self.difference, Foreign)
 
 
 class ReconciliationReport(Message, frozen=True, kw_only=True, tag="reconciliation.2"):
@@ -210,6 +212,12 @@ class DifferenceList(Message, frozen=True, kw_only=True, tag="difference_list.1"
     at_ns: int
     compared_ns: int
     unconfirmed: tuple[str, ...]
+
+    @property
+    def foreign(self) -> tuple[Foreign, ...]:
+        """What the venue holds that is no trade's, newest first."""
+        stands = (found.difference for found in self.differences if found.stands)
+        return tuple(each for each in stands if isinstance(each, Foreign))
 
 
 class AdoptPosition(Message, frozen=True, kw_only=True, tag="adopt_position.1"):

@@ -31,6 +31,8 @@ SERVICES = ("exchange", "marketdata", "risk", "execution", "strategy", "monitor"
 REPOSITORY = Path(__file__).resolve().parents[2]
 FINAL = ("CLOSED", "FAILED", "SETTLED")
 UNAVAILABLE = 69
+FLAT = {"halted": "flatten", "open_trades": 0, "foreign_positions": [], "foreign_orders": []}
+"""What `voldesk flatten --json` prints when it is done."""
 VOLDESK = [sys.executable, "-c", "from voldesk.main import app; app()"]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.stack import (
     FINAL,
+    FLAT,
     REPOSITORY,
     SERVICES,
     Answer,
@@ -220,7 +221,7 @@ def test_a_halt_stops_opening_and_resume_lifts_it(desk: Desk) -> None:
 
 def test_flatten_closes_every_trade_and_stays_halted(desk: Desk) -> None:
     until(desk, "a quick trade is open", lambda: newest_in(desk, "quick", ("OPEN",)))
-    assert desk.voldesk("flatten", "--yes", "--json").json == {"halted": "flatten", "open_trades": 0}
+    assert desk.voldesk("flatten", "--yes", "--json").json == FLAT
     assert desk.venue_positions() == {}
     assert newest_in(desk, "quick", ("OPEN", "OPENING")) is None
     assert desk.voldesk("resume", "--yes").code == 0

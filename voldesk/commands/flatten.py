@@ -5,20 +5,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from shared.bus import Bus
 from shared.config import DeskConfig
+from shared.messages.reconciliation import Foreign, ForeignPosition
 from shared.messages.trades import FINAL_TRADE_STATES, ListTrades, TradeList
+from shared.views import foreign_text, plain
 from voldesk.asking import ask, heartbeat
 from voldesk.commands.halt import raise_halt
-from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, progress, say, title
+from voldesk.commands.reconcile import compared
+from voldesk.console import (
+    EXIT_NOT_FLAT,
+    EXIT_USAGE,
+    Failure,
+    Json,
+    Yes,
+    confirm,
+    note,
+    print_json,
+    progress,
+    say,
+    title,
+)
 from voldesk.preflight import load_desk
 
 _POLL_S = 1.0
 _EXECUTION_ANSWER_MS = 1_500
+_COMPARED_WITHIN_MIN_S = 20.0
+_NAMED_MAX = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +56,11 @@ def flatten(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Cancel all orders, close all positions, and stay halted until `voldesk resume`."""
+    """Cancel the desk's orders, close every trade, and stay halted until `voldesk resume`.
+
+    Then the venue is asked what it still holds: positions and orders that are no trade's are named, never touched,
+    and the command ends with 3. `voldesk adopt` makes a trade of a position; --direct --force cancels and closes all.
+    """
     desk = load_desk()
     if force and not direct:
         raise Failure("--force belongs to --direct", "add --direct, or leave --force out", EXIT_USAGE)
@@ -61,15 +82,63 @@ def flatten(
         return
     confirm(desk, "close every open trade?", yes=yes)
     raise_halt(desk, "flatten", reason)
-    left = None
-    if wait:
-        with progress("closing") as tell:
-            left = _wait_until_flat(desk, timeout, tell)
+    if not wait:
+        if as_json:
+            print_json({"halted": "flatten", "open_trades": None, "foreign_positions": None, "foreign_orders": None})
+        else:
+            say(f"{title(desk)}: closing; follow it with `voldesk trades --open`")
+            say("positions that are no trade's stay: see `voldesk reconcile --now`")
+            say("the desk stays halted until `voldesk resume`")
+        return
+    deadline = time.monotonic() + timeout
+    with progress("closing") as tell:
+        left = _wait_until_flat(desk, timeout, tell)
+    foreign = _foreign(desk, max(_COMPARED_WITHIN_MIN_S, deadline - time.monotonic()))
     if as_json:
-        print_json({"halted": "flatten", "open_trades": left})
+        print_json({"halted": "flatten", "open_trades": left, **_foreign_json(foreign)})
     else:
-        say(f"{title(desk)}: " + ("closing; follow it with `voldesk trades --open`" if left is None else "flat"))
+        say(f"{title(desk)}: " + ("every trade of the desk is closed" if foreign else "flat"))
         say("the desk stays halted until `voldesk resume`")
+    if foreign:
+        raise _not_flat(foreign)
+
+
+def _foreign(desk: DeskConfig, within_s: float) -> tuple[Foreign, ...]:
+    """What the venue holds that is no trade's, compared now. Raises Failure when it cannot be known."""
+    try:
+        return compared(desk, within_s).foreign
+    except Failure as failure:
+        cause = f"every trade is closed, but what else the venue holds is not known: {failure.cause}"
+        raise Failure(cause, "repeat it, or see `voldesk reconcile --now`", failure.exit_code) from None
+
+
+def _foreign_json(foreign: tuple[Foreign, ...]) -> dict[str, Any]:
+    positions = [each for each in foreign if isinstance(each, ForeignPosition)]
+    orders = [each for each in foreign if not isinstance(each, ForeignPosition)]
+    return {
+        "foreign_positions": [{"symbol": each.symbol, "qty": plain(each.quantity)} for each in positions],
+        "foreign_orders": [
+            {
+                "venue_order_id": str(each.venue_order_id),
+                "symbol": each.symbol,
+                "side": each.side,
+                "qty": plain(each.quantity),
+                "price": plain(each.price),
+            }
+            for each in orders
+        ],
+    }
+
+
+def _not_flat(foreign: tuple[Foreign, ...]) -> Failure:
+    more = f" and {len(foreign) - _NAMED_MAX} more" if len(foreign) > _NAMED_MAX else ""
+    named = ", ".join(map(foreign_text, foreign[:_NAMED_MAX])) + more
+    return Failure(
+        f"not flat: the venue still holds what is no trade's: {named}",
+        "`voldesk adopt SYMBOL --strategy NAME` closes a position while this halt is in force; "
+        "`voldesk flatten --direct --force` cancels and closes all of it",
+        EXIT_NOT_FLAT,
+    )
 
 
 def _execution_answers(desk: DeskConfig) -> bool:

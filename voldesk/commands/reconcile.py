@@ -50,7 +50,7 @@ def reconcile(
         _show(desk, answer)
 
 
-def compared(desk: DeskConfig) -> DifferenceList:
+def compared(desk: DeskConfig, within_s: float = _COMPARED_WITHIN_S) -> DifferenceList:
     """Have execution compare with the venue and return what is known then, each position having been looked at twice
     when it disagreed. Raises Failure (69) when the venue cannot be compared in time."""
 
@@ -59,13 +59,13 @@ def compared(desk: DeskConfig) -> DifferenceList:
             answer = await ask_on(bus, desk, "execution", ListDifferences(compare=True), DifferenceList)
             asked_ns = answer.at_ns
             try:
-                async with asyncio.timeout(_COMPARED_WITHIN_S):
+                async with asyncio.timeout(within_s):
                     while answer.compared_ns < asked_ns or answer.unconfirmed:
                         await asyncio.sleep(_POLL_S)
                         answer = await ask_on(bus, desk, "execution", ListDifferences(), DifferenceList)
             except TimeoutError:
                 raise Failure(
-                    f"the venue was not compared within {_COMPARED_WITHIN_S:g} s",
+                    f"the venue was not compared within {within_s:.0f} s",
                     "see `voldesk status` and `voldesk logs execution`, or repeat without --now",
                     EXIT_UNREACHABLE,
                 ) from None

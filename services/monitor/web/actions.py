@@ -13,6 +13,7 @@ from typing import get_args
 
 import msgspec
 
+from services.monitor.flattening import left_out
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.guard import Visitor
 from services.monitor.web.store import AuditLine
@@ -262,7 +263,7 @@ def _about_all(desk: WebDesk, _fields: Fields) -> str:
     status = desk.status()
     trades = len(open_trades(status))
     positions = "positions not known" if status.account is None else f"{len(status.account.positions)} positions"
-    return f"Open now: {trades} trade{'' if trades == 1 else 's'}, {positions}."
+    return f"Open now: {trades} trade{'' if trades == 1 else 's'}, {positions}. {left_out(status)}".rstrip()
 
 
 ACTIONS: dict[str, Action] = {
@@ -291,9 +292,11 @@ ACTIONS: dict[str, Action] = {
         Action(
             name="flatten",
             title="Flatten",
-            verb="Close everything",
+            verb="Close every trade",
             service="execution",
-            question=lambda _: "Cancel all orders, close every open trade, and stay halted until it is lifted?",
+            question=lambda _: (
+                "Cancel the desk's orders, close every open trade, and stay halted until it is lifted?"
+            ),
             request=lambda fields, who: RaiseHalt(level="flatten", reason=_reason(fields), requested_by=who),
             asks=_ask_reason,
             about=_about_all,

@@ -129,13 +129,7 @@ async def trade(desk: WebDesk, query: Query) -> dict[str, Any]:
 async def positions(desk: WebDesk, _: Query) -> dict[str, Any]:
     told = await desk.reader.ask("execution", ListDifferences(), DifferenceList)
     foreign = (
-        []
-        if told.answer is None
-        else [
-            each.difference
-            for each in told.answer.differences
-            if each.stands and isinstance(each.difference, ForeignPosition)
-        ]
+        [] if told.answer is None else [each for each in told.answer.foreign if isinstance(each, ForeignPosition)]
     )
     return {"status": desk.status(), "foreign": foreign, "problem_text": told.problem}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from services.monitor.flattening import flatten_progress
 from services.monitor.views import ServiceView
 from shared.messages.trades import LegStatus
 from shared.views import duration_text
@@ -152,5 +153,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "breakable": breakable_text,
     "leg": leg_text,
     "state": service_state,
+    "flatten_progress": flatten_progress,
     "duration": duration_text,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import sqlite3
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from shared.messages.reconciliation import AdoptPosition, PositionAdopted
 from shared.messages.risk import BreakersReset, ResetBreaker
 from shared.messages.trades import CancelAccepted, CancelOrders, CloseAccepted, CloseTrade, Refusal
 from tests.integration.monitor.dashboard import Dashboard, field_of
-from tests.unit.monitor.desk import ACCOUNT, SYMBOL, halts
+from tests.unit.monitor.desk import ACCOUNT, SYMBOL, compared, foreign_order, foreign_position, halts, trade
 
 
 def answers(message: Message) -> Message | None:
@@ -146,8 +147,28 @@ async def test_the_question_says_what_is_held_and_what_it_is_worth(dashboard: Da
         assert "Close what trade t1 still holds?" in close
         assert f"short_strangle, OPEN: −0.1 {SYMBOL}; +23.75 USD after fees so far." in close
         assert "Open now: 1 trade, 2 positions." in (await http.get("/actions/flatten")).text
+        assert "no trade" not in (await http.get("/actions/flatten")).text
+        dashboard.script.hear(compared(foreign_position(), foreign_order()), 20)
+        question = html.unescape((await http.get("/actions/flatten")).text)
+        left = f"Not closed by this, as it is no trade's: -0.3 {SYMBOL}, order 77 to buy 0.2 {SYMBOL} at 410."
+        assert left in question
+        assert "voldesk flatten --direct --force" in question
         unknown = await http.get("/actions/close?trade=t9")
         assert (unknown.status_code, "after fees" in unknown.text) == (200, False)
+
+
+async def test_a_flatten_in_force_says_on_every_page_whether_the_account_is_flat(dashboard: Dashboard) -> None:
+    dashboard.fill()
+    dashboard.script.hear(halts("flatten"))
+    dashboard.script.hear(compared(foreign_position()), 20)
+    http = await dashboard.logged_in()
+    async with http:
+        assert "not flat: 1 trade still open" in html.unescape((await http.get("/")).text)
+        dashboard.script.hear(trade("CLOSED", 30))
+        page = html.unescape((await http.get("/")).text)
+        assert f"the venue holds what is no trade's: -0.3 {SYMBOL}. voldesk adopt" in page
+        dashboard.script.hear(compared(), 40)
+        assert "flat: no trade is open" in (await http.get("/risk")).text
 
 
 async def test_a_double_click_acts_once_and_is_told_the_same(dashboard: Dashboard) -> None:

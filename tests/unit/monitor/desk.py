@@ -12,6 +12,7 @@ from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
 from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.base import Message
 from shared.messages.control import Gate, Halt, HaltState, StrategyStatus
+from shared.messages.reconciliation import Difference, ForeignOrder, ForeignPosition, ReconciliationReport
 from shared.messages.steps import Inbound, RaiseAlert, Step, StreamSynced, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.trades import Grant, LegStatus, TradeState, TradeUpdate
@@ -159,6 +160,34 @@ def halts(*levels: Any, epoch: int = 1) -> HaltState:
             for level in levels
         ),
     )
+
+
+def foreign_position() -> ForeignPosition:
+    return ForeignPosition(
+        symbol=SYMBOL,
+        done="left_alone",
+        detail="held beyond our trades",
+        quantity=Decimal("-0.3"),
+        held_quantity=Decimal(0),
+        average_price=Decimal(500),
+    )
+
+
+def foreign_order() -> ForeignOrder:
+    return ForeignOrder(
+        symbol=SYMBOL,
+        done="left_alone",
+        detail="order 77",
+        venue_order_id=77,
+        side="buy",
+        quantity=Decimal("0.2"),
+        price=Decimal(410),
+    )
+
+
+def compared(*found: Difference) -> ReconciliationReport:
+    """A comparison with the venue, made at START."""
+    return ReconciliationReport(account_id=ACCOUNT, trigger="minute", at_ns=START, differences=found)
 
 
 def alert(code: str = "code", at_s: float = 0.0, *, severity: Severity = "warning", resolved: bool = False) -> Alert:

@@ -11,7 +11,22 @@ from services.monitor.views import Status
 from shared.messages.control import GrantRefused, HaltState, LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.risk import LimitUse, RiskLimits
 from shared.messages.trades import CloseTrade, TellTrade
-from tests.unit.monitor.desk import SECOND, START, Script, account, alert, halts, heartbeat, strategy, trade
+from shared.views import clock_text
+from tests.unit.monitor.desk import (
+    SECOND,
+    START,
+    SYMBOL,
+    Script,
+    account,
+    alert,
+    compared,
+    foreign_order,
+    foreign_position,
+    halts,
+    heartbeat,
+    strategy,
+    trade,
+)
 
 ANNA, BEN, GROUP = 42, 43, -500
 SECTION = TelegramSection(
@@ -117,6 +132,35 @@ def test_what_moves_money_needs_the_code_of_its_own_question(phone: Phone, text:
     assert "nothing waits for a code" in phone.text(code)
 
 
+def test_a_flatten_names_what_it_leaves_at_the_venue_before_it_and_until_it_is_gone(phone: Phone) -> None:
+    assert "no trade's" not in phone.text("/flatten")
+    phone.script.hear(compared(foreign_position(), foreign_order()), 2)
+    left = f"as it is no trade's: -0.3 {SYMBOL}, order 77 to buy 0.2 {SYMBOL} at 410."
+    question = phone.text("/flatten")
+    assert left in question
+    assert "voldesk adopt SYMBOL" in question
+    assert "voldesk flatten --direct --force" in question
+    done = phone.say(f"{100_000 + phone.count}")
+    assert isinstance(done, Ask)
+    assert left in done.what, "the answer begins with it"
+    assert "flat" not in phone.text("/status"), "none is in force"
+
+    phone.script.hear(halts("flatten"), 3)
+    assert "not flat: 1 trade still open. Not closed by this" in phone.text("/status")
+    phone.script.hear(trade("CLOSED", 4), 4)
+    told = phone.text("/status")
+    assert f"NOT FLAT: no trade is open, and by the comparison at {clock_text(START)} UTC the venue holds" in told
+    assert f"no trade's: -0.3 {SYMBOL}" in phone.text("/positions")
+    phone.script.hear(compared(), 5)
+    assert "\nflat: no trade is open" in phone.text("/status")
+
+
+def test_a_flatten_is_not_called_done_before_the_venue_was_compared(phone: Phone) -> None:
+    phone.script.hear(halts("flatten"), 2)
+    phone.script.hear(trade("CLOSED", 3), 3)
+    assert "whether the venue holds more is not known" in phone.text("/status")
+
+
 def test_halts_are_lifted_with_a_code_and_only_when_there_are_any(phone: Phone) -> None:
     assert phone.text("/resume desk") == "no halt is in force"
     phone.script.hear(halts("no_new_trades"), 2)
@@ -208,7 +252,7 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
         "/strategies": ("short_strangle: running, 1 open, 1 today; time_window: open from 09:00 to 17:00 UTC",),
         "/risk": ("90 % delta_limit: 450 of 500 USD\n2 % trades",),
         "/why short_strangle": ("- waits time_window", "risk refused short_strangle-2: delta_limit, too much"),
-        "/help": ("/flatten close everything",),
+        "/help": ("/flatten close every trade",),
     }
     for command, texts in wanted.items():
         answer = phone.text(command)

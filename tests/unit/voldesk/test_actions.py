@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.messages.base import Message
@@ -17,6 +19,13 @@ from shared.messages.control import (
     StrategyCommand,
     StrategyCommandDone,
 )
+from shared.messages.reconciliation import (
+    DifferenceList,
+    ForeignOrder,
+    ForeignPosition,
+    FoundDifference,
+    ListDifferences,
+)
 from shared.messages.trades import (
     CancelAccepted,
     CancelOrders,
@@ -26,13 +35,16 @@ from shared.messages.trades import (
     TradeList,
 )
 from tests.unit.voldesk.peers import Peers, Ran
-from tests.unit.voldesk.samples import OPENED_NS, TRADE
+from tests.unit.voldesk.samples import CALL, OPENED_NS, PUT, TRADE
+from voldesk.console import EXIT_NOT_FLAT
 
 
 class Execution:
-    """Answers as execution would; `open_answers` is how often its trade is still open when asked."""
+    """Answers as execution would; `open_answers` is how often its trade is still open when asked, `found` what its
+    comparisons with the venue found."""
 
-    def __init__(self, open_answers: int = 0) -> None:
+    def __init__(self, open_answers: int = 0, found: tuple[FoundDifference, ...] = ()) -> None:
+        self.found = found
         self.halts: tuple[Halt, ...] = ()
         self.open_answers = open_answers
 
@@ -52,6 +64,10 @@ class Execution:
             case ListTrades():
                 self.open_answers -= 1
                 return TradeList(trades=(TRADE,) if self.open_answers >= 0 else ())
+            case ListDifferences():
+                return DifferenceList(
+                    differences=self.found, at_ns=OPENED_NS, compared_ns=OPENED_NS + 1, unconfirmed=()
+                )
         return HaltsAnswered(state=HaltState(account_id="acc1", halt_epoch=len(self.halts), halts=self.halts))
 
 
@@ -148,9 +164,67 @@ def test_flatten_raises_the_halt_and_waits_until_no_trade_is_open(peers: Peers) 
     peers.answer("execution", Execution(open_answers=1))
     ran = Ran("flatten", "--yes", "--json")
     assert ran.code == 0
-    assert json.loads(ran.out) == {"halted": "flatten", "open_trades": 0}
+    assert json.loads(ran.out) == {
+        "halted": "flatten",
+        "open_trades": 0,
+        "foreign_positions": [],
+        "foreign_orders": [],
+    }
     assert "closing t59495869 OPEN" in ran.err
-    assert [type(row) for row in peers.asked] == [RaiseHalt, ListTrades, ListTrades]
+    assert [type(row) for row in peers.asked] == [RaiseHalt, ListTrades, ListTrades, ListDifferences]
+    assert peers.asked[-1] == ListDifferences(compare=True), "by a comparison that was made after the closing"
+
+
+def foreign_things() -> tuple[FoundDifference, ...]:
+    """A position and an order that are no trade's, and a position that is gone."""
+    position = ForeignPosition(
+        symbol=CALL,
+        done="left_alone",
+        detail="held beyond our trades",
+        quantity=Decimal("-0.3"),
+        held_quantity=Decimal(0),
+        average_price=Decimal(500),
+    )
+    order = ForeignOrder(
+        symbol=PUT,
+        done="left_alone",
+        detail="order 77",
+        venue_order_id=77,
+        side="buy",
+        quantity=Decimal("0.2"),
+        price=Decimal(410),
+    )
+    gone = msgspec.structs.replace(position, symbol="BTCUSD-27NOV26-90000-P")
+    return (
+        FoundDifference(difference=position, found_ns=OPENED_NS, trigger="minute"),
+        FoundDifference(difference=order, found_ns=OPENED_NS, trigger="minute"),
+        FoundDifference(difference=gone, found_ns=OPENED_NS, trigger="minute", ended_ns=OPENED_NS + 1),
+    )
+
+
+def test_flatten_is_not_flat_while_the_venue_holds_what_is_no_trades(peers: Peers) -> None:
+    peers.answer("execution", Execution(found=foreign_things()))
+    ran = Ran("flatten", "--yes")
+    assert ran.code == EXIT_NOT_FLAT == 3
+    assert ": flat" not in ran.out
+    assert "every trade of the desk is closed" in ran.out
+    named = f"the venue still holds what is no trade's: -0.3 {CALL}, order 77 to buy 0.2 {PUT} at 410;"
+    assert named in ran.err
+    assert "90000" not in ran.err
+    assert "`voldesk adopt SYMBOL --strategy NAME`" in ran.err
+    assert "`voldesk flatten --direct --force`" in ran.err
+
+
+def test_what_the_venue_still_holds_after_a_flatten_is_told_to_programs_too(peers: Peers) -> None:
+    peers.answer("execution", Execution(found=foreign_things()))
+    ran = Ran("flatten", "--yes", "--json")
+    assert ran.code == 3
+    assert json.loads(ran.out) == {
+        "halted": "flatten",
+        "open_trades": 0,
+        "foreign_positions": [{"symbol": CALL, "qty": "-0.3"}],
+        "foreign_orders": [{"venue_order_id": "77", "symbol": PUT, "side": "buy", "qty": "0.2", "price": "410"}],
+    }
 
 
 def test_flatten_that_is_not_done_in_time_fails_and_names_the_trade(peers: Peers) -> None:
