@@ -63,7 +63,7 @@ COMMANDS = {
         "`voldesk halt` stops it."
     ),
     "adopt": "Make a trade of a position at the venue that is not the desk's, at the venue's average price.",
-    "flatten": "Cancel all orders, close all positions, and stay halted until `voldesk resume`.",
+    "flatten": "Cancel the desk's orders, close every trade, and stay halted until `voldesk resume`.",
     "check-config": (
         "Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, if any."
     ),
