@@ -175,6 +175,8 @@ FLAT_LADDER = LadderConfig(
     half_spread_min_pct=0.004, wing_multiplier=1.0, level_lots=400.0, levels=40, empty_side_probability=0.0
 )
 """Quotes of perpetuals, dated futures and spot: about a basis point wide."""
+SPOT_LADDER = msgspec.structs.replace(FLAT_LADDER, level_lots=20_000.0)
+"""The lots of spot are smaller."""
 
 
 class _TradedConfig(_Section, frozen=True, kw_only=True):
@@ -226,6 +228,8 @@ class SpotConfig(_TradedConfig, frozen=True, kw_only=True):
     price_band_pct: how far from the index an order may be priced, and the worst price of a market order.
     trade_every_s: the public tape prints one trade every so many seconds.
     """
+
+    ladder: LadderConfig = SPOT_LADDER
 
 
 class BaseConfig(_Section, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 from tests.contract.payloads import RecordedAnswer, RecordedFrames
 from tests.contract.shapes import Leave, read_json
 
-PRODUCTS = ("futures",)
+PRODUCTS = ("futures", "spot")
 
 
 def _leave(row: dict[str, Any]) -> Leave:

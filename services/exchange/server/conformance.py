@@ -28,7 +28,7 @@ class Missing(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-_SPOT = "spot trading comes with spot books"
+_SPOT = "the sockets of spot have a protocol of their own; spot is served over REST"
 _BLOCK = "/open/option/blocktrade"
 _FUTURES = "/open/futures"
 
@@ -45,24 +45,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
             "GET /open/user/subAccount/transfer/records/v1",
             "GET /open/futures/lending/detail/v1",
             "GET /open/referral/sub/v1",
-        ),
-    ),
-    Missing(
-        "todo",
-        _SPOT,
-        (
-            "GET /open/spot/market/instruments",
-            "GET /open/spot/market/klines",
-            "GET /open/spot/market/orderbook",
-            "GET /open/spot/market/histories",
-            "GET /open/spot/market/overviewV2",
-            "POST /open/spot/trade/order/v1",
-            "GET /open/spot/trade/order/v1",
-            "POST /open/spot/trade/cancel/v1",
-            "POST /open/spot/trade/cancelAll/v1",
-            "GET /open/spot/trade/orders/v1",
-            "GET /open/spot/trade/allorders/v1",
-            "GET /open/spot/trade/fills/v1",
         ),
     ),
 )
@@ -100,6 +82,11 @@ NOTES: dict[str, str] = {
     f"GET {_FUTURES}/position/get/v1": "`elp`: with everything but this contract's mark as it is",
     f"GET {_FUTURES}/delivery/settlement/history/v1": "dated futures settle as options do, at the mean index of the "
     "last half hour",
+    "GET /open/spot/market/instruments": "an array; with `symbol` one object",
+    "GET /open/spot/market/klines": "of the public tape; extremes and volume from at most 60 trades of a bar",
+    "GET /open/spot/market/overviewV2": "without `symbol` a map by symbol",
+    "POST /open/spot/trade/order/v1": "a market buy's `qty` is in the base coin, as a sale's",
+    "POST /open/spot/trade/cancel/v1": "10537 for an order that has ended",
     "futures kline 31": "at most once a second, when the bar has changed",
     "futures orderBook 32": "looked at every 100 ms, pushed when it has changed (`repeat_books`: always)",
     "futures lastTrade 33": "each trade at the step in which it happens",
@@ -188,6 +175,10 @@ mark times rate, paid by longs when the rate is positive. Margin is shared with 
 and the futures' unrealised P&L; a position needs its value divided by the leverage, and maintenance by the venue's
 tiers. Nothing is liquidated. The makers' ladders refill as those of options do, and the public tape prints a trade
 every few seconds without taking anything from them.
+
+Spot stands at the index, with makers' ladders and a tape of its own. A buy pays USDT, a sale coins, the fee comes out
+of what is received. Coins count in the equity at the index and are no collateral; they are bought with cash, not with
+the unrealised profit of futures. `initial_assets` of an account gives it coins at its first start.
 """
 
 _DEALERS = """## Who answers requests for quote

@@ -131,7 +131,7 @@ QUESTIONS: tuple[Question, ...] = (
         15,
         "chain without expiry; overview and instruments without symbol; last trades; k-lines of empty intervals",
         ("chain_without_end", "last_trades_order", "last_trades_count", "empty_klines"),
-        "Overview and instruments of spot: todo, with spot trading.",
+        "Overview of spot without symbol: a map; instruments: an array.",
     ),
     Question(
         16,
@@ -139,7 +139,12 @@ QUESTIONS: tuple[Question, ...] = (
         ("rate_limit_answer", "rate_limit_scope", "rate_limit_penalty_ms"),
         "The rates are configuration (`exchange.rate_limits`).",
     ),
-    Question(17, "spot: acknowledgements and market orders", note="todo, with spot trading"),
+    Question(
+        17,
+        "spot: acknowledgements and market orders",
+        note="todo: acknowledgements come with the sockets. A market order's quantity is in the base coin, it shows 0 as "
+        "its price, and trades at most `price_band_pct` from the index.",
+    ),
     Question(
         18,
         "default self-trade prevention; across sub-accounts and in block trades",

@@ -11,12 +11,14 @@ from services.exchange.server.routes_market import market_endpoints
 from services.exchange.server.routes_mmp import mmp_endpoints
 from services.exchange.server.routes_orders import order_endpoints
 from services.exchange.server.routes_rfq import rfq_endpoints
+from services.exchange.server.routes_spot import spot_endpoints
 
 
 def all_endpoints() -> list[Endpoint]:
     return [
         *market_endpoints(),
         *futures_endpoints(),
+        *spot_endpoints(),
         *order_endpoints(),
         *account_endpoints(),
         *countdown_endpoints(),
