@@ -52,6 +52,25 @@ class FuturesSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_stop_orders: int
 
 
+class SpotSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One pair of a coin against USDT: step of prices in USDT, step and bounds of quantities in coins."""
+
+    symbol: str
+    coin: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal
+
+
+class SpotTicker(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices of a pair in USDT per coin; None where the venue has none."""
+
+    symbol: str
+    last: float | None
+    index: float | None
+
+
 class FuturesTicker(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of a perpetual or dated future in USD per coin; `expiry_ns` of a dated one. A missing mark is None."""
 

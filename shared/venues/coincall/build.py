@@ -48,6 +48,20 @@ def contract_order(order: ContractOrder) -> dict[str, Value]:
     return params
 
 
+def spot_order(order: ContractOrder) -> dict[str, Value]:
+    """Of spot: every value is a text."""
+    params: dict[str, Value] = {
+        "symbol": order.symbol,
+        "tradeSide": "1" if order.side == "buy" else "2",
+        "tradeType": str(_TYPES[order.order_type]),
+        "qty": format(order.quantity, "f"),
+        "clientOrderId": str(order.client_order_id),
+    }
+    if order.price is not None:
+        params["price"] = format(order.price, "f")
+    return params
+
+
 def order_reference(order: OrderRef) -> dict[str, Value]:
     """By the venue's id where it is known, else by ours."""
     if order.venue_order_id is not None:

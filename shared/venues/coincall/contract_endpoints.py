@@ -52,3 +52,26 @@ CANCEL_FUTURES_SYMBOL = order_call(
     "futures_cancel_symbol", "GET", f"{_ORDERS}/cancelOpenOrders/v1/{{symbol}}", "cancel"
 )
 SET_LEVERAGE = order_call("set_leverage", "POST", f"{_FUTURES}/leverage/set/v1", "place")
+
+_SPOT_MARKET, _SPOT_TRADE = "/open/spot/market", "/open/spot/trade"
+
+SPOT_INSTRUMENTS = _public("spot_instruments", f"{_SPOT_MARKET}/instruments")
+SPOT_OVERVIEW = _public("spot_overview", f"{_SPOT_MARKET}/overviewV2")
+SPOT_BOOK = Endpoint(
+    name="spot_book",
+    method="GET",
+    path=f"{_SPOT_MARKET}/orderbook",
+    group="book",
+    signed=False,
+    timeout_ms=5_000,
+)
+SPOT_ORDER = Endpoint(
+    name="spot_order", method="GET", path=f"{_SPOT_TRADE}/order/v1", group="pending", timeout_ms=10_000
+)
+SPOT_OPEN_ORDERS = Endpoint(name="spot_open_orders", method="GET", path=f"{_SPOT_TRADE}/orders/v1", group="pending")
+SPOT_ALL_ORDERS = Endpoint(
+    name="spot_order_history", method="GET", path=f"{_SPOT_TRADE}/allorders/v1", group="history"
+)
+SPOT_FILLS = Endpoint(name="spot_fills", method="GET", path=f"{_SPOT_TRADE}/fills/v1", group="history")
+CREATE_SPOT_ORDER = order_call("spot_place", "POST", f"{_SPOT_TRADE}/order/v1", "place")
+CANCEL_SPOT_ORDER = order_call("spot_cancel", "POST", f"{_SPOT_TRADE}/cancel/v1", "cancel")

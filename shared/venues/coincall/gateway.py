@@ -70,6 +70,7 @@ from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.liveness import LivenessLimits
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
 from shared.venues.coincall.rest import KeyPair, OnCall, OnWait, RestClient
+from shared.venues.coincall.spot import CoincallSpot
 from shared.venues.coincall.stream import Subscription, VenueStream
 from shared.venues.ports import AccountPush, BookPush, ChainPush, IndexPush, KeyInfo, LastTradesPush, VenueError
 
@@ -135,6 +136,8 @@ class CoincallGateway:
         self._liveness = liveness
         self.futures = CoincallFutures(self._rest, self._futures_stream, self._on_skipped)
         """Perpetuals and dated futures of the same account."""
+        self.spot = CoincallSpot(self._rest, self._on_skipped)
+        """Its coins."""
 
     def __repr__(self) -> str:
         return f"CoincallGateway({self._endpoints.rest})"

@@ -36,7 +36,7 @@ def parse_book(data: bytes, symbol: str) -> BookPush:
     bids, asks = (
         ([level.price for level in side or ()], [level.size for level in side or ()]) for side in (row.bids, row.asks)
     )
-    return _book(symbol, 0, bids, asks)
+    return book(symbol, 0, bids, asks)
 
 
 def parse_book_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> BookPush:
@@ -45,7 +45,7 @@ def parse_book_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> Book
     bids, asks = (
         ([level.pr for level in side or ()], [level.sz for level in side or ()]) for side in (frame.bids, frame.asks)
     )
-    return _book(frame.s, (frame.ts or frame_ts_ms or 0) * NS_PER_MS, bids, asks)
+    return book(frame.s, (frame.ts or frame_ts_ms or 0) * NS_PER_MS, bids, asks)
 
 
 def parse_last_trades(data: bytes) -> tuple[MarketTrade, ...]:
@@ -108,7 +108,8 @@ def parse_klines(data: bytes, skipped: Callable[[str], None]) -> tuple[Kline, ..
     return tuple(sorted(klines, key=lambda kline: kline.start_ns))
 
 
-def _book(symbol: str, venue_ns: int, bids: Levels, asks: Levels) -> BookPush:
+def book(symbol: str, venue_ns: int, bids: Levels, asks: Levels) -> BookPush:
+    """Best prices first. Raises ParseError for sides that cannot be one book."""
     bids_packed, best_bid = _side(symbol, "bids", bids, -1.0)
     asks_packed, best_ask = _side(symbol, "asks", asks, 1.0)
     if best_bid is not None and best_ask is not None and best_bid >= best_ask:

@@ -350,7 +350,7 @@ def test_spot_exchanges_usdt_for_coins_and_takes_its_fee_from_what_is_received()
     assert summary.cash == D(1_000_000) - bought.filled_value
     (coin,) = summary.assets
     assert (coin.coin, coin.quantity, coin.free) == ("BTC", D("0.999"), D("0.999"))
-    assert summary.equity == summary.cash + coin.value
+    assert summary.equity == (summary.cash + coin.value).quantize(D("0.000001"))
     assert summary.margin_balance == summary.cash
     assert place(venue, A, Side.SELL, SPOT, "1").code == 10529  # type: ignore[union-attr]
     resting = placed(venue, A, Side.SELL, SPOT, "0.5", D(120_000))
