@@ -46,7 +46,9 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     name: letters, digits, - and _; names the run directory. number: 0 to 255, is in every client order id, so that
     desks on one account know their own orders. account_id: is in every message and topic. venue: sim is the
     simulated exchange, production is real money; the environment variable TRADING_ENVIRONMENT overrides it.
-    underlyings: index symbols. run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
+    underlyings: index symbols. futures: whether orders and positions in perpetuals and dated futures of the account
+    are looked at beside those in options: their delta counts, and what no trade explains is reported.
+    run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "main"
@@ -54,6 +56,7 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     account_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "main"
     venue: VenueName
     underlyings: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,12}$")], ...], Meta(min_length=1)]
+    futures: bool = False
     run_dir: str = ""
 
 
@@ -120,6 +123,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     venue: VenueName
     underlyings: tuple[str, ...]
+    futures: bool
     run_dir: Path
     bus: BusSection
     logging: LoggingSection
@@ -184,6 +188,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         account_id=desk.account_id,
         venue=desk.venue,
         underlyings=desk.underlyings,
+        futures=desk.futures,
         run_dir=(path.parent / Path(run_dir).expanduser()).absolute(),
         bus=bus,
         logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),

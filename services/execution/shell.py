@@ -28,7 +28,7 @@ from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
 from shared.shutdown import take_announced
 from shared.tasks import spawn
-from shared.venues.coincall import CoincallGateway, check_key, of_venue
+from shared.venues.coincall import CoincallGateway, EveryProduct, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
 from shared.venues.ports import AccountPush, VenueError
 
@@ -78,7 +78,7 @@ class ExecutionShell:
 
     def _connected(self) -> CoincallGateway:
         context, venue = self._context, self._venue
-        gateway = CoincallGateway(
+        gateway = (EveryProduct if context.desk.futures else CoincallGateway)(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
             budget_share=self._config.rate_budget_share,

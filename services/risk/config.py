@@ -108,6 +108,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_grants_per_minute: grants of any strategy within 60 s.
     short_margin_fraction, short_margin_floor_fraction, short_maintenance_fraction: standard margin of a short option,
     see margin.py.
+    futures_initial_fraction, futures_maintenance_fraction: margin of a perpetual or dated future as a fraction of
+    quantity times index; the first is one over the leverage.
     portfolio_scan_pct, portfolio_vol_pct, portfolio_short_fraction, portfolio_maintenance_fraction: the model of
     portfolio margin, see margin_models.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
@@ -177,6 +179,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_margin_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.15
     short_margin_floor_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.10
     short_maintenance_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.075
+    futures_initial_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    futures_maintenance_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
     portfolio_scan_pct: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 15.0
     portfolio_vol_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 30.0
     portfolio_short_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01

@@ -24,7 +24,7 @@ import numpy as np
 
 from services.risk.config import RiskConfig
 from services.risk.margin import short_initial_margin, short_maintenance_margin
-from services.risk.market import MarketView
+from services.risk.market import MarketView, is_delta_one
 from services.risk.stress import Scenarios, Stress, stressed_loss
 from shared.messages.account import AccountSnapshot
 from shared.messages.risk import MarginModel
@@ -41,6 +41,11 @@ def standard_margin(config: RiskConfig, market: MarketView, quantities: Mapping[
     """`quantities`: signed, per symbol."""
     initial = maintenance = 0.0
     for symbol, quantity in quantities.items():
+        if is_delta_one(symbol):
+            value = abs(quantity) * market.index(market.underlying_or_prefix(symbol))
+            initial += config.futures_initial_fraction * value
+            maintenance += config.futures_maintenance_fraction * value
+            continue
         if quantity >= 0:
             continue
         option = market.option(symbol)
@@ -60,7 +65,7 @@ def portfolio_margin(config: RiskConfig, market: MarketView, quantities: Mapping
     shorts = sum(
         -quantity * market.index(market.underlying_or_prefix(symbol))
         for symbol, quantity in quantities.items()
-        if quantity < 0
+        if quantity < 0 and not is_delta_one(symbol)
     )
     initial = stressed_loss(scan.grids.values()) + config.portfolio_short_fraction * shorts
     return Margin(initial, config.portfolio_maintenance_fraction * initial)

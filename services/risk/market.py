@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shared.messages.account import PositionGreeks
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 from shared.options.chain import ChainView, OptionList
+from shared.options.instruments import instrument_kind
 
 F8 = NDArray[np.float64]
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -20,6 +21,13 @@ _LISTS_KEPT = 3
 _BID, _ASK, _MARK = (CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "mark"))
 _greeks_in: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*map(CHAIN_COLUMNS.index, GREEKS))
 _UNKNOWN = (math.nan,) * len(GREEKS)
+DELTA_ONE = (1.0, 0.0, 0.0, 0.0, 0.0)
+"""Greeks of a perpetual or a dated future per coin: it moves with the index. Its basis is not modelled."""
+
+
+def is_delta_one(symbol: str) -> bool:
+    """Whether a symbol is a perpetual or a dated future."""
+    return instrument_kind(symbol) in ("perpetual", "future")
 
 
 class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +129,9 @@ class MarketView:
         return None
 
     def option_greeks(self, symbol: str, now_ns: int) -> tuple[float, ...]:
-        """Greeks of one option per unit held long, those of GREEKS; NaN where unlisted, missing or stale."""
+        """Those of GREEKS of one option or future per unit held long; NaN where unlisted, missing or stale."""
+        if is_delta_one(symbol):
+            return DELTA_ONE if self.is_fresh(self.underlying_or_prefix(symbol), now_ns) else _UNKNOWN
         underlying = self._underlying_of.get(symbol)
         part = None if underlying is None else self._underlyings.get(underlying)
         if underlying is None or part is None or part.view is None or not self.is_fresh(underlying, now_ns):
@@ -131,7 +141,10 @@ class MarketView:
 
     def greeks(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         """Greeks per unit held long, shape (5, len(symbols)); NaN where unlisted, missing or stale."""
-        return self._columns(GREEKS, underlying, symbols, now_ns)
+        found = self._columns(GREEKS, underlying, symbols, now_ns)
+        if self.is_fresh(underlying, now_ns):
+            found[:, [is_delta_one(symbol) for symbol in symbols]] = np.array(DELTA_ONE)[:, np.newaxis]
+        return found
 
     def mark_ivs(self, underlying: str, symbols: Sequence[str], now_ns: int) -> F8:
         """Volatilities of the marks as fractions, shape (len(symbols),); NaN as for `greeks`."""

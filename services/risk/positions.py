@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from services.risk.market import MarketView, position_greeks
+from services.risk.market import MarketView, is_delta_one, position_greeks
 from shared.messages.account import Position, PositionGreeks
 from shared.messages.venue import VenuePosition
 
@@ -27,8 +27,8 @@ class Holdings:
 
 
 def expiry_of(symbol: str) -> str:
-    """The part of an option's symbol that names its underlying and expiry, as "BTCUSD-27MAR26"."""
-    return symbol.rsplit("-", 2)[0]
+    """The part of a symbol that names its underlying and expiry, as "BTCUSD-27MAR26"; of a perpetual "BTCUSD"."""
+    return symbol if is_delta_one(symbol) else symbol.rsplit("-", 2)[0]
 
 
 def positions_of(

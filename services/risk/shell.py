@@ -15,7 +15,7 @@ from services.risk.telling import RiskNarrator
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
-from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
+from shared.venues.coincall import CoincallGateway, EveryProduct, KeyCheckFailed, check_key, of_venue
 from shared.venues.ports import VenueError
 
 _KEY_RETRY_S = 2.0
@@ -29,7 +29,7 @@ class RiskShell:
         config = self._config = context.section(RiskConfig)
         grant_key = context.grant_key()
         venue = VenueMetrics(context.metrics)
-        self._gateway = CoincallGateway(
+        self._gateway = (EveryProduct if context.desk.futures else CoincallGateway)(
             of_venue(context.desk.venue, lambda: context.port("exchange")),
             context.api_key(),
             budget_share=config.rate_budget_share,

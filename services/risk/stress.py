@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.risk.changes import Use, worst_loss_growth
 from services.risk.config import RiskConfig
-from services.risk.market import MarketView
+from services.risk.market import MarketView, is_delta_one
 from shared.messages.trades import Grant
 from shared.options.black76 import DAYS_PER_YEAR, price
 from shared.options.implied_vol import implied_vol
@@ -24,6 +24,7 @@ F8 = NDArray[np.float64]
 Units = Mapping[str, tuple[str, F8]]
 """Of each option its underlying and its grid per unit long."""
 
+_NOTHING = 1e-9
 _YEAR_NS = DAYS_PER_YEAR * 86_400 * 1e9
 
 
@@ -70,7 +71,7 @@ def unit_profits(scenarios: Scenarios, options: OptionColumns) -> F8:
 
 
 def option_columns(market: MarketView, underlying: str, symbols: Sequence[str], now_ns: int) -> OptionColumns:
-    """The options as the newest chain has them; NaN where unlisted or stale.
+    """The options as the newest chain has them, and futures; NaN where unlisted or stale.
 
     The volatility is the chain's mark volatility, else that of the mark, else 0 where the mark is worth no more than
     its intrinsic value. Without a forward of its own an expiry moves with the index.
@@ -86,6 +87,11 @@ def option_columns(market: MarketView, underlying: str, symbols: Sequence[str], 
     view = market.fresh_view(underlying, now_ns)
     if view is None:
         return columns
+    # A future is worth what a call at a strike of nothing is: it moves with the index, whatever the volatility.
+    futures = np.array([is_delta_one(symbol) for symbol in symbols], dtype=np.bool_)
+    columns.forward[futures] = market.index(underlying)
+    columns.strike[futures] = columns.years[futures] = columns.vol[futures] = _NOTHING
+    columns.is_call[futures] = True
     at = np.array([view.listed.row_of.get(symbol, -1) for symbol in symbols], dtype=np.intp)
     known = at >= 0
     rows = at[known]

@@ -1,7 +1,8 @@
-"""Coincall: options and their account."""
+"""Coincall: options, futures, spot and their account."""
 
 from shared.venues.coincall.check import KeyCheckFailed, check_key
 from shared.venues.coincall.endpoints import BETA, PRODUCTION, CoincallEndpoints, of_venue, simulated
+from shared.venues.coincall.every_product import EveryProduct
 from shared.venues.coincall.gateway import CoincallGateway
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "PRODUCTION",
     "CoincallEndpoints",
     "CoincallGateway",
+    "EveryProduct",
     "KeyCheckFailed",
     "check_key",
     "of_venue",

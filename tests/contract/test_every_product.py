@@ -1,0 +1,162 @@
+"""Options and futures of one account behind one interface, on the simulated exchange over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest_asyncio
+
+from shared.messages.venue import (
+    AmendAcked,
+    Amendment,
+    CancelAcked,
+    NewOrder,
+    OrderAcked,
+    OrderRef,
+    OrderRefused,
+    StreamDown,
+    StreamUp,
+    VenueFill,
+    VenueOrder,
+)
+from shared.secrets import ApiKey
+from shared.venues.coincall import EveryProduct, simulated
+from tests.contract.order_gateway import (
+    Tradable,
+    VenueUnderTest,
+    a_tradable,
+    account_stream,
+    eventually,
+    fresh_id,
+    in_state,
+    new_order,
+    placed,
+    position_in,
+    reference,
+)
+from tests.integration.exchange.harness import TRADING_KEY, RunningExchange, small_config
+
+PERPETUAL = "BTCUSD"
+KEY = ApiKey(key=TRADING_KEY.api_key, secret=TRADING_KEY.api_secret)
+
+
+@dataclass
+class Desk:
+    exchange: RunningExchange
+    gateway: EveryProduct
+    option: Tradable
+    since_ns: int
+
+    async def future(self, factor: str, side: Any = "buy", **fields: Any) -> NewOrder:
+        (ticker,) = [each for each in await self.gateway.futures.tickers() if each.symbol == PERPETUAL]
+        values = {
+            "client_order_id": fresh_id(),
+            "symbol": PERPETUAL,
+            "side": side,
+            "quantity": Decimal("0.01"),
+            "price": (Decimal(str(ticker.mark)) * Decimal(factor)).quantize(Decimal(1)),
+        }
+        return NewOrder(**(values | fields))
+
+
+@pytest_asyncio.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with RunningExchange(small_config(), now_ns=time.time_ns) as exchange:
+        gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
+        await gateway.start()
+        since_ns = time.time_ns() - 60 * 10**9
+        venue = VenueUnderTest(gateway, gateway, gateway, gateway, "BTCUSD", lambda _: None, since_ns)
+        yield Desk(exchange, gateway, await a_tradable(venue), since_ns)
+        await gateway.close()
+
+
+async def test_an_order_goes_where_its_symbol_belongs_and_lists_have_both(desk: Desk) -> None:
+    future, option = await desk.future("0.9"), new_order(desk.option, desk.option.resting_bid)
+    placed_future, placed_option = await placed(desk.gateway, future), await placed(desk.gateway, option)
+    listed = {each.venue_order_id: each.symbol for each in await desk.gateway.open_orders()}
+    assert listed == {
+        placed_future.venue_order_id: PERPETUAL,
+        placed_option.venue_order_id: desk.option.instrument.symbol,
+    }
+    price = future.price - 10
+    assert isinstance(await desk.gateway.amend(Amendment(order=reference(future), price=price)), AmendAcked)
+    assert (await in_state(desk.gateway, future, "new")).price == price
+    assert isinstance(await desk.gateway.cancel(reference(future, placed_future)), CancelAcked)
+    await in_state(desk.gateway, future, "cancelled")
+    await in_state(desk.gateway, option, "new")
+    history = await desk.gateway.order_history(desk.since_ns)
+    assert [each.client_order_id for each in history] == [future.client_order_id]
+    assert await desk.gateway.order(fresh_id()) is None
+
+
+async def test_a_batch_of_both_has_its_outcomes_in_its_order_and_cancel_all_ends_both(desk: Desk) -> None:
+    option = new_order(desk.option, desk.option.resting_bid)
+    orders = [await desk.future("0.9"), option, await desk.future("0.8")]
+    outcomes = await desk.gateway.place_batch(orders)
+    assert [each.client_order_id for each in outcomes] == [each.client_order_id for each in orders]
+    assert all(isinstance(each, OrderAcked) for each in outcomes)
+    assert isinstance(await desk.gateway.cancel_all("ETHUSD"), CancelAcked)
+    assert len(await desk.gateway.open_orders()) == 3
+    assert isinstance(await desk.gateway.cancel_all("BTCUSD"), CancelAcked)
+    for order in orders:
+        await in_state(desk.gateway, order, "cancelled")
+    refs = [
+        OrderRef(client_order_id=each.client_order_id, venue_order_id=None, symbol=each.symbol) for each in orders
+    ]
+    assert [each.client_order_id for each in await desk.gateway.cancel_batch(refs)] == [
+        each.client_order_id for each in orders
+    ]
+
+
+async def test_a_future_that_fills_is_a_position_with_a_delta_and_a_close_that_would_open_is_refused(
+    desk: Desk,
+) -> None:
+    opening = await desk.future("1.02")
+    await placed(desk.gateway, opening)
+    await in_state(desk.gateway, opening, "filled")
+    (held,) = await desk.gateway.positions()
+    assert (held.symbol, held.quantity, held.delta) == (PERPETUAL, Decimal("0.01"), 0.01)
+    assert held.mark is not None
+    fills = await desk.gateway.fills(desk.since_ns)
+    assert sum(fill.quantity for fill in fills) == Decimal("0.01")
+    too_much = await desk.future("0.98", "sell", quantity=Decimal("0.02"), reduce_only=True)
+    outcome = await desk.gateway.place(too_much)
+    assert isinstance(outcome, OrderRefused)
+    assert outcome.kind == "rejected"
+    closing = await desk.future("0.98", "sell", reduce_only=True)
+    await placed(desk.gateway, closing)
+    await in_state(desk.gateway, closing, "filled")
+    assert await position_in(desk.gateway, PERPETUAL) == 0
+
+
+async def test_spot_is_not_sent(desk: Desk) -> None:
+    outcome = await desk.gateway.place(await desk.future("0.9", symbol="BTCUSDT"))
+    assert isinstance(outcome, OrderRefused)
+    assert outcome.code == 0
+    assert not await desk.gateway.spot.open_orders()
+
+
+async def test_the_stream_is_up_when_both_are_and_down_when_one_is(desk: Desk) -> None:
+    async with account_stream(desk.gateway) as heard:
+        order = await desk.future("1.02")
+        await placed(desk.gateway, order)
+
+        async def told() -> bool:
+            fills = [each for each in heard if isinstance(each, VenueFill) and each.symbol == PERPETUAL]
+            return bool(fills) and any(isinstance(each, VenueOrder) and each.state == "filled" for each in heard)
+
+        await eventually(told)
+        ups = sum(isinstance(each, StreamUp) for each in heard)
+        desk.exchange.server.hub.disconnect("/futures", "test")
+
+        async def back() -> bool:
+            downs = any(isinstance(each, StreamDown) for each in heard)
+            return downs and sum(isinstance(each, StreamUp) for each in heard) > ups
+
+        await eventually(back)
+    await asyncio.sleep(0)
