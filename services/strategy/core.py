@@ -17,6 +17,7 @@ from services.strategy.gates import without_reasons
 from services.strategy.host_view import HostView
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.quoting import OrderDesk, is_quoting
+from services.strategy.recalls import Recalls
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.roster import Roster
 from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTold
@@ -90,6 +91,7 @@ class StrategyHostCore:
         self._tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
+        self._recalls = Recalls(self._record)
         self._dry = DryDesk(account_id, config, self._board, self._record)
         self._view = HostView(self._board, self._trades, self._dry, self._exits, self._roster, self._tolerances)
         self._step = Step()
@@ -149,7 +151,7 @@ class StrategyHostCore:
     def apply(self, entry: Entry) -> None:
         if isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
-        else:
+        elif not self._recalls.apply(entry.row):
             self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
@@ -217,6 +219,7 @@ class StrategyHostCore:
             self.ignored["TradeUpdate of another account or out of date"] += 1
             return
         self._changed.add(trade.strategy)
+        self._recalls.on_trade(trade)
         slot = self._slots.get(trade.strategy)
         if slot is None:
             return
@@ -332,12 +335,18 @@ class StrategyHostCore:
         for trade in closable.values():
             slot = self._slots.get(trade.strategy)
             healthy = slot is not None and slot.failure is None
+            recall = self._recalls.of(trade.strategy, trade.trade_id)
             view = ExitView(
-                trade=trade, account=self._board.account, chains=self._board.chains, tolerances=self._tolerances
+                trade=trade,
+                account=self._board.account,
+                chains=self._board.chains,
+                tolerances=self._tolerances,
+                recall=recall,
             )
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             with self.asking.of(trade.strategy if functions else ""):
                 self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
+            self._recalls.keep(recall, trade.strategy, trade.trade_id)
         if self._board.synced_epoch is not None:
             for request, close in self._exits.closes_due(closable, self._now_ns):
                 if not is_dry(close.trade_id):
@@ -367,6 +376,7 @@ class StrategyHostCore:
 
     def _tell_of_dry(self, slot: Slot, trade: TradeUpdate) -> None:
         self._changed.add(slot.name)
+        self._recalls.on_trade(trade)
         self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
         if trade.is_final:
             self._report_failure(slot, slot.tell_closed(trade))
@@ -384,8 +394,10 @@ class StrategyHostCore:
                 self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
 
     def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
-        desk = self._view.desk(slot, self._now_ns)
+        recall = self._recalls.of(slot.name)
+        desk = self._view.desk(slot, recall, self._now_ns)
         intents, failure = slot.ask(lambda strategy: question(strategy, desk))
+        self._recalls.keep(recall, slot.name)
         self._report_failure(slot, failure)
         for intent in intents:
             if isinstance(intent, CloseStructure):

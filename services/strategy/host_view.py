@@ -14,6 +14,7 @@ from services.strategy.trades import TradeBook
 from shared.messages.control import StrategyStatus
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.trades import TradeUpdate
+from shared.strategy.recall import Recall
 from shared.strategy.views import DeskView, Tolerances, TradeHistory
 
 
@@ -40,7 +41,7 @@ class HostView:
         history = self._trades.history(slot.name, slot.memory.ordinal_used, now_ns)
         return self._dry.with_history(history, slot.name, now_ns)
 
-    def desk(self, slot: Slot, now_ns: int) -> DeskView:
+    def desk(self, slot: Slot, recall: Recall, now_ns: int) -> DeskView:
         """What a strategy is shown."""
         return DeskView(
             account=self._board.account,
@@ -50,6 +51,7 @@ class HostView:
             history=self.history(slot, now_ns),
             trades=self.open_trades(slot),
             entry_closed=self.entry_closed(slot, now_ns),
+            recall=recall,
         )
 
     def gates(self, slot: Slot, now_ns: int) -> Iterator[tuple[str, str | None]]:

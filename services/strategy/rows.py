@@ -52,7 +52,26 @@ class DryTradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="dry_trade_mo
     trade: TradeUpdate
 
 
-Row = StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold | DryTradeMoved
+class ConditionRemembered(msgspec.Struct, frozen=True, kw_only=True, tag="condition_remembered"):
+    """A condition of a trade's exits, or with trade_id "" of the strategy's entries, remembers a number; None: no
+    more."""
+
+    strategy: str
+    trade_id: str
+    key: str
+    value: float | None
+
+
+class ConditionForgot(msgspec.Struct, frozen=True, kw_only=True, tag="condition_forgot"):
+    """The trade has ended: what its conditions remembered is of no use any more."""
+
+    strategy: str
+    trade_id: str
+
+
+Row = (
+    StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold | DryTradeMoved | ConditionRemembered | ConditionForgot
+)
 
 
 def may_go_unwritten(effect: object) -> bool:

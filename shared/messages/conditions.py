@@ -198,6 +198,32 @@ class BreakevenTouched(Condition, frozen=True, kw_only=True, tag="breakeven_touc
     buffer_pct: float = 0.0
 
 
+class TrailingProfit(Condition, frozen=True, kw_only=True, tag="trailing_profit"):
+    """P&L, once it has reached the start, is at most its peak less `giveback_pct` of it."""
+
+    giveback_pct: float
+    start_pct: float | None = None
+    start_usd: float | None = None
+    price: PriceBasis = "mark"
+
+
+class IvChange(Condition, frozen=True, kw_only=True, tag="iv_change"):
+    """The mean mark volatility of the held legs has risen by `up_points`, or fallen by `down_points`, since opening."""
+
+    up_points: float | None = None
+    down_points: float | None = None
+
+
+class ForAtLeast(Condition, frozen=True, kw_only=True, tag="for_at_least"):
+    """This has said yes at every look for `seconds`."""
+
+    condition: AnyCondition
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _check_depth((self.condition,))
+
+
 class AllOf(Condition, frozen=True, kw_only=True, tag="all_of"):
     """Every one of these says yes."""
 
@@ -245,6 +271,7 @@ EntryCondition = (
     | AllOf
     | AnyOf
     | Not
+    | ForAtLeast
     | HostFunction
 )
 ExitCondition = (
@@ -265,9 +292,12 @@ ExitCondition = (
     | ShortStrikeTouched
     | ShortLegDelta
     | BreakevenTouched
+    | TrailingProfit
+    | IvChange
     | AllOf
     | AnyOf
     | Not
+    | ForAtLeast
     | HostFunction
 )
 AnyCondition = EntryCondition | ExitCondition
@@ -281,7 +311,7 @@ def _check_depth(parts: tuple[AnyCondition, ...], left: int = DEPTH_MAX) -> None
     for part in parts:
         if isinstance(part, AllOf | AnyOf):
             _check_depth(part.conditions, left - 1)
-        elif isinstance(part, Not):
+        elif isinstance(part, Not | ForAtLeast):
             _check_depth((part.condition,), left - 1)
 
 

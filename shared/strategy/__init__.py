@@ -1,6 +1,6 @@
 """What a strategy file imports: the configuration, legs and structures, condition factories."""
 
-from shared.strategy.combining import all_of, any_of, not_
+from shared.strategy.combining import all_of, any_of, for_at_least, not_
 from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
 from shared.strategy.criteria import Liquidity
 from shared.strategy.exit_factories import (
@@ -8,10 +8,12 @@ from shared.strategy.exit_factories import (
     breakeven_touched,
     credit_multiple,
     dte_exit,
+    iv_change,
     max_profit,
     short_leg_delta,
     short_strike_touched,
     time_elapsed_pct,
+    trailing_profit,
     underlying_beyond,
 )
 from shared.strategy.factories import (
@@ -84,8 +86,10 @@ __all__ = [
     "diagonal",
     "dte_exit",
     "find_option",
+    "for_at_least",
     "iron_butterfly",
     "iron_condor",
+    "iv_change",
     "iv_level",
     "leg_greek_limit",
     "max_account_delta",
@@ -112,6 +116,7 @@ __all__ = [
     "time_exit",
     "time_window",
     "trade_pnl",
+    "trailing_profit",
     "underlying_beyond",
     "utc_datetime_exit",
     "utc_time_window",

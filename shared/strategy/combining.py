@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.messages.conditions import AllOf, AnyOf, Condition, Not
+from shared.messages.conditions import AllOf, AnyOf, Condition, ForAtLeast, Not
+from shared.strategy.checking import number
 
 
 def all_of(*conditions: Any) -> AllOf:
@@ -35,6 +36,19 @@ def not_(condition: Any) -> Not:
     (5, 6)
     """
     return Not(condition=_parts("not_", (condition,))[0])
+
+
+def for_at_least(condition: Any, *, seconds: float) -> ForAtLeast:
+    """Yes when the part has said yes at every look for `seconds`; over restarts of the host too.
+
+    While the part waits, this waits, and its time is neither counted as broken nor begun anew.
+
+    >>> from shared.strategy import max_loss
+    >>> for_at_least(max_loss(usd=200), seconds=60).seconds
+    60.0
+    """
+    part = _parts("for_at_least", (condition,))[0]
+    return ForAtLeast(condition=part, seconds=number("for_at_least", "seconds", seconds, above_zero=True))
 
 
 def _parts(factory: str, conditions: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -11,7 +11,16 @@ from typing import Any, Literal, cast, get_args
 
 import msgspec
 
-from shared.messages.conditions import AllOf, AnyOf, Condition, EntryCondition, ExitCondition, HostFunction, Not
+from shared.messages.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    EntryCondition,
+    ExitCondition,
+    ForAtLeast,
+    HostFunction,
+    Not,
+)
 from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
@@ -382,6 +391,8 @@ def as_data(item: Any) -> Any:
             return type(item)(conditions=tuple(map(as_data, parts)))
         case Not(condition=part):
             return Not(condition=as_data(part))
+        case ForAtLeast(condition=part, seconds=seconds):
+            return ForAtLeast(condition=as_data(part), seconds=seconds)
         case Condition():
             return item
     return HostFunction(name=_name_of(item))
@@ -393,7 +404,7 @@ def parts_of(given: Iterable[Any]) -> Iterator[Any]:
         match item:
             case AllOf(conditions=parts) | AnyOf(conditions=parts):
                 yield from parts_of(parts)
-            case Not(condition=part):
+            case Not(condition=part) | ForAtLeast(condition=part):
                 yield from parts_of((part,))
             case _:
                 yield item

@@ -23,7 +23,9 @@ from shared.messages.conditions import (
     DteExit,
     EntryCondition,
     ExitCondition,
+    ForAtLeast,
     HostFunction,
+    IvChange,
     IvLevel,
     LegGreekLimit,
     MaxAccountDelta,
@@ -42,6 +44,7 @@ from shared.messages.conditions import (
     TimeElapsed,
     TimeExit,
     TimeWindow,
+    TrailingProfit,
     UnderlyingBeyond,
     UtcDatetimeExit,
     WeekdayFilter,
@@ -50,6 +53,7 @@ from shared.messages.conditions import (
 from shared.strategy.config import Answer, EntryFunction, ExitFunction
 from shared.strategy.evaluate_entry_market import market_entry
 from shared.strategy.evaluate_exit_structure import expiry_due_ns, net_pnl, structure_exit
+from shared.strategy.evaluate_remembering import for_at_least, iv_change, trailing_profit
 from shared.strategy.factories import WEEKDAYS
 from shared.strategy.pnl import signed
 from shared.strategy.views import EntryView, ExitView, Verdict
@@ -88,6 +92,13 @@ def evaluate_entry(
             return market_entry(condition, view, now_ns)
         case AllOf() | AnyOf() | Not():
             return combined(condition, lambda part: evaluate_entry(part, view, now_ns, functions))  # type: ignore[arg-type]
+        case ForAtLeast():
+            return for_at_least(
+                condition,
+                view.recall,
+                lambda part: evaluate_entry(part, view, now_ns, functions),  # type: ignore[arg-type]
+                now_ns,
+            )
         case HostFunction(name=name):
             return _host_function(name, functions, view, now_ns)
         case MinAvailableMargin() | MinEquity() | MaxAccountDelta() | MaxMarginUtilisation() | NoExistingPosition():
@@ -123,6 +134,17 @@ def evaluate_exit(
             return _leg_greek(condition, view, now_ns)
         case AllOf() | AnyOf() | Not():
             return combined(condition, lambda part: evaluate_exit(part, view, now_ns, functions))  # type: ignore[arg-type]
+        case ForAtLeast():
+            return for_at_least(
+                condition,
+                view.recall,
+                lambda part: evaluate_exit(part, view, now_ns, functions),  # type: ignore[arg-type]
+                now_ns,
+            )
+        case TrailingProfit():
+            return trailing_profit(condition, view, now_ns)
+        case IvChange():
+            return iv_change(condition, view, now_ns)
         case HostFunction(name=name):
             return _host_function(name, functions, view, now_ns)
         case (

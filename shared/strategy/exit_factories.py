@@ -10,11 +10,13 @@ from shared.messages.conditions import (
     BreakevenTouched,
     CreditMultiple,
     DteExit,
+    IvChange,
     MaxProfitShare,
     PriceBasis,
     ShortLegDelta,
     ShortStrikeTouched,
     TimeElapsed,
+    TrailingProfit,
     UnderlyingBeyond,
 )
 from shared.strategy.checking import number, price_basis
@@ -118,3 +120,43 @@ def breakeven_touched(buffer_pct: float = 0.0) -> BreakevenTouched:
     0.5
     """
     return BreakevenTouched(buffer_pct=number("breakeven_touched", "buffer_pct", buffer_pct, high=50))
+
+
+def trailing_profit(
+    giveback_pct: float,
+    *,
+    start_pct: float | None = None,
+    start_usd: float | None = None,
+    price: PriceBasis = "mark",
+) -> TrailingProfit:
+    """Close when P&L, once it has reached the start, has given back `giveback_pct` per cent of its peak.
+
+    The start is start_pct per cent of the absolute entry premium, or start_usd. The peak is kept to half a per cent
+    of itself, over restarts of the host too. price: "mark" or "mid".
+
+    >>> trailing_profit(30, start_pct=25).giveback_pct
+    30.0
+    """
+    if (start_pct is None) == (start_usd is None):
+        raise ValueError("trailing_profit takes exactly one of start_pct= (of the entry premium) and start_usd=")
+    return TrailingProfit(
+        giveback_pct=number("trailing_profit", "giveback_pct", giveback_pct, high=100, above_zero=True),
+        start_pct=None if start_pct is None else number("trailing_profit", "start_pct", start_pct, above_zero=True),
+        start_usd=None if start_usd is None else number("trailing_profit", "start_usd", start_usd, above_zero=True),
+        price=price_basis("trailing_profit", price),
+    )
+
+
+def iv_change(*, up_points: float | None = None, down_points: float | None = None) -> IvChange:
+    """Close when the mean mark volatility of the held legs has risen by `up_points` volatility points (0.01), or
+    fallen by `down_points`, since the host first looked at the open trade.
+
+    >>> iv_change(up_points=10).up_points
+    10.0
+    """
+    if up_points is None and down_points is None:
+        raise ValueError("iv_change needs up_points=, down_points=, or both")
+    return IvChange(
+        up_points=None if up_points is None else number("iv_change", "up_points", up_points, above_zero=True),
+        down_points=None if down_points is None else number("iv_change", "down_points", down_points, above_zero=True),
+    )

@@ -11,6 +11,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.market import IndexPrice
 from shared.messages.trades import TradeUpdate
 from shared.options.chain import ChainView
+from shared.strategy.recall import Recall
 
 SECOND_NS = 1_000_000_000
 
@@ -56,6 +57,7 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[str, ChainView]
     tolerances: Tolerances = Tolerances()
     history: TradeHistory = TradeHistory()
+    recall: Recall = msgspec.field(default_factory=Recall)
 
     def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
         """The account, or why it cannot be used."""
@@ -73,6 +75,7 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountSnapshot | None
     chains: Mapping[str, ChainView]
     tolerances: Tolerances = Tolerances()
+    recall: Recall = msgspec.field(default_factory=Recall)
 
     @property
     def opened_ns(self) -> int:
@@ -119,10 +122,17 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     history: TradeHistory
     trades: tuple[TradeUpdate, ...]
     entry_closed: str | None
+    recall: Recall = msgspec.field(default_factory=Recall)
 
     @property
     def entry_view(self) -> EntryView:
-        return EntryView(account=self.account, chains=self.chains, tolerances=self.tolerances, history=self.history)
+        return EntryView(
+            account=self.account,
+            chains=self.chains,
+            tolerances=self.tolerances,
+            history=self.history,
+            recall=self.recall,
+        )
 
 
 def _fresh_account(account: AccountSnapshot | None, tolerances: Tolerances, now_ns: int) -> AccountSnapshot | str:
