@@ -208,7 +208,7 @@ class TrailingProfit(Condition, frozen=True, kw_only=True, tag="trailing_profit"
 
 
 class IvChange(Condition, frozen=True, kw_only=True, tag="iv_change"):
-    """The mean mark volatility of the held legs has risen by `up_points`, or fallen by `down_points`, since opening."""
+    """The mean mark volatility of the held legs has risen by `up_points`, or fallen by `down_points`."""
 
     up_points: float | None = None
     down_points: float | None = None
