@@ -120,6 +120,7 @@ EXPLAINED: dict[str, Why] = {
     "foreign_position": _why("disk", grace_s=120),
     "trade_vanished": _why("disk", grace_s=120),
     "leg_closed_outside": _NEVER,
+    "position_missing": _NEVER,
     "order_mismatch": _NEVER,
     "block_trade_foreign": _NEVER,
     "block_trade_mismatch": _NEVER,
@@ -139,6 +140,8 @@ EXPLAINED: dict[str, Why] = {
     "risk_silent": _why(*_PROCESS, "bus"),
     "strategy_failed": _NEVER,
     "strategy_load_failed": _NEVER,
+    "strategy_reloaded": _why("operator"),
+    "strategy_not_reloaded": _NEVER,
     # services
     "service_down": _why(*_PROCESS, "bus", own_service=True),
     "service_not_ready": _why(*_PROCESS, *_VENUE, "disk"),

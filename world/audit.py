@@ -316,7 +316,7 @@ def _taking_from_others(
         return
     shown = sum((one.quantity for one in snapshot.positions if one.symbol == leg.symbol), ZERO)
     claimed = sum((part.held_quantity for other, part in alike if other is not trade and not other.is_final), ZERO)
-    if row.quantity > max(ZERO, shown * leg.sign - claimed):
+    if claimed and row.quantity > max(ZERO, shown * leg.sign - claimed):
         yield Violation(
             "close_within_position",
             f"order {row.client_order_id} closes {row.quantity} {leg.symbol}, the venue showed {shown}, "

@@ -203,8 +203,20 @@ def _stale_positions(seed: int) -> Scenario:
         name="stale_positions",
         strategies=tuple(_trader(name, hold_s=8.0) for name in ("alpha", "beta")),
         exchange=small_exchange(seed),
-        execution=ExecutionConfig(reconcile_interval_ms=1_000),
+        # what is missing is believed at the second look: here it is about what may be compared at all
+        execution=ExecutionConfig(reconcile_interval_ms=1_000, vanished_after_ms=2_000),
         faulty_s=40,
+    )
+
+
+def _position_gaps(seed: int) -> Scenario:
+    """Positions are looked at all the time, and one of them is not shown for many looks in a row."""
+    return Scenario(
+        name="position_gaps",
+        strategies=tuple(_trader(name, hold_s=20.0) for name in ("alpha", "beta")),
+        exchange=small_exchange(seed),
+        execution=ExecutionConfig(reconcile_interval_ms=1_000),
+        faulty_s=130,
     )
 
 
@@ -328,6 +340,11 @@ DIRECTED: dict[str, Directed] = {
         what="the positions that the venue shows are nearly 5 s old, and are looked at every second",
         scenario=_stale_positions,
         faults=Faults(position_lag_ms=3_500),
+    ),
+    "position_gaps": Directed(
+        what="a position is in no list of the venue's for 20 s of each minute",
+        scenario=_position_gaps,
+        faults=Faults(position_gap_ms=20_000, crash_per_minute=0.3, restart_after_max_ms=1_500),
     ),
     "lost_rows": Directed(
         what="execution is killed with rows that its full disk did not take",

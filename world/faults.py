@@ -41,6 +41,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     read_late: float = 0.0
     query_lag_ms: int = 0
     position_lag_ms: int = 0
+    position_gap_ms: int = 0
     snapshot_rows: int = 50
     snapshot_torn: float = 0.0
     stream_lost: float = 0.0
@@ -143,6 +144,7 @@ FAULTS: dict[str, str] = {
     "query_lag_ms": "orders and fills younger than this are in no list yet",
     "list_gaps": "an order is missing in a list of orders, as pages move while they are read",
     "position_lag_ms": "the positions shown are so old",
+    "position_gap_ms": "in each minute a position is in no list for so long, as by a copy of the venue's that lags",
     "stream_lost": "a push is missing on a stream that stays up",
     "stream_duplicate": "a push comes twice",
     "stream_reorder_ms": "pushes overtake each other by so much",
@@ -155,5 +157,5 @@ FAULTS: dict[str, str] = {
 }
 """What each fault does."""
 
-UNDRAWN: frozenset[str] = frozenset({"request_expired"})
-"""Those that no seed draws: the venue breaks its word, and not every promise can be kept."""
+UNDRAWN: frozenset[str] = frozenset({"position_gap_ms", "request_expired"})
+"""Those that no seed draws: the venue breaks its word, and not every promise can be kept, or they came later."""

@@ -317,6 +317,12 @@ _CLOSING: tuple[Mutant, ...] = (
         scenario="stale_positions",
     ),
     _in_execution(
+        "gap_of_positions_believed",
+        "a position that two looks in a row do not show is booked as closed, whatever else says that it is there",
+        ("positions.py", "if missing > 0 and asked_ns < believed_ns and", "if False and"),
+        scenario="position_gaps",
+    ),
+    _in_execution(
         "positions_need_no_quiet",
         "positions are compared although orders may have traded since",
         (

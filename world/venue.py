@@ -335,7 +335,9 @@ class Venue:
             self._shown_positions()
 
     def _shown_positions(self) -> tuple[VenuePosition, ...]:
-        """The positions as the venue shows them: those of `position_lag_ms` ago."""
+        """The positions as the venue shows them: those of `position_lag_ms` ago, without one in a gap."""
+        if self.faults.position_gap_ms and self.engine.now_ns % (60 * SECOND) < self.faults.position_gap_ms * MS:
+            return tuple(sorted(self.positions(), key=lambda position: position.symbol))[1:]
         if not self.faults.position_lag_ms:
             return self.positions()
         past = self._past_positions

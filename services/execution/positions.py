@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -10,11 +11,15 @@ from services.execution import rows
 from services.execution.broken import if_broken
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.direct import DirectFlattens
-from services.execution.records import ZERO, Leg, Trade
+from services.execution.records import NOTHING_TO_REDUCE, ZERO, Leg, Trade
 from services.execution.workspace import MS, Workspace
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
-from shared.messages.venue import VenuePosition, VenueSnapshot
+from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
 from shared.options.chain import snap_price
+
+_FOREIGN_FILLS_KEPT = 1_000
+_LOOK_AGAIN_NS = 10_000 * MS
+"""How often a position that is missing is looked at until it is believed."""
 
 _SETTLED_EARLY_NS = 60_000 * MS
 """By a clock that is behind the venue's, a settled position vanishes before its expiry: it was not closed outside."""
@@ -44,12 +49,21 @@ class PositionWitness:
         self.undecided: frozenset[str] = frozenset()
         self._positions: dict[str, VenuePosition] = {}
         self._suspects: dict[str, _Suspect] = {}
+        self._gaps: set[str] = set()
+        """Symbols of which the venue shows too little, and nothing explains it."""
+
+        self._foreign_fills: dict[int, VenueFill] = {}
+        self._agreed_ns: dict[str, int] = {}
+        """When each symbol that our trades hold was last seen to agree."""
+
         self.direct = DirectFlattens(work)
 
     def cap(self, trade: Trade, leg: Leg) -> Decimal | None:
         """How much of the leg the venue's position still holds for this trade; None when it cannot say.
 
         It can say only when nothing of ours traded, or may have traded, in the symbol since the last comparison.
+        Where nothing but its list of positions says that some is missing, and no other trade holds the symbol, it is
+        not believed: a close is reduce-only, and the venue refuses what it has not.
         """
         if not self._schedule.looked_ns or not self._is_quiet(leg.symbol, self._schedule.looked_ns):
             return None
@@ -61,6 +75,8 @@ class PositionWitness:
                 claimed += sum(
                     (e.held_quantity for e in other.legs if e.symbol == leg.symbol and e.side == leg.side), ZERO
                 )
+        if leg.symbol in self._gaps and not claimed:
+            return None
         return max(ZERO, held - claimed)
 
     def surplus(self, symbol: str) -> Decimal | None:
@@ -108,6 +124,7 @@ class PositionWitness:
     def compare(self, snapshot: VenueSnapshot) -> list[Difference]:
         """Take the positions of a snapshot and tell where they disagree with our trades; fills were taken before."""
         self._positions = {position.symbol: position for position in snapshot.positions}
+        self._keep_foreign(snapshot.fills)
         work = self._work
         expected: dict[str, Decimal] = {}
         expired: set[str] = set()
@@ -131,14 +148,18 @@ class PositionWitness:
             if actual == ours:
                 self._suspects.pop(symbol, None)
                 self.foreign.pop(symbol, None)
+                self._agreed_ns[symbol] = snapshot.asked_ns
+                self._gap_is_over(symbol, "the venue and the journal agree")
                 work.resolve("foreign_position", symbol, f"{symbol}: the venue and the journal agree")
                 continue
             told = self._disagreement(symbol, ours, actual, snapshot.asked_ns)
             differences += told
             if not told:
                 unconfirmed.add(symbol)
+        self._agreed_ns = {symbol: at_ns for symbol, at_ns in self._agreed_ns.items() if symbol in expected}
         for symbol in expired:
             self._suspects.pop(symbol, None)
+            self._gap_is_over(symbol, "it has expired")
             if self.foreign.pop(symbol, None) is not None:
                 work.resolve("foreign_position", symbol, f"{symbol} has expired")
         self.unconfirmed = frozenset(unconfirmed)
@@ -153,7 +174,12 @@ class PositionWitness:
         return asked_ns > work.last_traded_ns.get(symbol, 0) + work.config.settled_view_ms * MS
 
     def _disagreement(self, symbol: str, ours: Decimal, actual: Decimal, asked_ns: int) -> list[Difference]:
-        """A position that disagrees counts when a second look, some time later, says the same."""
+        """A position that disagrees counts when a second look, some time later, says the same.
+
+        One that is missing and that no execution explains may be a gap in what the venue shows: to believe it would
+        close what is left of the trade and leave the leg naked once it is shown again. It must be missing as long as
+        an order.
+        """
         work = self._work
         confirm_ns = work.config.confirm_ms * MS
         suspect = self._suspects.get(symbol)
@@ -166,12 +192,21 @@ class PositionWitness:
             return []
         sign = 1 if ours > 0 else -1
         missing = abs(ours) - max(ZERO, actual * sign) if ours else ZERO
+        believed_ns = suspect.asked_ns + work.config.vanished_after_ms * MS
+        if missing > 0 and asked_ns < believed_ns and not self._is_explained(symbol, sign, missing):
+            self._schedule.want("confirm", min(believed_ns, work.now_ns + _LOOK_AGAIN_NS))
+            wait_s = work.config.vanished_after_ms / 1e3
+            text = f"the venue shows {actual}, our trades hold {ours}, and no execution explains it"
+            self._gaps.add(symbol)
+            work.alert("position_missing", "critical", symbol, f"{symbol}: {text}; believed after {wait_s:g} s of it")
+            return []
         held = ours - sign * max(ZERO, missing)
         foreign = actual - held
         differences: list[Difference] = []
         if missing > 0:
             differences += self._gone_from_outside(symbol, sign, missing, ours, actual)
             self._suspects.pop(symbol, None)
+            self._gap_is_over(symbol, "it is gone, and booked as closed from outside")
         if foreign:
             self.foreign[symbol] = foreign
             detail = f"the venue holds {actual}, our trades hold {ours}"
@@ -189,6 +224,42 @@ class PositionWitness:
         else:
             self.foreign.pop(symbol, None)
         return differences
+
+    def _gap_is_over(self, symbol: str, why: str) -> None:
+        self._gaps.discard(symbol)
+        self._work.resolve("position_missing", symbol, f"{symbol}: {why}")
+
+    def _keep_foreign(self, fills: Iterable[VenueFill]) -> None:
+        """Remember the executions that are of no order of ours: a later snapshot may begin after them."""
+        known = self._work.book.fills
+        for fill in fills:
+            if fill.venue_trade_id not in known:
+                self._foreign_fills[fill.venue_trade_id] = fill
+        while len(self._foreign_fills) > _FOREIGN_FILLS_KEPT:
+            del self._foreign_fills[next(iter(self._foreign_fills))]
+
+    def _is_explained(self, symbol: str, sign: int, missing: Decimal) -> bool:
+        """Whether executions that are none of ours, since the position was last right, closed so much of it."""
+        since_ns = self._agreed_ns.get(symbol, 0) - self._work.config.settled_view_ms * MS
+        closed = sum(
+            (
+                fill.quantity
+                for fill in self._foreign_fills.values()
+                if fill.symbol == symbol
+                and (fill.side == "sell") == (sign > 0)
+                and fill.venue_ns >= since_ns
+                and fill.venue_trade_id not in self._work.book.fills
+            ),
+            ZERO,
+        )
+        return closed >= missing or self._nothing_to_reduce(symbol, since_ns)
+
+    def _nothing_to_reduce(self, symbol: str, since_ns: int) -> bool:
+        """Whether the venue refused an order of ours since then, as there was nothing that it could reduce."""
+        return any(
+            order.symbol == symbol and order.refusal_code == NOTHING_TO_REDUCE and order.state_ns >= since_ns
+            for order in self._work.book.orders.values()
+        )
 
     def _gone_from_outside(
         self, symbol: str, sign: int, missing: Decimal, ours: Decimal, actual: Decimal

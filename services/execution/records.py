@@ -27,6 +27,9 @@ from shared.messages.trades import (
 from shared.messages.venue import RefusalKind
 from shared.strategy.evaluate import clock_exit_ns
 
+NOTHING_TO_REDUCE = 10536
+"""The venue's code for a reduce-only order without a position."""
+
 ZERO = Decimal(0)
 _SECOND = 1_000_000_000
 

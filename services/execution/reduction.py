@@ -7,12 +7,10 @@ from decimal import Decimal
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
-from services.execution.records import Leg, Order, Trade
+from services.execution.records import NOTHING_TO_REDUCE, Leg, Order, Trade
 from services.execution.rows import ClosePurpose
 from services.execution.workspace import MS, SECOND, Workspace
 
-NOTHING_TO_REDUCE = 10536
-"""The venue's code: no open position that the reduce-only order could reduce."""
 POLL_NS = SECOND
 
 

@@ -46,6 +46,13 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         ),
         _kind("naked_leg", "critical", "monitor", "Naked leg", "a short option of a trade lacks its protection"),
         _kind(
+            "position_missing",
+            "critical",
+            "execution",
+            "Position missing",
+            "the venue does not show a position that a trade holds, and no execution explains it",
+        ),
+        _kind(
             "leg_closed_outside",
             "critical",
             "execution",

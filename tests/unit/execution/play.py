@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -371,6 +372,31 @@ class Script:
                 exercises=tuple(exercises),
             )
         )
+
+    def taken(self, positions: Iterable[VenuePosition], orders: Iterable[VenueOrder] = ()) -> Script:
+        """The venue as it is read now, with the executions of somebody else that took what is missing."""
+        shown = {each.symbol: each.quantity for each in positions}
+        ours: dict[str, D] = {}
+        for trade in self.core.book.active_trades():
+            for leg in trade.legs:
+                ours[leg.symbol] = ours.get(leg.symbol, D(0)) + leg.sign * leg.held_quantity
+        fills = [
+            VenueFill(
+                venue_trade_id=8_000_000 + crc32(f"{symbol} {shown.get(symbol)}".encode()),
+                venue_order_id=8_000_000 + number,
+                client_order_id=None,
+                symbol=symbol,
+                side="sell" if held > 0 else "buy",
+                quantity=abs(held - shown.get(symbol, D(0))),
+                price=D(100),
+                fee_usd=D(0),
+                is_taker=True,
+                venue_ns=self.now_ns,
+            )
+            for number, (symbol, held) in enumerate(sorted(ours.items()))
+            if held and shown.get(symbol, D(0)) != held
+        ]
+        return self.snapshot(positions=positions, fills=fills, orders=orders)
 
     def queried(
         self, order: NewOrder, found: VenueOrder | None, *fills: VenueFill, asked_ns: int | None = None

@@ -20,7 +20,7 @@ def broken(desk: IfBroken = "close", **declared: Any) -> tuple[Script, str]:
     trade_id = script.opened(leg(CALL, "buy"), leg(PUT, "buy"), **declared)
     for _ in range(2):
         script.wait(4_000)
-        script.snapshot(positions=[position(PUT, "1", MARKS[PUT])])
+        script.taken([position(PUT, "1", MARKS[PUT])])
     assert script.state(trade_id) == "BROKEN"
     assert "trade_broken" in script.alerts()
     return script, trade_id
@@ -55,7 +55,7 @@ def test_what_the_desk_said_when_it_was_accepted_is_journalled_and_outlives_anot
     script.restarted()
     for _ in range(2):
         script.wait(4_000)
-        script.snapshot(positions=[position(PUT, "1", MARKS[PUT])])
+        script.taken([position(PUT, "1", MARKS[PUT])])
     assert script.state(trade_id) == "BROKEN"
     assert bool(script.placed()) == (accepted_under == "close")
 
@@ -64,7 +64,7 @@ def test_what_is_held_stays_over_a_restart_and_waits_in_words_until_a_person_clo
     script, trade_id = broken(if_broken="hold")
     script.restarted()
     script.wait(4_000)
-    script.snapshot(positions=[position(PUT, "1", MARKS[PUT])])
+    script.taken([position(PUT, "1", MARKS[PUT])])
     script.wait(600_000)
     assert script.placed() == []
     assert script.trade(trade_id).reason.endswith("broken and held: waits for a person, an exit or its deadline")

@@ -64,9 +64,9 @@ def test_a_long_leg_lost_while_opening_keeps_the_short_one_from_being_opened() -
     (short_order,) = script.placed() or (script.wait(1_100), script.placed())[1]
     script.on(acked(short_order))
     script.wait(4_000)
-    script.snapshot(orders=[seen(short_order, "new")])
+    script.taken([], orders=[seen(short_order, "new")])
     script.wait(2_500)
-    script.snapshot(orders=[seen(short_order, "new")])
+    script.taken([], orders=[seen(short_order, "new")])
     assert script.rows(LegClosedOutside)
     assert script.cancelled() == [short_order.client_order_id]
     script.cancels_all(short_order)
@@ -92,7 +92,7 @@ def test_a_position_seen_once_that_is_not_ours_keeps_a_leg_against_it_waiting() 
     assert isinstance(early, Refusal)
     assert early.code == "not_ready"
     script.wait(2_500)
-    script.snapshot(positions=[position(CALL, "-1")])
+    script.taken([position(CALL, "-1")])
     late = script.ask(intent(leg(CALL, "buy"), now_ns=script.now_ns))
     assert isinstance(late, Refusal)
     assert late.code == "would_net"
@@ -201,7 +201,7 @@ def test_a_leg_that_expired_before_the_others_does_not_keep_the_loop_busy() -> N
     script.market()
     script.wait(1_000)
     assert script.state(trade_id) == "BROKEN"
-    script.snapshot(positions=[position(HIGH_CALL, "1", 300.0)])
+    script.taken([position(HIGH_CALL, "1", 300.0)])
     for order in script.placed():
         script.on(acked(order))
     deadline_ns = script.core.next_deadline_ns()

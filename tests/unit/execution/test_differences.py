@@ -64,9 +64,9 @@ def stranger(venue_order_id: int = 99) -> VenueOrder:
 def looks(script: Script, *positions: Any) -> None:
     """Two comparisons, far enough apart that the second one decides."""
     script.wait(4_000)
-    script.snapshot(positions=positions)
+    script.taken(positions)
     script.wait(2_100)
-    script.snapshot(positions=positions)
+    script.taken(positions)
 
 
 def test_a_missed_fill_names_order_trade_quantity_and_price_and_is_in_the_trades_story() -> None:
@@ -228,7 +228,7 @@ def test_a_comparison_is_made_when_asked_for_and_its_time_is_told() -> None:
     before = script.ask(ListDifferences(compare=True))
     assert script.fetches() == ["operator"]
     script.wait(300)
-    script.snapshot(positions=[position(PUT, "1")])
+    script.taken([position(PUT, "1")])
     after = script.ask(ListDifferences())
     assert before.compared_ns < after.compared_ns == script.now_ns
     assert after.unconfirmed == (PUT,)

@@ -78,7 +78,7 @@ def test_warm_restart_does_not_flatten_a_position() -> None:
     trade_id = script.opened(leg(CALL, "buy"))
     script.restarted()
     script.wait(1_000)
-    script.snapshot(positions=[position(CALL, "1")])
+    script.taken([position(CALL, "1")])
     script.wait(30_000)
     assert script.state(trade_id) == "OPEN"
     assert script.placed() == []
@@ -245,7 +245,7 @@ def test_liquidation_of_one_leg_is_seen_and_the_orphan_is_closed() -> None:
     left = [position(HIGH_CALL, "1")]
     for _ in range(2):
         script.wait(4_000)
-        script.snapshot(positions=left)
+        script.taken(left)
     assert script.state(trade_id) == "BROKEN"
     assert [(order.symbol, order.side) for order in script.placed()] == [(HIGH_CALL, "sell")]
 
@@ -286,7 +286,7 @@ def test_a_quota_gate_or_restart_does_not_open_a_second_position() -> None:
     for _ in range(3):
         script.restarted()
         script.wait(1_000)
-        script.snapshot(positions=[position(CALL, "1")])
+        script.taken([position(CALL, "1")])
         assert script.ask(wanted) == first
     assert len(script.rows(OrderRequested)) == 1
 

@@ -234,7 +234,7 @@ def test_what_was_closed_by_no_order_of_the_trade_is_no_execution() -> None:
     trade_id = script.opened(leg(CALL, "buy"))
     for _ in range(2):
         script.wait(4_000)
-        script.snapshot()
+        script.taken([])
     assert script.state(trade_id) == "CLOSED"
     answer = script.ask(ListQuality())
     assert [(each.trade_id, each.phase) for each in answer.phases] == [(trade_id, "open")]

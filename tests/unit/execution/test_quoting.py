@@ -133,7 +133,7 @@ def test_what_is_closed_by_hand_ends_the_quoting() -> None:
     holding(script, trade_id, "2")
     for _ in range(3):
         script.wait(5_000)
-        script.snapshot(positions=[position(CALL, "0")])
+        script.taken([position(CALL, "0")])
     script.wait(5_000)
     assert (script.state(trade_id), script.held(trade_id)) == ("CLOSED", [D(0)])
     assert codes(change(script, trade_id, place=(wish("1", "980"),))) == ["not_quoting"]

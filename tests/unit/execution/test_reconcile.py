@@ -11,8 +11,8 @@ from services.execution.effects import FetchSnapshot
 from services.execution.rows import LegClosedOutside, OrderRequested
 from shared.ids import OrderKey, client_order_id, trade_number
 from shared.messages.reconciliation import ReconciliationReport
-from shared.messages.steps import LoopStalled
-from shared.messages.venue import StreamDown, StreamUp, VenueOrder, VenueSnapshotFailed
+from shared.messages.steps import LoopStalled, RaiseAlert
+from shared.messages.venue import OrderRefused, StreamDown, StreamUp, VenueOrder, VenueSnapshotFailed
 from tests.unit.execution.play import CALL, MS, PUT, SECOND, Script, acked, fill, leg, position, seen
 
 
@@ -187,10 +187,10 @@ def test_a_leg_gone_from_outside_breaks_the_trade_after_a_second_look_and_the_re
     trade_id = script.opened(leg(CALL, "sell"), leg(PUT, "sell"))
     now = [position(CALL, f"-{left}"), position(PUT, "-1")]
     script.wait(5_000)
-    script.snapshot(positions=now)
+    script.taken(now)
     assert script.state(trade_id) == "OPEN"
     script.wait(2_100)
-    script.snapshot(positions=now)
+    script.taken(now)
     assert script.state(trade_id) == "BROKEN"
     assert {"trade_broken", "leg_closed_outside"} <= set(script.alerts())
     assert _kinds(script) == ["quantity_mismatch", "broken_structure"]
@@ -198,6 +198,64 @@ def test_a_leg_gone_from_outside_breaks_the_trade_after_a_second_look_and_the_re
     assert {(o.symbol, o.quantity) for o in orders} == {(PUT, D(1))} | ({(CALL, D(left))} if D(left) else set())
     for number, order in enumerate(orders, 50):
         script.fills_all(order, number)
+    assert script.state(trade_id) == "CLOSED"
+
+
+def test_a_position_that_the_venue_does_not_show_for_a_while_closes_nothing() -> None:
+    """The put of a strangle is missing in every list for 25 s: to believe it would leave it naked afterwards."""
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"), leg(PUT, "sell"))
+    for _ in range(9):
+        script.wait(3_000)
+        script.snapshot(positions=[position(CALL, "-1")])
+    assert script.state(trade_id) == "OPEN"
+    assert script.alerts() == ["position_missing"]
+    assert script.placed() == []
+    script.wait(1_000)
+    script.snapshot(positions=script.positions())
+    assert not script.rows(LegClosedOutside)
+    assert [(e.code, e.resolved) for e in script.effects if isinstance(e, RaiseAlert)][-1] == (
+        "position_missing",
+        True,
+    )
+
+
+def test_a_position_that_stays_missing_without_an_explanation_is_believed_as_late_as_an_order() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"), leg(PUT, "sell"))
+    for _ in range(11):
+        script.wait(3_000)
+        script.snapshot(positions=[position(CALL, "-1")])
+    assert script.state(trade_id) == "BROKEN"
+    assert {"position_missing", "trade_broken", "leg_closed_outside"} <= set(script.alerts())
+
+
+def test_an_execution_from_before_the_position_was_last_right_explains_nothing() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"))
+    script.taken([])
+    script.wait(1_000)
+    script.snapshot(positions=script.positions())
+    script.wait(8_000)
+    script.snapshot(positions=script.positions())
+    for _ in range(3):
+        script.wait(3_000)
+        script.snapshot(positions=[])
+    assert script.state(trade_id) == "OPEN"
+
+
+def test_what_only_the_list_of_positions_lacks_is_closed_all_the_same_and_the_venues_refusal_explains_it() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "sell"))
+    for _ in range(3):
+        script.wait(3_000)
+        script.snapshot(positions=[])
+    script.close(trade_id)
+    (order,) = script.placed()
+    assert (order.quantity, order.reduce_only) == (D(1), True)
+    script.on(OrderRefused(client_order_id=order.client_order_id, kind="rejected", code=10536, text="no position"))
+    script.wait(3_000)
+    script.snapshot(positions=[])
     assert script.state(trade_id) == "CLOSED"
 
 
