@@ -17,6 +17,7 @@ from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.lifecycle import Lifecycle
+from services.execution.order_changes import withdrawn_together
 from services.execution.quote_requests import QuoteRequests
 from services.execution.reconcile import Reconciler
 from services.execution.records import Order
@@ -349,5 +350,6 @@ class ExecutionCore:
                 trade = work.book.trades[trade_id]
                 work.publish("exec.{account}.trade", trade_update(trade, work.book, work.account_id, waiting))
         self._quote_requests.tell()
+        work.step.effects = withdrawn_together(work.step.effects)
         wake_ns = earliest(*wakes)
         self._wake_ns = None if wake_ns is None else max(wake_ns, work.now_ns + MS)

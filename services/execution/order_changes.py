@@ -22,6 +22,9 @@ from shared.messages.quoting import (
 )
 from shared.messages.trades import Purpose, Refusal
 
+_TOGETHER_FROM = 5
+"""So many cancels of one step go as one call: a few go each by itself, where one that is lost is lost alone."""
+
 _LABEL_MAX = 32
 STRATEGY_ATTEMPTS = MAX_ATTEMPTS - 1_000
 """Ids of a leg and purpose that a strategy may use: the last ones are left to execution's own closes and retries."""
@@ -174,6 +177,17 @@ def _named(answer: OrderAnswer, label: str) -> OrderAnswer:
         code=answer.code,
         detail=answer.detail,
     )
+
+
+def withdrawn_together(effects: list[Any]) -> list[Any]:
+    """The same effects; many cancels as one batch in the place of the first: one by one the venue's limits would let
+    hundreds of quotes rest on for most of a minute, and a batch of cancels needs no right."""
+    cancels = [effect for effect in effects if isinstance(effect, CancelOrder)]
+    if len(cancels) < _TOGETHER_FROM:
+        return effects
+    batch = CancelBatch(tuple(each.order for each in cancels))
+    rest = [batch if effect is cancels[0] else effect for effect in effects]
+    return [effect for effect in rest if not isinstance(effect, CancelOrder)]
 
 
 def _in_batches(effects: list[Any]) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
-from services.execution.effects import CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
+from services.execution.effects import CancelBatch, CancelOrder, FetchSnapshot, PlaceOrder, QueryOrder
 from services.execution.rows import Row
 from shared.messages.base import Message, Side
 from shared.messages.grants import signed
@@ -428,7 +428,9 @@ class Script:
         return [effect.order for effect in self.take(PlaceOrder)]
 
     def cancelled(self) -> list[int]:
-        return [effect.order.client_order_id for effect in self.take(CancelOrder)]
+        """Those asked for since the last call, alone or in batches."""
+        refs = [effect.order for effect in self.take(CancelOrder)]
+        return [ref.client_order_id for ref in (*refs, *(o for b in self.take(CancelBatch) for o in b.orders))]
 
     def queries(self) -> list[int]:
         return [effect.client_order_id for effect in self.take(QueryOrder)]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.execution.config import ExecutionConfig
-from services.execution.effects import FetchSnapshot, PlaceBatch
+from services.execution.effects import CancelBatch, CancelOrder, FetchSnapshot, PlaceBatch
 from services.execution.rows import (
     DifferenceFound,
     MarketNoted,
@@ -17,6 +17,7 @@ from services.execution.rows import (
     OrderSighted,
     VenueCompared,
 )
+from shared.messages.control import RaiseHalt
 from shared.messages.quoting import OrdersChanged
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import NewOrder, VenueSnapshot
@@ -234,3 +235,17 @@ def test_fees_are_complete_when_each_execution_is_told_with_its_fee() -> None:
     answer = change(script, trade_id, place=(wish("2", "985"),))
     assert isinstance(answer, OrdersChanged)
     assert codes(answer) == [""]
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_many_quotes_are_withdrawn_by_a_halt_in_one_call_and_a_few_each_by_itself(count: int) -> None:
+    """One by one the venue's limits of 30 in 2 s would let hundreds rest on while the desk is halted."""
+    script = Script().started()
+    trade_id = quoting(script, leg(CALL, "buy", "50"))
+    orders = place(script, trade_id, *(wish("0.1", str(980 - number)) for number in range(count)))
+    script.take(CancelOrder)
+    script.ask(RaiseHalt(level="no_new_trades", reason="test", requested_by="operator"))
+    singles, batches = script.take(CancelOrder), script.take(CancelBatch)
+    assert (len(singles), len(batches)) == ((3, 0) if count == 3 else (0, 1))
+    withdrawn = [each.order for each in singles] + [order for batch in batches for order in batch.orders]
+    assert {ref.client_order_id for ref in withdrawn} == {order.client_order_id for order in orders}
