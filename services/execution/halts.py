@@ -141,12 +141,15 @@ class Guards:
             self._close(trade, f"flatten: {halt.reason}", halt.raised_by, "flatten")
 
     def _close(self, trade: Trade, reason: str, by: str, purpose: ClosePurpose = "close") -> None:
-        self._work.record(
-            rows.CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by=by, purpose=purpose)
-        )
+        row: rows.Row
+        if is_stretched(trade) and purpose == "close":
+            row = rows.CloseHurried(trade_id=trade.trade_id, reason=reason, requested_by=by)
+        else:
+            row = rows.CloseRequested(trade_id=trade.trade_id, reason=reason, requested_by=by, purpose=purpose)
+        self._work.record(row)
 
     def _deadlines(self, trade: Trade) -> int | None:
-        if trade.close is not None or trade.state == "SETTLING":
+        if not _may_be_closed(trade) or trade.state == "SETTLING":
             return None
         wakes: list[int] = []
         deadline_ns = trade.hard_deadline_ns
@@ -165,10 +168,10 @@ class Guards:
         return earliest(*(wake for wake in wakes if wake > self._work.now_ns))
 
     def _host(self, trade: Trade) -> int | None:
-        if trade.request.if_host_silent != "close" or trade.close is not None or trade.is_final:
+        if trade.request.if_host_silent != "close" or not _may_be_closed(trade) or trade.is_final:
             return None
-        held_broken = is_held_broken(trade, self._work.config)
-        if trade.state not in HOLDING_STATES and trade.state not in OPENING_STATES and not held_broken:
+        held = trade.state in HOLDING_STATES or trade.state in OPENING_STATES or is_stretched(trade)
+        if not held and not is_held_broken(trade, self._work.config):
             return None
         silent_ns = self._work.host_ns + round(trade.request.host_silent_after_s * SECOND)
         if self._work.now_ns <= silent_ns:
@@ -186,8 +189,8 @@ class Guards:
             fees_usd = float(trade.fees_usd)
         # An opening in chunks may take long: what is filled of it may lose no more than the whole.
         held = trade.state in HOLDING_STATES or (trade.state == "OPENING" and trade.was_filled)
-        held = held or is_held_broken(trade, self._work.config)
-        if limit_usd is None or trade.close is not None or not held:
+        held = held or is_held_broken(trade, self._work.config) or is_stretched(trade)
+        if limit_usd is None or not _may_be_closed(trade) or not held:
             return
         marked_usd = self._pnl_on_mark_usd(trade)
         pnl_usd = None if marked_usd is None else marked_usd - fees_usd
@@ -206,3 +209,16 @@ class Guards:
                     return None
                 unrealized_usd += leg.sign * float(leg.held_quantity) * (quote.mark - float(leg.open_price))
         return float(total) + unrealized_usd
+
+
+def is_stretched(trade: Trade) -> bool:
+    """Whether the trade is being closed in chunks over time, as a strategy or a person asked for."""
+    close = trade.close
+    if close is None or close.is_urgent or trade.is_final or trade.mode != "smart":
+        return False
+    return all(fallback.purpose != "close" for fallback in trade.fallbacks)
+
+
+def _may_be_closed(trade: Trade) -> bool:
+    """Whether a rule has something to do: the trade is not being closed, or not at once."""
+    return trade.close is None or is_stretched(trade)

@@ -180,12 +180,18 @@ class Leg(msgspec.Struct, kw_only=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Why and how the trade is to be closed."""
+    """Why and how the trade is to be closed. hurried: it may not be stretched over time any more."""
 
     reason: str
     requested_by: str
     purpose: ClosePurpose
     at_ns: int
+    hurried: bool = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it is worked as fast as its plan can: what execution or risk closes always is."""
+        return self.hurried or self.purpose != "close" or self.requested_by in ("execution", "risk")
 
 
 class Stop(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.countdowns import Countdowns
+from services.execution.halts import is_stretched
 from services.execution.inquiry_desk import InquiryDesk
 from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
@@ -194,6 +195,10 @@ class Requests:
             )
             if trade.state in HOLDING_STATES or trade.state in OPENING_STATES:
                 self._work.move(trade, "PENDING_CLOSE", _short(order.reason))
+        elif is_stretched(trade) and not order.requested_by.startswith("strategy "):
+            # a host repeats what it does not see done; a person, or risk, who asks again means it
+            by, reason = _short(order.requested_by), _short(order.reason)
+            self._work.record(rows.CloseHurried(trade_id=trade.trade_id, reason=reason, requested_by=by))
         return CloseAccepted(trade_id=trade.trade_id, state=trade.state)
 
     def _cancel(self, order: CancelOrders) -> CancelAccepted | Refusal:

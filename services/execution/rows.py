@@ -109,6 +109,14 @@ class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_reque
     purpose: ClosePurpose
 
 
+class CloseHurried(msgspec.Struct, frozen=True, kw_only=True, tag="close_hurried"):
+    """A close that was stretched over time is worked at once from now on."""
+
+    trade_id: str
+    reason: str
+    requested_by: str
+
+
 class OpeningMeasured(msgspec.Struct, frozen=True, kw_only=True, tag="opening_measured"):
     """The opening is over, and this is what it cost against what was expected."""
 
@@ -466,6 +474,7 @@ Row = (
     | OpeningStopped
     | OpeningScaled
     | CloseRequested
+    | CloseHurried
     | OpeningMeasured
     | FellBack
     | SpreadCrossed

@@ -13,8 +13,6 @@ from services.execution.rows import FellBack
 from services.execution.workspace import MS, Workspace
 from shared.options.chain import Quote
 
-_BY_EXECUTION = "execution"
-
 
 class SmartOpening:
     """Opens a trade chunk by chunk; short legs of a chunk wait for its long ones (invariant 4).
@@ -69,15 +67,16 @@ class SmartClosing:
     """Closes a trade chunk by chunk; in a chunk a long leg that covers a short one waits for it.
 
     What cannot be closed so is left to the staircase: when a leg is not filled, when it cannot be priced, and in time
-    before the options stop trading. Chunks are spaced over time only where somebody else asked for the close: what
-    execution closes by itself (a deadline, a loss, a silent host, an expiry) is not stretched.
+    before the options stop trading. Chunks are spaced over time only where a strategy or a person asked for the
+    close: what execution or risk closes is not stretched, nor what they would close by now (a deadline, a loss, a
+    silent host, an expiry), nor what a person asks for twice.
     """
 
     def advise(self, trade: Trade, reduction: Reduction) -> Advice:
         """What to do for this close now."""
         work = reduction.work
         advice = Advice()
-        spaced = trade.close is not None and trade.close.requested_by != _BY_EXECUTION
+        spaced = trade.close is not None and not trade.close.is_urgent
         chunk = _ClosingChunk(trade, reduction, trade.stairs_since_ns, spaced=spaced)
         handover = chunk.given_up or self._handover(chunk, advice)
         if handover:

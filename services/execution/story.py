@@ -40,6 +40,8 @@ def _text(row: rows.Row) -> str:
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():
             return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
+        case rows.CloseHurried():
+            return f"{row.requested_by} has the close hurried: {row.reason}."
         case rows.OpeningMeasured(cost=cost):
             return _cost(cost)
         case rows.FellBack():

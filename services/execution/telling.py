@@ -26,6 +26,7 @@ _TRADE_LEVELS: dict[TradeState, Level] = {"BROKEN": "error", "FAILED": "warning"
 _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.OpeningStopped: ("opening stopped", ("reason", "void")),
     rows.OpeningScaled: ("opening scaled", ("quantities", "reason")),
+    rows.CloseHurried: ("close hurried", ("reason", "requested_by")),
     rows.CloseRequested: ("close requested", ("purpose", "reason", "requested_by")),
     rows.FellBack: ("fell back", ("purpose", "mode", "reason", "code")),
     rows.SpreadCrossed: ("spread crossed", ("purpose", "chunk", "leg_index", "reason")),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from services.execution import rows
 from services.execution.records import ZERO, ChunkEnd, Close, DirectFill, Fallback, Intent, Leg, Stop, Trade
 from services.execution.states import trade_may_move
@@ -91,6 +93,10 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
                 trade.attempts[f"{leg_index}/{purpose}"] = trade.next_attempt(leg_index, purpose) + row.count
         case rows.CloseRequested():
             book.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
+        case rows.CloseHurried():
+            trade = book.trades[row.trade_id]
+            if trade.close is not None:
+                trade.close = msgspec.structs.replace(trade.close, hurried=True)
         case rows.OpeningMeasured():
             book.trades[row.trade_id].opening_cost = row.cost
         case rows.MarketNoted():

@@ -175,7 +175,8 @@ class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
 
 
 class CloseTrade(Message, frozen=True, kw_only=True, tag="close_trade.1"):
-    """Close what the trade still holds. Closing a trade that is closing or final is answered with its state."""
+    """Close what the trade still holds. Closing a trade that is closing or final is answered with its state; a close
+    that is stretched over time is hurried by who asks again, unless that is a strategy."""
 
     trade_id: str
     reason: str

@@ -327,8 +327,8 @@ class Script:
         answer = self.ask(intent(*legs, **changes))
         return str(answer.trade_id)
 
-    def close(self, trade_id: str) -> Any:
-        return self.ask(CloseTrade(trade_id=trade_id, reason="enough", requested_by="operator"))
+    def close(self, trade_id: str, requested_by: str = "operator") -> Any:
+        return self.ask(CloseTrade(trade_id=trade_id, reason="enough", requested_by=requested_by))
 
     def cancel(self, **which: Any) -> Any:
         return self.ask(CancelOrders(requested_by="operator", **which))

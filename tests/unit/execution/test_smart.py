@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.execution.effects import AmendOrder
-from services.execution.rows import ChunkEnded, FellBack, OrderRequested, SpreadCrossed
+from services.execution.rows import ChunkEnded, CloseHurried, FellBack, OrderRequested, SpreadCrossed
 from shared.messages.control import RaiseHalt
 from shared.messages.smart import ChunkProgress, SmartParams
 from shared.messages.trades import ExecutionParams, TellTrade
@@ -431,6 +431,40 @@ def test_what_execution_closes_by_itself_is_not_stretched_over_a_twap(by: str, s
         script.wait(1_000)
     assert at_s == seconds
     assert script.state(trade_id) == "CLOSED"
+
+
+@pytest.mark.parametrize("by", ["deadline", "loss", "person", "risk"])
+def test_a_close_that_is_stretched_over_time_is_hurried_by_a_deadline_a_loss_and_who_asks_again(by: str) -> None:
+    script = Script().started()
+    smart = SmartParams(chunk_count=4, time_per_chunk_s=10.0, total_duration_s=120.0)
+    limits: dict[str, Any] = {"hard_deadline_ns": script.now_ns + 110 * SECOND} if by == "deadline" else {}
+    if by == "loss":
+        limits = {"max_loss_usd": 20.0}
+    trade_id = _opened(script, leg(CALL, "buy", "0.4"), smart=smart, seconds=100, **limits)
+    script.close(trade_id, requested_by="strategy demo")
+    _fill_all(script, script.placed())
+    script.close(trade_id, requested_by="strategy demo")
+    script.wait(1_000)
+    assert script.placed() == [], "the second chunk is due half a minute after the first"
+    assert script.rows(CloseHurried) == []
+    match by:
+        case "deadline":
+            script.wait(10_000)
+        case "loss":
+            script.chain_options["marks"] = {**MARKS, CALL: 900.0}
+            script.market()
+        case "person":
+            script.close(trade_id, requested_by="cli:ann")
+        case _:
+            script.close(trade_id, requested_by="risk")
+    begun_ns = script.now_ns
+    while script.state(trade_id) == "CLOSING":
+        _fill_all(script, script.placed())
+        script.wait(1_000)
+    assert script.state(trade_id) == "CLOSED"
+    assert script.now_ns - begun_ns <= 5 * SECOND
+    assert len(script.rows(CloseHurried)) == 1
+    assert script.refolded().book == script.core.book
 
 
 def test_a_flatten_in_the_middle_of_a_smart_close_is_the_staircases() -> None:
