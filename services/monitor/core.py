@@ -20,7 +20,7 @@ from services.monitor.findings import Findings
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
 from services.monitor.telling import OWN_NAME, Teller
-from services.monitor.trade_notices import trade_notice
+from services.monitor.trade_notices import TRADE_NOTICES, trade_notice
 from services.monitor.views import RefusedIntent, Status
 from services.monitor.watching import Watch
 from shared.messages.account import AccountSnapshot
@@ -83,6 +83,11 @@ class MonitorCore:
         self._trades: dict[str, TradeUpdate] = {}
         self._trades_known = False
         self._fees_awaited: dict[str, int] = {}
+        self._told_until_ns = 0
+        """Up to when a person was told of all trades: heard of execution, or told of one before our start."""
+
+        self._execution_epoch: int | None = None
+
         self._strategies: dict[str, StrategyStatus] = {}
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
         self._alerts = AlertBook(config.keep_alerts)
@@ -122,10 +127,13 @@ class MonitorCore:
                     self._check(step, now_ns)
             case LoopStalled():
                 self._watch.stalled(now_ns)
-            case StreamSynced(publisher="execution"):
+            case StreamSynced(publisher="execution", epoch=epoch):
                 self._trades_known = True
+                self._execution_epoch = epoch
             case AlertsRestored(records=records):
                 self._alerts.restore(records)
+                told = (each.raised_ns for each in records if each.code in TRADE_NOTICES)
+                self._told_until_ns = max(told, default=self._told_until_ns)
             case Request():
                 self._on_request(step, item, now_ns)
             case Acknowledge():
@@ -212,6 +220,8 @@ class MonitorCore:
             self._watch.fed(inbound.topic, now_ns)
         match message:
             case Heartbeat():
+                if message.service == "execution" and inbound.epoch == self._execution_epoch:
+                    self._told_until_ns = max(self._told_until_ns, message.beat_ns)
                 for strategy in self._watch.beat(step, message, now_ns):
                     self._strategies.pop(strategy, None)
             case Alert():
@@ -269,6 +279,9 @@ class MonitorCore:
             self._teller.end(step, "trade_broken", trade.trade_id, text, now_ns)
         was_awaited = self._fees_awaited.pop(trade.trade_id, None)
         is_news = earlier is None or earlier.state != trade.state or was_awaited is not None
+        if earlier is None and trade.updated_ns < self._told_until_ns - self._config.fee_wait_ms * _MS:
+            # execution tells of all its trades when it starts: of this one a person was told long ago
+            is_news = False
         if not is_news or trade.updated_ns < now_ns - self._config.notice_window_ms * _MS:
             return
         if trade.state in _PAID_STATES and not trade.fees_complete and trade.trade_id in self._trades:

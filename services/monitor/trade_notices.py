@@ -5,6 +5,8 @@ from __future__ import annotations
 from shared.messages.system import Severity
 from shared.messages.trades import TradeUpdate
 
+TRADE_NOTICES = frozenset({"trade_opened", "trade_closed", "trade_failed"})
+
 
 def trade_notice(trade: TradeUpdate) -> tuple[str, Severity, str] | None:
     """Code, severity and text of what a person wants to hear of this state."""

@@ -12,7 +12,7 @@ from shared.bus.endpoints import Endpoints
 from shared.bus.frames import Frame, encoder_of, topic_prefix
 from shared.bus.keys import keys_dir
 from shared.bus.link import BusCounts, Link
-from shared.bus.requests import RequestClient, RequestServer
+from shared.bus.requests import LATER, Later, RequestClient, RequestServer
 from shared.bus.sequences import EventStore, EventStream
 from shared.bus.sockets import LoopSocket
 from shared.bus.subscriptions import Subscription, Tap, heartbeat_topic
@@ -98,6 +98,9 @@ class Bus:
         self._publisher: LoopSocket | None = None
         self._server: RequestServer | None = None
         self._heartbeat: Callable[[dict[str, int]], Heartbeat] | None = None
+        self._replays = True
+        self.tells_anew = False
+        """Whether a core of this process says when all is told."""
 
     @classmethod
     def client(cls, desk: DeskConfig, key_name: str = "") -> Bus:
@@ -121,8 +124,12 @@ class Bus:
     def epoch(self) -> int:
         return self._link.epoch
 
-    def open(self, heartbeat: Callable[[dict[str, int]], Heartbeat]) -> None:
-        """Bind as a service. `heartbeat` is given the newest event sequences and is also the answer to GetStatus."""
+    def open(self, heartbeat: Callable[[dict[str, int]], Heartbeat], *, replays: bool = True) -> None:
+        """Bind as a service. `heartbeat` is given the newest event sequences and is also the answer to GetStatus.
+
+        replays: whether readers may be told what there is from the start. A process that first has to tell anew what
+        it remembers says when it has: to a reader that asked before, what is not there would be gone.
+        """
         assert self._publisher is None, "a bus is opened once"
         settings = self._link.settings
         self._heartbeat = heartbeat
@@ -133,8 +140,15 @@ class Bus:
             self._subscribed,
         )
         self._link.bind(self._publisher, self._link.endpoints.bound_events(self._link.name))
+        self._replays = replays
         self._server = RequestServer(self._link, self._answer_now)
         self.beat()
+
+    def all_told(self) -> None:
+        """All that is remembered was told anew: readers that asked what there is get their answer."""
+        assert self._server is not None, "only an open bus has readers"
+        self._replays = True
+        self._server.release()
 
     def close(self) -> None:
         """Close every socket; what was sent gets a fifth of a second to leave."""
@@ -265,10 +279,12 @@ class Bus:
         if any(data[:1] == b"\x01" and mine.startswith(data[1:]) for data in batch):
             self.beat()
 
-    def _answer_now(self, message: Message) -> Message | None:
+    def _answer_now(self, message: Message) -> Message | Later | None:
         if isinstance(message, GetStatus):
             assert self._heartbeat is not None
             return self._heartbeat(self._store.newest())
+        if isinstance(message, Replay) and not self._replays:
+            return LATER
         if isinstance(message, Replay):
             frames = self._store.replay(message.prefix, message.from_sequence, _REPLAY_PAGE_BYTES)
             return ReplayAnswer(epoch=self._link.epoch, frames=frames, newest=self._store.newest())

@@ -184,18 +184,27 @@ class _Asked(msgspec.Struct):
     since: float
 
 
+class Later:
+    """In place of an answer: it cannot be given yet."""
+
+
+LATER = Later()
+
+
 class RequestServer:
     """Answers requests. A repeated id gets the first answer, and is not handed over again while one is pending.
 
     What cannot be read or is too large is counted, and refused where its id can be read. With `answers_kept` requests
     pending no further one is taken; their clients repeat them.
 
-    `answer_now` may answer without being asked twice to remember: status and replays, which change nothing.
+    `answer_now` may answer without being asked twice to remember: status and replays, which change nothing. What it
+    answers with `LATER` waits for `release`.
     Answers are kept in memory, the newest `answers_kept` and at most 64 MB; durable idempotence is the core's.
     """
 
-    def __init__(self, link: Link, answer_now: Callable[[Message], Message | None]) -> None:
+    def __init__(self, link: Link, answer_now: Callable[[Message], Message | Later | None]) -> None:
         self._link = link
+        self._later: dict[str, tuple[bytes, Message]] = {}
         self._answer_now = answer_now
         self._receiver: Callable[[Request], None] | None = None
         self._pending: dict[str, _Asked] = {}
@@ -219,6 +228,15 @@ class RequestServer:
     def serve(self, receiver: Callable[[Request], None]) -> None:
         """Hand requests to `receiver` from now on; until then they wait at the client, who repeats them."""
         self._receiver = receiver
+
+    def release(self) -> None:
+        """Answer what was put off."""
+        later, self._later = self._later, {}
+        for request_id, (identity, message) in later.items():
+            answer = self._answer_now(message)
+            assert answer is not None, "it can be answered"
+            assert not isinstance(answer, Later), "it is not put off again"
+            self._send(identity, self._answer(request_id, answer))
 
     def refuse_unserved(self) -> None:
         """When nobody serves: refuse requests from now on, instead of letting their clients wait in vain."""
@@ -296,7 +314,11 @@ class RequestServer:
             self._send(identity, self._answer(request_id, refusal))
             raise
         answer = self._answer_now(message)
-        if answer is not None:
+        if isinstance(answer, Later):
+            # with very many of them the rest waits at the clients, who repeat it
+            if len(self._later) < self._answers_kept:
+                self._later[request_id] = identity, message
+        elif answer is not None:
             self._send(identity, self._answer(request_id, answer))
         elif self._receiver is not None:
             self._make_room()

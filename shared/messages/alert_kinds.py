@@ -358,6 +358,7 @@ TOLD_AGAIN = frozenset(
         "risk_silent",
         "venue_unreadable",
         "order_unresolved",
+        "position_missing",
         "accept_unresolved",
         "close_unpriced",
         "close_beyond_bound",

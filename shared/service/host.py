@@ -119,6 +119,7 @@ class CoreHost(Generic[CoreT]):
         tell_failure: Callable[[RaiseAlert, CoreFailed], bool] | None = None,
     ) -> None:
         self._context = context
+        context.bus.tells_anew = True
         self._make_core = make_core
         self._perform_own = perform
         self._observers: tuple[Observer, ...] = ()
@@ -183,6 +184,7 @@ class CoreHost(Generic[CoreT]):
         self._context.stalls.listen(self._stalled)
         self.decided_ns = self._context.clock.now_ns()
         self._runner.start(self.decided_ns)
+        self._context.bus.all_told()
         self._tell()
         self._running = True
         self._watch_space()

@@ -186,7 +186,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         loop.set_exception_handler(self._loop_failed)
-        self._bus.open(self._heartbeat)
+        self._bus.open(self._heartbeat, replays=False)
         helpers = [spawn(self._pulse(), name="pulse"), spawn(self._serve_metrics(), name="metrics")]
         helpers.append(spawn(self._tell_health(), name="health"))
         self._log.info("starting", pid=os.getpid(), starts=self._start.count, epoch=self._start.epoch)
@@ -235,6 +235,8 @@ class _Process:
             return 0
         self._shell_started = True
         self._bus.refuse_unserved()
+        if not self._bus.tells_anew:
+            self._bus.all_told()
         self._ready_told = shell.ready
         self._log.info("started", ready=self._ready_told, detail=shell.detail)
         self._bus.beat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -61,3 +62,8 @@ def test_a_trade_is_completed_once_although_a_service_is_killed_in_its_middle(
 
 def test_after_all_that_what_the_venue_filled_is_what_the_trades_say(desk: Desk) -> None:
     assert_books_balance(desk)
+    # a host that is told too early that execution is back would forget its open trades, and a person be woken
+    alerts = [json.loads(line) for line in (desk.run_dir / "alerts.jsonl").read_text().splitlines()]
+    assert [alert for alert in alerts if alert["code"] in ("trade_vanished", "core_failed", "naked_leg")] == []
+    closed = [alert["subject"] for alert in alerts if alert["code"] == "trade_closed"]
+    assert len(closed) == len(set(closed)), "each trade is told of once"

@@ -10,7 +10,7 @@ import pytest
 from shared.bus import Bus
 from shared.messages.market import IndexPrice
 from shared.messages.steps import Inbound, StreamSynced
-from shared.messages.system import Alert
+from shared.messages.system import Alert, GetStatus, Replay
 from tests.integration.bus.harness import (
     HALT_TOPIC,
     ROOT,
@@ -72,6 +72,31 @@ async def test_a_subscriber_of_a_publisher_without_events_is_told_that_it_is_syn
     reader = Bus("risk", desk)
     reader.subscribe("execution", ["exec."], heard.append)
     await until(lambda: list(heard) == [StreamSynced("execution", publisher.epoch)])
+    reader.close()
+    publisher.close()
+
+
+async def test_a_publisher_that_has_to_tell_anew_is_not_read_as_one_that_has_nothing_to_tell(tmp_path: Path) -> None:
+    """A reader that is synced forgets what it was not told of: a trade of before the publisher's death, for one."""
+    desk = make_desk(tmp_path)
+    heard = Heard()
+    reader = Bus("strategy", desk)
+    reader.subscribe("execution", ["exec."], heard.append)
+    publisher = Bus("execution", desk)
+    publisher.open(lambda newest: heartbeat("execution", newest), replays=False)
+    # the reader's request has come: what it asks for is put off, and nothing else is
+    answer = asyncio.create_task(reader.ask("execution", Replay(prefix="exec.", from_sequence=0), 60_000))
+    await reader.ask("execution", GetStatus(), 60_000)
+    for _ in range(20):
+        publisher.beat()
+        await asyncio.sleep(0.01)
+    assert (heard.synced(), answer.done()) == ([], False)
+    publisher.publish(HALT_TOPIC, halt_of("main", 7))
+    publisher.all_told()
+    await until(lambda: heard.synced() == [publisher.epoch], "it is synced")
+    assert heard.halts() == [7]
+    assert isinstance(heard[-1], StreamSynced)
+    assert await answer
     reader.close()
     publisher.close()
 

@@ -379,3 +379,27 @@ def test_what_the_monitor_itself_failed_on_is_told_like_that_of_any_service() ->
     (record,) = script.on(failed, 1)
     assert (record.severity, record.service, record.is_notice) == ("critical", "monitor", True)
     assert script.on(failed, 2) == [], "counted only"
+
+
+def test_trades_that_execution_tells_of_again_are_told_once_however_few_are_remembered() -> None:
+    script = Script(MonitorConfig(keep_trades=2, keep_alerts=4))
+    ended = [trade("CLOSED", 10.0 * number, trade_id=f"t{number}") for number in range(1, 41)]
+    for number, each in enumerate(ended, 1):
+        script.hear(heartbeat("execution", beat_s=10.0 * number), 10.0 * number)
+        assert [told.code for told in script.hear(each, 10.0 * number)] == ["trade_closed"]
+    # execution is killed, closes t41 when it is back, and tells of all of them in a new epoch
+    missed = trade("CLOSED", 402, trade_id="t41")
+    for each in (*ended, missed):
+        script.hear(heartbeat("execution", epoch=2, beat_s=405), 405)
+        assert [told.subject for told in script.hear(each, 405)] == (["t41"] if each is missed else [])
+    assert [told.subject for told in script.hear(trade("CLOSED", 406, trade_id="t42"), 406)] == ["t42"]
+
+
+def test_a_monitor_that_was_dead_is_told_of_what_ended_meanwhile_and_not_of_what_it_had_told() -> None:
+    first = Script(MonitorConfig(keep_alerts=4))
+    ended = [trade("CLOSED", 10.0 * number, trade_id=f"t{number}") for number in range(1, 21)]
+    written = [record for number, each in enumerate(ended, 1) for record in first.hear(each, 10.0 * number)]
+    second = Script(MonitorConfig(keep_alerts=4), before=written[-4:], synced=False)
+    missed = [trade("CLOSED", 230 - number, trade_id=f"m{number}") for number in range(3)]
+    heard = [record.subject for each in (*ended, *missed) for record in second.hear(each, 300)]
+    assert heard == ["m0", "m1", "m2"]
