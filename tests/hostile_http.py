@@ -171,6 +171,9 @@ class HttpForger:
                 ["BTC", "BTCUSD", "btcusd", "nobody", "%00", "%ff", "x" * 500, "%2e%2e", "é".encode().hex()]
             )
             path = path.replace(f"{{{name}}}", value)
+        while "{" in path:
+            before, _, rest = path.partition("{")
+            path = before + self._draw.choice(["t1", "nobody", "%00", "x" * 500, "%2e%2e"]) + rest.partition("}")[2]
         return path
 
     def _fields(self) -> dict[str, Any]:
