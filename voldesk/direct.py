@@ -66,22 +66,19 @@ class DirectGateway(OrderGateway, MarketGateway, Protocol):
 def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pct: float) -> Decimal | None:
     """The limit of an order that closes `quantity` (signed); None when there is nothing to price it with.
 
-    Starts at the other side's best price and goes past mark by a share of the bound that grows with the attempt up to
-    all of it, and by 2 ticks at least. Never past the bound: a best price beyond it is not taken.
+    The first attempt (0) is at mark. Those after it go past mark by a share of the bound that grows up to all of it,
+    and by 2 ticks at least: whatever the book holds, none takes a price further away than its reach. Without a mark
+    the other side's best price stands for it. An option is sold for one tick at least.
     """
     selling = quantity > 0
-    touch = quote.bid if selling else quote.ask
-    mark = quote.mark if quote.mark is not None else touch
+    mark = quote.mark if quote.mark is not None else (quote.bid if selling else quote.ask)
     if mark is None:
         return None
     share = min(1.0, attempt / _WIDENING_ROUNDS) * bound_pct / 100
-    reach = max(mark * share, _MIN_TICKS * float(quote.tick_size))
-    furthest = max(mark * bound_pct / 100, _MIN_TICKS * float(quote.tick_size))
+    reach = max(mark * share, _MIN_TICKS * float(quote.tick_size)) if attempt > 0 else 0.0
     if selling:
-        wanted = mark - reach if touch is None else min(mark - reach, max(touch, mark - furthest))
-        return max(snap_price(wanted, quote.tick_size, up=True), quote.tick_size)
-    wanted = mark + reach if touch is None else max(mark + reach, min(touch, mark + furthest))
-    return snap_price(wanted, quote.tick_size, up=False)
+        return max(snap_price(mark - reach, quote.tick_size, up=True), quote.tick_size)
+    return max(snap_price(mark + reach, quote.tick_size, up=False), quote.tick_size)
 
 
 def slices(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
@@ -186,6 +183,8 @@ class DirectFlatten:
         self._first_trade_number = next_trade_number(None, clock.now_ns())
         self._places: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
+        self._priced: dict[str, int] = {}
+        """How often each position was priced: the reach of its orders grows with that."""
         self._instruments: dict[str, Instrument] = {}
         self._orders_sent = 0
 
@@ -209,7 +208,7 @@ class DirectFlatten:
                 reason = f"{len(positions)} positions and {len(orders)} orders left"
                 self._tell(f"  round {attempt + 1}: {reason}")
                 if not orders:
-                    await self._close_all(positions, attempt)
+                    await self._close_all(positions)
                     attempt += 1
             except VenueError as error:
                 if error.kind == "auth":
@@ -235,22 +234,26 @@ class DirectFlatten:
     async def _open_positions(self) -> list[VenuePosition]:
         return [position for position in await self._gateway.positions() if position.quantity != 0]
 
-    async def _close_all(self, positions: Sequence[VenuePosition], attempt: int) -> None:
+    async def _close_all(self, positions: Sequence[VenuePosition]) -> None:
         """Short positions first: what is left in between is then long options."""
         quotes = await self._quotes(positions)
         for position in sorted(positions, key=lambda row: (row.quantity > 0, row.symbol)):
             quote = quotes.get(position.symbol)
+            attempt = self._priced.get(position.symbol, 0)
             price = (
                 None if quote is None else closing_price(position.quantity, quote, attempt, self._bounds.bound_pct)
             )
-            if price is None:
+            if quote is None or price is None:
                 self._audit.write("unpriced", symbol=position.symbol, quantity=plain(position.quantity))
                 self._tell(f"  {position.symbol}: neither mark nor book, tried again in the next round")
                 continue
+            self._priced[position.symbol] = attempt + 1
             for quantity in slices(position.quantity, self._instruments[position.symbol]):
-                await self._close(position, quantity, price)
+                await self._close(position, quantity, price, mark=quote.mark, round_number=attempt + 1)
 
-    async def _close(self, position: VenuePosition, quantity: Decimal, price: Decimal) -> None:
+    async def _close(
+        self, position: VenuePosition, quantity: Decimal, price: Decimal, *, mark: float | None, round_number: int
+    ) -> None:
         place = self._places.setdefault(position.symbol, len(self._places))
         attempt = self._attempts.get(position.symbol, 0)
         self._attempts[position.symbol] = attempt + 1
@@ -277,6 +280,8 @@ class DirectFlatten:
             side=order.side,
             quantity=plain(order.quantity),
             price=plain(order.price),
+            mark=mark,
+            round=round_number,
             client_order_id=str(order.client_order_id),
         )
         outcome = await self._gateway.place(order)

@@ -107,6 +107,12 @@ def marks_kept(requested: list[OrderRequested]) -> dict[tuple[str, int], list[st
     return steps
 
 
+def past_mark(line: dict[str, Any]) -> bool:
+    """Whether an order of a direct flatten's record would have taken a price past mark."""
+    price = float(line["price"])
+    return price < line["mark"] if line["side"] == "sell" else price > line["mark"]
+
+
 def assert_nothing_doubled(desk: Desk) -> None:
     """Each order once at the venue, and bought as much as sold of every option."""
     orders = desk.venue_orders()
@@ -170,6 +176,13 @@ def test_direct_flatten_with_execution_dead_too_is_in_the_record_that_execution_
     steps = [line["step"] for line in lines]
     assert steps[0] == "latched"
     assert steps.index("cancel_all") < steps.index("close") < steps.index("flat"), "cancels first"
+    first: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if line["step"] == "close":
+            first.setdefault(line["symbol"], line)
+    assert all(line["mark"] is not None and not past_mark(line) for line in first.values()), (
+        "the first round is at mark"
+    )
     sent = {line["client_order_id"] for line in lines if line["step"] == "close"}
     fills = [fill for fill in drilled.venue_fills() if str(fill.client_order_id) not in known]
     assert {str(fill.client_order_id) for fill in fills} <= sent

@@ -29,6 +29,8 @@ def close(attempt: int, **changes: Any) -> dict[str, Any]:
         "side": "sell",
         "quantity": "0.10",
         "price": "100",
+        "mark": 100.2,
+        "round": attempt + 1,
         "client_order_id": str(number(attempt)),
     } | changes
 

@@ -25,31 +25,34 @@ def quote(**changes: float | None) -> ClosingQuote:
     return msgspec.structs.replace(QUOTE, **changes)
 
 
-def test_the_first_order_goes_to_the_other_side_of_the_book() -> None:
-    assert closing_price(LONG, QUOTE, 0, 20.0) == Decimal("95.0")
-    assert closing_price(SHORT, QUOTE, 0, 20.0) == Decimal("105.0")
+@pytest.mark.parametrize("bid", [None, 99.5, 95.0, 80.0, 10.0])
+@pytest.mark.parametrize("ask", [None, 100.5, 105.0, 120.0, 900.0])
+def test_the_first_order_is_at_mark_whatever_the_book_holds(bid: float | None, ask: float | None) -> None:
+    assert closing_price(LONG, quote(bid=bid, ask=ask), 0, 25.0) == Decimal("100.0")
+    assert closing_price(SHORT, quote(bid=bid, ask=ask), 0, 25.0) == Decimal("100.0")
 
 
-def test_later_orders_go_further_until_the_bound() -> None:
-    sells = [closing_price(LONG, QUOTE, attempt, 20.0) for attempt in range(6)]
-    assert sells == [Decimal(text) for text in ("95.0", "95.0", "90.0", "85.0", "80.0", "80.0")]
-    buys = [closing_price(SHORT, QUOTE, attempt, 20.0) for attempt in range(6)]
-    assert buys == [Decimal(text) for text in ("105.0", "105.0", "110.0", "115.0", "120.0", "120.0")]
+def test_the_reach_of_later_orders_grows_to_the_bound_and_no_further() -> None:
+    sells = [closing_price(LONG, quote(bid=10.0), attempt, 20.0) for attempt in range(7)]
+    assert sells == [Decimal(text) for text in ("100.0", "95.0", "90.0", "85.0", "80.0", "80.0", "80.0")]
+    buys = [closing_price(SHORT, quote(ask=900.0), attempt, 20.0) for attempt in range(7)]
+    assert buys == [Decimal(text) for text in ("100.0", "105.0", "110.0", "115.0", "120.0", "120.0", "120.0")]
 
 
-def test_a_book_beyond_the_bound_is_not_taken() -> None:
-    assert closing_price(LONG, quote(bid=10.0), 0, 20.0) == Decimal("80.0")
-    assert closing_price(SHORT, quote(ask=900.0), 0, 20.0) == Decimal("120.0")
+def test_a_mark_between_two_ticks_is_not_passed_by_the_first_order() -> None:
+    assert closing_price(LONG, quote(mark=100.2), 0, 20.0) == Decimal("100.5")
+    assert closing_price(SHORT, quote(mark=100.2), 0, 20.0) == Decimal("100.0")
 
 
-def test_a_missing_side_is_replaced_by_the_mark_and_a_missing_mark_by_the_book() -> None:
-    assert closing_price(LONG, quote(bid=None), 4, 20.0) == Decimal("80.0")
-    assert closing_price(LONG, quote(mark=None), 0, 20.0) == Decimal("94.0")
+def test_a_missing_mark_is_replaced_by_the_other_side_of_the_book() -> None:
+    assert closing_price(LONG, quote(mark=None), 0, 20.0) == Decimal("95.0")
+    assert closing_price(SHORT, quote(mark=None), 1, 20.0) == Decimal("110.0")
     assert closing_price(LONG, quote(mark=None, bid=None), 0, 20.0) is None
 
 
-def test_a_worthless_option_is_offered_at_one_tick() -> None:
+def test_a_worthless_option_is_closed_at_one_tick() -> None:
     assert closing_price(LONG, quote(mark=0.3, bid=None), 9, 20.0) == Decimal("0.5")
+    assert closing_price(SHORT, quote(mark=0.3, ask=None), 0, 20.0) == Decimal("0.5")
 
 
 prices = st.one_of(st.none(), st.floats(min_value=0.1, max_value=50_000))
@@ -77,12 +80,13 @@ def test_a_price_is_on_a_tick_above_zero_and_never_past_the_bound(
     assert price is not None
     assert price > 0
     assert price % tick == 0
-    reach = max(mark * bound_pct / 100, 2 * float(tick))
+    widest = max(mark * bound_pct / 100, 2 * float(tick))
+    reach = 0.0 if attempt == 0 else max(min(1, attempt / 4) * mark * bound_pct / 100, 2 * float(tick))
     slack = 1e-6 * mark
     if quantity > 0:
-        assert float(price) >= mark - reach - slack
+        assert float(price) >= mark - min(reach, widest) - slack
     else:
-        assert float(price) <= mark + reach + slack
+        assert float(price) <= max(mark + min(reach, widest) + slack, float(tick))
 
 
 def instrument(max_quantity: str) -> Instrument:
