@@ -14,6 +14,7 @@ from decimal import Decimal
 import msgspec
 
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.halted import halt_text
 from services.execution.halts import Guards
 from services.execution.modes import OPENING_PLANS
 from services.execution.positions import PositionWitness
@@ -224,7 +225,7 @@ def _halts(intent: OpenTrade, view: CheckView) -> Refusal | None:
         halt = book.halts[-1]
         return Refusal(
             code="halted",
-            detail=f"halt {halt.level} by {halt.raised_by}: {halt.reason}",
+            detail=halt_text(halt),
             remedy="the operator lifts it: voldesk resume",
         )
     if intent.grant.halt_epoch != book.halt_epoch:

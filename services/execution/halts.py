@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from services.execution import rows
 from services.execution.broken import is_held_broken
+from services.execution.halted import halt_text
 from services.execution.modes import manner_of
 from services.execution.records import Trade
 from services.execution.rows import ClosePurpose
@@ -123,7 +124,7 @@ class Guards:
         reason = ""
         if book.halts:
             halt = book.halts[-1]
-            reason = f"halt {halt.level} by {halt.raised_by}: {halt.reason}"
+            reason = halt_text(halt)
         elif trade.request.grant.halt_epoch != book.halt_epoch:
             reason = "a halt voided the grant"
         elif self.risk_is_silent:

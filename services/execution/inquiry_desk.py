@@ -8,6 +8,7 @@ import msgspec
 
 from services.execution import rows
 from services.execution.effects import CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
+from services.execution.halted import cancelling_halt, halt_text
 from services.execution.inquiries import Inquiry
 from services.execution.inquiry_answer import answer_of, request_legs
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
@@ -114,6 +115,8 @@ class InquiryDesk:
                 detail="the journal cannot be written, so that nothing new is asked of the venue",
                 remedy="free space on its disk",
             )
+        if (halt := cancelling_halt(work.book)) is not None:
+            return Refusal(code="halted", detail=halt_text(halt), remedy="the operator lifts it: voldesk resume")
         if any(each.answer is None for each in work.book.inquiries.live_inquiries()):
             return Refusal(
                 code="busy", detail="another inquiry collects quotes just now", remedy="ask again when it has ended"
@@ -285,6 +288,9 @@ class InquiryDesk:
 
     def _collect(self, inquiry: Inquiry) -> int | None:
         now_ns, end_ns = self._work.now_ns, inquiry.collected_until_ns
+        if (halt := cancelling_halt(self._work.book)) is not None:
+            self._conclude(inquiry, f"withdrawn early by {halt_text(halt)}")
+            return None
         if now_ns >= end_ns + _LAST_LOOK_NS:
             self._conclude(inquiry, "the venue did not list the quotes at the end; these were pushed or read before")
             return None

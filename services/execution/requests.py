@@ -261,6 +261,9 @@ class Requests:
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:
         self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))
+        if order.level != "no_new_trades":
+            # an order of ours that no row speaks of is found and withdrawn now, not within a minute
+            self._view.schedule.want("halt", self._work.now_ns)
         return HaltsAnswered(state=self._view.guards.halt_state())
 
     def _read(self, question: ListTrades | ListOrders | TellTrade | ListDifferences | ListQuality) -> Message:

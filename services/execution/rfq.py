@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
+from services.execution.halted import cancelling_halt, halt_text
 from services.execution.plan import Advice, AskForQuotes, Manner, Record, TakeQuote
 from services.execution.quotes import Wanted, best, judge
 from services.execution.records import Trade
@@ -181,9 +182,13 @@ def _advise(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None:
     """From the request to the decision, for either purpose; nothing of the trade is live or in doubt."""
     rfqs = work.book.rfqs.of_trade(trade.trade_id, task.purpose)
     last = rfqs[-1] if rfqs else None
-    if work.space.level != "disk" and (last is None or last.state not in ("ACCEPTING", "ACCEPT_UNKNOWN")):
+    nothing_taken = last is None or last.state not in ("ACCEPTING", "ACCEPT_UNKNOWN")
+    if nothing_taken and work.space.level != "disk":
         # It cannot be reduce only, so it counts as what opens.
         _give_up(trade, work, task, advice, "journal_full", "no quote is asked for or taken on a full disk")
+        return
+    if nothing_taken and (halt := cancelling_halt(work.book)) is not None:
+        _give_up(trade, work, task, advice, "withdrawn", halt_text(halt))
         return
     if last is None or (last.is_lost and len(rfqs) < work.config.rfq_creates_max):
         # A lost one may be at the venue: harmless, as only an accepted quote trades; it is withdrawn when found.

@@ -70,7 +70,12 @@ class HaltState(Message, frozen=True, kw_only=True, tag="halt_state.1"):
 
 
 class RaiseHalt(Message, frozen=True, kw_only=True, tag="raise_halt.1"):
-    """Stop: `no_new_trades` (half-open trades unwind), `cancel_all` (also no working opening orders), `flatten`."""
+    """Stop, at a level: each does what the one before it does, and more.
+
+    no_new_trades: nothing opens; opening orders and quotes are withdrawn, half-open trades unwind. cancel_all: every
+    request for quote is withdrawn too, and none is asked; closes go on by orders; the venue is compared at once, so
+    that orders of ours which no trade knows are withdrawn as well. flatten: every trade is closed.
+    """
 
     level: HaltLevel
     reason: str

@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
 def halt(
     level: Annotated[
         HaltLevel,
-        typer.Option(help="no_new_trades: also unwinds half-open trades; cancel_all; flatten: closes everything."),
+        typer.Option(
+            help="no_new_trades: withdraws what opens, unwinds half-open trades; cancel_all: and every request for "
+            "quote, and orders of ours that no trade knows, while closes go on; flatten: and closes every trade."
+        ),
     ] = "no_new_trades",
     reason: Annotated[str, typer.Option(help="Kept in the journal and shown until the halt is lifted.")] = "operator",
     yes: Annotated[

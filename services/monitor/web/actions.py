@@ -230,8 +230,8 @@ def _ask_reason(_desk: WebDesk, fields: Fields) -> tuple[Asked, ...]:
 
 def _ask_level(desk: WebDesk, fields: Fields) -> tuple[Asked, ...]:
     levels = (
-        ("no_new_trades", "no new trades: half-open ones unwind"),
-        ("cancel_all", "cancel all: also no working opening orders"),
+        ("no_new_trades", "no new trades: opening orders and quotes go, half-open trades unwind"),
+        ("cancel_all", "cancel all: every request for quote goes too, closes go on by orders"),
     )
     value = fields.get("level", "no_new_trades")
     return (Asked(name="level", label="Level", value=value, choices=levels), *_ask_reason(desk, fields))
