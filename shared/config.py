@@ -163,7 +163,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
     known = ("desk", "bus", "logging", "journal", "ports", *SERVICE_NAMES)
     for name, section in raw.items():
         if name not in known:
-            raise ConfigError(f"{path}: unknown section [{name}]", _did_you_mean(name, known))
+            raise ConfigError(f"{path}: unknown section [{name}]", did_you_mean(name, known))
         if not isinstance(section, dict):
             raise ConfigError(f"{path}: {name} must be a section", f"write it as [{name}] with its keys below")
     override = environment.get("TRADING_ENVIRONMENT")
@@ -179,7 +179,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
     ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
     for name in ports:
         if name not in PORT_NAMES:
-            raise ConfigError(f"{path}: [ports] has no {name}", _did_you_mean(name, PORT_NAMES))
+            raise ConfigError(f"{path}: [ports] has no {name}", did_you_mean(name, PORT_NAMES))
     run_dir = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
     return DeskConfig(
         path=path,
@@ -224,7 +224,7 @@ def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
         for key in raw:
             if key not in kind.__struct_encode_fields__:
                 raise ConfigError(
-                    f"{path}: [{name}] has no key {key}", _did_you_mean(key, kind.__struct_encode_fields__)
+                    f"{path}: [{name}] has no key {key}", did_you_mean(key, kind.__struct_encode_fields__)
                 )
     try:
         return msgspec.convert(raw, kind)
@@ -236,7 +236,7 @@ def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
         unknown = _UNKNOWN_FIELD.search(what)
         if unknown:
             raise ConfigError(
-                f"{path}: {key} has no key {unknown['field']}", _did_you_mean(unknown["field"], fields)
+                f"{path}: {key} has no key {unknown['field']}", did_you_mean(unknown["field"], fields)
             ) from None
         raise ConfigError(f"{path}: {key}: {' '.join(what.split())}", "correct the value") from None
 
@@ -271,7 +271,8 @@ def _fields_of(kind: Any) -> list[str]:
     return [name for struct in seen for name in struct.__struct_encode_fields__]
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The remedy for a name that is none of those known: the nearest one, or all of them."""
     names = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"use one of: {', '.join(names)}"

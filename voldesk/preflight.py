@@ -55,6 +55,11 @@ def load_whole_desk() -> DeskConfig:
     sections = sections_of(desk)
     check_rate_shares(desk, sections)
     check_limited_underlyings(desk, sections)
+    if limited := tuple(sections["risk"].strategies):
+        # strategies bring libraries that take longer to load than any other command takes to run
+        from voldesk.strategy_limits import check_limited_strategies
+
+        check_limited_strategies(desk, limited)
     check_extras(desk, sections["monitor"])
     sections["monitor"].web.tls_files(desk.path)
     return desk

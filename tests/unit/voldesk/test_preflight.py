@@ -219,6 +219,59 @@ def test_a_limit_of_an_underlying_that_is_not_traded_is_refused(home: Path) -> N
     assert "[risk.underlyings.SOLUSD] is no underlying of this desk" in ran.err
 
 
+STRATEGY_FILE = """
+from shared.strategy.config import StrategyConfig, LegSpec
+
+
+def {file}() -> StrategyConfig:
+    return StrategyConfig(
+        name="{name}",
+        legs=[LegSpec("C", 1, 0.1, {{"type": "delta", "value": 0.25}}, {{"dte": "next"}})],
+    )
+"""
+
+
+def enable(home: Path, enabled: list[str], **files: str) -> None:
+    """Strategy files by name, each with the name of the strategy in it, and those of them that are enabled."""
+    (home / "own").mkdir()
+    for file, name in files.items():
+        (home / "own" / f"{file}.py").write_text(STRATEGY_FILE.format(file=file, name=name))
+    write(home, f'\n[strategy]\nfolders = ["own"]\nenabled = {json.dumps(enabled)}\n')
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["up"]])
+def test_a_limit_of_a_strategy_that_there_is_not_is_refused_with_the_name_that_was_meant(
+    home: Path, command: list[str]
+) -> None:
+    enable(home, ["my_strangle"], my_strangle="my_strangle")
+    write(home, "\n[risk.strategies.my_strangel]\nmax_open_trades = 1\n")
+    ran = Ran(*command)
+    assert (ran.code, ran.out) == (78, "")
+    assert "[risk.strategies.my_strangel] is no strategy of this desk, so it would limit nothing" in ran.err
+    assert "did you mean my_strangle?" in ran.err
+    assert not (home / "run").exists()
+
+
+def test_a_limit_goes_by_the_name_of_the_strategy_and_not_by_that_of_its_file(home: Path) -> None:
+    enable(home, ["weekly"], weekly="weekly_condor")
+    write(home, "\n[risk.strategies.weekly]\nmax_open_trades = 1\n")
+    ran = Ran("check-config")
+    assert ran.code == 78
+    assert "[risk.strategies.weekly] names a file whose strategy has another name" in ran.err
+    assert "did you mean weekly_condor?" in ran.err
+
+
+def test_limits_of_strategies_that_run_of_instances_and_of_those_that_wait_to_be_enabled_are_taken(
+    home: Path,
+) -> None:
+    enable(home, ["weekly", "narrow"], weekly="weekly_condor", later="later")
+    write(home, '\n[strategy.instances.narrow]\nfile = "weekly"\n')
+    for name in ("weekly_condor", "narrow", "later"):
+        write(home, f"\n[risk.strategies.{name}]\nmax_open_trades = 1\n")
+    ran = Ran("check-config")
+    assert ran.code == 0, ran.err
+
+
 @pytest.mark.parametrize(("environment", "losses", "warned"), [("beta", 1000, 1), ("beta", 6, 0), ("sim", 1000, 0)])
 def test_a_desk_at_a_venue_with_the_breaker_of_the_demonstration_is_told_so(
     home: Path, monkeypatch: pytest.MonkeyPatch, environment: str, losses: int, warned: int
