@@ -81,6 +81,23 @@ def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pc
     return max(snap_price(mark + reach, quote.tick_size, up=False), quote.tick_size)
 
 
+def held_back(positions: Sequence[VenuePosition]) -> frozenset[str]:
+    """Long options that still cover a short one of the same underlying and type: sold first, or at once when the
+    short one did not fill, they would leave it naked in a market that runs."""
+    kinds = {position.symbol: _kind_of(position.symbol) for position in positions}
+    short = {kinds[position.symbol] for position in positions if position.quantity < 0} - {None}
+    return frozenset(p.symbol for p in positions if p.quantity > 0 and kinds[p.symbol] in short)
+
+
+def _kind_of(symbol: str) -> tuple[str, str] | None:
+    """Base and type of an option, None for what is none."""
+    try:
+        option = parse_option_symbol(symbol)
+    except SymbolError:
+        return None
+    return option.base, option.option_type
+
+
 def slices(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
     """The quantities (> 0) of the orders that close `quantity` (signed) in one round, none above what the venue takes
     in one order. What more than `_SLICES_MAX` orders cannot close is left to the next round."""
@@ -235,9 +252,14 @@ class DirectFlatten:
         return [position for position in await self._gateway.positions() if position.quantity != 0]
 
     async def _close_all(self, positions: Sequence[VenuePosition]) -> None:
-        """Short positions first: what is left in between is then long options."""
+        """Short positions first; a long one that covers a short one waits for a round in which that is gone."""
         quotes = await self._quotes(positions)
+        waiting = held_back(positions)
+        for symbol in sorted(waiting):
+            self._tell(f"  {symbol}: covers a short position, sold once that is closed")
         for position in sorted(positions, key=lambda row: (row.quantity > 0, row.symbol)):
+            if position.symbol in waiting:
+                continue
             quote = quotes.get(position.symbol)
             attempt = self._priced.get(position.symbol, 0)
             price = (

@@ -14,8 +14,9 @@ from shared.clock import Clock
 from shared.latch import read_latches, write_latch
 from shared.messages.control import FlattenLatch
 from shared.messages.market import Instrument
+from shared.messages.venue import VenuePosition
 from tests.unit.shared.full_disk import fill, small_disk
-from voldesk.direct import Audit, ClosingQuote, closing_price, slices
+from voldesk.direct import Audit, ClosingQuote, closing_price, held_back, slices
 
 QUOTE = ClosingQuote(bid=95.0, ask=105.0, mark=100.0, tick_size=Decimal("0.5"))
 LONG, SHORT = Decimal("0.3"), Decimal("-0.3")
@@ -132,3 +133,29 @@ def test_on_a_full_disk_the_audit_is_told_instead_and_the_halt_is_left_without_i
     assert latch.reason.endswith("cannot be read")
     assert len(told) == 1
     assert '"step": "place", "symbol": "BTCUSD-27NOV26-106000-C"' in told[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "waits"),
+    [
+        ({"95000-P": 1, "90000-P": -1, "110000-C": 1}, {"95000-P"}),
+        ({"95000-P": 1, "110000-C": -1}, set()),
+        ({"95000-P": 1, "90000-P": 2}, set()),
+        ({"95000-P": -1, "90000-P": 1, "110000-C": -1, "115000-C": 1}, {"90000-P", "115000-C"}),
+    ],
+)
+def test_a_long_option_waits_while_a_short_one_of_its_kind_is_left(held: dict[str, int], waits: set[str]) -> None:
+    """The short put of a condor that does not fill would be naked without the long one."""
+    positions = [_position(f"BTCUSD-27NOV26-{name}", quantity) for name, quantity in held.items()]
+    assert held_back(positions) == {f"BTCUSD-27NOV26-{name}" for name in waits}
+
+
+def test_what_covers_another_underlying_or_is_no_option_waits_for_nothing() -> None:
+    rows = (("ETHUSD-27NOV26-3000-P", 1), ("BTCUSD-27NOV26-90000-P", -1), ("BTCUSD", 1))
+    assert held_back([_position(symbol, quantity) for symbol, quantity in rows]) == frozenset()
+
+
+def _position(symbol: str, quantity: int) -> VenuePosition:
+    return VenuePosition(
+        symbol=symbol, quantity=Decimal(quantity), average_price=Decimal(1), mark=None, unrealized_pnl_usd=None
+    )
