@@ -24,6 +24,7 @@ BENCHES = {
     "account": "the account's snapshot asked of risk over the bus, beside the same bytes over bare pyzmq",
     "grant": "a request for a grant and the stress grid, beside a signature, bare pyzmq, and prices alone",
     "chain": "a chain of 1,000 options through the codec, and its Greeks",
+    "selection": "the legs of an iron condor on 1,000 options, and 1,000 conditions on one snapshot",
     "options": "Greeks and implied volatility of 100,000, beside py_vollib_vectorized and QuantLib",
     "http_client": "one order call, beside bare aiohttp",
     "marketdata": "one push of an index, a chain and a book, beside the parts that it cannot do without",
