@@ -1,4 +1,4 @@
-"""The book of alerts: one matter per (code, subject), told when it begins, gets worse and ends."""
+"""The book of alerts: one matter per (code, subject), told when it begins, gets worse or further, and ends."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _NOTICE_AGAIN_NS = 600_000_000_000
 class Matter(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one (code, subject). `count` is how often it was raised since `first_ns`.
 
-    alert_id: names it from its beginning to its end, on every screen. acknowledged_by: "" while nobody has.
+    alert_id: names it from its beginning to its end, on every screen. told_ns: when that was raised which was told
+    last. acknowledged_by: "" while nobody has.
     """
 
     record: AlertRecord
     first_ns: int
     last_ns: int
+    told_ns: int
     count: int
     alert_id: str
     acknowledged_by: str = ""
@@ -48,7 +50,7 @@ class AlertBook:
             self.offer(record)
 
     def offer(self, record: AlertRecord) -> AlertRecord | None:
-        """Note a record. Returns it if a person should be told: it is new, worse than before, or over."""
+        """Note a record. Returns it if a person should be told: it is new, worse than before, further, or over."""
         key = (record.code, record.subject)
         matter = self._matters.pop(key, None)
         if matter is None and record.resolved:
@@ -60,11 +62,13 @@ class AlertBook:
             first_ns, count, acknowledged_by = record.raised_ns, 1, ""
         else:
             first_ns, count = matter.first_ns, matter.count + (not record.resolved)
-            acknowledged_by = "" if _is_worse(record, matter) else matter.acknowledged_by
+            acknowledged_by = "" if _is_news(record, matter) else matter.acknowledged_by
+        is_told = matter is None or _starts_anew(matter, record) or record.resolved or _is_news(record, matter)
         self._matters[key] = Matter(
             record=record,
             first_ns=first_ns,
             last_ns=record.raised_ns,
+            told_ns=record.raised_ns if matter is None or is_told else matter.told_ns,
             count=count,
             alert_id=_alert_id(record, first_ns),
             acknowledged_by=acknowledged_by,
@@ -72,11 +76,12 @@ class AlertBook:
         self._prune()
         if matter is None or _starts_anew(matter, record):
             return None if record.resolved else record
-        return record if record.resolved or _is_worse(record, matter) else None
+        return record if is_told else None
 
-    def acknowledge(self, alert_id: str, by: str) -> None:
-        """Note who has seen to it; an id that is not known changes nothing."""
-        if (matter := self.find(alert_id)) is not None:
+    def acknowledge(self, alert_id: str, by: str, seen_ns: int | None = None) -> None:
+        """Note who has seen to it; an id that is not known changes nothing, nor does it where worse came after."""
+        matter = self.find(alert_id)
+        if matter is not None and (seen_ns is None or seen_ns >= matter.told_ns):
             key = (matter.record.code, matter.record.subject)
             self._matters[key] = msgspec.structs.replace(matter, acknowledged_by=by)
 
@@ -122,8 +127,10 @@ def _starts_anew(matter: Matter, record: AlertRecord) -> bool:
     return matter.record.resolved or again
 
 
-def _is_worse(record: AlertRecord, matter: Matter) -> bool:
-    return SEVERITY_RANK[record.severity] > SEVERITY_RANK[matter.record.severity]
+def _is_news(record: AlertRecord, matter: Matter) -> bool:
+    """Worse, or at another stage."""
+    is_worse = SEVERITY_RANK[record.severity] > SEVERITY_RANK[matter.record.severity]
+    return is_worse or record.stage not in ("", matter.record.stage)
 
 
 def _alert_id(record: AlertRecord, first_ns: int) -> str:

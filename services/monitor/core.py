@@ -106,8 +106,8 @@ class MonitorCore:
 
     def apply(self, entry: Entry) -> None:
         match entry.row:
-            case AlertAcknowledged(alert_id=alert_id, by=by):
-                self._alerts.acknowledge(alert_id, by)
+            case AlertAcknowledged():
+                self._alerts.acknowledge(entry.row.alert_id, entry.row.by, entry.row.seen_ns)
             case SummaryMade():
                 self._summary = entry.row
             case _:
@@ -193,7 +193,7 @@ class MonitorCore:
         if matter is None or not matter.is_open:
             return
         if not matter.acknowledged_by:
-            entry = Entry(now_ns, "", AlertAcknowledged(alert_id=alert_id, by=by))
+            entry = Entry(now_ns, "", AlertAcknowledged(alert_id=alert_id, by=by, seen_ns=matter.told_ns))
             step.rows.append(entry)
             self.apply(entry)
         code, subject = matter.record.code, matter.record.subject
@@ -257,6 +257,7 @@ class MonitorCore:
             raised_ns=alert.raised_ns,
             resolved=alert.resolved,
             is_notice=_is_notice(alert.code) and not alert.resolved,
+            stage=alert.stage,
         )
         if record.is_notice and record.raised_ns < now_ns - self._config.notice_window_ms * _MS:
             # handed over again after a restart, by a publisher that remembers longer than we do
@@ -300,7 +301,9 @@ class MonitorCore:
         self._halts = state
         if state.halts:
             reasons = "; ".join(f"{halt.level} by {halt.raised_by}: {halt.reason}" for halt in state.halts)
-            self._teller.tell(step, "halted", "critical", self._account_id, f"trading is halted ({reasons})", now_ns)
+            text, newest = f"trading is halted ({reasons})", state.halts[-1]
+            stage = f"{newest.level} at {newest.raised_ns}"
+            self._teller.tell(step, "halted", "critical", self._account_id, text, now_ns, stage=stage)
         else:
             self._teller.end(step, "halted", self._account_id, "trading is not halted any more", now_ns)
 
@@ -346,7 +349,9 @@ class MonitorCore:
             if found.is_over:
                 self._teller.end(step, found.code, found.subject, found.text, now_ns)
             else:
-                self._teller.tell(step, found.code, found.severity, found.subject, found.text, now_ns, found.route)
+                self._teller.tell(
+                    step, found.code, found.severity, found.subject, found.text, now_ns, route=found.route
+                )
         for held in self._findings.held:
             for subject in self._alerts.open_of(held.code):
                 if subject not in held.current:

@@ -85,7 +85,7 @@ class Dispatch:
         self.advance(step, now_ns)
 
     def tell(self, step: Step, record: AlertRecord, alert_id: str, now_ns: int) -> None:
-        """Queue what a person should hear of an alert that is new, worse or over."""
+        """Queue what a person should hear of an alert that is new, worse, further or over."""
         rule = self.rule(record.code)
         route = self._routes.get(record.route or rule.route)
         if rule.mute or route is None:
@@ -93,7 +93,9 @@ class Dispatch:
         if record.resolved:
             self._tell_end(step, record, alert_id, now_ns)
         else:
-            not_before_ns = now_ns + round(rule.after_s * SECOND)
+            # what is known already does not wait to be worse
+            wait_s = 0.0 if self.outbox.told(alert_id) is not None else rule.after_s
+            not_before_ns = now_ns + round(wait_s * SECOND)
             for channel, note in self._targets(route.channels, route, record, now_ns):
                 self._queue(step, alert_id, record, channel, not_before_ns, now_ns, note=note)
         self.advance(step, now_ns)
@@ -240,6 +242,8 @@ class Dispatch:
         note: str = "",
     ) -> None:
         event = f"again{reminder}" if reminder else "over" if record.resolved else record.severity
+        if record.stage and event == record.severity:
+            event = f"{event}@{record.raised_ns}"
         notice = Notice(
             notice_id=f"{alert_id}.{event}.{channel}",
             alert_id=alert_id,

@@ -10,7 +10,8 @@ from shared.messages.system import Severity
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the alert log. (code, subject) is one matter; `resolved` says that it is over.
 
-    A notice has happened and needs no end: it is never open. route: where it goes, "" as its kind says.
+    A notice has happened and needs no end: it is never open. route: where it goes, "" as its kind says. stage: how
+    far the matter has come, "" where that is all one; another one than before is news.
     """
 
     code: str
@@ -22,6 +23,7 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     resolved: bool = False
     is_notice: bool = False
     route: str = ""
+    stage: str = ""
 
 
 class AppendAlert(msgspec.Struct, frozen=True):

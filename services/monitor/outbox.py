@@ -148,6 +148,8 @@ class Outbox:
                 continue
             told = self._told.pop(notice.alert_id, None) or Told(channels=set(), last_ns=at_ns)
             told.channels.add(row.channel)
+            if not notice.reminder:
+                told.last_ns = at_ns
             self._told[notice.alert_id] = told
             if len(self._told) > _ALERTS_KEPT:
                 self._told.popitem(last=False)

@@ -63,8 +63,11 @@ class MessageGivenUp(msgspec.Struct, frozen=True, kw_only=True, tag="message_giv
 
 
 class AlertAcknowledged(msgspec.Struct, frozen=True, kw_only=True, tag="alert_acknowledged.1"):
+    """seen_ns: when that was raised which was told last, None: not known. What got worse after it was not seen."""
+
     alert_id: str
     by: str
+    seen_ns: int | None = None
 
 
 class SummaryMade(msgspec.Struct, frozen=True, kw_only=True, tag="summary_made.1"):

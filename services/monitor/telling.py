@@ -21,11 +21,27 @@ class Teller:
         self._dispatch = dispatch
 
     def tell(
-        self, step: Step, code: str, severity: Severity, subject: str, text: str, now_ns: int, route: str = ""
+        self,
+        step: Step,
+        code: str,
+        severity: Severity,
+        subject: str,
+        text: str,
+        now_ns: int,
+        *,
+        route: str = "",
+        stage: str = "",
     ) -> None:
         """A matter that lasts until `end`."""
         record = AlertRecord(
-            code=code, severity=severity, subject=subject, text=text, service=OWN_NAME, raised_ns=now_ns, route=route
+            code=code,
+            severity=severity,
+            subject=subject,
+            text=text,
+            service=OWN_NAME,
+            raised_ns=now_ns,
+            route=route,
+            stage=stage,
         )
         self._offer(step, record)
 
@@ -80,5 +96,6 @@ class Teller:
                     subject=told.subject,
                     text=told.text,
                     resolved=told.resolved,
+                    stage=told.stage,
                 )
             )

@@ -113,9 +113,10 @@ class MarginGuardian:
             emit(MarginLevelMoved(level=MARGIN_LEVELS[after], utilisation_pct=self._utilisation_pct))
             if self._plan is not None and after < before:
                 self._plan = None
+        planned = self._plan
         if self._is_asked_for_now(now_ns):
             self._make_plan(halting, now_ns, trades_known)
-        if after != before:
+        if after != before or (self._plan is not None and self._plan is not planned):
             effects.append(self._alert())
         if self._level != "flatten" and CODE in halting.broken:
             effects += halting.end(CODE, "the margin guard is below its last level again", emit)
@@ -263,10 +264,12 @@ class MarginGuardian:
         normal = self._level == "normal"
         severity: Severity = "info" if normal else "warning" if self._level == "warn" else "critical"
         text = f"maintenance margin is {self._utilisation_pct or 0.0:.1f} % of equity: level {self._level}"
+        stage = "" if normal else str(self._level)
         if self._plan is not None:
             text += f"; in {self._config.margin_notice_s} s the guard will {self._plan.text}"
+            stage += f", {self._plan.trade_id or 'all'} at {self._plan.due_ns}"
         return RaiseAlert(
-            code="margin_level", severity=severity, subject=self._account_id, text=text, resolved=normal
+            code="margin_level", severity=severity, subject=self._account_id, text=text, resolved=normal, stage=stage
         )
 
 

@@ -93,13 +93,14 @@ class SendRequest(msgspec.Struct, frozen=True):
 
 
 class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """Tell a person; the shell adds service, account and mode and publishes it as `Alert`."""
+    """Tell a person; the shell adds service, account and mode and publishes it as `Alert`, which has the fields."""
 
     code: str
     severity: str
     subject: str
     text: str
     resolved: bool = False
+    stage: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):

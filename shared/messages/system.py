@@ -42,7 +42,11 @@ class GetStatus(Message, frozen=True, kw_only=True, tag="get_status.1"):
 
 
 class Alert(Message, frozen=True, kw_only=True, tag="alert.1"):
-    """Something a person should know. `code` is stable; one (code, subject) is one ongoing matter."""
+    """Something a person should know. `code` is stable; one (code, subject) is one ongoing matter.
+
+    stage: how far the matter has come, "" where that is all one. Another stage than before is told again and has to
+    be acknowledged anew, at the same severity too.
+    """
 
     code: str
     severity: Severity
@@ -53,6 +57,7 @@ class Alert(Message, frozen=True, kw_only=True, tag="alert.1"):
     mode: Mode
     raised_ns: int
     resolved: bool = False
+    stage: str = ""
 
     @property
     def key(self) -> str:

@@ -120,6 +120,7 @@ class ServiceContext:
                 mode=self.desk.mode,
                 raised_ns=self.clock.now_ns(),
                 resolved=alert.resolved,
+                stage=alert.stage,
             ),
         )
         self._alerts.raised(alert.code, "resolved" if alert.resolved else alert.severity).inc()

@@ -242,7 +242,9 @@ def matter(name: str, severity: Severity, at_s: int, *, over: bool = False, by: 
     record = AlertRecord(
         code=name, severity=severity, subject=name, text=name, service="risk", raised_ns=at_ns, resolved=over
     )
-    return Matter(record=record, first_ns=at_ns, last_ns=at_ns, count=1, alert_id=name, acknowledged_by=by)
+    return Matter(
+        record=record, first_ns=at_ns, last_ns=at_ns, told_ns=at_ns, count=1, alert_id=name, acknowledged_by=by
+    )
 
 
 def test_what_is_open_comes_before_what_is_over_and_the_worst_that_nobody_sees_to_first() -> None:
