@@ -119,9 +119,8 @@ def test_a_second_halt_is_told_and_the_same_state_heard_again_is_not() -> None:
     assert matter.acknowledged_by == ""
 
 
-def test_what_was_acknowledged_before_it_went_further_is_not_after_a_restart_of_the_monitor_and_is_told_once() -> (
-    None
-):
+@pytest.mark.parametrize("alerts_lost", [0, 1])
+def test_what_was_acknowledged_before_it_went_further_is_not_after_a_restart_and_is_told_once(alerts_lost: int) -> None:
     wire = Wire()
     wire.hear(staged("reduce", 1), 1)
     (matter,) = wire.core.status(START).alerts
@@ -129,7 +128,7 @@ def test_what_was_acknowledged_before_it_went_further_is_not_after_a_restart_of_
     wire.restart(3)
     assert wire.core.status(START).alerts[0].acknowledged_by == "anna"
     wire.hear(staged("flatten", 10), 10)
-    wire.restart(11, alerts_lost=1)
+    wire.restart(11, alerts_lost=alerts_lost)
     wire.hear(staged("flatten", 10), 12)
     wire.run(12, 30)
     assert wire.core.status(START).alerts[0].acknowledged_by == ""
