@@ -120,7 +120,9 @@ def test_a_second_halt_is_told_and_the_same_state_heard_again_is_not() -> None:
 
 
 @pytest.mark.parametrize("alerts_lost", [0, 1])
-def test_what_was_acknowledged_before_it_went_further_is_not_after_a_restart_and_is_told_once(alerts_lost: int) -> None:
+def test_what_was_acknowledged_before_it_went_further_is_not_after_a_restart_and_is_told_once(
+    alerts_lost: int,
+) -> None:
     wire = Wire()
     wire.hear(staged("reduce", 1), 1)
     (matter,) = wire.core.status(START).alerts
