@@ -265,6 +265,7 @@ class Desk:
             mode="paper",
             raised_ns=node.now_ns,
             resolved=raised.resolved,
+            stage=raised.stage,
         )
         self.bus.publish(node, topic_of("sys.{service}.alert", service=node.name), alert, cause_id)
 
