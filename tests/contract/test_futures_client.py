@@ -89,7 +89,7 @@ class TestSimulatedFutures(FuturesContract):
         since_ns = venue.started_ns
 
         async def paid() -> Any:
-            return await gateway.futures.funding(SYMBOL, since_ns)
+            return [each for each in await gateway.futures.funding(SYMBOL, since_ns) if each.venue_ns == due_ns]
 
         try:
             (payment,) = await eventually(paid)
