@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from services.strategy.agenda import Agenda
 from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
@@ -53,6 +54,7 @@ from shared.messages.steps import (
 )
 from shared.messages.system import Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
+from shared.strategy.actions import ScheduledAction
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
 from shared.strategy.views import DeskView, ExitView, Tolerances
 
@@ -92,6 +94,7 @@ class StrategyHostCore:
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
         self._recalls = Recalls(self._record)
+        self._agenda = Agenda(self._record, self._alert, self._call)
         self._dry = DryDesk(account_id, config, self._board, self._record)
         self._view = HostView(self._board, self._trades, self._dry, self._exits, self._roster, self._tolerances)
         self._step = Step()
@@ -137,6 +140,7 @@ class StrategyHostCore:
             case StrategyReloaded(loaded=loaded):
                 self._changed.add(loaded.name)
                 open_trades = (*self._trades.open_trades(loaded.name), *self._dry.open_trades(loaded.name))
+                self._agenda.forget(loaded.name)
                 self._roster.on_reloaded(loaded, [trade.trade_id for trade in open_trades])
             case ReloadRefused(name=name, reason=reason):
                 self._changed.add(name)
@@ -156,7 +160,7 @@ class StrategyHostCore:
 
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
-        due = [self._news.due_ns, exits_ns, self._orders.next_deadline_ns()]
+        due = [self._news.due_ns, exits_ns, self._orders.next_deadline_ns(), self._agenda.next_deadline_ns()]
         for slot in self._slots.values():
             due.append(slot.deadline_ns)
             if slot.flight is not None:
@@ -304,6 +308,8 @@ class StrategyHostCore:
         """Everything that time alone may bring about. Cheap when nothing is due."""
         now_ns = self._now_ns
         for slot in self._slots.values():
+            if slot.loaded.actions and self._agenda.look(slot, now_ns):
+                self._changed.add(slot.name)
             if slot.flight is not None and slot.flight.due_ns is not None and now_ns >= slot.flight.due_ns:
                 self._changed.add(slot.name)
                 self._fly(slot, slot.flight.on_due(now_ns))
@@ -334,6 +340,11 @@ class StrategyHostCore:
         self._step.effects += self._exits.keep_only(set(closable))
         for trade in closable.values():
             slot = self._slots.get(trade.strategy)
+            if slot is not None and trade.created_ns <= slot.memory.close_made_before_ns:
+                self._exits.want_closed(trade.trade_id, slot.memory.close_reason, self._now_ns)
+            elif slot is not None and (wait := slot.exits_wait(self._now_ns)) is not None:
+                self._exits.put_off(trade, wait, self._now_ns)
+                continue
             healthy = slot is not None and slot.failure is None
             recall = self._recalls.of(trade.strategy, trade.trade_id)
             view = ExitView(
@@ -406,6 +417,15 @@ class StrategyHostCore:
                 self._work_orders(slot, intent)
             else:
                 self._open(slot, intent)
+
+    def _call(self, slot: Slot, action: ScheduledAction) -> None:
+        """Call a function of a strategy by its schedule."""
+        recall = self._recalls.of(slot.name)
+        function, desk = action.function, self._view.desk(slot, recall, self._now_ns)
+        if function is not None:
+            failure = slot.ask(lambda _: function(desk, self._now_ns) or ())[1]
+            self._recalls.keep(recall, slot.name)
+            self._report_failure(slot, failure)
 
     def _report_failure(self, slot: Slot, failure: str | None) -> None:
         if failure is not None:

@@ -78,14 +78,13 @@ class DryDesk:
         if strategy not in self._ended and not self._trades.open_count(strategy):
             return history
         dry = self._trades.history(strategy, 0, now_ns)
-        closed = [at for at in (history.last_closed_ns, dry.last_closed_ns) if at is not None]
-        lost = [at for at in (history.last_loss_ns, dry.last_loss_ns) if at is not None]
         return msgspec.structs.replace(
             history,
             open_trades=history.open_trades + dry.open_trades,
             trades_today=history.trades_today + dry.trades_today,
-            last_closed_ns=max(closed, default=None),
-            last_loss_ns=max(lost, default=None),
+            last_closed_ns=_later(history.last_closed_ns, dry.last_closed_ns),
+            last_loss_ns=_later(history.last_loss_ns, dry.last_loss_ns),
+            last_created_ns=_later(history.last_created_ns, dry.last_created_ns),
         )
 
     def result(self, strategy: str) -> DryRunResult | None:
@@ -236,6 +235,10 @@ class DryDesk:
             return f"no mark of {symbol}" if value is None else value
 
         return mark
+
+
+def _later(one_ns: int | None, other_ns: int | None) -> int | None:
+    return max((at for at in (one_ns, other_ns) if at is not None), default=None)
 
 
 def _has_expired(symbol: str, now_ns: int) -> bool:

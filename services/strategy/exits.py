@@ -90,6 +90,12 @@ class ExitDesk:
             return self._blind(watch, trade, now_ns)
         return self._seeing(watch, trade, now_ns)
 
+    def put_off(self, trade: TradeUpdate, reason: str, now_ns: int) -> None:
+        """Its conditions are not looked at now."""
+        watch = self._watches.setdefault(trade.trade_id, _Watch(now_ns))
+        watch.looked_ns = watch.seeing_ns = now_ns
+        watch.gates.set("exit_schedule", is_open=False, reason=reason, now_ns=now_ns)
+
     def closes_due(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> list[tuple[SendRequest, CloseTrade]]:
         """The close requests to send now, for trades that must be closed and have not left OPEN."""
         requests = []

@@ -9,8 +9,11 @@ import msgspec
 from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
 from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
+from shared.strategy.actions import ScheduledAction
 from shared.strategy.config import ExitFunction, StrategyConfig
 from shared.strategy.protocol import Strategy
+from shared.strategy.schedule import Schedule
+from shared.strategy.views import SECOND_NS
 
 
 class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +21,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
 
     exit_functions answer the conditions of its trades that are plain functions. on_trade_closed: told once of each
     of its trades that has ended. source: the file, "" if none.
+    exit_schedule, schedule_window_ns: exits are looked at from each firing on for so long; None: always.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
     has of it, "" for its own.
@@ -29,6 +33,9 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     on_trade_closed: Callable[[TradeUpdate], None] | None = None
     source: str = ""
     if_broken: IfBroken | None = None
+    exit_schedule: Schedule | None = None
+    schedule_window_ns: int = 0
+    actions: tuple[ScheduledAction, ...] = ()
     parameters: str = ""
     enabled_as: str = ""
 
@@ -43,6 +50,9 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             make=lambda host: StrategyRunner(config, host, params),
             exit_functions=config.exit_functions,
             on_trade_closed=config.on_trade_closed,
+            exit_schedule=config.exit_schedule,
+            schedule_window_ns=int(config.schedule_window_seconds * SECOND_NS),
+            actions=tuple(config.actions),
             source=source,
             if_broken=config.if_broken,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.strategy.rows import (
     Action,
+    ActionFired,
     ClosingTold,
     OrdinalUsed,
     Row,
@@ -20,7 +21,8 @@ class Memory:
 
     told: what a person, or a rule, last said. has_run_once: paused by its own run of one trade, so that it goes on
     working the orders of that one. ordinal_used: the highest ordinal known to have had its outcome. followed_ns:
-    since when the closings of its trades are told, None while they are not.
+    since when the closings of its trades are told, None while they are not. fired_ns: the last firing of each of its
+    scheduled actions. close_made_before_ns: trades made up to then must be closed, by a schedule.
     """
 
     def __init__(self) -> None:
@@ -29,16 +31,24 @@ class Memory:
         self.has_run_once = False
         self.ordinal_used = 0
         self.followed_ns: int | None = None
+        self.fired_ns: dict[str, int] = {}
+        self.close_made_before_ns = 0
+        self.close_reason = ""
         self._closings_told: dict[int, None] = {}
 
     def apply(self, row: Row, at_ns: int) -> None:
         match row:
-            case StrategyTold(action=action, requested_by=requested_by):
-                self.told, self.told_by, self.has_run_once = action, requested_by, False
+            case StrategyTold(action=told, requested_by=requested_by):
+                self.told, self.told_by, self.has_run_once = told, requested_by, False
             case OrdinalUsed(ordinal=ordinal):
                 self._use_ordinal(ordinal)
             case TradesFollowed():
                 self.followed_ns = at_ns
+            case ActionFired(action=action, firing_ns=firing_ns, done=done):
+                self.fired_ns[action] = firing_ns
+                if done and action.startswith("close: "):
+                    self.close_made_before_ns = max(firing_ns, self.close_made_before_ns)
+                    self.close_reason = f"scheduled {action}"
             case ClosingTold(ordinal=ordinal):
                 self._closings_told[ordinal] = None
                 if len(self._closings_told) > _CLOSINGS_KEPT:

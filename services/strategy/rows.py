@@ -69,8 +69,24 @@ class ConditionForgot(msgspec.Struct, frozen=True, kw_only=True, tag="condition_
     trade_id: str
 
 
+class ActionFired(msgspec.Struct, frozen=True, kw_only=True, tag="action_fired"):
+    """A firing of a scheduled action was carried out, or (done = False) left out: none up to it will be again."""
+
+    strategy: str
+    action: str
+    firing_ns: int
+    done: bool
+
+
 Row = (
-    StrategyTold | OrdinalUsed | TradesFollowed | ClosingTold | DryTradeMoved | ConditionRemembered | ConditionForgot
+    StrategyTold
+    | OrdinalUsed
+    | TradesFollowed
+    | ClosingTold
+    | DryTradeMoved
+    | ConditionRemembered
+    | ConditionForgot
+    | ActionFired
 )
 
 

@@ -16,8 +16,10 @@ from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
+from shared.strategy.schedule import last_firing, next_firing
 from shared.strategy.selection import SelectionFailed, resolve_legs
 from shared.strategy.views import SECOND_NS, DeskView, EntryView
+from shared.strategy.wording import utc_text
 
 _WAITING_INTERVAL_NS = SECOND_NS
 
@@ -37,6 +39,7 @@ class StrategyRunner:
         self._next_check_ns = 0
         self._waiting = False
         self._refusals = 0
+        self._next_firing_ns: int | None = None
 
     @property
     def name(self) -> str:
@@ -70,6 +73,8 @@ class StrategyRunner:
         legs = self._resolve(desk, now_ns)
         interval_ns = min(self._interval_ns, _WAITING_INTERVAL_NS) if self._waiting else self._interval_ns
         self._next_check_ns = now_ns + interval_ns
+        if self._next_firing_ns is not None and self._next_firing_ns > now_ns:
+            self._next_check_ns = min(self._next_check_ns, self._next_firing_ns)
         if desk.entry_closed is not None or not gates or legs is None:
             return ()
         return (self._intent(legs, desk.chains),)
@@ -97,6 +102,7 @@ class StrategyRunner:
         answers = [
             self._market_data(desk, now_ns),
             self._account(desk, now_ns),
+            *self._scheduled(desk, now_ns),
             *self._conditions(desk, now_ns),
             *self._counted(desk, now_ns),
             *self._exit_ahead(now_ns),
@@ -111,6 +117,23 @@ class StrategyRunner:
     def _counted(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
         """The gates that depend on the strategy's own trades."""
         return [self._concurrent(desk), self._per_day(desk), self._cooldown(desk, now_ns)]
+
+    def _scheduled(self, desk: DeskView, now_ns: int) -> list[tuple[str, bool, str]]:
+        """Open from each firing of its schedule on for a while, until a trade is made: seen by execution's events, so
+        that a restart neither loses a firing nor repeats it."""
+        schedule = self._config.entry_schedule
+        if schedule is None:
+            return []
+        window_ns = int(self._config.schedule_window_seconds * SECOND_NS)
+        fired_ns = last_firing(schedule, now_ns - window_ns, now_ns)
+        made_ns = desk.history.last_created_ns
+        if fired_ns is not None and (made_ns is None or made_ns < fired_ns):
+            return [("schedule", True, f"due since {utc_text(fired_ns)}, until {utc_text(fired_ns + window_ns)}")]
+        if self._next_firing_ns is None or self._next_firing_ns <= now_ns:
+            self._next_firing_ns = next_firing(schedule, now_ns)
+        ahead = "never" if self._next_firing_ns is None else f"at {utc_text(self._next_firing_ns)}"
+        done = "" if fired_ns is None else f"the trade of {utc_text(fired_ns)} was made; "
+        return [("schedule", False, f"{done}next {ahead}: {schedule.text}")]
 
     def _market_data(self, desk: DeskView, now_ns: int) -> tuple[str, bool, str]:
         """Every chain that legs are selected from is young enough to decide."""

@@ -18,7 +18,9 @@ from shared.messages.control import Gate
 from shared.messages.trades import TradeUpdate
 from shared.strategy.config import ExitFunction
 from shared.strategy.protocol import Intent, IntentOutcome, Strategy
+from shared.strategy.schedule import last_firing, next_firing
 from shared.strategy.views import SECOND_NS
+from shared.strategy.wording import utc_text
 
 
 class Slot:
@@ -32,6 +34,7 @@ class Slot:
         self.reload_problem = ""
         """Why the file, which has changed, is not used."""
 
+        self._next_exits_ns: int | None = None
         self._earlier_exits: dict[str, Mapping[str, ExitFunction]] = {}
         self.failure: str | None = None
         self.flight: Flight | None = None
@@ -71,10 +74,21 @@ class Slot:
         """What answers the conditions of a trade that are plain functions: those that it was opened with."""
         return self._earlier_exits.get(trade_id, self.loaded.exit_functions)
 
+    def exits_wait(self, now_ns: int) -> str | None:
+        """Why the exits of its trades are not looked at now; None when they are."""
+        schedule, window_ns = self.loaded.exit_schedule, self.loaded.schedule_window_ns
+        if schedule is None or last_firing(schedule, now_ns - window_ns, now_ns) is not None:
+            return None
+        if self._next_exits_ns is None or self._next_exits_ns <= now_ns:
+            self._next_exits_ns = next_firing(schedule, now_ns)
+        ahead = "never" if self._next_exits_ns is None else f"at {utc_text(self._next_exits_ns)}"
+        return f"exits are looked at next {ahead}: {schedule.text}"
+
     def reload(self, loaded: LoadedStrategy, open_trades: Iterable[str]) -> None:
         """Run this from now on, with a fresh instance; the trades that are open keep their exits."""
         self._earlier_exits = {trade_id: self.exit_functions(trade_id) for trade_id in open_trades}
         self.loaded = loaded
+        self._next_exits_ns = None
         self.reload_problem = ""
         self._instance = None
         self.deadline_ns = None if self.failure is not None else 0

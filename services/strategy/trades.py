@@ -18,6 +18,7 @@ class _Record:
         self.last_closed_ns: int | None = None
         self.last_loss_ns: int | None = None
         self.last_ordinal = 0
+        self.last_created_ns: int | None = None
 
 
 class TradeBook:
@@ -44,6 +45,7 @@ class TradeBook:
         self._seen[update.trade_id] = (epoch, update.updated_ns)
         record = self._records.setdefault(update.strategy, _Record())
         record.last_ordinal = max(record.last_ordinal, update.ordinal)
+        record.last_created_ns = max(record.last_created_ns or 0, update.created_ns)
         if update.is_final:
             record.open.pop(update.trade_id, None)
             closed_ns = update.updated_ns if update.closed_ns is None else update.closed_ns
@@ -116,4 +118,5 @@ class TradeBook:
             last_closed_ns=record.last_closed_ns,
             last_loss_ns=record.last_loss_ns,
             next_ordinal=max(record.last_ordinal, ordinal_used) + 1,
+            last_created_ns=record.last_created_ns,
         )

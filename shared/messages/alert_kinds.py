@@ -205,6 +205,14 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "strategy_not_reloaded", "warning", "strategy", "File not reloaded", "a changed strategy file is not used"
         ),
         _kind("strategy_reloaded", "info", "strategy", "File reloaded", "a changed file is used", is_notice=True),
+        _kind(
+            "schedule_missed",
+            "warning",
+            "strategy",
+            "Schedule missed",
+            "an action was due while down",
+            is_notice=True,
+        ),
         _kind("dry_run_signal", "info", "strategy", "Dry run", "a strategy would open a trade now", is_notice=True),
         # services
         _kind("service_down", "critical", "monitor", "Service down", "no heartbeat of a service is heard"),

@@ -1,5 +1,6 @@
 """What a strategy file imports: the configuration, legs and structures, condition factories."""
 
+from shared.strategy.actions import ScheduledAction, call_on, close_on, pause_on, resume_on
 from shared.strategy.combining import all_of, any_of, for_at_least, not_
 from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
 from shared.strategy.criteria import Liquidity
@@ -38,6 +39,7 @@ from shared.strategy.find import OptionSearch, find_option
 from shared.strategy.legs import LegSpec
 from shared.strategy.market_factories import away_from_events, cooldown_after_loss, iv_level
 from shared.strategy.pnl import TradePnl, trade_pnl
+from shared.strategy.schedule import Schedule, cron, daily_at, every
 from shared.strategy.selection import Found, SelectionFailed, resolve_legs, select_option
 from shared.strategy.sizing import Size, position_size
 from shared.strategy.structures import (
@@ -65,6 +67,8 @@ __all__ = [
     "Liquidity",
     "OptionSearch",
     "RfqConfig",
+    "Schedule",
+    "ScheduledAction",
     "SelectionFailed",
     "Size",
     "SmartConfig",
@@ -79,12 +83,17 @@ __all__ = [
     "breakeven_touched",
     "butterfly",
     "calendar",
+    "call_on",
     "cash_secured_put",
+    "close_on",
     "cooldown_after_loss",
     "covered_call",
     "credit_multiple",
+    "cron",
+    "daily_at",
     "diagonal",
     "dte_exit",
+    "every",
     "find_option",
     "for_at_least",
     "iron_butterfly",
@@ -101,10 +110,12 @@ __all__ = [
     "min_equity",
     "no_existing_position_in",
     "not_",
+    "pause_on",
     "position_size",
     "profit_target",
     "ratio_spread",
     "resolve_legs",
+    "resume_on",
     "risk_reversal",
     "select_option",
     "short_leg_delta",

@@ -25,8 +25,10 @@ from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
+from shared.strategy.actions import ScheduledAction
 from shared.strategy.legs import LegSpec, index_name
 from shared.strategy.profiles import changed, params_problem
+from shared.strategy.schedule import Schedule
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 Answer = bool | Verdict | tuple[bool, str]
@@ -186,6 +188,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy: "atomic" unwinds an opening that cannot complete, "best_effort" keeps what was filled.
     max_trades_per_day: trades that had a fill or still may, per trading day; 0 = unlimited.
     cooldown_seconds: the pause after a trade has ended. check_interval_seconds: between two looks at the entry.
+    entry_schedule: nothing is opened but from each firing on, for schedule_window_seconds, until a trade is made.
+    exit_schedule: the same of the exits that the host looks at; those that execution enforces go on.
+    actions: what is done by a schedule, made by close_on, pause_on, resume_on and call_on.
     on_trade_closed: called once with the final TradeUpdate of each trade, over restarts of the host.
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
     if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
@@ -210,6 +215,10 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_trades_per_day: int = 0
     cooldown_seconds: float = 0.0
     check_interval_seconds: float = 10.0
+    entry_schedule: Schedule | None = None
+    exit_schedule: Schedule | None = None
+    schedule_window_seconds: float = 60.0
+    actions: Sequence[ScheduledAction] = ()
     on_trade_closed: Callable[[TradeUpdate], None] | None = None
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_seconds: float = 60.0
@@ -221,13 +230,14 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not STRATEGY_NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} must be letters, digits and '_', begin with a letter, 64 at most")
-        for field in ("legs", "entry_conditions", "exit_conditions"):
+        for field in ("legs", "entry_conditions", "exit_conditions", "actions"):
             msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))
         self._check_numbers()
         self._check_choices()
         self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
         self._check_legs()
+        self._check_schedules()
 
     def _check_numbers(self) -> None:
         for field, least in (
@@ -236,6 +246,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             ("cooldown_seconds", 0),
             ("check_interval_seconds", 0.1),
             ("host_silent_after_seconds", 3),
+            ("schedule_window_seconds", 1),
         ):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
@@ -258,6 +269,18 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"rfq {self.rfq!r} must be a RfqConfig")
         if not all(isinstance(leg, LegSpec) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
+
+    def _check_schedules(self) -> None:
+        for field in ("entry_schedule", "exit_schedule"):
+            if not isinstance(getattr(self, field), Schedule | None):
+                raise ValueError(f"{field} {getattr(self, field)!r} must be made by cron, every or daily_at")
+        keys: set[str] = set()
+        for action in self.actions:
+            if not isinstance(action, ScheduledAction):
+                raise ValueError(f"actions: {action!r} must be made by close_on, pause_on, resume_on or call_on")
+            if action.key in keys:
+                raise ValueError(f"actions: {action.key!r} is there twice")
+            keys.add(action.key)
 
     def _check_params(self) -> None:
         given = self._given_params

@@ -1,7 +1,7 @@
 """When something is due: by the clock, on days of a calendar, in a time zone that is named. Pure: the time is given.
 
-A schedule is a function of time alone, so that a restart changes nothing in it. What a change of the clock skips fires
-right after it; what it repeats fires once.
+A schedule is a function of time alone, so that a restart changes nothing in it. What a change of the clock skips
+fires right after it; what it repeats fires once.
 """
 
 from __future__ import annotations

@@ -40,14 +40,15 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """What execution's events say of one strategy. last_loss_ns: when its last trade that lost money, fees counted,
-    ended."""
+    """What execution's events say of one strategy. last_created_ns: when its last trade was made. last_loss_ns: when
+    its last trade that lost money, fees counted, ended."""
 
     open_trades: int = 0
     trades_today: int = 0
     last_closed_ns: int | None = None
     last_loss_ns: int | None = None
     next_ordinal: int = 1
+    last_created_ns: int | None = None
 
 
 class EntryView(msgspec.Struct, frozen=True, kw_only=True):

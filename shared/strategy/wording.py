@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 MINUTE_NS = 60 * 1_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
+
+
+def utc_text(at_ns: int) -> str:
+    """ "2026-03-06 09:30:00 UTC"."""
+    return f"{dt.datetime.fromtimestamp(at_ns // 1_000_000_000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration_text(hours: float) -> str:

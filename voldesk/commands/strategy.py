@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.ledger.stats import TradeStats, stats_by_strategy, stats_json, stats_of
 from shared.messages.control import DryTradeList, ListDryTrades
@@ -16,6 +17,8 @@ from voldesk.completion import complete_strategy
 from voldesk.console import Json, note, print_json, print_table, say, state_text, title
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
+from voldesk.strategy_files import load_runner
+from voldesk.strategy_schedule import firing_json, local_text, preview
 from voldesk.strategy_show import show
 
 _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "drawdown")
@@ -31,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Example: voldesk strategy stats short_strangle --since 30d")(stats)
     group.command("dry-run", epilog="Example: voldesk strategy dry-run short_strangle")(dry_run)
     group.command(epilog="Example: voldesk strategy show short_strangle --plot payoff.png")(show)
+    group.command(epilog="Example: voldesk strategy schedule short_strangle --count 20")(schedule)
     app.add_typer(group, name="strategy")
 
 
@@ -91,6 +95,27 @@ def dry_run(
     ]
     print_table(desk, "trades of a dry run: nothing was sent", columns, rows, right=("realised", "fees", "net"))
     say("USD; bought at the ask, sold at the bid, with the venue's fee; what is open is not in realised")
+
+
+def schedule(
+    name: Annotated[str, typer.Argument(help="The strategy.", autocompletion=complete_strategy)],
+    count: Annotated[int, typer.Option(min=1, max=1_000, help="So many firings.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Preview when a strategy looks at entries and exits, and when its scheduled actions come, by its file."""
+    desk = load_desk()
+    coming = preview(load_runner(desk, name).config, Clock().now_ns(), count)
+    if as_json:
+        print_json([firing_json(*each) for each in coming])
+        return
+    if not coming:
+        say(f"{title(desk)}: {escape(name)} has no schedule that fires: it looks every check_interval_seconds")
+        return
+    rows = [
+        (clock_text(at_ns), local_text(at_ns, each.zone), escape(does), escape(each.text))
+        for at_ns, does, each in coming
+    ]
+    print_table(desk, f"next firings of {escape(name)}", ("UTC", "local", "does", "schedule"), rows)
 
 
 def _show(desk: DeskConfig, found: list[TradeStats], ended: str) -> None:
