@@ -60,6 +60,21 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     run_dir: str = ""
 
 
+class HostSection(_Section, frozen=True, kw_only=True):
+    """[host]: what the processes run under, and where they are reached.
+
+    supervisor: supervisord, which `voldesk up` starts; or containers, where it is started and restarted from outside.
+    listen: the address on which metrics and the simulated exchange listen; other than loopback only in a container,
+    whose networks are closed. exchange: where services find the simulated exchange. metrics: where Prometheus finds
+    a service, "{service}" stands for its name.
+    """
+
+    supervisor: Literal["supervisord", "containers"] = "supervisord"
+    listen: str = "127.0.0.1"
+    exchange: str = "127.0.0.1"
+    metrics: str = "127.0.0.1"
+
+
 class BusSection(_Section, frozen=True, kw_only=True):
     """[bus]: the sockets between the processes.
 
@@ -125,6 +140,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     underlyings: tuple[str, ...]
     futures: bool
     run_dir: Path
+    host: HostSection
     bus: BusSection
     logging: LoggingSection
     journal: JournalSection
@@ -157,10 +173,15 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def load_config(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> DeskConfig:
-    """Read and check the file. Raises ConfigError. The services' own sections are checked by `section`."""
+    """Read and check the file. Raises ConfigError. The services' own sections are checked by `section`.
+
+    VOLDESK_OVERLAY names a second file, whose keys take the place of the first one's: what is so in containers.
+    """
     path = config_path(environment) if path is None else Path(path).expanduser().absolute()
     raw = _read(path)
-    known = ("desk", "bus", "logging", "journal", "ports", *SERVICE_NAMES)
+    if overlay := environment.get("VOLDESK_OVERLAY"):
+        raw = _laid_over(raw, _read(Path(overlay)))
+    known = ("desk", "host", "bus", "logging", "journal", "ports", *SERVICE_NAMES)
     for name, section in raw.items():
         if name not in known:
             raise ConfigError(f"{path}: unknown section [{name}]", did_you_mean(name, known))
@@ -176,6 +197,12 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         desk_raw["venue"] = override
     desk = _convert(path, "desk", desk_raw, DeskSection)
     bus = _convert(path, "bus", raw.get("bus", {}), BusSection)
+    host = _convert(path, "host", raw.get("host", {}), HostSection)
+    if host.supervisor != "containers" and not host.listen.startswith("127."):
+        raise ConfigError(
+            f"{path}: [host] listen {host.listen} is open to other machines, and metrics have no login",
+            'use "127.0.0.1"; other addresses are for containers on networks of their own',
+        )
     ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
     for name in ports:
         if name not in PORT_NAMES:
@@ -190,6 +217,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         underlyings=desk.underlyings,
         futures=desk.futures,
         run_dir=(path.parent / Path(run_dir).expanduser()).absolute(),
+        host=host,
         bus=bus,
         logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),
         journal=_convert(path, "journal", raw.get("journal", {}), JournalSection),
@@ -212,6 +240,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not UTF-8 text", "save the file as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "make it a readable file") from None
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        merged[name] = _laid_over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
 
 
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$?(?P<where>[^`]*)`)?$", re.DOTALL)

@@ -190,9 +190,9 @@ class Metrics:
         """Count an error that was survived."""
         self.errors(source).inc()
 
-    def serve(self, port: int, refusals: HttpRefusals) -> None:
-        """Answer scrapes on 127.0.0.1. Raises OSError when the port is taken."""
-        self._server = serve_metrics(self.registry, port, refusals)
+    def serve(self, port: int, refusals: HttpRefusals, host: str = "127.0.0.1") -> None:
+        """Answer scrapes on `host`. Raises OSError when the port is taken."""
+        self._server = serve_metrics(self.registry, port, refusals, host=host)
 
     def close(self) -> None:
         if self._server is not None:

@@ -65,10 +65,14 @@ class ScrapeServer(ThreadingMixIn, WSGIServer):
 
 
 def serve_metrics(
-    registry: CollectorRegistry, port: int, refusals: HttpRefusals, handler: type[ScrapeHandler] = ScrapeHandler
+    registry: CollectorRegistry,
+    port: int,
+    refusals: HttpRefusals,
+    handler: type[ScrapeHandler] = ScrapeHandler,
+    host: str = "127.0.0.1",
 ) -> tuple[ScrapeServer, threading.Thread]:
-    """Answer on 127.0.0.1 until shut down. Raises OSError when the port is taken."""
-    server = make_server("127.0.0.1", port, make_wsgi_app(registry), ScrapeServer, handler)
+    """Answer on `host` until shut down. Raises OSError when the port is taken."""
+    server = make_server(host, port, make_wsgi_app(registry), ScrapeServer, handler)
     server.refusals = refusals
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

@@ -1,8 +1,9 @@
 """Keys of the venue and of the grants: where they are kept and how they are read. Never printed, never logged.
 
-A key of a real venue comes from, in this order: the environment, a file ``.env`` beside the configuration, or the
-service's own file ``<run_dir>/secrets/<environment>-<service>.env``. The names are ``COINCALL_API_KEY_<BETA|PROD>``
-and ``COINCALL_API_SECRET_<BETA|PROD>``, with ``_<SERVICE>`` appended for a key of one service alone. Keys of the
+A key of a real venue comes from, in this order: the environment, a file ``.env`` beside the configuration, the
+service's own file ``<run_dir>/secrets/<environment>-<service>.env``, or one of that name in VOLDESK_SECRETS_DIR,
+where containers are handed theirs. The names are ``COINCALL_API_KEY_<BETA|PROD>`` and
+``COINCALL_API_SECRET_<BETA|PROD>``, with ``_<SERVICE>`` appended for a key of one service alone. Keys of the
 simulated exchange are drawn once per run directory. A file that others can read is refused.
 """
 
@@ -77,7 +78,8 @@ def load_api_key(desk: DeskConfig, service: str, environment: Mapping[str, str] 
         suffix = _SUFFIXES[desk.venue]
         own = f"{suffix}_{service.upper()}"
         pairs = [(f"COINCALL_API_KEY_{name}", f"COINCALL_API_SECRET_{name}") for name in (own, suffix)]
-        sources = [environment, _read_env(desk.path.parent / ".env"), _read_env(own_file)]
+        handed = _read_handed(desk, service)
+        sources = [environment, _read_env(desk.path.parent / ".env"), _read_env(own_file), handed]
         remedy = f"set {pairs[0][0]} and {pairs[0][1]} in the environment, in .env, or in {own_file} (mode 0600)"
     for values in sources:
         for key_name, secret_name in pairs:
@@ -95,7 +97,8 @@ def load_secret(
 ) -> str:
     """A secret that is not of the venue, from the same places. Raises SecretError naming variable and file."""
     own_file = _secret_dir(desk.run_dir) / f"{desk.venue}-{service}.env"
-    for values in (environment, _read_env(desk.path.parent / ".env"), _read_env(own_file)):
+    handed = _read_handed(desk, service)
+    for values in (environment, _read_env(desk.path.parent / ".env"), _read_env(own_file), handed):
         if value := values.get(name):
             return value
     raise SecretError(
@@ -170,6 +173,21 @@ def _read_env(path: Path) -> Mapping[str, str]:
         return {}
     _refuse_if_open(path)
     return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
+
+
+def _read_handed(desk: DeskConfig, service: str) -> Mapping[str, str]:
+    """What a container was handed for `service`; none elsewhere. Raises SecretError."""
+    directory = os.environ.get("VOLDESK_SECRETS_DIR")
+    if not directory:
+        return {}
+    path = Path(directory) / f"{desk.venue}-{service}.env"
+    try:
+        return _read_env(path)
+    except PermissionError:
+        raise SecretError(
+            f"{path} cannot be read by user {os.getuid()}, as whom the container runs",
+            f"on the host: chown {os.getuid()} its file, mode 0600",
+        ) from None
 
 
 def _read_private(path: Path, remedy: str) -> bytes:

@@ -181,7 +181,7 @@ def venue_endpoints(desk: DeskConfig) -> CoincallEndpoints:
             )
         return port
 
-    return of_venue(desk.venue, simulated_port)
+    return of_venue(desk.venue, simulated_port, desk.host.exchange)
 
 
 class DirectFlatten:

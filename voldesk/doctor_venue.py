@@ -69,7 +69,7 @@ def _endpoints(desk: DeskConfig) -> CoincallEndpoints | None:
     port = read_ports(desk.run_dir).get("exchange", 0)
     if desk.venue == "sim" and (not port or pid_on_port(port) is None):
         return None
-    return of_venue(desk.venue, lambda: port)
+    return of_venue(desk.venue, lambda: port, desk.host.exchange)
 
 
 async def _ask(desk: DeskConfig, endpoints: CoincallEndpoints, keys: dict[str, ApiKey]) -> list[Finding]:

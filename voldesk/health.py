@@ -65,6 +65,10 @@ def collect_health(desk: DeskConfig) -> DeskHealth:
     names = expected_services(desk)
     if not desk.run_dir.is_dir():
         return DeskHealth(supervised=False, services=tuple(_not_there(desk, name, None) for name in names))
+    if desk.host.supervisor == "containers":
+        beats = asyncio.run(_ask_all(desk, list(names)))
+        rows = [_contained(desk, name, beats.get(name)) for name in names]
+        return DeskHealth(supervised=True, services=tuple(rows), foreign=_foreign(desk, beats))
     try:
         supervised = Supervisor(desk, _SUPERVISOR_PATIENCE_S).processes()
     except SupervisorAway:
@@ -181,6 +185,21 @@ def _restarts(run_dir: Path, name: str) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return int(count) - 1
+
+
+def _contained(desk: DeskConfig, name: str, answer: tuple[Heartbeat, float] | None) -> ServiceHealth:
+    """A container is seen by its answer alone; whether it exists, the engine knows."""
+    if answer is not None:
+        return _answered(name, answer[0].pid, answer)
+    return ServiceHealth(
+        name=name,
+        state="NOT_RESPONDING",
+        pid=None,
+        uptime_s=None,
+        heartbeat_age_s=None,
+        restarts=_restarts(desk.run_dir, name),
+        detail=f"no answer within {ANSWER_DEADLINE_MS} ms; see `docker compose ps {name}` and `voldesk logs {name}`",
+    )
 
 
 def _unsupervised(

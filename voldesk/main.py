@@ -80,6 +80,7 @@ COMMANDS = {
     "doctor": (
         "Examine configuration, ports, clock, keys, disk, journals, versions, venue and services; changes nothing."
     ),
+    "prepare": "Draw keys and check everything that must be there before the first container starts.",
     "keys": "Show the bus's keys, whose each is and which services take it; rotate or revoke one.",
     "healthcheck": "Ask one service whether it is alive, with its own key; ends with 0 if it is, with 69 if not.",
     "journal": "Ask execution's journal with SQL. It is read from its file, whether the desk runs or not.",

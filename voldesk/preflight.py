@@ -18,6 +18,7 @@ from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
 from shared.secrets import SecretError, ensure_paper_secrets, load_api_key
+from voldesk.console import EXIT_CONFIG, Failure
 from voldesk.identity import check_identity
 from voldesk.processes import holder_of_port
 
@@ -45,6 +46,16 @@ def load_desk() -> DeskConfig:
     desk = load_config()
     check_identity(desk)
     return desk
+
+
+def refuse_in_containers(desk: DeskConfig, instead: str) -> None:
+    """What starts and stops processes is not the desk's in containers. Raises Failure (78) with what is."""
+    if desk.host.supervisor == "containers":
+        raise Failure(
+            "this desk runs in containers, which are started and stopped from outside",
+            f"on the host: {instead}",
+            EXIT_CONFIG,
+        )
 
 
 def load_whole_desk() -> DeskConfig:

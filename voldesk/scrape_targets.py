@@ -16,7 +16,7 @@ def write_targets(desk: DeskConfig, ports: Mapping[str, int]) -> None:
     """
     rows = [
         {
-            "targets": [f"127.0.0.1:{ports[f'metrics-{service}']}"],
+            "targets": [f"{desk.host.metrics.replace('{service}', service)}:{ports[f'metrics-{service}']}"],
             "labels": {"desk": desk.name, "service": service, "mode": desk.mode, "account": desk.account_id},
         }
         for service in expected_services(desk)

@@ -25,7 +25,8 @@ _SPACE_RETRY_S = 5.0
 
 
 class ExchangeShell:
-    """Serves on the loopback address only: paper keys are no protection on a network."""
+    """Serves on the loopback address: paper keys are no protection on a network. In a container on its own, closed
+    network, by [host] listen."""
 
     def __init__(self, context: ServiceContext) -> None:
         self.ready = False
@@ -57,7 +58,7 @@ class ExchangeShell:
             paper=context.desk.mode == "paper",
             refusals=context.http_refusals,
         )
-        self._listener = bind(context.port("exchange"))
+        self._listener = bind(context.port("exchange"), context.desk.host.listen)
         port = self._listener.getsockname()[1]
         self.detail = f"http://{HOST}:{port}"
         context.log.info("exchange listens", address=self.detail, accounts=len(config.accounts))
@@ -87,14 +88,14 @@ class ExchangeShell:
             self._listener.close()
 
 
-def bind(port: int) -> socket.socket:
-    """A listening socket on the loopback address; port 0 takes any. Raises OSError when the port is taken."""
+def bind(port: int, host: str = HOST) -> socket.socket:
+    """A listening socket on `host`; port 0 takes any. Raises OSError when the port is taken."""
     # asyncio turns Nagle's delay (40 ms an answer) off only for sockets that name their protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setblocking(False)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(256)
     except OSError:
         listener.close()

@@ -79,7 +79,7 @@ class ExecutionShell:
     def _connected(self) -> CoincallGateway:
         context, venue = self._context, self._venue
         gateway = (EveryProduct if context.desk.futures else CoincallGateway)(
-            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
             context.api_key(),
             budget_share=self._config.rate_budget_share,
             orders_per_s=self._config.orders_per_s,

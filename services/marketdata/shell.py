@@ -54,7 +54,7 @@ class MarketdataShell:
         self._underlyings = context.desk.underlyings
         venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
-            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
             context.api_key(),
             budget_share=config.rate_budget_share,
             on_call=venue.called,

@@ -30,7 +30,7 @@ class RiskShell:
         grant_key = context.grant_key()
         venue = VenueMetrics(context.metrics)
         self._gateway = (EveryProduct if context.desk.futures else CoincallGateway)(
-            of_venue(context.desk.venue, lambda: context.port("exchange")),
+            of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
             context.api_key(),
             budget_share=config.rate_budget_share,
             on_call=venue.called,

@@ -332,7 +332,7 @@ class _Process:
         port = resolve_ports(self._desk.run_dir, self._desk.ports)[f"metrics-{self._name}"]
         while True:
             try:
-                self._metrics.serve(port, self._http_refusals)
+                self._metrics.serve(port, self._http_refusals, self._desk.host.listen)
                 return
             except OSError as error:
                 self._log.warning("metrics cannot be served yet", port=port, error=error.strerror)

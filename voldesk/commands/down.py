@@ -11,7 +11,7 @@ from shared.config import ConfigError, DeskConfig
 from shared.messages.control import OnShutdown
 from shared.shutdown import announce
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, progress, say, title
-from voldesk.preflight import exclusive, load_desk
+from voldesk.preflight import exclusive, load_desk, refuse_in_containers
 from voldesk.processes import DeskProcess, desk_processes, end_processes, wait_until_gone
 from voldesk.supervision import Supervisor, SupervisorAway
 
@@ -38,6 +38,7 @@ def down(
     """Stop every process of the desk. The quotes of strategies are withdrawn; other orders stay at the venue and open
     trades stay open, unless --orders, or on_shutdown in section execution of voldesk.toml, says otherwise."""
     desk = load_desk()
+    refuse_in_containers(desk, "docker compose stop")
     choice = _choice(desk, orders)
     if choice == "flatten" and desk.mode == "LIVE":
         confirm(desk, "close every open trade and stop the desk?", yes=yes)

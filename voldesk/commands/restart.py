@@ -24,7 +24,7 @@ from voldesk.console import (
     title,
 )
 from voldesk.health import ServiceHealth, collect_health, expected_services, last_log_line
-from voldesk.preflight import load_whole_desk
+from voldesk.preflight import load_whole_desk, refuse_in_containers
 from voldesk.supervision import Supervisor, SupervisorAway
 
 _POLL_S = 0.3
@@ -47,6 +47,7 @@ def restart(
     names = expected_services(desk)
     if service not in names:
         raise Failure(f"{service!r} is no service of this desk", f"use one of: {', '.join(names)}", EXIT_USAGE)
+    refuse_in_containers(desk, f"docker compose restart {service}")
     supervisor = Supervisor(desk)
     note(f"{title(desk)}: restarting {service}")
     with progress(f"stopping {service}") as tell:

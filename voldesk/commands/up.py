@@ -34,6 +34,7 @@ from voldesk.preflight import (
     exclusive,
     load_whole_desk,
     page_url,
+    refuse_in_containers,
     unguarded_warning,
 )
 from voldesk.processes import desk_processes, end_processes
@@ -54,6 +55,7 @@ def up(
 ) -> None:
     """Start the desk, or what of it is stopped, and wait until every service is ready."""
     desk = load_whole_desk()
+    refuse_in_containers(desk, "docker compose up -d")
     supervisor = Supervisor(desk)
     already = supervisor.pid() is not None
     if desk.mode == "LIVE" and not already:
@@ -90,14 +92,19 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
                 f"{stuck[0].name} (pid {stuck[0].pid}) of an earlier run cannot be ended",
                 f"end it by hand: kill -9 {stuck[0].pid}",
             )
+    prepare_desk(desk)
+    note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
+    supervisor.launch()
+
+
+def prepare_desk(desk: DeskConfig) -> None:
+    """Keys, ports, Prometheus's targets, whose run directory it is: what must be there before the first process."""
     check_keys(desk)
     write_targets(desk, choose_ports(desk))
     record_identity(desk)
     for warning in (disk_warning(desk), unguarded_warning(desk)):
         if warning:
             note(warning)
-    note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
-    supervisor.launch()
 
 
 def _start_stopped(desk: DeskConfig, supervisor: Supervisor) -> list[str]:

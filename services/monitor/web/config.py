@@ -19,6 +19,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tls_certificate, tls_key: PEM files, relative to voldesk.toml; both or neither.
     trusted_proxies: addresses whose X-Forwarded-For and X-Forwarded-Proto are believed; beyond loopback and without
     TLS of its own, what did not come by https through one of them is refused.
+    published_on_loopback: it runs in a container whose port is published on a loopback address of the host only, so
+    that it may listen beyond loopback without TLS.
     public_url: how people reach it, for the links that are printed; "" is the address it listens on.
     session_hours: a login ends after so long without a request.
     session_days: a login ends after so long in any case.
@@ -32,6 +34,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tls_certificate: str = ""
     tls_key: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    published_on_loopback: bool = False
     public_url: str = ""
     session_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 12
     session_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
@@ -52,6 +55,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ValueError(f"trusted_proxies holds {proxy!r}, which is no IP address") from None
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key belong together: give both, or neither")
+        if self.published_on_loopback:
+            return
         if not address.is_loopback and not self.tls_certificate and not self.trusted_proxies:
             raise ValueError(
                 f"host {self.host} is reached from other machines, and passwords would cross the network in clear: "
@@ -61,7 +66,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def needs_https(self) -> bool:
         """Whether it is reached from other machines and TLS ends at a proxy: what came past the proxy is refused."""
-        return not self.has_tls and not ipaddress.ip_address(self.host).is_loopback
+        return not (self.has_tls or self.published_on_loopback or ipaddress.ip_address(self.host).is_loopback)
 
     @property
     def has_tls(self) -> bool:

@@ -63,11 +63,13 @@ def simulated(host: str, port: int) -> CoincallEndpoints:
     )
 
 
-def of_venue(venue: Literal["sim", "beta", "production"], simulated_port: Callable[[], int]) -> CoincallEndpoints:
+def of_venue(
+    venue: Literal["sim", "beta", "production"], simulated_port: Callable[[], int], simulated_host: str = "127.0.0.1"
+) -> CoincallEndpoints:
     """The endpoints of a configured venue; the port is asked for only where the simulated exchange is meant."""
     match venue:
         case "sim":
-            return simulated("127.0.0.1", simulated_port())
+            return simulated(simulated_host, simulated_port())
         case "beta":
             return BETA
         case "production":
