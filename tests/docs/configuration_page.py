@@ -22,10 +22,11 @@ from services.marketdata.config import MarketdataConfig
 from services.monitor.config import MonitorConfig
 from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig
-from shared.config import PORT_NAMES, BusSection, DeskSection, JournalSection, LoggingSection
+from shared.config import PORT_NAMES, BusSection, DeskSection, HostSection, JournalSection, LoggingSection
 
 SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("desk", DeskSection),
+    ("host", HostSection),
     ("bus", BusSection),
     ("logging", LoggingSection),
     ("journal", JournalSection),
@@ -51,6 +52,8 @@ are never in this file: see [.env.example](../.env.example) and [venues/coincall
 |---|---|
 | `VOLDESK_CONFIG` | the file, instead of `voldesk.toml` in the working directory |
 | `VOLDESK_RUN_DIR` | the run directory, instead of `[desk] run_dir` |
+| `VOLDESK_OVERLAY` | a second file whose keys take the place of the first one's: what is so in containers |
+| `VOLDESK_SECRETS_DIR` | where a container is handed `<venue>-<service>.env` |
 | `TRADING_ENVIRONMENT` | `sim`, `beta` or `production`: overrides `[desk] venue` |
 """
 
