@@ -21,7 +21,7 @@ AGAIN := { test $$? -eq 1 && echo "voldesk: those tests that failed run once mor
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-all chaos test-live check hooks bench soak simulate simulate-nightly simulate-mutants lock
+.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-compose test-all chaos test-live check hooks bench soak simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,7 @@ down: install ## stop the desk and everything it started
 
 test: install-dev ## the tests with branch coverage and its floors, but not the long ones
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long)" || $(AGAIN)
+	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long or compose)" || $(AGAIN)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/python -m pytest -n 4 $(SPREAD) -m "(e2e or simulation) and not long" || $(AGAIN)
 	@$(BIN)/coverage report --include='shared/options/*' --fail-under=95 | tail -1
@@ -74,7 +74,10 @@ test: install-dev ## the tests with branch coverage and its floors, but not the 
 test-long: install-dev ## the long ones: bad days of a real desk, chaos, more seeds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long || $(AGAIN)
 
-test-all: test test-long ## every test that needs no account
+test-compose: install-dev ## the containers: images, stack, kills, cuts, roll-out; says whether a Docker engine was there
+	@$(BIN)/python -m pytest -s -v tests/compose
+
+test-all: test test-long test-compose ## every test that needs no account
 
 chaos: install-dev ## kills, stops and faults at random while four strategies trade: make chaos BLOWS=100 MINUTES=10 SEED=1
 	@CHAOS_BLOWS=$(BLOWS) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/e2e/test_chaos.py

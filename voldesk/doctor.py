@@ -295,6 +295,9 @@ def check_strategies(desk: DeskConfig) -> Iterator[Finding]:
 
 def check_ports(desk: DeskConfig) -> Iterator[Finding]:
     """Each configured or drawn port is free, or one of our own processes listens on it."""
+    if desk.host.supervisor == "containers":
+        yield Finding(check="ports", level="ok", text="each service has those of its container")
+        return
     ours = {process.pid: process.name for process in desk_processes(desk.run_dir)}
     drawn = read_ports(desk.run_dir)
     held, free = [], []
@@ -343,8 +346,9 @@ def service_remedy(state: State, name: str, *, supervised: bool) -> str:
 
 def check_services(desk: DeskConfig) -> Iterator[Finding]:
     """Each service answers; nothing lives that should not."""
+    contained = desk.host.supervisor == "containers"
     alive = desk_processes(desk.run_dir) if desk.run_dir.is_dir() else ()
-    if not alive:
+    if not alive and not contained:
         yield Finding(check="services", level="ok", text="the desk is not running; `voldesk up` starts it")
         return
     health = collect_health(desk)
@@ -366,11 +370,13 @@ def check_services(desk: DeskConfig) -> Iterator[Finding]:
             continue
         said = service.detail or last_log_line(desk.run_dir, service.name) or "its log is empty"
         remedy = service_remedy(service.state, service.name, supervised=health.supervised)
+        if contained:
+            remedy = f"on the host: `docker compose ps {service.name}`, then `docker compose restart {service.name}`"
         level: Level = "warning" if service.state in ("STARTING", "NOT_READY") else "problem"
         yield Finding(check="services", level=level, text=f"{service.name} is {service.state}: {said}", remedy=remedy)
     if running:
         yield Finding(check="services", level="ok", text=f"running and ready: {', '.join(running)}")
-    if health.supervised and Supervisor(desk).pid() is None:
+    if health.supervised and not contained and Supervisor(desk).pid() is None:
         yield Finding(check="services", level="problem", text="supervisord has gone meanwhile", remedy="`voldesk up`")
 
 

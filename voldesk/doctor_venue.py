@@ -67,7 +67,8 @@ def _shared_keys(keys: dict[str, ApiKey]) -> list[str]:
 def _endpoints(desk: DeskConfig) -> CoincallEndpoints | None:
     """Where the venue answers; None for a simulated one that does not run."""
     port = read_ports(desk.run_dir).get("exchange", 0)
-    if desk.venue == "sim" and (not port or pid_on_port(port) is None):
+    is_ours = desk.host.supervisor == "supervisord"
+    if desk.venue == "sim" and (not port or (is_ours and pid_on_port(port) is None)):
         return None
     return of_venue(desk.venue, lambda: port, desk.host.exchange)
 

@@ -25,6 +25,7 @@ class ExchangeControl:
                 f'take a desk with [desk] venue = "sim", not {desk.path}',
                 EXIT_CONFIG,
             )
+        self._host = desk.host.exchange
         self._port = read_ports(desk.run_dir).get("exchange")
 
     def get(self, path: str) -> Any:
@@ -46,7 +47,7 @@ class ExchangeControl:
         try:
             with progress("waiting for the exchange"):
                 answer = httpx.request(
-                    method, f"http://127.0.0.1:{self._port}{path}", json=body, timeout=_PATIENCE_S, trust_env=False
+                    method, f"http://{self._host}:{self._port}{path}", json=body, timeout=_PATIENCE_S, trust_env=False
                 )
             envelope = answer.json()
         except httpx.TimeoutException:

@@ -9,7 +9,7 @@ import typer
 from shared.bus.keys import CLIENTS, KEY_NAMES, Allowed, keys_dir, read_list, revoke_key, rotate_key
 from shared.clock import Clock
 from shared.config import DeskConfig
-from shared.views import clock_text, iso
+from shared.views import iso
 from voldesk.console import EXIT_USAGE, Failure, Json, Yes, confirm, note, print_json, print_table, say, title
 from voldesk.preflight import load_desk
 
@@ -51,15 +51,13 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
     print_table(
         desk,
         "keys of the bus",
-        ("name", "state", "public key", "since UTC", "rotated", "secret here", "is taken by"),
+        ("name", "state", "public key", "rotated", "is taken by"),
         [
             (
                 name,
                 "[red]revoked[/red]" if entry.revoked else "[green]counts[/green]",
                 entry.shown,
-                clock_text(entry.since_ns),
                 str(entry.rotated),
-                "yes" if _has_secret(desk, name) else "no",
                 "nobody" if entry.revoked else ", ".join(_takers(name)),
             )
             for name, entry in listed.items()

@@ -86,7 +86,14 @@ class ExchangeServer:
         limiter = RateLimiter(limits_of(config.rate_limits), config.switches.rate_limit_penalty_ms)
         self.api = Api(self.venue, keys, limiter, self.faults, self.refusals, config.server.body_bytes_max)
         sockets = SocketServer(config, keys, self.hub, self.faults, now_ns)
-        control = SimControl(self.venue, self.hub, self.faults, frozenset(user_ids), self.refusals)
+        control = SimControl(
+            self.venue,
+            self.hub,
+            self.faults,
+            frozenset(user_ids),
+            self.refusals,
+            beyond_loopback=config.server.control_beyond_loopback,
+        )
         routes: list[Any] = [self.api.route(endpoint) for endpoint in all_endpoints()]
         routes += sockets.routes()
         if paper and config.server.control_api:

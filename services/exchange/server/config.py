@@ -15,6 +15,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The HTTP and WebSocket side.
 
     control_api: whether /sim (faults, market moves) is served, on loopback and in paper trading only.
+    control_beyond_loopback: it is served to other addresses too, in a container on a closed network.
     body_bytes_max: a longer request body is refused. socket_idle_ms: a WebSocket on which nothing came or went for
     so long is dropped. socket_queue_bytes_max: a client that lets more than that wait unread is dropped.
     socket_requests_per_second: frames one client may send. socket_subscriptions_max: symbols one client may follow.
@@ -22,6 +23,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     control_api: bool = True
+    control_beyond_loopback: bool = False
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=16_777_216)] = 262_144
     socket_idle_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 30_000
     socket_queue_bytes_max: Annotated[int, Meta(ge=65_536, le=268_435_456)] = 4_194_304

@@ -1,0 +1,187 @@
+"""The stack of docker-compose.yml in a real engine: it trades, and loses nothing whatever is taken from it.
+
+The tests are one story in the order of the file: one stack, one trade that stays open through all that happens.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.engine import SERVICES, NoEngine, Stack, engine, for_old_alertmanager, stand_in_images
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1_800)]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("compose")
+    home.chmod(0o755)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    try:
+        with engine() as environment:
+            print("a Docker engine is there: the stack runs for real")
+            stand_in_images(environment)
+            made = Stack(environment, home, port)
+            _hold_for_long(home)
+            for_old_alertmanager(made)
+            made.down(with_data=True)
+            try:
+                made.compose("build", "setup")
+                yield made
+            finally:
+                made.down(with_data=True)
+    except NoEngine as reason:
+        if os.environ.get("VOLDESK_TEST_COMPOSE") == "required":
+            pytest.fail(f"VOLDESK_TEST_COMPOSE=required, but {reason}")
+        pytest.skip(f"no Docker engine: {reason}")
+
+
+def _hold_for_long(home: Path) -> None:
+    """The shipped strategy, whose trade is held until the test closes it."""
+    path = home / "strategies" / "demo_strangle.py"
+    text = path.read_text()
+    changed = text.replace("max_hold_hours(1 / 60)", "max_hold_hours(24)")
+    assert changed != text
+    path.write_text(changed)
+    for file in (home / "strategies").rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)
+
+
+@pytest.fixture
+def trade_id(stack: Stack) -> str:
+    """The trade that is open."""
+    return stack.until(
+        "a trade is open", lambda: next((t["trade_id"] for t in stack.trades() if t["state"] == "OPEN"), None)
+    )
+
+
+def test_the_stack_comes_up_trades_and_every_container_is_healthy(stack: Stack) -> None:
+    begun = time.monotonic()
+    stack.up()
+    trade = stack.until("a trade is open", lambda: next((t for t in stack.trades() if t["state"] == "OPEN"), None))
+    print(f"cold start to the first open trade: {time.monotonic() - begun:.1f} s")
+    assert len(trade["legs"]) == 2
+    stack.until("all are running", stack.all_running)
+    health = "{{.State.Health.Status}}"
+    stack.until("healthy", lambda: all(stack.inspect(service, health) == "healthy" for service in SERVICES))
+    for service in SERVICES:
+        assert stack.inspect(service, "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}") == "10001:10001 true"
+    assert "risk is alive" in stack.voldesk("healthcheck", "risk", service="risk").stdout
+    assert stack.look("keys")["in_use"]
+    assert stack.look("exchange", "status") is not None
+
+
+def test_prometheus_scrapes_every_service_and_the_rules_and_alertmanager_are_loaded(
+    stack: Stack, trade_id: str
+) -> None:
+    targets = "http://prometheus:9090/api/v1/targets?state=active"
+
+    def scraped() -> bool:
+        found = stack.get(targets)
+        up = (
+            {t["labels"]["service"] for t in found["data"]["activeTargets"] if t["health"] == "up"}
+            if found
+            else set()
+        )
+        return up == set(SERVICES)
+
+    stack.until("every service is scraped", scraped)
+    groups = stack.get("http://prometheus:9090/api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len([rule for rule in rules if rule["type"] == "alerting"]) > 10
+    stack.until(
+        "every rule was evaluated without an error",
+        lambda: all(
+            rule["health"] == "ok"
+            for group in stack.get("http://prometheus:9090/api/v1/rules")["data"]["groups"]
+            for rule in group["rules"]
+        ),
+    )
+    assert stack.get("http://alertmanager:9093/api/v2/status")["config"]["original"]
+    stack.until(
+        "Prometheus knows its Alertmanager",
+        lambda: stack.get("http://prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"],
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_that_is_killed_comes_back_and_the_trade_is_still_open(
+    stack: Stack, trade_id: str, service: str
+) -> None:
+    before = (
+        stack.look("healthcheck", service) if service == "control" else stack.inspect(service, "{{.RestartCount}}")
+    )
+    begun = time.monotonic()
+    stack.kill(service)
+    stack.until(f"{service} was started again", lambda: stack.inspect(service, "{{.RestartCount}}") != before)
+    stack.until("all are running", stack.all_running)
+    print(f"{service}: killed to all ready {time.monotonic() - begun:.1f} s")
+    stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
+
+
+def test_a_cut_from_the_venue_is_seen_and_heals(stack: Stack, trade_id: str) -> None:
+    stack.cut("venue", "exchange")
+    stack.until("marketdata notices", lambda: stack.states().get("marketdata") == "NOT_READY")
+    assert stack.states()["execution"] != "NOT_RESPONDING"
+    stack.heal("venue", "exchange")
+    stack.until("all are running", stack.all_running)
+    assert stack.state_of(trade_id) == "OPEN"
+
+
+def test_a_service_cut_from_the_bus_is_seen_and_heals(stack: Stack, trade_id: str) -> None:
+    stack.cut("bus", "execution")
+    # control shares the network of the venue with it, but not the name under which it is asked
+    stack.until("execution is missed", lambda: stack.states().get("execution") == "NOT_RESPONDING")
+    stack.heal("bus", "execution")
+    stack.until("all are running", stack.all_running)
+    stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
+
+
+def test_a_key_is_rotated_while_the_stack_runs_and_a_revoked_one_is_cut_off(stack: Stack, trade_id: str) -> None:
+    assert stack.voldesk("keys", "rotate", "execution").returncode == 0
+    stack.until("all are running", stack.all_running)
+    assert stack.voldesk("keys", "revoke", "risk", "--yes").returncode == 0
+    stack.until("risk is cut off", lambda: stack.states().get("risk") == "NOT_RESPONDING")
+    assert stack.voldesk("keys", "rotate", "risk").returncode == 0
+    stack.until("all are running", stack.all_running)
+    assert stack.state_of(trade_id) == "OPEN"
+
+
+def test_a_rebuilt_image_is_rolled_out_with_a_trade_open(stack: Stack, trade_id: str) -> None:
+    before = {service: stack.inspect(service, "{{.Image}}") for service in SERVICES}
+    with (stack.home / "services" / "__init__.py").open("a") as file:
+        file.write("\n# a new version\n")
+    stack.compose("build", "setup")
+    stack.up()
+    assert all(stack.inspect(service, "{{.Image}}") != before[service] for service in SERVICES)
+    stack.until("all are running", stack.all_running)
+    stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
+
+
+def test_execution_killed_in_the_middle_of_a_close_finishes_it(stack: Stack, trade_id: str) -> None:
+    assert stack.voldesk("strategies", "pause", "demo_strangle").returncode == 0
+    assert stack.voldesk("close", trade_id).returncode == 0
+    stack.kill("execution")
+    stack.until("the trade is closed", lambda: stack.state_of(trade_id) == "CLOSED")
+    assert not stack.look("positions")
+
+
+def test_data_is_kept_over_down_and_up(stack: Stack) -> None:
+    trades, keys = stack.trades(), stack.look("keys")
+    assert trades
+    stack.down()
+    stack.up()
+    stack.until("all are running", stack.all_running)
+    assert [t["trade_id"] for t in stack.trades() if t["state"] == "CLOSED"] == [
+        t["trade_id"] for t in trades if t["state"] == "CLOSED"
+    ]
+    assert stack.look("keys") == keys
+    assert stack.look("history") is not None
