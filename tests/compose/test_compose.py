@@ -168,7 +168,7 @@ def test_a_rebuilt_image_is_rolled_out_with_a_trade_open(stack: Stack, trade_id:
 
 def test_execution_killed_in_the_middle_of_a_close_finishes_it(stack: Stack, trade_id: str) -> None:
     assert stack.voldesk("strategies", "pause", "demo_strangle").returncode == 0
-    assert stack.voldesk("close", trade_id).returncode == 0
+    assert stack.voldesk("close", trade_id, "--yes").returncode == 0
     stack.kill("execution")
     stack.until("the trade is closed", lambda: stack.state_of(trade_id) == "CLOSED")
     assert not stack.look("positions")
