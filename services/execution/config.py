@@ -59,7 +59,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     answer, or has too many.
     rfq_quote_margin_ms: a quote that is valid for less is not taken.
     rfq_evidence_after_expiry_ms: an accept without an outcome counts as never executed no earlier than this after
-    the quote's expiry, unless the venue shows before that quote or request are gone.
+    the quote's expiry, unless the venue shows before that quote or request are gone and block trades can be read.
     fee_rate, block_fee_rate, fee_cap_fraction: expected trading fee = min(rate × index, cap × price) × quantity; the
     block rate for requests for quote.
     expected_quote_fill_share: the share of an order's quantity that is expected to trade where it is first quoted.

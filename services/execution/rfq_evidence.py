@@ -177,7 +177,8 @@ class AcceptEvidence:
             return earliest(wake_ns, self._assume(rfq, ask))
         validity_ns = rfq.accepted_ns + self._rfq.validity_ns + config.evidence_margin_ms * MS
         certain_ns = rfq.quote_expiry_ns + config.rfq_evidence_after_expiry_ms * MS
-        if rfq.gone_ns is not None:
+        if rfq.gone_ns is not None and ask.failures < _FAILURES_MAX:
+            # Only a list that can be read makes it safe to conclude so early.
             certain_ns = min(certain_ns, max(rfq.gone_ns + config.evidence_margin_ms * MS, validity_ns))
         # Times of an earlier process are by its clock: this one waits for the lists to catch up by its own.
         certain_ns = max(certain_ns, ask.first_ns + config.evidence_margin_ms * MS)
@@ -185,8 +186,7 @@ class AcceptEvidence:
             return earliest(wake_ns, certain_ns)
         listed = ask.listed_ns >= certain_ns or ask.failures >= _FAILURES_MAX
         if listed and self._schedule.looked_since(certain_ns):
-            self._never(rfq)
-            return None
+            return earliest(wake_ns, self._never(rfq))
         if not self._schedule.looked_since(certain_ns):
             self._schedule.want("rfq_accept", work.now_ns)
         if not listed:
@@ -237,15 +237,25 @@ class AcceptEvidence:
         self._done(rfq)
         return None
 
-    def _never(self, rfq: Rfq) -> None:
-        """No list shows an execution although it would have to by now; the venue's positions have the last word."""
+    def _never(self, rfq: Rfq) -> int | None:
+        """No list shows an execution although it would have to by now; the venue's positions have the last word.
+
+        While they cannot say, as something of ours traded in a leg just before, a further look is asked for: returns
+        when it is due.
+        """
         orders = self._rfq.orders(rfq)
         shown = [self._positions.surplus(order.symbol) for order in orders]
+        if None in shown:
+            traded_ns = max(self._work.last_traded_ns.get(order.symbol, 0) for order in orders)
+            look_ns = max(self._work.now_ns, traded_ns + self._work.config.settled_view_ms * MS + MS)
+            self._schedule.want("rfq_accept", look_ns)
+            return look_ns if look_ns > self._work.now_ns else None
         signed = [order.quantity if order.side == "buy" else -order.quantity for order in orders]
         if shown == signed:
             self.sight(rfq, "executed", "the venue's positions hold it")
-            return
-        self._give_up(rfq, "no execution in any list of the venue, and none can come any more")
+        else:
+            self._give_up(rfq, "no execution in any list of the venue, and none can come any more")
+        return None
 
     def _give_up(self, rfq: Rfq, reason: str) -> None:
         for order in self._rfq.orders(rfq):

@@ -24,7 +24,7 @@ from shared.messages.rfq import (
     VenueQuote,
 )
 from tests.unit.execution.makers import FAIR, SPREAD, Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, Script, position
+from tests.unit.execution.play import CALL, HIGH_CALL, Script, leg, position
 
 D = Decimal
 
@@ -236,14 +236,45 @@ def test_the_venues_positions_have_the_last_word_over_lists_that_show_nothing() 
     assert script.state(trade_id) == "OPEN"
 
 
-def test_lists_that_cannot_be_read_decide_nothing_before_the_fills_were_compared() -> None:
+def test_lists_that_cannot_be_read_shorten_nothing_and_decide_nothing_before_the_fills_were_compared() -> None:
     script, makers, _, quote = lost()
-    script.wait(7_000).on(RfqCancelled(request_id=quote.request_id)).wait(3_000)
-    for _ in range(5):
-        script.on(BlockTradesFailed(reason="404")).wait(1_000)
+    script.wait(7_000).on(RfqCancelled(request_id=quote.request_id))
+    expired_ns = quote.expiry_ns + 30 * 1_000_000_000
+    while script.now_ns + 1_000_000_000 < expired_ns:
+        script.wait(1_000).on(BlockTradesFailed(reason="404"))
+        script.snapshot()
+    assert not makers.fallbacks()
+    script.wait(2_000).on(BlockTradesFailed(reason="404"))
     assert not makers.fallbacks()
     script.snapshot().wait(1_000)
     assert makers.fallbacks() == [("open", "limit", "accept_lost")]
+
+
+def test_positions_that_cannot_say_as_a_leg_was_just_traded_decide_nothing_and_are_read_again() -> None:
+    script = Script().started()
+    other_id = script.opened(leg(CALL, "buy"))
+    makers = Makers(script)
+    trade_id, quote = makers.accepting(ordinal=1)
+    script.wait(3_000).on(
+        AcceptUnknown(request_id=quote.request_id, quote_id=quote.quote_id, reason="no answer within 3 s")
+    )
+    script.wait(7_000).on(RfqCancelled(request_id=quote.request_id)).wait(2_500)
+    script.close(other_id)
+    (closing,) = script.placed()
+    assert (closing.symbol, closing.side) == (CALL, "sell")
+    script.fills_all(closing, 77).wait(500)
+    makers.block_list()
+    script.fetches()
+    script.snapshot(positions=[position(CALL, "2"), position(HIGH_CALL, "-2")])
+    assert not makers.fallbacks()
+    assert not script.rows(RfqSighted)[1:]
+    script.wait(4_000)
+    assert script.fetches()
+    script.snapshot(positions=[position(CALL, "2"), position(HIGH_CALL, "-2")])
+    assert [row.what for row in script.rows(RfqSighted)] == ["gone", "executed"]
+    assert not makers.fallbacks()
+    makers.block_list(makers.block(quote))
+    assert script.state(trade_id) == "OPEN"
 
 
 def test_an_execution_after_it_was_given_up_is_the_trades_own_and_alarmed() -> None:
