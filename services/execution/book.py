@@ -195,7 +195,7 @@ class Book(msgspec.Struct):
         match row:
             case rows.OrderRequested(client_order_id=number) | rows.FillSeen(client_order_id=number):
                 return self.orders[number]
-            case rows.FillAssumed(client_order_id=number):
+            case rows.FillAssumed(client_order_id=number) | rows.OrderRepriced(client_order_id=number):
                 return self.orders[number]
             case rows.FeeLearned(venue_trade_id=number):
                 return self.orders[self.fills[number].client_order_id]

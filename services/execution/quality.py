@@ -105,7 +105,8 @@ def fold_quality(trade: Trade, order: Order | None, row: rows.Row, at_ns: int) -
             tally.close.began_ns = at_ns
         case rows.MarketNoted():
             _noted(tally, row)
-        case rows.OrderRequested():
+        case rows.OrderRequested() | rows.OrderRepriced():
+            # a price that was moved is a round as much as an order that took another's place
             assert order is not None
             _leg_of(tally, order).orders += 1
         case rows.FillSeen(fill=fill):

@@ -18,7 +18,8 @@ class LegQuality(msgspec.Struct, frozen=True, kw_only=True):
 
     arrival_mid: mid when the intent was accepted, or the close began, None without a two-sided book. decision_price:
     mid on which the strategy decided, of an opening. slippage_usd: side × (average price − arrival mid) × quantity.
-    improvement_usd: what crossing the book at arrival, at its best price, would have cost more. orders: rounds.
+    improvement_usd: what crossing the book at arrival, at its best price, would have cost more. orders: rounds,
+    an order and each price that it was moved to.
     maker_share: 0 to 1, by premium, of the executions whose role is known.
     """
 

@@ -13,6 +13,7 @@ from services.execution.effects import AmendOrder
 from services.execution.rows import AmendFailed, AmendRequested, OrderRepriced, OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
+from shared.messages.quality import ListQuality
 from shared.messages.trades import ExecutionParams, LimitPhase
 from shared.messages.venue import AmendAcked, Amendment, AmendRefused, AmendUnknown, NewOrder, VenueOrder
 from tests.unit.execution.play import CALL, MARKS, Script, acked, fill, leg, seen, venue_id
@@ -68,6 +69,18 @@ def test_an_order_is_moved_where_it_is_and_nothing_is_cancelled_or_sent_anew() -
     assert [change.price for change in _amended(script)] == [D(1020)]
     assert (script.placed(), script.cancelled()) == ([], [])
     assert len(script.rows(OrderRequested)) == 1
+
+
+def test_each_price_that_an_order_was_moved_to_is_a_round_of_its_execution() -> None:
+    script = Script().started()
+    trade_id, order, _ = _moving(script)
+    script.on(_seen_at(order, "1010"))
+    _mark(script, 1020.0)
+    script.wait(6_000)
+    script.on(_seen_at(order, "1020"))
+    script.fills_all(order, 1)
+    (opening,) = [each for each in script.ask(ListQuality()).phases if each.phase == "open"]
+    assert (opening.trade_id, opening.orders) == (trade_id, 3)
 
 
 def test_an_amendment_is_written_before_it_is_sent_and_shown_with_the_order() -> None:
