@@ -22,6 +22,7 @@ from shared.messages.rfq import (
 from shared.messages.trades import FINAL_ORDER_STATES
 from shared.messages.venue import VenueFill
 
+_LOOK_AGAIN_NS = 10 * SECOND
 _FAILURES_MAX = 3
 
 
@@ -253,6 +254,11 @@ class AcceptEvidence:
         signed = [order.quantity if order.side == "buy" else -order.quantity for order in orders]
         if shown == signed:
             self.sight(rfq, "executed", "the venue's positions hold it")
+        elif any(surplus and (surplus > 0) == (wanted > 0) for surplus, wanted in zip(shown, signed, strict=True)):
+            # a part of it is there, or somebody else's: to open anew now could be to open twice
+            look_ns = self._work.now_ns + _LOOK_AGAIN_NS
+            self._schedule.want("rfq_accept", look_ns)
+            return look_ns
         else:
             self._give_up(rfq, "no execution in any list of the venue, and none can come any more")
         return None

@@ -236,6 +236,21 @@ def test_the_venues_positions_have_the_last_word_over_lists_that_show_nothing() 
     assert script.state(trade_id) == "OPEN"
 
 
+def test_positions_that_hold_a_part_of_it_decide_nothing_until_they_hold_all_or_none() -> None:
+    script, makers, trade_id, quote = lost()
+    script.wait(7_000).on(RfqCancelled(request_id=quote.request_id)).wait(3_000)
+    makers.block_list()
+    for _ in range(3):
+        script.snapshot(positions=[position(CALL, "2")])
+        script.wait(10_000)
+        makers.block_list()
+    assert not makers.fallbacks()
+    script.snapshot(positions=[position(CALL, "2"), position(HIGH_CALL, "-2")])
+    assert [row.what for row in script.rows(RfqSighted)] == ["gone", "executed"]
+    makers.block_list(makers.block(quote))
+    assert script.state(trade_id) == "OPEN"
+
+
 def test_lists_that_cannot_be_read_shorten_nothing_and_decide_nothing_before_the_fills_were_compared() -> None:
     script, makers, _, quote = lost()
     script.wait(7_000).on(RfqCancelled(request_id=quote.request_id))
