@@ -141,6 +141,7 @@ EXPLAINED: dict[str, Why] = {
     "strategy_failed": _NEVER,
     "strategy_load_failed": _NEVER,
     "strategy_reloaded": _why("operator"),
+    "schedule_missed": _why(*_PROCESS, "clock"),
     "strategy_not_reloaded": _NEVER,
     # services
     "service_down": _why(*_PROCESS, "bus", own_service=True),

@@ -36,4 +36,4 @@ def test_a_bench_gives_figures_with_their_floors(name: str) -> None:
 def test_a_bench_that_does_not_exist_is_refused_with_those_that_do() -> None:
     done = python_m("bench", "nonsense")
     assert done.returncode == 2
-    assert "use one of bus, account, grant, chain, options" in done.stderr
+    assert "use one of bus, account, grant, chain, selection, options" in done.stderr
