@@ -138,17 +138,20 @@ class Dispatch:
         message = self.outbox.message(failure.message_id)
         if message is None:
             return
-        pause_ns = min(_BACKOFF_FIRST_NS << min(message.attempts, 20), _BACKOFF_MAX_NS)
+        # what is critical and waits behind it is worth trying anew from the shortest pause
+        attempts = 0 if self.outbox.lane(message.channel).is_urged(now_ns) else message.attempts
+        pause_ns = min(_BACKOFF_FIRST_NS << min(attempts, 20), _BACKOFF_MAX_NS)
         if failure.is_final:
             pause_ns = _BACKOFF_MAX_NS
         if failure.retry_after_s is not None:
             pause_ns = max(pause_ns if failure.is_final else 0, round(failure.retry_after_s * SECOND), SECOND)
         row = AttemptFailed(
             message_id=message.message_id,
-            attempts=message.attempts + 1,
+            attempts=attempts + 1,
             retry_ns=now_ns + pause_ns,
             reason=failure.reason[:300],
             is_final=failure.is_final,
+            other_side_said=failure.retry_after_s is not None,
         )
         self._record(step, row, now_ns)
 
@@ -263,7 +266,9 @@ class Dispatch:
 
     def _try_again(self, step: Step, lane: Lane, now_ns: int) -> None:
         message = lane.message
-        if message is None or message.message_id in self._sending or now_ns < message.retry_ns:
+        if message is None or message.message_id in self._sending:
+            return
+        if now_ns < message.retry_ns and (message.other_side_said or not lane.is_urged(now_ns)):
             return
         if now_ns - message.formed_ns > _STALE_NS:
             reason = f"not taken for a day: {lane.reason}"

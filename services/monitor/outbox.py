@@ -23,7 +23,10 @@ MINUTE_NS = 60_000_000_000
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message that is not confirmed yet. `retry_ns`: when it may be tried again."""
+    """One message that is not confirmed yet. `failed_ns`: the newest failure; `retry_ns`: when it may be tried again.
+
+    other_side_said: the other side has named that time, so nothing makes it earlier.
+    """
 
     message_id: str
     channel: str
@@ -31,7 +34,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     formed_ns: int
     attempts: int = 0
+    failed_ns: int = 0
     retry_ns: int = 0
+    other_side_said: bool = False
 
 
 class Lane(msgspec.Struct):
@@ -48,6 +53,14 @@ class Lane(msgspec.Struct):
     is_final: bool = False
     reason: str = ""
     delivered: int = 0
+
+    def is_urged(self, now_ns: int) -> bool:
+        """Whether something critical has come to wait behind the message since it failed last."""
+        since_ns = 0 if self.message is None else self.message.failed_ns
+        return any(
+            notice.record.severity == "critical" and since_ns < notice.not_before_ns <= now_ns
+            for notice in self.waiting.values()
+        )
 
     def formed_within_minute(self, now_ns: int) -> int:
         return sum(at_ns > now_ns - MINUTE_NS for at_ns in self.formed_ns)
@@ -158,7 +171,13 @@ class Outbox:
         lane = self._carrying(row.message_id)
         if lane is None or lane.message is None:
             return
-        lane.message = msgspec.structs.replace(lane.message, attempts=row.attempts, retry_ns=row.retry_ns)
+        lane.message = msgspec.structs.replace(
+            lane.message,
+            attempts=row.attempts,
+            failed_ns=at_ns,
+            retry_ns=row.retry_ns,
+            other_side_said=row.other_side_said,
+        )
         lane.failing_since_ns = at_ns if lane.failing_since_ns is None else lane.failing_since_ns
         lane.is_final = lane.is_final or row.is_final
         lane.reason = row.reason

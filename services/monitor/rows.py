@@ -44,13 +44,14 @@ class MessageFormed(msgspec.Struct, frozen=True, kw_only=True, tag="message_form
 
 
 class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, tag="attempt_failed.1"):
-    """`attempts` have failed so far; the next is due at `retry_ns`."""
+    """`attempts` have failed so far; the next is due at `retry_ns`, and not before where the other side said so."""
 
     message_id: str
     attempts: int
     retry_ns: int
     reason: str
     is_final: bool
+    other_side_said: bool = False
 
 
 class MessageDelivered(msgspec.Struct, frozen=True, kw_only=True, tag="message_delivered.1"):

@@ -197,6 +197,47 @@ def test_a_message_that_failed_comes_again_with_its_id_later_and_later() -> None
     assert {each.message_id for each in wire.sent if each.channel == "phone"} == {first.message_id}
 
 
+def test_a_critical_alert_behind_a_message_that_fails_has_it_tried_at_once_and_from_the_shortest_pause_on() -> None:
+    wire = Wire(config(channels={"phone": PHONE}, routes={"default": Route(channels=("phone",))}), alive=())
+    wire.hear(alert("code", 1), 1)
+    at_s = 1
+    for _ in range(9):
+        wire.fail(wire.sent[-1], at_s)
+        count = len(wire.sent)
+        while len(wire.sent) == count:
+            at_s += 1
+            wire.on(Tick(), at_s)
+    wire.fail(wire.sent[-1], at_s)
+    wire.hear(alert("warned", at_s + 5), at_s + 5)
+    wire.run(at_s + 5, at_s + 20)
+    count = len(wire.sent)
+    wire.hear(alert("order_unresolved", at_s + 21, severity="critical"), at_s + 21)
+    assert len(wire.sent) == count + 1
+    wire.fail(wire.sent[-1], at_s + 22)
+    wire.run(at_s + 22, at_s + 23)
+    assert len(wire.sent) == count + 2, "a second later, not 300"
+    wire.fail(wire.sent[-1], at_s + 23)
+    wire.run(at_s + 23, at_s + 24)
+    assert len(wire.sent) == count + 2, "then two: it is one reset for one critical alert"
+    wire.run(at_s + 25, at_s + 25)
+    assert len(wire.sent) == count + 3
+    wire.alive.add("phone")
+    wire.on(Delivered(message_id=wire.sent[-1].message_id), at_s + 26)
+    wire.run(at_s + 26, at_s + 27)
+    assert "order_unresolved" in wire.texts("phone")[-1]
+
+
+def test_a_critical_alert_does_not_come_earlier_than_the_other_side_has_said() -> None:
+    wire = Wire(config(channels={"phone": PHONE}, routes={"default": Route(channels=("phone",))}), alive=())
+    wire.hear(alert("code", 1), 1)
+    wire.fail(wire.sent[0], 1, retry_after_s=60)
+    wire.hear(alert("order_unresolved", 5, severity="critical"), 5)
+    wire.run(5, 60)
+    assert len(wire.sent) == 1
+    wire.run(61, 61)
+    assert len(wire.sent) == 2
+
+
 def test_the_other_sides_word_on_when_to_come_again_is_kept() -> None:
     wire = Wire(alive=())
     wire.hear(alert("code", 1), 1)
