@@ -68,14 +68,15 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """What may explain a kind of alert.
 
     causes: any of these that was on, or over for no more than `grace_s`. by_trading: trading itself explains it, with
-    no fault at all; by_trading_text: the same for an alert whose text has these words. own_service: only where the
+    no fault at all; by_trading_texts: the same for an alert whose text has
+    some of these words. own_service: only where the
     alert is of the service that the cause befell.
     """
 
     causes: tuple[Cause, ...] = ()
     grace_s: float = 60.0
     by_trading: bool = False
-    by_trading_text: str = ""
+    by_trading_texts: tuple[str, ...] = ()
     own_service: bool = False
 
 
@@ -97,8 +98,10 @@ EXPLAINED: dict[str, Why] = {
     "short_expiring": _TRADING,
     "dry_run_signal": _NEVER,
     # an opening or a close in trouble: whatever kept orders from being worked; or the market left the price behind
-    # beyond which the opening must not go, and it was unwound
-    "trade_failed": Why(causes=(*_ALL, "operator"), grace_s=90, by_trading_text=" not filled "),
+    # beyond which the opening must not go, and it was unwound; or quotes that nobody took in time
+    "trade_failed": Why(
+        causes=(*_ALL, "operator"), grace_s=90, by_trading_texts=(" not filled ", "hard deadline passed")
+    ),
     "trade_broken": _why(*_ALL, "operator", grace_s=300),
     "exit_blind": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
     "close_unpriced": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
@@ -191,7 +194,7 @@ def judge(alerts: Iterable[AlertSeen], spells: Sequence[Spell]) -> list[Judged]:
 
 def _reason(alert: AlertSeen, spells: Sequence[Spell]) -> str:
     why = EXPLAINED.get(alert.code, _NEVER)
-    if why.by_trading or (why.by_trading_text and why.by_trading_text in alert.text):
+    if why.by_trading or any(words in alert.text for words in why.by_trading_texts):
         return "trading"
     fits = [
         spell

@@ -46,11 +46,21 @@ class Intruder:
         if not held:
             return
         symbol = self._desk.engine.random.choice(sorted(held))
+        if self._is_closed_by_block(symbol):
+            return
         quantity = held[symbol]
         price = self._price(symbol, buying=quantity < 0)
         if price > 0:
             part = abs(quantity) / self._desk.engine.random.choice((1, 2))
             self._place(symbol, ex.Side.SELL if quantity > 0 else ex.Side.BUY, part, price, reduce_only=True)
+
+    def _is_closed_by_block(self, symbol: str) -> bool:
+        """Whether the desk asks makers to close it just now. A block trade cannot be reduce only: who closes the same
+        by hand in the second in which a quote is taken turns the position over, which no desk could know of."""
+        return any(
+            rfq.purpose == "close" and any(leg.symbol == symbol for leg in rfq.legs)
+            for rfq in self._desk.book.rfqs.live_rfqs()
+        )
 
     def _open(self) -> None:
         """Buy something for himself."""
