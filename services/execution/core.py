@@ -168,6 +168,10 @@ class ExecutionCore:
         for trade in work.book.trades.values():
             if not trade.is_final or trade.closed_ns is None or trade.closed_ns >= since_ns:
                 work.touched_trades[trade.trade_id] = None
+        for trade in work.book.active_trades():
+            # last: where more are told of than the bus keeps, it is the first that a late joiner does not hear of
+            work.touched_trades.pop(trade.trade_id, None)
+            work.touched_trades[trade.trade_id] = None
         for number in work.book.unsettled:
             work.touched_orders[number] = None
         for intent_id, intent in work.book.intents.items():

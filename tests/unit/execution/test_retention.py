@@ -16,7 +16,7 @@ from services.execution.fold import snapshots_of
 from services.execution.rows import EndedForgotten, FeeLearned, FillSeen, Row
 from shared.entries import Binding
 from shared.messages.steps import Entry
-from shared.messages.trades import CancelOrders
+from shared.messages.trades import CancelOrders, TradeUpdate
 from shared.messages.venue import NewOrder, StreamUp, VenueFill
 from shared.runner import Runner
 from shared.store import SqliteJournal
@@ -201,3 +201,18 @@ def test_a_snapshot_made_under_one_retention_is_used_under_another_and_the_journ
     assert snapshots.used.sequence == half
     assert runner.core.book == script.core.book
     reopened.close()
+
+
+def test_a_process_that_starts_tells_of_open_trades_last() -> None:
+    """The bus keeps so many of them: an open one that was being worked must not be the first to go."""
+    script = Script().started()
+    ended = script.opened(leg(CALL, "buy"))
+    working = script.open(leg(PUT, "buy"), ordinal=1)
+    (order,) = script.placed()
+    script.close(ended)
+    script.fills_all(script.placed()[0], 77)
+    assert script.state(ended) == "CLOSED"
+    assert script.core.book.orders[order.client_order_id].state == "SENDING"
+    script.restarted()
+    told = [update.trade_id for update in script.published(TradeUpdate)]
+    assert told.index(ended) < told.index(working)
