@@ -132,17 +132,21 @@ def _firings(schedule: Schedule, from_ns: int, *, forwards: bool, since_ns: int 
         start = _local(from_ns - from_ns % SECOND_NS, zone)
     elif not forwards and from_ns % SECOND_NS:
         start = _local(from_ns - from_ns % SECOND_NS + SECOND_NS, zone)
-    limit_s = (start + _HORIZON if forwards else start - _HORIZON).timestamp()
-    limit_s = limit_s if since_ns is None else max(limit_s, since_ns / SECOND_NS)
+    limit_ns = int((start + _HORIZON if forwards else start - _HORIZON).timestamp()) * SECOND_NS
+    limit_ns = limit_ns if since_ns is None else max(limit_ns, since_ns)
     at: dt.datetime | None = start
     while at is not None:
         at = _candidate(schedule, at, forwards=forwards)
-        if at is None or (at.timestamp() > limit_s if forwards else at.timestamp() <= limit_s):
+        if at is None:
+            return
+        # whole numbers: a float of nanoseconds since 1970 cannot tell one instant from the next
+        at_ns = int(at.timestamp()) * SECOND_NS
+        if at_ns > limit_ns if forwards else at_ns <= limit_ns:
             return
         if not _is_day(schedule, at.date()):
             at = _edge_of_day(at, forwards=forwards)
         elif _is_hour(schedule, at.hour):
-            yield int(at.timestamp()) * SECOND_NS
+            yield at_ns
 
 
 def _candidate(schedule: Schedule, beyond: dt.datetime, *, forwards: bool) -> dt.datetime | None:

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.strategy.schedule import Schedule, cron, daily_at, every, firings, last_firing, next_firing
@@ -104,6 +104,7 @@ SCHEDULES = st.sampled_from(
 )
 
 
+@example(cron("*/20 1-3 * * *", zone="Europe/Berlin"), 1_794_268_799_999_999_881, 119)
 @settings(max_examples=150, deadline=None)
 @given(SCHEDULES, st.integers(ns("2026-03-01T00:00"), ns("2026-11-10T00:00")), st.integers(1, 4 * 86_400 * SECOND))
 def test_looking_back_finds_what_looking_ahead_found(schedule: Schedule, since_ns: int, length_ns: int) -> None:
