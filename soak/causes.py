@@ -224,9 +224,18 @@ def open_matters(alerts: Iterable[AlertSeen]) -> list[AlertSeen]:
     return [alert for alert in newest.values() if not alert.resolved and alert.severity != "info"]
 
 
+_STAYS_ON = frozenset({"fetches_failing"})
+"""Kinds that count over half an hour: they are still on when the faults have been over for minutes."""
+
+
 def waits_for_a_person(alert: AlertSeen) -> bool:
     """Whether only somebody's acknowledgement ends it."""
     return alert.code in ENDED_BY_A_PERSON
+
+
+def stays_on(alert: AlertSeen) -> bool:
+    """Whether its kind is on for long after its cause, by its rule."""
+    return alert.code in _STAYS_ON
 
 
 def share_on(spells: Iterable[Spell], seconds: float, grace_s: float) -> float:

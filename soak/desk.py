@@ -29,7 +29,7 @@ from shared.messages.venue import VenueFill
 from shared.service.journals import binding_of, journal_path
 from shared.venues.ports import VenueError
 from soak.books import FINAL, at_venue, broken_promises, journalled
-from soak.causes import Cause, Spell, open_matters, waits_for_a_person
+from soak.causes import AlertSeen, Cause, Spell, open_matters, stays_on, waits_for_a_person
 from soak.record import Record
 from soak.schedule import SERVICES, Act, cause_of, lasts_s, schedule
 from soak.strategies import NAMES, strategy_files
@@ -272,9 +272,9 @@ class DeskSoak:
     def _quiet(self) -> bool:
         return all(waits_for_a_person(alert) for alert in self._open_now())
 
-    def _open_now(self) -> list[object]:
+    def _open_now(self) -> list[AlertSeen]:
         self.record.alerts += self._watch.alerts()
-        return list(open_matters(self.record.alerts))
+        return [alert for alert in open_matters(self.record.alerts) if not stays_on(alert)]
 
     def _until(self, what: str, condition: Callable[[], bool]) -> None:
         """Raises Stopped when it is not so in time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.messages.alert_kinds import ALERT_KINDS
-from soak.causes import CAUSES, EXPLAINED, AlertSeen, Cause, Spell, judge, open_matters, share_on
+from soak.causes import CAUSES, EXPLAINED, AlertSeen, Cause, Spell, judge, open_matters, share_on, stays_on
 
 
 def seen(code: str, at_s: float, *, subject: str = "risk", resolved: bool = False, notice: bool = False) -> AlertSeen:
@@ -87,3 +87,7 @@ def test_the_share_with_a_spell_counts_overlaps_once_and_nothing_past_the_end() 
     spells = [spell("venue", 10, 20), spell("stream", 15, 30), spell("killed", 90, 95)]
     assert share_on(spells, 100, 0) == 0.25
     assert share_on(spells, 100, 10) == 0.4
+
+
+def test_what_counts_over_half_an_hour_is_still_on_soon_after_and_no_sign_of_disorder() -> None:
+    assert [stays_on(seen(code, 10)) for code in ("fetches_failing", "service_down")] == [True, False]
