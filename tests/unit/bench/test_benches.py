@@ -20,6 +20,7 @@ def python_m(*arguments: str, timeout_s: float = 120) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["account", "exchange", "execution", "marketdata"])
 def test_a_bench_gives_figures_with_their_floors(name: str) -> None:
     done = python_m(f"bench.{name}", "--json", "--quick")
