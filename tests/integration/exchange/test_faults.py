@@ -215,6 +215,7 @@ FIELDS = st.fixed_dictionaries(
 POSTS = ("create", "modify", "cancel", "batchCancel")
 
 
+@pytest.mark.long
 async def test_hundreds_of_malformed_bodies_and_frames_do_not_stop_the_server(exchange: RunningExchange) -> None:
     client = exchange.client()
     call = await tradable(client)

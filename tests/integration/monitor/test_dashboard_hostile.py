@@ -28,6 +28,7 @@ def routes_of(dashboard: Dashboard) -> list[tuple[str, str]]:
     return [(method, route.path) for route in routes for method in sorted(route.methods or ())]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_hostile_requests_with_a_token_for_everything_are_answered_and_do_nothing(
     dashboard: Dashboard, seed: int

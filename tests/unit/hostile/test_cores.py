@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def test_execution_answers_every_request_and_keeps_its_trade(data: st.DataObject
     assert script.core.book == script.refolded().book
 
 
+@pytest.mark.long
 @MANY
 @given(st.data())
 def test_an_intent_of_risk_that_lost_its_mind_is_refused_or_worked_and_no_more(data: st.DataObject) -> None:

@@ -58,6 +58,7 @@ def test_thousands_of_forged_frames_are_read_or_refused_with_a_kind(seed: int) -
     assert {None, "garbage", "unknown_schema", "wrong_body"} <= kinds
 
 
+@pytest.mark.long
 @MANY
 @given(st.data())
 def test_every_absurd_message_comes_back_as_it_was_or_is_refused(data: st.DataObject) -> None:
