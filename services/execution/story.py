@@ -53,19 +53,8 @@ def _text(row: rows.Row) -> str:
             how = "complete" if row.complete else "not complete"
             what = "opening" if row.purpose == "open" else "close"
             return f"Chunk {row.chunk + 1} of {row.planned} of the {what} is {how}: {row.reason}."
-        case rows.OrderRequested(quote_id=str() as quote_id) if quote_id:
-            return (
-                f"Order {row.client_order_id} stands for leg {row.leg_index} of quote {quote_id}: {row.side} "
-                f"{row.quantity} {row.symbol} at {row.price} to {row.purpose} it."
-            )
         case rows.OrderRequested():
-            kind = ", reduce-only" if row.reduce_only else ""
-            begins = "Found at the venue, order" if row.adopted else "Order"
-            again = f" as attempt {row.attempt + 1}" if row.attempt else ""
-            return (
-                f"{begins} {row.client_order_id}{again}: {row.side} {row.quantity} {row.symbol} at {row.price} to "
-                f"{row.purpose} leg {row.leg_index}{kind} ({row.why})."
-            )
+            return _order_requested(row)
         case rows.OrderMoved():
             return _order_moved(row)
         case rows.OrderSighted():
@@ -98,6 +87,21 @@ def _text(row: rows.Row) -> str:
             return rfq_text(row)
         case _:
             return _outside(row)
+
+
+def _order_requested(row: rows.OrderRequested) -> str:
+    if row.quote_id:
+        return (
+            f"Order {row.client_order_id} stands for leg {row.leg_index} of quote {row.quote_id}: {row.side} "
+            f"{row.quantity} {row.symbol} at {row.price} to {row.purpose} it."
+        )
+    kind = ", reduce-only" if row.reduce_only else ""
+    begins = "Found at the venue, order" if row.adopted else "Order"
+    again = f" as attempt {row.attempt + 1}" if row.attempt else ""
+    return (
+        f"{begins} {row.client_order_id}{again}: {row.side} {row.quantity} {row.symbol} at {row.price} to "
+        f"{row.purpose} leg {row.leg_index}{kind} ({row.why})."
+    )
 
 
 def _market(row: rows.MarketNoted) -> str:
