@@ -12,6 +12,7 @@ BLOWS ?= 100
 MINUTES ?= 10
 SEED ?= 1
 HOURS ?= 2
+ROUNDS ?= 20
 # a file's tests share what is slow to start; in the order of the tree, since the slow files are not at its end
 SPREAD := --dist loadfile --no-loadscope-reorder
 # a machine that stood still for a minute fails a test of processes: what failed runs once more, alone, and is named
@@ -21,7 +22,7 @@ AGAIN := { test $$? -eq 1 && echo "voldesk: those tests that failed run once mor
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-compose test-all chaos test-live check hooks bench soak simulate simulate-nightly simulate-mutants lock
+.PHONY: help install install-telegram install-notify install-parquet install-dev up down test test-long test-compose test-all explore chaos test-live check hooks bench soak simulate simulate-nightly simulate-mutants lock
 
 help: ## explain each command
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,11 @@ test: install-dev ## the tests with branch coverage and its floors, but not the 
 
 test-long: install-dev ## the long ones: bad days of a real desk, chaos, more seeds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long || $(AGAIN)
+
+explore: install-dev ## property tests with examples that no run has drawn: make explore ROUNDS=20
+	@for round in $$(seq $(ROUNDS)); do \
+		$(BIN)/python -m pytest -q -n 2 -m "hypothesis and not long" --hypothesis-profile=explore tests/unit || exit 1; \
+	done
 
 test-compose: install-dev ## the containers: images, stack, kills, cuts, roll-out; says whether a Docker engine was there
 	@$(BIN)/python -m pytest -s -v tests/compose

@@ -1,4 +1,5 @@
-"""What holds for every test: examples are not judged by time, and Ctrl-C reaches the processes under test."""
+"""What holds for every test: its examples are those of the commit, nobody times them, and Ctrl-C reaches the processes
+under test."""
 
 from __future__ import annotations
 
@@ -7,8 +8,11 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # on a busy machine the time of an example says nothing about the code
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# a run says something about the commit, so it draws the same examples each time; `make explore` looks for new ones
+settings.register_profile("explore", untimed)
+settings.register_profile("repeatable", untimed, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # tests that run in the background of a shell inherit this, and would pass it on to what they start

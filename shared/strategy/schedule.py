@@ -155,12 +155,37 @@ def _candidate(schedule: Schedule, beyond: dt.datetime, *, forwards: bool) -> dt
         step, seconds = schedule.every_seconds, int(beyond.timestamp())
         found = (seconds // step + 1) * step if forwards else (seconds - 1) // step * step
         return dt.datetime.fromtimestamp(found, beyond.tzinfo)
+    times = [_cron_candidate(line, beyond, forwards=forwards) for line in schedule.crons]
+    known = [time for time in times if time is not None]
+    # by the instant: datetimes of one zone compare by the wall clock, which a change of the clock turns back
+    return (min if forwards else max)(known, key=dt.datetime.timestamp) if known else None
+
+
+def _cron_candidate(line: str, beyond: dt.datetime, *, forwards: bool) -> dt.datetime | None:
+    """The next time beyond this one at which the line fires.
+
+    The library reads the wall clock without asking which of two equal hours it is. Near a change of the clock it
+    starts some hours before, and what is not beyond is left out here.
+    """
     # imported here because most strategies have no schedule
     from cronsim import CronSim
 
-    times = [next(CronSim(line, beyond, reverse=not forwards), None) for line in schedule.crons]
-    known = [time for time in times if time is not None]
-    return (min(known) if forwards else max(known)) if known else None
+    instant = beyond.timestamp()
+    early, late = (
+        dt.datetime.fromtimestamp(instant + hours * 3_600, beyond.tzinfo)
+        for hours in (-_CHANGE_HOURS, _CHANGE_HOURS)
+    )
+    start = beyond
+    if early.utcoffset() != late.utcoffset():
+        start = early if forwards else late
+    for at in CronSim(line, start, reverse=not forwards):
+        if at.timestamp() > instant if forwards else at.timestamp() < instant:
+            return at
+    return None
+
+
+_CHANGE_HOURS = 4
+"""More than any zone has moved its clock at once, but for the few that crossed the date line."""
 
 
 def _edge_of_day(at: dt.datetime, *, forwards: bool) -> dt.datetime:

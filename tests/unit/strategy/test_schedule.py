@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -75,6 +76,30 @@ def test_the_wall_clock_of_the_zone_counts_over_changes_of_the_clock() -> None:
     assert len([at for at in shown(repeated, "2026-11-01T00:00", 3) if at.startswith("2026-11-01")]) == 1
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Antarctica/Troll"])
+@pytest.mark.parametrize("lines", [("30 1 * * *", "30 2 * * *"), ("0,20,40 0-4 * * *",), ("*/20 1-3 * * *",)])
+def test_around_changes_of_the_clock_every_firing_lies_ahead_and_is_found_looking_back(
+    zone: str, lines: tuple[str, ...]
+) -> None:
+    schedule = Schedule(crons=lines, zone=zone)
+    changes = [
+        at
+        for at in range(ns("2026-01-01T00:00"), ns("2027-01-01T00:00"), 1_800 * SECOND)
+        if offset(zone, at) != offset(zone, at + 1_800 * SECOND)
+    ]
+    assert len(changes) == 2
+    for change_ns in changes:
+        days = firings(schedule, change_ns - 30 * 3_600 * SECOND, 200)
+        assert days == sorted(set(days))
+        for after_ns in range(change_ns - 8 * 3_600 * SECOND, change_ns + 8 * 3_600 * SECOND, 600 * SECOND):
+            assert next_firing(schedule, after_ns) == next(at for at in days if at > after_ns)
+            assert last_firing(schedule, 0, after_ns) == [at for at in days if at <= after_ns][-1]
+
+
+def offset(zone: str, at_ns: int) -> dt.timedelta | None:
+    return dt.datetime.fromtimestamp(at_ns // SECOND, ZoneInfo(zone)).utcoffset()
+
+
 def test_a_firing_is_not_among_those_after_it_and_is_the_last_one_at_its_own_time() -> None:
     schedule = daily_at("07:30")
     at = ns("2026-03-06T07:30")
@@ -105,6 +130,7 @@ SCHEDULES = st.sampled_from(
 
 
 @example(cron("*/20 1-3 * * *", zone="Europe/Berlin"), 1_794_268_799_999_999_881, 119)
+@example(daily_at("01:30", "02:30", zone="America/New_York"), ns("2026-11-01T06:00"), 1)
 @settings(max_examples=150, deadline=None)
 @given(SCHEDULES, st.integers(ns("2026-03-01T00:00"), ns("2026-11-10T00:00")), st.integers(1, 4 * 86_400 * SECOND))
 def test_looking_back_finds_what_looking_ahead_found(schedule: Schedule, since_ns: int, length_ns: int) -> None:
