@@ -172,8 +172,7 @@ def _cron_candidate(line: str, beyond: dt.datetime, *, forwards: bool) -> dt.dat
 
     instant = beyond.timestamp()
     early, late = (
-        dt.datetime.fromtimestamp(instant + hours * 3_600, beyond.tzinfo)
-        for hours in (-_CHANGE_HOURS, _CHANGE_HOURS)
+        dt.datetime.fromtimestamp(instant + hours * 3_600, beyond.tzinfo) for hours in (-_CHANGE_HOURS, _CHANGE_HOURS)
     )
     start = beyond
     if early.utcoffset() != late.utcoffset():
