@@ -1,5 +1,4 @@
-"""What holds for every test: its examples are those of the commit, nobody times them, and Ctrl-C reaches the processes
-under test."""
+"""What holds for every test: the same examples for a commit, judged without a clock; Ctrl-C reaches what is run."""
 
 from __future__ import annotations
 
