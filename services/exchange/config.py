@@ -396,6 +396,11 @@ class Switches(_Section, frozen=True, kw_only=True):
     minutes. stop_trigger: the price that triggers a stop order. pending_stops: whether stop orders that wait are
     among the open orders. dated_contract_code: `ctp` of a dated future's position.
 
+    spot_ack: what the spot sockets answer to `sub` and `unsub`: the topic as "subbed" or "unsubbed", as the other
+    sockets do ("action"), or nothing ("none"). spot_ping_ms: how often they send `{"ping": n}`; 0 is never.
+    spot_market_buy_quantity: `qty` of a market order that buys spot is in coins ("base") or in USDT ("quote").
+    spot_market_order_price: what such orders show as their price: "zero" or their "average".
+
     private_snapshot: whether private channels begin with the present state. repeat_books: whether unchanged order
     books are pushed again. event_order: of a fill, the frame of the "order_first" or the "trade_first".
     fee_rate_sign: of a fee paid, in the trade channel. position_greeks: "per_unit" or "signed_total".
@@ -454,6 +459,10 @@ class Switches(_Section, frozen=True, kw_only=True):
     stop_trigger: Literal["mark", "index"] = "mark"
     pending_stops: bool = True
     dated_contract_code: Literal["D", "E"] = "D"
+    spot_ack: Literal["subbed", "action", "none"] = "subbed"
+    spot_ping_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+    spot_market_buy_quantity: Literal["base", "quote"] = "base"
+    spot_market_order_price: Literal["zero", "average"] = "zero"
     suspended_code: Literal[10609, 10620] = 10620
     private_snapshot: bool = False
     repeat_books: bool = False

@@ -13,7 +13,13 @@ from services.exchange.server.errors import PARAMETER_EMPTY, PARAMETER_ERROR, PA
 from services.exchange.server.wire import INT64_MAX, encode
 
 ChannelKind = Literal["account", "all", "symbol", "chain", "kline"]
-SocketName = Literal["options", "futures"]
+SocketName = Literal["options", "futures", "spot", "spot_private"]
+SOCKET_PATHS: dict[SocketName, str] = {
+    "options": "/options",
+    "futures": "/futures",
+    "spot": "/spot/ws",
+    "spot_private": "/spot/ws/private",
+}
 
 CODE_HEARTBEAT, CODE_DATA = 11, 20
 SYMBOLS_PER_REQUEST_MAX = 100
@@ -21,7 +27,7 @@ FRAME_CHARACTERS_MAX = 65_536
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """`data_type` is the name in requests, `code` the `dt` of its data frames.
+    """`data_type` is the name in requests, `code` the `dt` of its data frames; spot has topics instead, and no codes.
 
     kind "account": private, without payload. "all": one stream for everybody, without payload. "symbol": one or
     several symbols. "chain": an index and an expiry. "kline": one or several symbols and a period.
@@ -66,8 +72,8 @@ _BY_NAME = {(channel.socket, channel.data_type): channel for channel in CHANNELS
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """What one subscription follows: a symbol (k-lines: and a period), a chain (index and `end_ms`), an account's
-    private stream or, with an empty subject, a stream for all."""
+    """What one subscription follows: a symbol (k-lines: and a period; books of spot: and a depth as period), a chain
+    (index and `end_ms`), an account's private stream or, with an empty subject, a stream for all."""
 
     channel: Channel
     subject: str
@@ -94,7 +100,7 @@ def parse_request(socket: SocketName, text: str) -> Heartbeat | Subscription:
     """A client's frame. Raises ApiError saying what is wrong with it."""
     if len(text) > FRAME_CHARACTERS_MAX:
         raise ApiError(PARAMETER_ERROR, text="Parameter error: the frame is too long")
-    fields = _object(text)
+    fields = frame_object(text)
     if fields.get("c") == CODE_HEARTBEAT:
         return Heartbeat()
     action = fields.get("action")
@@ -109,7 +115,7 @@ def parse_request(socket: SocketName, text: str) -> Heartbeat | Subscription:
             raise ApiError(PARAMETER_WRONG, "action")
 
 
-def _object(text: str) -> dict[str, Any]:
+def frame_object(text: str) -> dict[str, Any]:
     """The frame's object; a heartbeat in single quotes, which one client sends, is read as if in double ones."""
     for candidate in (text, text.replace("'", '"')):
         try:
@@ -127,7 +133,7 @@ def _subscription(socket: SocketName, fields: dict[str, Any], *, subscribe: bool
     if channel is None:
         raise ApiError(PARAMETER_WRONG, "dataType")
     payload = fields.get("payload")
-    _check_echo(payload)
+    check_echo(payload)
     if channel.kind in ("account", "all"):
         return Subscription(subscribe, channel, (), 0, None)
     details = payload if isinstance(payload, dict) else {}
@@ -150,7 +156,7 @@ def _period(value: Any) -> str:
     return period
 
 
-def _check_echo(payload: Any) -> None:
+def check_echo(payload: Any) -> None:
     """The payload comes back in the acknowledgement: what JSON of ours cannot say (half a surrogate pair, an integer
     of 30 digits) is refused."""
     try:

@@ -16,6 +16,7 @@ from services.exchange.config import ExchangeConfig, Switches
 from services.exchange.server.channels import CHANNELS
 from services.exchange.server.openquestions import QUESTIONS
 from services.exchange.server.routes import all_endpoints
+from services.exchange.server.spot_channels import SPOT_CHANNELS
 
 Status = Literal["done", "todo", "exempt"]
 
@@ -28,7 +29,6 @@ class Missing(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-_SPOT = "the sockets of spot have a protocol of their own; spot is served over REST"
 _BLOCK = "/open/option/blocktrade"
 _FUTURES = "/open/futures"
 
@@ -52,20 +52,6 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
 MISSING_CHANNELS: tuple[Missing, ...] = (
     Missing("exempt", "legacy: the channels 22 to 131 replaced it", ("options blockTrade 20",)),
     Missing("exempt", "undocumented: the stepped book of the web site", ("futures stepped book 58",)),
-    Missing(
-        "todo",
-        _SPOT,
-        (
-            "spot market.<SYM>.mbp.<N>",
-            "spot market.<SYM>.trade.detail",
-            "spot market.<SYM>.kline.<interval>",
-            "spot market.<SYM>.bbo",
-            "spot market.overviewv2",
-            "spot market.<SYM>.overviewv2",
-            "spot order",
-            "spot trade",
-        ),
-    ),
 )
 
 NOTES: dict[str, str] = {
@@ -85,7 +71,7 @@ NOTES: dict[str, str] = {
     "GET /open/spot/market/instruments": "an array; with `symbol` one object",
     "GET /open/spot/market/klines": "of the public tape; extremes and volume from at most 60 trades of a bar",
     "GET /open/spot/market/overviewV2": "without `symbol` a map by symbol",
-    "POST /open/spot/trade/order/v1": "a market buy's `qty` is in the base coin, as a sale's",
+    "POST /open/spot/trade/order/v1": "the unit of a market buy's `qty` is `spot_market_buy_quantity`",
     "POST /open/spot/trade/cancel/v1": "10537 for an order that has ended",
     "futures kline 31": "at most once a second, when the bar has changed",
     "futures orderBook 32": "looked at every 100 ms, pushed when it has changed (`repeat_books`: always)",
@@ -142,6 +128,10 @@ NOTES: dict[str, str] = {
     "options order 11": "on each event",
     "options trade 15": "on each fill",
     "options positionEvent 27": "on each change",
+    "spot market.<SYM>.mbp.<N>": "the makers have 40 levels; a new follower gets the image that the others have",
+    "spot market.<SYM>.kline.<interval>": "of the public tape",
+    "spot market.<SYM>.overviewv2": "the fields at top level and, as the venue's page has it, under the symbol",
+    "spot trade": "`tradeSide` is 1 or 2",
     "futures spotPrice 30": "each step of the market; figures of the day are looked at once a minute",
 }
 
@@ -211,6 +201,7 @@ def endpoint_rows() -> list[tuple[str, Status, str]]:
 def channel_rows() -> list[tuple[str, Status, str]]:
     """(socket, name and code, status, note or reason) of every channel, the served ones first."""
     names = [f"{channel.socket} {channel.data_type} {channel.code}" for channel in CHANNELS]
+    names += [f"spot {channel.data_type}" for channel in SPOT_CHANNELS]
     return _rows(names, MISSING_CHANNELS)
 
 

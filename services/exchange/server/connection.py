@@ -10,7 +10,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketState
 
 from services.exchange.server.auth import Credential
-from services.exchange.server.channels import SocketName, Topic
+from services.exchange.server.channels import SOCKET_PATHS, SocketName, Topic
 from services.exchange.server.ratelimits import Limit, SlidingWindow
 from shared.clock import monotonic_ns
 
@@ -29,13 +29,13 @@ class Connection:
         self,
         websocket: WebSocket,
         socket: SocketName,
-        credential: Credential,
+        credential: Credential | None,
         *,
         queue_bytes_max: int,
         requests_per_second: int,
     ) -> None:
         self.socket: SocketName = socket
-        self.path = f"/{socket}"
+        self.path = SOCKET_PATHS[socket]
         self.credential = credential
         self.topics: set[Topic] = set()
         self.requests = SlidingWindow(Limit(requests_per_second, 1_000))
@@ -77,7 +77,8 @@ class Connection:
         if transport is not None:
             transport.abort()
         self._wake.set()
-        log.info("socket dropped", reason=reason, account=self.credential.account_id, path=self.path)
+        account_id = None if self.credential is None else self.credential.account_id
+        log.info("socket dropped", reason=reason, account=account_id, path=self.path)
 
     def end(self) -> None:
         """Close properly once what is queued is written."""

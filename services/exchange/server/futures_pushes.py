@@ -28,7 +28,7 @@ NS_PER_MINUTE = 60_000_000_000
 FUTURES_CHANNEL: Mapping[str, Channel] = {each.data_type: each for each in CHANNELS if each.socket == "futures"}
 
 
-class FuturesPush(msgspec.Struct, frozen=True):
+class Push(msgspec.Struct, frozen=True):
     """One frame to be: of a topic, at the time of the event."""
 
     topic: Topic
@@ -43,18 +43,18 @@ class FuturesPushes:
         self._switches = switches
         self._user_ids = user_ids
 
-    def of(self, event: ExchangeEvent) -> Sequence[FuturesPush]:
+    def of(self, event: ExchangeEvent) -> Sequence[Push]:
         """The frames of one event; none when it is not about futures."""
         match event:
             case OrderEvent(order=order) if instrument_kind(order.symbol) in ("perpetual", "future"):
                 push = self._order(event)
-                return [FuturesPush(self._topic("order", order.account_id), push, order.updated_ns)]
+                return [Push(self._topic("order", order.account_id), push, order.updated_ns)]
             case TradeEvent(fill=fill) if instrument_kind(fill.symbol) in ("perpetual", "future"):
                 data = trade_push(event, fee_is_negative=self._switches.fee_rate_sign == "negative")
-                return [FuturesPush(self._topic("trade", fill.account_id), data, fill.at_ns)]
+                return [Push(self._topic("trade", fill.account_id), data, fill.at_ns)]
             case FuturesPositionEvent(position=position):
                 told = self._position(position)
-                return [FuturesPush(self._topic("positionEvent", position.account_id), told, position.updated_ns)]
+                return [Push(self._topic("positionEvent", position.account_id), told, position.updated_ns)]
             case _:
                 return ()
 

@@ -34,7 +34,19 @@ from services.exchange.server.render_account import balance_push, order_push, po
 from services.exchange.server.render_market import bs_info_row, order_book_push, t_option_rows
 from services.exchange.server.render_trades import kline_push, last_trade_push, last_trade_v2_push
 from services.exchange.server.rfq_pushes import RfqPushes
+from services.exchange.server.spot_channels import (
+    BEST,
+    BOOK,
+    KLINE,
+    OVERVIEW,
+    OVERVIEW_ALL,
+    SPOT_CHANNELS,
+    TRADES,
+    spot_frame,
+)
+from services.exchange.server.spot_pushes import SpotPushes
 from services.exchange.server.venue import Venue
+from services.exchange.server.wire import encode
 from shared.options.instruments import instrument_kind
 
 NS_PER_MS = 1_000_000
@@ -44,11 +56,23 @@ FUTURES_BOOK_DEPTH = 100
 log = structlog.get_logger("exchange.hub")
 
 CHANNEL: Mapping[str, Channel] = {each.data_type: each for each in CHANNELS if each.socket == "options"}
-BOOKS = frozenset({"orderBook"})
+BOOKS = frozenset({"orderBook", BOOK.data_type, BEST.data_type})
 EVERY_STEP = frozenset({"spotPrice"})
-EVERY_SECOND = frozenset({"tOption", "bsInfo", "kline", "position", "accountBalance", "premiumIndex"})
+EVERY_SECOND = frozenset(
+    {
+        "tOption",
+        "bsInfo",
+        "kline",
+        "position",
+        "accountBalance",
+        "premiumIndex",
+        KLINE.data_type,
+        OVERVIEW.data_type,
+        OVERVIEW_ALL.data_type,
+    }
+)
 OPTION_PRICES = frozenset({"orderBook", "tOption", "bsInfo"})
-OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline"})
+OF_TRADES = frozenset({"lastTrade", "lastTradeV2", "kline", TRADES.data_type, KLINE.data_type})
 
 
 class Hub:
@@ -65,6 +89,7 @@ class Hub:
         self._bars = LiveBars()
         self._printed_step = 0
         self._last_second = 0
+        self._pinged_ns = 0
         self.connections: set[Connection] = set()
         self.frames_pushed = 0
         self.opened = 0
@@ -75,6 +100,7 @@ class Hub:
         self._venue = venue
         self._rfq_pushes = RfqPushes(venue.config)
         self._futures_pushes = FuturesPushes(venue.config.switches, self._user_ids)
+        self._spot_pushes = SpotPushes(venue.config.switches, self._user_ids)
         self._last_second = venue.now_ns() // NS_PER_S
         self._printed_step = venue.core.step
 
@@ -135,6 +161,9 @@ class Hub:
                 if self._switches.private_snapshot:
                     for text in self._private_image(topic):
                         self._push(connection, text)
+            elif topic.channel.socket == "spot":
+                for text in self._spot_image(topic):
+                    self._push(connection, text)
             elif topic.channel.data_type in BOOKS | EVERY_STEP | EVERY_SECOND:
                 for text in self._render(topic):
                     self._push(connection, text)
@@ -143,6 +172,8 @@ class Hub:
         """Open orders, positions or balance of an account; past fills are no state."""
         if topic.channel.socket == "futures":
             return self._futures_pushes.image(self.venue.core, topic)
+        if topic.channel.socket == "spot_private":
+            return self._spot_pushes.image(self.venue.core, topic)
         core, account_id = self.venue.core, topic.subject
         user_id = self._user_ids[account_id]
         pushes: list[Any]
@@ -158,9 +189,15 @@ class Hub:
                 return self._render(topic)
         return [data_frame(topic.channel.code, push, core.now_ns // NS_PER_MS) for push in pushes]
 
+    def _spot_image(self, topic: Topic) -> list[str]:
+        if topic.channel.kind == "kline":
+            return self._render(topic)
+        return self._spot_pushes.image(self.venue.core, topic)
+
     def has_sockets(self, account_id: str) -> bool:
         """Whether a client of the account is connected."""
-        return any(connection.credential.account_id == account_id for connection in self.connections)
+        logins = (connection.credential for connection in self.connections)
+        return any(login is not None and login.account_id == account_id for login in logins)
 
     def _unfollow(self, topic: Topic, connection: Connection) -> None:
         followers = self._followers.get(topic)
@@ -170,10 +207,12 @@ class Hub:
         if not followers:
             del self._followers[topic]
             self._books.pop(topic, None)
+            self._spot_pushes.leave(topic)
             self._bars.leave(topic)
 
-    def _topics(self, credential: Credential, request: Subscription) -> list[Topic]:
+    def _topics(self, credential: Credential | None, request: Subscription) -> list[Topic]:
         if request.channel.kind == "account":
+            assert credential is not None, "private channels belong to sockets that need a login"
             return [Topic(request.channel, credential.account_id)]
         if request.channel.kind == "all":
             return [Topic(request.channel, "")]
@@ -184,7 +223,10 @@ class Hub:
 
     def _check_listed(self, topic: Topic) -> None:
         core = self.venue.core
-        if topic.channel.socket == "futures" and topic.channel.data_type != "spotPrice":
+        if topic.channel.socket == "spot":
+            if topic.channel.kind != "all" and core.spot.find(topic.subject) is None:
+                raise ApiError(UNKNOWN_INSTRUMENT)
+        elif topic.channel.socket == "futures" and topic.channel.data_type != "spotPrice":
             if topic.channel.kind != "account" and core.futures.find(topic.subject) is None:
                 raise ApiError(UNKNOWN_INSTRUMENT)
         elif topic.channel.data_type == "spotPrice":
@@ -209,7 +251,9 @@ class Hub:
         """Render one frame and queue it to all followers; costs nothing without any."""
         followers = self._followers.get(topic)
         if followers:
-            self._send_all(topic, [data_frame(topic.channel.code, data, ts_ms)])
+            is_spot = topic.channel in SPOT_CHANNELS
+            text = spot_frame(topic, data, ts_ms) if is_spot else data_frame(topic.channel.code, data, ts_ms)
+            self._send_all(topic, [text])
 
     def _send_all(self, topic: Topic, texts: Sequence[str]) -> None:
         for connection in tuple(self._followers.get(topic, ())):
@@ -229,7 +273,7 @@ class Hub:
                 log.exception("an event could not be pushed", event_type=type(event).__name__)
 
     def _deliver(self, event: ExchangeEvent) -> None:
-        for told in self._futures_pushes.of(event):
+        for told in (*self._futures_pushes.of(event), *self._spot_pushes.of(event)):
             self._publish(told.topic, told.data, told.at_ns // NS_PER_MS)
         match event:
             case OrderEvent(order=order) if instrument_kind(order.symbol) != "option":
@@ -269,15 +313,20 @@ class Hub:
             for trade in core.tape(followed, after):
                 self._push_trade(trade)
             for symbol in followed:
-                for trade in core.futures.printed(symbol, after):
+                for trade in (*core.futures.printed(symbol, after), *core.spot.printed(symbol, after)):
                     self._push_trade(trade)
 
     def _push_trade(self, trade: MarketTrade) -> None:
         ts_ms = trade.at_ns // NS_PER_MS
-        channels = CHANNEL if instrument_kind(trade.symbol) == "option" else FUTURES_CHANNEL
+        self._bars.add(trade)
+        kind = instrument_kind(trade.symbol)
+        if kind == "spot":
+            push = self._spot_pushes.of_trade(trade)
+            self._publish(push.topic, push.data, ts_ms)
+            return
+        channels = CHANNEL if kind == "option" else FUTURES_CHANNEL
         self._publish(Topic(channels["lastTrade"], trade.symbol), [last_trade_push(trade)], ts_ms)
         self._publish(Topic(channels["lastTradeV2"], trade.symbol), [last_trade_v2_push(trade)], ts_ms)
-        self._bars.add(trade)
 
     def _publish_private(self, data_type: str, account_id: str, data: Any, at_ns: int) -> None:
         self._publish(Topic(CHANNEL[data_type], account_id), data, at_ns // NS_PER_MS)
@@ -291,6 +340,7 @@ class Hub:
             self._last_second = second
             due = EVERY_STEP | EVERY_SECOND
             self._drop_idle(now_ns)
+        self._ping_spot(now_ns)
         try:
             self._push_tape()
         except Exception:
@@ -316,6 +366,16 @@ class Hub:
                     log.exception("a periodic push failed", channel=topic.channel.data_type, subject=topic.subject)
                 await asyncio.sleep(0)
 
+    def _ping_spot(self, now_ns: int) -> None:
+        """Send the spot sockets a ping of their protocol, where the configuration says so."""
+        every_ns = self._switches.spot_ping_ms * NS_PER_MS
+        if not every_ns or now_ns - self._pinged_ns < every_ns:
+            return
+        self._pinged_ns = now_ns
+        for connection in tuple(self.connections):
+            if connection.socket in ("spot", "spot_private"):
+                self._push(connection, encode({"ping": now_ns // NS_PER_MS}).decode())
+
     def _drop_idle(self, now_ns: int) -> None:
         """Cut those on which nothing came or went for too long, except while a fault keeps them silent."""
         for connection in tuple(self.connections):
@@ -329,6 +389,8 @@ class Hub:
         code, ts_ms = topic.channel.code, core.now_ns // NS_PER_MS
         if topic.channel.socket == "futures" and topic.channel.data_type not in ("orderBook", "kline"):
             return self._futures_pushes.render(core, topic)
+        if topic.channel.socket == "spot":
+            return self._render_spot(topic, only_changed)
         match topic.channel.data_type:
             case "tOption":
                 chain = core.chain(topic.subject, topic.end_ms * NS_PER_MS)
@@ -353,6 +415,12 @@ class Hub:
                 return [data_frame(code, push, ts_ms)]
             case _:
                 return []
+
+    def _render_spot(self, topic: Topic, only_changed: bool) -> list[str]:
+        if topic.channel is not KLINE:
+            return self._spot_pushes.render(self.venue.core, topic, only_changed=only_changed)
+        bar = self._bars.bar(topic, only_changed=only_changed)
+        return [] if bar is None else [self._spot_pushes.bar(topic, bar, self.venue.core.now_ns // NS_PER_MS)]
 
     def _render_book(self, topic: Topic, only_changed: bool) -> list[str]:
         core, symbol = self.venue.core, topic.subject

@@ -20,8 +20,8 @@ class LiveBars:
         period = period_of(topic.period)
         if topic in self._bars or period is None:
             return
-        is_option = topic.channel.socket == "options"
-        klines = core.klines if is_option else core.futures.klines
+        sources = {"options": core.klines, "futures": core.futures.klines, "spot": core.spot.klines}
+        klines = sources[topic.channel.socket]
         found = klines(topic.subject, period, bar_start(core.now_ns, period), core.now_ns, 1)
         self._bars[topic] = found[-1] if found else None
 

@@ -142,8 +142,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         17,
         "spot: acknowledgements and market orders",
-        note="todo: acknowledgements come with the sockets. A market order's quantity is in the base coin, it shows "
-        "0 as its price, and trades at most `price_band_pct` from the index.",
+        ("spot_ack", "spot_ping_ms", "spot_market_buy_quantity", "spot_market_order_price"),
+        '`{"unsub": topic}` ends a subscription. Market orders trade at most `price_band_pct` from the index.',
     ),
     Question(
         18,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from services.exchange.contracts import Contract, ContractMarket
-from services.exchange.klines import Period, next_bar_start
-from services.exchange.model import CancelOrder, Order, PlaceOrder
+from services.exchange.klines import next_bar_start
+from services.exchange.model import CancelOrder, Order, OrderType, PlaceOrder, Side
 from services.exchange.server.api import Call, Endpoint
 from services.exchange.server.errors import (
     PARAMETER_EMPTY,
@@ -28,21 +30,11 @@ from services.exchange.server.render_spot import (
     trade_row,
 )
 from services.exchange.server.routes_orders import order_ids, place_command
+from services.exchange.server.spot_channels import INTERVALS
 
 NS_PER_MS = 1_000_000
 DEPTHS = (1, 10, 20, 50, 100, 200)
 LIMIT_MAX, TRADES_MAX = 1_000, 100
-INTERVALS: dict[str, Period] = {
-    "1min": "m1",
-    "5min": "m5",
-    "15min": "m15",
-    "30min": "m30",
-    "60min": "h1",
-    "4hour": "h4",
-    "1day": "d1",
-    "1week": "w1",
-    "1mon": "mn1",
-}
 
 
 def _find(call: Call, symbol: str) -> tuple[ContractMarket, Contract]:
@@ -116,8 +108,22 @@ def overview(call: Call) -> Any:
 
 
 def create(call: Call) -> Any:
-    command: PlaceOrder = place_command(call.fields, call.venue.config.switches)
+    switches = call.venue.config.switches
+    command: PlaceOrder = place_command(call.fields, switches)
+    spends = command.order_type is OrderType.MARKET and command.side is Side.BUY
+    if spends and switches.spot_market_buy_quantity == "quote":
+        command = _bought_for(call, command)
     return call.venue.execute(lambda core, now_ns: core.spot.place(call.account_id, command, now_ns)).order_id
+
+
+def _bought_for(call: Call, command: PlaceOrder) -> PlaceOrder:
+    """The order in coins: as many whole lots as its USDT buy at the best ask."""
+    contract = _find(call, command.symbol)[1]
+    book = call.core.spot.order_book(command.symbol, 1)
+    if book is None or not book.asks or not command.quantity.is_finite():
+        raise ApiError(PARAMETER_WRONG, "qty")
+    lots = command.quantity / book.asks[0].price // contract.min_quantity
+    return replace(command, quantity=lots * contract.min_quantity)
 
 
 def cancel(call: Call) -> Any:
@@ -139,7 +145,7 @@ def single_order(call: Call) -> Any:
     order = call.core.spot.order(call.account_id, *order_ids(call.fields))
     if order is None:
         raise ApiError(UNKNOWN_ORDER)
-    return order_row(order, call.signer.user_id)
+    return order_row(order, call.signer.user_id, call.venue.config.switches.spot_market_order_price)
 
 
 def open_orders(call: Call) -> Any:
@@ -157,7 +163,10 @@ def all_orders(call: Call) -> Any:
 
 
 def _rows(call: Call, orders: Sequence[Order]) -> list[dict[str, Any]]:
-    return [order_row(order, call.signer.user_id) for order in reversed(orders)]
+    return [
+        order_row(order, call.signer.user_id, call.venue.config.switches.spot_market_order_price)
+        for order in reversed(orders)
+    ]
 
 
 def fills(call: Call) -> Any:

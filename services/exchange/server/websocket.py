@@ -16,8 +16,10 @@ from services.exchange.rows import Outcome
 from services.exchange.server.auth import Credential, authenticate_socket
 from services.exchange.server.channels import (
     HEARTBEAT_ACK,
+    SOCKET_PATHS,
     Heartbeat,
     SocketName,
+    Subscription,
     parse_request,
     refusal,
     subscription_ack,
@@ -27,14 +29,14 @@ from services.exchange.server.connection import Connection
 from services.exchange.server.errors import TRY_AGAIN_LATER, ApiError
 from services.exchange.server.faults import FaultTable
 from services.exchange.server.hub import Hub
+from services.exchange.server.spot_channels import SpotSocket, parse_spot_request, spot_ack
 from shared.tasks import spawn
 
 NS_PER_MS = 1_000_000
-SOCKETS: tuple[SocketName, ...] = ("options", "futures")
 
 
 class SocketServer:
-    """Serves /options and /futures."""
+    """Serves the sockets of options, futures and spot; the public one of spot needs no login."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class SocketServer:
         self._now_ns = now_ns
 
     def routes(self) -> list[WebSocketRoute]:
-        return [WebSocketRoute(f"/{socket}", self._endpoint(socket)) for socket in SOCKETS]
+        return [WebSocketRoute(path, self._endpoint(socket)) for socket, path in SOCKET_PATHS.items()]
 
     def _endpoint(self, socket: SocketName) -> Callable[[WebSocket], Awaitable[None]]:
         async def serve(websocket: WebSocket) -> None:
@@ -63,8 +65,11 @@ class SocketServer:
     async def _serve(self, websocket: WebSocket, socket: SocketName) -> None:
         now_ns = self._now_ns()
         query = websocket.scope["query_string"].decode("latin-1")
-        credential = authenticate_socket(self._keys, query, now_ns // NS_PER_MS, self._switches)
-        if credential is None or self._faults.hit_handshake(f"/{socket}", now_ns):
+        credential = None
+        if socket != "spot":
+            credential = authenticate_socket(self._keys, query, now_ns // NS_PER_MS, self._switches)
+        refused = credential is None and socket != "spot"
+        if refused or self._faults.hit_handshake(SOCKET_PATHS[socket], now_ns):
             await self._refuse(websocket)
             return
         await websocket.accept()
@@ -84,7 +89,7 @@ class SocketServer:
             connection.dropped = connection.dropped or "closed"
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-            if connection.dropped != "shutdown":
+            if connection.dropped != "shutdown" and credential is not None:
                 self._end_orders_of(credential.account_id)
 
     async def _refuse(self, websocket: WebSocket) -> None:
@@ -120,18 +125,37 @@ class SocketServer:
             self._answer_refused(connection, ApiError(TRY_AGAIN_LATER, text="too many request"))
             return
         try:
-            request = parse_request(connection.socket, text)
-            if isinstance(request, Heartbeat):
-                connection.push(HEARTBEAT_ACK)
-            elif request.subscribe:
-                topics = self._hub.subscribe(connection, request)
-                connection.push(subscription_ack(request))
-                self._hub.push_image(connection, topics)
+            if connection.socket in ("spot", "spot_private"):
+                self._handle_spot(connection, connection.socket, text)
             else:
-                self._hub.unsubscribe(connection, request)
-                connection.push(subscription_ack(request))
+                self._handle_request(connection, parse_request(connection.socket, text))
         except ApiError as error:
             self._answer_refused(connection, error)
+
+    def _handle_request(self, connection: Connection, request: Heartbeat | Subscription) -> None:
+        if isinstance(request, Heartbeat):
+            connection.push(HEARTBEAT_ACK)
+        else:
+            self._follow(connection, request, subscription_ack(request))
+
+    def _handle_spot(self, connection: Connection, socket: SpotSocket, text: str) -> None:
+        request = parse_spot_request(socket, text)
+        if isinstance(request, Heartbeat):
+            connection.push(HEARTBEAT_ACK)
+        elif isinstance(request, Subscription):
+            self._follow(connection, request, spot_ack(request, self._now_ns() // NS_PER_MS, self._switches))
+        elif request.answer is not None:
+            connection.push(request.answer)
+
+    def _follow(self, connection: Connection, request: Subscription, ack: str | None) -> None:
+        topics = []
+        if request.subscribe:
+            topics = self._hub.subscribe(connection, request)
+        else:
+            self._hub.unsubscribe(connection, request)
+        if ack is not None:
+            connection.push(ack)
+        self._hub.push_image(connection, topics)
 
     def _answer_refused(self, connection: Connection, error: ApiError) -> None:
         if self._switches.socket_error == "ignore":

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exchange.server.channels import Heartbeat, Subscription, parse_request, subscription_ack
+from services.exchange.config import Switches
+from services.exchange.server.channels import Heartbeat, Subscription, Topic, parse_request, subscription_ack
 from services.exchange.server.errors import ApiError
 from services.exchange.server.faults import Fault, FaultTable
 from services.exchange.server.paging import cursor_page, direction_of, numbered_page, page_size_of, time_range_of
 from services.exchange.server.ratelimits import Limit, SlidingWindow
+from services.exchange.server.spot_channels import parse_spot_request, spot_ack, topic_text
 from services.exchange.server.wire import Fields, NumberText, encode, parse_json_object
 
 SECOND = 1_000_000_000
@@ -184,6 +186,41 @@ def test_a_frame_that_asks_for_nothing_known_is_refused(frame: dict[str, object]
 def test_no_text_frame_raises_anything_but_a_refusal(text: str) -> None:
     with suppress(ApiError):
         assert isinstance(parse_request("options", text), Heartbeat | Subscription)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=8),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=5), inside, max_size=3),
+    max_leaves=6,
+)
+TOPICS = st.text(max_size=20) | st.sampled_from(
+    [
+        "market.BTCUSDT.mbp.50",
+        "market..bbo",
+        "market.BTCUSDT.mbp.",
+        "market.BTCUSDT.kline.",
+        "market.a.b.kline.1min",
+        "order",
+    ]
+)
+
+
+@given(
+    st.text(max_size=100)
+    | st.dictionaries(
+        st.sampled_from(["sub", "unsub", "id", "ping", "pong", "action", "c"]), JSON_VALUES | TOPICS, max_size=4
+    ).map(json.dumps)
+)
+def test_no_frame_of_spot_raises_anything_but_a_refusal_and_each_topic_is_named_as_it_was_asked_for(
+    text: str,
+) -> None:
+    with suppress(ApiError):
+        request = parse_spot_request("spot", text)
+        if isinstance(request, Subscription):
+            asked = request.payload.get("sub") or request.payload.get("unsub")
+            subject = request.symbols[0] if request.symbols else ""
+            assert topic_text(Topic(request.channel, subject, 0, request.period)) == asked
+            assert spot_ack(request, 1, Switches()) is not None
 
 
 @given(st.lists(st.integers(1, 10**18), unique=True, max_size=40), st.integers(1, 7))
