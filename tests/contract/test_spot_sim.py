@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest_asyncio
+import websockets
 
+from tests.contract.payloads import RecordedFrames
 from tests.contract.recorded_products import Recorded
 from tests.contract.shapes import differences
-from tests.integration.exchange.harness import RestClient, RunningExchange, small_config
+from tests.integration.exchange.harness import (
+    TRADING_KEY,
+    RestClient,
+    RunningExchange,
+    receive_until,
+    small_config,
+    socket_query,
+)
 
 SPOT = "/open/spot"
 RECORDED = Recorded("spot")
@@ -67,6 +77,46 @@ async def _request(client: RestClient, endpoint: str) -> dict[str, Any]:
             return {}
         case _:
             return {"symbol": "BTCUSDT"}
+
+
+class Heard:
+    """One frame of each recorded form of a topic."""
+
+    def __init__(self, recorded: RecordedFrames) -> None:
+        self._recorded = recorded
+        self._topic = next(iter(recorded.frames.values()))["ch"]
+        self.seen: dict[str, Any] = {}
+
+    def __call__(self, frame: dict[str, Any]) -> bool:
+        if frame.get("ch") == self._topic:
+            form = str(frame["tick"][self._recorded.by]) if self._recorded.by else ""
+            if form in self._recorded.frames:
+                self.seen.setdefault(form, frame)
+        return self.seen.keys() == self._recorded.frames.keys()
+
+
+async def test_every_frame_has_the_documented_fields_and_wire_types() -> None:
+    wrong = []
+    async with RunningExchange(small_config()) as exchange:
+        client = exchange.client()
+        for channel, recorded in RECORDED.frames.items():
+            heard = Heard(recorded)
+            topic = next(iter(recorded.frames.values()))["ch"]
+            private = topic in ("order", "trade")
+            path = f"spot/ws/private?{socket_query(TRADING_KEY)}" if private else "spot/ws"
+            async with websockets.connect(f"ws://127.0.0.1:{exchange.port}/{path}") as websocket:
+                await websocket.send(json.dumps({"sub": topic, "id": channel}))
+                await receive_until(websocket, lambda frame: "subbed" in frame)
+                if private:
+                    order_id = await resting(client)
+                    await client.post(f"{SPOT}/trade/cancel/v1", orderId=str(order_id))
+                    await placed(client)
+                await receive_until(websocket, heard)
+            for form, frame in heard.seen.items():
+                wrong += [
+                    f"{channel} {form} {text}" for text in differences(recorded.frames[form], frame, recorded.leave)
+                ]
+    assert not wrong, "\n".join(wrong)
 
 
 async def test_a_buy_brings_coins_less_the_fee_and_a_sale_brings_usdt(client: RestClient) -> None:
