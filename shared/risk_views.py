@@ -48,7 +48,7 @@ def breaker_json(breaker: BreakerStatus) -> dict[str, Any]:
         "name": breaker.name,
         "subject": breaker.subject,
         "state": breaker.state,
-        "since": iso(breaker.since_ns),
+        "since": iso(breaker.since_ns or None),
         "reason": breaker.reason,
         "value": breaker.value,
         "limit": breaker.limit,

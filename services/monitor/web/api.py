@@ -12,6 +12,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from services.monitor.alerts import alert_view
 from services.monitor.views import RefusedIntent, ServiceView
 from services.monitor.web import api_models as shapes
+from services.monitor.web import api_risk_models as risk_shapes
 from services.monitor.web.actions import ACTIONS, BadRequest, Performer, is_allowed
 from services.monitor.web.api_execution import Limit, add_execution_api
 from services.monitor.web.data import payoff_of
@@ -149,13 +150,13 @@ def _add_trading(routes: FastAPI, desk: WebDesk) -> None:
             raise HTTPException(404, str(found["reason"]))
         return found
 
-    @routes.get("/api/limits", response_model=shapes.LimitsShape | None)
+    @routes.get("/api/limits", response_model=risk_shapes.LimitsShape | None)
     async def limits() -> dict[str, Any] | None:
         """Every limit with its use, breakers, the margin guard; null before the account was read."""
         found = (await asked(desk.reader, "risk", GetRisk(), RiskAnswer)).limits
         return None if found is None else _finite(limits_json(found))
 
-    @routes.get("/api/stress", response_model=shapes.StressShape | None)
+    @routes.get("/api/stress", response_model=risk_shapes.StressShape | None)
     async def stress() -> dict[str, Any] | None:
         """What the positions make under moves of spot and volatility; null before it was computed."""
         found = (await asked(desk.reader, "risk", GetRisk(), RiskAnswer)).stress

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 
-from services.monitor.web import api_models as shapes
+from services.monitor.web import api_execution_models as shapes
+from services.monitor.web.api_models import OrderShape
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.reading import LIVE_S, asked
 from shared.cost_views import cost_row_json, quote_request_json, quotes_json
@@ -26,7 +27,7 @@ Days = Annotated[int, Query(ge=1, le=365)]
 def add_execution_api(routes: FastAPI, desk: WebDesk) -> None:
     """/api/orders, /api/quote-requests, /api/inquiries, /api/quality, /api/executions."""
 
-    @routes.get("/api/orders", response_model=list[shapes.OrderShape])
+    @routes.get("/api/orders", response_model=list[OrderShape])
     async def orders(every: bool = False, limit: Limit = 200) -> list[dict[str, Any]]:
         """Working orders, newest first; `every`: also those that are final."""
         wanted = ListOrders(include_final=every, limit=limit)

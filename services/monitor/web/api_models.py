@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.monitor.web.api_execution_models import QualityShape
+from services.monitor.web.api_shape import Shape
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="allow")
 
-
-class ServiceShape(_Shape):
+class ServiceShape(Shape):
     name: str
     state: Literal["ready", "not ready", "down", "unheard"]
     detail: str
@@ -21,20 +20,20 @@ class ServiceShape(_Shape):
     heard_at: str | None
 
 
-class HaltShape(_Shape):
+class HaltShape(Shape):
     level: str
     reason: str
     raised_by: str
     raised_at: str
 
 
-class HaltsShape(_Shape):
+class HaltsShape(Shape):
     account: str
     halt_epoch: int
     halts: list[HaltShape]
 
 
-class GreeksShape(_Shape):
+class GreeksShape(Shape):
     delta: float
     gamma: float
     vega: float
@@ -42,7 +41,7 @@ class GreeksShape(_Shape):
     rho: float
 
 
-class AccountShape(_Shape):
+class AccountShape(Shape):
     account_id: str
     received_at: str
     equity_usd: str
@@ -58,7 +57,7 @@ class AccountShape(_Shape):
     positions: int
 
 
-class OverviewShape(_Shape):
+class OverviewShape(Shape):
     """equity_change_usd: since 00:00 UTC without deposits and withdrawals; closed_today_usd: after fees."""
 
     desk: str
@@ -76,7 +75,7 @@ class OverviewShape(_Shape):
     silent_feeds: list[str]
 
 
-class LegShape(_Shape):
+class LegShape(Shape):
     symbol: str
     side: Literal["buy", "sell"]
     qty: str
@@ -85,7 +84,24 @@ class LegShape(_Shape):
     close_price: str | None
 
 
-class TradeShape(_Shape):
+class ModeChoiceShape(Shape):
+    """Why a trade is executed in this mode. Costs in USD, paid > 0; `infeasible` says why a mode was not possible."""
+
+    mode: str
+    reason: str
+    expected_cost: dict[str, float]
+    infeasible: dict[str, str]
+    opening_cost: float | None
+    opening_expected: float | None
+
+
+class ChunksShape(Shape):
+    planned: int
+    completed: int
+    crossings: int
+
+
+class TradeShape(Shape):
     """pnl_usd: live, on mark, before fees; net_pnl_usd: after the fees so far."""
 
     trade_id: str
@@ -99,16 +115,16 @@ class TradeShape(_Shape):
     realized_pnl: str
     fees: str
     execution_mode: str
-    mode_choice: dict[str, Any] | None
-    opening_chunks: dict[str, int] | None
-    closing_chunks: dict[str, int] | None
+    mode_choice: ModeChoiceShape | None
+    opening_chunks: ChunksShape | None
+    closing_chunks: ChunksShape | None
     if_broken: str | None
     pnl_usd: float | None
     net_pnl_usd: float | None
     greeks: GreeksShape | None
 
 
-class OrderShape(_Shape):
+class OrderShape(Shape):
     order_id: str
     venue_order_id: str | None
     account_id: str
@@ -130,39 +146,14 @@ class OrderShape(_Shape):
     updated_at: str
 
 
-class StoryLineShape(_Shape):
+class StoryLineShape(Shape):
     at: str
     kind: str
     text: str
     cause_id: str
 
 
-class QualityShape(_Shape):
-    phase: Literal["open", "close"]
-    mode: str
-    began_at: str
-    filled_usd: str
-    premium_usd: str | None
-    slippage_usd: str | None
-    slippage_bp: float | None
-    improvement_usd: str | None
-    orders: int
-    chunks: int
-    time_to_fill_s: float | None
-    maker_share: float | None
-    fees_usd: str
-    naked_s: float
-    naked_delta_s: float | None
-    legs: list[dict[str, Any]]
-
-
-class ExecutionShape(QualityShape):
-    """What the opening or the close of a trade cost."""
-
-    trade_id: str
-
-
-class PayoffShape(_Shape):
+class PayoffShape(Shape):
     """Columns of one length; P&L before fees in USD. `now` is null where a mark is missing; `forward` of today."""
 
     underlying: list[float]
@@ -171,7 +162,7 @@ class PayoffShape(_Shape):
     forward: float
 
 
-class DifferenceShape(_Shape):
+class DifferenceShape(Shape):
     """stands: a foreign order or position that is still there; the others stand for their moment."""
 
     kind: str
@@ -186,13 +177,13 @@ class DifferenceShape(_Shape):
     ended_at: str | None
 
 
-class DifferencesShape(_Shape):
+class DifferencesShape(Shape):
     compared_at: str | None
     unconfirmed: list[str]
     differences: list[DifferenceShape]
 
 
-class ChannelShape(_Shape):
+class ChannelShape(Shape):
     name: str
     via: str
     failing_since: str | None
@@ -201,14 +192,14 @@ class ChannelShape(_Shape):
     delivered: int
 
 
-class StoryShape(_Shape):
+class StoryShape(Shape):
     trade: TradeShape
     orders: list[OrderShape]
     story: list[StoryLineShape]
     quality: list[QualityShape]
 
 
-class PositionShape(_Shape):
+class PositionShape(Shape):
     symbol: str
     underlying: str
     qty: str
@@ -219,14 +210,14 @@ class PositionShape(_Shape):
     venue_delta: float | None
 
 
-class GateShape(_Shape):
+class GateShape(Shape):
     name: str
     open: bool
     reason: str
     since: str
 
 
-class ExitsShape(_Shape):
+class ExitsShape(Shape):
     trade_id: str
     state: str
     closing: str | None
@@ -234,14 +225,14 @@ class ExitsShape(_Shape):
     hard_deadline: str | None
 
 
-class DryRunShape(_Shape):
+class DryRunShape(Shape):
     open: int
     closed: int
     net_usd: str
     open_pnl_usd: float | None
 
 
-class StrategyShape(_Shape):
+class StrategyShape(Shape):
     strategy: str
     state: str
     reason: str
@@ -258,7 +249,7 @@ class StrategyShape(_Shape):
     updated_at: str
 
 
-class AlertShape(_Shape):
+class AlertShape(Shape):
     id: str
     code: str
     severity: Literal["info", "warning", "critical"]
@@ -273,41 +264,7 @@ class AlertShape(_Shape):
     acknowledged_by: str | None
 
 
-class LimitShape(_Shape):
-    """use_pct: None where only a request has a value, and for anything above a limit of 0."""
-
-    name: str
-    scope: str
-    subject: str
-    value: float | None
-    limit: float | None
-    unit: str
-    use_pct: float | None
-
-
-class LimitsShape(_Shape):
-    account_id: str
-    received_at: str
-    grants_refused: str
-    closest: LimitShape | None
-    limits: list[LimitShape]
-    breakers: list[dict[str, Any]]
-    margin_guard: dict[str, Any] | None
-    margin_models: list[dict[str, Any]]
-
-
-class StressShape(_Shape):
-    """`pnl_usd` has a row per volatility move and a column per spot move, loss < 0."""
-
-    account_id: str
-    received_at: str
-    days: float
-    spot_pct: list[float]
-    vol_pct: list[float]
-    pnl_usd: list[list[float]]
-
-
-class RefusalShape(_Shape):
+class RefusalShape(Shape):
     at: str
     intent_id: str
     strategy: str
@@ -317,99 +274,43 @@ class RefusalShape(_Shape):
     limit: float | None
 
 
-class OptionShape(_Shape):
+class OptionShape(Shape):
+    """Prices in USD per unit, volatilities as fractions, Greeks per unit held long, interest in coins."""
+
     symbol: str
     type: Literal["C", "P"]
     strike: str
     bid: float | None
     ask: float | None
+    bid_size: float | None
+    ask_size: float | None
     mark: float | None
     iv: float | None
+    bid_iv: float | None
+    ask_iv: float | None
     delta: float | None
+    gamma: float | None
+    vega: float | None
+    theta: float | None
+    open_interest: float | None
+    volume: float | None
 
 
-class ExpiryShape(_Shape):
+class ExpiryShape(Shape):
     expiry: str
     expires_at: str
     forward: float | None
     options: list[OptionShape]
 
 
-class ChainShape(_Shape):
+class ChainShape(Shape):
     underlying: str
     index_price: float | None
     received_at: str
     expiries: list[ExpiryShape]
 
 
-class CostShape(_Shape):
-    group: str
-    phase: Literal["open", "close"]
-    trades: int
-    measured: int
-    slippage_usd: str | None
-    slippage_bp: float | None
-    improvement_usd: str | None
-    fees_usd: str
-
-
-class InquiryShape(_Shape):
-    inquiry_id: str
-    account_id: str
-    requested_by: str
-    asked_at: str
-    answered_at: str
-    reason: str
-    legs: list[dict[str, Any]]
-    sides: list[dict[str, Any]]
-    unusable_quotes: int
-
-
-class DirectionCostShape(_Shape):
-    """What the structure costs without a quote, USD, paid > 0; `shallow` symbols lack the size on the book."""
-
-    direction: Literal["as_given", "opposite"]
-    book_cost_usd: float | None
-    mark_cost_usd: float | None
-    shallow: list[str]
-
-
-class RequestQuoteShape(_Shape):
-    """improvement: against the book, better > 0. verdict: whether the trade may take it, or why not."""
-
-    quote_id: str
-    direction: Literal["as_given", "opposite"] | None
-    cost_usd: float | None
-    improvement_usd: float | None
-    improvement_pct: float | None
-    over_mark_pct: float | None
-    verdict: str | None
-    prices: list[str]
-    expires_at: str | None
-
-
-class QuoteRequestShape(_Shape):
-    """One request for quote of a trade or of a person; while `collecting` its figures are of this moment."""
-
-    rfq_id: str
-    request_id: str | None
-    trade_id: str | None
-    asked_by: str
-    purpose: Literal["open", "close", "inquiry"]
-    state: str
-    reason: str
-    legs: list[dict[str, Any]]
-    wanted: Literal["as_given", "opposite"] | None
-    asked_at: str
-    judged_at: str | None
-    ends_at: str | None
-    collecting: bool
-    chosen: str | None
-    costs: list[DirectionCostShape]
-    quotes: list[RequestQuoteShape]
-
-
-class LogShape(_Shape):
+class LogShape(Shape):
     service: str
     at: str
     track: str
@@ -419,7 +320,7 @@ class LogShape(_Shape):
     text: str
 
 
-class AuditShape(_Shape):
+class AuditShape(Shape):
     action_id: str
     at: str
     who: str
@@ -442,7 +343,7 @@ class ActionRequest(BaseModel):
     fields: dict[str, str] = Field(default_factory=dict, max_length=10)
 
 
-class OutcomeShape(_Shape):
+class OutcomeShape(Shape):
     """done False: refused, or not known; `text` says which."""
 
     done: bool

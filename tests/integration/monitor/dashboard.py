@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -31,6 +32,7 @@ from shared.messages.base import Message
 from shared.messages.steps import Request
 from shared.messages.system import Heartbeat, Mode
 from shared.tasks import spawn
+from tests.integration.monitor.peers import publish_market, silent
 from tests.unit.monitor.desk import SECOND, START, Script, account, alert, halts, heartbeat, strategy, trade
 
 PASSWORD = "correct horse battery"
@@ -123,7 +125,7 @@ class Dashboard:
             assert answer.status_code == 303, answer.text
             return self.client(cookies=http.cookies)
 
-    async def serve(self, service: str, answers: Answers) -> None:
+    async def serve(self, service: str, answers: Answers) -> Bus:
         """A service that answers each request with what the function makes of it, nothing for None."""
         bus = await self._stack.enter_async_context(Bus(service, self.desk))
 
@@ -135,6 +137,17 @@ class Dashboard:
 
         bus.open(lambda sequences: _heartbeat(service, sequences))
         bus.serve(deliver)
+        return bus
+
+    async def serve_market(self) -> None:
+        """A marketdata that publishes the chain of the options that the desk holds."""
+        publishing = spawn(publish_market(await self.serve("marketdata", silent)), name="market")
+
+        async def stop() -> None:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+
+        self._stack.push_async_callback(stop)
 
     def fill(self) -> None:
         """A desk with a trade, an account, a halt, a strategy, an alert."""

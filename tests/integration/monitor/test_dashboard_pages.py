@@ -29,6 +29,7 @@ from shared.messages.quote_requests import (
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, FoundDifference
 from shared.messages.trades import LegOrder, OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
 from tests.integration.monitor.dashboard import Dashboard
+from tests.integration.monitor.peers import risk
 from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, halts, trade
 
 ORDER = OrderUpdate(
@@ -164,6 +165,29 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
             page = (await http.get(f"/{path}")).text
             for text in texts:
                 assert text in page, (path, text)
+    assert filled.errors == []
+
+
+async def test_the_page_of_risk_shows_limits_breakers_guard_and_stress(filled: Dashboard) -> None:
+    await filled.serve("risk", risk)
+    texts = (
+        "No grant can be given now.",
+        "halted: no_new_trades",
+        'aria-label="85 per cent used"',
+        "17 of 20 %",
+        "4 losses in a row",
+        "close t1 of short_strangle",
+        "worst <b>1,500.00</b> of 2,500.00 allowed",
+        '<th scope="row" class="n">-10 %</th>',
+        '<td class="n bad deep">-1,500</td>',
+        '<td class="n good">+10</td>',
+    )
+    http = await filled.logged_in()
+    async with http, asyncio.timeout(60):
+        while "risk does not answer" in (page := (await http.get("/risk")).text):  # noqa: ASYNC110 - no event of ours
+            await asyncio.sleep(0.05)
+    for text in texts:
+        assert text in page, text
     assert filled.errors == []
 
 
