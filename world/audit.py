@@ -16,6 +16,7 @@ from services.execution.rows import (
     AmendRequested,
     FillAssumed,
     FillSeen,
+    OpeningScaled,
     OrderRequested,
     TradeMoved,
     TradeRequested,
@@ -156,6 +157,8 @@ def decision_violations(
                 yield from _taking_from_others(book, row, known, config)
             case AmendRequested():
                 yield from _amending(book, row, known, config)
+            case OpeningScaled():
+                yield from _scaling(book.trades[row.trade_id], row)
             case TradeRequested():
                 yield from _one_more(book, limits)
             case TradeMoved():
@@ -218,6 +221,19 @@ def _moving(trade: Trade, book: Book, row: TradeMoved, at_ns: int) -> Iterator[V
             )
 
 
+def _scaling(trade: Trade, row: OpeningScaled) -> Iterator[Violation]:
+    """A smaller structure keeps the ratios of its legs to the lot, and no leg has more than its share already."""
+    filled = max(new / leg.quantity for new, leg in zip(row.quantities, trade.legs, strict=True))
+    for new, leg in zip(row.quantities, trade.legs, strict=True):
+        behind = filled * leg.quantity - new
+        if behind >= leg.instrument.lot_size or new > leg.quantity:
+            text = f"{row.trade_id} is scaled to {new} of {leg.quantity} {leg.symbol}, {filled:.4f} of another leg"
+            yield Violation("whole_or_flat", text)
+        if leg.opened_quantity > new:
+            text = f"{row.trade_id} is scaled to {new} {leg.symbol}, of which {leg.opened_quantity} is open"
+            yield Violation("whole_or_flat", text)
+
+
 def _overdue(book: Book, decided_ns: int) -> Iterator[Violation]:
     """A step looks at every trade: none is left past its deadline by a step that came after it."""
     for trade in book.active_trades():
@@ -235,6 +251,10 @@ def _opening(book: Book, row: OrderRequested, known: Knowledge, config: Executio
     if row.adopted:
         return
     trade, leg = _place(book, row)
+    lacks = leg.quantity - leg.opened_quantity
+    if not trade.by_strategy and row.quantity > lacks:
+        text = f"order {row.client_order_id} opens {row.quantity} {leg.symbol}, {row.trade_id} lacks {lacks}"
+        yield Violation("not_overfilled", text)
     yield from _exposing(book, trade, leg, f"opening order {row.client_order_id}", known, config)
 
 

@@ -266,6 +266,33 @@ def _requotes(seed: int) -> Scenario:
     )
 
 
+def _partial_chunks(seed: int) -> Scenario:
+    """Chunks of which little is bought in books that hold little, by traders who are content with a smaller size."""
+    chunks = SmartConfig(
+        chunk_count=3,
+        time_per_chunk=2.0,
+        quoting_strategy="top_of_book",
+        aggressive_attempts=1,
+        aggressive_wait_seconds=1.0,
+    )
+    legs = [
+        *strangle(qty="0.7", call_delta=0.12, put_delta=-0.12, dte="next", side=1),
+        *strangle(qty="0.7", call_delta=0.30, put_delta=-0.30, dte="next", side=2),
+    ]
+    return Scenario(
+        name="partial_chunks",
+        strategies=tuple(
+            _trader(name, legs, mode=mode, smart=chunks, params={"scale_to_filled": True, "max_requote_rounds": 2})
+            for name, mode in _PARTIAL_MODES
+        ),
+        exchange=small_exchange(seed, level_lots=6.0, jumps_per_day=1_000.0),
+        faulty_s=60,
+    )
+
+
+_PARTIAL_MODES: tuple[tuple[str, ExecutionMode], ...] = (("alpha", "smart"), ("beta", "smart"), ("gamma", "limit"))
+
+
 def _lost_batches(seed: int) -> Scenario:
     """Many orders go out at once, and of most nobody knows whether they arrived."""
     return Scenario(
@@ -370,6 +397,11 @@ DIRECTED: dict[str, Directed] = {
         what="cancels are acknowledged seconds before they are carried out",
         scenario=_requotes,
         faults=Faults(cancel_late=0.7),
+    ),
+    "partial_chunks": Directed(
+        what="legs are filled in part, and the trades are scaled to what there is",
+        scenario=_partial_chunks,
+        faults=Faults(request_lost=0.1, crash_per_minute=0.3, restart_after_max_ms=1_500),
     ),
     "lost_accepts": Directed(
         what="the answers to accepted quotes are lost, and so is what the stream says of them",

@@ -28,4 +28,14 @@ SMART_MUTANTS: tuple[Mutant, ...] = (
         "the next order of a leg goes out while the one before may still trade",
         ("chunk_work.py", "if not live and not ending:", "if not ending:"),
     ),
+    in_execution(
+        "scaled_by_one_leg_only",
+        "a leg that is filled in part is taken for whole, and the others keep their size",
+        (
+            "scaling.py",
+            "share = other.quantity * leg.opened_quantity / leg.quantity",
+            "share = other.quantity",
+        ),
+        scenario="partial_chunks",
+    ),
 )

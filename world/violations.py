@@ -55,7 +55,8 @@ PROMISES: dict[Invariant, str] = {
     "sent_once": "an order is sent to the venue at most once, and at most one quote accepted on a request",
     "inside_grant": "an opening order and an accepted quote are on the side, symbol and price of a grant",
     "one_trade_per_intent": "an intent opens at most one trade",
-    "not_overfilled": "the venue never fills more of a leg than was granted",
+    "not_overfilled": "no opening order is for more than its leg lacks, and the venue never fills more of one "
+    "than was granted",
     "closes_reduce_only": "every order that does not open is reduce-only, block trades excepted, which cannot be",
     "protected_short": "no short leg is open while the long leg that protects it is not",
     "no_flip": "no trade closes more of a leg at the venue than it had opened by then",
@@ -70,7 +71,8 @@ PROMISES: dict[Invariant, str] = {
     "no_netting": "no two trades hold opposite sides of one symbol",
     "reason_given": "no trade changes its state, or tells of it, without a reason",
     "final_look_taken": "an opening is given up only some time after the last of its orders ended",
-    "whole_or_flat": "a trade is open with all its legs, or kept in part by a policy that says so",
+    "whole_or_flat": "a trade is open with all its legs, in the ratio that was asked for, or kept in part by a "
+    "policy that says so",
     "deadline_enforced": "a trade past its hard deadline is being closed, whatever its host does",
     "broken_as_declared": "what is left of a trade that lost a leg from outside is closed only where that was "
     "declared, or asked for since",

@@ -37,7 +37,10 @@ class ChunkWork(ABC):
         self.number = min(len(ended), self.planned - 1)
         self.given_up = next((chunk.reason for chunk in ended if not chunk.complete), "")
         self.begins_ns = max([since_ns, *(chunk.at_ns for chunk in ended)])
-        if spaced:
+        if purpose == "open" and trade.scaled_ns:
+            # It had begun when the trade was made smaller; the legs that are left have the time of a chunk for it.
+            self.begins_ns = max(self.begins_ns, trade.scaled_ns)
+        elif spaced:
             gap_s = self.params.total_duration_s / self.planned
             self.begins_ns = max(self.begins_ns, since_ns + math.ceil(len(ended) * gap_s * SECOND))
 
@@ -183,6 +186,9 @@ class ChunkWork(ABC):
             ending = self.trade.reason or "opening has ended"
         if ending:
             advice.actions.append(Withdraw(order.client_order_id, ending))
+            return
+        if order.quantity - order.filled_quantity > self.lacks(order.leg_index):
+            advice.actions.append(Withdraw(order.client_order_id, "it is for more than the chunk needs"))
             return
         crossing_ns = self.crossing_ns(order.leg_index)
         if crossing_ns is not None and order.created_ns < crossing_ns:

@@ -73,19 +73,23 @@ def _each_is_large_enough(shares: Sequence[Share], targets: Sequence[tuple[Decim
 def chunk_targets(trade: Trade, purpose: ChunkPurpose) -> tuple[tuple[Decimal, ...], ...]:
     """The targets of the trade's opening, or of the close of all that it opened.
 
-    Protective (long) legs go first when opening, short ones when closing.
+    Protective (long) legs go first when opening, short ones when closing. The chunk in which an opening was scaled
+    is its last one: its target is the smaller structure.
     """
     params = trade.request.smart
     shares = [
         Share(
-            quantity=leg.quantity if purpose == "open" else leg.opened_quantity,
+            quantity=asked.quantity if purpose == "open" else leg.opened_quantity,
             lot_size=leg.instrument.lot_size,
             minimum=max(leg.instrument.min_quantity, params.min_order_qty),
             first=(leg.side == "buy") == (purpose == "open"),
         )
-        for leg in trade.legs
+        for leg, asked in zip(trade.legs, trade.request.legs, strict=True)
     ]
-    return cumulative_targets(shares, params.chunk_count)
+    targets = cumulative_targets(shares, params.chunk_count)
+    if purpose == "open" and trade.scaled_ns:
+        return (*targets[: trade.scaled_chunk], tuple(leg.quantity for leg in trade.legs))
+    return targets
 
 
 def chunk_progress(trade: Trade, purpose: ChunkPurpose) -> ChunkProgress | None:

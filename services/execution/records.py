@@ -221,7 +221,8 @@ class ChunkEnd(msgspec.Struct, frozen=True):
 
 
 class Trade(msgspec.Struct, kw_only=True):
-    """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller.
+    """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller, and
+    `scaled_chunk` in which chunk of its opening (counted from 0) that was.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
@@ -244,6 +245,7 @@ class Trade(msgspec.Struct, kw_only=True):
     opened_ns: int | None = None
     closed_ns: int | None = None
     scaled_ns: int = 0
+    scaled_chunk: int = 0
     fees_usd: Decimal = ZERO
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None

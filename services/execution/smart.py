@@ -10,6 +10,7 @@ from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
+from services.execution.scaling import overfilled, scale_to_filled
 from services.execution.workspace import MS, Workspace
 from shared.options.chain import Quote
 
@@ -17,7 +18,8 @@ from shared.options.chain import Quote
 class SmartOpening:
     """Opens a trade chunk by chunk; short legs of a chunk wait for its long ones (invariant 4).
 
-    A chunk that cannot be completed is the last one: what follows is the trade's policy, as with every opening.
+    A chunk that cannot be completed is the last one: the trade is scaled to what was filled where that was asked for
+    and can be, else what follows is the trade's policy, as with every opening.
     """
 
     manner = Manner()
@@ -27,6 +29,10 @@ class SmartOpening:
         advice = Advice()
         chunk = _OpeningChunk(trade, work, "open", trade.opening_since_ns, spaced=True)
         ended = {index: self._end_of(chunk, index, advice) for index in chunk.legs}
+        scaling = None if chunk.given_up else scale_to_filled(trade, ended, work, advice)
+        if scaling is not None:
+            chunk.work_leg(scaling, ended[scaling], advice)
+            return advice
         stop = chunk.given_up if trade.stop is None else trade.stop.reason
         if not stop and trade.request.policy == "atomic":
             stop = next((reason for index, reason in ended.items() if reason and not chunk.is_whole(index)), "")
@@ -34,10 +40,16 @@ class SmartOpening:
             chunk.work_leg(index, stop or ended[index], advice)
         if work.book.unsettled_of(trade) or any(isinstance(action, Place) for action in advice.actions):
             return advice
-        if all(map(chunk.is_whole, chunk.legs)):
+        is_whole = all(map(chunk.is_whole, chunk.legs))
+        larger = overfilled(trade) if is_whole else ""
+        if is_whole and not larger:
             _complete(chunk, advice, "all legs are filled")
-        elif stop or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs):
-            reason = stop or next((reason for reason in ended.values() if reason), "")
+        elif (
+            larger
+            or stop
+            or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs)
+        ):
+            reason = larger or stop or next((reason for reason in ended.values() if reason), "")
             if not reason:
                 advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
             elif not chunk.given_up:

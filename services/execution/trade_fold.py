@@ -84,8 +84,10 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
         case rows.OpeningStopped():
             book.trades[row.trade_id].stop = Stop(row.reason, row.void)
         case rows.OpeningScaled():
-            book.trades[row.trade_id].scaled_ns = at_ns
-            for leg, quantity in zip(book.trades[row.trade_id].legs, row.quantities, strict=True):
+            trade = book.trades[row.trade_id]
+            trade.scaled_ns = at_ns
+            trade.scaled_chunk = sum(chunk.purpose == "open" for chunk in trade.chunks)
+            for leg, quantity in zip(trade.legs, row.quantities, strict=True):
                 leg.quantity = quantity
         case rows.AttemptsSkipped():
             trade = book.trades[row.trade_id]

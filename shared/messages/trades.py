@@ -82,7 +82,8 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     None for the desk's `close_patience_ms`. Past either the trade is BROKEN and alarmed; past the cost it waits for a
     person, or until it costs less.
     scale_to_filled: when a leg ends with a part of it filled, the others are scaled to that ratio, in lots, and the
-    opening goes on; where that cannot be, the policy decides.
+    opening goes on, in chunks with the one that it is at; where that cannot be, the policy decides. A block trade is
+    whole or not at all.
     requote_by: how an order comes to another price: `replace` cancels it and waits until it is seen to be gone,
     `amend` moves it where it is, and replaces it once an amendment was in vain.
     profile: the name of the execution profile that these come from, "" for none.

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from services.execution.config import ExecutionConfig
-from services.execution.rows import HaltRaised, HaltsLifted, OrderRequested, TradeMoved, TradeRequested
+from services.execution.rows import (
+    HaltRaised,
+    HaltsLifted,
+    OpeningScaled,
+    OrderRequested,
+    TradeMoved,
+    TradeRequested,
+)
 from shared.messages.steps import Entry, Inbound
 from shared.messages.trades import TradeUpdate
 from tests.simulation.test_world import calm_desk, run_until
@@ -104,6 +111,30 @@ def test_prices_from_before_a_restart_do_not_count(desk: Desk) -> None:
     assert "was priced on a chain" not in judged([entry for entry in rows if entry.at_ns <= at_ns], witness)
     witness.on_start(at_ns)
     assert "was priced on a chain" in judged([entry for entry in rows if entry.at_ns <= at_ns], witness)
+
+
+def test_an_opening_order_larger_than_what_the_trade_lacks_is_caught(desk: Desk) -> None:
+    rows = entries(desk)
+    place = first(rows, is_order("open"))
+    row = rows[place].row
+    rows[place] = Entry(rows[place].at_ns, "", msgspec.structs.replace(row, quantity=2 * row.quantity))
+    assert f"order {row.client_order_id} opens {2 * row.quantity} {row.symbol}" in judged(rows, desk.witness)
+
+
+def test_a_trade_that_is_scaled_askew_or_below_what_it_holds_is_caught(desk: Desk) -> None:
+    rows = entries(desk)
+    opened = first(rows, lambda row: isinstance(row, TradeMoved) and row.state == "OPEN")
+    trade_id = rows[opened].row.trade_id
+    place = first(rows, lambda row: isinstance(row, TradeRequested) and row.trade_id == trade_id)
+    whole = [leg.quantity for leg in rows[place].row.request.legs]
+
+    def scaled(at: int, *quantities: object) -> str:
+        row = OpeningScaled(trade_id=trade_id, quantities=quantities, reason="drill")  # type: ignore[arg-type]
+        return judged([*rows[:at], Entry(rows[at].at_ns, "", row), *rows[at:]], desk.witness)
+
+    assert "of another leg" not in scaled(place + 1, *(quantity / 2 for quantity in whole))
+    assert "of another leg" in scaled(place + 1, whole[0] / 2, *whole[1:])
+    assert f"of which {whole[0]} is open" in scaled(opened, *(quantity / 2 for quantity in whole))
 
 
 def test_a_close_larger_than_what_the_trade_holds_is_caught(desk: Desk) -> None:

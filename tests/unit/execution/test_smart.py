@@ -511,7 +511,8 @@ def test_whatever_the_fills_no_chunk_is_overfilled_and_no_short_leg_runs_ahead(d
     longs, shorts = max(lots), min(lots)
     legs = (leg(CALL, "sell", str(D(shorts) / 100)), leg(HIGH_CALL, "buy", str(D(longs) / 100)))
     smart = SmartParams(chunk_count=data.draw(st.integers(1, 5)), aggressive_attempts=20)
-    trade_id = _open(script, *legs, smart=smart, deadline_ns=script.now_ns + 3_000 * SECOND)
+    params = ExecutionParams(scale_to_filled=data.draw(st.booleans()))
+    trade_id = _open(script, *legs, smart=smart, execution_params=params, deadline_ns=script.now_ns + 3_000 * SECOND)
     closing = False
     number = 0
     for _ in range(60):
@@ -539,6 +540,7 @@ def test_whatever_the_fills_no_chunk_is_overfilled_and_no_short_leg_runs_ahead(d
         assert long_.opened_quantity <= long_.quantity
         assert 0 <= short.held_quantity <= long_.held_quantity
         if trade.state == "OPEN" and not closing:
+            assert [each.opened_quantity for each in trade.legs] == [each.quantity for each in trade.legs]
             closing = True
             script.close(trade_id)
     assert script.refolded().book == script.core.book
