@@ -65,7 +65,11 @@ class MarketdataShell:
         venue.watch(self._gateway)
         context.health["venue_errors"] = lambda: venue.errors
         self._host = CoreHost(
-            context, lambda: MarketdataCore(config, self._underlyings), MemoryJournal(), self._perform
+            context,
+            lambda: MarketdataCore(config, self._underlyings),
+            MemoryJournal(),
+            self._perform,
+            batch_max=1,  # an index price is not to wait until a second's chains are worked through
         )
         self._books = self._gateway.book_stream(self._host.put)
         self._to_read: asyncio.Queue[ReadBook | ReadLastTrades] = asyncio.Queue()

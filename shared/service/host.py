@@ -105,6 +105,9 @@ class CoreHost(Generic[CoreT]):
     may_go_unwritten: whether an effect may be carried out although its row is not on disk, once the disk and the
     space kept back on it are full. Without it such a journal is one that could not be written.
 
+    batch_max: inputs that are decided together, with one commit, before the first effect of any is carried out. 1
+    where nothing is committed: what is urgent then waits for one input at most.
+
     tell_failure: tells of an input that the core failed on and answers True; without it, and when it answers False,
     an alert is published.
     """
@@ -117,8 +120,11 @@ class CoreHost(Generic[CoreT]):
         perform: Callable[[Any, str], None],
         may_go_unwritten: Callable[[Any], bool] | None = None,
         tell_failure: Callable[[RaiseAlert, CoreFailed], bool] | None = None,
+        *,
+        batch_max: int = BATCH_MAX,
     ) -> None:
         self._context = context
+        self._batch_max = batch_max
         context.bus.tells_anew = True
         self._make_core = make_core
         self._perform_own = perform
@@ -221,7 +227,7 @@ class CoreHost(Generic[CoreT]):
         begun_ns = monotonic_ns()
         if self._queued_ns:
             self._metrics.wait_seconds.observe((begun_ns - self._queued_ns[0]) / 1e9)
-        items = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        items = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
         for _ in items:
             self._queued_ns.popleft()
         deadline_ns = self.core.next_deadline_ns()

@@ -332,13 +332,14 @@ class Hub:
         self._publish(Topic(CHANNEL[data_type], account_id), data, at_ns // NS_PER_MS)
 
     async def step(self) -> None:
-        """The periodic pushes that are due. Gives way to requests between two renderings."""
+        """The periodic pushes that are due, prices before what takes long to render. Gives way to requests between
+        two renderings."""
         now_ns = self.venue.now_ns()
         second = now_ns // NS_PER_S
-        due = EVERY_STEP
-        if second != self._last_second:
+        await self._push_due(EVERY_STEP)
+        is_new_second = second != self._last_second
+        if is_new_second:
             self._last_second = second
-            due = EVERY_STEP | EVERY_SECOND
             self._drop_idle(now_ns)
         self._ping_spot(now_ns)
         try:
@@ -346,7 +347,8 @@ class Hub:
         except Exception:
             self.failures += 1
             log.exception("the tape could not be pushed")
-        await self._push_due(due)
+        if is_new_second:
+            await self._push_due(EVERY_SECOND)
 
     async def push_books(self) -> None:
         """The order books that changed since the last time; costs nothing while market and orders stand still."""

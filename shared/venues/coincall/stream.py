@@ -21,6 +21,7 @@ _TICK_S = 0.5
 _OPEN_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 5.0
 _MAX_FRAME_BYTES = 32 * 1024 * 1024
+_LONG_FRAME_BYTES = 8_192
 _HEARTBEAT_ANSWER, _DATA = 11, 20
 
 # The library logs the request line, which holds the key and a signature, at debug level.
@@ -123,7 +124,11 @@ class VenueStream:
                 try:
                     async with asyncio.timeout(_TICK_S):
                         while True:
-                            self._take(await socket.recv(decode=False), session)
+                            data = await socket.recv(decode=False)
+                            self._take(data, session)
+                            if len(data) >= _LONG_FRAME_BYTES:
+                                # what has come already is handed out without a pause: let the others have theirs
+                                await asyncio.sleep(0)
                 except TimeoutError:
                     continue
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import pytest_asyncio
 
 from shared.bus import Bus
@@ -41,6 +42,7 @@ class EchoCore:
 
     def __init__(self) -> None:
         self.due_ns: int | None = None
+        self.handled = 0
 
     def start(self, now_ns: int) -> Step:
         return Step()
@@ -52,6 +54,7 @@ class EchoCore:
         return self.due_ns
 
     def handle(self, item: Any, now_ns: int) -> Step:
+        self.handled += 1
         if item == FAIL:
             raise ValueError("told to fail")
         if isinstance(item, Tick):
@@ -82,7 +85,7 @@ class Observed:
 class Desk:
     """A host as the service risk, and a bus that publishes as execution."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **options: Any) -> None:
         desk = make_desk(directory)
         self.clock = Clock()
         self.metrics = Metrics("risk", "paper", "main")
@@ -105,6 +108,7 @@ class Desk:
             HttpRefusals(),
         )
         self.performed: list[Effect] = []
+        self.handled_before: list[int] = []
         self.core = EchoCore()
         self.failures_told: list[RaiseAlert] = []
         self.takes_failures = False
@@ -112,13 +116,18 @@ class Desk:
             context,
             lambda: self.core,
             MemoryJournal(),
-            lambda effect, _cause: self.performed.append(effect),
+            self._perform,
             tell_failure=self._tell_failure,
+            **options,
         )
         self.observed = Observed(self.host)
         self.host.observe(self.observed)
         self.bus.subscribe("execution", ["exec."], self.host.put)
         self.bus.serve(self.host.put)
+
+    def _perform(self, effect: Effect, _cause: str) -> None:
+        self.performed.append(effect)
+        self.handled_before.append(self.core.handled)
 
     def _tell_failure(self, alert: RaiseAlert, failure: CoreFailed) -> bool:
         assert failure.item == FAIL
@@ -208,3 +217,19 @@ async def test_who_tells_of_a_failed_input_itself_has_no_alert_published_for_it(
         await until(lambda published=published: desk.value("voldesk_alerts_raised_total") == published)  # type: ignore[misc]
     assert {(alert.code, alert.subject) for alert in desk.failures_told} == {("core_failed", "risk")}
     assert desk.value("voldesk_core_failures_total") == 2
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, [3, 3, 3]), ({"batch_max": 1}, [1, 2, 3])])
+async def test_inputs_that_wait_are_one_batch_unless_each_is_to_be_carried_out_at_once(
+    tmp_path: Path, options: dict[str, int], expected: list[int]
+) -> None:
+    desk = Desk(tmp_path, **options)
+    try:
+        for epoch in (1, 2, 3):
+            desk.host.put(Inbound(HALT_TOPIC, halt_of("main", epoch), f"m{epoch}", "execution", 1))
+        async with running(desk):
+            await until(lambda: len(desk.performed) == 3)
+        assert desk.handled_before == expected
+    finally:
+        desk.bus.close()
+        desk.execution.close()

@@ -233,6 +233,26 @@ async def test_a_stream_that_froze_while_others_run_is_subscribed_again_and_then
     assert ends[:3] == [1, 2, 1]
 
 
+@pytest.mark.parametrize(("padding", "expected"), [(20_000, ["frame", "turn", "frame"]), (0, ["frame", "frame"])])
+async def test_between_long_frames_that_came_together_the_loop_has_its_turn(
+    venue: SocketVenue, padding: int, expected: list[str]
+) -> None:
+    seen: list[str] = []
+
+    def on_data(_code: int, _data: msgspec.Raw, _ts: int | None) -> tuple[str, ...]:
+        seen.append("frame")
+        asyncio.get_running_loop().call_soon(seen.append, "turn")
+        return ()
+
+    heard = Heard()
+    async with running(venue, heard, lambda: (Subscription("tOption"),), on_data):
+        await until(lambda: heard.count(StreamUp) == 1)
+        frame = '{"dt":4,"c":20,"d":[]' + " " * padding + "}"
+        await venue.push(frame, frame)
+        await until(lambda: seen.count("turn") == 2)
+    assert seen[: len(expected)] == expected
+
+
 async def test_market_streams_follow_the_expiries_and_deliver_chains_and_indices(venue: SocketVenue) -> None:
     heard = Heard()
     chain = {"s": "BTCUSD-26JUN26-100000-C", "mp": 5, "bid": 4, "ts": 1000}
