@@ -33,6 +33,18 @@ _WHY = {
 }
 
 
+REFUSALS = (
+    "no_key",
+    *_WHY,
+    "refused_by_peer",
+    "peer_without_key",
+    "wrong_server_key",
+    "no_server_key",
+    "list_unusable",
+)
+"""The kinds of refusal, counted from zero, so that the first is an increase."""
+
+
 class _Socket(msgspec.Struct, eq=False):
     """A socket under CURVE. `peer` is the service that it connects to, "" for one that is bound."""
 
@@ -52,6 +64,7 @@ class Curve:
         self._name = name
         self._stamp = list_stamp(directory)
         self._ring: KeyRing = load_ring(directory, name)
+        link.counts.refused.update(dict.fromkeys(REFUSALS, 0))
         self._sockets: list[_Socket] = []
         self._problems: dict[str, str] = {}
         self._zap: LoopSocket | None = None

@@ -23,6 +23,7 @@ from shared.messages.base import Message
 
 ItemT = TypeVar("ItemT")
 _DETAIL_CHARACTERS_MAX = 300
+_REFUSED_AGAIN_S = 60.0
 
 
 class BusCounts:
@@ -87,6 +88,7 @@ class Link:
         self._id_prefix = f"{name}.{epoch:x}."
         self._message_count = 0
         self._failing: set[str] = set()
+        self._refused_told_s: dict[str, float] = {}
         speaks_as = key_name or (name if name in KEY_NAMES else OPERATOR)
         self.curve = Curve(self, keys, speaks_as) if endpoints.needs_keys else None
 
@@ -131,9 +133,12 @@ class Link:
         self.counts.dropped[kind] += count
 
     def refuse(self, kind: str, detail: str) -> None:
-        """Count a connection that came to nothing for want of a key; the first of each kind is logged."""
+        """Count a connection that came to nothing for want of a key. Each kind is logged once a minute at most: an
+        attempt is made anew every second, and next month's may be of somebody else."""
         self.counts.refused[kind] += 1
-        if self.counts.refused[kind] == 1:
+        now_s = self.loop.time()
+        if now_s - self._refused_told_s.get(kind, -_REFUSED_AGAIN_S) >= _REFUSED_AGAIN_S:
+            self._refused_told_s[kind] = now_s
             self._warn(kind, detail[:_DETAIL_CHARACTERS_MAX])
 
     def deliver(self, source: str, receiver: Callable[[ItemT], Any], item: ItemT) -> None:

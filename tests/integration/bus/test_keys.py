@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from shared.bus import Bus, NoAnswer
+from shared.bus.curve import REFUSALS
 from shared.bus.keys import (
     CLIENTS,
     KEY_NAMES,
@@ -188,6 +189,23 @@ async def test_a_revoked_key_is_cut_off_though_it_is_connected_and_comes_back_wi
     await until(lambda: heard.halts() == [1, 2])
     reader.close()
     publisher.close()
+
+
+async def test_every_kind_of_refusal_is_counted_from_zero_and_told_again_later_but_not_each_second(
+    tmp_path: Path,
+) -> None:
+    desk = keyed_desk(tmp_path)
+    warnings: list[str] = []
+    server = open_service("execution", desk, warn=lambda kind, _: warnings.append(kind))
+    assert dict(server.counts.refused) == dict.fromkeys(REFUSALS, 0)
+    bare = make_desk(tmp_path, f'transport = "tcp"\nbase_port = {desk.bus.base_port}')
+    async with Bus.client(bare) as stranger:
+        asked = asyncio.ensure_future(stranger.ask("execution", GetStatus(), DEADLINE_MS))
+        await until(lambda: server.counts.refused["no_key"] >= 2)
+        asked.cancel()
+    assert len(warnings) < server.counts.refused["no_key"]
+    assert set(warnings) == {"no_key"}
+    server.close()
 
 
 async def test_a_changed_list_that_cannot_be_read_changes_nothing_and_is_told(tmp_path: Path) -> None:
