@@ -81,7 +81,8 @@ class KindRule(_Section, frozen=True, kw_only=True):
 
     severity: instead of the one it is raised with. after_s: told once it has lasted so long, not at all when it is
     over before. route: where it goes. text: instead of its own, with {text}, {subject}, {service}, {code} and {title}
-    filled in. mute: shown on the page and in the log only.
+    filled in. mute: shown on the page and in the log only. hold_flapping: false tells each beginning and end of it,
+    however often.
     """
 
     severity: Severity | None = None
@@ -89,9 +90,28 @@ class KindRule(_Section, frozen=True, kw_only=True):
     route: str = DEFAULT_ROUTE
     text: str = ""
     mute: bool = False
+    hold_flapping: bool = True
 
     def __post_init__(self) -> None:
         _check_text(self.text, _PLACES)
+
+
+class FlappingSection(_Section, frozen=True, kw_only=True):
+    """[monitor.flapping]: an alert that begins and ends again and again is told of once, and then held back.
+
+    begins, window_s: it flaps with so many beginnings within so long; 0 begins tell each one. open_s: one that flaps
+    and has been open for so long is told again as open. over_s: one that flaps and has been over for so long is told
+    to be over.
+    """
+
+    begins: Annotated[int, Meta(ge=0, le=100)] = 4
+    window_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
+    open_s: Annotated[float, Meta(ge=1, le=86_400)] = 120.0
+    over_s: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+
+    def __post_init__(self) -> None:
+        if self.begins == 1:
+            raise ValueError("begins is 0, which holds nothing back, or at least 2: once is not again")
 
 
 class FigureRule(_Section, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ class AlertBook:
             last_ns=record.raised_ns,
             told_ns=record.raised_ns if matter is None or is_told else matter.told_ns,
             count=count,
-            alert_id=_alert_id(record, first_ns),
+            alert_id=alert_id_of(record, first_ns),
             acknowledged_by=acknowledged_by,
         )
         self._prune()
@@ -133,7 +133,7 @@ def _is_news(record: AlertRecord, matter: Matter) -> bool:
     return is_worse or record.stage not in ("", matter.record.stage)
 
 
-def _alert_id(record: AlertRecord, first_ns: int) -> str:
+def alert_id_of(record: AlertRecord, first_ns: int) -> str:
     """Short enough to type on a phone: six letters and digits of a hash over what it is and when it began."""
     digest = hashlib.sha256(f"{record.code}\0{record.subject}\0{first_ns}".encode()).digest()
     return base64.b32encode(digest)[:6].decode().lower()

@@ -10,6 +10,7 @@ from services.monitor.alert_config import (
     DEFAULT_RULES,
     Channel,
     FigureRule,
+    FlappingSection,
     KindRule,
     Route,
     TelegramSection,
@@ -48,6 +49,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rules: dict[str, FigureRule] = {}
     routes: dict[str, Route] = {}
     channels: dict[str, Channel] = {}
+    flapping: FlappingSection = FlappingSection()
     telegram: TelegramSection = TelegramSection()
     history: HistoryConfig = HistoryConfig()
     web: WebConfig = WebConfig()

@@ -72,7 +72,13 @@ class MonitorCore:
     def __init__(self, config: MonitorConfig, *, account_id: str, heading: str = "") -> None:
         self._config = config
         self._account_id = account_id
-        self._dispatch = Dispatch(heading=heading, kinds=config.kinds, routes=config.routes, channels=config.channels)
+        self._dispatch = Dispatch(
+            heading=heading,
+            kinds=config.kinds,
+            routes=config.routes,
+            channels=config.channels,
+            flapping=config.flapping,
+        )
         self._findings = Findings(config.figure_rules, account_id=account_id)
         self._space = ON_DISK
         self._summary: SummaryMade | None = None
@@ -132,6 +138,7 @@ class MonitorCore:
                 self._execution_epoch = epoch
             case AlertsRestored(records=records):
                 self._alerts.restore(records)
+                self._dispatch.restore(records)
                 told = (each.raised_ns for each in records if each.code in TRADE_NOTICES)
                 self._told_until_ns = max(told, default=self._told_until_ns)
             case Request():
@@ -339,6 +346,7 @@ class MonitorCore:
         self._check_findings(step, now_ns)
         self._summarise(step, now_ns)
         self._watch_channels(step, now_ns)
+        self._dispatch.settle(step, now_ns)
         self._dispatch.remind(step, self._alerts.matters(), now_ns)
         self._dispatch.advance(step, now_ns)
 

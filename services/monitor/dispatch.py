@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from services.monitor.alert_config import Channel, KindRule, Route, filled
-from services.monitor.alerts import Matter
+from services.monitor.alert_config import Channel, FlappingSection, KindRule, Route, filled
+from services.monitor.alerts import Matter, alert_id_of
 from services.monitor.effects import AlertRecord, Deliver, DeliveryFailed
+from services.monitor.flapping import Flapping
 from services.monitor.outbox import Lane, Outbox
 from services.monitor.rows import (
     AttemptFailed,
@@ -58,16 +59,26 @@ class Dispatch:
         kinds: Mapping[str, KindRule],
         routes: Mapping[str, Route],
         channels: Mapping[str, Channel],
+        flapping: FlappingSection,
     ) -> None:
         self._heading = heading
         self._kinds = kinds
         self._routes = routes
         self._channels = channels
+        self._flapping_rule = flapping
+        self._flapping = Flapping(flapping)
         self._sending: set[str] = set()
         self.outbox = Outbox()
 
     def rule(self, code: str) -> KindRule:
         return self._kinds.get(code, _USUAL)
+
+    def restore(self, records: Iterable[AlertRecord]) -> None:
+        """Take over what was written before a restart, oldest first: what flapped goes on to be held back."""
+        for record in records:
+            rule = self.rule(record.code)
+            if rule.hold_flapping:
+                self._flapping.restore(record, alert_id_of(record, record.raised_ns), after_s=rule.after_s)
 
     def start(self, step: Step, now_ns: int) -> None:
         """After the journal was folded: forget channels that are gone, and send again what is not confirmed."""
@@ -87,17 +98,22 @@ class Dispatch:
     def tell(self, step: Step, record: AlertRecord, alert_id: str, now_ns: int) -> None:
         """Queue what a person should hear of an alert that is new, worse, further or over."""
         rule = self.rule(record.code)
-        route = self._routes.get(record.route or rule.route)
-        if rule.mute or route is None:
-            return
-        if record.resolved:
-            self._tell_end(step, record, alert_id, now_ns)
-        else:
-            # what is known already does not wait to be worse
-            wait_s = 0.0 if self.outbox.told(alert_id) is not None else rule.after_s
-            not_before_ns = now_ns + round(wait_s * SECOND)
-            for channel, note in self._targets(route.channels, route, record, now_ns):
-                self._queue(step, alert_id, record, channel, not_before_ns, now_ns, note=note)
+        verdict = self._flapping.note(record, alert_id, after_s=rule.after_s) if rule.hold_flapping else "usual"
+        if verdict == "flapping":
+            often = f"begun {self._flapping_rule.begins} times within {_minutes(self._flapping_rule.window_s)}"
+            text = f"flapping, {often}: told again once it is steady. {record.text}"
+            self._tell(step, msgspec.structs.replace(record, text=text), alert_id, now_ns, event="flapping")
+        elif verdict == "usual":
+            self._tell(step, record, alert_id, now_ns)
+        self.advance(step, now_ns)
+
+    def settle(self, step: Step, now_ns: int) -> None:
+        """Tell what flapped and is steady now, open or over."""
+        for steady in self._flapping.steady(now_ns):
+            state = "over" if steady.record.resolved else "open"
+            text = f"{steady.record.text} (flapped, {state} for {_minutes(steady.lasted_ns / SECOND)} now)"
+            record = msgspec.structs.replace(steady.record, text=text)
+            self._tell(step, record, steady.alert_id, now_ns, waited_s=steady.lasted_ns / SECOND)
         self.advance(step, now_ns)
 
     def remind(self, step: Step, matters: Iterable[Matter], now_ns: int) -> None:
@@ -224,6 +240,29 @@ class Dispatch:
     def _wants(self, channel: str, record: AlertRecord) -> bool:
         return SEVERITY_RANK[record.severity] >= SEVERITY_RANK[self._channels[channel].min_severity]
 
+    def _tell(
+        self,
+        step: Step,
+        record: AlertRecord,
+        alert_id: str,
+        now_ns: int,
+        *,
+        event: str = "",
+        waited_s: float = 0.0,
+    ) -> None:
+        rule = self.rule(record.code)
+        route = self._routes.get(record.route or rule.route)
+        if rule.mute or route is None:
+            return
+        if record.resolved:
+            self._tell_end(step, record, alert_id, now_ns)
+            return
+        # what is known already does not wait to be worse
+        wait_s = 0.0 if self.outbox.told(alert_id) is not None else rule.after_s
+        not_before_ns = now_ns + round(max(wait_s - waited_s, 0.0) * SECOND)
+        for channel, note in self._targets(route.channels, route, record, now_ns):
+            self._queue(step, alert_id, record, channel, not_before_ns, now_ns, note=note, event=event)
+
     def _tell_end(self, step: Step, record: AlertRecord, alert_id: str, now_ns: int) -> None:
         untold = [notice for notice in self.outbox.waiting_of(alert_id) if not notice.record.resolved]
         self._drop(step, untold, "over before it was told", now_ns)
@@ -243,8 +282,9 @@ class Dispatch:
         *,
         reminder: int = 0,
         note: str = "",
+        event: str = "",
     ) -> None:
-        event = f"again{reminder}" if reminder else "over" if record.resolved else record.severity
+        event = event or (f"again{reminder}" if reminder else "over" if record.resolved else record.severity)
         if record.stage and event == record.severity:
             event = f"{event}@{record.raised_ns}"
         notice = Notice(
@@ -345,3 +385,7 @@ class Dispatch:
     def _record(self, step: Step, row: msgspec.Struct, now_ns: int) -> None:
         step.rows.append(Entry(now_ns, "", row))
         self.outbox.apply(row, now_ns)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
