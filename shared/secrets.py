@@ -81,6 +81,8 @@ def load_api_key(desk: DeskConfig, service: str, environment: Mapping[str, str] 
         handed = _read_handed(desk, service)
         sources = [environment, _read_env(desk.path.parent / ".env"), _read_env(own_file), handed]
         remedy = f"set {pairs[0][0]} and {pairs[0][1]} in the environment, in .env, or in {own_file} (mode 0600)"
+        if handed_file := _handed_file(desk, service):
+            remedy = f"write {pairs[1][0]} and {pairs[1][1]} into the file that is handed over as {handed_file}"
     for values in sources:
         for key_name, secret_name in pairs:
             key, secret = values.get(key_name), values.get(secret_name)
@@ -175,12 +177,17 @@ def _read_env(path: Path) -> Mapping[str, str]:
     return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
 
 
+def _handed_file(desk: DeskConfig, service: str) -> Path | None:
+    """Where a container is handed the key of `service`; None elsewhere."""
+    directory = os.environ.get("VOLDESK_SECRETS_DIR")
+    return Path(directory) / f"{desk.venue}-{service}.env" if directory else None
+
+
 def _read_handed(desk: DeskConfig, service: str) -> Mapping[str, str]:
     """What a container was handed for `service`; none elsewhere. Raises SecretError."""
-    directory = os.environ.get("VOLDESK_SECRETS_DIR")
-    if not directory:
+    path = _handed_file(desk, service)
+    if path is None:
         return {}
-    path = Path(directory) / f"{desk.venue}-{service}.env"
     try:
         return _read_env(path)
     except PermissionError:

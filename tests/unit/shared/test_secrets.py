@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,50 @@ def test_a_damaged_list_or_key_is_refused_with_a_remedy(tmp_path: Path) -> None:
         load_paper_keys(tmp_path)
     with pytest.raises(SecretError, match="too short"):
         load_grant_key(tmp_path)
+
+
+def test_a_container_reads_the_key_that_it_is_handed_and_no_other_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, handed = beta_desk(tmp_path), tmp_path / "handed"
+    monkeypatch.setenv("VOLDESK_SECRETS_DIR", str(handed))
+    private(handed / "beta-risk.env", "COINCALL_API_KEY_BETA=r\nCOINCALL_API_SECRET_BETA=s\n")
+    private(handed / "production-execution.env", "COINCALL_API_KEY_PROD=p\nCOINCALL_API_SECRET_PROD=s\n")
+    assert load_api_key(desk, "risk", {}) == ApiKey(key="r", secret="s")
+    with pytest.raises(SecretError) as missing:
+        load_api_key(desk, "execution", {})
+    assert missing.value.remedy == (
+        f"write COINCALL_API_KEY_BETA and COINCALL_API_SECRET_BETA into the file that is handed over as "
+        f"{handed / 'beta-execution.env'}"
+    )
+    private(desk.run_dir / "secrets" / "beta-risk.env", "COINCALL_API_KEY_BETA=own\nCOINCALL_API_SECRET_BETA=s\n")
+    assert load_api_key(desk, "risk", {}).key == "own"
+
+
+def test_a_handed_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, handed = beta_desk(tmp_path), tmp_path / "handed"
+    monkeypatch.setenv("VOLDESK_SECRETS_DIR", str(handed))
+    path = handed / "beta-risk.env"
+    private(path, "COINCALL_API_KEY_BETA=r\nCOINCALL_API_SECRET_BETA=do-not-show\n")
+    path.chmod(0o644)
+    with pytest.raises(SecretError, match=f"chmod 600 {path}") as refused:
+        load_api_key(desk, "risk", {})
+    assert "do-not-show" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over a file of another user")
+def test_a_handed_key_of_another_user_names_the_user_that_it_must_be_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="vd-handed-") as folder:
+        home = Path(folder)
+        desk = beta_desk(home)
+        private(home / "handed" / "beta-risk.env", "COINCALL_API_KEY_BETA=r\nCOINCALL_API_SECRET_BETA=s\n")
+        for each in (home, home / "handed"):
+            each.chmod(0o755)
+        monkeypatch.setenv("VOLDESK_SECRETS_DIR", str(home / "handed"))
+        os.seteuid(10001)
+        try:
+            with pytest.raises(SecretError, match="cannot be read by user") as refused:
+                load_api_key(desk, "risk", {})
+        finally:
+            os.seteuid(0)
+    assert "its file, mode 0600" in refused.value.remedy
