@@ -45,6 +45,8 @@ LONG: dict[str, str] = {
     "venue_limits": "60 single calls a second and 60 batches of 40, for ten minutes each: CPU, latency, memory",
     "ceiling": "orders a second to a venue without limits, single and in batches, beside bare calls to a mock",
     "unknown": "from an order's lost answer until what became of it is journalled, under faults",
+    "tick_to_order_curve": "an index tick to its order with the bus over TCP and CURVE, beside ipc",
+    "stack": "the desk in containers: cold start to the first trade, image, memory and CPU, recovery of each",
     "modes": "what an opening gives away to the other side, by limit and by smart, in the simulated market",
 }
 """Benches of many minutes: they run with --long or when they are named."""

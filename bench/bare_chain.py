@@ -34,7 +34,11 @@ ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What one decision of the real desk looked like. `phase_ns` is when in a step the bare exchange ticks."""
+    """What one decision of the real desk looked like. `phase_ns` is when in a step the bare exchange ticks.
+
+    tcp_ports: by the name of a socket, where it is on loopback instead of ipc. curve: the public and the secret key
+    in Z85 that both ends of each connection use there; None for plain sockets.
+    """
 
     tick: str
     request: bytes
@@ -42,6 +46,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     open_trade: OpenTrade
     step_ns: int
     phase_ns: int
+    tcp_ports: dict[str, int] = {}
+    curve: tuple[bytes, bytes] | None = None
+
+    def endpoint(self, home: Path, name: str) -> str:
+        return f"tcp://127.0.0.1:{self.tcp_ports[name]}" if self.tcp_ports else f"ipc://{home}/{name}"
 
 
 class Tick(msgspec.Struct):
@@ -78,18 +87,25 @@ class BareSocket:
             self._deliver(parts)
 
 
-def bound(home: Path, name: str, kind: int, deliver: Callable[[list[bytes]], None]) -> BareSocket:
+def bound(home: Path, sample: Sample, name: str, kind: int, deliver: Callable[[list[bytes]], None]) -> BareSocket:
     bare = BareSocket(kind, deliver)
-    bare.socket.bind(f"ipc://{home}/{name}")
+    if sample.curve is not None:
+        bare.socket.setsockopt(zmq.CURVE_SERVER, 1)
+        bare.socket.setsockopt(zmq.CURVE_SECRETKEY, sample.curve[1])
+    bare.socket.bind(sample.endpoint(home, name))
     bare.register()
     return bare
 
 
-def connected(home: Path, name: str, kind: int, deliver: Callable[[list[bytes]], None]) -> BareSocket:
+def connected(home: Path, sample: Sample, name: str, kind: int, deliver: Callable[[list[bytes]], None]) -> BareSocket:
     bare = BareSocket(kind, deliver)
     if kind == zmq.SUB:
         bare.socket.setsockopt(zmq.SUBSCRIBE, b"")
-    bare.socket.connect(f"ipc://{home}/{name}")
+    if sample.curve is not None:
+        bare.socket.setsockopt(zmq.CURVE_SERVERKEY, sample.curve[0])
+        bare.socket.setsockopt(zmq.CURVE_PUBLICKEY, sample.curve[0])
+        bare.socket.setsockopt(zmq.CURVE_SECRETKEY, sample.curve[1])
+    bare.socket.connect(sample.endpoint(home, name))
     bare.register()
     return bare
 
@@ -160,7 +176,7 @@ def ports_of(home: Path) -> dict[str, int]:
 
 
 async def marketdata(home: Path, sample: Sample) -> None:
-    publisher = bound(home, "ticks", zmq.XPUB, lambda _: None)
+    publisher = bound(home, sample, "ticks", zmq.XPUB, lambda _: None)
     decoder = msgspec.json.Decoder(Tick)
     port = ports_of(home)["ticks"]
     async with connect(f"ws://127.0.0.1:{port}/", compression=None, proxy=None) as socket:
@@ -201,9 +217,9 @@ async def strategy(home: Path, sample: Sample) -> None:
         )
         execution_socket.send(encode_frame("request", header("strategy"), order))
 
-    risk_socket = connected(home, "risk", zmq.DEALER, on_grant)
-    execution_socket = connected(home, "execution", zmq.DEALER, lambda _: None)
-    ticks = connected(home, "ticks", zmq.SUB, on_tick)
+    risk_socket = connected(home, sample, "risk", zmq.DEALER, on_grant)
+    execution_socket = connected(home, sample, "execution", zmq.DEALER, lambda _: None)
+    ticks = connected(home, sample, "ticks", zmq.SUB, on_tick)
     await asyncio.get_running_loop().create_future()
     ticks.socket.close()
 
@@ -214,7 +230,7 @@ async def risk(home: Path, sample: Sample) -> None:
         grant = msgspec.structs.replace(sample.open_trade.grant, issued_ns=time.time_ns())
         server.send(parts[0], encode_frame("reply", header("risk"), GrantGiven(grant=grant)))
 
-    server = bound(home, "risk", zmq.ROUTER, on_request)
+    server = bound(home, sample, "risk", zmq.ROUTER, on_request)
     await asyncio.get_running_loop().create_future()
 
 
@@ -244,7 +260,7 @@ async def execution(home: Path, sample: Sample) -> None:
         connection.execute("COMMIT")
         transport.write(sample.request)
 
-    server = bound(home, "execution", zmq.ROUTER, on_request)
+    server = bound(home, sample, "execution", zmq.ROUTER, on_request)
     await asyncio.get_running_loop().create_future()
     server.socket.close()
 

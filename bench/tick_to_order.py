@@ -15,9 +15,9 @@ import sys
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from subprocess import Popen
@@ -284,7 +284,19 @@ def figures(desk: Sequence[Way], bare: Sequence[Way]) -> list[Row]:
     return rows + [figure(f"  {hop}", 50, slice(number, number + 1)) for number, hop in enumerate(HOPS)]
 
 
-def sample_of(rows: Journaled, stamps: Stamps) -> Sample:
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How the processes of the desk and of the bare chain talk: ipc, or over TCP with CURVE on these ports.
+
+    desk: what the desk's configuration has beside CONFIG. bare_ports, bare_curve: as in `Sample`.
+    """
+
+    desk: str = ""
+    bare_ports: Mapping[str, int] = field(default_factory=dict)
+    bare_curve: tuple[bytes, bytes] | None = None
+
+
+def sample_of(rows: Journaled, stamps: Stamps, transport: Transport) -> Sample:
     """The first decision of the desk, for the bare chain to repeat."""
     at_ns, first = next((at_ns, entry) for at_ns, entry in rows if isinstance(entry, TradeRequested))
     request: OpenTrade = first.request
@@ -297,13 +309,19 @@ def sample_of(rows: Journaled, stamps: Stamps) -> Sample:
         open_trade=request,
         step_ns=every_ns,
         phase_ns=(stamps.ticks[-1] + step_ns // 2) % every_ns,
+        tcp_ports=dict(transport.bare_ports),
+        curve=transport.bare_curve,
     )
 
 
 def measure(run: Run) -> list[Row]:
-    wanted = WARM_UP + (QUICK_ORDERS if run.quick else run.arguments.orders)
+    return figures(*ways(WARM_UP + (QUICK_ORDERS if run.quick else run.arguments.orders), Transport()))
+
+
+def ways(wanted: int, transport: Transport) -> tuple[list[Way], list[Way]]:
+    """So many orders of a desk and of the bare chain, in the same run."""
     with tempfile.TemporaryDirectory(prefix="vd-tick-") as home:
-        desk = BenchDesk(Path(home), CONFIG, {"tick_quoter": QUOTER})
+        desk = BenchDesk(Path(home), CONFIG + transport.desk, {"tick_quoter": QUOTER})
         stamps, bare = Path(home) / "desk.stamps", Path(home) / "bare"
         bare.mkdir()
         services = {
@@ -317,7 +335,7 @@ def measure(run: Run) -> list[Row]:
         ):
             task = progress.add_task("the desk starts", total=wanted)
             wait_for(lambda: orders_in(stamps) >= 1, running, START_S)
-            sample = sample_of(journaled(desk.journal("execution")), Stamps.read(stamps))
+            sample = sample_of(journaled(desk.journal("execution")), Stamps.read(stamps), transport)
             (bare / "sample.msgpack").write_bytes(msgspec.msgpack.encode(sample))
             with bare_chain(bare) as chain:
                 progress.update(task, description="orders on ticks")
@@ -330,7 +348,7 @@ def measure(run: Run) -> list[Row]:
                 wait_for(enough, {**running, **chain}, STEP_PATIENCE * wanted * STEP_MS * TICKS_PER_ORDER / 1e3)
         ours = desk_ways(journaled(desk.journal("execution")), Stamps.read(stamps))
         floor = bare_ways(journaled(bare / "bare.sqlite3"), Stamps.read(bare / "bare.stamps"))
-    return figures(ours, floor)
+    return ours, floor
 
 
 def orders_in(stamps: Path) -> int:

@@ -1,0 +1,386 @@
+"""The desk in containers: its cold start, its image, what each container costs, how soon a killed one works again.
+
+    python -m bench.stack [--json] [--quick] [--kills 5] [--minutes 5]
+
+A Docker engine runs docker-compose.yml without Grafana, as `make test-compose` does: one that is there, or, as root,
+one that is started for it; base images that cannot be pulled are stand-ins made of Debian's packages. Cold start: the
+image is there, the volumes are empty; from `up -d` until the first trade is open, beside what `up -d` itself took.
+Memory is what the engine counts for a container without the file cache that can be given back, the mean over the run;
+CPU is of one core. Recovery: SIGKILL from outside, until the new process and all the others answer on the bus that
+they are ready (Prometheus and Alertmanager: until they answer that they are), beside an idle container of the same
+image, until it runs again: the engine's own delay. The desk comes to rest before each kill.
+"""
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from bench.desk import REPOSITORY
+from bench.harness import Run, bench_main
+from bench.rows import Row, row
+from tests.compose.engine import (
+    SERVICES,
+    STARTED,
+    NoEngine,
+    Stack,
+    base_images,
+    engine,
+    for_old_alertmanager,
+    stand_in_images,
+)
+
+KILLS, QUICK_KILLS = 5, 1
+MINUTES, QUICK_MINUTES = 5.0, 0.5
+SAMPLE_S = 5.0
+START_S = 600.0
+PATIENCE_S = 180.0
+QUIET_S = 12.0
+"""How long all must have been ready before the next kill: one that ran for less than 10 s is started later."""
+
+POLL_S = 0.02
+MB = 1_048_576
+IMAGE = "voldesk:test"
+IDLE = "voldesk-bench-idle"
+WEB = {"prometheus": 9090, "alertmanager": 9093}
+"""Containers that are not on the bus: the port on which each says whether it is ready."""
+
+
+class Watcher:
+    """What the services say of themselves, by bench.stack_watch in the container `control`."""
+
+    def __init__(self, stack: Stack) -> None:
+        command = ["docker", "exec", "-i", stack.container("control"), "python", "-u", "-"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=(REPOSITORY / "bench" / "stack_watch.py").open("rb"),
+            stdout=subprocess.PIPE,
+            env=stack.environment,
+        )
+        self._lock = threading.Lock()
+        self._said: dict[str, tuple[int, bool]] = {}
+        self._changed = time.monotonic()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            service, epoch, ready = json.loads(line)
+            with self._lock:
+                self._said[service] = (epoch, ready)
+                self._changed = time.monotonic()
+
+    def epoch(self, service: str) -> int:
+        with self._lock:
+            return self._said.get(service, (0, False))[0]
+
+    def all_ready(self) -> bool:
+        with self._lock:
+            return len(self._said) == len(SERVICES) and all(ready for _, ready in self._said.values())
+
+    def at_rest(self) -> bool:
+        """Everybody has been ready for a while."""
+        return self.all_ready() and time.monotonic() - self._changed > QUIET_S
+
+    def told(self) -> str:
+        with self._lock:
+            silent = [service for service in SERVICES if not self._said.get(service, (0, False))[1]]
+        return f"not ready: {', '.join(silent) or 'none'}"
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of one container: MB (2^20) without the file cache that can be given back, and CPU time so far."""
+
+    memory_mb: float
+    cpu_s: float
+    at_s: float
+
+
+def use_of(said: dict[str, Any], at_s: float) -> Use:
+    """What the engine's API says of a container, on control groups of version 1 or 2."""
+    memory = said["memory_stats"]
+    details = memory["stats"]
+    reclaimable = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return Use((memory["usage"] - reclaimable) / MB, said["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, at_s)
+
+
+def engine_api(environment: dict[str, str]) -> httpx.Client:
+    """The API of the engine that `docker` speaks to by a unix socket."""
+    host = environment.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not host.startswith("unix://"):
+        raise SystemExit(
+            f"DOCKER_HOST is {host}: this bench kills processes, for which the engine must be on this machine"
+        )
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=host.removeprefix("unix://")), base_url="http://docker", timeout=60
+    )
+
+
+def wait_for(condition: Callable[[], bool], what: Callable[[], str], patience_s: float = PATIENCE_S) -> None:
+    """Raises RuntimeError when the condition does not hold in time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {patience_s:.0f} s: {what()}")
+        time.sleep(POLL_S)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def made_stack(environment: dict[str, str], home: Path) -> Iterator[Stack]:
+    """The project as it is in this working tree, its image built, nothing running; removed in the end."""
+    stack = Stack(environment, home, free_port())
+    for_old_alertmanager(stack)
+    stack.down(with_data=True)
+    try:
+        stack.compose("build", "setup")
+        yield stack
+    finally:
+        stack.down(with_data=True)
+
+
+def image_rows(stack: Stack) -> list[Row]:
+    def size_mb(name: str) -> float:
+        return int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", name).stdout) / 1e6
+
+    base = base_images()[0]
+    digests = stack.run("docker", "image", "inspect", "--format", "{{len .RepoDigests}}", base).stdout.strip()
+    beside = f"its base {base}" + (", a stand-in" if digests == "0" else "")
+    return [
+        row("size of the image", round(size_mb(IMAGE), 1), "MB", beside=beside, beside_value=round(size_mb(base), 1))
+    ]
+
+
+def cold_start(stack: Stack) -> list[Row]:
+    """From nothing but images to a trade. When it was opened stands in execution's journal: asking costs no time."""
+    began_at, began = datetime.now(UTC), time.monotonic()
+    stack.up()
+    up_s = time.monotonic() - began
+    opened: list[datetime] = []
+
+    def traded() -> bool:
+        opened.extend(datetime.fromisoformat(trade["opened_at"]) for trade in stack.trades() if trade["opened_at"])
+        return bool(opened)
+
+    wait_for(traded, lambda: stack.compose("ps").stdout, START_S)
+    seconds = (min(opened) - began_at).total_seconds()
+    return [
+        row(
+            "cold start to the first open trade",
+            round(seconds, 1),
+            "s",
+            beside="`up -d` itself",
+            beside_value=round(up_s, 1),
+        )
+    ]
+
+
+def uses(stack: Stack, run: Run) -> list[Row]:
+    """Memory and CPU of each container, sampled while the shipped demonstration trades."""
+    minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
+    ids = {service: stack.container(service) for service in STARTED}
+    began = time.monotonic()
+    taken: dict[str, list[Use]] = {service: [] for service in STARTED}
+    with closing(engine_api(stack.environment)) as api:
+        for number in run.track(range(round(minutes * 60 / SAMPLE_S) + 1), "memory and CPU"):
+            time.sleep(max(0.0, began + number * SAMPLE_S - time.monotonic()))
+            for service, container in ids.items():
+                answer = api.get(f"/containers/{container}/stats", params={"stream": "false", "one-shot": "true"})
+                taken[service].append(use_of(answer.raise_for_status().json(), time.monotonic()))
+    return use_rows(taken, minutes)
+
+
+def use_rows(taken: dict[str, list[Use]], minutes: float) -> list[Row]:
+    """Two lines for each container, and for all of the desk's together."""
+    memory = {name: float(np.mean([use.memory_mb for use in each])) for name, each in taken.items()}
+    cpu = {
+        name: 100 * (each[-1].cpu_s - each[0].cpu_s) / (each[-1].at_s - each[0].at_s) for name, each in taken.items()
+    }
+    peak = {name: max(use.memory_mb for use in each) for name, each in taken.items()}
+    desk = [name for name in taken if name not in WEB]
+    rows = [
+        row(
+            "containers of the desk together, memory",
+            round(sum(memory[name] for name in desk), 1),
+            "MB",
+            note=f"{minutes:g} min",
+        ),
+        row("containers of the desk together, CPU", round(sum(cpu[name] for name in desk), 1), "% of one core"),
+    ]
+    for name in taken:
+        rows.append(row(f"  {name}, memory", round(memory[name], 1), "MB", note=f"most {peak[name]:.1f} MB"))
+        rows.append(row(f"  {name}, CPU", round(cpu[name], 1), "% of one core"))
+    return rows
+
+
+def is_ready(stack: Stack, name: str) -> bool:
+    """Whether Prometheus or Alertmanager answers that it is, at its address on the network `web`."""
+    address = stack.inspect(name, f'{{{{(index .NetworkSettings.Networks "{stack.project}_web").IPAddress}}}}')
+    if not address:
+        return False
+    try:
+        with urllib.request.urlopen(f"http://{address}:{WEB[name]}/-/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def killed(stack: Stack, watcher: Watcher, name: str) -> float:
+    """Kill a container's process once and return the seconds until it does its work again."""
+    wait_for(watcher.at_rest, lambda: f"the desk at rest before {name} is killed; {watcher.told()}")
+    if name in WEB:
+        before = stack.inspect(name, "{{.State.Pid}}")
+        began = time.monotonic()
+        stack.kill(name)
+
+        def back() -> bool:
+            return stack.inspect(name, "{{.State.Pid}}") not in (before, "0") and is_ready(stack, name)
+    else:
+        epoch = watcher.epoch(name)
+        began = time.monotonic()
+        stack.kill(name)
+
+        def back() -> bool:
+            return watcher.epoch(name) > epoch and watcher.all_ready()
+
+    wait_for(back, lambda: f"{name} at work after its kill; {watcher.told()}")
+    return time.monotonic() - began
+
+
+def healthy_after(stack: Stack, name: str, began: float) -> float:
+    """Seconds from `began` until the engine's own check of the container has succeeded."""
+    wait_for(
+        lambda: stack.inspect(name, "{{.State.Health.Status}}") == "healthy",
+        lambda: f"the engine finds {name} healthy",
+    )
+    return time.monotonic() - began
+
+
+@contextmanager
+def idle_container(stack: Stack) -> Iterator[Callable[[], float]]:
+    """A container of the desk's image that does nothing: how long it is away after SIGKILL."""
+    stack.run("docker", "rm", "-f", IDLE, check=False)
+    stack.run(
+        "docker",
+        "run",
+        "-d",
+        "--restart",
+        "unless-stopped",
+        "--name",
+        IDLE,
+        "--network",
+        "none",
+        IMAGE,
+        "sleep",
+        "infinity",
+    )
+
+    def pid() -> int:
+        return int(stack.run("docker", "inspect", "--format", "{{.State.Pid}}", IDLE).stdout)
+
+    def kill() -> float:
+        before = pid()
+        began = time.monotonic()
+        stack.run("kill", "-KILL", str(before))
+        wait_for(lambda: pid() not in (0, before), lambda: "the idle container runs again")
+        return time.monotonic() - began
+
+    try:
+        yield kill
+    finally:
+        stack.run("docker", "rm", "-f", IDLE, check=False)
+
+
+def recovery_rows(away: dict[str, list[float]], floor: Sequence[float], healthy: dict[str, float]) -> list[Row]:
+    """p50 of each container; the worst, and when the engine called it healthy, in its note."""
+    rows = []
+    for name, seconds in away.items():
+        note = f"{len(seconds)} kills, worst {max(seconds):.1f} s"
+        if name in healthy:
+            note += f"; the engine called it healthy {healthy[name]:.0f} s after the last: it looks every 30 s"
+        rows.append(
+            row(
+                f"{name}, SIGKILL to work again, p50",
+                round(float(np.median(seconds)), 2),
+                "s",
+                beside="an idle container, until it runs",
+                beside_value=round(float(np.median(floor)), 2),
+                note=note,
+            )
+        )
+    return rows
+
+
+def recoveries(stack: Stack, run: Run) -> list[Row]:
+    count = QUICK_KILLS if run.quick else run.arguments.kills
+    names = (*SERVICES, *WEB)
+    away: dict[str, list[float]] = {name: [] for name in names}
+    healthy: dict[str, float] = {}
+    floor: list[float] = []
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    with (
+        closing(Watcher(stack)) as watcher,
+        idle_container(stack) as idle,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task("kills")
+        for number in range(count):
+            for name in names:
+                progress.update(task, description=f"SIGKILL {name} ({number + 1} of {count})")
+                away[name].append(killed(stack, watcher, name))
+                if number == count - 1 and name in SERVICES:
+                    healthy[name] = healthy_after(stack, name, time.monotonic() - away[name][-1])
+            wait_for(watcher.at_rest, lambda: f"the desk at rest; {watcher.told()}")
+            floor.append(idle())
+    return recovery_rows(away, floor, healthy)
+
+
+def measure(run: Run) -> list[Row]:
+    try:
+        with engine() as environment, tempfile.TemporaryDirectory(prefix="vd-stack-") as home:
+            Path(home).chmod(0o755)
+            stand_in_images(environment)
+            with made_stack(environment, Path(home)) as stack:
+                return [*image_rows(stack), *cold_start(stack), *uses(stack, run), *recoveries(stack, run)]
+    except NoEngine as reason:
+        raise SystemExit(f"no Docker engine: {reason}") from None
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"kills of each container (default {KILLS})")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"how long to watch (default {MINUTES:g})")
+
+
+def main() -> int:
+    return bench_main(__doc__, measure, _add_arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
