@@ -174,14 +174,21 @@ def test_execution_killed_in_the_middle_of_a_close_finishes_it(stack: Stack, tra
     assert not stack.look("positions")
 
 
+def test_every_service_ends_by_itself_when_it_is_asked_to(stack: Stack) -> None:
+    stack.compose("stop", *SERVICES)
+    ended = {service: stack.inspect(service, "{{.State.ExitCode}} {{.State.OOMKilled}}") for service in SERVICES}
+    assert ended == dict.fromkeys(SERVICES, "0 false"), "137 is a SIGKILL after the time for SIGTERM was up"
+    stack.compose("start", *SERVICES)
+    stack.until("all are running", stack.all_running)
+
+
 def test_data_is_kept_over_down_and_up(stack: Stack) -> None:
     trades, keys = stack.trades(), stack.look("keys")
-    assert trades
+    closed = [trade for trade in trades if trade["state"] == "CLOSED"]
+    assert closed
     stack.down()
     stack.up()
     stack.until("all are running", stack.all_running)
-    assert [t["trade_id"] for t in stack.trades() if t["state"] == "CLOSED"] == [
-        t["trade_id"] for t in trades if t["state"] == "CLOSED"
-    ]
+    assert [trade for trade in stack.trades() if trade["state"] == "CLOSED"] == closed
     assert stack.look("keys") == keys
     assert stack.look("history") is not None
