@@ -84,6 +84,11 @@ class TelegramDouble:
         self._next_update += 1
         self._news.set()
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many updates the bot has not confirmed."""
+        return len(self._updates)
+
     def sent(self, chat_id: int | None = None) -> list[Call]:
         """The messages that were taken."""
         found = [call for call in self.calls if call.method in ("sendMessage", "sendPhoto")]

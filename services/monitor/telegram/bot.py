@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from services.monitor import answers
 from services.monitor.channels.telegram import seconds_of
-from services.monitor.commands import Ask, Commands, Do, Draw, Said, Say, Stranger
+from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger
 from services.monitor.effects import Observed
 from services.monitor.views import Status
 from shared.logging import redactor
@@ -23,6 +23,12 @@ _PAUSE_FIRST_S, _PAUSE_MAX_S = 1.0, 10.0
 _DOWN_AFTER_S = 60.0
 _SEND_TRIES = 4
 _STRANGERS_MAX = 20
+_AT_ONCE_MAX = 20
+"""Commands that are answered at once; more wait until one of them is."""
+
+_LOOK_AGAIN_S = 0.5
+"""While a command is being answered it is not confirmed, and so a poll comes back at once."""
+
 _MENU = {
     "status": "what runs and what is wrong",
     "pnl": "equity and profit by strategy",
@@ -46,8 +52,10 @@ class Audit(Protocol):
 
 
 class TelegramBot:
-    """One bot, one poll at a time. An update is confirmed by the poll after it was handled, so one that was being
-    handled at a crash comes again; the requests that it led to carry its id, and are acted on once.
+    """One bot, one poll at a time. What people write is understood in its order, and answered each by a task of its
+    own: who waits for a slow answer keeps nobody waiting. An update is confirmed once all up to it were answered, so
+    one that was being answered at a crash comes again; the requests that it led to carry its id, and are acted on
+    once.
 
     status: what the monitor knows. put: hands an input to its core. ask: a request with an id of ours, None without
     an answer. draw: a PNG of a chart, raising OSError with the reason when there is none.
@@ -81,23 +89,34 @@ class TelegramBot:
         self._log = log
         self._next_update: int | None = None
         self._strangers: set[str] = set()
-        self._drawing: asyncio.Task[None] | None = None
+        self._is_drawing = False
+        self._answering: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Until cancelled. Whatever fails is tried again, ever more slowly; after a minute a person is told."""
+        try:
+            async with _Api(self._token, self._base_url) as self._sender:
+                await self._hear()
+        finally:
+            answering = list(self._answering.values())
+            for task in answering:
+                task.cancel()
+            await asyncio.gather(*answering, return_exceptions=True)
+
+    async def _hear(self) -> None:
         pause_s = _PAUSE_FIRST_S
         failing_since: float | None = None
         loop = asyncio.get_running_loop()
         while True:
             try:
                 async with _Api(self._token, self._base_url) as api:
-                    async for updates in api.updates(self._next_update):
+                    await api.set_menu()
+                    while True:
+                        updates = await api.updates(self._unconfirmed())
                         if failing_since is not None:
                             failing_since, pause_s = None, _PAUSE_FIRST_S
                             self._put(Observed(code="telegram_down", subject="bot", text="heard again", is_over=True))
-                        for update in updates:
-                            self._next_update = api.next_update = update.update_id + 1
-                            await self._on_update(api, update)
+                        await self._take(updates)
             except Exception as error:
                 reason = redactor.clean(f"{type(error).__name__}: {error}")
                 self._log.warning("telegram bot fails and is started anew", reason=reason, pause_s=pause_s)
@@ -108,8 +127,23 @@ class TelegramBot:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
-    async def _on_update(self, api: _Api, update: Any) -> None:
-        """Answer one update; whatever goes wrong with it, the next is heard."""
+    def _unconfirmed(self) -> int | None:
+        """The first update that is not answered yet; all before it are confirmed by the next poll."""
+        return min(self._answering, default=self._next_update)
+
+    async def _take(self, updates: Sequence[Any]) -> None:
+        """Start on what is new. What is being answered is handed over again and again until it is confirmed."""
+        fresh = [each for each in updates if self._next_update is None or each.update_id >= self._next_update]
+        for update in fresh:
+            while len(self._answering) >= _AT_ONCE_MAX:
+                await asyncio.wait(self._answering.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._next_update = update.update_id + 1
+            self._on_update(update)
+        if self._answering and not fresh:
+            await asyncio.wait(self._answering.values(), timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+
+    def _on_update(self, update: Any) -> None:
+        """Start to answer one update; whatever goes wrong with it, the next is heard."""
         message = update.message
         if message is None or message.from_user is None or not message.text:
             return
@@ -122,34 +156,44 @@ class TelegramBot:
             code=str(100_000 + secrets.randbelow(900_000)),
         )
         try:
-            await self._answer(api, said)
+            response: Response | Exception = self._commands.handle(said, self._status())
+        except Exception as error:
+            response = error
+        self._log.info("telegram command", user=said.user_id, chat=said.chat_id, text=said.text[:80])
+        task = self._answering[said.update_id] = spawn(self._answer(said, response), name="telegram answer")
+        task.add_done_callback(lambda _: self._answering.pop(said.update_id))
+
+    async def _answer(self, said: Said, response: Response | Exception) -> None:
+        try:
+            if isinstance(response, Exception):
+                raise response
+            await self._follow(said, response)
         except Exception as error:
             self._log.error("telegram command failed", text=said.text[:80], exc_info=error)
-            await self._say(
-                api, said.chat_id, f"failed: {type(error).__name__}; see the log. Check before you repeat it."
-            )
+            await self._say(said.chat_id, f"failed: {type(error).__name__}; see the log. Check before you repeat it.")
 
-    async def _answer(self, api: _Api, said: Said) -> None:
-        response = self._commands.handle(said, self._status())
-        self._log.info("telegram command", user=said.user_id, chat=said.chat_id, text=said.text[:80])
+    async def _follow(self, said: Said, response: Response) -> None:
         match response:
             case Stranger(who=who):
                 self._refuse(who)
             case Say(text=text):
-                await self._say(api, said.chat_id, text)
+                await self._say(said.chat_id, text)
             case Ask():
-                await self._say(api, said.chat_id, await self._asked(said, response))
+                await self._say(said.chat_id, await self._asked(said, response))
             case Do(item=item, what=what):
                 action_id = self._action_id(said)
                 self._audit.begin(action_id, item.by, what)
                 self._put(item)
                 self._audit.end(action_id, "done")
-                await self._say(api, said.chat_id, f"done: {what}")
+                await self._say(said.chat_id, f"done: {what}")
+            case Draw() if self._is_drawing:
+                await self._say(said.chat_id, "the picture before is not finished yet")
             case Draw():
-                if self._drawing is not None and not self._drawing.done():
-                    await self._say(api, said.chat_id, "the picture before is not finished yet")
-                else:
-                    self._drawing = spawn(self._picture(api, said.chat_id, response), name="telegram picture")
+                self._is_drawing = True
+                try:
+                    await self._picture(said.chat_id, response)
+                finally:
+                    self._is_drawing = False
 
     async def _asked(self, said: Said, ask: Ask) -> str:
         action_id = self._action_id(said)
@@ -177,17 +221,17 @@ class TelegramBot:
             text = f"{who} wrote to the bot and is not in [[monitor.telegram.users]]; nothing was answered"
             self._put(Observed(code="telegram_refused", subject=who, text=text))
 
-    async def _picture(self, api: _Api, chat_id: int, draw: Draw) -> None:
+    async def _picture(self, chat_id: int, draw: Draw) -> None:
         try:
             png = await self._draw(draw)
         except OSError as error:
-            await self._say(api, chat_id, f"no picture: {error}")
+            await self._say(chat_id, f"no picture: {error}")
             return
-        await self._try(lambda: api.bot.send_photo(chat_id=chat_id, photo=png, caption=self._heading))
+        await self._try(lambda: self._sender.bot.send_photo(chat_id=chat_id, photo=png, caption=self._heading))
 
-    async def _say(self, api: _Api, chat_id: int, text: str) -> None:
+    async def _say(self, chat_id: int, text: str) -> None:
         whole = redactor.clean(f"{self._heading}\n{text}")
-        await self._try(lambda: api.bot.send_message(chat_id=chat_id, text=whole))
+        await self._try(lambda: self._sender.bot.send_message(chat_id=chat_id, text=whole))
 
     async def _try(self, send: Callable[[], Awaitable[Any]]) -> None:
         """An answer is tried a few times; it is no alert, which has its own way."""
@@ -221,22 +265,23 @@ class _Api:
         self.bot: Any = Bot(
             token, base_url=base_url, request=self._requests[0], get_updates_request=self._requests[1]
         )
-        self.next_update: int | None = None
 
     async def __aenter__(self) -> _Api:
-        from telegram.error import TelegramError
-
-        # the menu of the phone; the poll says what is wrong, if something is
-        with contextlib.suppress(TelegramError):
-            await self.bot.set_my_commands(list(_MENU.items()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for request in self._requests:
             await request.shutdown()
 
-    async def updates(self, next_update: int | None) -> Any:
-        """Batches of updates; an empty one when nobody wrote for a while. Raises what the library raises."""
-        self.next_update = next_update
-        while True:
-            yield await self.bot.get_updates(offset=self.next_update, timeout=_POLL_S, allowed_updates=["message"])
+    async def set_menu(self) -> None:
+        """The menu of the phone; the poll says what is wrong, if something is."""
+        from telegram.error import TelegramError
+
+        with contextlib.suppress(TelegramError):
+            await self.bot.set_my_commands(list(_MENU.items()))
+
+    async def updates(self, first: int | None) -> Sequence[Any]:
+        """The updates from `first` on, and those before it are confirmed; none when nobody wrote for a while. Raises
+        what the library raises."""
+        found: Sequence[Any] = await self.bot.get_updates(offset=first, timeout=_POLL_S, allowed_updates=["message"])
+        return found

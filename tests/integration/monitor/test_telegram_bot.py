@@ -49,6 +49,9 @@ class Desk:
         self.put: list[Any] = []
         self.audit: list[tuple[str, ...]] = []
         self.is_away = False
+        self.hold: asyncio.Event | None = None
+        """Requests are answered once it is set."""
+
         self.history: History | None = None
         self.bot = TelegramBot(
             TOKEN,
@@ -66,6 +69,8 @@ class Desk:
 
     async def ask(self, service: str, message: Message, request_id: str) -> Message | None:
         self.asked.append((service, message, request_id))
+        if self.hold is not None:
+            await self.hold.wait()
         match message:
             case _ if self.is_away:
                 return None
@@ -267,6 +272,58 @@ async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
     (call,) = telegram.sent(42)
     assert call.method == "sendPhoto"
     desk.history.close()
+
+
+async def test_a_request_that_waits_keeps_no_other_command_waiting_and_is_made_once(
+    telegram: TelegramDouble, desk: Desk
+) -> None:
+    desk.hold = asyncio.Event()
+    telegram.say("/halt the first")
+    await until(lambda: desk.asked)
+    assert "equity" in await answer(telegram, "/status", chat_id=43)
+    assert "/status" in await answer(telegram, "/help")
+    telegram.say("/halt the second")
+    await until(lambda: len(desk.asked) == 2)
+    # handed over with each poll until it is confirmed, and understood once
+    for _ in range(3):
+        assert "equity" in await answer(telegram, "/status", chat_id=43)
+    reasons = [message.reason for _, message, _ in desk.asked if isinstance(message, RaiseHalt)]
+    assert reasons == ["the first", "the second"], "in the order in which they were written"
+    assert len({request_id for _, _, request_id in desk.asked}) == 2
+    desk.hold.set()
+    await telegram.until_said("the first")
+    await telegram.until_said("the second")
+    assert len(desk.asked) == 2
+    await until(lambda: not telegram.unconfirmed)
+
+
+async def test_a_request_that_waited_when_the_bot_died_is_made_again_with_its_id_and_what_came_after_it_too(
+    telegram: TelegramDouble,
+) -> None:
+    ids = []
+    for _ in range(2):
+        desk = Desk(telegram)
+        desk.hold = asyncio.Event()
+        running = spawn(desk.bot.run(), name="bot")
+        if not ids:
+            telegram.say("/halt")
+        await until(lambda desk=desk: desk.asked)
+        ids.append(desk.asked[0][2])
+        assert "equity" in await answer(telegram, "/status", chat_id=43)
+        running.cancel()
+        await asyncio.wait({running})
+    assert ids[0] == ids[1]
+
+
+async def test_an_answer_that_is_under_way_while_the_poll_fails_arrives(telegram: TelegramDouble, desk: Desk) -> None:
+    desk.hold = asyncio.Event()
+    telegram.say("/halt")
+    await until(lambda: desk.asked)
+    telegram.poll_faults.append((502, "Bad Gateway", None))
+    await until(lambda: not telegram.poll_faults)
+    desk.hold.set()
+    await telegram.until_said("halt at no_new_trades: ")
+    assert len(desk.asked) == 1
 
 
 async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(
