@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from services.monitor.alerts import Matter
 from services.monitor.flattening import flatten_progress
+from services.monitor.history.sampled import SampledRow
+from services.monitor.history.sampled_report import SampledPnl
 from services.monitor.views import ServiceView, Status
 from shared.messages.alert_kinds import title_of
 from shared.messages.base import Message
@@ -16,17 +18,18 @@ from shared.views import clock_text, duration_text, foreign_text, pnl_before_fee
 
 _DAY_NS = 86_400_000_000_000
 _LINES_MAX = 20
+_DAYS_TOLD = 7
 _FALL_SHOWN_PCT = 0.05
 _TEXT_MAX = 3_500
 
 _HELP_VIEW = """/status what runs and what is wrong
-/pnl equity and profit by strategy
+/pnl [7 d] equity and profit by strategy, or what was made in a span
 /positions what the account holds
 /trades open trades, /trade ID one of them
 /strategies states
 /risk limits and their use
 /why [STRATEGY or TRADE] why it does or does not
-/chart [equity|pnl] [DAYS] equity, and profit by strategy
+/chart [equity|pnl] [7 d] equity, and profit by strategy
 /alerts open alerts"""
 _HELP_OPERATE = """/ack ID I see to this alert
 /pause STRATEGY|all open nothing new
@@ -62,7 +65,8 @@ def status(now: Status) -> str:
 
 
 def pnl(now: Status) -> str:
-    """Equity, then each strategy: on mark now, realised today and in seven days, before fees."""
+    """Equity, then each strategy: on mark now and realised today, before fees. What was made in a longer time is told
+    by `pnl_over`: the monitor remembers only the newest trades."""
     marks = _marks(now)
     lines = _account_lines(now)
     today_ns = now.now_ns - now.now_ns % _DAY_NS
@@ -75,16 +79,33 @@ def pnl(now: Status) -> str:
             known = [value for value in on_mark if value is not None]
             missing = f" ({len(on_mark) - len(known)} without mark)" if len(known) < len(on_mark) else ""
             parts.append(f"open {sum(known):+,.2f}{missing},")
-        for words, since_ns in (("today", today_ns), ("7 d", now.now_ns - 7 * _DAY_NS)):
-            closed = [trade for trade in own if trade.is_final and (trade.closed_ns or 0) >= since_ns]
-            realized = sum((trade.realized_pnl_usd for trade in closed), Decimal(0))
-            parts.append(f"{words} {realized:+,.2f} ({len(closed)}),")
-        fees = sum((trade.fees_usd for trade in own), Decimal(0))
-        parts.append(f"fees {fees:,.2f}")
+        closed = [trade for trade in own if trade.is_final and (trade.closed_ns or 0) >= today_ns]
+        realized = sum((trade.realized_pnl_usd for trade in closed), Decimal(0))
+        fees = sum((trade.fees_usd for trade in (*live, *closed)), Decimal(0))
+        parts.append(f"today {realized:+,.2f} ({len(closed)}), fees {fees:,.2f}")
         lines.append(" ".join(parts))
     if len(lines) == len(_account_lines(now)):
         lines.append("no trade yet")
-    return _text([*lines, "USD, before fees; of the newest trades"])
+    return _text([*lines, "USD, before fees. A longer time, after fees: /pnl 7 d"])
+
+
+def pnl_over(span: str, found: SampledPnl) -> str:
+    """What was made in a span, by strategy, from the history."""
+    rows = sorted(found.by_strategy, key=lambda row: -row.net_usd)
+    if not rows:
+        return f"{span}: no trade was sampled in that time"
+    lines = [f"{span}, net of fees, on mark:"]
+    lines += [f"{row.group or 'earlier trades'}: {_made(row)}" for row in rows]
+    if len(rows) > 1:
+        lines.append(f"total: {_made(found.total)}")
+    days = [row for row in found.by_day if row.trades][:_DAYS_TOLD]
+    if len(days) > 1:
+        lines.append("by day: " + ", ".join(f"{row.group[5:]} {row.net_usd:+,.2f}" for row in days))
+    return _text([*lines, "USD; of what the monitor sampled. voldesk pnl has the journal's"])
+
+
+def _made(row: SampledRow) -> str:
+    return f"{row.net_usd:+,.2f} ({row.trades} trade{'' if row.trades == 1 else 's'}, fees {row.fees_usd:,.2f})"
 
 
 def positions(now: Status) -> str:

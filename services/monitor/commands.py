@@ -12,6 +12,7 @@ from services.monitor.alert_config import TelegramSection, TelegramUser
 from services.monitor.effects import Acknowledge
 from services.monitor.flattening import left_out
 from services.monitor.views import Status
+from shared.ledger.pnl import DAY_NS, Days, since_ns_of
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.trades import CloseTrade, HaltLevel, TellTrade
@@ -22,6 +23,7 @@ _SAFER = frozenset({"halt", "pause", "ack"})
 _SAFER_AGE_S = 3_600.0
 """What makes the desk safer is done though the bot could not be asked for it for long: that is when it is needed."""
 
+_CHART_DAYS_MAX = 731
 ChartKind = Literal["all", "equity", "pnl"]
 
 
@@ -61,13 +63,20 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     days: float
 
 
+class TellPnl(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell what was made since then, from the history. span: as it was written."""
+
+    since_ns: int
+    span: str
+
+
 class Stranger(msgspec.Struct, frozen=True):
     """Nobody who is listed: no answer, and a person is told."""
 
     who: str
 
 
-Response = Say | Ask | Do | Draw | Stranger
+Response = Say | Ask | Do | Draw | TellPnl | Stranger
 
 
 class _Pending(msgspec.Struct):
@@ -92,11 +101,12 @@ class _Speaker(msgspec.Struct, frozen=True):
 class Commands:
     """Holds the actions that wait for their codes, one per chat and person; a restart forgets them, which is safe.
 
-    heading: with mode and account, in each question for a code.
+    heading: with mode and account, in each question for a code. days: the desk's trading days.
     """
 
-    def __init__(self, section: TelegramSection, *, heading: str) -> None:
+    def __init__(self, section: TelegramSection, *, heading: str, days: Days = Days()) -> None:
         self._section = section
+        self._days = days
         self._heading = heading
         self._users: Mapping[int, TelegramUser] = {user.id: user for user in section.users}
         self._pending: dict[tuple[int, int], _Pending] = {}
@@ -104,7 +114,7 @@ class Commands:
             "start": (False, _help),
             "help": (False, _help),
             "status": (False, lambda *a: Say(answers.status(a[3]))),
-            "pnl": (False, lambda *a: Say(answers.pnl(a[3]))),
+            "pnl": (False, self._pnl),
             "positions": (False, lambda *a: Say(answers.positions(a[3]))),
             "trades": (False, lambda *a: Say(answers.trades(a[3]))),
             "trade": (False, _trade),
@@ -155,6 +165,18 @@ class Commands:
             where = "" if said.chat_id == said.user_id else f" in chat {said.chat_id}"
             return Stranger(f"user {said.user_id}{where}")
         return _Speaker(user.name, user.role == "operate" and chat.role == "operate")
+
+    def _pnl(self, speaker: _Speaker, said: Said, words: list[str], status: Status) -> Response:
+        if not words:
+            return Say(answers.pnl(status))
+        span = "".join(words).lower()
+        try:
+            since_ns = since_ns_of(f"{span}d" if span.isdecimal() else span, status.now_ns, self._days)
+        except ValueError:
+            return Say(f"{' '.join(words)[:40]!r} is no span: /pnl, or /pnl 7 d, 12 h, 2 w, today, all, 2026-11-27")
+        if since_ns >= status.now_ns:
+            return Say(f"{' '.join(words)[:40]} has not begun yet")
+        return TellPnl(since_ns=since_ns, span=" ".join(words).lower())
 
     # Actions that need a code
 
@@ -241,14 +263,20 @@ def _why(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Res
 
 def _chart(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Response:
     kind: ChartKind = "all"
-    days = 1.0
+    rest = []
     for word in words:
         if (named := next((each for each in get_args(ChartKind) if each == word), None)) is not None:
             kind = named
-        elif word.removesuffix("d").isdigit() and 1 <= int(word.removesuffix("d")) <= 400:
-            days = float(word.removesuffix("d"))
         else:
-            return Say("/chart [equity|pnl] [DAYS], such as /chart pnl 30")
+            rest.append(word.lower())
+    span = "".join(rest) or "1d"
+    try:
+        since_ns = since_ns_of(f"{span}d" if span.isdecimal() else span, status.now_ns)
+    except ValueError:
+        since_ns = 0
+    days = (status.now_ns - since_ns) / DAY_NS
+    if not 1 / 24 <= days <= _CHART_DAYS_MAX:
+        return Say("/chart [equity|pnl] [SPAN], such as /chart pnl 30 d; an hour to two years")
     return Draw(kind=kind, days=days)
 
 

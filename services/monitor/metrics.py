@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from services.monitor.effects import AppendAlert
@@ -49,6 +49,11 @@ class MonitorMetrics:
         self._waiting = metrics.table(
             "voldesk_alerts_waiting", "Alerts that the channel has not been told of yet", "channel"
         )
+        self._net_usd = metrics.table(
+            "voldesk_net_pnl_usd",
+            "P&L on mark after fees of all trades that the history has, those of long ago included",
+            "strategy",
+        )
         self._words: dict[str, object] = {}
 
     def committed(self, entries: Sequence[Entry]) -> None:
@@ -61,8 +66,9 @@ class MonitorMetrics:
             case AppendAlert(record=record):
                 self._told("resolved" if record.resolved else record.severity).inc()
 
-    def watch(self, status: Status) -> None:
-        """Set the gauges."""
+    def watch(self, status: Status, net_by_strategy: Mapping[str, float]) -> None:
+        """Set the gauges. net_by_strategy: as of the history, USD; "" for trades of a strategy that nobody knows."""
+        self._net_usd.show({name or "earlier trades": usd for name, usd in net_by_strategy.items()})
         open_now = Counter(matter.record.severity for matter in status.alerts if matter.is_open)
         self._open.show({severity: open_now[severity] for severity in get_args(Severity)})
         heard = {view.name: view.heartbeat is not None and not view.is_down for view in status.services}

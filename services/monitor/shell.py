@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from typing import Any
 
 from services.monitor.alert_file import AlertFile
@@ -26,7 +25,6 @@ from shared.runner import CoreFailed
 from shared.service import CoreHost, ServiceContext
 
 _WATCH_S = 1.0
-_CHART_POINTS = 3_000
 
 
 class MonitorShell:
@@ -83,21 +81,13 @@ class MonitorShell:
         await asyncio.gather(self._host.run(), self._web.run(), self._history.run(), self._bot(), self._watch())
 
     async def _bot(self) -> None:
-        async def equity(since_ns: int) -> list[tuple[int, float]]:
-            now_ns = self._context.clock.now_ns()
-            try:
-                found = await self._history.series("equity_usd", since_ns, now_ns, _CHART_POINTS)
-            except sqlite3.Error:
-                return []
-            return [(each.last_ns, each.last) for each in found if each is not None]
-
         await run_bot(
             self._context,
             self._config.telegram,
             heading=self._heading,
             status=self._status,
             put=self._host.put,
-            equity=equity,
+            history=self._history,
             audit=StoreAudit(lambda: self._web.store, self._context),
         )
 
@@ -159,7 +149,7 @@ class MonitorShell:
     async def _watch(self) -> None:
         """Keep the gauges."""
         while True:
-            self._metrics.watch(self._status())
+            self._metrics.watch(self._status(), self._history.net_by_strategy)
             await asyncio.sleep(_WATCH_S)
 
 

@@ -98,6 +98,7 @@ class TradePoint(msgspec.Struct, frozen=True, kw_only=True):
 class TradeSample(TradePoint, frozen=True, kw_only=True):
     """A trade as it was sampled, with what the next sample goes on from."""
 
+    strategy: str
     followed: Followed
 
 
@@ -194,6 +195,7 @@ class Follower:
         )
         return TradeSample(
             trade_id=trade.trade_id,
+            strategy=trade.strategy,
             at_ns=at_ns,
             pnl_usd=pnl_usd,
             unrealized_usd=unrealized,

@@ -104,6 +104,9 @@ class History:
         self._pruned_ns = 0
         self._failed = 0
         self._reason = ""
+        self.net_by_strategy: dict[str, float] = {}
+        """As of the last time that the file was written; see `HistoryStore.net_by_strategy`."""
+
         self.reader = HistoryReader(self._path, account_id)
 
     @property
@@ -177,6 +180,7 @@ class History:
             except BaseException:
                 self._waiting.put_back(taken)
                 raise
+            self.net_by_strategy = self._store.net_by_strategy()
             if self._now_ns() - self._pruned_ns > _PRUNE_NS:
                 self._pruned_ns = self._now_ns()
                 self._store.prune(self._pruned_ns)

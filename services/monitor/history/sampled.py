@@ -62,6 +62,27 @@ def sampled_by_strategy(changes: Sequence[Change], strategies: Mapping[str, str]
     return _grouped(changes, lambda each: strategies.get(each.trade_id, ""))
 
 
+def lines_by_strategy(
+    before: Mapping[str, float], nets: Iterable[tuple[str, int, float]], strategies: Mapping[str, str]
+) -> dict[str, list[tuple[int, float]]]:
+    """(time in ns, P&L after fees in USD since the beginning) of each strategy, at each sample of a trade of it.
+
+    before: of each trade at the beginning; nets: (trade, time, P&L after fees), times in order; strategies as above.
+    """
+    known = dict(before)
+    sums: dict[str, float] = {}
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for trade_id, at_ns, net_usd in nets:
+        name = strategies.get(trade_id, "")
+        sums[name] = sums.get(name, 0.0) + net_usd - known.get(trade_id, 0.0)
+        known[trade_id] = net_usd
+        line = lines.setdefault(name, [])
+        if line and line[-1][0] == at_ns:
+            line.pop()
+        line.append((at_ns, sums[name]))
+    return dict(sorted(lines.items()))
+
+
 def sampled_total(changes: Sequence[Change]) -> SampledRow:
     """All of them as one row."""
     return _row("total", changes)

@@ -38,6 +38,19 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS trades_by_time ON trades (account, bucket)",
     "CREATE TABLE IF NOT EXISTS followed (account TEXT NOT NULL, trade_id TEXT NOT NULL, at_ns INTEGER NOT NULL, "
     "state BLOB NOT NULL, PRIMARY KEY (account, trade_id)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS newest (account TEXT NOT NULL, trade_id TEXT NOT NULL, strategy TEXT NOT NULL, "
+    "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, fees_usd REAL NOT NULL, PRIMARY KEY (account, trade_id)) "
+    "WITHOUT ROWID",
+)
+_NEWEST_OF_BEFORE = (
+    "INSERT INTO newest SELECT account, trade_id, '', at_ns, pnl_usd, fees_usd FROM "
+    "(SELECT account, trade_id, at_ns, pnl_usd, fees_usd, max(bucket) FROM trades GROUP BY account, trade_id)"
+)
+"""A file of a version that did not keep them: what its trades made is known, and not of which strategy they were."""
+
+_NEWEST = (
+    "INSERT INTO newest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET strategy = excluded.strategy, "
+    "at_ns = excluded.at_ns, pnl_usd = excluded.pnl_usd, fees_usd = excluded.fees_usd WHERE excluded.at_ns >= at_ns"
 )
 _JOIN = (
     "INSERT INTO buckets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -82,6 +95,8 @@ class HistoryStore:
                 raise sqlite3.NotSupportedError(f"{path} was written by a newer version of voldesk")
             for statement in _SCHEMA:
                 self._db.execute(statement)
+            if self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM newest)").fetchone()[0]:
+                self._db.execute(_NEWEST_OF_BEFORE)
             self._db.execute(f"PRAGMA user_version={_FORMAT}")
             self._numbers = dict(
                 self._db.execute("SELECT name, number FROM series WHERE account = ?", (account_id,)).fetchall()
@@ -135,6 +150,17 @@ class HistoryStore:
         state = msgspec.msgpack.encode(trade.followed)
         row = (self._account, trade.trade_id, trade.at_ns, state)
         self._db.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?)", row)
+        newest = (self._account, trade.trade_id, trade.strategy, trade.at_ns, trade.pnl_usd, trade.fees_usd)
+        self._db.execute(_NEWEST, newest)
+
+    def net_by_strategy(self) -> dict[str, float]:
+        """What each strategy made by all trades that were ever sampled, on mark, after fees, USD; "" for those of
+        which nobody knows the strategy any more."""
+        rows = self._db.execute(
+            "SELECT strategy, sum(pnl_usd - fees_usd) FROM newest WHERE account = ? GROUP BY strategy",
+            (self._account,),
+        )
+        return dict(rows.fetchall())
 
     def followed(self, since_ns: int) -> list[Followed]:
         """What was last known of every trade that was sampled since then; older ones are forgotten."""
@@ -236,6 +262,26 @@ class HistoryReader:
                 (self._account, since_ns // _MINUTE_NS, until_ns),
             )
             return [_point(row[:-1]) for row in rows]
+
+    def strategies(self, since_ns: int = 0) -> dict[str, str]:
+        """The strategy of each trade that was sampled since then, as far as it is known."""
+        with closing(self._open()) as db:
+            rows = db.execute(
+                "SELECT trade_id, strategy FROM newest WHERE account = ? AND at_ns >= ? AND strategy != ''",
+                (self._account, since_ns),
+            )
+            return dict(rows.fetchall())
+
+    def nets(self, since_ns: int, until_ns: int, step_ns: int) -> list[tuple[str, int, float]]:
+        """(trade, time, P&L after fees in USD) of the last sample of every trade in each step, times in order."""
+        step = max(step_ns // _MINUTE_NS, 1)
+        with closing(self._open()) as db:
+            return db.execute(
+                "SELECT trade_id, at_ns, pnl_usd - fees_usd FROM (SELECT trade_id, at_ns, pnl_usd, fees_usd, "
+                "max(bucket) FROM trades WHERE account = ? AND bucket >= ? AND at_ns >= ? AND at_ns < ? "
+                f"GROUP BY trade_id, bucket / {step}) ORDER BY at_ns, trade_id",
+                (self._account, since_ns // _MINUTE_NS, since_ns, until_ns),
+            ).fetchall()
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=2, isolation_level=None)

@@ -5,26 +5,78 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from services.monitor import answers
 from services.monitor.alert_config import TelegramSection
 from services.monitor.channels.build import bot_token, missing_extra
-from services.monitor.commands import Commands, Draw
+from services.monitor.commands import Commands, Draw, TellPnl
+from services.monitor.history.keeping import History
+from services.monitor.history.sampled_report import sampled_lines, sampled_pnl
 from services.monitor.telegram.bot import Audit, TelegramBot
 from services.monitor.telegram.chart import Chart, Panel, draw, equity_panel, pnl_panel
 from services.monitor.views import Status
 from services.monitor.web.store import AuditLine, WebStore
 from shared.errors import StartRefused
+from shared.ledger.pnl import DAY_NS, Days, trading_days
 from shared.messages.base import Message
 from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
 from shared.service import ServiceContext
 
 _ANSWER_MS = 5_000
-_DAY_NS = 86_400_000_000_000
 
-EquityPoints = Callable[[int], Awaitable[Sequence[tuple[int, float]]]]
-"""(time in ns, equity in USD) since a time, oldest first, thinned to what a picture shows."""
+_CHART_POINTS = 3_000
+
+
+class Past:
+    """What the bot tells and draws of the past, read on threads from the history. What cannot be read is not drawn.
+
+    days: the desk's trading days.
+    """
+
+    def __init__(self, history: History, status: Callable[[], Status], days: Days = Days()) -> None:
+        self._history = history
+        self._status = status
+        self._days = days
+
+    async def equity(self, since_ns: int, now_ns: int) -> Sequence[tuple[int, float]]:
+        """(time in ns, equity in USD), oldest first, thinned to what a picture shows."""
+        try:
+            found = await self._history.series("equity_usd", since_ns, now_ns, _CHART_POINTS)
+        except sqlite3.Error:
+            return []
+        return [(each.last_ns, each.last) for each in found if each is not None]
+
+    async def lines(self, since_ns: int, now_ns: int) -> dict[str, list[tuple[int, float]]]:
+        """(time in ns, P&L on mark after fees in USD since the beginning) by strategy."""
+        try:
+            return await asyncio.to_thread(sampled_lines, self._history.reader, since_ns, now_ns)
+        except sqlite3.Error:
+            return {}
+
+    async def pnl(self, asked: TellPnl) -> str:
+        """What was made in a span, in words."""
+        now = self._status()
+        known = {trade.trade_id: trade.strategy for trade in now.trades}
+        try:
+            found = await asyncio.to_thread(
+                sampled_pnl, self._history.reader, asked.since_ns, now.now_ns, self._days, known
+            )
+        except sqlite3.Error as error:
+            return f"the history cannot be read: {error}"
+        return answers.pnl_over(asked.span, found)
+
+    async def picture(self, wanted: Draw, heading: str) -> bytes:
+        """A PNG of what was asked for. Raises OSError with the reason, in words, when there is none."""
+        now_ns = self._status().now_ns
+        since_ns = now_ns - round(wanted.days * DAY_NS)
+        panels: list[Panel] = []
+        if wanted.kind != "pnl":
+            panels.append(equity_panel(await self.equity(since_ns, now_ns), wanted.days))
+        if wanted.kind != "equity":
+            panels.append(pnl_panel(await self.lines(since_ns, now_ns), wanted.days))
+        return await draw(Chart(title=heading, panels=tuple(panels)))
 
 
 class StoreAudit:
@@ -60,7 +112,7 @@ async def run_bot(
     heading: str,
     status: Callable[[], Status],
     put: Callable[[Any], None],
-    equity: EquityPoints,
+    history: History,
     audit: Audit,
 ) -> None:
     """Hear people until cancelled; with nobody listed, or without library or token, only say so and wait."""
@@ -72,7 +124,7 @@ async def run_bot(
         except StartRefused as error:
             context.log.error("commands by telegram are not heard", reason=error.reason, remedy=error.remedy)
         else:
-            await _bot(context, section, token, heading, status, put, equity, audit).run()
+            await _bot(context, section, token, heading, status, put, history, audit).run()
     await asyncio.get_running_loop().create_future()
 
 
@@ -83,9 +135,12 @@ def _bot(
     heading: str,
     status: Callable[[], Status],
     put: Callable[[Any], None],
-    equity: EquityPoints,
+    history: History,
     audit: Audit,
 ) -> TelegramBot:
+    days = trading_days(context.desk.raw)
+    past = Past(history, status, days)
+
     async def ask(service: str, message: Message, request_id: str) -> Message | None:
         answered: asyncio.Future[ReplyReceived | RequestTimedOut] = asyncio.get_running_loop().create_future()
 
@@ -98,28 +153,19 @@ def _bot(
         return answer.message if isinstance(answer, ReplyReceived) else None
 
     async def drawn(wanted: Draw) -> bytes:
-        return await picture(wanted, heading=heading, now=status(), equity=equity)
+        return await past.picture(wanted, heading)
 
     return TelegramBot(
         token,
         section.base_url,
-        Commands(section, heading=heading),
+        Commands(section, heading=heading, days=days),
         heading=heading,
         desk=context.desk.name,
         status=status,
         put=put,
         ask=ask,
         draw=drawn,
+        pnl=past.pnl,
         audit=audit,
         log=context.log,
     )
-
-
-async def picture(wanted: Draw, *, heading: str, now: Status, equity: EquityPoints) -> bytes:
-    """A PNG of what was asked for. Raises OSError with the reason, in words, when there is none."""
-    panels: list[Panel] = []
-    if wanted.kind != "pnl":
-        panels.append(equity_panel(await equity(now.now_ns - round(wanted.days * _DAY_NS)), wanted.days))
-    if wanted.kind != "equity":
-        panels.append(pnl_panel(now, wanted.days))
-    return await draw(Chart(title=heading, panels=tuple(panels)))

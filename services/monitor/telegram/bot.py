@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from services.monitor import answers
 from services.monitor.channels.telegram import seconds_of
-from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger
+from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger, TellPnl
 from services.monitor.effects import Observed
 from services.monitor.views import Status
 from shared.logging import redactor
@@ -58,7 +58,8 @@ class TelegramBot:
     once.
 
     status: what the monitor knows. put: hands an input to its core. ask: a request with an id of ours, None without
-    an answer. draw: a PNG of a chart, raising OSError with the reason when there is none.
+    an answer. draw: a PNG of a chart, raising OSError with the reason when there is none. pnl: what was made in a
+    span, in words.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TelegramBot:
         put: Callable[[Any], None],
         ask: Callable[[str, Message, str], Awaitable[Message | None]],
         draw: Callable[[Draw], Awaitable[bytes]],
+        pnl: Callable[[TellPnl], Awaitable[str]],
         audit: Audit,
         log: Any,
     ) -> None:
@@ -85,6 +87,7 @@ class TelegramBot:
         self._put = put
         self._ask = ask
         self._draw = draw
+        self._pnl = pnl
         self._audit = audit
         self._log = log
         self._next_update: int | None = None
@@ -186,6 +189,8 @@ class TelegramBot:
                 self._put(item)
                 self._audit.end(action_id, "done")
                 await self._say(said.chat_id, f"done: {what}")
+            case TellPnl():
+                await self._say(said.chat_id, await self._pnl(response))
             case Draw() if self._is_drawing:
                 await self._say(said.chat_id, "the picture before is not finished yet")
             case Draw():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -16,10 +16,8 @@ from typing import Any
 import msgspec
 
 from services.monitor.channels.build import missing_extra
-from services.monitor.views import Status
 
 _LIMIT_S = 60.0
-_DAY_NS = 86_400_000_000_000
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -50,26 +48,17 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 def equity_panel(points: Sequence[tuple[int, float]], days: float) -> Panel:
     """Equity of the account."""
-    return Panel(title=f"equity, {days:g} d", series=(Series("equity", tuple(points)),))
+    return Panel(title=f"equity, {_span(days)}", series=(Series("equity", tuple(points)),))
 
 
-def pnl_panel(status: Status, days: float) -> Panel:
-    """Realised P&L after fees by strategy, summed over the days, from the trades that the monitor remembers."""
-    since_ns = status.now_ns - round(days * _DAY_NS)
-    closed = sorted(
-        (trade for trade in status.trades if trade.is_final and (trade.closed_ns or 0) >= since_ns),
-        key=lambda trade: trade.closed_ns or 0,
-    )
-    series = []
-    for name in sorted({trade.strategy for trade in closed}):
-        total = 0.0
-        points = [(since_ns, 0.0)]
-        for trade in closed:
-            if trade.strategy == name:
-                total += float(trade.realized_pnl_usd - trade.fees_usd)
-                points.append((trade.closed_ns or 0, total))
-        series.append(Series(name, (*points, (status.now_ns, total)), steps=True))
-    return Panel(title=f"realised P&L after fees by strategy, {days:g} d", series=tuple(series))
+def pnl_panel(lines: Mapping[str, Sequence[tuple[int, float]]], days: float) -> Panel:
+    """P&L after fees by strategy from the beginning of the span on; lines: (time in ns, USD), oldest first."""
+    series = tuple(Series(name or "earlier trades", tuple(points), steps=True) for name, points in lines.items())
+    return Panel(title=f"P&L on mark after fees by strategy, {_span(days)}", series=series)
+
+
+def _span(days: float) -> str:
+    return f"{days:.3g} d" if days >= 1 else f"{days * 24:.3g} h"
 
 
 async def draw(chart: Chart) -> bytes:

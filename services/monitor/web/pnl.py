@@ -8,21 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-import msgspec
 from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
 
 from services.monitor.history.attributed import PART_TITLES, parts_json
 from services.monitor.history.attribution import PART_NAMES, TradePoint
-from services.monitor.history.sampled import (
-    Change,
-    SampledRow,
-    changes_of,
-    sampled_by_day,
-    sampled_by_strategy,
-    sampled_json,
-    sampled_total,
-)
+from services.monitor.history.sampled import sampled_json
+from services.monitor.history.sampled_report import SampledPnl, sampled_pnl
 from services.monitor.web.desk import WebDesk
 from shared.ledger.pnl import DAY_NS
 from shared.views import iso
@@ -30,30 +22,12 @@ from shared.views import iso
 _DAYS_SHOWN = 30
 
 
-class SampledPnl(msgspec.Struct, frozen=True, kw_only=True):
-    """P&L of the last days."""
-
-    by_day: list[SampledRow]
-    by_strategy: list[SampledRow]
-    total: SampledRow
-
-
-async def sampled_pnl(desk: WebDesk, days: int) -> SampledPnl:
+async def pnl_of(desk: WebDesk, days: int) -> SampledPnl:
     """Of today and the trading days before it, `days` in all. Raises sqlite3.Error."""
     now_ns = desk.now_ns()
     since_ns = max(desk.trading_days.start_ns(now_ns) - (days - 1) * DAY_NS, 0)
-    strategies = {trade.trade_id: trade.strategy for trade in desk.status().trades}
-
-    def read() -> list[Change]:
-        reader = desk.history.reader
-        return changes_of(reader.trades_at(since_ns), reader.day_ends(since_ns, now_ns + 1, desk.trading_days))
-
-    changes = await asyncio.to_thread(read)
-    return SampledPnl(
-        by_day=sampled_by_day(changes, desk.trading_days),
-        by_strategy=sampled_by_strategy(changes, strategies),
-        total=sampled_total(changes),
-    )
+    known = {trade.trade_id: trade.strategy for trade in desk.status().trades}
+    return await asyncio.to_thread(sampled_pnl, desk.history.reader, since_ns, now_ns, desk.trading_days, known)
 
 
 async def pnl_page(desk: WebDesk, _: Mapping[str, str]) -> dict[str, Any]:
@@ -61,7 +35,7 @@ async def pnl_page(desk: WebDesk, _: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"status": desk.status(), "days": _DAYS_SHOWN, "part_names": PART_NAMES}
     found["part_titles"] = PART_TITLES
     try:
-        return {**found, "pnl": await sampled_pnl(desk, _DAYS_SHOWN), "problem_text": ""}
+        return {**found, "pnl": await pnl_of(desk, _DAYS_SHOWN), "problem_text": ""}
     except sqlite3.Error as error:
         return {**found, "pnl": None, "problem_text": f"the history cannot be read ({error})"}
 
@@ -116,7 +90,7 @@ def add_pnl_api(routes: FastAPI, desk: WebDesk) -> None:
     ) -> list[dict[str, Any]]:
         """P&L on mark by trading day or strategy, as it was sampled, and what it came from."""
         try:
-            found = await sampled_pnl(desk, days)
+            found = await pnl_of(desk, days)
         except sqlite3.Error as error:
             raise HTTPException(503, f"the history cannot be read: {error}") from None
         return [sampled_json(row) for row in (found.by_day if by == "day" else found.by_strategy)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,9 +20,10 @@ from services.monitor.effects import Acknowledge, Observed
 from services.monitor.history.config import HistoryConfig
 from services.monitor.history.keeping import History
 from services.monitor.telegram import bot as bot_module
-from services.monitor.telegram.attach import picture
+from services.monitor.telegram.attach import Past
 from services.monitor.telegram.bot import TelegramBot
 from services.monitor.telegram.chart import Chart, draw, pnl_panel
+from shared.ledger.pnl import DAY_NS
 from shared.messages.base import Message
 from shared.messages.control import Halt, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.trades import CloseAccepted, CloseTrade
@@ -37,9 +39,9 @@ PNG = b"\x89PNG\r\n"
 
 
 class Desk:
-    """What stands behind the bot: the monitor's status, a service that answers, an audit."""
+    """What stands behind the bot: the monitor's status, its history in `folder`, a service that answers, an audit."""
 
-    def __init__(self, telegram: TelegramDouble) -> None:
+    def __init__(self, telegram: TelegramDouble, folder: Path) -> None:
         self.script = Script()
         self.script.hear(account(), 1)
         self.script.hear(trade("OPEN", 1), 1)
@@ -52,7 +54,16 @@ class Desk:
         self.hold: asyncio.Event | None = None
         """Requests are answered once it is set."""
 
-        self.history: History | None = None
+        self.history = History(
+            HistoryConfig(),
+            folder,
+            "main",
+            now_ns=lambda: START,
+            status=lambda: self.script.core.status(START),
+            put=self.put.append,
+            log=structlog.get_logger(),
+        )
+        self.past = Past(self.history, lambda: self.script.core.status(START))
         self.bot = TelegramBot(
             TOKEN,
             telegram.base_url,
@@ -63,6 +74,7 @@ class Desk:
             put=self.put.append,
             ask=self.ask,
             draw=self.draw,
+            pnl=self.past.pnl,
             audit=self,
             log=structlog.get_logger(),
         )
@@ -84,14 +96,24 @@ class Desk:
         raise AssertionError(message)
 
     async def draw(self, wanted: Draw) -> bytes:
-        now = self.script.core.status(START)
-        return await picture(wanted, heading="paper · main", now=now, equity=self.equity)
+        return await self.past.picture(wanted, "paper · main")
 
-    async def equity(self, since_ns: int) -> Sequence[tuple[int, float]]:
-        if self.history is None:
-            return [(START + minute * MINUTE, 100_000.0 + minute) for minute in range(60)]
-        found = await self.history.series("equity_usd", since_ns, START)
-        return [(each.last_ns, each.last) for each in found if each is not None]
+    def remember(self, *, trades: bool = True) -> None:
+        """Three minutes of equity ten days ago and three now, and with `trades` one of each time."""
+        self.history.open()
+        for number, ago_ns in enumerate((10 * DAY_NS, 0)):
+            for minute in range(3):
+                at_ns = START - ago_ns - (3 - minute) * MINUTE
+                made = msgspec.structs.replace(
+                    trade("OPEN", trade_id=f"h{number}"),
+                    created_ns=at_ns,
+                    opened_ns=at_ns,
+                    realized_pnl_usd=Decimal(100 * (number + 1) * minute),
+                )
+                snapshot = msgspec.structs.replace(account(), received_ns=at_ns)
+                now = msgspec.structs.replace(self.script.core.status(at_ns), trades=(made,) if trades else ())
+                self.history.look(msgspec.structs.replace(now, account=snapshot))
+        self.history.write()
 
     def begin(self, action_id: str, who: str, what: str) -> None:
         self.audit.append((action_id, who, what))
@@ -109,12 +131,13 @@ async def telegram() -> AsyncIterator[TelegramDouble]:
 
 
 @pytest_asyncio.fixture
-async def desk(telegram: TelegramDouble) -> AsyncIterator[Desk]:
-    made = Desk(telegram)
+async def desk(telegram: TelegramDouble, tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(telegram, tmp_path)
     running = spawn(made.bot.run(), name="bot")
     yield made
     running.cancel()
     await asyncio.wait({running})
+    made.history.close()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -150,13 +173,13 @@ async def test_a_close_is_done_once_its_code_comes_and_is_audited(telegram: Tele
 
 
 async def test_a_command_that_a_crash_cut_short_comes_again_and_asks_with_the_same_id(
-    telegram: TelegramDouble,
+    telegram: TelegramDouble, tmp_path: Path
 ) -> None:
     ids = []
     telegram.faults.append("lost")
     telegram.say("/halt")
     for _ in range(2):
-        desk = Desk(telegram)
+        desk = Desk(telegram, tmp_path)
         running = spawn(desk.bot.run(), name="bot")
         await until(lambda desk=desk: desk.asked)
         ids.append(desk.asked[0][2])
@@ -193,6 +216,7 @@ async def test_an_alert_is_acknowledged_from_the_phone(telegram: TelegramDouble,
 
 
 async def test_a_chart_is_a_picture_and_one_of_nothing_is_a_sentence(telegram: TelegramDouble, desk: Desk) -> None:
+    desk.remember(trades=False)
     telegram.say("/chart equity 1")
     (call,) = await telegram.until(1)
     assert call.method == "sendPhoto"
@@ -201,21 +225,27 @@ async def test_a_chart_is_a_picture_and_one_of_nothing_is_a_sentence(telegram: T
     assert "there is nothing to draw yet" in await answer(telegram, "/chart pnl 7")
 
 
-async def test_the_profit_by_strategy_is_drawn_from_closed_trades() -> None:
-    script = Script()
-    for number in range(3):
-        closed = trade("CLOSED", number + 1, trade_id=f"t{number}")
-        script.hear(
-            type(closed)(**{**{f: getattr(closed, f) for f in closed.__struct_fields__}, "closed_ns": START}), 1
-        )
-    panel = pnl_panel(script.core.status(START), 1)
-    (series,) = panel.series
-    assert [round(value, 2) for _, value in series.points] == [0.0, 11.25, 22.5, 33.75, 33.75]
+async def test_what_was_made_longer_ago_than_trades_are_remembered_is_told_and_drawn(
+    telegram: TelegramDouble, desk: Desk
+) -> None:
+    desk.remember()
+    week, month = await answer(telegram, "/pnl 7 d", chat_id=43), await answer(telegram, "/pnl 30 d", chat_id=43)
+    # 0.1 calls sold at 3250, mark 3125, fees 1.25; realised 400 and 200
+    assert "7 d, net of fees, on mark:\nshort_strangle: +411.25 (1 trade, fees 1.25)" in week
+    assert "short_strangle: +622.50 (2 trades, fees 2.50)" in month
+    lines = await desk.past.lines(START - 30 * DAY_NS, START)
+    assert lines["short_strangle"][-1] == (START, pytest.approx(622.5))
+    panel = pnl_panel(lines, 30)
+    assert panel.title == "P&L on mark after fees by strategy, 30 d"
     assert (await draw(Chart(title="paper · main", panels=(panel,)))).startswith(PNG)
 
 
+async def test_a_history_that_cannot_be_read_is_said(telegram: TelegramDouble, desk: Desk) -> None:
+    assert "the history cannot be read" in await answer(telegram, "/pnl 7 d")
+
+
 async def test_a_chart_shows_equity_and_below_it_the_profit_by_strategy(desk: Desk) -> None:
-    desk.script.hear(msgspec.structs.replace(trade("CLOSED", 1, trade_id="t9"), closed_ns=START), 1)
+    desk.remember()
     pictures = [await desk.draw(Draw(kind=kind, days=1.0)) for kind in get_args(ChartKind)]
     assert all(png.startswith(PNG) for png in pictures)
     both, equity, pnl = (int.from_bytes(png[20:24]) for png in pictures)
@@ -244,23 +274,9 @@ class Held(ThreadPoolExecutor):
 
 
 async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
-    telegram: TelegramDouble, desk: Desk, tmp_path: Path
+    telegram: TelegramDouble, desk: Desk
 ) -> None:
-    desk.history = History(
-        HistoryConfig(),
-        tmp_path,
-        "main",
-        now_ns=lambda: START,
-        status=lambda: desk.script.core.status(START),
-        put=desk.put.append,
-        log=structlog.get_logger(),
-    )
-    desk.history.open()
-    for minute in range(3):
-        snapshot = msgspec.structs.replace(account(), received_ns=START - (3 - minute) * MINUTE)
-        status = desk.script.core.status(snapshot.received_ns)
-        desk.history.look(msgspec.structs.replace(status, account=snapshot))
-    desk.history.write()
+    desk.remember()
     threads = Held()
     asyncio.get_running_loop().set_default_executor(threads)
     telegram.say("/chart equity")
@@ -271,7 +287,6 @@ async def test_while_the_equity_of_a_chart_is_read_the_bot_answers_others(
     await until(lambda: telegram.sent(42))
     (call,) = telegram.sent(42)
     assert call.method == "sendPhoto"
-    desk.history.close()
 
 
 async def test_a_request_that_waits_keeps_no_other_command_waiting_and_is_made_once(
@@ -291,18 +306,18 @@ async def test_a_request_that_waits_keeps_no_other_command_waiting_and_is_made_o
     assert reasons == ["the first", "the second"], "in the order in which they were written"
     assert len({request_id for _, _, request_id in desk.asked}) == 2
     desk.hold.set()
-    await telegram.until_said("the first")
-    await telegram.until_said("the second")
+    halted = (await telegram.until(3, chat_id=42))[1:]
+    assert ["halt at no_new_trades: halts in force" in call.text for call in halted] == [True, True]
     assert len(desk.asked) == 2
     await until(lambda: not telegram.unconfirmed)
 
 
 async def test_a_request_that_waited_when_the_bot_died_is_made_again_with_its_id_and_what_came_after_it_too(
-    telegram: TelegramDouble,
+    telegram: TelegramDouble, tmp_path: Path
 ) -> None:
     ids = []
     for _ in range(2):
-        desk = Desk(telegram)
+        desk = Desk(telegram, tmp_path)
         desk.hold = asyncio.Event()
         running = spawn(desk.bot.run(), name="bot")
         if not ids:
@@ -327,11 +342,11 @@ async def test_an_answer_that_is_under_way_while_the_poll_fails_arrives(telegram
 
 
 async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(
-    telegram: TelegramDouble, monkeypatch: pytest.MonkeyPatch
+    telegram: TelegramDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot_module, "_DOWN_AFTER_S", 0.5)
     telegram.is_down = True
-    desk = Desk(telegram)
+    desk = Desk(telegram, tmp_path)
     running = spawn(desk.bot.run(), name="bot")
     await until(lambda: desk.put)
     assert (desk.put[0].code, desk.put[0].is_over) == ("telegram_down", False)
@@ -344,11 +359,13 @@ async def test_a_poll_that_fails_is_tried_again_and_told_after_a_while(
     await asyncio.wait({running})
 
 
-async def test_two_bots_with_one_token_are_told_of(telegram: TelegramDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_bots_with_one_token_are_told_of(
+    telegram: TelegramDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bot_module, "_DOWN_AFTER_S", 0.0)
     words = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
     telegram.poll_faults.append((409, words, None))
-    desk = Desk(telegram)
+    desk = Desk(telegram, tmp_path)
     running = spawn(desk.bot.run(), name="bot")
     # a machine that is slow may have had a poll time out before
     await until(lambda: any("only one bot instance" in each.text for each in desk.put))

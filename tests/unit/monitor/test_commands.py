@@ -5,9 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from services.monitor import answers
 from services.monitor.alert_config import TelegramSection, TelegramUser
-from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger
+from services.monitor.commands import Ask, Commands, Do, Draw, Response, Said, Say, Stranger, TellPnl
+from services.monitor.history.attribution import Parts
+from services.monitor.history.sampled import SampledRow
+from services.monitor.history.sampled_report import SampledPnl
 from services.monitor.views import Status
+from shared.ledger.pnl import DAY_NS
 from shared.messages.control import GrantRefused, HaltState, LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.risk import LimitUse, RiskLimits
 from shared.messages.trades import CloseTrade, TellTrade
@@ -212,7 +217,7 @@ def test_a_mistake_is_answered_with_what_there_is(phone: Phone) -> None:
     assert "Open: t1" in phone.text("/close t999")
     assert "there are short_strangle" in phone.text("/pause nosuch")
     assert "/help" in phone.text("/nosuch")
-    assert "/chart [equity|pnl] [DAYS]" in phone.text("/chart weekly")
+    assert "/chart [equity|pnl] [SPAN]" in phone.text("/chart weekly")
     phone.script.hear(trade("CLOSED", 2), 2)
     assert "trade t1 is CLOSED" in phone.text("/close t1")
 
@@ -230,7 +235,39 @@ def test_an_alert_is_acknowledged_by_its_id(phone: Phone) -> None:
 def test_a_chart_has_a_kind_and_days(phone: Phone) -> None:
     assert phone.say("/chart") == Draw(kind="all", days=1.0)
     assert phone.say("/chart equity") == Draw(kind="equity", days=1.0)
-    assert phone.say("/chart pnl 30d") == Draw(kind="pnl", days=30.0)
+    assert phone.say("/chart pnl 30d") == phone.say("/chart 30 d pnl") == Draw(kind="pnl", days=30.0)
+    assert phone.say("/chart 12 h") == Draw(kind="all", days=0.5)
+    for wrong in ("/chart 900", "/chart 0", "/chart all years"):
+        assert "an hour to two years" in phone.text(wrong)
+
+
+def test_profit_over_a_span_is_told_from_the_history(phone: Phone) -> None:
+    for span in ("7 d", "7d", "7", "1 w", "7 D"):
+        asked = phone.say(f"/pnl {span}")
+        assert isinstance(asked, TellPnl), span
+        assert (phone.now_ns - asked.since_ns, asked.span) == (7 * DAY_NS, span.lower())
+    today = phone.say("/pnl today", user=BEN)
+    assert isinstance(today, TellPnl)
+    assert today.since_ns == phone.now_ns - phone.now_ns % DAY_NS
+    assert "no span: /pnl, or /pnl 7 d" in phone.text("/pnl lately")
+    assert "has not begun yet" in phone.text("/pnl 2099-01-01")
+
+
+def test_profit_over_a_span_names_each_strategy_the_total_and_the_days() -> None:
+    def row(group: str, made_usd: float, trades: int = 1) -> SampledRow:
+        return SampledRow(group=group, trades=trades, parts=Parts(delta_usd=made_usd), fees_usd=0.5)
+
+    days = [row("2026-02-25", 8.0), row("2026-02-24", -3.0)]
+    found = SampledPnl(by_day=days, by_strategy=[row("", -3.0), row("grid", 8.0)], total=row("total", 5.0, 2))
+    assert answers.pnl_over("7 d", found).splitlines()[:5] == [
+        "7 d, net of fees, on mark:",
+        "grid: +7.50 (1 trade, fees 0.50)",
+        "earlier trades: -3.50 (1 trade, fees 0.50)",
+        "total: +4.50 (2 trades, fees 0.50)",
+        "by day: 02-25 +7.50, 02-24 -3.50",
+    ]
+    nothing = SampledPnl(by_day=[], by_strategy=[], total=row("total", 0.0, 0))
+    assert answers.pnl_over("7 d", nothing) == "7 d: no trade was sampled in that time"
 
 
 def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:

@@ -17,15 +17,23 @@ class Watched(Script):
         super().__init__()
         self.families = Metrics("risk", "paper", "main")
         self.metrics = MonitorMetrics(self.families)
+        self.net_by_strategy: dict[str, float] = {}
 
     def take(self, item: object, at_s: float) -> None:
         now_ns = START + int(at_s * SECOND)
         for effect in self.core.handle(item, now_ns).effects:
             self.metrics.performed(effect, "")
-        self.metrics.watch(self.core.status(now_ns))
+        self.metrics.watch(self.core.status(now_ns), self.net_by_strategy)
 
     def shown(self, name: str) -> dict[tuple[str, ...], float]:
         return {tuple(value for _, value in labels): count for labels, count in scraped(self.families, name).items()}
+
+
+def test_what_each_strategy_made_is_shown_as_the_history_has_it() -> None:
+    desk = Watched()
+    desk.net_by_strategy = {"straddle": 12.5, "": -3.0}
+    desk.take(Tick(), 1.5)
+    assert desk.shown("voldesk_net_pnl_usd") == {("straddle",): 12.5, ("earlier trades",): -3.0}
 
 
 def test_a_service_that_falls_silent_is_down_and_an_alert_is_open() -> None:
