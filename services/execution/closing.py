@@ -7,15 +7,13 @@ from decimal import Decimal
 
 from services.execution.modes import manner_of
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
-from services.execution.pricing import PRICE_REFUSALS, CloseStep, closing_price
+from services.execution.pricing import PRICE_REFUSALS, STAIRCASE, CloseStep, closing_price
 from services.execution.records import Leg, Order, Trade
-from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short
+from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short, is_kept
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 from shared.options.chain import Quote
-
-_STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 
 
 class ClosePlan:
@@ -58,11 +56,13 @@ class ClosePlan:
         return Advice(actions=[Withdraw(order.client_order_id, reason) for order in resting])
 
     def withdraw_opening(self, trade: Trade) -> Advice:
-        """Only what is safe before the venue is known: the orders of its opening are cancelled."""
+        """Only what is safe before the venue is known: the orders of its opening are cancelled, and those that
+        reduced what was too much of it once all of it is to be closed."""
         advice = Advice()
         every = manner_of(trade).reduces and trade.state in (*OPENING_STATES, *HOLDING_STATES, "PENDING_CLOSE")
         for order in self._work.book.unsettled_of(trade):
-            if (every or order.purpose == "open") and order.state == "WORKING":
+            ends = every or order.purpose == "open" or (trade.reduces_surplus(order) and not is_kept(trade))
+            if ends and order.state == "WORKING":
                 advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
         return advice
 
@@ -81,7 +81,7 @@ class ClosePlan:
         if order.state != "WORKING":
             advice.wait(f"order {order.client_order_id} is {order.state}")
             return
-        if order.purpose == "open":
+        if order.purpose == "open" or trade.reduces_surplus(order):
             advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
             return
         if trade.state_ns < trade.stairs_since_ns and order.created_ns < trade.stairs_since_ns:
@@ -147,7 +147,7 @@ class ClosePlan:
         if trade.state == "BROKEN":
             return "cross"
         index = sum(self._steps_of(order, trade) for order in orders)
-        return _STAIRCASE[min(index, len(_STAIRCASE) - 1)]
+        return STAIRCASE[min(index, len(STAIRCASE) - 1)]
 
     def _steps_of(self, order: Order, trade: Trade) -> int:
         """How many steps up the stairs an order took: one whose price did not change rests on, and goes up all the

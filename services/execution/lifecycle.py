@@ -16,6 +16,7 @@ from services.execution.records import Trade
 from services.execution.reduction import Reduction, close_purpose
 from services.execution.rfq_desk import RfqDesk
 from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.surplus import Surplus
 from services.execution.unwinding import beyond_allowance
 from services.execution.views import grant_is_open
 from services.execution.winding_down import WindingDown
@@ -44,6 +45,7 @@ class Lifecycle:
         self._schedule = schedule
         self._reduction = Reduction(work, schedule, positions)
         self._close_plan = ClosePlan(self._reduction)
+        self._surplus = Surplus(self._reduction)
         self._looked_at: dict[int, None] = {}
 
     def advance(self, trade: Trade) -> int | None:
@@ -188,6 +190,7 @@ class Lifecycle:
             work.move(trade, "PENDING_CLOSE", trade.close.reason)
         else:
             advice = self._close_plan.withdraw_opening(trade)
+            self._surplus.tend(trade, advice)
             self._carry_out(trade, advice)
             advice.wake(_next_expiry_ns(trade, work.now_ns))
             if trade.is_flat and not work.book.unsettled_of(trade):
@@ -202,7 +205,11 @@ class Lifecycle:
         patience_ns = trade.state_ns + work.config.close_patience_ms * MS
         unsettled = work.book.unsettled_of(trade)
         # A closing order may be here already: sent by a process that died before it was written, and found again.
-        live = [order for order in unsettled if order.purpose == "open" or manner_of(trade).reduces]
+        live = [
+            order
+            for order in unsettled
+            if order.purpose == "open" or manner_of(trade).reduces or trade.reduces_surplus(order)
+        ]
         if live and work.now_ns >= patience_ns:
             self._break(trade, f"opening order {live[0].client_order_id} is still {live[0].state}")
         elif live:
@@ -269,6 +276,7 @@ class Lifecycle:
                 self._work.resolve(code, f"{trade.trade_id}/{leg.symbol}", text)
         for code in ("settlement_missing", "trade_broken"):
             self._work.resolve(code, trade.trade_id, text)
+        self._surplus.over(trade, text)
 
     def _break(self, trade: Trade, reason: str) -> None:
         self._work.move(trade, "BROKEN", reason)
@@ -368,7 +376,7 @@ def _closed_outside(trade: Trade) -> bool:
     do not reduce while it opens or is held."""
     if manner_of(trade).reduces:
         return any(leg.outside_quantity > 0 for leg in trade.legs)
-    return any(leg.closed_quantity > 0 for leg in trade.legs)
+    return any(leg.taken_quantity > 0 for leg in trade.legs)
 
 
 def _next_expiry_ns(trade: Trade, now_ns: int) -> int | None:

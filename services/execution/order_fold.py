@@ -136,7 +136,7 @@ def fold_order(
             order.assumed_quantity = row.filled_quantity
             order.assumed_price = row.average_price
     leg = trade.legs[order.leg_index]
-    _count(leg, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
+    _count(trade, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
     _wait_for(leg, order, order.open_quantity - waiting)
     _sort(book, trade, order)
 
@@ -206,10 +206,11 @@ def _pay_fee(book: Book, order: Order, fee_usd: Decimal) -> None:
         trade.opening_fees_usd += fee_usd
 
 
-def _count(leg: Leg, order: Order, quantity: Decimal, cash: Decimal, at_ns: int) -> None:
+def _count(trade: Trade, order: Order, quantity: Decimal, cash: Decimal, at_ns: int) -> None:
     """Add what one row changed about an order to its leg."""
     if not quantity and not cash:
         return
+    leg = trade.legs[order.leg_index]
     leg.last_fill_ns = at_ns
     if order.purpose == "open":
         leg.opened_quantity += quantity
@@ -217,3 +218,6 @@ def _count(leg: Leg, order: Order, quantity: Decimal, cash: Decimal, at_ns: int)
     else:
         leg.closed_quantity += quantity
         leg.closed_cash += cash
+        if trade.reduces_surplus(order):
+            leg.trimmed_quantity += quantity
+            leg.trimmed_cash += cash

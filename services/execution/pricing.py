@@ -13,6 +13,7 @@ from shared.messages.trades import LimitPhase
 from shared.options.chain import Quote, snap_price
 
 CloseStep = Literal["mark", "mid", "cross"]
+STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 PRICE_REFUSALS: frozenset[int] = frozenset({10531, 10532})
 """The venue's codes for a price outside its band around mark."""
 

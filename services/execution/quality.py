@@ -97,6 +97,8 @@ def fold_quality(trade: Trade, order: Order | None, row: rows.Row, at_ns: int) -
     """Take a row that was applied to the trade; `order` is the one it speaks of."""
     tally = trade.tally
     match row:
+        case _ if order is not None and trade.reduces_surplus(order):
+            pass  # what undoes a mistake of the opening is neither part of it nor of the close
         case rows.TradeRequested():
             tally.open.began_ns = at_ns
         case rows.CloseRequested() if tally.close.began_ns is None:
@@ -255,8 +257,9 @@ def _leg_quality(
     leg = trade.legs[index]
     opening = phase == "open"
     side: Side = leg.side if opening else opposite(leg.side)
-    quantity = (leg.opened_quantity if opening else leg.closed_quantity) - tally.other_quantity
-    cash = (leg.opened_cash if opening else leg.closed_cash) - tally.other_cash
+    quantity = leg.opened_quantity if opening else leg.closed_quantity - leg.trimmed_quantity
+    cash = leg.opened_cash if opening else leg.closed_cash - leg.trimmed_cash
+    quantity, cash = quantity - tally.other_quantity, cash - tally.other_cash
     quotes = trade.tally.phase(phase).quotes
     quote = quotes[index] if index < len(quotes) else None
     mid = None if quote is None else quote.mid

@@ -137,6 +137,8 @@ class Leg(msgspec.Struct, kw_only=True):
 
     `outside_quantity`: of what is closed, by no order of the trade. `priceless_quantity`: of that, at a price nobody
     knows, left out of P&L. `opening_quantity`, `closing_quantity`: what orders of the trade may still fill.
+    `overfilled_quantity`: what was told to be filled beyond `quantity`; `trimmed_quantity`, `trimmed_cash`: what of
+    that was closed again while the trade was open.
     """
 
     symbol: str
@@ -152,11 +154,24 @@ class Leg(msgspec.Struct, kw_only=True):
     outside_quantity: Decimal = ZERO
     priceless_quantity: Decimal = ZERO
     settled_quantity: Decimal = ZERO
+    overfilled_quantity: Decimal = ZERO
+    trimmed_quantity: Decimal = ZERO
+    trimmed_cash: Decimal = ZERO
     last_fill_ns: int = 0
 
     @property
     def held_quantity(self) -> Decimal:
         return self.opened_quantity - self.closed_quantity
+
+    @property
+    def surplus_quantity(self) -> Decimal:
+        """What is held beyond what the trade was to hold."""
+        return max(self.held_quantity - self.quantity, ZERO)
+
+    @property
+    def taken_quantity(self) -> Decimal:
+        """What is closed of what the trade was to hold, and not of what was too much."""
+        return self.closed_quantity - min(self.trimmed_quantity, max(self.opened_quantity - self.quantity, ZERO))
 
     @property
     def sign(self) -> int:
@@ -223,6 +238,7 @@ class ChunkEnd(msgspec.Struct, frozen=True):
 class Trade(msgspec.Struct, kw_only=True):
     """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller, and
     `scaled_chunk` in which chunk of its opening (counted from 0) that was.
+    `overfilled_ns`: when it was last told that a leg was filled beyond its quantity.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
@@ -246,6 +262,7 @@ class Trade(msgspec.Struct, kw_only=True):
     closed_ns: int | None = None
     scaled_ns: int = 0
     scaled_chunk: int = 0
+    overfilled_ns: int = 0
     fees_usd: Decimal = ZERO
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None
@@ -326,6 +343,10 @@ class Trade(msgspec.Struct, kw_only=True):
     def granted(self, leg: Leg) -> GrantLeg:
         """What risk granted of this leg."""
         return next(part for part in self.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
+
+    def reduces_surplus(self, order: Order) -> bool:
+        """Whether the order undoes what is too much of a trade that was open: a failed opening is undone whole."""
+        return order.purpose == "unwind" and self.opened_ns is not None
 
     def next_attempt(self, leg_index: int, purpose: Purpose) -> int:
         return self.attempts.get(f"{leg_index}/{purpose}", 0)

@@ -9,6 +9,7 @@ from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
 from services.execution.records import NOTHING_TO_REDUCE, Leg, Order, Trade
 from services.execution.rows import ClosePurpose
+from services.execution.states import HOLDING_STATES
 from services.execution.workspace import MS, SECOND, Workspace
 
 POLL_NS = SECOND
@@ -18,7 +19,12 @@ def close_purpose(trade: Trade) -> ClosePurpose:
     """Under which purpose the trade's orders reduce it now."""
     if trade.close is not None:
         return trade.close.purpose
-    return "close" if trade.opened_ns is not None else "unwind"
+    return "unwind" if trade.opened_ns is None or is_kept(trade) else "close"
+
+
+def is_kept(trade: Trade) -> bool:
+    """Whether it is open and nobody asked to close it: what reduces it then undoes what is too much of it."""
+    return trade.state in HOLDING_STATES and trade.close is None
 
 
 class Reduction:

@@ -100,6 +100,16 @@ class OpeningScaled(msgspec.Struct, frozen=True, kw_only=True, tag="opening_scal
     reason: str
 
 
+class LegOverfilled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_overfilled"):
+    """An opening that is over filled `quantity` more of the leg than the trade was to hold: an order that was
+    believed gone traded after another had taken its place. An atomic trade has it reduced, best effort keeps it."""
+
+    trade_id: str
+    leg_index: int
+    quantity: Decimal
+    done: Literal["reducing", "kept"]
+
+
 class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_requested"):
     """Somebody, or a rule of the trade, wants it closed. The first one counts; a flatten overrides a close."""
 
@@ -473,6 +483,7 @@ Row = (
     | TradeMoved
     | OpeningStopped
     | OpeningScaled
+    | LegOverfilled
     | CloseRequested
     | CloseHurried
     | OpeningMeasured

@@ -175,7 +175,8 @@ class _ClosingChunk(ChunkWork):
         self._reduction = reduction
 
     def done(self, index: int) -> Decimal:
-        return self.trade.legs[index].closed_quantity
+        leg = self.trade.legs[index]
+        return leg.closed_quantity - leg.trimmed_quantity
 
     def goes_before(self, index: int) -> list[int]:
         leg = self.trade.legs[index]

@@ -36,6 +36,9 @@ def _text(row: rows.Row) -> str:
         case rows.OpeningScaled():
             shown = ", ".join(str(quantity) for quantity in row.quantities)
             return f"The trade is scaled to {shown}: {row.reason}."
+        case rows.LegOverfilled():
+            then = "kept, as best effort says" if row.done == "kept" else "to be reduced"
+            return f"{row.quantity} more of leg {row.leg_index} was filled than the trade was to hold: it is {then}."
         case rows.AttemptsSkipped():
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():

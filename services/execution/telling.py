@@ -26,6 +26,7 @@ _TRADE_LEVELS: dict[TradeState, Level] = {"BROKEN": "error", "FAILED": "warning"
 _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.OpeningStopped: ("opening stopped", ("reason", "void")),
     rows.OpeningScaled: ("opening scaled", ("quantities", "reason")),
+    rows.LegOverfilled: ("leg overfilled", ("leg_index", "quantity", "done")),
     rows.CloseHurried: ("close hurried", ("reason", "requested_by")),
     rows.CloseRequested: ("close requested", ("purpose", "reason", "requested_by")),
     rows.FellBack: ("fell back", ("purpose", "mode", "reason", "code")),
@@ -53,7 +54,14 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.HaltsLifted: ("halts lifted", ("lifted_by",)),
 }
 _WARNED = frozenset[type](
-    {rows.OpeningStopped, rows.FillAssumed, rows.LegClosedOutside, rows.AmendFailed, rows.HaltRaised}
+    {
+        rows.OpeningStopped,
+        rows.LegOverfilled,
+        rows.FillAssumed,
+        rows.LegClosedOutside,
+        rows.AmendFailed,
+        rows.HaltRaised,
+    }
 )
 _WARNED_ORDERS = frozenset({"UNKNOWN", "REFUSED", "NEVER_PLACED"})
 _RENAMED = {"level": "halt_level", "mode": "execution_mode"}

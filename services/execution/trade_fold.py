@@ -89,6 +89,9 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
             trade.scaled_chunk = sum(chunk.purpose == "open" for chunk in trade.chunks)
             for leg, quantity in zip(trade.legs, row.quantities, strict=True):
                 leg.quantity = quantity
+        case rows.LegOverfilled():
+            book.trades[row.trade_id].overfilled_ns = at_ns
+            book.trades[row.trade_id].legs[row.leg_index].overfilled_quantity = row.quantity
         case rows.AttemptsSkipped():
             trade = book.trades[row.trade_id]
             for leg_index, purpose in itertools.product(range(len(trade.legs)), get_args(rows.ClosePurpose)):

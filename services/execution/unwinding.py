@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from services.execution.records import Trade
+from decimal import Decimal
+
+from services.execution.records import Leg, Trade
 from services.execution.reduction import Reduction, close_purpose
 
 
 def unwinding_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
     """The loss on what was opened if the rest is closed now, before fees: what was closed at its price, what is held
     at the other side of the book, without one at mark. None while a price is missing."""
-    work = reduction.work
     loss_usd = 0.0
     for leg in trade.legs:
         loss_usd -= float(leg.realized_pnl_usd)
-        if leg.held_quantity <= 0 or leg.open_price is None:
-            continue
-        quote = work.market.quote(leg.instrument, work.now_ns)
-        price = None if quote is None else (quote.bid if leg.side == "buy" else quote.ask)
-        if price is None:
-            price = None if quote is None else quote.mark
-        if price is None:
-            price = reduction.mark(leg.symbol)
-        if price is None:
+        left_usd = _loss_usd(leg, leg.held_quantity, reduction)
+        if left_usd is None:
             return None
-        loss_usd -= leg.sign * float(leg.held_quantity) * (price - float(leg.open_price))
+        loss_usd += left_usd
     return loss_usd
+
+
+def surplus_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
+    """The same of what is too much of an opening that is over, and of nothing else of the trade."""
+    loss_usd = 0.0
+    for leg in trade.legs:
+        if leg.open_price is not None:
+            loss_usd -= leg.sign * float(leg.trimmed_cash - leg.trimmed_quantity * leg.open_price)
+        left_usd = _loss_usd(leg, leg.surplus_quantity, reduction)
+        if left_usd is None:
+            return None
+        loss_usd += left_usd
+    return loss_usd
+
+
+def _loss_usd(leg: Leg, quantity: Decimal, reduction: Reduction) -> float | None:
+    """On so much of the leg, at the other side of the book or else at mark; None without either."""
+    if quantity <= 0 or leg.open_price is None:
+        return 0.0
+    quote = reduction.work.market.quote(leg.instrument, reduction.work.now_ns)
+    price = None if quote is None else (quote.bid if leg.side == "buy" else quote.ask)
+    if price is None:
+        price = None if quote is None else quote.mark
+    if price is None:
+        price = reduction.mark(leg.symbol)
+    return None if price is None else -leg.sign * float(quantity) * (price - float(leg.open_price))
 
 
 def beyond_allowance(trade: Trade, reduction: Reduction) -> str:
