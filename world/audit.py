@@ -34,6 +34,8 @@ from world.limits import WIDE
 from world.violations import Violation
 
 ZERO = Decimal(0)
+_MENDED_NS = 150 * SECOND
+"""So long a venue that is away, and a service that is down, may keep a trade from what it has to do."""
 
 
 class _Process:
@@ -142,6 +144,7 @@ def decision_violations(
         row, at_ns = entry.row, entry.at_ns
         if at_ns > decided_ns:
             yield from _overdue(book, decided_ns)
+            yield from _too_much(book, decided_ns)
             decided_ns = at_ns
         known = witness.knew(number, at_ns)
         if (
@@ -245,6 +248,20 @@ def _overdue(book: Book, decided_ns: int) -> Iterator[Violation]:
             yield Violation(
                 "deadline_enforced", f"{trade.trade_id} is {trade.state} {late_ms} ms past its hard deadline"
             )
+
+
+def _too_much(book: Book, decided_ns: int) -> Iterator[Violation]:
+    """An atomic trade does not stay open with more than it was to hold, where nothing stops it from reducing that."""
+    for trade in book.active_trades():
+        if trade.state != "OPEN" or trade.by_strategy or trade.request.policy != "atomic" or trade.close is not None:
+            continue
+        since_ns = trade.overfilled_ns or max(leg.last_fill_ns for leg in trade.legs)
+        if decided_ns < since_ns + _MENDED_NS or book.unsettled_of(trade):
+            continue
+        for leg in trade.legs:
+            if leg.surplus_quantity > 0:
+                text = f"{trade.trade_id} is open with {leg.surplus_quantity} {leg.symbol} too much for a long time"
+                yield Violation("surplus_reduced", text)
 
 
 def _opening(book: Book, row: OrderRequested, known: Knowledge, config: ExecutionConfig) -> Iterator[Violation]:

@@ -15,7 +15,7 @@ from services.exchange.config import RfqConfig as ExchangeRfqConfig
 from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
-from shared.messages.trades import ExecutionMode, IfBroken
+from shared.messages.trades import ExecutionMode, IfBroken, Policy
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
@@ -42,6 +42,7 @@ def _trader(
     rfq: RfqConfig | None = None,
     if_broken: IfBroken | None = None,
     concurrent: int = 1,
+    policy: Policy = "atomic",
 ) -> StrategyConfig:
     """Opens again and again, and holds for a short time."""
     return StrategyConfig(
@@ -52,7 +53,7 @@ def _trader(
         execution_params=params,
         smart_config=smart or SmartConfig(),
         rfq=rfq or RfqConfig(),
-        policy="atomic",
+        policy=policy,
         max_concurrent_trades=concurrent,
         max_trades_per_day=50,
         cooldown_seconds=1,
@@ -253,6 +254,19 @@ def _expired_requests(seed: int) -> Scenario:
     )
 
 
+def _overfills(seed: int) -> Scenario:
+    """Orders that are given up and replaced, and arrive after all; the trades are held long enough to be mended."""
+    return Scenario(
+        name="overfilled_openings",
+        strategies=(
+            _trader("alpha", hold_s=200.0, params={"max_requote_rounds": 8}),
+            _trader("beta", hold_s=200.0, params={"max_requote_rounds": 8}, policy="best_effort"),
+        ),
+        exchange=small_exchange(seed),
+        faulty_s=260,
+    )
+
+
 def _requotes(seed: int) -> Scenario:
     """Orders that are filled in part and moved all the time, in thin books."""
     params = {"pricing": "mid", "reprice_interval_s": 2.0, "max_requote_rounds": 20}
@@ -382,6 +396,11 @@ DIRECTED: dict[str, Directed] = {
         what="opening orders arrive long after the venue should have dropped them",
         scenario=_expired_requests,
         faults=Faults(request_expired=0.4),
+    ),
+    "overfilled_openings": Directed(
+        what="opening orders arrive after they were given up and others took their place",
+        scenario=_overfills,
+        faults=Faults(request_expired=0.4, crash_per_minute=0.3, restart_after_max_ms=1_500),
     ),
     "countdowns": Directed(
         what="a strategy quotes under the venue's countdown, again and again, and nothing goes wrong",

@@ -105,12 +105,12 @@ def _inside_grants(venue: Venue, book: Book, desk_number: int) -> Iterator[Viola
 
 
 def _legs_not_overfilled(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
-    """A trade opens no more of a leg than was granted; one that quotes holds no more of it, for it opens and reduces
-    again and again."""
+    """A trade opens no more of a leg than was granted, but for what the venue took after it should have dropped it;
+    one that quotes holds no more of it, for it opens and reduces again and again."""
     opened: dict[tuple[str, int], Decimal] = {}
     for number, quantity in venue.fills_by_client_order(book).items():
         key = parse_client_order_id(number, desk_number)
-        if key is None:
+        if key is None or number in venue.expired:
             continue
         place = (trade_id(key.trade_number), key.leg_index)
         known = book.trades.get(place[0])

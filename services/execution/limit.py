@@ -20,7 +20,7 @@ from services.execution.plan import (
 )
 from services.execution.pricing import SaleFloor, opening_price
 from services.execution.records import Leg, Order, Trade
-from services.execution.scaling import overfilled, scale_to_filled
+from services.execution.scaling import scale_to_filled
 from services.execution.workspace import SECOND, Workspace
 from shared.messages.trades import ExecutionParams, LimitPhase
 
@@ -54,10 +54,7 @@ class LimitPlan:
             self._leg(trade, index, stop or ended[index], done, ended, work, advice)
         if work.book.unsettled_of(trade):
             return advice
-        larger = overfilled(trade)
-        if all(done) and larger:
-            final_look(trade, larger, work, advice)
-        elif all(done):
+        if all(done):
             advice.outcome, advice.reason = "complete", "all legs are filled"
         elif stop or all(done[index] or self._hopeless(trade, index, ended) for index in range(len(trade.legs))):
             final_look(trade, stop or next(reason for reason in ended.values() if reason), work, advice)

@@ -58,13 +58,3 @@ def scale_to_filled(trade: Trade, ended: dict[int, str], work: Workspace, advice
         Record(rows.OpeningScaled(trade_id=trade.trade_id, quantities=quantities, reason=ended[index]))
     )
     return index
-
-
-def overfilled(trade: Trade) -> str:
-    """Why a scaled trade is not whole: a fill that came late made one leg larger than its share; "" when none did."""
-    if all(leg.quantity == asked.quantity for leg, asked in zip(trade.legs, trade.request.legs, strict=True)):
-        return ""
-    larger = next((leg for leg in trade.legs if leg.opened_quantity > leg.quantity), None)
-    if larger is None:
-        return ""
-    return f"{larger.symbol} was filled {larger.opened_quantity} while the trade was scaled to {larger.quantity}"

@@ -10,7 +10,7 @@ from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
-from services.execution.scaling import overfilled, scale_to_filled
+from services.execution.scaling import scale_to_filled
 from services.execution.workspace import MS, Workspace
 from shared.options.chain import Quote
 
@@ -40,16 +40,10 @@ class SmartOpening:
             chunk.work_leg(index, stop or ended[index], advice)
         if work.book.unsettled_of(trade) or any(isinstance(action, Place) for action in advice.actions):
             return advice
-        is_whole = all(map(chunk.is_whole, chunk.legs))
-        larger = overfilled(trade) if is_whole else ""
-        if is_whole and not larger:
+        if all(map(chunk.is_whole, chunk.legs)):
             _complete(chunk, advice, "all legs are filled")
-        elif (
-            larger
-            or stop
-            or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs)
-        ):
-            reason = larger or stop or next((reason for reason in ended.values() if reason), "")
+        elif stop or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs):
+            reason = stop or next((reason for reason in ended.values() if reason), "")
             if not reason:
                 advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
             elif not chunk.given_up:

@@ -45,14 +45,14 @@ class Surplus:
         if beyond:
             self._alert_unreduced(trade, beyond)
             self._withdraw(trade, beyond, advice)
-            advice.wait(
-                f"{beyond}: waits for a person to close it, or until it costs less", self._work.now_ns + POLL_NS
-            )
+            again_ns = self._work.now_ns + POLL_NS
+            advice.wait(f"{beyond}: waits for a person to close it, or until it costs less", again_ns)
             return
-        if self._is_late(trade, advice):
-            self._alert_unreduced(
-                trade, f"what is too much is not reduced within {self._patience_ms(trade) / 1e3:g} s"
-            )
+        if self._is_late(trade):
+            patience_s = self._patience_ms(trade) / 1_000
+            self._alert_unreduced(trade, f"what is too much is not reduced within {patience_s:g} s")
+        else:
+            advice.wake(self._late_ns(trade))
         for index in numbers:
             self._leg(trade, index, advice)
 

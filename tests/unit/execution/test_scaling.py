@@ -102,7 +102,7 @@ def test_an_order_of_another_leg_that_is_too_large_by_then_is_withdrawn_and_sent
     assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D("0.6"), D("0.6")])
 
 
-def test_a_fill_beyond_the_scaled_size_makes_the_trade_fail_and_not_stand_askew() -> None:
+def test_a_fill_beyond_the_scaled_size_is_too_much_and_is_reduced() -> None:
     script = Script().started()
     trade_id = script.open(leg(HIGH_CALL, "buy"), leg(CALL, "sell"), execution_params=PARAMS)
     (protection,) = script.placed()
@@ -111,10 +111,12 @@ def test_a_fill_beyond_the_scaled_size_makes_the_trade_fail_and_not_stand_askew(
     (short,) = script.placed()
     script.on(fill(protection, 7, "0.5"))
     script.fills_all(short, 8)
-    assert script.state(trade_id) == "OPENING"
-    script.wait(2_100)
-    assert script.state(trade_id) == "UNWINDING"
-    assert "while the trade was scaled to 0.5" in script.trade(trade_id).reason
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1), D("0.5")])
+    script.wait(6_000).snapshot(positions=script.positions())
+    (back,) = script.placed()
+    assert (back.symbol, back.side, back.quantity) == (HIGH_CALL, "sell", D("0.5"))
+    script.fills_all(back, 9)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D("0.5"), D("0.5")])
 
 
 def test_without_time_left_or_when_it_was_not_asked_for_nothing_is_scaled() -> None:
