@@ -324,6 +324,9 @@ def _closing(book: Book, row: OrderRequested) -> Iterator[Violation]:
         order for order in book.unsettled_of(trade, row.leg_index) if order.purpose != "open" and not order.is_final
     ]
     waiting = sum((order.quantity - order.filled_quantity for order in at_work), ZERO)
+    if row.purpose == "unwind" and trade.opened_ns is not None and row.quantity + waiting > leg.surplus_quantity:
+        text = f"order {row.client_order_id} takes {row.quantity} of {leg.surplus_quantity} too much {leg.symbol}"
+        yield Violation("surplus_reduced", text)
     if row.quantity + waiting > leg.held_quantity:
         yield Violation(
             "close_within_holding",

@@ -358,6 +358,25 @@ _CLOSING: tuple[Mutant, ...] = (
         scenario="expired_requests",
     ),
     _in_execution(
+        "surplus_not_reduced",
+        "what an atomic opening holds too much stays",
+        ("lifecycle.py", "            self._surplus.tend(trade, advice)\n", ""),
+        scenario="overfilled_openings",
+    ),
+    _in_execution(
+        "all_taken_for_surplus",
+        "where an opening holds too much, all that it holds is closed",
+        ("surplus.py", "trade, advice, leg.surplus_quantity)", "trade, advice, leg.held_quantity)"),
+        scenario="overfilled_openings",
+    ),
+    _in_execution(
+        "surplus_reduced_twice_at_once",
+        "the next order that reduces what is too much does not wait until the one before is gone",
+        ("surplus.py", "if not live and leg.surplus_quantity > 0:", "if leg.surplus_quantity > 0:"),
+        ("surplus.py", "        if not self._is_confirmed(trade, leg, advice):\n            return\n", ""),
+        scenario="overfilled_openings",
+    ),
+    _in_execution(
         "reconnect_believed",
         "after a break of the private stream nothing is compared",
         ("core.py", 'self._schedule.distrust("stream_up")', "pass"),

@@ -74,7 +74,8 @@ PROMISES: dict[Invariant, str] = {
     "final_look_taken": "an opening is given up only some time after the last of its orders ended",
     "whole_or_flat": "a trade is open with all its legs, in the ratio that was asked for, or kept in part by a "
     "policy that says so",
-    "surplus_reduced": "an atomic trade that was filled beyond its size by an order that was given up is reduced to it",
+    "surplus_reduced": "an atomic trade that was filled beyond its size by an order that was given up is reduced to "
+    "that, and no further",
     "deadline_enforced": "a trade past its hard deadline is being closed, whatever its host does",
     "broken_as_declared": "what is left of a trade that lost a leg from outside is closed only where that was "
     "declared, or asked for since",

@@ -17,9 +17,6 @@ from services.execution.unwinding import surplus_loss_usd
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 
-_OVERFILLED, _UNREDUCED = "trade_overfilled", "surplus_not_reduced"
-
-
 class Surplus:
     """Looks after a trade that is open and holds more of a leg than it was to hold."""
 
@@ -58,7 +55,7 @@ class Surplus:
 
     def over(self, trade: Trade, text: str) -> None:
         """Nothing of it waits for a person any more."""
-        for code in (_OVERFILLED, _UNREDUCED):
+        for code in ("trade_overfilled", "surplus_not_reduced"):
             self._work.resolve(code, trade.trade_id, text)
 
     def _tell(self, trade: Trade, advice: Advice) -> bool:
@@ -76,7 +73,7 @@ class Surplus:
         much = ", ".join(f"{leg.surplus_quantity} {leg.symbol}" for leg in trade.legs if leg.surplus_quantity > 0)
         then = "it is kept, as best effort says" if keeps else "it is being reduced"
         text = f"{trade.trade_id} holds {much} more than it was to hold: {then}"
-        self._work.alert(_OVERFILLED, "critical", trade.trade_id, text)
+        self._work.alert("trade_overfilled", "critical", trade.trade_id, text)
         return any(isinstance(action, Record) for action in advice.actions)
 
     def _beyond_allowance(self, trade: Trade) -> str:
@@ -87,7 +84,7 @@ class Surplus:
         return f"to reduce what is too much would cost {loss_usd:.2f} USD, more than the {most_usd:g} allowed"
 
     def _alert_unreduced(self, trade: Trade, why: str) -> None:
-        self._work.alert(_UNREDUCED, "critical", trade.trade_id, f"{trade.trade_id}: {why}")
+        self._work.alert("surplus_not_reduced", "critical", trade.trade_id, f"{trade.trade_id}: {why}")
 
     def _patience_ms(self, trade: Trade) -> int:
         most_s = trade.request.execution_params.max_unwind_s

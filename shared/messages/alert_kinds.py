@@ -44,6 +44,20 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         _kind(
             "trade_broken", "critical", "execution monitor", "Trade broken", "a trade is not what it was meant to be"
         ),
+        _kind(
+            "trade_overfilled",
+            "critical",
+            "execution",
+            "Trade too large",
+            "an opening was filled beyond its size by an order that had been given up",
+        ),
+        _kind(
+            "surplus_not_reduced",
+            "critical",
+            "execution",
+            "Surplus not reduced",
+            "what a trade holds too much cannot be reduced within its bounds",
+        ),
         _kind("naked_leg", "critical", "monitor", "Naked leg", "a short option of a trade lacks its protection"),
         _kind(
             "position_missing",
@@ -370,6 +384,8 @@ TOLD_AGAIN = frozenset(
         "accept_unresolved",
         "close_unpriced",
         "close_beyond_bound",
+        "trade_overfilled",
+        "surplus_not_reduced",
         "settlement_missing",
         "foreign_position",
         "countdown_fired",

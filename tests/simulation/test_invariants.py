@@ -183,6 +183,10 @@ def a_double_close_order(desk: Desk) -> Iterable[Violation]:
     )
 
 
+def a_surplus_that_there_is_not(desk: Desk) -> Iterable[Violation]:
+    return judged(desk, with_row(desk, is_order("close"), lambda row: msgspec.structs.replace(row, purpose="unwind")))
+
+
 def a_close_of_what_another_holds(desk: Desk) -> Iterable[Violation]:
     """The last look at the venue before the first close showed nothing."""
     rows = entries(desk)
@@ -430,6 +434,7 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "reason_given": a_silent_change,
     "final_look_taken": given_up_at_once,
     "whole_or_flat": open_too_early,
+    "surplus_reduced": a_surplus_that_there_is_not,
     "deadline_enforced": a_deadline_that_passes,
     "broken_as_declared": a_rest_closed_that_was_to_stay,
     "comes_to_rest": a_trade_still_open,

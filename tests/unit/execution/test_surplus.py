@@ -1,7 +1,8 @@
-"""An order that was believed gone trades after another took its place: what is too much is reduced, or kept, and told."""
+"""An order that was believed gone trades after another took its place: the surplus is reduced, or kept, and told."""
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal as D
 from typing import Any
 
@@ -183,7 +184,7 @@ def test_past_its_time_it_is_alarmed_and_tried_ever_more_slowly() -> None:
         if script.fetches():
             script.snapshot(positions=script.positions())
     assert "surplus_not_reduced" in script.alerts()
-    pauses = [later - earlier for earlier, later in zip(sent_ns, sent_ns[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(sent_ns)]
     assert pauses[-1] > pauses[0]
     assert len(sent_ns) < 60
     assert script.state(trade_id) == "OPEN"
