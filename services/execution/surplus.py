@@ -17,6 +17,7 @@ from services.execution.unwinding import surplus_loss_usd
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 
+
 class Surplus:
     """Looks after a trade that is open and holds more of a leg than it was to hold."""
 
