@@ -2,8 +2,9 @@
 
     make chaos BLOWS=100 MINUTES=10 SEED=1
 
-Afterwards nothing is lost or doubled: what the venue filled is what the trades say, every trade is whole or flat, no
-order is open that nobody knows, cash is explained to the last decimal. `make test-long` runs a short form of it.
+Afterwards nothing is lost or doubled: each trade's fills are the venue's of its own orders, each intent has one
+outcome, every trade is whole or flat, no order is open that nobody knows, cash is explained to the last decimal.
+`make test-long` runs a short form of it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import random
 import shutil
 import signal
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,9 @@ import pytest
 from soak.schedule import FAULTS
 from soak.strategies import strategy_files
 from tests.e2e.conftest import make_desk
+from tests.e2e.own_fills import at_venue, journal_of, wrongly_booked
 from tests.e2e.stack import FINAL, SERVICES, Desk, all_running, until
+from world.ledger import outcome_violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1_500)]
 
@@ -136,12 +139,13 @@ def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_t
     assert [row for row in trades if row["state"] not in FINAL] == []
     assert desk.at_venue(lambda gateway: gateway.open_orders()) == ()
     assert desk.venue_positions() == {}
-    fills = desk.at_venue(lambda gateway: gateway.fills(desk.started_ns))
-    assert total((leg["symbol"], leg["filled_qty"]) for row in trades for leg in row["legs"]) == total(
-        (fill.symbol, fill.quantity) for fill in fills if fill.side == "buy"
-    ), "each leg was bought once and sold once, to open and to close it"
+    entries, book = journal_of(desk)
+    fills, orders, blocks = at_venue(desk)
+    assert wrongly_booked(book, fills, orders, blocks) == []
+    assert [str(violation) for violation in outcome_violations(entries, ())] == [], "an intent has one outcome"
+    assert {row["trade_id"] for row in trades} == book.trades.keys()
     if BLOWS >= 50:
-        assert desk.at_venue(lambda gateway: gateway.block_trades(desk.started_ns)), "a quote was taken"
+        assert blocks, "a quote was taken"
     # The fee of a last fill may be told after the fill that ended its trade.
     until(desk, "the trades explain the cash to the last decimal", lambda: unexplained_usd(desk) == 0, QUIET_S)
     for row in desk.services().values():
@@ -168,11 +172,3 @@ def unfinished(desk: Desk) -> list[str] | None:
     if answer.code != 0:
         return None
     return [f"{row['trade_id']} {row['state']} {row['reason']}" for row in answer.json if row["state"] not in FINAL]
-
-
-def total(quantities: Iterable[tuple[str, Decimal | str]]) -> dict[str, Decimal]:
-    """Sums by symbol, without those that are 0."""
-    sums: dict[str, Decimal] = defaultdict(Decimal)
-    for symbol, quantity in quantities:
-        sums[symbol] += Decimal(quantity)
-    return {symbol: quantity for symbol, quantity in sums.items() if quantity}
