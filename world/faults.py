@@ -12,8 +12,8 @@ SECOND = 1_000_000_000
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """One field per fault; `FAULTS` says what each does. Those in `_max_ms`, `_ms` are extents, those `_per_minute`
-    expected events per minute (of each service, where services are meant), all others chances per occasion. The
-    defaults are a calm day.
+    expected events per minute (of each service, where services are meant), `orders_per_s` is a limit, all others are
+    chances per occasion. The defaults are a calm day.
     """
 
     bus_delay_max_ms: int = 5
@@ -53,6 +53,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     list_gaps: float = 0.0
     cancel_late: float = 0.0
     request_expired: float = 0.0
+    orders_per_s: int = 0
+    rate_penalty_ms: int = 0
 
     @staticmethod
     def none() -> Faults:
@@ -104,6 +106,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             market_freeze_per_minute=some(1.0),
             cancel_late=some(0.5),
             list_gaps=some(0.3),
+            orders_per_s=random.choice((0, 0, 0, 8, 3, 1)),
+            rate_penalty_ms=random.choice((0, 0, 0, 500, 5_000)),
         )
 
     def mix(self) -> str:
@@ -152,6 +156,9 @@ FAULTS: dict[str, str] = {
     "stream_silence_per_minute": "the private stream stays up and tells nothing for 5 to 40 s",
     "market_freeze_per_minute": "market data stop for 3 to 30 s, or the last ones come again and again",
     "cancel_late": "a cancel is acknowledged and carried out up to 4 s later, and the order may trade meanwhile",
+    "orders_per_s": "so many placements, amendments and cancels each are taken in a second and more are refused; 0 for "
+    "the exchange's own limit",
+    "rate_penalty_ms": "after one too many of a kind, all of that kind are refused for so long",
     "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it; in "
     "directed scenarios alone, for where it is on more can be opened than was granted",
 }

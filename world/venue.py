@@ -13,6 +13,7 @@ from services.exchange import model as ex
 from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
+from services.exchange.server.ratelimits import Group
 from services.execution.book import Book
 from shared.messages.rfq import RfqPush
 from shared.messages.venue import (
@@ -40,6 +41,7 @@ from shared.messages.venue import (
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.market_feed import MarketFeed
+from world.rates import OrderRates
 from world.reads import VenueReads
 from world.rfq import Network, VenueRfqs
 from world.translation import placed, shown_fill, shown_order
@@ -76,6 +78,7 @@ class Venue:
         self._away_until_ns = 0
         self._throttled_until_ns = 0
         self._silent_until_ns = 0
+        self._rates = OrderRates(config.rate_limits)
         network = Network(
             engine=engine,
             call=self._call,
@@ -127,7 +130,7 @@ class Venue:
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
 
         def execute() -> OrderAcked | OrderRefused:
-            if self._is_throttled:
+            if self._refuses("place_order"):
                 return OrderRefused(
                     client_order_id=order.client_order_id, kind="throttled", code=_TOO_MANY, text="too many requests"
                 )
@@ -154,7 +157,7 @@ class Venue:
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
 
         def execute() -> CancelAcked | CancelRefused:
-            if self._is_throttled:
+            if self._refuses("cancel_order"):
                 return CancelRefused(client_order_id=order.client_order_id, code=_TOO_MANY, text="too many requests")
             command = ex.CancelOrder(order_id=order.venue_order_id, client_order_id=order.client_order_id)
 
@@ -180,7 +183,7 @@ class Venue:
             return AmendRefused(client_order_id=number, kind="rejected", code=code, text=text)
 
         def execute() -> AmendAcked | AmendRefused:
-            if self._is_throttled:
+            if self._refuses("amend_order"):
                 return AmendRefused(
                     client_order_id=number, kind="throttled", code=_TOO_MANY, text="too many requests"
                 )
@@ -405,6 +408,10 @@ class Venue:
     @property
     def _is_throttled(self) -> bool:
         return self.engine.now_ns < self._throttled_until_ns
+
+    def _refuses(self, group: Group) -> bool:
+        """There are too many calls: for a while, or of this kind in the last second."""
+        return self._is_throttled or self._rates.refuses(group, self.faults, self.engine.now_ns)
 
     def _read_fails(self) -> bool:
         return self.is_away or self._is_throttled or self.engine.chance(self.faults.read_fails)

@@ -106,6 +106,39 @@ def test_a_throttled_venue_refuses_and_does_nothing() -> None:
     assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=1) is None
 
 
+def test_a_venue_with_a_limit_per_second_refuses_what_is_too_many_of_each_kind_and_takes_the_next_second() -> None:
+    desk = calm_desk(faults=Faults(orders_per_s=2, venue_delay_max_ms=1))
+
+    def placed(*numbers: int) -> list[type]:
+        answers: list[Any] = []
+        for number in numbers:
+            desk.venue.place(buy(desk, number), answers.append)
+        desk.engine.run_until(desk.engine.now_ns + 100 * MS)
+        return [type(answer) for answer in answers]
+
+    assert placed(1, 2, 3) == [OrderAcked, OrderAcked, OrderRefused]
+    assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=3) is None
+    answers: list[Any] = []
+    desk.venue.cancel(OrderRef(client_order_id=1, venue_order_id=None, symbol=buy(desk).symbol), answers.append)
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert "too many" not in answers[0].text if isinstance(answers[0], CancelRefused) else True
+    assert placed(4) == [OrderAcked]
+    desk.heal()
+    assert placed(*range(5, 35)) == [OrderAcked] * 30
+
+
+def test_after_a_call_too_many_its_kind_is_refused_for_the_time_of_the_penalty() -> None:
+    desk = calm_desk(faults=Faults(orders_per_s=1, rate_penalty_ms=5_000, venue_delay_max_ms=1))
+    assert isinstance(answer_to(desk, buy(desk, 1)), OrderAcked)
+    desk.venue.place(buy(desk, 2), lambda _: None)
+    answer = answer_to(desk, buy(desk, 3))
+    assert isinstance(answer, OrderRefused)
+    assert answer.kind == "throttled"
+    assert isinstance(answer_to(desk, buy(desk, 4)), OrderRefused)
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert isinstance(answer_to(desk, buy(desk, 5)), OrderAcked)
+
+
 def test_a_late_cancel_is_acknowledged_while_the_order_still_rests() -> None:
     desk = calm_desk(faults=Faults(cancel_late=1.0))
     numbers = range(1, 11)
