@@ -156,8 +156,8 @@ FAULTS: dict[str, str] = {
     "stream_silence_per_minute": "the private stream stays up and tells nothing for 5 to 40 s",
     "market_freeze_per_minute": "market data stop for 3 to 30 s, or the last ones come again and again",
     "cancel_late": "a cancel is acknowledged and carried out up to 4 s later, and the order may trade meanwhile",
-    "orders_per_s": "so many placements, amendments and cancels each are taken in a second and more are refused; 0 for "
-    "the exchange's own limit",
+    "orders_per_s": "of placements, of amendments and of cancels so many are taken in a second, more are refused; "
+    "0 for the exchange's own limit",
     "rate_penalty_ms": "after one too many of a kind, all of that kind are refused for so long",
     "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it; in "
     "directed scenarios alone, for where it is on more can be opened than was granted",

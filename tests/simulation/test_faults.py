@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.exchange.config import RateLimitConfig
+from services.exchange.server.ratelimits import Group
 from shared.messages.steps import Tick
 from shared.messages.venue import (
     CancelAcked,
@@ -24,9 +26,13 @@ from shared.messages.venue import (
 )
 from tests.simulation.test_world import calm_desk, run_until
 from world.desk import Desk
+from world.engine import Engine
 from world.faults import MS, SECOND, UNDRAWN, Faults
 from world.intruder import Intruder
 from world.node import Crashed, _MortalJournal
+from world.rates import OrderRates
+from world.scenario import small_exchange
+from world.simulate import START_NS
 
 pytestmark = pytest.mark.simulation
 
@@ -107,7 +113,8 @@ def test_a_throttled_venue_refuses_and_does_nothing() -> None:
 
 
 def test_a_venue_with_a_limit_per_second_refuses_what_is_too_many_of_each_kind_and_takes_the_next_second() -> None:
-    desk = calm_desk(faults=Faults(orders_per_s=2, venue_delay_max_ms=1))
+    faults = Faults(orders_per_s=2, venue_delay_max_ms=1)
+    desk = Desk(Engine(START_NS, 1), faults, (), small_exchange(1))
 
     def placed(*numbers: int) -> list[type]:
         answers: list[Any] = []
@@ -119,24 +126,24 @@ def test_a_venue_with_a_limit_per_second_refuses_what_is_too_many_of_each_kind_a
     assert placed(1, 2, 3) == [OrderAcked, OrderAcked, OrderRefused]
     assert desk.venue.exchange.order(desk.venue.account_id, client_order_id=3) is None
     answers: list[Any] = []
-    desk.venue.cancel(OrderRef(client_order_id=1, venue_order_id=None, symbol=buy(desk).symbol), answers.append)
+    desk.venue.cancel(OrderRef(client_order_id=3, venue_order_id=None, symbol=buy(desk).symbol), answers.append)
+    desk.engine.run_until(desk.engine.now_ns + 100 * MS)
+    assert "too many" not in answers[0].text
+    assert placed(4) == [OrderRefused]
     desk.engine.run_until(desk.engine.now_ns + SECOND)
-    assert "too many" not in answers[0].text if isinstance(answers[0], CancelRefused) else True
-    assert placed(4) == [OrderAcked]
+    assert placed(5) == [OrderAcked]
     desk.heal()
-    assert placed(*range(5, 35)) == [OrderAcked] * 30
+    assert placed(*range(6, 36)) == [OrderAcked] * 30
 
 
 def test_after_a_call_too_many_its_kind_is_refused_for_the_time_of_the_penalty() -> None:
-    desk = calm_desk(faults=Faults(orders_per_s=1, rate_penalty_ms=5_000, venue_delay_max_ms=1))
-    assert isinstance(answer_to(desk, buy(desk, 1)), OrderAcked)
-    desk.venue.place(buy(desk, 2), lambda _: None)
-    answer = answer_to(desk, buy(desk, 3))
-    assert isinstance(answer, OrderRefused)
-    assert answer.kind == "throttled"
-    assert isinstance(answer_to(desk, buy(desk, 4)), OrderRefused)
-    desk.engine.run_until(desk.engine.now_ns + SECOND)
-    assert isinstance(answer_to(desk, buy(desk, 5)), OrderAcked)
+    rates, faults = OrderRates(RateLimitConfig()), Faults(orders_per_s=1, rate_penalty_ms=5_000)
+
+    def refused(group: Group, at_s: float) -> bool:
+        return rates.refuses(group, faults, START_NS + round(at_s * SECOND))
+
+    assert [refused("place_order", at_s) for at_s in (0.0, 0.5, 1.5, 5.4, 5.6)] == [False, True, True, True, False]
+    assert not refused("cancel_order", 5.6)
 
 
 def test_a_late_cancel_is_acknowledged_while_the_order_still_rests() -> None:
