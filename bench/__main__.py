@@ -30,6 +30,7 @@ BENCHES = {
     "marketdata": "one push of an index, a chain and a book, beside the parts that it cannot do without",
     "exchange": "one step of the simulated market, beside its mathematics",
     "execution": "a decision with its commit, beside the bare commit",
+    "simulation": "virtual hours of the simulated desk per second of a processor, beside its market alone",
     "alerts": "an alert that a service raises to the request that tells a phone, beside a bare request",
     "tick_to_order": "an index tick to the order that answers it, beside the same hops bare",
 }
