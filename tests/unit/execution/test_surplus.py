@@ -11,8 +11,10 @@ import pytest
 
 from services.execution.rows import LegOverfilled
 from shared.messages.control import RaiseHalt
+from shared.messages.rfq import AcceptUnknown, RfqCancelled
 from shared.messages.trades import ExecutionParams, TellTrade
 from shared.messages.venue import NewOrder, OrderRefused, OutcomeUnknown
+from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import (
     CALL,
     HIGH_CALL,
@@ -260,6 +262,33 @@ def test_a_short_surplus_is_bought_back_before_the_long_one_that_covers_it_is_so
     assert (sold.symbol, sold.side, sold.quantity) == (HIGH_CALL, "sell", D("0.5"))
     script.fills_all(sold, 32)
     assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1), D(1)])
+
+
+def test_a_block_trade_that_comes_after_the_fallback_is_taken_back_leg_by_leg() -> None:
+    script = Script().started()
+    makers = Makers(script)
+    trade_id, quote = makers.accepting()
+    lost = AcceptUnknown(request_id=quote.request_id, quote_id=quote.quote_id, reason="no answer within 3 s")
+    script.wait(3_000).on(lost).wait(7_000).on(RfqCancelled(request_id=quote.request_id)).wait(3_000)
+    makers.block_list()
+    script.snapshot().wait(1_000)
+    assert makers.fallbacks() == [("open", "limit", "accept_lost")]
+    for number in (51, 52):
+        (order,) = script.placed()
+        script.fills_all(order, number)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(2), D(2)])
+    makers.executed(quote)
+    assert script.held(trade_id) == [D(4), D(4)]
+    script.effects.clear()
+    script.wait(6_000).snapshot(positions=script.positions())
+    (bought,) = script.placed()
+    assert (bought.symbol, bought.side, bought.quantity, bought.reduce_only) == (HIGH_CALL, "buy", D(2), True)
+    script.fills_all(bought, 61)
+    (sold,) = script.placed()
+    assert (sold.symbol, sold.side, sold.quantity, sold.reduce_only) == (CALL, "sell", D(2), True)
+    script.fills_all(sold, 62)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(2), D(2)])
+    assert [row.quantity for row in script.rows(LegOverfilled)] == [D(2), D(2)]
 
 
 def test_an_opening_that_failed_is_undone_whole_with_what_was_too_much() -> None:
