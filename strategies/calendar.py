@@ -1,8 +1,8 @@
 """A call calendar: a later call bought, a nearer one sold, both at the strike nearest to the index.
 
 It earns when the index stays near the strike while the nearer call decays faster than the later one, or when later
-volatility rises. It loses by a large move in either direction and by falling volatility; at most the debit, as long as
-both legs are there.
+volatility rises. It loses by a large move in either direction and by falling volatility; at most the debit, as long
+as both legs are there.
 """
 
 from shared.strategy import (
@@ -27,8 +27,8 @@ FAR = {"dte_min": 14, "dte_max": 45, "target": 28}
 def calendar(underlying: str = "BTC", premium_usd: float = 300.0, iv_max_pct: float = 80.0) -> StrategyConfig:
     """Buys the later call and sells as many of the nearer one.
 
-    premium_usd: what the bought leg costs at most, USD; the quantity follows from it, and the debit is less, as the sold
-    leg pays for a part. iv_max_pct: the volatility at the money, per cent a year, above which nothing is bought.
+    premium_usd: what the bought leg costs at most, USD; the quantity follows from it, and the debit is less, as the
+    sold leg pays for a part. iv_max_pct: the volatility at the money, per cent a year, above which nothing is bought.
     """
     return StrategyConfig(
         name="calendar",

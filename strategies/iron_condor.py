@@ -1,7 +1,8 @@
 """An iron condor: a strangle sold, and a further one bought, so that the most that can be lost is known.
 
-It earns the premium's decay while the index stays between the inner strikes, as a short strangle does, and pays a part
-of it for the wings. What it can lose is the width of the wider wing less the credit, whatever happens while nobody looks.
+It earns the premium's decay while the index stays between the inner strikes, as a short strangle does, and pays a
+part of it for the wings. What it can lose is the width of the wider wing less the credit, whatever happens while
+nobody looks.
 """
 
 from shared.strategy import (

@@ -5,6 +5,7 @@ even fall a little. What it can lose is the width between the strikes less the c
 """
 
 from shared.strategy import (
+    ExecutionParams,
     StrategyConfig,
     any_of,
     cooldown_after_loss,
@@ -61,11 +62,11 @@ def put_credit_spread(
             dte_exit(2),
         ],
         execution_mode="limit",
-        # a spread is sold at its middle or not at all: patient, and never far below fair
-        execution_params={"max_requote_rounds": 10, "reprice_interval_s": 20.0, "duration_s": 60.0},
+        # close to mid and patient: half a spread on two legs is a large part of a small credit
+        execution_params=ExecutionParams(fill_timeout_seconds=40.0, aggressive_buffer_pct=1.0, max_requote_rounds=8),
         # both legs or none: without the put bought the loss is not bounded
         policy="atomic",
-        # one above the other on several days, never two at once
+        # two at a time, begun on different days, so that they seldom have the same strikes
         max_concurrent_trades=2,
         max_trades_per_day=1,
         cooldown_seconds=12 * 3_600,

@@ -1,8 +1,8 @@
 """An endurance test of requests for quote: a strangle bought and sold again as block trades, three times a day.
 
-It is no bet on anything: it shows that quotes come, that they are judged against the book, that block trades open and
-close whole, and what they cost. Bought, so that the most that can be lost is the premium; in fact it loses the spreads
-and fees of six block trades.
+It is no bet on anything: it shows that quotes come, that they are judged against the book, that block trades open
+and close whole, and what they cost. Bought, so that the most that can be lost is the premium; in fact it loses the
+spreads and fees of six block trades.
 """
 
 from shared.strategy import (

@@ -1,13 +1,14 @@
 """A short straddle: a call and a put at the money, sold one to two weeks before they expire.
 
-It earns when the index moves less than the options cost: the largest premium that there is, and no room at all, as both
-legs are at the money from the first minute on. The loss is not bounded by the structure, so that it must be bounded by
-the exits. Read every number before trading it.
+It earns when the index moves less than the options cost: the largest premium that there is, and no room at all, as
+both legs are at the money from the first minute on. The loss is not bounded by the structure, so that it must be
+bounded by the exits. Read every number before trading it.
 """
 
 from decimal import Decimal
 
 from shared.strategy import (
+    ExecutionParams,
     StrategyConfig,
     cooldown_after_loss,
     dte_exit,
@@ -65,8 +66,8 @@ def short_straddle(underlying: str = "BTC", quantity: str = "0.1", iv_min_pct: f
             max_hold_hours(24 * 5),
         ],
         execution_mode="limit",
-        # mid, then ever further towards the other side: two legs at the money are filled soon
-        execution_params={"max_requote_rounds": 8, "reprice_interval_s": 20.0, "duration_s": 60.0},
+        # close to mid: options at the money are those with the narrowest books
+        execution_params=ExecutionParams(fill_timeout_seconds=30.0, aggressive_buffer_pct=1.0, max_requote_rounds=6),
         # both legs or none: one leg alone is another bet
         policy="atomic",
         max_concurrent_trades=1,

@@ -76,10 +76,10 @@ def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path
     section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
     folder = tmp_path / section.folders[0]
     folder.mkdir()
-    (folder / "iron_condor.py").write_text(blocks(PAGE, "python")[0].code)
+    (folder / "my_condor.py").write_text(blocks(PAGE, "python")[0].code)
     loaded, failures = loader.load_strategies(section.enabled, [folder])
     assert not failures
-    assert [strategy.name for strategy in loaded] == ["iron_condor"]
+    assert [strategy.name for strategy in loaded] == ["my_condor"]
 
 
 def test_the_instance_of_the_page_runs_the_file_with_its_parameters() -> None:
@@ -95,7 +95,7 @@ def test_the_instance_of_the_page_runs_the_file_with_its_parameters() -> None:
 def test_the_profile_of_the_page_is_one_that_a_strategy_can_name(tmp_path: Path, namespace: dict[str, Any]) -> None:
     _, _, toml = blocks(PAGE, "toml")
     profiles = loader.profiles_of(write_desk(tmp_path, MINIMAL + toml.code))
-    named = msgspec.structs.replace(namespace["iron_condor"](), execution_profile="patient", execution_params=None)
+    named = msgspec.structs.replace(namespace["my_condor"](), execution_profile="patient", execution_params=None)
     assert named.limit_params(profiles) == profiles["patient"]
     assert [phase.fair_aggression for phase in profiles["patient"].phases] == [0.0, 0.5]
 

@@ -1,0 +1,134 @@
+"""The strategies of strategies/ trade in the whole desk: they open whole, close flat, and keep every promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.exchange.config import ExchangeConfig, ListingConfig
+from services.execution.records import Trade
+from services.strategy.config import StrategyHostConfig
+from services.strategy.loader import STRATEGIES_FOLDER, load_strategies
+from services.strategy.runner import StrategyRunner
+from shared.strategy import StrategyConfig, max_hold_hours
+from strategies.rfq_endurance import CYCLES
+from tests.simulation.test_world import also_long
+from tests.unit.strategy.making import at
+from world.desk import DESK_NUMBER, Desk
+from world.engine import Engine
+from world.faults import SECOND, Faults
+from world.invariants import naked_leg_violations, safety_violations
+from world.scenario import Scenario, small_exchange
+from world.simulate import simulate
+
+pytestmark = pytest.mark.simulation
+
+LIBRARY = sorted(path.stem for path in STRATEGIES_FOLDER.glob("*.py") if path.stem != "__init__")
+
+START_NS = at("2025-11-18T14:00")
+"""A Tuesday, at an hour at which every strategy of the library may open."""
+
+
+def config_of(name: str) -> StrategyConfig:
+    loaded, failures = load_strategies([name])
+    assert failures == []
+    runner = loaded[0].make(StrategyHostConfig())
+    assert isinstance(runner, StrategyRunner)
+    return runner.config
+
+
+def exchange_of(seed: int) -> ExchangeConfig:
+    """BTC with two dailies and three weeklies: every expiry that the library asks for, and few strikes."""
+    config = small_exchange(seed)
+    listing = ListingConfig(
+        dailies=2,
+        weeklies=3,
+        monthlies=0,
+        quarterlies=0,
+        strike_steps=(Decimal(1_000), Decimal(1_000), Decimal(2_000), Decimal(5_000)),
+        strikes_per_side=(7, 15, 5, 3),
+        wing_strikes=0,
+    )
+    return msgspec.structs.replace(config, bases=(msgspec.structs.replace(config.bases[0], listing=listing),))
+
+
+def held_for(config: StrategyConfig, seconds: float) -> StrategyConfig:
+    """The strategy as it is, and one exit more: nobody waits for days here."""
+    return msgspec.structs.replace(config, exit_conditions=[*config.exit_conditions, max_hold_hours(seconds / 3_600)])
+
+
+def desk_with(config: StrategyConfig, seed: int = 1, host: StrategyHostConfig | None = None) -> Desk:
+    return Desk(Engine(START_NS, seed), Faults.none(), [config], exchange_of(seed), host_config=host)
+
+
+def run_until(desk: Desk, condition: Callable[[], Any], limit_s: int = 900) -> None:
+    """Run in small steps until the condition holds; fails the test when it does not within the limit."""
+    end_ns = desk.engine.now_ns + limit_s * SECOND
+    while not condition():
+        assert desk.engine.now_ns < end_ns, f"not within {limit_s} s of virtual time"
+        desk.engine.run_until(desk.engine.now_ns + SECOND)
+
+
+def in_state(desk: Desk, state: str) -> list[Trade]:
+    return [trade for trade in desk.book.trades.values() if trade.state == state]
+
+
+def broken_promises(desk: Desk) -> list[str]:
+    fills = desk.venue.rfqs.named(desk.venue.exchange.fills("sim"), desk.book)
+    found = [
+        *safety_violations(desk.venue, desk.book, DESK_NUMBER),
+        *naked_leg_violations(fills, desk.book, DESK_NUMBER),
+    ]
+    return [str(each) for each in found]
+
+
+@pytest.mark.parametrize("seed", [1, *also_long(2, 3)])
+@pytest.mark.parametrize("name", LIBRARY)
+def test_it_opens_whole_and_closes_flat(name: str, seed: int) -> None:
+    desk = desk_with(held_for(config_of(name), 20.0), seed)
+    run_until(desk, lambda: in_state(desk, "CLOSED"))
+    trade = in_state(desk, "CLOSED")[0]
+    assert trade.opened_ns is not None
+    for leg in trade.legs:
+        assert leg.opened_quantity == leg.quantity == leg.closed_quantity
+    assert broken_promises(desk) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize("name", LIBRARY)
+def test_under_drawn_faults_every_promise_is_kept(name: str, seed: int) -> None:
+    scenario = Scenario(
+        name=name,
+        strategies=(held_for(config_of(name), 20.0),),
+        exchange=exchange_of(seed),
+        start_ns=START_NS,
+        faulty_s=60,
+    )
+    assert simulate(seed, scenario=scenario).violations == ()
+
+
+def test_the_endurance_test_makes_three_block_trades_and_no_fourth() -> None:
+    desk = desk_with(held_for(config_of("rfq_endurance"), 5.0))
+    run_until(desk, lambda: len(in_state(desk, "CLOSED")) == CYCLES)
+    desk.engine.run_until(desk.engine.now_ns + 90 * SECOND)
+    assert len(in_state(desk, "CLOSED")) == CYCLES
+    assert [trade for trade in desk.book.trades.values() if trade.was_filled and not trade.is_final] == []
+    # each opened by one, and closed by one
+    assert len(desk.venue.exchange.rfq.blocks("sim")) == 2 * CYCLES
+    assert broken_promises(desk) == []
+
+
+def test_a_put_is_sold_on_the_next_day_while_that_of_the_day_before_is_open_and_then_no_more() -> None:
+    two_minutes_later = StrategyHostConfig(day_boundary_minute=14 * 60 + 2)
+    desk = desk_with(config_of("daily_put_sell"), host=two_minutes_later)
+    desk.engine.run_until(START_NS + 100 * SECOND)
+    assert len(in_state(desk, "OPEN")) == 1
+    run_until(desk, lambda: len(in_state(desk, "OPEN")) == 2)
+    desk.engine.run_until(desk.engine.now_ns + 60 * SECOND)
+    assert len(desk.book.trades) == 2
+    assert broken_promises(desk) == []
