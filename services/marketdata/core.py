@@ -26,6 +26,7 @@ from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.on_demand import (
     BookRefused,
+    GetFundingRate,
     GetKlines,
     GetLastTrades,
     GetOrderBook,
@@ -68,8 +69,8 @@ class MarketdataCore:
 
     Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, BookPush, BookRead, BookReadFailed,
     LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp, StreamDown, Tick,
-    LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines). A push counts as received when it is
-    handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals nothing.
+    LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines, GetFundingRate). A push counts as
+    received when it is handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals nothing.
 
     `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
@@ -170,7 +171,7 @@ class MarketdataCore:
                     step.effects.append(Reply(request.request_id, OrderBookAnswer(age_ms=age_ms, book=held)))
                 else:
                     self.reads.ask(step, request.request_id, ask, now_ns)
-            case GetLastTrades() | GetKlines() as ask:
+            case GetLastTrades() | GetKlines() | GetFundingRate() as ask:
                 self.reads.ask(step, request.request_id, ask, now_ns)
             case other:
                 step.effects.append(Reply(request.request_id, unknown_request("marketdata", other)))

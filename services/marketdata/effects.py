@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.messages.contracts import FundingRate
 from shared.messages.market import Instrument
-from shared.messages.on_demand import GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
+from shared.messages.on_demand import GetFundingRate, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
 from shared.venues.ports import BookPush, ChainPush, VenueErrorKind
 
-ReadKey = GetOrderBook | GetLastTrades | GetKlines
+ReadKey = GetOrderBook | GetLastTrades | GetKlines | GetFundingRate
 """What is read on request: the request itself with `max_age_ms` 0."""
 
 
@@ -95,7 +96,7 @@ class VenueRead(msgspec.Struct, frozen=True, kw_only=True):
     """Input: what the venue answered."""
 
     key: ReadKey
-    value: BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...]
+    value: BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...] | FundingRate
 
 
 class VenueReadFailed(msgspec.Struct, frozen=True, kw_only=True):

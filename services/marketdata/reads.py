@@ -1,4 +1,4 @@
-"""Reads on request, through a bounded cache: order books, last trades and k-lines."""
+"""Reads on request, through a bounded cache: order books, last trades, k-lines and funding rates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import msgspec
 
 from services.marketdata.effects import ReadKey, ReadVenue, VenueRead, VenueReadFailed
 from shared.messages.base import Message
+from shared.messages.contracts import FundingRate
 from shared.messages.on_demand import (
     CACHE_AGE_MAX_MS,
+    FundingRateAnswer,
+    GetFundingRate,
     GetKlines,
     GetLastTrades,
     GetOrderBook,
@@ -20,6 +23,7 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Reply, Step
 from shared.messages.trades import Refusal
+from shared.options.instruments import future_expiry_ns, instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.venues.ports import BookPush
 
@@ -120,6 +124,28 @@ def bad_symbol(text: str) -> str | None:
     return None
 
 
+def bad_contract(text: str) -> str | None:
+    """Why a text is no symbol of an option, a perpetual or a dated future; None when it is one."""
+    if len(text) > SYMBOL_CHARACTERS_MAX:
+        return bad_symbol(text)
+    match instrument_kind(text):
+        case "perpetual":
+            return None if _is_perpetual(text) else f"{text!r} is no perpetual such as BTCUSD"
+        case "future":
+            try:
+                future_expiry_ns(text)
+            except ValueError as error:
+                return str(error)
+            return None
+        case _:
+            return bad_symbol(text)
+
+
+def _is_perpetual(text: str) -> bool:
+    base = text.removesuffix("USD")
+    return base != text and base.isascii() and base.isalnum() and base.isupper()
+
+
 def order_book(push: BookPush, received_ns: int) -> OrderBook:
     """A book that was read once."""
     return OrderBook(
@@ -143,12 +169,27 @@ def _answer(key: ReadKey, kept: _Kept, now_ns: int) -> Message:
             return LastTrades(symbol=symbol, received_ns=kept.received_ns, age_ms=age_ms, trades=trades)
         case GetKlines(symbol=symbol, period=period), tuple() as klines:
             return Klines(symbol=symbol, period=period, received_ns=kept.received_ns, age_ms=age_ms, klines=klines)
+        case GetFundingRate(symbol=symbol), FundingRate(rate=rate, next_funding_ns=next_funding_ns):
+            return FundingRateAnswer(
+                symbol=symbol,
+                rate=float(rate),
+                next_funding_ns=next_funding_ns,
+                received_ns=kept.received_ns,
+                age_ms=age_ms,
+            )
         case _:
             raise AssertionError(f"{key!r} was answered with {kept.value!r}")
 
 
 def _refusal(ask: ReadKey) -> Refusal | None:
-    wrong = bad_symbol(ask.symbol)
+    match ask:
+        case GetKlines():
+            wrong = bad_contract(ask.symbol)
+        case GetFundingRate():
+            is_perpetual = len(ask.symbol) <= SYMBOL_CHARACTERS_MAX and _is_perpetual(ask.symbol)
+            wrong = None if is_perpetual else "only perpetuals such as BTCUSD have a funding rate"
+        case _:
+            wrong = bad_symbol(ask.symbol)
     if wrong is not None:
         return Refusal(code="bad_symbol", detail=wrong, remedy="use a symbol of the instrument list")
     if ask.max_age_ms < 0:

@@ -28,7 +28,17 @@ from services.marketdata.effects import (
     VenueReadFailed,
 )
 from services.marketdata.metrics import MarketdataMetrics
-from shared.messages.on_demand import PERIOD_NS, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
+from shared.messages.contracts import FundingRate
+from shared.messages.on_demand import (
+    PERIOD_NS,
+    GetFundingRate,
+    GetKlines,
+    GetLastTrades,
+    GetOrderBook,
+    Kline,
+    MarketTrade,
+)
+from shared.options.instruments import instrument_kind
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
@@ -207,7 +217,7 @@ class MarketdataShell:
             self._context.log.info("read on request failed", asked=repr(key), kind=error.kind, reason=str(error))
             self._host.put(VenueReadFailed(key=key, kind=error.kind, reason=str(error)))
 
-    async def _value_of(self, key: ReadKey) -> BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...]:
+    async def _value_of(self, key: ReadKey) -> BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...] | FundingRate:
         match key:
             case GetOrderBook():
                 return await self._gateway.order_book(key.symbol)
@@ -216,7 +226,15 @@ class MarketdataShell:
             case GetKlines():
                 now_ns = self._context.clock.now_ns()
                 start_ns = now_ns - key.periods * PERIOD_NS[key.period]
-                return await self._gateway.klines(key.symbol, key.period, start_ns, now_ns)
+                of_option = instrument_kind(key.symbol) == "option"
+                source = self._gateway if of_option else self._gateway.futures
+                return await source.klines(key.symbol, key.period, start_ns, now_ns)
+            case GetFundingRate():
+                rates = await self._gateway.futures.funding_rates()
+                found = next((rate for rate in rates if rate.symbol == key.symbol), None)
+                if found is None:
+                    raise VenueError("rejected", f"no perpetual {key.symbol} has a funding rate")
+                return found
 
     async def _keep_instruments(self) -> None:
         """Read the lists every few minutes, just after a listing change, when a quote is of no listed option, and

@@ -29,6 +29,8 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     enabled: the names of the strategy files, without ".py", and of the instances to run.
     folders: where they are looked for, after the desk's own strategies/; relative to the configuration file.
     market_tolerance_ms, account_tolerance_ms: data older than this, from receipt, decides nothing.
+    market_read_interval_s: candles and funding rates that a condition needs are read this often.
+    market_read_tolerance_s: those older than this, from receipt, decide nothing.
     service_silence_max_ms: nothing is opened when execution or risk was not heard for this long.
     no_trade_margin_s: an option that stops trading sooner than this is not selected.
     intent_valid_ms: an intent may be accepted for this long after it was made.
@@ -53,6 +55,8 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     folders: tuple[str, ...] = ()
     market_tolerance_ms: Milliseconds = 10_000
     account_tolerance_ms: Milliseconds = 30_000
+    market_read_interval_s: Annotated[float, Meta(ge=1, le=600)] = 15.0
+    market_read_tolerance_s: Annotated[float, Meta(ge=5, le=3_600)] = 180.0
     service_silence_max_ms: Milliseconds = 5_000
     no_trade_margin_s: Seconds = 3_600.0
     intent_valid_ms: Milliseconds = 15_000

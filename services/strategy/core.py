@@ -17,6 +17,7 @@ from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
 from services.strategy.host_view import HostView
 from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.market_desk import MarketDesk
 from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.recalls import Recalls
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
@@ -56,7 +57,7 @@ from shared.messages.system import Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
-from shared.strategy.views import DeskView, ExitView, Tolerances
+from shared.strategy.views import DeskView, Tolerances
 
 MS = 1_000_000
 _TIMER_GAP_NS = 10 * MS
@@ -90,13 +91,16 @@ class StrategyHostCore:
         self._trades = TradeBook(account_id, config.day_boundary_minute)
         self._exits = ExitDesk(config)
         self._orders = OrderDesk(config)
-        self._tolerances = Tolerances(
+        tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
         self._recalls = Recalls(self._record)
         self._agenda = Agenda(self._record, self._alert, self._call)
         self._dry = DryDesk(account_id, config, self._board, self._record)
-        self._view = HostView(self._board, self._trades, self._dry, self._exits, self._roster, self._tolerances)
+        self._market = MarketDesk(config, tolerances, self._record)
+        self._view = HostView(
+            self._board, self._trades, self._dry, self._exits, self._roster, tolerances, self._market
+        )
         self._step = Step()
         self._now_ns = 0
         self._cause_id = ""
@@ -155,7 +159,7 @@ class StrategyHostCore:
     def apply(self, entry: Entry) -> None:
         if isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
-        elif not self._recalls.apply(entry.row):
+        elif not (self._recalls.apply(entry.row) or self._market.apply(entry.row)):
             self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
@@ -269,7 +273,8 @@ class StrategyHostCore:
                 self._changed.add(slot.name)
                 self._on_flight_reply(slot, slot.flight, reply)
                 return
-        if not self._exits.on_reply(reply, self._now_ns) and not self._on_orders_answered(reply):
+        taken = self._market.on_reply(reply) or self._exits.on_reply(reply, self._now_ns)
+        if not taken and not self._on_orders_answered(reply):
             self.ignored["answer to a question that is settled"] += 1
 
     def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
@@ -289,7 +294,8 @@ class StrategyHostCore:
                 slot.flight.on_timeout(self._now_ns)
                 return
         timed_out = RequestTimedOut(request_id)
-        if not self._exits.on_timeout(request_id, self._now_ns) and not self._on_orders_answered(timed_out):
+        taken = self._market.on_timeout(timed_out) or self._exits.on_timeout(request_id, self._now_ns)
+        if not taken and not self._on_orders_answered(timed_out):
             self.ignored["time-out of a question that is settled"] += 1
 
     def _on_orders_answered(self, answer: ReplyReceived | RequestTimedOut) -> bool:
@@ -328,6 +334,7 @@ class StrategyHostCore:
             self._news.put_off(now_ns)
         elif self._news.is_due(now_ns):
             self._publish_statuses()
+        self._step.effects += self._market.look(self._view.needs, self._board.chains, now_ns)
 
     def _look_at_exits(self) -> None:
         closable = {
@@ -347,13 +354,7 @@ class StrategyHostCore:
                 continue
             healthy = slot is not None and slot.failure is None
             recall = self._recalls.of(trade.strategy, trade.trade_id)
-            view = ExitView(
-                trade=trade,
-                account=self._board.account,
-                chains=self._board.chains,
-                tolerances=self._tolerances,
-                recall=recall,
-            )
+            view = self._view.exit(trade, recall)
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             with self.asking.of(trade.strategy if functions else ""):
                 self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from services.strategy.board import Board
 from services.strategy.dry_run import DryDesk
 from services.strategy.exits import ExitDesk
+from services.strategy.market_desk import MarketDesk
 from services.strategy.roster import Roster
 from services.strategy.slot import Slot
 from services.strategy.statuses import status_of, status_of_failure
@@ -14,15 +15,23 @@ from services.strategy.trades import TradeBook
 from shared.messages.control import StrategyStatus
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.trades import TradeUpdate
+from shared.strategy.market_reads import Needs, joined, needs_of
 from shared.strategy.recall import Recall
-from shared.strategy.views import DeskView, Tolerances, TradeHistory
+from shared.strategy.views import DeskView, ExitView, Tolerances, TradeHistory
 
 
 class HostView:
     """Reads the parts of the core. `space`: where its journal's rows go now."""
 
     def __init__(
-        self, board: Board, trades: TradeBook, dry: DryDesk, exits: ExitDesk, roster: Roster, tolerances: Tolerances
+        self,
+        board: Board,
+        trades: TradeBook,
+        dry: DryDesk,
+        exits: ExitDesk,
+        roster: Roster,
+        tolerances: Tolerances,
+        market: MarketDesk,
     ) -> None:
         self._board = board
         self._trades = trades
@@ -30,6 +39,7 @@ class HostView:
         self._exits = exits
         self._roster = roster
         self._tolerances = tolerances
+        self._market = market
         self.space: JournalSpace = ON_DISK
 
     def open_trades(self, slot: Slot) -> tuple[TradeUpdate, ...]:
@@ -52,7 +62,26 @@ class HostView:
             trades=self.open_trades(slot),
             entry_closed=self.entry_closed(slot, now_ns),
             recall=recall,
+            market=self._market.reads,
         )
+
+    def exit(self, trade: TradeUpdate, recall: Recall) -> ExitView:
+        """What the exits of a trade are shown."""
+        return ExitView(
+            trade=trade,
+            account=self._board.account,
+            chains=self._board.chains,
+            tolerances=self._tolerances,
+            recall=recall,
+            market=self._market.reads,
+        )
+
+    def needs(self) -> Needs:
+        """What must be read of the market for all strategies and open trades: a trade keeps its exits when its file
+        is changed or gone."""
+        trades = (*self._trades.open_trades(), *self._dry.open_trades())
+        exits = needs_of(condition for trade in trades for condition in trade.exit_conditions)
+        return joined((*(slot.loaded.needs for slot in self._roster.slots.values()), exits))
 
     def gates(self, slot: Slot, now_ns: int) -> Iterator[tuple[str, str | None]]:
         """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""

@@ -11,6 +11,7 @@ from services.strategy.runner import StrategyRunner
 from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.config import ExitFunction, StrategyConfig
+from shared.strategy.market_reads import Needs, needs_of
 from shared.strategy.protocol import Strategy
 from shared.strategy.schedule import Schedule
 from shared.strategy.views import SECOND_NS
@@ -24,7 +25,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     exit_schedule, schedule_window_ns: exits are looked at from each firing on for so long; None: always.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
-    has of it, "" for its own.
+    has of it, "" for its own. needs: what must be read of the market for its conditions.
     """
 
     name: str
@@ -38,6 +39,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[ScheduledAction, ...] = ()
     parameters: str = ""
     enabled_as: str = ""
+    needs: Needs = Needs()
 
     @staticmethod
     def from_config(
@@ -55,6 +57,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             actions=tuple(config.actions),
             source=source,
             if_broken=config.if_broken,
+            needs=needs_of((*config.entries, *config.exits)),
         )
 
 

@@ -69,6 +69,16 @@ class ConditionForgot(msgspec.Struct, frozen=True, kw_only=True, tag="condition_
     trade_id: str
 
 
+class IvSampled(msgspec.Struct, frozen=True, kw_only=True, tag="iv_sampled"):
+    """The implied volatility at the money of `underlying`, `days` ahead, a fraction: one an hour, while a condition
+    ranks it."""
+
+    underlying: str
+    days: float
+    at_ns: int
+    vol: float
+
+
 class ActionFired(msgspec.Struct, frozen=True, kw_only=True, tag="action_fired"):
     """A firing of a scheduled action was carried out, or (done = False) left out: none up to it will be again."""
 
@@ -87,6 +97,7 @@ Row = (
     | ConditionRemembered
     | ConditionForgot
     | ActionFired
+    | IvSampled
 )
 
 

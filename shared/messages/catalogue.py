@@ -57,6 +57,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("marketdata", on_demand.GetOrderBook, (on_demand.OrderBookAnswer,)),
     ("marketdata", on_demand.GetLastTrades, (on_demand.LastTrades,)),
     ("marketdata", on_demand.GetKlines, (on_demand.Klines,)),
+    ("marketdata", on_demand.GetFundingRate, (on_demand.FundingRateAnswer,)),
     ("execution", trades.OpenTrade, (trades.TradeAccepted,)),
     ("execution", trades.CloseTrade, (trades.CloseAccepted,)),
     ("execution", trades.CancelOrders, (trades.CancelAccepted,)),

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from shared.messages.on_demand import KlinePeriod
+
 Greek = Literal["delta", "gamma", "vega", "theta", "rho"]
 Comparison = Literal[">", ">=", "<", "<=", "abs>", "abs>="]
 DEPTH_MAX = 8
@@ -141,6 +143,96 @@ class CooldownAfterLoss(Condition, frozen=True, kw_only=True, tag="cooldown_afte
     hours: float
 
 
+class DaysToEvent(Condition, frozen=True, kw_only=True, tag="days_to_event"):
+    """The first of these instants that is ahead lies within min_days to max_days from now, days of 24 h."""
+
+    at_ns: tuple[int, ...]
+    min_days: float | None = None
+    max_days: float | None = None
+
+
+class SpotMove(Condition, frozen=True, kw_only=True, tag="spot_move"):
+    """The perpetual of `underlying` has moved by `pct` or more over the last `minutes`, by closes of its candles."""
+
+    pct: float
+    minutes: float
+    direction: Literal["up", "down", "either"] = "either"
+    underlying: str = "BTCUSD"
+
+
+class PriceEma(Condition, frozen=True, kw_only=True, tag="price_ema"):
+    """The close of the last finished candle of the perpetual is above, or below, the EMA of `bars` closes, by more
+    than `buffer_pct` of the EMA."""
+
+    bars: int
+    side: Literal["above", "below"] = "above"
+    candle: KlinePeriod = "1h"
+    buffer_pct: float = 0.0
+    underlying: str = "BTCUSD"
+
+
+class EmaCross(Condition, frozen=True, kw_only=True, tag="ema_cross"):
+    """The EMA of `fast_bars` closes is above, or below, that of `slow_bars`, on finished candles of the perpetual.
+
+    within_bars: and was not so many candles before; None: since whenever.
+    """
+
+    fast_bars: int
+    slow_bars: int
+    side: Literal["above", "below"] = "above"
+    candle: KlinePeriod = "1h"
+    within_bars: int | None = None
+    underlying: str = "BTCUSD"
+
+
+class SuperTrend(Condition, frozen=True, kw_only=True, tag="supertrend"):
+    """The SuperTrend of the perpetual's finished candles points up, or down."""
+
+    bars: int = 10
+    multiplier: float = 3.0
+    side: Literal["up", "down"] = "up"
+    candle: KlinePeriod = "1h"
+    underlying: str = "BTCUSD"
+
+
+class RealisedImplied(Condition, frozen=True, kw_only=True, tag="realised_implied"):
+    """The volatility realised by the perpetual over the last `days`, divided by the implied one at the money `days`
+    ahead, lies within min_ratio to max_ratio."""
+
+    days: float
+    min_ratio: float | None = None
+    max_ratio: float | None = None
+    underlying: str = "BTCUSD"
+
+
+class IvRank(Condition, frozen=True, kw_only=True, tag="iv_rank"):
+    """Where the implied volatility at the money, `days` ahead, stands among its hourly samples of the last
+    `lookback_days`, in per cent, lies within min_pct to max_pct.
+
+    measure "rank": (now - lowest) / (highest - lowest); "percentile": the share of samples below it. Waits until the
+    samples reach back `history_min_days`.
+    """
+
+    lookback_days: float
+    history_min_days: float
+    days: float
+    min_pct: float | None = None
+    max_pct: float | None = None
+    measure: Literal["rank", "percentile"] = "rank"
+    underlying: str = "BTCUSD"
+
+
+class FundingLevel(Condition, frozen=True, kw_only=True, tag="funding_level"):
+    """The rate of the perpetual's next funding, in per cent of its value, lies within min_pct to max_pct.
+
+    Positive: longs pay.
+    """
+
+    min_pct: float | None = None
+    max_pct: float | None = None
+    underlying: str = "BTCUSD"
+
+
 class DteExit(Condition, frozen=True, kw_only=True, tag="dte_exit"):
     """The DTE of the held leg that expires first is at most `days`."""
 
@@ -257,6 +349,9 @@ class HostFunction(Condition, frozen=True, kw_only=True, tag="host_function"):
     name: str
 
 
+MarketCondition = IvLevel | SpotMove | PriceEma | EmaCross | SuperTrend | RealisedImplied | IvRank | FundingLevel
+"""What asks of the market alone, as an entry and as an exit."""
+
 EntryCondition = (
     TimeWindow
     | WeekdayFilter
@@ -265,8 +360,9 @@ EntryCondition = (
     | MaxAccountDelta
     | MaxMarginUtilisation
     | NoExistingPosition
-    | IvLevel
+    | MarketCondition
     | AwayFromEvents
+    | DaysToEvent
     | CooldownAfterLoss
     | AllOf
     | AnyOf
@@ -294,6 +390,7 @@ ExitCondition = (
     | BreakevenTouched
     | TrailingProfit
     | IvChange
+    | MarketCondition
     | AllOf
     | AnyOf
     | Not

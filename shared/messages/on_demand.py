@@ -1,4 +1,4 @@
-"""Market data on demand: order books while a consumer asks for them, last trades and k-lines when asked."""
+"""Market data on demand: order books while a consumer asks for them; last trades, k-lines and funding when asked."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ class LastTrades(Message, frozen=True, kw_only=True, tag="last_trades.1"):
 
 
 class GetKlines(Message, frozen=True, kw_only=True, tag="get_klines.1"):
-    """The k-lines of one option over the last `periods` (1 to 1,000), the running one included. `max_age_ms` as in
-    `GetOrderBook`."""
+    """The k-lines of one option, perpetual ("BTCUSD") or dated future over the last `periods` (1 to 1,000), the
+    running one included. `max_age_ms` as in `GetOrderBook`."""
 
     symbol: str
     period: KlinePeriod
@@ -145,3 +145,21 @@ class Klines(Message, frozen=True, kw_only=True, tag="klines.1"):
     received_ns: int
     age_ms: int
     klines: tuple[Kline, ...]
+
+
+class GetFundingRate(Message, frozen=True, kw_only=True, tag="get_funding_rate.1"):
+    """The rate of the next funding of a perpetual ("BTCUSD"). `max_age_ms` as in `GetOrderBook`."""
+
+    symbol: str
+    max_age_ms: int = CACHE_AGE_MAX_MS
+
+
+class FundingRateAnswer(Message, frozen=True, kw_only=True, tag="funding_rate_answer.1"):
+    """`rate`: a fraction of quantity * mark, for the whole period that ends at `next_funding_ns`; longs pay when it
+    is positive. `age_ms` as in `OrderBookAnswer`."""
+
+    symbol: str
+    rate: float
+    next_funding_ns: int
+    received_ns: int
+    age_ms: int

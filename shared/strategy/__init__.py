@@ -37,7 +37,19 @@ from shared.strategy.factories import (
 )
 from shared.strategy.find import OptionSearch, find_option
 from shared.strategy.legs import LegSpec
-from shared.strategy.market_factories import away_from_events, cooldown_after_loss, iv_level
+from shared.strategy.market_factories import (
+    away_from_events,
+    cooldown_after_loss,
+    days_to_event,
+    ema_cross,
+    funding_rate,
+    iv_level,
+    iv_rank,
+    price_ema,
+    realised_implied_ratio,
+    spot_move,
+    supertrend,
+)
 from shared.strategy.pnl import TradePnl, trade_pnl
 from shared.strategy.schedule import Schedule, cron, daily_at, every
 from shared.strategy.selection import Found, SelectionFailed, resolve_legs, select_option
@@ -91,15 +103,19 @@ __all__ = [
     "credit_multiple",
     "cron",
     "daily_at",
+    "days_to_event",
     "diagonal",
     "dte_exit",
+    "ema_cross",
     "every",
     "find_option",
     "for_at_least",
+    "funding_rate",
     "iron_butterfly",
     "iron_condor",
     "iv_change",
     "iv_level",
+    "iv_rank",
     "leg_greek_limit",
     "max_account_delta",
     "max_hold_hours",
@@ -112,17 +128,21 @@ __all__ = [
     "not_",
     "pause_on",
     "position_size",
+    "price_ema",
     "profit_target",
     "ratio_spread",
+    "realised_implied_ratio",
     "resolve_legs",
     "resume_on",
     "risk_reversal",
     "select_option",
     "short_leg_delta",
     "short_strike_touched",
+    "spot_move",
     "straddle",
     "strangle",
     "structure_delta_limit",
+    "supertrend",
     "time_elapsed_pct",
     "time_exit",
     "time_window",

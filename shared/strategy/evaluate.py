@@ -20,13 +20,17 @@ from shared.messages.conditions import (
     Comparison,
     CooldownAfterLoss,
     CreditMultiple,
+    DaysToEvent,
     DteExit,
+    EmaCross,
     EntryCondition,
     ExitCondition,
     ForAtLeast,
+    FundingLevel,
     HostFunction,
     IvChange,
     IvLevel,
+    IvRank,
     LegGreekLimit,
     MaxAccountDelta,
     MaxHold,
@@ -37,10 +41,14 @@ from shared.messages.conditions import (
     MinEquity,
     NoExistingPosition,
     Not,
+    PriceEma,
     ProfitTarget,
+    RealisedImplied,
     ShortLegDelta,
     ShortStrikeTouched,
+    SpotMove,
     StructureDeltaLimit,
+    SuperTrend,
     TimeElapsed,
     TimeExit,
     TimeWindow,
@@ -51,8 +59,9 @@ from shared.messages.conditions import (
     alternatives,
 )
 from shared.strategy.config import Answer, EntryFunction, ExitFunction
-from shared.strategy.evaluate_entry_market import market_entry
+from shared.strategy.evaluate_events import event_entry
 from shared.strategy.evaluate_exit_structure import expiry_due_ns, net_pnl, structure_exit
+from shared.strategy.evaluate_market import market_condition
 from shared.strategy.evaluate_remembering import for_at_least, iv_change, trailing_profit
 from shared.strategy.factories import WEEKDAYS
 from shared.strategy.pnl import signed
@@ -88,8 +97,19 @@ def evaluate_entry(
             today = (now_ns // DAY_NS + _EPOCH_WEEKDAY) % 7
             allowed = ", ".join(WEEKDAYS[day] for day in weekdays)
             return Verdict(today in weekdays, f"it is {WEEKDAYS[today]} UTC, allowed: {allowed}")
-        case IvLevel() | AwayFromEvents() | CooldownAfterLoss():
-            return market_entry(condition, view, now_ns)
+        case AwayFromEvents() | DaysToEvent() | CooldownAfterLoss():
+            return event_entry(condition, view, now_ns)
+        case (
+            IvLevel()
+            | SpotMove()
+            | PriceEma()
+            | EmaCross()
+            | SuperTrend()
+            | RealisedImplied()
+            | IvRank()
+            | FundingLevel()
+        ):
+            return market_condition(condition, view, now_ns)
         case AllOf() | AnyOf() | Not():
             return combined(condition, lambda part: evaluate_entry(part, view, now_ns, functions))  # type: ignore[arg-type]
         case ForAtLeast():
@@ -159,6 +179,17 @@ def evaluate_exit(
             | BreakevenTouched()
         ):
             return structure_exit(condition, view, now_ns)
+        case (
+            IvLevel()
+            | SpotMove()
+            | PriceEma()
+            | EmaCross()
+            | SuperTrend()
+            | RealisedImplied()
+            | IvRank()
+            | FundingLevel()
+        ):
+            return market_condition(condition, view, now_ns)
         case _:
             assert_never(condition)
 

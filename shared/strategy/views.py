@@ -11,6 +11,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.market import IndexPrice
 from shared.messages.trades import TradeUpdate
 from shared.options.chain import ChainView
+from shared.strategy.market_reads import MarketReads
 from shared.strategy.recall import Recall
 
 SECOND_NS = 1_000_000_000
@@ -59,6 +60,7 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
     tolerances: Tolerances = Tolerances()
     history: TradeHistory = TradeHistory()
     recall: Recall = msgspec.field(default_factory=Recall)
+    market: MarketReads = MarketReads()
 
     def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
         """The account, or why it cannot be used."""
@@ -77,6 +79,7 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[str, ChainView]
     tolerances: Tolerances = Tolerances()
     recall: Recall = msgspec.field(default_factory=Recall)
+    market: MarketReads = MarketReads()
 
     @property
     def opened_ns(self) -> int:
@@ -86,6 +89,10 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     def fresh_account(self, now_ns: int) -> AccountSnapshot | str:
         """The account, or why it cannot be used."""
         return _fresh_account(self.account, self.tolerances, now_ns)
+
+    def fresh_chain(self, underlying: str, now_ns: int) -> ChainView | str:
+        """The chain of `underlying`, or why it cannot be used."""
+        return _fresh_chain(self.chains, underlying, self.tolerances, now_ns)
 
     @property
     def underlying(self) -> str:
@@ -124,6 +131,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     trades: tuple[TradeUpdate, ...]
     entry_closed: str | None
     recall: Recall = msgspec.field(default_factory=Recall)
+    market: MarketReads = MarketReads()
 
     @property
     def entry_view(self) -> EntryView:
@@ -133,6 +141,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
             tolerances=self.tolerances,
             history=self.history,
             recall=self.recall,
+            market=self.market,
         )
 
 

@@ -61,6 +61,7 @@ OpenStream = Callable[
 ]
 
 T = TypeVar("T")
+_KLINES_MAX = 1_000
 
 
 class CoincallFutures:
@@ -104,6 +105,7 @@ class CoincallFutures:
             "period": parse_on_demand.PERIODS[period],
             "start": start_ns // NS_PER_MS,
             "end": end_ns // NS_PER_MS,
+            "limit": _KLINES_MAX,
         }
         data = await self._rest.read(endpoints.FUTURES_KLINES, params, symbol=symbol)
         return read(lambda body: parse_on_demand.parse_klines(body, self._on_skipped), data)

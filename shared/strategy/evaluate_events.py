@@ -1,23 +1,23 @@
-"""Answers the entry conditions that look at the market, at events and at the strategy's losses."""
+"""Answers the entry conditions that look at events and at the strategy's losses."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from shared.messages.conditions import AwayFromEvents, CooldownAfterLoss, IvLevel
+from shared.messages.conditions import AwayFromEvents, CooldownAfterLoss, DaysToEvent
 from shared.strategy.views import EntryView, Verdict
-from shared.strategy.wording import HOUR_NS, duration_text, range_text
+from shared.strategy.wording import DAY_NS, HOUR_NS, duration_text, range_text
 
-MarketEntry = IvLevel | AwayFromEvents | CooldownAfterLoss
+EventEntry = AwayFromEvents | DaysToEvent | CooldownAfterLoss
 
 
-def market_entry(condition: MarketEntry, view: EntryView, now_ns: int) -> Verdict:
+def event_entry(condition: EventEntry, view: EntryView, now_ns: int) -> Verdict:
     """May a trade be opened as far as this condition goes?"""
     match condition:
-        case IvLevel():
-            return _iv_level(condition, view, now_ns)
         case AwayFromEvents():
             return _away_from_events(condition, now_ns)
+        case DaysToEvent():
+            return _days_to_event(condition, now_ns)
         case CooldownAfterLoss(hours=hours):
             lost_ns = view.history.last_loss_ns
             if lost_ns is None:
@@ -28,23 +28,6 @@ def market_entry(condition: MarketEntry, view: EntryView, now_ns: int) -> Verdic
             )
         case _:
             assert_never(condition)
-
-
-def _iv_level(condition: IvLevel, view: EntryView, now_ns: int) -> Verdict:
-    chain = view.fresh_chain(condition.underlying, now_ns)
-    if isinstance(chain, str):
-        return Verdict.wait(chain)
-    vol = chain.atm_iv(condition.days, now_ns)
-    if vol is None:
-        return Verdict.wait(f"no implied volatility of {condition.underlying}")
-    pct = vol * 100
-    inside = (condition.min_pct is None or pct >= condition.min_pct) and (
-        condition.max_pct is None or pct <= condition.max_pct
-    )
-    wanted = range_text(condition.min_pct, condition.max_pct)
-    return Verdict(
-        inside, f"iv of {condition.underlying} in {condition.days:g} days is {pct:.1f} %, wanted {wanted} %"
-    )
 
 
 def _away_from_events(condition: AwayFromEvents, now_ns: int) -> Verdict:
@@ -60,3 +43,13 @@ def _away_from_events(condition: AwayFromEvents, now_ns: int) -> Verdict:
     return Verdict(
         True, "no event ahead" if nearest_h is None else f"the next event is in {duration_text(nearest_h)}"
     )
+
+
+def _days_to_event(condition: DaysToEvent, now_ns: int) -> Verdict:
+    ahead = [at_ns for at_ns in condition.at_ns if at_ns > now_ns]
+    if not ahead:
+        return Verdict(False, "no event is ahead")
+    days = (min(ahead) - now_ns) / DAY_NS
+    low, high = condition.min_days, condition.max_days
+    inside = (low is None or days >= low) and (high is None or days <= high)
+    return Verdict(inside, f"the next event is in {days:.2f} days, wanted {range_text(low, high)}")
