@@ -58,12 +58,13 @@ def breaks_readers(old: Any, new: Any) -> list[str]:
 
 
 def _holds(after: Any, before: Any) -> bool:
-    """Whether a field is as before, or a list whose items may be of further kinds: whoever does not know a kind that
-    is used refuses that message alone, and all of before can be read."""
+    """Whether a field is as before, or it, or an item of its list, may be of further kinds: whoever does not know a
+    kind that is used refuses that message alone, and all of before can be read."""
     if after == before:
         return True
-    kinds_before = before.get("items", {}).get("discriminator", {}).get("mapping", {})
-    kinds_after = after.get("items", {}).get("discriminator", {}).get("mapping", {})
+    kinds_before, kinds_after = (
+        field.get("items", field).get("discriminator", {}).get("mapping", {}) for field in (before, after)
+    )
     return bool(kinds_before) and kinds_before.items() <= kinds_after.items()
 
 

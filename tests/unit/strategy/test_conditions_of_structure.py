@@ -349,7 +349,10 @@ def test_functions_of_account_and_trade_are_conditions_and_stand_within_others()
     ("make", "message"),
     [
         (lambda: StrategyConfig(name="s", legs=strangle(1), entry_conditions=[all_of(dte_exit(1))]), "DteExit"),
-        (lambda: StrategyConfig(name="s", legs=strangle(1), exit_conditions=[not_(iv_level(1))]), "IvLevel"),
+        (
+            lambda: StrategyConfig(name="s", legs=strangle(1), exit_conditions=[not_(cooldown_after_loss(1))]),
+            "CooldownAfterLoss",
+        ),
         (all_of, "all_of needs at least one"),
         (lambda: any_of(7), "any_of: 7 must be a condition"),
         (lambda: iv_level(), "needs a lower bound"),
