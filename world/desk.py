@@ -34,7 +34,7 @@ from services.execution.rows import OrderMoved
 from services.execution.subscriptions import subscriptions as execution_subscriptions
 from services.marketdata.config import MarketdataConfig
 from services.marketdata.core import MarketdataCore
-from services.marketdata.effects import InstrumentsLoaded, ReloadInstruments
+from services.marketdata.effects import InstrumentsLoaded, ReadVenue, ReloadInstruments
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
 from services.monitor.effects import AlertRecord, AlertsRestored, AppendAlert
@@ -247,6 +247,8 @@ class Desk:
                 self.venue.reads.snapshot(trigger, since_ns, node.now_ns, back)
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
+            case ReadVenue(key=key):
+                self.venue.reads.market(key, back)
             case ReloadInstruments(underlying=underlying):
                 self._load_instruments(underlying.removesuffix("USD"))
             case _:

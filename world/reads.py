@@ -1,4 +1,5 @@
-"""What the simulated exchange shows of one account's orders, fills and settlements, and what its lists leave out."""
+"""What the simulated exchange shows of one account's orders, fills and settlements, and what its lists leave out;
+and of its market what is read on request."""
 
 from __future__ import annotations
 
@@ -6,7 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from services.exchange import model as ex
+from services.exchange.contracts import next_funding_time
 from services.exchange.core import ExchangeCore
+from services.exchange.klines import period_of
+from services.marketdata.effects import ReadKey, VenueRead, VenueReadFailed
+from shared.messages.contracts import FundingRate
+from shared.messages.on_demand import PERIOD_NS, GetFundingRate, GetKlines, Kline
 from shared.messages.venue import (
     OrderQueried,
     OrderQueryFailed,
@@ -113,6 +119,29 @@ class VenueReads:
 
         engine.after(self._network.delay_ns(), orders)
 
+    def market(self, key: ReadKey, deliver: Deliver) -> None:
+        """Read k-lines or the funding rate of a perpetual."""
+
+        def answer() -> VenueRead | VenueReadFailed:
+            match key:
+                case GetKlines(symbol=symbol, period=period, periods=periods):
+                    now_ns, of_venue = self._exchange.now_ns, period_of(f"{period[-1]}{period[:-1]}")
+                    assert of_venue is not None, period
+                    bars = self._exchange.futures.klines(
+                        symbol, of_venue, now_ns - periods * PERIOD_NS[period], now_ns, periods
+                    )
+                    return VenueRead(key=key, value=tuple(_kline(bar) for bar in bars or ()))
+                case GetFundingRate(symbol=symbol):
+                    now_ns = self._exchange.now_ns
+                    rate = self._exchange.futures.funding_rate(symbol, now_ns)
+                    next_ns = next_funding_time(now_ns)
+                    told = FundingRate(symbol=symbol, rate=rate, next_funding_ns=next_ns, venue_ns=now_ns)
+                    return VenueRead(key=key, value=told)
+                case _:
+                    return VenueReadFailed(key=key, kind="rejected", reason="nobody asks for it in the world")
+
+        self._network.read(answer, VenueReadFailed(key=key, kind="down", reason="connection reset"), deliver)
+
     def _orders(self, since_ns: int) -> list[ex.Order]:
         """Open orders and history since then."""
         orders = (
@@ -141,3 +170,14 @@ class VenueReads:
             )
             for exercise in self._exchange.exercise_history(self._account_id, start_ns=since_ns)
         )
+
+
+def _kline(bar: ex.KLine) -> Kline:
+    return Kline(
+        start_ns=bar.start_ns,
+        open=float(bar.open),
+        high=float(bar.high),
+        low=float(bar.low),
+        close=float(bar.close),
+        volume=float(bar.volume),
+    )

@@ -22,6 +22,8 @@ from shared.messages.base import Message
 from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, InstrumentList
 from shared.messages.on_demand import (
     BooksLeased,
+    FundingRateAnswer,
+    GetFundingRate,
     GetKlines,
     GetLastTrades,
     GetOrderBook,
@@ -239,5 +241,15 @@ async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasse
     assert isinstance(klines, Klines), klines
     assert (klines.symbol, klines.period) == (symbol, "1h")
     assert len(klines.klines) <= 2, "the exchange has just begun; an hour may have turned since"
+    perpetual = await desk.ask(GetKlines(symbol="BTCUSD", period="1m", periods=60))
+    assert isinstance(perpetual, Klines), perpetual
+    assert perpetual.symbol == "BTCUSD"
+    assert all(kline.low <= kline.close <= kline.high for kline in perpetual.klines)
+    funding = await desk.ask(GetFundingRate(symbol="BTCUSD"))
+    assert isinstance(funding, FundingRateAnswer), funding
+    assert abs(funding.rate) <= 0.0075
+    assert funding.next_funding_ns > funding.received_ns
+    unknown = await desk.ask(GetFundingRate(symbol="DOGEUSD"))
+    assert unknown.code == "rejected_by_venue", unknown
     refused = await desk.ask(GetLastTrades(symbol="BTCUSD-6JUN23-24000-C"))
     assert refused.code == "rejected_by_venue", refused

@@ -229,3 +229,42 @@ async def test_a_trade_is_opened_and_its_exit_still_happens_when_the_host_is_kil
     assert (status.trades_today, status.open_trades, status.next_ordinal) == (int(today), 0, 2)
     assert len(await desk.trades()) == 1
     assert {service: desk.stop(service) for service in reversed(desk.processes)} == dict.fromkeys(desk.processes, 0)
+
+
+WATCHING = """
+from shared.strategy import StrategyConfig, funding_rate, spot_move, strangle
+
+
+def broken():
+    return StrategyConfig(
+        name="broken",
+        legs=strangle("0.1"),
+        entry_conditions=[spot_move(90, minutes=1), funding_rate(-0.75, 0.75)],
+        check_interval_seconds=1,
+    )
+"""
+
+
+@pytest.mark.long
+async def test_candles_and_funding_of_the_venue_reach_a_host_and_are_read_again_when_it_was_killed(
+    desk: Desk,
+) -> None:
+    desk.write("broken", WATCHING)
+    for service in ("exchange", "marketdata", "strategy"):
+        desk.start(service)
+
+    async def seen() -> None:
+        """Until both conditions are judged; a candle of a minute must have ended a minute ago."""
+        shown: dict[str, str] = {}
+        for _ in range(1_000):
+            status = (await desk.strategies())["broken"]
+            shown = {gate.name: gate.reason for gate in status.gates}
+            if shown.get("spot_move", "").startswith("BTCUSD m") and "funding of" in shown.get("funding_level", ""):
+                return
+            await asyncio.sleep(PAUSE_S)
+        pytest.fail(f"never judged: {shown}")
+
+    await seen()
+    desk.kill("strategy")
+    desk.start("strategy")
+    await seen()

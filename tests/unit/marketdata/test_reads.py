@@ -9,7 +9,10 @@ import pytest
 
 from services.marketdata.effects import ReadKey, ReadVenue, VenueRead, VenueReadFailed
 from services.marketdata.reads import Reads
+from shared.messages.contracts import FundingRate
 from shared.messages.on_demand import (
+    FundingRateAnswer,
+    GetFundingRate,
     GetKlines,
     GetLastTrades,
     GetOrderBook,
@@ -156,3 +159,45 @@ def test_a_request_that_cannot_be_is_refused_before_the_venue_is_asked(ask: Read
     (reply,) = Asked().ask(ask)
     assert len(reply.message.detail) < 200
     assert (reply.message.code, bool(reply.message.detail), bool(reply.message.remedy)) == (code, True, True)
+
+
+def test_k_lines_of_a_perpetual_are_read_and_of_what_is_no_contract_refused() -> None:
+    asked = Asked()
+    key = GetKlines(symbol="BTCUSD", period="1m", max_age_ms=0)
+    assert asked.ask(key) == [ReadVenue(key)]
+    bar = Kline(start_ns=START, open=1, high=2, low=1, close=2, volume=3)
+    (reply,) = asked.read(key, 1, (bar,))
+    assert reply.message == Klines(symbol="BTCUSD", period="1m", received_ns=START + SECOND, age_ms=0, klines=(bar,))
+    dated = GetKlines(symbol="BTCUSD-26JUN26", period="1h", max_age_ms=0)
+    assert asked.ask(dated) == [ReadVenue(dated)]
+    for symbol in (
+        "",
+        "USD",
+        "BTC",
+        "BTCUSDT",
+        "btcUSD",
+        "BTC/USD",
+        "BTCUSD-26JUX26",
+        "A" * 70 + "USD",
+        "BTCUSD-1-2",
+    ):
+        (refused,) = asked.ask(GetKlines(symbol=symbol, period="1m"))
+        assert refused.message.code == "bad_symbol", symbol
+
+
+def test_a_funding_rate_is_read_once_for_all_who_ask_and_only_of_a_perpetual() -> None:
+    asked = Asked()
+    key = GetFundingRate(symbol="BTCUSD", max_age_ms=0)
+    assert asked.ask(GetFundingRate(symbol="BTCUSD")) == [ReadVenue(key)]
+    assert asked.ask(GetFundingRate(symbol="BTCUSD")) == []
+    told = FundingRate(symbol="BTCUSD", rate=Decimal("0.0001"), next_funding_ns=START + 9, venue_ns=START)
+    replies = asked.read(key, 1, told)
+    expected = FundingRateAnswer(
+        symbol="BTCUSD", rate=0.0001, next_funding_ns=START + 9, received_ns=START + SECOND, age_ms=0
+    )
+    assert replies == [Reply("r1", expected), Reply("r2", expected)]
+    (later,) = asked.ask(GetFundingRate(symbol="BTCUSD"), 6)
+    assert later.message.age_ms == 5_000
+    for symbol in (SYMBOL, "BTCUSDT", "BTCUSD-26JUN26", ""):
+        (refused,) = asked.ask(GetFundingRate(symbol=symbol))
+        assert refused.message.code == "bad_symbol", symbol
