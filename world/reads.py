@@ -123,19 +123,23 @@ class VenueReads:
         """Read k-lines or the funding rate of a perpetual."""
 
         def answer() -> VenueRead | VenueReadFailed:
+            now_ns, futures = self._exchange.now_ns, self._exchange.futures
+            if futures.find(key.symbol) is None:
+                return VenueReadFailed(key=key, kind="rejected", reason=f"{key.symbol} is not listed")
             match key:
                 case GetKlines(symbol=symbol, period=period, periods=periods):
-                    now_ns, of_venue = self._exchange.now_ns, period_of(f"{period[-1]}{period[:-1]}")
+                    of_venue = period_of(f"{period[-1]}{period[:-1]}")
                     assert of_venue is not None, period
-                    bars = self._exchange.futures.klines(
-                        symbol, of_venue, now_ns - periods * PERIOD_NS[period], now_ns, periods
-                    )
-                    return VenueRead(key=key, value=tuple(_kline(bar) for bar in bars or ()))
+                    begin_ns = now_ns - periods * PERIOD_NS[period]
+                    bars = futures.klines(symbol, of_venue, begin_ns, now_ns, periods)
+                    return VenueRead(key=key, value=tuple(map(_kline, bars or ())))
                 case GetFundingRate(symbol=symbol):
-                    now_ns = self._exchange.now_ns
-                    rate = self._exchange.futures.funding_rate(symbol, now_ns)
-                    next_ns = next_funding_time(now_ns)
-                    told = FundingRate(symbol=symbol, rate=rate, next_funding_ns=next_ns, venue_ns=now_ns)
+                    told = FundingRate(
+                        symbol=symbol,
+                        rate=futures.funding_rate(symbol, now_ns),
+                        next_funding_ns=next_funding_time(now_ns),
+                        venue_ns=now_ns,
+                    )
                     return VenueRead(key=key, value=told)
                 case _:
                     return VenueReadFailed(key=key, kind="rejected", reason="nobody asks for it in the world")

@@ -246,7 +246,7 @@ def broken():
 
 
 @pytest.mark.long
-async def test_candles_and_funding_of_the_venue_reach_a_host_and_are_read_again_when_it_was_killed(
+async def test_candles_and_funding_of_the_venue_reach_a_host_and_are_read_again_after_a_kill(
     desk: Desk,
 ) -> None:
     desk.write("broken", WATCHING)
