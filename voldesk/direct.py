@@ -1,4 +1,4 @@
-"""Flatten an account from the venue alone: cancel every order, then close every option position, in rounds.
+"""Flatten an account from the venue alone: cancel every order, then close every position, in rounds.
 
 Needs the configuration and execution's key; no other process of the desk has to live. Each step is written to an
 audit file before it is taken.
@@ -25,10 +25,12 @@ from shared.latch import write_latch
 from shared.messages.control import FLATTEN_DIRECT, FlattenLatch
 from shared.messages.market import Instrument
 from shared.messages.venue import NewOrder, OrderAcked, OrderRefused, VenuePosition
+from shared.options.book import unpack_levels
 from shared.options.chain import snap_price
+from shared.options.instruments import instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
-from shared.venues.coincall import CoincallEndpoints, CoincallGateway, of_venue
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct, of_venue
 from shared.venues.coincall.errors import COUNTDOWN_FIRED
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
 from shared.views import iso, plain
@@ -41,6 +43,8 @@ _ROUND_PAUSE_S = 1.0
 _WIDENING_ROUNDS = 4
 _MIN_TICKS = 2
 _SLICES_MAX = 20
+_FUTURES_BOUND_MAX_PCT = 2.0
+"""A share of mark that is small for an option is large for a coin, and past what the venue takes."""
 
 
 class DirectBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ class ClosingQuote(msgspec.Struct, frozen=True, kw_only=True):
 
 class DirectGateway(OrderGateway, MarketGateway, Protocol):
     """Orders and market of one account."""
+
+    async def future(self, symbol: str) -> Instrument: ...
 
 
 def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pct: float) -> Decimal | None:
@@ -147,7 +153,9 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str
     Raises Failure when it is not flat in time, or the venue is away; the halt stays.
     """
     clock = Clock()
-    gateway = CoincallGateway(venue_endpoints(desk), load_api_key(desk, "execution"))
+    gateway = (EveryProduct if desk.futures else CoincallGateway)(
+        venue_endpoints(desk), load_api_key(desk, "execution")
+    )
     audit = Audit(record_path(desk.run_dir), clock, tell)
     latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=FLATTEN_DIRECT, reason=reason)
     try:
@@ -262,9 +270,10 @@ class DirectFlatten:
                 continue
             quote = quotes.get(position.symbol)
             attempt = self._priced.get(position.symbol, 0)
-            price = (
-                None if quote is None else closing_price(position.quantity, quote, attempt, self._bounds.bound_pct)
-            )
+            bound_pct = self._bounds.bound_pct
+            if instrument_kind(position.symbol) != "option":
+                bound_pct = min(bound_pct, _FUTURES_BOUND_MAX_PCT)
+            price = None if quote is None else closing_price(position.quantity, quote, attempt, bound_pct)
             if quote is None or price is None:
                 self._audit.write("unpriced", symbol=position.symbol, quantity=plain(position.quantity))
                 self._tell(f"  {position.symbol}: neither mark nor book, tried again in the next round")
@@ -335,6 +344,9 @@ class DirectFlatten:
             self._instruments |= {instrument.symbol: instrument for instrument in listed}
         quotes = {}
         for position in positions:
+            if instrument_kind(position.symbol) in ("perpetual", "future"):
+                quotes[position.symbol] = await self._quote_of_future(position)
+                continue
             instrument = self._instruments.get(position.symbol)
             row = rows.get(position.symbol)
             if instrument is None:
@@ -346,6 +358,19 @@ class DirectFlatten:
                 tick_size=instrument.tick_size,
             )
         return quotes
+
+    async def _quote_of_future(self, position: VenuePosition) -> ClosingQuote:
+        instrument = self._instruments.get(position.symbol)
+        if instrument is None:
+            instrument = self._instruments[position.symbol] = await self._gateway.future(position.symbol)
+        book = await self._gateway.order_book(position.symbol)
+        bids, asks = unpack_levels(book.bids), unpack_levels(book.asks)
+        return ClosingQuote(
+            bid=float(bids[0, 0]) if bids.size else None,
+            ask=float(asks[0, 0]) if asks.size else None,
+            mark=_known(position.mark),
+            tick_size=instrument.tick_size,
+        )
 
     def _listed(self) -> set[str]:
         return {instrument.underlying for instrument in self._instruments.values()}

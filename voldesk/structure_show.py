@@ -31,7 +31,7 @@ def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer:
             (
                 leg.side,
                 f"{leg.quantity:f}",
-                leg.symbol.partition("-")[2],
+                leg.symbol.partition("-")[2] or "perpetual",
                 money_text(leg.mark),
                 "-" if leg.iv is None else f"{leg.iv * 100:.1f}",
                 "-" if leg.greeks["delta"] is None else f"{leg.greeks['delta']:.2f}",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView
+from shared.options.instruments import instrument_kind
 from shared.options.payoff import (
     PayoffFigures,
     PayoffLeg,
@@ -78,8 +79,11 @@ def structure_view(orders: Sequence[LegOrder], chains: Mapping[str, ChainView], 
     legs = tuple(_leg_view(order, chains[order.symbol.partition("-")[0]]) for order in orders)
     first = chains[orders[0].symbol.partition("-")[0]]
     index_price = first.snapshot.index_price
+    options = [leg for leg in legs if instrument_kind(leg.symbol) == "option"]
     fees = [
-        None if leg.mark is None else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed)
+        None
+        if leg.mark is None
+        else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed, is_perpetual=leg not in options)
         for leg in legs
     ]
     priced = _priced(legs, chains)
@@ -89,8 +93,8 @@ def structure_view(orders: Sequence[LegOrder], chains: Mapping[str, ChainView], 
         index_price=index_price,
         received_ns=first.snapshot.received_ns,
         legs=legs,
-        premium_mark_usd=_total([None if leg.mark is None else leg.signed * leg.mark for leg in legs]),
-        premium_book_usd=_total([None if leg.across is None else leg.signed * leg.across for leg in legs]),
+        premium_mark_usd=_total([None if leg.mark is None else leg.signed * leg.mark for leg in options]),
+        premium_book_usd=_total([None if leg.across is None else leg.signed * leg.across for leg in options]),
         fees_usd=_total(fees),
         figures=payoff_figures(priced) if priced else None,
         greeks={name: _total([_times(leg.signed, leg.greeks[name]) for leg in legs]) for name in GREEKS},
@@ -163,18 +167,18 @@ def _priced(legs: Sequence[LegView], chains: Mapping[str, ChainView]) -> list[Pa
                 expiry_ns=option.expiry_ns,
                 quantity=leg.signed,
                 price=leg.mark,
-                iv=math.nan if leg.iv is None else leg.iv,
+                iv=0.0 if option.is_perpetual else math.nan if leg.iv is None else leg.iv,
             )
         )
     return priced
 
 
 def _curve(legs: Sequence[PayoffLeg], index_price: float, now_ns: int) -> dict[str, tuple[float, ...]]:
-    low = min(index_price, *(leg.strike for leg in legs))
-    high = max(index_price, *(leg.strike for leg in legs))
+    low = min([index_price, *(leg.strike for leg in legs if leg.strike)])
+    high = max([index_price, *(leg.strike for leg in legs)])
     width = max((high - low) * 0.6, index_price * _WIDTH)
     strikes = np.array([leg.strike for leg in legs])
-    at = np.unique(np.concatenate([np.linspace(max(low - width, 1.0), high + width, _POINTS), strikes]))
+    at = np.unique(np.concatenate([np.linspace(max(low - width, 1.0), high + width, _POINTS), strikes[strikes > 0]]))
     curves = {"at_expiry": payoff_at(legs, at), "now": payoff_at(legs, at, now_ns)}
     known = {name: tuple(made.round(2).tolist()) for name, made in curves.items() if not np.isnan(made).any()}
     return {"underlying": tuple(at.round(2).tolist()), **known}

@@ -97,6 +97,7 @@ class Desk:
         risk_config: RiskConfig | None = None,
         host_config: StrategyHostConfig | None = None,
         tells_alerts: bool = False,
+        futures: bool = False,
     ) -> None:
         self.engine = engine
         self.machine = Machine(engine)
@@ -116,7 +117,7 @@ class Desk:
         self.execution_config = execution_config or ExecutionConfig()
         self.risk_config = risk_config or WIDE
         exchange = ExchangeCore(exchange_config, engine.now_ns)
-        self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID)
+        self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID, futures=futures)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
         self._disconnect: Callable[[], None] = lambda: None
         self._frozen_until_ns = 0
@@ -243,8 +244,8 @@ class Desk:
                 self.venue.reads.query(number, node.now_ns, back, alone=alone)
             case QueryOrders(orders=refs, since_ns=since_ns):
                 self.venue.reads.list_orders([ref.client_order_id for ref in refs], since_ns, node.now_ns, back)
-            case FetchSnapshot(trigger=trigger, since_ns=since_ns):
-                self.venue.reads.snapshot(trigger, since_ns, node.now_ns, back)
+            case FetchSnapshot(trigger=trigger, since_ns=since_ns, funding_of=symbols):
+                self.venue.reads.snapshot(trigger, since_ns, node.now_ns, back, symbols)
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
             case ReadVenue(key=key):
@@ -293,7 +294,7 @@ class Desk:
             if not isinstance(row, OrderMoved) or row.state not in FINAL_ORDER_STATES:
                 continue
             order = orders.get(row.client_order_id)
-            real = self.venue.exchange.order(ACCOUNT_ID, client_order_id=row.client_order_id)
+            real = self.venue.products.order(row.client_order_id)
             if order is None or real is None:
                 continue
             known = max(order.sighted_quantity, order.filled_quantity)
@@ -311,7 +312,12 @@ class Desk:
     def _load_instruments(self, base: str) -> None:
         node = self.nodes["marketdata"]
         epoch = node.epoch
-        loaded = InstrumentsLoaded(underlying=f"{base}USD", instruments=self.venue.market.instruments(base))
+        market = self.venue.market
+        loaded = InstrumentsLoaded(
+            underlying=f"{base}USD",
+            instruments=market.instruments(base),
+            perpetual=market.perpetual(base) if self.venue.products.futures else None,
+        )
         self.engine.after(self.engine.between_ns(MS, 50 * MS), lambda: node.put(loaded, epoch))
 
     def freeze_market(self, duration_ns: int, *, repeats: bool) -> None:
@@ -326,7 +332,10 @@ class Desk:
         if self.engine.now_ns >= self._frozen_until_ns:
             self._pushes = []
             for base in self._bases:
-                self._pushes.append(self.venue.market.index_push(base))
+                if self.venue.products.futures:
+                    self._pushes += self.venue.market.perpetual_pushes(base)
+                else:
+                    self._pushes.append(self.venue.market.index_push(base))
                 instruments = self.venue.exchange.instruments(base)
                 for expiry_ns in dict.fromkeys(instrument.expiry_ns for instrument in instruments):
                     self._pushes.append(self.venue.market.chain_push(f"{base}USD", expiry_ns))

@@ -20,6 +20,7 @@ from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
+from world.perpetuals import perpetuals
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
@@ -421,6 +422,10 @@ DIRECTED: dict[str, Directed] = {
         what="legs are filled in part, and the trades are scaled to what there is",
         scenario=_partial_chunks,
         faults=Faults(request_lost=0.1, crash_per_minute=0.3, restart_after_max_ms=1_500),
+    ),
+    "perpetuals": Directed(
+        what="perpetuals are traded alone and as legs beside options, over the hour of funding",
+        scenario=perpetuals,
     ),
     "lost_accepts": Directed(
         what="the answers to accepted quotes are lost, and so is what the stream says of them",

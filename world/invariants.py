@@ -57,13 +57,15 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:
             )
     for symbol, quantity in venue.own_positions().items():
         yield Violation("flat_at_venue", f"the venue still holds {quantity} {symbol}")
-    for resting in venue.exchange.open_orders(venue.account_id):
+    for resting in venue.products.open_orders():
         if resting.order_id not in venue.by_hand:
             yield Violation("nothing_rests", f"order {resting.client_order_id} still rests at the venue")
     for request_id in venue.rfqs.active():
         yield Violation("nothing_rests", f"request for quote {request_id} is still open at the venue")
     for rfq in book.rfqs.live_rfqs():
         yield Violation("orders_resolved", f"request for quote {rfq.rfq_id} is still {rfq.state}: {rfq.reason}")
+    if not venue.foreign and len(book.funding) < len(venue.products.funding()):
+        yield Violation("comes_to_rest", "a funding payment is in the P&L of no trade yet")
     if not any(trade.state in ("CLOSED", "SETTLED") for trade in book.trades.values()):
         yield Violation("trades_again", "no trade was opened and closed")
     yield from _fills_equal(venue, book)
@@ -156,8 +158,8 @@ def _closes_reduce(venue: Venue, desk_number: int) -> Iterator[Violation]:
     opening = {sent.client_order_id for sent in venue.opening_orders}
     in_blocks = venue.rfqs.orders()
     for order in (
-        *venue.exchange.open_orders(venue.account_id),
-        *venue.exchange.order_history(venue.account_id),
+        *venue.products.open_orders(),
+        *venue.products.order_history(),
     ):
         if order.client_order_id in opening or order.reduce_only:
             continue

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import msgspec
 import numpy as np
 
 from services.exchange.config import ExchangeConfig
+from services.exchange.contracts import next_funding_time
 from services.exchange.core import ExchangeCore
-from shared.messages.market import Instrument
+from services.marketdata.effects import FundingRead
+from shared.messages.contracts import FundingRate
+from shared.messages.market import NEVER_NS, Instrument
+from shared.options.book import pack_levels
 from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
-from shared.venues.ports import ChainPush, IndexPush, OptionQuoteRow
+from shared.venues.ports import BookPush, ChainPush, IndexPush, OptionQuoteRow
 
 _OFTEN_EMPTY = ("bid", "ask", "bid_size", "ask_size")
 _FULL = (
@@ -71,3 +78,33 @@ class MarketFeed:
         price = self.exchange.index_price(base)
         assert price is not None, base
         return IndexPush(underlying=f"{base}USD", price=float(price), venue_ns=self.exchange.now_ns)
+
+    def perpetual(self, base: str) -> Instrument:
+        limits = next(config.futures for config in self.config.bases if config.base == base)
+        return Instrument(
+            symbol=f"{base}USD",
+            underlying=f"{base}USD",
+            option_type="C",
+            strike=Decimal(0),
+            expiry_ns=NEVER_NS,
+            last_trade_ns=NEVER_NS,
+            tick_size=limits.tick_size,
+            lot_size=limits.min_quantity,
+            min_quantity=limits.min_quantity,
+            max_quantity=limits.max_order_quantity,
+        )
+
+    def perpetual_pushes(self, base: str) -> tuple[IndexPush, BookPush, FundingRead]:
+        """Mark, book and next funding of the perpetual, as marketdata is told them."""
+        symbol, futures, now_ns = f"{base}USD", self.exchange.futures, self.exchange.now_ns
+        found, book = futures.find(symbol), futures.order_book(symbol, 5)
+        assert found is not None and book is not None, symbol  # noqa: PT018
+        market, contract = found
+        index = msgspec.structs.replace(self.index_push(base), perpetual_mark=float(market.mark(contract)))
+        bids, asks = ([(float(each.price), float(each.quantity)) for each in side] for side in (book.bids, book.asks))
+        due_ns = next_funding_time(now_ns)
+        rate = FundingRate(
+            symbol=symbol, rate=futures.funding_rate(symbol, due_ns), next_funding_ns=due_ns, venue_ns=now_ns
+        )
+        push = BookPush(symbol=symbol, venue_ns=now_ns, bids=pack_levels(bids), asks=pack_levels(asks))
+        return index, push, FundingRead(rate)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from world.guard_mutants import GUARD_MUTANTS
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
+from world.perpetual_mutants import PERPETUAL_MUTANTS
 from world.quoting_mutants import QUOTING_MUTANTS
 from world.rfq_mutants import RFQ_MUTANTS
 from world.smart_mutants import SMART_MUTANTS
@@ -441,5 +442,6 @@ MUTANTS: Sequence[Mutant] = (
     *GUARD_MUTANTS,
     *QUOTING_MUTANTS,
     *RFQ_MUTANTS,
+    *PERPETUAL_MUTANTS,
     *SMART_MUTANTS,
 )

@@ -14,6 +14,7 @@ from services.marketdata.effects import ReadKey, VenueRead, VenueReadFailed
 from shared.messages.contracts import FundingRate
 from shared.messages.on_demand import PERIOD_NS, GetFundingRate, GetKlines, Kline
 from shared.messages.venue import (
+    FundingPayment,
     OrderQueried,
     OrderQueryFailed,
     OrdersListed,
@@ -24,6 +25,7 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
+from world.products import Products
 from world.rfq import Deliver, Network
 from world.translation import shown_fill, shown_order
 
@@ -38,12 +40,14 @@ class VenueReads:
         self,
         network: Network,
         exchange: ExchangeCore,
+        products: Products,
         account_id: str,
         positions: Callable[[], tuple[VenuePosition, ...]],
         is_left_out: Callable[[], bool],
     ) -> None:
         self._network = network
         self._exchange = exchange
+        self._products = products
         self._account_id = account_id
         self._positions = positions
         self._is_left_out = is_left_out
@@ -55,7 +59,7 @@ class VenueReads:
         """
 
         def answer() -> OrderQueried:
-            order = self._exchange.order(self._account_id, client_order_id=client_order_id)
+            order = self._products.order(client_order_id)
             seen = order is not None and order.created_ns <= self._network.horizon_ns()
             return OrderQueried(
                 client_order_id=client_order_id,
@@ -94,7 +98,9 @@ class VenueReads:
         failed = OrdersListFailed(client_order_ids=tuple(numbers), reason="down: connection reset")
         self._network.read(answer, failed, deliver)
 
-    def snapshot(self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver) -> None:
+    def snapshot(
+        self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver, funding_of: Sequence[str] = ()
+    ) -> None:
         """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
         engine, parts = self._network.engine, dict[str, Any]()
 
@@ -115,6 +121,7 @@ class VenueReads:
                 fills=parts["fills"],
                 positions=self._positions(),
                 exercises=self._exercises(since_ns),
+                funding=self._funding(funding_of, since_ns),
             )
 
         engine.after(self._network.delay_ns(), orders)
@@ -149,18 +156,32 @@ class VenueReads:
     def _orders(self, since_ns: int) -> list[ex.Order]:
         """Open orders and history since then."""
         orders = (
-            *self._exchange.open_orders(self._account_id),
-            *self._exchange.order_history(self._account_id, start_ns=since_ns),
+            *self._products.open_orders(),
+            *self._products.order_history(since_ns),
         )
         horizon_ns = self._network.horizon_ns()
         return [order for order in orders if order.created_ns <= horizon_ns and not self._is_left_out()]
 
     def _fills(self, since_ns: int) -> tuple[VenueFill, ...]:
-        fills = self._exchange.fills(self._account_id, start_ns=since_ns)
+        fills = self._products.fills(since_ns)
         return tuple(shown_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._network.horizon_ns())
 
     def _fills_of(self, client_order_id: int, fills: Sequence[VenueFill]) -> tuple[VenueFill, ...]:
         return tuple(fill for fill in fills if fill.client_order_id == client_order_id)
+
+    def _funding(self, symbols: Sequence[str], since_ns: int) -> tuple[FundingPayment, ...]:
+        return tuple(
+            FundingPayment(
+                payment_id=payment.payment_id,
+                symbol=payment.symbol,
+                quantity=payment.quantity * payment.side.sign,
+                rate=payment.rate,
+                amount_usd=payment.amount,
+                venue_ns=payment.at_ns,
+            )
+            for payment in (self._products.funding(since_ns) if symbols else ())
+            if payment.symbol in symbols
+        )
 
     def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return tuple(

@@ -13,7 +13,7 @@ from services.execution.book import Book
 from services.execution.rows import OrderMoved, OrderRequested
 from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
-from world.desk import ACCOUNT_ID, DESK_NUMBER, Desk
+from world.desk import DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -89,6 +89,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         scenario.execution,
         risk_config=scenario.risk,
         host_config=scenario.host,
+        futures=scenario.futures,
     )
     # A run makes few cycles and many objects: looking for the former again and again takes a tenth of its time.
     collects = gc.isenabled()
@@ -176,7 +177,7 @@ def granted_wrongly(desk: Desk) -> list[Violation]:
 def decided_wrongly(desk: Desk) -> list[Violation]:
     """What execution should not have done with what it knew, or not have written or said."""
     entries = desk.nodes["execution"].journal.entries
-    fills = desk.venue.rfqs.named(desk.venue.exchange.fills(ACCOUNT_ID), desk.book)
+    fills = desk.venue.rfqs.named(desk.venue.products.fills(), desk.book)
     limits = desk.risk_config
     if desk.venue.by_hand:
         # risk limits the account's position, and what somebody else traded is in it: the trades alone may hold more
@@ -266,7 +267,7 @@ def _digest(desk: Desk) -> str:
     for node in desk.nodes.values():
         for entry in (*node.journal.lost_rows, *node.journal.entries):
             digest.update(encode(entry))
-    for fill in desk.venue.exchange.fills(ACCOUNT_ID):
+    for fill in desk.venue.products.fills():
         digest.update(encode(fill))
     digest.update(encode(desk.engine.random.random()))
     return digest.hexdigest()

@@ -41,6 +41,7 @@ from shared.messages.venue import (
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.market_feed import MarketFeed
+from world.products import Products
 from world.rates import OrderRates
 from world.reads import VenueReads
 from world.rfq import Network, VenueRfqs
@@ -58,7 +59,14 @@ class Venue:
     """One account at the exchange, as execution, risk and marketdata reach it over the network of `faults`."""
 
     def __init__(
-        self, engine: Engine, faults: Faults, exchange: ExchangeCore, config: ExchangeConfig, account_id: str
+        self,
+        engine: Engine,
+        faults: Faults,
+        exchange: ExchangeCore,
+        config: ExchangeConfig,
+        account_id: str,
+        *,
+        futures: bool = False,
     ) -> None:
         self.engine = engine
         self.config = config
@@ -66,6 +74,7 @@ class Venue:
         self.exchange = exchange
         self.market = MarketFeed(exchange, config)
         self.account_id = account_id
+        self.products = Products(exchange, account_id, futures=futures)
         self.sent: Counter[int] = Counter()
         self.expired: set[int] = set()
         self.opening_orders: list[NewOrder] = []
@@ -92,6 +101,7 @@ class Venue:
         self.reads = VenueReads(
             network,
             exchange,
+            self.products,
             account_id,
             positions=self._shown_positions,
             is_left_out=lambda: self._happens(self.faults.list_gaps),
@@ -139,7 +149,7 @@ class Venue:
                 return OrderRefused(
                     client_order_id=order.client_order_id, kind="rejected", code=code, text="refused at random"
                 )
-            result = self._run(self.exchange.place(self.account_id, placed(order), self.engine.now_ns))
+            result = self._run(self.products.place(placed(order), self.engine.now_ns))
             if isinstance(result, ex.Accepted):
                 return OrderAcked(client_order_id=order.client_order_id, venue_order_id=result.order_id)
             return OrderRefused(
@@ -162,9 +172,9 @@ class Venue:
             command = ex.CancelOrder(order_id=order.venue_order_id, client_order_id=order.client_order_id)
 
             def carry_out() -> Any:
-                return self._run(self.exchange.cancel(self.account_id, command, self.engine.now_ns))
+                return self._run(self.products.cancel(command, order.symbol, self.engine.now_ns))
 
-            resting = self.exchange.order(self.account_id, client_order_id=order.client_order_id)
+            resting = self.products.order(order.client_order_id)
             if resting is not None and resting.state.is_open and self._happens(self.faults.cancel_late):
                 self.engine.after(self.engine.between_ns(MS, 4 * SECOND), carry_out)
                 return CancelAcked(client_order_id=order.client_order_id)
@@ -196,7 +206,7 @@ class Venue:
                 quantity=change.quantity,
                 price=change.price,
             )
-            result = self._run(self.exchange.amend(self.account_id, command, self.engine.now_ns))
+            result = self._run(self.products.amend(command, self.engine.now_ns))
             if isinstance(result, ex.Accepted):
                 self._amended(change)
                 return AmendAcked(client_order_id=number, venue_order_id=result.order_id)
@@ -293,17 +303,17 @@ class Venue:
                 symbol=position.symbol,
                 quantity=position.quantity * position.side.sign,
                 average_price=position.average_price,
-                mark=position.mark_price,
+                mark=float(position.mark_price),
                 unrealized_pnl_usd=float(position.unrealised_pnl_mark),
             )
-            for position in self.exchange.positions(self.account_id)
+            for position in self.products.positions()
         )
 
     @property
     def foreign(self) -> dict[str, Decimal]:
         """What others opened, by symbol, whatever has become of it. For the checks."""
         held: dict[str, Decimal] = {}
-        for fill in self.exchange.fills(self.account_id) if self._foreign_orders else ():
+        for fill in self.products.fills() if self._foreign_orders else ():
             if fill.order_id in self._foreign_orders:
                 held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + fill.side.sign * fill.quantity
         return held
@@ -318,7 +328,7 @@ class Venue:
     def fills_by_client_order(self, book: Book) -> dict[int, Decimal]:
         """What the venue says was filled, by client order id. For the checks."""
         filled: dict[int, Decimal] = {}
-        for fill in self.rfqs.named(self.exchange.fills(self.account_id), book):
+        for fill in self.rfqs.named(self.products.fills(), book):
             if fill.client_order_id is not None and fill.order_id not in self.by_hand:
                 filled[fill.client_order_id] = filled.get(fill.client_order_id, Decimal(0)) + fill.quantity
         return filled

@@ -95,6 +95,9 @@ def opening_cost(trade: Trade, *, fees_complete: bool) -> OpeningCost | None:
 
 
 def _rfq_infeasible(intent: OpenTrade, legs: Sequence[LegView], refused: str) -> str:
+    perpetual = next((leg.order.symbol for leg in legs if leg.instrument.is_perpetual), None)
+    if perpetual is not None:
+        return f"{perpetual} is a perpetual, which makers are not asked for"
     strikes = {leg.order.symbol: leg.instrument.strike for leg in legs}
     notional = notional_usd(intent.legs, strikes)
     least = intent.rfq.min_notional_usd
@@ -190,5 +193,8 @@ def _cost(
         quantity = float(leg.order.quantity)
         price = max(0.0, middle + offset if leg.order.side == "buy" else middle - offset)
         spread_usd += quantity * offset
-        fees_usd += quantity * min(rate * leg.index_price, config.fee_cap_fraction * price)
+        if leg.instrument.is_perpetual:
+            fees_usd += quantity * config.futures_fee_rate * price
+        else:
+            fees_usd += quantity * min(rate * leg.index_price, config.fee_cap_fraction * price)
     return ModeCost(mode=mode, infeasible=infeasible, spread_usd=spread_usd, fees_usd=fees_usd)

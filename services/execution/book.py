@@ -41,7 +41,8 @@ _OF_A_TRADE = frozenset[type](kind for kind in get_args(rows.Row) if "trade_id" 
 class Book(msgspec.Struct):
     """All of execution's durable state. Two books that folded the same rows are equal.
 
-    forgot_ns: when ended trades were last let go of. unfilled_kept_ns: a reader remembers orders that ended unfilled
+    funding: payments that are booked. perpetuals: when what a trade holds of each changed last. forgot_ns: when ended
+    trades were last let go of. unfilled_kept_ns: a reader remembers orders that ended unfilled
     for at least this long; the service for as long as its rows say.
     """
 
@@ -55,6 +56,8 @@ class Book(msgspec.Struct):
     rfqs: RfqBook = msgspec.field(default_factory=RfqBook)
     fills: dict[int, Fill] = msgspec.field(default_factory=dict)
     feeless: dict[int, None] = msgspec.field(default_factory=dict)
+    funding: dict[int, None] = msgspec.field(default_factory=dict)
+    perpetuals: dict[str, int] = msgspec.field(default_factory=dict)
     direct_fills: dict[int, DirectFill] = msgspec.field(default_factory=dict)
     direct_orders: dict[int, NotedOrder] = msgspec.field(default_factory=dict)
     intents: dict[str, Intent] = msgspec.field(default_factory=dict)

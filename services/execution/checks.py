@@ -26,6 +26,7 @@ from shared.ids import MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
+from shared.options.instruments import instrument_kind
 from shared.strategy.profiles import params_problem
 
 
@@ -140,6 +141,13 @@ def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
     if problem:
         return Refusal(code="bad_params", detail=f"rfq.{problem}", remedy="correct it")
     listed = {leg.symbol: view.work.market.instrument(leg.symbol) for leg in intent.legs}
+    perpetual = next((leg.symbol for leg in intent.legs if instrument_kind(leg.symbol) != "option"), None)
+    if perpetual is not None and intent.execution_mode == "rfq":
+        return Refusal(
+            code="bad_params",
+            detail=f"makers are not asked for {perpetual}, which is no option",
+            remedy='use execution_mode "limit" or "smart"',
+        )
     known = {symbol: instrument.strike for symbol, instrument in listed.items() if instrument is not None}
     if intent.execution_mode == "rfq" and params.fallback is None and len(known) == len(intent.legs):
         notional = notional_usd(intent.legs, known)

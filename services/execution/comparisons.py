@@ -84,7 +84,8 @@ class ComparisonSchedule:
             return at_ns
         self._wanted = None
         self._in_flight_ns = self._asked_ns = work.now_ns
-        work.send(FetchSnapshot(trigger=trigger, since_ns=self._since_ns()))
+        since_ns = self._since_ns()
+        work.send(FetchSnapshot(trigger=trigger, since_ns=since_ns, funding_of=self._perpetuals(since_ns)))
         return work.now_ns + work.config.snapshot_timeout_ms * MS
 
     def failed(self, reason: str) -> None:
@@ -139,6 +140,13 @@ class ComparisonSchedule:
                 if leg.held_quantity > 0 and leg.instrument.expiry_ns <= now_ns:
                     since_ns = min(since_ns, leg.instrument.expiry_ns - _HOUR_NS)
         return max(since_ns, now_ns - _HISTORY_MAX_NS, 0)
+
+    def _perpetuals(self, since_ns: int) -> tuple[str, ...]:
+        """Those that a trade holds, or held at `since_ns` or later."""
+        book = self._work.book
+        found = {leg.symbol for trade in book.active_trades() for leg in trade.legs if leg.instrument.is_perpetual}
+        found |= {symbol for symbol, moved_ns in book.perpetuals.items() if moved_ns >= since_ns}
+        return tuple(sorted(found))
 
     def _looked_before(self) -> int:
         """When the process before looked last; 0 where that says nothing, as no clock was right then and now."""

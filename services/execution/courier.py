@@ -204,6 +204,11 @@ class Courier:
             history = await self._gateway.order_history(fetch.since_ns)
             fills = await self._gateway.fills(fetch.since_ns)
             exercises = await self._gateway.exercises(fetch.since_ns)
+            funding = [
+                payment
+                for symbol in fetch.funding_of
+                for payment in await self._gateway.funding_payments(symbol, fetch.since_ns)
+            ]
             positions = await self._gateway.positions()
         except VenueError as error:
             return VenueSnapshotFailed(trigger=fetch.trigger, reason=f"{error.kind}: {error}")
@@ -215,6 +220,7 @@ class Courier:
             fills=fills,
             positions=positions,
             exercises=exercises,
+            funding=tuple(funding),
         )
 
 

@@ -80,10 +80,14 @@ class QueryOrders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed."""
+    """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed.
+
+    funding_of: perpetuals whose funding payments are read too.
+    """
 
     trigger: str
     since_ns: int
+    funding_of: tuple[str, ...] = ()
 
 
 class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from services.execution import rows
 from services.execution.broken import is_held_broken
 from services.execution.halted import halt_text
@@ -199,8 +197,9 @@ class Guards:
             self._close(trade, f"loss on mark {-pnl_usd:.2f} USD reached the limit {limit_usd:g} USD", "execution")
 
     def _pnl_on_mark_usd(self, trade: Trade) -> float | None:
-        """Realised and unrealised P&L before fees; None while a mark is missing or stale: then nothing is decided."""
-        total = Decimal(0)
+        """Realised and unrealised P&L and funding, before fees; None while a mark is missing or stale: then nothing
+        is decided."""
+        total = -trade.funding_usd
         unrealized_usd = 0.0
         for leg in trade.legs:
             total += leg.realized_pnl_usd

@@ -137,6 +137,12 @@ class InquiryDesk:
                 detail=f"{leg.symbol[:60]} is not listed",
                 remedy="see what is: voldesk chain UNDERLYING --all",
             )
+        if instrument.is_perpetual:
+            return Refusal(
+                code="not_tradable",
+                detail=f"makers are not asked for {leg.symbol}, which is no option",
+                remedy="ask for the options alone",
+            )
         if self._work.now_ns >= instrument.last_trade_ns:
             return Refusal(
                 code="not_tradable", detail=f"{leg.symbol} does not trade any more", remedy="choose another"

@@ -192,6 +192,11 @@ def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
     book.fills[fill.venue_trade_id] = Fill(order.client_order_id, order.trade_id, fill.fee_usd, fill.venue_ns)
     order.fills_quantity += fill.quantity
     order.fills_cash += fill.quantity * fill.price
+    change = fill.quantity if order.purpose == "open" else -fill.quantity
+    leg = book.trades[order.trade_id].legs[order.leg_index]
+    if leg.instrument.is_perpetual:
+        leg.moved(fill.venue_ns, change)
+        book.perpetuals[leg.symbol] = max(fill.venue_ns, book.perpetuals.get(leg.symbol, 0))
     if fill.fee_usd is None:
         book.feeless[fill.venue_trade_id] = None
         book.trades[order.trade_id].feeless += 1

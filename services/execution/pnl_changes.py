@@ -10,13 +10,14 @@ from services.execution.book import Book
 from services.execution.records import ZERO, Trade
 from services.execution.views import exact
 
-ChangeKind = Literal["fill", "fee", "settlement", "outside"]
+ChangeKind = Literal["fill", "fee", "settlement", "outside", "funding"]
 _KINDS: dict[type, ChangeKind] = {
     rows.FillSeen: "fill",
     rows.FillAssumed: "fill",
     rows.FeeLearned: "fee",
     rows.LegSettled: "settlement",
     rows.LegClosedOutside: "outside",
+    rows.FundingBooked: "funding",
 }
 
 
@@ -24,18 +25,17 @@ _TWELFTH = Decimal("1e-12")
 
 
 class Money(NamedTuple):
-    """Realised P&L before fees and all fees of a trade, USD. Cash has every digit; the share of an average price in a
-    partial close is rounded to the twelfth, so that changes sum to the whole."""
+    """Realised P&L before fees, fees and funding (paid > 0) of a trade, USD. Cash has every digit; the share of an
+    average price in a partial close is rounded to the twelfth, so that changes sum to the whole."""
 
     realized_pnl_usd: Decimal = ZERO
     fees_usd: Decimal = ZERO
+    funding_usd: Decimal = ZERO
 
 
 class PnlChange(NamedTuple):
-    """What one row changed. at_ns: when it happened, by the venue's clock where that told; fees paid are > 0.
-
-    The desk trades options, which bear no funding: it is 0 until futures are traded.
-    """
+    """What one row changed. at_ns: when it happened, by the venue's clock where that told; fees and funding paid
+    are > 0."""
 
     sequence: int
     at_ns: int
@@ -56,7 +56,9 @@ def money_of(trade: Trade | None) -> Money:
     """As it stands now; nothing of no trade."""
     if trade is None:
         return Money()
-    return Money(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_TWELFTH), trade.fees_usd)
+    return Money(
+        sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_TWELFTH), trade.fees_usd, trade.funding_usd
+    )
 
 
 def pnl_change(sequence: int, at_ns: int, row: rows.Row, before: Money, book: Book) -> PnlChange | None:
@@ -75,6 +77,7 @@ def pnl_change(sequence: int, at_ns: int, row: rows.Row, before: Money, book: Bo
         _KINDS[type(row)],
         exact(after.realized_pnl_usd - before.realized_pnl_usd),
         exact(after.fees_usd - before.fees_usd),
+        exact(after.funding_usd - before.funding_usd),
     )
 
 
@@ -83,6 +86,8 @@ def _happened_ns(row: rows.Row, book: Book) -> int | None:
     match row:
         case rows.FillSeen(fill=fill):
             return fill.venue_ns
+        case rows.FundingBooked(venue_ns=venue_ns):
+            return venue_ns
         case rows.FeeLearned(venue_trade_id=number) if number in book.fills:
             return book.fills[number].venue_ns
         case _:

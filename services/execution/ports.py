@@ -30,6 +30,7 @@ from shared.messages.venue import (
     CountdownRefused,
     CountdownSet,
     CountdownUnknown,
+    FundingPayment,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -109,6 +110,8 @@ class TradingGateway(RfqDesk, Protocol):
     async def positions(self) -> tuple[VenuePosition, ...]: ...
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
+
+    async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]: ...
 
     async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None: ...
 

@@ -17,6 +17,9 @@ STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 PRICE_REFUSALS: frozenset[int] = frozenset({10531, 10532})
 """The venue's codes for a price outside its band around mark."""
 
+PERPETUAL_PREMIUM_MAX_PCT = 2.0
+"""What is a small share of an option's price is a large one of a coin's, whose book is about a basis point wide."""
+
 
 def _is_wide(quote: Quote, wide_spread_pct: float) -> bool:
     mid = quote.mid
@@ -139,7 +142,10 @@ def opening_price(
 
 
 def closing_bound(mark: float, side: Side, max_premium_pct: float, instrument: Instrument) -> Decimal:
-    """How far a close may go: mark moved `max_premium_pct` against us, at least by one tick, on the safe tick."""
+    """How far a close may go: mark moved `max_premium_pct` against us, at least by one tick, on the safe tick. Of a
+    perpetual at most PERPETUAL_PREMIUM_MAX_PCT."""
+    if instrument.is_perpetual:
+        max_premium_pct = min(max_premium_pct, PERPETUAL_PREMIUM_MAX_PCT)
     room = max(mark * max_premium_pct / 100, float(instrument.tick_size))
     bound = mark + room if side == "buy" else max(0.0, mark - room)
     return snap_price(bound, instrument.tick_size, up=side == "sell")

@@ -10,6 +10,7 @@ from services.execution.direct import to_millionths
 from services.execution.effects import CancelOrder
 from services.execution.evidence import Evidence
 from services.execution.facts import Facts
+from services.execution.funding import book_funding
 from services.execution.positions import PositionWitness
 from services.execution.records import ZERO
 from services.execution.workspace import MS, Workspace
@@ -98,6 +99,7 @@ class Reconciler:
         differences += self._vanished(snapshot)
         self.positions.direct.keep_fills(snapshot)
         self._exercises(snapshot)
+        book_funding(self._work, snapshot)
         self._schedule.looked_ns = snapshot.asked_ns
         differences += self.positions.compare(snapshot)
         self._schedule.compared(snapshot)

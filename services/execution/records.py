@@ -32,6 +32,7 @@ NOTHING_TO_REDUCE = 10536
 
 ZERO = Decimal(0)
 _SECOND = 1_000_000_000
+_MOVES_KEPT_NS = 172_800 * _SECOND
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -138,7 +139,8 @@ class Leg(msgspec.Struct, kw_only=True):
     `outside_quantity`: of what is closed, by no order of the trade. `priceless_quantity`: of that, at a price nobody
     knows, left out of P&L. `opening_quantity`, `closing_quantity`: what orders of the trade may still fill.
     `overfilled_quantity`: what was told to be filled beyond `quantity`; `trimmed_quantity`, `trimmed_cash`: what of
-    that was closed again while the trade was open.
+    that was closed again while the trade was open. `moves`: of a perpetual, by how much what is held changed and
+    when, by the venue's clock.
     """
 
     symbol: str
@@ -158,6 +160,7 @@ class Leg(msgspec.Struct, kw_only=True):
     trimmed_quantity: Decimal = ZERO
     trimmed_cash: Decimal = ZERO
     last_fill_ns: int = 0
+    moves: list[tuple[int, Decimal]] = msgspec.field(default_factory=list)
 
     @property
     def held_quantity(self) -> Decimal:
@@ -185,6 +188,21 @@ class Leg(msgspec.Struct, kw_only=True):
     def close_price(self) -> Decimal | None:
         priced = self.closed_quantity - self.priceless_quantity
         return self.closed_cash / priced if priced else None
+
+    def moved(self, at_ns: int, change: Decimal) -> None:
+        """What is held of a perpetual changed; what lies long back is kept as one sum."""
+        if not self.instrument.is_perpetual:
+            return
+        self.moves.append((at_ns, change))
+        old_ns = at_ns - _MOVES_KEPT_NS
+        old = [each for each in self.moves if each[0] < old_ns]
+        if len(old) > 1:
+            summed = (max(moment for moment, _ in old), sum((each for _, each in old), ZERO))
+            self.moves = [summed, *(each for each in self.moves if each[0] >= old_ns)]
+
+    def held_at(self, at_ns: int) -> Decimal:
+        """What was held of a perpetual at an instant of the last days, by executions that are known, ≥ 0."""
+        return sum((change for moment, change in self.moves if moment <= at_ns), ZERO)
 
     @property
     def realized_pnl_usd(self) -> Decimal:
@@ -241,6 +259,7 @@ class Trade(msgspec.Struct, kw_only=True):
     `overfilled_ns`: when it was last told that a leg was filled beyond its quantity.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
+    funding_usd: of perpetuals, paid > 0.
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
     all known; `untold`: of these not every execution was told; `unfilled`: ended with nothing filled; `turned_away`:
     labelled post-only ones of them that the venue ended unasked a moment ago. last_order_ns: when an order was last
@@ -264,6 +283,7 @@ class Trade(msgspec.Struct, kw_only=True):
     scaled_chunk: int = 0
     overfilled_ns: int = 0
     fees_usd: Decimal = ZERO
+    funding_usd: Decimal = ZERO
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None
     opening_cost: OpeningCost | None = None
@@ -296,6 +316,12 @@ class Trade(msgspec.Struct, kw_only=True):
     @property
     def was_filled(self) -> bool:
         return any(leg.opened_quantity > 0 for leg in self.legs)
+
+    @property
+    def entry_premium_usd(self) -> Decimal:
+        """What the opening paid for options, received < 0; a perpetual has no premium."""
+        options = (leg for leg in self.legs if not leg.instrument.is_perpetual)
+        return sum((leg.sign * leg.opened_cash for leg in options), ZERO)
 
     @property
     def fees_are_complete(self) -> bool:

@@ -329,6 +329,19 @@ class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
     venue_ns: int
 
 
+class FundingBooked(msgspec.Struct, frozen=True, kw_only=True, tag="funding_booked"):
+    """The trade's share of one funding payment for the perpetual that it held; `received_usd` < 0 was paid.
+    `quantity` > 0 is what it held then, `rate` the venue's."""
+
+    trade_id: str
+    leg_index: int
+    payment_id: int
+    quantity: Decimal
+    rate: Decimal
+    received_usd: Decimal
+    venue_ns: int
+
+
 class AttemptsSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="attempts_skipped"):
     """Orders of this trade may have been sent of which no row speaks: so many ids of each leg and purpose that
     reduces are left out, so that none is ever used twice."""
@@ -503,6 +516,7 @@ Row = (
     | FillAssumed
     | LegClosedOutside
     | LegSettled
+    | FundingBooked
     | AttemptsSkipped
     | DifferenceFound
     | DifferencesEnded

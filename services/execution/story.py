@@ -206,6 +206,11 @@ def _outside(row: rows.Row) -> str:
         case rows.LegClosedOutside():
             priced = "no mark is known" if row.price is None else f"booked at mark {row.price}"
             return f"{row.quantity} of leg {row.leg_index} is gone by no order of ours ({priced}): {row.reason}."
+        case rows.FundingBooked():
+            return (
+                f"Funding of {row.quantity} of leg {row.leg_index} at a rate of {row.rate}: "
+                f"{_word(row.received_usd)} {abs(row.received_usd)} USD."
+            )
         case rows.LegSettled():
             flow = f"{_word(row.cash_flow_usd)} {abs(row.cash_flow_usd)} USD"
             return (

@@ -157,8 +157,8 @@ TRADES = Table(
         Column(
             "entry_premium_usd",
             "TEXT",
-            "what the opening cost, received < 0",
-            lambda trade: exact(sum((leg.sign * leg.opened_cash for leg in trade.legs), ZERO)),
+            "what the opening paid for options, received < 0",
+            lambda trade: exact(trade.entry_premium_usd),
         ),
         Column(
             "realized_pnl_usd",
@@ -384,10 +384,10 @@ PNL_CHANGES = Table(
             "at_ns": ("INTEGER", "when it happened, by the venue's clock where that told"),
             "trade_id": ("TEXT", "its trade"),
             "strategy": ("TEXT", "whose"),
-            "kind": ("TEXT", "fill, fee, settlement or outside"),
+            "kind": ("TEXT", "fill, fee, settlement, outside or funding"),
             "realized_pnl_usd": ("TEXT", "before fees"),
             "fees_usd": ("TEXT", "paid > 0"),
-            "funding_usd": ("TEXT", "paid > 0; options bear none"),
+            "funding_usd": ("TEXT", "of perpetuals, paid > 0"),
         },
     ),
 )

@@ -42,6 +42,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
         ("leg_index", "quantity", "price", "reason", "fee_usd", "venue_trade_id"),
     ),
     rows.LegSettled: ("leg settled", ("leg_index", "quantity", "settlement_price", "cash_flow_usd", "fee_usd")),
+    rows.FundingBooked: ("funding booked", ("leg_index", "quantity", "rate", "received_usd", "payment_id")),
     rows.AttemptsSkipped: ("order ids left out", ("count", "reason")),
     rows.RfqRequested: ("quotes requested", ("rfq_id", "purpose", "attempt", "notional_usd")),
     rows.RfqMoved: ("request for quote moved", ("rfq_id", "state", "reason", "request_id", "refusal_kind")),

@@ -12,6 +12,8 @@ from services.execution.records import ZERO, ChunkEnd, Close, DirectFill, Fallba
 from services.execution.states import trade_may_move
 from shared.messages.trades import FINAL_TRADE_STATES
 
+_PAYMENTS_KEPT = 1_000
+
 if TYPE_CHECKING:
     from services.execution.book import Book
 
@@ -73,6 +75,7 @@ def fold_trade_adopted(book: Book, row: rows.TradeAdopted, at_ns: int) -> None:
         updated_ns=at_ns,
         opened_ns=at_ns,
     )
+    book.trades[row.trade_id].legs[0].moved(at_ns, leg.quantity)
     book.active[row.trade_id] = None
 
 
@@ -123,11 +126,17 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
             leg = book.trades[row.trade_id].legs[row.leg_index]
             leg.closed_quantity += row.quantity
             leg.outside_quantity += row.quantity
+            leg.moved(at_ns, -row.quantity)
             leg.last_fill_ns = at_ns
             if row.price is None:
                 leg.priceless_quantity += row.quantity
             else:
                 leg.closed_cash += row.quantity * row.price
+        case rows.FundingBooked():
+            book.trades[row.trade_id].funding_usd -= row.received_usd
+            book.funding[row.payment_id] = None
+            while len(book.funding) > _PAYMENTS_KEPT:
+                del book.funding[next(iter(book.funding))]
         case rows.LegSettled():
             trade = book.trades[row.trade_id]
             leg = trade.legs[row.leg_index]

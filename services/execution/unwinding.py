@@ -11,7 +11,7 @@ from services.execution.reduction import Reduction, close_purpose
 def unwinding_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
     """The loss on what was opened if the rest is closed now, before fees: what was closed at its price, what is held
     at the other side of the book, without one at mark. None while a price is missing."""
-    loss_usd = 0.0
+    loss_usd = float(trade.funding_usd)
     for leg in trade.legs:
         loss_usd -= float(leg.realized_pnl_usd)
         left_usd = _loss_usd(leg, leg.held_quantity, reduction)

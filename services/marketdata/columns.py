@@ -38,8 +38,15 @@ def is_overtaken(venue_ns: int, now_ns: int, held_venue_ns: int, held_received_n
 class Columns:
     """One instrument list with its matrix, shape (len(CHAIN_COLUMNS), n), NaN where nothing was received."""
 
-    def __init__(self, underlying: str, instruments: tuple[Instrument, ...], now_ns: int) -> None:
-        self.listed = InstrumentList(underlying=underlying, list_id=list_id_of(instruments), instruments=instruments)
+    def __init__(
+        self, underlying: str, instruments: tuple[Instrument, ...], now_ns: int, perpetual: Instrument | None = None
+    ) -> None:
+        self.listed = InstrumentList(
+            underlying=underlying,
+            list_id=list_id_of(instruments, perpetual),
+            instruments=instruments,
+            perpetual=perpetual,
+        )
         self._at = {option.symbol: column for column, option in enumerate(instruments)}
         self._matrix = np.full((len(CHAIN_COLUMNS), len(instruments)), np.nan, dtype="<f8")
         self._strikes = np.array([float(option.strike) for option in instruments])

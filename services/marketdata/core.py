@@ -14,6 +14,7 @@ from services.marketdata.effects import (
     BookReadFailed,
     Compared,
     FollowBooks,
+    FundingRead,
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
@@ -22,6 +23,7 @@ from services.marketdata.effects import (
     VenueRead,
     VenueReadFailed,
 )
+from services.marketdata.perpetuals import Perpetual
 from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.on_demand import (
@@ -45,12 +47,16 @@ BOOKS = "books"
 """The stream of order books, by the name that its StreamUp and StreamDown carry."""
 
 _WATCH_INTERVAL_NS = 1_000 * _MS
+_POLLED_MS = 1_000
+"""How long a read by REST takes at most as a rule: a perpetual that is silent for longer is missing, before options
+in the same chain would look as old as it is."""
 
 
 class _Underlying:
     def __init__(self, name: str) -> None:
         self.name = name
         self.columns: Columns | None = None
+        self.perpetual: Perpetual | None = None
         self.index = math.nan
         self.index_venue_ns = 0
         self.index_received_ns = 0
@@ -67,10 +73,11 @@ class _Underlying:
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, OpenInterestRead, BookPush, BookRead, BookReadFailed,
-    LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp, StreamDown, Tick,
-    LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines, GetFundingRate). A push counts as
-    received when it is handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals nothing.
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, FundingRead, OpenInterestRead, BookPush, BookRead,
+    BookReadFailed, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp,
+    StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines, GetFundingRate). A push
+    counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals
+    nothing.
 
     `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
@@ -107,7 +114,15 @@ class MarketdataCore:
             case IndexPush():
                 self._on_index(step, item, now_ns)
             case BookPush():
-                self.books.on_push(step, item, now_ns)
+                perpetual = self.perpetual(item.symbol)
+                if perpetual is None:
+                    self.books.on_push(step, item, now_ns)
+                else:
+                    perpetual.take_book(item, now_ns)
+            case FundingRead(rate=rate):
+                perpetual = self.perpetual(rate.symbol)
+                if perpetual is not None:
+                    perpetual.take_funding(rate, now_ns)
             case Request():
                 self._on_request(step, item, now_ns)
             case BookRead():
@@ -140,6 +155,8 @@ class MarketdataCore:
                 # What waits in the sockets is as old as the stall and would be stamped as new.
                 for part in self._underlyings.values():
                     part.index_received_ns = 0
+                    if part.perpetual is not None:
+                        part.perpetual.forget_times()
                     if part.columns is not None:
                         part.columns.forget_times(now_ns)
                         part.watch_since_ns = now_ns
@@ -246,12 +263,20 @@ class MarketdataCore:
         part = self._underlyings.get(underlying)
         return part is not None and part.columns is not None
 
+    def perpetual(self, symbol: str) -> Perpetual | None:
+        """The perpetual of that symbol, which is the name of its underlying too; None where none is traded."""
+        part = self._underlyings.get(symbol)
+        return None if part is None else part.perpetual
+
     def _part(self, underlying: str) -> _Underlying:
         return self._underlyings.setdefault(underlying, _Underlying(underlying))
 
     def _on_instruments(self, step: Step, loaded: InstrumentsLoaded, now_ns: int) -> None:
         part = self._part(loaded.underlying)
-        columns = Columns(loaded.underlying, sorted_instruments(loaded.instruments, now_ns), now_ns)
+        listed = sorted_instruments(loaded.instruments, now_ns)
+        columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual)
+        if loaded.perpetual is not None and part.perpetual is None:
+            part.perpetual = Perpetual()
         if part.columns is not None:
             if part.columns.listed.list_id == columns.listed.list_id:
                 return
@@ -284,6 +309,8 @@ class MarketdataCore:
 
     def _on_index(self, step: Step, push: IndexPush, now_ns: int) -> None:
         part = self._part(push.underlying)
+        if part.perpetual is not None:
+            part.perpetual.take_mark(push.perpetual_mark, now_ns)
         usable = math.isfinite(push.price) and push.price > 0
         if not usable or is_overtaken(push.venue_ns, now_ns, part.index_venue_ns, part.index_received_ns):
             return
@@ -309,15 +336,19 @@ class MarketdataCore:
         matrix, received_ns, venue_ns = shown
         if config.own_greeks:
             columns.put_own_greeks(matrix, now_ns)
+        perpetual = None
+        if part.perpetual is not None:
+            perpetual = part.perpetual.shown(now_ns, (config.poll_silence_ms + _POLLED_MS) * _MS)
         index_is_fresh = now_ns - part.index_received_ns <= config.index_age_max_ms * _MS
         chain = ChainSnapshot(
             underlying=part.name,
             list_id=columns.listed.list_id,
             venue_ns=venue_ns,
-            received_ns=received_ns,
+            received_ns=received_ns if perpetual is None else min(received_ns, perpetual.received_ns),
             index_price=part.index if index_is_fresh else math.nan,
             index_received_ns=part.index_received_ns,
             matrix=matrix_bytes(matrix),
+            perpetual=perpetual,
         )
         part.published_ns, part.published_index = now_ns, part.index
         step.effects.append(Publish(topic_of("md.{underlying}.chain", underlying=part.name), chain))

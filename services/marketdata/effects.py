@@ -14,10 +14,17 @@ ReadKey = GetOrderBook | GetLastTrades | GetKlines | GetFundingRate
 
 
 class InstrumentsLoaded(msgspec.Struct, frozen=True, kw_only=True):
-    """Input: the options that the venue lists for one underlying now."""
+    """Input: the options that the venue lists for one underlying now, and its perpetual where futures are traded."""
 
     underlying: str
     instruments: tuple[Instrument, ...]
+    perpetual: Instrument | None = None
+
+
+class FundingRead(msgspec.Struct, frozen=True):
+    """Input: the rate of a perpetual's next funding."""
+
+    rate: FundingRate
 
 
 class ReloadInstruments(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from services.marketdata.effects import (
     BookReadFailed,
     Compared,
     FollowBooks,
+    FundingRead,
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
@@ -53,6 +54,7 @@ _AFTER_LISTING_NS = 5_000_000_000
 _READERS = 4
 _MEASURE_PAUSE_S = 1.0
 _FIRST_INTEREST_PAUSE_S = 0.3
+_FUNDING_PAUSE_S = 30.0
 
 
 class MarketdataShell:
@@ -62,6 +64,7 @@ class MarketdataShell:
         self._context = context
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
+        self._perpetuals = self._underlyings if context.desk.futures else ()
         venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
@@ -164,7 +167,8 @@ class MarketdataShell:
         await self._gateway.start()
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
-        await asyncio.gather(self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest())
+        feeds = [self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest()]
+        await asyncio.gather(*feeds, *([self._poll_funding()] if self._perpetuals else []))
 
     async def _key_holds(self) -> bool:
         """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
@@ -183,7 +187,9 @@ class MarketdataShell:
     async def _stream(self) -> None:
         while True:
             try:
-                await self._gateway.stream_market(self._underlyings, self._listed_expiries, self._host.put)
+                await self._gateway.stream_market(
+                    self._underlyings, self._listed_expiries, self._host.put, self._perpetuals
+                )
             except VenueError as error:
                 self._context.log.warning("market stream ended", kind=error.kind, reason=str(error))
             await asyncio.sleep(_RETRY_S)
@@ -255,7 +261,8 @@ class MarketdataShell:
         try:
             for underlying in self._underlyings:
                 instruments = await self._gateway.instruments(underlying)
-                self._host.put(InstrumentsLoaded(underlying=underlying, instruments=instruments))
+                perpetual = await self._gateway.futures.instrument(underlying) if self._perpetuals else None
+                self._host.put(InstrumentsLoaded(underlying=underlying, instruments=instruments, perpetual=perpetual))
         except VenueError as error:
             self._context.log.warning("instruments cannot be read", kind=error.kind, reason=str(error))
             return False
@@ -291,6 +298,16 @@ class MarketdataShell:
             else:
                 await asyncio.sleep(_RETRY_S)
 
+    async def _poll_funding(self) -> None:
+        """The rate of the next funding, which nothing pushes."""
+        while True:
+            try:
+                for rate in await self._gateway.futures.funding_rates():
+                    self._host.put(FundingRead(rate))
+            except VenueError as error:
+                self._context.log.info("funding rates cannot be read", kind=error.kind, reason=str(error))
+            await asyncio.sleep(_FUNDING_PAUSE_S)
+
     async def _measure(self) -> None:
         while True:
             self._metrics.measure(self._host.core, self._context.clock.now_ns())
@@ -300,6 +317,9 @@ class MarketdataShell:
         silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns
         if self._host.core.index_is_silent(underlying, now_ns(), silence_ms):
             self._host.put(await self._gateway.index_price(underlying))
+        perpetual = self._host.core.perpetual(underlying)
+        if perpetual is not None and perpetual.book_is_silent(now_ns(), silence_ms * 1_000_000):
+            self._host.put(await self._gateway.futures.order_book(underlying))
         for expiry_ns in self._host.core.silent_expiries(underlying, now_ns(), silence_ms):
             self._host.put(await self._gateway.chain(underlying, expiry_ns))
 

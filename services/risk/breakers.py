@@ -114,7 +114,7 @@ class Breakers:
             self._trip(SLIPPAGE, "", emit)
         if not update.is_final or update.trade_id in self._judged:
             return
-        pnl = update.realized_pnl_usd - update.fees_usd
+        pnl = update.net_realized_usd
         traded = any(leg.filled_quantity for leg in update.legs)
         # fees still to come make a loss larger, and a gain uncertain
         if not traded or not (update.fees_complete or update.realized_pnl_usd < 0):

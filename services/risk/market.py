@@ -31,7 +31,8 @@ def is_delta_one(symbol: str) -> bool:
 
 
 class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One option now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long. What is missing is NaN."""
+    """One option, or perpetual, now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long; NaN where
+    missing."""
 
     instrument: Instrument
     index: float
@@ -70,7 +71,7 @@ class MarketView:
             symbol: name
             for name, known in self._underlyings.items()
             for each in known.lists.values()
-            for symbol in each.row_of
+            for symbol in (*each.row_of, *([each.perpetual.symbol] if each.perpetual is not None else []))
         }
 
     def on_chain(self, chain: ChainSnapshot) -> None:
@@ -113,13 +114,13 @@ class MarketView:
         return math.nan if part is None else part.index
 
     def option(self, symbol: str) -> OptionFacts | None:
-        """The row of one option, whatever its age; None for a symbol that the current chain does not list."""
+        """The row of one option or perpetual, whatever its age; None for what the current chain does not list."""
         for part in self._underlyings.values():
-            row = self._rows(part).get(symbol)
-            if row is not None and part.view is not None:
-                values = part.view.row(row)
+            values = None if part.view is None else part.view.values(symbol)
+            instrument = None if part.view is None else part.view.instrument(symbol)
+            if values is not None and instrument is not None:
                 return OptionFacts(
-                    instrument=part.view.instruments[row],
+                    instrument=instrument,
                     index=part.index,
                     bid=values[_BID],
                     ask=values[_ASK],

@@ -136,7 +136,10 @@ class Situation:
         """Largest loss at expiry with fees; inf where nothing bounds it."""
         total = 0.0
         for legs in self.structure.values():
-            fees = (trading_fee(self.config, leg.quantity, leg.worst_price, leg.index) for leg in legs)
+            fees = (
+                trading_fee(self.config, leg.quantity, leg.worst_price, leg.index, is_perpetual=leg.is_perpetual)
+                for leg in legs
+            )
             total += sum(fees) + worst_loss(legs)
         return total
 
@@ -350,10 +353,14 @@ def worst_price(config: RiskConfig, side: Side, option: OptionFacts) -> Decimal 
     if not (math.isfinite(mark) and math.isfinite(index) and math.isfinite(option.delta)):
         return None
     tick = option.instrument.tick_size
-    collar = max(
-        config.collar_pct / 100 * mark, config.collar_index_pct / 100 * index, config.collar_ticks * float(tick)
-    )
-    lowest, highest = venue_price_band(config, mark, index, option.delta, float(tick))
+    if option.instrument.is_perpetual:
+        collar = max(config.futures_collar_pct / 100 * mark, config.collar_ticks * float(tick))
+        lowest, highest = float(tick), math.inf
+    else:
+        collar = max(
+            config.collar_pct / 100 * mark, config.collar_index_pct / 100 * index, config.collar_ticks * float(tick)
+        )
+        lowest, highest = venue_price_band(config, mark, index, option.delta, float(tick))
     if side == "sell":
         return snap_price(max(mark - collar, lowest), tick, up=True)
     price = snap_price(min(mark + collar, highest), tick, up=False)

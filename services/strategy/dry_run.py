@@ -20,6 +20,7 @@ from services.strategy.trades import TradeBook
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
 from shared.messages.trades import Grant, LegStatus, TradeUpdate
+from shared.options.instruments import instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.strategy.pnl import trade_pnl
 from shared.strategy.protocol import OpenStructure
@@ -62,7 +63,7 @@ class DryDesk:
         if row.trade.is_final:
             ended = self._ended.setdefault(row.strategy, _Ended())
             ended.count += 1
-            ended.net_usd += row.trade.realized_pnl_usd - row.trade.fees_usd
+            ended.net_usd += row.trade.net_realized_usd
             ended.trades.append(row.trade)
 
     def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
@@ -124,7 +125,8 @@ class DryDesk:
                 )
             )
             fees += self._fee(leg.symbol, price, leg.quantity)
-            premium += paid * leg.quantity * (1 if leg.side == "buy" else -1)
+            if instrument_kind(leg.symbol) == "option":
+                premium += paid * leg.quantity * (1 if leg.side == "buy" else -1)
         ordinal = self._trades.history(strategy, 0, now_ns).next_ordinal
         trade_id = f"dry-{strategy}-{ordinal}"
         trade = TradeUpdate(
@@ -216,6 +218,8 @@ class DryDesk:
 
     def _fee(self, symbol: str, price: float, quantity: Decimal) -> Decimal:
         index = self._index(symbol)
+        if instrument_kind(symbol) != "option":
+            return (Decimal(str(self._config.dry_run_futures_fee_rate * price)) * quantity).quantize(_CENTS)
         most = self._config.dry_run_fee_cap_fraction * price
         per_unit = most if index is None else min(self._config.dry_run_fee_rate * index, most)
         return (Decimal(str(per_unit)) * quantity).quantize(_CENTS)

@@ -50,7 +50,7 @@ class TradeBook:
             record.open.pop(update.trade_id, None)
             closed_ns = update.updated_ns if update.closed_ns is None else update.closed_ns
             record.last_closed_ns = max(record.last_closed_ns or 0, closed_ns)
-            if update.realized_pnl_usd - update.fees_usd < 0:
+            if update.net_realized_usd < 0:
                 record.last_loss_ns = max(record.last_loss_ns or 0, closed_ns)
         else:
             record.open[update.trade_id] = update

@@ -165,7 +165,7 @@ import numpy
 
 
 def chain_columns(body):
-    schema, underlying, list_id, venue_ns, received_ns, index_price, index_received_ns, matrix = body
+    schema, underlying, list_id, venue_ns, received_ns, index_price, index_received_ns, matrix, *_ = body
     rows = numpy.frombuffer(matrix, dtype="<f8").reshape(len(CHAIN_COLUMNS), -1)
     return dict(zip(CHAIN_COLUMNS, rows))
 ```

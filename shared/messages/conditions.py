@@ -111,7 +111,7 @@ class StructureDeltaLimit(Condition, frozen=True, kw_only=True, tag="structure_d
 class LegGreekLimit(Condition, frozen=True, kw_only=True, tag="leg_greek_limit"):
     """A leg's Greek (per unit, signed by the leg's side, not times quantity) compares true with `limit`.
 
-    `leg_index` None means any leg.
+    `leg_index` None means any leg that is an option.
     """
 
     greek: Greek

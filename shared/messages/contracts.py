@@ -109,17 +109,6 @@ class FuturesPosition(msgspec.Struct, frozen=True, kw_only=True):
     liquidation_price: Decimal | None
 
 
-class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """Funding of one position: `amount_usd` received > 0, paid < 0; `quantity` signed (short < 0)."""
-
-    payment_id: int
-    symbol: str
-    quantity: Decimal
-    rate: Decimal
-    amount_usd: Decimal
-    venue_ns: int
-
-
 class FuturesDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A dated future that was settled; `quantity` signed, `pnl_usd` before `fee_usd` (> 0 paid)."""
 

@@ -38,8 +38,15 @@ COMPARISON_COLUMNS: tuple[str, ...] = tuple(f"{source}_{name}" for source in ("o
 `CHAIN_COLUMNS`. Never summed, never mixed. A missing value is NaN."""
 
 
+NEVER_NS = 7_258_118_400_000_000_000
+"""2200-01-01T00:00:00Z: when that which does not expire expires."""
+
+
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
-    """One listed option. `last_trade_ns` is the instant from which the venue takes no more orders."""
+    """One listed option. `last_trade_ns` is the instant from which the venue takes no more orders.
+
+    A perpetual is written as what it is worth: a call of strike 0, which expires at NEVER_NS.
+    """
 
     symbol: str
     underlying: str
@@ -52,17 +59,43 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     min_quantity: Decimal
     max_quantity: Decimal
 
+    @property
+    def is_perpetual(self) -> bool:
+        return not self.strike
+
 
 class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"):
-    """The instruments behind the columns of the chains that carry `list_id` (a hash of the content)."""
+    """The instruments behind the columns of the chains that carry `list_id` (a hash of the content).
+
+    perpetual: the underlying's, on a desk that trades futures; it has no column.
+    """
 
     underlying: str
     list_id: str
     instruments: tuple[Instrument, ...]
+    perpetual: Instrument | None = None
 
     @property
     def key(self) -> str:
         return self.list_id
+
+
+class PerpetualQuote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Prices of a perpetual in USD per coin, sizes in coins; a missing one is NaN.
+
+    funding_rate: of the next funding, a fraction of quantity × mark that longs pay when it is positive, NaN when it
+    is not known; next_funding_ns: when that is, 0 when it is not known.
+    """
+
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    mark: float
+    funding_rate: float
+    next_funding_ns: int
+    venue_ns: int
+    received_ns: int
 
 
 class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="chain.1"):
@@ -71,7 +104,8 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     `matrix` holds float64, little-endian, shape (len(CHAIN_COLUMNS), n), row-major, n = the length of the
     instrument list with `list_id`. Read it through `shared.options.chain.ChainView`: in a chain that was received it
     is a part of the frame, not a copy. `received_ns` is the receipt of the *oldest* part; an age is measured from it.
-    `index_price` is NaN when there is none.
+    `index_price` is NaN when there is none. `perpetual` is None while nothing fresh is known of it, and on a desk
+    without futures.
     """
 
     underlying: str
@@ -81,6 +115,7 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     index_price: float
     index_received_ns: int
     matrix: memoryview
+    perpetual: PerpetualQuote | None = None
 
 
 class ChainComparison(Message, frozen=True, kw_only=True, array_like=True, tag="chain_comparison.1"):

@@ -265,13 +265,14 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
 
     realized_pnl_usd: of what was closed, before fees; fees_usd: all fees so far (> 0 = paid); fees_complete: the fee
     of every execution so far is in it.
-    entry_premium_usd: Σ over opening fills of price × quantity, paid > 0, received < 0.
+    entry_premium_usd: Σ over opening fills of options of price × quantity, paid > 0, received < 0.
     hard_deadline_ns: when execution closes the trade by itself at the latest, None: never by the clock; exits that
     count from the opening are in it once the trade is open.
     grant_open: the grant still reserves room at risk (not consumed, released or void).
     choice: why it is opened by this mode, and what each was expected to cost. opening_cost: what the opening did
     cost, once it is over and its fees are known.
     opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
+    funding_usd: of perpetuals so far, paid > 0.
     if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
     """
 
@@ -302,10 +303,16 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     opening_chunks: ChunkProgress | None = None
     closing_chunks: ChunkProgress | None = None
     if_broken: IfBroken | None = None
+    funding_usd: Decimal = Decimal(0)
 
     @property
     def key(self) -> str:
         return self.trade_id
+
+    @property
+    def net_realized_usd(self) -> Decimal:
+        """What was realised, after fees and funding so far."""
+        return self.realized_pnl_usd - self.fees_usd - self.funding_usd
 
     @property
     def is_final(self) -> bool:

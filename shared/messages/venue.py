@@ -220,10 +220,21 @@ class OrdersListFailed(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """Funding of one position: `amount_usd` received > 0, paid < 0; `quantity` signed (short < 0)."""
+
+    payment_id: int
+    symbol: str
+    quantity: Decimal
+    rate: Decimal
+    amount_usd: Decimal
+    venue_ns: int
+
+
 class VenueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that reconciliation compares. `asked_ns` is when the first part was asked.
 
-    `orders`: open ones, and those of the history since `since_ns`. `fills` and `exercises`: since `since_ns`.
+    `orders`: open ones, and those of the history since `since_ns`. `fills`, `exercises`, `funding`: since `since_ns`.
     """
 
     trigger: str
@@ -233,6 +244,7 @@ class VenueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[VenueFill, ...]
     positions: tuple[VenuePosition, ...]
     exercises: tuple[VenueExercise, ...]
+    funding: tuple[FundingPayment, ...] = ()
 
 
 class VenueSnapshotFailed(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.ids import content_hash
-from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
+from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList, PerpetualQuote
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -23,7 +23,7 @@ _QUOTE_ROWS = [CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "bid_size", 
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """One option's row of a chain; a value the venue did not give is None. Prices in USD per unit."""
+    """One option's or the perpetual's row of a chain; a value the venue did not give is None. USD per unit."""
 
     bid: float | None
     ask: float | None
@@ -43,6 +43,7 @@ class OptionList:
     def __init__(self, message: InstrumentList) -> None:
         self.list_id = message.list_id
         self.instruments = message.instruments
+        self.perpetual = message.perpetual
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
@@ -66,7 +67,11 @@ class OptionList:
 
 
 class ChainView:
-    """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong."""
+    """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong.
+
+    The columns are of options. What is asked for by symbol (`instrument`, `values`, `value`, `quote`) may be the
+    perpetual too, whose delta is 1 and whose other Greeks are 0.
+    """
 
     def __init__(self, snapshot: ChainSnapshot, listed: OptionList) -> None:
         if snapshot.list_id != listed.list_id:
@@ -140,22 +145,38 @@ class ChainView:
 
     def instrument(self, symbol: str) -> Instrument | None:
         row = self.listed.row_of.get(symbol)
-        return None if row is None else self.instruments[row]
+        if row is None:
+            perpetual = self.listed.perpetual
+            return perpetual if perpetual is not None and perpetual.symbol == symbol else None
+        return self.instruments[row]
+
+    def values(self, symbol: str) -> list[float] | None:
+        """All values in the order of CHAIN_COLUMNS, NaN where missing; None for what is not listed, and for a
+        perpetual of which nothing fresh is known."""
+        row = self.listed.row_of.get(symbol)
+        if row is not None:
+            return self.row(row)
+        quote, perpetual = self.snapshot.perpetual, self.listed.perpetual
+        if quote is None or perpetual is None or perpetual.symbol != symbol:
+            return None
+        return _perpetual_values(quote)
 
     def value(self, symbol: str, column: str) -> float | None:
         """One value; None when the symbol is not listed or the value is missing or not finite."""
         row = self.listed.row_of.get(symbol)
-        if row is None:
+        if row is not None:
+            value = float(self.column(column)[row])
+        elif (values := self.values(symbol)) is not None:
+            value = values[CHAIN_COLUMNS.index(column)]
+        else:
             return None
-        value = float(self.column(column)[row])
         return value if math.isfinite(value) else None
 
     def quote(self, symbol: str) -> Quote | None:
         """The row that pricing an order needs; None when the symbol is not listed. Read once: an option is looked at
         for each order that rests in it."""
         found = self._quotes.get(symbol)
-        if found is None and (row := self.listed.row_of.get(symbol)) is not None:
-            values = self.row(row)
+        if found is None and (values := self.values(symbol)) is not None:
             found = Quote(*(values[number] if math.isfinite(values[number]) else None for number in _QUOTE_ROWS))
             self._quotes[symbol] = found
         return found
@@ -167,9 +188,16 @@ def _frozen(array: _ArrayT) -> _ArrayT:
     return array
 
 
-def list_id_of(instruments: tuple[Instrument, ...]) -> str:
+def _perpetual_values(quote: PerpetualQuote) -> list[float]:
+    given = {name: getattr(quote, name) for name in ("bid", "ask", "bid_size", "ask_size", "mark")}
+    given |= {"delta": 1.0, "gamma": 0.0, "vega": 0.0, "theta": 0.0, "rho": 0.0, "forward": quote.mark}
+    return [given.get(name, math.nan) for name in CHAIN_COLUMNS]
+
+
+def list_id_of(instruments: tuple[Instrument, ...], perpetual: Instrument | None = None) -> str:
     """The content hash that names an instrument list."""
-    return content_hash(msgspec.msgpack.encode(instruments))
+    content = instruments if perpetual is None else (*instruments, perpetual)
+    return content_hash(msgspec.msgpack.encode(content))
 
 
 def matrix_bytes(matrix: F8) -> memoryview:

@@ -15,6 +15,7 @@ from shared.options.symbols import NS_PER_YEAR
 F8 = NDArray[np.float64]
 FEE_RATE = 0.0004
 FEE_CAP_FRACTION = 0.125
+FUTURES_FEE_RATE = 0.0006
 _GRID_POINTS = 401
 _GRID_WIDTH = 3.0
 
@@ -23,7 +24,7 @@ class PayoffLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One option of a structure. quantity: in coins, bought > 0, sold < 0. price: what one unit costs, USD.
 
     iv: annualised fraction, NaN when it is not known; it is used for legs that outlive the first expiry, and under
-    stress. A coin that is held is a call of strike 0 at its cost (`held_coin`).
+    stress. A coin that is held, and a perpetual, is a call of strike 0 at its cost (`held_coin`).
     """
 
     is_call: bool
@@ -55,8 +56,11 @@ def held_coin(quantity: float, cost: float, expiry_ns: int) -> PayoffLeg:
     return PayoffLeg(is_call=True, strike=0.0, expiry_ns=expiry_ns, quantity=quantity, price=cost, iv=0.0)
 
 
-def trading_fee_usd(price_usd: float, index: float, quantity: float) -> float:
-    """min(rate × index, cap × price) × |quantity|, USD > 0. Source: the venue's fee schedule for options, taker."""
+def trading_fee_usd(price_usd: float, index: float, quantity: float, *, is_perpetual: bool = False) -> float:
+    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a perpetual, USD > 0.
+    Source: the venue's fee schedule, taker."""
+    if is_perpetual:
+        return abs(quantity) * FUTURES_FEE_RATE * price_usd
     return abs(quantity) * min(FEE_RATE * index, FEE_CAP_FRACTION * price_usd)
 
 
@@ -68,7 +72,7 @@ def payoff_at(legs: Sequence[PayoffLeg], underlying: F8, at_ns: int | None = Non
     """
     strikes, quantities, prices, is_call, expiries_ns, vols = _columns(legs)
     left = np.maximum(expiries_ns - (expiries_ns.min() if at_ns is None else at_ns), 0) / NS_PER_YEAR
-    worth = price(underlying[:, None], strikes, left, np.where(left > 0, vols, 0.0), is_call)
+    worth = _worth(underlying[:, None], strikes, left, np.where(left > 0, vols, 0.0), is_call)
     result: F8 = ((worth - prices) * quantities).sum(axis=1)
     return result
 
@@ -108,9 +112,17 @@ def stressed_loss_usd(
     moves = forward * (1 + np.linspace(-spot_pct, spot_pct, 21) / 100)
     shocks = np.array([-vol_points, 0.0, vol_points]) / 100
     shocked = np.where(vols > 0, np.maximum(vols + shocks[:, None], 0.01), vols)
-    worth = price(moves[:, None, None], strikes, years, shocked[None, :, :], is_call)
+    worth = _worth(moves[:, None, None], strikes, years, shocked[None, :, :], is_call)
     made = ((worth - prices) * quantities).sum(axis=2)
     return math.nan if np.isnan(made).any() else max(-float(made.min()), 0.0)
+
+
+def _worth(forward: F8, strikes: F8, years: F8, vols: F8, is_call: NDArray[np.bool_]) -> F8:
+    """By Black-76; a coin or a perpetual, of strike 0, is worth what the underlying is, whenever it expires."""
+    worth: F8 = np.where(
+        strikes > 0, price(forward, np.where(strikes > 0, strikes, 1.0), years, vols, is_call), forward
+    )
+    return worth
 
 
 def _columns(legs: Sequence[PayoffLeg]) -> tuple[F8, F8, F8, NDArray[np.bool_], NDArray[np.int64], F8]:

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from shared.options.instruments import instrument_kind
 from shared.options.symbols import OptionType, SymbolError, parse_option_symbol
 
 _WORDS = {"C": "call", "P": "put"}
@@ -35,12 +36,17 @@ def structure_name(legs: Iterable[tuple[str, Decimal]]) -> str:
 
     Legs in one symbol count once. Names are of the position: selling an iron condor for a credit is "iron condor",
     buying one "reverse iron condor". What has no name of its own is "other" with the number of its legs, and so is
-    anything in more than one underlying or that is no option.
+    anything in more than one underlying or that is no option, except that a perpetual is named beside what it hedges.
     """
     quantities: dict[str, Decimal] = {}
     for symbol, quantity in legs:
         quantities[symbol] = quantities.get(symbol, Decimal(0)) + quantity
     held = {symbol: quantity for symbol, quantity in quantities.items() if quantity}
+    perpetuals = [symbol for symbol in held if instrument_kind(symbol) == "perpetual"]
+    if len(perpetuals) == 1 and len({symbol.partition("-")[0] for symbol in held}) == 1:
+        side = "long" if held.pop(perpetuals[0]) > 0 else "short"
+        rest = structure_name(held.items()) if held else ""
+        return f"{rest} with {side} perpetual" if rest else f"{side} perpetual"
     try:
         parsed = [(parse_option_symbol(symbol), quantity) for symbol, quantity in held.items()]
     except SymbolError:

@@ -36,7 +36,7 @@ from shared.strategy.factories import (
     weekday_filter,
 )
 from shared.strategy.find import OptionSearch, find_option
-from shared.strategy.legs import LegSpec
+from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg
 from shared.strategy.market_factories import (
     away_from_events,
     cooldown_after_loss,
@@ -71,6 +71,7 @@ from shared.strategy.structures import (
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 __all__ = [
+    "AnyLeg",
     "EntryView",
     "ExecutionParams",
     "ExitView",
@@ -78,6 +79,7 @@ __all__ = [
     "LegSpec",
     "Liquidity",
     "OptionSearch",
+    "PerpetualLeg",
     "RfqConfig",
     "Schedule",
     "ScheduledAction",

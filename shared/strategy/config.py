@@ -14,19 +14,25 @@ import msgspec
 from shared.messages.conditions import (
     AllOf,
     AnyOf,
+    BreakevenTouched,
     Condition,
+    CreditMultiple,
     EntryCondition,
     ExitCondition,
     ForAtLeast,
     HostFunction,
+    MaxLoss,
+    MaxProfitShare,
     Not,
+    ProfitTarget,
+    TrailingProfit,
 )
 from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
-from shared.strategy.legs import LegSpec, index_name
+from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg, index_name
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.schedule import Schedule
 from shared.strategy.views import EntryView, ExitView, Verdict
@@ -36,7 +42,7 @@ Answer = bool | Verdict | tuple[bool, str]
 
 EntryFunction = Callable[[EntryView, int], Answer]
 ExitFunction = Callable[[ExitView, int], Answer]
-LegsFactory = Callable[[EntryView, int], Sequence[LegSpec] | str]
+LegsFactory = Callable[[EntryView, int], Sequence[AnyLeg] | str]
 
 STRATEGY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -200,7 +206,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    legs: Sequence[LegSpec] = ()
+    legs: Sequence[AnyLeg] = ()
     entry_conditions: Sequence[EntryCondition | EntryFunction] = ()
     exit_conditions: Sequence[ExitCondition | ExitFunction] = ()
     execution_mode: ExecutionMode = "auto"
@@ -237,6 +243,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
         self._check_legs()
+        self._check_premium()
         self._check_schedules()
 
     def _check_numbers(self) -> None:
@@ -267,7 +274,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"smart_config {self.smart_config!r} must be a SmartConfig")
         if self.rfq is not None and not isinstance(self.rfq, RfqConfig):
             raise ValueError(f"rfq {self.rfq!r} must be a RfqConfig")
-        if not all(isinstance(leg, LegSpec) for leg in self.legs):
+        if not all(isinstance(leg, LegSpec | PerpetualLeg) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
 
     def _check_schedules(self) -> None:
@@ -330,7 +337,32 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         names = tuple(index_name(name) for name in self.legs_underlyings)
         msgspec.structs.force_setattr(self, "legs_underlyings", names)
 
-    def specs(self, view: EntryView, now_ns: int) -> Sequence[LegSpec] | str:
+    def _check_premium(self) -> None:
+        """No percentage of a premium that is not there, and no figure of a payoff that a perpetual does not have."""
+        perpetuals = [isinstance(leg, PerpetualLeg) for leg in self.legs]
+        if not any(perpetuals):
+            return
+        for item in parts_of(self.exit_conditions):
+            match item:
+                case ProfitTarget(pct=pct) | MaxLoss(pct=pct) | TrailingProfit(start_pct=pct):
+                    if pct is not None and all(perpetuals):
+                        raise ValueError(
+                            f"exit_conditions: {item!r} is a percentage of the options' premium, and there is no "
+                            "option: give it in USD"
+                        )
+                case CreditMultiple() if all(perpetuals):
+                    raise ValueError(
+                        "exit_conditions: credit_multiple needs options that bring a credit: use max_loss"
+                    )
+                case MaxProfitShare() | BreakevenTouched():
+                    raise ValueError(
+                        f"exit_conditions: {item!r} is about the payoff at expiry, which a perpetual does not have: "
+                        "use profit_target or max_loss"
+                    )
+                case _:
+                    pass
+
+    def specs(self, view: EntryView, now_ns: int) -> Sequence[AnyLeg] | str:
         """The legs to trade now, or why there are none. Raises what `legs_factory` raises, and TypeError when it
         returns something else."""
         if self.legs_factory is None:
@@ -339,7 +371,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(made, str):
             return made
         legs = tuple(made) if isinstance(made, list | tuple) else (made,)
-        if not all(isinstance(leg, LegSpec) for leg in legs):
+        if not all(isinstance(leg, LegSpec | PerpetualLeg) for leg in legs):
             raise TypeError(f"legs_factory returned {made!r}: it must return a list of LegSpec, or why there is none")
         return legs or "legs_factory returned no legs"
 

@@ -58,6 +58,7 @@ from shared.messages.conditions import (
     WeekdayFilter,
     alternatives,
 )
+from shared.options.instruments import instrument_kind
 from shared.strategy.config import Answer, EntryFunction, ExitFunction
 from shared.strategy.evaluate_events import event_entry
 from shared.strategy.evaluate_exit_structure import expiry_due_ns, net_pnl, structure_exit
@@ -361,6 +362,8 @@ def _leg_greek(condition: LegGreekLimit, view: ExitView, now_ns: int) -> Verdict
     for index, leg in enumerate(legs):
         if leg.held_quantity == 0 or condition.leg_index not in (None, index):
             continue
+        if condition.leg_index is None and instrument_kind(leg.symbol) != "option":
+            continue  # its delta is always 1
         value = view.leg_value(index, condition.greek, now_ns)
         if isinstance(value, str):
             missing = value

@@ -210,7 +210,7 @@ def _short_leg_delta(limit: float, view: ExitView, now_ns: int) -> Verdict:
     shown, missing = [], None
     for place in _held(view.trade):
         leg = view.trade.legs[place]
-        if leg.side == "buy":
+        if leg.side == "buy" or _option(leg.symbol) is None:
             continue
         delta = view.leg_value(place, "delta", now_ns)
         if isinstance(delta, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.messages.conditions import AnyCondition, ForAtLeast, IvChange, TrailingProfit
+from shared.options.instruments import instrument_kind
 from shared.strategy.evaluate_exit_structure import net_pnl
 from shared.strategy.recall import Recall, key_of
 from shared.strategy.views import ExitView, Verdict
@@ -64,13 +65,13 @@ def iv_change(condition: IvChange, view: ExitView, now_ns: int) -> Verdict:
     """Whether the volatility of the legs has changed so much since the first look at the open trade."""
     vols = []
     for index, leg in enumerate(view.trade.legs):
-        if leg.held_quantity > 0:
+        if leg.held_quantity > 0 and instrument_kind(leg.symbol) == "option":
             vol = view.leg_value(index, "mark_iv", now_ns)
             if isinstance(vol, str):
                 return Verdict.wait(vol)
             vols.append(vol)
     if not vols:
-        return Verdict(False, "no leg is held")
+        return Verdict(False, "no option is held")
     now_points = sum(vols) / len(vols) * 100
     key = key_of(condition)
     then_points = view.recall.get(key)

@@ -1,8 +1,9 @@
-"""What to trade: a leg as criteria."""
+"""What to trade: a leg as criteria, or the perpetual of an underlying."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 import msgspec
@@ -17,7 +18,41 @@ from shared.strategy.criteria import (
     liquidity_of,
     strike_criterion,
 )
-from shared.strategy.quantity import Quantity, QuantityForm, quantity_of
+from shared.strategy.quantity import ByNotional, OfLeg, Quantity, QuantityForm, quantity_of
+
+
+class PerpetualLeg(msgspec.Struct, frozen=True):
+    """A leg that is the perpetual of an underlying, on a desk with [desk] futures = true.
+
+    side, underlying: as of `LegSpec`. qty: coins above 0, {"notional_usd": ...} (quantity × mark) or {"of_leg": ...}.
+    Raises ValueError naming the field and what is allowed.
+    """
+
+    underlying: str
+    side: Side | Literal[1, 2]
+    qty: QuantityForm
+
+    def __post_init__(self) -> None:
+        quantity = quantity_of(self.qty)
+        if not isinstance(quantity, Decimal | ByNotional | OfLeg):
+            raise ValueError(
+                f"qty {self.qty!r} of a perpetual must be coins, {{'notional_usd': ...}} or {{'of_leg': ...}}"
+            )
+        for field, value in (
+            ("underlying", index_name(self.underlying)),
+            ("side", side_of(self.side)),
+            ("qty", quantity),
+        ):
+            msgspec.structs.force_setattr(self, field, value)
+
+    @property
+    def order_side(self) -> Side:
+        return cast(Side, self.side)
+
+    @property
+    def quantity(self) -> Quantity:
+        """A Decimal in coins, or the rule that gives it."""
+        return cast(Quantity, self.qty)
 
 
 class LegSpec(msgspec.Struct, frozen=True):
@@ -69,6 +104,15 @@ class LegSpec(msgspec.Struct, frozen=True):
         """A Decimal in coins, or the rule that gives it."""
         return cast(Quantity, self.qty)
 
+    @staticmethod
+    def perpetual(underlying: str, side: Side | Literal[1, 2], qty: QuantityForm) -> PerpetualLeg:
+        """The perpetual of an underlying as a leg; see `PerpetualLeg`.
+
+        >>> LegSpec.perpetual("BTC", "sell", 0.5)
+        PerpetualLeg(underlying='BTCUSD', side='sell', qty=Decimal('0.5'))
+        """
+        return PerpetualLeg(underlying, side, qty)
+
     @property
     def strike(self) -> StrikeCriterion:
         return cast(StrikeCriterion, self.strike_criteria)
@@ -80,6 +124,9 @@ class LegSpec(msgspec.Struct, frozen=True):
     @property
     def book_filters(self) -> Liquidity | None:
         return cast(Liquidity | None, self.liquidity)
+
+
+AnyLeg = LegSpec | PerpetualLeg
 
 
 def index_name(underlying: str) -> str:

@@ -10,19 +10,21 @@ import msgspec
 
 from shared.messages.trades import LegOrder, LegStatus, TradeUpdate
 from shared.options.chain import ChainView
+from shared.options.instruments import instrument_kind
 
 
 class TradePnl(msgspec.Struct, frozen=True):
-    """P&L of one trade, USD. fees_usd > 0 is paid; the fees of a close to come are not in it."""
+    """P&L of one trade, USD. Fees and funding > 0 are paid; the fees of a close to come are not in it."""
 
     unrealized_usd: float
     realized_usd: float
     fees_usd: float
+    funding_usd: float = 0.0
 
     @property
     def net_usd(self) -> float:
-        """What the trade has earned on mark, fees deducted."""
-        return self.unrealized_usd + self.realized_usd - self.fees_usd
+        """What the trade has earned on mark, fees and funding deducted."""
+        return self.unrealized_usd + self.realized_usd - self.fees_usd - self.funding_usd
 
 
 def trade_pnl(trade: TradeUpdate, mark_of: Callable[[int], float | str]) -> TradePnl | str:
@@ -42,7 +44,7 @@ def trade_pnl(trade: TradeUpdate, mark_of: Callable[[int], float | str]) -> Trad
         if not math.isfinite(mark):
             return f"no mark of {leg.symbol}"
         unrealized += signed(leg, leg.held_quantity) * (mark - float(leg.open_price))
-    return TradePnl(unrealized, float(trade.realized_pnl_usd), float(trade.fees_usd))
+    return TradePnl(unrealized, float(trade.realized_pnl_usd), float(trade.fees_usd), float(trade.funding_usd))
 
 
 def signed(leg: LegStatus | LegOrder, quantity: Decimal) -> float:
@@ -51,12 +53,15 @@ def signed(leg: LegStatus | LegOrder, quantity: Decimal) -> float:
 
 
 def premium_at_mark(legs: tuple[LegOrder, ...], chains: Callable[[str], ChainView | None]) -> float | None:
-    """Σ signed quantity × mark, USD: paid > 0, received < 0. None when a mark is missing.
+    """Σ signed quantity × mark of the options, USD: paid > 0, received < 0. None when a mark is missing. A perpetual
+    has no premium.
 
     `chains` gives the chain of an index name.
     """
     total = 0.0
     for leg in legs:
+        if instrument_kind(leg.symbol) != "option":
+            continue
         chain = chains(leg.symbol.partition("-")[0])
         mark = None if chain is None else chain.value(leg.symbol, "mark")
         if mark is None:

@@ -35,7 +35,7 @@ from shared.strategy.criteria import (
     NextExpiry,
     StrikeCriterion,
 )
-from shared.strategy.legs import LegSpec
+from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg
 from shared.strategy.quantity import Chosen, quantities
 
 NO_TRADE_MARGIN_NS = 3_600 * 1_000_000_000
@@ -316,7 +316,7 @@ def select_option(
 
 
 def resolve_legs(
-    specs: Sequence[LegSpec],
+    specs: Sequence[AnyLeg],
     chain: ChainView | Mapping[str, ChainView],
     now_ns: int,
     no_trade_margin_ns: int = NO_TRADE_MARGIN_NS,
@@ -340,12 +340,12 @@ def resolve_legs(
 
 
 def choose_legs(
-    specs: Sequence[LegSpec],
+    specs: Sequence[AnyLeg],
     chain: ChainView | Mapping[str, ChainView],
     now_ns: int,
     no_trade_margin_ns: int = NO_TRADE_MARGIN_NS,
 ) -> list[Chosen] | SelectionFailed:
-    """The option of each leg, all or none, before its quantity is known."""
+    """The option, or perpetual, of each leg, all or none, before its quantity is known."""
     selectors: dict[str, Selector] = {}
     chosen: list[Chosen] = []
     for index, spec in enumerate(specs):
@@ -353,13 +353,25 @@ def choose_legs(
         if view is None or view.snapshot.underlying != spec.underlying:
             return SelectionFailed(reason=f"no option chain of {spec.underlying}", leg_index=index)
         selector = selectors.setdefault(spec.underlying, Selector(view, now_ns, no_trade_margin_ns))
-        found = selector.find(spec, [leg.option for leg in chosen])
+        if isinstance(spec, PerpetualLeg):
+            found = _perpetual(view)
+        else:
+            found = selector.find(spec, [leg.option for leg in chosen])
         if isinstance(found, SelectionFailed):
             return msgspec.structs.replace(found, leg_index=index)
         if any(leg.option.symbol == found.symbol for leg in chosen):
             return SelectionFailed(reason=f"{found.symbol} is another leg already", leg_index=index)
         chosen.append(Chosen(found.option, view, spec.order_side, spec.quantity))
     return chosen
+
+
+def _perpetual(chain: ChainView) -> Found | SelectionFailed:
+    listed, name = chain.listed.perpetual, chain.snapshot.underlying
+    if listed is None:
+        return SelectionFailed(reason=f"no perpetual of {name} is traded here: set [desk] futures = true")
+    if chain.value(listed.symbol, "mark") is None:
+        return SelectionFailed(reason=f"nothing fresh is known of the perpetual {listed.symbol}")
+    return Found(option=listed, removed=())
 
 
 def _keep_expiry(funnel: _Funnel, criterion: ExpiryCriterion, listed_ns: NDArray[np.int64], now_ns: int) -> None:

@@ -5,6 +5,7 @@ Reads raise `VenueError`; order calls never raise for what the venue or the netw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -38,6 +39,7 @@ from shared.messages.venue import (
     CountdownRefused,
     CountdownSet,
     CountdownUnknown,
+    FundingPayment,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -107,14 +109,17 @@ class ChainPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexPush(msgspec.Struct, frozen=True, kw_only=True):
+    """`perpetual_mark`: of the perpetual of that name, NaN where it was not told."""
+
     underlying: str
     price: float
     venue_ns: int
+    perpetual_mark: float = math.nan
 
 
 class BookPush(msgspec.Struct, frozen=True, kw_only=True):
-    """The order book of one option as pushed or read, levels packed as in `OrderBook` (`shared.options.book`).
-    `venue_ns` is 0 for one that was read: it carries no time."""
+    """The order book of one option or perpetual as pushed or read, levels packed as in `OrderBook`
+    (`shared.options.book`). `venue_ns` is 0 for one that was read: it carries no time."""
 
     symbol: str
     venue_ns: int
@@ -189,11 +194,13 @@ class MarketGateway(VenueGateway, Protocol):
         self,
         underlyings: Sequence[str],
         expiries_ns: Callable[[str], Sequence[int]],
-        deliver: Callable[[ChainPush | IndexPush | StreamUp | StreamDown], None],
+        deliver: Callable[[ChainPush | IndexPush | BookPush | StreamUp | StreamDown], None],
+        perpetuals: Sequence[str] = (),
     ) -> None:
         """Keep the market streams subscribed until cancelled; reconnects by itself and subscribes anew.
 
         `expiries_ns(underlying)` is asked on each connect and once a minute, so that a new listing is picked up.
+        `perpetuals`: those whose order books are streamed too.
         """
         ...
 
@@ -284,6 +291,10 @@ class OrderGateway(AccountGateway, Protocol):
     async def fills(self, since_ns: int) -> tuple[VenueFill, ...]: ...
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
+
+    async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
+        """Funding of one perpetual since then, all pages, oldest first."""
+        ...
 
     async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None:
         """Keep the private streams of orders, trades and requests for quote subscribed until cancelled; reconnects by

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
 
+from shared.clock import Clock
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -24,8 +26,10 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
 )
+from shared.options.book import unpack_levels
 from shared.secrets import ApiKey
 from shared.venues.coincall import EveryProduct, simulated
+from shared.venues.ports import BookPush, IndexPush
 from tests.contract.order_gateway import (
     Tradable,
     VenueUnderTest,
@@ -40,8 +44,12 @@ from tests.contract.order_gateway import (
     reference,
 )
 from tests.integration.exchange.harness import TRADING_KEY, RunningExchange, small_config
+from tests.unit.shared.samples import MINIMAL, write_desk
+from voldesk.direct import Audit, DirectBounds, DirectFlatten
 
 PERPETUAL = "BTCUSD"
+WAIT_S = 60.0
+
 KEY = ApiKey(key=TRADING_KEY.api_key, secret=TRADING_KEY.api_secret)
 
 
@@ -160,3 +168,54 @@ async def test_the_stream_is_up_when_both_are_and_down_when_one_is(desk: Desk) -
 
         await eventually(back)
     await asyncio.sleep(0)
+
+
+async def test_books_go_where_their_symbol_belongs_and_a_future_is_listed_as_it_trades(desk: Desk) -> None:
+    book = await desk.gateway.order_book(PERPETUAL)
+    bids, asks = unpack_levels(book.bids), unpack_levels(book.asks)
+    assert 50_000 < bids[0, 0] < asks[0, 0]
+    assert (await desk.gateway.order_book(desk.option.instrument.symbol)).symbol == desk.option.instrument.symbol
+    listed, spec = await desk.gateway.future(PERPETUAL), await desk.gateway.futures.specification(PERPETUAL)
+    assert listed.is_perpetual
+    assert (listed.tick_size, listed.lot_size) == (spec.tick_size, spec.lot_size)
+    (dated, *_) = [each for each in await desk.gateway.futures.tickers() if each.kind == "future"]
+    assert (await desk.gateway.future(dated.symbol)).expiry_ns == dated.expiry_ns
+    assert await desk.gateway.funding_payments(PERPETUAL, desk.since_ns) == ()
+
+
+async def test_the_market_stream_brings_mark_and_book_of_a_perpetual_that_is_wanted(desk: Desk) -> None:
+    heard: list[Any] = []
+    streaming = asyncio.create_task(desk.gateway.stream_market([PERPETUAL], lambda _: [], heard.append, [PERPETUAL]))
+    try:
+
+        async def both() -> bool:
+            marks = [item.perpetual_mark for item in heard if isinstance(item, IndexPush)]
+            return any(isinstance(item, BookPush) for item in heard) and any(mark > 0 for mark in marks)
+
+        await eventually(both, within_s=WAIT_S)
+    finally:
+        streaming.cancel()
+    book = next(item for item in heard if isinstance(item, BookPush))
+    assert book.symbol == PERPETUAL
+    assert book.venue_ns > 0
+    assert unpack_levels(book.asks)[0, 0] > unpack_levels(book.bids)[0, 0] > 50_000
+
+
+async def test_a_direct_flatten_closes_perpetual_and_dated_future_within_the_venues_band(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (dated, *_) = [each for each in await desk.gateway.futures.tickers() if each.kind == "future"]
+    for order in (
+        await desk.future("1.01"),
+        await desk.future("0.99", "sell", symbol=dated.symbol),
+    ):
+        await placed(desk.gateway, order)
+        await in_state(desk.gateway, order, "filled")
+    config = write_desk(tmp_path, f"{MINIMAL}run_dir = '{tmp_path}/d'\n")
+    clock = Clock()
+    audit = Audit(tmp_path / "audit.jsonl", clock, print)
+    bounds = DirectBounds(bound_pct=50.0, patience_s=WAIT_S)
+    result = await DirectFlatten(desk.gateway, config, bounds, audit, clock, print).run()
+    audit.close()
+    assert result["flat"]
+    assert await desk.gateway.positions() == ()

@@ -89,7 +89,7 @@ def dry_run(
             "\n".join(f"{leg.side} {plain(leg.quantity)} {leg.symbol}" for leg in trade.legs),
             money_text(trade.realized_pnl_usd),
             money_text(trade.fees_usd),
-            money_text(trade.realized_pnl_usd - trade.fees_usd),
+            money_text(trade.net_realized_usd),
         )
         for trade in reversed(trades)
     ]

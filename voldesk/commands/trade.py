@@ -158,7 +158,7 @@ def _tell(desk: DeskConfig, story: TradeStory) -> None:
     )
     if told.is_final:
         ended_ns = told.updated_ns if told.closed_ns is None else told.closed_ns
-        net = told.realized_pnl_usd - told.fees_usd
+        net = told.net_realized_usd
         lasted = since_text((ended_ns - began_ns) / 1e9)
         say(
             f"It ended {told.state} after {lasted}: P&L {told.realized_pnl_usd:,.2f} "

@@ -60,14 +60,13 @@ async def payoff_of(desk: WebDesk, trade_id: str) -> dict[str, Any]:
     """As `services.monitor.web.payoff.payoff`, or the `reason` why there is none."""
     # imported here because arrays take memory that a desk without a viewer does not need
     from services.monitor.web.payoff import payoff
-    from shared.options.symbols import parse_option_symbol
 
     told = await desk.reader.ask("execution", TellTrade(trade_id=trade_id[:100]), TradeStory)
     if told.answer is None:
         return {"reason": told.problem}
     legs = told.answer.trade.legs
     try:
-        index = await desk.market.next_index_price(parse_option_symbol(legs[0].symbol).index)
+        index = await desk.market.next_index_price(legs[0].symbol.partition("-")[0])
         if index is None:
             return {"reason": "the index price was not heard yet"}
         status = desk.status()

@@ -85,7 +85,7 @@ def closed_today_usd(status: Status) -> Decimal:
     """Realised P&L after fees of the trades that ended since 00:00 UTC."""
     begin_ns = status.now_ns - status.now_ns % _DAY_NS
     ended = [trade for trade in status.trades if trade.is_final and (trade.closed_ns or trade.updated_ns) >= begin_ns]
-    return sum((trade.realized_pnl_usd - trade.fees_usd for trade in ended), Decimal(0))
+    return sum((trade.net_realized_usd for trade in ended), Decimal(0))
 
 
 def change_today_usd(account: AccountSnapshot) -> float | None:

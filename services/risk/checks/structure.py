@@ -83,11 +83,16 @@ def order_quantity(s: Situation) -> Violation | None:
 
 
 def order_notional(s: Situation) -> Iterator[Figure]:
-    notional = float(sum(leg.option.instrument.strike * leg.order.quantity for leg in s.legs))
+    notional = sum(_notional_per_unit(leg.option) * float(leg.order.quantity) for leg in s.legs)
     yield _notional("order_notional", notional, s.config.max_order_notional_usd)
     for strategy, limits in s.strategies:
         if limits.max_order_notional_usd is not None:
             yield _notional("strategy_order_notional", notional, limits.max_order_notional_usd, strategy)
+
+
+def _notional_per_unit(option: OptionFacts) -> float:
+    """Its strike; of a perpetual, which has none, its mark."""
+    return option.mark if option.instrument.is_perpetual else float(option.instrument.strike)
 
 
 def _notional(code: str, notional: float, limit: float, strategy: str = "") -> Figure:

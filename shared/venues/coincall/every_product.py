@@ -30,7 +30,7 @@ from shared.tasks import spawn
 from shared.venues.coincall.batches import Amended, Cancelled, Placed
 from shared.venues.coincall.errors import NOT_SENT_CODE
 from shared.venues.coincall.gateway import CoincallGateway
-from shared.venues.ports import AccountPush, VenueError
+from shared.venues.ports import AccountPush, BookPush, VenueError
 
 T = TypeVar("T")
 AccountStream = Callable[[AccountPush | StreamUp | StreamDown], None]
@@ -123,6 +123,11 @@ class EveryProduct(CoincallGateway):
     async def fills(self, since_ns: int) -> tuple[VenueFill, ...]:
         found = await super().fills(since_ns) + await self.futures.fills(since_ns)
         return tuple(sorted(found, key=lambda fill: (fill.venue_ns, fill.venue_trade_id)))
+
+    async def order_book(self, symbol: str) -> BookPush:
+        if instrument_kind(symbol) == "option":
+            return await super().order_book(symbol)
+        return await self.futures.order_book(symbol)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Futures too, with a delta of one per coin."""

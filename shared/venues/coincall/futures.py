@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
 from shared.messages.contracts import (
     ContractOrder,
-    FundingPayment,
     FundingRate,
     FuturesDelivery,
     FuturesPosition,
@@ -19,6 +19,7 @@ from shared.messages.contracts import (
     LeverageSet,
     LeverageUnknown,
 )
+from shared.messages.market import NEVER_NS, Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
     AmendAcked,
@@ -27,6 +28,7 @@ from shared.messages.venue import (
     AmendUnknown,
     CancelAcked,
     CancelRefused,
+    FundingPayment,
     OrderAcked,
     OrderRef,
     OrderRefused,
@@ -36,6 +38,7 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
 )
+from shared.options.instruments import base_of, future_expiry_ns, instrument_kind
 from shared.venues.coincall import build, errors, history, parse, parse_futures, parse_on_demand
 from shared.venues.coincall import contract_endpoints as endpoints
 from shared.venues.coincall.endpoints import CONFIG
@@ -80,6 +83,24 @@ class CoincallFutures:
         """Tick, lot and limits of the futures of one underlying."""
         data = await self._rest.read(CONFIG)
         return read(lambda body: parse_futures.parse_specification(body, underlying), data)
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """A perpetual, whose symbol is that of its index ("BTCUSD"), or a dated future, as the desk lists it."""
+        underlying = f"{base_of(symbol)}USD"
+        found = await self.specification(underlying)
+        expiry_ns = NEVER_NS if instrument_kind(symbol) == "perpetual" else future_expiry_ns(symbol)
+        return Instrument(
+            symbol=symbol,
+            underlying=underlying,
+            option_type="C",
+            strike=Decimal(0),
+            expiry_ns=expiry_ns,
+            last_trade_ns=expiry_ns,
+            tick_size=found.tick_size,
+            lot_size=found.lot_size,
+            min_quantity=found.min_quantity,
+            max_quantity=found.max_quantity,
+        )
 
     async def tickers(self) -> tuple[FuturesTicker, ...]:
         """All perpetuals and dated futures that are listed."""

@@ -35,6 +35,7 @@ from shared.messages.venue import (
     CountdownRefused,
     CountdownSet,
     CountdownUnknown,
+    FundingPayment,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -74,7 +75,7 @@ from shared.venues.coincall.spot import CoincallSpot
 from shared.venues.coincall.stream import Subscription, VenueStream
 from shared.venues.ports import AccountPush, BookPush, ChainPush, IndexPush, KeyInfo, LastTradesPush, VenueError
 
-_CHAIN, _SPOT_PRICE = 4, 30
+_CHAIN, _SPOT_PRICE, _FUTURES_BOOK = 4, 30, 32
 _ACCOUNT_CHANNELS: dict[int, Callable[[msgspec.Raw], AccountPush]] = {
     11: parse.parse_order_frame,
     15: parse.parse_trade_frame,
@@ -173,6 +174,14 @@ class CoincallGateway:
         listed = await self._rest.read(endpoints.INSTRUMENTS, base=underlying.removesuffix("USD"))
         config = await self._rest.read(endpoints.CONFIG)
         return _parsed(lambda data: parse.parse_instruments(data, config, underlying, self._on_skipped), listed)
+
+    async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
+        """Funding of one perpetual since then, oldest first."""
+        return await self.futures.funding(symbol, since_ns)
+
+    async def future(self, symbol: str) -> Instrument:
+        """A perpetual or dated future as the desk lists it."""
+        return await self.futures.instrument(symbol)
 
     async def chain(self, underlying: str, expiry_ns: int) -> ChainPush:
         params: dict[str, sign.Value] = {"endTime": expiry_ns // NS_PER_MS}
@@ -322,9 +331,10 @@ class CoincallGateway:
         self,
         underlyings: Sequence[str],
         expiries_ns: Callable[[str], Sequence[int]],
-        deliver: Callable[[ChainPush | IndexPush | StreamUp | StreamDown], None],
+        deliver: Callable[[ChainPush | IndexPush | BookPush | StreamUp | StreamDown], None],
+        perpetuals: Sequence[str] = (),
     ) -> None:
-        """Chains over the option socket and indices over the futures socket until cancelled.
+        """Chains over the option socket, indices and books of perpetuals over the futures socket until cancelled.
 
         Each socket reports its own StreamUp and StreamDown; a reason begins with "chains" or "indices".
         """
@@ -337,7 +347,9 @@ class CoincallGateway:
             ]
 
         def wanted_indices() -> list[Subscription]:
-            return [Subscription("spotPrice", (("symbol", name),), _index_stream(name)) for name in underlyings]
+            indices = [Subscription("spotPrice", (("symbol", name),), _index_stream(name)) for name in underlyings]
+            books = [Subscription("orderBook", (("symbol", name),), optional=True) for name in perpetuals]
+            return [*indices, *books]
 
         def on_chain(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
             if code != _CHAIN:
@@ -348,6 +360,9 @@ class CoincallGateway:
             return [_chain_stream(push.underlying, push.expiry_ns) for push in pushes]
 
         def on_index(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
+            if code == _FUTURES_BOOK:
+                deliver(parse_on_demand.parse_book_frame(data, ts_ms))
+                return ()
             if code != _SPOT_PRICE:
                 raise ParseError(f"data type {code} was not asked for")
             push = parse.parse_index_frame(data, ts_ms)

@@ -358,6 +358,7 @@ def parse_index_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> Ind
         underlying=frame.s,
         price=_positive_price(frame.ip, frame.s),
         venue_ns=(frame.ts or frame_ts_ms or 0) * NS_PER_MS,
+        perpetual_mark=frame.mp or math.nan,
     )
 
 
@@ -369,7 +370,10 @@ def parse_index(data: bytes, underlying: str, venue_ns: int) -> IndexPush:
         row = decoded(wire.FuturesSymbol, item)
         if row.symbol == underlying:
             return IndexPush(
-                underlying=underlying, price=_positive_price(row.indexPrice, underlying), venue_ns=venue_ns
+                underlying=underlying,
+                price=_positive_price(row.indexPrice, underlying),
+                venue_ns=venue_ns,
+                perpetual_mark=row.markPrice or math.nan,
             )
     raise ParseError(f"the futures symbol information has no {underlying}")
 

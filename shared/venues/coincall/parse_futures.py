@@ -9,14 +9,13 @@ from decimal import Decimal
 import msgspec
 
 from shared.messages.contracts import (
-    FundingPayment,
     FundingRate,
     FuturesDelivery,
     FuturesPosition,
     FuturesSpec,
     FuturesTicker,
 )
-from shared.messages.venue import VenueFill
+from shared.messages.venue import FundingPayment, VenueFill
 from shared.options.instruments import base_of, future_expiry_ns, instrument_kind
 from shared.venues.coincall.parse import (
     NS_PER_MS,

@@ -89,6 +89,7 @@ class OptionInstrument(msgspec.Struct, frozen=True):
 class FuturesSymbol(msgspec.Struct, frozen=True):
     symbol: str
     indexPrice: float
+    markPrice: Measure = None
 
 
 class ChainOption(msgspec.Struct, frozen=True):
@@ -250,6 +251,7 @@ class SpotPriceFrame(msgspec.Struct, frozen=True):
     s: str
     ip: float
     ts: Millis | None = None
+    mp: Measure = None
 
 
 class BookLevel(msgspec.Struct, frozen=True):

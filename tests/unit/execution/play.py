@@ -32,6 +32,7 @@ from shared.messages.trades import (
     TradeUpdate,
 )
 from shared.messages.venue import (
+    FundingPayment,
     NewOrder,
     OrderAcked,
     OrderQueried,
@@ -358,6 +359,7 @@ class Script:
         fills: Iterable[VenueFill] = (),
         positions: Iterable[VenuePosition] = (),
         exercises: Iterable[VenueExercise] = (),
+        funding: Iterable[FundingPayment] = (),
         asked_ns: int | None = None,
     ) -> Script:
         """The venue as it is read now."""
@@ -370,6 +372,7 @@ class Script:
                 fills=tuple(fills),
                 positions=tuple(positions),
                 exercises=tuple(exercises),
+                funding=tuple(funding),
             )
         )
 

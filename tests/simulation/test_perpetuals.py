@@ -1,0 +1,44 @@
+"""Desks with perpetuals beside options keep every promise, and all funding is in the P&L of the trades that held."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from services.execution.rows import FundingBooked
+from world.desk import Desk
+from world.directed import DIRECTED
+from world.engine import Engine
+from world.faults import SECOND, Faults
+from world.perpetuals import BEFORE_FUNDING_NS, perpetuals
+from world.simulate import simulate
+
+pytestmark = pytest.mark.simulation
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_perpetuals_under_faults_break_no_promise(seed: int) -> None:
+    verdict = simulate(seed, DIRECTED["perpetuals"].faults, DIRECTED["perpetuals"].scenario(seed))
+    assert verdict.violations == ()
+    assert verdict.closed > 0
+
+
+def test_what_longs_pay_shorts_at_the_hour_is_in_the_pnl_of_the_trades_that_held_then() -> None:
+    scenario = perpetuals(2)
+    assert scenario.start_ns == BEFORE_FUNDING_NS
+    desk = Desk(
+        Engine(scenario.start_ns, 2),
+        Faults.none(),
+        scenario.strategies,
+        scenario.exchange,
+        scenario.execution,
+        risk_config=scenario.risk,
+        futures=True,
+    )
+    desk.engine.run_until(scenario.start_ns + 240 * SECOND)
+    (payment,) = desk.venue.products.funding()
+    rows = [each.row for each in desk.nodes["execution"].journal.entries if isinstance(each.row, FundingBooked)]
+    assert sum((row.received_usd for row in rows), Decimal(0)) == payment.amount
+    assert sum((row.quantity for row in rows), Decimal(0)) == payment.quantity
+    assert sum((trade.funding_usd for trade in desk.book.trades.values()), Decimal(0)) == -payment.amount != 0

@@ -1,0 +1,248 @@
+"""Trades with a perpetual as a leg: opened and closed by limit orders, not asked of makers, funded every 8 hours."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.execution.pricing import PERPETUAL_PREMIUM_MAX_PCT, closing_bound, closing_price
+from services.execution.rows import FundingBooked
+from shared.messages.grants import signed
+from shared.messages.steps import Publish
+from shared.messages.trades import Grant, GrantLeg, LegOrder, Refusal, TradeUpdate
+from shared.messages.venue import FundingPayment, NewOrder
+from shared.options.chain import Quote
+from tests.unit.execution.play import CALL, KEY, SECOND, T0, Script, acked, chain, fill, intent, leg, position, seen
+from tests.unit.perpetuals import PERPETUAL, chain_with, with_perpetual
+
+QUOTE = Quote(bid=99_995.0, ask=100_005.0, bid_size=10.0, ask_size=10.0, mark=100_000.0, delta=1.0)
+
+
+class PerpetualScript(Script):
+    """A market with a perpetual around its mark."""
+
+    mark = 100_000.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listing = with_perpetual(self.listing)
+
+    def inbound(self, message: Any) -> Script:
+        if type(message).__name__ == "ChainSnapshot":
+            message = chain_with(message, self.listing, self.mark)
+        return super().inbound(message)
+
+    def trade(self, *legs: LegOrder, ordinal: int = 0, **changes: Any) -> Any:
+        """Ask for a trade with a grant of half a per cent past mark."""
+        asked = intent(*legs, ordinal=ordinal, now_ns=self.now_ns, **changes)
+        worst = {
+            each.symbol: D(100500) if each.side == "buy" else D(99500) for each in legs if "-" not in each.symbol
+        }
+        parts = tuple(
+            GrantLeg(
+                symbol=part.symbol,
+                side=part.side,
+                max_quantity=part.max_quantity,
+                worst_price=worst.get(part.symbol, part.worst_price),
+            )
+            for part in asked.grant.legs
+        )
+        grant: Grant = msgspec.structs.replace(asked.grant, legs=parts, signature="")
+        return self.ask(msgspec.structs.replace(asked, grant=signed(grant, KEY)))
+
+    def opened(self, side: Any, quantity: str, number: int, ordinal: int = 0) -> str:
+        """A trade of the perpetual alone, opened."""
+        trade_id = str(self.trade(leg("BTCUSD", side, quantity), ordinal=ordinal).trade_id)
+        (order,) = self.placed()
+        self.filled(order, number)
+        assert self.core.book.trades[trade_id].state == "OPEN"
+        return trade_id
+
+    def closed(self, trade_id: str, number: int) -> NewOrder:
+        self.close(trade_id)
+        (order,) = self.placed()
+        self.filled(order, number)
+        assert self.core.book.trades[trade_id].state == "CLOSED"
+        return order
+
+    def filled(self, order: NewOrder, number: int) -> None:
+        self.on(acked(order)).on(fill(order, number, at_ns=self.now_ns))
+        self.on(seen(order, "filled", str(order.quantity)))
+
+    def told(self, trade_id: str) -> TradeUpdate:
+        """The last that was published of a trade."""
+        updates = [
+            each.message
+            for each in self.effects
+            if isinstance(each, Publish) and isinstance(each.message, TradeUpdate)
+        ]
+        return next(each for each in reversed(updates) if each.trade_id == trade_id)
+
+
+def _started() -> PerpetualScript:
+    script = PerpetualScript()
+    script.started()
+    return script
+
+
+def test_a_perpetual_alone_is_opened_and_closed_reduce_only_by_limit_orders() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "sell", "0.015")).trade_id)
+    (opening,) = script.placed()
+    # 2 % past the middle would be 98,000: no further than granted
+    assert (opening.symbol, opening.side, opening.quantity, opening.price) == (
+        "BTCUSD",
+        "sell",
+        D("0.015"),
+        D("99500.0"),
+    )
+    assert not opening.reduce_only
+    script.filled(opening, 1)
+    script.snapshot(positions=[position("BTCUSD", "-0.015", mark=100_000.0)])
+    script.wait(10_000)
+    assert script.core.book.trades[trade_id].state == "OPEN"
+    closing = script.closed(trade_id, 2)
+    assert (closing.side, closing.reduce_only, closing.price) == ("buy", True, D("100000.0"))
+    told = script.told(trade_id)
+    assert told.realized_pnl_usd == D("0.015") * (D(99500) - D(100000))
+    assert told.fees_usd == 1
+
+
+def test_it_never_expires() -> None:
+    script = _started()
+    trade_id = script.opened("buy", "0.01", 1)
+    trade = script.core.book.trades[trade_id]
+    assert trade.hard_deadline_ns is None
+    assert trade.legs[0].instrument.expiry_ns > T0 + 100 * 365 * 86_400 * SECOND
+
+
+def test_what_was_paid_for_it_is_no_premium() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg(CALL, "buy"), leg("BTCUSD", "sell", "0.5")).trade_id)
+    for number in (1, 2):
+        for order in script.placed():
+            script.filled(order, number)
+    told = script.told(trade_id)
+    assert told.state == "OPEN"
+    call, future = told.legs
+    assert call.open_price is not None
+    assert told.entry_premium_usd == call.open_price
+    assert future.filled_quantity == D("0.5")
+
+
+def test_makers_are_not_asked_for_it() -> None:
+    script = _started()
+    answer = script.trade(leg("BTCUSD", "buy", "1"), execution_mode="rfq")
+    assert isinstance(answer, Refusal)
+    assert answer.code == "bad_params"
+    assert "no option" in answer.detail
+    trade_id = script.trade(leg("BTCUSD", "buy", "1"), ordinal=1, execution_mode="auto").trade_id
+    assert script.core.book.trades[trade_id].mode == "limit"
+
+
+def test_the_other_side_of_it_would_net_against_an_open_trade() -> None:
+    script = _started()
+    script.opened("buy", "0.01", 1)
+    answer = script.trade(leg("BTCUSD", "sell", "0.01"), ordinal=1)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "would_net"
+
+
+def test_without_a_fresh_price_of_it_nothing_is_opened() -> None:
+    script = _started()
+    snapshot = chain_with(chain(script.now_ns, script.listing), script.listing)
+    Script.inbound(script, msgspec.structs.replace(snapshot, perpetual=None))
+    answer = script.trade(leg("BTCUSD", "buy", "0.01"))
+    assert isinstance(answer, Refusal)
+    assert answer.code == "market_stale"
+
+
+@pytest.mark.parametrize(("side", "bound"), [("buy", "102000"), ("sell", "98000")])
+def test_a_close_goes_two_per_cent_past_mark_at_most(side: Any, bound: str) -> None:
+    assert PERPETUAL_PREMIUM_MAX_PCT == 2.0
+    assert closing_bound(100_000.0, side, 25.0, PERPETUAL) == D(bound)
+    assert closing_price(side, "cross", None, 100_000.0, 25.0, PERPETUAL, 50.0) == D(bound)
+    across = D(100005) if side == "buy" else D(99995)
+    assert closing_price(side, "cross", QUOTE, 100_000.0, 25.0, PERPETUAL, 50.0) == across
+
+
+def _payment(quantity: str, amount: str, at_ns: int, number: int = 77) -> FundingPayment:
+    return FundingPayment(
+        payment_id=number,
+        symbol="BTCUSD",
+        quantity=D(quantity),
+        rate=D("0.0001"),
+        amount_usd=D(amount),
+        venue_ns=at_ns,
+    )
+
+
+def _with_funding(script: PerpetualScript, *payments: FundingPayment, held: str) -> None:
+    positions = [position("BTCUSD", held, mark=100_000.0)] if D(held) else []
+    script.snapshot(positions=positions)
+    script.entries.clear()
+    script.snapshot(positions=positions, funding=payments)
+
+
+def test_a_payment_is_shared_by_what_each_trade_held_at_its_moment() -> None:
+    script = _started()
+    early = script.opened("buy", "0.01", 1)
+    whole = script.opened("buy", "0.02", 2, ordinal=1)
+    funded_ns = script.now_ns
+    script.now_ns += SECOND
+    late = script.opened("buy", "0.05", 3, ordinal=2)
+    script.now_ns += 40 * SECOND
+    script.market()
+    script.beats()
+    script.closed(early, 4)
+    _with_funding(script, _payment("0.03", "-0.30000001", funded_ns), held="0.07")
+    booked = [each.row for each in script.entries if isinstance(each.row, FundingBooked)]
+    assert [(row.trade_id, row.quantity, row.received_usd) for row in booked] == [
+        (early, D("0.01"), D("-0.1")),
+        (whole, D("0.02"), D("-0.20000001")),
+    ]
+    trades = script.core.book.trades
+    assert [trades[each].funding_usd for each in (early, whole, late)] == [D("0.1"), D("0.20000001"), 0]
+    told = script.told(early)
+    assert told.funding_usd == D("0.1")
+    assert told.net_realized_usd == told.realized_pnl_usd - told.fees_usd - D("0.1")
+
+
+def test_a_payment_is_booked_once_and_not_before_its_fills_are_all_told() -> None:
+    script = _started()
+    trade_id = script.opened("sell", "0.01", 1)
+    payment = _payment("-0.01", "0.1", script.now_ns)
+    script.now_ns += 29 * SECOND
+    _with_funding(script, payment, held="-0.01")
+    assert script.core.book.trades[trade_id].funding_usd == 0
+    script.now_ns += 2 * SECOND
+    for _ in range(2):
+        _with_funding(script, payment, held="-0.01")
+        assert script.core.book.trades[trade_id].funding_usd == D("-0.1")
+
+
+def test_a_fill_of_the_same_moment_came_after_the_charge_where_that_explains_the_position() -> None:
+    script = _started()
+    early = script.opened("buy", "0.01", 1)
+    script.now_ns += SECOND
+    script.market()
+    script.beats()
+    funded_ns = script.now_ns
+    script.closed(early, 2)
+    late = script.opened("buy", "0.03", 3, ordinal=1)
+    script.now_ns += 31 * SECOND
+    _with_funding(script, _payment("0.01", "-0.1", funded_ns), held="0.03")
+    trades = script.core.book.trades
+    assert (trades[early].funding_usd, trades[late].funding_usd) == (D("0.1"), 0)
+
+
+def test_what_somebody_else_holds_of_it_pays_for_itself() -> None:
+    script = _started()
+    trade_id = script.opened("buy", "0.01", 1)
+    funded_ns = script.now_ns
+    script.now_ns += 31 * SECOND
+    _with_funding(script, _payment("0.04", "-0.4", funded_ns), held="0.04")
+    assert script.core.book.trades[trade_id].funding_usd == D("0.1")

@@ -1,0 +1,108 @@
+"""Grants for perpetuals: what they use of margin and limits, how far they may trade, and what bounds their loss."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.risk.market import DELTA_ONE
+from shared.messages.account import AccountSnapshot
+from shared.messages.control import RequestGrant
+from shared.messages.steps import Publish
+from shared.messages.trades import LegOrder
+from tests.unit.perpetuals import chain_with, with_perpetual
+from tests.unit.risk.desk import CALL_110, INDEX, LISTED, PUT_90, START, Script, ask, chain, leg, limits, position
+
+LISTING = with_perpetual(LISTED)
+BUY, SELL = (leg("BTCUSD", side, "0.1") for side in ("buy", "sell"))
+
+
+class PerpetualScript(Script):
+    """A market with a perpetual at the index."""
+
+    mark = INDEX
+
+    def market(self, at_s: float = 0.0, **changes: Any) -> Script:
+        self.hear(LISTING, at_s)
+        self.hear(chain_with(chain(START + int(at_s * 1e9), **changes), LISTING, self.mark), at_s)
+        return self
+
+
+def _ask(*legs: LegOrder, max_loss_usd: float | None = 500.0, intent_id: str = "s-1") -> RequestGrant:
+    return ask(intent_id, legs, max_loss_usd=max_loss_usd)
+
+
+@pytest.mark.parametrize(("one", "worst"), [(BUY, "100500"), (SELL, "99500")])
+def test_a_grant_allows_half_a_per_cent_past_mark_and_counts_a_tenth_as_margin(one: LegOrder, worst: str) -> None:
+    grant = PerpetualScript().ready().granted(_ask(one))
+    (allowed,) = grant.legs
+    assert (allowed.max_quantity, allowed.worst_price) == (Decimal("0.1"), Decimal(worst))
+    highest = max(float(worst), INDEX)
+    # margin of the value, what opening at the worst price loses at once, and the fee
+    assert grant.margin_usd == pytest.approx(0.1 * (0.1 * highest + 500.0 + 0.0006 * highest))
+
+
+@pytest.mark.parametrize("one", [BUY, SELL])
+def test_long_or_short_alone_it_needs_a_declared_loss_where_losses_must_have_a_bound(one: LegOrder) -> None:
+    script = PerpetualScript(limits(allow_unbounded_loss=False)).ready()
+    assert script.refused(_ask(one, max_loss_usd=None)).code == "unbounded_loss"
+    assert script.granted(_ask(one)).max_loss_usd == 500.0
+
+
+def test_its_delta_is_one_a_coin_and_counts_while_the_grant_is_out() -> None:
+    script = PerpetualScript(limits(max_delta_usd=15_000.0)).ready()
+    script.granted(_ask(SELL))
+    refused = script.refused(_ask(SELL, intent_id="s-2"))
+    assert (refused.code, refused.value) == ("delta_limit", pytest.approx(20_000.0))
+
+
+def test_selling_it_against_a_long_one_brings_delta_back() -> None:
+    script = PerpetualScript(limits(max_delta_usd=5_000.0)).ready(positions=(position("BTCUSD", "0.1"),))
+    script.granted(_ask(SELL))
+
+
+def test_its_stress_is_linear_in_spot_and_knows_no_volatility() -> None:
+    # spot falls by 20 % at worst: a long tenth of a coin loses 2,000 of 100,000
+    for pct, code in ((1.9, "stressed_loss"), (2.1, None)):
+        script = PerpetualScript(
+            limits(max_stressed_loss_pct=pct, stress_spot_pct=(-20.0, 0.0, 20.0), stress_vol_pct=(-50.0, 0.0, 50.0))
+        ).ready()
+        answer = script.answer(_ask(BUY))
+        assert getattr(answer, "code", None) == code
+
+
+def test_its_notional_is_its_mark_times_quantity() -> None:
+    refused = PerpetualScript(limits(max_order_notional_usd=9_999.0)).ready().refused(_ask(BUY))
+    assert (refused.code, refused.value) == ("order_notional", pytest.approx(10_000.0))
+
+
+def test_a_put_bounds_a_long_one_and_a_call_a_short_one() -> None:
+    fees = 0.1 * 0.0006 * 100_500.0
+    for option, one, loss in ((PUT_90, BUY, 0.1 * 10_500.0), (CALL_110, SELL, 0.1 * 10_500.0)):
+        grant = PerpetualScript().ready().granted(_ask(leg(option, "buy", "0.1"), one, max_loss_usd=None))
+        bought, _ = grant.legs
+        paid = 0.1 * float(bought.worst_price)
+        fee = 0.1 * min(0.0004 * INDEX, 0.125 * float(bought.worst_price))
+        assert grant.max_loss_usd == pytest.approx(loss + paid + fee + fees, abs=0.1)
+
+
+def test_a_call_sold_against_a_long_one_leaves_the_way_down_open() -> None:
+    grant = PerpetualScript().ready().granted(_ask(leg(CALL_110, "sell", "0.1"), BUY, max_loss_usd=None))
+    assert grant.max_loss_usd is None
+
+
+def test_without_prices_of_it_nothing_is_granted_and_options_go_on() -> None:
+    script = Script().ready()
+    assert script.refused(_ask(BUY)).code == "unknown_instrument"
+    script.granted(ask("s-2"))
+
+
+def test_a_position_in_it_has_our_greeks() -> None:
+    script = PerpetualScript().ready(positions=(position("BTCUSD", "-0.4"),))
+    step = script.poll(1.0, positions=(position("BTCUSD", "-0.4"),))
+    (shown,) = [e.message for e in step.effects if isinstance(e, Publish) and isinstance(e.message, AccountSnapshot)]
+    greeks = shown.greeks["BTCUSD"]
+    assert greeks.delta == pytest.approx(-0.4 * DELTA_ONE[0])
+    assert (greeks.gamma, greeks.vega, greeks.theta) == (0.0, 0.0, 0.0)

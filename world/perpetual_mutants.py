@@ -1,0 +1,30 @@
+"""Mistakes with perpetuals: the simulation must find each of them."""
+
+from __future__ import annotations
+
+from world.mutant import Mutant, in_execution
+
+PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
+    in_execution(
+        "funding_received_is_paid",
+        "funding that was received is booked as paid",
+        (
+            "trade_fold.py",
+            "book.trades[row.trade_id].funding_usd -= row.received_usd",
+            "book.trades[row.trade_id].funding_usd += row.received_usd",
+        ),
+        scenario="perpetuals",
+    ),
+    in_execution(
+        "funding_by_what_is_held_now",
+        "funding is shared by what trades hold when it is read",
+        ("funding.py", "(held := leg.held_at(charged_ns)) > 0", "(held := leg.held_quantity) > 0"),
+        scenario="perpetuals",
+    ),
+    in_execution(
+        "funding_booked_twice",
+        "a payment that is booked already is booked again with the next look at the venue",
+        ("funding.py", "payment.payment_id in work.book.funding or ", ""),
+        scenario="perpetuals",
+    ),
+)

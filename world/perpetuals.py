@@ -1,0 +1,56 @@
+"""Desks that trade perpetuals beside options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from random import Random
+from typing import Literal
+
+import msgspec
+
+from shared.messages.base import opposite
+from shared.strategy import AnyLeg, LegSpec, StrategyConfig, max_hold_hours, max_loss
+from world.faults import SECOND
+from world.limits import WIDE
+from world.scenario import Scenario, drawn_mode, small_exchange
+
+BEFORE_FUNDING_NS = 1_763_654_370_000_000_000
+"""2025-11-20T15:59:30Z, half a minute before longs pay shorts."""
+
+
+def perpetuals(seed: int) -> Scenario:
+    """Perpetuals alone and beside options, on one symbol together and in each other's way."""
+    random = Random(f"perpetuals {seed}")
+    side: Literal["buy", "sell"] = random.choice(("buy", "sell"))
+    call = LegSpec("C", 2, "0.1", {"type": "spotdistance", "value": 1}, {"dte": 1})
+    return Scenario(
+        name="perpetuals",
+        strategies=(
+            _trader("alpha", [LegSpec.perpetual("BTC", side, "0.105")], seed),
+            _trader("beta", [LegSpec.perpetual("BTC", side, {"notional_usd": 20_000})], seed + 1),
+            _trader("covered", [call, LegSpec.perpetual("BTC", 1, {"of_leg": 0})], seed + 2),
+            _trader("against", [LegSpec.perpetual("BTC", opposite(side), "0.05")], seed + 3, hold_s=3.0),
+        ),
+        exchange=small_exchange(seed),
+        start_ns=random.choice((BEFORE_FUNDING_NS, BEFORE_FUNDING_NS - 3_600 * SECOND)),
+        risk=msgspec.structs.replace(WIDE, max_position_quantity=random.choice((Decimal("0.3"), Decimal(100)))),
+        futures=True,
+        faulty_s=90,
+    )
+
+
+def _trader(name: str, legs: Sequence[AnyLeg], variant: int, *, hold_s: float = 12.0) -> StrategyConfig:
+    mode, smart = drawn_mode(name, variant)
+    return StrategyConfig(
+        name=name,
+        legs=legs,
+        exit_conditions=[max_hold_hours(hold_s / 3600), max_loss(usd=400)],
+        execution_mode="limit" if mode == "rfq" else mode,
+        execution_params=Random(f"params {name} {variant}").choice(({}, {"requote_by": "amend"})),
+        smart_config=smart,
+        policy="atomic" if variant % 3 else "best_effort",
+        max_trades_per_day=4,
+        cooldown_seconds=5,
+        check_interval_seconds=2,
+    )
