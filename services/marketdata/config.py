@@ -23,6 +23,7 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     reload_min_interval_ms: instruments are not asked for again sooner because of an unlisted symbol.
     instruments_interval_ms: instruments are read this often anyway, and just after 08:00 UTC.
     poll_silence_ms: an expiry or index that the stream has not brought for so long is read by REST.
+    stream_silence_max_ms: an expiry or index that comes by REST alone for so long is told as a stale stream.
     open_interest_interval_ms: open interest of every expiry is read by REST this often: the stream's is 0. What was
     read three intervals ago is shown as missing.
     books_max: order books kept at once, over all consumers.
@@ -45,6 +46,7 @@ class MarketdataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     reload_min_interval_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 30_000
     instruments_interval_ms: Annotated[int, msgspec.Meta(ge=10_000)] = 60_000
     poll_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 3_000
+    stream_silence_max_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 90_000
     open_interest_interval_ms: Annotated[int, msgspec.Meta(ge=5_000, le=3_600_000)] = 60_000
     books_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 32
     book_silence_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000

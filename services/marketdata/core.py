@@ -18,6 +18,7 @@ from services.marketdata.effects import (
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
+    MarketRead,
     OpenInterestRead,
     ReloadInstruments,
     VenueRead,
@@ -25,6 +26,7 @@ from services.marketdata.effects import (
 )
 from services.marketdata.perpetuals import Perpetual
 from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
+from services.marketdata.streams import INDEX, Brought
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.on_demand import (
     BookRefused,
@@ -73,7 +75,7 @@ class _Underlying:
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, FundingRead, OpenInterestRead, BookPush, BookRead,
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, MarketRead, FundingRead, OpenInterestRead, BookPush, BookRead,
     BookReadFailed, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp,
     StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines, GetFundingRate). A push
     counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals
@@ -89,6 +91,7 @@ class MarketdataCore:
         self.reads = Reads(config.cache_entries_max)
         self._underlyings: dict[str, _Underlying] = {}
         self._down: set[str] = set()
+        self._brought = Brought()
 
     def start(self, now_ns: int) -> Step:
         """Nothing is followed any more: consumers ask again."""
@@ -110,9 +113,15 @@ class MarketdataCore:
         step = Step()
         match item:
             case ChainPush():
+                self._brought.note(item.underlying, item.expiry_ns, now_ns)
                 self._on_chain(step, item, now_ns)
             case IndexPush():
+                self._brought.note(item.underlying, INDEX, now_ns)
                 self._on_index(step, item, now_ns)
+            case MarketRead(push=ChainPush() as push):
+                self._on_chain(step, push, now_ns)
+            case MarketRead(push=IndexPush() as push):
+                self._on_index(step, push, now_ns)
             case BookPush():
                 perpetual = self.perpetual(item.symbol)
                 if perpetual is None:
@@ -268,6 +277,20 @@ class MarketdataCore:
         part = self._underlyings.get(symbol)
         return None if part is None else part.perpetual
 
+    def silent_streams(self, underlying: str, now_ns: int) -> tuple[str, ...]:
+        """What of an underlying comes by REST alone, since its stream has brought nothing for long: as
+        `stale_streams`, and none of those."""
+        part = self._underlyings.get(underlying)
+        if part is None or part.columns is None or part.watch_since_ns is None:
+            return ()
+        columns, watched_ns = part.columns, part.watch_since_ns
+        since_ns = {e: max(columns.listed_ns(e), watched_ns) for e in columns.expiries_ns if e > now_ns}
+        before_ns = now_ns - self._config.stream_silence_max_ms * _MS
+        silent = self._brought.silent(underlying, {**since_ns, INDEX: watched_ns}, before_ns)
+        names = ["index" if stream == INDEX else columns.expiry_names[stream] for stream in silent]
+        stale = self.stale_streams(underlying, now_ns) if names else ()
+        return tuple(name for name in names if name not in stale)
+
     def _part(self, underlying: str) -> _Underlying:
         return self._underlyings.setdefault(underlying, _Underlying(underlying))
 
@@ -277,6 +300,7 @@ class MarketdataCore:
         columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual)
         if loaded.perpetual is not None and part.perpetual is None:
             part.perpetual = Perpetual()
+        self._brought.keep(loaded.underlying, {INDEX, *columns.expiries_ns})
         if part.columns is not None:
             if part.columns.listed.list_id == columns.listed.list_id:
                 return

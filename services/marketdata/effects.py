@@ -7,7 +7,7 @@ import msgspec
 from shared.messages.contracts import FundingRate
 from shared.messages.market import Instrument
 from shared.messages.on_demand import GetFundingRate, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
-from shared.venues.ports import BookPush, ChainPush, VenueErrorKind
+from shared.venues.ports import BookPush, ChainPush, IndexPush, VenueErrorKind
 
 ReadKey = GetOrderBook | GetLastTrades | GetKlines | GetFundingRate
 """What is read on request: the request itself with `max_age_ms` 0."""
@@ -25,6 +25,12 @@ class FundingRead(msgspec.Struct, frozen=True):
     """Input: the rate of a perpetual's next funding."""
 
     rate: FundingRate
+
+
+class MarketRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: what REST tells of an expiry or of the index where the stream is silent."""
+
+    push: ChainPush | IndexPush
 
 
 class ReloadInstruments(msgspec.Struct, frozen=True):

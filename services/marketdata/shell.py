@@ -18,6 +18,7 @@ from services.marketdata.effects import (
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
+    MarketRead,
     OpenInterestRead,
     ReadBook,
     ReadKey,
@@ -101,12 +102,19 @@ class MarketdataShell:
         """Which underlyings cannot be shown now, and why; when all can, which of their streams are silent."""
         return self._missing() or self._stale()
 
+    @property
+    def silent_streams(self) -> dict[str, tuple[str, ...]]:
+        """By underlying, what comes by REST alone."""
+        now_ns, core = self._context.clock.now_ns(), self._host.core
+        return {name: silent for name in self._underlyings if (silent := core.silent_streams(name, now_ns))}
+
     def _stale(self) -> str:
         now_ns = self._context.clock.now_ns()
         core = self._host.core
         stale = {name: core.stale_streams(name, now_ns) for name in self._underlyings}
         told = [f"{name}: not received: {', '.join(streams)}" for name, streams in stale.items() if streams]
         frozen = [symbol for name in self._underlyings for symbol in core.books.frozen_of(name)]
+        told += [f"{name}: by REST alone: {', '.join(streams)}" for name, streams in self.silent_streams.items()]
         return "; ".join([*told, *([f"frozen books: {', '.join(frozen)}"] if frozen else [])])
 
     def _missing(self) -> str:
@@ -316,12 +324,12 @@ class MarketdataShell:
     async def _poll_silent(self, underlying: str) -> None:
         silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns
         if self._host.core.index_is_silent(underlying, now_ns(), silence_ms):
-            self._host.put(await self._gateway.index_price(underlying))
+            self._host.put(MarketRead(push=await self._gateway.index_price(underlying)))
         perpetual = self._host.core.perpetual(underlying)
         if perpetual is not None and perpetual.book_is_silent(now_ns(), silence_ms * 1_000_000):
             self._host.put(await self._gateway.futures.order_book(underlying))
         for expiry_ns in self._host.core.silent_expiries(underlying, now_ns(), silence_ms):
-            self._host.put(await self._gateway.chain(underlying, expiry_ns))
+            self._host.put(MarketRead(push=await self._gateway.chain(underlying, expiry_ns)))
 
 
 async def _until_done(attempt: Callable[[], Awaitable[bool]]) -> None:

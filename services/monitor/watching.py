@@ -29,6 +29,7 @@ class Watch:
         self._services: dict[str, ServiceView] = {}
         self._feeds: dict[str, int] = {}
         self._silent: set[str] = set()
+        self._silent_streams: set[str] = set()
         self._started_ns = 0
 
     @property
@@ -37,7 +38,7 @@ class Watch:
 
     @property
     def silent_feeds(self) -> tuple[str, ...]:
-        return tuple(sorted(self._silent))
+        return tuple(sorted(self._silent | self._silent_streams))
 
     def start(self, now_ns: int) -> None:
         self._started_ns = now_ns
@@ -71,10 +72,27 @@ class Watch:
             end(step, "service_down", beat.service, f"{beat.service} is alive again", now_ns)
         if beat.ready:
             end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
+        self._check_streams(step, beat, now_ns)
         if beat.beat_ns - beat.started_ns < _TOLD_AGAIN_NS:
             return ()
         self._end_what_is_not_told_again(step, beat, now_ns)
         return self._gone_strategies(step, beat, now_ns) if beat.service == "strategy" and beat.ready else ()
+
+    def _check_streams(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
+        """Streams of the venue that bring nothing although the service publishes what it reads by other ways."""
+        silent = {f"{beat.service}/{name}": streams for name, streams in beat.silent_streams.items()}
+        for subject, streams in silent.items():
+            if not self._alerts.is_open("feed_stale", subject):
+                name = subject.partition("/")[2]
+                text = f"streams of {name} bring nothing, it comes by REST alone: {', '.join(streams)}"
+                self._teller.tell(step, "feed_stale", "warning", subject, text, now_ns)
+        own = {each for each in self._alerts.open_of("feed_stale") if each.startswith(f"{beat.service}/")}
+        if beat.ready:
+            for subject in own - silent.keys():
+                text = f"streams of {subject.partition('/')[2]} bring something again, or are not listed any more"
+                self._teller.end(step, "feed_stale", subject, text, now_ns)
+        others = {each for each in self._silent_streams if not each.startswith(f"{beat.service}/")}
+        self._silent_streams = others | silent.keys()
 
     def _started_anew(self, step: Step, view: ServiceView, beat: Heartbeat, now_ns: int) -> None:
         if view.short_runs >= LOOPS_AFTER:

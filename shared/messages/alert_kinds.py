@@ -249,7 +249,13 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             is_notice=True,
         ),
         # market data and the venue
-        _kind("feed_stale", "warning", "monitor", "Feed silent", "a topic is silent for longer than is normal"),
+        _kind(
+            "feed_stale",
+            "warning",
+            "monitor",
+            "Feed silent",
+            "a topic, or a stream of the venue, is silent for longer than is normal",
+        ),
         _kind("market_data_stale", "warning", "marketdata", "Market data stale", "prices of an underlying are old"),
         _kind("market_stream_down", "warning", "marketdata", "Stream down", "a stream of the venue is not connected"),
         _kind("book_frozen", "warning", "marketdata", "Book frozen", "an order book moves by REST and not by stream"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from shared.messages.base import Message
 
 Severity = Literal["info", "warning", "critical"]
@@ -16,6 +18,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
 
     event_sequences: newest sequence of each event topic, so that a lost last message is seen.
     starts: how often the service was started in this run directory (1 = never restarted).
+    silent_streams: by underlying, the streams of the venue that bring nothing although what they should bring is
+    published, read by other ways: expiries as in symbols, and "index".
     ready is False while the service starts up or cannot do its work; `detail` says why.
     """
 
@@ -31,6 +35,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
     ready: bool
     detail: str
     event_sequences: dict[str, int]
+    silent_streams: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def key(self) -> str:

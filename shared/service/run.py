@@ -42,6 +42,14 @@ _UNWRITABLE_PAUSE_S = 2.0
 """supervisord starts the service again at once."""
 
 
+@runtime_checkable
+class HearsStreams(Protocol):
+    """A shell that hears streams of the venue: which of them are silent, as in the heartbeat."""
+
+    @property
+    def silent_streams(self) -> dict[str, tuple[str, ...]]: ...
+
+
 class Shell(Protocol):
     """A service's own part. `start` may raise StartRefused; `run` goes on until it is cancelled.
 
@@ -346,6 +354,10 @@ class _Process:
     def _detail(self) -> str:
         return self._shell.detail if self._shell is not None and self._shell_started else "starting"
 
+    @property
+    def _silent_streams(self) -> dict[str, tuple[str, ...]]:
+        return self._shell.silent_streams if self._shell_started and isinstance(self._shell, HearsStreams) else {}
+
     def _heartbeat(self, event_sequences: dict[str, int]) -> Heartbeat:
         ready, detail = self._is_ready, self._detail
         now_ns = self._clock.now_ns()
@@ -367,6 +379,7 @@ class _Process:
             ready=ready,
             detail=detail,
             event_sequences=event_sequences,
+            silent_streams=self._silent_streams,
         )
 
     def _stalled(self, gap_ns: int) -> None:

@@ -34,7 +34,7 @@ from shared.messages.on_demand import (
     OrderBookAnswer,
 )
 from shared.messages.steps import Inbound, StreamSynced
-from shared.messages.system import Alert
+from shared.messages.system import Alert, GetStatus, Heartbeat
 from shared.options.book import BookView
 from shared.options.chain import ChainView, OptionList
 from shared.ports import resolve_ports
@@ -51,6 +51,7 @@ underlyings = ["BTCUSD"]
 open_interest_interval_ms = 5000
 comparison_interval_ms = 500
 book_silence_ms = 500
+stream_silence_max_ms = 2000
 """
 PATIENCE_S = 120
 
@@ -116,6 +117,13 @@ class Desk:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             pytest.fail(f"{what} did not happen; log: {self.log()}")
+
+    async def beat_until(self, condition: Callable[[Heartbeat], object]) -> Heartbeat:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition(beat := await self.ask(GetStatus())):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        assert isinstance(beat, Heartbeat)
+        return beat
 
     def log(self) -> str:
         return (self.directory / "marketdata.log").read_text()[-3_000:]
@@ -224,9 +232,12 @@ async def test_a_book_whose_stream_is_silent_is_alarmed_and_read_by_rest_until_i
 
     await desk.until(lambda: told(resolved=False) > told(resolved=True), "the alarm of a frozen book")
     await desk.until(lambda: any(book.source == "poll" for book in desk.books), "a book read by REST")
+    beat = await desk.beat_until(lambda beat: len(beat.silent_streams.get("BTCUSD", ())) > 1)
+    assert beat.ready, "what the streams should bring is published all the same"
     ended = told(resolved=True)
     await desk.clear()
     await desk.until(lambda: told(resolved=True) > ended, "the end of the alarm")
+    await desk.beat_until(lambda beat: not beat.silent_streams)
 
 
 async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasses_it(desk: Desk) -> None:

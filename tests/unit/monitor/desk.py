@@ -31,6 +31,7 @@ def heartbeat(
     detail: str = "",
     started_s: float = 0.0,
     beat_s: float | None = None,
+    silent: dict[str, tuple[str, ...]] | None = None,
 ) -> Heartbeat:
     return Heartbeat(
         service=service,
@@ -45,6 +46,7 @@ def heartbeat(
         ready=ready,
         detail=detail,
         event_sequences={},
+        silent_streams=silent or {},
     )
 
 

@@ -403,3 +403,27 @@ def test_a_monitor_that_was_dead_is_told_of_what_ended_meanwhile_and_not_of_what
     missed = [trade("CLOSED", 230 - number, trade_id=f"m{number}") for number in range(3)]
     heard = [record.subject for each in (*ended, *missed) for record in second.hear(each, 300)]
     assert heard == ["m0", "m1", "m2"]
+
+
+def test_a_stream_that_brings_nothing_is_told_although_its_service_publishes_and_ends_when_it_says_so() -> None:
+    script = Script()
+    silent = {"BTCUSD": ("27MAR26", "index")}
+    script.beat(1)
+    (told,) = script.hear(heartbeat("marketdata", silent=silent), 2)
+    assert (told.code, told.subject, told.severity) == ("feed_stale", "marketdata/BTCUSD", "warning")
+    assert told.text == "streams of BTCUSD bring nothing, it comes by REST alone: 27MAR26, index"
+    assert script.core.status(START).silent_feeds == ("marketdata/BTCUSD",)
+    # told once, also where it is more or less of them, and no other service ends it
+    assert script.hear(heartbeat("marketdata", silent={"BTCUSD": ("27MAR26",)}), 3) == []
+    assert script.hear(heartbeat("risk"), 3) == []
+    assert script.hear(heartbeat("marketdata", ready=False, detail="starting"), 4) == []
+    (over,) = script.hear(heartbeat("marketdata"), 5)
+    assert (over.code, over.subject, over.resolved) == ("feed_stale", "marketdata/BTCUSD", True)
+    assert script.core.status(START).silent_feeds == ()
+
+
+def test_a_stream_that_was_silent_before_a_restart_of_the_monitor_ends_when_it_is_not_any_more() -> None:
+    (told,) = Script().hear(heartbeat("marketdata", silent={"BTCUSD": ("index",)}), 2)
+    script = Script(before=[told])
+    assert script.hear(heartbeat("marketdata", silent={"BTCUSD": ("index",)}), 3) == []
+    assert summary(script.hear(heartbeat("marketdata"), 4)) == [("feed_stale", "marketdata/BTCUSD", True)]
