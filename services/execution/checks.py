@@ -20,6 +20,7 @@ from services.execution.modes import OPENING_PLANS
 from services.execution.positions import PositionWitness
 from services.execution.records import Trade
 from services.execution.rfq import notional_usd
+from services.execution.rolling import roll_refusal
 from services.execution.states import OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
@@ -201,6 +202,10 @@ def _exits(intent: OpenTrade) -> Refusal | None:
     return None
 
 
+def _roll(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    return roll_refusal(intent, view.work.book)
+
+
 def _grant(intent: OpenTrade, view: CheckView) -> Refusal | None:
     grant = intent.grant
     remedy = "ask risk for a grant of this intent"
@@ -357,6 +362,7 @@ CHECKS: tuple[Check, ...] = (
     _policy,
     _rfq,
     _params,
+    _roll,
     _grant,
     _halts,
     _risk_alive,

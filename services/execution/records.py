@@ -253,6 +253,15 @@ class ChunkEnd(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class Roll(msgspec.Struct, frozen=True, kw_only=True):
+    """A trade's place in a chain of rolls. `earlier_pnl_usd`: of the trades before it, as it was when the last of
+    them was known."""
+
+    chain_id: str
+    number: int
+    earlier_pnl_usd: Decimal
+
+
 class Trade(msgspec.Struct, kw_only=True):
     """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller, and
     `scaled_chunk` in which chunk of its opening (counted from 0) that was.
@@ -263,7 +272,8 @@ class Trade(msgspec.Struct, kw_only=True):
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
     all known; `untold`: of these not every execution was told; `unfilled`: ended with nothing filled; `turned_away`:
     labelled post-only ones of them that the venue ended unasked a moment ago. last_order_ns: when an order was last
-    asked for or changed its state. feeless: executions whose fee is not known. wishes: by `Order.wish_key`, when the
+    asked for or changed its state. feeless: executions whose fee is not known. roll: its place in a chain of rolls,
+    if it is a successor; rolled_to: its own successor, "" for none. wishes: by `Order.wish_key`, when the
     strategy last asked for such an order. forgot_ns: when unfilled orders were last let go of.
     """
 
@@ -289,6 +299,8 @@ class Trade(msgspec.Struct, kw_only=True):
     opening_cost: OpeningCost | None = None
     close: Close | None = None
     stop: Stop | None = None
+    roll: Roll | None = None
+    rolled_to: str = ""
     fallbacks: list[Fallback] = msgspec.field(default_factory=list)
     chunks: list[ChunkEnd] = msgspec.field(default_factory=list)
     crossings: dict[str, int] = msgspec.field(default_factory=dict)
@@ -367,8 +379,14 @@ class Trade(msgspec.Struct, kw_only=True):
         return max((each.at_ns for each in self.fallbacks if each.purpose == "close"), default=self.state_ns)
 
     def granted(self, leg: Leg) -> GrantLeg:
-        """What risk granted of this leg."""
-        return next(part for part in self.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
+        """What risk granted of this leg, within the trade's own limit of its price."""
+        part = next(part for part in self.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
+        limits = zip(self.request.legs, self.request.price_limits, strict=False)
+        limit = next((limit for order, limit in limits if order.symbol == leg.symbol), None)
+        if limit is None:
+            return part
+        better = min if leg.side == "buy" else max
+        return msgspec.structs.replace(part, worst_price=better(part.worst_price, limit))
 
     def reduces_surplus(self, order: Order) -> bool:
         """Whether the order undoes what is too much of a trade that was open: a failed opening is undone whole."""

@@ -133,7 +133,7 @@ def wanted_of(trade: Trade, purpose: RfqPurpose) -> Wanted:
         return Wanted(
             legs=tuple(StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in trade.legs),
             action="buy",
-            worst_prices={part.symbol: part.worst_price for part in trade.request.grant.legs},
+            worst_prices={leg.symbol: trade.granted(leg).worst_price for leg in trade.legs},
         )
     held = [leg for leg in trade.legs if leg.held_quantity > 0]
     return Wanted(

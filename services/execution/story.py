@@ -140,6 +140,13 @@ def _opening(row: rows.TradeRequested) -> str:
     )
     worst = ", ".join(f"{leg.symbol} {leg.worst_price}" for leg in grant.legs)
     sentences.append(f"Risk granted {grant.margin_usd:.2f} USD of margin, {loss}, prices no worse than {worst}.")
+    if request.rolled_from:
+        sentences.append(f"It takes the place of trade {request.rolled_from}.")
+    if request.price_limits:
+        limits = ", ".join(
+            f"{leg.symbol} {limit}" for leg, limit in zip(request.legs, request.price_limits, strict=True)
+        )
+        sentences.append(f"Its own limits of prices are {limits}.")
     profile = request.execution_params.profile
     by = f"{row.execution_mode}, profile {profile}" if profile else row.execution_mode
     why = f" ({row.choice.reason})" if row.choice is not None and request.execution_mode == "auto" else ""

@@ -9,6 +9,7 @@ import msgspec
 
 from services.execution import rows
 from services.execution.records import ZERO, ChunkEnd, Close, DirectFill, Fallback, Intent, Leg, Stop, Trade
+from services.execution.rolling import link_roll
 from services.execution.states import trade_may_move
 from shared.messages.trades import FINAL_TRADE_STATES
 
@@ -46,6 +47,7 @@ def fold_trade_requested(book: Book, row: rows.TradeRequested, at_ns: int) -> No
         choice=row.choice,
     )
     book.active[row.trade_id] = None
+    link_roll(book, book.trades[row.trade_id])
 
 
 def fold_trade_adopted(book: Book, row: rows.TradeAdopted, at_ns: int) -> None:

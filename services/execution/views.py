@@ -7,6 +7,7 @@ from decimal import Decimal
 from services.execution.book import Book
 from services.execution.chunks import chunk_progress
 from services.execution.records import ZERO, Order, Trade
+from services.execution.rolling import roll_link
 from services.execution.states import OPENING_STATES
 from shared.messages.trades import IntentRefused, LegStatus, OrderUpdate, Refusal, TradeUpdate
 
@@ -77,6 +78,9 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         opening_chunks=chunk_progress(trade, "open"),
         closing_chunks=chunk_progress(trade, "close"),
         if_broken=request.if_broken,
+        roll=roll_link(trade, book),
+        rolled_to=trade.rolled_to,
+        close_reason="" if trade.close is None else trade.close.reason,
     )
 
 

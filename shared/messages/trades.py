@@ -143,6 +143,9 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     decision_prices: the mid of each leg on which the strategy decided, None where there was none.
     if_broken: what becomes of the rest when a leg is liquidated, expires or is closed from outside. None: as
     [execution] if_broken says when it is accepted.
+    rolled_from: the trade, ended, whose place it takes in a chain of rolls; "" for none. A trade is rolled once.
+    price_limits: no leg is opened at a worse price than this (USD per unit, in the order of the legs), whatever the
+    grant allows; empty for none.
     """
 
     intent_id: str
@@ -166,6 +169,8 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     smart: SmartParams = SmartParams()
     decision_prices: tuple[float | None, ...] = ()
     if_broken: IfBroken | None = None
+    rolled_from: str = ""
+    price_limits: tuple[Decimal, ...] = ()
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -260,6 +265,19 @@ class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.filled_quantity - self.closed_quantity
 
 
+class RollLink(msgspec.Struct, frozen=True, kw_only=True):
+    """The place of a trade in a chain of rolls.
+
+    chain_id: the chain's first trade. number: 1 for the first successor. rolled_from: the trade whose place it took.
+    earlier_pnl_usd: realised P&L of all trades of the chain before it, their fees deducted.
+    """
+
+    chain_id: str
+    number: int
+    rolled_from: str
+    earlier_pnl_usd: Decimal
+
+
 class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     """The whole state of one trade, published on every change.
 
@@ -274,6 +292,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
     funding_usd: of perpetuals so far, paid > 0.
     if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
+    roll: its place in a chain of rolls, None for a trade that is no successor. rolled_to: the trade that took its
+    place, "" for none. close_reason: why its close was asked for, "" while it was not.
     """
 
     trade_id: str
@@ -304,6 +324,9 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     closing_chunks: ChunkProgress | None = None
     if_broken: IfBroken | None = None
     funding_usd: Decimal = Decimal(0)
+    roll: RollLink | None = None
+    rolled_to: str = ""
+    close_reason: str = ""
 
     @property
     def key(self) -> str:
@@ -317,6 +340,12 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_TRADE_STATES
+
+    @property
+    def chain_pnl_usd(self) -> Decimal:
+        """Realised P&L of its chain of rolls up to and with this trade, fees deducted; without a chain its own."""
+        earlier_usd = Decimal(0) if self.roll is None else self.roll.earlier_pnl_usd
+        return earlier_usd + self.realized_pnl_usd - self.fees_usd
 
 
 class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):

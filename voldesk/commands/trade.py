@@ -102,6 +102,13 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     )
     if told.reason:
         say(f"reason: {told.reason}")
+    if told.roll is not None:
+        say(
+            f"roll {told.roll.number} of the chain that began with trade {told.roll.chain_id}, from trade "
+            f"{told.roll.rolled_from}; realised in the chain so far, after fees: {money_text(told.chain_pnl_usd)} USD"
+        )
+    if told.rolled_to:
+        say(f"rolled to trade {told.rolled_to}")
     if told.opening_cost is not None and told.opening_cost.over_usd is not None:
         cost, over_usd = told.opening_cost, told.opening_cost.over_usd
         say(

@@ -1,0 +1,99 @@
+"""Chains of rolls: which trade took the place of which, and what the trades before it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from services.execution.records import ZERO, Roll, Trade
+from shared.messages.trades import OpenTrade, Refusal, RollLink
+
+if TYPE_CHECKING:
+    from services.execution.book import Book
+
+_CENTS = Decimal("0.000001")
+
+
+def link_roll(book: Book, trade: Trade) -> None:
+    """Fold of an accepted successor: it and its predecessor know of one another."""
+    earlier = book.trades.get(trade.request.rolled_from)
+    if earlier is None:
+        return
+    earlier.rolled_to = trade.trade_id
+    before = earlier.roll
+    trade.roll = Roll(
+        chain_id=earlier.trade_id if before is None else before.chain_id,
+        number=1 if before is None else before.number + 1,
+        earlier_pnl_usd=chain_pnl_usd(earlier, book),
+    )
+
+
+def keep_earlier_pnl(book: Book, gone: Iterable[Trade]) -> None:
+    """Before trades are forgotten: their successors keep what the chain came to."""
+    for trade in gone:
+        successor = book.trades.get(trade.rolled_to)
+        if successor is not None and successor.roll is not None:
+            earlier_usd = chain_pnl_usd(trade, book)
+            successor.roll = msgspec.structs.replace(successor.roll, earlier_pnl_usd=earlier_usd)
+
+
+def chain_pnl_usd(trade: Trade, book: Book) -> Decimal:
+    """Realised P&L of a trade and of those before it in its chain, fees deducted. A fee that comes late counts."""
+    own_usd = sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_CENTS) - trade.fees_usd
+    return own_usd + earlier_pnl_usd(trade, book)
+
+
+def earlier_pnl_usd(trade: Trade, book: Book) -> Decimal:
+    """The same of those before it alone; 0 when it is no successor."""
+    if trade.roll is None:
+        return ZERO
+    earlier = book.trades.get(trade.request.rolled_from)
+    return trade.roll.earlier_pnl_usd if earlier is None else chain_pnl_usd(earlier, book)
+
+
+def roll_link(trade: Trade, book: Book) -> RollLink | None:
+    """Its place in a chain as it is published, None if it is no successor."""
+    if trade.roll is None:
+        return None
+    return RollLink(
+        chain_id=trade.roll.chain_id,
+        number=trade.roll.number,
+        rolled_from=trade.request.rolled_from,
+        earlier_pnl_usd=earlier_pnl_usd(trade, book),
+    )
+
+
+def roll_refusal(intent: OpenTrade, book: Book) -> Refusal | None:
+    """Why a successor is not opened: its predecessor must be known, of the same strategy, ended and not rolled yet,
+    and limits of prices must be there for every leg or for none."""
+    if intent.price_limits and (
+        len(intent.price_limits) != len(intent.legs)
+        or not all(limit.is_finite() and limit >= 0 for limit in intent.price_limits)
+    ):
+        return Refusal(
+            code="bad_params",
+            detail=f"price_limits must be {len(intent.legs)} prices of 0 or more, one for each leg",
+            remedy="give all or none",
+        )
+    if not intent.rolled_from:
+        return None
+    earlier = book.trades.get(intent.rolled_from)
+    name = intent.rolled_from[:100]
+    if earlier is None or earlier.request.strategy != intent.strategy:
+        problem = "is not known" if earlier is None else f"is of strategy {earlier.request.strategy}"
+    elif not earlier.is_final:
+        problem = f"is {earlier.state}"
+    elif earlier.rolled_to:
+        problem = f"was rolled to {earlier.rolled_to} already"
+    elif not earlier.was_filled:
+        problem = "held nothing"
+    else:
+        return None
+    return Refusal(
+        code="bad_roll",
+        detail=f"rolled_from: trade {name} {problem}",
+        remedy="roll a trade of the same strategy, once, after it has ended",
+    )
