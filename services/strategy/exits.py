@@ -80,7 +80,7 @@ class ExitDesk:
         watch.looked_ns = now_ns
         verdicts: list[Verdict] = []
         for name, condition in zip(names_of(trade.exit_conditions), trade.exit_conditions, strict=True):
-            verdict = _answer(condition, view, functions, now_ns, failed)
+            verdict = answer_of(condition, view, functions, now_ns, failed)
             watch.gates.set(name, is_open=verdict.open, reason=verdict.reason, now_ns=now_ns)
             if verdict.open:
                 watch.reason = verdict.reason
@@ -95,6 +95,20 @@ class ExitDesk:
         watch = self._watches.setdefault(trade.trade_id, _Watch(now_ns))
         watch.looked_ns = watch.seeing_ns = now_ns
         watch.gates.set("exit_schedule", is_open=False, reason=reason, now_ns=now_ns)
+
+    def is_closing(self, trade_id: str) -> bool:
+        """Whether an exit, or somebody, wants it closed."""
+        watch = self._watches.get(trade_id)
+        return watch is not None and watch.reason is not None
+
+    def release(self, trade_id: str) -> None:
+        """It need not be closed after all: its conditions are looked at anew."""
+        self._watches.pop(trade_id, None)
+
+    def note(self, trade_id: str, name: str, reason: str, now_ns: int) -> None:
+        """Show something beside its conditions."""
+        watch = self._watches.setdefault(trade_id, _Watch(now_ns))
+        watch.gates.set(name, is_open=False, reason=reason, now_ns=now_ns)
 
     def closes_due(self, trades: Mapping[str, TradeUpdate], now_ns: int) -> list[tuple[SendRequest, CloseTrade]]:
         """The close requests to send now, for trades that must be closed and have not left OPEN."""
@@ -195,13 +209,14 @@ def _blind_no_more(trade_id: str, text: str) -> RaiseAlert:
     return RaiseAlert(code="exit_blind", severity="info", subject=trade_id, text=text, resolved=True)
 
 
-def _answer(
+def answer_of(
     condition: ExitCondition,
     view: ExitView,
     functions: Mapping[str, ExitFunction],
     now_ns: int,
     failed: Callable[[Exception], None],
 ) -> Verdict:
+    """What a condition says of a trade. `failed` is told when a function of a strategy raises."""
     if not isinstance(condition, HostFunction):
         return evaluate_exit(condition, view, now_ns)
     try:

@@ -6,6 +6,7 @@ only thing that tells. What bounds the intent is `valid_until_ns`, after which e
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -32,7 +33,8 @@ SECOND_NS = 1_000 * MS
 ORDINAL_KNOWN = "intent_known"
 """Execution's refusal of an ordinal below one that it has seen."""
 
-Stage = Literal["granting", "opening", "accepted"]
+Stage = Literal["granting", "closing", "opening", "accepted"]
+"""closing: only of a roll, while the trade whose place it takes is being closed."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,9 @@ class Flight:
         self._request: SendRequest | None = None
         self._repeats = 0
         self._attempt = 0
+        self._rolled_from = ""
+        self._price_limits: tuple[Decimal, ...] = ()
+        self._longer_s = 0.0
         self.ordinal = ordinal
         self.intent_id = intent_id(strategy, ordinal)
         self.stage: Stage = "granting"
@@ -81,6 +86,7 @@ class Flight:
         """What is waited for, in words."""
         waiting_for = {
             "granting": "risk's grant",
+            "closing": f"the close of trade {self._rolled_from}",
             "opening": "execution's answer",
             "accepted": f"the first event of trade {self._trade_id}",
         }
@@ -102,7 +108,7 @@ class Flight:
                 execution_mode=self._intent.execution_mode,
                 max_loss_usd=self._intent.max_loss_usd,
                 valid_until_ns=self._valid_until_ns,
-                opening_s=self._intent.opening_s,
+                opening_s=self._intent.opening_s + self._longer_s,
             ),
             f"{self.intent_id}/grant/{self._made_ns}",
             self._config.grant_deadline_ms,
@@ -173,7 +179,7 @@ class Flight:
         opened = IntentOutcome(kind="opened", code="", reason=f"trade {trade.trade_id}", trade_id=trade.trade_id)
         return Ended(outcome=opened, ordinal_used=self.ordinal, trade=trade)
 
-    def _on_grant(self, grant: Grant, now_ns: int) -> SendRequest | Ended:
+    def _on_grant(self, grant: Grant, now_ns: int) -> SendRequest | Ended | None:
         asked = {(leg.symbol, leg.side): leg.quantity for leg in self._intent.legs}
         allowed = {(leg.symbol, leg.side): leg.max_quantity for leg in grant.legs}
         covers = all(allowed.get(leg, 0) >= quantity for leg, quantity in asked.items())
@@ -184,6 +190,10 @@ class Flight:
         if now_ns >= self._valid_until_ns:
             return _refused("risk", "too_late", "the grant came after the intent had expired", ordinal_used=None)
         self._grant = grant
+        return self._granted(now_ns)
+
+    def _granted(self, now_ns: int) -> SendRequest | None:
+        """There is room: go on."""
         self.stage = "opening"
         return self._ask_to_open()
 
@@ -212,6 +222,8 @@ class Flight:
             grant=grant,
             entry_reasons=self._entry_reasons,
             decision_prices=self._decision_prices,
+            rolled_from=self._rolled_from,
+            price_limits=self._price_limits,
         )
         request_id = f"{self.intent_id}/open/{self._made_ns}/{self._attempt}"
         return self._ask("execution", message, request_id, self._config.open_deadline_ms)

@@ -13,6 +13,7 @@ from shared.strategy.actions import ScheduledAction
 from shared.strategy.config import ExitFunction, StrategyConfig
 from shared.strategy.market_reads import Needs, needs_of
 from shared.strategy.protocol import Strategy
+from shared.strategy.rolling import Roll
 from shared.strategy.schedule import Schedule
 from shared.strategy.views import SECOND_NS
 
@@ -23,6 +24,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     exit_functions answer the conditions of its trades that are plain functions. on_trade_closed: told once of each
     of its trades that has ended. source: the file, "" if none.
     exit_schedule, schedule_window_ns: exits are looked at from each firing on for so long; None: always.
+    roll: when and into what its trades are rolled, None for never.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
     has of it, "" for its own. needs: what must be read of the market for its conditions.
@@ -37,6 +39,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     exit_schedule: Schedule | None = None
     schedule_window_ns: int = 0
     actions: tuple[ScheduledAction, ...] = ()
+    roll: Roll | None = None
     parameters: str = ""
     enabled_as: str = ""
     needs: Needs = Needs()
@@ -58,6 +61,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             source=source,
             if_broken=config.if_broken,
             needs=needs_of((*config.entries, *config.exits)),
+            roll=config.roll,
         )
 
 

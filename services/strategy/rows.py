@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal, get_args
 
 import msgspec
 
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import Grant, TradeUpdate
+from shared.strategy.protocol import OpenStructure
 
 Action = Literal["pause", "resume", "stop", "run_once"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -88,6 +90,44 @@ class ActionFired(msgspec.Struct, frozen=True, kw_only=True, tag="action_fired")
     done: bool
 
 
+class RollBegun(msgspec.Struct, frozen=True, kw_only=True, tag="roll_begun"):
+    """Risk has granted the successor of a trade, which is closed from now on: committed before the close is asked for.
+
+    ordinal: the successor's intent; structure: what it is. reason: of the close. open_by_ns: when the trade has not
+    ended by then, nothing is opened in its place. made_ns: when the intent was made.
+    """
+
+    strategy: str
+    trade_id: str
+    ordinal: int
+    structure: OpenStructure
+    net_limit_usd: float
+    grant: Grant
+    reason: str
+    open_by_ns: int
+    made_ns: int
+    decision_prices: tuple[float | None, ...]
+
+
+class RollOpening(msgspec.Struct, frozen=True, kw_only=True, tag="roll_opening"):
+    """The trade has ended and the net limit can be kept: its successor is asked for, at no worse than these prices."""
+
+    strategy: str
+    trade_id: str
+    close_cost_usd: Decimal
+    price_limits: tuple[Decimal, ...]
+
+
+class RollEnded(msgspec.Struct, frozen=True, kw_only=True, tag="roll_ended"):
+    """rolled: the successor is open. flat: nothing took the trade's place. kept: it was not closed after all."""
+
+    strategy: str
+    trade_id: str
+    outcome: Literal["rolled", "flat", "kept"]
+    reason: str
+    successor: str = ""
+
+
 Row = (
     StrategyTold
     | OrdinalUsed
@@ -98,6 +138,9 @@ Row = (
     | ConditionForgot
     | ActionFired
     | IvSampled
+    | RollBegun
+    | RollOpening
+    | RollEnded
 )
 
 

@@ -14,6 +14,7 @@ from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, Trade
 from shared.options.chain import ChainView
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
+from shared.strategy.legs import LegSpec
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.schedule import last_firing, next_firing
@@ -214,8 +215,19 @@ class StrategyRunner:
         legs = self._legs(EntryView(account=account, chains=chains), now_ns)
         return legs if isinstance(legs, SelectionFailed) else self._intent(legs, chains)
 
-    def _legs(self, view: EntryView, now_ns: int) -> tuple[LegOrder, ...] | SelectionFailed:
-        specs = self._config.specs(view, now_ns)
+    def successor(self, view: EntryView, now_ns: int) -> OpenStructure | SelectionFailed:
+        """What would take the place of a trade that is rolled now, whatever the gates say."""
+        ahead = next((reason for _, is_open, reason in self._exit_ahead(now_ns) if not is_open), None)
+        if ahead is not None:
+            return SelectionFailed(reason=ahead)
+        roll = self._config.roll
+        legs = self._legs(view, now_ns, () if roll is None else roll.legs)
+        return legs if isinstance(legs, SelectionFailed) else self._intent(legs, view.chains)
+
+    def _legs(
+        self, view: EntryView, now_ns: int, given: Sequence[LegSpec] = ()
+    ) -> tuple[LegOrder, ...] | SelectionFailed:
+        specs = given or self._config.specs(view, now_ns)
         if isinstance(specs, str):
             return SelectionFailed(reason=specs)
         margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)

@@ -51,6 +51,7 @@ from shared.strategy.market_factories import (
     supertrend,
 )
 from shared.strategy.pnl import TradePnl, trade_pnl
+from shared.strategy.rolling import Roll
 from shared.strategy.schedule import Schedule, cron, daily_at, every
 from shared.strategy.selection import Found, SelectionFailed, resolve_legs, select_option
 from shared.strategy.sizing import Size, position_size
@@ -81,6 +82,7 @@ __all__ = [
     "OptionSearch",
     "PerpetualLeg",
     "RfqConfig",
+    "Roll",
     "Schedule",
     "ScheduledAction",
     "SelectionFailed",

@@ -34,6 +34,7 @@ from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg, index_name
 from shared.strategy.profiles import changed, params_problem
+from shared.strategy.rolling import Roll
 from shared.strategy.schedule import Schedule
 from shared.strategy.views import EntryView, ExitView, Verdict
 
@@ -197,6 +198,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     entry_schedule: nothing is opened but from each firing on, for schedule_window_seconds, until a trade is made.
     exit_schedule: the same of the exits that the host looks at; those that execution enforces go on.
     actions: what is done by a schedule, made by close_on, pause_on, resume_on and call_on.
+    roll: when and into what a trade is rolled: closed, and its successor opened, within a net price.
     on_trade_closed: called once with the final TradeUpdate of each trade, over restarts of the host.
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
     if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
@@ -225,6 +227,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     exit_schedule: Schedule | None = None
     schedule_window_seconds: float = 60.0
     actions: Sequence[ScheduledAction] = ()
+    roll: Roll | None = None
     on_trade_closed: Callable[[TradeUpdate], None] | None = None
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_seconds: float = 60.0
@@ -241,7 +244,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         self._check_numbers()
         self._check_choices()
         self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
+        if not isinstance(self.roll, Roll | None):
+            raise ValueError(f"roll {self.roll!r} must be a Roll")
+        when = () if self.roll is None else self.roll.when
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
+        self._check_conditions("roll: when", when, get_args(ExitCondition))
         self._check_legs()
         self._check_premium()
         self._check_schedules()
@@ -429,7 +436,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def exit_functions(self) -> dict[str, ExitFunction]:
         return {
             _name_of(item): _of_views(item, trade_of=lambda view: view.trade)
-            for item in _functions(self.exit_conditions)
+            for item in _functions((*self.exit_conditions, *(() if self.roll is None else self.roll.when)))
         }
 
     @property
@@ -503,7 +510,7 @@ def _check_signature(field: str, function: Any) -> None:
     except TypeError as error:
         code = getattr(function, "__code__", getattr(type(function).__call__, "__code__", None))
         place = "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
-        view = "EntryView" if field != "exit_conditions" else "ExitView"
+        view = "ExitView" if field in ("exit_conditions", "roll: when") else "EntryView"
         raise ValueError(
             f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns, "
             f"or account and trade: {error}"
