@@ -21,6 +21,7 @@ from services.strategy.market_desk import MarketDesk
 from services.strategy.quoting import OrderDesk, is_quoting
 from services.strategy.recalls import Recalls
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
+from services.strategy.rolls import RollDesk
 from services.strategy.roster import Roster
 from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTold
 from services.strategy.slot import Slot
@@ -101,6 +102,17 @@ class StrategyHostCore:
         self._view = HostView(
             self._board, self._trades, self._dry, self._exits, self._roster, tolerances, self._market
         )
+        self._rolls = RollDesk(
+            account_id,
+            config,
+            self._board,
+            self._trades,
+            self._exits,
+            self._view,
+            tolerances,
+            self._record,
+            self._alert,
+        )
         self._step = Step()
         self._now_ns = 0
         self._cause_id = ""
@@ -159,7 +171,9 @@ class StrategyHostCore:
     def apply(self, entry: Entry) -> None:
         if isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
-        elif not (self._recalls.apply(entry.row) or self._market.apply(entry.row)):
+        elif not (
+            self._recalls.apply(entry.row) or self._market.apply(entry.row) or self._rolls.apply(entry.row)
+        ):
             self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
@@ -228,6 +242,7 @@ class StrategyHostCore:
             return
         self._changed.add(trade.strategy)
         self._recalls.on_trade(trade)
+        self._rolls.on_trade(trade)
         slot = self._slots.get(trade.strategy)
         if slot is None:
             return
@@ -313,7 +328,10 @@ class StrategyHostCore:
     def _advance(self) -> None:
         """Everything that time alone may bring about. Cheap when nothing is due."""
         now_ns = self._now_ns
+        self._rolls.end_unloaded(self._slots)
         for slot in self._slots.values():
+            # first: a roll that was begun before a restart comes before any other intent
+            self._step.effects += self._rolls.advance(slot, now_ns)
             if slot.loaded.actions and self._agenda.look(slot, now_ns):
                 self._changed.add(slot.name)
             if slot.flight is not None and slot.flight.due_ns is not None and now_ns >= slot.flight.due_ns:
@@ -358,6 +376,8 @@ class StrategyHostCore:
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             with self.asking.of(trade.strategy if functions else ""):
                 self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
+                if slot is not None and healthy and not is_dry(trade.trade_id):
+                    self._step.effects += self._rolls.look(slot, view, functions, self._now_ns, self._failing(slot))
             self._recalls.keep(recall, trade.strategy, trade.trade_id)
         if self._board.synced_epoch is not None:
             for request, close in self._exits.closes_due(closable, self._now_ns):
@@ -492,13 +512,15 @@ class StrategyHostCore:
         if isinstance(progress, SendRequest):
             self._step.effects.append(progress)
             return
-        slot.flight = None
+        flight, slot.flight = slot.flight, None
         if progress.ordinal_used is not None and progress.ordinal_used > slot.memory.ordinal_used:
             self._record(OrdinalUsed(strategy=slot.name, ordinal=progress.ordinal_used))
         if progress.outcome.kind == "opened":
             slot.signals_executed += 1
         if progress.trade is not None and self._board.synced_epoch is not None:
             self._trades.apply(progress.trade, self._board.synced_epoch)
+        if flight is not None:
+            self._rolls.on_ended(slot, flight, progress, self._now_ns)
         self._tell_outcome(slot, progress.outcome)
 
     def _tell_outcome(self, slot: Slot, outcome: IntentOutcome) -> None:

@@ -91,7 +91,7 @@ class ActionFired(msgspec.Struct, frozen=True, kw_only=True, tag="action_fired")
 
 
 class RollBegun(msgspec.Struct, frozen=True, kw_only=True, tag="roll_begun"):
-    """Risk has granted the successor of a trade, which is closed from now on: committed before the close is asked for.
+    """Risk has granted the successor of a trade, which is closed from now on: written before the close is asked for.
 
     ordinal: the successor's intent; structure: what it is. reason: of the close. open_by_ns: when the trade has not
     ended by then, nothing is opened in its place. made_ns: when the intent was made.
@@ -110,7 +110,7 @@ class RollBegun(msgspec.Struct, frozen=True, kw_only=True, tag="roll_begun"):
 
 
 class RollOpening(msgspec.Struct, frozen=True, kw_only=True, tag="roll_opening"):
-    """The trade has ended and the net limit can be kept: its successor is asked for, at no worse than these prices."""
+    """The trade has ended, the net limit can be kept: its successor is asked for, at no worse than these prices."""
 
     strategy: str
     trade_id: str

@@ -227,6 +227,22 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "an action was due while down",
             is_notice=True,
         ),
+        _kind(
+            "roll_ended_flat",
+            "warning",
+            "strategy",
+            "Roll ended flat",
+            "a trade was closed to be rolled, and nothing was opened in its place",
+            is_notice=True,
+        ),
+        _kind(
+            "roll_given_up",
+            "warning",
+            "strategy",
+            "Roll given up",
+            "a trade could not be closed to be rolled",
+            is_notice=True,
+        ),
         _kind("dry_run_signal", "info", "strategy", "Dry run", "a strategy would open a trade now", is_notice=True),
         # services
         _kind("service_down", "critical", "monitor", "Service down", "no heartbeat of a service is heard"),
