@@ -11,10 +11,10 @@ import pytest
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import RollBegun, RollEnded
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant
-from shared.messages.steps import RequestTimedOut
+from shared.messages.steps import ReplyReceived, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
 from shared.options.chain import ChainView, OptionList
-from shared.strategy import Roll, StrategyConfig, dte_exit, max_loss, min_equity, straddle
+from shared.strategy import Roll, StrategyConfig, before_expiry, dte_exit, max_loss, min_equity, straddle
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, grant, leg, listing, moved, snapshot, trade
 
@@ -36,10 +36,10 @@ def roller(limit: float = 0.0, **more: Any) -> LoadedStrategy:
     """Sold straddles of one day, rolled into ones of a week; it opens none by itself unless told otherwise."""
     fields: dict[str, Any] = {
         "name": "straddler",
-        "legs": straddle("0.1", dte=1, side=2),
+        "legs": straddle("0.1", dte=0, side=2),
         "entry_conditions": [min_equity(1e9)],
         "exit_conditions": [max_loss(usd=1e6)],
-        "roll": Roll(when=[dte_exit(1)], net_limit_usd=limit, legs=straddle("0.1", dte=8, side=2)),
+        "roll": Roll(when=[dte_exit(1)], net_limit_usd=limit, legs=straddle("0.1", dte=7, side=2)),
     }
     return LoadedStrategy.from_config(StrategyConfig(**(fields | more)))
 
@@ -135,10 +135,10 @@ def test_nothing_is_asked_for_while_the_net_limit_does_not_hold() -> None:
 
 
 def test_nothing_is_asked_for_before_its_time_nor_past_the_last_roll() -> None:
-    later = Roll(when=[dte_exit(0)], net_limit_usd=0, legs=straddle("0.1", dte=8, side=2))
+    later = Roll(when=[before_expiry(1)], net_limit_usd=0, legs=straddle("0.1", dte=7, side=2))
     desk = rolling(roll=later)
     assert desk.sent == []
-    assert shown(desk).startswith("not yet; dte_exit: ")
+    assert shown(desk).startswith("not yet; before_expiry: ")
 
     desk = Dialogue(roller())
     link = RollLink(chain_id="t900", number=3, rolled_from="t900", earlier_pnl_usd=D(5))
@@ -180,17 +180,14 @@ def test_an_exit_that_comes_while_risk_is_asked_ends_the_roll() -> None:
     desk.ready()
     assert desk.count(RequestGrant) == 1
     asked = desk.sent[-1]
-    desk.market(index=103_000.0)
-    desk.put(msgspec.structs.replace(_reply(asked.request_id, desk)))
+    desk.now_ns += SECOND
+    desk.market(index=110_000.0)
+    desk.now_ns += SECOND
+    desk.put(Tick())
+    given = GrantGiven(grant=grant(desk.last(RequestGrant).legs, "straddler-2", desk.now_ns))
+    desk.put(ReplyReceived(asked.request_id, given, "answer"))
     assert [close.reason.startswith("roll") for close in desk.closes()] == [False]
     assert not any(isinstance(entry.row, RollBegun) for entry in desk.journal)
-
-
-def _reply(request_id: str, desk: Dialogue) -> Any:
-    from shared.messages.steps import ReplyReceived
-
-    asked = desk.last(RequestGrant)
-    return ReplyReceived(request_id, GrantGiven(grant=grant(asked.legs, asked.intent_id, desk.now_ns)), "answer")
 
 
 def test_a_close_that_cost_too_much_ends_the_chain_flat_and_says_so() -> None:

@@ -1,0 +1,145 @@
+"""Chains of rolls in execution: one successor each, within its own prices, and what the chain came to."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.execution.rolling import keep_earlier_pnl, roll_link
+from services.execution.rows import TradeRequested
+from shared.messages.trades import Refusal, TellTrade, TradeAccepted, TradeStory, TradeUpdate
+from shared.messages.venue import NewOrder
+from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, intent, leg
+
+D = Decimal
+
+
+class Rolls:
+    """Trades of one strategy that are filled and closed at once."""
+
+    def __init__(self) -> None:
+        self.script = Script().started()
+        self.number = 0
+        self.refusals = 100
+        self.filled: list[NewOrder] = []
+
+    def fill_all(self, fee: str | None = "0.5") -> None:
+        for order in self.script.placed():
+            self.number += 1
+            self.filled.append(order)
+            told = fill(order, self.number, fee=fee, at_ns=self.script.now_ns)
+            self.script.on(acked(order)).on(told)
+
+    def ended(self, ordinal: int, symbol: str = CALL, **changes: Any) -> str:
+        """A trade that was opened and closed; its id."""
+        trade_id = self.script.open(leg(symbol, "buy"), ordinal=ordinal, **changes)
+        self.fill_all()
+        self.script.close(trade_id)
+        self.fill_all()
+        assert self.told(trade_id).state == "CLOSED"
+        return trade_id
+
+    def told(self, trade_id: str) -> TradeUpdate:
+        story = self.script.ask(TellTrade(trade_id=trade_id))
+        assert isinstance(story, TradeStory)
+        return story.trade
+
+    def refused(self, **changes: Any) -> Refusal:
+        changes.setdefault("now_ns", self.script.now_ns)
+        self.refusals += 1
+        answer = self.script.ask(intent(leg(HIGH_CALL, "buy"), ordinal=self.refusals, **changes))
+        assert isinstance(answer, Refusal), answer
+        return answer
+
+
+def own_usd(trade: TradeUpdate) -> Decimal:
+    return trade.realized_pnl_usd - trade.fees_usd
+
+
+def test_the_pnl_of_a_chain_is_the_sum_of_its_trades_and_each_knows_its_place() -> None:
+    rolls = Rolls()
+    first = rolls.ended(1)
+    second = rolls.ended(2, HIGH_CALL, rolled_from=first)
+    third = rolls.ended(3, PUT, rolled_from=second)
+    told = [rolls.told(trade_id) for trade_id in (first, second, third)]
+    assert all(own_usd(trade) != 0 for trade in told)
+    assert [trade.roll and (trade.roll.number, trade.roll.chain_id, trade.roll.rolled_from) for trade in told] == [
+        None,
+        (1, first, first),
+        (2, first, second),
+    ]
+    assert [trade.rolled_to for trade in told] == [second, third, ""]
+    for count, trade in enumerate(told, start=1):
+        assert trade.chain_pnl_usd == sum(map(own_usd, told[:count]), D(0))
+
+
+def test_a_fee_that_comes_late_counts_in_the_chain() -> None:
+    rolls = Rolls()
+    first = rolls.script.open(leg(CALL, "buy"), ordinal=1)
+    rolls.fill_all(fee=None)
+    rolls.script.close(first)
+    rolls.fill_all()
+    second = rolls.ended(2, HIGH_CALL, rolled_from=first)
+    before = rolls.told(second).chain_pnl_usd
+    rolls.script.on(fill(rolls.filled[0], 1, fee="3"))
+    assert rolls.told(second).chain_pnl_usd == before - D(3)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_trade_is_rolled_once_over_a_restart(restarted: bool) -> None:
+    rolls = Rolls()
+    first = rolls.ended(1)
+    asked = intent(leg(HIGH_CALL, "buy"), ordinal=2, rolled_from=first, now_ns=rolls.script.now_ns)
+    answer = rolls.script.ask(asked)
+    assert isinstance(answer, TradeAccepted)
+    if restarted:
+        rolls.script.restarted().snapshot(positions=rolls.script.positions())
+    assert rolls.script.ask(asked) == answer
+    assert rolls.refused(rolled_from=first).detail.endswith(f"was rolled to {answer.trade_id} already")
+    requested = [entry.row for entry in rolls.script.entries if isinstance(entry.row, TradeRequested)]
+    assert [row.request.rolled_from for row in requested] == ["", first]
+
+
+def test_only_a_trade_of_the_same_strategy_that_held_something_and_has_ended_is_rolled() -> None:
+    rolls = Rolls()
+    assert rolls.refused(rolled_from="t1").code == "bad_roll"
+    other = rolls.ended(1, strategy="other")
+    assert "is of strategy other" in rolls.refused(rolled_from=other).detail
+    held = rolls.script.open(leg(CALL, "buy"), ordinal=200)
+    rolls.refusals = 200
+    assert "is OPENING" in rolls.refused(rolled_from=held).detail
+
+
+@pytest.mark.parametrize("limits", [(D(1), D(2)), (D(-1),), (D("NaN"),)])
+def test_limits_of_prices_that_mean_nothing_are_refused(limits: tuple[Decimal, ...]) -> None:
+    assert Rolls().refused(price_limits=limits).code == "bad_params"
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "worst"), [("buy", "1001", 1001), ("buy", "9999", 1020), ("sell", "1005", 1005)]
+)
+def test_an_opening_goes_no_further_than_the_trades_own_limit(side: Any, limit: str, worst: int) -> None:
+    script = Script().started()
+    script.open(leg(CALL, side), ordinal=1, price_limits=(D(limit),))
+    (order,) = script.placed()
+    assert order.price == worst
+
+
+def test_a_chain_keeps_what_it_came_to_when_its_first_trade_is_forgotten() -> None:
+    rolls = Rolls()
+    first = rolls.ended(1)
+    second = rolls.ended(2, HIGH_CALL, rolled_from=first)
+    whole = rolls.told(second).chain_pnl_usd
+    book = rolls.script.core.book
+    gone = book.trades[first]
+    known = book.trades[second].roll
+    assert known is not None
+    book.trades[second].roll = msgspec.structs.replace(known, earlier_pnl_usd=D(77))
+    keep_earlier_pnl(book, [gone])
+    del book.trades[first]
+    link = roll_link(book.trades[second], book)
+    assert link is not None
+    assert link.earlier_pnl_usd + own_usd(rolls.told(second)) == whole
