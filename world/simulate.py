@@ -37,6 +37,7 @@ from world.ledger import (
 )
 from world.node import Node
 from world.quoter import grid
+from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
 from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.story import stories
 from world.treasurer import Treasurer
@@ -128,7 +129,13 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
         if not any(liveness_violations(desk.venue, desk.book)):
             break
     if violations:
-        return [*violations, *decided_wrongly(desk), *granted_wrongly(desk), *failures(desk.nodes.values())]
+        return [
+            *violations,
+            *decided_wrongly(desk),
+            *rolled_wrongly(desk),
+            *granted_wrongly(desk),
+            *failures(desk.nodes.values()),
+        ]
     # Fees are read some seconds after the last fill.
     engine.run_until(engine.now_ns + 10 * SECOND)
     return violations_at_rest(desk)
@@ -153,12 +160,26 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *ledger_violations(venue, book),
         *cash_violations(venue, book, entries),
         *grant_violations(entries, desk.bus.published, book, clock_holds=not desk.machine.was_set),
+        *rolled_wrongly(desk, at_rest=True),
         *ignorance(desk.bus.latest.values(), book),
         *missed_events(desk.bus, desk.engine.now_ns),
         *decided_wrongly(desk),
         *granted_wrongly(desk),
         *failures(desk.nodes.values()),
     ]
+
+
+def rolled_wrongly(desk: Desk, *, at_rest: bool = False) -> list[Violation]:
+    """What should not have been rolled, or not been told so of a chain."""
+    host = desk.nodes["strategy"].journal
+    violations = [
+        *succession_violations(desk.nodes["execution"].journal.entries),
+        *net_limit_violations(desk.book, host.entries),
+        *chain_violations(desk.book, ACCOUNT_ID),
+    ]
+    if at_rest and not host.lost_rows:
+        violations += undecided_rolls(host.entries)
+    return violations
 
 
 def granted_wrongly(desk: Desk) -> list[Violation]:

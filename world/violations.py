@@ -48,6 +48,10 @@ Invariant = Literal[
     "transfers_are_no_gain",
     "strategies_know",
     "events_arrive",
+    "rolled_once",
+    "net_limit_kept",
+    "chain_sums",
+    "roll_ends",
     "fold_is_live",
     "no_core_failed",
 ]
@@ -102,6 +106,10 @@ PROMISES: dict[Invariant, str] = {
     "transfers_are_no_gain": "money paid in or out moves neither drawdown nor the loss of the day",
     "strategies_know": "once faults stop, strategies know which trades are open",
     "events_arrive": "once faults stop, every reader has been handed the newest event of every entity",
+    "rolled_once": "a trade that is rolled has one successor, which is begun once the trade has ended",
+    "net_limit_kept": "what closing a trade and opening its successor cost together is within the roll's net limit",
+    "chain_sums": "the P&L of a chain of rolls is the sum of that of its trades",
+    "roll_ends": "a strategy rolls one trade at a time, and once faults stop, every roll has a successor or its end",
     "fold_is_live": "the state of execution is the fold of its journal",
     "no_core_failed": "no core raises on any input",
 }

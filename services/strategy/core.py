@@ -103,15 +103,7 @@ class StrategyHostCore:
             self._board, self._trades, self._dry, self._exits, self._roster, tolerances, self._market
         )
         self._rolls = RollDesk(
-            account_id,
-            config,
-            self._board,
-            self._trades,
-            self._exits,
-            self._view,
-            tolerances,
-            self._record,
-            self._alert,
+            account_id, config, self._board, self._trades, self._exits, self._view, self._record, self._alert
         )
         self._step = Step()
         self._now_ns = 0

@@ -38,7 +38,7 @@ class HostView:
         self._dry = dry
         self._exits = exits
         self._roster = roster
-        self._tolerances = tolerances
+        self.tolerances = tolerances
         self._market = market
         self.space: JournalSpace = ON_DISK
 
@@ -57,7 +57,7 @@ class HostView:
             account=self._board.account,
             chains=self._board.chains,
             index_prices=self._board.index_prices,
-            tolerances=self._tolerances,
+            tolerances=self.tolerances,
             history=self.history(slot, now_ns),
             trades=self.open_trades(slot),
             entry_closed=self.entry_closed(slot, now_ns),
@@ -71,7 +71,7 @@ class HostView:
             trade=trade,
             account=self._board.account,
             chains=self._board.chains,
-            tolerances=self._tolerances,
+            tolerances=self.tolerances,
             recall=recall,
             market=self._market.reads,
         )

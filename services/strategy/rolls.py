@@ -30,7 +30,7 @@ from shared.strategy.protocol import Intent, OpenStructure, Strategy
 from shared.strategy.recall import Recall
 from shared.strategy.rolling import Roll, closing_cost_usd, closing_legs, cost_to_trade_usd, price_limits
 from shared.strategy.selection import SelectionFailed
-from shared.strategy.views import SECOND_NS, EntryView, ExitView, Tolerances
+from shared.strategy.views import SECOND_NS, EntryView, ExitView
 
 _OPENING = frozenset({"PENDING_OPEN", "OPENING", "UNWINDING"})
 _REASON_MAX = 200
@@ -57,7 +57,6 @@ class RollDesk:
         trades: TradeBook,
         exits: ExitDesk,
         view: HostView,
-        tolerances: Tolerances,
         record: Callable[[Row], None],
         alert: Callable[..., None],
     ) -> None:
@@ -67,7 +66,6 @@ class RollDesk:
         self._trades = trades
         self._exits = exits
         self._view = view
-        self._tolerances = tolerances
         self._record = record
         self._alert = alert
         self._begun: dict[str, _Begun] = {}
@@ -375,7 +373,7 @@ class RollDesk:
         self._exits.note(trade_id, "roll", reason, now_ns)
 
     def _chain_of(self, now_ns: int) -> Callable[[str], ChainView | str]:
-        view = EntryView(account=None, chains=self._board.chains, tolerances=self._tolerances)
+        view = EntryView(account=None, chains=self._board.chains, tolerances=self._view.tolerances)
         return lambda underlying: view.fresh_chain(underlying, now_ns)
 
 
