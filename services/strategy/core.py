@@ -11,7 +11,8 @@ from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.control import command
-from services.strategy.dry_run import DryDesk, is_dry, legs_text
+from services.strategy.dry_host import DryHost
+from services.strategy.dry_run import DryDesk, is_dry
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
@@ -102,8 +103,17 @@ class StrategyHostCore:
         self._view = HostView(
             self._board, self._trades, self._dry, self._exits, self._roster, tolerances, self._market
         )
+        self._dry_host = DryHost(self._dry, self._alert, self._tell_outcome, self._tell_of_dry)
         self._rolls = RollDesk(
-            account_id, config, self._board, self._trades, self._exits, self._view, self._record, self._alert
+            account_id,
+            config,
+            self._board,
+            self._trades,
+            self._exits,
+            self._view,
+            self._dry_host,
+            self._record,
+            self._alert,
         )
         self._step = Step()
         self._now_ns = 0
@@ -368,35 +378,18 @@ class StrategyHostCore:
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
             with self.asking.of(trade.strategy if functions else ""):
                 self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
-                if slot is not None and healthy and not is_dry(trade.trade_id):
+                if slot is not None and healthy:
                     self._step.effects += self._rolls.look(slot, view, functions, self._now_ns, self._failing(slot))
             self._recalls.keep(recall, trade.strategy, trade.trade_id)
         if self._board.synced_epoch is not None:
             for request, close in self._exits.closes_due(closable, self._now_ns):
                 if not is_dry(close.trade_id):
                     self._step.effects.append(request)
-                elif not self._close_dry(closable[close.trade_id], close.reason):
+                    continue
+                trade = closable[close.trade_id]
+                slot = self._slots.get(trade.strategy)
+                if self._dry_host.close(slot, trade, close.reason, self._now_ns) is None:
                     self._exits.on_timeout(request.request_id, self._now_ns)
-
-    def _close_dry(self, trade: TradeUpdate, reason: str) -> bool:
-        """End a trade of a dry run and tell its strategy; False while it has no price."""
-        ended = self._dry.close(trade, reason, self._now_ns)
-        slot = self._slots.get(trade.strategy)
-        if ended is not None and slot is not None:
-            self._tell_of_dry(slot, ended)
-        return ended is not None
-
-    def _open_dry(self, slot: Slot, intent: OpenStructure) -> None:
-        trade = self._dry.open(slot.name, intent, self._now_ns)
-        if isinstance(trade, str):
-            outcome = IntentOutcome(kind="refused", code="dry_run_unpriced", reason=f"dry run: {trade}")
-            self._tell_outcome(slot, outcome)
-            return
-        reason = f"dry run: would open {legs_text(intent)}"
-        self._alert("dry_run_signal", "info", slot.name, f"{slot.name}: {reason}")
-        outcome = IntentOutcome(kind="reported", code="dry_run", reason=reason, trade_id=trade.trade_id)
-        self._tell_outcome(slot, outcome)
-        self._tell_of_dry(slot, trade)
 
     def _tell_of_dry(self, slot: Slot, trade: TradeUpdate) -> None:
         self._changed.add(slot.name)
@@ -483,7 +476,7 @@ class StrategyHostCore:
             self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=closed))
             return
         if intent.dry_run:
-            self._open_dry(slot, intent)
+            self._dry_host.open(slot, intent, self._now_ns)
             return
         slot.flight = Flight(
             intent,

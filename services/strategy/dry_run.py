@@ -19,7 +19,7 @@ from services.strategy.rows import DryTradeMoved
 from services.strategy.trades import TradeBook
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
-from shared.messages.trades import Grant, LegStatus, TradeUpdate
+from shared.messages.trades import Grant, LegStatus, RollLink, TradeUpdate
 from shared.options.instruments import instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.strategy.pnl import trade_pnl
@@ -104,8 +104,17 @@ class DryDesk:
             open_pnl_usd=sum(known) if len(known) == len(values) else None,
         )
 
-    def open(self, strategy: str, intent: OpenStructure, now_ns: int) -> TradeUpdate | str:
-        """Open it at the touch, or say why it cannot be priced."""
+    def open(
+        self,
+        strategy: str,
+        intent: OpenStructure,
+        now_ns: int,
+        *,
+        rolled_from: TradeUpdate | None = None,
+        budget_usd: Decimal | None = None,
+    ) -> TradeUpdate | str:
+        """Open it at the touch, or say why it cannot be priced or, as the successor of a trade, costs more than its
+        budget."""
         legs: list[LegStatus] = []
         fees, premium = Decimal(0), Decimal(0)
         for leg in intent.legs:
@@ -127,6 +136,8 @@ class DryDesk:
             fees += self._fee(leg.symbol, price, leg.quantity)
             if instrument_kind(leg.symbol) == "option":
                 premium += paid * leg.quantity * (1 if leg.side == "buy" else -1)
+        if budget_usd is not None and premium > budget_usd:
+            return f"it costs {premium:,.2f} USD at the touch, and {budget_usd:,.2f} are left of the net limit"
         ordinal = self._trades.history(strategy, 0, now_ns).next_ordinal
         trade_id = f"dry-{strategy}-{ordinal}"
         trade = TradeUpdate(
@@ -152,6 +163,7 @@ class DryDesk:
             grant=_no_grant(trade_id, self._account_id, now_ns),
             grant_open=False,
             if_broken=intent.if_broken,
+            roll=None if rolled_from is None else _link(rolled_from),
         )
         self._record(DryTradeMoved(strategy=strategy, trade=trade))
         return trade
@@ -239,6 +251,17 @@ class DryDesk:
             return f"no mark of {symbol}" if value is None else value
 
         return mark
+
+
+def _link(ended: TradeUpdate) -> RollLink:
+    """The place of its successor in the chain."""
+    before = ended.roll
+    return RollLink(
+        chain_id=ended.trade_id if before is None else before.chain_id,
+        number=1 if before is None else before.number + 1,
+        rolled_from=ended.trade_id,
+        earlier_pnl_usd=ended.chain_pnl_usd,
+    )
 
 
 def _later(one_ns: int | None, other_ns: int | None) -> int | None:

@@ -13,6 +13,8 @@ from typing import Literal
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
+from services.strategy.dry_host import DryHost
+from services.strategy.dry_run import is_dry
 from services.strategy.exits import MS, ExitDesk, answer_of
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import names_of
@@ -57,6 +59,7 @@ class RollDesk:
         trades: TradeBook,
         exits: ExitDesk,
         view: HostView,
+        dry: DryHost,
         record: Callable[[Row], None],
         alert: Callable[..., None],
     ) -> None:
@@ -66,6 +69,7 @@ class RollDesk:
         self._trades = trades
         self._exits = exits
         self._view = view
+        self._dry = dry
         self._record = record
         self._alert = alert
         self._begun: dict[str, _Begun] = {}
@@ -127,6 +131,10 @@ class RollDesk:
             return []
         self._note(trade_id, f"due: {due}", now_ns)
         number = 1 if trade.roll is None else trade.roll.number + 1
+        because = f"roll {number} of {trade_id}: {due}"[:_REASON_MAX]
+        if is_dry(trade_id):
+            self._note(trade_id, self._dry.roll(slot, trade, found, roll.net_limit_usd, because, now_ns), now_ns)
+            return []
         flight = slot.flight = RollFlight(
             found,
             strategy=slot.name,
@@ -135,7 +143,7 @@ class RollDesk:
             config=self._config,
             now_ns=now_ns,
             rolled_from=trade_id,
-            because=f"roll {number} of {trade_id}: {due}"[:_REASON_MAX],
+            because=because,
             within_s=roll.within_seconds,
             decision_prices=tuple(self._board.mid(leg.symbol) for leg in found.legs),
         )
@@ -235,6 +243,10 @@ class RollDesk:
         (structure,) = found
         if isinstance(structure, SelectionFailed):
             return structure.text
+        if structure.dry_run != is_dry(trade.trade_id):
+            return (
+                "the strategy makes dry trades now" if structure.dry_run else "the strategy makes no dry trades now"
+            )
         if {(leg.symbol, leg.side) for leg in structure.legs} == {(leg.symbol, leg.side) for leg in trade.legs}:
             return "the legs that are selected now are those that it holds"
         return structure

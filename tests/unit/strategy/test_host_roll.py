@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.strategy.loaded import LoadedStrategy
-from services.strategy.rows import RollBegun, RollEnded
+from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant
 from shared.messages.steps import ReplyReceived, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
@@ -384,3 +384,36 @@ def test_a_strategy_that_is_not_loaded_any_more_is_not_rolled() -> None:
     replay(desk, moved(sold(), "CLOSING", desk.now_ns))
     assert ends(desk) == ["flat"]
     assert codes(desk)[-1] == "roll_ended_flat"
+
+
+def dry(limit: float) -> Dialogue:
+    """A strategy that would hold a sold straddle, and would roll it."""
+    desk = Dialogue(roller(limit, dry_run=True, entry_conditions=[], max_trades_per_day=1))
+    desk.ready()
+    desk.wait(3)
+    assert desk.sent == []
+    return desk
+
+
+def dry_trades(desk: Dialogue) -> list[TradeUpdate]:
+    return [entry.row.trade for entry in desk.journal if isinstance(entry.row, DryTradeMoved)]
+
+
+def test_a_dry_run_rolls_at_the_touch_and_its_chain_keeps_its_pnl() -> None:
+    opened, ended, successor = dry_trades(dry(limit=0.0))
+    assert (opened.trade_id, ended.trade_id, ended.state) == ("dry-straddler-1", "dry-straddler-1", "CLOSED")
+    assert successor.roll == RollLink(
+        chain_id="dry-straddler-1",
+        number=1,
+        rolled_from="dry-straddler-1",
+        earlier_pnl_usd=ended.realized_pnl_usd - ended.fees_usd,
+    )
+    assert {leg.symbol[:14] for leg in successor.legs} == {"BTCUSD-12MAR26"}
+
+
+def test_a_dry_run_whose_touch_is_past_the_net_limit_ends_flat() -> None:
+    """Mark and mid would do; what the books give does not."""
+    net = 2 * 0.1 * (mark(CALL) - mark("BTCUSD-12MAR26-100000-C"))
+    desk = dry(limit=net + 1)
+    assert [trade.state for trade in dry_trades(desk)] == ["OPEN", "CLOSED"]
+    assert "roll_ended_flat" in codes(desk)
