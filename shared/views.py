@@ -112,6 +112,21 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
         "opening_chunks": _chunks_json(trade.opening_chunks),
         "closing_chunks": _chunks_json(trade.closing_chunks),
         "if_broken": trade.if_broken,
+        "roll": _roll_json(trade),
+        "rolled_to": trade.rolled_to or None,
+    }
+
+
+def _roll_json(trade: TradeUpdate) -> dict[str, Any] | None:
+    """Its place in a chain of rolls; `chain_pnl`: realised with this trade, after fees."""
+    link = trade.roll
+    if link is None:
+        return None
+    return {
+        "chain_id": link.chain_id,
+        "number": link.number,
+        "rolled_from": link.rolled_from,
+        "chain_pnl": plain(trade.chain_pnl_usd),
     }
 
 

@@ -10,6 +10,7 @@ from world.mutant import in_execution as _in_execution
 from world.perpetual_mutants import PERPETUAL_MUTANTS
 from world.quoting_mutants import QUOTING_MUTANTS
 from world.rfq_mutants import RFQ_MUTANTS
+from world.roll_mutants import ROLL_MUTANTS
 from world.smart_mutants import SMART_MUTANTS
 
 _RESEND = """self._facts.move(order, "UNKNOWN", item.reason)
@@ -443,5 +444,6 @@ MUTANTS: Sequence[Mutant] = (
     *QUOTING_MUTANTS,
     *RFQ_MUTANTS,
     *PERPETUAL_MUTANTS,
+    *ROLL_MUTANTS,
     *SMART_MUTANTS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from services.strategy.rows import StrategyTold
+from services.strategy.rows import RollBegun, RollEnded, StrategyTold
 from services.strategy.slot import Slot
 from shared.log_lines import Told
 from shared.messages.control import RequestGrant, StrategyStatus
@@ -38,6 +38,14 @@ class StrategyNarrator:
             case StrategyTold():
                 fields = {"strategy": what.strategy, "action": what.action, "requested_by": what.requested_by}
                 yield Told("strategy", "strategy told", fields)
+            case RollBegun():
+                names = {"strategy": what.strategy, "trade_id": what.trade_id}
+                yield Told(
+                    "strategy", "roll begun", {**names, "reason": what.reason, "net_limit_usd": what.net_limit_usd}
+                )
+            case RollEnded():
+                names = {"strategy": what.strategy, "trade_id": what.trade_id, "successor": what.successor}
+                yield Told("strategy", f"roll ended: {what.outcome}", {**names, "reason": what.reason})
             case SendRequest():
                 yield from self._sent(what)
             case _ if isinstance(status := getattr(what, "message", None), StrategyStatus):

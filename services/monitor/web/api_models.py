@@ -101,6 +101,15 @@ class ChunksShape(Shape):
     crossings: int
 
 
+class RollShape(Shape):
+    """Its place in a chain of rolls. chain_pnl: realised with this trade, after fees."""
+
+    chain_id: str
+    number: int
+    rolled_from: str
+    chain_pnl: str
+
+
 class TradeShape(Shape):
     """pnl_usd: live, on mark, before fees; net_pnl_usd: after the fees so far."""
 
@@ -119,6 +128,8 @@ class TradeShape(Shape):
     opening_chunks: ChunksShape | None
     closing_chunks: ChunksShape | None
     if_broken: str | None
+    roll: RollShape | None
+    rolled_to: str | None
     pnl_usd: float | None
     net_pnl_usd: float | None
     greeks: GreeksShape | None
