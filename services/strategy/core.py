@@ -394,6 +394,7 @@ class StrategyHostCore:
     def _tell_of_dry(self, slot: Slot, trade: TradeUpdate) -> None:
         self._changed.add(slot.name)
         self._recalls.on_trade(trade)
+        self._rolls.on_trade(trade)
         self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
         if trade.is_final:
             self._report_failure(slot, slot.tell_closed(trade))

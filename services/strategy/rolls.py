@@ -244,9 +244,7 @@ class RollDesk:
         if isinstance(structure, SelectionFailed):
             return structure.text
         if structure.dry_run != is_dry(trade.trade_id):
-            return (
-                "the strategy makes dry trades now" if structure.dry_run else "the strategy makes no dry trades now"
-            )
+            return f"the strategy makes {'dry' if structure.dry_run else 'real'} trades now"
         if {(leg.symbol, leg.side) for leg in structure.legs} == {(leg.symbol, leg.side) for leg in trade.legs}:
             return "the legs that are selected now are those that it holds"
         return structure
@@ -305,11 +303,12 @@ class RollDesk:
         if ends is not None:
             self._end(slot, begun, "flat", ends)
             return []
+        if now_ns >= row.open_by_ns:
+            self._end(slot, begun, "flat", flight.waiting or "the time for its successor was over")
+            return []
         found = self._limits(slot, row, cost_usd, now_ns)
         if isinstance(found, str):
             flight.waiting = found
-            if now_ns >= row.open_by_ns:
-                self._end(slot, begun, "flat", found)
             return []
         self._record(
             RollOpening(strategy=slot.name, trade_id=row.trade_id, close_cost_usd=cost_usd, price_limits=found)
@@ -367,7 +366,7 @@ class RollDesk:
             # risk has granted this intent: the next one is another, whether or not it was sent to execution
             self._record(OrdinalUsed(strategy=row.strategy, ordinal=row.ordinal))
         if outcome == "flat":
-            text = f"{row.strategy}: trade {row.trade_id} is closed and nothing was opened in its place: {reason}"
+            text = f"{row.strategy}: trade {row.trade_id} was to be rolled, nothing is opened in its place: {reason}"
             self._alert("roll_ended_flat", "warning", row.trade_id, text)
         elif outcome == "kept":
             text = f"{row.strategy}: trade {row.trade_id} is kept and not rolled: {reason}"

@@ -105,7 +105,7 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     if told.roll is not None:
         say(
             f"roll {told.roll.number} of the chain that began with trade {told.roll.chain_id}, from trade "
-            f"{told.roll.rolled_from}; realised in the chain so far, after fees: {money_text(told.chain_pnl_usd)} USD"
+            f"{told.roll.rolled_from}; realised in the chain so far, after fees: {told.chain_pnl_usd:+,.2f} USD"
         )
     if told.rolled_to:
         say(f"rolled to trade {told.rolled_to}")

@@ -363,7 +363,10 @@ def test_a_host_that_comes_back_too_late_leaves_the_chain_flat() -> None:
     close = closing(desk)
     done = closed(close.reason, f"{mark(CALL):.2f}", desk.now_ns)
     desk.now_ns += 3_600 * SECOND
-    replay(desk, done)
+    desk.restart()
+    desk.surroundings()
+    desk.hear(done)
+    desk.synced()
     desk.wait(2)
     assert desk.count(OpenTrade) == 0
     assert (ends(desk), codes(desk)) == (["flat"], ["roll_ended_flat"])

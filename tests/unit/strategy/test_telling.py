@@ -12,6 +12,7 @@ from shared.messages.control import GrantRefused, Halt
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import NOON
 from tests.unit.strategy.test_host_entry import of_intent, straddler
+from tests.unit.strategy.test_host_roll import at_mark, closing, roller, sold
 
 SECOND = 1_000_000_000
 
@@ -103,3 +104,16 @@ def test_a_pause_is_told_with_who_asked_for_it(desk: Watched) -> None:
     assert said.fields["action"] == "pause"
     assert said.fields["requested_by"]
     assert [line.fields["state"] for line in desk.told("strategy state")][-1] == "paused"
+
+
+def test_a_roll_is_told_when_it_begins_and_how_it_ends() -> None:
+    desk = Watched(roller())
+    desk.opened(sold())
+    desk.ready()
+    close = closing(desk)
+    desk.command("pause")
+    desk.hear(at_mark(desk, close.reason))
+    (begun,) = desk.told("roll begun")
+    assert (begun.fields["trade_id"], begun.fields["reason"]) == ("t1001", close.reason)
+    (ended,) = desk.told("roll ended: flat")
+    assert ended.fields["reason"] == "paused by operator"
