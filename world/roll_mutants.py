@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from world.mutant import Edit, Mutant, in_execution
 
-_HOST = "services/strategy/"
+_ROLLS = "services/strategy/rolls.py"
 
 ROLL_MUTANTS: tuple[Mutant, ...] = (
-    Mutant(
-        "roll_doubled",
-        "a host that was killed in the middle of a roll asks for another successor, and execution opens it",
-        (
-            Edit(_HOST + "roll_flight.py", "ordinal=begun.ordinal,", "ordinal=begun.ordinal + 1,"),
-            Edit("services/execution/rolling.py", "elif earlier.rolled_to:", "elif False:"),
-        ),
-        scenario="rolling",
-    ),
     Mutant(
         "roll_before_the_end",
         "a successor is opened while the trade whose place it takes is still being closed",
         (
             Edit(
-                _HOST + "rolls.py",
-                "        if trade is not None:\n            self._await_close(slot, begun, trade, now_ns)\n"
-                "            return []\n",
-                "",
+                _ROLLS, "        if trade is not None:\n", '        if trade is not None and trade.state == "OPEN":\n'
             ),
             Edit(
-                _HOST + "rolls.py",
-                'if closed is None:\n            return f"execution',
-                'if closed is None and False:\n            return f"execution',
+                _ROLLS,
+                "row, closed = begun.row, begun.closed\n",
+                "row, closed = begun.row, begun.closed or self._trades.open_trade(begun.row.trade_id)\n",
             ),
+            Edit(_ROLLS, 'if closed.state != "CLOSED":', "if False:"),
             Edit("services/execution/rolling.py", "elif not earlier.is_final:", "elif False:"),
         ),
+        scenario="rolling",
+    ),
+    Mutant(
+        "roll_at_any_price",
+        "a roll is begun whatever it would cost, and what its close did cost is not deducted from the net limit",
+        (
+            Edit(
+                _ROLLS,
+                "return None if closing + opening <= roll.net_limit_usd else _net",
+                "return None if True else _net",
+            ),
+            Edit(_ROLLS, "Decimal(str(row.net_limit_usd)) - cost_usd)", "Decimal(str(row.net_limit_usd)))"),
+        ),
+        scenario="rolling",
+    ),
+    Mutant(
+        "roll_end_unsaid",
+        "a roll after whose close nothing may be opened is left undecided",
+        (Edit(_ROLLS, 'self._end(slot, begun, "flat", ends)\n            return []', "return []"),),
         scenario="rolling",
     ),
     in_execution(
@@ -42,29 +50,6 @@ ROLL_MUTANTS: tuple[Mutant, ...] = (
             "rolling.py",
             "return trade.roll.earlier_pnl_usd if earlier is None else chain_pnl_usd(earlier, book)",
             "return trade.roll.earlier_pnl_usd",
-        ),
-        scenario="rolling",
-    ),
-    in_execution(
-        "roll_past_its_limit",
-        "the prices of a successor are bounded by its grant alone",
-        (
-            "records.py",
-            "        if limit is None:\n            return part\n        better",
-            "        if True:\n            return part\n        better",
-        ),
-        scenario="rolling",
-    ),
-    Mutant(
-        "roll_end_unsaid",
-        "a roll whose close took too long is left undecided",
-        (
-            Edit(
-                _HOST + "rolls.py",
-                'self._end(slot, begun, "flat", f"the close took too long, the trade is {trade.state}")',
-                "pass",
-            ),
-            Edit(_HOST + "rolls.py", 'self._end(slot, begun, "flat", ends)\n            return []', "return []"),
         ),
         scenario="rolling",
     ),

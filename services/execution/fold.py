@@ -12,7 +12,18 @@ from shared.snapshots import Snapshots, fold_name
 _SERVICE = Path(__file__).parent
 _SHARED = _SERVICE.parents[1] / "shared"
 _OWN = (
-    *("book", "config", "differences", "direct_fold", "inquiries", "order_fold", "purging", "quality", "records"),
+    *(
+        "book",
+        "config",
+        "differences",
+        "direct_fold",
+        "inquiries",
+        "order_fold",
+        "purging",
+        "quality",
+        "records",
+        "rolling",
+    ),
     *("rfq_story", "rfqs", "rows", "states", "story", "trade_fold"),
 )
 SOURCES = (
