@@ -71,6 +71,7 @@ def chain_violations(book: Book, account_id: str) -> Iterator[Violation]:
         total, place, number = ZERO, trade, 0
         while True:
             total += sum((leg.realized_pnl_usd for leg in place.legs), ZERO) - place.fees_usd
+            total -= place.funding_usd
             if place.request.rolled_from not in book.trades:
                 break
             place, number = book.trades[place.request.rolled_from], number + 1

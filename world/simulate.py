@@ -175,7 +175,7 @@ def rolled_wrongly(desk: Desk, *, at_rest: bool = False) -> list[Violation]:
     violations = [
         *succession_violations(desk.nodes["execution"].journal.entries),
         *net_limit_violations(desk.book, host.entries),
-        *chain_violations(desk.book, ACCOUNT_ID),
+        *chain_violations(desk.book, desk.venue.account_id),
     ]
     if at_rest and not host.lost_rows:
         violations += undecided_rolls(host.entries)

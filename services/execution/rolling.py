@@ -14,7 +14,7 @@ from shared.messages.trades import OpenTrade, Refusal, RollLink
 if TYPE_CHECKING:
     from services.execution.book import Book
 
-_CENTS = Decimal("0.000001")
+_MONEY = Decimal("0.000001")
 
 
 def link_roll(book: Book, trade: Trade) -> None:
@@ -41,9 +41,10 @@ def keep_earlier_pnl(book: Book, gone: Iterable[Trade]) -> None:
 
 
 def chain_pnl_usd(trade: Trade, book: Book) -> Decimal:
-    """Realised P&L of a trade and of those before it in its chain, fees deducted. A fee that comes late counts."""
-    own_usd = sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_CENTS) - trade.fees_usd
-    return own_usd + earlier_pnl_usd(trade, book)
+    """Realised P&L of a trade and of those before it in its chain, fees and funding deducted. A fee that comes late
+    counts."""
+    own_usd = sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_MONEY)
+    return own_usd - trade.fees_usd - trade.funding_usd + earlier_pnl_usd(trade, book)
 
 
 def earlier_pnl_usd(trade: Trade, book: Book) -> Decimal:

@@ -173,9 +173,7 @@ class StrategyHostCore:
     def apply(self, entry: Entry) -> None:
         if isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
-        elif not (
-            self._recalls.apply(entry.row) or self._market.apply(entry.row) or self._rolls.apply(entry.row)
-        ):
+        elif not (self._recalls.apply(entry.row) or self._market.apply(entry.row) or self._rolls.apply(entry.row)):
             self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:

@@ -10,7 +10,7 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
 from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
 from shared.strategy.actions import ScheduledAction
-from shared.strategy.config import ExitFunction, StrategyConfig
+from shared.strategy.config import ExitFunction, StrategyConfig, as_data
 from shared.strategy.market_reads import Needs, needs_of
 from shared.strategy.protocol import Strategy
 from shared.strategy.rolling import Roll
@@ -50,6 +50,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     ) -> LoadedStrategy:
         """Raises ValueError when the strategy names an execution profile that is not among `profiles`."""
         params = config.limit_params(profiles)
+        rolls = () if config.roll is None else map(as_data, config.roll.when)
         return LoadedStrategy(
             name=config.name,
             make=lambda host: StrategyRunner(config, host, params),
@@ -60,7 +61,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             actions=tuple(config.actions),
             source=source,
             if_broken=config.if_broken,
-            needs=needs_of((*config.entries, *config.exits)),
+            needs=needs_of((*config.entries, *config.exits, *rolls)),
             roll=config.roll,
         )
 

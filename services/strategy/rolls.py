@@ -27,6 +27,7 @@ from services.strategy.trades import TradeBook
 from shared.messages.steps import SendRequest
 from shared.messages.trades import TradeUpdate
 from shared.options.chain import ChainView
+from shared.options.instruments import instrument_kind
 from shared.strategy.config import ExitFunction, as_data
 from shared.strategy.protocol import Intent, OpenStructure, Strategy
 from shared.strategy.recall import Recall
@@ -243,6 +244,10 @@ class RollDesk:
         (structure,) = found
         if isinstance(structure, SelectionFailed):
             return structure.text
+        symbols = [leg.symbol for leg in trade.legs] + [leg.symbol for leg in structure.legs]
+        others = [symbol for symbol in symbols if instrument_kind(symbol) != "option"]
+        if others:
+            return f"only options are rolled, and {others[0]} is none"
         if structure.dry_run != is_dry(trade.trade_id):
             return f"the strategy makes {'dry' if structure.dry_run else 'real'} trades now"
         if {(leg.symbol, leg.side) for leg in structure.legs} == {(leg.symbol, leg.side) for leg in trade.legs}:

@@ -269,7 +269,7 @@ class RollLink(msgspec.Struct, frozen=True, kw_only=True):
     """The place of a trade in a chain of rolls.
 
     chain_id: the chain's first trade. number: 1 for the first successor. rolled_from: the trade whose place it took.
-    earlier_pnl_usd: realised P&L of all trades of the chain before it, their fees deducted.
+    earlier_pnl_usd: realised P&L of all trades of the chain before it, their fees and funding deducted.
     """
 
     chain_id: str
@@ -343,9 +343,10 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
 
     @property
     def chain_pnl_usd(self) -> Decimal:
-        """Realised P&L of its chain of rolls up to and with this trade, fees deducted; without a chain its own."""
+        """Realised P&L of its chain of rolls up to and with this trade, fees and funding deducted; without a chain
+        its own."""
         earlier_usd = Decimal(0) if self.roll is None else self.roll.earlier_pnl_usd
-        return earlier_usd + self.realized_pnl_usd - self.fees_usd
+        return earlier_usd + self.realized_pnl_usd - self.fees_usd - self.funding_usd
 
 
 class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
