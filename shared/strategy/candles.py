@@ -16,13 +16,16 @@ ResultT = TypeVar("ResultT")
 BARS_MAX = 1_000
 """As many as market data reads at once."""
 
+SETTLING_NS = 2_000_000_000
+"""A candle that ended less than this before its receipt may lack its last trades, which were on their way."""
+
 YEAR_NS = 365 * 86_400 * 1_000_000_000
 
 
 class Candles:
     """Of one symbol and period, oldest first. A period in which nothing traded is flat at the close before it.
 
-    Finished are those that had ended when they were received: `high`, `low` and `close`, float64 of shape (n,), USD.
+    Finished are those that had ended SETTLING_NS before they were received: `high`, `low` and `close`, float64 of shape (n,), USD.
     `last`: the newest price, of the running candle where there is one. `ended_ns`: the end of the newest finished
     one. `traded`: for each finished one whether anything traded in it. `newest_ns`: when the newest that traded
     began, 0 where there is none.
@@ -38,7 +41,7 @@ class Candles:
         starts = sorted(known)
         self.newest_ns = starts[-1] if starts else 0
         self.last: float | None = known[starts[-1]].close if starts else None
-        rows, traded = _without_holes(known, starts, period_ns, klines.received_ns)
+        rows, traded = _without_holes(known, starts, period_ns, klines.received_ns - SETTLING_NS)
         self.high, self.low, self.close = np.array(rows, dtype=np.float64).reshape(-1, 3).T
         self.traded = np.array(traded, dtype=bool)
         self.ended_ns = 0 if not starts else starts[0] + len(rows) * period_ns
@@ -56,7 +59,7 @@ class Candles:
 
 
 def _without_holes(
-    known: dict[int, Kline], starts: list[int], period_ns: int, received_ns: int
+    known: dict[int, Kline], starts: list[int], period_ns: int, settled_ns: int
 ) -> tuple[list[tuple[float, float, float]], list[bool]]:
     """High, low and close of each finished period, at most BARS_MAX, and whether it traded."""
     if not starts:
@@ -64,7 +67,7 @@ def _without_holes(
     rows: list[tuple[float, float, float]] = []
     traded: list[bool] = []
     close = known[starts[0]].close
-    end_ns = min(received_ns, starts[0] + BARS_MAX * period_ns)
+    end_ns = min(settled_ns, starts[0] + BARS_MAX * period_ns)
     for start_ns in range(starts[0], end_ns - period_ns + 1, period_ns):
         bar = known.get(start_ns)
         traded.append(bar is not None)

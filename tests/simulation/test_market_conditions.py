@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from shared.messages.base import Message
 from shared.messages.conditions import EntryCondition
 from shared.messages.control import ListStrategies, StrategyList
@@ -32,6 +34,25 @@ def strategy(name: str, *entries: EntryCondition) -> StrategyConfig:
     )
 
 
+def gates(desk: Desk) -> dict[str, tuple[bool, str]]:
+    """The first entry of each strategy, and the one on funding."""
+    answer = asked(desk, "strategy", ListStrategies())
+    assert isinstance(answer, StrategyList)
+    found = {}
+    for status in answer.strategies:
+        for gate in status.gates:
+            if gate.name in ("not", "spot_move", "iv_rank", "funding_level"):
+                name = "funding" if gate.name == "funding_level" else status.strategy
+                found[name] = gate.open, gate.reason
+    return found
+
+
+def trades(desk: Desk) -> list[str]:
+    answer = asked(desk, "execution", ListTrades())
+    assert isinstance(answer, TradeList)
+    return [trade.strategy for trade in answer.trades]
+
+
 def test_strategies_open_when_candles_and_funding_say_so_and_only_then() -> None:
     desk = Desk(
         Engine(START_NS, 1),
@@ -43,33 +64,15 @@ def test_strategies_open_when_candles_and_funding_say_so_and_only_then() -> None
         ],
         small_exchange(1),
     )
-
-    def gates() -> dict[str, tuple[bool, str]]:
-        """The first entry of each strategy, and the one on funding."""
-        answer = asked(desk, "strategy", ListStrategies())
-        assert isinstance(answer, StrategyList)
-        found = {}
-        for status in answer.strategies:
-            for gate in status.gates:
-                if gate.name in ("not", "spot_move", "iv_rank", "funding_level"):
-                    name = "funding" if gate.name == "funding_level" else status.strategy
-                    found[name] = gate.open, gate.reason
-        return found
-
-    def trades() -> list[str]:
-        answer = asked(desk, "execution", ListTrades())
-        assert isinstance(answer, TradeList)
-        return [trade.strategy for trade in answer.trades]
-
     desk.engine.run_until(START_NS + 40 * SECOND)
-    early = gates()
+    early = gates(desk)
     assert early["calm"][0] is early["wild"][0] is False
     assert "of 2 1m candles of BTCUSD are known" in early["calm"][1]
     assert early["ranked"][0] is False
     assert early["ranked"][1].startswith("waiting: iv samples of BTCUSD in 30 days reach back")
-    assert not trades()
+    assert not trades(desk)
     desk.engine.run_until(START_NS + 240 * SECOND)
-    late = gates()
+    late = gates(desk)
     assert late["calm"][0] is True
     assert late["calm"][1].startswith("not: BTCUSD moved ")
     assert late["wild"][0] is False
@@ -77,4 +80,18 @@ def test_strategies_open_when_candles_and_funding_say_so_and_only_then() -> None
     assert late["ranked"][0] is False
     assert late["funding"][0] is True
     assert late["funding"][1].startswith("funding of BTCUSD is ")
-    assert trades() == ["calm"]
+    assert trades(desk) == ["calm"]
+
+
+def test_reads_that_were_lost_and_hosts_that_were_killed_cost_time_only() -> None:
+    engine = Engine(START_NS, 5)
+    faults = Faults.swarm(Random(5))
+    waits = strategy("wild", spot_move(20, minutes=1), funding_rate(-0.75, 0.75))
+    desk = Desk(engine, faults, [waits], small_exchange(5))
+    engine.run_until(START_NS + 150 * SECOND)
+    desk.heal()
+    engine.run_until(START_NS + 260 * SECOND)
+    judged = gates(desk)
+    assert judged["wild"][0] is False
+    assert judged["wild"][1].startswith("BTCUSD moved ")
+    assert judged["funding"][0] is True

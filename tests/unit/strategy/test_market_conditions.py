@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -30,7 +31,7 @@ from shared.strategy import (
     supertrend,
     time_window,
 )
-from shared.strategy.candles import Candles
+from shared.strategy.candles import SETTLING_NS, Candles
 from shared.strategy.evaluate import evaluate_entry, evaluate_exit
 from shared.strategy.market_reads import IvHistory, MarketReads, Needs, joined, needs_of
 from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, account, at, chain, leg, trade
@@ -42,13 +43,12 @@ def klines(
     closes: Sequence[float | None],
     period: KlinePeriod = "1m",
     *,
-    received_ns: int = NOON,
+    received_ns: int = NOON + SETTLING_NS,
     running: float | None = None,
 ) -> Klines:
-    """Finished candles, the last of which ends at or within a period before the receipt, and a running one. None:
-    nothing traded."""
+    """Finished candles, the last of which had settled at the receipt, and a running one. None: nothing traded."""
     period_ns = PERIOD_NS[period]
-    end_ns = received_ns // period_ns * period_ns
+    end_ns = (received_ns - SETTLING_NS) // period_ns * period_ns
     prices = [*closes, running]
     starts = [end_ns - (len(closes) - number) * period_ns for number in range(len(prices))]
     bars = tuple(
@@ -113,6 +113,8 @@ def test_the_running_candle_and_one_that_ended_after_its_receipt_are_not_finishe
     candles = Candles(klines([1.0, 2.0, 3.0], received_ns=received, running=9.0))
     assert (candles.close.tolist(), candles.last, candles.ended_ns) == ([1.0, 2.0, 3.0], 9.0, NOON)
     assert candles.newest_ns == NOON
+    at_once = Candles(msgspec.structs.replace(klines([1.0, 2.0]), received_ns=NOON + SETTLING_NS - 1))
+    assert (at_once.close.tolist(), at_once.last) == ([1.0], 2.0), "its last trades may be on their way"
     nothing = Candles(klines([]))
     assert (len(nothing), nothing.last, nothing.newest_ns) == (0, None, 0)
 
@@ -124,7 +126,7 @@ def test_without_candles_or_with_old_ones_it_waits_and_says_for_how_long() -> No
     assert entry(condition, failed).reason == "waiting: no 1m candles of BTCUSD yet: venue_away, no answer"
     market = reads(klines([100_000] * 5, running=100_000))
     assert not entry(condition, market, NOON + 179 * SECOND).reason.startswith("waiting: no 1m candles")
-    old = entry(condition, market, NOON + 181 * SECOND)
+    old = entry(condition, market, NOON + 183 * SECOND)
     assert old.waiting
     assert old.reason == "waiting: no 1m candles of BTCUSD for 3.0 min"
     few = reads(klines([100_000, 100_000], running=100_000))
@@ -133,7 +135,7 @@ def test_without_candles_or_with_old_ones_it_waits_and_says_for_how_long() -> No
 
 def test_candles_that_the_venue_stopped_writing_do_not_pass_as_a_calm_market() -> None:
     """Read a second ago, and the last of them half an hour old."""
-    stopped = klines([100_000] * 60, received_ns=NOON - 30 * MINUTE)
+    stopped = klines([100_000] * 60, received_ns=NOON - 30 * MINUTE + SETTLING_NS)
     market = reads(Klines(symbol="BTCUSD", period="1m", received_ns=NOON, age_ms=0, klines=stopped.klines))
     verdict = entry(not_(spot_move(1, minutes=10)), market)
     assert verdict.waiting
