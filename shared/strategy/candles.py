@@ -25,10 +25,10 @@ YEAR_NS = 365 * 86_400 * 1_000_000_000
 class Candles:
     """Of one symbol and period, oldest first. A period in which nothing traded is flat at the close before it.
 
-    Finished are those that had ended SETTLING_NS before they were received: `high`, `low` and `close`, float64 of shape (n,), USD.
-    `last`: the newest price, of the running candle where there is one. `ended_ns`: the end of the newest finished
-    one. `traded`: for each finished one whether anything traded in it. `newest_ns`: when the newest that traded
-    began, 0 where there is none.
+    Finished are those that had ended SETTLING_NS before they were received: `high`, `low` and `close`, float64 of
+    shape (n,), USD. `traded`: for each of them whether anything traded in it. `ended_ns`: the end of the newest.
+    `last`: the newest price, of the running candle where there is one. `newest_ns`: when the newest candle that
+    traded began, 0 where there is none.
     """
 
     def __init__(self, klines: Klines) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import Random
+import msgspec
 
 from shared.messages.base import Message
 from shared.messages.conditions import EntryCondition
@@ -85,9 +85,13 @@ def test_strategies_open_when_candles_and_funding_say_so_and_only_then() -> None
 
 def test_reads_that_were_lost_and_hosts_that_were_killed_cost_time_only() -> None:
     engine = Engine(START_NS, 5)
-    faults = Faults.swarm(Random(5))
+    faults = msgspec.structs.replace(Faults.none(), bus_drop=0.2, bus_duplicate=0.2, read_fails=0.5)
     waits = strategy("wild", spot_move(20, minutes=1), funding_rate(-0.75, 0.75))
     desk = Desk(engine, faults, [waits], small_exchange(5))
+    for at_s in (60, 110, 140):
+        engine.run_until(START_NS + at_s * SECOND)
+        desk.nodes["strategy"].crash()
+        desk.nodes["marketdata"].crash()
     engine.run_until(START_NS + 150 * SECOND)
     desk.heal()
     engine.run_until(START_NS + 260 * SECOND)
