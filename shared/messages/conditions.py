@@ -195,7 +195,7 @@ class SuperTrend(Condition, frozen=True, kw_only=True, tag="supertrend"):
     underlying: str = "BTCUSD"
 
 
-class RealisedImplied(Condition, frozen=True, kw_only=True, tag="realised_implied"):
+class RealisedImplied(Condition, frozen=True, kw_only=True, tag="realised_implied_ratio"):
     """The volatility realised by the perpetual over the last `days`, divided by the implied one at the money `days`
     ahead, lies within min_ratio to max_ratio."""
 
@@ -222,7 +222,7 @@ class IvRank(Condition, frozen=True, kw_only=True, tag="iv_rank"):
     underlying: str = "BTCUSD"
 
 
-class FundingLevel(Condition, frozen=True, kw_only=True, tag="funding_level"):
+class FundingLevel(Condition, frozen=True, kw_only=True, tag="funding_rate"):
     """The rate of the perpetual's next funding, in per cent of its value, lies within min_pct to max_pct.
 
     Positive: longs pay.

@@ -41,8 +41,8 @@ def gates(desk: Desk) -> dict[str, tuple[bool, str]]:
     found = {}
     for status in answer.strategies:
         for gate in status.gates:
-            if gate.name in ("not", "spot_move", "iv_rank", "funding_level"):
-                name = "funding" if gate.name == "funding_level" else status.strategy
+            if gate.name in ("not", "spot_move", "iv_rank", "funding_rate"):
+                name = "funding" if gate.name == "funding_rate" else status.strategy
                 found[name] = gate.open, gate.reason
     return found
 

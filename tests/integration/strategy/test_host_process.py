@@ -259,7 +259,7 @@ async def test_candles_and_funding_of_the_venue_reach_a_host_and_are_read_again_
         for _ in range(1_000):
             status = (await desk.strategies())["broken"]
             shown = {gate.name: gate.reason for gate in status.gates}
-            if shown.get("spot_move", "").startswith("BTCUSD m") and "funding of" in shown.get("funding_level", ""):
+            if shown.get("spot_move", "").startswith("BTCUSD m") and "funding of" in shown.get("funding_rate", ""):
                 return
             await asyncio.sleep(PAUSE_S)
         pytest.fail(f"never judged: {shown}")

@@ -120,7 +120,7 @@ def test_funding_is_asked_for_and_decides() -> None:
     )
     desk.put(ReplyReceived(request.request_id, told, "answer"))
     desk.wait(2)
-    assert desk.gate("funding_level").open
+    assert desk.gate("funding_rate").open
     assert desk.give_grant()
 
 
