@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -68,6 +70,8 @@ class Desk:
             "VOLDESK_RUN_DIR": str(self.run_dir),
         }
         self.started_ns = time.time_ns()
+        self.setup_link = ""
+        """What `up` printed at the first start, where a test keeps it."""
 
     @property
     def settings(self) -> DeskConfig:
@@ -85,6 +89,24 @@ class Desk:
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def at_terminal(self, *arguments: str) -> Answer:
+        """As `voldesk` for who sits at a terminal: `out` is all that is printed there."""
+        screen, inner = pty.openpty()
+        process = subprocess.Popen(
+            [*VOLDESK, *arguments],
+            env=self.environment,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=inner,
+            stderr=inner,
+        )
+        os.close(inner)
+        printed = b""
+        with os.fdopen(screen, "rb", buffering=0) as shown, contextlib.suppress(OSError):
+            while part := shown.read(65_536):
+                printed += part
+        return Answer(process.wait(), printed.decode(), "")
 
     def look(self, *arguments: str) -> Answer:
         """As `voldesk`, in this process: what is asked again and again does not start an interpreter each time.

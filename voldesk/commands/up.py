@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from shared.config import DeskConfig
 from shared.shutdown import announce
 from voldesk.commands.status import countdowns_of, health_json, show_health
-from voldesk.commands.web import needs_setup
+from voldesk.commands.web import needs_setup, setup_link, tell_setup
 from voldesk.console import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -72,7 +73,10 @@ def up(
         return
     show_health(desk, health, countdowns_of(desk, health))
     say(f"run directory {desk.run_dir}")
-    if needs_setup(desk):
+    # not into a log, and not while somebody may be about to use the link of this desk's start
+    if not already and sys.stdout.isatty() and (link := setup_link(desk)) is not None:
+        tell_setup(link)
+    elif needs_setup(desk):
         say("nobody can log in to the dashboard yet: `voldesk web` prints a link that makes the first user")
     say("next: `voldesk trades`, `voldesk strategies`, `voldesk logs -f`; `voldesk down` stops the desk")
 

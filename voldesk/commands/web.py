@@ -53,7 +53,7 @@ def web(context: typer.Context, as_json: Json = False) -> None:
     url = page_url(desk)
     with _store(desk) as store:
         users, tokens = store.users(), store.tokens()
-        link = None if users or url is None else f"{url}setup/{store.new_setup(Clock().now_ns())}"
+    link = None if users else setup_link(desk)
     if as_json:
         print_json(
             {
@@ -74,8 +74,7 @@ def web(context: typer.Context, as_json: Json = False) -> None:
         rows = [(each.name, each.role, clock_text(each.created_ns)) for each in users]
         print_table(desk, "users", ("name", "role", "since UTC"), rows)
     elif link is not None:
-        say("nobody can log in yet; this link makes the first user, once, within a day:")
-        say(link)
+        tell_setup(link)
     else:
         say("nobody can log in yet: start the desk with `voldesk up`, or add a user with `voldesk web add NAME`")
     if tokens:
@@ -158,6 +157,20 @@ def needs_setup(desk: DeskConfig) -> bool:
     """Whether nobody can log in yet."""
     with _store(desk) as store:
         return not store.users()
+
+
+def setup_link(desk: DeskConfig) -> str | None:
+    """A new link that makes the first user, in place of the one before; None with a user, or before a first start."""
+    url = page_url(desk)
+    if url is None:
+        return None
+    with _store(desk) as store:
+        return None if store.users() else f"{url}setup/{store.new_setup(Clock().now_ns())}"
+
+
+def tell_setup(link: str) -> None:
+    say("nobody can log in to the dashboard yet; this link makes the first user, once, within a day:")
+    say(link)
 
 
 def _removed(desk: DeskConfig, name: str, as_json: bool) -> None:
