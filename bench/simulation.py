@@ -1,4 +1,4 @@
-"""How fast the whole desk is simulated: virtual hours per second of a processor.
+"""How fast the whole desk is simulated: virtual time per second of a processor.
 
     python -m bench.simulation [--json] [--quick]
 

@@ -141,6 +141,7 @@ def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_t
     assert desk.venue_positions() == {}
     entries, book = journal_of(desk)
     fills, orders, blocks = at_venue(desk)
+    print(f"{len(fills)} fills of {len(orders)} orders in {len(book.trades)} trades, {len(blocks)} block trades")
     assert wrongly_booked(book, fills, orders, blocks) == []
     assert [str(violation) for violation in outcome_violations(entries, ())] == [], "an intent has one outcome"
     assert {row["trade_id"] for row in trades} == book.trades.keys()
