@@ -35,6 +35,7 @@ from shared.messages.control import (
     HaltState,
     ListDryTrades,
     ListStrategies,
+    RollTrade,
     StrategyCommand,
     StrategyCommandDone,
     StrategyList,
@@ -278,6 +279,8 @@ class StrategyHostCore:
             case StrategyCommand() as order:
                 answer = command(order, self._slots, self._record, self._roster.revive)
                 self._changed.update(answer.strategies if isinstance(answer, StrategyCommandDone) else ())
+            case RollTrade():
+                answer = self._rolls.want(request.message, self._slots, self._now_ns)
             case other:
                 answer = unknown_request("strategy", other)
         self._step.effects.append(Reply(request.request_id, answer))

@@ -24,8 +24,9 @@ from services.strategy.rows import OrdinalUsed, RollBegun, RollEnded, RollOpenin
 from services.strategy.runner import StrategyRunner
 from services.strategy.slot import Slot
 from services.strategy.trades import TradeBook
+from shared.messages.control import RollTrade, RollWanted
 from shared.messages.steps import SendRequest
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import Refusal, TradeUpdate
 from shared.options.chain import ChainView
 from shared.options.instruments import instrument_kind
 from shared.strategy.config import ExitFunction, as_data
@@ -76,6 +77,8 @@ class RollDesk:
         self._begun: dict[str, _Begun] = {}
         self._look_ns: dict[str, int] = {}
         self._refusals: dict[str, int] = {}
+        self._wanted: dict[str, tuple[str, int]] = {}
+        """Trades that somebody wants rolled: who, and until when."""
 
     def apply(self, row: Row) -> bool:
         """Fold a row; False if it is none of ours."""
@@ -98,8 +101,27 @@ class RollDesk:
         elif begun is not None and trade.roll is not None and trade.roll.rolled_from == begun.row.trade_id:
             begun.successor = trade
         if trade.is_final:
-            self._look_ns.pop(trade.trade_id, None)
-            self._refusals.pop(trade.trade_id, None)
+            for known in (self._look_ns, self._refusals, self._wanted):
+                known.pop(trade.trade_id, None)
+
+    def want(self, order: RollTrade, slots: Mapping[str, Slot], now_ns: int) -> RollWanted | Refusal:
+        """Somebody asks for the roll of a trade: its conditions need not hold, all else must."""
+        trade = self._trades.open_trade(order.trade_id)
+        if trade is None:
+            return _refusal("no_such_trade", f"trade {order.trade_id[:100]} is not open", "see them: voldesk trades")
+        slot = slots.get(trade.strategy)
+        if slot is None or slot.loaded.roll is None:
+            problem = "is not running here" if slot is None else "has no roll"
+            return _refusal("no_roll", f"strategy {trade.strategy} {problem}", "give it one, or close the trade")
+        if trade.state != "OPEN":
+            return _refusal("not_open", f"trade {trade.trade_id} is {trade.state}", "only a whole trade is rolled")
+        roll = slot.loaded.roll
+        until_ns = now_ns + int(roll.within_seconds * SECOND_NS)
+        self._wanted[trade.trade_id] = (order.requested_by[:100], until_ns)
+        self._look_ns.pop(trade.trade_id, None)
+        return RollWanted(
+            trade_id=trade.trade_id, strategy=slot.name, net_limit_usd=roll.net_limit_usd, until_ns=until_ns
+        )
 
     def look(
         self,
@@ -216,6 +238,9 @@ class RollDesk:
         if number >= roll.max_rolls:
             self._note(trade.trade_id, f"rolled {number} times, no more than {roll.max_rolls}", now_ns)
             return None
+        by, until_ns = self._wanted.get(trade.trade_id, ("", 0))
+        if now_ns < until_ns:
+            return f"asked for by {by}"
         conditions = tuple(as_data(item) for item in roll.when)
         said = []
         for name, condition in zip(names_of(conditions), conditions, strict=True):
@@ -391,6 +416,10 @@ class RollDesk:
     def _chain_of(self, now_ns: int) -> Callable[[str], ChainView | str]:
         view = EntryView(account=None, chains=self._board.chains, tolerances=self._view.tolerances)
         return lambda underlying: view.fresh_chain(underlying, now_ns)
+
+
+def _refusal(code: str, detail: str, remedy: str) -> Refusal:
+    return Refusal(code=code, detail=detail, remedy=remedy)
 
 
 def _net_text(closing: float, opening: float, limit: float) -> str:

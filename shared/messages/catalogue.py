@@ -80,6 +80,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", risk.WhatIf, (risk.WhatIfAnswer,)),
     ("risk", risk.ResetBreaker, (risk.BreakersReset,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
+    ("strategy", control.RollTrade, (control.RollWanted,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
     ("strategy", control.ListDryTrades, (control.DryTradeList,)),
     ("monitor", alerts.ListAlerts, (alerts.AlertList,)),

@@ -149,6 +149,23 @@ class StrategyCommandDone(Message, frozen=True, kw_only=True, tag="strategy_comm
     strategies: tuple[str, ...]
 
 
+class RollTrade(Message, frozen=True, kw_only=True, tag="roll_trade.1"):
+    """Roll an open trade now, as its strategy's `roll` says but whether or not its conditions hold: within its net
+    limit, as long as its `within_seconds`. A host that is restarted before the close begins forgets it."""
+
+    trade_id: str
+    requested_by: str
+
+
+class RollWanted(Message, frozen=True, kw_only=True, tag="roll_wanted.1"):
+    """The trade is rolled as soon as nothing stands against it, until `until_ns`. net_limit_usd: what it may cost."""
+
+    trade_id: str
+    strategy: str
+    net_limit_usd: float
+    until_ns: int
+
+
 class ListStrategies(Message, frozen=True, kw_only=True, tag="list_strategies.1"):
     pass
 

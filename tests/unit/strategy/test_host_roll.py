@@ -10,8 +10,8 @@ import pytest
 
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded
-from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant
-from shared.messages.steps import ReplyReceived, RequestTimedOut, Tick
+from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant, RollTrade, RollWanted
+from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
 from shared.options.chain import ChainView, OptionList
 from shared.strategy import Roll, StrategyConfig, before_expiry, dte_exit, max_loss, min_equity, straddle
@@ -420,3 +420,46 @@ def test_a_dry_run_whose_touch_is_past_the_net_limit_ends_flat() -> None:
     desk = dry(limit=net + 1)
     assert [trade.state for trade in dry_trades(desk)] == ["OPEN", "CLOSED"]
     assert "roll_ended_flat" in codes(desk)
+
+
+def asked_to_roll(desk: Dialogue, trade_id: str = "t1001") -> Any:
+    desk.put(Request("roll", RollTrade(trade_id=trade_id, requested_by="operator"), "cli"))
+    return desk.replies["roll"]
+
+
+def waiting(limit: float = 0.0) -> Dialogue:
+    """A trade whose roll is not due yet."""
+    desk = rolling(
+        roll=Roll(when=[before_expiry(1)], net_limit_usd=limit, legs=straddle("0.1", dte=7, side=2), within_seconds=5)
+    )
+    assert desk.sent == []
+    return desk
+
+
+def test_somebody_rolls_a_trade_before_its_time() -> None:
+    desk = waiting()
+    answer = asked_to_roll(desk)
+    assert isinstance(answer, RollWanted)
+    assert answer.until_ns == desk.now_ns + 5 * SECOND
+    assert desk.count(RequestGrant) == 1
+    assert closing(desk).reason == "roll 1 of t1001: asked for by operator"
+
+
+def test_a_roll_that_somebody_wants_keeps_the_net_limit_and_is_forgotten_after_a_while() -> None:
+    desk = waiting(limit=-1e6)
+    assert isinstance(asked_to_roll(desk), RollWanted)
+    assert shown(desk).startswith("due (asked for by operator), but closing for")
+    desk.wait(6)
+    assert desk.sent == []
+    assert shown(desk).startswith("not yet")
+
+
+def test_what_cannot_be_rolled_is_refused_with_its_remedy() -> None:
+    desk = waiting()
+    assert asked_to_roll(desk, "t7").code == "no_such_trade"
+    desk.hear(moved(sold(), "CLOSING", desk.now_ns))
+    assert asked_to_roll(desk).code == "not_open"
+    without = Dialogue(roller(roll=None))
+    without.opened(sold())
+    without.ready()
+    assert asked_to_roll(without).code == "no_roll"
