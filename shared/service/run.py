@@ -98,6 +98,9 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
         code = _run(name, desk, log, make_shell)
     except StartRefused as error:
         log.critical("start refused", reason=error.reason, remedy=error.remedy)
+        if output.files is not None and desk.host.supervisor == "containers":
+            # whose own log is what people look at when it does not come up
+            sys.stderr.write(f"{name}: start refused: {error.reason}; {error.remedy}\n")
         code = EXIT_CONFIGURATION
     except OSError as error:
         # Not counted as a start: what counts them cannot be written either.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from shared.config import PORT_NAMES, load_config
 from shared.secrets import load_paper_keys
 from tests.unit.voldesk.peers import Ran
 
-CONTAINERS = Path(__file__).parents[3] / "deploy" / "compose" / "containers.toml"
+ROOT = Path(__file__).parents[3]
+CONTAINERS = ROOT / "deploy" / "compose" / "containers.toml"
 
 
 @pytest.fixture
@@ -66,6 +69,18 @@ def test_a_lost_volume_of_one_key_is_named_with_its_remedy(contained: Path) -> N
     done = Ran("healthcheck", "risk", "--timeout", "0.2")
     assert done.code == 78
     assert "risk has no key for the bus" in done.err
+
+
+def test_a_service_that_refuses_to_start_says_why_where_docker_shows_it_too(contained: Path) -> None:
+    assert Ran("prepare").code == 0
+    (contained / "keys" / "risk" / "secret").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "services.risk"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "risk: start refused: risk has no key for the bus" in done.stderr
+    assert "docker compose up" in done.stderr
+    assert "risk has no key for the bus" in Ran("logs", "risk").out
 
 
 def test_without_a_key_of_a_real_venue_nothing_may_start_and_the_handed_file_is_named(
