@@ -104,6 +104,9 @@ class MarketDesk:
                 self._failures.pop(key, None)
             case Refusal(code=code, detail=detail):
                 self._failures[key] = f"{code}, {detail}"
+                if code == "busy":
+                    # its turn comes before that of those that were answered, or it might never come
+                    self._due_ns[key] = 0
             case other:
                 self._failures[key] = f"market data answered with {type(other).__name__}"
         return True

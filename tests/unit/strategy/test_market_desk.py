@@ -7,10 +7,19 @@ from typing import Any
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import IvSampled
 from shared.messages.conditions import EntryCondition, ExitCondition
-from shared.messages.on_demand import FundingRateAnswer, GetFundingRate, GetKlines, Klines
+from shared.messages.on_demand import FundingRateAnswer, GetFundingRate, GetKlines, KlinePeriod, Klines
 from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest, Tick
 from shared.messages.trades import Refusal
-from shared.strategy import StrategyConfig, funding_rate, iv_rank, spot_move, straddle, supertrend, time_window
+from shared.strategy import (
+    StrategyConfig,
+    funding_rate,
+    iv_rank,
+    price_ema,
+    spot_move,
+    straddle,
+    supertrend,
+    time_window,
+)
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, leg, trade
 from tests.unit.strategy.test_market_conditions import klines
@@ -81,6 +90,24 @@ def test_candles_that_do_not_come_are_missed_in_the_reason_and_asked_for_again()
     assert gate.reason.endswith("min: market data did not answer")
     desk.wait(16)
     assert asked(desk, GetKlines)[-1].request_id != last.request_id
+
+
+def test_what_was_refused_for_too_many_reads_at_once_is_asked_for_before_the_others_are_again() -> None:
+    periods: list[KlinePeriod] = ["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
+    desk = Dialogue(waiting_for(*(price_ema(2, candle=period) for period in periods)))
+    desk.ready()
+    first = asked(desk, GetKlines)
+    assert len(first) == 7
+    answered(desk, *first[:4])
+    busy = Refusal(code="busy", detail="16 reads are under way", remedy="ask again later")
+    for request in first[4:]:
+        desk.put(ReplyReceived(request.request_id, busy, "answer"))
+    desk.wait(3)
+    again = asked(desk, GetKlines)[7:]
+    assert [request.message for request in again] == [request.message for request in first[4:]]
+    answered(desk, *again)
+    desk.wait(3)
+    assert len(asked(desk, GetKlines)) == 10, "each waits for its interval now"
 
 
 def test_one_question_is_on_its_way_at_a_time_and_nothing_is_asked_that_nobody_needs() -> None:
