@@ -53,7 +53,7 @@ COMMANDS = {
     "account": "Show equity, margin and the account's Greeks per underlying.",
     "risk": "Show every limit with its use, nearest first, halts, breakers and margin; --stress the stress grid.",
     "strategies": "List strategies with what each waits for; pause or resume one, or let it open one trade.",
-    "strategy": "Look at one strategy closely: what it would open, how its trades did, what a dry run would make.",
+    "strategy": "Begin a strategy file, or look at one strategy closely: what it would open, how its trades did.",
     "alerts": "List open alerts, newest first, and the channels by which people are told; acknowledge one.",
     "halt": "Stop trading at once. Stays in force over restarts until `voldesk resume`.",
     "resume": "Lift every halt in force, so that strategies may open trades again.",

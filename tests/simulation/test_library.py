@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from shared.strategy import StrategyConfig, max_hold_hours
 from strategies.rfq_endurance import CYCLES
 from tests.simulation.test_world import also_long
 from tests.unit.strategy.making import at
+from voldesk.strategy_templates import STRUCTURES, strategy_file
 from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -110,6 +112,22 @@ def test_under_drawn_faults_every_promise_is_kept(name: str, seed: int) -> None:
         faulty_s=60,
     )
     assert simulate(seed, scenario=scenario).violations == ()
+
+
+@pytest.mark.parametrize("structure", ["vertical", *also_long(*sorted(set(STRUCTURES) - {"vertical"}))])
+def test_a_new_strategy_trades_once_its_dry_run_is_over(structure: str, tmp_path: Path) -> None:
+    text = strategy_file("mine", structure).replace("        dry_run=True,\n", "")
+    # more than the smallest lot, so that a quarter of a structure can be traded too
+    (tmp_path / "mine.py").write_text(text.replace('"0.01"', '"0.1"').replace("2_000.0", "20_000.0"))
+    loaded, failures = load_strategies(["mine"], [tmp_path])
+    assert failures == []
+    runner = loaded[0].make(StrategyHostConfig())
+    assert isinstance(runner, StrategyRunner)
+    assert not runner.config.dry_run
+    desk = desk_with(held_for(runner.config, 20.0))
+    run_until(desk, lambda: in_state(desk, "CLOSED"))
+    assert all(leg.opened_quantity == leg.quantity == leg.closed_quantity for leg in in_state(desk, "CLOSED")[0].legs)
+    assert broken_promises(desk) == []
 
 
 def test_the_endurance_test_makes_three_block_trades_and_no_fourth() -> None:

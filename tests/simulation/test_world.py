@@ -66,8 +66,8 @@ def open_trades(desk: Desk, *strategies: str) -> list[Trade]:
     ]
 
 
-def also_long(*seeds: int) -> list[Any]:
-    """Seeds of which only the long tests take their time."""
+def also_long(*seeds: Any) -> list[Any]:
+    """Seeds (or what else tests are given) of which only the long tests take their time."""
     return [pytest.param(seed, marks=pytest.mark.long) for seed in seeds]
 
 

@@ -1,4 +1,4 @@
-"""voldesk strategy: one strategy looked at closely."""
+"""voldesk strategy: one strategy begun, or looked at closely."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from voldesk.console import Json, note, print_json, print_table, say, state_text
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
 from voldesk.strategy_files import load_runner
+from voldesk.strategy_new import new
 from voldesk.strategy_schedule import firing_json, local_text, preview
 from voldesk.strategy_show import show
 
@@ -27,19 +28,20 @@ _NUMBERS = ("trades", "win %", "net", "average", "avg win", "avg loss", "R", "dr
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
-        help="Look at one strategy closely: what it would open, how its trades did, what a dry run would make.",
+        help="Begin a strategy file, or look at one strategy closely: what it would open, how its trades did.",
         epilog="Example: voldesk strategy stats short_strangle --since 30d",
     )
     group.callback()(strategy)
     group.command(epilog="Example: voldesk strategy stats short_strangle --since 30d")(stats)
     group.command("dry-run", epilog="Example: voldesk strategy dry-run short_strangle")(dry_run)
     group.command(epilog="Example: voldesk strategy show short_strangle --plot payoff.png")(show)
+    group.command(epilog="Example: voldesk strategy new my_condor --like iron_condor")(new)
     group.command(epilog="Example: voldesk strategy schedule short_strangle --count 20")(schedule)
     app.add_typer(group, name="strategy")
 
 
 def strategy() -> None:
-    """Look at one strategy closely: what it would open, how its trades did, what a dry run would make."""
+    """Begin a strategy file, or look at one strategy closely: what it would open, how its trades did."""
 
 
 def stats(
