@@ -72,6 +72,7 @@ def test_it_finds_its_legs_on_the_whole_chain_at_any_hour(name: str, instant: st
         ("daily_put_sell", [("sell", "P", -1)]),
         ("calendar", [("buy", "C", 0), ("sell", "C", 0)]),
         ("rfq_endurance", [("buy", "C", 1), ("buy", "P", -1)]),
+        ("long_strangle", [("buy", "C", 1), ("buy", "P", -1)]),
     ],
 )
 def test_its_legs_are_the_structure_that_it_is_named_after(
@@ -175,6 +176,10 @@ def later(now_ns: int, index: float) -> ChainView:
         ("calendar", 1, 100_000, set()),
         ("calendar", 24, 115_000, {"max_loss"}),
         ("calendar", 170, 100_000, {"profit_target", "max_hold"}),
+        ("long_strangle", 1, 100_000, set()),
+        ("long_strangle", 6, 94_000, {"profit_target"}),
+        ("long_strangle", 25, 99_000, {"max_hold"}),
+        ("long_strangle", 110, 101_000, {"max_loss", "max_hold"}),
         ("rfq_endurance", 0.1, 100_000, set()),
         ("rfq_endurance", 0.2, 100_000, {"max_hold"}),
     ],
