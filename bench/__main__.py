@@ -38,6 +38,7 @@ BENCHES = {
 
 LONG: dict[str, str] = {
     "dashboard": "20 viewers of the dashboard: CPU, and a halt to their pages, beside ready bytes on bare sockets",
+    "host": "CPU of a strategy host with 100 strategies, beside one with a single one",
     "cost": "memory and CPU of a desk that trades for five minutes",
     "recovery": "kill -9 of each service until it works again, 20 times",
     "journal": "a restart with a million rows in the journal, from the snapshot and from all of them",
