@@ -7,10 +7,11 @@ audit file before it is taken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -334,18 +335,23 @@ class DirectFlatten:
         self._tell(f"  {order.side} {plain(order.quantity)} {order.symbol} at {plain(price)}: {text}")
 
     async def _quotes(self, positions: Sequence[VenuePosition]) -> Mapping[str, ClosingQuote]:
-        """Books and marks of the positions' expiries; a mark of the position itself stands in for a missing one."""
+        """Books and marks of the positions' expiries; a mark of the position itself stands in for a missing one. What
+        cannot be read of one position keeps no other from being closed."""
         rows: dict[str, OptionQuoteRow] = {}
-        for underlying, expiry_ns in sorted(_expiries(positions)):
-            push = await self._gateway.chain(underlying, expiry_ns)
-            rows |= {row.symbol: row for row in push.rows}
-        for underlying in sorted({row.symbol.partition("-")[0] for row in positions} - self._listed()):
-            listed = await self._gateway.instruments(underlying)
-            self._instruments |= {instrument.symbol: instrument for instrument in listed}
+        expiries = sorted(_expiries(positions))
+        for underlying, expiry_ns in expiries:
+            with self._unread(f"the chain of {underlying}"):
+                push = await self._gateway.chain(underlying, expiry_ns)
+                rows |= {row.symbol: row for row in push.rows}
+        for underlying in sorted({underlying for underlying, _ in expiries} - self._listed()):
+            with self._unread(f"the options of {underlying}"):
+                listed = await self._gateway.instruments(underlying)
+                self._instruments |= {instrument.symbol: instrument for instrument in listed}
         quotes = {}
         for position in positions:
             if instrument_kind(position.symbol) in ("perpetual", "future"):
-                quotes[position.symbol] = await self._quote_of_future(position)
+                with self._unread(position.symbol):
+                    quotes[position.symbol] = await self._quote_of_future(position)
                 continue
             instrument = self._instruments.get(position.symbol)
             row = rows.get(position.symbol)
@@ -358,6 +364,17 @@ class DirectFlatten:
                 tick_size=instrument.tick_size,
             )
         return quotes
+
+    @contextlib.contextmanager
+    def _unread(self, what: str) -> Iterator[None]:
+        """Go on without what the venue does not show. A key that it refuses is refused everywhere."""
+        try:
+            yield
+        except VenueError as error:
+            if error.kind == "auth":
+                raise
+            self._audit.write("unread", what=what, reason=str(error))
+            self._tell(f"  {what}: {error}")
 
     async def _quote_of_future(self, position: VenuePosition) -> ClosingQuote:
         instrument = self._instruments.get(position.symbol)
@@ -373,7 +390,8 @@ class DirectFlatten:
         )
 
     def _listed(self) -> set[str]:
-        return {instrument.underlying for instrument in self._instruments.values()}
+        options = (each for each in self._instruments.values() if instrument_kind(each.symbol) == "option")
+        return {instrument.underlying for instrument in options}
 
 
 def _expiries(positions: Sequence[VenuePosition]) -> set[tuple[str, int]]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+import structlog
 from structlog.contextvars import bound_contextvars
 
 from services.execution.effects import (
@@ -27,6 +28,7 @@ from shared.clock import Clock
 from shared.messages.venue import (
     AmendUnknown,
     CountdownUnknown,
+    FundingPayment,
     OrderQueried,
     OrderQueryFailed,
     OrderRef,
@@ -40,6 +42,8 @@ from shared.messages.venue import (
 )
 from shared.tasks import spawn
 from shared.venues.ports import VenueError
+
+log = structlog.get_logger("execution.courier")
 
 Unknown = type[OutcomeUnknown] | type[AmendUnknown]
 
@@ -204,11 +208,6 @@ class Courier:
             history = await self._gateway.order_history(fetch.since_ns)
             fills = await self._gateway.fills(fetch.since_ns)
             exercises = await self._gateway.exercises(fetch.since_ns)
-            funding = [
-                payment
-                for symbol in fetch.funding_of
-                for payment in await self._gateway.funding_payments(symbol, fetch.since_ns)
-            ]
             positions = await self._gateway.positions()
         except VenueError as error:
             return VenueSnapshotFailed(trigger=fetch.trigger, reason=f"{error.kind}: {error}")
@@ -220,8 +219,18 @@ class Courier:
             fills=fills,
             positions=positions,
             exercises=exercises,
-            funding=tuple(funding),
+            funding=await self._funding(fetch),
         )
+
+    async def _funding(self, fetch: FetchSnapshot) -> tuple[FundingPayment, ...]:
+        """What can be read of it: P&L may wait for the next comparison, and closing must not wait for P&L."""
+        found: list[FundingPayment] = []
+        for symbol in fetch.funding_of:
+            try:
+                found += await self._gateway.funding_payments(symbol, fetch.since_ns)
+            except VenueError as error:
+                log.warning("funding cannot be read", symbol=symbol, kind=error.kind, reason=str(error))
+        return tuple(found)
 
 
 def _each(numbers: Iterable[int], unknown: Unknown, reason: str) -> tuple[OutcomeUnknown | AmendUnknown, ...]:

@@ -21,6 +21,7 @@ from shared.flatten_record import read_record, record_stamp
 from shared.latch import read_latches, remove_latch
 from shared.messages.steps import RaiseAlert
 from shared.messages.venue import StreamDown, StreamUp
+from shared.options.instruments import instrument_kind
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.compaction import Compaction
 from shared.service.journals import binding_of, journal_path
@@ -107,6 +108,7 @@ class ExecutionShell:
 
     async def start(self) -> None:
         """Subscribe and answer requests: a halt must not wait for a venue that is away. `run` asks the venue."""
+        self._check_products()
         # First in the queue: a desk that was flattened without us is halted before anything else is decided.
         self._take_latches()
         self._take_record()
@@ -170,6 +172,17 @@ class ExecutionShell:
         """Let the calls on their way come back, then leave the venue."""
         await self._courier.drained(_STOP_S)
         await self._gateway.close()
+
+    def _check_products(self) -> None:
+        """Without [desk] futures those of the venue are not looked at: what a trade holds of them would seem gone."""
+        book = self._host.core.book
+        held = {leg.symbol for trade in book.active_trades() for leg in trade.legs}
+        futures = sorted(symbol for symbol in held if instrument_kind(symbol) != "option")
+        if futures and not self._context.desk.futures:
+            raise StartRefused(
+                f"open trades have legs in {', '.join(futures)}, and [desk] futures is off",
+                "set [desk] futures = true until these trades are closed",
+            )
 
     async def _check_key(self) -> None:
         try:

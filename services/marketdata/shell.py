@@ -31,6 +31,7 @@ from services.marketdata.effects import (
 )
 from services.marketdata.metrics import MarketdataMetrics
 from shared.messages.contracts import FundingRate
+from shared.messages.market import Instrument
 from shared.messages.on_demand import (
     PERIOD_NS,
     GetFundingRate,
@@ -269,12 +270,22 @@ class MarketdataShell:
         try:
             for underlying in self._underlyings:
                 instruments = await self._gateway.instruments(underlying)
-                perpetual = await self._gateway.futures.instrument(underlying) if self._perpetuals else None
+                perpetual = await self._perpetual(underlying) if self._perpetuals else None
                 self._host.put(InstrumentsLoaded(underlying=underlying, instruments=instruments, perpetual=perpetual))
         except VenueError as error:
             self._context.log.warning("instruments cannot be read", kind=error.kind, reason=str(error))
             return False
         return True
+
+    async def _perpetual(self, underlying: str) -> Instrument | None:
+        """None where the venue has none that can be read: options are shown without it."""
+        try:
+            return await self._gateway.futures.instrument(underlying)
+        except VenueError as error:
+            if error.kind in ("down", "throttled", "auth"):
+                raise
+            self._context.log.warning("there is no perpetual", underlying=underlying, reason=str(error))
+            return None
 
     async def _poll(self) -> None:
         """Read what the stream has not brought for a while."""

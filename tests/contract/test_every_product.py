@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from services.exchange.server.faults import Fault
 from shared.clock import Clock
 from shared.messages.venue import (
     AmendAcked,
@@ -219,3 +221,36 @@ async def test_a_direct_flatten_closes_perpetual_and_dated_future_within_the_ven
     audit.close()
     assert result["flat"]
     assert await desk.gateway.positions() == ()
+
+
+async def test_what_cannot_be_cancelled_or_priced_keeps_nothing_else_from_it(desk: Desk, tmp_path: Path) -> None:
+    faults = desk.exchange.server.faults
+    opening, resting = await desk.future("1.01"), await desk.future("0.9")
+    bought = new_order(desk.option, desk.option.crossing_bid)
+    for order in (opening, bought):
+        await placed(desk.gateway, order)
+        await in_state(desk.gateway, order, "filled")
+    await placed(desk.gateway, resting)
+    faults.add(Fault(kind="error_code", path_prefix="/open/option/order/cancelOpenOrders"), time.time_ns())
+    assert not isinstance(await desk.gateway.cancel_all("BTCUSD"), CancelAcked)
+    await in_state(desk.gateway, resting, "cancelled")
+    faults.clear()
+    faults.add(Fault(kind="error_code", path_prefix="/open/futures/order/orderbook"), time.time_ns())
+    config = write_desk(tmp_path, f"{MINIMAL}run_dir = '{tmp_path}/d'\n")
+    clock = Clock()
+    audit = Audit(tmp_path / "audit.jsonl", clock, print)
+
+    def told(text: str) -> None:
+        # the option is gone: nothing but the perpetual is left
+        if "1 positions and 0 orders left" in text:
+            faults.clear()
+
+    bounds = DirectBounds(bound_pct=50.0, patience_s=WAIT_S)
+    result = await DirectFlatten(desk.gateway, config, bounds, audit, clock, told).run()
+    audit.close()
+    assert result["flat"]
+    steps = [json.loads(line) for line in audit.path.read_text().splitlines()]
+    closed = [step["symbol"] for step in steps if step["step"] == "close"]
+    assert closed[0] == desk.option.instrument.symbol
+    assert closed[-1] == PERPETUAL
+    assert {step["what"] for step in steps if step["step"] == "unread"} == {PERPETUAL}

@@ -95,19 +95,17 @@ class EveryProduct(CoincallGateway):
         return await self.futures.cancel_symbol(symbol)
 
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        """Options of the underlying, then each of its futures in which something rests; the first that fails."""
-        outcome = await super().cancel_all(underlying)
-        if not isinstance(outcome, CancelAcked):
-            return outcome
+        """Options of the underlying, and each of its futures in which something rests, whatever becomes of the
+        others; the first outcome that is no success."""
+        outcomes = [await super().cancel_all(underlying)]
         try:
             resting = await self.futures.open_orders()
         except VenueError as error:
-            return OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}")
-        for symbol in sorted({each.symbol for each in resting if f"{base_of(each.symbol)}USD" == underlying}):
-            outcome = await self.futures.cancel_symbol(symbol)
-            if not isinstance(outcome, CancelAcked):
-                return outcome
-        return outcome
+            outcomes.append(OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}"))
+        else:
+            symbols = sorted({each.symbol for each in resting if f"{base_of(each.symbol)}USD" == underlying})
+            outcomes += [await self.futures.cancel_symbol(symbol) for symbol in symbols]
+        return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         found = await super().order(client_order_id)

@@ -28,6 +28,7 @@ from shared.snapshots import snapshot_files
 from shared.store import SqliteJournal
 from tests.integration.bus.harness import ROOT, Heard, until
 from tests.integration.execution.test_full_disk import Execution, halted
+from tests.unit.execution.test_perpetual_trades import PerpetualScript
 from tests.unit.shared.samples import MINIMAL, write_desk
 
 SNAPSHOT_ROWS = 40
@@ -137,3 +138,17 @@ def _assert_halted(state: HaltState, row: int) -> None:
     assert set(reasons) == {"journal", "test"}
     assert f"row {row} is not as it was written; it is kept as execution-" in reasons["journal"]
     assert reasons["journal"].endswith("compare positions and orders with the venue, then `voldesk resume`")
+
+
+def test_without_futures_a_desk_whose_trade_holds_a_perpetual_does_not_start(execution: Execution) -> None:
+    script = PerpetualScript()
+    script.started()
+    script.opened("buy", "0.01", 1)
+    desk = execution.desk
+    journal = SqliteJournal(journal_path(desk, "execution"), binding_of(desk), Row)
+    journal.append(script.entries)
+    journal.close()
+    execution.start()
+    assert execution.process is not None
+    assert execution.process.wait(60) == 78
+    assert execution.said("open trades have legs in BTCUSD, and [desk] futures is off")

@@ -35,6 +35,7 @@ from shared.messages.venue import (
     CountdownRefused,
     CountdownSet,
     CountdownUnknown,
+    FundingPayment,
     NewOrder,
     OrderAcked,
     OrderQueried,
@@ -73,6 +74,7 @@ class ScriptedGateway(NoRfqs):
         self.known_fills: tuple[VenueFill, ...] = ()
         self.placing = asyncio.Event()
         self.error: Exception | None = None
+        self.funding: dict[str, VenueError | tuple[FundingPayment, ...]] = {}
         self.at_once = 0
         self.at_once_max = 0
 
@@ -120,6 +122,12 @@ class ScriptedGateway(NoRfqs):
         if self.error is not None:
             raise self.error
         return CountdownSet(underlying=underlying, countdown_ms=countdown_ms)
+
+    async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
+        found = self.funding[symbol]
+        if isinstance(found, VenueError):
+            raise found
+        return found
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         self._raise()
@@ -279,6 +287,18 @@ async def test_reads_that_fail_are_failed_answers() -> None:
     assert await outcomes.next() == OrderQueryFailed(client_order_id=77, reason="down: connection refused")
     outcomes.courier.carry(FetchSnapshot(trigger="start", since_ns=0))
     assert await outcomes.next() == VenueSnapshotFailed(trigger="start", reason="down: connection refused")
+
+
+async def test_funding_that_cannot_be_read_is_left_to_the_next_comparison() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway)
+    paid = FundingPayment(
+        payment_id=5, symbol="ETHUSD", quantity=D(10), rate=D("0.0001"), amount_usd=D(-3), venue_ns=7
+    )
+    gateway.funding = {"BTCUSD": VenueError("unknown", "no such field"), "ETHUSD": (paid,)}
+    outcomes.courier.carry(FetchSnapshot(trigger="start", since_ns=0, funding_of=("BTCUSD", "ETHUSD")))
+    snapshot: VenueSnapshot = await outcomes.next()
+    assert snapshot.funding == (paid,)
 
 
 async def test_a_query_looks_in_all_three_places_before_it_says_absent() -> None:
