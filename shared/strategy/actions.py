@@ -42,12 +42,22 @@ def close_on(schedule: Schedule) -> ScheduledAction:
 
 
 def pause_on(schedule: Schedule) -> ScheduledAction:
-    """Pauses the strategy as `voldesk strategies pause` does, however late the host is back."""
+    """Pauses the strategy as `voldesk strategies pause` does, however late the host is back.
+
+    >>> from shared.strategy.schedule import daily_at
+    >>> pause_on(daily_at("00:00", weekdays=["sat"])).kind
+    'pause'
+    """
     return _action("pause", schedule, None)
 
 
 def resume_on(schedule: Schedule, *, late_seconds: float = 300.0) -> ScheduledAction:
-    """Resumes the strategy, whoever paused it; not when the host is back more than `late_seconds` after it."""
+    """Resumes the strategy, whoever paused it; not when the host is back more than `late_seconds` after it.
+
+    >>> from shared.strategy.schedule import daily_at
+    >>> resume_on(daily_at("09:00", weekdays=["mon"]), late_seconds=3_600).late_seconds
+    3600
+    """
     return _action("resume", schedule, late_seconds)
 
 
@@ -55,6 +65,12 @@ def call_on(function: ScheduledFunction, schedule: Schedule, *, late_seconds: fl
     """Calls function(desk, now_ns) once per firing; not when the host is back more than `late_seconds` after it.
 
     Raises ValueError when it cannot be called so.
+
+    >>> from shared.strategy.schedule import daily_at
+    >>> def remind(desk, now_ns):
+    ...     print(len(desk.trades))
+    >>> call_on(remind, daily_at("07:30")).key
+    'call remind: 30 7 * * * (UTC)'
     """
     try:
         inspect.signature(function).bind(None, 0)

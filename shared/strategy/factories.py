@@ -193,7 +193,7 @@ def account_delta_limit(limit: float, underlying: str | None = None) -> AccountD
 
 
 def structure_delta_limit(limit: float) -> StructureDeltaLimit:
-    """Close when |Σ signed quantity × delta| of the trade's legs exceeds `limit`.
+    """Close when |Σ signed quantity × delta| of the trade's legs exceeds `limit`, in coins of the underlying.
 
     >>> structure_delta_limit(0.03).limit
     0.03

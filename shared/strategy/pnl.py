@@ -31,6 +31,10 @@ def trade_pnl(trade: TradeUpdate, mark_of: Callable[[int], float | str]) -> Trad
     """P&L on mark. `mark_of` gives the mark of a leg by its index (USD per unit), or why there is none.
 
     A leg of which nothing is held needs no mark; a held one without a mark has no P&L: the reason is returned.
+
+    >>> pnl = trade_pnl(trade, lambda index: 1_100.0)  # trade: 0.1 bought at 1,000 USD per unit
+    >>> pnl.unrealized_usd, pnl.net_usd
+    (10.0, 10.0)
     """
     unrealized = 0.0
     for index, leg in enumerate(trade.legs):

@@ -310,7 +310,14 @@ class Selector:
 def select_option(
     spec: LegSpec, chain: ChainView, now_ns: int, no_trade_margin_ns: int = NO_TRADE_MARGIN_NS
 ) -> Instrument | SelectionFailed:
-    """The option that fits the criteria of a leg on its own; see `Selector.find` for the order of what is removed."""
+    """The option that fits the criteria of a leg on its own; see `Selector.find` for the order of what is removed.
+
+    chain, now_ns: a moment of the market, UTC ns. no_trade_margin_ns: what stops trading sooner is not found.
+
+    >>> leg = LegSpec("C", "buy", "0.1", {"type": "delta", "value": 0.25}, {"dte": "next"})
+    >>> select_option(leg, chain, now_ns).option_type  # chain: as `EntryView.chains` has it
+    'C'
+    """
     found = Selector(chain, now_ns, no_trade_margin_ns).find(spec)
     return found if isinstance(found, SelectionFailed) else found.option
 
@@ -324,8 +331,15 @@ def resolve_legs(
 ) -> list[LegOrder] | SelectionFailed:
     """The legs of a structure as orders, all or none. `chain`: one view, or views by index name ("BTCUSD").
 
-    equity_usd: of the account, of which a quantity by risk is a share. Fails too when a quantity does not fit the
-    option's lot or minimum, and when two legs are one option.
+    equity_usd: of the account, of which a quantity by risk is a share. now_ns: UTC ns. Fails too when a quantity does
+    not fit the option's lot or minimum, and when two legs are one option.
+
+    >>> spread = [
+    ...     LegSpec("P", "sell", "0.1", {"type": "delta", "value": 0.25}, {"dte": 7}),
+    ...     LegSpec("P", "buy", "0.1", {"type": "fromLeg", "leg": 0, "value": -4_000}, {"dte": 7}),
+    ... ]
+    >>> [order.side for order in resolve_legs(spread, chain, now_ns)]  # chain: as `EntryView.chains` has it
+    ['sell', 'buy']
     """
     found = choose_legs(specs, chain, now_ns, no_trade_margin_ns)
     if isinstance(found, SelectionFailed):

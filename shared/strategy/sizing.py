@@ -33,11 +33,17 @@ def position_size(
 ) -> Size:
     """The largest quantity whose loss stays within `risk_pct` per cent of the equity, times both multipliers.
 
-    loss_per_unit_usd: what one unit of the structure loses at worst, USD > 0, fees included. regime, confidence: 0 to
+    loss_per_unit_usd: what one unit of the structure loses at worst, USD > 0, fees included. lot_size, min_quantity,
+    max_quantity: in coins. regime, confidence: 0 to
     1, how much of the risk this market and this signal are worth; they can only make the trade smaller. The quantity
     is rounded down to the lot: never up, not even to `min_quantity`, so that the limit holds.
 
     Raises ValueError naming the input that is not a finite number in its range.
+
+    >>> lot = Decimal("0.01")
+    >>> size = position_size(100_000, 3_000, risk_pct=1, lot_size=lot, min_quantity=lot)
+    >>> size.quantity, size.risk_usd
+    (Decimal('0.33'), 990.0)
     """
     _check("equity_usd", equity_usd, -math.inf, math.inf)
     _check("loss_per_unit_usd", loss_per_unit_usd, 0.0, math.inf)

@@ -35,6 +35,8 @@ def straddle(
     Bought it loses at most its premium and gains without bound; sold the other way round. It breaks even at the
     strike ± the premium per unit.
 
+    qty: in coins, or a rule.
+
     >>> [leg.option_type for leg in straddle("0.1", dte=7, side="sell")]
     ['C', 'P']
     """
@@ -58,6 +60,8 @@ def strangle(
 
     Bought it loses at most its premium and gains without bound; sold the other way round. It breaks even the premium
     per unit above the call's and below the put's strike.
+
+    qty: in coins, or a rule.
 
     >>> [leg.strike.value for leg in strangle("0.1", call_delta=0.2, put_delta=-0.15)]
     [0.2, -0.15]
@@ -83,6 +87,8 @@ def vertical(
     Sold it is a credit spread: it gains at most the credit and loses at most width − credit, per unit. Bought: at
     most the debit lost, width − debit gained.
 
+    qty: in coins, or a rule. width: USD between strikes.
+
     >>> [leg.order_side for leg in vertical("P", "sell", "0.1", {"type": "delta", "value": 0.3}, 2_000, {"dte": 7})]
     ['sell', 'buy']
     """
@@ -106,6 +112,8 @@ def iron_condor(
 
     Sold it gains at most the credit and loses at most the wider wing − credit, per unit; it breaks even the credit
     beyond each of its inner strikes.
+
+    qty: in coins, or a rule. width: USD between strikes.
 
     >>> [(leg.option_type, leg.order_side) for leg in iron_condor("0.1", {"dte": 7})]
     [('C', 'sell'), ('P', 'sell'), ('C', 'buy'), ('P', 'buy')]
@@ -131,6 +139,8 @@ def iron_butterfly(
 
     Sold it gains at most the credit, at the strike, and loses at most width − credit, per unit; it breaks even at
     the strike ± credit.
+
+    qty: in coins, or a rule. width: USD between strikes.
 
     >>> [leg.order_side for leg in iron_butterfly("0.1", {"weekly": 1}, width=5_000)]
     ['sell', 'sell', 'buy', 'buy']
@@ -158,6 +168,8 @@ def butterfly(
     Bought it loses at most the debit and gains at most width − debit, at the middle; it breaks even the debit inside
     each wing, where both wings are as wide.
 
+    qty: in coins, or a rule. width: USD between strikes.
+
     >>> [(leg.order_side, str(leg.quantity)) for leg in butterfly("C", "0.1", {"dte": 7}, width=2_000)]
     [('sell', '0.2'), ('buy', '0.1'), ('buy', '0.1')]
     """
@@ -184,6 +196,8 @@ def ratio_spread(
     Bought it gains most at the outer strike: width − debit (+ credit); its loss beyond is unbounded with calls, and
     bounded by a price of 0 with puts.
 
+    qty: of what is bought, in coins, or a rule. width: USD between strikes. ratio: sold for each one bought.
+
     >>> [(leg.order_side, str(leg.quantity)) for leg in ratio_spread("C", "0.1", {"dte": 7}, ClosestStrike(), 4_000)]
     [('buy', '0.1'), ('sell', '0.2')]
     """
@@ -207,6 +221,8 @@ def calendar(
 
     Bought it loses at most the debit; it gains most when the near one expires at the strike, how much depends on the
     volatility that the far one then has. Fails when the strike is not listed in both expiries.
+
+    qty: in coins, or a rule.
 
     >>> [leg.order_side for leg in calendar("C", "0.1", {"dte": "next"}, {"monthly": 1})]
     ['buy', 'sell']
@@ -233,6 +249,8 @@ def diagonal(
     Bought it loses at most the debit where the far strike is the nearer to the money, else the debit and the distance
     of the strikes.
 
+    qty: in coins, or a rule.
+
     >>> legs = diagonal("C", "0.1", {"dte": 7}, {"type": "delta", "value": 0.2}, {"monthly": 1}, ClosestStrike())
     >>> [leg.order_side for leg in legs]
     ['buy', 'sell']
@@ -256,6 +274,8 @@ def risk_reversal(
     Bought it gains without bound above; below it loses at most the put's strike (+ debit, − credit), per unit. Sold
     its loss above is unbounded.
 
+    qty: in coins, or a rule.
+
     >>> [(leg.option_type, leg.order_side) for leg in risk_reversal("0.1", {"dte": 30})]
     [('C', 'buy'), ('P', 'sell')]
     """
@@ -272,6 +292,8 @@ def covered_call(
 
     With the coin it gains at most strike − cost + premium and loses at most cost − premium, per unit
     (`shared.options.payoff.held_coin`). The desk sees the call alone: the trade must declare a `max_loss`.
+
+    qty: in coins, or a rule.
 
     >>> covered_call("0.1", {"monthly": 1})[0].order_side
     'sell'
