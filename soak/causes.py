@@ -103,6 +103,11 @@ EXPLAINED: dict[str, Why] = {
         causes=(*_ALL, "operator"), grace_s=90, by_trading_texts=(" not filled ", "hard deadline passed")
     ),
     "trade_broken": _why(*_ALL, "operator", grace_s=300),
+    "trade_overfilled": _why(*_ALL, grace_s=300),
+    "surplus_not_reduced": _why(*_ALL, grace_s=300),
+    # nothing rolls in a soak
+    "roll_ended_flat": _NEVER,
+    "roll_given_up": _NEVER,
     "exit_blind": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
     "close_unpriced": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
     "close_beyond_bound": _why("frozen", "venue", "stream"),

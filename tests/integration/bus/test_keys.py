@@ -199,10 +199,12 @@ async def test_every_kind_of_refusal_is_counted_from_zero_and_told_again_later_b
     server = open_service("execution", desk, warn=lambda kind, _: warnings.append(kind))
     assert dict(server.counts.refused) == dict.fromkeys(REFUSALS, 0)
     bare = make_desk(tmp_path, f'transport = "tcp"\nbase_port = {desk.bus.base_port}')
-    async with Bus.client(bare) as stranger:
-        asked = asyncio.ensure_future(stranger.ask("execution", GetStatus(), DEADLINE_MS))
-        await until(lambda: server.counts.refused["no_key"] >= 2)
-        asked.cancel()
+    for refused in (1, 2):
+        # ZeroMQ may not come back by itself after a handshake that was broken off
+        async with Bus.client(bare) as stranger:
+            asked = asyncio.ensure_future(stranger.ask("execution", GetStatus(), DEADLINE_MS))
+            await until(lambda refused=refused: server.counts.refused["no_key"] >= refused)
+            asked.cancel()
     assert len(warnings) < server.counts.refused["no_key"]
     assert set(warnings) == {"no_key"}
     server.close()
