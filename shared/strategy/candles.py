@@ -14,7 +14,7 @@ F8 = NDArray[np.float64]
 ResultT = TypeVar("ResultT")
 
 BARS_MAX = 1_000
-"""As many as market data reads at once."""
+"""As many as market data reads at once, and as are kept."""
 
 SETTLING_NS = 2_000_000_000
 """A candle that ended less than this before its receipt may lack its last trades, which were on their way."""
@@ -23,7 +23,8 @@ YEAR_NS = 365 * 86_400 * 1_000_000_000
 
 
 class Candles:
-    """Of one symbol and period, oldest first. A period in which nothing traded is flat at the close before it.
+    """Of one symbol and period, oldest first, the newest BARS_MAX at most, whatever the venue sends. A period in
+    which nothing traded is flat at the close before it.
 
     Finished are those that had ended SETTLING_NS before they were received: `high`, `low` and `close`, float64 of
     shape (n,), USD. `traded`: for each of them whether anything traded in it. `ended_ns`: the end of the newest.
@@ -37,11 +38,17 @@ class Candles:
         self.received_ns = klines.received_ns
         self._results: dict[Any, Any] = {}
         period_ns = PERIOD_NS[klines.period]
-        known = {kline.start_ns: kline for kline in klines.klines if kline.close > 0}
+        settled_ns = klines.received_ns - SETTLING_NS
+        first_ns, last_ns = settled_ns - BARS_MAX * period_ns, klines.received_ns + period_ns
+        known = {
+            kline.start_ns: kline
+            for kline in klines.klines
+            if kline.close > 0 and first_ns <= kline.start_ns < last_ns
+        }
         starts = sorted(known)
         self.newest_ns = starts[-1] if starts else 0
         self.last: float | None = known[starts[-1]].close if starts else None
-        rows, traded = _without_holes(known, starts, period_ns, klines.received_ns - SETTLING_NS)
+        rows, traded = _without_holes(known, starts, period_ns, settled_ns)
         self.high, self.low, self.close = np.array(rows, dtype=np.float64).reshape(-1, 3).T
         self.traded = np.array(traded, dtype=bool)
         self.ended_ns = 0 if not starts else starts[0] + len(rows) * period_ns
@@ -61,14 +68,13 @@ class Candles:
 def _without_holes(
     known: dict[int, Kline], starts: list[int], period_ns: int, settled_ns: int
 ) -> tuple[list[tuple[float, float, float]], list[bool]]:
-    """High, low and close of each finished period, at most BARS_MAX, and whether it traded."""
+    """High, low and close of each finished period, and whether it traded."""
     if not starts:
         return [], []
     rows: list[tuple[float, float, float]] = []
     traded: list[bool] = []
     close = known[starts[0]].close
-    end_ns = min(settled_ns, starts[0] + BARS_MAX * period_ns)
-    for start_ns in range(starts[0], end_ns - period_ns + 1, period_ns):
+    for start_ns in range(starts[0], settled_ns - period_ns + 1, period_ns):
         bar = known.get(start_ns)
         traded.append(bar is not None)
         rows.append((close, close, close) if bar is None else (bar.high, bar.low, bar.close))

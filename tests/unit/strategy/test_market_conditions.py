@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.messages.conditions import EntryCondition, MarketCondition
 from shared.messages.on_demand import PERIOD_NS, FundingRateAnswer, Kline, KlinePeriod, Klines
@@ -117,6 +119,42 @@ def test_the_running_candle_and_one_that_ended_after_its_receipt_are_not_finishe
     assert (at_once.close.tolist(), at_once.last) == ([1.0], 2.0), "its last trades may be on their way"
     nothing = Candles(klines([]))
     assert (len(nothing), nothing.last, nothing.newest_ns) == (0, None, 0)
+
+
+def test_of_more_candles_than_were_asked_for_the_newest_count_and_strays_are_left_out() -> None:
+    many = klines([float(number) for number in range(1, 2_001)], running=7.0)
+    candles = Candles(many)
+    assert (len(candles), candles.close[0], candles.close[-1], candles.last) == (1_000, 1_001.0, 2_000.0, 7.0)
+    assert candles.ended_ns == NOON
+    stray = Kline(start_ns=NOON - 400 * DAY, open=1, high=1, low=1, close=1, volume=1)
+    ahead = Kline(start_ns=NOON + DAY, open=9, high=9, low=9, close=9, volume=1)
+    few = klines([5.0, 6.0], running=7.0)
+    with_strays = Candles(msgspec.structs.replace(few, klines=(stray, *few.klines, ahead)))
+    assert (with_strays.close.tolist(), with_strays.last, with_strays.newest_ns) == ([5.0, 6.0], 7.0, NOON)
+
+
+@given(
+    offsets=st.lists(st.integers(-3_000, 20), max_size=40),
+    prices=st.lists(st.floats(0, 1e6), min_size=40, max_size=40),
+    period=st.sampled_from(list(PERIOD_NS)),
+    skew_ns=st.integers(-90 * SECOND, 90 * SECOND),
+)
+def test_whatever_bars_a_venue_sends_the_finished_ones_are_whole_in_order_and_end_where_they_must(
+    offsets: list[int], prices: list[float], period: KlinePeriod, skew_ns: int
+) -> None:
+    period_ns = PERIOD_NS[period]
+    bars = tuple(
+        Kline(start_ns=NOON + offset * period_ns, open=price, high=price, low=price, close=price, volume=0.0)
+        for offset, price in zip(offsets, prices, strict=False)
+    )
+    received_ns = NOON + skew_ns
+    candles = Candles(Klines(symbol="BTCUSD", period=period, received_ns=received_ns, age_ms=0, klines=bars))
+    assert len(candles.high) == len(candles.low) == len(candles.close) == len(candles.traded) <= 1_000
+    assert (candles.close > 0).all()
+    assert (candles.last is None) == (candles.newest_ns == 0)
+    if len(candles):
+        assert received_ns - SETTLING_NS - period_ns < candles.ended_ns <= received_ns - SETTLING_NS
+        assert candles.traded[0]
 
 
 def test_without_candles_or_with_old_ones_it_waits_and_says_for_how_long() -> None:
