@@ -16,9 +16,11 @@ from services.strategy.instances import arguments_of, file_of, text_of
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.slot import where
 from shared.config import DeskConfig
+from shared.messages.conditions import Condition
 from shared.messages.system import Mode
 from shared.messages.trades import ExecutionParams
 from shared.strategy.config import StrategyConfig
+from shared.strategy.market_reads import needs_of
 from shared.strategy.profiles import ExecutionProfile
 
 STRATEGIES_FOLDER = Path(__file__).resolve().parents[2] / "strategies"
@@ -140,11 +142,18 @@ def _load(
             f"{path}:{line}: {path.stem}() is named {result.name!r} whatever it is called with: let it take a "
             f"`name`, so that it can run as {name!r}"
         )
+    judged = getattr(result, "market_conditions", ())
+    if not (isinstance(judged, list | tuple) and all(isinstance(each, Condition) for each in judged)):
+        raise _Unusable(
+            f"{path}:{line}: market_conditions {judged!r} of {result.name} must be a list of conditions, such as "
+            "supertrend(10, 3)"
+        )
     return LoadedStrategy(
         name=result.name,
         make=lambda _config: factory(**arguments),
         source=str(path),
         parameters=text_of(instance),
+        needs=needs_of(judged),
     )
 
 

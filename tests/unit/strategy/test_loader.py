@@ -134,6 +134,20 @@ def test_a_file_that_is_no_text_is_reported_by_its_name_and_the_others_load(tmp_
     assert f"at {tmp_path / 'bad.py'}:1" in failure.reason
 
 
+def test_what_code_wants_to_judge_of_the_market_is_read_for_it(tmp_path: Path) -> None:
+    names = "from shared.strategy import not_, spot_move\n"
+    judging = '    market_conditions = (not_(spot_move(1, minutes=5)),)\n    name = "quoter"\n'
+    write(tmp_path, quoter=names + QUOTER.replace('    name = "quoter"\n', judging))
+    (loaded,), failures = load_strategies(["quoter"], [tmp_path])
+    assert failures == []
+    assert loaded.needs.candles == {("BTCUSD", "1m"): 6}
+    write(
+        tmp_path, quoter=QUOTER.replace('    name = "quoter"\n', '    name = "quoter"\n    market_conditions = 7\n')
+    )
+    _, (failure,) = load_strategies(["quoter"], [tmp_path])
+    assert "market_conditions 7 of quoter must be a list of conditions" in failure.reason
+
+
 def test_a_second_strategy_of_the_same_name_is_refused(tmp_path: Path) -> None:
     write(tmp_path, good=GOOD, twin=GOOD.replace("def good", "def twin"))
     loaded, failures = load_strategies(["good", "twin"], [tmp_path])
