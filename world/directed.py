@@ -352,6 +352,8 @@ def _rolling(seed: int) -> Scenario:
             legs_factory=other_expiry,
             exit_conditions=[max_hold_hours(40 / 3600)],
             execution_mode="limit",
+            execution_params={"scale_to_filled": True},
+            policy="best_effort",
             roll=Roll(when=[max_hold_hours(4 / 3600)], net_limit_usd=net_limit_usd, max_rolls=4, within_seconds=20),
             max_trades_per_day=50,
             cooldown_seconds=1,

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from services.execution import rows as execution_rows
 from services.execution.book import Book
-from services.execution.records import Trade
 from services.execution.views import trade_update
 from services.strategy import rows as host_rows
 from shared.messages.steps import Entry
@@ -52,7 +51,7 @@ def net_limit_violations(book: Book, host_entries: Iterable[Entry]) -> Iterator[
             case host_rows.RollOpening(trade_id=trade_id, close_cost_usd=cost_usd):
                 closed = book.trades.get(trade_id)
                 successor = None if closed is None else book.trades.get(closed.rolled_to)
-                if closed is None or successor is None or not _is_whole(successor):
+                if closed is None or successor is None or successor.opened_ns is None:
                     continue
                 opening_usd = sum((leg.sign * leg.opened_cash for leg in successor.legs), ZERO)
                 if cost_usd + opening_usd > limits[trade_id] + _ROUNDED:
@@ -98,9 +97,3 @@ def undecided_rolls(host_entries: Iterable[Entry]) -> Iterator[Violation]:
                 pass
     for strategy, trade_id in begun.items():
         yield Violation("roll_ends", f"{strategy} has closed {trade_id} to roll it, and nothing came of it")
-
-
-def _is_whole(trade: Trade) -> bool:
-    return all(
-        leg.opened_quantity == order.quantity for leg, order in zip(trade.legs, trade.request.legs, strict=True)
-    )

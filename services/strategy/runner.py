@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from services.strategy.config import StrategyHostConfig
 from services.strategy.flight import ORDINAL_KNOWN
 from services.strategy.gates import GateBook, names_of
@@ -216,13 +218,18 @@ class StrategyRunner:
         return legs if isinstance(legs, SelectionFailed) else self._intent(legs, chains)
 
     def successor(self, view: EntryView, now_ns: int) -> OpenStructure | SelectionFailed:
-        """What would take the place of a trade that is rolled now, whatever the gates say."""
+        """What would take the place of a trade that is rolled now, whatever the gates say: whole or not at all, as a
+        part of it would not pay for the close as the whole does."""
         ahead = next((reason for _, is_open, reason in self._exit_ahead(now_ns) if not is_open), None)
         if ahead is not None:
             return SelectionFailed(reason=ahead)
         roll = self._config.roll
         legs = self._legs(view, now_ns, () if roll is None else roll.legs)
-        return legs if isinstance(legs, SelectionFailed) else self._intent(legs, view.chains)
+        if isinstance(legs, SelectionFailed):
+            return legs
+        intent = self._intent(legs, view.chains)
+        params = msgspec.structs.replace(intent.execution_params, scale_to_filled=False)
+        return msgspec.structs.replace(intent, policy="atomic", execution_params=params)
 
     def _legs(
         self, view: EntryView, now_ns: int, given: Sequence[LegSpec] = ()

@@ -463,3 +463,11 @@ def test_what_cannot_be_rolled_is_refused_with_its_remedy() -> None:
     without.opened(sold())
     without.ready()
     assert asked_to_roll(without).code == "no_roll"
+
+
+def test_a_successor_is_opened_whole_or_not_at_all_whatever_the_strategy_lets_be_of_others() -> None:
+    desk = rolling(policy="best_effort", execution_params={"scale_to_filled": True})
+    close = closing(desk)
+    desk.hear(at_mark(desk, close.reason))
+    asked = desk.last(OpenTrade)
+    assert (asked.policy, asked.execution_params.scale_to_filled) == ("atomic", False)
