@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from services.strategy.loaded import LoadedStrategy
-from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded
+from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded, RollOpening, Row
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant, RollTrade, RollWanted
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
 from shared.options.chain import ChainView, OptionList
-from shared.strategy import Roll, StrategyConfig, before_expiry, dte_exit, max_loss, min_equity, straddle
+from shared.strategy import Roll, StrategyConfig, any_of, before_expiry, dte_exit, max_loss, min_equity, straddle
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, grant, leg, listing, moved, snapshot, trade
 
@@ -471,3 +471,15 @@ def test_a_successor_is_opened_whole_or_not_at_all_whatever_the_strategy_lets_be
     desk.hear(at_mark(desk, close.reason))
     asked = desk.last(OpenTrade)
     assert (asked.policy, asked.execution_params.scale_to_filled) == ("atomic", False)
+
+
+def test_what_a_host_wrote_of_a_roll_is_read_again_as_it_was() -> None:
+    desk = rolling(exit_conditions=[any_of(max_loss(usd=1e6), before_expiry(2))])
+    close = closing(desk)
+    desk.hear(at_mark(desk, close.reason))
+    desk.accept("t1002")
+    desk.hear(successor(desk))
+    written = [entry.row for entry in desk.journal if isinstance(entry.row, RollBegun | RollOpening | RollEnded)]
+    assert [type(row) for row in written] == [RollBegun, RollOpening, RollEnded]
+    decode = msgspec.msgpack.Decoder(Row).decode
+    assert [decode(msgspec.msgpack.encode(row)) for row in written] == written
