@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
-from services.exchange.config import ListingConfig
+from services.exchange.config import ExchangeConfig, ListingConfig
 from shared.messages.base import Message
-from shared.messages.control import ListStrategies, StrategyList
+from shared.messages.control import ListStrategies, StrategyList, StrategyStatus
 from shared.messages.trades import ListTrades, TradeList, TradeState, TradeUpdate
 from shared.strategy import StrategyConfig
 from world.desk import Desk
@@ -29,12 +29,18 @@ _LISTING = ListingConfig(
 )
 
 
+def listed_exchange(seed: int) -> ExchangeConfig:
+    """BTC with every kind of expiry up to two months, and strikes as far as delta 0.1."""
+    exchange = small_exchange(seed)
+    return msgspec.structs.replace(exchange, bases=(msgspec.structs.replace(exchange.bases[0], listing=_LISTING),))
+
+
 class Rehearsal:
     """A desk with one strategy from a moment on: BTC at 100,000 USD, an account of 100,000 USD, all expiries from a
     day to two months, books on both sides. Minutes of it take a second, and the same seed gives the same run.
 
-    at: when it begins, UTC. A dry run trades here too: nothing leaves this process. Times of the market before it are
-    not there, so that what needs hours of candles waits.
+    at: when it begins, UTC. dry_run: whether it is rehearsed as a dry run; without, one trades too, as nothing leaves
+    this process. Times of the market before it are not there, so that what needs hours of candles waits.
     Raises ValueError when `at` is no time.
 
     >>> from shared.strategy import max_hold_hours, straddle
@@ -44,15 +50,15 @@ class Rehearsal:
     [True, True]
     """
 
-    def __init__(self, config: StrategyConfig, at: str = "2025-11-18T14:00", seed: int = 1) -> None:
+    def __init__(
+        self, config: StrategyConfig, at: str = "2025-11-18T14:00", *, seed: int = 1, dry_run: bool = False
+    ) -> None:
         start = dt.datetime.fromisoformat(at).replace(tzinfo=dt.UTC)
-        exchange = small_exchange(seed)
-        base = msgspec.structs.replace(exchange.bases[0], listing=_LISTING)
         self.desk = Desk(
             Engine(int(start.timestamp()) * SECOND, seed),
             Faults.none(),
-            [msgspec.structs.replace(config, dry_run=False)],
-            msgspec.structs.replace(exchange, bases=(base,)),
+            [msgspec.structs.replace(config, dry_run=dry_run)],
+            listed_exchange(seed),
         )
         self._asked = 0
 
@@ -88,9 +94,15 @@ class Rehearsal:
     @property
     def waits_for(self) -> Mapping[str, str]:
         """The gates that are closed, each with its reason, as `voldesk why` shows them."""
+        return {gate.name: gate.reason for gate in self.status.gates if not gate.open}
+
+    @property
+    def status(self) -> StrategyStatus:
+        """What `voldesk strategies` shows of it."""
         answer = self._ask("strategy", ListStrategies())
         assert isinstance(answer, StrategyList)
-        return {gate.name: gate.reason for status in answer.strategies for gate in status.gates if not gate.open}
+        (status,) = answer.strategies
+        return status
 
     def _ask(self, service: str, question: Message) -> Message:
         """Services that have only just begun answer a little later."""

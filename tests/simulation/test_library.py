@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from services.exchange.config import ExchangeConfig, ListingConfig
 from services.execution.records import Trade
 from services.strategy.config import StrategyHostConfig, StrategyInstance
 from services.strategy.loader import STRATEGIES_FOLDER, load_strategies
@@ -24,7 +22,8 @@ from world.desk import DESK_NUMBER, Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.invariants import naked_leg_violations, safety_violations
-from world.scenario import Scenario, small_exchange
+from world.rehearsal import listed_exchange
+from world.scenario import Scenario
 from world.simulate import simulate
 
 pytestmark = pytest.mark.simulation
@@ -47,28 +46,13 @@ def config_of(name: str, **parameters: Any) -> StrategyConfig:
     return runner.config
 
 
-def exchange_of(seed: int) -> ExchangeConfig:
-    """BTC with two dailies and three weeklies: every expiry that the library asks for, and few strikes."""
-    config = small_exchange(seed)
-    listing = ListingConfig(
-        dailies=2,
-        weeklies=3,
-        monthlies=0,
-        quarterlies=0,
-        strike_steps=(Decimal(1_000), Decimal(1_000), Decimal(2_000), Decimal(5_000)),
-        strikes_per_side=(7, 15, 5, 3),
-        wing_strikes=0,
-    )
-    return msgspec.structs.replace(config, bases=(msgspec.structs.replace(config.bases[0], listing=listing),))
-
-
 def held_for(config: StrategyConfig, seconds: float) -> StrategyConfig:
     """The strategy as it is, and one exit more: nobody waits for days here."""
     return msgspec.structs.replace(config, exit_conditions=[*config.exit_conditions, max_hold_hours(seconds / 3_600)])
 
 
 def desk_with(config: StrategyConfig, seed: int = 1, host: StrategyHostConfig | None = None) -> Desk:
-    return Desk(Engine(START_NS, seed), Faults.none(), [config], exchange_of(seed), host_config=host)
+    return Desk(Engine(START_NS, seed), Faults.none(), [config], listed_exchange(seed), host_config=host)
 
 
 def run_until(desk: Desk, condition: Callable[[], Any], limit_s: int = 900) -> None:
@@ -111,7 +95,7 @@ def test_under_drawn_faults_every_promise_is_kept(name: str, seed: int) -> None:
     scenario = Scenario(
         name=name,
         strategies=(held_for(config_of(name), 20.0),),
-        exchange=exchange_of(seed),
+        exchange=listed_exchange(seed),
         start_ns=START_NS,
         faulty_s=60,
     )
