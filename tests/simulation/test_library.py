@@ -129,6 +129,7 @@ def test_a_strangle_is_bought_when_the_index_has_moved_and_not_before() -> None:
     assert broken_promises(desk) == []
 
 
+@pytest.mark.long
 def test_the_endurance_test_makes_three_block_trades_and_no_fourth() -> None:
     desk = desk_with(held_for(config_of("rfq_endurance"), 5.0))
     run_until(desk, lambda: len(in_state(desk, "CLOSED")) == CYCLES)
@@ -140,6 +141,7 @@ def test_the_endurance_test_makes_three_block_trades_and_no_fourth() -> None:
     assert broken_promises(desk) == []
 
 
+@pytest.mark.long
 def test_a_put_is_sold_on_the_next_day_while_that_of_the_day_before_is_open_and_then_no_more() -> None:
     next_day_s = 240
     desk = desk_with(
