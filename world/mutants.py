@@ -375,7 +375,7 @@ _CLOSING: tuple[Mutant, ...] = (
         "surplus_reduced_twice_at_once",
         "the next order that reduces what is too much does not wait until the one before is gone",
         ("surplus.py", "if not live and leg.surplus_quantity > 0:", "if leg.surplus_quantity > 0:"),
-        ("surplus.py", "        if not self._is_confirmed(trade, leg, advice):\n            return\n", ""),
+        ("surplus.py", "        if not self._is_confirmed(trade, index, advice):\n            return\n", ""),
         scenario="overfilled_openings",
     ),
     _in_execution(

@@ -17,6 +17,8 @@ from services.execution.unwinding import surplus_loss_usd
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 
+_LOOK_AGAIN_NS = 10_000 * MS
+
 
 class Surplus:
     """Looks after a trade that is open and holds more of a leg than it was to hold."""
@@ -24,6 +26,7 @@ class Surplus:
     def __init__(self, reduction: Reduction) -> None:
         self._work = reduction.work
         self._reduction = reduction
+        self._confirmed: dict[tuple[str, int, Decimal], None] = {}
 
     def tend(self, trade: Trade, advice: Advice) -> None:
         """Add to `advice` what is to be done about it now: nothing for a trade that holds what it should."""
@@ -46,18 +49,20 @@ class Surplus:
             again_ns = self._work.now_ns + POLL_NS
             advice.wait(f"{beyond}: waits for a person to close it, or until it costs less", again_ns)
             return
-        if self._is_late(trade):
-            patience_s = self._patience_ms(trade) / 1_000
-            self._alert_unreduced(trade, f"what is too much is not reduced within {patience_s:g} s")
-        else:
-            advice.wake(self._late_ns(trade))
         for index in numbers:
             self._leg(trade, index, advice)
+        if self._is_late(trade):
+            why = f"what is too much is not reduced within {self._patience_ms(trade) / 1_000:g} s"
+            self._alert_unreduced(trade, f"{why}: {advice.waiting}" if advice.waiting else why)
+        else:
+            advice.wake(self._late_ns(trade))
 
     def over(self, trade: Trade, text: str) -> None:
         """Nothing of it waits for a person any more."""
         for code in ("trade_overfilled", "surplus_not_reduced"):
             self._work.resolve(code, trade.trade_id, text)
+        for key in [key for key in self._confirmed if key[0] == trade.trade_id]:
+            del self._confirmed[key]
 
     def _tell(self, trade: Trade, advice: Advice) -> bool:
         """Tell a person; True when rows are to be written about it first."""
@@ -139,7 +144,7 @@ class Surplus:
         orders = self._orders(trade, index)
         if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
             return
-        if not self._is_confirmed(trade, leg, advice):
+        if not self._is_confirmed(trade, index, advice):
             return
         short = _covered_surplus(trade, index)
         if short:
@@ -164,17 +169,33 @@ class Surplus:
             return
         advice.actions.append(Place(index, quantity, price, f"{step}, {leg.surplus_quantity} is too much"))
 
-    def _is_confirmed(self, trade: Trade, leg: Leg, advice: Advice) -> bool:
-        """Whether the venue's position, looked at since, holds all of it: an execution that was only believed would
-        else be made good with what the trade is to keep."""
-        work, schedule = self._work, self._reduction.schedule
-        cap = self._reduction.positions.cap(trade, leg)
-        if cap is not None and cap >= leg.held_quantity:
+    def _is_confirmed(self, trade: Trade, index: int, advice: Advice) -> bool:
+        """Whether the venue's position, looked at since, held all of it: an execution that was only believed would
+        else be made good with what the trade is to keep. Once is enough.
+
+        Where orders of other trades rest in the symbol nobody can say what the position holds for this one; then it
+        must be what all trades hold together, to the lot.
+        """
+        work, schedule, positions = self._work, self._reduction.schedule, self._reduction.positions
+        leg = trade.legs[index]
+        key = (trade.trade_id, index, leg.overfilled_quantity)
+        if key in self._confirmed:
+            return True
+        cap = positions.cap(trade, leg)
+        agrees = schedule.looked_since(trade.overfilled_ns) and positions.surplus(leg.symbol) == 0
+        if agrees or (cap is not None and cap >= leg.held_quantity):
+            self._confirmed[key] = None
             return True
         settled_ns = work.last_traded_ns.get(leg.symbol, 0) + work.config.settled_view_ms * MS + MS
-        if not schedule.looked_since(settled_ns):
-            schedule.want("surplus", max(settled_ns, work.now_ns))
-        advice.wait(f"the venue is to show that it holds {leg.held_quantity} {leg.symbol}", work.now_ns + POLL_NS)
+        again_ns = schedule.looked_ns + _LOOK_AGAIN_NS if schedule.looked_since(settled_ns) else settled_ns
+        schedule.want("surplus", max(again_ns, work.now_ns))
+        others = any(
+            order.symbol == leg.symbol and order.trade_id != trade.trade_id
+            for order in (work.book.orders[number] for number in work.book.unsettled)
+        )
+        why = f"the venue is to show that it holds {leg.held_quantity} {leg.symbol}"
+        why += ", in which orders of other trades are live" if others else ""
+        advice.wait(why, work.now_ns + POLL_NS)
         return False
 
     def _orders(self, trade: Trade, index: int) -> list[Order]:

@@ -12,7 +12,8 @@ import pytest
 from services.execution.rows import LegOverfilled
 from shared.messages.control import RaiseHalt
 from shared.messages.rfq import AcceptUnknown, RfqCancelled
-from shared.messages.trades import ExecutionParams, TellTrade
+from shared.messages.steps import RaiseAlert
+from shared.messages.trades import ExecutionParams, LimitPhase, TellTrade
 from shared.messages.venue import NewOrder, OrderRefused, OutcomeUnknown
 from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import (
@@ -28,6 +29,8 @@ from tests.unit.execution.play import (
     position,
     seen,
 )
+
+RESTING = ExecutionParams(phases=(LimitPhase(pricing="mid", duration_s=900.0, reprice_interval_s=900.0),))
 
 
 def _given_up(script: Script, order: NewOrder) -> None:
@@ -117,6 +120,66 @@ def test_an_execution_that_the_venues_position_does_not_show_is_not_made_good_wi
     for _ in range(3):
         script.wait(7_000).snapshot(positions=[position(CALL, "1", 1000.0)])
     assert script.placed() == []
+
+
+def _with_another_order(script: Script) -> tuple[str, NewOrder]:
+    """The surplus, and a trade of somebody else whose order rests in the same option."""
+    trade_id, _ = _overfilled(script)
+    script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
+    (order,) = script.placed()
+    script.on(acked(order)).on(seen(order, "new"))
+    script.effects.clear()
+    return trade_id, order
+
+
+def test_orders_of_another_trade_in_the_symbol_do_not_keep_the_surplus_from_being_reduced() -> None:
+    script = Script().started()
+    trade_id, other = _with_another_order(script)
+    script.wait(6_000).snapshot(orders=[seen(other, "new")], positions=script.positions())
+    (back,) = script.placed()
+    assert (back.side, back.quantity, back.reduce_only) == ("sell", D("0.4"), True)
+    script.fills_all(back, 3)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1)])
+
+
+@pytest.mark.parametrize("shown", ["1", "1.8"])
+def test_beside_orders_of_another_trade_a_position_that_is_not_all_that_trades_hold_confirms_nothing(
+    shown: str,
+) -> None:
+    script = Script().started()
+    _, other = _with_another_order(script)
+    for _ in range(5):
+        script.wait(11_000).snapshot(orders=[seen(other, "new")], positions=[position(CALL, shown, 1000.0)])
+    assert script.placed() == []
+
+
+def test_what_was_seen_once_stays_confirmed_whatever_other_trades_do_in_the_symbol_then() -> None:
+    script = Script().started()
+    _overfilled(script)
+    _confirmed(script)
+    (back,) = script.placed()
+    script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
+    (other,) = script.placed()
+    script.on(acked(other)).on(fill(other, 7, "0.1")).on(seen(other, "partial", "0.1"))
+    script.on(OrderRefused(client_order_id=back.client_order_id, kind="rejected", code=10531, text="no"))
+    script.wait(3_000)
+    (again,) = script.placed()
+    assert (again.side, again.quantity) == ("sell", D("0.4"))
+
+
+def test_the_alert_says_what_keeps_the_surplus_from_being_reduced() -> None:
+    script = Script().started()
+    trade_id, _ = _overfilled(script, execution_params=ExecutionParams(max_unwind_s=20.0))
+    script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
+    (other,) = script.placed()
+    script.on(acked(other)).on(seen(other, "new"))
+    for _ in range(3):
+        script.wait(8_000).snapshot(orders=[seen(other, "new")], positions=[position(CALL, "1", 1000.0)])
+    told = [each.text for each in script.take(RaiseAlert) if each.code == "surplus_not_reduced"]
+    assert told == [
+        f"{trade_id}: what is too much is not reduced within 20 s: the venue is to show that it holds 1.4 {CALL}, "
+        "in which orders of other trades are live"
+    ]
 
 
 def test_a_restart_before_and_after_the_order_goes_on_with_it_and_sends_no_second_one() -> None:
