@@ -22,7 +22,7 @@ from shared.strategy import EntryView, LegSpec, RfqConfig, Roll, SmartConfig, St
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
-from world.perpetuals import perpetuals
+from world.perpetuals import hedged, perpetuals
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
@@ -461,6 +461,10 @@ DIRECTED: dict[str, Directed] = {
         what="legs are filled in part, and the trades are scaled to what there is",
         scenario=_partial_chunks,
         faults=Faults(request_lost=0.1, crash_per_minute=0.3, restart_after_max_ms=1_500),
+    ),
+    "hedged": Directed(
+        what="the delta of open trades is hedged with the perpetual, in a market that jumps",
+        scenario=hedged,
     ),
     "perpetuals": Directed(
         what="perpetuals are traded alone and as legs beside options, over the hour of funding",

@@ -6,6 +6,12 @@ from world.mutant import Mutant, in_execution
 
 PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
     in_execution(
+        "hedge_outlives_its_trade",
+        "a hedge is left open when the trade that it hedges has ended",
+        ("halts.py", "        self._unhedge(trade)\n", ""),
+        scenario="hedged",
+    ),
+    in_execution(
         "funding_received_is_paid",
         "funding that was received is booked as paid",
         (

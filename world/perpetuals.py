@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from shared.messages.base import opposite
-from shared.strategy import AnyLeg, LegSpec, StrategyConfig, max_hold_hours, max_loss
+from shared.strategy import AnyLeg, DeltaHedge, LegSpec, StrategyConfig, max_hold_hours, max_loss, straddle
 from world.faults import SECOND
 from world.limits import WIDE
 from world.scenario import Scenario, drawn_mode, small_exchange
@@ -37,6 +37,40 @@ def perpetuals(seed: int) -> Scenario:
         risk=msgspec.structs.replace(WIDE, max_position_quantity=random.choice((Decimal("0.3"), Decimal(100)))),
         futures=True,
         faulty_s=90,
+    )
+
+
+def hedged(seed: int) -> Scenario:
+    """Structures whose delta the host hedges, in a market that moves far enough for it."""
+    random = Random(f"hedged {seed}")
+    straddle_legs = straddle(qty=random.choice(("0.2", "0.5")), dte=1, side=random.choice((1, 2)))
+    put = LegSpec("P", random.choice((1, 2)), "0.3", {"type": "delta", "value": 0.4}, {"dte": 1})
+    return Scenario(
+        name="hedged",
+        strategies=(
+            _hedged("scalper", straddle_legs, seed, hold_s=random.choice((25.0, 60.0))),
+            _hedged("put", [put], seed + 1, hold_s=40.0),
+        ),
+        exchange=small_exchange(seed, jumps_per_day=random.choice((50.0, 2_000.0)), jump_vol=0.01),
+        start_ns=random.choice((BEFORE_FUNDING_NS, BEFORE_FUNDING_NS - 3_600 * SECOND)),
+        futures=True,
+        faulty_s=120,
+    )
+
+
+def _hedged(name: str, legs: Sequence[AnyLeg], variant: int, *, hold_s: float) -> StrategyConfig:
+    mode, smart = drawn_mode(name, variant)
+    return StrategyConfig(
+        name=name,
+        legs=legs,
+        exit_conditions=[max_hold_hours(hold_s / 3600), max_loss(usd=500)],
+        execution_mode=mode,
+        smart_config=smart,
+        policy="atomic" if variant % 3 else "best_effort",
+        max_trades_per_day=4,
+        cooldown_seconds=5,
+        check_interval_seconds=2,
+        delta_hedge=DeltaHedge(band=0.01, interval_seconds=2.0),
     )
 
 

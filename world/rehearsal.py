@@ -12,7 +12,7 @@ from services.exchange.config import ExchangeConfig, ListingConfig
 from shared.messages.base import Message
 from shared.messages.control import ListStrategies, StrategyList, StrategyStatus
 from shared.messages.trades import ListTrades, TradeList, TradeState, TradeUpdate
-from shared.strategy import StrategyConfig
+from shared.strategy import PerpetualLeg, StrategyConfig
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -59,6 +59,7 @@ class Rehearsal:
             Faults.none(),
             [msgspec.structs.replace(config, dry_run=dry_run)],
             listed_exchange(seed),
+            futures=config.delta_hedge is not None or any(isinstance(leg, PerpetualLeg) for leg in config.legs),
         )
         self._asked = 0
 
@@ -86,10 +87,11 @@ class Rehearsal:
 
     @property
     def trades(self) -> tuple[TradeUpdate, ...]:
-        """All trades, oldest first, as execution tells of them."""
+        """All trades of the strategy, oldest first, as execution tells of them; not those that hedge them."""
         answer = self._ask("execution", ListTrades())
         assert isinstance(answer, TradeList)
-        return tuple(sorted(answer.trades, key=lambda trade: trade.ordinal))
+        own = (trade for trade in answer.trades if not trade.hedge_of)
+        return tuple(sorted(own, key=lambda trade: trade.ordinal))
 
     @property
     def waits_for(self) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from services.execution.positions import PositionWitness
 from services.execution.records import Trade
 from services.execution.rfq import notional_usd
 from services.execution.rolling import roll_refusal
-from services.execution.states import OPENING_STATES
+from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
 from shared.messages.grants import signature_holds
@@ -160,6 +160,21 @@ def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
                 remedy='trade more, or give the rfq a fallback ("limit")',
             )
     return None
+
+
+def _hedge(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """What is hedged is held."""
+    if not intent.hedge_of:
+        return None
+    hedged = view.work.book.trades.get(intent.hedge_of)
+    if hedged is not None and (hedged.state in HOLDING_STATES or hedged.state == "BROKEN") and hedged.close is None:
+        return None
+    state = "not known" if hedged is None else hedged.state if hedged.close is None else "being closed"
+    return Refusal(
+        code="hedge_ended",
+        detail=f"trade {intent.hedge_of}, which it would hedge, is {state}",
+        remedy="hedge what is held",
+    )
 
 
 def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
@@ -360,6 +375,7 @@ CHECKS: tuple[Check, ...] = (
     _valid,
     _legs,
     _policy,
+    _hedge,
     _rfq,
     _params,
     _roll,

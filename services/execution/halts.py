@@ -112,6 +112,7 @@ class Guards:
         if trade.state in OPENING_STATES:
             self._void_grant(trade)
         self._flatten(trade)
+        self._unhedge(trade)
         self._loss(trade)
         return earliest(self._deadlines(trade), self._host(trade))
 
@@ -138,6 +139,16 @@ class Guards:
             return
         if (trade.state not in OPENING_STATES or not manner_of(trade).unwinds) and trade.state != "SETTLING":
             self._close(trade, f"flatten: {halt.reason}", halt.raised_by, "flatten")
+
+    def _unhedge(self, trade: Trade) -> None:
+        """A hedge ends with what it hedges, whether a strategy host lives or not."""
+        hedged_id = trade.request.hedge_of
+        if not hedged_id or trade.close is not None or trade.is_final:
+            return
+        hedged = self._work.book.trades.get(hedged_id)
+        # what has expired has no delta any more, settled or not
+        if hedged is None or hedged.is_final or hedged.state == "SETTLING":
+            self._close(trade, f"{hedged_id}, which it hedges, has ended or expired", "execution")
 
     def _close(self, trade: Trade, reason: str, by: str, purpose: ClosePurpose = "close") -> None:
         row: rows.Row
@@ -191,10 +202,21 @@ class Guards:
         held = held or is_held_broken(trade, self._work.config) or is_stretched(trade)
         if limit_usd is None or not _may_be_closed(trade) or not held:
             return
-        marked_usd = self._pnl_on_mark_usd(trade)
+        marked_usd = self._with_hedges_usd(trade)
         pnl_usd = None if marked_usd is None else marked_usd - fees_usd
         if pnl_usd is not None and pnl_usd <= -limit_usd:
             self._close(trade, f"loss on mark {-pnl_usd:.2f} USD reached the limit {limit_usd:g} USD", "execution")
+
+    def _with_hedges_usd(self, trade: Trade) -> float | None:
+        """The same as `_pnl_on_mark_usd` of the trade and of all that hedges it, or has."""
+        trades = self._work.book.trades
+        total = float(trade.forgotten_hedges_usd)
+        for each in (trade, *(trades[number] for number in trade.hedges)):
+            made_usd = self._pnl_on_mark_usd(each)
+            if made_usd is None:
+                return None
+            total += made_usd
+        return total
 
     def _pnl_on_mark_usd(self, trade: Trade) -> float | None:
         """Realised and unrealised P&L and funding, before fees; None while a mark is missing or stale: then nothing

@@ -268,7 +268,8 @@ class Trade(msgspec.Struct, kw_only=True):
     `overfilled_ns`: when it was last told that a leg was filled beyond its quantity.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
-    funding_usd: of perpetuals, paid > 0.
+    funding_usd: of perpetuals, paid > 0. hedges: trades that hedge it; forgotten_hedges_usd: what those made, before
+    fees, that are remembered no more.
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
     all known; `untold`: of these not every execution was told; `unfilled`: ended with nothing filled; `turned_away`:
     labelled post-only ones of them that the venue ended unasked a moment ago. last_order_ns: when an order was last
@@ -294,6 +295,8 @@ class Trade(msgspec.Struct, kw_only=True):
     overfilled_ns: int = 0
     fees_usd: Decimal = ZERO
     funding_usd: Decimal = ZERO
+    hedges: list[str] = msgspec.field(default_factory=list)
+    forgotten_hedges_usd: Decimal = ZERO
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None
     opening_cost: OpeningCost | None = None

@@ -46,6 +46,9 @@ def fold_trade_requested(book: Book, row: rows.TradeRequested, at_ns: int) -> No
         updated_ns=at_ns,
         choice=row.choice,
     )
+    hedged = book.trades.get(request.hedge_of)
+    if hedged is not None:
+        hedged.hedges.append(row.trade_id)
     book.active[row.trade_id] = None
     link_roll(book, book.trades[row.trade_id])
 

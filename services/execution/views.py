@@ -72,6 +72,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         grant=request.grant,
         grant_open=grant_is_open(trade, book),
         funding_usd=exact(trade.funding_usd),
+        hedge_of=request.hedge_of,
         fees_complete=trade.fees_are_complete,
         choice=trade.choice,
         opening_cost=trade.opening_cost,

@@ -16,6 +16,7 @@ from services.strategy.dry_run import DryDesk, is_dry
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.gates import without_reasons
+from services.strategy.hedging import HedgeDesk
 from services.strategy.host_view import HostView
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.market_desk import MarketDesk
@@ -101,8 +102,18 @@ class StrategyHostCore:
         self._agenda = Agenda(self._record, self._alert, self._call)
         self._dry = DryDesk(account_id, config, self._board, self._record)
         self._market = MarketDesk(config, tolerances, self._record)
+        self._hedges = HedgeDesk(
+            account_id, config, self._board, self._trades, self._roster, self._record, self._exits.want_closed
+        )
         self._view = HostView(
-            self._board, self._trades, self._dry, self._exits, self._roster, tolerances, self._market
+            self._board,
+            self._trades,
+            self._dry,
+            self._exits,
+            self._roster,
+            tolerances,
+            self._market,
+            self._hedges,
         )
         self._dry_host = DryHost(self._dry, self._alert, self._tell_outcome, self._tell_of_dry)
         self._rolls = RollDesk(
@@ -132,6 +143,11 @@ class StrategyHostCore:
     def slots(self) -> Mapping[str, Slot]:
         """The strategies by name, to be read only."""
         return self._slots
+
+    @property
+    def hedges(self) -> HedgeDesk:
+        """What hedges what, to be read only."""
+        return self._hedges
 
     def start(self, now_ns: int) -> Step:
         """Report what could not be loaded, and show every strategy."""
@@ -180,6 +196,7 @@ class StrategyHostCore:
     def next_deadline_ns(self) -> int | None:
         exits_ns = self._exits.next_deadline_ns(may_close=self._board.synced_epoch is not None)
         due = [self._news.due_ns, exits_ns, self._orders.next_deadline_ns(), self._agenda.next_deadline_ns()]
+        due.append(self._hedges.next_deadline_ns())
         for slot in self._slots.values():
             due.append(slot.deadline_ns)
             if slot.flight is not None:
@@ -244,6 +261,7 @@ class StrategyHostCore:
         self._changed.add(trade.strategy)
         self._recalls.on_trade(trade)
         self._rolls.on_trade(trade)
+        self._step.effects += self._hedges.on_trade(trade, self._now_ns)
         slot = self._slots.get(trade.strategy)
         if slot is None:
             return
@@ -292,7 +310,9 @@ class StrategyHostCore:
                 self._on_flight_reply(slot, slot.flight, reply)
                 return
         taken = self._market.on_reply(reply) or self._exits.on_reply(reply, self._now_ns)
-        if not taken and not self._on_orders_answered(reply):
+        if self._hedges.owns(reply.request_id):
+            self._step.effects += self._hedges.on_answer(reply, self._now_ns)
+        elif not taken and not self._on_orders_answered(reply):
             self.ignored["answer to a question that is settled"] += 1
 
     def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
@@ -313,7 +333,9 @@ class StrategyHostCore:
                 return
         timed_out = RequestTimedOut(request_id)
         taken = self._market.on_timeout(timed_out) or self._exits.on_timeout(request_id, self._now_ns)
-        if not taken and not self._on_orders_answered(timed_out):
+        if self._hedges.owns(request_id):
+            self._step.effects += self._hedges.on_answer(timed_out, self._now_ns)
+        elif not taken and not self._on_orders_answered(timed_out):
             self.ignored["time-out of a question that is settled"] += 1
 
     def _on_orders_answered(self, answer: ReplyReceived | RequestTimedOut) -> bool:
@@ -347,6 +369,9 @@ class StrategyHostCore:
                     self._changed.add(slot.name)
                 if slot.deadline_ns is not None:
                     slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
+        if self._board.synced_epoch is not None:
+            hedged = [slot for slot in self._slots.values() if slot.loaded.delta_hedge is not None]
+            self._step.effects += self._hedges.advance(hedged, self._view.hedge_closed, now_ns)
         self._look_at_exits()
         if self._board.synced_epoch is not None:
             self._step.effects += self._orders.stops_due(self._trades.open_trades(), self._state_of, now_ns)

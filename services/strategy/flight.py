@@ -218,6 +218,7 @@ class Flight:
             if_host_silent=intent.if_host_silent,
             host_silent_after_s=intent.host_silent_after_s,
             if_broken=intent.if_broken,
+            hedge_of=intent.hedge_of,
             valid_until_ns=self._valid_until_ns,
             grant=grant,
             entry_reasons=self._entry_reasons,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from services.strategy.board import Board
 from services.strategy.dry_run import DryDesk
 from services.strategy.exits import ExitDesk
+from services.strategy.hedging import HedgeDesk
 from services.strategy.market_desk import MarketDesk
 from services.strategy.roster import Roster
 from services.strategy.slot import Slot
@@ -32,6 +33,7 @@ class HostView:
         roster: Roster,
         tolerances: Tolerances,
         market: MarketDesk,
+        hedges: HedgeDesk,
     ) -> None:
         self._board = board
         self._trades = trades
@@ -40,6 +42,7 @@ class HostView:
         self._roster = roster
         self.tolerances = tolerances
         self._market = market
+        self._hedges = hedges
         self.space: JournalSpace = ON_DISK
 
     def open_trades(self, slot: Slot) -> tuple[TradeUpdate, ...]:
@@ -74,6 +77,7 @@ class HostView:
             tolerances=self.tolerances,
             recall=recall,
             market=self._market.reads,
+            hedges=self._hedges.hedges_of(trade.trade_id),
         )
 
     def needs(self) -> Needs:
@@ -96,6 +100,13 @@ class HostView:
             in_flight = f"pause after a refusal: {slot.last_outcome.reason}"
         yield "intent", in_flight
 
+    def hedge_closed(self, now_ns: int) -> str | None:
+        """Why no hedge may be opened now, whatever its strategy was told: it belongs to a trade that is open."""
+        closed = [self._board.execution(now_ns), self._board.service("risk", now_ns), self._board.halted()]
+        if self.space.level != "disk":
+            closed.append(f"the disk is full: {self.space.reason}")
+        return next((reason for reason in closed if reason is not None), None)
+
     def entry_closed(self, slot: Slot, now_ns: int) -> str | None:
         """Why a strategy may open nothing now; None when it may."""
         return next((reason for _, reason in self.gates(slot, now_ns) if reason is not None), None)
@@ -116,6 +127,7 @@ class HostView:
             self.history(slot, now_ns),
             self.open_trades(slot),
             self._exits,
+            self._hedges,
             self._dry.result(slot.name),
             now_ns,
         )

@@ -11,6 +11,7 @@ from services.strategy.runner import StrategyRunner
 from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.config import ExitFunction, StrategyConfig, as_data
+from shared.strategy.hedge import DeltaHedge
 from shared.strategy.market_reads import Needs, needs_of
 from shared.strategy.protocol import Strategy
 from shared.strategy.rolling import Roll
@@ -26,6 +27,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     exit_schedule, schedule_window_ns: exits are looked at from each firing on for so long; None: always.
     roll: when and into what its trades are rolled, None for never.
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
+    delta_hedge: how the host hedges each of its open trades, None for not at all.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
     has of it, "" for its own. needs: what must be read of the market for its conditions.
     """
@@ -40,6 +42,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     schedule_window_ns: int = 0
     actions: tuple[ScheduledAction, ...] = ()
     roll: Roll | None = None
+    delta_hedge: DeltaHedge | None = None
     parameters: str = ""
     enabled_as: str = ""
     needs: Needs = Needs()
@@ -61,6 +64,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             actions=tuple(config.actions),
             source=source,
             if_broken=config.if_broken,
+            delta_hedge=config.delta_hedge,
             needs=needs_of((*config.entries, *config.exits, *rolls)),
             roll=config.roll,
         )

@@ -51,6 +51,10 @@ class Roster:
         row: Any = entry.row
         self._memories[row.strategy].apply(row, entry.at_ns)
 
+    def ordinal_used(self, name: str) -> int:
+        """The highest ordinal of this name, of a strategy or not, that is known to have had its outcome."""
+        return self._memories[name].ordinal_used
+
     def report(self, slot: Slot, failure: str | None) -> None:
         if failure is not None:
             self._alert("strategy_failed", "critical", slot.name, f"{slot.name} is stopped: {failure}")

@@ -20,7 +20,7 @@ from shared.strategy.legs import LegSpec
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.schedule import last_firing, next_firing
-from shared.strategy.selection import SelectionFailed, resolve_legs
+from shared.strategy.selection import SelectionFailed, perpetual_of, resolve_legs
 from shared.strategy.views import SECOND_NS, DeskView, EntryView
 from shared.strategy.wording import utc_text
 
@@ -237,6 +237,11 @@ class StrategyRunner:
         specs = given or self._config.specs(view, now_ns)
         if isinstance(specs, str):
             return SelectionFailed(reason=specs)
+        if self._config.delta_hedge is not None:
+            for underlying in self._underlyings:
+                hedges = perpetual_of(view.chains[underlying])
+                if isinstance(hedges, SelectionFailed):
+                    return SelectionFailed(reason=f"its delta could not be hedged: {hedges.reason}")
         margin_ns = int(self._host.no_trade_margin_s * SECOND_NS)
         # an account that is too old sizes nothing: its equity is not known
         account = view.fresh_account(now_ns)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from services.strategy.dry_run import result_text
 from services.strategy.exits import ExitDesk
 from services.strategy.gates import OPEN_GATES, first_closed
+from services.strategy.hedging import HedgeDesk
 from services.strategy.loaded import LoadFailure
 from services.strategy.slot import Slot
 from shared.messages.control import DryRunResult, StrategyStatus
@@ -20,6 +21,7 @@ def status_of(
     history: TradeHistory,
     trades: Sequence[TradeUpdate],
     exits: ExitDesk,
+    hedges: HedgeDesk,
     dry_run: DryRunResult | None,
     now_ns: int,
 ) -> StrategyStatus:
@@ -33,7 +35,7 @@ def status_of(
     return StrategyStatus(
         strategy=slot.name,
         state=slot.state(history.open_trades),
-        reason=_first_reason(slot, trades, exits, dry_run),
+        reason=_first_reason(slot, trades, exits, hedges, dry_run),
         gates=(*gates, *refusals),
         trades_today=history.trades_today,
         open_trades=history.open_trades,
@@ -66,7 +68,9 @@ def status_of_failure(failure: LoadFailure, now_ns: int) -> StrategyStatus:
     )
 
 
-def _first_reason(slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk, dry_run: DryRunResult | None) -> str:
+def _first_reason(
+    slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk, hedges: HedgeDesk, dry_run: DryRunResult | None
+) -> str:
     """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
     if slot.failure is not None:
         return slot.failure
@@ -76,6 +80,7 @@ def _first_reason(slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk, dr
     if dry_run is not None:
         parts.append(result_text(dry_run))
     parts += [f"{trade.trade_id}: {shown}" for trade in trades if (shown := exits.reason_of(trade.trade_id))]
+    parts += [f"{trade.trade_id}: {told}" for trade in trades if (told := hedges.text_of(trade.trade_id))]
     if slot.last_outcome is not None and slot.last_outcome.kind != "opened":
         parts.append(f"last signal {slot.last_outcome.kind}: {slot.last_outcome.reason}")
     closed = first_closed((*slot.gates.gates, *slot.shown_gates))

@@ -77,6 +77,7 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "trade_vanished", "critical", "strategy", "Trade vanished", "execution no longer knows of an open trade"
         ),
         _kind("exit_blind", "warning", "strategy", "Exit blind", "an exit cannot be judged for want of data"),
+        _kind("hedge_off", "warning", "strategy", "Hedge off", "the delta of a hedged trade is beyond its band"),
         _kind("close_unpriced", "critical", "execution", "Close has no price", "a close waits for a price"),
         _kind(
             "close_beyond_bound",
@@ -415,6 +416,7 @@ TOLD_AGAIN = frozenset(
         "countdown_refused",
         # strategy
         "exit_blind",
+        "hedge_off",
         "strategy_load_failed",
         "strategy_not_reloaded",
     }

@@ -146,6 +146,8 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     rolled_from: the trade, ended, whose place it takes in a chain of rolls; "" for none. A trade is rolled once.
     price_limits: no leg is opened at a worse price than this (USD per unit, in the order of the legs), whatever the
     grant allows; empty for none.
+    hedge_of: the trade whose delta this one hedges: execution closes it when that one has ended, and counts it in the
+    maximum loss of that one. "" for a trade of its own.
     """
 
     intent_id: str
@@ -171,6 +173,7 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     if_broken: IfBroken | None = None
     rolled_from: str = ""
     price_limits: tuple[Decimal, ...] = ()
+    hedge_of: str = ""
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):
@@ -290,7 +293,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     choice: why it is opened by this mode, and what each was expected to cost. opening_cost: what the opening did
     cost, once it is over and its fees are known.
     opening_chunks, closing_chunks: how far a smart plan came with the opening and with the close, if it had them.
-    funding_usd: of perpetuals so far, paid > 0.
+    funding_usd: of perpetuals so far, paid > 0. hedge_of: the trade that it hedges, "" for none.
     if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
     roll: its place in a chain of rolls, None for a trade that is no successor. rolled_to: the trade that took its
     place, "" for none. close_reason: why its close was asked for, "" while it was not.
@@ -327,6 +330,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     roll: RollLink | None = None
     rolled_to: str = ""
     close_reason: str = ""
+    hedge_of: str = ""
 
     @property
     def key(self) -> str:

@@ -36,6 +36,7 @@ from shared.strategy.factories import (
     weekday_filter,
 )
 from shared.strategy.find import OptionSearch, find_option
+from shared.strategy.hedge import DeltaHedge
 from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg
 from shared.strategy.market_factories import (
     away_from_events,
@@ -73,6 +74,7 @@ from shared.strategy.views import EntryView, ExitView, Verdict
 
 __all__ = [
     "AnyLeg",
+    "DeltaHedge",
     "EntryView",
     "ExecutionParams",
     "ExitView",

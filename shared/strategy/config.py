@@ -14,25 +14,21 @@ import msgspec
 from shared.messages.conditions import (
     AllOf,
     AnyOf,
-    BreakevenTouched,
     Condition,
-    CreditMultiple,
     EntryCondition,
     ExitCondition,
     ForAtLeast,
     HostFunction,
-    MaxLoss,
-    MaxProfitShare,
     Not,
-    ProfitTarget,
-    TrailingProfit,
 )
 from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
 from shared.messages.smart import QuotingStrategy, SmartParams
 from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
+from shared.strategy.hedge import DeltaHedge
 from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg, index_name
+from shared.strategy.premium import refuse_missing_premium
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.rolling import Roll
 from shared.strategy.schedule import Schedule
@@ -203,6 +199,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     if_host_silent, host_silent_after_seconds: what execution does with open trades when no host is heard that long.
     if_broken: what it does with the rest of a trade that lost a leg from outside: "hold" or "close"; None for the
     desk's [execution] if_broken.
+    delta_hedge: keep the delta of each open trade near a target with the perpetual of its underlying, on a desk with
+    [desk] futures = true; exits are judged on the trade with its hedge. None: not hedged.
     dry_run: send nothing, keep the trades that would have been made. paper_only: refused by a desk with real keys.
     Raises ValueError naming the field and what is allowed.
     """
@@ -232,6 +230,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     if_host_silent: Literal["hold", "close"] = "hold"
     host_silent_after_seconds: float = 60.0
     if_broken: IfBroken | None = None
+    delta_hedge: DeltaHedge | None = None
     dry_run: bool = False
     paper_only: bool = False
     metadata: Mapping[str, Any] = {}
@@ -250,7 +249,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
         self._check_conditions("roll: when", when, get_args(ExitCondition))
         self._check_legs()
-        self._check_premium()
+        refuse_missing_premium(self.legs, parts_of(self.exit_conditions))
+        if self.delta_hedge is not None and len(self.underlyings) > 1:
+            raise ValueError("delta_hedge: all legs must be of one underlying, whose perpetual hedges them")
         self._check_schedules()
 
     def _check_numbers(self) -> None:
@@ -281,6 +282,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"smart_config {self.smart_config!r} must be a SmartConfig")
         if self.rfq is not None and not isinstance(self.rfq, RfqConfig):
             raise ValueError(f"rfq {self.rfq!r} must be a RfqConfig")
+        if self.delta_hedge is not None and not isinstance(self.delta_hedge, DeltaHedge):
+            raise ValueError(f"delta_hedge {self.delta_hedge!r} must be a DeltaHedge")
         if not all(isinstance(leg, LegSpec | PerpetualLeg) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
 
@@ -343,31 +346,6 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"legs_underlyings {self.legs_underlyings!r} must be a list such as ['BTC']")
         names = tuple(index_name(name) for name in self.legs_underlyings)
         msgspec.structs.force_setattr(self, "legs_underlyings", names)
-
-    def _check_premium(self) -> None:
-        """No percentage of a premium that is not there, and no figure of a payoff that a perpetual does not have."""
-        perpetuals = [isinstance(leg, PerpetualLeg) for leg in self.legs]
-        if not any(perpetuals):
-            return
-        for item in parts_of(self.exit_conditions):
-            match item:
-                case ProfitTarget(pct=pct) | MaxLoss(pct=pct) | TrailingProfit(start_pct=pct):
-                    if pct is not None and all(perpetuals):
-                        raise ValueError(
-                            f"exit_conditions: {item!r} is a percentage of the options' premium, and there is no "
-                            "option: give it in USD"
-                        )
-                case CreditMultiple() if all(perpetuals):
-                    raise ValueError(
-                        "exit_conditions: credit_multiple needs options that bring a credit: use max_loss"
-                    )
-                case MaxProfitShare() | BreakevenTouched():
-                    raise ValueError(
-                        f"exit_conditions: {item!r} is about the payoff at expiry, which a perpetual does not have: "
-                        "use profit_target or max_loss"
-                    )
-                case _:
-                    pass
 
     def specs(self, view: EntryView, now_ns: int) -> Sequence[AnyLeg] | str:
         """The legs to trade now, or why there are none. Raises what `legs_factory` raises, and TypeError when it

@@ -64,9 +64,19 @@ def structure_exit(condition: StructureExit, view: ExitView, now_ns: int) -> Ver
 
 
 def net_pnl(view: ExitView, price: PriceBasis, now_ns: int) -> float | str:
-    """P&L of the trade in USD after the fees so far, at marks or middles; or why there is none."""
+    """P&L of the trade and of all that hedged it, USD after fees so far, at marks or middles (hedges at marks).
+    A text says why there is none."""
     pnl = trade_pnl(view.trade, lambda index: leg_price(view, index, price, now_ns))
-    return pnl if isinstance(pnl, str) else pnl.net_usd
+    if isinstance(pnl, str):
+        return pnl
+    net_usd = pnl.net_usd
+    for hedge in view.hedges:
+        marks = [view.symbol_value(leg.symbol, "mark", now_ns) for leg in hedge.legs]
+        made = trade_pnl(hedge, marks.__getitem__)
+        if isinstance(made, str):
+            return made
+        net_usd += made.net_usd
+    return net_usd
 
 
 def leg_price(view: ExitView, index: int, price: PriceBasis, now_ns: int) -> float | str:

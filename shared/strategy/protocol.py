@@ -32,6 +32,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
     may grant less. The policy must be "best_effort".
     if_broken: what becomes of the rest when a leg is lost from outside; None as the desk's setting says.
+    hedge_of: the trade that it hedges: execution closes it when that one has ended.
     dry_run: send nothing; the host keeps the trade as if it had been opened at the touch.
     """
 
@@ -49,6 +50,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     if_broken: IfBroken | None = None
     quoting_s: float = 0.0
     dry_run: bool = False
+    hedge_of: str = ""
 
     @property
     def opening_s(self) -> float:

@@ -368,7 +368,7 @@ def choose_legs(
             return SelectionFailed(reason=f"no option chain of {spec.underlying}", leg_index=index)
         selector = selectors.setdefault(spec.underlying, Selector(view, now_ns, no_trade_margin_ns))
         if isinstance(spec, PerpetualLeg):
-            found = _perpetual(view)
+            found = perpetual_of(view)
         else:
             found = selector.find(spec, [leg.option for leg in chosen])
         if isinstance(found, SelectionFailed):
@@ -379,7 +379,8 @@ def choose_legs(
     return chosen
 
 
-def _perpetual(chain: ChainView) -> Found | SelectionFailed:
+def perpetual_of(chain: ChainView) -> Found | SelectionFailed:
+    """The perpetual of a chain, or why it cannot be traded now."""
     listed, name = chain.listed.perpetual, chain.snapshot.underlying
     if listed is None:
         return SelectionFailed(reason=f"no perpetual of {name} is traded here: set [desk] futures = true")

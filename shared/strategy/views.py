@@ -72,7 +72,7 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExitView(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exit condition sees: one open trade and the market around it."""
+    """What an exit condition sees: one open trade, the market around it, and all that hedged it so far."""
 
     trade: TradeUpdate
     account: AccountSnapshot | None
@@ -80,6 +80,7 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     tolerances: Tolerances = Tolerances()
     recall: Recall = msgspec.field(default_factory=Recall)
     market: MarketReads = MarketReads()
+    hedges: tuple[TradeUpdate, ...] = ()
 
     @property
     def opened_ns(self) -> int:
@@ -109,7 +110,10 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
 
     def leg_value(self, leg_index: int, column: str, now_ns: int) -> float | str:
         """One value of a leg's option from a fresh chain (per unit, held long), or why there is none."""
-        symbol = self.trade.legs[leg_index].symbol
+        return self.symbol_value(self.trade.legs[leg_index].symbol, column, now_ns)
+
+    def symbol_value(self, symbol: str, column: str, now_ns: int) -> float | str:
+        """The same of any option or perpetual."""
         chain = _fresh_chain(self.chains, symbol.partition("-")[0], self.tolerances, now_ns)
         if isinstance(chain, str):
             return chain

@@ -52,7 +52,10 @@ def held_for(config: StrategyConfig, seconds: float) -> StrategyConfig:
 
 
 def desk_with(config: StrategyConfig, seed: int = 1, host: StrategyHostConfig | None = None) -> Desk:
-    return Desk(Engine(START_NS, seed), Faults.none(), [config], listed_exchange(seed), host_config=host)
+    futures = config.delta_hedge is not None
+    return Desk(
+        Engine(START_NS, seed), Faults.none(), [config], listed_exchange(seed), host_config=host, futures=futures
+    )
 
 
 def run_until(desk: Desk, condition: Callable[[], Any], limit_s: int = 900) -> None:
@@ -64,7 +67,8 @@ def run_until(desk: Desk, condition: Callable[[], Any], limit_s: int = 900) -> N
 
 
 def in_state(desk: Desk, state: str) -> list[Trade]:
-    return [trade for trade in desk.book.trades.values() if trade.state == state]
+    """Trades of the strategy, without those that hedge them."""
+    return [trade for trade in desk.book.trades.values() if trade.state == state and not trade.request.hedge_of]
 
 
 def broken_promises(desk: Desk) -> list[str]:
@@ -98,6 +102,7 @@ def test_under_drawn_faults_every_promise_is_kept(name: str, seed: int) -> None:
         exchange=listed_exchange(seed),
         start_ns=START_NS,
         faulty_s=60,
+        futures=config_of(name).delta_hedge is not None,
     )
     assert simulate(seed, scenario=scenario).violations == ()
 

@@ -15,7 +15,22 @@ from shared.messages.steps import Publish
 from shared.messages.trades import Grant, GrantLeg, LegOrder, Refusal, TradeUpdate
 from shared.messages.venue import FundingPayment, NewOrder
 from shared.options.chain import Quote
-from tests.unit.execution.play import CALL, KEY, SECOND, T0, Script, acked, chain, fill, intent, leg, position, seen
+from tests.unit.execution.play import (
+    CALL,
+    EXPIRY_NS,
+    KEY,
+    MARKS,
+    SECOND,
+    T0,
+    Script,
+    acked,
+    chain,
+    fill,
+    intent,
+    leg,
+    position,
+    seen,
+)
 from tests.unit.perpetuals import PERPETUAL, chain_with, with_perpetual
 
 QUOTE = Quote(bid=99_995.0, ask=100_005.0, bid_size=10.0, ask_size=10.0, mark=100_000.0, delta=1.0)
@@ -246,3 +261,77 @@ def test_what_somebody_else_holds_of_it_pays_for_itself() -> None:
     script.now_ns += 31 * SECOND
     _with_funding(script, _payment("0.04", "-0.4", funded_ns), held="0.04")
     assert script.core.book.trades[trade_id].funding_usd == D("0.1")
+
+
+def _hedge(script: PerpetualScript, of: str, number: int, *, ordinal: int = 0, side: Any = "sell") -> str:
+    """A hedge of a trade, opened."""
+    asked = leg("BTCUSD", side, "0.5")
+    trade_id = str(script.trade(asked, ordinal=ordinal, strategy="demo.hedge", hedge_of=of).trade_id)
+    (order,) = script.placed()
+    script.filled(order, number)
+    return trade_id
+
+
+def _held_call(script: PerpetualScript, **changes: Any) -> str:
+    trade_id = str(script.trade(leg(CALL, "buy"), **changes).trade_id)
+    (order,) = script.placed()
+    script.filled(order, 100)
+    return trade_id
+
+
+def test_a_hedge_is_closed_by_execution_itself_when_what_it_hedges_has_ended() -> None:
+    script = _started()
+    script.host_on = False
+    call = _held_call(script)
+    hedge = _hedge(script, call, 1)
+    assert script.told(hedge).hedge_of == call
+    script.closed(call, 2)
+    (closing,) = script.placed()
+    assert (closing.symbol, closing.side, closing.reduce_only) == ("BTCUSD", "buy", True)
+    script.filled(closing, 3)
+    assert script.core.book.trades[hedge].state == "CLOSED"
+    assert "has ended" in script.told(hedge).reason
+
+
+@pytest.mark.parametrize("hedged", ["t1", "closed"])
+def test_what_is_not_held_is_not_hedged(hedged: str) -> None:
+    script = _started()
+    if hedged == "closed":
+        hedged = _held_call(script)
+        script.closed(hedged, 2)
+    answer = script.trade(leg("BTCUSD", "sell", "0.5"), strategy="demo.hedge", hedge_of=hedged)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "hedge_ended"
+
+
+def test_the_maximum_loss_of_a_trade_is_of_it_and_its_hedges_together() -> None:
+    script = _started()
+    script.mark = 99_500.0
+    script.market()
+    call = _held_call(script, max_loss_usd=100.0)
+    hedge = _hedge(script, call, 1)
+    trades = script.core.book.trades
+    assert trades[hedge].legs[0].open_price == D(99500)
+    # the call, bought at 1,020, loses 220; the half coin sold at 99,500 gains 250 when the coin stands at 99,000
+    script.chain_options = {"marks": {**MARKS, CALL: 800.0}}
+    script.mark = 99_000.0
+    script.wait(3_000)
+    assert trades[call].state == "OPEN"
+    script.mark = 99_400.0
+    script.wait(3_000)
+    assert trades[call].close is not None
+    assert "loss on mark" in trades[call].close.reason
+
+
+def test_a_hedge_is_closed_when_what_it_hedges_has_expired_settled_or_not() -> None:
+    script = _started()
+    call = _held_call(script)
+    hedge = _hedge(script, call, 1)
+    script.now_ns = EXPIRY_NS + SECOND
+    script.market()
+    script.beats()
+    script.wait(1_000)
+    trades = script.core.book.trades
+    assert trades[call].state == "SETTLING"
+    assert trades[hedge].close is not None
+    assert "expired" in trades[hedge].close.reason

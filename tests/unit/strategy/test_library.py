@@ -71,6 +71,7 @@ def test_it_finds_its_legs_on_the_whole_chain_at_any_hour(name: str, instant: st
         ("put_credit_spread", [("sell", "P", -1), ("buy", "P", -2)]),
         ("daily_put_sell", [("sell", "P", -1)]),
         ("calendar", [("buy", "C", 0), ("sell", "C", 0)]),
+        ("gamma_scalper", [("buy", "C", 0), ("buy", "P", 0)]),
         ("rfq_endurance", [("buy", "C", 1), ("buy", "P", -1)]),
         ("long_strangle", [("buy", "C", 1), ("buy", "P", -1)]),
     ],

@@ -1,0 +1,293 @@
+"""Hedges the delta of open trades with the perpetual, as trades of their own that are linked to what they hedge.
+
+A hedge of a trade of strategy S is asked for as "S.hedge", with ordinals of execution's count, and names the trade
+that it hedges. So a host that starts anew finds its hedges among execution's trades; and execution closes them when
+that trade has ended, whether a host lives or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from services.strategy.board import Board
+from services.strategy.config import StrategyHostConfig
+from services.strategy.exits import is_held
+from services.strategy.flight import Ended, Flight
+from services.strategy.roster import Roster
+from services.strategy.rows import OrdinalUsed, Row
+from services.strategy.slot import Slot
+from services.strategy.trades import TradeBook
+from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
+from shared.messages.trades import LegOrder, TradeUpdate
+from shared.options.chain import ChainView
+from shared.strategy.hedge import HEDGE_PARAMS, CloseHedges, DeltaHedge, HeldHedge, NoHedge, OpenHedge, adjustment
+from shared.strategy.pnl import signed
+from shared.strategy.protocol import OpenStructure
+from shared.strategy.selection import SelectionFailed, perpetual_of
+
+Effect = SendRequest | RaiseAlert
+SECOND_NS = 1_000_000_000
+_LOOK_NS = SECOND_NS
+_REFUSAL_PAUSE_S = 5.0
+_OFF_ALERT_NS = 60 * SECOND_NS
+_HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
+_HEDGED_STATES = frozenset({*_HELD_STATES, "PENDING_CLOSE", "CLOSING", "BROKEN"})
+"""While it is being closed a hedge is only taken back, with what it hedges."""
+
+
+def hedge_name(strategy: str) -> str:
+    """Under this name the hedges of a strategy's trades are asked for; no strategy file can have it."""
+    return f"{strategy}.hedge"
+
+
+class _Watch:
+    """One trade that is hedged. off_ns: since when its delta has been beyond the band."""
+
+    def __init__(self) -> None:
+        self.looked_ns = 0
+        self.wait_until_ns = 0
+        self.refusals = 0
+        self.refused = ""
+        self.off_ns: int | None = None
+        self.alarmed = False
+        self.text = ""
+
+
+class HedgeDesk:
+    """Volatile: after a restart execution's trades say what hedges what. `close` has a trade closed until it is."""
+
+    def __init__(
+        self,
+        account_id: str,
+        config: StrategyHostConfig,
+        board: Board,
+        trades: TradeBook,
+        roster: Roster,
+        record: Callable[[Row], None],
+        close: Callable[[str, str, int], None],
+    ) -> None:
+        self._account_id = account_id
+        self._config = config
+        self._board = board
+        self._trades = trades
+        self._ordinal_used = roster.ordinal_used
+        self._record = record
+        self._close = close
+        self._hedges: dict[str, dict[str, TradeUpdate]] = {}
+        self._watches: dict[str, _Watch] = {}
+        self._flights: dict[str, tuple[str, Flight]] = {}
+
+    def hedges_of(self, trade_id: str) -> tuple[TradeUpdate, ...]:
+        """All that hedged a trade so far, ended ones too."""
+        return tuple(self._hedges.get(trade_id, {}).values())
+
+    def text_of(self, trade_id: str) -> str:
+        """What was last found of a trade's hedge, "" for one that is not hedged."""
+        watch = self._watches.get(trade_id)
+        return "" if watch is None else watch.text
+
+    def on_trade(self, trade: TradeUpdate, now_ns: int) -> list[Effect]:
+        """Keep what hedges what; an event may be the outcome of an intent in flight."""
+        if not trade.hedge_of:
+            return []
+        self._hedges.setdefault(trade.hedge_of, {})[trade.trade_id] = trade
+        return [
+            effect
+            for strategy, (_, flight) in tuple(self._flights.items())
+            for effect in self._carry_on(strategy, flight.on_trade(trade), now_ns)
+        ]
+
+    def advance(self, slots: Iterable[Slot], closed: Callable[[int], str | None], now_ns: int) -> list[Effect]:
+        """Look at what is hedged, and ask again for what was not answered. `closed`: why nothing may be opened."""
+        effects: list[Effect] = []
+        for strategy, (_, flight) in tuple(self._flights.items()):
+            if flight.due_ns is not None and now_ns >= flight.due_ns:
+                effects += self._carry_on(strategy, flight.on_due(now_ns), now_ns)
+        for slot in slots:
+            effects += self._look(slot, closed(now_ns), now_ns)
+        if self._watches or self._hedges:
+            effects += self._forget_ended()
+        return effects
+
+    def _look(self, slot: Slot, blocked: str | None, now_ns: int) -> list[Effect]:
+        """Look at every open trade of a strategy."""
+        hedge = slot.loaded.delta_hedge
+        effects: list[Effect] = []
+        for trade in self._trades.open_trades(slot.name):
+            if hedge is None or trade.state not in _HEDGED_STATES:
+                continue
+            watch = self._watches.setdefault(trade.trade_id, _Watch())
+            if now_ns < watch.looked_ns + _LOOK_NS:
+                continue
+            watch.looked_ns = now_ns
+            effects += self._look_at(slot.name, trade, hedge, watch, blocked, now_ns)
+        return effects
+
+    def owns(self, request_id: str) -> bool:
+        return any(flight.owns(request_id) for _, flight in self._flights.values())
+
+    def on_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> list[Effect]:
+        """An answer to a request that it owns, or that none came."""
+        for strategy, (_, flight) in tuple(self._flights.items()):
+            if not flight.owns(answer.request_id):
+                continue
+            if isinstance(answer, ReplyReceived):
+                return self._carry_on(strategy, flight.on_reply(answer, now_ns), now_ns)
+            flight.on_timeout(now_ns)
+        return []
+
+    def next_deadline_ns(self) -> int | None:
+        due = (flight.due_ns for _, flight in self._flights.values() if flight.due_ns is not None)
+        return min(due, default=None)
+
+    def _look_at(
+        self, strategy: str, trade: TradeUpdate, hedge: DeltaHedge, watch: _Watch, blocked: str | None, now_ns: int
+    ) -> list[Effect]:
+        chain = self._chain(trade, now_ns)
+        if isinstance(chain, str):
+            watch.text = f"hedge waits: {chain}"
+            return self._judged(trade, watch, None, now_ns)
+        found, delta = perpetual_of(chain), _delta(trade, chain)
+        if isinstance(found, SelectionFailed) or isinstance(delta, str):
+            watch.text = f"hedge waits: {found.reason if isinstance(found, SelectionFailed) else delta}"
+            return self._judged(trade, watch, None, now_ns)
+        perpetual = found.option
+        hedges = self.hedges_of(trade.trade_id)
+        held = [
+            HeldHedge(each.trade_id, leg.held_quantity if leg.side == "buy" else -leg.held_quantity)
+            for each in hedges
+            for leg in each.legs
+            if leg.held_quantity
+        ]
+        off = delta + float(sum(each.quantity for each in held)) - hedge.target
+        watch.text = f"delta with hedge {off + hedge.target:+.4f}, band {hedge.target:g} ± {hedge.band:g}"
+        is_off = abs(off) > hedge.band
+        busy = [each for each in hedges if not each.is_final and each.state not in _HELD_STATES]
+        last_ns = max((_changed_ns(each) for each in hedges), default=0)
+        next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
+        sent: list[Effect] = []
+        wanted = adjustment(delta, held, hedge, perpetual)
+        if isinstance(wanted, NoHedge):
+            watch.text += "; the rest is too small to trade" if wanted.is_off else ""
+            is_off = False
+        elif busy:
+            watch.text += f"; {busy[0].trade_id} is {busy[0].state}"
+        elif now_ns < next_ns:
+            why = f", refused: {watch.refused}" if watch.refused else ""
+            watch.text += f"; adjusted again in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
+        elif isinstance(wanted, CloseHedges):
+            for trade_id in wanted.trade_ids:
+                self._close(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
+        elif not is_held(trade):
+            watch.text += f"; not added to: {trade.trade_id} is {trade.state}"
+        elif blocked is not None:
+            watch.text += f"; not adjusted: {blocked}"
+        elif strategy not in self._flights:
+            sent.append(self._open(strategy, trade, wanted, perpetual.symbol, now_ns))
+        return [*sent, *self._judged(trade, watch, is_off, now_ns)]
+
+    def _judged(self, trade: TradeUpdate, watch: _Watch, is_off: bool | None, now_ns: int) -> list[Effect]:
+        """Tell a person of a delta that has been beyond its band, or not known, for a minute; and when it is back."""
+        if is_off is False:
+            watch.off_ns = None
+            if watch.alarmed:
+                watch.alarmed = False
+                return [_alert(trade.trade_id, watch.text, resolved=True)]
+            return []
+        watch.off_ns = now_ns if watch.off_ns is None else watch.off_ns
+        if watch.alarmed or now_ns - watch.off_ns < _OFF_ALERT_NS:
+            return []
+        watch.alarmed = True
+        return [_alert(trade.trade_id, f"trade {trade.trade_id} of {trade.strategy}: {watch.text}")]
+
+    def _chain(self, trade: TradeUpdate, now_ns: int) -> ChainView | str:
+        underlying = trade.legs[0].symbol.partition("-")[0]
+        chain = self._board.chains.get(underlying)
+        if chain is None:
+            return f"no option chain of {underlying} yet"
+        age_ns = now_ns - chain.snapshot.received_ns
+        if age_ns > self._config.market_tolerance_ms * 1_000_000:
+            return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
+        return chain
+
+    def _open(self, strategy: str, trade: TradeUpdate, wanted: OpenHedge, symbol: str, now_ns: int) -> SendRequest:
+        name = hedge_name(strategy)
+        intent = OpenStructure(
+            legs=(LegOrder(symbol=symbol, side=wanted.side, quantity=wanted.quantity),),
+            execution_mode="limit",
+            execution_params=HEDGE_PARAMS,
+            policy="best_effort",
+            if_broken="close",
+            hedge_of=trade.trade_id,
+        )
+        flight = Flight(
+            intent,
+            strategy=name,
+            ordinal=self._trades.history(name, self._ordinal_used(name), now_ns).next_ordinal,
+            account_id=self._account_id,
+            config=self._config,
+            now_ns=now_ns,
+            decision_prices=(self._board.mid(symbol),),
+            entry_reasons=(f"hedge of {trade.trade_id}: {self.text_of(trade.trade_id)}",),
+        )
+        self._flights[strategy] = trade.trade_id, flight
+        return flight.start()
+
+    def _forget_ended(self) -> list[Effect]:
+        """Nobody watches the delta of a trade that has ended."""
+        known = {trade.trade_id for trade in self._trades.open_trades()}
+        gone = {trade_id: watch for trade_id, watch in self._watches.items() if trade_id not in known}
+        for trade_id in gone:
+            del self._watches[trade_id]
+        over = [
+            trade_id
+            for trade_id, hedges in self._hedges.items()
+            if trade_id not in known and all(each.is_final for each in hedges.values())
+        ]
+        for trade_id in over:
+            del self._hedges[trade_id]
+        return [_alert(trade_id, "it has ended", resolved=True) for trade_id, watch in gone.items() if watch.alarmed]
+
+    def _carry_on(self, strategy: str, progress: SendRequest | Ended | None, now_ns: int) -> list[Effect]:
+        if isinstance(progress, SendRequest):
+            return [progress]
+        if progress is None:
+            return []
+        trade_id, _ = self._flights.pop(strategy)
+        name, used = hedge_name(strategy), progress.ordinal_used
+        if used is not None and used > self._ordinal_used(name):
+            self._record(OrdinalUsed(strategy=name, ordinal=used))
+        if progress.trade is not None and progress.trade.hedge_of:
+            self._hedges.setdefault(progress.trade.hedge_of, {}).setdefault(progress.trade.trade_id, progress.trade)
+        watch = self._watches.get(trade_id)
+        if watch is not None:
+            if progress.outcome.kind == "opened":
+                watch.refusals, watch.refused = 0, ""
+            else:
+                least_s = max(_REFUSAL_PAUSE_S, self._config.refusal_pause_min_s)
+                pause_s = min(max(self._config.refusal_pause_max_s, least_s), least_s * 2 ** min(watch.refusals, 16))
+                watch.refusals += 1
+                watch.refused = progress.outcome.reason
+                watch.wait_until_ns = now_ns + round(pause_s * SECOND_NS)
+        return []
+
+
+def _delta(trade: TradeUpdate, chain: ChainView) -> float | str:
+    """Of what the trade holds, in coins; or which delta is missing."""
+    total = 0.0
+    for leg in trade.legs:
+        if leg.held_quantity:
+            delta = chain.value(leg.symbol, "delta")
+            if delta is None:
+                return f"no delta of {leg.symbol}"
+            total += signed(leg, leg.held_quantity) * delta
+    return total
+
+
+def _changed_ns(hedge: TradeUpdate) -> int:
+    return max(hedge.created_ns, hedge.closed_ns or 0)
+
+
+def _alert(trade_id: str, text: str, *, resolved: bool = False) -> RaiseAlert:
+    severity = "info" if resolved else "warning"
+    return RaiseAlert(code="hedge_off", severity=severity, subject=trade_id, text=text, resolved=resolved)
