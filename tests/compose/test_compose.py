@@ -127,6 +127,17 @@ def test_a_container_that_is_killed_comes_back_and_the_trade_is_still_open(
     stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
 
 
+@pytest.mark.parametrize("service", ["strategy", "execution"])
+def test_a_restart_by_compose_leaves_the_trade_as_it_is(stack: Stack, trade_id: str, service: str) -> None:
+    before = stack.inspect(service, "{{.State.StartedAt}}")
+    legs = next(trade["legs"] for trade in stack.trades() if trade["trade_id"] == trade_id)
+    stack.compose("restart", service)
+    assert stack.inspect(service, "{{.State.StartedAt}}") != before
+    stack.until("all are running", stack.all_running)
+    stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
+    assert [trade["legs"] for trade in stack.trades() if trade["state"] == "OPEN"] == [legs]
+
+
 def test_a_cut_from_the_venue_is_seen_and_heals(stack: Stack, trade_id: str) -> None:
     stack.cut("venue", "exchange")
     stack.until("marketdata notices", lambda: stack.states().get("marketdata") == "NOT_READY")
