@@ -13,13 +13,14 @@ image, until it runs again: the engine's own delay. The desk comes to rest befor
 
 import argparse
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -126,16 +127,35 @@ def use_of(said: dict[str, Any], at_s: float) -> Use:
     return Use((memory["usage"] - reclaimable) / MB, said["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, at_s)
 
 
-def engine_api(environment: dict[str, str]) -> httpx.Client:
-    """The API of the engine that `docker` speaks to by a unix socket."""
-    host = environment.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not host.startswith("unix://"):
-        raise SystemExit(
-            f"DOCKER_HOST is {host}: this bench kills processes, for which the engine must be on this machine"
-        )
-    return httpx.Client(
-        transport=httpx.HTTPTransport(uds=host.removeprefix("unix://")), base_url="http://docker", timeout=60
-    )
+class Engine:
+    """The API of the engine that `docker` speaks to: an answer takes milliseconds, a command of Docker's far more."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        host = environment.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        if not host.startswith("unix://"):
+            raise SystemExit(
+                f"DOCKER_HOST is {host}: this bench kills processes, so the engine must be on this machine"
+            )
+        transport = httpx.HTTPTransport(uds=host.removeprefix("unix://"))
+        self._client = httpx.Client(transport=transport, base_url="http://docker", timeout=60)
+
+    def ask(self, container: str, what: str = "json", **parameters: str) -> Any:
+        answer = self._client.get(f"/containers/{container}/{what}", params=parameters)
+        return answer.raise_for_status().json()
+
+    def pid(self, container: str) -> int:
+        """Of its first process; 0 while it does not run."""
+        return int(self.ask(container)["State"]["Pid"])
+
+    def kill(self, container: str) -> float:
+        """SIGKILL from outside, after which the engine starts the container again; when that was."""
+        pid = self.pid(container)
+        killed_at = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        return killed_at
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def wait_for(condition: Callable[[], bool], what: Callable[[], str], patience_s: float = PATIENCE_S) -> None:
@@ -202,18 +222,17 @@ def cold_start(stack: Stack) -> list[Row]:
     ]
 
 
-def uses(stack: Stack, run: Run) -> list[Row]:
+def uses(stack: Stack, api: Engine, run: Run) -> list[Row]:
     """Memory and CPU of each container, sampled while the shipped demonstration trades."""
     minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
     ids = {service: stack.container(service) for service in STARTED}
     began = time.monotonic()
     taken: dict[str, list[Use]] = {service: [] for service in STARTED}
-    with closing(engine_api(stack.environment)) as api:
-        for number in run.track(range(round(minutes * 60 / SAMPLE_S) + 1), "memory and CPU"):
-            time.sleep(max(0.0, began + number * SAMPLE_S - time.monotonic()))
-            for service, container in ids.items():
-                answer = api.get(f"/containers/{container}/stats", params={"stream": "false", "one-shot": "true"})
-                taken[service].append(use_of(answer.raise_for_status().json(), time.monotonic()))
+    for number in run.track(range(round(minutes * 60 / SAMPLE_S) + 1), "memory and CPU"):
+        time.sleep(max(0.0, began + number * SAMPLE_S - time.monotonic()))
+        for service, container in ids.items():
+            said = api.ask(container, "stats", stream="false", **{"one-shot": "true"})
+            taken[service].append(use_of(said, time.monotonic()))
     return use_rows(taken, minutes)
 
 
@@ -240,77 +259,56 @@ def use_rows(taken: dict[str, list[Use]], minutes: float) -> list[Row]:
     return rows
 
 
-def is_ready(stack: Stack, name: str) -> bool:
-    """Whether Prometheus or Alertmanager answers that it is, at its address on the network `web`."""
-    address = stack.inspect(name, f'{{{{(index .NetworkSettings.Networks "{stack.project}_web").IPAddress}}}}')
-    if not address:
+def is_ready(api: Engine, name: str, container: str, pid_before: int) -> bool:
+    """Whether a new process of Prometheus or Alertmanager answers that it is, at its address on the network `web`."""
+    said = api.ask(container)
+    networks = said["NetworkSettings"]["Networks"]
+    address = next((found["IPAddress"] for key, found in networks.items() if key.endswith("_web")), "")
+    if said["State"]["Pid"] in (0, pid_before) or not address:
         return False
     try:
         with urllib.request.urlopen(f"http://{address}:{WEB[name]}/-/ready", timeout=1) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except OSError:
         return False
 
 
-def killed(stack: Stack, watcher: Watcher, name: str) -> float:
+def killed(api: Engine, watcher: Watcher, name: str, container: str) -> float:
     """Kill a container's process once and return the seconds until it does its work again."""
     wait_for(watcher.at_rest, lambda: f"the desk at rest before {name} is killed; {watcher.told()}")
-    if name in WEB:
-        before = stack.inspect(name, "{{.State.Pid}}")
-        began = time.monotonic()
-        stack.kill(name)
+    epoch, pid = (0, api.pid(container)) if name in WEB else (watcher.epoch(name), 0)
+    killed_at = api.kill(container)
 
-        def back() -> bool:
-            return stack.inspect(name, "{{.State.Pid}}") not in (before, "0") and is_ready(stack, name)
-    else:
-        epoch = watcher.epoch(name)
-        began = time.monotonic()
-        stack.kill(name)
-
-        def back() -> bool:
-            return watcher.epoch(name) > epoch and watcher.all_ready()
+    def back() -> bool:
+        if name in WEB:
+            return is_ready(api, name, container, pid)
+        return watcher.epoch(name) > epoch and watcher.all_ready()
 
     wait_for(back, lambda: f"{name} at work after its kill; {watcher.told()}")
-    return time.monotonic() - began
+    return time.monotonic() - killed_at
 
 
-def healthy_after(stack: Stack, name: str, began: float) -> float:
+def healthy_after(api: Engine, name: str, container: str, began: float) -> float:
     """Seconds from `began` until the engine's own check of the container has succeeded."""
     wait_for(
-        lambda: stack.inspect(name, "{{.State.Health.Status}}") == "healthy",
+        lambda: api.ask(container)["State"]["Health"]["Status"] == "healthy",
         lambda: f"the engine finds {name} healthy",
     )
     return time.monotonic() - began
 
 
 @contextmanager
-def idle_container(stack: Stack) -> Iterator[Callable[[], float]]:
+def idle_container(stack: Stack, api: Engine) -> Iterator[Callable[[], float]]:
     """A container of the desk's image that does nothing: how long it is away after SIGKILL."""
     stack.run("docker", "rm", "-f", IDLE, check=False)
-    stack.run(
-        "docker",
-        "run",
-        "-d",
-        "--restart",
-        "unless-stopped",
-        "--name",
-        IDLE,
-        "--network",
-        "none",
-        IMAGE,
-        "sleep",
-        "infinity",
-    )
-
-    def pid() -> int:
-        return int(stack.run("docker", "inspect", "--format", "{{.State.Pid}}", IDLE).stdout)
+    options = ("--restart", "unless-stopped", "--name", IDLE, "--network", "none")
+    stack.run("docker", "run", "-d", *options, IMAGE, "sleep", "infinity")
 
     def kill() -> float:
-        before = pid()
-        began = time.monotonic()
-        stack.run("kill", "-KILL", str(before))
-        wait_for(lambda: pid() not in (0, before), lambda: "the idle container runs again")
-        return time.monotonic() - began
+        before = api.pid(IDLE)
+        killed_at = api.kill(IDLE)
+        wait_for(lambda: api.pid(IDLE) not in (0, before), lambda: "the idle container runs again")
+        return time.monotonic() - killed_at
 
     try:
         yield kill
@@ -338,25 +336,26 @@ def recovery_rows(away: dict[str, list[float]], floor: Sequence[float], healthy:
     return rows
 
 
-def recoveries(stack: Stack, run: Run) -> list[Row]:
+def recoveries(stack: Stack, api: Engine, run: Run) -> list[Row]:
     count = QUICK_KILLS if run.quick else run.arguments.kills
-    names = (*SERVICES, *WEB)
-    away: dict[str, list[float]] = {name: [] for name in names}
+    ids = {name: stack.container(name) for name in (*SERVICES, *WEB)}
+    away: dict[str, list[float]] = {name: [] for name in ids}
     healthy: dict[str, float] = {}
     floor: list[float] = []
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
     with (
         closing(Watcher(stack)) as watcher,
-        idle_container(stack) as idle,
+        idle_container(stack, api) as idle,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
         task = progress.add_task("kills")
         for number in range(count):
-            for name in names:
+            for name, container in ids.items():
                 progress.update(task, description=f"SIGKILL {name} ({number + 1} of {count})")
-                away[name].append(killed(stack, watcher, name))
+                away[name].append(killed(api, watcher, name, container))
                 if number == count - 1 and name in SERVICES and not run.quick:
-                    healthy[name] = healthy_after(stack, name, time.monotonic() - away[name][-1])
+                    began = time.monotonic() - away[name][-1]
+                    healthy[name] = healthy_after(api, name, container, began)
             wait_for(watcher.at_rest, lambda: f"the desk at rest; {watcher.told()}")
             floor.append(idle())
     return recovery_rows(away, floor, healthy)
@@ -367,8 +366,9 @@ def measure(run: Run) -> list[Row]:
         with engine() as environment, tempfile.TemporaryDirectory(prefix="vd-stack-") as home:
             Path(home).chmod(0o755)
             stand_in_images(environment)
-            with made_stack(environment, Path(home)) as stack:
-                return [*image_rows(stack), *cold_start(stack), *uses(stack, run), *recoveries(stack, run)]
+            with made_stack(environment, Path(home)) as stack, closing(Engine(environment)) as api:
+                rows = [*image_rows(stack), *cold_start(stack)]
+                return [*rows, *uses(stack, api, run), *recoveries(stack, api, run)]
     except NoEngine as reason:
         raise SystemExit(f"no Docker engine: {reason}") from None
 
