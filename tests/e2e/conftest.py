@@ -56,7 +56,7 @@ def wings() -> StrategyConfig:
             LegSpec("C", "sell", "0.4", {"type": "spotdistance", "value": 6}, FAR),
             LegSpec("C", "buy", "0.2", {"type": "spotdistance", "value": 11}, FAR),
         ],
-        exit_conditions=[max_hold_hours(4 / 3600)],
+        exit_conditions=[max_hold_hours(15 / 3600)],
         execution_mode="smart",
         smart_config=SmartConfig(
             chunk_count=2,
@@ -69,7 +69,7 @@ def wings() -> StrategyConfig:
         check_interval_seconds=1,
     )
 """
-"""A butterfly that is opened and closed in two chunks, now and then."""
+"""A butterfly that is opened and closed in two chunks, now and then: its short calls need margin at the venue."""
 
 # strategies that pay the spread with every trade, and faults on purpose: no breaker shall stop what is tested
 CONFIG = """

@@ -87,6 +87,11 @@ def figure_text(value: float | Decimal | None, decimals: int = 2) -> str:
     return "–" if value is None or value != value else f"{value:,.{decimals}f}"
 
 
+def used_text(pct: float) -> str:
+    """How much of a limit is used; of one of 0 anything is beyond every share."""
+    return "over" if pct == float("inf") else f"{figure_text(pct, 0)} %"
+
+
 def signed_text(value: float | Decimal | None, decimals: int = 2) -> str:
     """A rounded figure with its sign, "–" where it is unknown."""
     if value is None or value != value:
@@ -144,6 +149,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plain": plain_text,
     "price": price_text,
     "figure": figure_text,
+    "used": used_text,
     "signed": signed_text,
     "share": share_text,
     "amount": amount_text,

@@ -173,7 +173,8 @@ async def test_the_page_of_risk_shows_limits_breakers_guard_and_stress(filled: D
     texts = (
         "No grant can be given now.",
         "halted: no_new_trades",
-        'aria-label="85 per cent used"',
+        'aria-label="85 % used"',
+        "<b>over</b>",
         "17 of 20 %",
         "4 losses in a row",
         "close t1 of short_strangle",
