@@ -30,6 +30,7 @@ ONLY_IN_TROUBLE = {
     "voldesk_bus_gaps_total": "a publisher is named once a gap was seen",
     "voldesk_bus_lost_total": "a publisher is named once events were lost",
     "voldesk_alert_channel_failing": "the desk of this test has no channel",
+    "voldesk_bus_refused_total": "only a bus with keys refuses: this desk's sockets are files",
 }
 """What a desk that is well need not show, and why; queries of it are asked and need no answer."""
 
