@@ -28,7 +28,7 @@ from shared.messages.market import Instrument
 from shared.messages.venue import NewOrder, OrderAcked, OrderRefused, VenuePosition
 from shared.options.book import unpack_levels
 from shared.options.chain import snap_price
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import base_of, instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct, of_venue
@@ -90,14 +90,22 @@ def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pc
 
 def held_back(positions: Sequence[VenuePosition]) -> frozenset[str]:
     """Long options that still cover a short one of the same underlying and type: sold first, or at once when the
-    short one did not fill, they would leave it naked in a market that runs."""
+    short one did not fill, they would leave it naked in a market that runs. A perpetual counts as a call, and a put
+    covers a long one."""
     kinds = {position.symbol: _kind_of(position.symbol) for position in positions}
     short = {kinds[position.symbol] for position in positions if position.quantity < 0} - {None}
+    short |= {
+        (base_of(position.symbol), "P")
+        for position in positions
+        if position.quantity > 0 and instrument_kind(position.symbol) == "perpetual"
+    }
     return frozenset(p.symbol for p in positions if p.quantity > 0 and kinds[p.symbol] in short)
 
 
 def _kind_of(symbol: str) -> tuple[str, str] | None:
-    """Base and type of an option, None for what is none."""
+    """Base and type of an option, of a perpetual those of a call; None for anything else."""
+    if instrument_kind(symbol) == "perpetual":
+        return base_of(symbol), "C"
     try:
         option = parse_option_symbol(symbol)
     except SymbolError:

@@ -99,7 +99,13 @@ class VenueReads:
         self._network.read(answer, failed, deliver)
 
     def snapshot(
-        self, trigger: str, since_ns: int, asked_ns: int, deliver: Deliver, funding_of: Sequence[str] = ()
+        self,
+        trigger: str,
+        since_ns: int,
+        asked_ns: int,
+        deliver: Deliver,
+        funding_of: Sequence[str] = (),
+        funding_since_ns: int = 0,
     ) -> None:
         """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
         engine, parts = self._network.engine, dict[str, Any]()
@@ -121,7 +127,7 @@ class VenueReads:
                 fills=parts["fills"],
                 positions=self._positions(),
                 exercises=self._exercises(since_ns),
-                funding=self._funding(funding_of, since_ns),
+                funding=self._funding(funding_of, funding_since_ns),
             )
 
         engine.after(self._network.delay_ns(), orders)

@@ -85,7 +85,16 @@ class ComparisonSchedule:
         self._wanted = None
         self._in_flight_ns = self._asked_ns = work.now_ns
         since_ns = self._since_ns()
-        work.send(FetchSnapshot(trigger=trigger, since_ns=since_ns, funding_of=self._perpetuals(since_ns)))
+        # the venue may show a payment long after it was made
+        funding_since_ns = min(since_ns, max(work.now_ns - DAY_NS, 0))
+        work.send(
+            FetchSnapshot(
+                trigger=trigger,
+                since_ns=since_ns,
+                funding_of=self._perpetuals(funding_since_ns),
+                funding_since_ns=funding_since_ns,
+            )
+        )
         return work.now_ns + work.config.snapshot_timeout_ms * MS
 
     def failed(self, reason: str) -> None:

@@ -227,7 +227,7 @@ class Courier:
         found: list[FundingPayment] = []
         for symbol in fetch.funding_of:
             try:
-                found += await self._gateway.funding_payments(symbol, fetch.since_ns)
+                found += await self._gateway.funding_payments(symbol, fetch.funding_since_ns)
             except VenueError as error:
                 log.warning("funding cannot be read", symbol=symbol, kind=error.kind, reason=str(error))
         return tuple(found)

@@ -82,12 +82,13 @@ class QueryOrders(msgspec.Struct, frozen=True, kw_only=True):
 class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed.
 
-    funding_of: perpetuals whose funding payments are read too.
+    funding_of: perpetuals whose funding payments are read too, those since `funding_since_ns`.
     """
 
     trigger: str
     since_ns: int
     funding_of: tuple[str, ...] = ()
+    funding_since_ns: int = 0
 
 
 class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,8 +28,18 @@ def book_funding(work: Workspace, snapshot: VenueSnapshot) -> None:
     for payment in snapshot.funding:
         if payment.payment_id in work.book.funding or payment.venue_ns > snapshot.asked_ns - SETTLED_AFTER_NS:
             continue
-        for row in shares(payment, tuple(work.book.trades.values())):
+        found = shares(payment, tuple(work.book.trades.values()))
+        for row in found:
             work.record(row)
+        explained = sum((row.quantity for row in found), ZERO)
+        if found and explained != abs(payment.quantity):
+            work.alert(
+                "funding_unexplained",
+                "warning",
+                payment.symbol,
+                f"funding of {payment.amount_usd} USD was for {payment.quantity} {payment.symbol}; the desk's "
+                f"trades held {explained}",
+            )
 
 
 def shares(payment: FundingPayment, trades: tuple[Trade, ...]) -> list[rows.FundingBooked]:

@@ -137,6 +137,12 @@ def fold_order(
             order.assumed_price = row.average_price
     leg = trade.legs[order.leg_index]
     _count(trade, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
+    if leg.instrument.is_perpetual and order.filled_quantity != quantity:
+        # by the order's total, so that what is assumed counts at once, and what is told of it later not again
+        moved_ns = row.fill.venue_ns if isinstance(row, rows.FillSeen) else at_ns
+        change = order.filled_quantity - quantity
+        leg.moved(moved_ns, change if order.purpose == "open" else -change)
+        book.perpetuals[leg.symbol] = max(moved_ns, book.perpetuals.get(leg.symbol, 0))
     _wait_for(leg, order, order.open_quantity - waiting)
     _sort(book, trade, order)
 
@@ -192,11 +198,6 @@ def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
     book.fills[fill.venue_trade_id] = Fill(order.client_order_id, order.trade_id, fill.fee_usd, fill.venue_ns)
     order.fills_quantity += fill.quantity
     order.fills_cash += fill.quantity * fill.price
-    change = fill.quantity if order.purpose == "open" else -fill.quantity
-    leg = book.trades[order.trade_id].legs[order.leg_index]
-    if leg.instrument.is_perpetual:
-        leg.moved(fill.venue_ns, change)
-        book.perpetuals[leg.symbol] = max(fill.venue_ns, book.perpetuals.get(leg.symbol, 0))
     if fill.fee_usd is None:
         book.feeless[fill.venue_trade_id] = None
         book.trades[order.trade_id].feeless += 1

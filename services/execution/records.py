@@ -32,7 +32,8 @@ NOTHING_TO_REDUCE = 10536
 
 ZERO = Decimal(0)
 _SECOND = 1_000_000_000
-_MOVES_KEPT_NS = 172_800 * _SECOND
+_MOVES_KEPT_NS = 40 * 86_400 * _SECOND
+"""A desk may be down for weeks, and is told of all payments when it is back."""
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -201,7 +202,7 @@ class Leg(msgspec.Struct, kw_only=True):
             self.moves = [summed, *(each for each in self.moves if each[0] >= old_ns)]
 
     def held_at(self, at_ns: int) -> Decimal:
-        """What was held of a perpetual at an instant of the last days, by executions that are known, ≥ 0."""
+        """What was held of a perpetual at an instant of the last weeks, by executions that are known, ≥ 0."""
         return sum((change for moment, change in self.moves if moment <= at_ns), ZERO)
 
     @property

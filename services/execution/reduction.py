@@ -101,17 +101,26 @@ class Reduction:
 
 
 def covered_short(trade: Trade, index: int, work: Workspace) -> str | None:
-    """The short leg of the same underlying and option type that this long leg still covers."""
+    """What this long leg still covers: a short leg of the same underlying and option type, or, of a put, a long
+    perpetual."""
     leg = trade.legs[index]
     if leg.side != "buy":
         return None
     for other_index, other in enumerate(trade.legs):
         if (
-            other.side == "sell"
-            and other.instrument.underlying == leg.instrument.underlying
-            and other.instrument.option_type == leg.instrument.option_type
+            covers(leg, other)
             and (other.held_quantity > 0 or work.book.unsettled_of(trade, other_index))
             and work.now_ns < other.instrument.expiry_ns
         ):
             return other.symbol
     return None
+
+
+def covers(leg: Leg, other: Leg) -> bool:
+    """Whether a long option, or perpetual, bounds the loss of another leg: a short one of its type, a perpetual being
+    a call of strike 0; a put bounds a long perpetual."""
+    if leg.instrument.underlying != other.instrument.underlying:
+        return False
+    if leg.instrument.option_type == "P" and other.instrument.is_perpetual:
+        return other.side == "buy"
+    return other.side == "sell" and other.instrument.option_type == leg.instrument.option_type

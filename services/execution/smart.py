@@ -8,7 +8,7 @@ from services.execution.chunk_work import ChunkWork
 from services.execution.plan import Advice, Manner, Place, Record, final_look
 from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.records import Trade
-from services.execution.reduction import Reduction
+from services.execution.reduction import Reduction, covers
 from services.execution.rows import FellBack
 from services.execution.scaling import scale_to_filled
 from services.execution.workspace import MS, Workspace
@@ -176,13 +176,7 @@ class _ClosingChunk(ChunkWork):
         leg = self.trade.legs[index]
         if leg.side != "buy":
             return []
-        return [
-            number
-            for number, other in enumerate(self.trade.legs)
-            if other.side == "sell"
-            and other.instrument.underlying == leg.instrument.underlying
-            and other.instrument.option_type == leg.instrument.option_type
-        ]
+        return [number for number, other in enumerate(self.trade.legs) if covers(leg, other)]
 
     def bound(self, index: int, quote: Quote | None) -> Decimal | str:
         leg = self.trade.legs[index]

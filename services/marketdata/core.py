@@ -368,7 +368,7 @@ class MarketdataCore:
             underlying=part.name,
             list_id=columns.listed.list_id,
             venue_ns=venue_ns,
-            received_ns=received_ns if perpetual is None else min(received_ns, perpetual.received_ns),
+            received_ns=received_ns,
             index_price=part.index if index_is_fresh else math.nan,
             index_received_ns=part.index_received_ns,
             matrix=matrix_bytes(matrix),

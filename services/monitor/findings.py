@@ -14,6 +14,7 @@ from services.monitor.figures import SECOND, FigureWatch, Finding, OrderOutcomes
 from shared.messages.account import AccountSnapshot
 from shared.messages.alert_kinds import severity_of
 from shared.messages.trades import TradeUpdate
+from shared.options.instruments import base_of, instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 
 NAKED_AFTER_NS = 10 * SECOND
@@ -38,17 +39,24 @@ def uncovered(trade: TradeUpdate) -> Decimal:
     planned: dict[tuple[str, str], Decimal] = {}
     has_long: set[tuple[str, str]] = set()
     for leg in trade.legs:
-        try:
-            option = parse_option_symbol(leg.symbol)
-        except SymbolError:
-            continue
-        key = (option.base, option.option_type)
-        sign = -1 if leg.side == "buy" else 1
-        held[key] = held.get(key, Decimal(0)) + sign * leg.held_quantity
-        planned[key] = planned.get(key, Decimal(0)) + sign * leg.quantity
-        if leg.side == "buy":
-            has_long.add(key)
+        for key, sign in _kinds_of(leg.symbol, -1 if leg.side == "buy" else 1):
+            held[key] = held.get(key, Decimal(0)) + sign * leg.held_quantity
+            planned[key] = planned.get(key, Decimal(0)) + sign * leg.quantity
+            if sign < 0:
+                has_long.add(key)
     return sum((max(held[key] - max(planned[key], Decimal(0)), Decimal(0)) for key in has_long), Decimal(0))
+
+
+def _kinds_of(symbol: str, sign: int) -> list[tuple[tuple[str, str], int]]:
+    """Base and option type that a leg covers (sign < 0) or leaves open (> 0): a perpetual covers calls and leaves
+    puts open where it is bought, and the other way round where it is sold."""
+    if instrument_kind(symbol) == "perpetual":
+        return [((base_of(symbol), "C"), sign), ((base_of(symbol), "P"), -sign)]
+    try:
+        option = parse_option_symbol(symbol)
+    except SymbolError:
+        return []
+    return [((option.base, option.option_type), sign)]
 
 
 class NakedLegs:

@@ -78,6 +78,13 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         ),
         _kind("exit_blind", "warning", "strategy", "Exit blind", "an exit cannot be judged for want of data"),
         _kind("hedge_off", "warning", "strategy", "Hedge off", "the delta of a hedged trade is beyond its band"),
+        _kind(
+            "funding_unexplained",
+            "warning",
+            "execution",
+            "Funding unexplained",
+            "trades explain it only in part",
+        ),
         _kind("close_unpriced", "critical", "execution", "Close has no price", "a close waits for a price"),
         _kind(
             "close_beyond_bound",
@@ -378,6 +385,7 @@ ENDED_BY_A_PERSON = frozenset(
         "order_mismatch",
         "order_unknown_to_journal",
         "leg_closed_outside",
+        "funding_unexplained",
         "trade_vanished",
         "block_trade_foreign",
         "block_trade_mismatch",

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from services.execution.pricing import PERPETUAL_PREMIUM_MAX_PCT, closing_bound, closing_price
-from services.execution.rows import FundingBooked
+from services.execution.rows import FillAssumed, FundingBooked
 from shared.messages.grants import signed
-from shared.messages.steps import Publish
+from shared.messages.steps import Entry, Publish, RaiseAlert
 from shared.messages.trades import Grant, GrantLeg, LegOrder, Refusal, TradeUpdate
 from shared.messages.venue import FundingPayment, NewOrder
 from shared.options.chain import Quote
@@ -20,6 +20,7 @@ from tests.unit.execution.play import (
     EXPIRY_NS,
     KEY,
     MARKS,
+    PUT,
     SECOND,
     T0,
     Script,
@@ -335,3 +336,53 @@ def test_a_hedge_is_closed_when_what_it_hedges_has_expired_settled_or_not() -> N
     assert trades[call].state == "SETTLING"
     assert trades[hedge].close is not None
     assert "expired" in trades[hedge].close.reason
+
+
+def test_what_is_assumed_to_be_filled_counts_for_funding_at_once_and_not_again_when_it_is_told() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "buy", "0.01")).trade_id)
+    (order,) = script.placed()
+    script.on(acked(order)).on(seen(order, "filled", "0.01"))
+    number = order.client_order_id
+    assumed = FillAssumed(client_order_id=number, filled_quantity=D("0.01"), average_price=order.price)
+    script.core.apply(Entry(script.now_ns, "", assumed))
+    (held,) = script.core.book.trades[trade_id].legs
+    assert held.held_quantity == held.held_at(script.now_ns) == D("0.01")
+    script.on(fill(order, 1, at_ns=script.now_ns))
+    assert held.held_at(script.now_ns) == D("0.01")
+
+
+def test_a_payment_that_trades_explain_only_in_part_is_told_of() -> None:
+    script = _started()
+    script.opened("buy", "0.01", 1)
+    funded_ns = script.now_ns
+    script.now_ns += 31 * SECOND
+    script.effects.clear()
+    _with_funding(script, _payment("0.04", "-0.4", funded_ns), held="0.04")
+    assert [each.code for each in script.effects if isinstance(each, RaiseAlert)].count("funding_unexplained") == 1
+
+
+def test_a_put_that_protects_a_long_perpetual_is_not_sold_before_it() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "buy", "1"), leg(PUT, "buy")).trade_id)
+    for number, order in enumerate(script.placed()):
+        script.filled(order, number + 1)
+    assert script.core.book.trades[trade_id].state == "OPEN"
+    script.close(trade_id)
+    (first,) = script.placed()
+    assert first.symbol == "BTCUSD"
+    script.filled(first, 11)
+    (second,) = script.placed()
+    assert second.symbol == PUT
+
+
+def test_its_age_is_its_own_and_keeps_no_option_from_being_opened() -> None:
+    script = _started()
+    snapshot = chain_with(chain(script.now_ns, script.listing), script.listing)
+    assert snapshot.perpetual is not None
+    old = msgspec.structs.replace(snapshot.perpetual, received_ns=script.now_ns - 6 * SECOND)
+    Script.inbound(script, msgspec.structs.replace(snapshot, perpetual=old))
+    answer = script.trade(leg("BTCUSD", "buy", "0.01"))
+    assert isinstance(answer, Refusal)
+    assert answer.code == "market_stale"
+    assert script.trade(leg(CALL, "buy"), ordinal=1).trade_id

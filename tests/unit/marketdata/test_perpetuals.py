@@ -91,14 +91,14 @@ def test_what_is_too_old_is_missing_and_options_are_shown_on() -> None:
     assert view.value(LISTED[0].symbol, "bid") == 1.0
 
 
-def test_an_age_is_measured_from_its_oldest_part() -> None:
+def test_it_has_an_age_of_its_own_and_options_look_no_older_for_it() -> None:
     script = _script()
     script.on(_book(101.0))
     _mark(script, 101.4)
     script.on(push(NEAR), 3)
     _mark(script, 101.4, 3)
     view = shown(script.chain(3.5))
-    assert view.snapshot.received_ns == START == _quote(view).received_ns
+    assert (view.snapshot.received_ns, _quote(view).received_ns) == (START + 3 * SECOND, START)
 
 
 def test_an_empty_side_is_missing_and_an_older_book_is_left_out() -> None:

@@ -345,3 +345,20 @@ def test_a_rule_or_channel_that_cannot_work_is_refused() -> None:
         KindRule(text="{subject:d}")
     with pytest.raises(ValueError, match="chat_id"):
         Channel(via="telegram")
+
+
+@pytest.mark.parametrize(("held", "wanted"), [("1", "0"), ("0.25", "0.75"), ("0", "1")])
+def test_a_long_perpetual_lacks_the_put_that_was_bought_to_protect_it(held: str, wanted: str) -> None:
+    """Both of one coin; so much is held of the put."""
+    protected = spread("1", held, short="1")
+    call, put = protected.legs
+    bought = [
+        msgspec.structs.replace(call, symbol="BTCUSD", side="buy"),
+        msgspec.structs.replace(put, symbol="BTCUSD-27NOV26-90000-P", side="buy"),
+    ]
+    quantities = [Decimal(1), Decimal(held)]
+    legs = tuple(
+        msgspec.structs.replace(leg, quantity=Decimal(1), filled_quantity=quantity, closed_quantity=Decimal(0))
+        for leg, quantity in zip(bought, quantities, strict=True)
+    )
+    assert uncovered(msgspec.structs.replace(protected, legs=legs)) == Decimal(wanted)

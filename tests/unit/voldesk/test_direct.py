@@ -159,3 +159,15 @@ def _position(symbol: str, quantity: int) -> VenuePosition:
     return VenuePosition(
         symbol=symbol, quantity=Decimal(quantity), average_price=Decimal(1), mark=None, unrealized_pnl_usd=None
     )
+
+
+def test_a_perpetual_covers_a_short_call_and_is_covered_by_a_put() -> None:
+    option = "BTCUSD-27NOV26-"
+    rows = (("BTCUSD", 1), (f"{option}110000-C", -1), (f"{option}90000-P", 1), (f"{option}120000-C", 1))
+    assert held_back([_position(symbol, quantity) for symbol, quantity in rows]) == {
+        "BTCUSD",
+        f"{option}90000-P",
+        f"{option}120000-C",
+    }
+    alone = (("BTCUSD", -1), (f"{option}110000-C", 1), (f"{option}90000-P", 1))
+    assert held_back([_position(symbol, quantity) for symbol, quantity in alone]) == {f"{option}110000-C"}
