@@ -33,6 +33,9 @@ FIGURE_KINDS: dict[str, str] = {
 
 MARGIN_KIND = "margin_high"
 
+_TOLD_EACH_TIME = frozenset({"naked_leg", "position_missing", "trade_broken", "trade_overfilled"})
+"""Each beginning may cost money, and is another one to see to."""
+
 DEFAULT_ROUTE = "default"
 _PLACES: Mapping[str, str | float] = dict.fromkeys(("text", "subject", "service", "code", "title"), "words")
 _FIGURE_PLACES: Mapping[str, str | float] = {"figure": "words", "value": 1.5, "limit": 1.5, "rule": "words"}
@@ -82,7 +85,7 @@ class KindRule(_Section, frozen=True, kw_only=True):
     severity: instead of the one it is raised with. after_s: told once it has lasted so long, not at all when it is
     over before. route: where it goes. text: instead of its own, with {text}, {subject}, {service}, {code} and {title}
     filled in. mute: shown on the page and in the log only. hold_flapping: false tells each beginning and end of it,
-    however often.
+    however often; by default false for naked_leg, position_missing, trade_broken and trade_overfilled, else true.
     """
 
     severity: Severity | None = None
@@ -90,10 +93,14 @@ class KindRule(_Section, frozen=True, kw_only=True):
     route: str = DEFAULT_ROUTE
     text: str = ""
     mute: bool = False
-    hold_flapping: bool = True
+    hold_flapping: bool | None = None
 
     def __post_init__(self) -> None:
         _check_text(self.text, _PLACES)
+
+    def holds(self, code: str) -> bool:
+        """Whether an alert of this code is held back while it flaps."""
+        return code not in _TOLD_EACH_TIME if self.hold_flapping is None else self.hold_flapping
 
 
 class FlappingSection(_Section, frozen=True, kw_only=True):
@@ -101,13 +108,17 @@ class FlappingSection(_Section, frozen=True, kw_only=True):
 
     begins, window_s: it flaps with so many beginnings within so long; 0 begins tell each one. open_s: one that flaps
     and has been open for so long is told again as open. over_s: one that flaps and has been over for so long is told
-    to be over.
+    to be over. longest_critical_s: one that is critical, flaps on and that nobody has acknowledged is told again each
+    time so long has passed, with how often it began and the share of the time that it was open. longest_s: the same
+    of one that is not critical.
     """
 
     begins: Annotated[int, Meta(ge=0, le=100)] = 4
     window_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
     open_s: Annotated[float, Meta(ge=1, le=86_400)] = 120.0
     over_s: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    longest_critical_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
+    longest_s: Annotated[float, Meta(ge=1, le=86_400)] = 3_600.0
 
     def __post_init__(self) -> None:
         if self.begins == 1:

@@ -21,7 +21,8 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one (code, subject). `count` is how often it was raised since `first_ns`.
 
     alert_id: names it from its beginning to its end, on every screen. told_ns: when that was raised which was told
-    last. acknowledged_by: "" while nobody has.
+    last. acknowledged_by: "" while nobody has. held_id: the alert as which people were told of it while it flaps, ""
+    while it does not.
     """
 
     record: AlertRecord
@@ -31,6 +32,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     alert_id: str
     acknowledged_by: str = ""
+    held_id: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -72,6 +74,7 @@ class AlertBook:
             count=count,
             alert_id=alert_id_of(record, first_ns),
             acknowledged_by=acknowledged_by,
+            held_id="" if matter is None else matter.held_id,
         )
         self._prune()
         if matter is None or _starts_anew(matter, record):
@@ -85,8 +88,16 @@ class AlertBook:
             key = (matter.record.code, matter.record.subject)
             self._matters[key] = msgspec.structs.replace(matter, acknowledged_by=by)
 
+    def hold(self, code: str, subject: str, held_id: str, acknowledged_by: str) -> None:
+        """Note as what people were told of it that flaps, and who has acknowledged that; "": it does not flap."""
+        matter = self._matters.get((code, subject))
+        if matter is not None:
+            by = acknowledged_by or matter.acknowledged_by
+            self._matters[code, subject] = msgspec.structs.replace(matter, held_id=held_id, acknowledged_by=by)
+
     def find(self, alert_id: str) -> Matter | None:
-        return next((matter for matter in self._matters.values() if matter.alert_id == alert_id), None)
+        """By its own id, or that as which people were told of it while it flaps."""
+        return next((each for each in self._matters.values() if alert_id in (each.alert_id, each.held_id)), None)
 
     def get(self, code: str, subject: str) -> Matter | None:
         return self._matters.get((code, subject))

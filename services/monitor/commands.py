@@ -284,8 +284,8 @@ def _ack(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Res
     if len(words) != 1:
         return Say("/ack ID, as the alert shows it; /alerts lists them")
     alert_id = words[0].lstrip("#").lower()
-    matter = next((each for each in status.alerts if each.alert_id == alert_id), None)
-    if matter is None or not matter.is_open:
+    matter = next((each for each in status.alerts if alert_id in (each.alert_id, each.held_id)), None)
+    if matter is None or not (matter.is_open or matter.held_id):
         return Say(f"no open alert has the id {alert_id[:20]}; /alerts lists them")
     return Do(item=Acknowledge(alert_id=alert_id, by=speaker.by), what=f"acknowledge {answers.alert_line(matter)}")
 

@@ -112,8 +112,11 @@ class MonitorCore:
 
     def apply(self, entry: Entry) -> None:
         match entry.row:
-            case AlertAcknowledged():
-                self._alerts.acknowledge(entry.row.alert_id, entry.row.by, entry.row.seen_ns)
+            case AlertAcknowledged(alert_id=alert_id, by=by, seen_ns=seen_ns):
+                if (key := self._dispatch.flapping.acknowledge(alert_id, by, seen_ns)) is not None:
+                    self._teller.hold(key)
+                else:
+                    self._alerts.acknowledge(alert_id, by, seen_ns)
             case SummaryMade():
                 self._summary = entry.row
             case _:
@@ -139,6 +142,7 @@ class MonitorCore:
             case AlertsRestored(records=records):
                 self._alerts.restore(records)
                 self._dispatch.restore(records)
+                self._teller.hold(*self._dispatch.flapping.held)
                 told = (each.raised_ns for each in records if each.code in TRADE_NOTICES)
                 self._told_until_ns = max(told, default=self._told_until_ns)
             case Request():
@@ -197,10 +201,11 @@ class MonitorCore:
 
     def _acknowledge(self, step: Step, alert_id: str, by: str, now_ns: int) -> None:
         matter = self._alerts.find(alert_id)
-        if matter is None or not matter.is_open:
+        if matter is None or not (matter.is_open or matter.held_id):
             return
         if not matter.acknowledged_by:
-            entry = Entry(now_ns, "", AlertAcknowledged(alert_id=alert_id, by=by, seen_ns=matter.told_ns))
+            told_id = matter.held_id or matter.alert_id
+            entry = Entry(now_ns, "", AlertAcknowledged(alert_id=told_id, by=by, seen_ns=matter.told_ns))
             step.rows.append(entry)
             self.apply(entry)
         code, subject = matter.record.code, matter.record.subject
@@ -346,7 +351,7 @@ class MonitorCore:
         self._check_findings(step, now_ns)
         self._summarise(step, now_ns)
         self._watch_channels(step, now_ns)
-        self._dispatch.settle(step, now_ns)
+        self._teller.hold(*self._dispatch.settle(step, now_ns))
         self._dispatch.remind(step, self._alerts.matters(), now_ns)
         self._dispatch.advance(step, now_ns)
 

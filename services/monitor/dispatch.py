@@ -10,7 +10,7 @@ import msgspec
 from services.monitor.alert_config import Channel, FlappingSection, KindRule, Route, filled
 from services.monitor.alerts import Matter, alert_id_of
 from services.monitor.effects import AlertRecord, Deliver, DeliveryFailed
-from services.monitor.flapping import Flapping
+from services.monitor.flapping import Flapping, Overdue
 from services.monitor.outbox import Lane, Outbox
 from services.monitor.rows import (
     AttemptFailed,
@@ -66,7 +66,7 @@ class Dispatch:
         self._routes = routes
         self._channels = channels
         self._flapping_rule = flapping
-        self._flapping = Flapping(flapping)
+        self.flapping = Flapping(flapping)
         self._sending: set[str] = set()
         self.outbox = Outbox()
 
@@ -77,8 +77,8 @@ class Dispatch:
         """Take over what was written before a restart, oldest first: what flapped goes on to be held back."""
         for record in records:
             rule = self.rule(record.code)
-            if rule.hold_flapping:
-                self._flapping.restore(record, alert_id_of(record, record.raised_ns), after_s=rule.after_s)
+            if rule.holds(record.code):
+                self.flapping.restore(record, alert_id_of(record, record.raised_ns), after_s=rule.after_s)
 
     def start(self, step: Step, now_ns: int) -> None:
         """After the journal was folded: forget channels that are gone, and send again what is not confirmed."""
@@ -98,7 +98,8 @@ class Dispatch:
     def tell(self, step: Step, record: AlertRecord, alert_id: str, now_ns: int) -> None:
         """Queue what a person should hear of an alert that is new, worse, further or over."""
         rule = self.rule(record.code)
-        verdict = self._flapping.note(record, alert_id, after_s=rule.after_s) if rule.hold_flapping else "usual"
+        holds = rule.holds(record.code)
+        verdict = self.flapping.note(record, alert_id, after_s=rule.after_s) if holds else "usual"
         if verdict == "flapping":
             often = f"begun {self._flapping_rule.begins} times within {_minutes(self._flapping_rule.window_s)}"
             text = f"flapping, {often}: told again once it is steady. {record.text}"
@@ -107,14 +108,21 @@ class Dispatch:
             self._tell(step, record, alert_id, now_ns)
         self.advance(step, now_ns)
 
-    def settle(self, step: Step, now_ns: int) -> None:
-        """Tell what flapped and is steady now, open or over."""
-        for steady in self._flapping.steady(now_ns):
+    def settle(self, step: Step, now_ns: int) -> list[tuple[str, str]]:
+        """Tell what flapped and is steady now, open or over, and what flaps on and was held back long enough.
+
+        Returns (code, subject) of what is steady.
+        """
+        found = self.flapping.steady(now_ns)
+        for steady in found:
             state = "over" if steady.record.resolved else "open"
             text = f"{steady.record.text} (flapped, {state} for {_minutes(steady.lasted_ns / SECOND)} now)"
             record = msgspec.structs.replace(steady.record, text=text)
             self._tell(step, record, steady.alert_id, now_ns, waited_s=steady.lasted_ns / SECOND)
+        for overdue in self.flapping.overdue(now_ns):
+            self._tell_on(step, overdue, now_ns)
         self.advance(step, now_ns)
+        return [(steady.record.code, steady.record.subject) for steady in found]
 
     def remind(self, step: Step, matters: Iterable[Matter], now_ns: int) -> None:
         """Tell again, and to more, of what is critical and that nobody has acknowledged."""
@@ -123,16 +131,58 @@ class Dispatch:
                 continue
             rule = self.rule(matter.record.code)
             route = self._routes.get(matter.record.route or rule.route)
-            told = self.outbox.told(matter.alert_id)
+            alert_id = matter.held_id or matter.alert_id
+            told = self.outbox.told(alert_id)
             if told is None or route is None or rule.mute or not route.remind_after_s:
                 continue
             pause_ns = min(round(route.remind_after_s * SECOND) << min(told.reminders, 20), _REMIND_MAX_NS)
             if now_ns < told.last_ns + pause_ns:
                 continue
-            number = told.reminders + 1
-            names = tuple(dict.fromkeys((*route.channels, *route.escalate_to)))
-            for channel, note in self._targets(names, route, matter.record, now_ns):
-                self._queue(step, matter.alert_id, matter.record, channel, now_ns, now_ns, reminder=number, note=note)
+            held = self.flapping.held_as(matter.record.code, matter.record.subject)
+            record = matter.record if held is None else held.told
+            self._tell_again(step, route, record, alert_id, now_ns, reminder=told.reminders + 1, flaps=bool(held))
+
+    def _tell_on(self, step: Step, overdue: Overdue, now_ns: int) -> None:
+        """Tell again what flaps on; what is critical to those as well who hear of what nobody has acknowledged."""
+        record, rule = overdue.record, self.rule(overdue.record.code)
+        route = self._routes.get(record.route or rule.route)
+        if rule.mute or route is None:
+            return
+        span = _minutes(overdue.held_ns / SECOND)
+        often = f"begun {overdue.begins} times within {span}, open for {overdue.open_share:.0%} of them"
+        record = msgspec.structs.replace(record, text=f"flapping on, {often}. {record.text}")
+        told = self.outbox.told(overdue.alert_id)
+        reminds = told is not None and record.severity == "critical" and route.remind_after_s
+        reminder = told.reminders + 1 if told is not None and reminds else 0
+        event = f"flapping@{overdue.due_ns}"
+        self._tell_again(step, route, record, overdue.alert_id, now_ns, reminder=reminder, flaps=True, event=event)
+
+    def _tell_again(
+        self,
+        step: Step,
+        route: Route,
+        record: AlertRecord,
+        alert_id: str,
+        now_ns: int,
+        *,
+        reminder: int,
+        flaps: bool,
+        event: str = "",
+    ) -> None:
+        names = tuple(dict.fromkeys((*route.channels, *(route.escalate_to if reminder else ()))))
+        for channel, note in self._targets(names, route, record, now_ns):
+            self._queue(
+                step,
+                alert_id,
+                record,
+                channel,
+                now_ns,
+                now_ns,
+                reminder=reminder,
+                note=note,
+                event=event,
+                flaps=flaps,
+            )
 
     def advance(self, step: Step, now_ns: int) -> None:
         """Send what is due by each channel that is free."""
@@ -194,6 +244,7 @@ class Dispatch:
                         now_ns,
                         reminder=notice.reminder,
                         note=note,
+                        flaps=notice.flaps,
                     )
         self.advance(step, now_ns)
 
@@ -283,6 +334,7 @@ class Dispatch:
         reminder: int = 0,
         note: str = "",
         event: str = "",
+        flaps: bool = False,
     ) -> None:
         event = event or (f"again{reminder}" if reminder else "over" if record.resolved else record.severity)
         if record.stage and event == record.severity:
@@ -295,6 +347,7 @@ class Dispatch:
             not_before_ns=not_before_ns,
             reminder=reminder,
             note=note,
+            flaps=flaps,
         )
         if not self.outbox.knows(notice.notice_id):
             self._record(step, NoticeQueued(notice), now_ns)
@@ -372,7 +425,7 @@ class Dispatch:
         word = "Over" if record.resolved else _WORDS[record.severity]
         if notice.reminder:
             minutes = max(now_ns - record.raised_ns, 0) // (60 * SECOND)
-            word = f"{word}, open for {minutes} min and not acknowledged"
+            word = f"{word}, {'flapping' if notice.flaps else 'open'} for {minutes} min and not acknowledged"
         if len(text) > _NOTICE_TEXT_MAX:
             text = f"{text[:_NOTICE_TEXT_MAX]}…"
         note = f" ({notice.note})" if notice.note else ""

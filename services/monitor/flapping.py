@@ -23,6 +23,8 @@ class _Matter(msgspec.Struct, kw_only=True):
     """One (code, subject). begun_ns: beginnings within the window; opened_ns: of the one that is open, None: over.
 
     held_id: the alert that was told last, while it flaps; "" while it does not. told: what was told then.
+    since_ns: when that was, or when it was told again last; begins, open_ns: how often it began and how long it was
+    open since then. acknowledged_by: "" while nobody has seen to it as held_id.
     """
 
     begun_ns: deque[int]
@@ -32,6 +34,23 @@ class _Matter(msgspec.Struct, kw_only=True):
     alert_id: str = ""
     held_id: str = ""
     told: AlertRecord | None = None
+    since_ns: int = 0
+    begins: int = 0
+    open_ns: int = 0
+    acknowledged_by: str = ""
+
+    def hold(self, alert_id: str, told: AlertRecord) -> None:
+        """It was told now, as this one."""
+        self.held_id, self.told, self.acknowledged_by = alert_id, told, ""
+        self.since_ns, self.begins, self.open_ns = told.raised_ns, 1, 0
+
+    def release(self) -> None:
+        self.held_id, self.told, self.acknowledged_by = "", None, ""
+
+    def open_until(self, now_ns: int) -> int:
+        """How long it was open since it was told, ns."""
+        open_ns = 0 if self.opened_ns is None else max(now_ns - max(self.opened_ns, self.since_ns), 0)
+        return self.open_ns + open_ns
 
 
 class Steady(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +59,25 @@ class Steady(msgspec.Struct, frozen=True, kw_only=True):
     record: AlertRecord
     alert_id: str
     lasted_ns: int
+
+
+class Overdue(msgspec.Struct, frozen=True, kw_only=True):
+    """What flaps on, and was held back as long as it may be: due at `due_ns` as `alert_id`. record: as told then."""
+
+    record: AlertRecord
+    alert_id: str
+    due_ns: int
+    held_ns: int
+    begins: int
+    open_share: float
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What flaps now: the alert as which it was told, when, and who has acknowledged that, "" nobody."""
+
+    alert_id: str
+    told: AlertRecord
+    acknowledged_by: str
 
 
 class Flapping:
@@ -81,6 +119,7 @@ class Flapping:
     def restore(self, record: AlertRecord, alert_id: str, *, after_s: float = 0.0) -> None:
         """Take over an alert that was written before a restart, oldest first."""
         self.steady(record.raised_ns)
+        self.overdue(record.raised_ns)
         self.note(record, alert_id, after_s=after_s)
 
     def steady(self, now_ns: int) -> list[Steady]:
@@ -98,11 +137,58 @@ class Flapping:
                 continue
             alert_id = matter.alert_id if is_open else matter.held_id
             found.append(Steady(record=matter.newest, alert_id=alert_id, lasted_ns=lasted_ns))
-            matter.held_id, matter.told = "", None
+            matter.release()
             matter.begun_ns.clear()
             if matter.opened_ns is not None:
                 matter.begun_ns.append(matter.opened_ns)
         return found
+
+    def overdue(self, now_ns: int) -> list[Overdue]:
+        """What has been held back for as long as it may be and nobody has acknowledged; it is held back further then.
+
+        When it is due follows from when it was told alone, so it is the same after a restart.
+        """
+        found = []
+        for matter in self._matters.values():
+            if matter.told is None:
+                continue
+            is_critical = matter.told.severity == "critical"
+            held_ns = round(
+                (self._settings.longest_critical_s if is_critical else self._settings.longest_s) * _SECOND
+            )
+            due = None
+            while matter.since_ns + held_ns <= now_ns:
+                due_ns = matter.since_ns + held_ns
+                due = Overdue(
+                    record=matter.told,
+                    alert_id=matter.held_id,
+                    due_ns=due_ns,
+                    held_ns=held_ns,
+                    begins=matter.begins,
+                    open_share=min(matter.open_until(due_ns) / held_ns, 1.0),
+                )
+                matter.since_ns, matter.begins, matter.open_ns = due_ns, 0, 0
+            if due is not None and not matter.acknowledged_by:
+                found.append(due)
+        return found
+
+    def held_as(self, code: str, subject: str) -> Held | None:
+        """As what it was told that flaps, None: it does not."""
+        matter = self._matters.get((code, subject))
+        if matter is None or matter.told is None:
+            return None
+        return Held(alert_id=matter.held_id, told=matter.told, acknowledged_by=matter.acknowledged_by)
+
+    def acknowledge(self, alert_id: str, by: str, seen_ns: int | None) -> tuple[str, str] | None:
+        """Note who has seen to what flaps and was told as this; its (code, subject), None: nothing of that id flaps,
+        or worse was told after `seen_ns`."""
+        for key, matter in self._matters.items():
+            if matter.told is not None and matter.held_id == alert_id:
+                if seen_ns is not None and seen_ns < matter.told.raised_ns:
+                    return None
+                matter.acknowledged_by = by
+                return key
+        return None
 
     @property
     def held(self) -> tuple[tuple[str, str], ...]:
@@ -116,13 +202,15 @@ class Flapping:
         while matter.begun_ns[0] <= now_ns - self._settings.window_s * _SECOND:
             matter.begun_ns.popleft()
         if matter.held_id:
+            matter.begins += 1
             return _went_on(matter, record)
         if len(matter.begun_ns) < self._settings.begins:
             return "usual"
-        matter.held_id, matter.told = alert_id, record
+        matter.hold(alert_id, record)
         return "flapping"
 
     def _ended(self, matter: _Matter, now_ns: int, after_s: float) -> Verdict:
+        matter.open_ns = matter.open_until(now_ns)
         opened_ns, matter.opened_ns = matter.opened_ns, None
         matter.changed_ns = now_ns
         if opened_ns is not None and now_ns - opened_ns < after_s * _SECOND:
@@ -130,7 +218,7 @@ class Flapping:
                 matter.begun_ns.pop()
             if matter.held_id == matter.alert_id:
                 # that it flaps was not told yet
-                matter.held_id, matter.told = "", None
+                matter.release()
         return "held" if matter.held_id else "usual"
 
 
@@ -141,5 +229,5 @@ def _went_on(matter: _Matter, record: AlertRecord) -> Verdict:
     is_worse = SEVERITY_RANK[record.severity] > SEVERITY_RANK[matter.told.severity]
     if not is_worse and record.stage in ("", matter.told.stage):
         return "held"
-    matter.held_id, matter.told = matter.alert_id, record
+    matter.hold(matter.alert_id, record)
     return "usual"

@@ -11,7 +11,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One alert for one channel. Its id follows from alert, event and channel, so that nothing is told twice.
 
     not_before_ns: when it may be told. reminder: 0 for the alert itself, then 1, 2 ... each time it is told again.
-    note: why it comes by this channel, "" when it is the channel's own.
+    note: why it comes by this channel, "" when it is the channel's own. flaps: it is open and over again and again.
     """
 
     notice_id: str
@@ -21,6 +21,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     not_before_ns: int
     reminder: int = 0
     note: str = ""
+    flaps: bool = False
 
 
 class NoticeQueued(msgspec.Struct, frozen=True, tag="notice_queued.1"):

@@ -78,6 +78,16 @@ class Teller:
         matter = self._alerts.get(told.code, told.subject)
         assert matter is not None, f"{told.code} of {told.subject} was just noted"
         self._dispatch.tell(step, told, matter.alert_id, now_ns)
+        self.hold((told.code, told.subject))
+
+    def hold(self, *keys: tuple[str, str]) -> None:
+        """Note of these (code, subject) as what people were told of them while they flap."""
+        for code, subject in keys:
+            held = self._dispatch.flapping.held_as(code, subject)
+            if held is None:
+                self._alerts.hold(code, subject, "", "")
+            else:
+                self._alerts.hold(code, subject, held.alert_id, held.acknowledged_by)
 
     def ruled(self, record: AlertRecord) -> AlertRecord:
         """With the severity that the configuration gives to its kind."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.monitor.alert_config import FlappingSection, KindRule
-from services.monitor.effects import AlertRecord
+from services.monitor.alert_config import FlappingSection, KindRule, Route
+from services.monitor.effects import Acknowledge, AlertRecord
 from services.monitor.flapping import Flapping
 from shared.messages.system import Severity
 from tests.unit.monitor.desk import SECOND, START, alert, halts
@@ -96,6 +96,99 @@ def test_worse_than_what_was_told_is_told_at_once_while_it_flaps() -> None:
     wire.hear(alert(KIND, at_s + 6, severity="info", resolved=True), at_s + 6)
     wire.run(at_s + 6, at_s + 700)
     assert [line.partition(":")[0] for line in lines(wire)[before + 1 :]] == ["Over · Clock off"]
+
+
+def mostly_open(wire: Wire, from_s: int, to_s: int, *, code: str = "venue_unreadable", open_s: int = 110) -> None:
+    """Open for so long of each two minutes, at every one of them."""
+    for at_s in range(from_s, to_s, 120):
+        wire.hear(alert(code, at_s, severity="critical"), at_s)
+        wire.run(at_s + 1, at_s + open_s - 1)
+        wire.hear(alert(code, at_s + open_s, severity="info", resolved=True), at_s + open_s)
+        wire.run(at_s + open_s + 1, at_s + 119)
+
+
+def escalating() -> Wire:
+    route = Route(channels=("phone",), escalate_to=("mail",), remind_after_s=900)
+    return Wire(config(routes={"default": route}))
+
+
+def told_id(wire: Wire) -> str:
+    """The id in the message that told that it flaps."""
+    (text,) = (text for text in wire.texts("phone") if "flapping, begun" in text)
+    return text.splitlines()[1].rpartition("#")[2]
+
+
+def test_what_is_critical_and_flaps_on_is_told_every_quarter_of_an_hour_and_to_more_people_and_its_end_to_them() -> (
+    None
+):
+    wire = escalating()
+    mostly_open(wire, 0, 3 * 3_600)
+    again = [line for line in lines(wire) if "flapping on" in line]
+    assert len(again) == (3 * 3_600 - 360) // 900
+    assert again[0] == (
+        "CRITICAL, flapping for 15 min and not acknowledged · Venue unreadable: flapping on, begun 8 times within "
+        "15 min, open for 92% of them. venue_unreadable at 360"
+    )
+    assert len([line for line in lines(wire) if "Venue unreadable" in line]) == 7 + len(again)
+    assert len(wire.texts("mail")) == len(again)
+    assert all(f"#{told_id(wire)}" in text for text in wire.texts("mail"))
+    wire.run(3 * 3_600, 3 * 3_600 + 600)
+    assert "Over · Venue unreadable" in wire.texts("mail")[-1]
+
+
+def test_a_warning_that_flaps_on_is_told_every_hour_and_to_nobody_else() -> None:
+    wire = escalating()
+    blink(wire, 125, severity="warning")
+    assert len([line for line in lines(wire) if "flapping on, begun 6" in line and "within 60 min" in line]) == 2
+    assert wire.texts("mail") == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_acknowledged_under_the_id_in_the_message_it_is_told_no_more_until_it_is_over(restarts: bool) -> None:
+    wire = escalating()
+    mostly_open(wire, 0, 840)
+    wire.on(Acknowledge(alert_id=told_id(wire), by="ada"), 845)
+    mostly_open(wire, 960, 1_200)
+    if restarts:
+        wire.restart(1_199)
+    before = len(lines(wire))
+    mostly_open(wire, 1_200, 4_800)
+    (matter,) = (each for each in wire.core.status(START).alerts if each.record.code == "venue_unreadable")
+    assert matter.acknowledged_by == "ada"
+    assert len(lines(wire)) == before
+    wire.run(4_800, 5_400)
+    assert [line.partition(":")[0] for line in lines(wire)[before:]] == ["Over · Venue unreadable"]
+
+
+def test_a_restart_tells_what_flaps_on_at_the_same_times_and_once() -> None:
+    wire = escalating()
+    mostly_open(wire, 0, 1_200)
+    wire.restart(1_200)
+    mostly_open(wire, 1_200, 1_320)
+    wire.restart(1_321)
+    mostly_open(wire, 1_440, 2_400)
+    assert len([line for line in lines(wire) if "flapping on" in line]) == 2
+
+
+def test_a_shorter_reminder_comes_before_and_under_the_same_id() -> None:
+    wire = Wire(config(routes={"default": Route(channels=("phone",), remind_after_s=300)}))
+    mostly_open(wire, 0, 720)
+    (text,) = (text for text in wire.texts("phone") if "not acknowledged" in text)
+    assert "CRITICAL, flapping for 5 min and not acknowledged" in text
+    assert f"#{told_id(wire)}" in text
+
+
+@pytest.mark.parametrize("code", ["naked_leg", "position_missing", "trade_broken", "trade_overfilled"])
+def test_what_may_cost_money_each_time_is_told_each_time(code: str) -> None:
+    wire = Wire()
+    mostly_open(wire, 0, 1_200, code=code)
+    assert len(lines(wire)) == 20
+
+
+def test_even_what_may_cost_money_is_held_back_where_that_is_configured() -> None:
+    wire = Wire(config(kinds={"position_missing": KindRule(hold_flapping=True)}))
+    mostly_open(wire, 0, 1_200, code="position_missing")
+    assert len(lines(wire)) == 7
 
 
 def test_rare_beginnings_are_all_told() -> None:
