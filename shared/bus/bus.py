@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 import zmq
@@ -28,6 +29,9 @@ _REPLAY_PAGE_BYTES = 256 * 1024
 
 _SUBSCRIPTION_BYTES_MAX = 4_096
 """ZeroMQ keeps a node per byte of each subscription; whoever sends a longer one is disconnected."""
+
+_CONTEXT_ENDS_S = 2.0
+"""How long ZeroMQ may take to end when a bus is closed. Its threads end with the process anyway."""
 
 
 class _Publication:
@@ -164,7 +168,10 @@ class Bus:
             self._publisher = None
         if self._link.curve is not None:
             self._link.curve.close()
-        self._link.context.term()
+        # over tcp its thread may stand in the look-up of a name, of a peer in a container that is gone
+        ending = threading.Thread(target=self._link.context.term, name="bus context", daemon=True)
+        ending.start()
+        ending.join(_CONTEXT_ENDS_S)
 
     def key_problem(self, service: str) -> str:
         """Why `service` and we do not take each other's keys; "" while nothing is known against it."""

@@ -223,6 +223,14 @@ async def test_a_changed_list_that_cannot_be_read_changes_nothing_and_is_told(tm
     server.close()
 
 
+async def test_a_bus_whose_sockets_do_not_all_end_closes_all_the_same(tmp_path: Path) -> None:
+    server = open_service("execution", keyed_desk(tmp_path))
+    kept_open = server._link.context.socket(zmq.PUB)
+    server.close()
+    assert not kept_open.closed
+    kept_open.close(0)
+
+
 def test_keys_are_drawn_once_and_every_secret_is_ours_alone(tmp_path: Path) -> None:
     assert ensure_keys(tmp_path, 1) == KEY_NAMES
     first = read_list(tmp_path)
