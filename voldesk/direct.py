@@ -89,23 +89,30 @@ def closing_price(quantity: Decimal, quote: ClosingQuote, attempt: int, bound_pc
 
 
 def held_back(positions: Sequence[VenuePosition]) -> frozenset[str]:
-    """Long options that still cover a short one of the same underlying and type: sold first, or at once when the
-    short one did not fill, they would leave it naked in a market that runs. A perpetual counts as a call, and a put
-    covers a long one."""
-    kinds = {position.symbol: _kind_of(position.symbol) for position in positions}
-    short = {kinds[position.symbol] for position in positions if position.quantity < 0} - {None}
-    short |= {
-        (base_of(position.symbol), "P")
-        for position in positions
-        if position.quantity > 0 and instrument_kind(position.symbol) == "perpetual"
-    }
-    return frozenset(p.symbol for p in positions if p.quantity > 0 and kinds[p.symbol] in short)
+    """Positions that still cover another one of the same underlying: closed first, or at once when the other one did
+    not fill, they would leave it naked in a market that runs.
+
+    Long options cover short ones of their type, calls a perpetual sold, puts one bought. The perpetual covers short
+    options: calls where it is bought, puts where it is sold.
+    """
+    held = {(*kind, p.quantity < 0) for p in positions if (kind := _kind_of(p.symbol)) is not None}
+    return frozenset(p.symbol for p in positions if not held.isdisjoint(_covered_by(p)))
+
+
+def _covered_by(position: VenuePosition) -> Iterator[tuple[str, str, bool]]:
+    """Base, kind and whether it is sold, of what a position covers."""
+    base, kind = _kind_of(position.symbol) or ("", "")
+    if kind == "perpetual":
+        yield base, "C" if position.quantity > 0 else "P", True
+    elif kind and position.quantity > 0:
+        yield base, kind, True
+        yield base, "perpetual", kind == "C"
 
 
 def _kind_of(symbol: str) -> tuple[str, str] | None:
-    """Base and type of an option, of a perpetual those of a call; None for anything else."""
+    """Base and type of an option, base and `perpetual` of one; None for anything else."""
     if instrument_kind(symbol) == "perpetual":
-        return base_of(symbol), "C"
+        return base_of(symbol), "perpetual"
     try:
         option = parse_option_symbol(symbol)
     except SymbolError:
@@ -269,11 +276,11 @@ class DirectFlatten:
         return [position for position in await self._gateway.positions() if position.quantity != 0]
 
     async def _close_all(self, positions: Sequence[VenuePosition]) -> None:
-        """Short positions first; a long one that covers a short one waits for a round in which that is gone."""
+        """Short positions first; what covers another position waits for a round in which that is gone."""
         quotes = await self._quotes(positions)
         waiting = held_back(positions)
         for symbol in sorted(waiting):
-            self._tell(f"  {symbol}: covers a short position, sold once that is closed")
+            self._tell(f"  {symbol}: covers another position, closed once that is gone")
         for position in sorted(positions, key=lambda row: (row.quantity > 0, row.symbol)):
             if position.symbol in waiting:
                 continue

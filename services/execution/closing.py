@@ -9,7 +9,7 @@ from services.execution.modes import manner_of
 from services.execution.plan import Advice, Place, Withdraw, pause_after_ns, prices_shown, reprice
 from services.execution.pricing import PRICE_REFUSALS, STAIRCASE, CloseStep, closing_price
 from services.execution.records import Leg, Order, Trade
-from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_short, is_kept
+from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_leg, is_kept
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
@@ -18,7 +18,7 @@ from shared.options.chain import Quote
 
 class ClosePlan:
     """The staircase: closes what a trade holds, whatever opened it. It is what every mode falls back to, and all
-    that unwinds, flattens and mends. Short legs first: a long leg that covers an open short is not sold before it.
+    that unwinds, flattens and mends. What covers another leg is not closed before it.
     """
 
     def __init__(self, reduction: Reduction) -> None:
@@ -109,9 +109,9 @@ class ClosePlan:
         orders = self._reducing_orders(trade, index)
         if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
             return
-        short = covered_short(trade, index, work)
-        if short is not None:
-            advice.wait(f"{leg.symbol} covers the open short {short}")
+        covered = covered_leg(trade, index, work)
+        if covered is not None:
+            advice.wait(f"{leg.symbol} covers the open {covered}")
             return
         ready_ns = self._ready_ns(trade, orders)
         if work.now_ns < ready_ns:

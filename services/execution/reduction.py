@@ -100,12 +100,9 @@ class Reduction:
             )
 
 
-def covered_short(trade: Trade, index: int, work: Workspace) -> str | None:
-    """What this long leg still covers: a short leg of the same underlying and option type, or, of a put, a long
-    perpetual."""
+def covered_leg(trade: Trade, index: int, work: Workspace) -> str | None:
+    """What this leg still covers: a short option, or a perpetual."""
     leg = trade.legs[index]
-    if leg.side != "buy":
-        return None
     for other_index, other in enumerate(trade.legs):
         if (
             covers(leg, other)
@@ -117,10 +114,14 @@ def covered_short(trade: Trade, index: int, work: Workspace) -> str | None:
 
 
 def covers(leg: Leg, other: Leg) -> bool:
-    """Whether a long option, or perpetual, bounds the loss of another leg: a short one of its type, a perpetual being
-    a call of strike 0; a put bounds a long perpetual."""
-    if leg.instrument.underlying != other.instrument.underlying:
+    """Whether a leg bounds the loss of another one, which is closed before it: a long option that of a short one of
+    its type, a perpetual bought counting as a call bought and one sold as a call sold; a long put that of a long
+    perpetual; a short perpetual that of a short put."""
+    one, two = leg.instrument, other.instrument
+    if one.underlying != two.underlying:
         return False
-    if leg.instrument.option_type == "P" and other.instrument.is_perpetual:
-        return other.side == "buy"
-    return other.side == "sell" and other.instrument.option_type == leg.instrument.option_type
+    if one.option_type == "P" and two.is_perpetual:
+        return leg.side == other.side == "buy"
+    if one.is_perpetual and two.option_type == "P":
+        return leg.side == other.side == "sell"
+    return leg.side == "buy" and other.side == "sell" and one.option_type == two.option_type

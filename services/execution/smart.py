@@ -70,7 +70,7 @@ class SmartOpening:
 
 
 class SmartClosing:
-    """Closes a trade chunk by chunk; in a chunk a long leg that covers a short one waits for it.
+    """Closes a trade chunk by chunk; in a chunk a leg that covers another one waits for it.
 
     What cannot be closed so is left to the staircase: when a leg is not filled, when it cannot be priced, and in time
     before the options stop trading. Chunks are spaced over time only where a strategy or a person asked for the
@@ -173,10 +173,8 @@ class _ClosingChunk(ChunkWork):
         return leg.closed_quantity - leg.trimmed_quantity
 
     def goes_before(self, index: int) -> list[int]:
-        leg = self.trade.legs[index]
-        if leg.side != "buy":
-            return []
-        return [number for number, other in enumerate(self.trade.legs) if covers(leg, other)]
+        legs = self.trade.legs
+        return [number for number, other in enumerate(legs) if covers(legs[index], other)]
 
     def bound(self, index: int, quote: Quote | None) -> Decimal | str:
         leg = self.trade.legs[index]

@@ -28,7 +28,8 @@ _MAINTENANCE = ("10553", "under maintenance")
 
 
 def uncovered(trade: TradeUpdate) -> Decimal:
-    """How much of the trade's short options lacks the protection that its structure has for them, in base coin.
+    """How much of the trade's short options and perpetuals lacks the protection that its structure has for them, in
+    base coin.
 
     Per underlying and option type: what is sold and held beyond what is bought and held, less what the structure
     itself leaves uncovered. 0 for a structure without long options, and for quotes, whose legs are none.
@@ -60,7 +61,7 @@ def _kinds_of(symbol: str, sign: int) -> list[tuple[tuple[str, str], int]]:
 
 
 class NakedLegs:
-    """Trades whose short options have lacked their protection for a while."""
+    """Trades whose short options or perpetuals have lacked their protection for a while."""
 
     def __init__(self) -> None:
         self._since_ns: dict[str, int] = {}
@@ -74,7 +75,7 @@ class NakedLegs:
             if trade_id in known or now_ns - self._since_ns[trade_id] >= NAKED_AFTER_NS:
                 trade = trades[trade_id]
                 found[trade_id] = (
-                    f"{quantity} short of trade {trade_id} ({trade.strategy}, {trade.state}) has no protection"
+                    f"{quantity} of trade {trade_id} ({trade.strategy}, {trade.state}) lacks its protection"
                 )
         return found
 

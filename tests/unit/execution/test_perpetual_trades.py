@@ -376,6 +376,22 @@ def test_a_put_that_protects_a_long_perpetual_is_not_sold_before_it() -> None:
     assert second.symbol == PUT
 
 
+@pytest.mark.parametrize("option", [PUT, CALL])
+def test_a_perpetual_that_covers_a_short_option_is_not_closed_before_it(option: str) -> None:
+    script = _started()
+    trade_id = str(script.trade(leg(option, "sell"), leg("BTCUSD", "sell" if option == PUT else "buy", "1")).trade_id)
+    for number in (1, 2, 3):
+        for each, order in enumerate(script.placed()):
+            script.filled(order, 10 * number + each)
+    assert script.core.book.trades[trade_id].state == "OPEN"
+    script.close(trade_id)
+    (first,) = script.placed()
+    assert first.symbol == option
+    script.filled(first, 50)
+    (second,) = script.placed()
+    assert second.symbol == "BTCUSD"
+
+
 def test_its_age_is_its_own_and_keeps_no_option_from_being_opened() -> None:
     script = _started()
     snapshot = chain_with(chain(script.now_ns, script.listing), script.listing)

@@ -171,3 +171,5 @@ def test_a_perpetual_covers_a_short_call_and_is_covered_by_a_put() -> None:
     }
     alone = (("BTCUSD", -1), (f"{option}110000-C", 1), (f"{option}90000-P", 1))
     assert held_back([_position(symbol, quantity) for symbol, quantity in alone]) == {f"{option}110000-C"}
+    sold = (("BTCUSD", -1), (f"{option}90000-P", -1), ("ETHUSD", 1), (f"{option}110000-C", 1))
+    assert held_back([_position(symbol, quantity) for symbol, quantity in sold]) == {"BTCUSD", f"{option}110000-C"}
