@@ -166,8 +166,11 @@ class HedgeDesk:
         last_ns = max((_changed_ns(each) for each in hedges), default=0)
         next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
         sent: list[Effect] = []
-        wanted = adjustment(delta, held, hedge, perpetual)
-        if isinstance(wanted, NoHedge):
+        not_added = blocked if is_held(trade) else f"{trade.trade_id} is {trade.state}"
+        wanted = adjustment(delta, held, hedge, perpetual, may_open=not_added is None)
+        if isinstance(wanted, NoHedge) and wanted.is_kept:
+            watch.text += f"; its hedge is too large and is kept, as nothing could be opened after it: {not_added}"
+        elif isinstance(wanted, NoHedge):
             watch.text += "; the rest is too small to trade" if wanted.is_off else ""
             is_off = False
         elif busy:
@@ -178,10 +181,8 @@ class HedgeDesk:
         elif isinstance(wanted, CloseHedges):
             for trade_id in wanted.trade_ids:
                 self._close(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
-        elif not is_held(trade):
-            watch.text += f"; not added to: {trade.trade_id} is {trade.state}"
-        elif blocked is not None:
-            watch.text += f"; not adjusted: {blocked}"
+        elif not_added is not None:
+            watch.text += f"; not added to: {not_added}"
         elif strategy not in self._flights:
             sent.append(self._open(strategy, trade, wanted, perpetual.symbol, now_ns))
         return [*sent, *self._judged(trade, watch, is_off, now_ns)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import combinations
 
 import msgspec
 
@@ -21,6 +22,9 @@ HEDGE_PARAMS = ExecutionParams(
 )
 """How an adjustment is worked: a limit order a tenth of a per cent past the middle, which crosses a book that is a
 basis point wide and never pays more than that."""
+
+_WEIGHED = 10
+"""So many trades are weighed against each other in every combination."""
 
 
 class DeltaHedge(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,18 +70,28 @@ class CloseHedges(msgspec.Struct, frozen=True):
 
 
 class NoHedge(msgspec.Struct, frozen=True):
-    """Nothing is to be done. is_off: delta is beyond the band all the same, as the rest is too small to trade."""
+    """Nothing is to be done. is_off: delta is beyond the band all the same, as the rest is too small to trade.
+
+    is_kept: delta is beyond the band, and every hedge that could be closed would leave it farther away.
+    """
 
     is_off: bool = False
+    is_kept: bool = False
 
 
 def adjustment(
-    structure_delta: float, held: Sequence[HeldHedge], hedge: DeltaHedge, perpetual: Instrument
+    structure_delta: float,
+    held: Sequence[HeldHedge],
+    hedge: DeltaHedge,
+    perpetual: Instrument,
+    *,
+    may_open: bool = True,
 ) -> OpenHedge | CloseHedges | NoHedge:
     """What brings delta back to its target: more of the hedge, or less of it, and then the rest.
 
     Trades that hedge are closed whole: of those at hand the largest first that do not take away too much; where none
-    is small enough, the smallest, and what was too much is opened again with the next look.
+    is small enough, the smallest, and what was too much is opened again with the next look. may_open: whether it can
+    be; if not, those are closed that bring delta nearest to its target, and none where each takes it farther away.
     """
     have = sum((each.quantity for each in held), Decimal(0))
     off = structure_delta + float(have) - hedge.target
@@ -90,6 +104,8 @@ def adjustment(
     against = [each for each in held if (each.quantity > 0) == (off > 0)]
     if not against:
         return OpenHedge(side, min(change, perpetual.max_quantity))
+    if not may_open:
+        return _taken_back(off, against)
     left, closing = change, []
     for each in sorted(against, key=lambda one: (-abs(one.quantity), one.trade_id)):
         if abs(each.quantity) <= left:
@@ -98,3 +114,11 @@ def adjustment(
     if not closing:
         closing = [min(against, key=lambda one: (abs(one.quantity), one.trade_id)).trade_id]
     return CloseHedges(tuple(closing))
+
+
+def _taken_back(off: float, against: Sequence[HeldHedge]) -> CloseHedges | NoHedge:
+    """Those of the largest trades that bring delta nearest to its target; the fewest of what does so alike."""
+    largest = sorted(against, key=lambda one: (-abs(one.quantity), one.trade_id))[:_WEIGHED]
+    subsets = (subset for size in range(len(largest) + 1) for subset in combinations(largest, size))
+    nearest = min(subsets, key=lambda subset: round(abs(off - float(sum(each.quantity for each in subset))), 9))
+    return CloseHedges(tuple(each.trade_id for each in nearest)) if nearest else NoHedge(is_kept=True)

@@ -177,6 +177,46 @@ def test_of_a_trade_that_is_being_closed_the_hedge_is_taken_back_and_not_added_t
     assert [close.trade_id for close in taken_back.closes()] == ["h1"]
 
 
+@pytest.mark.parametrize("why", ["halted", "closing"])
+def test_while_nothing_may_be_opened_a_hedge_that_is_a_little_too_large_is_kept_and_alarmed(why: str) -> None:
+    desk = HedgedDialogue(hedged())
+    desk.opened(call_held() if why == "halted" else msgspec.structs.replace(call_held(), state="CLOSING"))
+    desk.opened(hedge_held("sell", "0.6", at_ns=NOON - 60 * SECOND))
+    if why == "halted":
+        desk.halt(Halt(level="no_new_trades", reason="looking", raised_by="operator", raised_ns=NOON))
+    desk.ready()
+    desk.wait(62)
+    assert desk.closes() == []
+    (alert,) = [each for each in desk.alerts if each.code == "hedge_off"]
+    assert ("looking" if why == "halted" else "t1001 is CLOSING") in alert.text
+    if why == "halted":
+        desk.halt()
+        desk.wait(2)
+        assert [close.trade_id for close in desk.closes()] == ["h1"]
+
+
+@given(
+    delta=st.floats(-5, 5),
+    quantities=st.lists(st.integers(1, 2_000), max_size=8),
+    sign=st.sampled_from((1, -1)),
+)
+def test_where_nothing_can_be_opened_again_what_is_closed_brings_delta_nearer(
+    delta: float, quantities: list[int], sign: int
+) -> None:
+    held = [HeldHedge(f"h{number}", sign * D(each) / 1_000) for number, each in enumerate(quantities)]
+    wanted = adjustment(delta, held, HEDGE, PERPETUAL, may_open=False)
+    closed = wanted.trade_ids if isinstance(wanted, CloseHedges) else ()
+    before = abs(delta + float(sum(each.quantity for each in held)))
+    after = [each.quantity for each in held if each.trade_id not in closed]
+    assert abs(delta + float(sum(after))) < before or not closed
+
+
+def test_of_several_hedges_those_are_closed_that_come_nearest_where_nothing_can_be_opened_again() -> None:
+    held = [HeldHedge("a", D("-0.5")), HeldHedge("b", D("-0.3")), HeldHedge("c", D("-0.25"))]
+    assert adjustment(0.6, held, HEDGE, PERPETUAL, may_open=False) == CloseHedges(("a",))
+    assert adjustment(0.45, held, HEDGE, PERPETUAL, may_open=False) == CloseHedges(("b", "c"))
+
+
 def test_a_trade_that_is_not_open_yet_is_not_hedged() -> None:
     desk = _desk(msgspec.structs.replace(call_held(), state="OPENING"))
     assert desk.asked() == []
