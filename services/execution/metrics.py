@@ -83,9 +83,10 @@ class ExecutionMetrics:
         self._requested: set[str] = set()
         self._accepted: OrderedDict[str, int] = OrderedDict()
         self._on_the_way: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._booked: dict[str, tuple[str, float, float]] = {}
+        self._booked: dict[str, tuple[float, float, float]] = {}
         self._realized: dict[str, float] = {}
         self._fees: dict[str, float] = {}
+        self._funding: dict[str, float] = {}
         self._declare_trades(metrics)
         self._declare_orders(metrics)
         self._declare_safety(metrics)
@@ -123,6 +124,9 @@ class ExecutionMetrics:
             buckets=FILL_BUCKETS_S,
         )
         self._fees_usd = metrics.table("voldesk_fees_usd", "Fees of the same trades, paid > 0", "strategy")
+        self._funding_usd = metrics.table(
+            "voldesk_funding_usd", "Funding of perpetuals of the same trades, paid > 0", "strategy"
+        )
 
     def _declare_orders(self, metrics: Metrics) -> None:
         self._orders = metrics.table(
@@ -200,7 +204,7 @@ class ExecutionMetrics:
             case Reply(message=TradeAccepted(trade_id=trade_id)):
                 self._answered(trade_id, cause_id)
             case Publish(message=TradeUpdate() as trade):
-                money = float(trade.realized_pnl_usd), float(trade.fees_usd)
+                money = float(trade.realized_pnl_usd), float(trade.fees_usd), float(trade.funding_usd)
                 self._account(trade.trade_id, trade.strategy, *money)
             case Publish(message=ReconciliationReport() as report):
                 self._reconciliations(report.trigger).inc()
@@ -232,6 +236,7 @@ class ExecutionMetrics:
         self._inquiries.watch(book.inquiries)
         self._realized_usd.show(dict(self._realized))
         self._fees_usd.show(dict(self._fees))
+        self._funding_usd.show(dict(self._funding))
         if len(self._booked) > len(book.trades) + _REMEMBERED:
             self._booked = {name: booked for name, booked in self._booked.items() if name in book.trades}
 
@@ -316,15 +321,18 @@ class ExecutionMetrics:
     def _left(self, call: str, number: int) -> None:
         _remember(self._on_the_way, (call, number), self._now_ns())
 
-    def _account(self, trade_id: str, strategy: str, realized_usd: float, fees_usd: float) -> None:
-        _, realized_before, fees_before = self._booked.get(trade_id, (strategy, 0.0, 0.0))
-        self._booked[trade_id] = (strategy, realized_usd, fees_usd)
-        self._realized[strategy] = self._realized.get(strategy, 0.0) + realized_usd - realized_before
-        self._fees[strategy] = self._fees.get(strategy, 0.0) + fees_usd - fees_before
+    def _account(
+        self, trade_id: str, strategy: str, realized_usd: float, fees_usd: float, funding_usd: float
+    ) -> None:
+        before = self._booked.get(trade_id, (0.0, 0.0, 0.0))
+        now = self._booked[trade_id] = (realized_usd, fees_usd, funding_usd)
+        for sums, value, value_before in zip((self._realized, self._fees, self._funding), now, before, strict=True):
+            sums[strategy] = sums.get(strategy, 0.0) + value - value_before
 
 
-def _money(trade: Trade) -> tuple[float, float]:
-    return float(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO)), float(trade.fees_usd)
+def _money(trade: Trade) -> tuple[float, float, float]:
+    realized_usd = float(sum((leg.realized_pnl_usd for leg in trade.legs), ZERO))
+    return realized_usd, float(trade.fees_usd), float(trade.funding_usd)
 
 
 def _remember(kept: OrderedDict[Any, int], key: Any, at_ns: int) -> None:

@@ -82,11 +82,12 @@ def pnl(now: Status) -> str:
         closed = [trade for trade in own if trade.is_final and (trade.closed_ns or 0) >= today_ns]
         realized = sum((trade.realized_pnl_usd for trade in closed), Decimal(0))
         fees = sum((trade.fees_usd for trade in (*live, *closed)), Decimal(0))
-        parts.append(f"today {realized:+,.2f} ({len(closed)}), fees {fees:,.2f}")
+        funding = sum((trade.funding_usd for trade in (*live, *closed)), Decimal(0))
+        parts.append(f"today {realized:+,.2f} ({len(closed)}), {_paid(fees, funding)}")
         lines.append(" ".join(parts))
     if len(lines) == len(_account_lines(now)):
         lines.append("no trade yet")
-    return _text([*lines, "USD, before fees. A longer time, after fees: /pnl 7 d"])
+    return _text([*lines, "USD, before fees and funding. A longer time, after both: /pnl 7 d"])
 
 
 def pnl_over(span: str, found: SampledPnl) -> str:
@@ -94,7 +95,7 @@ def pnl_over(span: str, found: SampledPnl) -> str:
     rows = sorted(found.by_strategy, key=lambda row: -row.net_usd)
     if not rows:
         return f"{span}: no trade was sampled in that time"
-    lines = [f"{span}, net of fees, on mark:"]
+    lines = [f"{span}, net of fees and funding, on mark:"]
     lines += [f"{row.group or 'earlier trades'}: {_made(row)}" for row in rows]
     if len(rows) > 1:
         lines.append(f"total: {_made(found.total)}")
@@ -105,7 +106,13 @@ def pnl_over(span: str, found: SampledPnl) -> str:
 
 
 def _made(row: SampledRow) -> str:
-    return f"{row.net_usd:+,.2f} ({row.trades} trade{'' if row.trades == 1 else 's'}, fees {row.fees_usd:,.2f})"
+    trades = f"{row.trades} trade{'' if row.trades == 1 else 's'}"
+    return f"{row.net_usd:+,.2f} ({trades}, {_paid(row.fees_usd, row.funding_usd)})"
+
+
+def _paid(fees_usd: float | Decimal, funding_usd: float | Decimal) -> str:
+    """Fees, and funding where there was any; paid > 0."""
+    return f"fees {fees_usd:,.2f}" + (f", funding {funding_usd:,.2f}" if funding_usd else "")
 
 
 def positions(now: Status) -> str:
@@ -145,7 +152,8 @@ def trade(one: TradeUpdate, now: Status) -> str:
     if one.hard_deadline_ns is not None and not one.is_final:
         left = duration_text(max(0, one.hard_deadline_ns - now.now_ns) / 1e9)
         lines.append(f"closed by itself in {left} at the latest")
-    lines.append(f"realised {one.realized_pnl_usd:+,f} USD, fees {one.fees_usd:,f} USD")
+    funding = f", funding {one.funding_usd:,f} USD" if one.funding_usd else ""
+    lines.append(f"realised {one.realized_pnl_usd:+,f} USD, fees {one.fees_usd:,f} USD{funding}")
     if one.reason:
         lines.append(one.reason)
     for strategy in now.strategies:

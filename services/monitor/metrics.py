@@ -51,7 +51,7 @@ class MonitorMetrics:
         )
         self._net_usd = metrics.table(
             "voldesk_net_pnl_usd",
-            "P&L on mark after fees of all trades that the history has, those of long ago included",
+            "P&L on mark after fees and funding of all trades that the history has, those of long ago included",
             "strategy",
         )
         self._words: dict[str, object] = {}

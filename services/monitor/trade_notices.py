@@ -20,6 +20,8 @@ def trade_notice(trade: TradeUpdate) -> tuple[str, Severity, str] | None:
             so_far = "" if trade.fees_complete else " so far"
             text = f"{name} is {trade.state}: realised {trade.realized_pnl_usd} USD before fees"
             text = f"{text}, fees {trade.fees_usd} USD{so_far}"
+            if trade.funding_usd:
+                text = f"{text}, funding {trade.funding_usd:f} USD"
             return "trade_closed", "info", f"{text} ({trade.reason})"
         case "FAILED":
             return "trade_failed", "warning", f"{name} has failed: {trade.reason}"

@@ -78,7 +78,7 @@ _QUERIES = (
         "histogram_quantile(0.5, sum by (le, strategy, phase) (rate(voldesk_slippage_bp_bucket[1d])))",
     ),
     ("how old is what we trade on", "max by (underlying, stream) (voldesk_stream_age_seconds)"),
-    ("which strategy earns", "voldesk_realized_pnl_usd - voldesk_fees_usd"),
+    ("which strategy earns", "voldesk_realized_pnl_usd - voldesk_fees_usd - voldesk_funding_usd"),
     ("is a core behind", "max by (service) (voldesk_queue_oldest_age_seconds) > 0.1"),
 )
 

@@ -77,11 +77,13 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[float, ...]
     marks: tuple[UnitMark | None, ...]
     parts: Parts
+    paid_usd: float = 0.0
+    """Fees and funding."""
 
 
 class TradePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade at an instant. pnl_usd, unrealized_usd before fees; parts: since its opening. Greeks of what it holds,
-    0 when it holds nothing, None when they are not known."""
+    """A trade at an instant. pnl_usd, unrealized_usd before fees and funding, which are paid > 0; parts: since its
+    opening. Greeks of what it holds, 0 when it holds nothing, None when they are not known."""
 
     trade_id: str
     at_ns: int
@@ -93,6 +95,12 @@ class TradePoint(msgspec.Struct, frozen=True, kw_only=True):
     vega: float | None
     theta: float | None
     parts: Parts
+    funding_usd: float = 0.0
+
+    @property
+    def net_usd(self) -> float:
+        """After fees and funding."""
+        return self.pnl_usd - self.fees_usd - self.funding_usd
 
 
 class TradeSample(TradePoint, frozen=True, kw_only=True):
@@ -186,12 +194,21 @@ class Follower:
         if unrealized is None:
             return None
         pnl_usd = float(trade.realized_pnl_usd) + unrealized
-        if before is not None and trade.is_final and not any(before.held) and before.pnl_usd == pnl_usd:
+        paid_usd = float(trade.fees_usd + trade.funding_usd)
+        is_over = before is not None and trade.is_final and not any(before.held)
+        if is_over and before is not None and (before.pnl_usd, before.paid_usd) == (pnl_usd, paid_usd):
+            # what was paid may be known later than the close
             return None
         opened_ns = trade.opened_ns or trade.created_ns
         parts = self._parts(before, trade.legs, current, pnl_usd, at_ns, opened_ns)
         followed = Followed(
-            trade_id=trade.trade_id, at_ns=at_ns, pnl_usd=pnl_usd, held=held, marks=current, parts=parts
+            trade_id=trade.trade_id,
+            at_ns=at_ns,
+            pnl_usd=pnl_usd,
+            held=held,
+            marks=current,
+            parts=parts,
+            paid_usd=paid_usd,
         )
         return TradeSample(
             trade_id=trade.trade_id,
@@ -200,6 +217,7 @@ class Follower:
             pnl_usd=pnl_usd,
             unrealized_usd=unrealized,
             fees_usd=float(trade.fees_usd),
+            funding_usd=float(trade.funding_usd),
             **_greeks(held, current),
             parts=parts,
             followed=followed,

@@ -17,17 +17,18 @@ from shared.ledger.pnl import Days
 
 
 class SampledRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One group, USD. parts: where the P&L before fees came from; fees paid > 0."""
+    """One group, USD. parts: where the P&L before fees came from; fees and funding paid > 0."""
 
     group: str
     trades: int
     parts: Parts
     fees_usd: float
+    funding_usd: float = 0.0
 
     @property
     def net_usd(self) -> float:
-        """After fees, with the change of what is held."""
-        return self.parts.pnl_usd - self.fees_usd
+        """After fees and funding, with the change of what is held."""
+        return self.parts.pnl_usd - self.fees_usd - self.funding_usd
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -37,6 +38,7 @@ class Change(msgspec.Struct, frozen=True):
     at_ns: int
     parts: Parts
     fees_usd: float
+    funding_usd: float
 
 
 def changes_of(before: Mapping[str, TradePoint], ends: Iterable[TradePoint]) -> list[Change]:
@@ -48,7 +50,8 @@ def changes_of(before: Mapping[str, TradePoint], ends: Iterable[TradePoint]) -> 
         known[point.trade_id] = point
         parts = point.parts if earlier is None else point.parts - earlier.parts
         fees_usd = point.fees_usd - (0.0 if earlier is None else earlier.fees_usd)
-        changes.append(Change(point.trade_id, point.at_ns, parts, fees_usd))
+        funding_usd = point.funding_usd - (0.0 if earlier is None else earlier.funding_usd)
+        changes.append(Change(point.trade_id, point.at_ns, parts, fees_usd, funding_usd))
     return changes
 
 
@@ -104,6 +107,7 @@ def _row(name: str, members: Sequence[Change]) -> SampledRow:
         trades=len({each.trade_id for each in members}),
         parts=parts,
         fees_usd=sum(each.fees_usd for each in members),
+        funding_usd=sum(each.funding_usd for each in members),
     )
 
 
@@ -114,5 +118,6 @@ def sampled_json(row: SampledRow) -> dict[str, Any]:
         "trades": row.trades,
         **parts_json(row.parts),
         "fees_usd": row.fees_usd,
+        "funding_usd": row.funding_usd,
         "net_usd": row.net_usd,
     }

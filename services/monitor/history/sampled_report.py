@@ -42,9 +42,9 @@ def sampled_pnl(
 
 
 def sampled_lines(reader: HistoryReader, since_ns: int, now_ns: int) -> dict[str, list[tuple[int, float]]]:
-    """(time in ns, P&L on mark after fees in USD) by strategy, 0 at the beginning and up to now, in about as many
-    steps as a picture shows. Raises sqlite3.Error."""
-    before = {trade_id: point.pnl_usd - point.fees_usd for trade_id, point in reader.trades_at(since_ns).items()}
+    """(time in ns, P&L on mark after fees and funding in USD) by strategy, 0 at the beginning and up to now, in
+    about as many steps as a picture shows. Raises sqlite3.Error."""
+    before = {trade_id: point.net_usd for trade_id, point in reader.trades_at(since_ns).items()}
     step_ns = max((now_ns - since_ns) // _POINTS, _MINUTE_NS)
     lines = lines_by_strategy(before, reader.nets(since_ns, now_ns + 1, step_ns), reader.strategies(since_ns))
     return {name: [(since_ns, 0.0), *line, (now_ns, line[-1][1])] for name, line in lines.items()}

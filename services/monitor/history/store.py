@@ -24,6 +24,7 @@ _MINUTE_NS, _QUARTER_NS = 60 * _NS, 900 * _NS
 _SUFFIXES = ("-wal", "-shm")
 _PARTS = ", ".join(PART_FIELDS)
 _TRADE_COLUMNS = f"trade_id, at_ns, pnl_usd, unrealized_usd, fees_usd, delta, gamma, vega, theta, {_PARTS}"
+_FUNDING = "funding_usd REAL NOT NULL DEFAULT 0"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS series (number INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, "
     "UNIQUE (account, name))",
@@ -34,23 +35,25 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS trades (account TEXT NOT NULL, trade_id TEXT NOT NULL, bucket INTEGER NOT NULL, "
     "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, unrealized_usd REAL NOT NULL, fees_usd REAL NOT NULL, "
     f"delta REAL, gamma REAL, vega REAL, theta REAL, {', '.join(f'{name} REAL NOT NULL' for name in PART_FIELDS)}, "
-    "PRIMARY KEY (account, trade_id, bucket)) WITHOUT ROWID",
+    f"{_FUNDING}, PRIMARY KEY (account, trade_id, bucket)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS trades_by_time ON trades (account, bucket)",
     "CREATE TABLE IF NOT EXISTS followed (account TEXT NOT NULL, trade_id TEXT NOT NULL, at_ns INTEGER NOT NULL, "
     "state BLOB NOT NULL, PRIMARY KEY (account, trade_id)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS newest (account TEXT NOT NULL, trade_id TEXT NOT NULL, strategy TEXT NOT NULL, "
-    "at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, fees_usd REAL NOT NULL, PRIMARY KEY (account, trade_id)) "
-    "WITHOUT ROWID",
+    f"at_ns INTEGER NOT NULL, pnl_usd REAL NOT NULL, fees_usd REAL NOT NULL, {_FUNDING}, "
+    "PRIMARY KEY (account, trade_id)) WITHOUT ROWID",
 )
 _NEWEST_OF_BEFORE = (
-    "INSERT INTO newest SELECT account, trade_id, '', at_ns, pnl_usd, fees_usd FROM "
-    "(SELECT account, trade_id, at_ns, pnl_usd, fees_usd, max(bucket) FROM trades GROUP BY account, trade_id)"
+    "INSERT INTO newest SELECT account, trade_id, '', at_ns, pnl_usd, fees_usd, funding_usd FROM "
+    "(SELECT account, trade_id, at_ns, pnl_usd, fees_usd, funding_usd, max(bucket) FROM trades "
+    "GROUP BY account, trade_id)"
 )
 """A file of a version that did not keep them: what its trades made is known, and not of which strategy they were."""
 
 _NEWEST = (
-    "INSERT INTO newest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET strategy = excluded.strategy, "
-    "at_ns = excluded.at_ns, pnl_usd = excluded.pnl_usd, fees_usd = excluded.fees_usd WHERE excluded.at_ns >= at_ns"
+    "INSERT INTO newest VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET strategy = excluded.strategy, "
+    "at_ns = excluded.at_ns, pnl_usd = excluded.pnl_usd, fees_usd = excluded.fees_usd, "
+    "funding_usd = excluded.funding_usd WHERE excluded.at_ns >= at_ns"
 )
 _JOIN = (
     "INSERT INTO buckets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -60,7 +63,7 @@ _JOIN = (
     "low = min(low, excluded.low), high = max(high, excluded.high), count = count + excluded.count"
 )
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
-_FORMAT = 1
+_FORMAT = 2
 
 
 def history_path(run_dir: Path) -> Path:
@@ -95,6 +98,10 @@ class HistoryStore:
                 raise sqlite3.NotSupportedError(f"{path} was written by a newer version of voldesk")
             for statement in _SCHEMA:
                 self._db.execute(statement)
+            for table in ("trades", "newest"):
+                if not _has_funding(self._db, table):
+                    # of a version that did not keep it: what was paid until now is told by the next sample
+                    self._db.execute(f"ALTER TABLE {table} ADD COLUMN {_FUNDING}")
             if self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM newest)").fetchone()[0]:
                 self._db.execute(_NEWEST_OF_BEFORE)
             self._db.execute(f"PRAGMA user_version={_FORMAT}")
@@ -145,19 +152,20 @@ class HistoryStore:
             trade.vega,
             trade.theta,
             *msgspec.structs.astuple(trade.parts),
+            trade.funding_usd,
         )
         self._db.execute(f"INSERT OR REPLACE INTO trades VALUES ({', '.join('?' * len(values))})", values)
         state = msgspec.msgpack.encode(trade.followed)
         row = (self._account, trade.trade_id, trade.at_ns, state)
         self._db.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?)", row)
-        newest = (self._account, trade.trade_id, trade.strategy, trade.at_ns, trade.pnl_usd, trade.fees_usd)
-        self._db.execute(_NEWEST, newest)
+        newest = (self._account, trade.trade_id, trade.strategy, trade.at_ns)
+        self._db.execute(_NEWEST, (*newest, trade.pnl_usd, trade.fees_usd, trade.funding_usd))
 
     def net_by_strategy(self) -> dict[str, float]:
-        """What each strategy made by all trades that were ever sampled, on mark, after fees, USD; "" for those of
-        which nobody knows the strategy any more."""
+        """What each strategy made by all trades that were ever sampled, on mark, after fees and funding, USD; ""
+        for those of which nobody knows the strategy any more."""
         rows = self._db.execute(
-            "SELECT strategy, sum(pnl_usd - fees_usd) FROM newest WHERE account = ? GROUP BY strategy",
+            "SELECT strategy, sum(pnl_usd - fees_usd - funding_usd) FROM newest WHERE account = ? GROUP BY strategy",
             (self._account,),
         )
         return dict(rows.fetchall())
@@ -236,7 +244,8 @@ class HistoryReader:
         """All samples of one trade, oldest first."""
         with closing(self._open()) as db:
             rows = db.execute(
-                f"SELECT {_TRADE_COLUMNS} FROM trades WHERE account = ? AND trade_id = ? ORDER BY bucket",
+                f"SELECT {_TRADE_COLUMNS}, {_funding(db)} FROM trades "
+                "WHERE account = ? AND trade_id = ? ORDER BY bucket",
                 (self._account, trade_id),
             )
             return [_point(row) for row in rows]
@@ -246,7 +255,8 @@ class HistoryReader:
         oldest_ns = 0 if age_max_ns is None else at_ns - age_max_ns
         with closing(self._open()) as db:
             rows = db.execute(
-                f"SELECT {_TRADE_COLUMNS}, max(bucket) FROM trades WHERE account = ? AND bucket >= ? AND bucket <= ? "
+                f"SELECT {_TRADE_COLUMNS}, {_funding(db)}, max(bucket) FROM trades "
+                "WHERE account = ? AND bucket >= ? AND bucket <= ? "
                 "AND at_ns <= ? AND at_ns >= ? GROUP BY trade_id",
                 (self._account, oldest_ns // _MINUTE_NS, at_ns // _MINUTE_NS, at_ns, oldest_ns),
             )
@@ -257,7 +267,8 @@ class HistoryReader:
         day = f"(bucket - {days.offset_ns // _MINUTE_NS}) / {DAY_NS // _MINUTE_NS}"
         with closing(self._open()) as db:
             rows = db.execute(
-                f"SELECT {_TRADE_COLUMNS}, max(bucket) FROM trades WHERE account = ? AND bucket >= ? AND at_ns < ? "
+                f"SELECT {_TRADE_COLUMNS}, {_funding(db)}, max(bucket) FROM trades "
+                "WHERE account = ? AND bucket >= ? AND at_ns < ? "
                 f"GROUP BY trade_id, {day} ORDER BY {day}, trade_id",
                 (self._account, since_ns // _MINUTE_NS, until_ns),
             )
@@ -273,12 +284,14 @@ class HistoryReader:
             return dict(rows.fetchall())
 
     def nets(self, since_ns: int, until_ns: int, step_ns: int) -> list[tuple[str, int, float]]:
-        """(trade, time, P&L after fees in USD) of the last sample of every trade in each step, times in order."""
+        """(trade, time, P&L after fees and funding in USD) of the last sample of every trade in each step, times
+        in order."""
         step = max(step_ns // _MINUTE_NS, 1)
         with closing(self._open()) as db:
             return db.execute(
-                "SELECT trade_id, at_ns, pnl_usd - fees_usd FROM (SELECT trade_id, at_ns, pnl_usd, fees_usd, "
-                "max(bucket) FROM trades WHERE account = ? AND bucket >= ? AND at_ns >= ? AND at_ns < ? "
+                "SELECT trade_id, at_ns, net_usd FROM (SELECT trade_id, at_ns, "
+                f"pnl_usd - fees_usd - {_funding(db)} AS net_usd, max(bucket) FROM trades "
+                "WHERE account = ? AND bucket >= ? AND at_ns >= ? AND at_ns < ? "
                 f"GROUP BY trade_id, bucket / {step}) ORDER BY at_ns, trade_id",
                 (self._account, since_ns // _MINUTE_NS, since_ns, until_ns),
             ).fetchall()
@@ -289,13 +302,22 @@ class HistoryReader:
         return db
 
 
+def _has_funding(db: sqlite3.Connection, table: str) -> bool:
+    return any(row[1] == "funding_usd" for row in db.execute(f"PRAGMA table_info({table})"))
+
+
+def _funding(db: sqlite3.Connection) -> str:
+    """The column, or none was paid: a reader meets files that no writer of this version has opened yet."""
+    return "funding_usd" if _has_funding(db, "trades") else "0.0"
+
+
 def _bucket(row: Sequence[int | float]) -> Bucket:
     names = ("start_ns", "first_ns", "last_ns", "first", "last", "low", "high", "count")
     return msgspec.convert(dict(zip(names, row, strict=True)), Bucket)
 
 
 def _point(row: Sequence[int | float | str | None]) -> TradePoint:
-    names = _TRADE_COLUMNS.split(", ")
+    names = [*_TRADE_COLUMNS.split(", "), "funding_usd"]
     values = dict(zip(names, row, strict=True))
     parts = {name: values.pop(name) for name in PART_FIELDS}
     return msgspec.convert({**values, "parts": parts}, TradePoint)

@@ -111,7 +111,7 @@ class RollShape(Shape):
 
 
 class TradeShape(Shape):
-    """pnl_usd: live, on mark, before fees; net_pnl_usd: after the fees so far."""
+    """pnl_usd: live, on mark, before fees; net_pnl_usd: after fees and funding so far."""
 
     trade_id: str
     account_id: str

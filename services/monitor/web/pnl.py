@@ -65,11 +65,12 @@ class PartsShape(BaseModel):
 
 
 class SampledShape(PartsShape):
-    """Of one day or strategy, on mark. fees_usd paid > 0; net_usd: pnl_usd − fees_usd."""
+    """Of one day or strategy, on mark. fees_usd, funding_usd paid > 0; net_usd: pnl_usd less both."""
 
     group: str
     trades: int
     fees_usd: float
+    funding_usd: float
     net_usd: float
 
 
@@ -79,6 +80,7 @@ class AttributionShape(PartsShape):
     trade_id: str
     sampled_at: str
     fees_usd: float
+    funding_usd: float
 
 
 def add_pnl_api(routes: FastAPI, desk: WebDesk) -> None:
@@ -113,6 +115,7 @@ def add_pnl_api(routes: FastAPI, desk: WebDesk) -> None:
                 "trade_id": point.trade_id,
                 "sampled_at": iso(point.at_ns),
                 "fees_usd": point.fees_usd,
+                "funding_usd": point.funding_usd,
                 **parts_json(point.parts),
             }
             for point in points

@@ -25,7 +25,8 @@ class LegRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade with live figures. pnl_usd: before fees, None while a mark is missing; net_usd: after fees so far."""
+    """A trade with live figures. pnl_usd: before fees, None while a mark is missing; net_usd: after fees and funding
+    so far."""
 
     trade: TradeUpdate
     legs: tuple[LegRow, ...]
@@ -72,7 +73,7 @@ def trade_row(trade: TradeUpdate, marks: Mapping[str, float], units: Mapping[str
         trade=trade,
         legs=legs,
         pnl_usd=pnl,
-        net_usd=None if pnl is None else pnl - float(trade.fees_usd),
+        net_usd=None if pnl is None else pnl - float(trade.fees_usd + trade.funding_usd),
         greeks=sum_greeks(whole) if whole and len(whole) == len(known) else None,
     )
 
@@ -82,7 +83,7 @@ def open_trades(status: Status) -> list[TradeUpdate]:
 
 
 def closed_today_usd(status: Status) -> Decimal:
-    """Realised P&L after fees of the trades that ended since 00:00 UTC."""
+    """Realised P&L after fees and funding of the trades that ended since 00:00 UTC."""
     begin_ns = status.now_ns - status.now_ns % _DAY_NS
     ended = [trade for trade in status.trades if trade.is_final and (trade.closed_ns or trade.updated_ns) >= begin_ns]
     return sum((trade.net_realized_usd for trade in ended), Decimal(0))

@@ -231,7 +231,7 @@ async def test_what_was_made_longer_ago_than_trades_are_remembered_is_told_and_d
     desk.remember()
     week, month = await answer(telegram, "/pnl 7 d", chat_id=43), await answer(telegram, "/pnl 30 d", chat_id=43)
     # 0.1 calls sold at 3250, mark 3125, fees 1.25; realised 400 and 200
-    assert "7 d, net of fees, on mark:\nshort_strangle: +411.25 (1 trade, fees 1.25)" in week
+    assert "7 d, net of fees and funding, on mark:\nshort_strangle: +411.25 (1 trade, fees 1.25)" in week
     assert "short_strangle: +622.50 (2 trades, fees 2.50)" in month
     lines = await desk.past.lines(START - 30 * DAY_NS, START)
     assert lines["short_strangle"][-1] == (START, pytest.approx(622.5))

@@ -260,7 +260,7 @@ def test_profit_over_a_span_names_each_strategy_the_total_and_the_days() -> None
     days = [row("2026-02-25", 8.0), row("2026-02-24", -3.0)]
     found = SampledPnl(by_day=days, by_strategy=[row("", -3.0), row("grid", 8.0)], total=row("total", 5.0, 2))
     assert answers.pnl_over("7 d", found).splitlines()[:5] == [
-        "7 d, net of fees, on mark:",
+        "7 d, net of fees and funding, on mark:",
         "grid: +7.50 (1 trade, fees 0.50)",
         "earlier trades: -3.50 (1 trade, fees 0.50)",
         "total: +4.50 (2 trades, fees 0.50)",
