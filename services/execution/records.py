@@ -214,13 +214,15 @@ class Leg(msgspec.Struct, kw_only=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Why and how the trade is to be closed. hurried: it may not be stretched over time any more."""
+    """Why and how the trade is to be closed. hurried: it may not be stretched over time any more. joined: who else
+    wanted it closed since, and why; "" for nobody, the first one counts."""
 
     reason: str
     requested_by: str
     purpose: ClosePurpose
     at_ns: int
     hurried: bool = False
+    joined: str = ""
 
     @property
     def is_urgent(self) -> bool:

@@ -195,11 +195,21 @@ class Requests:
             )
             if trade.state in HOLDING_STATES or trade.state in OPENING_STATES:
                 self._work.move(trade, "PENDING_CLOSE", _short(order.reason))
-        elif is_stretched(trade) and not order.requested_by.startswith("strategy "):
-            # a host repeats what it does not see done; a person, or risk, who asks again means it
-            by, reason = _short(order.requested_by), _short(order.reason)
-            self._work.record(rows.CloseHurried(trade_id=trade.trade_id, reason=reason, requested_by=by))
+        else:
+            self._close_again(order, trade)
         return CloseAccepted(trade_id=trade.trade_id, state=trade.state)
+
+    def _close_again(self, order: CloseTrade, trade: Trade) -> None:
+        """A close that is under way, or over, is wanted again. A host repeats what it does not see done; a person, or
+        risk, who asks again means it; and what somebody else wants closed is not to be rolled."""
+        close, by, reason = trade.close, _short(order.requested_by), _short(order.reason)
+        by_host = by.startswith("strategy ")
+        if is_stretched(trade) and not by_host:
+            self._work.record(rows.CloseHurried(trade_id=trade.trade_id, reason=reason, requested_by=by))
+        elif close is not None and not close.joined and (by, reason) != (close.requested_by, close.reason):
+            if trade.state == "CLOSED" and (by_host or trade.rolled_to):
+                return
+            self._work.record(rows.CloseJoined(trade_id=trade.trade_id, reason=reason, requested_by=by))
 
     def _cancel(self, order: CancelOrders) -> CancelAccepted | Refusal:
         """Cancel working orders. An opening ends with that; a close goes on with a new order. Quoting ends when a

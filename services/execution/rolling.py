@@ -89,6 +89,8 @@ def roll_refusal(intent: OpenTrade, book: Book) -> Refusal | None:
         problem = f"is {earlier.state}"
     elif earlier.rolled_to:
         problem = f"was rolled to {earlier.rolled_to} already"
+    elif earlier.close is not None and earlier.close.joined:
+        problem = f"was to be closed, whatever came of its roll: {earlier.close.joined}"
     elif not earlier.was_filled:
         problem = "held nothing"
     else:

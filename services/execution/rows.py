@@ -127,6 +127,14 @@ class CloseHurried(msgspec.Struct, frozen=True, kw_only=True, tag="close_hurried
     requested_by: str
 
 
+class CloseJoined(msgspec.Struct, frozen=True, kw_only=True, tag="close_joined"):
+    """Somebody else wants a trade closed whose close was asked for before: nothing is opened in its place."""
+
+    trade_id: str
+    reason: str
+    requested_by: str
+
+
 class OpeningMeasured(msgspec.Struct, frozen=True, kw_only=True, tag="opening_measured"):
     """The opening is over, and this is what it cost against what was expected."""
 
@@ -499,6 +507,7 @@ Row = (
     | LegOverfilled
     | CloseRequested
     | CloseHurried
+    | CloseJoined
     | OpeningMeasured
     | FellBack
     | SpreadCrossed

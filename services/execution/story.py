@@ -45,6 +45,8 @@ def _text(row: rows.Row) -> str:
             return f"{row.requested_by} asks to {row.purpose} it: {row.reason}."
         case rows.CloseHurried():
             return f"{row.requested_by} has the close hurried: {row.reason}."
+        case rows.CloseJoined():
+            return f"{row.requested_by} wants it closed too: {row.reason}."
         case rows.OpeningMeasured(cost=cost):
             return _cost(cost)
         case rows.FellBack():

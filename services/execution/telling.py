@@ -28,6 +28,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.OpeningScaled: ("opening scaled", ("quantities", "reason")),
     rows.LegOverfilled: ("leg overfilled", ("leg_index", "quantity", "done")),
     rows.CloseHurried: ("close hurried", ("reason", "requested_by")),
+    rows.CloseJoined: ("close asked for again", ("reason", "requested_by")),
     rows.CloseRequested: ("close requested", ("purpose", "reason", "requested_by")),
     rows.FellBack: ("fell back", ("purpose", "mode", "reason", "code")),
     rows.SpreadCrossed: ("spread crossed", ("purpose", "chunk", "leg_index", "reason")),

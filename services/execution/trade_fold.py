@@ -109,7 +109,11 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
         case rows.CloseHurried():
             trade = book.trades[row.trade_id]
             if trade.close is not None:
-                trade.close = msgspec.structs.replace(trade.close, hurried=True)
+                trade.close = msgspec.structs.replace(trade.close, hurried=True, joined=_joined(trade.close, row))
+        case rows.CloseJoined():
+            trade = book.trades[row.trade_id]
+            if trade.close is not None:
+                trade.close = msgspec.structs.replace(trade.close, joined=_joined(trade.close, row))
         case rows.OpeningMeasured():
             book.trades[row.trade_id].opening_cost = row.cost
         case rows.MarketNoted():
@@ -167,3 +171,7 @@ def _moved(book: Book, trade: Trade, row: rows.TradeMoved, at_ns: int) -> None:
     else:
         trade.closed_ns = None
         book.active[trade.trade_id] = None
+
+
+def _joined(close: Close, row: rows.CloseHurried | rows.CloseJoined) -> str:
+    return close.joined or f"{row.requested_by}: {row.reason}"

@@ -82,6 +82,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         roll=roll_link(trade, book),
         rolled_to=trade.rolled_to,
         close_reason="" if trade.close is None else trade.close.reason,
+        close_joined="" if trade.close is None else trade.close.joined,
     )
 
 

@@ -314,6 +314,8 @@ class RollDesk:
         late = now_ns >= row.open_by_ns
         if trade.close_reason not in ("", row.reason):
             self._end(slot, begun, "flat", f"something else closes it: {trade.close_reason}")
+        elif trade.close_joined:
+            self._end(slot, begun, "flat", f"it is to be closed anyway: {trade.close_joined}")
         elif trade.state == "OPEN" and late:
             self._exits.release(row.trade_id)
             self._end(slot, begun, "kept", "execution did not take the close in time")
@@ -353,6 +355,10 @@ class RollDesk:
             return f"trade {row.trade_id} is {closed.state}"
         if closed.close_reason != row.reason:
             return f"something else closed it: {closed.close_reason or closed.reason}"
+        if closed.close_joined:
+            return f"it was to be closed anyway: {closed.close_joined}"
+        if closed.created_ns <= slot.memory.close_made_before_ns:
+            return f"something else was to close it: {slot.memory.close_reason}"
         gates = dict(self._view.gates(slot, now_ns))
         return gates["state"] or gates["halts"]
 

@@ -296,7 +296,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     funding_usd: of perpetuals so far, paid > 0. hedge_of: the trade that it hedges, "" for none.
     if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
     roll: its place in a chain of rolls, None for a trade that is no successor. rolled_to: the trade that took its
-    place, "" for none. close_reason: why its close was asked for, "" while it was not.
+    place, "" for none. close_reason: why its close was asked for, "" while it was not. close_joined: who else wanted
+    it closed since, and why; "" for nobody.
     """
 
     trade_id: str
@@ -331,6 +332,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     rolled_to: str = ""
     close_reason: str = ""
     hedge_of: str = ""
+    close_joined: str = ""
 
     @property
     def key(self) -> str:

@@ -107,6 +107,8 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
             f"roll {told.roll.number} of the chain that began with trade {told.roll.chain_id}, from trade "
             f"{told.roll.rolled_from}; realised in the chain so far, after fees: {told.chain_pnl_usd:+,.2f} USD"
         )
+    if told.close_joined:
+        say(f"while it was being closed somebody else wanted that too: {told.close_joined}")
     if told.rolled_to:
         say(f"rolled to trade {told.rolled_to}")
     if told.opening_cost is not None and told.opening_cost.over_usd is not None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from services.execution.rolling import keep_earlier_pnl, roll_link
-from services.execution.rows import TradeRequested
-from shared.messages.trades import Refusal, TellTrade, TradeAccepted, TradeStory, TradeUpdate
+from services.execution.rows import CloseJoined, TradeRequested
+from shared.messages.trades import CloseTrade, Refusal, TellTrade, TradeAccepted, TradeStory, TradeUpdate
 from shared.messages.venue import NewOrder
 from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, intent, leg
 
@@ -143,3 +143,46 @@ def test_a_chain_keeps_what_it_came_to_when_its_first_trade_is_forgotten() -> No
     link = roll_link(book.trades[second], book)
     assert link is not None
     assert link.earlier_pnl_usd + own_usd(rolls.told(second)) == whole
+
+
+@pytest.mark.parametrize("by", ["cli:ann", "risk"])
+@pytest.mark.parametrize("when", ["closing", "closed"])
+def test_what_somebody_else_wants_closed_during_the_close_of_a_roll_has_no_successor(by: str, when: str) -> None:
+    rolls = Rolls()
+    script = rolls.script
+    first = script.open(leg(CALL, "buy"), ordinal=1)
+    rolls.fill_all()
+    roll = CloseTrade(trade_id=first, reason="roll 1 of it", requested_by="strategy demo")
+    script.ask(roll)
+    script.ask(roll)
+    if when == "closed":
+        rolls.fill_all()
+    assert rolls.told(first).close_joined == ""
+    for _ in range(2):
+        script.ask(CloseTrade(trade_id=first, reason="out of it", requested_by=by))
+    if when == "closing":
+        rolls.fill_all()
+    told = rolls.told(first)
+    assert (told.state, told.close_reason, told.close_joined) == ("CLOSED", "roll 1 of it", f"{by}: out of it")
+    assert len(script.rows(CloseJoined)) == 1
+    assert f"{by}: out of it" in rolls.refused(rolled_from=first).detail
+    assert script.refolded().book == script.core.book
+
+
+def test_what_a_strategy_wants_closed_for_another_reason_during_the_close_of_a_roll_has_no_successor() -> None:
+    rolls = Rolls()
+    first = rolls.script.open(leg(CALL, "buy"), ordinal=1)
+    rolls.fill_all()
+    for reason in ("roll 1 of it", "it has lost enough"):
+        rolls.script.ask(CloseTrade(trade_id=first, reason=reason, requested_by="strategy demo"))
+    rolls.fill_all()
+    assert rolls.told(first).close_joined == "strategy demo: it has lost enough"
+    assert rolls.refused(rolled_from=first).code == "bad_roll"
+
+
+def test_a_trade_that_was_rolled_is_not_said_to_be_wanted_closed_later() -> None:
+    rolls = Rolls()
+    first = rolls.ended(1)
+    rolls.ended(2, HIGH_CALL, rolled_from=first)
+    rolls.script.close(first, requested_by="cli:ann")
+    assert rolls.told(first).close_joined == ""

@@ -463,7 +463,10 @@ def test_a_close_that_is_stretched_over_time_is_hurried_by_a_deadline_a_loss_and
         script.wait(1_000)
     assert script.state(trade_id) == "CLOSED"
     assert script.now_ns - begun_ns <= 5 * SECOND
-    assert len(script.rows(CloseHurried)) == 1
+    (hurried,) = script.rows(CloseHurried)
+    close = script.core.book.trades[trade_id].close
+    assert close is not None
+    assert close.joined == f"{hurried.requested_by}: {hurried.reason}"
     assert script.refolded().book == script.core.book
 
 

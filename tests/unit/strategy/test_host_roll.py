@@ -14,7 +14,18 @@ from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
 from shared.options.chain import ChainView, OptionList
-from shared.strategy import Roll, StrategyConfig, any_of, before_expiry, dte_exit, max_loss, min_equity, straddle
+from shared.strategy import (
+    Roll,
+    StrategyConfig,
+    any_of,
+    before_expiry,
+    close_on,
+    daily_at,
+    dte_exit,
+    max_loss,
+    min_equity,
+    straddle,
+)
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, grant, leg, listing, moved, snapshot, trade
 
@@ -217,6 +228,32 @@ def test_a_trade_that_somebody_else_closes_is_not_replaced() -> None:
     desk.hear(msgspec.structs.replace(moved(sold(), "CLOSING", desk.now_ns), close_reason="by hand"))
     assert (desk.count(OpenTrade), ends(desk), codes(desk)) == (0, ["flat"], ["roll_ended_flat"])
     assert "something else closes it: by hand" in desk.alerts[0].text
+
+
+@pytest.mark.parametrize("when", ["closing", "closed"])
+def test_a_trade_that_somebody_else_wants_closed_during_its_close_is_not_replaced(when: str) -> None:
+    desk = rolling()
+    close = closing(desk)
+    told = at_mark(desk, close.reason)
+    if when == "closing":
+        told = msgspec.structs.replace(moved(sold(), "CLOSING", desk.now_ns), close_reason=close.reason)
+    desk.hear(msgspec.structs.replace(told, close_joined="cli:ann: out of it"))
+    assert (desk.count(OpenTrade), ends(desk), codes(desk)) == (0, ["flat"], ["roll_ended_flat"])
+    assert "cli:ann: out of it" in desk.alerts[0].text
+    desk.hear(msgspec.structs.replace(at_mark(desk, close.reason), close_joined="cli:ann: out of it"))
+    desk.wait(3)
+    assert desk.count(OpenTrade) == 0
+
+
+def test_a_trade_that_a_schedule_closes_during_its_close_is_not_replaced() -> None:
+    roll = Roll(when=[dte_exit(1)], net_limit_usd=0, legs=straddle("0.1", dte=7, side=2), within_seconds=180)
+    desk = rolling(roll=roll, actions=[close_on(daily_at("12:01"))])
+    close = closing(desk)
+    desk.wait(70)
+    assert ends(desk) == []
+    desk.hear(at_mark(desk, close.reason))
+    assert (desk.count(OpenTrade), ends(desk), codes(desk)) == (0, ["flat"], ["roll_ended_flat"])
+    assert "scheduled close" in desk.alerts[0].text
 
 
 @pytest.mark.parametrize("how", ["pause", "stop", "halt"])
