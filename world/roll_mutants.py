@@ -47,9 +47,9 @@ ROLL_MUTANTS: tuple[Mutant, ...] = (
         "late_fee_missing_in_chain",
         "a chain keeps the P&L that its earlier trades had when they were rolled, whatever fees come later",
         (
-            "rolling.py",
-            "return trade.roll.earlier_pnl_usd if earlier is None else chain_pnl_usd(earlier, book)",
-            "return trade.roll.earlier_pnl_usd",
+            "book.py",
+            "            if trade.rolled_to:\n",
+            "            if False:\n",
         ),
         scenario="rolling",
     ),

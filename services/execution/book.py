@@ -19,6 +19,7 @@ from services.execution.purging import forget_ended
 from services.execution.quality import fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
 from services.execution.rfqs import RfqBook
+from services.execution.rolling import carry_pnl
 from services.execution.rows import Answer
 from services.execution.story import line_of
 from services.execution.trade_fold import fold_intent, fold_trade, fold_trade_adopted, fold_trade_requested
@@ -178,6 +179,8 @@ class Book(msgspec.Struct):
         trade = self.trade_of_row(row)
         if trade is not None:
             trade.updated_ns = at_ns
+            if trade.rolled_to:
+                carry_pnl(self, trade)
             fold_quality(trade, self._order_of_row(row), row, at_ns)
             line = line_of(entry)
             if line.text:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from services.execution import rows
 from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.records import ZERO
-from services.execution.rolling import keep_earlier_pnl
 
 if TYPE_CHECKING:
     from services.execution.book import Book
@@ -53,7 +52,6 @@ def forget_ended(book: Book, row: rows.EndedForgotten, at_ns: int) -> None:
         for trade in book.trades.values()
         if trade.is_final and trade.closed_ns is not None and trade.closed_ns < row.before_ns
     ]
-    keep_earlier_pnl(book, gone)
     numbers: set[int] = set()
     book.rfqs.forget(trade.trade_id for trade in gone)
     for trade in gone:

@@ -257,8 +257,7 @@ class ChunkEnd(msgspec.Struct, frozen=True):
 
 
 class Roll(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade's place in a chain of rolls. `earlier_pnl_usd`: of the trades before it, as it was when the last of
-    them was known."""
+    """A trade's place in a chain of rolls. `earlier_pnl_usd`: of the trades before it, with what came late."""
 
     chain_id: str
     number: int

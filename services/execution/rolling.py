@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -27,35 +26,29 @@ def link_roll(book: Book, trade: Trade) -> None:
     trade.roll = Roll(
         chain_id=earlier.trade_id if before is None else before.chain_id,
         number=1 if before is None else before.number + 1,
-        earlier_pnl_usd=chain_pnl_usd(earlier, book),
+        earlier_pnl_usd=chain_pnl_usd(earlier),
     )
 
 
-def keep_earlier_pnl(book: Book, gone: Iterable[Trade]) -> None:
-    """Before trades are forgotten: their successors keep what the chain came to."""
-    for trade in gone:
-        successor = book.trades.get(trade.rolled_to)
-        if successor is not None and successor.roll is not None:
-            earlier_usd = chain_pnl_usd(trade, book)
-            successor.roll = msgspec.structs.replace(successor.roll, earlier_pnl_usd=earlier_usd)
+def carry_pnl(book: Book, trade: Trade) -> None:
+    """Fold of a change of a trade that was rolled already, as by a fee that comes late: those after it in its chain
+    keep what those before them came to. It ends where nothing changes any more."""
+    while (successor := book.trades.get(trade.rolled_to)) is not None and successor.roll is not None:
+        earlier_usd = chain_pnl_usd(trade)
+        if successor.roll.earlier_pnl_usd == earlier_usd:
+            return
+        successor.roll = msgspec.structs.replace(successor.roll, earlier_pnl_usd=earlier_usd)
+        trade = successor
 
 
-def chain_pnl_usd(trade: Trade, book: Book) -> Decimal:
-    """Realised P&L of a trade and of those before it in its chain, fees and funding deducted. A fee that comes late
-    counts."""
+def chain_pnl_usd(trade: Trade) -> Decimal:
+    """Realised P&L of a trade and of those before it in its chain, fees and funding deducted."""
     own_usd = sum((leg.realized_pnl_usd for leg in trade.legs), ZERO).quantize(_MONEY)
-    return own_usd - trade.fees_usd - trade.funding_usd + earlier_pnl_usd(trade, book)
+    earlier_usd = ZERO if trade.roll is None else trade.roll.earlier_pnl_usd
+    return own_usd - trade.fees_usd - trade.funding_usd + earlier_usd
 
 
-def earlier_pnl_usd(trade: Trade, book: Book) -> Decimal:
-    """The same of those before it alone; 0 when it is no successor."""
-    if trade.roll is None:
-        return ZERO
-    earlier = book.trades.get(trade.request.rolled_from)
-    return trade.roll.earlier_pnl_usd if earlier is None else chain_pnl_usd(earlier, book)
-
-
-def roll_link(trade: Trade, book: Book) -> RollLink | None:
+def roll_link(trade: Trade) -> RollLink | None:
     """Its place in a chain as it is published, None if it is no successor."""
     if trade.roll is None:
         return None
@@ -63,7 +56,7 @@ def roll_link(trade: Trade, book: Book) -> RollLink | None:
         chain_id=trade.roll.chain_id,
         number=trade.roll.number,
         rolled_from=trade.request.rolled_from,
-        earlier_pnl_usd=earlier_pnl_usd(trade, book),
+        earlier_pnl_usd=trade.roll.earlier_pnl_usd,
     )
 
 

@@ -15,6 +15,7 @@ from shared.strategy.legs import LegSpec
 _STEP = Decimal("1e-8")
 WITHIN_MAX_S = 180.0
 """A grant lasts longer than this and an opening together."""
+ROLLS_MAX = 1_000
 
 
 class Roll(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
     net_limit_usd: the most that closing the trade and opening its successor may cost together, USD for the whole
     structure before fees: above 0 a debit is allowed, below 0 a credit of at least so much is asked for.
     legs: of the successor; empty for the legs (or the legs_factory) of the strategy.
-    max_rolls: how often one chain is rolled at most.
+    max_rolls: how often one chain is rolled at most, 1 to 1000.
     within_seconds: how long the close may take; when it takes longer nothing is opened in its place.
     Raises ValueError naming the field and what is allowed.
 
@@ -47,7 +48,7 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("roll: legs must be a list of LegSpec, or what straddle() or strangle() return")
         for field, least, most in (
             ("net_limit_usd", float("-1e9"), 1e9),
-            ("max_rolls", 1, 10_000),
+            ("max_rolls", 1, ROLLS_MAX),
             ("within_seconds", 5, WITHIN_MAX_S),
         ):
             value = getattr(self, field)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.execution.rolling import keep_earlier_pnl, roll_link
+from services.execution.rolling import link_roll, roll_link
 from services.execution.rows import CloseJoined, TradeRequested
 from shared.messages.trades import CloseTrade, Refusal, TellTrade, TradeAccepted, TradeStory, TradeUpdate
 from shared.messages.venue import NewOrder
@@ -134,15 +134,32 @@ def test_a_chain_keeps_what_it_came_to_when_its_first_trade_is_forgotten() -> No
     second = rolls.ended(2, HIGH_CALL, rolled_from=first)
     whole = rolls.told(second).chain_pnl_usd
     book = rolls.script.core.book
-    gone = book.trades[first]
-    known = book.trades[second].roll
-    assert known is not None
-    book.trades[second].roll = msgspec.structs.replace(known, earlier_pnl_usd=D(77))
-    keep_earlier_pnl(book, [gone])
     del book.trades[first]
-    link = roll_link(book.trades[second], book)
+    link = roll_link(book.trades[second])
     assert link is not None
     assert link.earlier_pnl_usd + own_usd(rolls.told(second)) == whole
+
+
+def test_a_fee_that_comes_late_counts_to_the_end_of_a_chain_of_thousands() -> None:
+    rolls = Rolls()
+    first = rolls.script.open(leg(CALL, "buy"), ordinal=1)
+    rolls.fill_all(fee=None)
+    rolls.script.close(first)
+    rolls.fill_all()
+    book = rolls.script.core.book
+    like, earlier = book.trades[first], first
+    for number in range(2_000):
+        request = msgspec.structs.replace(like.request, rolled_from=earlier)
+        made = msgspec.structs.replace(like, trade_id=f"later{number}", request=request, roll=None, rolled_to="")
+        book.trades[made.trade_id] = made
+        link_roll(book, made)
+        earlier = made.trade_id
+    before = rolls.told(earlier)
+    assert before.roll is not None
+    assert before.roll.number == 2_000
+    assert before.chain_pnl_usd == sum((own_usd(rolls.told(each)) for each in book.trades), D(0))
+    rolls.script.on(fill(rolls.filled[0], 1, fee="3"))
+    assert rolls.told(earlier).chain_pnl_usd == before.chain_pnl_usd - D(3)
 
 
 @pytest.mark.parametrize("by", ["cli:ann", "risk"])
