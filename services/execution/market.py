@@ -58,9 +58,6 @@ class MarketView:
         view = self._chains.get(instrument.underlying)
         if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:
             return None
-        if instrument.is_perpetual:
-            # it has an age of its own: options must not look old for it, nor it young for them
-            quoted = view.snapshot.perpetual
-            if quoted is None or abs(now_ns - quoted.received_ns) > self._tolerance_ns:
-                return None
+        if abs(now_ns - view.received_ns(instrument.symbol)) > self._tolerance_ns:
+            return None
         return view.quote(instrument.symbol)

@@ -104,6 +104,11 @@ class MarketView:
             return None
         return now_ns - min(part.view.snapshot.received_ns, part.index_received_ns)
 
+    def symbol_age_ns(self, symbol: str, now_ns: int) -> int | None:
+        """Age of what is known of one symbol: a perpetual has one of its own. None where nothing is known of it."""
+        part = self._underlyings.get(self.underlying_or_prefix(symbol))
+        return None if part is None or part.view is None else now_ns - part.view.received_ns(symbol)
+
     def is_fresh(self, underlying: str, now_ns: int) -> bool:
         age_ns = self.age_ns(underlying, now_ns)
         return age_ns is not None and abs(age_ns) <= self._age_max_ns

@@ -205,8 +205,8 @@ class DryDesk:
     def _touch(self, symbol: str, side: Side, now_ns: int) -> float | str:
         underlying = symbol.partition("-")[0]
         chain = self._board.chains.get(underlying)
-        if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
-            return f"there is no fresh chain of {underlying}"
+        if chain is None or now_ns - chain.received_ns(symbol) > self._config.market_tolerance_ms * MS:
+            return f"there is no fresh price of {symbol}"
         quote = chain.quote(symbol)
         price = None if quote is None else quote.ask if side == "buy" else quote.bid
         return f"{symbol} has no {'ask' if side == 'buy' else 'bid'}" if price is None else price
@@ -216,7 +216,7 @@ class DryDesk:
         if not isinstance(price, str):
             return price
         chain = self._board.chains.get(leg.symbol.partition("-")[0])
-        if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
+        if chain is None or now_ns - chain.received_ns(leg.symbol) > self._config.market_tolerance_ms * MS:
             return None
         return chain.value(leg.symbol, "mark")
 

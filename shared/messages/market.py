@@ -104,8 +104,8 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     `matrix` holds float64, little-endian, shape (len(CHAIN_COLUMNS), n), row-major, n = the length of the
     instrument list with `list_id`. Read it through `shared.options.chain.ChainView`: in a chain that was received it
     is a part of the frame, not a copy. `received_ns` is the receipt of the *oldest* part; an age is measured from it.
-    `index_price` is NaN when there is none. `perpetual` is None while nothing fresh is known of it, and on a desk
-    without futures.
+    `index_price` is NaN when there is none. `perpetual` has an age of its own, and is None while nothing fresh is
+    known of it and on a desk without futures.
     """
 
     underlying: str

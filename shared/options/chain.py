@@ -150,6 +150,14 @@ class ChainView:
             return perpetual if perpetual is not None and perpetual.symbol == symbol else None
         return self.instruments[row]
 
+    def received_ns(self, symbol: str) -> int:
+        """When what is shown of a symbol was received: the perpetual has an age of its own, options that of the
+        oldest part of the chain."""
+        quote, perpetual = self.snapshot.perpetual, self.listed.perpetual
+        if quote is None or perpetual is None or perpetual.symbol != symbol:
+            return self.snapshot.received_ns
+        return quote.received_ns
+
     def values(self, symbol: str) -> list[float] | None:
         """All values in the order of CHAIN_COLUMNS, NaN where missing; None for what is not listed, and for a
         perpetual of which nothing fresh is known."""

@@ -117,6 +117,9 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
         chain = _fresh_chain(self.chains, symbol.partition("-")[0], self.tolerances, now_ns)
         if isinstance(chain, str):
             return chain
+        age_ns = now_ns - chain.received_ns(symbol)
+        if age_ns > self.tolerances.market_ns:
+            return f"the price of {symbol} is {age_ns / SECOND_NS:.1f} s old"
         value = chain.value(symbol, column)
         return f"no {column} of {symbol}" if value is None else value
 

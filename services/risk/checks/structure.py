@@ -51,6 +51,11 @@ def stale_market(s: Situation) -> Violation | None:
             age_ms = None if age_ns is None else age_ns / _MS
             detail = f"{underlying} has no index" if age_ms is None else f"{underlying} is {age_ms / 1e3:.1f} s old"
             return Violation("stale_market", detail, age_ms, s.config.market_age_max_ms)
+    for leg in s.legs:
+        age_ns = s.market.symbol_age_ns(leg.order.symbol, s.now_ns)
+        if age_ns is not None and abs(age_ns) > s.config.market_age_max_ms * _MS:
+            detail = f"the price of {leg.order.symbol} is {age_ns / 1e9:.1f} s old"
+            return Violation("stale_market", detail, age_ns / _MS, s.config.market_age_max_ms)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.risk.market import DELTA_ONE
@@ -49,6 +50,18 @@ def test_long_or_short_alone_it_needs_a_declared_loss_where_losses_must_have_a_b
     script = PerpetualScript(limits(allow_unbounded_loss=False)).ready()
     assert script.refused(_ask(one, max_loss_usd=None)).code == "unbounded_loss"
     assert script.granted(_ask(one)).max_loss_usd == 500.0
+
+
+def test_one_whose_price_is_old_is_refused_and_options_beside_it_are_granted() -> None:
+    script = PerpetualScript().ready()
+    snapshot = chain_with(chain(START), LISTING, INDEX)
+    assert snapshot.perpetual is not None
+    old = msgspec.structs.replace(snapshot.perpetual, received_ns=START - int(5.1e9))
+    script.hear(msgspec.structs.replace(snapshot, perpetual=old), 0.0)
+    refused = script.refused(_ask(BUY))
+    assert (refused.code, refused.value, refused.limit) == ("stale_market", pytest.approx(5_100), 5_000)
+    assert "BTCUSD" in refused.detail
+    script.granted(_ask(leg(CALL_110, "buy", "0.1"), intent_id="s-2"))
 
 
 def test_its_delta_is_one_a_coin_and_counts_while_the_grant_is_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.messages.control import DryTradeList, ListDryTrades
@@ -12,8 +13,9 @@ from shared.messages.steps import Request, Tick
 from shared.messages.trades import TradeUpdate
 from shared.strategy import LegSpec, max_hold_hours, profit_target
 from shared.strategy.views import ExitView
+from tests.unit.perpetuals import chain_with, with_perpetual
 from tests.unit.strategy.dialogue import LISTED, Dialogue
-from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, at, snapshot
+from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, at, listing, snapshot
 from tests.unit.strategy.test_host_control import straddler
 
 CALL = "BTCUSD-5MAR26-100000-C"
@@ -188,3 +190,26 @@ def test_without_a_dry_run_there_is_nothing_to_list(strategy: str) -> None:
     desk.now_ns += HOUR
     assert trades_of(desk, strategy) == ()
     assert desk.status().dry_run is None
+
+
+class OldPerpetual(Dialogue):
+    """A market whose options are fresh and whose perpetual was heard of `old_s` ago."""
+
+    old_s = 0
+
+    def market(self, **more: Any) -> None:
+        listed = with_perpetual(listing(LISTED))
+        chain = chain_with(snapshot(LISTED, self.now_ns, **more), listed)
+        assert chain.perpetual is not None
+        old = msgspec.structs.replace(chain.perpetual, received_ns=self.now_ns - self.old_s * SECOND)
+        self.hear(listed, "marketdata")
+        self.hear(msgspec.structs.replace(chain, perpetual=old), "marketdata")
+
+
+@pytest.mark.parametrize(("old_s", "opened"), [(1, 1), (11, 0)])
+def test_a_perpetual_is_opened_at_a_fresh_price_of_its_own_alone(old_s: int, opened: int) -> None:
+    desk = OldPerpetual(dry(legs=[LegSpec.perpetual("BTC", "buy", 0.1)]))
+    desk.old_s = old_s
+    desk.ready()
+    assert len(trades_of(desk)) == opened
+    assert opened or "no fresh price of BTCUSD" in desk.status().reason

@@ -30,8 +30,9 @@ from shared.strategy import (
 )
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.selection import SelectionFailed, resolve_legs
+from shared.strategy.views import ExitView
 from tests.unit.perpetuals import PERPETUAL, view_with
-from tests.unit.strategy.making import NOON, chain
+from tests.unit.strategy.making import NOON, chain, trade
 
 CALL = LegSpec("C", "sell", 0.1, {"type": "delta", "value": 0.25}, {"dte": "next"})
 
@@ -75,6 +76,18 @@ def test_without_futures_or_without_prices_it_is_not_found_and_the_reason_helps(
     found = resolve_legs([leg], silent, NOON)
     assert isinstance(found, SelectionFailed)
     assert "nothing fresh" in found.text
+
+
+def test_an_exit_sees_no_old_price_of_it_while_it_sees_those_of_options() -> None:
+    option = _resolved([CALL])[0].symbol
+    known = view_with(chain())
+    assert known.snapshot.perpetual is not None
+    old = msgspec.structs.replace(known.snapshot.perpetual, received_ns=known.snapshot.received_ns - 11_000_000_000)
+    view = ChainView(msgspec.structs.replace(known.snapshot, perpetual=old), known.listed)
+    exit_view = ExitView(trade=trade(), account=None, chains={"BTCUSD": view})
+    now_ns = known.snapshot.received_ns
+    assert "11.0 s old" in str(exit_view.symbol_value("BTCUSD", "mark", now_ns))
+    assert isinstance(exit_view.symbol_value(option, "mark", now_ns), float)
 
 
 def test_options_are_selected_as_if_it_was_not_there() -> None:
