@@ -232,6 +232,21 @@ def test_an_alert_is_acknowledged_by_its_id(phone: Phone) -> None:
     assert "no open alert" in phone.text("/ack nosuch")
 
 
+def test_an_alert_that_flaps_is_acknowledged_by_the_id_in_the_message_even_while_it_is_over(phone: Phone) -> None:
+    first_s = 10
+    for number in range(6):
+        at_s = first_s + 20 * number
+        phone.script.hear(alert("clock_off", at_s, severity="critical"), at_s)
+        phone.script.hear(alert("clock_off", at_s + 10, severity="info", resolved=True), at_s + 10)
+    matter = next(each for each in phone.status().alerts if each.record.code == "clock_off")
+    assert matter.held_id not in ("", matter.alert_id)
+    response = phone.say(f"/ack {matter.held_id}")
+    assert isinstance(response, Do)
+    phone.script.on(response.item, 140)
+    seen = next(each for each in phone.status().alerts if each.record.code == "clock_off")
+    assert seen.acknowledged_by == "telegram:anna"
+
+
 def test_a_chart_has_a_kind_and_days(phone: Phone) -> None:
     assert phone.say("/chart") == Draw(kind="all", days=1.0)
     assert phone.say("/chart equity") == Draw(kind="equity", days=1.0)
