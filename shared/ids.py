@@ -24,6 +24,7 @@ from shared.messages.trades import Purpose
 _TAG = 0b1101
 _TRADE_EPOCH_NS = 1_735_689_600_000_000_000  # 2025-01-01T00:00:00Z
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+_HEDGE = ".hedge"
 MAX_LEGS = 1 << 4
 MAX_ATTEMPTS = 1 << 14
 
@@ -111,3 +112,17 @@ def content_hash(*parts: bytes) -> str:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
+
+
+def hedge_name(strategy: str) -> str:
+    """Under this name the hedges of a strategy's trades are asked for; no strategy file can have it.
+
+    >>> hedge_name("scalper")
+    'scalper.hedge'
+    """
+    return f"{strategy}{_HEDGE}"
+
+
+def is_hedge_name(strategy: str) -> bool:
+    """Whether what goes by this name hedges a trade, and is none that a strategy decided on."""
+    return strategy.endswith(_HEDGE)

@@ -15,6 +15,7 @@ from services.risk.config import RiskConfig
 from services.risk.rows import BreakerMoved, OpeningJudged, Row, TradeJudged
 from services.risk.situation import Violation
 from services.risk.states import breaker_may_move
+from shared.ids import is_hedge_name
 from shared.messages.risk import BreakerState, BreakerStatus
 from shared.messages.trades import FINAL_ORDER_STATES, OrderUpdate, Refusal, TradeUpdate
 
@@ -97,7 +98,12 @@ class Breakers:
     # What happened
 
     def on_trade(self, update: TradeUpdate, equity_usd: float | None, emit: Emit) -> None:
-        """Judge a trade's end once its result is certain, and its opening once its cost is."""
+        """Judge a trade's end once its result is certain, and its opening once its cost is.
+
+        A hedge is not judged: it is no decision of its own, and one of short gamma loses by construction.
+        """
+        if update.hedge_of:
+            return
         cost = update.opening_cost
         if (
             cost is not None
@@ -201,6 +207,8 @@ class Breakers:
             value, limit, _ = self._measure(name, subject)
             if breaker.state == "open":
                 yield Violation(name, f"the breaker{of} is open: {breaker.reason}", value, limit)
+            elif is_hedge_name(strategy):
+                continue
             elif running_since(subject, breaker.since_ns):
                 yield Violation(name, f"the breaker{of} is half open: its one trade is still under way", value, limit)
 

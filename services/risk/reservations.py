@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import msgspec
 
+from shared.ids import is_hedge_name
 from shared.messages.trades import Grant, LegOrder, TradeUpdate
 
 _INTENTS_REMEMBERED = 10_000
@@ -136,16 +137,16 @@ class Reservations:
         return (*trades, *grants)
 
     def running_since(self, since_ns: int, now_ns: int, strategy: str) -> int:
-        """Trades and unused grants of a strategy ("" = any) that were granted since then and are not over."""
-        trades = sum(
-            not trade.is_final and trade.grant.issued_ns >= since_ns and strategy in ("", trade.strategy)
-            for trade in self._trades.values()
+        """Trades and unused grants of a strategy ("" = any) that were granted since then and are not over.
+
+        Hedges are not among them: each belongs to a trade, and may stay as long as that one does.
+        """
+        granted = [(trade.strategy, trade.grant) for trade in self._trades.values() if not trade.is_final]
+        granted += [(strategy_of(grant.intent_id), grant) for grant in self._unused(now_ns)]
+        return sum(
+            grant.issued_ns >= since_ns and strategy in ("", name) and not is_hedge_name(name)
+            for name, grant in granted
         )
-        grants = sum(
-            grant.issued_ns >= since_ns and strategy in ("", strategy_of(grant.intent_id))
-            for grant in self._unused(now_ns)
-        )
-        return trades + grants
 
     def grant_of(self, intent_id: str, now_ns: int) -> Grant | None:
         """The newest grant of an intent that still counts: what holds no room any more is not given again."""

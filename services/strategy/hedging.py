@@ -17,6 +17,7 @@ from services.strategy.roster import Roster
 from services.strategy.rows import OrdinalUsed, Row
 from services.strategy.slot import Slot
 from services.strategy.trades import TradeBook
+from shared.ids import hedge_name
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import ChainView
@@ -33,11 +34,6 @@ _OFF_ALERT_NS = 60 * SECOND_NS
 _HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
 _HEDGED_STATES = frozenset({*_HELD_STATES, "PENDING_CLOSE", "CLOSING", "BROKEN"})
 """While it is being closed a hedge is only taken back, with what it hedges."""
-
-
-def hedge_name(strategy: str) -> str:
-    """Under this name the hedges of a strategy's trades are asked for; no strategy file can have it."""
-    return f"{strategy}.hedge"
 
 
 class _Watch:

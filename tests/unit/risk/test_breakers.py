@@ -111,6 +111,28 @@ def test_after_the_pause_one_trade_at_a_time_tries_and_a_gain_closes_the_breaker
     script.granted(of("s", 4), at_s + 1)
 
 
+def test_hedges_that_lose_open_no_breaker_and_are_not_counted_as_the_one_trade_that_tries() -> None:
+    script = Script(config()).ready()
+    lose(script, 1, 0)
+    for ordinal in (1, 2, 3):
+        grant = script.granted(of("s.hedge", ordinal), 1)
+        update = ended(grant, 1, "-1", strategy="s.hedge")
+        script.hear(msgspec.structs.replace(update, hedge_of="t1"), 1, "execution")
+    assert moves(script) == []
+    lose(script, 2, 2)
+    assert moves(script) == [("consecutive_losses", "", "open")]
+    at_s = 2 + PAUSE_S
+    script.on(Tick(), at_s)
+    assert breaker(script, "consecutive_losses", at_s).state == "half_open"
+    held = trade(script.granted(of("s.hedge", 4), at_s), START + at_s * SECOND, state="OPEN", trade_id="h4")
+    script.hear(msgspec.structs.replace(held, strategy="s.hedge", hedge_of="t1"), at_s, "execution")
+    trial = script.granted(of("s", 3), at_s)
+    script.granted(of("s.hedge", 5), at_s)
+    assert script.refused(of("s", 4), at_s).code == "consecutive_losses"
+    script.hear(ended(trial, at_s + 1, "3"), at_s + 1, "execution")
+    assert moves(script)[-1] == ("consecutive_losses", "", "closed")
+
+
 def test_a_trial_that_loses_opens_it_again_for_another_pause() -> None:
     script = Script(config()).ready()
     lose(script, 1, 0)
