@@ -105,7 +105,9 @@ EXPLAINED: dict[str, Why] = {
     "trade_broken": _why(*_ALL, "operator", grace_s=300),
     "trade_overfilled": _why(*_ALL, grace_s=300),
     "surplus_not_reduced": _why(*_ALL, grace_s=300),
-    # nothing rolls in a soak
+    # nothing rolls or is hedged in a soak
+    "hedge_off": _NEVER,
+    "funding_unexplained": _NEVER,
     "roll_ended_flat": _NEVER,
     "roll_given_up": _NEVER,
     "exit_blind": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),

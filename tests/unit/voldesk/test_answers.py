@@ -77,6 +77,8 @@ def test_trades_as_json_have_the_fixed_keys_with_decimals_in_plain_notation(peer
             "opening_chunks": None,
             "closing_chunks": None,
             "if_broken": "hold",
+            "roll": None,
+            "rolled_to": None,
         }
     ]
 
