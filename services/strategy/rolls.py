@@ -377,16 +377,19 @@ class RollDesk:
 
     def _follow(self, begun: _Begun, successor: TradeUpdate) -> None:
         """The roll is over once its successor is open, or has failed to be."""
-        if successor.state == "FAILED":
-            self._end(None, begun, "flat", f"its successor {successor.trade_id} was not filled: {successor.reason}")
-        elif successor.state not in _OPENING:
-            self._end(None, begun, "rolled", f"trade {successor.trade_id} took its place", successor.trade_id)
+        name, state = successor.trade_id, successor.state
+        if state == "FAILED":
+            self._end(None, begun, "flat", f"its successor {name} was not filled: {successor.reason}")
+        elif successor.opened_ns is not None:
+            self._end(None, begun, "rolled", f"trade {name} took its place", name)
+        elif state not in _OPENING:
+            self._end(None, begun, "broken", f"it was not opened whole and is {state}: {successor.reason}", name)
 
     def _end(
         self,
         slot: Slot | None,
         begun: _Begun,
-        outcome: Literal["rolled", "flat", "kept"],
+        outcome: Literal["rolled", "flat", "kept", "broken"],
         reason: str,
         successor: str = "",
     ) -> None:
@@ -403,6 +406,9 @@ class RollDesk:
             self._record(OrdinalUsed(strategy=row.strategy, ordinal=row.ordinal))
         if outcome == "flat":
             text = f"{row.strategy}: trade {row.trade_id} was to be rolled, nothing is opened in its place: {reason}"
+            self._alert("roll_ended_flat", "warning", row.trade_id, text)
+        elif outcome == "broken":
+            text = f"{row.strategy}: trade {row.trade_id} was to be rolled to trade {successor}: {reason}"
             self._alert("roll_ended_flat", "warning", row.trade_id, text)
         elif outcome == "kept":
             text = f"{row.strategy}: trade {row.trade_id} is kept and not rolled: {reason}"

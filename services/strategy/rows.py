@@ -119,11 +119,12 @@ class RollOpening(msgspec.Struct, frozen=True, kw_only=True, tag="roll_opening")
 
 
 class RollEnded(msgspec.Struct, frozen=True, kw_only=True, tag="roll_ended"):
-    """rolled: the successor is open. flat: nothing took the trade's place. kept: it was not closed after all."""
+    """rolled: the successor is open. flat: nothing took the trade's place. kept: it was not closed after all. broken:
+    the successor was never whole, and something of it is or was held."""
 
     strategy: str
     trade_id: str
-    outcome: Literal["rolled", "flat", "kept"]
+    outcome: Literal["rolled", "flat", "kept", "broken"]
     reason: str
     successor: str = ""
 

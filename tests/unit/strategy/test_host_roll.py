@@ -100,7 +100,8 @@ def successor(desk: Dialogue, state: TradeState = "OPEN") -> TradeUpdate:
     legs = [leg(each.symbol, each.side, str(each.quantity), "2000") for each in asked.legs]
     link = RollLink(chain_id="t1001", number=1, rolled_from="t1001", earlier_pnl_usd=D(5))
     made = trade(state, legs=legs, ordinal=asked.ordinal, created_ns=desk.now_ns, updated_ns=desk.now_ns)
-    return msgspec.structs.replace(made, roll=link)
+    opened_ns = desk.now_ns if state == "OPEN" else None
+    return msgspec.structs.replace(made, roll=link, opened_ns=opened_ns)
 
 
 def ends(desk: Dialogue) -> list[str]:
@@ -320,6 +321,20 @@ def test_a_successor_that_is_not_filled_ends_the_chain_flat() -> None:
     desk.hear(successor(desk, "OPENING"))
     desk.hear(moved(successor(desk), "FAILED", desk.now_ns))
     assert (ends(desk), codes(desk)) == (["flat"], ["roll_ended_flat"])
+
+
+@pytest.mark.parametrize("state", ["BROKEN", "PENDING_CLOSE"])
+def test_a_successor_that_never_was_whole_has_not_taken_the_place_of_the_trade(state: TradeState) -> None:
+    desk = rolling()
+    close = closing(desk)
+    desk.hear(at_mark(desk, close.reason))
+    desk.accept("t1002")
+    made = successor(desk, "UNWINDING")
+    desk.hear(made)
+    assert ends(desk) == []
+    desk.hear(moved(made, state, desk.now_ns))
+    assert (ends(desk), codes(desk)) == (["broken"], ["roll_ended_flat"])
+    assert f"it was not opened whole and is {state}" in desk.alerts[0].text
 
 
 def test_no_other_trade_is_opened_between_close_and_opening() -> None:
