@@ -135,14 +135,11 @@ def fold_order(
         case rows.FillAssumed():
             order.assumed_quantity = row.filled_quantity
             order.assumed_price = row.average_price
+            order.assumed_ns = at_ns
     leg = trade.legs[order.leg_index]
     _count(trade, order, order.filled_quantity - quantity, order.filled_cash - cash, at_ns)
-    if leg.instrument.is_perpetual and order.filled_quantity != quantity:
-        # by the order's total, so that what is assumed counts at once, and what is told of it later not again
-        moved_ns = row.fill.venue_ns if isinstance(row, rows.FillSeen) else at_ns
-        change = order.filled_quantity - quantity
-        leg.moved(moved_ns, change if order.purpose == "open" else -change)
-        book.perpetuals[leg.symbol] = max(moved_ns, book.perpetuals.get(leg.symbol, 0))
+    if leg.instrument.is_perpetual:
+        _move(book, order, leg, row, order.filled_quantity - quantity, at_ns)
     _wait_for(leg, order, order.open_quantity - waiting)
     _sort(book, trade, order)
 
@@ -203,6 +200,28 @@ def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
         book.trades[order.trade_id].feeless += 1
     else:
         _pay_fee(book, order, fill.fee_usd)
+
+
+def _move(
+    book: Book,
+    order: Order,
+    leg: Leg,
+    row: rows.OrderMoved | rows.OrderSighted | rows.FillSeen | rows.FillAssumed,
+    change: Decimal,
+    at_ns: int,
+) -> None:
+    """What is held of a perpetual, by the order's total: what is assumed counts at once, and when it is told, at the
+    time of its execution instead, for the funding in between."""
+    sign = 1 if order.purpose == "open" else -1
+    if isinstance(row, rows.FillSeen):
+        at_ns, quantity = row.fill.venue_ns, row.fill.quantity
+        if quantity != change:
+            leg.moved(order.assumed_ns, sign * (change - quantity))
+    else:
+        quantity = change
+    if quantity:
+        leg.moved(at_ns, sign * quantity)
+        book.perpetuals[leg.symbol] = max(at_ns, book.perpetuals.get(leg.symbol, 0))
 
 
 def _pay_fee(book: Book, order: Order, fee_usd: Decimal) -> None:

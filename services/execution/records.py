@@ -41,7 +41,8 @@ class Order(msgspec.Struct, kw_only=True):
 
     `priced_ns`: when it was last asked to rest at a price. `amend_price`: where an amendment, sent at `amend_ns`,
     moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
-    `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`.
+    `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`,
+    recorded at `assumed_ns`.
     `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it; `wish_ns`: when
     that asked for it; `tries`: how often it was placed again since.
     `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
@@ -74,6 +75,7 @@ class Order(msgspec.Struct, kw_only=True):
     sighted_quantity: Decimal = ZERO
     assumed_quantity: Decimal = ZERO
     assumed_price: Decimal = ZERO
+    assumed_ns: int = 0
     refusal_kind: RefusalKind | None = None
     refusal_code: int | None = None
     quote_id: str = ""

@@ -352,6 +352,25 @@ def test_what_is_assumed_to_be_filled_counts_for_funding_at_once_and_not_again_w
     assert held.held_at(script.now_ns) == D("0.01")
 
 
+def test_what_was_assumed_counts_from_its_execution_on_once_that_is_told() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "buy", "0.01")).trade_id)
+    (order,) = script.placed()
+    script.on(acked(order)).on(seen(order, "filled", "0.01"))
+    executed_ns, assumed_ns = script.now_ns, script.now_ns + 20 * SECOND
+    script.now_ns = assumed_ns
+    number = order.client_order_id
+    assumed = FillAssumed(client_order_id=number, filled_quantity=D("0.01"), average_price=order.price)
+    script.core.apply(Entry(assumed_ns, "", assumed))
+    (held,) = script.core.book.trades[trade_id].legs
+    assert [held.held_at(each) for each in (executed_ns, assumed_ns)] == [0, D("0.01")]
+    script.on(fill(order, 1, "0.004", at_ns=executed_ns))
+    assert [held.held_at(each) for each in (executed_ns, assumed_ns)] == [D("0.004"), D("0.01")]
+    script.on(fill(order, 2, "0.006", at_ns=executed_ns))
+    assert [held.held_at(each) for each in (executed_ns, assumed_ns)] == [D("0.01"), D("0.01")]
+    assert held.held_quantity == D("0.01")
+
+
 def test_a_payment_that_trades_explain_only_in_part_is_told_of() -> None:
     script = _started()
     script.opened("buy", "0.01", 1)
