@@ -37,13 +37,17 @@ _HEDGED_STATES = frozenset({*_HELD_STATES, "PENDING_CLOSE", "CLOSING", "BROKEN"}
 
 
 class _Watch:
-    """One trade that is hedged. off_ns: since when its delta has been beyond the band."""
+    """One trade that is hedged. off_ns: since when its delta has been beyond the band.
+
+    is_half_done: hedges were closed, and what was too much of them is opened again without waiting.
+    """
 
     def __init__(self) -> None:
         self.looked_ns = 0
         self.wait_until_ns = 0
         self.refusals = 0
         self.refused = ""
+        self.is_half_done = False
         self.off_ns: int | None = None
         self.alarmed = False
         self.text = ""
@@ -160,14 +164,17 @@ class HedgeDesk:
         is_off = abs(off) > hedge.band
         busy = [each for each in hedges if not each.is_final and each.state not in _HELD_STATES]
         last_ns = max((_changed_ns(each) for each in hedges), default=0)
-        next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
         sent: list[Effect] = []
+        next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
         not_added = blocked if is_held(trade) else f"{trade.trade_id} is {trade.state}"
         wanted = adjustment(delta, held, hedge, perpetual, may_open=not_added is None)
+        if isinstance(wanted, OpenHedge) and watch.is_half_done:
+            next_ns = watch.wait_until_ns
         if isinstance(wanted, NoHedge) and wanted.is_kept:
             watch.text += f"; its hedge is too large and is kept, as nothing could be opened after it: {not_added}"
         elif isinstance(wanted, NoHedge):
             watch.text += "; the rest is too small to trade" if wanted.is_off else ""
+            watch.is_half_done = watch.is_half_done and bool(busy)
             is_off = False
         elif busy:
             watch.text += f"; {busy[0].trade_id} is {busy[0].state}"
@@ -175,6 +182,7 @@ class HedgeDesk:
             why = f", refused: {watch.refused}" if watch.refused else ""
             watch.text += f"; adjusted again in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
         elif isinstance(wanted, CloseHedges):
+            watch.is_half_done = True
             for trade_id in wanted.trade_ids:
                 self._close(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
         elif not_added is not None:
@@ -259,7 +267,7 @@ class HedgeDesk:
         watch = self._watches.get(trade_id)
         if watch is not None:
             if progress.outcome.kind == "opened":
-                watch.refusals, watch.refused = 0, ""
+                watch.refusals, watch.refused, watch.is_half_done = 0, "", False
             else:
                 least_s = max(_REFUSAL_PAUSE_S, self._config.refusal_pause_min_s)
                 pause_s = min(max(self._config.refusal_pause_max_s, least_s), least_s * 2 ** min(watch.refusals, 16))

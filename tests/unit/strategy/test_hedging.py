@@ -117,6 +117,25 @@ def test_too_much_of_a_hedge_is_closed_and_not_hedged_by_its_opposite() -> None:
     assert desk.closes()[0].requested_by == "strategy straddler.hedge"
 
 
+def test_what_was_too_much_of_a_closed_hedge_is_opened_again_without_waiting_for_the_interval() -> None:
+    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4"), hedge=DeltaHedge(band=0.05, interval_seconds=600.0))
+    desk.wait(602)
+    assert [close.trade_id for close in desk.closes()][:1] == ["h1"]
+    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, state="CLOSING", closed="0.3"))
+    desk.wait(2)
+    assert desk.asked() == []
+    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, state="CLOSED", closed="0.4"))
+    desk.wait(2)
+    (asked,) = desk.asked()
+    assert float(asked.legs[0].quantity) == pytest.approx(0.1, abs=0.02)
+    desk.give_grant()
+    desk.accept("h2")
+    desk.opened(hedge_held("sell", "0.04", 2, at_ns=desk.now_ns))
+    desk.wait(20)
+    assert len(desk.asked()) == 1
+    assert "adjusted again in" in desk.status().reason
+
+
 def test_after_a_restart_hedges_are_found_among_executions_trades_and_ordinals_go_on() -> None:
     desk = _desk(call_held(), hedge_held("sell", "0.5"))
     desk.restart()
