@@ -120,7 +120,12 @@ class HedgeDesk:
             if now_ns < watch.looked_ns + _LOOK_NS:
                 continue
             watch.looked_ns = now_ns
-            effects += self._look_at(slot.name, trade, hedge, watch, blocked, now_ns)
+            try:
+                effects += self._look_at(slot.name, trade, hedge, watch, blocked, now_ns)
+            except Exception as error:  # figures of one strategy must not stop the others
+                watch.text = f"hedge fails: {type(error).__name__}: {error}"
+                watch.off_ns = 0
+                effects += self._judged(trade, watch, None, now_ns)
         return effects
 
     def owns(self, request_id: str) -> bool:

@@ -51,6 +51,8 @@ class DeltaHedge(msgspec.Struct, frozen=True, kw_only=True):
             if not is_number or value < low:
                 allowed = "a number" if math.isinf(low) else f"a number, {low:g} or more"
                 raise ValueError(f"delta_hedge: {field} {value!r} must be {allowed}")
+            # a float of numpy is one too, and writes itself in another way
+            msgspec.structs.force_setattr(self, field, float(value))
 
 
 class HeldHedge(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -269,6 +270,23 @@ def test_exits_are_judged_on_the_trade_with_all_that_hedged_it() -> None:
     assert [close.trade_id for close in desk.closes()] == ["t1001"]
     without = _desk(call_held("1", profit_target(usd=4_000)), hedge_held("sell", "0.5", 2))
     assert without.closes() == []
+
+
+def test_figures_of_numpy_are_figures_like_others() -> None:
+    figures = {"band": 0.05, "interval_seconds": 10.0, "minimum_size": 0.002, "target": 0.0}
+    desk = _desk(call_held(), hedge=DeltaHedge(**{name: np.float64(value) for name, value in figures.items()}))
+    assert len(desk.asked()) == 1
+
+
+def test_a_hedge_that_cannot_be_worked_out_is_alarmed_and_stops_no_other_strategy() -> None:
+    desk = HedgedDialogue(hedged(DeltaHedge(interval_seconds=1e300)), hedged(name="other"))
+    desk.opened(call_held())
+    desk.opened(trade(strategy="other", legs=[leg(CALL, "buy", "1", "1000")], trade_id="t2"))
+    desk.ready()
+    assert [each.strategy for each in desk.asked()] == ["other.hedge"]
+    (alert,) = [each for each in desk.alerts if each.code == "hedge_off"]
+    assert alert.subject == "t1001"
+    assert "hedge fails" in alert.text
 
 
 @pytest.mark.parametrize(
