@@ -48,12 +48,14 @@ def net_limit_violations(book: Book, host_entries: Iterable[Entry]) -> Iterator[
         match entry.row:
             case host_rows.RollBegun(trade_id=trade_id, net_limit_usd=limit_usd):
                 limits[trade_id] = Decimal(str(limit_usd))
-            case host_rows.RollOpening(trade_id=trade_id, close_cost_usd=cost_usd):
+            case host_rows.RollOpening(trade_id=trade_id):
                 closed = book.trades.get(trade_id)
                 successor = None if closed is None else book.trades.get(closed.rolled_to)
                 if closed is None or successor is None or successor.opened_ns is None:
                     continue
                 opening_usd = sum((leg.sign * leg.opened_cash for leg in successor.legs), ZERO)
+                # by the fills of the book, whatever execution and host told one another
+                cost_usd = sum((leg.sign * (leg.trimmed_cash - leg.closed_cash) for leg in closed.legs), ZERO)
                 if cost_usd + opening_usd > limits[trade_id] + _ROUNDED:
                     text = (
                         f"{trade_id} was closed for {cost_usd} and {successor.trade_id} opened for {opening_usd}, "

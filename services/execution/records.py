@@ -217,7 +217,8 @@ class Leg(msgspec.Struct, kw_only=True):
 
 class Close(msgspec.Struct, frozen=True):
     """Why and how the trade is to be closed. hurried: it may not be stretched over time any more. joined: who else
-    wanted it closed since, and why; "" for nobody, the first one counts."""
+    wanted it closed since, and why; "" for nobody, the first one counts. cash_before, priceless_before: what its legs
+    had as closed cash, and as closed at a price nobody knows, when its close was first asked for."""
 
     reason: str
     requested_by: str
@@ -225,6 +226,8 @@ class Close(msgspec.Struct, frozen=True):
     at_ns: int
     hurried: bool = False
     joined: str = ""
+    cash_before: tuple[Decimal, ...] = ()
+    priceless_before: Decimal = ZERO
 
     @property
     def is_urgent(self) -> bool:

@@ -48,6 +48,16 @@ def chain_pnl_usd(trade: Trade) -> Decimal:
     return own_usd - trade.fees_usd - trade.funding_usd + earlier_usd
 
 
+def close_cost_usd(trade: Trade) -> Decimal | None:
+    """What was closed since its close was asked for did cost, USD before fees, paid > 0: what was closed before, as
+    of a surplus, is no part of it. None while no close was asked for, or if a price is not known."""
+    close = trade.close
+    if close is None or sum((leg.priceless_quantity for leg in trade.legs), ZERO) > close.priceless_before:
+        return None
+    before = close.cash_before or (ZERO,) * len(trade.legs)
+    return sum((leg.sign * (was - leg.closed_cash) for leg, was in zip(trade.legs, before, strict=True)), ZERO)
+
+
 def roll_link(trade: Trade) -> RollLink | None:
     """Its place in a chain as it is published, None if it is no successor."""
     if trade.roll is None:

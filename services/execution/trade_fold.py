@@ -105,7 +105,8 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
             for leg_index, purpose in itertools.product(range(len(trade.legs)), get_args(rows.ClosePurpose)):
                 trade.attempts[f"{leg_index}/{purpose}"] = trade.next_attempt(leg_index, purpose) + row.count
         case rows.CloseRequested():
-            book.trades[row.trade_id].close = Close(row.reason, row.requested_by, row.purpose, at_ns)
+            trade = book.trades[row.trade_id]
+            trade.close = _close(trade, row, at_ns)
         case rows.CloseHurried():
             trade = book.trades[row.trade_id]
             if trade.close is not None:
@@ -175,3 +176,14 @@ def _moved(book: Book, trade: Trade, row: rows.TradeMoved, at_ns: int) -> None:
 
 def _joined(close: Close, row: rows.CloseHurried | rows.CloseJoined) -> str:
     return close.joined or f"{row.requested_by}: {row.reason}"
+
+
+def _close(trade: Trade, row: rows.CloseRequested, at_ns: int) -> Close:
+    """A flatten that overrides a close leaves it known when the first was asked for."""
+    close = Close(row.reason, row.requested_by, row.purpose, at_ns)
+    if trade.close is not None:
+        before, priceless = trade.close.cash_before, trade.close.priceless_before
+    else:
+        before = tuple(leg.closed_cash for leg in trade.legs)
+        priceless = sum((leg.priceless_quantity for leg in trade.legs), ZERO)
+    return msgspec.structs.replace(close, cash_before=before, priceless_before=priceless)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.execution.book import Book
 from services.execution.chunks import chunk_progress
 from services.execution.records import ZERO, Order, Trade
-from services.execution.rolling import roll_link
+from services.execution.rolling import close_cost_usd, roll_link
 from services.execution.states import OPENING_STATES
 from shared.messages.trades import IntentRefused, LegStatus, OrderUpdate, Refusal, TradeUpdate
 
@@ -38,6 +38,7 @@ def grant_is_open(trade: Trade, book: Book) -> bool:
 def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -> TradeUpdate:
     """The trade as it is published; `waiting` says why nothing happens to it just now."""
     request = trade.request
+    cost_usd = close_cost_usd(trade)
     return TradeUpdate(
         trade_id=trade.trade_id,
         account_id=account_id,
@@ -83,6 +84,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         rolled_to=trade.rolled_to,
         close_reason="" if trade.close is None else trade.close.reason,
         close_joined="" if trade.close is None else trade.close.joined,
+        close_cost_usd=None if cost_usd is None else exact(cost_usd),
     )
 
 

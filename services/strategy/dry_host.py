@@ -9,7 +9,6 @@ from services.strategy.dry_run import DryDesk, legs_text
 from services.strategy.slot import Slot
 from shared.messages.trades import TradeUpdate
 from shared.strategy.protocol import IntentOutcome, OpenStructure
-from shared.strategy.rolling import closing_cost_usd
 
 
 class DryHost:
@@ -60,9 +59,8 @@ class DryHost:
         ended = self.close(slot, trade, because, now_ns)
         if ended is None:
             return "a leg that is to be closed has no price"
-        cost_usd = closing_cost_usd(ended)
-        assert not isinstance(cost_usd, str), "what a dry run closes has a price"
-        budget_usd = Decimal(str(net_limit_usd)) - cost_usd
+        assert ended.close_cost_usd is not None, "what a dry run closes has a price"
+        budget_usd = Decimal(str(net_limit_usd)) - ended.close_cost_usd
         successor = self._dry.open(slot.name, structure, now_ns, rolled_from=ended, budget_usd=budget_usd)
         if isinstance(successor, str):
             text = f"dry run: trade {trade.trade_id} is closed and nothing would be opened in its place: {successor}"

@@ -171,7 +171,7 @@ class DryDesk:
     def close(self, trade: TradeUpdate, reason: str, now_ns: int) -> TradeUpdate | None:
         """Close it at the touch, an expired leg at its intrinsic value. None while a leg has no price."""
         realized, fees, legs = trade.realized_pnl_usd, trade.fees_usd, []
-        is_expired = False
+        is_expired, cost = False, Decimal(0)
         for leg in trade.legs:
             intrinsic = self._intrinsic(leg.symbol, now_ns)
             price = self._close_price(leg, now_ns) if intrinsic is None else intrinsic
@@ -179,6 +179,7 @@ class DryDesk:
                 return None
             is_expired = is_expired or intrinsic is not None
             got = Decimal(str(price))
+            cost += got * leg.held_quantity * (-1 if leg.side == "buy" else 1)
             realized += (got - leg.open_price) * leg.held_quantity * (1 if leg.side == "buy" else -1)
             fees += self._fee(leg.symbol, price, leg.held_quantity)
             legs.append(msgspec.structs.replace(leg, closed_quantity=leg.filled_quantity, close_price=got))
@@ -191,6 +192,7 @@ class DryDesk:
             updated_ns=now_ns,
             realized_pnl_usd=realized,
             fees_usd=fees,
+            close_cost_usd=cost,
         )
         self._record(DryTradeMoved(strategy=trade.strategy, trade=ended))
         return ended

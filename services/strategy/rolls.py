@@ -32,7 +32,7 @@ from shared.options.instruments import instrument_kind
 from shared.strategy.config import ExitFunction, as_data
 from shared.strategy.protocol import Intent, OpenStructure, Strategy
 from shared.strategy.recall import Recall
-from shared.strategy.rolling import Roll, closing_cost_usd, closing_legs, cost_to_trade_usd, price_limits
+from shared.strategy.rolling import Roll, closing_legs, cost_to_trade_usd, price_limits
 from shared.strategy.selection import SelectionFailed
 from shared.strategy.views import SECOND_NS, EntryView, ExitView
 
@@ -330,8 +330,10 @@ class RollDesk:
         ends = self._ends(slot, row, closed, now_ns)
         cost_usd = Decimal(0)
         if ends is None and closed is not None:
-            known = closing_cost_usd(closed)
-            ends, cost_usd = (known, cost_usd) if isinstance(known, str) else (None, known)
+            if closed.close_cost_usd is None:
+                ends = f"what the close of {row.trade_id} did cost is not known"
+            else:
+                cost_usd = closed.close_cost_usd
         if ends is not None:
             self._end(slot, begun, "flat", ends)
             return []

@@ -297,7 +297,8 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     if_broken: what is done with the rest when it loses a leg from outside; None: as the desk's setting says.
     roll: its place in a chain of rolls, None for a trade that is no successor. rolled_to: the trade that took its
     place, "" for none. close_reason: why its close was asked for, "" while it was not. close_joined: who else wanted
-    it closed since, and why; "" for nobody.
+    it closed since, and why; "" for nobody. close_cost_usd: what was closed since did cost before fees, paid > 0;
+    None while no close was asked for, or if a price is not known.
     """
 
     trade_id: str
@@ -333,6 +334,7 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     close_reason: str = ""
     hedge_of: str = ""
     close_joined: str = ""
+    close_cost_usd: Decimal | None = None
 
     @property
     def key(self) -> str:

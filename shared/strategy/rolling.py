@@ -92,18 +92,6 @@ def closing_legs(trade: TradeUpdate) -> tuple[LegOrder, ...]:
     )
 
 
-def closing_cost_usd(trade: TradeUpdate) -> Decimal | str:
-    """What closing a trade did cost, USD before fees: paid > 0, received < 0; or why that is not known."""
-    total = Decimal(0)
-    for leg in trade.legs:
-        if leg.closed_quantity == 0:
-            continue
-        if leg.close_price is None:
-            return f"the price at which {leg.symbol} was closed is not known"
-        total += leg.close_price * leg.closed_quantity * (-1 if leg.side == "buy" else 1)
-    return total
-
-
 def price_limits(
     legs: Sequence[LegOrder], prices: Sequence[float], budget_usd: Decimal
 ) -> tuple[Decimal, ...] | None:

@@ -203,3 +203,22 @@ def test_a_trade_that_was_rolled_is_not_said_to_be_wanted_closed_later() -> None
     rolls.ended(2, HIGH_CALL, rolled_from=first)
     rolls.script.close(first, requested_by="cli:ann")
     assert rolls.told(first).close_joined == ""
+
+
+def test_what_a_close_did_cost_is_what_was_paid_less_what_was_got() -> None:
+    rolls = Rolls()
+    trade_id = rolls.script.open(leg(CALL, "buy"), leg(HIGH_CALL, "sell"), ordinal=1)
+    while rolls.told(trade_id).state != "OPEN":
+        rolls.fill_all()
+        rolls.script.wait(1_000)
+    assert rolls.told(trade_id).close_cost_usd is None
+    rolls.filled.clear()
+    rolls.script.close(trade_id)
+    while rolls.told(trade_id).state != "CLOSED":
+        rolls.fill_all()
+        rolls.script.wait(1_000)
+    cost_usd = sum((each.price * each.quantity * (1 if each.side == "buy" else -1) for each in rolls.filled), D(0))
+    assert {each.side for each in rolls.filled} == {"buy", "sell"}
+    assert rolls.told(trade_id).close_cost_usd == cost_usd
+    rolls.script.core.book.trades[trade_id].legs[1].priceless_quantity = D(1)
+    assert rolls.told(trade_id).close_cost_usd is None

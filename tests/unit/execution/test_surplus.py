@@ -98,7 +98,10 @@ def test_a_trade_whose_surplus_was_reduced_is_closed_for_what_it_holds() -> None
     (close,) = script.placed()
     assert close.quantity == D(1)
     script.fills_all(close, 4)
-    assert script.state(trade_id) == "CLOSED"
+    told = script.trade(trade_id)
+    assert (told.state, told.legs[0].closed_quantity) == ("CLOSED", D("1.4"))
+    assert told.close_cost_usd == -close.price * D(1), "what was reduced before is no part of the close"
+    assert script.refolded().book == script.core.book
 
 
 def test_best_effort_keeps_what_is_too_much_and_says_so() -> None:

@@ -88,7 +88,8 @@ def closed(reason: str, price: str, now_ns: int, state: TradeState = "CLOSED") -
     legs = tuple(
         msgspec.structs.replace(each, closed_quantity=each.quantity, close_price=D(price)) for each in ended.legs
     )
-    return msgspec.structs.replace(ended, legs=legs, close_reason=reason)
+    cost_usd = sum((D(price) * each.quantity for each in ended.legs), D(0))
+    return msgspec.structs.replace(ended, legs=legs, close_reason=reason, close_cost_usd=cost_usd)
 
 
 def at_mark(desk: Dialogue, reason: str) -> TradeUpdate:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messages.trades import LegOrder
 from shared.strategy import Roll, StrategyConfig, dte_exit, max_loss, straddle
-from shared.strategy.rolling import closing_cost_usd, closing_legs, cost_to_trade_usd, price_limits
+from shared.strategy.rolling import closing_legs, cost_to_trade_usd, price_limits
 from tests.unit.strategy.making import chain, leg, trade
 
 NEAR = "BTCUSD-5MAR26-100000-C"
@@ -45,14 +44,6 @@ def test_without_a_mark_there_is_no_cost_but_a_reason() -> None:
     order = LegOrder(symbol=NEAR, side="buy", quantity=D(1))
     assert cost_to_trade_usd([order], lambda _: view) == f"no mark of {NEAR}"
     assert cost_to_trade_usd([order], lambda _: "no chain yet") == "no chain yet"
-
-
-def test_what_a_close_did_cost_is_what_was_paid_less_what_was_got() -> None:
-    sold = msgspec.structs.replace(leg(NEAR, "sell", "2", "100", closed="2"), close_price=D(30))
-    bought = msgspec.structs.replace(leg(FAR, "buy", "2", "20", closed="2"), close_price=D(5))
-    assert closing_cost_usd(trade("CLOSED", legs=[sold, bought])) == D(50)
-    priceless = msgspec.structs.replace(sold, close_price=None)
-    assert isinstance(closing_cost_usd(trade("CLOSED", legs=[priceless])), str)
 
 
 def test_only_what_is_held_is_closed() -> None:
