@@ -297,7 +297,7 @@ _CLOSING: tuple[Mutant, ...] = (
     _in_execution(
         "protective_leg_sold_first",
         "a long leg is sold while it covers an open short one",
-        ("reduction.py", 'if leg.side != "buy":', "if True:"),
+        ("reduction.py", "            covers(leg, other)\n", "            False\n"),
     ),
     _in_execution(
         "closes_twice_at_once",

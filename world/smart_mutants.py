@@ -19,8 +19,8 @@ SMART_MUTANTS: tuple[Mutant, ...] = (
         "the long legs of a chunk are sold before the short ones that they cover",
         (
             "smart.py",
-            'if leg.side != "buy":\n            return []\n        return [',
-            "if True:\n            return []\n        return [",
+            "if covers(legs[index], other)]",
+            "if False]",
         ),
     ),
     in_execution(

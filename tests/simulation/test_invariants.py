@@ -18,11 +18,13 @@ from services.execution.records import Trade
 from services.execution.rows import CloseRequested, HaltRaised, OrderMoved, OrderRequested, TradeMoved, TradeRequested
 from services.risk.config import RiskConfig
 from services.risk.rows import BreakerMoved, GrantIssued, MarginLevelMoved
+from services.strategy.rows import RollBegun, RollOpening
 from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
-from shared.messages.trades import IntentRefused, TradeAccepted, TradeUpdate
+from shared.messages.trades import IntentRefused, LegOrder, TradeAccepted, TradeUpdate
 from shared.messages.venue import VenueSnapshot
 from shared.runner import CoreFailed
+from shared.strategy.protocol import OpenStructure
 from tests.simulation.test_bad_days import come_to_rest
 from tests.simulation.test_world import calm_desk, open_trades, run_until
 from world.audit import Witness, decision_violations, flip_violations, silent_changes
@@ -45,6 +47,8 @@ from world.ledger import (
     outcome_violations,
     untrue_outcomes,
 )
+from world.products import Products
+from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
 from world.simulate import failures, violations_at_rest
 from world.venue import Venue
 from world.violations import PROMISES, Invariant, Violation
@@ -414,6 +418,56 @@ def a_refused_intent_with_a_trade(desk: Desk) -> Iterable[Violation]:
     return refusal_violations(frames, [intent_id])
 
 
+def two_successors(desk: Desk) -> Iterable[Violation]:
+    rows = entries(desk)
+    first = place_of(rows, lambda row: isinstance(row, TradeRequested))
+    earlier = rows[first].row.trade_id
+
+    def rolled(entry: Entry) -> Entry:
+        if not isinstance(entry.row, TradeRequested) or entry.row.trade_id == earlier:
+            return entry
+        request = msgspec.structs.replace(entry.row.request, rolled_from=earlier)
+        return msgspec.structs.replace(entry, row=msgspec.structs.replace(entry.row, request=request))
+
+    return succession_violations(map(rolled, rows))
+
+
+def roll_begun(desk: Desk, trade: Trade) -> Entry:
+    legs = tuple(LegOrder(symbol=leg.symbol, side=leg.side, quantity=leg.quantity) for leg in trade.legs)
+    row = RollBegun(
+        strategy="rolls",
+        trade_id=trade.trade_id,
+        ordinal=1,
+        structure=OpenStructure(legs=legs),
+        net_limit_usd=-1e9,
+        grant=trade.request.grant,
+        reason="due",
+        open_by_ns=0,
+        made_ns=0,
+        decision_prices=(),
+    )
+    return Entry(0, "", row)
+
+
+def past_the_net_limit(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    one, other = [trade for trade in book.trades.values() if trade.state == "CLOSED"][:2]
+    one.rolled_to = other.trade_id
+    opening = RollOpening(strategy="rolls", trade_id=one.trade_id, close_cost_usd=Decimal(0), price_limits=())
+    return net_limit_violations(book, [roll_begun(desk, one), Entry(0, "", opening)])
+
+
+def a_chain_that_was_not_told(desk: Desk) -> Iterable[Violation]:
+    book = book_of(desk)
+    one, other = [trade for trade in book.trades.values() if trade.state == "CLOSED"][:2]
+    other.request = msgspec.structs.replace(other.request, rolled_from=one.trade_id)
+    return chain_violations(book, desk.venue.account_id)
+
+
+def a_roll_without_an_end(desk: Desk) -> Iterable[Violation]:
+    return undecided_rolls([roll_begun(desk, first_trade(desk.book))])
+
+
 WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "sent_once": sent_twice,
     "inside_grant": priced_past_the_grant,
@@ -456,6 +510,10 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "transfers_are_no_gain": a_deposit_in_the_peak,
     "strategies_know": a_strategy_that_missed_an_end,
     "events_arrive": an_event_that_never_arrived,
+    "rolled_once": two_successors,
+    "net_limit_kept": past_the_net_limit,
+    "chain_sums": a_chain_that_was_not_told,
+    "roll_ends": a_roll_without_an_end,
     "fold_is_live": another_fold,
     "no_core_failed": a_core_that_raised,
 }
@@ -473,7 +531,8 @@ class _Exchange:
 
 
 def _with_exchange(desk: Desk, name: str, change: Callable[[Any], Any]) -> Venue:
-    return venue_of(desk, exchange=_Exchange(desk.venue.exchange, name, change))
+    exchange = cast(Any, _Exchange(desk.venue.exchange, name, change))
+    return venue_of(desk, exchange=exchange, products=Products(exchange, desk.venue.account_id, futures=False))
 
 
 def _position(desk: Desk) -> Any:
