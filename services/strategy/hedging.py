@@ -7,7 +7,7 @@ that trade has ended, whether a host lives or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
@@ -103,8 +103,10 @@ class HedgeDesk:
         for strategy, (_, flight) in tuple(self._flights.items()):
             if flight.due_ns is not None and now_ns >= flight.due_ns:
                 effects += self._carry_on(strategy, flight.on_due(now_ns), now_ns)
-        for slot in slots:
+        hedging = {slot.name: slot for slot in slots}
+        for slot in hedging.values():
             effects += self._look(slot, closed(now_ns), now_ns)
+        effects += self._left_alone(hedging, now_ns)
         if self._watches or self._hedges:
             effects += self._forget_ended()
         return effects
@@ -124,6 +126,24 @@ class HedgeDesk:
                 effects += self._look_at(slot.name, trade, hedge, watch, blocked, now_ns)
             except Exception as error:  # figures of one strategy must not stop the others
                 watch.text = f"hedge fails: {type(error).__name__}: {error}"
+                watch.off_ns = 0
+                effects += self._judged(trade, watch, None, now_ns)
+        return effects
+
+    def _left_alone(self, hedging: Container[str], now_ns: int) -> list[Effect]:
+        """Tell a person of what is held and hedged, by a strategy that is not loaded or hedges no more."""
+        effects: list[Effect] = []
+        for trade_id, hedges in self._hedges.items():
+            trade = self._trades.open_trade(trade_id)
+            if trade is None or trade.strategy in hedging or not is_held(trade):
+                continue
+            live = sorted(each.trade_id for each in hedges.values() if not each.is_final)
+            if live:
+                watch = self._watches.setdefault(trade_id, _Watch())
+                watch.text = (
+                    f"nobody hedges it: {trade.strategy} is not loaded, or has no delta_hedge any more; "
+                    f"{', '.join(live)} stays as it is until the trade ends"
+                )
                 watch.off_ns = 0
                 effects += self._judged(trade, watch, None, now_ns)
         return effects

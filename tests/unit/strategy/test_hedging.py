@@ -289,6 +289,21 @@ def test_a_hedge_that_cannot_be_worked_out_is_alarmed_and_stops_no_other_strateg
     assert "hedge fails" in alert.text
 
 
+@pytest.mark.parametrize("without", [hedged(None), hedged(name="other")], ids=["no delta_hedge", "not loaded"])
+def test_a_hedged_trade_that_nobody_hedges_any_more_is_alarmed_until_it_has_ended(without: LoadedStrategy) -> None:
+    desk = HedgedDialogue(without)
+    desk.opened(call_held())
+    desk.opened(hedge_held("sell", "0.5"))
+    desk.ready()
+    desk.wait(2)
+    (alert,) = [each for each in desk.alerts if each.code == "hedge_off"]
+    assert (alert.subject, alert.resolved) == ("t1001", False)
+    assert "nobody hedges it" in alert.text
+    desk.opened(msgspec.structs.replace(call_held(), state="CLOSED", closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+    desk.wait(1)
+    assert [each.resolved for each in desk.alerts if each.code == "hedge_off"] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
