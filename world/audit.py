@@ -163,7 +163,7 @@ def decision_violations(
             case OpeningScaled():
                 yield from _scaling(book.trades[row.trade_id], row)
             case TradeRequested():
-                yield from _one_more(book, limits)
+                yield from _one_more(book, row, limits)
             case TradeMoved():
                 yield from _moving(book.trades[row.trade_id], book, row, at_ns)
             case _:
@@ -364,10 +364,10 @@ def _taking_from_others(
         )
 
 
-def _one_more(book: Book, limits: RiskConfig) -> Iterator[Violation]:
-    """A trade that is broken may have been over when this one was granted."""
-    others = sum(trade.state != "BROKEN" for trade in book.active_trades())
-    if others >= limits.max_open_trades:
+def _one_more(book: Book, row: TradeRequested, limits: RiskConfig) -> Iterator[Violation]:
+    """A trade that is broken may have been over when this one was granted; a hedge takes no place."""
+    others = sum(trade.state != "BROKEN" and not trade.request.hedge_of for trade in book.active_trades())
+    if not row.request.hedge_of and others >= limits.max_open_trades:
         yield Violation("within_limits", f"a trade is begun beside {others} of at most {limits.max_open_trades}")
 
 

@@ -84,7 +84,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     maximum loss it declares, else the margin that it ties up.
     max_total_risk_pct: the same, summed over open trades and grants not yet used.
     allow_unbounded_loss: grant structures whose loss has no bound and that declare no maximum loss.
-    max_open_trades: trades not final, plus grants not yet used.
+    max_open_trades: trades not final, plus grants not yet used; hedges are not among them.
     max_open_orders: orders of the account that are not final; above it no further trade is begun.
     max_orders_per_minute: orders that execution sent within 60 s; above it no further trade is begun.
     max_drawdown_pct: fall of equity from its peak at which trading is halted.

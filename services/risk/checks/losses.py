@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from services.risk.breaches import daily_loss_pct, drawdown_pct, measures
 from services.risk.limits import Figure
 from services.risk.situation import Situation, Violation
+from shared.ids import is_hedge_name
 
 
 def no_equity(s: Situation) -> Violation | None:
@@ -73,7 +74,11 @@ def order_rate(s: Situation) -> Iterator[Figure]:
 
 
 def open_trades(s: Situation) -> Iterator[Figure]:
-    yield _count("open_trades", len(s.at_risk), s, s.config.max_open_trades, "trades", "trades open or granted")
+    """A hedge takes no place: it belongs to a trade that has one, and each adjustment is one more."""
+    if is_hedge_name(s.ask.strategy):
+        return
+    trades = sum(not is_hedge_name(one.strategy) for one in s.at_risk)
+    yield _count("open_trades", trades, s, s.config.max_open_trades, "trades", "trades open or granted")
     for strategy, limits in s.strategies:
         if limits.max_open_trades is not None:
             count, limit = sum(one.strategy == strategy for one in s.at_risk), limits.max_open_trades

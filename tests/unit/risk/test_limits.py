@@ -92,6 +92,20 @@ def test_open_trades_of_one_strategy_are_counted_from_its_trades_and_grants() ->
     script.granted(msgspec.structs.replace(ask("other-1"), strategy="other"), 1)
 
 
+def test_hedges_take_no_place_among_the_open_trades_and_need_none() -> None:
+    script = Script(limits(max_open_trades=2)).ready()
+    for ordinal in (1, 2, 3):
+        hedge = msgspec.structs.replace(ask(f"s.hedge-{ordinal}"), strategy="s.hedge")
+        held = msgspec.structs.replace(
+            trade(script.granted(hedge), START), strategy="s.hedge", trade_id=f"h{ordinal}"
+        )
+        script.hear(held, 0, "execution")
+    script.granted(ask("s-1"))
+    script.granted(ask("s-2"))
+    assert script.refused(ask("s-3")).code == "open_trades"
+    script.granted(msgspec.structs.replace(ask("s.hedge-4"), strategy="s.hedge"))
+
+
 def test_grants_per_minute_of_one_strategy_are_counted_across_a_restart() -> None:
     script = Script(limits(strategies={"s": StrategyLimits(max_grants_per_minute=1)})).ready()
     script.granted(msgspec.structs.replace(ask("other-1"), strategy="other"))
