@@ -103,7 +103,7 @@ class StrategyHostCore:
         self._dry = DryDesk(account_id, config, self._board, self._record)
         self._market = MarketDesk(config, tolerances, self._record)
         self._hedges = HedgeDesk(
-            account_id, config, self._board, self._trades, self._roster, self._record, self._exits.want_closed
+            account_id, config, self._board, self._trades, self._roster, self._record, self._exits
         )
         self._view = HostView(
             self._board,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
-from services.strategy.exits import is_held
+from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.roster import Roster
 from services.strategy.rows import OrdinalUsed, Row
@@ -54,7 +54,7 @@ class _Watch:
 
 
 class HedgeDesk:
-    """Volatile: after a restart execution's trades say what hedges what. `close` has a trade closed until it is."""
+    """Volatile: after a restart execution's trades say what hedges what. `exits` has closed what is too much."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class HedgeDesk:
         trades: TradeBook,
         roster: Roster,
         record: Callable[[Row], None],
-        close: Callable[[str, str, int], None],
+        exits: ExitDesk,
     ) -> None:
         self._account_id = account_id
         self._config = config
@@ -72,7 +72,7 @@ class HedgeDesk:
         self._trades = trades
         self._ordinal_used = roster.ordinal_used
         self._record = record
-        self._close = close
+        self._exits = exits
         self._hedges: dict[str, dict[str, TradeUpdate]] = {}
         self._watches: dict[str, _Watch] = {}
         self._flights: dict[str, tuple[str, Flight]] = {}
@@ -187,7 +187,8 @@ class HedgeDesk:
         off = delta + float(sum(each.quantity for each in held)) - hedge.target
         watch.text = f"delta with hedge {off + hedge.target:+.4f}, band {hedge.target:g} ± {hedge.band:g}"
         is_off = abs(off) > hedge.band
-        busy = [each for each in hedges if not each.is_final and each.state not in _HELD_STATES]
+        busy = self._busy(strategy, trade.trade_id)
+        unready = self._board.execution(now_ns)
         last_ns = max((_changed_ns(each) for each in hedges), default=0)
         sent: list[Effect] = []
         next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
@@ -202,19 +203,32 @@ class HedgeDesk:
             watch.is_half_done = watch.is_half_done and bool(busy)
             is_off = False
         elif busy:
-            watch.text += f"; {busy[0].trade_id} is {busy[0].state}"
+            watch.text += f"; {busy}"
         elif now_ns < next_ns:
             why = f", refused: {watch.refused}" if watch.refused else ""
             watch.text += f"; adjusted again in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
+        elif isinstance(wanted, CloseHedges) and unready is not None:
+            watch.text += f"; not taken back: {unready}"
         elif isinstance(wanted, CloseHedges):
             watch.is_half_done = True
             for trade_id in wanted.trade_ids:
-                self._close(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
+                self._exits.want_closed(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
         elif not_added is not None:
             watch.text += f"; not added to: {not_added}"
         elif strategy not in self._flights:
             sent.append(self._open(strategy, trade, wanted, perpetual.symbol, now_ns))
         return [*sent, *self._judged(trade, watch, is_off, now_ns)]
+
+    def _busy(self, strategy: str, trade_id: str) -> str | None:
+        """What of a trade's hedges is on its way: until it is known how that ends nothing more is decided."""
+        if strategy in self._flights and self._flights[strategy][0] == trade_id:
+            return "one is asked for"
+        for each in self.hedges_of(trade_id):
+            if not each.is_final and each.state not in _HELD_STATES:
+                return f"{each.trade_id} is {each.state}"
+            if not each.is_final and self._exits.is_closing(each.trade_id):
+                return f"{each.trade_id} is to be closed"
+        return None
 
     def _judged(self, trade: TradeUpdate, watch: _Watch, is_off: bool | None, now_ns: int) -> list[Effect]:
         """Tell a person of a delta that has been beyond its band, or not known, for a minute; and when it is back."""

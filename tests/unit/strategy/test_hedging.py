@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.strategy.loaded import LoadedStrategy
 from shared.messages.control import GrantRefused, Halt, RequestGrant
+from shared.messages.steps import Tick
 from shared.messages.trades import OpenTrade, TradeUpdate
 from shared.strategy import DeltaHedge, StrategyConfig, min_equity, profit_target, straddle
 from shared.strategy.hedge import CloseHedges, HeldHedge, NoHedge, OpenHedge, adjustment
@@ -135,6 +136,40 @@ def test_what_was_too_much_of_a_closed_hedge_is_opened_again_without_waiting_for
     desk.wait(20)
     assert len(desk.asked()) == 1
     assert "adjusted again in" in desk.status().reason
+
+
+def test_while_one_hedge_is_asked_for_none_is_closed() -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.4", at_ns=NOON - 60 * SECOND))
+    assert len(desk.asked()) == 1
+    desk.opened(call_held("0.4"))
+    desk.wait(5)
+    assert desk.closes() == []
+    assert "one is asked for" in desk.status().reason
+
+
+def test_while_one_hedge_is_to_be_closed_no_other_is() -> None:
+    desk = _desk(call_held("1.4"), hedge_held("sell", "0.5"), hedge_held("sell", "0.3", 2, at_ns=NOON - 60 * SECOND))
+    desk.opened(call_held("1"))
+    desk.wait(12)
+    assert {close.trade_id for close in desk.closes()} == {"h2"}
+    desk.opened(call_held("0.1"))
+    desk.wait(12)
+    assert {close.trade_id for close in desk.closes()} == {"h2"}
+    assert "h2 is to be closed" in desk.status().reason
+
+
+def test_no_close_is_decided_while_execution_is_silent() -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    desk.beat("execution", ready=False)
+    desk.opened(call_held("0.1"))
+    for _ in range(30):
+        desk.now_ns += SECOND // 2
+        desk.market()
+        desk.put(Tick())
+    assert "not taken back: execution" in desk.status().reason
+    desk.opened(call_held())
+    desk.wait(5)
+    assert desk.closes() == []
 
 
 def test_after_a_restart_hedges_are_found_among_executions_trades_and_ordinals_go_on() -> None:
