@@ -18,6 +18,7 @@ from services.risk.positions import Holdings, expiry_of
 from services.risk.reservations import AtRisk
 from services.risk.stress import Stress, stressed_use
 from services.risk.unit_grids import UnitGrids
+from shared.ids import is_hedge_name
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Side
 from shared.messages.control import Halt, RequestGrant
@@ -152,6 +153,15 @@ class Situation:
     def risk_usd(self) -> float:
         """What the trade puts at risk: the largest loss, else the margin that it ties up."""
         return self.margin_usd if self.max_loss_usd is None else self.max_loss_usd
+
+    @cached_property
+    def is_reducing_hedge(self) -> bool:
+        """Whether a hedge is asked for that surely brings the delta of its underlying nearer to 0, whatever part of
+        the outstanding grants is filled: of it less is at risk than without it."""
+        if not is_hedge_name(self.ask.strategy) or not all(leg.option.instrument.is_perpetual for leg in self.legs):
+            return False
+        growth = [self.greeks_by_underlying[underlying][2][0] for underlying in self.underlyings]
+        return bool(growth) and all(each < 0 for each in growth)
 
     @property
     def strategies(self) -> Iterable[tuple[str, StrategyLimits]]:

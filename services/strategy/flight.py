@@ -33,16 +33,42 @@ SECOND_NS = 1_000 * MS
 ORDINAL_KNOWN = "intent_known"
 """Execution's refusal of an ordinal below one that it has seen."""
 
+LIMITS_OF_SIZE = frozenset(
+    {
+        "order_quantity",
+        "order_notional",
+        "strategy_order_notional",
+        "position_limit",
+        "underlying_concentration",
+        "expiry_concentration",
+        "delta_limit",
+        "underlying_delta",
+        "margin",
+        "margin_utilisation",
+        "trade_risk",
+        "strategy_trade_risk",
+        "total_risk",
+        "strategy_total_risk",
+        "stressed_loss",
+    }
+)
+"""Risk's refusals that less of the same may pass."""
+
 Stage = Literal["granting", "closing", "opening", "accepted"]
 """closing: only of a roll, while the trade whose place it takes is being closed."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The flight is over. ordinal_used: ordinals up to this one have their outcome and cannot be asked again."""
+    """The flight is over. ordinal_used: ordinals up to this one have their outcome and cannot be asked again.
+
+    room: of what was asked for, the share that the limit which risk named leaves room for at most; None: no limit
+    that less would keep.
+    """
 
     outcome: IntentOutcome
     ordinal_used: int | None
     trade: TradeUpdate | None = None
+    room: float | None = None
 
 
 class Flight:
@@ -122,7 +148,8 @@ class Flight:
                 return self._on_grant(grant, now_ns)
             case "granting", GrantRefused(code=code, detail=detail):
                 used = self.ordinal if code == INTENT_REFUSED else None
-                return _refused("risk", code, f"risk: {detail}", ordinal_used=used)
+                refused = _refused("risk", code, f"risk: {detail}", ordinal_used=used)
+                return msgspec.structs.replace(refused, room=_room(answer))
             case "granting", Refusal(code=code, detail=detail):
                 return _refused("risk", code, f"risk: {detail}", ordinal_used=None)
             case "opening", TradeAccepted(trade_id=trade_id):
@@ -254,3 +281,10 @@ class Flight:
 def _refused(by: Literal["risk", "execution"], code: str, reason: str, *, ordinal_used: int | None) -> Ended:
     outcome = IntentOutcome(kind="refused", code=code, reason=reason, refused_by=by)
     return Ended(outcome=outcome, ordinal_used=ordinal_used)
+
+
+def _room(refused: GrantRefused) -> float | None:
+    """See `Ended`."""
+    if refused.code not in LIMITS_OF_SIZE or refused.value is None or refused.limit is None:
+        return None
+    return refused.limit / refused.value if 0 < refused.limit < refused.value else None

@@ -8,6 +8,7 @@ that trade has ended, whether a host lives or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from decimal import Decimal
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
@@ -20,8 +21,17 @@ from services.strategy.trades import TradeBook
 from shared.ids import hedge_name
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.trades import LegOrder, TradeUpdate
-from shared.options.chain import ChainView
-from shared.strategy.hedge import HEDGE_PARAMS, CloseHedges, DeltaHedge, HeldHedge, NoHedge, OpenHedge, adjustment
+from shared.options.chain import ChainView, snap_quantity
+from shared.strategy.hedge import (
+    HEDGE_PARAMS,
+    CloseHedges,
+    DeltaHedge,
+    HeldHedge,
+    NoHedge,
+    OpenHedge,
+    adjustment,
+    least_change,
+)
 from shared.strategy.pnl import signed
 from shared.strategy.protocol import OpenStructure
 from shared.strategy.selection import SelectionFailed, perpetual_of
@@ -40,6 +50,8 @@ class _Watch:
     """One trade that is hedged. off_ns: since when its delta has been beyond the band.
 
     is_half_done: hedges were closed, and what was too much of them is opened again without waiting.
+    most: risk refused more than this at a time; the rest is asked for after it, without waiting. asked: what was
+    asked for last, in lots of `lot_size`; `least` is not traded any more.
     """
 
     def __init__(self) -> None:
@@ -48,6 +60,8 @@ class _Watch:
         self.refusals = 0
         self.refused = ""
         self.is_half_done = False
+        self.most: Decimal | None = None
+        self.asked = self.least = self.lot_size = Decimal(0)
         self.off_ns: int | None = None
         self.alarmed = False
         self.text = ""
@@ -194,13 +208,17 @@ class HedgeDesk:
         next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
         not_added = blocked if is_held(trade) else f"{trade.trade_id} is {trade.state}"
         wanted = adjustment(delta, held, hedge, perpetual, may_open=not_added is None)
-        if isinstance(wanted, OpenHedge) and watch.is_half_done:
+        if isinstance(wanted, OpenHedge) and (watch.is_half_done or watch.most is not None):
             next_ns = watch.wait_until_ns
+            if watch.most is not None and watch.most < wanted.quantity:
+                watch.text += f"; risk grants it in parts of {watch.most} at most: {watch.refused}"
+                wanted = OpenHedge(wanted.side, watch.most)
         if isinstance(wanted, NoHedge) and wanted.is_kept:
             watch.text += f"; its hedge is too large and is kept, as nothing could be opened after it: {not_added}"
         elif isinstance(wanted, NoHedge):
             watch.text += "; the rest is too small to trade" if wanted.is_off else ""
             watch.is_half_done = watch.is_half_done and bool(busy)
+            watch.most = watch.most if busy else None
             is_off = False
         elif busy:
             watch.text += f"; {busy}"
@@ -216,6 +234,8 @@ class HedgeDesk:
         elif not_added is not None:
             watch.text += f"; not added to: {not_added}"
         elif strategy not in self._flights:
+            watch.asked, watch.lot_size = wanted.quantity, perpetual.lot_size
+            watch.least = least_change(hedge, perpetual)
             sent.append(self._open(strategy, trade, wanted, perpetual.symbol, now_ns))
         return [*sent, *self._judged(trade, watch, is_off, now_ns)]
 
@@ -306,8 +326,12 @@ class HedgeDesk:
         watch = self._watches.get(trade_id)
         if watch is not None:
             if progress.outcome.kind == "opened":
-                watch.refusals, watch.refused, watch.is_half_done = 0, "", False
+                watch.refusals, watch.is_half_done = 0, False
+                watch.refused = watch.refused if watch.most is not None else ""
+            elif (part := _part(watch, progress)) is not None:
+                watch.most, watch.refused = part, progress.outcome.reason
             else:
+                watch.most = None
                 least_s = max(_REFUSAL_PAUSE_S, self._config.refusal_pause_min_s)
                 pause_s = min(max(self._config.refusal_pause_max_s, least_s), least_s * 2 ** min(watch.refusals, 16))
                 watch.refusals += 1
@@ -326,6 +350,15 @@ def _delta(trade: TradeUpdate, chain: ChainView) -> float | str:
                 return f"no delta of {leg.symbol}"
             total += signed(leg, leg.held_quantity) * delta
     return total
+
+
+def _part(watch: _Watch, refused: Ended) -> Decimal | None:
+    """How much less to ask for next, after risk named a limit that this may keep: the share that fits, at most half,
+    as what is held already may be in the figure too. None where no part is worth it."""
+    if refused.room is None:
+        return None
+    part = snap_quantity(float(watch.asked) * min(refused.room, 0.5), watch.lot_size)
+    return part if part >= watch.least else None
 
 
 def _changed_ns(hedge: TradeUpdate) -> int:

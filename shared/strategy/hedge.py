@@ -100,7 +100,7 @@ def adjustment(
     if abs(off) <= hedge.band:
         return NoHedge()
     change = snap_quantity(abs(off), perpetual.lot_size)
-    if change < max(perpetual.min_quantity, Decimal(repr(hedge.minimum_size))):
+    if change < least_change(hedge, perpetual):
         return NoHedge(is_off=True)
     side: Side = "sell" if off > 0 else "buy"
     against = [each for each in held if (each.quantity > 0) == (off > 0)]
@@ -116,6 +116,11 @@ def adjustment(
     if not closing:
         closing = [min(against, key=lambda one: (abs(one.quantity), one.trade_id)).trade_id]
     return CloseHedges(tuple(closing))
+
+
+def least_change(hedge: DeltaHedge, perpetual: Instrument) -> Decimal:
+    """No less than this is traded, in coins."""
+    return max(perpetual.min_quantity, Decimal(repr(hedge.minimum_size)))
 
 
 def _taken_back(off: float, against: Sequence[HeldHedge]) -> CloseHedges | NoHedge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.risk.breakers import LOSSES, SLIPPAGE
 from services.risk.situation import Situation, Violation
 
 _MS = 1_000_000
@@ -49,5 +50,9 @@ def stale_account(s: Situation) -> Violation | None:
 
 
 def guarded(s: Situation) -> Violation | None:
-    """The margin guard and circuit breakers; not in the way of a grant that was given already."""
-    return s.guards[0] if s.guards else None
+    """The margin guard and circuit breakers; not in the way of a grant that was given already. A hedge that takes
+    away delta is let through by those breakers that speak of results: without it more may be lost."""
+    guards = s.guards
+    if guards and s.is_reducing_hedge:
+        guards = tuple(guard for guard in guards if guard.code not in (LOSSES, SLIPPAGE))
+    return guards[0] if guards else None

@@ -37,7 +37,7 @@ def daily_loss(s: Situation) -> Violation | None:
 
 
 def unbounded_loss(s: Situation) -> Violation | None:
-    if s.max_loss_usd is not None or s.config.allow_unbounded_loss:
+    if s.max_loss_usd is not None or s.config.allow_unbounded_loss or s.is_reducing_hedge:
         return None
     return Violation("unbounded_loss", "nothing bounds the loss: declare max_loss_usd or add protective legs")
 
@@ -99,7 +99,10 @@ def _count(code: str, count: int, s: Situation, limit: int, unit: str, words: st
 
 
 def trade_risk(s: Situation) -> Iterator[Figure]:
-    """Of the trade that is asked for; shown is that of the trade with most at risk."""
+    """Of the trade that is asked for; shown is that of the trade with most at risk. A hedge that takes away delta is
+    let through: without it more is at risk."""
+    if s.is_reducing_hedge:
+        return
     yield _trade_risk(s, s.config.max_trade_risk_pct, "")
     for strategy, limits in s.strategies:
         if limits.max_trade_risk_pct is not None:
@@ -121,6 +124,9 @@ def _trade_risk(s: Situation, limit: float, strategy: str) -> Figure:
 
 
 def total_risk(s: Situation) -> Iterator[Figure]:
+    """Of all trades together; a hedge that takes away delta is let through here too."""
+    if s.is_reducing_hedge:
+        return
     yield _total_risk(s, s.config.max_total_risk_pct, "")
     for strategy, limits in s.strategies:
         if limits.max_total_risk_pct is not None:

@@ -14,7 +14,20 @@ from shared.messages.control import RequestGrant
 from shared.messages.steps import Publish
 from shared.messages.trades import LegOrder
 from tests.unit.perpetuals import chain_with, with_perpetual
-from tests.unit.risk.desk import CALL_110, INDEX, LISTED, PUT_90, START, Script, ask, chain, leg, limits, position
+from tests.unit.risk.desk import (
+    CALL_110,
+    INDEX,
+    LISTED,
+    PUT_90,
+    START,
+    Script,
+    ask,
+    chain,
+    leg,
+    limits,
+    position,
+    trade,
+)
 
 LISTING = with_perpetual(LISTED)
 BUY, SELL = (leg("BTCUSD", side, "0.1") for side in ("buy", "sell"))
@@ -119,3 +132,63 @@ def test_a_position_in_it_has_our_greeks() -> None:
     greeks = shown.greeks["BTCUSD"]
     assert greeks.delta == pytest.approx(-0.4 * DELTA_ONE[0])
     assert (greeks.gamma, greeks.vega, greeks.theta) == (0.0, 0.0, 0.0)
+
+
+def _hedge(side: str, quantity: str, ordinal: int = 1) -> RequestGrant:
+    request = _ask(leg("BTCUSD", side, quantity), max_loss_usd=None, intent_id=f"s.hedge-{ordinal}")
+    return msgspec.structs.replace(request, strategy="s.hedge")
+
+
+TIGHT = limits(max_trade_risk_pct=1.0, max_total_risk_pct=2.0, allow_unbounded_loss=False)
+
+
+def test_a_hedge_that_takes_away_delta_is_granted_whatever_it_ties_up() -> None:
+    script = PerpetualScript(TIGHT).ready(positions=(position(CALL_110, "-2"),))
+    granted = script.granted(_hedge("buy", "0.5"))
+    assert granted.margin_usd > 0.02 * 100_000
+    assert script.refused(_ask(leg("BTCUSD", "buy", "0.4"), max_loss_usd=None)).code == "unbounded_loss"
+
+
+@pytest.mark.parametrize(("side", "quantity"), [("sell", "0.5"), ("buy", "1.5")], ids=["adds to it", "turns it over"])
+def test_a_hedge_that_leaves_more_delta_than_there_is_has_the_limits_of_any_trade(side: str, quantity: str) -> None:
+    held = (position(CALL_110, "-2"),)
+    assert PerpetualScript(TIGHT).ready(positions=held).refused(_hedge(side, quantity)).code == "unbounded_loss"
+    tight = msgspec.structs.replace(TIGHT, allow_unbounded_loss=True)
+    refused = PerpetualScript(tight).ready(positions=held).refused(_hedge(side, quantity))
+    assert refused.code == "trade_risk"
+    loose = msgspec.structs.replace(tight, max_trade_risk_pct=50.0)
+    assert PerpetualScript(loose).ready(positions=held).refused(_hedge(side, quantity)).code == "total_risk"
+
+
+def test_hedges_that_are_granted_and_not_filled_yet_count_before_the_next_one() -> None:
+    script = PerpetualScript(TIGHT).ready(positions=(position(CALL_110, "-2"),))
+    script.granted(_hedge("buy", "0.5", 1))
+    assert script.refused(_hedge("buy", "0.6", 2)).code == "unbounded_loss"
+    script.granted(_hedge("buy", "0.1", 2))
+
+
+def test_a_short_option_structure_that_was_granted_can_be_hedged_to_its_whole_delta() -> None:
+    config = limits(max_trade_risk_pct=2.0, max_total_risk_pct=4.0)
+    held = (position(CALL_110, "-1"), position(PUT_90, "-1"), position("BTCUSD", "-0.2"))
+    script = PerpetualScript(config).ready(positions=held)
+    delta = told_delta(script)
+    assert abs(delta) > 0.2
+    script.granted(_hedge("buy" if delta < 0 else "sell", f"{abs(delta):.2f}"))
+
+
+def told_delta(script: Script) -> float:
+    shown = script.core.account
+    assert shown is not None
+    return shown.greeks["BTCUSD"].delta
+
+
+def test_while_the_breaker_of_losses_is_open_only_a_hedge_that_takes_away_delta_is_granted() -> None:
+    held = (position(CALL_110, "-2"),)
+    script = PerpetualScript(limits(max_consecutive_losses=1)).ready(positions=held)
+    lost = trade(script.granted(ask("s-1")), START, state="CLOSED", grant_open=False)
+    legs = tuple(msgspec.structs.replace(each, filled_quantity=Decimal("0.1")) for each in lost.legs)
+    script.hear(msgspec.structs.replace(lost, legs=legs, realized_pnl_usd=Decimal(-1)), 1.0, "execution")
+    script.market(3.0).poll(3.0, positions=held)
+    assert script.refused(ask("s-2"), 3.0).code == "consecutive_losses"
+    assert script.refused(_hedge("sell", "0.1"), 3.0).code == "consecutive_losses"
+    script.granted(_hedge("buy", "0.1"), 3.0)

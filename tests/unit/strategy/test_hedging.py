@@ -195,6 +195,58 @@ def test_a_refusal_is_not_asked_again_at_once() -> None:
     assert len(desk.asked()) > 1
 
 
+def _too_large(desk: HedgedDialogue, ordinal: int, value: float, limit: float, code: str = "trade_risk") -> None:
+    name = "straddler.hedge"
+    answer = GrantRefused(
+        intent_id=f"{name}-{ordinal}", strategy=name, code=code, detail="too large", value=value, limit=limit
+    )
+    desk.answer(answer)
+
+
+def test_a_hedge_that_is_too_large_for_a_limit_of_risk_is_asked_for_in_parts_that_fit() -> None:
+    desk = _desk(call_held())
+    whole = desk.asked()[0].legs[0].quantity
+    _too_large(desk, 1, 5.0, 2.0)
+    desk.wait(1.5)
+    part = desk.asked()[1].legs[0].quantity
+    assert float(part) == pytest.approx(float(whole) * 0.4, abs=0.001)
+    assert f"in parts of {part} at most: risk: too large" in desk.status().reason
+    desk.give_grant()
+    desk.accept("h1")
+    desk.opened(hedge_held("sell", str(part), at_ns=desk.now_ns))
+    desk.wait(1.5)
+    assert [each.legs[0].quantity for each in desk.asked()[2:]] == [part], "the rest does not wait for the interval"
+    desk.give_grant()
+    desk.accept("h2")
+    desk.opened(hedge_held("sell", str(part), 2, at_ns=desk.now_ns))
+    desk.wait(1.5)
+    assert sum(each.legs[0].quantity for each in desk.asked()[1:]) == whole
+    desk.give_grant()
+    desk.accept("h3")
+    desk.opened(hedge_held("sell", str(desk.asked()[3].legs[0].quantity), 3, at_ns=desk.now_ns))
+    desk.wait(2)
+    assert "in parts" not in desk.status().reason
+
+
+def test_parts_that_are_refused_too_become_smaller_down_to_the_least_and_then_it_waits() -> None:
+    desk = _desk(call_held())
+    for ordinal in range(1, 9):
+        _too_large(desk, ordinal, 103.0, 100.0, "delta_limit")
+        desk.wait(1.5)
+    asked = [each.legs[0].quantity for each in desk.asked()]
+    assert asked == sorted(asked, reverse=True)
+    assert min(asked) >= D("0.002")
+    assert len(asked) == 8, "no part is below minimum_size, and no more is asked for at once"
+    assert "refused: risk: too large" in desk.status().reason
+
+
+def test_a_refusal_that_less_would_not_change_is_not_asked_for_in_parts() -> None:
+    desk = _desk(call_held())
+    _too_large(desk, 1, 5.0, 2.0, "grant_rate")
+    desk.wait(2)
+    assert len(desk.asked()) == 1
+
+
 def test_a_delta_that_stays_beyond_its_band_is_alarmed_after_a_minute_and_when_it_is_back() -> None:
     desk = HedgedDialogue(hedged())
     desk.opened(call_held())
