@@ -6,6 +6,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
 
@@ -42,8 +43,7 @@ def check_of(kind: Any) -> Check | None:
     if kind is Decimal:
         return check_decimal
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        # what holds none may hold itself, as a condition made of conditions does
-        return _of_struct(kind) if _holds_figures(kind, set()) else None
+        return _of_struct(kind)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _of_union(arguments)
@@ -64,7 +64,7 @@ def _holds_figures(kind: Any, seen: set[Any]) -> bool:
         if kind in seen:
             return False
         seen.add(kind)
-        return any(_holds_figures(field.type, seen) for field in msgspec.structs.fields(kind))
+        return any(_holds_figures(held, seen) for _, held in _fields(kind))
     return any(_holds_figures(argument, seen) for argument in get_args(kind))
 
 
@@ -77,7 +77,7 @@ def figures_of(kind: type[msgspec.Struct]) -> Callable[[Any], tuple[Decimal | No
 
 def _parts(kind: type[msgspec.Struct]) -> tuple[tuple[tuple[str, Check], ...], tuple[tuple[str, Check], ...]]:
     """The fields that are decimals, and those that have some inside."""
-    found = [(field.name, check_of(field.type)) for field in msgspec.structs.fields(kind)]
+    found = [(name, check_of(held)) for name, held in _fields(kind)]
     checks = [(name, check) for name, check in found if check is not None]
     plain = (check_decimal, _check_optional)
     return (
@@ -86,10 +86,18 @@ def _parts(kind: type[msgspec.Struct]) -> tuple[tuple[tuple[str, Check], ...], t
     )
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """Name and type of each field. Reading annotations is what takes long, and most types are parts of several."""
+    return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
+
+
+@cache
 def _of_struct(kind: type[msgspec.Struct]) -> Check | None:
-    figures, others = _parts(kind)
-    if not figures and not others:
+    # what holds none may hold itself, as a condition made of conditions does
+    if not _holds_figures(kind, set()):
         return None
+    figures, others = _parts(kind)
     values_of = _values_of([name for name, _ in figures])
 
     def check_fields(value: Any, where: str) -> None:

@@ -1,7 +1,7 @@
 """Options mathematics: symbols, Black-76 prices and Greeks, implied volatility. Arrays in, arrays out.
 
 Units, signs and day count are in docs/conventions.md. `black76` and `implied_vol` are imported from their own
-modules: they load scipy (20 MB, 0.2 s at a start), which services that only read chains go without.
+modules.
 """
 
 from shared.options.symbols import (

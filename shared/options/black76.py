@@ -26,7 +26,8 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+
+from shared.options.normal import ndtr
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = npt.NDArray[np.float64]

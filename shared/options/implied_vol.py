@@ -26,9 +26,9 @@ from math import pi, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erfcx
 
 from shared.options.black76 import BoolArray, FloatArray, blocks, call_sign, flatten_inputs
+from shared.options.normal import erfcx
 
 # As a share of the forward. At or below it the volatility is decided by rounding and by the tick, not by the market.
 MIN_TIME_VALUE = 1e-6

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from shared.messages.base import Side
 from shared.messages.market import Instrument
 from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView
+from shared.options.normal import ndtr
 from shared.options.symbols import NS_PER_DAY, NS_PER_YEAR, OptionType, parse_option_symbol
 from shared.strategy.criteria import (
     ByCycle,
