@@ -66,6 +66,9 @@ kept_orders = 1000
 kept_fills = 1000
 paper_balance_usd = "{cash}"
 
+[exchange.rfq]
+kept_requests = 50
+
 # Strategies that pay the spread with every trade, and faults on purpose: no breaker shall end the run.
 [risk]
 max_consecutive_losses = 100000

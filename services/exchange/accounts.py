@@ -66,6 +66,8 @@ ID_EPOCH_MS = 1_288_834_974_657
 ID_SEQUENCE_BITS = 22
 KEPT_TRADES = 100
 KEPT_FUNDING = 5_000
+KEPT_MINUTES = 10_080
+"""Of one instrument: a week without a pause. What was traded before is missing in its k-lines."""
 MINUTE_NS = 60_000_000_000
 NS_PER_MS = 1_000_000
 AVERAGE_PRICE_STEP = Decimal("0.000000000001")
@@ -157,7 +159,7 @@ class ExchangeState:
         self.consumed: dict[tuple[str, Side], tuple[int, int]] = {}
         self.trades: dict[str, deque[MarketTrade]] = {}
         self.volumes: dict[str, DayVolume] = {}
-        self.minutes: dict[str, list[TradedMinute]] = {}
+        self.minutes: dict[str, deque[TradedMinute]] = {}
         self.deliveries: dict[str, list[DeliveryPrice]] = {}
         self.settled: set[tuple[str, int]] = set()
         self.shocks: dict[str, list[tuple[int, float]]] = {}
@@ -352,7 +354,7 @@ class ExchangeState:
         volume.quantity += trade.quantity
         volume.value += trade.quantity * price
         volume.high, volume.low = max(volume.high, price), min(volume.low, price)
-        minutes = self.minutes.setdefault(trade.symbol, [])
+        minutes = self.minutes.setdefault(trade.symbol, deque(maxlen=KEPT_MINUTES))
         minute = trade.at_ns // MINUTE_NS
         if not minutes or minutes[-1].minute != minute:
             minutes.append(TradedMinute(minute, trade.at_ns, trade.at_ns, price, price, price, price, ZERO))

@@ -122,7 +122,7 @@ def _draw(dealer: DealerConfig, seed: int, request_id: int, number: int, purpose
     return _drawn(dealer.name, seed, request_id, number, purpose)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def _drawn(name: str, seed: int, request_id: int, number: int, purpose: int) -> float:
     """Remembered, since each change of any request asks again when all dealers answer."""
     key = np.array([stream_key(seed, "dealer", name)], dtype=np.uint64)

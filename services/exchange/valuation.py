@@ -14,7 +14,7 @@ from services.exchange.quotes import BaseMarket, Quote
 from shared.options.instruments import instrument_kind
 
 ZERO = Decimal(0)
-_FREEZES_KEPT = 10_000
+_FREEZES_KEPT = 256
 # With 6 decimals the text of a Decimal, 0 included, never takes an exponent.
 _FIGURE = Decimal("0.000001")
 
@@ -35,6 +35,7 @@ class Valuation:
         self._state = state
         self._markets = markets
         self._freezes: dict[int, tuple[Order, UnitMargin, Decimal, Decimal]] = {}
+        self._freezes_max = _FREEZES_KEPT
         self._currency = "BTC" if "BTC" in markets else next(iter(markets))
 
     def market_of(self, symbol: str) -> BaseMarket | None:
@@ -89,9 +90,16 @@ class Valuation:
                 (amount,) = order_freeze(fees, (order,), position, unit, index).values()
                 known = self._freezes[order.order_id] = (order, unit, index, amount)
             frozen[order.order_id] = known[3]
-        if len(self._freezes) > _FREEZES_KEPT:
-            self._freezes.clear()
+        if len(self._freezes) > self._freezes_max:
+            self._forget_freezes()
         return frozen
+
+    def _forget_freezes(self) -> None:
+        """Orders that have ended, or were never placed, are asked about no more; the next look is as far off as there
+        are open ones now."""
+        orders = self._state.orders
+        self._freezes = {number: known for number, known in self._freezes.items() if orders.get(number) is known[0]}
+        self._freezes_max = max(_FREEZES_KEPT, 2 * len(self._freezes))
 
     def prepare(self, account_id: str) -> None:
         """Quote everything the account holds or has orders in, in one go per base."""
