@@ -51,6 +51,9 @@ _FOREIGN_LOCK_S = 1.0
 
 _LOCK_LOOKS, _LOCK_PAUSE_S = 20, 0.01
 """The doctor has the lock for a moment, to see whether a service has it."""
+_CACHE_KIB = 256
+"""SQLite's pages in memory: rows are added at the end and read once, in order. More would only be filled."""
+
 _SIDE_BYTES = 128 * 1024
 """Left to the index of the write-ahead log and to other small files when the reserve is freed."""
 _MAGIC, _HEAD_BYTES, _VERSIONS = b"SQLite format 3\0", 20, {1, 2}
@@ -324,6 +327,7 @@ class SqliteJournal:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self._wanted}")
         connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
             self._create(connection)
             self._look_for_the_end()

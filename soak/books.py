@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from bench.desk import BenchDesk
-from shared.messages.venue import VenueFill
+from services.execution.book import Book
+from shared.clock import wall_ns
+from shared.messages.rfq import BlockTrade
+from shared.messages.venue import VenueFill, VenueOrder
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallGateway, simulated
+from soak.own_fills import journal_of, wrongly_booked
 
 T = TypeVar("T")
 
 FINAL = ("CLOSED", "FAILED", "SETTLED")
 _TRADES = "SELECT trade_id, intent_id, strategy, state, realized_pnl_usd, fees_usd, opened_ns FROM trades"
-_LEGS = "SELECT symbol, opened_quantity, closed_quantity FROM legs"
 _ROWS_MAX = "1000000"
+_OVERLAP_NS = 60_000_000_000
+"""What is asked for again with each look: more than the clocks of desk and venue differ by."""
+
+
+class VenueRecord:
+    """All executions, orders and block trades that the venue has told of, kept from look to look: it forgets."""
+
+    def __init__(self, began_ns: int) -> None:
+        self.fills: dict[int, VenueFill] = {}
+        self.orders: dict[int, VenueOrder] = {}
+        self.blocks: dict[str, BlockTrade] = {}
+        self._until_ns = began_ns
+
+    def look(self, desk: BenchDesk) -> None:
+        """Take in what is new since the last look. Raises VenueError."""
+        since_ns, looked_ns = self._until_ns - _OVERLAP_NS, wall_ns()
+
+        async def ask(gateway: CoincallGateway) -> None:
+            # working orders first: one that ends in between is listed twice, none is missed
+            for order in (*await gateway.open_orders(), *await gateway.order_history(since_ns)):
+                self.orders[order.venue_order_id] = order
+            self.fills |= {fill.venue_trade_id: fill for fill in await gateway.fills(since_ns)}
+            self.blocks |= {block.quote_id: block for block in await gateway.block_trades(since_ns)}
+
+        at_venue(desk, ask)
+        self._until_ns = looked_ns
 
 
 def at_venue(desk: BenchDesk, ask: Callable[[CoincallGateway], Awaitable[T]]) -> T:
@@ -36,15 +64,15 @@ def at_venue(desk: BenchDesk, ask: Callable[[CoincallGateway], Awaitable[T]]) ->
     return asyncio.run(run())
 
 
-def journalled(desk: BenchDesk) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All trades of the journal and their legs."""
-    trades, legs = (desk.answer("journal", "sql", text, "--limit", _ROWS_MAX) for text in (_TRADES, _LEGS))
-    return trades, legs
+def trades_of(desk: BenchDesk) -> list[dict[str, Any]]:
+    """All trades of the journal."""
+    trades: list[dict[str, Any]] = desk.answer("journal", "sql", _TRADES, "--limit", _ROWS_MAX)
+    return trades
 
 
-def broken_promises(desk: BenchDesk, fills: Iterable[VenueFill], start_cash_usd: Decimal) -> list[str]:
-    """What does not hold at a desk whose faults are over and whose strategies are paused. fills: all of them."""
-    trades, legs = journalled(desk)
+def broken_promises(desk: BenchDesk, venue: VenueRecord, start_cash_usd: Decimal) -> list[str]:
+    """What does not hold at a desk whose faults are over and whose strategies are paused. venue: of the whole run."""
+    trades = trades_of(desk)
     broken = [f"{row['trade_id']} is still {row['state']}" for row in trades if row["state"] not in FINAL]
     broken += [f"intent {intent} opened two trades" for intent in _twice(row["intent_id"] for row in trades)]
     for order in at_venue(desk, lambda gateway: gateway.open_orders()):
@@ -52,7 +80,9 @@ def broken_promises(desk: BenchDesk, fills: Iterable[VenueFill], start_cash_usd:
     for position in at_venue(desk, lambda gateway: gateway.positions()):
         if position.quantity:
             broken.append(f"the venue still holds {position.quantity} {position.symbol}")
-    broken += legs_not_filled_once(legs, fills)
+    _, book = journal_of(desk.settings)
+    broken += wrongly_booked(book, venue.fills.values(), venue.orders.values(), venue.blocks.values())
+    broken += legs_left_open(book)
     account = at_venue(desk, lambda gateway: gateway.account())
     made_usd = sum((Decimal(row["realized_pnl_usd"]) - Decimal(row["fees_usd"]) for row in trades), Decimal(0))
     off_usd = account.available_margin_usd - start_cash_usd - made_usd
@@ -64,22 +94,14 @@ def broken_promises(desk: BenchDesk, fills: Iterable[VenueFill], start_cash_usd:
     return broken
 
 
-def legs_not_filled_once(legs: Iterable[dict[str, Any]], fills: Iterable[VenueFill]) -> list[str]:
-    """Each leg is bought as much as sold, and the venue bought of each symbol what the journal says was held."""
-    held: dict[str, Decimal] = defaultdict(Decimal)
-    bought: dict[str, Decimal] = defaultdict(Decimal)
-    net: dict[str, Decimal] = defaultdict(Decimal)
-    for leg in legs:
-        held[leg["symbol"]] += Decimal(leg["opened_quantity"])
-    for fill in fills:
-        bought[fill.symbol] += fill.quantity if fill.side == "buy" else Decimal(0)
-        net[fill.symbol] += fill.quantity if fill.side == "buy" else -fill.quantity
-    told = [
-        f"{symbol}: the journal opened {held[symbol]}, the venue bought {bought[symbol]}"
-        for symbol in sorted(held.keys() | bought.keys())
-        if held[symbol] != bought[symbol]
+def legs_left_open(book: Book) -> list[str]:
+    """Each leg of a trade that has ended was closed as much as opened."""
+    return [
+        f"{trade.trade_id} leg {index}: {leg.held_quantity} {leg.symbol} is left"
+        for trade in book.trades.values()
+        for index, leg in enumerate(trade.legs)
+        if leg.held_quantity
     ]
-    return told + [f"{symbol}: bought {quantity} more than sold" for symbol, quantity in net.items() if quantity]
 
 
 def _twice(values: Iterable[str]) -> list[str]:

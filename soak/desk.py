@@ -25,10 +25,9 @@ from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.rows import Row
 from shared.entries import JournalReader
-from shared.messages.venue import VenueFill
 from shared.service.journals import binding_of, journal_path
 from shared.venues.ports import VenueError
-from soak.books import FINAL, at_venue, broken_promises, journalled
+from soak.books import FINAL, VenueRecord, broken_promises, trades_of
 from soak.causes import AlertSeen, Cause, Spell, open_matters, stays_on, waits_for_a_person
 from soak.record import Record
 from soak.schedule import SERVICES, Act, cause_of, lasts_s, schedule
@@ -67,7 +66,7 @@ kept_fills = 1000
 paper_balance_usd = "{cash}"
 
 [exchange.rfq]
-kept_requests = 50
+kept_requests = 100
 
 # Strategies that pay the spread with every trade, and faults on purpose: no breaker shall end the run.
 [risk]
@@ -108,7 +107,7 @@ class DeskSoak:
         self.desk = BenchDesk(self._home, config, strategy_files(hold_s=5, cooldown_s=8))
         self._began = time.time()
         self._watch = Watch(self.desk.run_dir, self._began)
-        self._fills: dict[int, VenueFill] = {}
+        self._venue = VenueRecord(int(self._began * 1e9))
         self._continues: list[tuple[float, int]] = []
         self._done: Counter[str] = Counter()
         self.record = Record(
@@ -217,14 +216,14 @@ class DeskSoak:
         processes = self._watch.processes(at_s)
         self.record.samples += processes
         self.record.files.append(self._watch.files(at_s))
-        self._fetch_fills()
+        self._listen()
         self._keep(pulse)
         record = self.record
         rows = " ".join(f"{name} {count:,}" for name, count in record.files[-1].rows.items())
         memory = " ".join(f"{each.service[:5]} {each.pss_mb:.0f}" for each in processes)
         raised = sum(not alert.resolved for alert in record.alerts)
         self._say(
-            f"{at_s / 60:5.1f} min | PSS MB: {memory} | rows: {rows} | fills {len(self._fills):,} | "
+            f"{at_s / 60:5.1f} min | PSS MB: {memory} | rows: {rows} | fills {len(self._venue.fills):,} | "
             f"done {sum(self._done.values())} | alerts {raised} ({len(open_matters(record.alerts))} open) | "
             f"complaints {len(record.complaints)}"
         )
@@ -236,18 +235,16 @@ class DeskSoak:
         record.complaints += self._watch.complaints()
         record.spells = [spell for spell in record.spells if spell.cause != "machine"] + pulse.spells()
         record.done = dict(sorted(self._done.items()))
-        record.fills = len(self._fills)
+        record.fills = len(self._venue.fills)
         record.ended_s = self._at_s
         record.write(self._path)
 
-    def _fetch_fills(self) -> bool:
-        """Note the venue's executions before it forgets them. False when it does not answer now."""
-        newest_ns = max((fill.venue_ns for fill in self._fills.values()), default=int(self._began * 1e9))
+    def _listen(self) -> bool:
+        """Note what the venue lists before it forgets it. False when it does not answer now."""
         try:
-            found = at_venue(self.desk, lambda gateway: gateway.fills(newest_ns - 60_000_000_000))
+            self._venue.look(self.desk)
         except (VenueError, OSError):
             return False
-        self._fills |= {fill.venue_trade_id: fill for fill in found}
         return True
 
     # Once they are over
@@ -258,10 +255,10 @@ class DeskSoak:
         for name in NAMES:
             self._until(f"{name} is paused", lambda name=name: self._asked("strategies", "pause", name))
         self._until("every trade has ended", lambda: self._unfinished() == [])
-        self._until("the venue tells its fills", self._fetch_fills)
-        trades, _ = journalled(desk)
+        self._until("the venue tells its fills", self._listen)
+        trades = trades_of(desk)
         record.trades = dict(Counter(f"{row['strategy']} {row['state']}" for row in trades))
-        record.broken += broken_promises(desk, self._fills.values(), START_CASH_USD)
+        record.broken += broken_promises(desk, self._venue, START_CASH_USD)
         record.broken += [
             f"{name} opened no trade" for name in NAMES if not any(row["strategy"] == name for row in trades)
         ]

@@ -24,10 +24,10 @@ from typing import Any
 import httpx
 import pytest
 
+from soak.own_fills import journal_of, wrongly_booked
 from soak.schedule import FAULTS
 from soak.strategies import strategy_files
 from tests.e2e.conftest import make_desk
-from tests.e2e.own_fills import at_venue, journal_of, wrongly_booked
 from tests.e2e.stack import FINAL, SERVICES, Desk, all_running, until
 from world.ledger import outcome_violations
 
@@ -139,8 +139,10 @@ def test_whatever_is_killed_stopped_or_lost_every_trade_ends_whole_or_flat_and_t
     assert [row for row in trades if row["state"] not in FINAL] == []
     assert desk.at_venue(lambda gateway: gateway.open_orders()) == ()
     assert desk.venue_positions() == {}
-    entries, book = journal_of(desk)
-    fills, orders, blocks = at_venue(desk)
+    entries, book = journal_of(desk.settings)
+    fills = desk.at_venue(lambda gateway: gateway.fills(desk.started_ns))
+    blocks = desk.at_venue(lambda gateway: gateway.block_trades(desk.started_ns))
+    orders = desk.venue_orders()
     print(f"{len(fills)} fills of {len(orders)} orders in {len(book.trades)} trades, {len(blocks)} block trades")
     assert wrongly_booked(book, fills, orders, blocks) == []
     assert [str(violation) for violation in outcome_violations(entries, ())] == [], "an intent has one outcome"

@@ -10,18 +10,17 @@ from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.records import Order
 from services.execution.rows import Row
+from shared.config import DeskConfig
 from shared.entries import JournalReader
 from shared.ids import trade_id, trade_number_of_order
 from shared.messages.rfq import BlockTrade
 from shared.messages.steps import Entry
 from shared.messages.venue import VenueFill, VenueOrder
 from shared.service.journals import binding_of, journal_path
-from tests.e2e.stack import Desk
 
 
-def journal_of(desk: Desk) -> tuple[list[Entry], Book]:
+def journal_of(settings: DeskConfig) -> tuple[list[Entry], Book]:
     """Every row that execution has written, and the book that they make."""
-    settings = desk.settings
     book = Book.empty(settings.section("execution", ExecutionConfig))
     reader = JournalReader(journal_path(settings, "execution"), binding_of(settings), Row)
     try:
@@ -31,13 +30,6 @@ def journal_of(desk: Desk) -> tuple[list[Entry], Book]:
     for entry in entries:
         book.apply(entry)
     return entries, book
-
-
-def at_venue(desk: Desk) -> tuple[tuple[VenueFill, ...], tuple[VenueOrder, ...], tuple[BlockTrade, ...]]:
-    """All executions, orders and block trades since the desk was made, as the venue lists them."""
-    fills = desk.at_venue(lambda gateway: gateway.fills(desk.started_ns))
-    blocks = desk.at_venue(lambda gateway: gateway.block_trades(desk.started_ns))
-    return fills, desk.venue_orders(), blocks
 
 
 def wrongly_booked(

@@ -10,7 +10,8 @@ import pytest
 from services.execution.book import Book
 from shared.messages.rfq import BlockTrade
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder
-from tests.e2e.own_fills import wrongly_booked
+from soak.books import legs_left_open
+from soak.own_fills import wrongly_booked
 from tests.unit.execution.play import CALL, Script, acked, fill, leg, seen
 
 Venue = tuple[list[VenueFill], list[VenueOrder]]
@@ -75,7 +76,10 @@ def test_another_quantity_price_or_side_is_seen(traded: tuple[Book, Venue]) -> N
 
 def test_a_leg_that_counts_more_than_its_orders_is_seen(traded: tuple[Book, Venue]) -> None:
     book, (fills, orders) = traded
-    next(iter(book.trades.values())).legs[0].opened_quantity += 1
+    assert legs_left_open(book) == []
+    trade = next(iter(book.trades.values()))
+    trade.legs[0].opened_quantity += 1
+    assert legs_left_open(book) == [f"{trade.trade_id} leg 0: 1 {CALL} is left"]
     assert "leg 0 opened 2 and closed 1" in "\n".join(wrongly_booked(book, fills, orders, ()))
 
 
