@@ -31,8 +31,9 @@ RULES = (
     "Alerts: each is explained by trading itself, or by a spell of one of its kind's causes that was on, or over for "
     "no longer than its grace (`EXPLAINED` in `soak/causes.py`).",
     "In the end, faults off and strategies paused: every trade has ended and is flat, each trade's fills are "
-    "those of its own orders at the venue, each intent opened one trade, nothing rests at the venue, the trades explain the cash, a comparison "
-    "with the venue finds no difference, and no alert is open once a person has acknowledged those that people end.",
+    "those of its own orders at the venue, each intent opened one trade, nothing rests at the venue, the trades "
+    "explain the cash, a comparison with the venue finds no difference, and no alert is open once a person has "
+    "acknowledged those that people end.",
     f"Logs: no error, and no line that is none of ours, later than {CALM_AFTER_S:g} s after a fault; no line more "
     f"often than {LOOP_PER_MINUTE} times in a minute.",
 )
