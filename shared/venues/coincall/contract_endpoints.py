@@ -57,6 +57,8 @@ _SPOT_MARKET, _SPOT_TRADE = "/open/spot/market", "/open/spot/trade"
 
 SPOT_INSTRUMENTS = _public("spot_instruments", f"{_SPOT_MARKET}/instruments")
 SPOT_OVERVIEW = _public("spot_overview", f"{_SPOT_MARKET}/overviewV2")
+SPOT_LAST_TRADES = _public("spot_last_trades", f"{_SPOT_MARKET}/histories")
+SPOT_KLINES = _public("spot_klines", f"{_SPOT_MARKET}/klines")
 SPOT_BOOK = Endpoint(
     name="spot_book",
     method="GET",

@@ -40,26 +40,34 @@ class CoincallEndpoints(msgspec.Struct, frozen=True, kw_only=True):
     rest: str
     ws_options: str
     ws_futures: str
+    ws_spot: str = ""
+    ws_spot_private: str = ""
 
 
 PRODUCTION = CoincallEndpoints(
     rest="https://api.coincall.com",
     ws_options="wss://ws.coincall.com/options",
     ws_futures="wss://ws.coincall.com/futures",
+    ws_spot="wss://ws.coincall.com/spot/ws",
+    ws_spot_private="wss://ws.coincall.com/spot/ws/private",
 )
 BETA = CoincallEndpoints(
     rest="https://betaapi.coincall.com",
     ws_options="wss://betaws.seizeyouralpha.com/options",
     ws_futures="wss://betaws.seizeyouralpha.com/futures",
+    ws_spot="wss://betaws.seizeyouralpha.com/spot/ws",
+    ws_spot_private="wss://betaws.seizeyouralpha.com/spot/ws/private",
 )
 
 
 def simulated(host: str, port: int) -> CoincallEndpoints:
-    """The simulated exchange, which serves REST and both sockets on one port."""
+    """The simulated exchange, which serves REST and all sockets on one port."""
     return CoincallEndpoints(
         rest=f"http://{host}:{port}",
         ws_options=f"ws://{host}:{port}/options",
         ws_futures=f"ws://{host}:{port}/futures",
+        ws_spot=f"ws://{host}:{port}/spot/ws",
+        ws_spot_private=f"ws://{host}:{port}/spot/ws/private",
     )
 
 

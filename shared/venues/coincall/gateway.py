@@ -62,6 +62,8 @@ from shared.venues.coincall import (
     parse_rfq,
     rfq,
     sign,
+    spot_stream,
+    wire,
 )
 from shared.venues.coincall.batches import Amended, Batches, Cancelled, Placed
 from shared.venues.coincall.book_stream import CoincallBookStream
@@ -137,7 +139,7 @@ class CoincallGateway:
         self._liveness = liveness
         self.futures = CoincallFutures(self._rest, self._futures_stream, self._on_skipped)
         """Perpetuals and dated futures of the same account."""
-        self.spot = CoincallSpot(self._rest, self._on_skipped)
+        self.spot = CoincallSpot(self._rest, self._spot_stream, self._on_skipped)
         """Its coins."""
 
     def __repr__(self) -> str:
@@ -398,6 +400,24 @@ class CoincallGateway:
     ) -> VenueStream:
         return self._stream(name, self._endpoints.ws_futures, wanted, on_data, on_state)
 
+    def _spot_stream(
+        self,
+        name: str,
+        private: bool,
+        wanted: Callable[[], Sequence[Subscription]],
+        on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
+        on_state: Callable[[StreamUp | StreamDown], None],
+    ) -> VenueStream:
+        def address() -> str:
+            if not private:
+                return self._endpoints.ws_spot
+            ts_ms = self._rest.venue_now_ns() // NS_PER_MS
+            return sign.spot_stream_url(
+                self._endpoints.ws_spot_private, self._api_key.key, self._api_key.secret, ts_ms
+            )
+
+        return self._made(name, address, wanted, on_data, on_state, spot_stream.read_frame)
+
     def _stream(
         self,
         name: str,
@@ -406,20 +426,34 @@ class CoincallGateway:
         on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
         on_state: Callable[[StreamUp | StreamDown], None],
     ) -> VenueStream:
+        def address() -> str:
+            ts_ms = self._rest.venue_now_ns() // NS_PER_MS
+            return sign.stream_url(base, self._api_key.key, self._api_key.secret, ts_ms)
+
+        return self._made(name, address, wanted, on_data, on_state)
+
+    def _made(
+        self,
+        name: str,
+        address: Callable[[], str],
+        wanted: Callable[[], Sequence[Subscription]],
+        on_data: Callable[[int, msgspec.Raw, int | None], Sequence[str]],
+        on_state: Callable[[StreamUp | StreamDown], None],
+        read_frame: Callable[[bytes], wire.Frame] | None = None,
+    ) -> VenueStream:
         def told(state: StreamUp | StreamDown) -> None:
             self._on_stream(name, isinstance(state, StreamUp))
             on_state(state)
 
         return VenueStream(
             name,
-            address=lambda: sign.stream_url(
-                base, self._api_key.key, self._api_key.secret, self._rest.venue_now_ns() // NS_PER_MS
-            ),
+            address=address,
             wanted=wanted,
             on_data=on_data,
             on_state=told,
             on_skipped=self._on_skipped,
             limits=self._liveness,
+            read_frame=read_frame,
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from shared.messages.contracts import ContractOrder, SpotSpec, SpotTicker
+from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -16,117 +16,89 @@ from shared.messages.venue import (
     OrderRef,
     OrderRefused,
     OutcomeUnknown,
+    StreamDown,
+    StreamUp,
     VenueFill,
     VenueOrder,
-    VenueOrderState,
 )
-from shared.venues.coincall import build, errors, parse, parse_on_demand
+from shared.venues.coincall import build, errors, parse_spot, spot_stream
 from shared.venues.coincall import contract_endpoints as endpoints
 from shared.venues.coincall.endpoints import Endpoint
 from shared.venues.coincall.errors import NOT_SENT_CODE
 from shared.venues.coincall.futures import read
 from shared.venues.coincall.history import windows
 from shared.venues.coincall.limits import Lane
-from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded, decoded_list, exact, side_of
+from shared.venues.coincall.parse import NS_PER_MS, decoded_list
 from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.sign import Value
-from shared.venues.coincall.wire import Id, Measure, Millis, Number, VenueId
+from shared.venues.coincall.spot_stream import (
+    ACCOUNT_STREAM,
+    ACCOUNT_TOPICS,
+    OpenSpotStream,
+    SpotMarketStream,
+    SpotPush,
+)
 from shared.venues.ports import BookPush, VenueError
 
 LIST_MAX = 1_000
 """Rows of one answer. The lists of spot have no pages: a full one is asked for again from its newest row on."""
-
-_STATES: dict[int, VenueOrderState] = {0: "new", 1: "filled", 2: "partial", 3: "cancelled"}
+_TRADES_MAX = 100
 
 T = TypeVar("T", VenueOrder, VenueFill)
-
-
-class LotRow(msgspec.Struct, frozen=True):
-    basePrecision: Decimal
-    minQty: Decimal
-    maxQty: Decimal
-
-
-class PriceRow(msgspec.Struct, frozen=True):
-    tickSize: Decimal
-
-
-class InstrumentRow(msgspec.Struct, frozen=True):
-    symbol: str
-    baseCoin: str
-    quoteCoin: str
-    lotSizeFilter: LotRow
-    priceFilter: PriceRow
-    enableTrading: int = 1
-
-
-class OverviewRow(msgspec.Struct, frozen=True):
-    s: str
-    c: Measure = None
-    i: Measure = None
-
-
-class BookRow(msgspec.Struct, frozen=True):
-    s: str
-    ts: Millis
-    b: list[tuple[float, float]] = []
-    a: list[tuple[float, float]] = []
-
-
-class OrderRow(msgspec.Struct, frozen=True):
-    orderId: VenueId
-    symbol: str
-    qty: Decimal
-    price: Decimal
-    tradeSide: int
-    status: int
-    ts: Millis
-    clientOrderId: Id = None
-    fillQty: Number = None
-    avgPrice: Number = None
-    updateTime: Millis | None = None
-
-
-class FillRow(msgspec.Struct, frozen=True):
-    orderId: VenueId
-    tradeId: VenueId
-    symbol: str
-    tradeSide: int
-    price: Decimal
-    qty: Decimal
-    ts: Millis
-    clientOrderId: Id = None
-    fee: Number = None
-    feeCurrency: str | None = None
-    isTaker: int | None = None
 
 
 class CoincallSpot:
     """Spot of one account, by the rules of option orders: each call is sent once, every outcome is returned, a code
     outside the table of refusals is an unknown outcome. There are neither amendments nor reduce-only orders."""
 
-    def __init__(self, rest: RestClient, on_skipped: Callable[[str], None]) -> None:
+    def __init__(self, rest: RestClient, open_stream: OpenSpotStream, on_skipped: Callable[[str], None]) -> None:
         self._rest = rest
+        self._open_stream = open_stream
         self._on_skipped = on_skipped
 
     async def specifications(self) -> tuple[SpotSpec, ...]:
         """The pairs against USDT that can be traded."""
         data = await self._rest.read(endpoints.SPOT_INSTRUMENTS, {"limit": LIST_MAX})
-        return read(lambda body: parse_specifications(body, self._on_skipped), data)
+        return read(lambda body: parse_spot.parse_specifications(body, self._on_skipped), data)
 
     async def ticker(self, symbol: str) -> SpotTicker:
         """Last price and index of one pair."""
         data = await self._rest.read(endpoints.SPOT_OVERVIEW, {"symbol": symbol})
-        row = read(lambda body: decoded(OverviewRow, body), data)
-        if row.s != symbol:
-            raise VenueError("unknown", f"overview of {row.s}, asked for {symbol}")
-        return SpotTicker(symbol=symbol, last=row.c or None, index=row.i or None)
+        found = read(parse_spot.parse_ticker, data)
+        if found.symbol != symbol:
+            raise VenueError("unknown", f"overview of {found.symbol}, asked for {symbol}")
+        return found
 
     async def order_book(self, symbol: str, depth: int = 50) -> BookPush:
         data = await self._rest.read(endpoints.SPOT_BOOK, {"symbol": symbol, "depth": depth})
-        row = read(lambda body: decoded(BookRow, body), data)
-        sides = [([price for price, _ in side], [size for _, size in side]) for side in (row.b, row.a)]
-        return read(lambda _: parse_on_demand.book(symbol, row.ts * NS_PER_MS, *sides), data)
+        return read(lambda body: parse_spot.parse_book(body, symbol), data)
+
+    async def last_trades(self, symbol: str) -> tuple[MarketTrade, ...]:
+        """Newest first."""
+        data = await self._rest.read(endpoints.SPOT_LAST_TRADES, {"symbol": symbol, "limit": _TRADES_MAX})
+        return read(parse_spot.parse_trades, data)
+
+    async def klines(self, symbol: str, period: KlinePeriod, start_ns: int, end_ns: int) -> tuple[Kline, ...]:
+        """The bars that begin in that range, oldest first."""
+        params: dict[str, Value] = {
+            "symbol": symbol,
+            "interval": parse_spot.INTERVALS[period],
+            "start": start_ns // NS_PER_MS,
+            "end": end_ns // NS_PER_MS,
+            "limit": LIST_MAX,
+        }
+        data = await self._rest.read(endpoints.SPOT_KLINES, params)
+        return read(lambda body: parse_spot.parse_klines(body, period), data)
+
+    def market_stream(self, symbols: Sequence[str], deliver: Callable[[SpotPush], None]) -> SpotMarketStream:
+        """Books, trades and tickers of these pairs by the public socket, which needs no key."""
+        return SpotMarketStream(symbols, deliver, self._open_stream)
+
+    async def stream_account(self, deliver: Callable[[VenueOrder | VenueFill | StreamUp | StreamDown], None]) -> None:
+        """Orders and fills until cancelled; reconnects by itself. Reconcile after each StreamUp."""
+        await self._open_stream(
+            ACCOUNT_STREAM, True, lambda: ACCOUNT_TOPICS, spot_stream.account_reader(deliver), deliver
+        ).run()
 
     async def place(self, order: ContractOrder) -> OrderAcked | OrderRefused | OutcomeUnknown:
         """Send one order, once. What spot cannot do is refused here: OrderRefused with code 0 and "not sent: ..."."""
@@ -153,26 +125,34 @@ class CoincallSpot:
         kind = errors.kind_of(answer)
         if kind is not None:
             raise VenueError(kind, f"spot order: {errors.describe(answer)}", answer.code)
-        found = read(parse_order, answer.data)
+        found = read(parse_spot.parse_order, answer.data)
         if found.client_order_id != client_order_id:
             raise VenueError("unknown", f"spot order: asked for {client_order_id}, told of {found.client_order_id}")
         return found
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         data = await self._rest.read(endpoints.SPOT_OPEN_ORDERS)
-        return read(lambda body: tuple(parse_order(row) for row in decoded_list(msgspec.Raw, body)), data)
+        return read(lambda body: tuple(parse_spot.parse_order(row) for row in decoded_list(msgspec.Raw, body)), data)
 
     async def order_history(self, symbol: str, since_ns: int) -> tuple[VenueOrder, ...]:
         """Orders of one pair created since then, open ones too, oldest first."""
         rows = await self._since(
-            endpoints.SPOT_ALL_ORDERS, symbol, since_ns, parse_order, lambda row: (row.created_ns, row.venue_order_id)
+            endpoints.SPOT_ALL_ORDERS,
+            symbol,
+            since_ns,
+            parse_spot.parse_order,
+            lambda row: (row.created_ns, row.venue_order_id),
         )
         return tuple(rows)
 
     async def fills(self, symbol: str, since_ns: int) -> tuple[VenueFill, ...]:
         """Executions in one pair since then, oldest first."""
         rows = await self._since(
-            endpoints.SPOT_FILLS, symbol, since_ns, parse_fill, lambda row: (row.venue_ns, row.venue_trade_id)
+            endpoints.SPOT_FILLS,
+            symbol,
+            since_ns,
+            parse_spot.parse_fill,
+            lambda row: (row.venue_ns, row.venue_trade_id),
         )
         return tuple(rows)
 
@@ -205,76 +185,6 @@ class CoincallSpot:
                     raise VenueError("unknown", f"{endpoint.name}: more than {LIST_MAX} rows in one millisecond")
                 end_ms = oldest_ms
         return [found[key] for key in sorted(found)]
-
-
-def parse_specifications(data: bytes, skipped: Callable[[str], None]) -> tuple[SpotSpec, ...]:
-    """Pairs against USDT. A row that cannot be read is reported to `skipped` and left out."""
-    found = []
-    for item in decoded_list(msgspec.Raw, data):
-        try:
-            row = decoded(InstrumentRow, item)
-            tick, lot = exact(row.priceFilter.tickSize), exact(row.lotSizeFilter.basePrecision)
-            if tick <= 0 or lot <= 0:
-                raise ParseError(f"{row.symbol}: tickSize {tick} and basePrecision {lot} must be above 0")
-        except ParseError as error:
-            skipped(f"spot instrument: {error}")
-            continue
-        if row.enableTrading and row.quoteCoin == "USDT":
-            found.append(
-                SpotSpec(
-                    symbol=row.symbol,
-                    coin=row.baseCoin,
-                    tick_size=tick,
-                    lot_size=lot,
-                    min_quantity=exact(row.lotSizeFilter.minQty),
-                    max_quantity=exact(row.lotSizeFilter.maxQty),
-                )
-            )
-    return tuple(found)
-
-
-def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
-    row = decoded(OrderRow, data)
-    state = _STATES.get(row.status)
-    if state is None:
-        raise ParseError(f"spot order {row.orderId}: status {row.status} is not known")
-    return VenueOrder(
-        venue_order_id=row.orderId,
-        client_order_id=parse.client_order_id_of(row.clientOrderId, row.orderId),
-        symbol=row.symbol,
-        side=side_of(row.tradeSide),
-        quantity=exact(row.qty),
-        filled_quantity=exact(row.fillQty or Decimal(0)),
-        price=exact(row.price),
-        average_price=exact(row.avgPrice) if row.avgPrice else None,
-        state=state,
-        reduce_only=False,
-        created_ns=row.ts * NS_PER_MS,
-        updated_ns=(row.updateTime or row.ts) * NS_PER_MS,
-    )
-
-
-def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
-    """The fee in USD: one in the coin that was bought counts at the price of the fill."""
-    row = decoded(FillRow, data)
-    price = exact(row.price)
-    fee = None if row.fee is None else exact(row.fee)
-    if fee is not None and row.feeCurrency not in (None, "USDT"):
-        if row.feeCurrency != row.symbol.removesuffix("USDT"):
-            raise ParseError(f"spot fill {row.tradeId}: fee in {row.feeCurrency}, which has no price here")
-        fee = exact(fee * price)
-    return VenueFill(
-        venue_trade_id=row.tradeId,
-        venue_order_id=row.orderId,
-        client_order_id=parse.client_order_id_of(row.clientOrderId, row.orderId),
-        symbol=row.symbol,
-        side=side_of(row.tradeSide),
-        quantity=exact(row.qty),
-        price=price,
-        fee_usd=fee,
-        is_taker=bool(row.isTaker),
-        venue_ns=row.ts * NS_PER_MS,
-    )
 
 
 def _impossible(order: ContractOrder) -> str | None:

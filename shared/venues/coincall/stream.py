@@ -22,7 +22,8 @@ _OPEN_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 5.0
 _MAX_FRAME_BYTES = 32 * 1024 * 1024
 _LONG_FRAME_BYTES = 8_192
-_HEARTBEAT_ANSWER, _DATA = 11, 20
+_HEARTBEAT_ANSWER, DATA = 11, 20
+_NULL = b"null"
 
 # The library logs the request line, which holds the key and a signature, at debug level.
 _quiet_log = logging.getLogger("shared.venues.coincall.socket")
@@ -54,6 +55,7 @@ class VenueStream:
     `address` makes the signed URL anew for each attempt; `wanted` is asked on each connect and once a minute;
     `on_data(data type code, data, venue time in ms)` returns the names of the streams that the data belongs to and
     raises ParseError for what it cannot read, which is reported to `on_skipped` and never ends the stream.
+    `read_frame` puts a frame of a socket with another protocol into the terms of this one.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class VenueStream:
         on_state: Callable[[StreamUp | StreamDown], None],
         on_skipped: Callable[[str], None],
         limits: LivenessLimits | None = None,
+        read_frame: Callable[[bytes], wire.Frame] | None = None,
         reconnect_delay: Callable[[str, int], float] = reconnect_delay_s,
     ) -> None:
         self._name = name
@@ -75,6 +78,7 @@ class VenueStream:
         self._on_state = on_state
         self._on_skipped = on_skipped
         self._limits = limits or LivenessLimits()
+        self._read_frame = read_frame or _read_frame
         self._reconnect_delay = reconnect_delay
         self._patience: dict[Hashable, int] = {}
         self._attempt = 0
@@ -133,8 +137,11 @@ class VenueStream:
                     continue
 
     async def _keep_alive(self, socket: ClientConnection, session: _Session) -> None:
-        """What is due now: subscriptions, heartbeat, giving up."""
+        """What is due now: answers to pings, subscriptions, heartbeat, giving up."""
         now_ns = monotonic_ns()
+        pongs, session.pongs = session.pongs, []
+        for pong in pongs:
+            await _send(socket, msgspec.json.encode({"pong": pong}).decode())
         failure = session.alive.failure(now_ns)
         if failure is not None:
             raise _Broken(failure)
@@ -177,8 +184,12 @@ class VenueStream:
         now_ns = monotonic_ns()
         session.alive.heard(now_ns)
         try:
-            frame = decoded(wire.Frame, data)
-            if frame.dt is not None and frame.c in (None, _DATA):
+            frame = self._read_frame(data)
+            if bytes(frame.ping) != _NULL:
+                session.pongs.append(frame.ping)
+            elif frame.dt is not None and frame.c in (None, DATA):
+                if frame.dataType in session.unacknowledged:
+                    self._acknowledged(frame, session)
                 for stream in self._on_data(frame.dt, frame.d, frame.ts):
                     session.alive.data(stream, now_ns)
             elif frame.action is not None:
@@ -221,6 +232,11 @@ class _Session(msgspec.Struct):
     is_up: bool = False
     subscribed: dict[Subscription, None] = {}
     unacknowledged: list[str] = []
+    pongs: list[msgspec.Raw] = []
+
+
+def _read_frame(data: bytes) -> wire.Frame:
+    return decoded(wire.Frame, data)
 
 
 async def _send(socket: ClientConnection, text: str) -> None:

@@ -187,7 +187,7 @@ class PageByCursor(msgspec.Struct, frozen=True, rename={"rows": "list"}):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """Any text frame of the option and futures sockets."""
+    """Any text frame of the option and futures sockets; `ping`: a question of the spot sockets, to be answered."""
 
     c: int | None = None
     rc: int | None = None
@@ -197,6 +197,7 @@ class Frame(msgspec.Struct, frozen=True):
     action: str | None = None
     dataType: str | None = None
     result: str | None = None
+    ping: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class OrderFrame(msgspec.Struct, frozen=True):
