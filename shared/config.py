@@ -48,7 +48,7 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     simulated exchange, production is real money; the environment variable TRADING_ENVIRONMENT overrides it.
     underlyings: index symbols. futures: whether perpetuals are traded beside options, and orders and positions in
     perpetuals and dated futures of the account are looked at: their delta counts, and what no trade explains is
-    reported.
+    reported. spot: whether the spot pairs of the underlyings ("BTCUSDT") are followed: book, last price, trades.
     run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
     """
 
@@ -58,6 +58,7 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     venue: VenueName
     underlyings: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,12}$")], ...], Meta(min_length=1)]
     futures: bool = False
+    spot: bool = False
     run_dir: str = ""
 
 
@@ -140,6 +141,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     venue: VenueName
     underlyings: tuple[str, ...]
     futures: bool
+    spot: bool
     run_dir: Path
     host: HostSection
     bus: BusSection
@@ -217,6 +219,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         venue=desk.venue,
         underlyings=desk.underlyings,
         futures=desk.futures,
+        spot=desk.spot,
         run_dir=(path.parent / Path(run_dir).expanduser()).absolute(),
         host=host,
         bus=bus,

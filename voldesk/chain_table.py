@@ -87,9 +87,10 @@ def show(desk: DeskConfig, view: ChainView, chosen: list[Smile], every: bool) ->
     now_ns = Clock().now_ns()
     age_s = max(0, now_ns - view.snapshot.received_ns) / 1e9
     index = "-" if math.isnan(view.snapshot.index_price) else f"{view.snapshot.index_price:,.2f}"
-    console.print(
-        Text(f"{view.snapshot.underlying} · index {index} · data {age_s:.1f} s old · {title(desk)}", style="bold")
-    )
+    spot = view.snapshot.spot
+    pair = "" if spot is None else f" · spot {spot.bid:,.2f} / {spot.ask:,.2f}"
+    told = f"{view.snapshot.underlying} · index {index}{pair} · data {age_s:.1f} s old · {title(desk)}"
+    console.print(Text(told, style="bold"))
     for smile in chosen:
         left = duration_text((smile.expiry_ns - now_ns) / 1e9)
         forward = "-" if math.isnan(smile.forward) else f"{smile.forward:,.2f}"

@@ -22,6 +22,7 @@ from shared.messages.steps import Publish, RaiseAlert, Reply, Step
 from shared.messages.topics import book_topic, last_trades_topic
 from shared.messages.trades import Refusal
 from shared.messages.venue import StreamDown, StreamUp
+from shared.options.instruments import underlying_of
 from shared.venues.ports import BookPush, LastTradesPush
 
 _MS = 1_000_000
@@ -295,7 +296,7 @@ class Books:
         if len(self._books) >= self._books_max:
             detail = f"{self._books_max} books are kept already ([marketdata] books_max)"
             return BookRefused(symbol=symbol, code="too_many_books", detail=detail)
-        book = self._books[symbol] = _Book(symbol, symbol.split("-", 1)[0])
+        book = self._books[symbol] = _Book(symbol, underlying_of(symbol))
         book.followed_ns = now_ns
         self._read(step, book, now_ns)
         step.effects.append(ReadLastTrades(symbol))

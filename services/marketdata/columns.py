@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.marketdata import comparison
+from shared.messages.contracts import SpotSpec
 from shared.messages.market import CHAIN_COLUMNS, Instrument, InstrumentList
 from shared.options.chain import list_id_of
 from shared.options.symbols import years_to_expiry
@@ -39,13 +40,19 @@ class Columns:
     """One instrument list with its matrix, shape (len(CHAIN_COLUMNS), n), NaN where nothing was received."""
 
     def __init__(
-        self, underlying: str, instruments: tuple[Instrument, ...], now_ns: int, perpetual: Instrument | None = None
+        self,
+        underlying: str,
+        instruments: tuple[Instrument, ...],
+        now_ns: int,
+        perpetual: Instrument | None = None,
+        spot: SpotSpec | None = None,
     ) -> None:
         self.listed = InstrumentList(
             underlying=underlying,
-            list_id=list_id_of(instruments, perpetual),
+            list_id=list_id_of(instruments, perpetual, spot),
             instruments=instruments,
             perpetual=perpetual,
+            spot=spot,
         )
         self._at = {option.symbol: column for column, option in enumerate(instruments)}
         self._matrix = np.full((len(CHAIN_COLUMNS), len(instruments)), np.nan, dtype="<f8")

@@ -26,7 +26,9 @@ from services.marketdata.effects import (
 )
 from services.marketdata.perpetuals import Perpetual
 from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
-from services.marketdata.streams import INDEX, Brought
+from services.marketdata.spot import SpotPair
+from services.marketdata.streams import INDEX, SPOT, Brought
+from shared.messages.contracts import SpotTicker
 from shared.messages.market import ChainComparison, ChainSnapshot, IndexPrice
 from shared.messages.on_demand import (
     BookRefused,
@@ -35,6 +37,7 @@ from shared.messages.on_demand import (
     GetLastTrades,
     GetOrderBook,
     LeaseBooks,
+    OrderBook,
     OrderBookAnswer,
 )
 from shared.messages.steps import Entry, LoopStalled, Publish, RaiseAlert, Reply, Request, Step, Tick
@@ -42,12 +45,14 @@ from shared.messages.topics import topic_of
 from shared.messages.trades import unknown_request
 from shared.messages.venue import StreamDown, StreamUp
 from shared.options.chain import matrix_bytes
+from shared.options.instruments import instrument_kind, underlying_of
 from shared.venues.ports import BookPush, ChainPush, IndexPush, LastTradesPush
 
 _MS = 1_000_000
 BOOKS = "books"
 """The stream of order books, by the name that its StreamUp and StreamDown carry."""
 
+_NAMES = {INDEX: "index", SPOT: "spot"}
 _WATCH_INTERVAL_NS = 1_000 * _MS
 _POLLED_MS = 1_000
 """How long a read by REST takes at most as a rule: a perpetual that is silent for longer is missing, before options
@@ -59,6 +64,7 @@ class _Underlying:
         self.name = name
         self.columns: Columns | None = None
         self.perpetual: Perpetual | None = None
+        self.spot: SpotPair | None = None
         self.index = math.nan
         self.index_venue_ns = 0
         self.index_received_ns = 0
@@ -76,10 +82,10 @@ class MarketdataCore:
     """What the venue quotes, normalised.
 
     Inputs: InstrumentsLoaded, ChainPush, IndexPush, MarketRead, FundingRead, OpenInterestRead, BookPush, BookRead,
-    BookReadFailed, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed, StreamUp,
-    StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines, GetFundingRate). A push
-    counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of effects.py. Journals
-    nothing.
+    BookReadFailed, SpotTicker, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed,
+    StreamUp, StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines,
+    GetFundingRate). A push counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of
+    effects.py. Journals nothing.
 
     `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
@@ -123,22 +129,28 @@ class MarketdataCore:
             case MarketRead(push=IndexPush() as push):
                 self._on_index(step, push, now_ns)
             case BookPush():
-                perpetual = self.perpetual(item.symbol)
-                if perpetual is None:
-                    self.books.on_push(step, item, now_ns)
-                else:
-                    perpetual.take_book(item, now_ns)
+                self._on_book(step, item, now_ns)
             case FundingRead(rate=rate):
                 perpetual = self.perpetual(rate.symbol)
                 if perpetual is not None:
                     perpetual.take_funding(rate, now_ns)
             case Request():
                 self._on_request(step, item, now_ns)
-            case BookRead():
+            case BookRead(book=book):
+                spot = self.spot(book.symbol)
+                if spot is not None:
+                    spot.take_book(book, "poll", now_ns)
                 self.books.on_read(step, item, now_ns)
+            case SpotTicker():
+                spot = self.spot(item.symbol)
+                if spot is not None:
+                    spot.take_ticker(item, now_ns)
             case BookReadFailed():
                 self.books.on_read_failed(item, now_ns)
             case LastTradesPush():
+                spot = self.spot(item.symbol)
+                if spot is not None:
+                    spot.take_trades(item, now_ns)
                 self.books.on_trades(step, item, now_ns)
             case LastTradesRead():
                 self.books.on_trades_read(step, item, now_ns)
@@ -166,6 +178,8 @@ class MarketdataCore:
                     part.index_received_ns = 0
                     if part.perpetual is not None:
                         part.perpetual.forget_times()
+                    if part.spot is not None:
+                        part.spot.forget_times()
                     if part.columns is not None:
                         part.columns.forget_times(now_ns)
                         part.watch_since_ns = now_ns
@@ -191,7 +205,7 @@ class MarketdataCore:
                 self.books.lease(step, request.request_id, ask, self._unlisted, now_ns)
                 self._resolve_without_books(step)
             case GetOrderBook(symbol=symbol, max_age_ms=max_age_ms) as ask:
-                held = self.books.held(symbol)
+                held = self.books.held(symbol) or self._spot_book(symbol, now_ns)
                 age_ms = 0 if held is None else (now_ns - held.received_ns) // _MS
                 if held is not None and max_age_ms > 0 and age_ms <= max_age_ms:
                     step.effects.append(Reply(request.request_id, OrderBookAnswer(age_ms=age_ms, book=held)))
@@ -207,9 +221,11 @@ class MarketdataCore:
         wrong = bad_symbol(symbol)
         if wrong is not None:
             return BookRefused(symbol=symbol[:SYMBOL_CHARACTERS_MAX], code="bad_symbol", detail=wrong)
-        underlying = symbol.partition("-")[0]
+        underlying = underlying_of(symbol)
         part = self._underlyings.get(underlying)
-        if part is not None and part.columns is not None:
+        if instrument_kind(symbol) == "spot":
+            is_listed = self.spot(symbol) is not None
+        elif part is not None and part.columns is not None:
             is_listed = part.columns.lists(symbol)
         else:
             is_listed = not self._expected or underlying in self._expected
@@ -217,7 +233,7 @@ class MarketdataCore:
 
     def _resolve_without_books(self, step: Step) -> None:
         """A stream of books that nobody wants any more is no matter for a person."""
-        if BOOKS in self._down and not self.books.symbols:
+        if BOOKS in self._down and all(instrument_kind(symbol) == "spot" for symbol in self.books.symbols):
             self._on_stream(step, StreamUp(BOOKS))
 
     def silent_expiries(self, underlying: str, now_ns: int, silence_ms: int) -> tuple[int, ...]:
@@ -234,7 +250,7 @@ class MarketdataCore:
 
     def stale_streams(self, underlying: str, now_ns: int) -> tuple[str, ...]:
         """What of an underlying is not received although it has been listed long enough: expiries by the name that
-        they have in symbols, and "index"."""
+        they have in symbols, "index" and "spot"."""
         part, config = self._underlyings.get(underlying), self._config
         if part is None or part.columns is None or part.watch_since_ns is None:
             return ()
@@ -249,6 +265,9 @@ class MarketdataCore:
             underlying, now_ns, config.index_age_max_ms
         ):
             stale.append("index")
+        is_due = part.spot is not None and part.watch_since_ns < index_before_ns
+        if is_due and part.spot is not None and part.spot.is_silent(now_ns, config.index_age_max_ms * _MS):
+            stale.append("spot")
         return tuple(stale)
 
     def expiries_ns(self, underlying: str, now_ns: int) -> tuple[int, ...]:
@@ -277,6 +296,16 @@ class MarketdataCore:
         part = self._underlyings.get(symbol)
         return None if part is None else part.perpetual
 
+    def spot(self, symbol: str) -> SpotPair | None:
+        """The spot pair of that symbol; None where it is not looked at."""
+        part = self._underlyings.get(underlying_of(symbol))
+        pair = None if part is None else part.spot
+        return pair if pair is not None and pair.spec.symbol == symbol else None
+
+    def _spot_book(self, symbol: str, now_ns: int) -> OrderBook | None:
+        pair = self.spot(symbol)
+        return None if pair is None else pair.held(now_ns, self._config.book_age_max_ms * _MS)
+
     def silent_streams(self, underlying: str, now_ns: int) -> tuple[str, ...]:
         """What of an underlying comes by REST alone, since its stream has brought nothing for long: as
         `stale_streams`, and none of those."""
@@ -286,8 +315,9 @@ class MarketdataCore:
         columns, watched_ns = part.columns, part.watch_since_ns
         since_ns = {e: max(columns.listed_ns(e), watched_ns) for e in columns.expiries_ns if e > now_ns}
         before_ns = now_ns - self._config.stream_silence_max_ms * _MS
-        silent = self._brought.silent(underlying, {**since_ns, INDEX: watched_ns}, before_ns)
-        names = ["index" if stream == INDEX else columns.expiry_names[stream] for stream in silent]
+        others = {INDEX: watched_ns} if part.spot is None else {INDEX: watched_ns, SPOT: watched_ns}
+        silent = self._brought.silent(underlying, {**since_ns, **others}, before_ns)
+        names = [_NAMES.get(stream) or columns.expiry_names[stream] for stream in silent]
         stale = self.stale_streams(underlying, now_ns) if names else ()
         return tuple(name for name in names if name not in stale)
 
@@ -297,10 +327,13 @@ class MarketdataCore:
     def _on_instruments(self, step: Step, loaded: InstrumentsLoaded, now_ns: int) -> None:
         part = self._part(loaded.underlying)
         listed = sorted_instruments(loaded.instruments, now_ns)
-        columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual)
+        columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual, loaded.spot)
         if loaded.perpetual is not None and part.perpetual is None:
             part.perpetual = Perpetual()
-        self._brought.keep(loaded.underlying, {INDEX, *columns.expiries_ns})
+        if loaded.spot is not None:
+            part.spot = part.spot or SpotPair(loaded.spot)
+            part.spot.spec = loaded.spot
+        self._brought.keep(loaded.underlying, {INDEX, SPOT, *columns.expiries_ns})
         if part.columns is not None:
             if part.columns.listed.list_id == columns.listed.list_id:
                 return
@@ -312,6 +345,16 @@ class MarketdataCore:
             Publish(topic_of("md.{underlying}.instruments", underlying=loaded.underlying), columns.listed)
         )
         self.books.on_instruments(step, self._unlisted)
+
+    def _on_book(self, step: Step, push: BookPush, now_ns: int) -> None:
+        perpetual, spot = self.perpetual(push.symbol), self.spot(push.symbol)
+        if perpetual is not None:
+            perpetual.take_book(push, now_ns)
+            return
+        if spot is not None:
+            self._brought.note(underlying_of(push.symbol), SPOT, now_ns)
+            spot.take_book(push, "stream", now_ns)
+        self.books.on_push(step, push, now_ns)
 
     def _on_chain(self, step: Step, push: ChainPush, now_ns: int) -> None:
         part = self._part(push.underlying)
@@ -360,9 +403,7 @@ class MarketdataCore:
         matrix, received_ns, venue_ns = shown
         if config.own_greeks:
             columns.put_own_greeks(matrix, now_ns)
-        perpetual = None
-        if part.perpetual is not None:
-            perpetual = part.perpetual.shown(now_ns, (config.poll_silence_ms + _POLLED_MS) * _MS)
+        polled_ns = (config.poll_silence_ms + _POLLED_MS) * _MS
         index_is_fresh = now_ns - part.index_received_ns <= config.index_age_max_ms * _MS
         chain = ChainSnapshot(
             underlying=part.name,
@@ -372,7 +413,8 @@ class MarketdataCore:
             index_price=part.index if index_is_fresh else math.nan,
             index_received_ns=part.index_received_ns,
             matrix=matrix_bytes(matrix),
-            perpetual=perpetual,
+            perpetual=None if part.perpetual is None else part.perpetual.shown(now_ns, polled_ns),
+            spot=None if part.spot is None else part.spot.shown(now_ns, polled_ns),
         )
         part.published_ns, part.published_index = now_ns, part.index
         step.effects.append(Publish(topic_of("md.{underlying}.chain", underlying=part.name), chain))

@@ -7,7 +7,7 @@ import math
 from services.marketdata.columns import is_overtaken
 from shared.messages.contracts import FundingRate
 from shared.messages.market import PerpetualQuote
-from shared.options.book import unpack_levels
+from shared.options.book import best_of
 from shared.venues.ports import BookPush
 
 _FUNDING_AGE_MAX_NS = 600_000_000_000
@@ -27,8 +27,8 @@ class Perpetual:
         """Keep the best levels, unless a newer book has just been taken; an empty side is missing."""
         if push.venue_ns and is_overtaken(push.venue_ns, now_ns, self._book_venue_ns, self._book_ns):
             return
-        self._bid, self._bid_size = _best(push.bids)
-        self._ask, self._ask_size = _best(push.asks)
+        self._bid, self._bid_size = best_of(push.bids)
+        self._ask, self._ask_size = best_of(push.asks)
         self._book_ns = now_ns
         self._book_venue_ns = push.venue_ns or self._book_venue_ns
 
@@ -66,8 +66,3 @@ class Perpetual:
             venue_ns=self._book_venue_ns,
             received_ns=received_ns,
         )
-
-
-def _best(side: bytes) -> tuple[float, float]:
-    levels = unpack_levels(side)
-    return (float(levels[0, 0]), float(levels[1, 0])) if levels.size else (math.nan, math.nan)

@@ -23,7 +23,7 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Reply, Step
 from shared.messages.trades import Refusal
-from shared.options.instruments import future_expiry_ns, instrument_kind
+from shared.options.instruments import future_expiry_ns, instrument_kind, underlying_of
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.venues.ports import BookPush
 
@@ -114,9 +114,12 @@ class Reads:
 
 
 def bad_symbol(text: str) -> str | None:
-    """Why a text is no option symbol; None when it is one."""
+    """Why a text is no symbol of an option or a spot pair; None when it is one."""
     if len(text) > SYMBOL_CHARACTERS_MAX:
         return f"a symbol has at most {SYMBOL_CHARACTERS_MAX} characters, this one has {len(text)}"
+    if instrument_kind(text) == "spot":
+        base = text.removesuffix("USDT")
+        return None if _is_coin(base) else f"{text!r} is no spot pair such as BTCUSDT"
     try:
         parse_option_symbol(text)
     except SymbolError as error:
@@ -125,7 +128,7 @@ def bad_symbol(text: str) -> str | None:
 
 
 def bad_contract(text: str) -> str | None:
-    """Why a text is no symbol of an option, a perpetual or a dated future; None when it is one."""
+    """Why a text is no symbol of an option, a perpetual, a dated future or a spot pair; None when it is one."""
     if len(text) > SYMBOL_CHARACTERS_MAX:
         return bad_symbol(text)
     match instrument_kind(text):
@@ -143,14 +146,18 @@ def bad_contract(text: str) -> str | None:
 
 def _is_perpetual(text: str) -> bool:
     base = text.removesuffix("USD")
-    return base != text and base.isascii() and base.isalnum() and base.isupper()
+    return base != text and _is_coin(base)
+
+
+def _is_coin(text: str) -> bool:
+    return text.isascii() and text.isalnum() and text.isupper()
 
 
 def order_book(push: BookPush, received_ns: int) -> OrderBook:
     """A book that was read once."""
     return OrderBook(
         symbol=push.symbol,
-        underlying=push.symbol.split("-", 1)[0],
+        underlying=underlying_of(push.symbol),
         venue_ns=push.venue_ns,
         received_ns=received_ns,
         source="poll",

@@ -30,7 +30,7 @@ from services.marketdata.effects import (
     VenueReadFailed,
 )
 from services.marketdata.metrics import MarketdataMetrics
-from shared.messages.contracts import FundingRate
+from shared.messages.contracts import FundingRate, SpotSpec
 from shared.messages.market import Instrument
 from shared.messages.on_demand import (
     PERIOD_NS,
@@ -41,7 +41,7 @@ from shared.messages.on_demand import (
     Kline,
     MarketTrade,
 )
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import base_of, instrument_kind, underlying_of
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
@@ -67,6 +67,7 @@ class MarketdataShell:
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
         self._perpetuals = self._underlyings if context.desk.futures else ()
+        self._pairs = [f"{base_of(name)}USDT" for name in self._underlyings] if context.desk.spot else []
         venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
@@ -87,6 +88,7 @@ class MarketdataShell:
             batch_max=1,  # an index price is not to wait until a second's chains are worked through
         )
         self._books = self._gateway.book_stream(self._host.put)
+        self._spot = self._gateway.spot.market_stream(self._pairs, self._host.put)
         self._to_read: asyncio.Queue[ReadBook | ReadLastTrades] = asyncio.Queue()
         self._queued: set[ReadBook | ReadLastTrades] = set()
         self._reload = asyncio.Event()
@@ -159,9 +161,9 @@ class MarketdataShell:
             case Compared():
                 self._metrics.compared(effect)
             case FollowBooks(symbols=symbols):
-                self._books.want(symbols)
+                self._books.want([symbol for symbol in symbols if not _is_spot(symbol)])
             case RenewBook(symbol=symbol):
-                self._books.renew(symbol)
+                (self._spot if _is_spot(symbol) else self._books).renew(symbol)
             case ReadBook() | ReadLastTrades():
                 if effect not in self._queued:
                     self._queued.add(effect)
@@ -177,7 +179,11 @@ class MarketdataShell:
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
         feeds = [self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest()]
-        await asyncio.gather(*feeds, *([self._poll_funding()] if self._perpetuals else []))
+        if self._perpetuals:
+            feeds.append(self._poll_funding())
+        if self._pairs:
+            feeds.append(self._spot.run())
+        await asyncio.gather(*feeds)
 
     async def _key_holds(self) -> bool:
         """Check the key; False while the venue cannot be asked. Raises StartRefused for what a person must change."""
@@ -214,9 +220,9 @@ class MarketdataShell:
             asked_ns = self._context.clock.now_ns()
             try:
                 if isinstance(wanted, ReadBook):
-                    self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.order_book(wanted.symbol)))
+                    self._host.put(BookRead(asked_ns=asked_ns, book=await self._book(wanted.symbol)))
                 else:
-                    trades = await self._gateway.last_trades(wanted.symbol)
+                    trades = await self._last_trades(wanted.symbol)
                     self._host.put(LastTradesRead(symbol=wanted.symbol, trades=trades))
             except VenueError as error:
                 self._context.log.info("read failed", wanted=repr(wanted), kind=error.kind, reason=str(error))
@@ -224,6 +230,12 @@ class MarketdataShell:
                     self._host.put(BookReadFailed(symbol=wanted.symbol, kind=error.kind, reason=str(error)))
                 else:
                     self._host.put(LastTradesReadFailed(wanted.symbol))
+
+    async def _book(self, symbol: str) -> BookPush:
+        return await (self._gateway.spot if _is_spot(symbol) else self._gateway).order_book(symbol)
+
+    async def _last_trades(self, symbol: str) -> tuple[MarketTrade, ...]:
+        return await (self._gateway.spot if _is_spot(symbol) else self._gateway).last_trades(symbol)
 
     async def _read(self, key: ReadKey) -> None:
         try:
@@ -235,15 +247,20 @@ class MarketdataShell:
     async def _value_of(self, key: ReadKey) -> BookPush | tuple[MarketTrade, ...] | tuple[Kline, ...] | FundingRate:
         match key:
             case GetOrderBook():
-                return await self._gateway.order_book(key.symbol)
+                return await self._book(key.symbol)
             case GetLastTrades():
-                return await self._gateway.last_trades(key.symbol)
+                return await self._last_trades(key.symbol)
             case GetKlines():
                 now_ns = self._context.clock.now_ns()
                 start_ns = now_ns - key.periods * PERIOD_NS[key.period]
-                of_option = instrument_kind(key.symbol) == "option"
-                source = self._gateway if of_option else self._gateway.futures
-                return await source.klines(key.symbol, key.period, start_ns, now_ns)
+                asked = (key.symbol, key.period, start_ns, now_ns)
+                match instrument_kind(key.symbol):
+                    case "option":
+                        return await self._gateway.klines(*asked)
+                    case "spot":
+                        return await self._gateway.spot.klines(*asked)
+                    case _:
+                        return await self._gateway.futures.klines(*asked)
             case GetFundingRate():
                 rates = await self._gateway.futures.funding_rates()
                 found = next((rate for rate in rates if rate.symbol == key.symbol), None)
@@ -268,10 +285,15 @@ class MarketdataShell:
 
     async def _load_instruments(self) -> bool:
         try:
+            pairs = await self._listed_pairs()
             for underlying in self._underlyings:
-                instruments = await self._gateway.instruments(underlying)
-                perpetual = await self._perpetual(underlying) if self._perpetuals else None
-                self._host.put(InstrumentsLoaded(underlying=underlying, instruments=instruments, perpetual=perpetual))
+                loaded = InstrumentsLoaded(
+                    underlying=underlying,
+                    instruments=await self._gateway.instruments(underlying),
+                    perpetual=await self._perpetual(underlying) if self._perpetuals else None,
+                    spot=pairs.get(underlying),
+                )
+                self._host.put(loaded)
         except VenueError as error:
             self._context.log.warning("instruments cannot be read", kind=error.kind, reason=str(error))
             return False
@@ -286,6 +308,23 @@ class MarketdataShell:
                 raise
             self._context.log.warning("there is no perpetual", underlying=underlying, reason=str(error))
             return None
+
+    async def _listed_pairs(self) -> dict[str, SpotSpec]:
+        """The spot pairs that are looked at, by underlying. Options are shown without one that cannot be read."""
+        if not self._pairs:
+            return {}
+        try:
+            listed = await self._gateway.spot.specifications()
+        except VenueError as error:
+            if error.kind in ("down", "throttled", "auth"):
+                raise
+            self._context.log.warning("the spot pairs cannot be read", reason=str(error))
+            return {}
+        pairs = {underlying_of(each.symbol): each for each in listed if each.symbol in self._pairs}
+        for symbol in self._pairs:
+            if underlying_of(symbol) not in pairs:
+                self._context.log.warning("there is no spot pair", symbol=symbol)
+        return pairs
 
     async def _poll(self) -> None:
         """Read what the stream has not brought for a while."""
@@ -339,8 +378,18 @@ class MarketdataShell:
         perpetual = self._host.core.perpetual(underlying)
         if perpetual is not None and perpetual.book_is_silent(now_ns(), silence_ms * 1_000_000):
             self._host.put(await self._gateway.futures.order_book(underlying))
+        pair = next((name for name in self._pairs if underlying_of(name) == underlying), "")
+        spot = self._host.core.spot(pair)
+        if spot is not None and spot.is_silent(now_ns(), silence_ms * 1_000_000):
+            asked_ns = now_ns()
+            self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.spot.order_book(pair)))
+            self._host.put(await self._gateway.spot.ticker(pair))
         for expiry_ns in self._host.core.silent_expiries(underlying, now_ns(), silence_ms):
             self._host.put(MarketRead(push=await self._gateway.chain(underlying, expiry_ns)))
+
+
+def _is_spot(symbol: str) -> bool:
+    return instrument_kind(symbol) == "spot"
 
 
 async def _until_done(attempt: Callable[[], Awaitable[bool]]) -> None:

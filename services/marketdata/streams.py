@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-INDEX = 0
-"""Stands for the stream of the index among those of expiries, which are named by their instants."""
+INDEX, SPOT = 0, 1
+"""Stand for the streams of the index and of the spot pair among those of expiries, which are named by their
+instants."""
 
 
 class Brought:

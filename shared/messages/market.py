@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.messages.base import Message
+from shared.messages.contracts import SpotSpec
 
 CHAIN_COLUMNS: tuple[str, ...] = (
     "bid",
@@ -67,13 +68,15 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
 class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"):
     """The instruments behind the columns of the chains that carry `list_id` (a hash of the content).
 
-    perpetual: the underlying's, on a desk that trades futures; it has no column.
+    perpetual: the underlying's, on a desk that trades futures; spot: its pair against USDT, on a desk that looks at
+    spot. They have no column.
     """
 
     underlying: str
     list_id: str
     instruments: tuple[Instrument, ...]
     perpetual: Instrument | None = None
+    spot: SpotSpec | None = None
 
     @property
     def key(self) -> str:
@@ -98,6 +101,18 @@ class PerpetualQuote(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     received_ns: int
 
 
+class SpotQuote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Prices of a spot pair in USDT per coin, sizes in coins; a missing one is NaN. last: of the last trade."""
+
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    last: float
+    venue_ns: int
+    received_ns: int
+
+
 class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="chain.1"):
     """The option chain of one underlying.
 
@@ -105,7 +120,7 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     instrument list with `list_id`. Read it through `shared.options.chain.ChainView`: in a chain that was received it
     is a part of the frame, not a copy. `received_ns` is the receipt of the *oldest* part; an age is measured from it.
     `index_price` is NaN when there is none. `perpetual` has an age of its own, and is None while nothing fresh is
-    known of it and on a desk without futures.
+    known of it and on a desk without futures; so `spot`, on a desk that looks at spot.
     """
 
     underlying: str
@@ -116,6 +131,7 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     index_received_ns: int
     matrix: memoryview
     perpetual: PerpetualQuote | None = None
+    spot: SpotQuote | None = None
 
 
 class ChainComparison(Message, frozen=True, kw_only=True, array_like=True, tag="chain_comparison.1"):

@@ -27,7 +27,7 @@ CACHE_AGE_MAX_MS = 30_000
 
 
 class OrderBook(Message, frozen=True, kw_only=True, array_like=True, tag="order_book.1"):
-    """The order book of one option, up to 100 levels a side. Read it through `shared.options.book.BookView`.
+    """The order book of one option or spot pair, up to 100 levels a side. `shared.options.book.BookView` reads it.
 
     `bids` and `asks` hold float64, little-endian, shape (2, n), row-major: prices in USD per unit, then sizes in
     coins of the underlying, best first. `received_ns` is when it was last known to be so, pushed or read; an age is
@@ -90,7 +90,7 @@ class OrderBookAnswer(Message, frozen=True, kw_only=True, tag="order_book_answer
 
 
 class GetLastTrades(Message, frozen=True, kw_only=True, tag="get_last_trades.1"):
-    """The last trades of one option. `max_age_ms` as in `GetOrderBook`."""
+    """The last trades of one option or spot pair. `max_age_ms` as in `GetOrderBook`."""
 
     symbol: str
     max_age_ms: int = CACHE_AGE_MAX_MS
@@ -117,8 +117,8 @@ class LastTrades(Message, frozen=True, kw_only=True, tag="last_trades.1"):
 
 
 class GetKlines(Message, frozen=True, kw_only=True, tag="get_klines.1"):
-    """The k-lines of one option, perpetual ("BTCUSD") or dated future over the last `periods` (1 to 1,000), the
-    running one included. `max_age_ms` as in `GetOrderBook`."""
+    """The k-lines of one option, perpetual ("BTCUSD"), dated future or spot pair ("BTCUSDT") over the last `periods`
+    (1 to 1,000), the running one included. `max_age_ms` as in `GetOrderBook`."""
 
     symbol: str
     period: KlinePeriod

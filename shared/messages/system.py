@@ -19,7 +19,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
     event_sequences: newest sequence of each event topic, so that a lost last message is seen.
     starts: how often the service was started in this run directory (1 = never restarted).
     silent_streams: by underlying, the streams of the venue that bring nothing although what they should bring is
-    published, read by other ways: expiries as in symbols, and "index".
+    published, read by other ways: expiries as in symbols, "index", "spot".
     ready is False while the service starts up or cannot do its work; `detail` says why.
     """
 

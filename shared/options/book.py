@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -29,6 +30,12 @@ def unpack_levels(packed: bytes) -> F8:
     if len(packed) % 16:
         raise ValueError(f"{len(packed)} bytes are no levels of price and size")
     return np.frombuffer(packed, dtype="<f8").reshape(2, -1)
+
+
+def best_of(packed: bytes) -> tuple[float, float]:
+    """Price and size of the best level; NaN for a side without any."""
+    levels = unpack_levels(packed)
+    return (float(levels[0, 0]), float(levels[1, 0])) if levels.size else (math.nan, math.nan)
 
 
 class BookView:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.ids import content_hash
+from shared.messages.contracts import SpotSpec
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList, PerpetualQuote
 
 F8 = NDArray[np.float64]
@@ -202,9 +203,11 @@ def _perpetual_values(quote: PerpetualQuote) -> list[float]:
     return [given.get(name, math.nan) for name in CHAIN_COLUMNS]
 
 
-def list_id_of(instruments: tuple[Instrument, ...], perpetual: Instrument | None = None) -> str:
+def list_id_of(
+    instruments: tuple[Instrument, ...], perpetual: Instrument | None = None, spot: SpotSpec | None = None
+) -> str:
     """The content hash that names an instrument list."""
-    content = instruments if perpetual is None else (*instruments, perpetual)
+    content = (*instruments, *(each for each in (perpetual, spot) if each is not None))
     return content_hash(msgspec.msgpack.encode(content))
 
 

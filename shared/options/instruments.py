@@ -30,6 +30,11 @@ def base_of(symbol: str) -> str:
     return symbol.partition("-")[0].removesuffix("USDT").removesuffix("USD")
 
 
+def underlying_of(symbol: str) -> str:
+    """The index that a symbol belongs to: BTCUSD of `BTCUSDT`, `BTCUSD` and everything that begins with `BTCUSD-`."""
+    return f"{base_of(symbol)}USD"
+
+
 def format_future_symbol(base: str, expiry_date: date) -> str:
     """The venue's text of a dated future, day without a leading zero: `BTCUSD-6JUN26`."""
     return f"{base}USD-{expiry_date.day}{_MONTHS[expiry_date.month - 1]}{expiry_date.year % 100:02d}"

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.messages.market import SpotQuote
 from shared.options.chain import F8, ChainView
 from shared.views import iso
 
@@ -103,6 +104,7 @@ def chain_json(view: ChainView, chosen: list[Smile], every: bool) -> dict[str, A
         "underlying": view.snapshot.underlying,
         "index_price": _number(view.snapshot.index_price),
         "received_at": iso(view.snapshot.received_ns),
+        "spot": _spot_json(view.snapshot.spot),
         "expiries": [
             {
                 "expiry": smile.name,
@@ -118,6 +120,13 @@ def chain_json(view: ChainView, chosen: list[Smile], every: bool) -> dict[str, A
             for smile in chosen
         ],
     }
+
+
+def _spot_json(quote: SpotQuote | None) -> dict[str, float | str | None] | None:
+    if quote is None:
+        return None
+    prices = {name: _number(getattr(quote, name)) for name in ("bid", "ask", "bid_size", "ask_size", "last")}
+    return {**prices, "received_at": iso(quote.received_ns)}
 
 
 def _option_json(view: ChainView, row: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from shared.messages.on_demand import (
 )
 from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.topics import book_topic, last_trades_topic
+from shared.options.instruments import underlying_of
 from shared.tasks import spawn
 from shared.views import clock_text, iso, plain
 from voldesk.asking import ask_on
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
 
 
 def book(
-    symbol: Annotated[str, typer.Argument(help="An option as the chain names it, BTCUSD-4DEC26-100000-C.")],
+    symbol: Annotated[str, typer.Argument(help="An option, BTCUSD-4DEC26-100000-C, or a spot pair, BTCUSDT.")],
     levels: Annotated[int, typer.Option(min=1, max=100, help="Levels a side.")] = 10,
     klines: Annotated[
         KlinePeriod | None, typer.Option(metavar="PERIOD", help=f"Also draw closing prices: {', '.join(PERIOD_NS)}.")
@@ -68,7 +69,7 @@ def book(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show an option's order book and its last trades, with their age; with --json --follow one object per line.
+    """Show the book and the last trades of an option or spot pair, with their age; --json --follow: a line each.
 
     --klines draws the prices of the last 100 periods in which it traded, the running one included.
     """
@@ -105,7 +106,7 @@ async def _once(desk: DeskConfig, symbol: str, levels: int, period: KlinePeriod 
 async def _follow(desk: DeskConfig, symbol: str, levels: int, as_json: bool) -> None:
     """Lease the book, show every image of it, and give the lease back at the end."""
     consumer = f"cli-{os.getpid()}"
-    underlying = symbol.split("-", 1)[0]
+    underlying = underlying_of(symbol)
     topics = [book_topic(underlying, symbol), last_trades_topic(underlying, symbol)]
     shown: asyncio.Queue[OrderBook | LastTrades] = asyncio.Queue()
 

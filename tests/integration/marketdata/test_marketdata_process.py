@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shared.bus import Bus, NoAnswer
 from shared.config import load_config
 from shared.messages.base import Message
-from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, InstrumentList
+from shared.messages.market import COMPARISON_COLUMNS, ChainComparison, ChainSnapshot, InstrumentList, SpotQuote
 from shared.messages.on_demand import (
     BooksLeased,
     FundingRateAnswer,
@@ -46,6 +46,7 @@ CONFIGURATION = """
 name = "books"
 venue = "sim"
 underlyings = ["BTCUSD"]
+spot = true
 
 [marketdata]
 open_interest_interval_ms = 5000
@@ -264,3 +265,28 @@ async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasse
     assert unknown.code == "rejected_by_venue", unknown
     refused = await desk.ask(GetLastTrades(symbol="BTCUSD-6JUN23-24000-C"))
     assert refused.code == "rejected_by_venue", refused
+
+
+async def test_the_spot_pair_is_shown_beside_the_chain_and_by_rest_while_its_socket_is_silent(desk: Desk) -> None:
+    def quote() -> SpotQuote | None:
+        return None if desk.chain is None else desk.chain.snapshot.spot
+
+    await desk.until(lambda: (shown := quote()) is not None and shown.bid < shown.ask and shown.last > 0, "spot")
+    asked = GetOrderBook(symbol="BTCUSDT", max_age_ms=10_000)
+    book = await desk.ask(asked)
+    assert isinstance(book, OrderBookAnswer)
+    assert BookView(book.book).bids.shape[1] > 1
+    trades = await desk.ask(GetLastTrades(symbol="BTCUSDT"))
+    assert isinstance(trades, LastTrades)
+    klines = await desk.ask(GetKlines(symbol="BTCUSDT", period="1h", periods=24))
+    assert isinstance(klines, Klines)
+    assert klines.klines
+    assert all(bar.low <= bar.close <= bar.high for bar in klines.klines)
+
+    await desk.inject(kind="silence", path_prefix="/spot")
+    beat = await desk.beat_until(lambda beat: "spot" in beat.silent_streams.get("BTCUSD", ()))
+    await desk.until(lambda: (shown := quote()) is not None and shown.received_ns > beat.beat_ns, "spot by REST")
+    polled = await desk.ask(asked)
+    assert isinstance(polled, OrderBookAnswer)
+    await desk.clear()
+    await desk.beat_until(lambda beat: "spot" not in beat.silent_streams.get("BTCUSD", ()))
