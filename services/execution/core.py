@@ -68,8 +68,8 @@ _REFUSALS_TOLD_AGAIN_NS = 3_600 * SECOND
 class ExecutionCore:
     """One account's trades and orders.
 
-    Inputs: Request (OpenTrade, CloseTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders, TellTrade,
-    QuoteStructure, ListInquiries, ListQuoteRequests);
+    Inputs: Request (OpenTrade, CloseTrade, ReduceTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders,
+    TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace. Any other input is ignored. Facts about
     orders may come as one `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.execution import rows
+from services.execution.hedges import forget_hedge
 from services.execution.quality import MEASURED_MAX, qualities_of
-from services.execution.records import ZERO
 
 if TYPE_CHECKING:
     from services.execution.book import Book
@@ -55,11 +55,7 @@ def forget_ended(book: Book, row: rows.EndedForgotten, at_ns: int) -> None:
     numbers: set[int] = set()
     book.rfqs.forget(trade.trade_id for trade in gone)
     for trade in gone:
-        hedged = book.trades.get(trade.request.hedge_of)
-        if hedged is not None and trade.trade_id in hedged.hedges:
-            hedged.hedges.remove(trade.trade_id)
-            made_usd = sum((leg.realized_pnl_usd for leg in trade.legs), ZERO) - trade.funding_usd
-            hedged.forgotten_hedges_usd += made_usd
+        forget_hedge(trade, book)
         for quality in qualities_of(trade, with_legs=False):
             book.measured[f"{trade.trade_id}/{quality.phase}"] = quality
         numbers.update(trade.order_ids)

@@ -141,8 +141,9 @@ class Leg(msgspec.Struct, kw_only=True):
 
     `outside_quantity`: of what is closed, by no order of the trade. `priceless_quantity`: of that, at a price nobody
     knows, left out of P&L. `opening_quantity`, `closing_quantity`: what orders of the trade may still fill.
-    `overfilled_quantity`: what was told to be filled beyond `quantity`; `trimmed_quantity`, `trimmed_cash`: what of
-    that was closed again while the trade was open. `moves`: of a perpetual, by how much what is held changed and
+    `overfilled_quantity`: what was told to be filled beyond `quantity`; `keep_quantity`: what it is to hold since it
+    was to be reduced, None if it never was; `trimmed_quantity`, `trimmed_cash`: what of either was closed while the
+    trade was open. `moves`: of a perpetual, by how much what is held changed and
     when, by the venue's clock.
     """
 
@@ -160,6 +161,7 @@ class Leg(msgspec.Struct, kw_only=True):
     priceless_quantity: Decimal = ZERO
     settled_quantity: Decimal = ZERO
     overfilled_quantity: Decimal = ZERO
+    keep_quantity: Decimal | None = None
     trimmed_quantity: Decimal = ZERO
     trimmed_cash: Decimal = ZERO
     last_fill_ns: int = 0
@@ -170,14 +172,20 @@ class Leg(msgspec.Struct, kw_only=True):
         return self.opened_quantity - self.closed_quantity
 
     @property
+    def target_quantity(self) -> Decimal:
+        """What the trade is to hold of it at most."""
+        return self.quantity if self.keep_quantity is None else min(self.quantity, self.keep_quantity)
+
+    @property
     def surplus_quantity(self) -> Decimal:
-        """What is held beyond what the trade was to hold."""
-        return max(self.held_quantity - self.quantity, ZERO)
+        """What is held beyond what the trade is to hold."""
+        return max(self.held_quantity - self.target_quantity, ZERO)
 
     @property
     def taken_quantity(self) -> Decimal:
-        """What is closed of what the trade was to hold, and not of what was too much."""
-        return self.closed_quantity - min(self.trimmed_quantity, max(self.opened_quantity - self.quantity, ZERO))
+        """What is closed of what the trade is to hold, and not of what was too much."""
+        too_much = max(self.opened_quantity - self.target_quantity, ZERO)
+        return self.closed_quantity - min(self.trimmed_quantity, too_much)
 
     @property
     def sign(self) -> int:
@@ -272,11 +280,13 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
 class Trade(msgspec.Struct, kw_only=True):
     """One trade. `state_ns` is when it entered its state, `scaled_ns` when its legs were last made smaller, and
     `scaled_chunk` in which chunk of its opening (counted from 0) that was.
-    `overfilled_ns`: when it was last told that a leg was filled beyond its quantity.
+    `overfilled_ns`: when it was last told that a leg was filled beyond its quantity; `reduced_ns`: when it was last
+    to be reduced.
 
     `crossings`: since when a leg of a chunk crosses the spread, by "<purpose>/<chunk>/<leg>".
     funding_usd: of perpetuals, paid > 0. hedges: trades that hedge it; forgotten_hedges_usd: what those made, before
-    fees, that are remembered no more.
+    fees, that are remembered no more, forgotten_hedge_fees_usd their fees, forgotten_hedges_ns when the last of them
+    ended.
     order_ids: orders that are remembered, oldest first. Of these `live` may still trade, or their executions are not
     all known; `untold`: of these not every execution was told; `unfilled`: ended with nothing filled; `turned_away`:
     labelled post-only ones of them that the venue ended unasked a moment ago. last_order_ns: when an order was last
@@ -300,10 +310,13 @@ class Trade(msgspec.Struct, kw_only=True):
     scaled_ns: int = 0
     scaled_chunk: int = 0
     overfilled_ns: int = 0
+    reduced_ns: int = 0
     fees_usd: Decimal = ZERO
     funding_usd: Decimal = ZERO
     hedges: list[str] = msgspec.field(default_factory=list)
     forgotten_hedges_usd: Decimal = ZERO
+    forgotten_hedge_fees_usd: Decimal = ZERO
+    forgotten_hedges_ns: int = 0
     opening_fees_usd: Decimal = ZERO
     choice: ModeChoice | None = None
     opening_cost: OpeningCost | None = None

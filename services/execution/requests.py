@@ -19,6 +19,7 @@ from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.quote_requests import QuoteRequests
 from services.execution.quoting import drop_retry
 from services.execution.records import Trade
+from services.execution.reducing import reduce_trade
 from services.execution.rfq import withdraw
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import intent_refused, order_update, trade_update
@@ -31,6 +32,7 @@ from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests
 from shared.messages.quoting import ChangeOrders, OrdersChanged
 from shared.messages.reconciliation import AdoptPosition, DifferenceList, ListDifferences
+from shared.messages.reducing import ReduceTrade
 from shared.messages.steps import Reply, Request
 from shared.messages.trades import (
     CancelAccepted,
@@ -90,7 +92,13 @@ class Requests:
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case (
-                CloseTrade() | CancelOrders() | ChangeOrders() | RaiseHalt() | LiftHalts() | AdoptPosition() as order
+                CloseTrade()
+                | ReduceTrade()
+                | CancelOrders()
+                | ChangeOrders()
+                | RaiseHalt()
+                | LiftHalts()
+                | AdoptPosition() as order
             ):
                 answer = self._change(order)
                 if not isinstance(answer, OrdersChanged) or answer.taken:
@@ -163,11 +171,13 @@ class Requests:
         return views
 
     def _change(
-        self, order: CloseTrade | CancelOrders | ChangeOrders | RaiseHalt | LiftHalts | AdoptPosition
+        self, order: CloseTrade | ReduceTrade | CancelOrders | ChangeOrders | RaiseHalt | LiftHalts | AdoptPosition
     ) -> rows.Answer:
         match order:
             case CloseTrade():
                 return self._close(order)
+            case ReduceTrade():
+                return reduce_trade(order, self._work)
             case CancelOrders():
                 return self._cancel(order)
             case ChangeOrders():

@@ -14,6 +14,7 @@ from shared.messages.inquiries import StructureQuotes
 from shared.messages.market import Instrument
 from shared.messages.quoting import OrdersChanged
 from shared.messages.reconciliation import Difference, PositionAdopted
+from shared.messages.reducing import ReductionAccepted
 from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
 from shared.messages.trades import (
     CancelAccepted,
@@ -30,7 +31,16 @@ from shared.messages.trades import (
 )
 from shared.messages.venue import RefusalKind, VenueFill
 
-Answer = TradeAccepted | CloseAccepted | CancelAccepted | HaltsAnswered | PositionAdopted | OrdersChanged | Refusal
+Answer = (
+    TradeAccepted
+    | CloseAccepted
+    | ReductionAccepted
+    | CancelAccepted
+    | HaltsAnswered
+    | PositionAdopted
+    | OrdersChanged
+    | Refusal
+)
 ClosePurpose = Literal["close", "unwind", "flatten"]
 
 
@@ -108,6 +118,15 @@ class LegOverfilled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_overfill
     leg_index: int
     quantity: Decimal
     done: Literal["reducing", "kept"]
+
+
+class ReductionWanted(msgspec.Struct, frozen=True, kw_only=True, tag="reduction_wanted"):
+    """An open trade of one leg is to hold no more than `keep` from now on: the rest of it is closed."""
+
+    trade_id: str
+    keep: Decimal
+    reason: str
+    requested_by: str
 
 
 class CloseRequested(msgspec.Struct, frozen=True, kw_only=True, tag="close_requested"):
@@ -505,6 +524,7 @@ Row = (
     | OpeningStopped
     | OpeningScaled
     | LegOverfilled
+    | ReductionWanted
     | CloseRequested
     | CloseHurried
     | CloseJoined

@@ -39,6 +39,8 @@ def _text(row: rows.Row) -> str:
         case rows.LegOverfilled():
             then = "kept, as best effort says" if row.done == "kept" else "to be reduced"
             return f"{row.quantity} more of leg {row.leg_index} was filled than the trade was to hold: it is {then}."
+        case rows.ReductionWanted():
+            return f"{row.requested_by} wants it reduced to {row.keep}: {row.reason}."
         case rows.AttemptsSkipped():
             return f"{row.count} ids of each kind of closing order are left out, some may be in use: {row.reason}."
         case rows.CloseRequested():

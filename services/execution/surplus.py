@@ -1,6 +1,8 @@
-"""What an opening filled beyond its size: an order that was believed gone traded after another had taken its place.
+"""What an open trade holds too much: what its opening filled beyond its size, as an order that was believed gone
+traded after another had taken its place, or what is beyond the part that it was told to keep.
 
-An atomic trade has it reduced, within what its unwinding may cost and last; best effort keeps it. Both tell a person.
+An atomic trade has what was overfilled reduced, within what its unwinding may cost and last; best effort keeps it.
+Both tell a person. What is not to be kept is closed, whatever the policy.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ class Surplus:
             self.over(trade, f"{trade.trade_id} holds no more than it was to hold")
             self._withdraw(trade, "nothing is too much any more", advice)
             return
-        if self._tell(trade, advice) or trade.request.policy == "best_effort":
+        overfilled = any(leg.held_quantity > leg.quantity for leg in trade.legs)
+        if overfilled and self._tell(trade, advice):
+            return
+        if trade.request.policy == "best_effort" and all(leg.keep_quantity is None for leg in trade.legs):
             return
         if not self._reduction.schedule.synced:
             advice.wait("not compared with the venue yet")
@@ -76,7 +81,8 @@ class Surplus:
                     done="kept" if keeps else "reducing",
                 )
                 advice.actions.append(Record(row))
-        much = ", ".join(f"{leg.surplus_quantity} {leg.symbol}" for leg in trade.legs if leg.surplus_quantity > 0)
+        too_much = ((leg, leg.held_quantity - leg.quantity) for leg in trade.legs)
+        much = ", ".join(f"{quantity} {leg.symbol}" for leg, quantity in too_much if quantity > 0)
         then = "it is kept, as best effort says" if keeps else "it is being reduced"
         text = f"{trade.trade_id} holds {much} more than it was to hold: {then}"
         self._work.alert("trade_overfilled", "critical", trade.trade_id, text)
@@ -97,7 +103,7 @@ class Surplus:
         return self._work.config.close_patience_ms if most_s is None else round(most_s * 1_000)
 
     def _late_ns(self, trade: Trade) -> int:
-        return trade.overfilled_ns + self._patience_ms(trade) * MS
+        return max(trade.overfilled_ns, trade.reduced_ns) + self._patience_ms(trade) * MS
 
     def _is_late(self, trade: Trade) -> bool:
         """Past its time it is still tried, ever more slowly."""
@@ -178,6 +184,9 @@ class Surplus:
         """
         work, schedule, positions = self._work, self._reduction.schedule, self._reduction.positions
         leg = trade.legs[index]
+        if leg.held_quantity <= leg.quantity:
+            # nothing was overfilled: what is held is known as it is for any close
+            return True
         key = (trade.trade_id, index, leg.overfilled_quantity)
         if key in self._confirmed:
             return True

@@ -27,6 +27,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.OpeningStopped: ("opening stopped", ("reason", "void")),
     rows.OpeningScaled: ("opening scaled", ("quantities", "reason")),
     rows.LegOverfilled: ("leg overfilled", ("leg_index", "quantity", "done")),
+    rows.ReductionWanted: ("reduction wanted", ("keep", "reason", "requested_by")),
     rows.CloseHurried: ("close hurried", ("reason", "requested_by")),
     rows.CloseJoined: ("close asked for again", ("reason", "requested_by")),
     rows.CloseRequested: ("close requested", ("purpose", "reason", "requested_by")),

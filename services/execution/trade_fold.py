@@ -100,6 +100,9 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
         case rows.LegOverfilled():
             book.trades[row.trade_id].overfilled_ns = at_ns
             book.trades[row.trade_id].legs[row.leg_index].overfilled_quantity = row.quantity
+        case rows.ReductionWanted():
+            book.trades[row.trade_id].reduced_ns = at_ns
+            book.trades[row.trade_id].legs[0].keep_quantity = row.keep
         case rows.AttemptsSkipped():
             trade = book.trades[row.trade_id]
             for leg_index, purpose in itertools.product(range(len(trade.legs)), get_args(rows.ClosePurpose)):

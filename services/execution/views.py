@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from services.execution.book import Book
 from services.execution.chunks import chunk_progress
+from services.execution.hedges import ended_hedges
 from services.execution.records import ZERO, Order, Trade
 from services.execution.rolling import close_cost_usd, roll_link
 from services.execution.states import OPENING_STATES
@@ -39,6 +40,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
     """The trade as it is published; `waiting` says why nothing happens to it just now."""
     request = trade.request
     cost_usd = close_cost_usd(trade)
+    ended_hedges_usd, ended_hedges_ns = ended_hedges(trade, book)
     return TradeUpdate(
         trade_id=trade.trade_id,
         account_id=account_id,
@@ -56,6 +58,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
                 closed_quantity=leg.closed_quantity,
                 open_price=_plain_or_none(leg.open_price),
                 close_price=_plain_or_none(leg.close_price),
+                keep_quantity=leg.keep_quantity,
             )
             for leg in trade.legs
         ),
@@ -84,6 +87,9 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
         rolled_to=trade.rolled_to,
         close_reason="" if trade.close is None else trade.close.reason,
         close_joined="" if trade.close is None else trade.close.joined,
+        close_by="" if trade.close is None else trade.close.requested_by,
+        ended_hedges_usd=plain(ended_hedges_usd),
+        ended_hedges_ns=ended_hedges_ns,
         close_cost_usd=None if cost_usd is None else exact(cost_usd),
     )
 

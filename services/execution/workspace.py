@@ -9,6 +9,7 @@ from services.execution import rows
 from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
+from services.execution.hedges import hedged_trade
 from services.execution.market import MarketView
 from services.execution.quotes import QuoteView
 from services.execution.records import Order, Trade
@@ -68,6 +69,8 @@ class Workspace:
         self.step.rows.append(entry)
         if trade is not None:
             self.touched_trades[trade.trade_id] = None
+            if trade.is_final and (hedged := hedged_trade(trade, self.book)) is not None:
+                self.touched_trades[hedged.trade_id] = None
         match row:
             case (
                 rows.OrderRequested(client_order_id=number)

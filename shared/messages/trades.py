@@ -252,7 +252,10 @@ class IntentRefused(Message, frozen=True, kw_only=True, tag="intent_refused.1"):
 
 
 class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit."""
+    """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit.
+
+    keep_quantity: what it is to hold since it was to be reduced, None if it never was.
+    """
 
     symbol: str
     side: Side
@@ -261,6 +264,7 @@ class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     closed_quantity: Decimal
     open_price: Decimal | None
     close_price: Decimal | None
+    keep_quantity: Decimal | None = None
 
     @property
     def held_quantity(self) -> Decimal:
@@ -298,7 +302,9 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     roll: its place in a chain of rolls, None for a trade that is no successor. rolled_to: the trade that took its
     place, "" for none. close_reason: why its close was asked for, "" while it was not. close_joined: who else wanted
     it closed since, and why; "" for nobody. close_cost_usd: what was closed since did cost before fees, paid > 0;
-    None while no close was asked for, or if a price is not known.
+    None while no close was asked for, or if a price is not known. close_by: who asked for the close, the first one.
+    ended_hedges_usd: what trades that hedged it and have ended made, after fees and funding; all those that ended at
+    ended_hedges_ns or before are in it.
     """
 
     trade_id: str
@@ -335,6 +341,9 @@ class TradeUpdate(Message, frozen=True, kw_only=True, tag="trade.1"):
     hedge_of: str = ""
     close_joined: str = ""
     close_cost_usd: Decimal | None = None
+    close_by: str = ""
+    ended_hedges_usd: Decimal = Decimal(0)
+    ended_hedges_ns: int = 0
 
     @property
     def key(self) -> str:
