@@ -123,6 +123,11 @@ def hedge_name(strategy: str) -> str:
     return f"{strategy}{_HEDGE}"
 
 
+def hedged_name(name: str) -> str:
+    """The strategy whose trades are hedged under this name, the other way round of `hedge_name`."""
+    return name.removesuffix(_HEDGE)
+
+
 def is_hedge_name(strategy: str) -> bool:
     """Whether what goes by this name hedges a trade, and is none that a strategy decided on."""
     return strategy.endswith(_HEDGE)

@@ -59,6 +59,7 @@ COMMANDS = {
     "resume": "Lift every halt in force, so that strategies may open trades again.",
     "close": "Close what a trade still holds. Does not wait for the fills; `voldesk trade` shows them.",
     "roll": "Close a trade and open its successor as its strategy's roll says, within its net limit, now.",
+    "hedge": "Leave the delta hedge of a trade as it is, or have it adjusted again.",
     "cancel": (
         "Cancel one order, those of a trade, an option or a strategy, or all. The trade decides what follows; "
         "`voldesk halt` stops it."

@@ -69,7 +69,8 @@ class Workspace:
         self.step.rows.append(entry)
         if trade is not None:
             self.touched_trades[trade.trade_id] = None
-            if trade.is_final and (hedged := hedged_trade(trade, self.book)) is not None:
+            ends = trade.is_final or isinstance(row, rows.TradeMoved)
+            if ends and (hedged := hedged_trade(trade, self.book)) is not None:
                 self.touched_trades[hedged.trade_id] = None
         match row:
             case (

@@ -37,6 +37,7 @@ from shared.messages.control import (
     ListDryTrades,
     ListStrategies,
     RollTrade,
+    SteerHedge,
     StrategyCommand,
     StrategyCommandDone,
     StrategyList,
@@ -190,7 +191,7 @@ class StrategyHostCore:
     def apply(self, entry: Entry) -> None:
         if isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
-        elif not (self._recalls.apply(entry.row) or self._market.apply(entry.row) or self._rolls.apply(entry.row)):
+        elif not any(part.apply(entry.row) for part in (self._recalls, self._market, self._rolls, self._hedges)):
             self._roster.apply(entry)
 
     def next_deadline_ns(self) -> int | None:
@@ -297,6 +298,8 @@ class StrategyHostCore:
             case StrategyCommand() as order:
                 answer = command(order, self._slots, self._record, self._roster.revive)
                 self._changed.update(answer.strategies if isinstance(answer, StrategyCommandDone) else ())
+            case SteerHedge():
+                answer = self._hedges.steer(request.message)
             case RollTrade():
                 answer = self._rolls.want(request.message, self._slots, self._now_ns)
             case other:

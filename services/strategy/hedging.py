@@ -14,25 +14,29 @@ from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
+from services.strategy.hedge_pauses import HedgePauses
+from services.strategy.reductions import Reductions
 from services.strategy.roster import Roster
 from services.strategy.rows import OrdinalUsed, Row
 from services.strategy.slot import Slot
 from services.strategy.trades import TradeBook
-from shared.ids import hedge_name
+from shared.ids import hedge_name, hedged_name
+from shared.messages.base import Side
+from shared.messages.control import HedgeSteered, SteerHedge
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
-from shared.messages.trades import LegOrder, TradeUpdate
+from shared.messages.trades import LegOrder, Refusal, TradeUpdate
 from shared.options.chain import ChainView, snap_quantity
 from shared.strategy.hedge import (
     HEDGE_PARAMS,
-    CloseHedges,
     DeltaHedge,
     HeldHedge,
     NoHedge,
     OpenHedge,
+    ReduceHedges,
     adjustment,
     least_change,
 )
-from shared.strategy.pnl import signed
+from shared.strategy.pnl import is_counted, signed
 from shared.strategy.protocol import OpenStructure
 from shared.strategy.selection import SelectionFailed, perpetual_of
 
@@ -41,15 +45,16 @@ SECOND_NS = 1_000_000_000
 _LOOK_NS = SECOND_NS
 _REFUSAL_PAUSE_S = 5.0
 _OFF_ALERT_NS = 60 * SECOND_NS
+_NAME_MAX = 100
 _HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
 _HEDGED_STATES = frozenset({*_HELD_STATES, "PENDING_CLOSE", "CLOSING", "BROKEN"})
 """While it is being closed a hedge is only taken back, with what it hedges."""
 
 
 class _Watch:
-    """One trade that is hedged. off_ns: since when its delta has been beyond the band.
+    """One trade that is hedged. off_ns: since when its delta has been beyond the band. adjusted_ns: when its hedge
+    was adjusted last.
 
-    is_half_done: hedges were closed, and what was too much of them is opened again without waiting.
     most: risk refused more than this at a time; the rest is asked for after it, without waiting. asked: what was
     asked for last, in lots of `lot_size`; `least` is not traded any more.
     """
@@ -59,7 +64,7 @@ class _Watch:
         self.wait_until_ns = 0
         self.refusals = 0
         self.refused = ""
-        self.is_half_done = False
+        self.adjusted_ns = 0
         self.most: Decimal | None = None
         self.asked = self.least = self.lot_size = Decimal(0)
         self.off_ns: int | None = None
@@ -68,7 +73,8 @@ class _Watch:
 
 
 class HedgeDesk:
-    """Volatile: after a restart execution's trades say what hedges what. `exits` has closed what is too much."""
+    """Volatile but for its pauses: after a restart execution's trades say what hedges what. `exits` has closed what
+    is not needed at all."""
 
     def __init__(
         self,
@@ -85,11 +91,18 @@ class HedgeDesk:
         self._board = board
         self._trades = trades
         self._ordinal_used = roster.ordinal_used
+        self._slots = roster.slots
         self._record = record
         self._exits = exits
         self._hedges: dict[str, dict[str, TradeUpdate]] = {}
         self._watches: dict[str, _Watch] = {}
         self._flights: dict[str, tuple[str, Flight]] = {}
+        self._reductions = Reductions(config)
+        self._pauses = HedgePauses(record)
+
+    def apply(self, row: Row) -> bool:
+        """Fold a row; False if it is none of ours."""
+        return self._pauses.apply(row)
 
     def hedges_of(self, trade_id: str) -> tuple[TradeUpdate, ...]:
         """All that hedged a trade so far, ended ones too."""
@@ -103,8 +116,13 @@ class HedgeDesk:
     def on_trade(self, trade: TradeUpdate, now_ns: int) -> list[Effect]:
         """Keep what hedges what; an event may be the outcome of an intent in flight."""
         if not trade.hedge_of:
+            self._drop_counted(trade)
             return []
         self._hedges.setdefault(trade.hedge_of, {})[trade.trade_id] = trade
+        self._reductions.on_trade(trade)
+        strategy = hedged_name(trade.strategy)
+        if strategy in self._slots:
+            self._pauses.on_hedge(trade, strategy)
         return [
             effect
             for strategy, (_, flight) in tuple(self._flights.items())
@@ -113,7 +131,7 @@ class HedgeDesk:
 
     def advance(self, slots: Iterable[Slot], closed: Callable[[int], str | None], now_ns: int) -> list[Effect]:
         """Look at what is hedged, and ask again for what was not answered. `closed`: why nothing may be opened."""
-        effects: list[Effect] = []
+        effects: list[Effect] = [*self._reductions.due(now_ns)]
         for strategy, (_, flight) in tuple(self._flights.items()):
             if flight.due_ns is not None and now_ns >= flight.due_ns:
                 effects += self._carry_on(strategy, flight.on_due(now_ns), now_ns)
@@ -162,11 +180,41 @@ class HedgeDesk:
                 effects += self._judged(trade, watch, None, now_ns)
         return effects
 
+    def steer(self, order: SteerHedge) -> HedgeSteered | Refusal:
+        """Somebody has the hedge of a trade left alone, or adjusted again."""
+        trade = self._trades.open_trade(order.trade_id)
+        slot = None if trade is None else self._slots.get(trade.strategy)
+        if trade is None:
+            return Refusal(
+                code="no_such_trade",
+                detail=f"trade {order.trade_id[:_NAME_MAX]} is not open",
+                remedy="see them: voldesk trades",
+            )
+        if slot is None or slot.loaded.delta_hedge is None:
+            problem = "is not running here" if slot is None else "has no delta_hedge"
+            return Refusal(
+                code="not_hedged",
+                detail=f"trade {trade.trade_id} is of {trade.strategy}, which {problem}",
+                remedy="name the trade that is hedged, not its hedge",
+            )
+        if order.action not in ("pause", "resume"):
+            detail = f"action {order.action[:_NAME_MAX]!r} is unknown"
+            return Refusal(code="unknown_action", detail=detail, remedy="use pause or resume")
+        if order.action == "pause":
+            self._pauses.pause(trade, order.requested_by[:_NAME_MAX])
+        else:
+            self._pauses.resume(trade.trade_id, order.requested_by[:_NAME_MAX])
+        is_paused = self._pauses.why(trade.trade_id) is not None
+        return HedgeSteered(trade_id=trade.trade_id, strategy=trade.strategy, is_paused=is_paused)
+
     def owns(self, request_id: str) -> bool:
+        if self._reductions.owns(request_id):
+            return True
         return any(flight.owns(request_id) for _, flight in self._flights.values())
 
     def on_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> list[Effect]:
         """An answer to a request that it owns, or that none came."""
+        self._reductions.on_answer(answer, now_ns)
         for strategy, (_, flight) in tuple(self._flights.items()):
             if not flight.owns(answer.request_id):
                 continue
@@ -176,8 +224,9 @@ class HedgeDesk:
         return []
 
     def next_deadline_ns(self) -> int | None:
-        due = (flight.due_ns for _, flight in self._flights.values() if flight.due_ns is not None)
-        return min(due, default=None)
+        due = [flight.due_ns for _, flight in self._flights.values()]
+        due.append(self._reductions.next_deadline_ns())
+        return min((at for at in due if at is not None), default=None)
 
     def _look_at(
         self, strategy: str, trade: TradeUpdate, hedge: DeltaHedge, watch: _Watch, blocked: str | None, now_ns: int
@@ -200,54 +249,75 @@ class HedgeDesk:
         ]
         off = delta + float(sum(each.quantity for each in held)) - hedge.target
         watch.text = f"delta with hedge {off + hedge.target:+.4f}, band {hedge.target:g} ± {hedge.band:g}"
-        is_off = abs(off) > hedge.band
-        busy = self._busy(strategy, trade.trade_id)
-        unready = self._board.execution(now_ns)
-        last_ns = max((_changed_ns(each) for each in hedges), default=0)
-        sent: list[Effect] = []
-        next_ns = max(last_ns + round(hedge.interval_seconds * SECOND_NS), watch.wait_until_ns)
-        not_added = blocked if is_held(trade) else f"{trade.trade_id} is {trade.state}"
-        wanted = adjustment(delta, held, hedge, perpetual, may_open=not_added is None)
-        if isinstance(wanted, OpenHedge) and (watch.is_half_done or watch.most is not None):
-            next_ns = watch.wait_until_ns
-            if watch.most is not None and watch.most < wanted.quantity:
-                watch.text += f"; risk grants it in parts of {watch.most} at most: {watch.refused}"
-                wanted = OpenHedge(wanted.side, watch.most)
-        if isinstance(wanted, NoHedge) and wanted.is_kept:
-            watch.text += f"; its hedge is too large and is kept, as nothing could be opened after it: {not_added}"
-        elif isinstance(wanted, NoHedge):
+        watch.adjusted_ns = max(watch.adjusted_ns, *(max(each.created_ns, each.closed_ns or 0) for each in hedges), 0)
+        wanted = adjustment(delta, held, hedge, perpetual)
+        busy = self._busy(strategy, trade)
+        if isinstance(wanted, NoHedge):
             watch.text += "; the rest is too small to trade" if wanted.is_off else ""
-            watch.is_half_done = watch.is_half_done and bool(busy)
+            watch.text += f"; {paused}" if (paused := self._pauses.why(trade.trade_id)) else ""
             watch.most = watch.most if busy else None
-            is_off = False
-        elif busy:
-            watch.text += f"; {busy}"
-        elif now_ns < next_ns:
-            why = f", refused: {watch.refused}" if watch.refused else ""
-            watch.text += f"; adjusted again in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
-        elif isinstance(wanted, CloseHedges) and unready is not None:
-            watch.text += f"; not taken back: {unready}"
-        elif isinstance(wanted, CloseHedges):
-            watch.is_half_done = True
-            for trade_id in wanted.trade_ids:
-                self._exits.want_closed(trade_id, f"hedge of {trade.trade_id}: {watch.text}", now_ns)
-        elif not_added is not None:
-            watch.text += f"; not added to: {not_added}"
+            return self._judged(trade, watch, False, now_ns)
+        not_added = blocked if is_held(trade) else f"{trade.trade_id} is {trade.state}"
+        waits = self._pauses.why(trade.trade_id) or busy or self._waits(wanted, hedge, watch, not_added, now_ns)
+        sent: list[Effect] = []
+        if waits is not None:
+            watch.text += f"; {waits}"
+        elif isinstance(wanted, ReduceHedges):
+            watch.adjusted_ns = now_ns
+            sent += self._reduce(trade, wanted, now_ns)
         elif strategy not in self._flights:
-            watch.asked, watch.lot_size = wanted.quantity, perpetual.lot_size
-            watch.least = least_change(hedge, perpetual)
-            sent.append(self._open(strategy, trade, wanted, perpetual.symbol, now_ns))
-        return [*sent, *self._judged(trade, watch, is_off, now_ns)]
+            watch.lot_size, watch.least = perpetual.lot_size, least_change(hedge, perpetual)
+            watch.asked = wanted.quantity
+            if watch.most is not None and watch.most < wanted.quantity:
+                watch.asked = watch.most
+                watch.text += f"; risk grants it in parts of {watch.most} at most: {watch.refused}"
+            sent.append(self._open(strategy, trade, wanted.side, watch.asked, perpetual.symbol, now_ns))
+        return [*sent, *self._judged(trade, watch, abs(off) > hedge.band, now_ns)]
 
-    def _busy(self, strategy: str, trade_id: str) -> str | None:
-        """What of a trade's hedges is on its way: until it is known how that ends nothing more is decided."""
-        if strategy in self._flights and self._flights[strategy][0] == trade_id:
+    def _waits(
+        self, wanted: OpenHedge | ReduceHedges, hedge: DeltaHedge, watch: _Watch, not_added: str | None, now_ns: int
+    ) -> str | None:
+        """Why an adjustment is not made now, None when it is. The rest of one that comes in parts follows at once."""
+        next_ns = watch.wait_until_ns
+        if watch.most is None or isinstance(wanted, ReduceHedges):
+            next_ns = max(next_ns, watch.adjusted_ns + round(hedge.interval_seconds * SECOND_NS))
+        if now_ns < next_ns:
+            why = f", refused: {watch.refused}" if watch.refused else ""
+            return f"adjusted again in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
+        if isinstance(wanted, ReduceHedges):
+            unready = self._board.execution(now_ns)
+            return None if unready is None else f"not taken back: {unready}"
+        return None if not_added is None else f"not added to: {not_added}"
+
+    def _reduce(self, trade: TradeUpdate, wanted: ReduceHedges, now_ns: int) -> list[Effect]:
+        """Take back what is too much: a part of a hedge, or all of it."""
+        sent: list[Effect] = []
+        reason = f"hedge of {trade.trade_id}: {self.text_of(trade.trade_id)}"
+        for trade_id, keep in wanted.keep.items():
+            if keep:
+                sent.append(self._reductions.ask(self._hedges[trade.trade_id][trade_id], keep, reason, now_ns))
+            else:
+                self._exits.want_closed(trade_id, reason, now_ns)
+        return sent
+
+    def _busy(self, strategy: str, trade: TradeUpdate) -> str | None:
+        """What of a trade's hedges is on its way: until it is known how that ends nothing more is decided. Of a trade
+        that took the place of another one these are also the hedges of that one, which execution closes."""
+        if strategy in self._flights and self._flights[strategy][0] == trade.trade_id:
             return "one is asked for"
-        for each in self.hedges_of(trade_id):
-            if not each.is_final and each.state not in _HELD_STATES:
+        before = () if trade.roll is None else self.hedges_of(trade.roll.rolled_from)
+        for each in before:
+            if not each.is_final:
+                return f"{each.trade_id}, which hedged {each.hedge_of} before it was rolled, is still {each.state}"
+        for each in self.hedges_of(trade.trade_id):
+            if each.is_final:
+                continue
+            if each.state not in _HELD_STATES:
                 return f"{each.trade_id} is {each.state}"
-            if not each.is_final and self._exits.is_closing(each.trade_id):
+            if self._exits.is_closing(each.trade_id):
                 return f"{each.trade_id} is to be closed"
+            if (reduced := self._reductions.shown(each)) is not None:
+                return reduced
         return None
 
     def _judged(self, trade: TradeUpdate, watch: _Watch, is_off: bool | None, now_ns: int) -> list[Effect]:
@@ -274,10 +344,12 @@ class HedgeDesk:
             return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
         return chain
 
-    def _open(self, strategy: str, trade: TradeUpdate, wanted: OpenHedge, symbol: str, now_ns: int) -> SendRequest:
+    def _open(
+        self, strategy: str, trade: TradeUpdate, side: Side, quantity: Decimal, symbol: str, now_ns: int
+    ) -> SendRequest:
         name = hedge_name(strategy)
         intent = OpenStructure(
-            legs=(LegOrder(symbol=symbol, side=wanted.side, quantity=wanted.quantity),),
+            legs=(LegOrder(symbol=symbol, side=side, quantity=quantity),),
             execution_mode="limit",
             execution_params=HEDGE_PARAMS,
             policy="best_effort",
@@ -297,9 +369,19 @@ class HedgeDesk:
         self._flights[strategy] = trade.trade_id, flight
         return flight.start()
 
+    def _drop_counted(self, trade: TradeUpdate) -> None:
+        """What a trade tells itself of hedges that have ended is not kept beside it."""
+        hedges = self._hedges.get(trade.trade_id)
+        if hedges and trade.ended_hedges_ns and (watch := self._watches.get(trade.trade_id)) is not None:
+            ended = [each for each in hedges.values() if is_counted(each, trade)]
+            watch.adjusted_ns = max(watch.adjusted_ns, *(each.closed_ns or 0 for each in ended), 0)
+            for each in ended:
+                del hedges[each.trade_id]
+
     def _forget_ended(self) -> list[Effect]:
         """Nobody watches the delta of a trade that has ended."""
         known = {trade.trade_id for trade in self._trades.open_trades()}
+        self._pauses.forget_ended(known)
         gone = {trade_id: watch for trade_id, watch in self._watches.items() if trade_id not in known}
         for trade_id in gone:
             del self._watches[trade_id]
@@ -326,7 +408,7 @@ class HedgeDesk:
         watch = self._watches.get(trade_id)
         if watch is not None:
             if progress.outcome.kind == "opened":
-                watch.refusals, watch.is_half_done = 0, False
+                watch.refusals = 0
                 watch.refused = watch.refused if watch.most is not None else ""
             elif (part := _part(watch, progress)) is not None:
                 watch.most, watch.refused = part, progress.outcome.reason
@@ -359,10 +441,6 @@ def _part(watch: _Watch, refused: Ended) -> Decimal | None:
         return None
     part = snap_quantity(float(watch.asked) * min(refused.room, 0.5), watch.lot_size)
     return part if part >= watch.least else None
-
-
-def _changed_ns(hedge: TradeUpdate) -> int:
-    return max(hedge.created_ns, hedge.closed_ns or 0)
 
 
 def _alert(trade_id: str, text: str, *, resolved: bool = False) -> RaiseAlert:

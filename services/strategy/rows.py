@@ -129,6 +129,23 @@ class RollEnded(msgspec.Struct, frozen=True, kw_only=True, tag="roll_ended"):
     successor: str = ""
 
 
+class HedgingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="hedging_paused"):
+    """The hedge of a trade is left as it is: a person closed the trade `hedge` of it, or, where it is "", said so."""
+
+    strategy: str
+    trade_id: str
+    requested_by: str
+    hedge: str = ""
+
+
+class HedgingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="hedging_resumed"):
+    """The hedge of a trade is adjusted again, or the trade has ended."""
+
+    strategy: str
+    trade_id: str
+    requested_by: str
+
+
 Row = (
     StrategyTold
     | OrdinalUsed
@@ -142,6 +159,8 @@ Row = (
     | RollBegun
     | RollOpening
     | RollEnded
+    | HedgingPaused
+    | HedgingResumed
 )
 
 

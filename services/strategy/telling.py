@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from services.strategy.rows import RollBegun, RollEnded, StrategyTold
+from services.strategy.rows import HedgingPaused, HedgingResumed, RollBegun, RollEnded, StrategyTold
 from services.strategy.slot import Slot
 from shared.log_lines import Told
 from shared.messages.control import RequestGrant, StrategyStatus
 from shared.messages.quoting import ChangeOrders
+from shared.messages.reducing import ReduceTrade
 from shared.messages.steps import SendRequest
 from shared.messages.trades import CloseTrade, OpenTrade
 from shared.strategy.protocol import IntentOutcome
@@ -23,7 +24,7 @@ _ASKERS_REMEMBERED = 1_000
 class StrategyNarrator:
     """`slots` reads the core's strategies. Remembers what it said last, so that only what is new is said."""
 
-    hears = frozenset[type]({RequestGrant, OpenTrade, CloseTrade, ChangeOrders, StrategyStatus})
+    hears = frozenset[type]({RequestGrant, OpenTrade, CloseTrade, ReduceTrade, ChangeOrders, StrategyStatus})
 
     def __init__(self, slots: Callable[[], Mapping[str, Slot]]) -> None:
         self._slots = slots
@@ -46,6 +47,11 @@ class StrategyNarrator:
             case RollEnded():
                 names = {"strategy": what.strategy, "trade_id": what.trade_id, "successor": what.successor}
                 yield Told("strategy", f"roll ended: {what.outcome}", {**names, "reason": what.reason})
+            case HedgingPaused() | HedgingResumed():
+                names = {"strategy": what.strategy, "trade_id": what.trade_id, "requested_by": what.requested_by}
+                paused = isinstance(what, HedgingPaused)
+                hedge = {"hedge": what.hedge} if isinstance(what, HedgingPaused) and what.hedge else {}
+                yield Told("strategy", f"hedging {'paused' if paused else 'resumed'}", {**names, **hedge})
             case SendRequest():
                 yield from self._sent(what)
             case _ if isinstance(status := getattr(what, "message", None), StrategyStatus):
@@ -77,6 +83,12 @@ class StrategyNarrator:
                 yield Told(
                     "strategy", "close asked", {**names, "reason": close.reason, "request_id": request.request_id}
                 )
+            case ReduceTrade() as less:
+                if self._is_repeated(less.trade_id, request.request_id):
+                    return
+                names = {"trade_id": less.trade_id, "strategy": less.requested_by.removeprefix("strategy ")}
+                asked = {"keep": str(less.keep), "reason": less.reason, "request_id": request.request_id}
+                yield Told("strategy", "reduction asked", {**names, **asked})
             case ChangeOrders() as change:
                 fields = {"trade_id": change.trade_id, "request_id": request.request_id, "place": len(change.place)}
                 fields |= {"amend": len(change.amend), "cancel": len(change.cancel)}

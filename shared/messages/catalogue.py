@@ -84,6 +84,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("risk", risk.ResetBreaker, (risk.BreakersReset,)),
     ("strategy", control.StrategyCommand, (control.StrategyCommandDone,)),
     ("strategy", control.RollTrade, (control.RollWanted,)),
+    ("strategy", control.SteerHedge, (control.HedgeSteered,)),
     ("strategy", control.ListStrategies, (control.StrategyList,)),
     ("strategy", control.ListDryTrades, (control.DryTradeList,)),
     ("monitor", alerts.ListAlerts, (alerts.AlertList,)),

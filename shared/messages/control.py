@@ -166,6 +166,21 @@ class RollWanted(Message, frozen=True, kw_only=True, tag="roll_wanted.1"):
     until_ns: int
 
 
+class SteerHedge(Message, frozen=True, kw_only=True, tag="steer_hedge.1"):
+    """`pause` the delta hedge of an open trade: it is left as it is, whatever delta does; or `resume` it, also after
+    a close of a hedge by hand has paused it. Survives restarts, and ends with the trade."""
+
+    trade_id: str
+    action: str
+    requested_by: str
+
+
+class HedgeSteered(Message, frozen=True, kw_only=True, tag="hedge_steered.1"):
+    trade_id: str
+    strategy: str
+    is_paused: bool
+
+
 class ListStrategies(Message, frozen=True, kw_only=True, tag="list_strategies.1"):
     pass
 

@@ -23,7 +23,7 @@ from shared.messages.conditions import (
 from shared.messages.trades import TradeUpdate
 from shared.options.payoff import PayoffLeg, payoff_at, payoff_figures
 from shared.options.symbols import OptionSymbol, SymbolError, dte, parse_option_symbol
-from shared.strategy.pnl import signed, trade_pnl
+from shared.strategy.pnl import is_counted, signed, trade_pnl
 from shared.strategy.views import ExitView, Verdict
 from shared.strategy.wording import DAY_NS, HOUR_NS, duration_text, left_text
 
@@ -69,8 +69,10 @@ def net_pnl(view: ExitView, price: PriceBasis, now_ns: int) -> float | str:
     pnl = trade_pnl(view.trade, lambda index: leg_price(view, index, price, now_ns))
     if isinstance(pnl, str):
         return pnl
-    net_usd = pnl.net_usd
+    net_usd = pnl.net_usd + float(view.trade.ended_hedges_usd)
     for hedge in view.hedges:
+        if is_counted(hedge, view.trade):
+            continue
         marks = [view.symbol_value(leg.symbol, "mark", now_ns) for leg in hedge.legs]
         made = trade_pnl(hedge, marks.__getitem__)
         if isinstance(made, str):

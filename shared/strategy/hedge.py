@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import combinations
 
 import msgspec
 
@@ -22,9 +21,6 @@ HEDGE_PARAMS = ExecutionParams(
 )
 """How an adjustment is worked: a limit order a tenth of a per cent past the middle, which crosses a book that is a
 basis point wide and never pays more than that."""
-
-_WEIGHED = 10
-"""So many trades are weighed against each other in every combination."""
 
 
 class DeltaHedge(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,18 +63,16 @@ class OpenHedge(msgspec.Struct, frozen=True):
     quantity: Decimal
 
 
-class CloseHedges(msgspec.Struct, frozen=True):
-    trade_ids: tuple[str, ...]
+class ReduceHedges(msgspec.Struct, frozen=True):
+    """What each of these trades is to hold from now on, coins ≥ 0; by trade id."""
+
+    keep: dict[str, Decimal]
 
 
 class NoHedge(msgspec.Struct, frozen=True):
-    """Nothing is to be done. is_off: delta is beyond the band all the same, as the rest is too small to trade.
-
-    is_kept: delta is beyond the band, and every hedge that could be closed would leave it farther away.
-    """
+    """Nothing is to be done. is_off: delta is beyond the band all the same, as the rest is too small to trade."""
 
     is_off: bool = False
-    is_kept: bool = False
 
 
 def adjustment(
@@ -86,14 +80,10 @@ def adjustment(
     held: Sequence[HeldHedge],
     hedge: DeltaHedge,
     perpetual: Instrument,
-    *,
-    may_open: bool = True,
-) -> OpenHedge | CloseHedges | NoHedge:
-    """What brings delta back to its target: more of the hedge, or less of it, and then the rest.
+) -> OpenHedge | ReduceHedges | NoHedge:
+    """What brings delta back to its target: more of the hedge, or less of what is held, the largest trades first.
 
-    Trades that hedge are closed whole: of those at hand the largest first that do not take away too much; where none
-    is small enough, the smallest, and what was too much is opened again with the next look. may_open: whether it can
-    be; if not, those are closed that bring delta nearest to its target, and none where each takes it farther away.
+    Too much of a hedge is never made good by its opposite. More is opened once nothing is held on the other side.
     """
     have = sum((each.quantity for each in held), Decimal(0))
     off = structure_delta + float(have) - hedge.target
@@ -106,26 +96,24 @@ def adjustment(
     against = [each for each in held if (each.quantity > 0) == (off > 0)]
     if not against:
         return OpenHedge(side, min(change, perpetual.max_quantity))
-    if not may_open:
-        return _taken_back(off, against)
-    left, closing = change, []
+    left, keep = change, {}
     for each in sorted(against, key=lambda one: (-abs(one.quantity), one.trade_id)):
-        if abs(each.quantity) <= left:
-            closing.append(each.trade_id)
-            left -= abs(each.quantity)
-    if not closing:
-        closing = [min(against, key=lambda one: (abs(one.quantity), one.trade_id)).trade_id]
-    return CloseHedges(tuple(closing))
+        taken = _taken(abs(each.quantity), left, perpetual)
+        if taken:
+            keep[each.trade_id] = abs(each.quantity) - taken
+            left -= taken
+    return ReduceHedges(keep) if keep else NoHedge(is_off=True)
+
+
+def _taken(held: Decimal, wanted: Decimal, perpetual: Instrument) -> Decimal:
+    """What is taken of a trade: all of it, or what leaves a rest that can be closed by itself; 0 for nothing that can
+    be traded."""
+    if wanted >= held:
+        return held
+    taken = min(wanted, max(held - perpetual.min_quantity, Decimal(0)))
+    return taken if taken >= perpetual.min_quantity else Decimal(0)
 
 
 def least_change(hedge: DeltaHedge, perpetual: Instrument) -> Decimal:
     """No less than this is traded, in coins."""
     return max(perpetual.min_quantity, Decimal(repr(hedge.minimum_size)))
-
-
-def _taken_back(off: float, against: Sequence[HeldHedge]) -> CloseHedges | NoHedge:
-    """Those of the largest trades that bring delta nearest to its target; the fewest of what does so alike."""
-    largest = sorted(against, key=lambda one: (-abs(one.quantity), one.trade_id))[:_WEIGHED]
-    subsets = (subset for size in range(len(largest) + 1) for subset in combinations(largest, size))
-    nearest = min(subsets, key=lambda subset: round(abs(off - float(sum(each.quantity for each in subset))), 9))
-    return CloseHedges(tuple(each.trade_id for each in nearest)) if nearest else NoHedge(is_kept=True)

@@ -51,6 +51,11 @@ def trade_pnl(trade: TradeUpdate, mark_of: Callable[[int], float | str]) -> Trad
     return TradePnl(unrealized, float(trade.realized_pnl_usd), float(trade.fees_usd), float(trade.funding_usd))
 
 
+def is_counted(hedge: TradeUpdate, trade: TradeUpdate) -> bool:
+    """Whether what a hedge made is in what the trade that it hedged tells of ended hedges."""
+    return hedge.is_final and hedge.closed_ns is not None and hedge.closed_ns <= trade.ended_hedges_ns
+
+
 def signed(leg: LegStatus | LegOrder, quantity: Decimal) -> float:
     """`quantity` of a leg as a signed position: bought > 0, sold < 0."""
     return float(quantity) if leg.side == "buy" else -float(quantity)

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.strategy.loaded import LoadedStrategy
-from shared.messages.control import GrantRefused, Halt, RequestGrant
-from shared.messages.steps import Tick
-from shared.messages.trades import OpenTrade, TradeUpdate
+from services.strategy.rows import HedgingResumed
+from shared.messages.control import GrantRefused, Halt, HedgeSteered, RequestGrant, SteerHedge
+from shared.messages.reducing import ReduceTrade, ReductionAccepted
+from shared.messages.steps import Request, RequestTimedOut, Tick
+from shared.messages.trades import OpenTrade, Refusal, RollLink, TradeUpdate
 from shared.strategy import DeltaHedge, StrategyConfig, min_equity, profit_target, straddle
-from shared.strategy.hedge import CloseHedges, HeldHedge, NoHedge, OpenHedge, adjustment
+from shared.strategy.hedge import HeldHedge, NoHedge, OpenHedge, ReduceHedges, adjustment
 from tests.unit.perpetuals import PERPETUAL, chain_with, with_perpetual
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, leg, listing, snapshot, trade
@@ -32,6 +34,9 @@ class HedgedDialogue(Dialogue):
         listed = with_perpetual(listing(LISTED))
         self.hear(listed, "marketdata")
         self.hear(chain_with(snapshot(LISTED, self.now_ns, **more), listed), "marketdata")
+
+    def reductions(self) -> list[ReduceTrade]:
+        return [each.message for each in self.sent if isinstance(each.message, ReduceTrade)]
 
     def asked(self) -> list[RequestGrant]:
         return [each.message for each in self.sent if isinstance(each.message, RequestGrant)]
@@ -54,7 +59,14 @@ def call_held(quantity: str = "1", *exits: Any) -> TradeUpdate:
 
 
 def hedge_held(
-    side: Any, quantity: str, ordinal: int = 1, *, at_ns: int = NOON, state: Any = "OPEN", closed: str = "0"
+    side: Any,
+    quantity: str,
+    ordinal: int = 1,
+    *,
+    at_ns: int = NOON,
+    state: Any = "OPEN",
+    closed: str = "0",
+    keep: str | None = None,
 ) -> TradeUpdate:
     """A hedge of that call."""
     made = trade(
@@ -67,7 +79,8 @@ def hedge_held(
         closed_ns=at_ns if state == "CLOSED" else None,
         trade_id=f"h{ordinal}",
     )
-    return msgspec.structs.replace(made, hedge_of="t1001")
+    legs = tuple(msgspec.structs.replace(each, keep_quantity=None if keep is None else D(keep)) for each in made.legs)
+    return msgspec.structs.replace(made, hedge_of="t1001", legs=legs)
 
 
 def _desk(*trades: TradeUpdate, hedge: DeltaHedge = HEDGE) -> HedgedDialogue:
@@ -111,31 +124,56 @@ def test_one_adjustment_is_on_its_way_at_a_time_and_the_next_waits_for_the_inter
     assert float(desk.asked()[1].legs[0].quantity) == pytest.approx(0.3, abs=0.02)
 
 
-def test_too_much_of_a_hedge_is_closed_and_not_hedged_by_its_opposite() -> None:
+def test_too_much_of_a_hedge_is_taken_back_and_not_hedged_by_its_opposite() -> None:
     desk = _desk(call_held(), hedge_held("sell", "0.5"), hedge_held("sell", "0.3", 2, at_ns=NOON - 60 * SECOND))
     desk.wait(12)
     assert desk.asked() == []
-    assert {close.trade_id for close in desk.closes()} == {"h2"}
-    assert desk.closes()[0].requested_by == "strategy straddler.hedge"
+    assert desk.closes() == []
+    (less,) = desk.reductions()
+    assert (less.trade_id, less.requested_by) == ("h1", "strategy straddler.hedge")
+    assert float(less.keep) == pytest.approx(0.2, abs=0.02)
 
 
-def test_what_was_too_much_of_a_closed_hedge_is_opened_again_without_waiting_for_the_interval() -> None:
-    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4"), hedge=DeltaHedge(band=0.05, interval_seconds=600.0))
-    desk.wait(602)
-    assert [close.trade_id for close in desk.closes()][:1] == ["h1"]
-    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, state="CLOSING", closed="0.3"))
-    desk.wait(2)
-    assert desk.asked() == []
-    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, state="CLOSED", closed="0.4"))
-    desk.wait(2)
-    (asked,) = desk.asked()
-    assert float(asked.legs[0].quantity) == pytest.approx(0.1, abs=0.02)
-    desk.give_grant()
-    desk.accept("h2")
-    desk.opened(hedge_held("sell", "0.04", 2, at_ns=desk.now_ns))
-    desk.wait(20)
-    assert len(desk.asked()) == 1
-    assert "adjusted again in" in desk.status().reason
+def test_what_is_too_much_of_all_hedges_is_taken_from_the_largest_and_one_not_needed_is_closed() -> None:
+    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4"), hedge_held("sell", "0.3", 2))
+    desk.wait(12)
+    assert {close.trade_id for close in desk.closes()} == {"h1"}
+    (less,) = desk.reductions()
+    assert less.trade_id == "h2"
+    assert float(less.keep) == pytest.approx(0.1, abs=0.02)
+
+
+def test_nothing_more_is_decided_until_execution_has_told_that_a_hedge_was_reduced() -> None:
+    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4", at_ns=NOON - 60 * SECOND))
+    (less,) = desk.reductions()
+    desk.answer(ReductionAccepted(trade_id="h1", keep=less.keep))
+    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, keep=str(less.keep)))
+    desk.opened(call_held("0.05"))
+    desk.wait(30)
+    assert len(desk.reductions()) == 1
+    assert f"h1 is being reduced to {less.keep}" in desk.status().reason
+    desk.opened(hedge_held("sell", "0.4", at_ns=desk.now_ns, keep=str(less.keep), closed=str(D("0.4") - less.keep)))
+    desk.wait(12)
+    assert desk.reductions()[1].keep < less.keep
+
+
+def test_a_reduction_that_is_not_answered_is_asked_again_with_its_id() -> None:
+    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4", at_ns=NOON - 60 * SECOND))
+    (first,) = [each for each in desk.sent if isinstance(each.message, ReduceTrade)]
+    desk.put(RequestTimedOut(first.request_id))
+    desk.wait(10)
+    again = [each for each in desk.sent if isinstance(each.message, ReduceTrade)]
+    assert len(again) > 1
+    assert set(again) == {first}
+
+
+def test_a_reduction_that_is_refused_is_decided_anew() -> None:
+    desk = _desk(call_held("0.2"), hedge_held("sell", "0.4", at_ns=NOON - 60 * SECOND))
+    desk.answer(Refusal(code="not_open", detail="it is being closed"))
+    desk.wait(3)
+    assert len(desk.reductions()) == 1
+    desk.wait(9)
+    assert len(desk.reductions()) == 2
 
 
 def test_while_one_hedge_is_asked_for_none_is_closed() -> None:
@@ -144,18 +182,22 @@ def test_while_one_hedge_is_asked_for_none_is_closed() -> None:
     desk.opened(call_held("0.4"))
     desk.wait(5)
     assert desk.closes() == []
+    assert desk.reductions() == []
     assert "one is asked for" in desk.status().reason
 
 
-def test_while_one_hedge_is_to_be_closed_no_other_is() -> None:
-    desk = _desk(call_held("1.4"), hedge_held("sell", "0.5"), hedge_held("sell", "0.3", 2, at_ns=NOON - 60 * SECOND))
-    desk.opened(call_held("1"))
+def test_while_one_hedge_is_to_be_closed_nothing_more_is_taken_from_another() -> None:
+    desk = _desk(call_held("0.4"), hedge_held("sell", "0.3"), hedge_held("sell", "0.25", 2))
     desk.wait(12)
-    assert {close.trade_id for close in desk.closes()} == {"h2"}
-    desk.opened(call_held("0.1"))
+    assert {close.trade_id for close in desk.closes()} == {"h1"}
+    (less,) = desk.reductions()
+    taken = str(D("0.25") - less.keep)
+    desk.opened(hedge_held("sell", "0.25", 2, at_ns=desk.now_ns, keep=str(less.keep), closed=taken))
+    desk.opened(call_held("0.05"))
     desk.wait(12)
-    assert {close.trade_id for close in desk.closes()} == {"h2"}
-    assert "h2 is to be closed" in desk.status().reason
+    assert {close.trade_id for close in desk.closes()} == {"h1"}
+    assert len(desk.reductions()) == 1
+    assert "h1 is to be closed" in desk.status().reason
 
 
 def test_no_close_is_decided_while_execution_is_silent() -> None:
@@ -170,6 +212,7 @@ def test_no_close_is_decided_while_execution_is_silent() -> None:
     desk.opened(call_held())
     desk.wait(5)
     assert desk.closes() == []
+    assert desk.reductions() == []
 
 
 def test_after_a_restart_hedges_are_found_among_executions_trades_and_ordinals_go_on() -> None:
@@ -281,47 +324,17 @@ def test_of_a_trade_that_is_being_closed_the_hedge_is_taken_back_and_not_added_t
         msgspec.structs.replace(call_held("0.2"), state="CLOSING"),
         hedge_held("sell", "0.4", at_ns=NOON - 60 * SECOND),
     )
-    assert [close.trade_id for close in taken_back.closes()] == ["h1"]
+    assert [float(each.keep) for each in taken_back.reductions()] == pytest.approx([0.1], abs=0.02)
 
 
-@pytest.mark.parametrize("why", ["halted", "closing"])
-def test_while_nothing_may_be_opened_a_hedge_that_is_a_little_too_large_is_kept_and_alarmed(why: str) -> None:
+def test_under_a_halt_a_hedge_that_is_too_large_is_reduced_to_what_is_needed() -> None:
     desk = HedgedDialogue(hedged())
-    desk.opened(call_held() if why == "halted" else msgspec.structs.replace(call_held(), state="CLOSING"))
+    desk.opened(call_held())
     desk.opened(hedge_held("sell", "0.6", at_ns=NOON - 60 * SECOND))
-    if why == "halted":
-        desk.halt(Halt(level="no_new_trades", reason="looking", raised_by="operator", raised_ns=NOON))
+    desk.halt(Halt(level="no_new_trades", reason="looking", raised_by="operator", raised_ns=NOON))
     desk.ready()
-    desk.wait(62)
-    assert desk.closes() == []
-    (alert,) = [each for each in desk.alerts if each.code == "hedge_off"]
-    assert ("looking" if why == "halted" else "t1001 is CLOSING") in alert.text
-    if why == "halted":
-        desk.halt()
-        desk.wait(2)
-        assert [close.trade_id for close in desk.closes()] == ["h1"]
-
-
-@given(
-    delta=st.floats(-5, 5),
-    quantities=st.lists(st.integers(1, 2_000), max_size=8),
-    sign=st.sampled_from((1, -1)),
-)
-def test_where_nothing_can_be_opened_again_what_is_closed_brings_delta_nearer(
-    delta: float, quantities: list[int], sign: int
-) -> None:
-    held = [HeldHedge(f"h{number}", sign * D(each) / 1_000) for number, each in enumerate(quantities)]
-    wanted = adjustment(delta, held, HEDGE, PERPETUAL, may_open=False)
-    closed = wanted.trade_ids if isinstance(wanted, CloseHedges) else ()
-    before = abs(delta + float(sum(each.quantity for each in held)))
-    after = [each.quantity for each in held if each.trade_id not in closed]
-    assert abs(delta + float(sum(after))) < before or not closed
-
-
-def test_of_several_hedges_those_are_closed_that_come_nearest_where_nothing_can_be_opened_again() -> None:
-    held = [HeldHedge("a", D("-0.5")), HeldHedge("b", D("-0.3")), HeldHedge("c", D("-0.25"))]
-    assert adjustment(0.6, held, HEDGE, PERPETUAL, may_open=False) == CloseHedges(("a",))
-    assert adjustment(0.45, held, HEDGE, PERPETUAL, may_open=False) == CloseHedges(("b", "c"))
+    desk.wait(2)
+    assert [float(each.keep) for each in desk.reductions()] == pytest.approx([0.5], abs=0.02)
 
 
 def test_a_trade_that_is_not_open_yet_is_not_hedged() -> None:
@@ -424,14 +437,143 @@ def test_adjusting_again_and_again_ends_within_the_band_and_never_holds_both_sid
         wanted = adjustment(delta, held, HEDGE, PERPETUAL)
         if isinstance(wanted, NoHedge):
             break
-        if isinstance(wanted, CloseHedges):
-            assert wanted.trade_ids
-            held = [each for each in held if each.trade_id not in wanted.trade_ids]
+        if isinstance(wanted, ReduceHedges):
+            assert wanted.keep
+            for each in held:
+                keep = wanted.keep.get(each.trade_id, abs(each.quantity))
+                assert keep == 0 or keep >= PERPETUAL.min_quantity
+                assert keep <= abs(each.quantity)
+            held = [
+                HeldHedge(each.trade_id, wanted.keep.get(each.trade_id, abs(each.quantity)) * sign) for each in held
+            ]
+            held = [each for each in held if each.quantity]
         else:
             assert isinstance(wanted, OpenHedge)
             assert wanted.quantity % PERPETUAL.lot_size == 0
             change = wanted.quantity if wanted.side == "buy" else -wanted.quantity
+            sign = 1 if change > 0 else -1
             held.append(HeldHedge(f"n{number}", change))
         assert len({each.quantity > 0 for each in held}) <= 1
     off = delta + float(sum(each.quantity for each in held))
     assert abs(off) <= HEDGE.band + 1e-9
+
+
+def _closed_by_hand(desk: HedgedDialogue, by: str = "cli:ana", *, joined: str = "") -> None:
+    closing = hedge_held("sell", "0.5", at_ns=desk.now_ns, state="CLOSING")
+    desk.opened(msgspec.structs.replace(closing, close_by=by, close_reason="by hand", close_joined=joined))
+    ended = hedge_held("sell", "0.5", at_ns=desk.now_ns, state="CLOSED", closed="0.5")
+    desk.opened(msgspec.structs.replace(ended, close_by=by, close_reason="by hand", close_joined=joined))
+
+
+def _steer(desk: HedgedDialogue, action: str, trade_id: str = "t1001") -> Any:
+    request_id = f"{action}-{desk.now_ns}"
+    order = SteerHedge(trade_id=trade_id, action=action, requested_by="cli:ana")
+    desk.put(Request(request_id, order, "cli"))
+    return desk.replies[request_id]
+
+
+@pytest.mark.parametrize(("by", "joined"), [("cli:ana", ""), ("strategy straddler.hedge", "web:ana: enough")])
+def test_a_hedge_that_a_person_closes_is_not_opened_again_until_hedging_is_resumed(by: str, joined: str) -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    _closed_by_hand(desk, by, joined=joined)
+    desk.wait(62)
+    assert desk.asked() == []
+    who = "web:ana" if joined else "cli:ana"
+    told = f"hedging is paused, {who} closed h1: voldesk hedge resume t1001"
+    assert told in desk.status().reason
+    (alert,) = [each for each in desk.alerts if each.code == "hedge_off"]
+    assert told in alert.text
+    assert _steer(desk, "resume") == HedgeSteered(trade_id="t1001", strategy="straddler", is_paused=False)
+    desk.wait(2)
+    assert len(desk.asked()) == 1
+
+
+def test_a_close_by_hand_holds_over_restarts_and_one_that_was_resumed_after_does_not_pause_again() -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    _closed_by_hand(desk)
+    desk.restart()
+    desk.opened(call_held())
+    desk.ready()
+    desk.wait(20)
+    assert desk.asked() == []
+    _steer(desk, "resume")
+    desk.restart()
+    desk.opened(call_held())
+    _closed_by_hand(desk)
+    desk.ready()
+    desk.wait(20)
+    assert len(desk.asked()) > 0
+
+
+@pytest.mark.parametrize("by", ["execution", "risk", "strategy straddler.hedge"])
+def test_a_hedge_that_a_service_closes_is_opened_again(by: str) -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    _closed_by_hand(desk, by)
+    desk.wait(20)
+    assert len(desk.asked()) > 0
+
+
+def test_hedging_is_paused_and_resumed_by_command_and_neither_adds_nor_takes_back_meanwhile() -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    assert _steer(desk, "pause") == HedgeSteered(trade_id="t1001", strategy="straddler", is_paused=True)
+    for held in ("2", "0.2"):
+        desk.opened(call_held(held))
+        desk.wait(20)
+    assert (desk.asked(), desk.reductions(), desk.closes()) == ([], [], [])
+    assert "hedging is paused, by cli:ana" in desk.status().reason
+    _steer(desk, "resume")
+    desk.wait(2)
+    assert len(desk.reductions()) == 1
+
+
+def test_a_pause_ends_with_its_trade() -> None:
+    desk = _desk(call_held())
+    _steer(desk, "pause")
+    desk.opened(msgspec.structs.replace(call_held(), state="CLOSED", closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+    desk.wait(1)
+    assert [entry.row.requested_by for entry in desk.journal if isinstance(entry.row, HedgingResumed)] == ["its end"]
+
+
+@pytest.mark.parametrize(
+    ("action", "trade_id", "code"),
+    [("pause", "t9", "no_such_trade"), ("pause", "h1", "not_hedged"), ("hurry", "t1001", "unknown_action")],
+)
+def test_what_cannot_be_steered_is_refused_with_what_helps(action: str, trade_id: str, code: str) -> None:
+    answer = _steer(_desk(call_held(), hedge_held("sell", "0.5")), action, trade_id)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, bool(answer.remedy)) == (code, True)
+
+
+def test_a_successor_is_not_hedged_while_hedges_of_the_trade_before_it_are_still_held() -> None:
+    before = hedge_held("sell", "0.5")
+    desk = HedgedDialogue(hedged())
+    desk.opened(call_held())
+    desk.opened(before)
+    desk.ready()
+    now = desk.now_ns
+    desk.opened(msgspec.structs.replace(call_held(), state="CLOSED", closed_ns=now, updated_ns=now))
+    link = RollLink(chain_id="t1001", number=1, rolled_from="t1001", earlier_pnl_usd=D(0))
+    after = trade(legs=[leg(CALL, "buy", "1", "1000")], trade_id="t1002", ordinal=2, created_ns=now, opened_ns=now)
+    desk.opened(msgspec.structs.replace(after, roll=link))
+    desk.wait(20)
+    assert desk.asked() == []
+    assert "h1, which hedged t1001 before it was rolled, is still OPEN" in desk.status().reason
+    desk.opened(hedge_held("sell", "0.5", at_ns=desk.now_ns, state="CLOSED", closed="0.5"))
+    desk.wait(2)
+    (asked,) = desk.asked()
+    assert float(asked.legs[0].quantity) == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_the_trade_itself_tells_of_ended_hedges_counts_once_whether_or_not_they_are_told_of() -> None:
+    ended = msgspec.structs.replace(
+        hedge_held("sell", "0.2", state="CLOSED", closed="0.2"), realized_pnl_usd=D(5_000), funding_usd=D(10)
+    )
+    target = profit_target(usd=4_000)
+    told = msgspec.structs.replace(call_held("1", target), ended_hedges_usd=D(4_990), ended_hedges_ns=NOON)
+    for trades in ((told,), (told, ended)):
+        desk = _desk(*trades, hedge_held("sell", "0.5", 2))
+        assert [close.trade_id for close in desk.closes()] == ["t1001"]
+    half = msgspec.structs.replace(call_held("1", target), ended_hedges_usd=D(2_500), ended_hedges_ns=NOON)
+    assert _desk(half, ended, hedge_held("sell", "0.5", 2)).closes() == []
+    newer = msgspec.structs.replace(half, ended_hedges_ns=NOON - 1)
+    assert len(_desk(newer, ended, hedge_held("sell", "0.5", 2)).closes()) == 1
