@@ -17,6 +17,7 @@ _OWN = (
         "config",
         "differences",
         "direct_fold",
+        "hedges",
         "inquiries",
         "order_fold",
         "purging",

@@ -26,6 +26,7 @@ from shared.messages import (  # noqa: F401  registers them
     quote_requests,
     quoting,
     reconciliation,
+    reducing,
     risk,
     system,
     trades,

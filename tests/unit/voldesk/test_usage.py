@@ -17,7 +17,7 @@ from voldesk import commands
 from voldesk.main import COMMANDS as LINES
 from voldesk.main import Deferred, app
 
-GROUPS = {("exchange",), ("journal",), ("rfq",), ("strategy",)}
+GROUPS = {("exchange",), ("hedge",), ("journal",), ("rfq",), ("strategy",)}
 """Commands that only hold others: they have an example and no --json of their own."""
 
 
