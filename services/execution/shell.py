@@ -124,6 +124,7 @@ class ExecutionShell:
             "core": self._host.run(),
             "key": self._until_checked(),
             "stream": self._gateway.stream_account(self._streamed),
+            "warmth": self._gateway.keep_warm(),
             "watch": self._watch(),
             "snapshots": self._compaction.run(),
         }

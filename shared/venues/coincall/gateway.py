@@ -162,6 +162,10 @@ class CoincallGateway:
         except VenueError as error:
             self._on_skipped(f"the venue's clock could not be measured: {error}")
 
+    async def keep_warm(self) -> None:
+        """Keep connections open that orders can leave on at once, until cancelled."""
+        await self._rest.keep_warm()
+
     async def close(self) -> None:
         await self._rest.close()
 

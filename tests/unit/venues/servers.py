@@ -31,6 +31,8 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     at_ns: int
     """When it came, on the monotonic clock."""
+    connection: object
+    """Which one it came on."""
 
 
 class RestVenue:
@@ -55,7 +57,17 @@ class RestVenue:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         at_ns = time.monotonic_ns()
         body = await request.read()
-        self.calls.append(Call(request.method, request.path, dict(request.query), dict(request.headers), body, at_ns))
+        self.calls.append(
+            Call(
+                request.method,
+                request.path,
+                dict(request.query),
+                dict(request.headers),
+                body,
+                at_ns,
+                request.transport,
+            )
+        )
         queued = self._queued.get(request.path)
         handler = queued.popleft() if queued else self._always[request.path]
         return await handler(request)

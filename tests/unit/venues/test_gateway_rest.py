@@ -41,9 +41,22 @@ from shared.venues.coincall import (
 )
 from shared.venues.coincall import endpoints as table
 from shared.venues.coincall.endpoints import CoincallEndpoints, of_venue
+from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.sign import Value
 from shared.venues.ports import MarketGateway, OrderGateway, VenueError
-from tests.unit.venues.servers import Call, Handler, RestVenue, cut_short, drop, hang, ok, raw, refuse, rest_venue
+from tests.unit.venues.servers import (
+    Call,
+    Handler,
+    RestVenue,
+    cut_short,
+    drop,
+    hang,
+    ok,
+    raw,
+    refuse,
+    rest_venue,
+    until,
+)
 
 KEY = ApiKey(key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", secret="c0ffee" * 10)
 CREATE, CANCEL, QUERY = table.CREATE_ORDER.path, table.CANCEL_ORDER.path, table.SINGLE_ORDER.path
@@ -539,6 +552,34 @@ async def test_a_burst_stays_within_the_venues_limit_and_lets_a_cancel_through(
     refused = [outcome for outcome in outcomes if isinstance(outcome, OrderRefused)]
     assert acked + unknown + len(refused) == 60
     assert all(outcome.text.startswith("not sent: ") for outcome in refused)
+
+
+async def test_orders_after_a_quiet_time_leave_on_connections_that_are_open_already(venue: RestVenue) -> None:
+    venue.always(CREATE, ok(ORDER_ID))
+    rest = RestClient(venue.url, KEY)
+    warmth = spawn(rest.keep_warm(every_s=0.01), name="warmth")
+    await until(lambda: len(venue.calls_of("/time")) >= 6)
+    warmth.cancel()
+    await asyncio.wait([warmth])
+    warm = {call.connection for call in venue.calls_of("/time")}
+    sent = [rest.send(table.CREATE_ORDER, {"clientOrderId": number}, "open") for number in (1, 2)]
+    answers = await asyncio.gather(*sent)
+    await rest.close()
+    assert [type(answer).__name__ for answer in answers] == ["Answer", "Answer"]
+    used = {call.connection for call in venue.calls_of(CREATE)}
+    assert len(used) == 2
+    assert used <= warm
+
+
+async def test_a_venue_that_is_away_does_not_end_the_keeping_of_connections(venue: RestVenue) -> None:
+    venue.then("/time", drop, drop, drop, drop, refuse(500, status=500))
+    rest = RestClient(venue.url, KEY)
+    warmth = spawn(rest.keep_warm(every_s=0.01), name="warmth")
+    await until(lambda: len(venue.calls_of("/time")) >= 9)
+    assert not warmth.done()
+    warmth.cancel()
+    await asyncio.wait([warmth])
+    await rest.close()
 
 
 async def test_a_burst_that_waits_for_the_venues_clock_stays_within_the_limit_too(
