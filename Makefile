@@ -111,8 +111,9 @@ soak: install-dev ## a real desk left alone under faults: memory, alerts, logs, 
 simulate: install-dev ## the whole desk on a virtual clock under faults: make simulate SEEDS=200 FIRST_SEED=0
 	@$(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
-simulate-nightly: install-dev ## the same over very many seeds; writes docs/simulation-nightly.md: make simulate-nightly SEEDS=10000
-	@nice $(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED) --write "$$(git describe --tags --always --dirty)"
+simulate-nightly: install-dev ## the same over very many seeds, goes on where it was; writes docs/simulation-nightly.md: make simulate-nightly SEEDS=10000
+	@nice $(BIN)/python -m world --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(if $(MINUTES),--minutes $(MINUTES)) \
+		--write "$$(git describe --tags --always)$$(git diff --quiet HEAD -- . ':!docs/simulation-nightly.md' || echo -dirty)"
 
 simulate-mutants: install-dev ## deliberate mistakes: which of them the simulation finds; writes docs/simulation-mutants.md
 	@nice $(BIN)/python -m world.mutate --write

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -18,15 +19,60 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from shared.clock import wall_ns
+from shared.clock import monotonic_ns, wall_ns
+from world import situations
 from world.directed import DIRECTED
+from world.progress import Done, KeptProgress
 from world.simulate import Verdict, simulate
 from world.violations import PROMISES
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "simulation-nightly.md"
+_ROOT = Path(__file__).resolve().parent.parent
+PAGE = _ROOT / "docs" / "simulation-nightly.md"
+PROGRESS = _ROOT / "build" / "simulation"
+_INTERRUPTED = 130
+_IGNORE_INTERRUPTS = (signal.SIGINT, signal.SIG_IGN)
+"""The process that deals out the seeds hears them."""
 
 
 def main() -> int:
+    arguments = _arguments()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    console = Console(stderr=True)
+    began = time.perf_counter()
+    kept = KeptProgress(PROGRESS, arguments.write or "")
+    known = kept.load(seeds)
+    if known:
+        console.print(
+            f"{len(known):,} seeds of version {arguments.write} are done already: {kept.path}", highlight=False
+        )
+    elif arguments.write and kept.path is None:
+        console.print(
+            "files are changed beside this version: nothing is kept of it, and nothing resumed", highlight=False
+        )
+    done = list(known.values())
+    interrupted = False
+    with Progress(console=console) as progress:
+        task = progress.add_task("simulating", total=len(seeds), completed=len(done))
+        try:
+            for one in _run([seed for seed in seeds if seed not in known], arguments):
+                done.append(one)
+                kept.keep(one)
+                progress.advance(task)
+                _tell(one.verdict, arguments.scenario, progress.console)
+                if arguments.json:
+                    sys.stdout.write(msgspec.json.encode(one.verdict).decode() + "\n")
+        except KeyboardInterrupt:
+            interrupted = True
+    if len(done) < len(seeds):
+        console.print(f"{len(done):,} of {len(seeds):,} seeds were run; {_how_to_go_on(kept)}", highlight=False)
+    if not done:
+        return _INTERRUPTED if interrupted else 0
+    return _report(done, seeds, arguments, None if known else time.perf_counter() - began) or (
+        _INTERRUPTED if interrupted else 0
+    )
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m world",
         description="Simulate the desk under seeded faults and check its promises.",
@@ -37,31 +83,50 @@ def main() -> int:
     parser.add_argument("--scenario", choices=tuple(DIRECTED), help="a directed one instead of what the seed draws")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes to run them in")
     parser.add_argument("--json", action="store_true", help="one JSON object per seed on standard output")
-    parser.add_argument("--write", metavar="VERSION", help=f"write the result of this version into docs/{PAGE.name}")
+    parser.add_argument("--minutes", type=float, default=None, help="begin no more seeds after so many minutes")
+    parser.add_argument(
+        "--write",
+        metavar="VERSION",
+        help=f"write the result of this version into docs/{PAGE.name}, and go on where an earlier run of it ended",
+    )
     arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    console = Console(stderr=True)
-    began = time.perf_counter()
-    verdicts: list[Verdict] = []
-    processor_s = 0.0
-    with ProcessPoolExecutor(arguments.processes) as pool, Progress(console=console) as progress:
-        task = progress.add_task("simulating", total=len(seeds))
-        for verdict, cpu_s in pool.map(partial(_timed, arguments.scenario), seeds):
-            verdicts.append(verdict)
-            processor_s += cpu_s
-            progress.advance(task)
-            _tell(verdict, arguments.scenario, progress.console)
-            if arguments.json:
-                sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
-    figures = _figures(verdicts, time.perf_counter() - began, processor_s)
+    if arguments.write and arguments.scenario:
+        parser.error("--write is for what seeds draw: leave --scenario out")
+    return arguments
+
+
+def _run(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Done]:
+    """In the order of the seeds, until they are done or the time is up."""
+    began_ns = monotonic_ns()
+    pool = ProcessPoolExecutor(arguments.processes, initializer=signal.signal, initargs=_IGNORE_INTERRUPTS)
+    try:
+        for done in pool.map(partial(_timed, arguments.scenario), seeds):
+            yield done
+            if arguments.minutes is not None and monotonic_ns() - began_ns > arguments.minutes * 60e9:
+                return
+    finally:
+        # what was not begun is left; what runs takes a second or two
+        pool.shutdown(cancel_futures=True)
+
+
+def _how_to_go_on(kept: KeptProgress) -> str:
+    return "nothing is kept of them" if kept.path is None else "the same command goes on after them"
+
+
+def _report(done: Sequence[Done], seeds: range, arguments: argparse.Namespace, seconds: float | None) -> int:
+    """Show what was found, and write it where that is wanted. The exit code: 1 where a promise was broken. seconds:
+    of the wall, None where an earlier run had done a part."""
+    verdicts = [one.verdict for one in sorted(done, key=lambda one: one.verdict.seed)]
+    figures = _figures(verdicts, seconds, sum(one.cpu_s for one in done))
     if not arguments.json:
-        Console().print(_table(figures))
+        seen = [verdict.reached for verdict in verdicts]
+        Console().print(_table(figures), situations.table(seen), situations.missing(seen), highlight=False)
     if arguments.write:
-        PAGE.write_text(
-            page(verdicts, figures, arguments.write, datetime.fromtimestamp(wall_ns() / 1e9, UTC)), encoding="utf-8"
-        )
+        at = datetime.fromtimestamp(wall_ns() / 1e9, UTC)
+        PAGE.write_text(page(verdicts, figures, arguments.write, at, asked=len(seeds)), encoding="utf-8")
     if not any(verdict.shared_symbol for verdict in verdicts) and len(verdicts) >= 20:
-        console.print("no seed had two trades on one symbol: the scenario has lost its point", style="red")
+        text = "no seed had two trades on one symbol: the scenario has lost its point"
+        Console(stderr=True).print(text, style="red")
         return 1
     return 1 if any(verdict.violations for verdict in verdicts) else 0
 
@@ -81,15 +146,15 @@ def _tell(verdict: Verdict, scenario: str | None, console: Console) -> None:
     console.print(f"reproduce: {again}", style="red")
 
 
-def _timed(scenario: str | None, seed: int) -> tuple[Verdict, float]:
+def _timed(scenario: str | None, seed: int) -> Done:
     """A seed's verdict and the processor's seconds that it took: those of the wall say little on a busy machine."""
     began = time.process_time()
     one = None if scenario is None else DIRECTED[scenario]
     verdict = simulate(seed) if one is None else simulate(seed, one.faults, one.scenario(seed))
-    return verdict, time.process_time() - began
+    return Done(verdict, time.process_time() - began)
 
 
-def _figures(verdicts: Sequence[Verdict], seconds: float, processor_s: float) -> dict[str, str]:
+def _figures(verdicts: Sequence[Verdict], seconds: float | None, processor_s: float) -> dict[str, str]:
     virtual_hours = sum(verdict.virtual_s for verdict in verdicts) / 3_600
     counts = {
         "seeds": len(verdicts),
@@ -102,11 +167,12 @@ def _figures(verdicts: Sequence[Verdict], seconds: float, processor_s: float) ->
         "restarts of a service": sum(verdict.crashes for verdict in verdicts),
         "seeds with two trades on one symbol": sum(verdict.shared_symbol for verdict in verdicts),
     }
-    return {name: f"{count:,}" for name, count in counts.items()} | {
-        "virtual hours": f"{virtual_hours:.1f}",
-        "seconds": f"{seconds:.1f}",
-        "virtual hours per second": f"{virtual_hours / seconds:.3f}",
+    figures = {name: f"{count:,}" for name, count in counts.items()} | {"virtual hours": f"{virtual_hours:.1f}"}
+    if seconds is not None:
+        figures |= {"seconds": f"{seconds:.1f}", "virtual hours per second": f"{virtual_hours / seconds:.3f}"}
+    return figures | {
         "seconds of processors": f"{processor_s:.1f}",
+        "seconds of a processor per seed": f"{processor_s / len(verdicts):.2f}",
         "virtual hours per second of a processor": f"{virtual_hours / processor_s:.3f}",
     }
 
@@ -120,29 +186,31 @@ def _table(figures: dict[str, str]) -> Table:
     return table
 
 
-def page(verdicts: Sequence[Verdict], figures: dict[str, str], version: str, at: datetime) -> str:
-    """The last result, as a page."""
+def page(verdicts: Sequence[Verdict], figures: dict[str, str], version: str, at: datetime, *, asked: int) -> str:
+    """The last result, as a page. asked: how many seeds were to be run."""
     broken = Counter(violation.invariant for verdict in verdicts for violation in verdict.violations)
     seeds = [verdict.seed for verdict in verdicts]
+    partly = "" if len(seeds) == asked else f" ({len(seeds):,} of the {asked:,} that were asked for)"
     lines = [
         "# The last run over many seeds",
         "",
         "Written by `make simulate-nightly`. What it does and what the promises say: [simulation.md](simulation.md).",
         "",
-        f"Version {version}, {at:%Y-%m-%d %H:%M} UTC, seeds {min(seeds):,} to {max(seeds):,}.",
+        f"Version {version}, {at:%Y-%m-%d %H:%M} UTC, seeds {min(seeds):,} to {max(seeds):,}{partly}.",
         "",
         "| | |",
         "|---|---:|",
         *(f"| {label} | {figure} |" for label, figure in figures.items()),
         "",
     ]
-    if not broken:
-        return "\n".join([*lines, "No promise was broken."]) + "\n"
-    lines += ["| broken promise | what it says | times | first seed |", "|---|---|---:|---:|"]
+    if broken:
+        lines += ["| broken promise | what it says | times | first seed |", "|---|---|---:|---:|"]
+    else:
+        lines.append("No promise was broken.")
     for invariant, times in broken.most_common():
         first = next(v.seed for v in verdicts if any(one.invariant == invariant for one in v.violations))
         lines.append(f"| `{invariant}` | {PROMISES[invariant]} | {times} | {first} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *situations.lines([verdict.reached for verdict in verdicts])])
 
 
 if __name__ == "__main__":

@@ -110,12 +110,16 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             rate_penalty_ms=random.choice((0, 0, 0, 500, 5_000)),
         )
 
-    def mix(self) -> str:
-        """What is on, in one line: `crash_per_minute=0.31 query_lag_ms=200 ...`."""
+    def on(self) -> dict[str, float]:
+        """What is not as on a calm day."""
         calm = Faults.none()
         figures = {name: getattr(self, name) for name in self.__struct_fields__}
-        on = {name: figure for name, figure in figures.items() if figure != getattr(calm, name)}
-        return " ".join(f"{name}={figure:.2g}" if figure < 1 else f"{name}={figure:g}" for name, figure in on.items())
+        return {name: figure for name, figure in figures.items() if figure != getattr(calm, name)}
+
+    def mix(self) -> str:
+        """What is on, in one line: `crash_per_minute=0.31 query_lag_ms=200 ...`."""
+        figures = self.on().items()
+        return " ".join(f"{name}={figure:.2g}" if figure < 1 else f"{name}={figure:g}" for name, figure in figures)
 
 
 FAULTS: dict[str, str] = {

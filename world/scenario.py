@@ -103,7 +103,7 @@ def drawn(seed: int) -> Scenario:
 def disturbed(seed: int) -> Scenario:
     """Strategies in each other's way, thin books, jumps, an operator, and somebody else on the account."""
     random = Random(f"disturbed {seed}")
-    return Scenario(
+    scenario = Scenario(
         name="disturbed",
         strategies=_menu(random, seed),
         exchange=small_exchange(
@@ -128,6 +128,34 @@ def disturbed(seed: int) -> Scenario:
             close_window_ms=10_000,
             unfilled_orders_kept_s=10,
         ),
+    )
+    return _short_of_lots(scenario, seed) if Random(f"short of lots {seed}").random() < 0.1 else scenario
+
+
+def _short_of_lots(scenario: Scenario, seed: int) -> Scenario:
+    """Two of the strategies ask for more than the books hold, in chunks, and are content with what there is."""
+    variants = ((f"short of lots {number}", policy) for number, policy in enumerate(get_args(Policy)))
+    greedy = tuple(
+        msgspec.structs.replace(
+            _strategy(name.replace(" ", "_"), _condor("0.7"), seed, policy=policy, mode="smart", params=_REQUOTES[1]),
+            smart_config=SmartConfig(
+                chunk_count=Random(f"{name} {seed}").choice((1, 3)),
+                time_per_chunk=2.0,
+                quoting_strategy="top_of_book",
+                aggressive_attempts=1,
+                aggressive_wait_seconds=1.0,
+            ),
+        )
+        for name, policy in variants
+    )
+    bases = tuple(
+        msgspec.structs.replace(base, ladder=msgspec.structs.replace(base.ladder, level_lots=6.0))
+        for base in scenario.exchange.bases
+    )
+    return msgspec.structs.replace(
+        scenario,
+        strategies=(*greedy, *scenario.strategies[len(greedy) :]),
+        exchange=msgspec.structs.replace(scenario.exchange, bases=bases),
     )
 
 

@@ -39,6 +39,7 @@ from world.node import Node
 from world.quoter import grid
 from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
 from world.scenario import NOON_NS, Operator, Scenario, drawn
+from world.situations import Reached, reached
 from world.story import stories
 from world.treasurer import Treasurer
 from world.violations import Violation
@@ -58,7 +59,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     mix: what was on. story: of the trades that violations speak of. virtual_s: how much of the desk's time passed.
     digest: a hash of every row written, every frame published and every fill of the venue: two versions of the desk
-    with the same digest did the same.
+    with the same digest did the same. reached: which situations it met.
     """
 
     seed: int
@@ -76,6 +77,7 @@ class Verdict(msgspec.Struct, frozen=True):
     virtual_s: float
     story: tuple[str, ...]
     digest: str
+    reached: Reached
 
 
 def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
@@ -279,6 +281,7 @@ def _verdict(
         virtual_s=(desk.engine.now_ns - scenario.start_ns) / SECOND,
         story=tuple(stories(violations, book, scenario.start_ns, DESK_NUMBER)),
         digest=_digest(desk),
+        reached=reached(desk.nodes["execution"].journal.entries, book, faults),
     )
 
 

@@ -30,6 +30,13 @@ make simulate-nightly SEEDS=10000         # many, with the result in simulation-
 make simulate-mutants                     # does it find mistakes? the table is simulation-mutants.md
 ```
 
+A run of 200 seeds takes two to three minutes on two cores. It ends with how many trades each mode and policy opened
+and how they ended, the rows of execution's journal that no seed wrote, and the faults that none had.
+
+A nightly run keeps each seed's result in `build/simulation/`, by the version that it runs: the same command on the
+same version goes on where an interrupted run ended (Ctrl-C, or `MINUTES=60` for so long at the most), and nothing is
+kept while files are changed beside that version. Its page has every count.
+
 With `--json` each seed has a `digest`: of every row that was written, every frame that was published and every fill
 of the venue. A change that is meant to change nothing leaves it as it is:
 
@@ -50,7 +57,8 @@ which promise found each: [simulation-mutants.md](simulation-mutants.md).
   trades hold one symbol. The others trade four of a menu that is in its own way (a long and a short of one
   structure, a condor, a calendar), in thin books, with jumps of the price, at times with tight limits of risk,
   with an operator who closes, cancels, halts, flattens and repeats himself, and with somebody else on the account
-  who closes positions by hand, cancels orders and trades for himself. One in fifty holds its trades over an
+  who closes positions by hand, cancels orders and trades for himself. In one in twenty two of the strategies ask for
+  more than the books hold, in chunks, and are content with what there is. One in fifty holds its trades over an
   expiry.
 - **The venue's habits** where its documentation leaves them open (`drawn_switches`).
 - **Faults.** Each is off in about half of the seeds; where it is on, its size varies by an order of magnitude, so
