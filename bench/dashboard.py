@@ -2,10 +2,10 @@
 
     python -m bench.dashboard [--json] [--quick]
 
-A desk as `voldesk up` starts it, trading. The delay begins when this process hears the halt on the bus and ends when
-a viewer has the event that shows it; beside it the floor: a process that hears the same bus and writes ready bytes to
-20 bare sockets at once, with nothing to draw, to compare or to wait for. CPU is of one core, with viewers beside
-without.
+A desk as `voldesk up` starts it, trading. The delay begins when execution publishes the halt, by its own clock, and
+ends when a viewer has the event that shows it; beside it the floor: a process that hears the same bus and writes
+ready bytes to 20 bare sockets at once, with nothing to draw, to compare or to wait for. CPU is of one
+core, with viewers beside without.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from bench.harness import Run, bench_main
 from bench.rows import Row, at_most, row
 from services.monitor.web.store import WebStore, store_path
 from shared.bus import Bus
+from shared.clock import wall_ns
 from shared.messages.base import Message
 from shared.messages.control import HaltState, LiftHalts, RaiseHalt
 from shared.messages.steps import Inbound, StreamSynced
@@ -47,19 +48,19 @@ _PATIENCE_S = 60.0
 
 
 class Heard:
-    """When this process heard each halt, and when each viewer was shown it."""
+    """When each halt was published, and when each viewer was shown it: UTC nanoseconds."""
 
     def __init__(self) -> None:
         self.epoch = 0
-        self.at: dict[int, float] = {}
-        self.shown: dict[int, list[float]] = {}
-        self.bare: dict[int, list[float]] = {}
+        self.at: dict[int, int] = {}
+        self.shown: dict[int, list[int]] = {}
+        self.bare: dict[int, list[int]] = {}
         self.news = asyncio.Event()
 
     def hear(self, item: Inbound | StreamSynced) -> None:
         if isinstance(item, Inbound) and isinstance(item.message, HaltState) and item.message.halts:
             self.epoch = item.message.halt_epoch
-            self.at.setdefault(self.epoch, time.perf_counter())
+            self.at.setdefault(self.epoch, item.published_ns)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(_PATIENCE_S):
@@ -75,7 +76,7 @@ async def _look(http: httpx.AsyncClient, page: str, heard: Heard, reason: list[s
         async for line in answer.aiter_lines():
             if reason[0] and reason[0] != seen and reason[0] in line:
                 seen = reason[0]
-                heard.shown.setdefault(int(reason[0].split("-")[1]), []).append(time.perf_counter())
+                heard.shown.setdefault(int(reason[0].split("-")[1]), []).append(wall_ns())
                 heard.news.set()
 
 
@@ -83,7 +84,7 @@ async def _look_bare(port: int, heard: Heard) -> None:
     reader, _ = await asyncio.open_connection("127.0.0.1", port)
     while line := await reader.readline():
         if line.startswith(b"epoch "):
-            heard.bare.setdefault(int(line[6:]), []).append(time.perf_counter())
+            heard.bare.setdefault(int(line[6:]), []).append(wall_ns())
             heard.news.set()
 
 
@@ -95,13 +96,18 @@ async def _cpu_pct(process: psutil.Process, seconds: float) -> float:
     return used / (time.perf_counter() - began) * 100
 
 
+async def _end(process: asyncio.subprocess.Process) -> None:
+    process.kill()
+    await process.wait()
+
+
 async def _ask(bus: Bus, message: Message) -> None:
     await bus.ask("execution", message, 20_000)
 
 
 async def _measure(desk: BenchDesk, rounds: list[int], seconds: float) -> tuple[Heard, float, float]:
     store = WebStore(store_path(desk.run_dir))
-    token = store.new_token("bench", ("read",), time.time_ns())
+    token = store.new_token("bench", ("read",), wall_ns())
     store.close()
     url = desk.answer("web")["url"]
     process = psutil.Process(desk.pids()["monitor"])
@@ -118,7 +124,7 @@ async def _measure(desk: BenchDesk, rounds: list[int], seconds: float) -> tuple[
         floor = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.dashboard_floor", env=desk.environment, stdout=asyncio.subprocess.PIPE
         )
-        stack.callback(floor.kill)
+        stack.push_async_callback(_end, floor)
         assert floor.stdout is not None
         port = int(await floor.stdout.readline())
         pages = [_PAGES[number % len(_PAGES)] for number in range(VIEWERS)]
@@ -139,8 +145,8 @@ async def _measure(desk: BenchDesk, rounds: list[int], seconds: float) -> tuple[
     return heard, idle, busy
 
 
-def _delays_ms(heard: Heard, shown: dict[int, list[float]]) -> list[float]:
-    return [(at - heard.at[epoch]) * 1_000 for epoch, ats in shown.items() for at in ats if epoch in heard.at]
+def _delays_ms(heard: Heard, shown: dict[int, list[int]]) -> list[float]:
+    return [(at - heard.at[epoch]) / 1e6 for epoch, ats in shown.items() for at in ats if epoch in heard.at]
 
 
 def measure(run: Run) -> list[Row]:
