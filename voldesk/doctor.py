@@ -280,7 +280,7 @@ def check_strategies(desk: DeskConfig) -> Iterator[Finding]:
             check="strategies",
             level="problem",
             text=f"{failure.name}: {failure.reason}",
-            remedy="correct the file, or take the name out of [strategy] enabled",
+            remedy=failure.remedy,
         )
     if found.loaded:
         yield Finding(check="strategies", level="ok", text=f"load: {', '.join(found.loaded)}")

@@ -76,3 +76,4 @@ class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     source: str
     reason: str
+    remedy: str = "correct the file, or take the name out of [strategy] enabled"

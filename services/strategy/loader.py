@@ -81,8 +81,8 @@ def load_strategies(
         if path is None:
             searched = ", ".join(str(folder) for folder in (STRATEGIES_FOLDER, *folders))
             file = f"{file_of(name, instances)}.py"
-            reason = f"no file {file} in {searched}: add it, or take {name!r} out of [strategy] enabled"
-            failures.append(LoadFailure(name=name, source="", reason=reason))
+            remedy = "add it, or take the name out of [strategy] enabled"
+            failures.append(LoadFailure(name=name, source="", reason=f"no file {file} in {searched}", remedy=remedy))
             continue
         try:
             strategy = _load(name, path, mode, profiles, instances.get(name))

@@ -35,7 +35,7 @@ class StrategyShell:
         loaded, failures = without_blocked(context.run_dir, *load_enabled(context.desk))
         log = context.log.bind(track="strategy")
         for failure in failures:
-            log.error("strategy not loaded", strategy=failure.name, reason=failure.reason)
+            log.error("strategy not loaded", strategy=failure.name, reason=failure.reason, remedy=failure.remedy)
         for strategy in loaded:
             log.info(
                 "strategy loaded", strategy=strategy.name, source=strategy.source, parameters=strategy.parameters

@@ -25,7 +25,7 @@ def check_config(as_json: Json = False) -> None:
         more = f" (and {len(others)} more)" if others else ""
         raise Failure(
             f"strategy {first.name}: {first.reason}{more}",
-            "correct the file, or take the name out of [strategy] enabled",
+            first.remedy,
             EXIT_CONFIG,
         )
     if warning := unguarded_warning(desk):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -148,7 +149,7 @@ def list_expiry(
     within: Annotated[str, typer.Option("--in", help="How far away: 20m, 1h.")] = "20m",
     as_json: Json = False,
 ) -> None:
-    """List options that expire soon, on a whole minute, so that a settlement can be watched.
+    """List options that expire soon, on a whole minute and no sooner than asked, so that a settlement can be watched.
 
     Trading in them stops 15 minutes before; they settle on the mean of the index over the last 30. A symbol names
     only a date: on a date that is listed already their strikes lie between the others.
@@ -157,7 +158,7 @@ def list_expiry(
 
     desk, control = _control()
     symbol = underlying_of(desk, underlying)
-    minutes = round(seconds_of(within) / 60)
+    minutes = math.ceil(seconds_of(within) / 60)
     if not 1 <= minutes <= 10_080:
         raise Failure(f"{within} is not possible", "choose 1m to 7d", EXIT_USAGE)
     listed = control.post("/sim/expiry", base=base_of(symbol), minutes=minutes)

@@ -41,7 +41,7 @@ class MoveVol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListExpiry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """List an extra expiry of `base` in so many minutes, on the whole minute."""
+    """List an extra expiry of `base` in so many minutes, on the whole minute and no sooner."""
 
     base: str
     minutes: Annotated[int, msgspec.Meta(ge=1, le=10_080)]
@@ -153,7 +153,8 @@ class SimControl:
 
     def _list_expiry(self, body: bytes) -> Any:
         wanted = _decode(body, ListExpiry)
-        expiry_ns = (self._venue.now_ns() // NS_PER_MINUTE + wanted.minutes) * NS_PER_MINUTE
+        # the next whole minute is the nearest that is no sooner than was asked for
+        expiry_ns = (-(-self._venue.now_ns() // NS_PER_MINUTE) + wanted.minutes) * NS_PER_MINUTE
         self._venue.execute(lambda core, now_ns: core.list_expiry(wanted.base, expiry_ns, now_ns))
         return {"base": wanted.base, "endTime": expiry_ns // 1_000_000}
 

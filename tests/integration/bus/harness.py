@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ from typing import Any
 import zmq
 
 from shared.bus import Bus
-from shared.config import DeskConfig
+from shared.config import SERVICE_NAMES, DeskConfig
 from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.steps import Inbound, StreamSynced
+from shared.ports import port_is_free
 from shared.tasks import spawn
 from tests.unit.shared.samples import MINIMAL, heartbeat, write_desk
 
@@ -28,6 +30,17 @@ DEADLINE_S = 120.0
 
 def make_desk(directory: Path, bus_section: str = "") -> DeskConfig:
     return write_desk(directory, f"{MINIMAL}[bus]\n{bus_section}\n")
+
+
+def free_base_port() -> int:
+    """The first of the ports of a desk over tcp, all of which were free a moment ago."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base: int = probe.getsockname()[1]
+        count = 2 * len(SERVICE_NAMES)
+        if base + count < 65_000 and all(port_is_free(base + each) for each in range(count)):
+            return base
 
 
 async def until(condition: Callable[[], Any], what: str = "") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from tests.integration.bus.harness import (
     ROOT,
     Heard,
     execution_process,
+    free_base_port,
     halt_of,
     make_desk,
     open_service,
@@ -46,24 +46,9 @@ DEADLINE_MS = 60_000
 
 def keyed_desk(directory: Path) -> DeskConfig:
     """A desk over tcp with keys, on ports that were free a moment ago."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = probe.getsockname()[1]
-        if base + 2 * len(SERVICE_NAMES) < 65_000 and all(_is_free(base + each) for each in range(14)):
-            break
-    desk = make_desk(directory, f'transport = "tcp"\ncurve = true\nbase_port = {base}')
+    desk = make_desk(directory, f'transport = "tcp"\ncurve = true\nbase_port = {free_base_port()}')
     ensure_keys(keys_dir(desk), 1)
     return desk
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 async def test_services_with_keys_on_the_list_hear_and_answer_each_other_across_processes(tmp_path: Path) -> None:

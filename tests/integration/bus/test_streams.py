@@ -16,6 +16,7 @@ from tests.integration.bus.harness import (
     ROOT,
     Heard,
     execution_process,
+    free_base_port,
     halt_of,
     make_desk,
     open_service,
@@ -35,7 +36,7 @@ def price(value: float) -> IndexPrice:
 async def test_a_subscriber_that_comes_first_gets_every_event_once_the_publisher_is_there(
     tmp_path: Path, transport: str
 ) -> None:
-    desk = make_desk(tmp_path, f'transport = "{transport}"\nbase_port = 19550')
+    desk = make_desk(tmp_path, f'transport = "{transport}"\nbase_port = {free_base_port()}')
     heard = Heard()
     reader = Bus("risk", desk)
     reader.subscribe("execution", ["exec."], heard.append)

@@ -146,9 +146,11 @@ async def test_a_market_move_shows_in_the_index(exchange: RunningExchange) -> No
 
 async def test_an_extra_expiry_is_listed_and_a_deposit_is_booked(exchange: RunningExchange) -> None:
     client = exchange.client()
+    asked_ms = (await client.http.get("/sim/state")).json()["data"]["nowNs"] // 1_000_000
     listed = (await client.http.post("/sim/expiry", content='{"base":"BTC","minutes":30}')).json()
     assert listed["code"] == 0
     instruments = await client.data("/open/option/getInstruments/BTC")
+    assert listed["data"]["endTime"] >= asked_ms + 30 * 60_000, "no sooner than was asked for"
     assert listed["data"]["endTime"] in {row["expirationTimestamp"] for row in instruments}
     body = '{"account_id":"main","amount_usd":"250.5"}'
     assert (await client.http.post("/sim/transfer", content=body)).json()["code"] == 0

@@ -59,6 +59,7 @@ def test_a_file_that_does_not_load_is_a_mistake_with_file_and_line(home: Path, t
     assert ran.err.count("\n") == 1
     assert "strategy bad" in ran.err
     assert says.format(home=home) in ran.err
+    assert ran.err.count("take the name out of [strategy] enabled") == 1
 
 
 def test_a_file_that_never_ends_is_given_up(home: Path) -> None:
