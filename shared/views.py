@@ -293,6 +293,7 @@ def account_json(account: AccountSnapshot) -> dict[str, Any]:
         "initial_margin_usd": plain(account.initial_margin_usd),
         "maintenance_margin_usd": plain(account.maintenance_margin_usd),
         "unrealized_pnl_usd": plain(account.unrealized_pnl_usd),
+        "holdings": {asset: plain(amount) for asset, amount in sorted(account.balances.items())},
         "outstanding_grants": account.outstanding_grants,
         "outstanding_margin_usd": account.outstanding_margin_usd,
         "greeks": {underlying: greeks_json(greeks) for underlying, greeks in account.greeks.items()},

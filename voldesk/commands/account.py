@@ -1,4 +1,4 @@
-"""voldesk account: equity, margin and Greeks."""
+"""voldesk account: equity, margin, holdings and Greeks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def account(as_json: Json = False) -> None:
-    """Show equity, margin and the account's Greeks per underlying."""
+    """Show equity, margin, the cash of each asset and the account's Greeks per underlying."""
     desk = load_desk()
     snapshot = newest_account(desk)
     if as_json:
@@ -40,6 +40,14 @@ def account(as_json: Json = False) -> None:
             ("as of (UTC)", clock_text(snapshot.received_ns), ""),
         ],
     )
+    if snapshot.balances:
+        print_table(
+            desk,
+            "holdings",
+            ("asset", "quantity"),
+            [(asset, format(amount, "f")) for asset, amount in sorted(snapshot.balances.items())],
+            right=("quantity",),
+        )
     print_table(
         desk,
         "Greeks",

@@ -42,6 +42,8 @@ class GreeksShape(Shape):
 
 
 class AccountShape(Shape):
+    """holdings: cash of each asset that there is, in units of it, by its name."""
+
     account_id: str
     received_at: str
     equity_usd: str
@@ -50,6 +52,7 @@ class AccountShape(Shape):
     initial_margin_usd: str
     maintenance_margin_usd: str
     unrealized_pnl_usd: str
+    holdings: dict[str, str]
     outstanding_grants: int
     outstanding_margin_usd: float
     greeks: dict[str, GreeksShape]

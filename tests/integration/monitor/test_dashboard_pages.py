@@ -152,7 +152,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
         "trades": ("t1", "OPEN", "−0.1 " + SYMBOL, "+23.75"),
         "trade?trade=t1": ("3,125.00", "Order 0.open.0 is sent.", "WORKING", "0.05 of 0.1", "-0.0312"),
         "strategies": ("time_window", "open from 09:00 to 17:00 UTC", "1 of 2 gates closed"),
-        "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Not the desk", "Adopt"),
+        "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Holdings", "Not the desk", "Adopt"),
         "orders": ("1234567890123456789", "Cancel all working"),
         "risk": ("no_new_trades", "lost the feed", "risk does not answer", "Circuit breakers"),
         "rfq": ("t1-open-0", "COLLECTING", "what the trade wants", "+4.25", "may be taken", "lacks the size of"),

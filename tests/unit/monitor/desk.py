@@ -131,6 +131,7 @@ def account() -> AccountSnapshot:
         greeks={"BTCUSD": greeks},
         greeks_complete=False,
         peak_equity_usd=Decimal("100100.00"),
+        balances={"USDT": Decimal("97512.25"), "BTC": Decimal("0.025")},
     )
 
 

@@ -127,6 +127,7 @@ ACCOUNT = AccountSnapshot(
     greeks={"BTCUSD": PositionGreeks(delta=-0.0248)},
     greeks_complete=False,
     peak_equity_usd=Decimal(100_000),
+    balances={"USDT": Decimal("87475.99"), "BTC": Decimal("0.125")},
 )
 
 STRATEGY = StrategyStatus(

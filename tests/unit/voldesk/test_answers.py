@@ -194,6 +194,14 @@ HELD = msgspec.structs.replace(
 """Holds 0.1 calls bought at 1122.8, and has realised -34."""
 
 
+def test_the_account_shows_the_cash_of_each_asset(peers: Peers) -> None:
+    peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
+    shown = [line.split() for line in Ran("account").out.splitlines()]
+    assert ["BTC", "0.125"] in shown
+    assert ["USDT", "87475.99"] in shown
+    assert json.loads(Ran("account", "--json").out)["holdings"] == {"BTC": "0.125", "USDT": "87475.99"}
+
+
 def test_an_open_trade_shows_what_it_holds_on_mark_and_the_column_says_before_fees(peers: Peers) -> None:
     peers.answer("risk", lambda _: AccountAnswer(account=ACCOUNT))
     assert f"{-34 + 0.1 * (1022.44 - 1122.8):.2f}" in _trades_row(peers, HELD).split()
