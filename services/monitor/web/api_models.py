@@ -317,10 +317,24 @@ class ExpiryShape(Shape):
     options: list[OptionShape]
 
 
+class SpotShape(Shape):
+    """The spot pair, USDT per coin; null where the venue gives nothing."""
+
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last: float | None
+    received_at: str
+
+
 class ChainShape(Shape):
+    """spot: null on a desk that does not look at spot, and while nothing fresh is known of it."""
+
     underlying: str
     index_price: float | None
     received_at: str
+    spot: SpotShape | None
     expiries: list[ExpiryShape]
 
 
