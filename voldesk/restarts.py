@@ -1,14 +1,16 @@
 """A plug-in of supervisord: a service that died is started again at once.
 
-supervisord looks after its processes when one of its descriptors has something to read, and otherwise once a second;
-it notes a death only after that look, and so starts the dead service up to a second later. Here each death makes a
-descriptor readable.
+supervisord looks after its processes when one of its descriptors has something to read, and otherwise once a second.
+The signal that says that a child died ends no such wait, and the end of the child's output, which does, often comes
+before the child can be collected. And it notes a death only after that look, and so starts the dead service a look
+later. Here each signal makes a descriptor readable, and so does each death that was noted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import Any
 
 from supervisor import events
@@ -20,6 +22,7 @@ class _Wake:
     def __init__(self, socket_map: dict[int, Any]) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         socket_map[self._reader] = self
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def died(self, _event: object) -> None:
         # a full pipe wakes as well as one more byte would

@@ -83,7 +83,7 @@ class LoopSocket:
         self._options: dict[int, int | bytes] = {
             zmq.LINGER: _CLOSING_LINGER_MS,
             zmq.RECONNECT_IVL: 50,
-            zmq.RECONNECT_IVL_MAX: 500,
+            zmq.RECONNECT_IVL_MAX: 100,
             **options,
         }
         self._prefixes: list[bytes] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 from typing import Any
 
 import pytest
@@ -38,7 +40,9 @@ def is_readable(descriptor: int) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_listeners_left() -> Any:
+    before = signal.set_wakeup_fd(-1)
     yield
+    signal.set_wakeup_fd(before)
     events.clear()
 
 
@@ -54,6 +58,18 @@ def test_each_death_makes_a_descriptor_readable_until_it_was_read() -> None:
     assert is_readable(descriptor)
     dispatcher.handle_read_event()
     assert not is_readable(descriptor)
+
+
+def test_the_signal_that_a_child_died_makes_the_descriptor_readable() -> None:
+    supervisord = Supervisord()
+    make_prompt_restarts(supervisord)
+    ((descriptor, _),) = supervisord.options.socket_map.items()
+    handler = signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        os.kill(os.getpid(), signal.SIGCHLD)
+        assert select.select([descriptor], [], [], 60)[0] == [descriptor]
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def test_a_descriptor_that_nobody_reads_is_no_reason_to_fail() -> None:
