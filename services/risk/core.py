@@ -129,6 +129,11 @@ class RiskCore:
         return self._journaled_until_ns
 
     @property
+    def noted_transfers(self) -> frozenset[str]:
+        """The ids of the newest deposits and withdrawals that were noted."""
+        return self._equity.transfers
+
+    @property
     def execution_synced(self) -> bool:
         """Whether execution has told of all its trades."""
         return self._execution_synced

@@ -35,6 +35,11 @@ class EquityMarks:
         self._pending: dict[str, Decimal] = {}
         self._read_usd: Decimal | None = None
 
+    @property
+    def transfers(self) -> frozenset[str]:
+        """The newest transfers that were noted."""
+        return frozenset(self._transfers)
+
     def apply(self, row: PeakEquityRaised | TradingDayStarted | CapitalMoved | MarkSetAnew) -> None:
         match row:
             case MarkSetAnew(name="drawdown", equity_usd=equity):

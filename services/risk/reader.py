@@ -32,18 +32,21 @@ class AccountReader:
         self._warned: frozenset[str] = frozenset()
 
     async def read(
-        self, journaled_until_ns: int | None
+        self, journaled_until_ns: int | None, noted: frozenset[str]
     ) -> Sequence[TransferSeen | AccountPolled | AccountPollFailed]:
         """Inputs of the core, in their order: transfers, repeated for as long as they are listed, and the account.
 
         `journaled_until_ns`: what the core has noted up to; transfers from before it may be missing in the first
-        list, those after it may not.
+        list, those after it may not. `noted`: the transfers that it has noted. To a process that was started again
+        they stand for the list before its first read, which the venue's rate limit would have it wait a second for:
+        they were listed before, so the account holds them, and any other shows in the list after it.
         """
         problem = ""
         listed: tuple[VenueTransfer, ...] = ()
         try:
             if self._known is None:
-                self._known = _ids(await self._transfers(journaled_until_ns))
+                is_new = journaled_until_ns is None
+                self._known = _ids(await self._transfers(journaled_until_ns)) if is_new else noted
         except VenueError as error:
             problem = f"{error.kind}: {error}"
         try:

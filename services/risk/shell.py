@@ -92,7 +92,8 @@ class RiskShell:
         pause_s = self._config.poll_interval_ms / 1e3
         while True:
             begun_ns = self._context.clock.now_ns()
-            inputs = await self._reader.read(self._host.core.journaled_until_ns)
+            core = self._host.core
+            inputs = await self._reader.read(core.journaled_until_ns, core.noted_transfers)
             for item in inputs:
                 self._host.put(item)
             if not any(isinstance(item, AccountPolled | AccountPollFailed) for item in inputs):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from shared.bus.endpoints import Endpoints
-from shared.bus.frames import Frame, encoder_of, topic_prefix
+from shared.bus.frames import Frame, encoder_of, open_frame, topic_prefix
 from shared.bus.keys import keys_dir
 from shared.bus.link import BusCounts, Link
 from shared.bus.requests import LATER, Later, RequestClient, RequestServer
@@ -21,11 +21,14 @@ from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.base import Message
 from shared.messages.steps import Inbound, ReplyReceived, Request, RequestTimedOut, SendRequest, StreamSynced
-from shared.messages.system import GetStatus, Heartbeat, Replay, ReplayAnswer
+from shared.messages.system import GetStates, GetStatus, Heartbeat, Replay, ReplayAnswer, StatesAnswer
 from shared.messages.topics import Topic, topic_row
 
 _REPLAY_PAGE_BYTES = 256 * 1024
 """Answers that a client never reads wait in its queue: they must not be large."""
+
+_STATES_BYTES = 1024 * 1024
+"""What an answer holds of states. The rest comes with its next message, as it does without this."""
 
 _SUBSCRIPTION_BYTES_MAX = 4_096
 """ZeroMQ keeps a node per byte of each subscription; whoever sends a longer one is disconnected."""
@@ -36,9 +39,9 @@ _CONTEXT_ENDS_S = 2.0
 
 class _Publication:
     """A topic that is published: what its frames begin with, what it carries, what encodes its events, and those, or
-    how many states."""
+    how many states, and the newest of them where readers may be told it for `told_for_s` seconds (0: never)."""
 
-    __slots__ = ("encode", "events", "message", "prefix", "states")
+    __slots__ = ("encode", "events", "message", "newest", "prefix", "states", "told_for_s")
 
     def __init__(self, topic: str, row: Topic, events: EventStream | None, link: Link) -> None:
         self.prefix = topic_prefix(topic)
@@ -46,6 +49,10 @@ class _Publication:
         self.encode = encoder_of(topic, row.message, link.name, link.epoch)
         self.events = events
         self.states = 0
+        self.newest: bytes | bytearray = b""
+        # a heartbeat says that its sender lives now, and of what some ask for nobody else is told
+        of_all = row.message is not Heartbeat and not row.on_demand
+        self.told_for_s = (row.silence_max_ms or 0) / 1e3 if of_all else 0.0
 
 
 class NoAnswer(TimeoutError):
@@ -197,6 +204,8 @@ class Bus:
         else:
             known.states += 1
             frame = link.encode(known.prefix, message, message_id, known.states, cause_id)
+            if known.told_for_s:
+                known.newest = frame
         link.counts.published += 1
         socket.publish(frame)
         return message_id
@@ -211,8 +220,9 @@ class Bus:
     ) -> None:
         """Hear the topics of `publisher` that begin with one of `prefixes`, whether it is there yet or not.
 
-        States: the newest only. Events: each one, in order; first the retained ones, then `StreamSynced`, and both
-        again whenever the publisher was restarted. Raises ValueError for a prefix that no topic begins with.
+        States: the newest only; those that the publisher has already come at once after `StreamSynced`, where events
+        are heard too. Events: each one, in order; first the retained ones, then `StreamSynced`, and both again
+        whenever the publisher was restarted. Raises ValueError for a prefix that no topic begins with.
         """
         self._subscriptions.append(Subscription(self._link, self._client, publisher, prefixes, deliver))
 
@@ -295,4 +305,19 @@ class Bus:
         if isinstance(message, Replay):
             frames = self._store.replay(message.prefix, message.from_sequence, _REPLAY_PAGE_BYTES)
             return ReplayAnswer(epoch=self._link.epoch, frames=frames, newest=self._store.newest())
+        if isinstance(message, GetStates):
+            return StatesAnswer(frames=self._states(message.prefix))
         return None
+
+    def _states(self, prefix: str) -> tuple[bytes, ...]:
+        """The newest frame of each state that begins with `prefix`, without those that are too old to be told."""
+        found, room = [], _STATES_BYTES
+        for topic, known in self._topics.items():
+            frame = bytes(known.newest)
+            if not frame or len(frame) > room or not topic.startswith(prefix):
+                continue
+            _, opened = open_frame(frame)
+            if self._link.since_s(opened.published_ns) <= known.told_for_s:
+                found.append(frame)
+                room -= len(frame)
+        return tuple(found)

@@ -26,7 +26,7 @@ from shared.bus.sockets import LoopSocket
 from shared.durations import Durations
 from shared.messages.base import Message
 from shared.messages.steps import Inbound, ReplyReceived, RequestTimedOut, StreamSynced
-from shared.messages.system import Heartbeat, Replay, ReplayAnswer
+from shared.messages.system import GetStates, Heartbeat, Replay, ReplayAnswer, StatesAnswer
 from shared.messages.topics import TOPICS, Topic, topic_of, topic_row
 
 _REPLAY_DEADLINE_MS = 1_000
@@ -59,9 +59,10 @@ def _can_begin(row: Topic, prefix: str) -> bool:
 
 
 class _Known:
-    """What is known of a concrete topic. `open`: as `open_array`, sooner where the array is what the table says."""
+    """What is known of a concrete topic. `open`: as `open_array`, sooner where the array is what the table says.
+    Of a state: epoch and sequence of the newest that was handed over, and of the newest that was asked for."""
 
-    __slots__ = ("delay", "is_event", "message", "open", "text")
+    __slots__ = ("asked_for", "delay", "is_event", "message", "newest", "open", "text")
 
     def __init__(self, text: str, row: Topic, delay: Durations) -> None:
         self.text = text
@@ -69,6 +70,7 @@ class _Known:
         self.message = row.message
         self.open = opener_of(row.message)
         self.delay = delay
+        self.newest = self.asked_for = (0, 0)
 
 
 class Subscription:
@@ -76,7 +78,9 @@ class Subscription:
 
     Events and states have separate sockets, so that a flood of states costs no event. The event socket also hears
     the publisher's heartbeat: the publisher beats as soon as it sees the subscription, which proves that events
-    flow, and only then is the replay asked for, so that nothing falls between the two.
+    flow, and only then is the replay asked for, so that nothing falls between the two. Once the events are there the
+    newest states are asked for: a state that was published a moment before would otherwise be missed until its next
+    message.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Subscription:
         events = [prefix for prefix in prefixes if "event" in kinds_of(prefix)]
         states = [prefix for prefix in prefixes if "state" in kinds_of(prefix)]
         self._max_bytes = link.settings.max_message_bytes
+        self._states = tuple(prefix for prefix in states if prefix != self._heartbeat_topic)
         self._reader: StreamReader[tuple[_Known, Opened]] = StreamReader(events)
         self._sockets: list[LoopSocket] = []
         if events:
@@ -108,7 +113,9 @@ class Subscription:
             self._listen(states, link.settings.state_queue, self._states_received, at_once=False)
 
     def resync(self) -> None:
-        """Have all events replayed and handed over again."""
+        """Have all events replayed and handed over again, and the newest states."""
+        for known in self._topics.values():
+            known.newest = (0, 0)
         self._reader.resync()
         self._pump()
 
@@ -174,7 +181,11 @@ class Subscription:
                 if not known.is_event:
                     opened = self._open(array)
                     known.delay.observe((received_ns - opened.published_ns) / 1e9)
-                    self._deliver(known, opened)
+                    known.newest = heard = (opened.epoch, opened.sequence)
+                    if known.asked_for[0] == opened.epoch and heard <= known.asked_for:
+                        self._link.counts.conflated += 1
+                    else:
+                        self._deliver(known, opened)
             except FrameError as error:
                 self._link.drop(error.kind, str(error))
 
@@ -255,13 +266,9 @@ class Subscription:
             return
         reader, counts = self._reader, self._link.counts
         for want in reader.take_wants():
-            self._replay_count += 1
             counts.replays[self._publisher] += 1
-            self._client.send(
-                self._publisher,
+            self._ask(
                 Replay(prefix=want.prefix, from_sequence=want.from_sequence),
-                f"{self._link.name}.{self._link.epoch:x}.replay.{id(self):x}.{self._replay_count}",
-                _REPLAY_DEADLINE_MS,
                 lambda answer, want=want: self._answered(want, answer),  # type: ignore[misc]
             )
         if (reader.gaps, reader.lost) != self._told:
@@ -272,6 +279,32 @@ class Subscription:
         epoch = reader.take_synced()
         if epoch is not None:
             self._link.deliver(self._source, self._receiver, StreamSynced(self._publisher, epoch))
+            for prefix in self._states:
+                self._ask(GetStates(prefix=prefix), self._states_told)
+
+    def _ask(self, ask: Replay | GetStates, receiver: Callable[[ReplyReceived | RequestTimedOut], None]) -> None:
+        self._replay_count += 1
+        request_id = f"{self._link.name}.{self._link.epoch:x}.replay.{id(self):x}.{self._replay_count}"
+        self._client.send(self._publisher, ask, request_id, _REPLAY_DEADLINE_MS, receiver)
+
+    def _states_told(self, answer: ReplyReceived | RequestTimedOut) -> None:
+        """Hand over the states that were not heard meanwhile. Without an answer they come with their next message."""
+        if not isinstance(answer, ReplyReceived) or not isinstance(answer.message, StatesAnswer):
+            return
+        for data in answer.message.frames:
+            try:
+                topic, array = split_frame(data, self._max_bytes)
+                known = self._topic(topic)
+                opened = self._open(array)
+                if known.is_event or not known.text.startswith(self._states):
+                    raise FrameError("unknown_topic", f"{topic[:80]!r} among states")
+            except FrameError as error:
+                self._link.drop(error.kind, str(error))
+                continue
+            told = (opened.epoch, opened.sequence)
+            if opened.epoch == self._reader.epoch and (known.newest[0] != opened.epoch or known.newest < told):
+                known.newest = known.asked_for = told
+                self._deliver(known, opened)
 
     def _answered(self, want: Want, answer: ReplyReceived | RequestTimedOut) -> None:
         if not isinstance(answer, ReplyReceived) or not isinstance(answer.message, ReplayAnswer):

@@ -91,6 +91,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("monitor", alerts.AcknowledgeAlert, (alerts.AlertAcknowledgement,)),
     ("every service", system.GetStatus, (system.Heartbeat,)),
     ("every service", system.Replay, (system.ReplayAnswer,)),
+    ("every service", system.GetStates, (system.StatesAnswer,)),
 )
 """Who answers which request, and with what. Any request may be answered by a `Refusal` instead."""
 

@@ -83,3 +83,15 @@ class ReplayAnswer(Message, frozen=True, kw_only=True, tag="replay_answer.1"):
     epoch: int
     frames: tuple[bytes, ...]
     newest: dict[str, int]
+
+
+class GetStates(Message, frozen=True, kw_only=True, tag="get_states.1"):
+    """Ask a publisher for the newest message of each state topic that begins with `prefix`."""
+
+    prefix: str
+
+
+class StatesAnswer(Message, frozen=True, kw_only=True, tag="states_answer.1"):
+    """`frames`: whole bus frames, none older than the longest normal silence of its topic."""
+
+    frames: tuple[bytes, ...]

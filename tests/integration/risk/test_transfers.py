@@ -51,6 +51,11 @@ class MovingMoney(CoincallGateway):
         self._exchange = exchange
         self.before: list[str] = []
         self.after: list[str] = []
+        self.lists = 0
+
+    async def transfers(self, since_ns: int) -> tuple[VenueTransfer, ...]:
+        self.lists += 1
+        return await super().transfers(since_ns)
 
     async def account(self) -> VenueAccount:
         while self.before:
@@ -81,7 +86,7 @@ class Guard:
         self.halts: list[Any] = []
 
     async def read(self) -> list[Any]:
-        inputs = list(await self._reader.read(self.core.journaled_until_ns))
+        inputs = list(await self._reader.read(self.core.journaled_until_ns, self.core.noted_transfers))
         for item in inputs:
             step = self.core.handle(item, self._clock.now_ns())
             self.rows += step.rows
@@ -162,6 +167,31 @@ async def test_money_that_moved_while_risk_was_down_is_known_before_the_account_
     again = Guard(gateway, after.rows)
     await again.read_account()
     assert (again.peak_usd, again.halts) == (Decimal(80_000), [])
+
+
+async def test_a_guard_that_was_started_again_lists_transfers_once_before_it_knows_the_account(
+    exchange: RunningExchange, gateway: MovingMoney
+) -> None:
+    before = Guard(gateway, [])
+    await transfer(exchange, "-20000")
+    await before.read_account()
+    gateway.lists = 0
+    after = Guard(gateway, before.rows)
+    (account,) = [item for item in await after.read() if isinstance(item, AccountPolled)]
+    assert (account.account.equity_usd, gateway.lists) == (80_000, 1)
+    assert (after.peak_usd, after.halts) == (before.peak_usd, [])
+
+
+async def test_money_that_moves_in_the_first_read_of_a_guard_that_was_started_again_is_no_loss(
+    gateway: MovingMoney,
+) -> None:
+    before = Guard(gateway, [])
+    await before.read_account()
+    gateway.before, gateway.after = ["-10000"], ["-5000"]
+    after = Guard(gateway, before.rows)
+    assert not [item for item in await after.read() if isinstance(item, AccountPolled)]
+    assert await after.read_account() == 85_000
+    assert (after.peak_usd, after.halts) == (Decimal(85_000), [])
 
 
 async def test_an_account_is_read_but_not_judged_while_transfers_cannot_be_read(
