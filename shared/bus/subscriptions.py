@@ -113,9 +113,7 @@ class Subscription:
             self._listen(states, link.settings.state_queue, self._states_received, at_once=False)
 
     def resync(self) -> None:
-        """Have all events replayed and handed over again, and the newest states."""
-        for known in self._topics.values():
-            known.newest = (0, 0)
+        """Have all events replayed and handed over again, and then the newest states."""
         self._reader.resync()
         self._pump()
 
@@ -279,6 +277,9 @@ class Subscription:
         epoch = reader.take_synced()
         if epoch is not None:
             self._link.deliver(self._source, self._receiver, StreamSynced(self._publisher, epoch))
+            for known in self._topics.values():
+                # what came before the events could not be understood without them, as a chain before its list
+                known.newest = (0, 0)
             for prefix in self._states:
                 self._ask(GetStates(prefix=prefix), self._states_told)
 

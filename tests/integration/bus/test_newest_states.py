@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from shared.bus import Bus
@@ -9,10 +10,11 @@ from shared.bus.frames import decode_frame
 from shared.clock import Clock
 from shared.messages.market import IndexPrice
 from shared.messages.on_demand import OrderBook
-from shared.messages.steps import StreamSynced
+from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.system import GetStates, StatesAnswer
 from shared.messages.topics import book_topic
 from tests.integration.bus.harness import Heard, make_desk, open_service, until
+from tests.unit.shared.samples import heartbeat
 
 PREFIXES = ("md.BTCUSD.instruments", "md.BTCUSD.index")
 INDEX_TOPIC = "md.BTCUSD.index"
@@ -51,6 +53,29 @@ async def test_a_late_subscriber_is_told_the_newest_state_after_it_is_synced(tmp
     publisher.publish(INDEX_TOPIC, price(4.0))
     await until(lambda: prices(heard) == [2.0, 4.0])
     assert not heard.messages("md.ETHUSD.index")
+    reader.close()
+    publisher.close()
+
+
+async def test_a_state_that_came_before_the_events_is_told_again_after_them(tmp_path: Path) -> None:
+    """A chain says nothing to who does not have the list of its instruments yet."""
+    desk = make_desk(tmp_path)
+    publisher = Bus("marketdata", desk, clock=SetClock())
+    publisher.open(lambda newest: heartbeat("marketdata", newest), replays=False)
+    heard = Heard()
+    reader = Bus("risk", desk)
+    reader.subscribe("marketdata", PREFIXES, heard.append)
+    value = 0.0
+    while not heard:
+        value += 1.0
+        publisher.publish(INDEX_TOPIC, price(value))
+        await asyncio.sleep(0.05)
+    assert not heard.synced()
+    publisher.all_told()
+    await until(heard.synced)
+    await until(lambda: isinstance(heard[-1], Inbound))
+    assert prices(heard)[-1] == value
+    assert heard.index(StreamSynced("marketdata", publisher.epoch)) < len(heard) - 1
     reader.close()
     publisher.close()
 
