@@ -113,8 +113,7 @@ def market_alone(config: ExchangeConfig, start_ns: int, virtual_s: float) -> Non
         shown_ns += SECOND
         for base in config.bases:
             feed.index_push(base.base)
-            for expiry_ns in sorted({listed.expiry_ns for listed in exchange.instruments(base.base)}):
-                feed.chain_push(f"{base.base}USD", expiry_ns)
+            feed.chain_pushes(base.base)
 
 
 def measure(run: Run) -> list[Row]:

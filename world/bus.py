@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from typing import Any
 
-from shared.bus.frames import Frame, Header, decode_frame, encode_frame
+from shared.bus.frames import Frame, Header, encoder_of, open_frame, read_body
 from shared.bus.sequences import EventStore, StreamReader, Want
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
@@ -29,10 +29,10 @@ none can change."""
 
 def _read(data: bytes) -> tuple[Inbound, int, bool]:
     """What a frame hands to a core, its sequence, and whether it is an event."""
-    frame = decode_frame(data)
-    header, row = frame.header, topic_row(frame.topic)
-    item = Inbound(frame.topic, frame.message, header.message_id, header.publisher, header.epoch)
-    return item, header.sequence, row is not None and row.kind == "event"
+    topic, wire = open_frame(data)
+    row = topic_row(topic)
+    item = Inbound(topic, read_body(wire), wire.message_id, wire.publisher, wire.epoch)
+    return item, wire.sequence, row is not None and row.kind == "event"
 
 
 class _Publisher:
@@ -79,6 +79,7 @@ class WorldBus:
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
         self._subscribers: dict[str, dict[str, tuple[str, ...]]] = {}
         self._read = lru_cache(maxsize=_FRAMES_READ)(_read)
+        self._encoder_of = cache(encoder_of)
         self._link_free_ns: dict[tuple[str, str], int] = {}
         self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
@@ -133,27 +134,23 @@ class WorldBus:
             sequence = events.newest
         else:
             sequence = publisher.state_sequences[topic] = publisher.state_sequences.get(topic, 0) + 1
-        header = Header(
-            publisher=sender.name,
-            epoch=sender.epoch,
-            sequence=sequence,
-            message_id=f"{sender.name}:{sender.epoch}:{publisher.messages}",
-            cause_id=cause_id,
-            published_ns=sender.now_ns,
-        )
+        name, epoch, now_ns = sender.name, sender.epoch, sender.now_ns
+        message_id = f"{name}:{epoch}:{publisher.messages}"
         self.latest[topic] = message
         if isinstance(message, AccountSnapshot):
             self.accounts.append(message)
-        data = encode_frame(topic, header, message)
+        encode = self._encoder_of(topic, type(message), name, epoch)
+        data = encode(message, sequence, message_id, cause_id, now_ns)
         self.told.update(data)
         if events is not None:
             key = message.key
             events.keep(key, data)
-            publisher.newest[topic, key or header.message_id] = header.message_id, self._engine.now_ns
+            publisher.newest[topic, key or message_id] = message_id, self._engine.now_ns
+            header = Header(name, epoch, sequence, message_id, cause_id, now_ns)
             self.published.append(Frame(topic, header, message))
-        for subscriber, prefixes in self._subscribers.get(sender.name, {}).items():
+        for subscriber, prefixes in self._subscribers.get(name, {}).items():
             if topic.startswith(prefixes):
-                self._link(sender.name, subscriber, partial(self._receive, subscriber, sender.name, data))
+                self._link(name, subscriber, partial(self._receive, subscriber, name, data))
 
     def request(self, client: Node, effect: SendRequest) -> None:
         """Ask, again and again with the same id, until answered or the deadline has passed."""
@@ -310,15 +307,18 @@ class WorldBus:
 
     def _link(self, source: str, target: str, arrive: Callable[[], Any]) -> None:
         """One message on the connection from `source` to `target`: in order, at times lost or twice."""
-        if self._engine.chance(self._faults.bus_drop):
+        engine, faults, link = self._engine, self._faults, (source, target)
+        if engine.chance(faults.bus_drop):
             return
-        copies = 2 if self._engine.chance(self._faults.bus_duplicate) else 1
-        lag_ns = self._lag_of(source, target) if self._faults.bus_lag_max_ms else 0
+        copies = 2 if engine.chance(faults.bus_duplicate) else 1
+        lag_ns = self._lag_of(source, target) if faults.bus_lag_max_ms else 0
         for _ in range(copies):
-            delay_ns = self._engine.between_ns(MS // 10, self._faults.bus_delay_max_ms * MS)
-            when_ns = max(self._engine.now_ns + lag_ns + delay_ns, self._link_free_ns.get((source, target), 0) + 1)
-            self._link_free_ns[source, target] = when_ns
-            self._engine.at(when_ns, arrive)
+            when_ns = engine.now_ns + lag_ns + engine.between_ns(MS // 10, faults.bus_delay_max_ms * MS)
+            free_ns = self._link_free_ns.get(link, 0)
+            if when_ns <= free_ns:
+                when_ns = free_ns + 1
+            self._link_free_ns[link] = when_ns
+            engine.at(when_ns, arrive)
 
     def _lag_of(self, source: str, target: str) -> int:
         """How much later than others this connection is, for some seconds."""

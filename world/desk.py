@@ -336,9 +336,7 @@ class Desk:
                     self._pushes += self.venue.market.perpetual_pushes(base)
                 else:
                     self._pushes.append(self.venue.market.index_push(base))
-                instruments = self.venue.exchange.instruments(base)
-                for expiry_ns in dict.fromkeys(instrument.expiry_ns for instrument in instruments):
-                    self._pushes.append(self.venue.market.chain_push(f"{base}USD", expiry_ns))
+                self._pushes += self.venue.market.chain_pushes(base)
         elif not self._repeats:
             return
         for push in self._pushes:

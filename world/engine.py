@@ -42,8 +42,9 @@ class Engine:
         Raises RuntimeError when time stands still: somebody asks to be woken at once, again and again.
         """
         at_once = 0
-        while self._heap and self._heap[0][0] <= end_ns:
-            when_ns, _, callback = heapq.heappop(self._heap)
+        heap, take = self._heap, heapq.heappop
+        while heap and heap[0][0] <= end_ns:
+            when_ns, _, callback = take(heap)
             at_once = at_once + 1 if when_ns == self.now_ns else 0
             if at_once > _MOST_AT_ONCE:
                 raise RuntimeError(f"time stands still at {when_ns}: {at_once} events, the last of {callback}")

@@ -32,7 +32,29 @@ _FULL = (
     "volume",
     "underlying",
 )
-_FIELDS = (*_OFTEN_EMPTY, *_FULL[:-1], "forward")
+
+
+def _row(symbol: str, values: list[float]) -> OptionQuoteRow:
+    """values: in the order of the names above."""
+    return OptionQuoteRow(
+        symbol=symbol,
+        bid=values[0],
+        ask=values[1],
+        bid_size=values[2],
+        ask_size=values[3],
+        mark=values[4],
+        mark_iv=values[5],
+        bid_iv=values[6],
+        ask_iv=values[7],
+        delta=values[8],
+        gamma=values[9],
+        vega=values[10],
+        theta=values[11],
+        rho=values[12],
+        open_interest=values[13],
+        volume=values[14],
+        forward=values[15],
+    )
 
 
 class MarketFeed:
@@ -60,19 +82,22 @@ class MarketFeed:
             for listed in self.exchange.instruments(base)
         )
 
-    def chain_push(self, index: str, expiry_ns: int) -> ChainPush:
-        """The chain of one expiry as marketdata is pushed it: NaN where the venue shows nothing."""
-        chain = self.exchange.chain(index, expiry_ns)
-        assert chain is not None, (index, expiry_ns)
-        # One conversion per column and not per value: this is most of what a second of the market costs.
-        columns = [np.where(column > 0, column, np.nan) for column in (getattr(chain, name) for name in _OFTEN_EMPTY)]
-        columns += [getattr(chain, name) for name in _FULL]
-        names = [(name, column.tolist()) for name, column in zip(_FIELDS, columns, strict=True)]
-        rows = tuple(
-            OptionQuoteRow(symbol=symbol, **{name: values[row] for name, values in names})
-            for row, symbol in enumerate(chain.symbols)
-        )
-        return ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=rows)
+    def chain_pushes(self, base: str) -> list[ChainPush]:
+        """The chain of each expiry as marketdata is pushed it: NaN where the venue shows nothing."""
+        index = f"{base}USD"
+        chain = self.exchange.chain(index)
+        assert chain is not None, index
+        # One conversion for all and not one per value: this is most of what a second of the market costs.
+        matrix = np.array([getattr(chain, name) for name in (*_OFTEN_EMPTY, *_FULL)])
+        shown = matrix[: len(_OFTEN_EMPTY)]
+        shown[~(shown > 0)] = np.nan
+        rows: dict[int, list[OptionQuoteRow]] = {}
+        for expiry_ns, symbol, values in zip(chain.expiry_ns.tolist(), chain.symbols, matrix.T.tolist(), strict=True):
+            rows.setdefault(expiry_ns, []).append(_row(symbol, values))
+        return [
+            ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=tuple(of_expiry))
+            for expiry_ns, of_expiry in rows.items()
+        ]
 
     def index_push(self, base: str) -> IndexPush:
         price = self.exchange.index_price(base)

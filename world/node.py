@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -27,6 +28,12 @@ class Keeping(msgspec.Struct, frozen=True):
 
     state_type: type
     state_of: Callable[[Any], Any]
+
+
+@cache
+def _decoder(kind: type) -> msgspec.msgpack.Decoder[Any]:
+    """Made once: to make one for a state takes longer than to read it."""
+    return msgspec.msgpack.Decoder(kind)
 
 
 class WorldJournal(MemoryJournal):
@@ -69,7 +76,7 @@ class WorldJournal(MemoryJournal):
         for sequence, encoded in reversed(self._snapshots):
             assert self._keeping is not None
             try:
-                state: Any = msgspec.msgpack.decode(encoded, type=self._keeping.state_type)
+                state: Any = _decoder(self._keeping.state_type).decode(encoded)
             except msgspec.DecodeError:
                 continue
             self.snapshots_used += 1
@@ -198,7 +205,7 @@ class Node:
         )
         self._boot()
         self.on_start(self.now_ns, len(self.journal.entries))
-        self._guarded(lambda runner: runner.start(self.now_ns))
+        self._guarded(Runner.start, self.now_ns)
 
     def crash(self, down_ns: int | None = None) -> None:
         """SIGKILL: the inbox, the core and everything in flight are lost; the journal stays. It restarts later."""
@@ -232,7 +239,7 @@ class Node:
 
         def look() -> None:
             if self.alive and not self.is_stalled:
-                self._guarded(lambda runner: runner.look_at_space(self.now_ns))
+                self._guarded(Runner.look_at_space, self.now_ns)
             if self._engine.now_ns <= freed_ns + 60 * SECOND:
                 self._engine.after(_SPACE_CHECK_NS, look)
 
@@ -276,16 +283,16 @@ class Node:
             batch = [LoopStalled(lead_ns - self._lead_ns), *batch]
         self._lead_ns = lead_ns
         self.on_batch(batch, now_ns)
-        self._guarded(lambda runner: runner.drain(batch, now_ns))
+        self._guarded(Runner.drain, batch, now_ns)
         if self.alive and self._doom is not None:
             self.crash()
 
-    def _guarded(self, work: Callable[[Runner[Core]], None]) -> None:
+    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
         runner = self._runner
         assert runner is not None
         before = runner.core
         try:
-            work(runner)
+            work(runner, *given)
         except Crashed:
             self.crash()
             return

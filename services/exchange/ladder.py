@@ -68,7 +68,7 @@ class Draws:
     bid_size: F8
     ask_size: F8
 
-    def of(self, rows: I8) -> "Draws":
+    def of(self, rows: I8 | slice) -> "Draws":
         """Those of some options."""
         return Draws(
             self.spread[rows],

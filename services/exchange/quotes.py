@@ -30,6 +30,7 @@ from shared.options.implied_vol import implied_vol
 _ALL_AT_ONCE = 200
 """Up to so many options are computed together whichever is asked for: a few of them take as long."""
 
+_ALL = slice(None)
 Consumed = Mapping[tuple[str, Side], tuple[int, int]]
 
 
@@ -106,7 +107,7 @@ class BaseMarket:
     def columns(self) -> Columns:
         """All listed options, rows as in the listing."""
         if self._full is None:
-            self._full = self._compute(np.arange(len(self.listing.instruments)), self.step, self.at_ns)
+            self._full = self._compute(_ALL, self.step, self.at_ns)
         return self._full
 
     def prepare(self, symbols: Sequence[str]) -> None:
@@ -249,8 +250,7 @@ class BaseMarket:
         """Marks of all options at an earlier step, such as 00:00 UTC; kept until step or list change."""
         key = (first_step, self.listing.version)
         if self._open_marks is None or self._open_marks[0] != key:
-            rows = np.arange(len(self.listing.instruments))
-            self._open_marks = (key, self._compute(rows, first_step, first_ns).mark)
+            self._open_marks = (key, self._compute(_ALL, first_step, first_ns).mark)
         return self._open_marks[1]
 
     def open_interest(self) -> F8:
@@ -278,7 +278,7 @@ class BaseMarket:
         levels = ladder(self.config.ladder, columns.tops, at, side, factors)
         return consume(levels, self.missing_lots(symbol, side, consumed))
 
-    def _compute(self, rows: I8, step: int, at_ns: int) -> Columns:
+    def _compute(self, rows: I8 | slice, step: int, at_ns: int) -> Columns:
         """Values of some rows of the listing. Elements do not depend on which others are computed with them."""
         listing, surface = self.listing, self.config.surface
         index = self.index if step == self.step else self.path.price(step)

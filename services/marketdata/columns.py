@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
@@ -110,19 +111,20 @@ class Columns:
         known = at >= 0
         self._matrix[:, columns] = np.nan
         if known.any():
-            values = np.array([_COLUMNS_OF_ROW(row) for row in push.rows], dtype=np.float64).T
+            flat = np.fromiter(chain.from_iterable(map(_COLUMNS_OF_ROW, push.rows)), np.float64)
+            values = flat.reshape(len(push.rows), len(CHAIN_COLUMNS)).T
             values[~np.isfinite(values)] = np.nan
-            prices = values[_PRICE_ROWS]
-            prices[prices <= 0.0] = np.nan
-            values[_PRICE_ROWS] = prices
+            for row in _PRICE_ROWS:
+                prices = values[row]
+                prices[prices <= 0.0] = np.nan
             self._matrix[:, at[known]] = values[:, known]
         self._received_ns[push.expiry_ns] = now_ns
         self._venue_ns[push.expiry_ns] = push.venue_ns
         return int(len(push.rows) - known.sum())
 
-    def take_open_interest(self, chain: ChainPush, now_ns: int) -> None:
+    def take_open_interest(self, push: ChainPush, now_ns: int) -> None:
         """Keep the open interest that was read apart from the stream, whose own is 0."""
-        known = [(self._at[row.symbol], row.open_interest) for row in chain.rows if row.symbol in self._at]
+        known = [(self._at[row.symbol], row.open_interest) for row in push.rows if row.symbol in self._at]
         if known:
             at = np.array([column for column, _ in known], dtype=np.intp)
             values = np.array([value for _, value in known])

@@ -34,7 +34,7 @@ def uncovered(trade: TradeUpdate) -> Decimal:
     Per underlying and option type: what is sold and held beyond what is bought and held, less what the structure
     itself leaves uncovered. 0 for a structure without long options, and for quotes, whose legs are none.
     """
-    if trade.execution_mode == "quoting":
+    if trade.execution_mode == "quoting" or not any(leg.held_quantity for leg in trade.legs):
         return Decimal(0)
     held: dict[tuple[str, str], Decimal] = {}
     planned: dict[tuple[str, str], Decimal] = {}

@@ -56,17 +56,28 @@ class OptionColumns(msgspec.Struct, frozen=True):
 
 def unit_profits(scenarios: Scenarios, options: OptionColumns) -> F8:
     """USD per unit long, shape (n, v, s); NaN where an option is not known."""
-    wide = (slice(None), np.newaxis, np.newaxis)
-    years = np.maximum(options.years - scenarios.days / DAYS_PER_YEAR, 0.0)
-    then = price(
-        options.forward[wide] * (1.0 + scenarios.spot),
-        options.strike[wide],
-        years[wide],
-        options.vol[wide] * (1.0 + scenarios.vol[:, np.newaxis]),
-        options.is_call[wide],
+    vols, spots = scenarios.shape
+    count, cells = len(options.forward), vols * spots
+    # What they are worth then, a row per scenario, and in the last row what they are worth now: priced in one go.
+    forward, years, vol = (np.empty((cells + 1, count)) for _ in range(3))
+    np.multiply(
+        options.forward, (1.0 + scenarios.spot)[:, np.newaxis], out=forward[:cells].reshape(vols, spots, count)
     )
-    now = price(options.forward, options.strike, options.years, options.vol, options.is_call)
-    profits: F8 = then - now[wide]
+    np.multiply(
+        options.vol,
+        (1.0 + scenarios.vol)[:, np.newaxis, np.newaxis],
+        out=vol[:cells].reshape(vols, spots, count),
+    )
+    years[:cells] = np.maximum(options.years - scenarios.days / DAYS_PER_YEAR, 0.0)
+    forward[cells], years[cells], vol[cells] = options.forward, options.years, options.vol
+    worth = price(
+        forward.ravel(),
+        np.tile(options.strike, cells + 1),
+        years.ravel(),
+        vol.ravel(),
+        np.tile(options.is_call, cells + 1),
+    ).reshape(cells + 1, count)
+    profits: F8 = np.ascontiguousarray((worth[:cells] - worth[cells]).T).reshape(count, vols, spots)
     return profits
 
 

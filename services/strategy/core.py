@@ -401,6 +401,8 @@ class StrategyHostCore:
             elif slot is not None and (wait := slot.exits_wait(self._now_ns)) is not None:
                 self._exits.put_off(trade, wait, self._now_ns)
                 continue
+            if not self._exits.is_due(trade.trade_id, self._now_ns) and (slot is None or slot.loaded.roll is None):
+                continue
             healthy = slot is not None and slot.failure is None
             recall = self._recalls.of(trade.strategy, trade.trade_id)
             view = self._view.exit(trade, recall)

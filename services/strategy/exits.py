@@ -51,6 +51,8 @@ class ExitDesk:
 
     def keep_only(self, trade_ids: set[str]) -> list[RaiseAlert]:
         """Forget trades that have left OPEN: nobody waits for their exits any more."""
+        if self._watches.keys() <= trade_ids:
+            return []
         gone = {trade_id: self._watches.pop(trade_id) for trade_id in sorted(set(self._watches) - trade_ids)}
         return [
             _blind_no_more(trade_id, f"trade {trade_id} is not held any more: no exit of it is looked at")
@@ -63,6 +65,13 @@ class ExitDesk:
         watch = self._watches.setdefault(trade_id, _Watch(now_ns))
         if watch.reason is None:
             watch.reason = reason
+
+    def is_due(self, trade_id: str, now_ns: int) -> bool:
+        """Whether `look` would ask its conditions now."""
+        watch = self._watches.get(trade_id)
+        if watch is None or watch.looked_ns is None:
+            return True
+        return watch.reason is None and now_ns >= watch.looked_ns + self._config.exit_interval_min_ms * MS
 
     def look(
         self,

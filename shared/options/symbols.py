@@ -8,6 +8,7 @@ and stop trading 15 minutes before.
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal, cast, overload
 
 import msgspec
@@ -72,6 +73,7 @@ class OptionSymbol(msgspec.Struct, frozen=True):
         return self.option_type == "C"
 
 
+@lru_cache(maxsize=8_192)
 def parse_option_symbol(text: str) -> OptionSymbol:
     """Read a venue symbol. A zero-padded day is accepted and leaves no trace in `symbol`.
 
