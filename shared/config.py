@@ -46,9 +46,9 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     name: letters, digits, - and _; names the run directory. number: 0 to 255, is in every client order id, so that
     desks on one account know their own orders. account_id: is in every message and topic. venue: sim is the
     simulated exchange, production is real money; the environment variable TRADING_ENVIRONMENT overrides it.
-    underlyings: index symbols. futures: whether perpetuals are traded beside options, and orders and positions in
-    perpetuals and dated futures of the account are looked at: their delta counts, and what no trade explains is
-    reported. spot: whether the spot pairs of the underlyings ("BTCUSDT") are followed: book, last price, trades.
+    underlyings: index symbols. futures: whether perpetuals and dated futures are traded beside options, and orders
+    and positions of the account in them are looked at: their delta counts, and what no trade explains is reported.
+    spot: whether the spot pairs of the underlyings ("BTCUSDT") are followed: book, last price, trades.
     run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
     """
 

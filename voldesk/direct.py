@@ -40,6 +40,7 @@ from voldesk.console import EXIT_UNREACHABLE, Failure
 from voldesk.preflight import read_ports
 
 Tell = Callable[[str], None]
+_FUTURE = "future"
 _ROUND_PAUSE_S = 1.0
 _WIDENING_ROUNDS = 4
 _MIN_TICKS = 2
@@ -92,8 +93,8 @@ def held_back(positions: Sequence[VenuePosition]) -> frozenset[str]:
     """Positions that still cover another one of the same underlying: closed first, or at once when the other one did
     not fill, they would leave it naked in a market that runs.
 
-    Long options cover short ones of their type, calls a perpetual sold, puts one bought. The perpetual covers short
-    options: calls where it is bought, puts where it is sold.
+    Long options cover short ones of their type, calls a future sold, puts one bought. A future covers short options:
+    calls where it is bought, puts where it is sold.
     """
     held = {(*kind, p.quantity < 0) for p in positions if (kind := _kind_of(p.symbol)) is not None}
     return frozenset(p.symbol for p in positions if not held.isdisjoint(_covered_by(p)))
@@ -102,17 +103,17 @@ def held_back(positions: Sequence[VenuePosition]) -> frozenset[str]:
 def _covered_by(position: VenuePosition) -> Iterator[tuple[str, str, bool]]:
     """Base, kind and whether it is sold, of what a position covers."""
     base, kind = _kind_of(position.symbol) or ("", "")
-    if kind == "perpetual":
+    if kind == _FUTURE:
         yield base, "C" if position.quantity > 0 else "P", True
     elif kind and position.quantity > 0:
         yield base, kind, True
-        yield base, "perpetual", kind == "C"
+        yield base, _FUTURE, kind == "C"
 
 
 def _kind_of(symbol: str) -> tuple[str, str] | None:
-    """Base and type of an option, base and `perpetual` of one; None for anything else."""
-    if instrument_kind(symbol) == "perpetual":
-        return base_of(symbol), "perpetual"
+    """Base and type of an option, base and _FUTURE of a perpetual or dated future; None for anything else."""
+    if instrument_kind(symbol) in ("perpetual", "future"):
+        return base_of(symbol), _FUTURE
     try:
         option = parse_option_symbol(symbol)
     except SymbolError:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from shared.config import DeskConfig
 from shared.messages.risk import WhatIfAnswer
+from shared.options.instruments import instrument_kind
 from shared.views import clock_text, money_text
 from voldesk.console import Failure, print_table, say, title
 from voldesk.plot import Curve, plot
@@ -31,7 +32,7 @@ def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer:
             (
                 leg.side,
                 f"{leg.quantity:f}",
-                leg.symbol.partition("-")[2] or "perpetual",
+                _short_name(leg.symbol),
                 money_text(leg.mark),
                 "-" if leg.iv is None else f"{leg.iv * 100:.1f}",
                 "-" if leg.greeks["delta"] is None else f"{leg.greeks['delta']:.2f}",
@@ -53,8 +54,9 @@ def _facts(view: StructureView) -> list[tuple[str, str, str]]:
         ("fees to open", money_text(view.fees_usd), "as taker"),
     ]
     if figures is not None:
+        holds = _condition(view) if figures.is_estimate else "before fees"
         rows += [
-            ("max profit", _bound(figures.max_profit_usd), "if iv stays" if figures.is_estimate else "before fees"),
+            ("max profit", _bound(figures.max_profit_usd), holds),
             ("max loss", _bound(figures.max_loss_usd), "before fees"),
         ]
         rows += [("breakeven", f"{at:,.0f}", _away(at, view.index_price)) for at in figures.breakevens]
@@ -63,6 +65,19 @@ def _facts(view: StructureView) -> list[tuple[str, str, str]]:
         value = view.greeks[name]
         rows.append((name, "-" if value is None else f"{value:.4g}", unit))
     return rows
+
+
+def _short_name(symbol: str) -> str:
+    """What is left of a symbol beside the underlying that the title names."""
+    kind = instrument_kind(symbol)
+    return "perpetual" if kind == "perpetual" else symbol.partition("-")[2] + (" future" if kind == "future" else "")
+
+
+def _condition(view: StructureView) -> str:
+    """Under which an estimate holds."""
+    if any(instrument_kind(leg.symbol) == "option" for leg in view.legs):
+        return "if iv stays"
+    return "if their prices meet"
 
 
 def _premium(usd: float | None) -> tuple[str, str]:

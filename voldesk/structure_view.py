@@ -83,7 +83,7 @@ def structure_view(orders: Sequence[LegOrder], chains: Mapping[str, ChainView], 
     fees = [
         None
         if leg.mark is None
-        else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed, is_perpetual=leg not in options)
+        else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed, is_option=leg in options)
         for leg in legs
     ]
     priced = _priced(legs, chains)
@@ -167,7 +167,7 @@ def _priced(legs: Sequence[LegView], chains: Mapping[str, ChainView]) -> list[Pa
                 expiry_ns=option.expiry_ns,
                 quantity=leg.signed,
                 price=leg.mark,
-                iv=0.0 if option.is_perpetual else math.nan if leg.iv is None else leg.iv,
+                iv=0.0 if not option.is_option else math.nan if leg.iv is None else leg.iv,
             )
         )
     return priced

@@ -313,10 +313,12 @@ class Desk:
         node = self.nodes["marketdata"]
         epoch = node.epoch
         market = self.venue.market
+        *dated, perpetual = market.futures(base) if self.venue.products.futures else (None,)
         loaded = InstrumentsLoaded(
             underlying=f"{base}USD",
             instruments=market.instruments(base),
-            perpetual=market.perpetual(base) if self.venue.products.futures else None,
+            perpetual=perpetual,
+            futures=tuple(each for each in dated if each is not None),
         )
         self.engine.after(self.engine.between_ns(MS, 50 * MS), lambda: node.put(loaded, epoch))
 
@@ -333,7 +335,7 @@ class Desk:
             self._pushes = []
             for base in self._bases:
                 if self.venue.products.futures:
-                    self._pushes += self.venue.market.perpetual_pushes(base)
+                    self._pushes += self.venue.market.futures_pushes(base)
                 else:
                     self._pushes.append(self.venue.market.index_push(base))
                 self._pushes += self.venue.market.chain_pushes(base)

@@ -19,6 +19,7 @@ from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode, IfBroken, Policy
 from shared.strategy import EntryView, LegSpec, RfqConfig, Roll, SmartConfig, StrategyConfig, max_hold_hours, strangle
+from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
@@ -465,6 +466,10 @@ DIRECTED: dict[str, Directed] = {
     "hedged": Directed(
         what="the delta of open trades is hedged with the perpetual, in a market that jumps",
         scenario=hedged,
+    ),
+    "dated_futures": Directed(
+        what="dated futures are traded alone, as spreads and beside options, over the delivery of one",
+        scenario=dated_futures,
     ),
     "perpetuals": Directed(
         what="perpetuals are traded alone and as legs beside options, over the hour of funding",

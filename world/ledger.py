@@ -14,6 +14,7 @@ from shared.messages.base import Message
 from shared.messages.control import StrategyStatus
 from shared.messages.steps import Entry
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal, TradeAccepted, TradeUpdate
+from shared.messages.venue import VenueExercise
 from world.bus import WorldBus
 from world.faults import SECOND
 from world.venue import Venue
@@ -43,8 +44,8 @@ def _fees(venue: Venue, book: Book) -> Iterator[Violation]:
     """Settlements of what others opened are left out: they have symbols of their own."""
     fees = sum((trade.fees_usd for trade in book.trades.values()), ZERO)
     fills = [fill for fill in venue.products.fills() if fill.order_id not in venue.by_hand]
-    exercises = [one for one in venue.exchange.exercise_history(venue.account_id) if one.symbol not in venue.foreign]
-    venue_fees = sum((fill.fee for fill in fills), ZERO) + sum((one.fee for one in exercises), ZERO)
+    settled = [one for one in venue.products.settlements() if one.symbol not in venue.foreign]
+    venue_fees = sum((fill.fee for fill in fills), ZERO) + sum((one.fee_usd for one in settled), ZERO)
     if fees != venue_fees:
         yield Violation("fees_equal", f"fees of trades {fees} are not the venue's {venue_fees}")
 
@@ -53,15 +54,15 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
     """The venue's cash from its own records, and the part of it that the desk's trades made from the desk's.
 
     What somebody else closed of a trade is booked by the desk at mark, and is in neither sum. All is flat: what a
-    perpetual made is then what its fills moved, but for the last digits of the venue's average price.
+    future made is then what its fills and its delivery moved, but for the last digits of the venue's average price.
     """
     exchange, account_id = venue.exchange, venue.account_id
     fills = list(venue.products.fills())
-    exercises = list(exchange.exercise_history(account_id))
+    settlements = venue.products.settlements()
     deposits = venue.config.accounts[0].initial_balance_usd
     deposits += sum((one.amount for one in exchange.transfers(account_id)), ZERO)
     cash = exchange.account_summary(account_id).cash
-    traded, settled = _traded(fills), _settled(exercises)
+    traded, settled = _traded(fills), _settled(settlements)
     funding = sum((one.amount for one in venue.products.funding()), ZERO)
     if abs(cash - (deposits + traded + settled + funding)) > (_AVERAGED if venue.products.futures else ZERO):
         parts = f"{deposits} + {traded} traded + {settled} settled + {funding} funding"
@@ -70,7 +71,7 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
     if booked != funding and not venue.foreign:
         yield Violation("cash_equal", f"trades received {booked} USD of funding, the account {funding}")
     own = _traded(fill for fill in fills if fill.order_id not in venue.by_hand)
-    own += _settled(one for one in exercises if one.symbol not in venue.foreign)
+    own += _settled(one for one in settlements if one.symbol not in venue.foreign)
     explained = -sum((trade.fees_usd for trade in book.trades.values()), ZERO)
     for trade in book.trades.values():
         explained += sum((leg.sign * (leg.closed_cash - leg.opened_cash) for leg in trade.legs), ZERO)
@@ -86,8 +87,8 @@ def _traded(fills: Iterable[ex.Fill]) -> Decimal:
     return sum((-fill.side.sign * fill.quantity * fill.price - fill.fee for fill in fills), ZERO)
 
 
-def _settled(exercises: Iterable[ex.Exercise]) -> Decimal:
-    return sum((one.settlement_cash_flow - one.fee for one in exercises), ZERO)
+def _settled(settlements: Iterable[VenueExercise]) -> Decimal:
+    return sum((one.settlement_cash_flow_usd - one.fee_usd for one in settlements), ZERO)
 
 
 def outcome_violations(

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 
 from services.exchange.config import ExchangeConfig
-from services.exchange.contracts import next_funding_time
+from services.exchange.contracts import Contract, ContractMarket, next_funding_time
 from services.exchange.core import ExchangeCore
-from services.marketdata.effects import FundingRead
-from shared.messages.contracts import FundingRate
+from services.marketdata.effects import FundingRead, FuturesRead
+from shared.messages.contracts import FundingRate, FuturesTicker
 from shared.messages.market import NEVER_NS, Instrument
 from shared.options.book import pack_levels
+from shared.options.instruments import expiry_and_last_trade_ns
 from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
 from shared.venues.ports import BookPush, ChainPush, IndexPush, OptionQuoteRow
 
@@ -104,32 +105,63 @@ class MarketFeed:
         assert price is not None, base
         return IndexPush(underlying=f"{base}USD", price=float(price), venue_ns=self.exchange.now_ns)
 
-    def perpetual(self, base: str) -> Instrument:
+    def futures(self, base: str) -> tuple[Instrument, ...]:
+        """The dated futures by expiry, then the perpetual."""
         limits = next(config.futures for config in self.config.bases if config.base == base)
-        return Instrument(
-            symbol=f"{base}USD",
-            underlying=f"{base}USD",
-            option_type="C",
-            strike=Decimal(0),
-            expiry_ns=NEVER_NS,
-            last_trade_ns=NEVER_NS,
-            tick_size=limits.tick_size,
-            lot_size=limits.min_quantity,
-            min_quantity=limits.min_quantity,
-            max_quantity=limits.max_order_quantity,
+        symbols = [contract.symbol for _, contract in self._contracts(base)]
+        times = {symbol: expiry_and_last_trade_ns(symbol) or (NEVER_NS, NEVER_NS) for symbol in symbols}
+        return tuple(
+            Instrument(
+                symbol=symbol,
+                underlying=f"{base}USD",
+                option_type="C",
+                strike=Decimal(0),
+                expiry_ns=expiry_ns,
+                last_trade_ns=last_trade_ns,
+                tick_size=limits.tick_size,
+                lot_size=limits.min_quantity,
+                min_quantity=limits.min_quantity,
+                max_quantity=limits.max_order_quantity,
+            )
+            for symbol, (expiry_ns, last_trade_ns) in sorted(times.items(), key=lambda each: each[1])
         )
 
-    def perpetual_pushes(self, base: str) -> tuple[IndexPush, BookPush, FundingRead]:
-        """Mark, book and next funding of the perpetual, as marketdata is told them."""
-        symbol, futures, now_ns = f"{base}USD", self.exchange.futures, self.exchange.now_ns
-        found, book = futures.find(symbol), futures.order_book(symbol, 5)
-        assert found is not None and book is not None, symbol  # noqa: PT018
-        market, contract = found
-        index = msgspec.structs.replace(self.index_push(base), perpetual_mark=float(market.mark(contract)))
-        bids, asks = ([(float(each.price), float(each.quantity)) for each in side] for side in (book.bids, book.asks))
-        due_ns = next_funding_time(now_ns)
+    def futures_pushes(self, base: str) -> list[IndexPush | BookPush | FundingRead | FuturesRead]:
+        """Index, marks, books and next funding of the futures, as marketdata is told them."""
+        symbol, now_ns = f"{base}USD", self.exchange.now_ns
+        futures, due_ns = self.exchange.futures, next_funding_time(now_ns)
+        index = self.index_push(base)
+        marks: list[FuturesTicker] = []
+        told: list[IndexPush | BookPush | FundingRead | FuturesRead] = []
+        for market, contract in self._contracts(base):
+            mark = float(market.mark(contract))
+            if contract.kind == "perpetual":
+                index = msgspec.structs.replace(index, perpetual_mark=mark)
+            else:
+                marks.append(_ticker(contract, mark, index.price))
+            told.append(self._book_push(contract.symbol))
         rate = FundingRate(
             symbol=symbol, rate=futures.funding_rate(symbol, due_ns), next_funding_ns=due_ns, venue_ns=now_ns
         )
-        push = BookPush(symbol=symbol, venue_ns=now_ns, bids=pack_levels(bids), asks=pack_levels(asks))
-        return index, push, FundingRead(rate)
+        return [index, *told, FuturesRead(tuple(marks)), FundingRead(rate)]
+
+    def _contracts(self, base: str) -> list[tuple[ContractMarket, Contract]]:
+        return [found for found in self.exchange.futures.contracts() if found[1].base == base]
+
+    def _book_push(self, symbol: str) -> BookPush:
+        book = self.exchange.futures.order_book(symbol, 5)
+        assert book is not None, symbol
+        bids, asks = ([(float(each.price), float(each.quantity)) for each in side] for side in (book.bids, book.asks))
+        return BookPush(symbol=symbol, venue_ns=self.exchange.now_ns, bids=pack_levels(bids), asks=pack_levels(asks))
+
+
+def _ticker(contract: Contract, mark: float, index_price: float) -> FuturesTicker:
+    return FuturesTicker(
+        symbol=contract.symbol,
+        underlying=f"{contract.base}USD",
+        kind="future",
+        expiry_ns=contract.expiry_ns,
+        last=None,
+        mark=mark,
+        index=index_price,
+    )

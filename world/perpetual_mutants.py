@@ -1,10 +1,20 @@
-"""Mistakes with perpetuals: the simulation must find each of them."""
+"""Mistakes with perpetuals and dated futures: the simulation must find each of them."""
 
 from __future__ import annotations
 
 from world.mutant import Mutant, in_execution
 
 PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
+    in_execution(
+        "future_sold_before_the_short_one",
+        "a long future is sold while it covers a short one of another expiry",
+        (
+            "reduction.py",
+            '"sell" and one.option_type == two.option_type',
+            '"sell" and one.option_type == two.option_type and two.is_option',
+        ),
+        scenario="dated_futures",
+    ),
     in_execution(
         "hedge_outlives_its_trade",
         "a hedge is left open when the trade that it hedges has ended",

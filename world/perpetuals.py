@@ -27,10 +27,10 @@ def perpetuals(seed: int) -> Scenario:
     return Scenario(
         name="perpetuals",
         strategies=(
-            _trader("alpha", [LegSpec.perpetual("BTC", side, "0.105")], seed),
-            _trader("beta", [LegSpec.perpetual("BTC", side, {"notional_usd": 20_000})], seed + 1),
-            _trader("covered", [call, LegSpec.perpetual("BTC", 1, {"of_leg": 0})], seed + 2),
-            _trader("against", [LegSpec.perpetual("BTC", opposite(side), "0.05")], seed + 3, hold_s=3.0),
+            futures_trader("alpha", [LegSpec.perpetual("BTC", side, "0.105")], seed),
+            futures_trader("beta", [LegSpec.perpetual("BTC", side, {"notional_usd": 20_000})], seed + 1),
+            futures_trader("covered", [call, LegSpec.perpetual("BTC", 1, {"of_leg": 0})], seed + 2),
+            futures_trader("against", [LegSpec.perpetual("BTC", opposite(side), "0.05")], seed + 3, hold_s=3.0),
         ),
         exchange=small_exchange(seed),
         start_ns=random.choice((BEFORE_FUNDING_NS, BEFORE_FUNDING_NS - 3_600 * SECOND)),
@@ -74,7 +74,8 @@ def _hedged(name: str, legs: Sequence[AnyLeg], variant: int, *, hold_s: float) -
     )
 
 
-def _trader(name: str, legs: Sequence[AnyLeg], variant: int, *, hold_s: float = 12.0) -> StrategyConfig:
+def futures_trader(name: str, legs: Sequence[AnyLeg], variant: int, *, hold_s: float = 12.0) -> StrategyConfig:
+    """Who holds these legs for a while, four times at most, in one of the modes that futures know."""
     mode, smart = drawn_mode(name, variant)
     return StrategyConfig(
         name=name,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.exchange import model as ex
 from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
+from shared.messages.venue import VenueExercise
 from shared.options.instruments import instrument_kind
 
 _EVER_NS = 1 << 62
@@ -65,6 +66,34 @@ class Products:
 
     def funding(self, start_ns: int = 0) -> Sequence[ex.FundingPayment]:
         return self._exchange.futures.funding(self._account_id, start_ns, _EVER_NS) if self.futures else ()
+
+    def settlements(self, start_ns: int = 0) -> Sequence[VenueExercise]:
+        """Of options, and of dated futures as a desk is told them: as if their coins were paid."""
+        found = [
+            VenueExercise(
+                symbol=one.symbol,
+                quantity=one.quantity * one.side.sign,
+                settlement_price=one.settlement_price,
+                settlement_cash_flow_usd=one.settlement_cash_flow,
+                fee_usd=one.fee,
+                venue_ns=one.at_ns,
+            )
+            for one in self._exchange.exercise_history(self._account_id, start_ns=start_ns)
+        ]
+        futures = self._exchange.futures
+        for delivery in futures.deliveries(self._account_id, start_ns, _EVER_NS) if self.futures else ():
+            quantity = delivery.quantity * delivery.side.sign
+            found.append(
+                VenueExercise(
+                    symbol=delivery.symbol,
+                    quantity=quantity,
+                    settlement_price=delivery.settlement_price,
+                    settlement_cash_flow_usd=quantity * delivery.settlement_price,
+                    fee_usd=delivery.fee,
+                    venue_ns=delivery.at_ns,
+                )
+            )
+        return found
 
 
 def _is_option(symbol: str) -> bool:

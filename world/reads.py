@@ -190,17 +190,7 @@ class VenueReads:
         )
 
     def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
-        return tuple(
-            VenueExercise(
-                symbol=exercise.symbol,
-                quantity=exercise.quantity * exercise.side.sign,
-                settlement_price=exercise.settlement_price,
-                settlement_cash_flow_usd=exercise.settlement_cash_flow,
-                fee_usd=exercise.fee,
-                venue_ns=exercise.at_ns,
-            )
-            for exercise in self._exchange.exercise_history(self._account_id, start_ns=since_ns)
-        )
+        return tuple(self._products.settlements(since_ns))
 
 
 def _kline(bar: ex.KLine) -> Kline:

@@ -12,7 +12,8 @@ from services.exchange.config import ExchangeConfig, ListingConfig
 from shared.messages.base import Message
 from shared.messages.control import ListStrategies, StrategyList, StrategyStatus
 from shared.messages.trades import ListTrades, TradeList, TradeState, TradeUpdate
-from shared.strategy import PerpetualLeg, StrategyConfig
+from shared.strategy import StrategyConfig
+from shared.strategy.legs import LinearLeg
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -59,7 +60,7 @@ class Rehearsal:
             Faults.none(),
             [msgspec.structs.replace(config, dry_run=dry_run)],
             listed_exchange(seed),
-            futures=config.delta_hedge is not None or any(isinstance(leg, PerpetualLeg) for leg in config.legs),
+            futures=config.delta_hedge is not None or any(isinstance(leg, LinearLeg) for leg in config.legs),
         )
         self._asked = 0
 

@@ -95,9 +95,9 @@ def opening_cost(trade: Trade, *, fees_complete: bool) -> OpeningCost | None:
 
 
 def _rfq_infeasible(intent: OpenTrade, legs: Sequence[LegView], refused: str) -> str:
-    perpetual = next((leg.order.symbol for leg in legs if leg.instrument.is_perpetual), None)
-    if perpetual is not None:
-        return f"{perpetual} is a perpetual, which makers are not asked for"
+    future = next((leg.order.symbol for leg in legs if not leg.instrument.is_option), None)
+    if future is not None:
+        return f"{future} is a future, which makers are not asked for"
     strikes = {leg.order.symbol: leg.instrument.strike for leg in legs}
     notional = notional_usd(intent.legs, strikes)
     least = intent.rfq.min_notional_usd
@@ -193,8 +193,8 @@ def _cost(
         quantity = float(leg.order.quantity)
         price = max(0.0, middle + offset if leg.order.side == "buy" else middle - offset)
         spread_usd += quantity * offset
-        if leg.instrument.is_perpetual:
-            fees_usd += quantity * config.futures_fee_rate * price
-        else:
+        if leg.instrument.is_option:
             fees_usd += quantity * min(rate * leg.index_price, config.fee_cap_fraction * price)
+        else:
+            fees_usd += quantity * config.futures_fee_rate * price
     return ModeCost(mode=mode, infeasible=infeasible, spread_usd=spread_usd, fees_usd=fees_usd)

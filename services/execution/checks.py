@@ -142,11 +142,11 @@ def _rfq(intent: OpenTrade, view: CheckView) -> Refusal | None:
     if problem:
         return Refusal(code="bad_params", detail=f"rfq.{problem}", remedy="correct it")
     listed = {leg.symbol: view.work.market.instrument(leg.symbol) for leg in intent.legs}
-    perpetual = next((leg.symbol for leg in intent.legs if instrument_kind(leg.symbol) != "option"), None)
-    if perpetual is not None and intent.execution_mode == "rfq":
+    future = next((leg.symbol for leg in intent.legs if instrument_kind(leg.symbol) != "option"), None)
+    if future is not None and intent.execution_mode == "rfq":
         return Refusal(
             code="bad_params",
-            detail=f"makers are not asked for {perpetual}, which is no option",
+            detail=f"makers are not asked for {future}, which is no option",
             remedy='use execution_mode "limit" or "smart"',
         )
     known = {symbol: instrument.strike for symbol, instrument in listed.items() if instrument is not None}

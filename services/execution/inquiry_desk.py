@@ -137,7 +137,7 @@ class InquiryDesk:
                 detail=f"{leg.symbol[:60]} is not listed",
                 remedy="see what is: voldesk chain UNDERLYING --all",
             )
-        if instrument.is_perpetual:
+        if not instrument.is_option:
             return Refusal(
                 code="not_tradable",
                 detail=f"makers are not asked for {leg.symbol}, which is no option",

@@ -30,8 +30,8 @@ class MarketView:
             if instrument.underlying != message.underlying
         }
         self._instruments.update((instrument.symbol, instrument) for instrument in message.instruments)
-        if message.perpetual is not None:
-            self._instruments[message.perpetual.symbol] = message.perpetual
+        futures = message.futures if message.perpetual is None else (message.perpetual, *message.futures)
+        self._instruments.update((instrument.symbol, instrument) for instrument in futures)
 
     def take_chain(self, message: ChainSnapshot) -> None:
         """Keep the chain. One of an unknown list, or one that does not fit its list, is no data."""

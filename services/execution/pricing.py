@@ -17,7 +17,7 @@ STAIRCASE: tuple[CloseStep, ...] = ("mark", "mid", "cross")
 PRICE_REFUSALS: frozenset[int] = frozenset({10531, 10532})
 """The venue's codes for a price outside its band around mark."""
 
-PERPETUAL_PREMIUM_MAX_PCT = 2.0
+FUTURE_PREMIUM_MAX_PCT = 2.0
 """What is a small share of an option's price is a large one of a coin's, whose book is about a basis point wide."""
 
 
@@ -143,9 +143,9 @@ def opening_price(
 
 def closing_bound(mark: float, side: Side, max_premium_pct: float, instrument: Instrument) -> Decimal:
     """How far a close may go: mark moved `max_premium_pct` against us, at least by one tick, on the safe tick. Of a
-    perpetual at most PERPETUAL_PREMIUM_MAX_PCT."""
-    if instrument.is_perpetual:
-        max_premium_pct = min(max_premium_pct, PERPETUAL_PREMIUM_MAX_PCT)
+    future at most FUTURE_PREMIUM_MAX_PCT."""
+    if not instrument.is_option:
+        max_premium_pct = min(max_premium_pct, FUTURE_PREMIUM_MAX_PCT)
     room = max(mark * max_premium_pct / 100, float(instrument.tick_size))
     bound = mark + room if side == "buy" else max(0.0, mark - room)
     return snap_price(bound, instrument.tick_size, up=side == "sell")

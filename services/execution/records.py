@@ -354,8 +354,8 @@ class Trade(msgspec.Struct, kw_only=True):
 
     @property
     def entry_premium_usd(self) -> Decimal:
-        """What the opening paid for options, received < 0; a perpetual has no premium."""
-        options = (leg for leg in self.legs if not leg.instrument.is_perpetual)
+        """What the opening paid for options, received < 0; a future has no premium."""
+        options = (leg for leg in self.legs if leg.instrument.is_option)
         return sum((leg.sign * leg.opened_cash for leg in options), ZERO)
 
     @property

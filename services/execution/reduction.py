@@ -101,7 +101,7 @@ class Reduction:
 
 
 def covered_leg(trade: Trade, index: int, work: Workspace) -> str | None:
-    """What this leg still covers: a short option, or a perpetual."""
+    """What this leg still covers: a short option, or a future."""
     leg = trade.legs[index]
     for other_index, other in enumerate(trade.legs):
         if (
@@ -115,13 +115,13 @@ def covered_leg(trade: Trade, index: int, work: Workspace) -> str | None:
 
 def covers(leg: Leg, other: Leg) -> bool:
     """Whether a leg bounds the loss of another one, which is closed before it: a long option that of a short one of
-    its type, a perpetual bought counting as a call bought and one sold as a call sold; a long put that of a long
-    perpetual; a short perpetual that of a short put."""
+    its type, a future bought counting as a call bought and one sold as a call sold; a long put that of a long
+    future; a short future that of a short put. A long future covers a short one of another expiry."""
     one, two = leg.instrument, other.instrument
     if one.underlying != two.underlying:
         return False
-    if one.option_type == "P" and two.is_perpetual:
+    if one.option_type == "P" and not two.is_option:
         return leg.side == other.side == "buy"
-    if one.is_perpetual and two.option_type == "P":
+    if not one.is_option and two.option_type == "P":
         return leg.side == other.side == "sell"
     return leg.side == "buy" and other.side == "sell" and one.option_type == two.option_type

@@ -345,7 +345,8 @@ class DirectFlattenFound(msgspec.Struct, frozen=True, kw_only=True, tag="direct_
 
 
 class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
-    """The leg expired and the venue settled it. `cash_flow_usd` > 0 was received; `fee_usd` is the delivery fee."""
+    """The leg expired and the venue settled it. `cash_flow_usd` > 0 was received, of a future signed quantity ×
+    settlement price; `fee_usd` is the delivery fee."""
 
     trade_id: str
     leg_index: int

@@ -24,7 +24,7 @@ _PRICE_ROWS = [_ROW[name] for name in ("bid", "ask")]
 
 
 def sorted_instruments(instruments: tuple[Instrument, ...], now_ns: int) -> tuple[Instrument, ...]:
-    """Unexpired options by expiry, strike and type: the order of columns, and so of the content hash."""
+    """Unexpired options, or futures, by expiry, strike and type: the order of columns, and of the content hash."""
     alive = (option for option in instruments if option.expiry_ns > now_ns)
     return tuple(sorted(alive, key=lambda option: (option.expiry_ns, option.strike, option.option_type)))
 
@@ -47,13 +47,15 @@ class Columns:
         now_ns: int,
         perpetual: Instrument | None = None,
         spot: SpotSpec | None = None,
+        futures: tuple[Instrument, ...] = (),
     ) -> None:
         self.listed = InstrumentList(
             underlying=underlying,
-            list_id=list_id_of(instruments, perpetual, spot),
+            list_id=list_id_of(instruments, perpetual, spot, futures),
             instruments=instruments,
             perpetual=perpetual,
             spot=spot,
+            futures=futures,
         )
         self._at = {option.symbol: column for column, option in enumerate(instruments)}
         self._matrix = np.full((len(CHAIN_COLUMNS), len(instruments)), np.nan, dtype="<f8")

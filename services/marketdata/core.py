@@ -15,6 +15,7 @@ from services.marketdata.effects import (
     Compared,
     FollowBooks,
     FundingRead,
+    FuturesRead,
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
@@ -24,7 +25,7 @@ from services.marketdata.effects import (
     VenueRead,
     VenueReadFailed,
 )
-from services.marketdata.perpetuals import Perpetual
+from services.marketdata.futures import Future, Futures
 from services.marketdata.reads import SYMBOL_CHARACTERS_MAX, Reads, bad_symbol
 from services.marketdata.spot import SpotPair
 from services.marketdata.streams import INDEX, SPOT, Brought
@@ -55,7 +56,7 @@ BOOKS = "books"
 _NAMES = {INDEX: "index", SPOT: "spot"}
 _WATCH_INTERVAL_NS = 1_000 * _MS
 _POLLED_MS = 1_000
-"""How long a read by REST takes at most as a rule: a perpetual that is silent for longer is missing, before options
+"""How long a read by REST takes at most as a rule: a future that is silent for longer is missing, before options
 in the same chain would look as old as it is."""
 
 
@@ -63,7 +64,7 @@ class _Underlying:
     def __init__(self, name: str) -> None:
         self.name = name
         self.columns: Columns | None = None
-        self.perpetual: Perpetual | None = None
+        self.futures = Futures(name)
         self.spot: SpotPair | None = None
         self.index = math.nan
         self.index_venue_ns = 0
@@ -81,11 +82,11 @@ class _Underlying:
 class MarketdataCore:
     """What the venue quotes, normalised.
 
-    Inputs: InstrumentsLoaded, ChainPush, IndexPush, MarketRead, FundingRead, OpenInterestRead, BookPush, BookRead,
-    BookReadFailed, SpotTicker, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead, VenueReadFailed,
-    StreamUp, StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades, GetKlines,
-    GetFundingRate). A push counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and those of
-    effects.py. Journals nothing.
+    Inputs: InstrumentsLoaded, ChainPush, IndexPush, MarketRead, FundingRead, FuturesRead, OpenInterestRead, BookPush,
+    BookRead, BookReadFailed, SpotTicker, LastTradesPush, LastTradesRead, LastTradesReadFailed, VenueRead,
+    VenueReadFailed, StreamUp, StreamDown, Tick, LoopStalled, Request(LeaseBooks, GetOrderBook, GetLastTrades,
+    GetKlines, GetFundingRate). A push counts as received when it is handled. Effects: Publish, Reply, RaiseAlert and
+    those of effects.py. Journals nothing.
 
     `underlyings`: those whose instruments will be loaded; empty where any may be.
     """
@@ -131,9 +132,13 @@ class MarketdataCore:
             case BookPush():
                 self._on_book(step, item, now_ns)
             case FundingRead(rate=rate):
-                perpetual = self.perpetual(rate.symbol)
-                if perpetual is not None:
-                    perpetual.take_funding(rate, now_ns)
+                if self.future(rate.symbol) is not None:
+                    self._underlyings[rate.symbol].futures.take_funding(rate, now_ns)
+            case FuturesRead(tickers=tickers):
+                for ticker in tickers:
+                    future = self.future(ticker.symbol)
+                    if future is not None and ticker.mark is not None and ticker.kind == "future":
+                        future.take_mark(ticker.mark, now_ns)
             case Request():
                 self._on_request(step, item, now_ns)
             case BookRead(book=book):
@@ -176,8 +181,7 @@ class MarketdataCore:
                 # What waits in the sockets is as old as the stall and would be stamped as new.
                 for part in self._underlyings.values():
                     part.index_received_ns = 0
-                    if part.perpetual is not None:
-                        part.perpetual.forget_times()
+                    part.futures.forget_times()
                     if part.spot is not None:
                         part.spot.forget_times()
                     if part.columns is not None:
@@ -291,10 +295,19 @@ class MarketdataCore:
         part = self._underlyings.get(underlying)
         return part is not None and part.columns is not None
 
-    def perpetual(self, symbol: str) -> Perpetual | None:
-        """The perpetual of that symbol, which is the name of its underlying too; None where none is traded."""
-        part = self._underlyings.get(symbol)
-        return None if part is None else part.perpetual
+    def future(self, symbol: str) -> Future | None:
+        """The perpetual or dated future of that symbol; None where none is traded."""
+        part = self._underlyings.get(symbol.partition("-")[0])
+        return None if part is None else part.futures.get(symbol)
+
+    def futures(self) -> tuple[str, ...]:
+        """Symbols of the futures that are traded."""
+        return tuple(symbol for part in self._underlyings.values() for symbol in part.futures.symbols)
+
+    def silent_futures(self, underlying: str, now_ns: int, silence_ms: int) -> tuple[str, ...]:
+        """Those of an underlying whose book nothing was received of for so long."""
+        part = self._underlyings.get(underlying)
+        return () if part is None else part.futures.silent_books(now_ns, silence_ms * _MS)
 
     def spot(self, symbol: str) -> SpotPair | None:
         """The spot pair of that symbol; None where it is not looked at."""
@@ -327,9 +340,9 @@ class MarketdataCore:
     def _on_instruments(self, step: Step, loaded: InstrumentsLoaded, now_ns: int) -> None:
         part = self._part(loaded.underlying)
         listed = sorted_instruments(loaded.instruments, now_ns)
-        columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual, loaded.spot)
-        if loaded.perpetual is not None and part.perpetual is None:
-            part.perpetual = Perpetual()
+        dated = sorted_instruments(loaded.futures, now_ns)
+        columns = Columns(loaded.underlying, listed, now_ns, loaded.perpetual, loaded.spot, dated)
+        part.futures.keep(loaded.perpetual, dated)
         if loaded.spot is not None:
             part.spot = part.spot or SpotPair(loaded.spot)
             part.spot.spec = loaded.spot
@@ -347,9 +360,9 @@ class MarketdataCore:
         self.books.on_instruments(step, self._unlisted)
 
     def _on_book(self, step: Step, push: BookPush, now_ns: int) -> None:
-        perpetual, spot = self.perpetual(push.symbol), self.spot(push.symbol)
-        if perpetual is not None:
-            perpetual.take_book(push, now_ns)
+        future, spot = self.future(push.symbol), self.spot(push.symbol)
+        if future is not None:
+            future.take_book(push, now_ns)
             return
         if spot is not None:
             self._brought.note(underlying_of(push.symbol), SPOT, now_ns)
@@ -376,8 +389,7 @@ class MarketdataCore:
 
     def _on_index(self, step: Step, push: IndexPush, now_ns: int) -> None:
         part = self._part(push.underlying)
-        if part.perpetual is not None:
-            part.perpetual.take_mark(push.perpetual_mark, now_ns)
+        part.futures.take_perpetual_mark(push.perpetual_mark, now_ns)
         usable = math.isfinite(push.price) and push.price > 0
         if not usable or is_overtaken(push.venue_ns, now_ns, part.index_venue_ns, part.index_received_ns):
             return
@@ -404,6 +416,7 @@ class MarketdataCore:
         if config.own_greeks:
             columns.put_own_greeks(matrix, now_ns)
         polled_ns = (config.poll_silence_ms + _POLLED_MS) * _MS
+        perpetual, futures = part.futures.shown(now_ns, polled_ns)
         index_is_fresh = now_ns - part.index_received_ns <= config.index_age_max_ms * _MS
         chain = ChainSnapshot(
             underlying=part.name,
@@ -413,8 +426,9 @@ class MarketdataCore:
             index_price=part.index if index_is_fresh else math.nan,
             index_received_ns=part.index_received_ns,
             matrix=matrix_bytes(matrix),
-            perpetual=None if part.perpetual is None else part.perpetual.shown(now_ns, polled_ns),
+            perpetual=perpetual,
             spot=None if part.spot is None else part.spot.shown(now_ns, polled_ns),
+            futures=futures,
         )
         part.published_ns, part.published_index = now_ns, part.index
         step.effects.append(Publish(topic_of("md.{underlying}.chain", underlying=part.name), chain))

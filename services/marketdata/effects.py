@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.messages.contracts import FundingRate, SpotSpec
+from shared.messages.contracts import FundingRate, FuturesTicker, SpotSpec
 from shared.messages.market import Instrument
 from shared.messages.on_demand import GetFundingRate, GetKlines, GetLastTrades, GetOrderBook, Kline, MarketTrade
 from shared.venues.ports import BookPush, ChainPush, IndexPush, VenueErrorKind
@@ -14,19 +14,26 @@ ReadKey = GetOrderBook | GetLastTrades | GetKlines | GetFundingRate
 
 
 class InstrumentsLoaded(msgspec.Struct, frozen=True, kw_only=True):
-    """Input: the options that the venue lists for one underlying now, its perpetual where futures are traded, and its
-    spot pair where that is looked at."""
+    """Input: the options that the venue lists for one underlying now, its perpetual and dated futures where futures
+    are traded, and its spot pair where that is looked at."""
 
     underlying: str
     instruments: tuple[Instrument, ...]
     perpetual: Instrument | None = None
     spot: SpotSpec | None = None
+    futures: tuple[Instrument, ...] = ()
 
 
 class FundingRead(msgspec.Struct, frozen=True):
     """Input: the rate of a perpetual's next funding."""
 
     rate: FundingRate
+
+
+class FuturesRead(msgspec.Struct, frozen=True):
+    """Input: marks of futures, which nothing pushes of dated ones."""
+
+    tickers: tuple[FuturesTicker, ...]
 
 
 class MarketRead(msgspec.Struct, frozen=True, kw_only=True):

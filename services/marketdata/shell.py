@@ -15,6 +15,7 @@ from services.marketdata.effects import (
     Compared,
     FollowBooks,
     FundingRead,
+    FuturesRead,
     InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
@@ -66,7 +67,7 @@ class MarketdataShell:
         self._context = context
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
-        self._perpetuals = self._underlyings if context.desk.futures else ()
+        self._futures = context.desk.futures
         self._pairs = [f"{base_of(name)}USDT" for name in self._underlyings] if context.desk.spot else []
         venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
@@ -179,8 +180,8 @@ class MarketdataShell:
         await _until_done(self._key_holds)
         await _until_done(self._load_instruments)
         feeds = [self._stream(), self._keep_instruments(), self._poll(), self._poll_open_interest()]
-        if self._perpetuals:
-            feeds.append(self._poll_funding())
+        if self._futures:
+            feeds += [self._poll_funding(), self._poll_futures()]
         if self._pairs:
             feeds.append(self._spot.run())
         await asyncio.gather(*feeds)
@@ -203,7 +204,7 @@ class MarketdataShell:
         while True:
             try:
                 await self._gateway.stream_market(
-                    self._underlyings, self._listed_expiries, self._host.put, self._perpetuals
+                    self._underlyings, self._listed_expiries, self._host.put, self._host.core.futures
                 )
             except VenueError as error:
                 self._context.log.warning("market stream ended", kind=error.kind, reason=str(error))
@@ -287,11 +288,14 @@ class MarketdataShell:
         try:
             pairs = await self._listed_pairs()
             for underlying in self._underlyings:
+                instruments = await self._gateway.instruments(underlying)
+                futures = await self._listed_futures(underlying) if self._futures else ()
                 loaded = InstrumentsLoaded(
                     underlying=underlying,
-                    instruments=await self._gateway.instruments(underlying),
-                    perpetual=await self._perpetual(underlying) if self._perpetuals else None,
+                    instruments=instruments,
+                    perpetual=next((each for each in futures if each.is_perpetual), None),
                     spot=pairs.get(underlying),
+                    futures=tuple(each for each in futures if not each.is_perpetual),
                 )
                 self._host.put(loaded)
         except VenueError as error:
@@ -299,15 +303,15 @@ class MarketdataShell:
             return False
         return True
 
-    async def _perpetual(self, underlying: str) -> Instrument | None:
-        """None where the venue has none that can be read: options are shown without it."""
+    async def _listed_futures(self, underlying: str) -> tuple[Instrument, ...]:
+        """None where the venue has none that can be read: options are shown without them."""
         try:
-            return await self._gateway.futures.instrument(underlying)
+            return await self._gateway.futures.instruments(underlying)
         except VenueError as error:
             if error.kind in ("down", "throttled", "auth"):
                 raise
-            self._context.log.warning("there is no perpetual", underlying=underlying, reason=str(error))
-            return None
+            self._context.log.warning("there are no futures", underlying=underlying, reason=str(error))
+            return ()
 
     async def _listed_pairs(self) -> dict[str, SpotSpec]:
         """The spot pairs that are looked at, by underlying. Options are shown without one that cannot be read."""
@@ -366,6 +370,16 @@ class MarketdataShell:
                 self._context.log.info("funding rates cannot be read", kind=error.kind, reason=str(error))
             await asyncio.sleep(_FUNDING_PAUSE_S)
 
+    async def _poll_futures(self) -> None:
+        """Marks of dated futures, which nothing pushes, while any is listed."""
+        while True:
+            try:
+                if any(instrument_kind(symbol) == "future" for symbol in self._host.core.futures()):
+                    self._host.put(FuturesRead(await self._gateway.futures.tickers()))
+            except VenueError as error:
+                self._context.log.info("marks of futures cannot be read", kind=error.kind, reason=str(error))
+            await asyncio.sleep(_POLL_PAUSE_S)
+
     async def _measure(self) -> None:
         while True:
             self._metrics.measure(self._host.core, self._context.clock.now_ns())
@@ -375,9 +389,8 @@ class MarketdataShell:
         silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns
         if self._host.core.index_is_silent(underlying, now_ns(), silence_ms):
             self._host.put(MarketRead(push=await self._gateway.index_price(underlying)))
-        perpetual = self._host.core.perpetual(underlying)
-        if perpetual is not None and perpetual.book_is_silent(now_ns(), silence_ms * 1_000_000):
-            self._host.put(await self._gateway.futures.order_book(underlying))
+        for symbol in self._host.core.silent_futures(underlying, now_ns(), silence_ms):
+            self._host.put(await self._gateway.futures.order_book(symbol))
         pair = next((name for name in self._pairs if underlying_of(name) == underlying), "")
         spot = self._host.core.spot(pair)
         if spot is not None and spot.is_silent(now_ns(), silence_ms * 1_000_000):

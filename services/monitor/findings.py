@@ -28,7 +28,7 @@ _MAINTENANCE = ("10553", "under maintenance")
 
 
 def uncovered(trade: TradeUpdate) -> Decimal:
-    """How much of the trade's short options and perpetuals lacks the protection that its structure has for them, in
+    """How much of the trade's short options and futures lacks the protection that its structure has for them, in
     base coin.
 
     Per underlying and option type: what is sold and held beyond what is bought and held, less what the structure
@@ -49,9 +49,9 @@ def uncovered(trade: TradeUpdate) -> Decimal:
 
 
 def _kinds_of(symbol: str, sign: int) -> list[tuple[tuple[str, str], int]]:
-    """Base and option type that a leg covers (sign < 0) or leaves open (> 0): a perpetual covers calls and leaves
+    """Base and option type that a leg covers (sign < 0) or leaves open (> 0): a future covers calls and leaves
     puts open where it is bought, and the other way round where it is sold."""
-    if instrument_kind(symbol) == "perpetual":
+    if instrument_kind(symbol) in ("perpetual", "future"):
         return [((base_of(symbol), "C"), sign), ((base_of(symbol), "P"), -sign)]
     try:
         option = parse_option_symbol(symbol)
@@ -61,7 +61,7 @@ def _kinds_of(symbol: str, sign: int) -> list[tuple[tuple[str, str], int]]:
 
 
 class NakedLegs:
-    """Trades whose short options or perpetuals have lacked their protection for a while."""
+    """Trades whose short options or futures have lacked their protection for a while."""
 
     def __init__(self) -> None:
         self._since_ns: dict[str, int] = {}

@@ -64,10 +64,10 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     accepted at the last moment can arrive.
     max_legs: legs of one structure.
     max_order_quantity: largest quantity of one leg, in base coin.
-    max_order_notional_usd: largest Σ strike × quantity of one structure, of a perpetual mark × quantity.
+    max_order_notional_usd: largest Σ strike × quantity of one structure, of a future mark × quantity.
     min_time_to_last_trade_ms: no grant for an option that stops trading sooner.
     collar_pct, collar_index_pct, collar_ticks: a leg may trade as far past mark as the largest of this share of the
-    mark, this share of the index, and this many ticks. futures_collar_pct: a perpetual as far as this share of its
+    mark, this share of the index, and this many ticks. futures_collar_pct: a future as far as this share of its
     mark, or collar_ticks.
     max_position_quantity: largest |net position| in one option after the trade, in base coin.
     max_delta_usd: Σ over underlyings of |delta| × index after the trade.
@@ -114,7 +114,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     portfolio_scan_pct, portfolio_vol_pct, portfolio_short_fraction, portfolio_maintenance_fraction: the model of
     portfolio margin, see margin_models.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
-    futures_fee_rate: trading fee of a perpetual as a fraction of price × quantity, as taker.
+    futures_fee_rate: trading fee of a future as a fraction of price × quantity, as taker.
     price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
     underlyings: `[risk.underlyings.BTCUSD]`: limits of one underlying, beside those of the account.
     strategies: `[risk.strategies.NAME]`: limits of one strategy, beside those of the account.

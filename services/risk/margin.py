@@ -6,7 +6,7 @@ venue, per unit of a short option, in USD:
     initial = max(short_margin_fraction × index − out of the money, short_margin_floor_fraction × index) + mark
     maintenance = short_maintenance_fraction × index + mark; of a put at least that fraction of its mark + mark
 
-A long option needs none: its premium is paid in full. A perpetual, long or short, needs futures_initial_fraction of
+A long option needs none: its premium is paid in full. A future, long or short, needs futures_initial_fraction of
 its value, which is one over the leverage.
 
 Plain floats: a structure has a handful of legs, and an array of a handful costs ten times its arithmetic.
@@ -34,9 +34,9 @@ class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
     expiry_ns: int
 
     @property
-    def is_perpetual(self) -> bool:
-        """A perpetual is a call of strike 0, see `Instrument`."""
-        return not self.strike
+    def is_option(self) -> bool:
+        """A future is a call of strike 0, see `Instrument`."""
+        return bool(self.strike)
 
 
 def short_initial_margin(config: RiskConfig, index: float, strike: float, mark: float, *, is_call: bool) -> float:
@@ -52,12 +52,10 @@ def short_maintenance_margin(config: RiskConfig, index: float, mark: float, *, i
     return (base if is_call else max(base, config.short_maintenance_fraction * mark)) + mark
 
 
-def trading_fee(
-    config: RiskConfig, quantity: float, price: float, index: float, *, is_perpetual: bool = False
-) -> float:
-    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a perpetual, USD > 0.
+def trading_fee(config: RiskConfig, quantity: float, price: float, index: float, *, is_option: bool = True) -> float:
+    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future, USD > 0.
     Source: the venue's fee schedule."""
-    if is_perpetual:
+    if not is_option:
         return abs(quantity) * config.futures_fee_rate * price
     return abs(quantity) * min(config.fee_rate * index, config.fee_cap_fraction * price)
 
@@ -66,7 +64,7 @@ def structure_margin(config: RiskConfig, legs: Iterable[StructureLeg]) -> float:
     """Margin that opening a structure uses at worst, USD: premiums paid, margin of the shorts, fees.
 
     Every short is margined by itself, less the premium that it is sure to bring; legs do not cover one another, as
-    under standard margin. A perpetual also counts what it loses at once when it is opened at its worst price.
+    under standard margin. A future also counts what it loses at once when it is opened at its worst price.
     NaN where a figure of a leg is missing.
     """
     total = 0.0
@@ -74,14 +72,14 @@ def structure_margin(config: RiskConfig, legs: Iterable[StructureLeg]) -> float:
         if not _is_known(leg):
             return math.nan
         per_unit = leg.worst_price
-        if leg.is_perpetual:
+        if not leg.is_option:
             at_once = (leg.worst_price - leg.mark) * math.copysign(1.0, leg.quantity)
             per_unit = config.futures_initial_fraction * max(leg.worst_price, leg.mark) + max(at_once, 0.0)
         elif leg.quantity < 0:
             margin = short_initial_margin(config, leg.index, leg.strike, leg.mark, is_call=leg.is_call)
             per_unit = max(margin - leg.worst_price, 0.0)
         highest = max(leg.worst_price, leg.mark)
-        fee = trading_fee(config, leg.quantity, highest, leg.index, is_perpetual=leg.is_perpetual)
+        fee = trading_fee(config, leg.quantity, highest, leg.index, is_option=leg.is_option)
         total += abs(leg.quantity) * per_unit + fee
     return total
 
@@ -91,19 +89,22 @@ def worst_loss(legs: Sequence[StructureLeg]) -> float:
     below 0. NaN where a figure of a leg is missing.
 
     inf if the loss goes on growing beyond the outermost strikes: a call or a put that no other leg covers, or a
-    perpetual, long without a put or short without a call. Long legs
-    that expire with or after all shorts are worth at least their pay-off when the shorts expire; any other mixture of
-    expiries is bounded by the sum over expiries.
+    future, long without a put or short without a call; and of futures of several expiries, as nothing bounds what
+    lies between their prices. Long legs that expire with or after all shorts are worth at least their pay-off when
+    the shorts expire, a future what the coin is; any other mixture of expiries is bounded by the sum over expiries.
     """
     if not all(map(_is_known, legs)):
         return math.nan
     cost = sum(leg.quantity * leg.worst_price for leg in legs)
+    futures_expire = {leg.expiry_ns for leg in legs if not leg.is_option}
+    if len(futures_expire) > 1:
+        return math.inf
+    options_expire = {leg.expiry_ns for leg in legs if leg.is_option}
     shorts_expire = {leg.expiry_ns for leg in legs if leg.quantity < 0}
     last_short_ns = max(shorts_expire, default=0)
     covered_in_time = len(shorts_expire) <= 1 and all(leg.expiry_ns >= last_short_ns for leg in legs)
-    # a perpetual is worth its price at the moment at which the options beside it expire
-    options_expire = {leg.expiry_ns for leg in legs if not leg.is_perpetual}
-    if covered_in_time or (len(options_expire) == 1 and len(options_expire) < len({leg.expiry_ns for leg in legs})):
+    outlives_options = len(options_expire) == 1 and max(futures_expire, default=0) > max(options_expire)
+    if covered_in_time or outlives_options:
         return max(cost - _lowest_payoff(legs), 0.0)
     expiries = sorted({leg.expiry_ns for leg in legs})
     lowest = sum(_lowest_payoff([leg for leg in legs if leg.expiry_ns == expiry]) for expiry in expiries)
@@ -114,8 +115,8 @@ def _lowest_payoff(legs: Sequence[StructureLeg]) -> float:
     """The smallest pay-off over all prices of the underlying; -inf where a tail falls for ever."""
     calls = sum(leg.quantity for leg in legs if leg.is_call)
     puts = sum(leg.quantity for leg in legs if not leg.is_call)
-    perpetuals = sum(leg.quantity for leg in legs if leg.is_perpetual)
-    if calls < 0 or puts < perpetuals or puts < 0:
+    futures = sum(leg.quantity for leg in legs if not leg.is_option)
+    if calls < 0 or puts < futures or puts < 0:
         return -math.inf
     return min(_payoff(legs, settlement) for settlement in (0.0, *(leg.strike for leg in legs)))
 

@@ -31,7 +31,7 @@ def is_delta_one(symbol: str) -> bool:
 
 
 class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One option, or perpetual, now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long; NaN where
+    """One option, or future, now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long; NaN where
     missing."""
 
     instrument: Instrument
@@ -71,7 +71,7 @@ class MarketView:
             symbol: name
             for name, known in self._underlyings.items()
             for each in known.lists.values()
-            for symbol in (*each.row_of, *([each.perpetual.symbol] if each.perpetual is not None else []))
+            for symbol in (*each.row_of, *each.future_of)
         }
 
     def on_chain(self, chain: ChainSnapshot) -> None:
@@ -105,7 +105,7 @@ class MarketView:
         return now_ns - min(part.view.snapshot.received_ns, part.index_received_ns)
 
     def symbol_age_ns(self, symbol: str, now_ns: int) -> int | None:
-        """Age of what is known of one symbol: a perpetual has one of its own. None where nothing is known of it."""
+        """Age of what is known of one symbol: a future has one of its own. None where nothing is known of it."""
         part = self._underlyings.get(self.underlying_or_prefix(symbol))
         return None if part is None or part.view is None else now_ns - part.view.received_ns(symbol)
 
@@ -119,7 +119,7 @@ class MarketView:
         return math.nan if part is None else part.index
 
     def option(self, symbol: str) -> OptionFacts | None:
-        """The row of one option or perpetual, whatever its age; None for what the current chain does not list."""
+        """The row of one option or future, whatever its age; None for what the current chain does not list."""
         for part in self._underlyings.values():
             values = None if part.view is None else part.view.values(symbol)
             instrument = None if part.view is None else part.view.instrument(symbol)

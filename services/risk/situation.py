@@ -138,7 +138,7 @@ class Situation:
         total = 0.0
         for legs in self.structure.values():
             fees = (
-                trading_fee(self.config, leg.quantity, leg.worst_price, leg.index, is_perpetual=leg.is_perpetual)
+                trading_fee(self.config, leg.quantity, leg.worst_price, leg.index, is_option=leg.is_option)
                 for leg in legs
             )
             total += sum(fees) + worst_loss(legs)
@@ -363,7 +363,7 @@ def worst_price(config: RiskConfig, side: Side, option: OptionFacts) -> Decimal 
     if not (math.isfinite(mark) and math.isfinite(index) and math.isfinite(option.delta)):
         return None
     tick = option.instrument.tick_size
-    if option.instrument.is_perpetual:
+    if not option.instrument.is_option:
         collar = max(config.futures_collar_pct / 100 * mark, config.collar_ticks * float(tick))
         lowest, highest = float(tick), math.inf
     else:

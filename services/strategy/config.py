@@ -48,7 +48,7 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     day_boundary_minute: the trading day begins at this minute of the UTC day.
     block_max_s: a strategy whose code runs for so long without returning ends the host, which starts without it.
     dry_run_fee_rate, dry_run_fee_cap_fraction: the fee of a dry run's fill = min(rate × index, cap × price) ×
-    quantity; a sale and a purchase alike. dry_run_futures_fee_rate: that of a perpetual, of price × quantity.
+    quantity; a sale and a purchase alike. dry_run_futures_fee_rate: that of a future, of price × quantity.
     """
 
     enabled: tuple[Name, ...] = ()

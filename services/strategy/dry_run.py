@@ -20,8 +20,8 @@ from services.strategy.trades import TradeBook
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
 from shared.messages.trades import Grant, LegStatus, RollLink, TradeUpdate
-from shared.options.instruments import instrument_kind
-from shared.options.symbols import SymbolError, parse_option_symbol
+from shared.options.instruments import expiry_and_last_trade_ns, instrument_kind
+from shared.options.symbols import parse_option_symbol
 from shared.strategy.pnl import trade_pnl
 from shared.strategy.protocol import OpenStructure
 from shared.strategy.views import TradeHistory
@@ -223,10 +223,12 @@ class DryDesk:
         return chain.value(leg.symbol, "mark")
 
     def _intrinsic(self, symbol: str, now_ns: int) -> float | None:
-        """What an expired option is worth, None while it has not expired or the index is not known."""
+        """What an expired option or future is worth, None while it has not expired or the index is not known."""
         index = self._index(symbol)
         if index is None or not _has_expired(symbol, now_ns):
             return None
+        if instrument_kind(symbol) != "option":
+            return index
         option = parse_option_symbol(symbol)
         return max(0.0, (index - float(option.strike)) * (1 if option.option_type == "C" else -1))
 
@@ -271,10 +273,8 @@ def _later(one_ns: int | None, other_ns: int | None) -> int | None:
 
 
 def _has_expired(symbol: str, now_ns: int) -> bool:
-    try:
-        return now_ns >= parse_option_symbol(symbol).expiry_ns
-    except SymbolError:
-        return False  # no option: it has no expiry
+    times = expiry_and_last_trade_ns(symbol)
+    return times is not None and now_ns >= times[0]
 
 
 def legs_text(intent: OpenStructure) -> str:

@@ -46,7 +46,7 @@ NEVER_NS = 7_258_118_400_000_000_000
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """One listed option. `last_trade_ns` is the instant from which the venue takes no more orders.
 
-    A perpetual is written as what it is worth: a call of strike 0, which expires at NEVER_NS.
+    A future is written as what it is worth: a call of strike 0, which expires at its expiry; a perpetual at NEVER_NS.
     """
 
     symbol: str
@@ -61,15 +61,20 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     max_quantity: Decimal
 
     @property
+    def is_option(self) -> bool:
+        """Whether it is neither a perpetual nor a dated future."""
+        return bool(self.strike)
+
+    @property
     def is_perpetual(self) -> bool:
-        return not self.strike
+        return not self.strike and self.expiry_ns == NEVER_NS
 
 
 class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"):
     """The instruments behind the columns of the chains that carry `list_id` (a hash of the content).
 
-    perpetual: the underlying's, on a desk that trades futures; spot: its pair against USDT, on a desk that looks at
-    spot. They have no column.
+    perpetual, futures: the underlying's, and its dated ones by expiry, on a desk that trades futures; spot: its pair
+    against USDT, on a desk that looks at spot. They have no column.
     """
 
     underlying: str
@@ -77,6 +82,7 @@ class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"
     instruments: tuple[Instrument, ...]
     perpetual: Instrument | None = None
     spot: SpotSpec | None = None
+    futures: tuple[Instrument, ...] = ()
 
     @property
     def key(self) -> str:
@@ -113,6 +119,19 @@ class SpotQuote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     received_ns: int
 
 
+class FutureQuote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Prices of a dated future in USD per coin, sizes in coins; a missing one is NaN."""
+
+    symbol: str
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    mark: float
+    venue_ns: int
+    received_ns: int
+
+
 class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="chain.1"):
     """The option chain of one underlying.
 
@@ -120,7 +139,8 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     instrument list with `list_id`. Read it through `shared.options.chain.ChainView`: in a chain that was received it
     is a part of the frame, not a copy. `received_ns` is the receipt of the *oldest* part; an age is measured from it.
     `index_price` is NaN when there is none. `perpetual` has an age of its own, and is None while nothing fresh is
-    known of it and on a desk without futures; so `spot`, on a desk that looks at spot.
+    known of it and on a desk without futures; so `spot`, on a desk that looks at spot. `futures` are the dated ones
+    of which something fresh is known, each with an age of its own.
     """
 
     underlying: str
@@ -132,6 +152,7 @@ class ChainSnapshot(Message, frozen=True, kw_only=True, array_like=True, tag="ch
     matrix: memoryview
     perpetual: PerpetualQuote | None = None
     spot: SpotQuote | None = None
+    futures: tuple[FutureQuote, ...] = ()
 
 
 class ChainComparison(Message, frozen=True, kw_only=True, array_like=True, tag="chain_comparison.1"):

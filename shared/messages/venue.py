@@ -168,7 +168,8 @@ class VenueAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueExercise(msgspec.Struct, frozen=True, kw_only=True):
-    """Settlement of one expired position. Cash flows in USD: received > 0. `quantity` signed (short < 0)."""
+    """Settlement of one expired position. Cash flows in USD: received > 0. `quantity` signed (short < 0). Of a future
+    the cash flow is quantity × settlement price, as what was traded of it counts at its price."""
 
     symbol: str
     quantity: Decimal

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from shared.ids import content_hash
 from shared.messages.contracts import SpotSpec
-from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList, PerpetualQuote
+from shared.messages.market import (
+    CHAIN_COLUMNS,
+    ChainSnapshot,
+    FutureQuote,
+    Instrument,
+    InstrumentList,
+    PerpetualQuote,
+)
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -24,7 +31,7 @@ _QUOTE_ROWS = [CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "bid_size", 
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """One option's or the perpetual's row of a chain; a value the venue did not give is None. USD per unit."""
+    """One option's or future's row of a chain; a value the venue did not give is None. USD per unit."""
 
     bid: float | None
     ask: float | None
@@ -45,6 +52,13 @@ class OptionList:
         self.list_id = message.list_id
         self.instruments = message.instruments
         self.perpetual = message.perpetual
+        self.futures = message.futures
+
+    @cached_property
+    def future_of(self) -> Mapping[str, Instrument]:
+        """The perpetual and the dated futures by symbol."""
+        listed = self.futures if self.perpetual is None else (self.perpetual, *self.futures)
+        return {instrument.symbol: instrument for instrument in listed}
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
@@ -70,8 +84,8 @@ class OptionList:
 class ChainView:
     """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong.
 
-    The columns are of options. What is asked for by symbol (`instrument`, `values`, `value`, `quote`) may be the
-    perpetual too, whose delta is 1 and whose other Greeks are 0.
+    The columns are of options. What is asked for by symbol (`instrument`, `values`, `value`, `quote`) may be a
+    perpetual or dated future too, whose delta is 1 and whose other Greeks are 0.
     """
 
     def __init__(self, snapshot: ChainSnapshot, listed: OptionList) -> None:
@@ -146,29 +160,33 @@ class ChainView:
 
     def instrument(self, symbol: str) -> Instrument | None:
         row = self.listed.row_of.get(symbol)
-        if row is None:
-            perpetual = self.listed.perpetual
-            return perpetual if perpetual is not None and perpetual.symbol == symbol else None
-        return self.instruments[row]
+        return self.listed.future_of.get(symbol) if row is None else self.instruments[row]
+
+    @cached_property
+    def _futures(self) -> Mapping[str, PerpetualQuote | FutureQuote]:
+        """What is known of listed futures, by symbol."""
+        listed, snapshot = self.listed, self.snapshot
+        known: dict[str, PerpetualQuote | FutureQuote] = {
+            quote.symbol: quote for quote in snapshot.futures if quote.symbol in listed.future_of
+        }
+        if snapshot.perpetual is not None and listed.perpetual is not None:
+            known[listed.perpetual.symbol] = snapshot.perpetual
+        return known
 
     def received_ns(self, symbol: str) -> int:
-        """When what is shown of a symbol was received: the perpetual has an age of its own, options that of the
+        """When what is shown of a symbol was received: each future has an age of its own, options that of the
         oldest part of the chain."""
-        quote, perpetual = self.snapshot.perpetual, self.listed.perpetual
-        if quote is None or perpetual is None or perpetual.symbol != symbol:
-            return self.snapshot.received_ns
-        return quote.received_ns
+        quote = self._futures.get(symbol)
+        return self.snapshot.received_ns if quote is None else quote.received_ns
 
     def values(self, symbol: str) -> list[float] | None:
-        """All values in the order of CHAIN_COLUMNS, NaN where missing; None for what is not listed, and for a
-        perpetual of which nothing fresh is known."""
+        """All values in the order of CHAIN_COLUMNS, NaN where missing; None for what is not listed, and for a future
+        of which nothing fresh is known."""
         row = self.listed.row_of.get(symbol)
         if row is not None:
             return self.row(row)
-        quote, perpetual = self.snapshot.perpetual, self.listed.perpetual
-        if quote is None or perpetual is None or perpetual.symbol != symbol:
-            return None
-        return _perpetual_values(quote)
+        quote = self._futures.get(symbol)
+        return None if quote is None else _future_values(quote)
 
     def value(self, symbol: str, column: str) -> float | None:
         """One value; None when the symbol is not listed or the value is missing or not finite."""
@@ -197,17 +215,20 @@ def _frozen(array: _ArrayT) -> _ArrayT:
     return array
 
 
-def _perpetual_values(quote: PerpetualQuote) -> list[float]:
+def _future_values(quote: PerpetualQuote | FutureQuote) -> list[float]:
     given = {name: getattr(quote, name) for name in ("bid", "ask", "bid_size", "ask_size", "mark")}
     given |= {"delta": 1.0, "gamma": 0.0, "vega": 0.0, "theta": 0.0, "rho": 0.0, "forward": quote.mark}
     return [given.get(name, math.nan) for name in CHAIN_COLUMNS]
 
 
 def list_id_of(
-    instruments: tuple[Instrument, ...], perpetual: Instrument | None = None, spot: SpotSpec | None = None
+    instruments: tuple[Instrument, ...],
+    perpetual: Instrument | None = None,
+    spot: SpotSpec | None = None,
+    futures: tuple[Instrument, ...] = (),
 ) -> str:
     """The content hash that names an instrument list."""
-    content = (*instruments, *(each for each in (perpetual, spot) if each is not None))
+    content = (*instruments, *(each for each in (perpetual, spot) if each is not None), *futures)
     return content_hash(msgspec.msgpack.encode(content))
 
 

@@ -4,6 +4,8 @@ import re
 from datetime import UTC, date, datetime
 from typing import Literal
 
+from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS, parse_option_symbol
+
 InstrumentKind = Literal["option", "perpetual", "future", "spot"]
 
 EXPIRY_HOUR = 8
@@ -47,3 +49,16 @@ def future_expiry_ns(symbol: str) -> int:
         raise ValueError(f"{symbol!r} is no dated future such as BTCUSD-26JUN26")
     day = datetime(2000 + int(match[4]), _MONTHS.index(match[3]) + 1, int(match[2]), EXPIRY_HOUR, tzinfo=UTC)
     return int(day.timestamp()) * 1_000_000_000
+
+
+def expiry_and_last_trade_ns(symbol: str) -> tuple[int, int] | None:
+    """When an option or a dated future expires, and from when on the venue takes no more orders in it, UTC ns; None
+    for what does not expire. Of futures the venue does not document the latter: that of options is taken."""
+    try:
+        if instrument_kind(symbol) == "future":
+            expiry_ns = future_expiry_ns(symbol)
+            return expiry_ns, expiry_ns - LAST_TRADE_BEFORE_EXPIRY_NS
+        option = parse_option_symbol(symbol)
+    except ValueError:
+        return None
+    return option.expiry_ns, option.last_trade_ns

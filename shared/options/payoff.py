@@ -24,7 +24,7 @@ class PayoffLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One option of a structure. quantity: in coins, bought > 0, sold < 0. price: what one unit costs, USD.
 
     iv: annualised fraction, NaN when it is not known; it is used for legs that outlive the first expiry, and under
-    stress. A coin that is held, and a perpetual, is a call of strike 0 at its cost (`held_coin`).
+    stress. A coin that is held, and a future, is a call of strike 0 at its cost (`held_coin`).
     """
 
     is_call: bool
@@ -41,7 +41,8 @@ class PayoffFigures(msgspec.Struct, frozen=True, kw_only=True):
     premium_usd: Σ quantity × price: paid > 0, received < 0. max_profit_usd, max_loss_usd: inf without a bound;
     a loss is > 0, and 0 where nothing can be lost. breakevens: prices of the underlying at which it makes nothing,
     ascending. is_estimate: legs outlive the first expiry, so that profit and breakevens hold at today's volatilities
-    only, on one forward for all; the loss is a bound all the same.
+    only, on one forward for all; the loss is a bound all the same. So are figures of futures of several expiries,
+    as if they were all worth what the coin is; nothing bounds what lies between them, and so their loss.
     """
 
     premium_usd: float
@@ -56,10 +57,10 @@ def held_coin(quantity: float, cost: float, expiry_ns: int) -> PayoffLeg:
     return PayoffLeg(is_call=True, strike=0.0, expiry_ns=expiry_ns, quantity=quantity, price=cost, iv=0.0)
 
 
-def trading_fee_usd(price_usd: float, index: float, quantity: float, *, is_perpetual: bool = False) -> float:
-    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a perpetual, USD > 0.
+def trading_fee_usd(price_usd: float, index: float, quantity: float, *, is_option: bool = True) -> float:
+    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future, USD > 0.
     Source: the venue's fee schedule, taker."""
-    if is_perpetual:
+    if not is_option:
         return abs(quantity) * FUTURES_FEE_RATE * price_usd
     return abs(quantity) * min(FEE_RATE * index, FEE_CAP_FRACTION * price_usd)
 
@@ -82,7 +83,7 @@ def payoff_figures(legs: Sequence[PayoffLeg]) -> PayoffFigures:
     if not legs:
         raise ValueError("a payoff needs at least one leg")
     premium = sum(leg.quantity * leg.price for leg in legs)
-    if len({leg.expiry_ns for leg in legs if leg.strike}) > 1:
+    if len(_expiries_ns(legs)) > 1:
         return _mixed(legs, premium)
     at = np.array(sorted({0.0, *(leg.strike for leg in legs)}))
     made = _intrinsic(legs, at) - premium
@@ -97,6 +98,15 @@ def payoff_figures(legs: Sequence[PayoffLeg]) -> PayoffFigures:
         breakevens=_crossings(at, made, slope),
         is_estimate=False,
     )
+
+
+def _expiries_ns(legs: Sequence[PayoffLeg]) -> set[int]:
+    """Of options; of futures those that expire before the last option, and all where these have several. A future
+    that outlives the options is worth what the coin is when they expire."""
+    options = {leg.expiry_ns for leg in legs if leg.strike}
+    futures = {leg.expiry_ns for leg in legs if not leg.strike}
+    last_ns = max(options, default=0)
+    return options | {at_ns for at_ns in futures if len(futures) > 1 or at_ns < last_ns}
 
 
 def stressed_loss_usd(
@@ -118,7 +128,7 @@ def stressed_loss_usd(
 
 
 def _worth(forward: F8, strikes: F8, years: F8, vols: F8, is_call: NDArray[np.bool_]) -> F8:
-    """By Black-76; a coin or a perpetual, of strike 0, is worth what the underlying is, whenever it expires."""
+    """By Black-76; a coin or a future, of strike 0, is worth what the underlying is, whenever it expires."""
     worth: F8 = np.where(
         strikes > 0, price(forward, np.where(strikes > 0, strikes, 1.0), years, vols, is_call), forward
     )
@@ -146,14 +156,16 @@ def _intrinsic(legs: Sequence[PayoffLeg], at: F8) -> F8:
 
 def _mixed(legs: Sequence[PayoffLeg], premium: float) -> PayoffFigures:
     """A later long leg is worth at least its intrinsic value at the first expiry; a later short one has no bound."""
-    first_ns = min(leg.expiry_ns for leg in legs if leg.strike)
+    expiries_ns = _expiries_ns(legs)
+    first_ns = min(expiries_ns)
     bound = math.inf
-    if all(leg.quantity > 0 for leg in legs if leg.strike and leg.expiry_ns > first_ns):
+    one_future = len({leg.expiry_ns for leg in legs if not leg.strike}) <= 1
+    if one_future and all(leg.quantity > 0 for leg in legs if leg.strike and leg.expiry_ns > first_ns):
         slope = sum(leg.quantity for leg in legs if leg.is_call)
         kinks = np.array(sorted({0.0, *(leg.strike for leg in legs)}))
         if slope > -1e-9:
             bound = max(premium - float(_intrinsic(legs, kinks).min()), 0.0)
-    highest = max(leg.strike for leg in legs)
+    highest = max((leg.strike for leg in legs if leg.strike), default=max(leg.price for leg in legs))
     strikes = np.array([leg.strike for leg in legs if leg.strike])
     at = np.unique(
         np.concatenate([np.linspace(highest / _GRID_POINTS, highest * _GRID_WIDTH, _GRID_POINTS), strikes])

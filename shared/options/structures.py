@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import future_expiry_ns, instrument_kind
 from shared.options.symbols import OptionType, SymbolError, parse_option_symbol
 
 _WORDS = {"C": "call", "P": "put"}
@@ -36,17 +37,18 @@ def structure_name(legs: Iterable[tuple[str, Decimal]]) -> str:
 
     Legs in one symbol count once. Names are of the position: selling an iron condor for a credit is "iron condor",
     buying one "reverse iron condor". What has no name of its own is "other" with the number of its legs, and so is
-    anything in more than one underlying or that is no option, except that a perpetual is named beside what it hedges.
+    anything in more than one underlying or that is no option, except that a future is named beside what it hedges,
+    and two futures of one underlying on opposite sides are a "futures spread", bought when the later one is.
     """
     quantities: dict[str, Decimal] = {}
     for symbol, quantity in legs:
         quantities[symbol] = quantities.get(symbol, Decimal(0)) + quantity
     held = {symbol: quantity for symbol, quantity in quantities.items() if quantity}
-    perpetuals = [symbol for symbol in held if instrument_kind(symbol) == "perpetual"]
-    if len(perpetuals) == 1 and len({symbol.partition("-")[0] for symbol in held}) == 1:
-        side = "long" if held.pop(perpetuals[0]) > 0 else "short"
-        rest = structure_name(held.items()) if held else ""
-        return f"{rest} with {side} perpetual" if rest else f"{side} perpetual"
+    futures = [symbol for symbol in held if instrument_kind(symbol) in ("perpetual", "future")]
+    if futures and len({symbol.partition("-")[0] for symbol in held}) == 1:
+        if name := _futures_name({symbol: held.pop(symbol) for symbol in futures}):
+            return f"{structure_name(held.items())} with {name}" if held else name
+        return _other(len(held) + len(futures))
     try:
         parsed = [(parse_option_symbol(symbol), quantity) for symbol, quantity in held.items()]
     except SymbolError:
@@ -59,6 +61,17 @@ def structure_name(legs: Iterable[tuple[str, Decimal]]) -> str:
     )
     name = _NAMERS.get(len(found), _nothing)(found)
     return name or _other(len(found))
+
+
+def _futures_name(held: Mapping[str, Decimal]) -> str:
+    """Of futures of one underlying; "" for what has no name."""
+    ordered = sorted(held, key=lambda symbol: future_expiry_ns(symbol) if "-" in symbol else math.inf)
+    if len(ordered) == 1:
+        kind = "future" if "-" in ordered[0] else "perpetual"
+        return f"{'long' if held[ordered[0]] > 0 else 'short'} {kind}"
+    if len(ordered) == 2 and held[ordered[0]] == -held[ordered[1]]:
+        return f"{'long' if held[ordered[1]] > 0 else 'short'} futures spread"
+    return ""
 
 
 def _other(legs: int) -> str:

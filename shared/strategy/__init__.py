@@ -37,7 +37,7 @@ from shared.strategy.factories import (
 )
 from shared.strategy.find import OptionSearch, find_option
 from shared.strategy.hedge import DeltaHedge
-from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg
+from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg
 from shared.strategy.market_factories import (
     away_from_events,
     cooldown_after_loss,
@@ -79,6 +79,7 @@ __all__ = [
     "ExecutionParams",
     "ExitView",
     "Found",
+    "FutureLeg",
     "LegSpec",
     "Liquidity",
     "OptionSearch",

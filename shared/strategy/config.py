@@ -27,7 +27,7 @@ from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, 
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.hedge import DeltaHedge
-from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg, index_name
+from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg, index_name
 from shared.strategy.premium import refuse_missing_premium
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.rolling import Roll
@@ -284,7 +284,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"rfq {self.rfq!r} must be a RfqConfig")
         if self.delta_hedge is not None and not isinstance(self.delta_hedge, DeltaHedge):
             raise ValueError(f"delta_hedge {self.delta_hedge!r} must be a DeltaHedge")
-        if not all(isinstance(leg, LegSpec | PerpetualLeg) for leg in self.legs):
+        if not all(isinstance(leg, LegSpec | LinearLeg) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
 
     def _check_schedules(self) -> None:
@@ -356,7 +356,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(made, str):
             return made
         legs = tuple(made) if isinstance(made, list | tuple) else (made,)
-        if not all(isinstance(leg, LegSpec | PerpetualLeg) for leg in legs):
+        if not all(isinstance(leg, LegSpec | LinearLeg) for leg in legs):
             raise TypeError(f"legs_factory returned {made!r}: it must return a list of LegSpec, or why there is none")
         return legs or "legs_factory returned no legs"
 

@@ -21,6 +21,7 @@ from shared.messages.conditions import (
     UnderlyingBeyond,
 )
 from shared.messages.trades import TradeUpdate
+from shared.options.instruments import expiry_and_last_trade_ns
 from shared.options.payoff import PayoffLeg, payoff_at, payoff_figures
 from shared.options.symbols import OptionSymbol, SymbolError, dte, parse_option_symbol
 from shared.strategy.pnl import is_counted, signed, trade_pnl
@@ -99,16 +100,16 @@ def expiry_due_ns(
     condition: DteExit | BeforeExpiry | TimeElapsed, symbols: Sequence[str], opened_ns: int
 ) -> int | None:
     """When an exit by expiry is due for legs in these symbols; None where none of them expires."""
-    expiring = [option for option in map(_option, symbols) if option is not None]
+    expiring = [times for times in map(expiry_and_last_trade_ns, symbols) if times is not None]
     if not expiring:
         return None
-    first_ns = min(option.expiry_ns for option in expiring)
+    first_ns = min(expiry_ns for expiry_ns, _ in expiring)
     match condition:
         case DteExit(days=days):
             # one nanosecond before, the whole days left are one more
             return first_ns - (days + 1) * DAY_NS + 1
         case BeforeExpiry(hours=hours):
-            return min(option.last_trade_ns for option in expiring) - round(hours * HOUR_NS)
+            return min(last_trade_ns for _, last_trade_ns in expiring) - round(hours * HOUR_NS)
         case TimeElapsed(pct=pct):
             return opened_ns + round((first_ns - opened_ns) * pct / 100)
 
@@ -131,7 +132,7 @@ def _expiry_exit(condition: DteExit | BeforeExpiry | TimeElapsed, view: ExitView
         return Verdict(False, "no leg that is held expires")
     match condition:
         case DteExit(days=days):
-            first_ns = min(option.expiry_ns for option in map(_option, symbols) if option is not None)
+            first_ns = min(times[0] for times in map(expiry_and_last_trade_ns, symbols) if times is not None)
             reason = f"DTE {dte(now_ns, first_ns)}, closes at {days}"
         case BeforeExpiry(hours=hours):
             reason = f"closes {duration_text(hours)} before the last trade, {left_text(due_ns - now_ns)}"

@@ -1,4 +1,4 @@
-"""What to trade: a leg as criteria, or the perpetual of an underlying."""
+"""What to trade: an option as criteria, the perpetual of an underlying, or a dated future of it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from shared.strategy.criteria import (
 from shared.strategy.quantity import ByNotional, OfLeg, Quantity, QuantityForm, quantity_of
 
 
-class PerpetualLeg(msgspec.Struct, frozen=True):
-    """A leg that is the perpetual of an underlying, on a desk with [desk] futures = true.
+class LinearLeg(msgspec.Struct, frozen=True):
+    """A leg in futures of an underlying, on a desk with [desk] futures = true.
 
     side, underlying: as of `LegSpec`. qty: coins above 0, {"notional_usd": ...} (quantity × mark) or {"of_leg": ...}.
     Raises ValueError naming the field and what is allowed.
@@ -36,7 +36,7 @@ class PerpetualLeg(msgspec.Struct, frozen=True):
         quantity = quantity_of(self.qty)
         if not isinstance(quantity, Decimal | ByNotional | OfLeg):
             raise ValueError(
-                f"qty {self.qty!r} of a perpetual must be coins, {{'notional_usd': ...}} or {{'of_leg': ...}}"
+                f"qty {self.qty!r} of a future must be coins, {{'notional_usd': ...}} or {{'of_leg': ...}}"
             )
         for field, value in (
             ("underlying", index_name(self.underlying)),
@@ -53,6 +53,27 @@ class PerpetualLeg(msgspec.Struct, frozen=True):
     def quantity(self) -> Quantity:
         """A Decimal in coins, or the rule that gives it."""
         return cast(Quantity, self.qty)
+
+
+class PerpetualLeg(LinearLeg, frozen=True):
+    """A leg that is the perpetual of an underlying; see `LinearLeg`."""
+
+
+class FutureLeg(LinearLeg, frozen=True):
+    """A leg that is a dated future of an underlying; see `LinearLeg`.
+
+    expiry_criteria: as of `LegSpec`, among the futures that are listed.
+    """
+
+    expiry_criteria: ExpiryCriterion | Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        msgspec.structs.force_setattr(self, "expiry_criteria", expiry_criterion(self.expiry_criteria))
+
+    @property
+    def expiry(self) -> ExpiryCriterion:
+        return cast(ExpiryCriterion, self.expiry_criteria)
 
 
 class LegSpec(msgspec.Struct, frozen=True):
@@ -113,6 +134,20 @@ class LegSpec(msgspec.Struct, frozen=True):
         """
         return PerpetualLeg(underlying, side, qty)
 
+    @staticmethod
+    def future(
+        underlying: str,
+        side: Side | Literal[1, 2],
+        qty: QuantityForm,
+        expiry_criteria: ExpiryCriterion | Mapping[str, Any],
+    ) -> FutureLeg:
+        """A dated future of an underlying as a leg; see `FutureLeg`.
+
+        >>> LegSpec.future("BTC", "sell", 0.5, {"quarterly": 1}).expiry
+        ByCycle(cycle='quarterly', number=1)
+        """
+        return FutureLeg(underlying, side, qty, expiry_criteria)
+
     @property
     def strike(self) -> StrikeCriterion:
         return cast(StrikeCriterion, self.strike_criteria)
@@ -126,7 +161,7 @@ class LegSpec(msgspec.Struct, frozen=True):
         return cast(Liquidity | None, self.liquidity)
 
 
-AnyLeg = LegSpec | PerpetualLeg
+AnyLeg = LegSpec | PerpetualLeg | FutureLeg
 
 
 def index_name(underlying: str) -> str:

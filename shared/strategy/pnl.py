@@ -62,7 +62,7 @@ def signed(leg: LegStatus | LegOrder, quantity: Decimal) -> float:
 
 
 def premium_at_mark(legs: tuple[LegOrder, ...], chains: Callable[[str], ChainView | None]) -> float | None:
-    """Σ signed quantity × mark of the options, USD: paid > 0, received < 0. None when a mark is missing. A perpetual
+    """Σ signed quantity × mark of the options, USD: paid > 0, received < 0. None when a mark is missing. A future
     has no premium.
 
     `chains` gives the chain of an index name.

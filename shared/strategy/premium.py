@@ -13,28 +13,28 @@ from shared.messages.conditions import (
     ProfitTarget,
     TrailingProfit,
 )
-from shared.strategy.legs import AnyLeg, PerpetualLeg
+from shared.strategy.legs import AnyLeg, LinearLeg
 
 
 def refuse_missing_premium(legs: Sequence[AnyLeg], exits: Iterable[Any]) -> None:
     """Raises ValueError for a percentage of a premium that is not there, and for a figure of a payoff at expiry that
-    a perpetual does not have."""
-    perpetuals = [isinstance(leg, PerpetualLeg) for leg in legs]
-    if not any(perpetuals):
+    the desk does not draw with futures in it."""
+    futures = [isinstance(leg, LinearLeg) for leg in legs]
+    if not any(futures):
         return
     for item in exits:
         match item:
             case ProfitTarget(pct=pct) | MaxLoss(pct=pct) | TrailingProfit(start_pct=pct):
-                if pct is not None and all(perpetuals):
+                if pct is not None and all(futures):
                     raise ValueError(
                         f"exit_conditions: {item!r} is a percentage of the options' premium, and there is no option: "
                         "give it in USD"
                     )
-            case CreditMultiple() if all(perpetuals):
+            case CreditMultiple() if all(futures):
                 raise ValueError("exit_conditions: credit_multiple needs options that bring a credit: use max_loss")
             case MaxProfitShare() | BreakevenTouched():
                 raise ValueError(
-                    f"exit_conditions: {item!r} is about the payoff at expiry, which a perpetual does not have: use "
+                    f"exit_conditions: {item!r} is about the payoff of options at expiry, and a leg is a future: use "
                     "profit_target or max_loss"
                 )
             case _:

@@ -20,7 +20,7 @@ RiskBasis = Literal["maximum", "stressed"]
 
 
 class ByNotional(msgspec.Struct, frozen=True):
-    """So much that strike × quantity, of a perpetual mark × quantity, is at most `usd`."""
+    """So much that strike × quantity, of a future mark × quantity, is at most `usd`."""
 
     usd: float
 
@@ -129,7 +129,7 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
 def _wanted(leg: Chosen) -> float | Decimal | str:
     """What a rule that looks at its own leg alone gives before the lot, or why nothing."""
     match leg.quantity:
-        case ByNotional(usd=usd) if not leg.option.is_perpetual:
+        case ByNotional(usd=usd) if leg.option.is_option:
             return usd / float(leg.option.strike)
         case ByNotional(usd=usd) | ByPremiumUsd(usd=usd):
             mark = leg.chain.value(leg.option.symbol, "mark")
@@ -159,7 +159,7 @@ def payoff_leg(leg: Chosen, quantity: float) -> PayoffLeg | str:
         expiry_ns=leg.option.expiry_ns,
         quantity=quantity if leg.side == "buy" else -quantity,
         price=price_usd,
-        iv=0.0 if leg.option.is_perpetual else leg.chain.value(leg.option.symbol, "mark_iv") or math.nan,
+        iv=leg.chain.value(leg.option.symbol, "mark_iv") or math.nan if leg.option.is_option else 0.0,
     )
 
 
@@ -192,7 +192,7 @@ def _units_by_risk(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int
     else:
         loss = stressed_loss_usd(unit, index_price, now_ns, spot_pct=rule.spot_pct, vol_points=rule.vol_points)
     loss += sum(
-        2 * trading_fee_usd(part.price, index_price, part.quantity, is_perpetual=not part.strike) for part in unit
+        2 * trading_fee_usd(part.price, index_price, part.quantity, is_option=bool(part.strike)) for part in unit
     )
     if not math.isfinite(loss) or loss <= 0:
         return "its loss cannot be computed: a volatility or the index is missing"

@@ -35,7 +35,7 @@ from shared.strategy.criteria import (
     NextExpiry,
     StrikeCriterion,
 )
-from shared.strategy.legs import AnyLeg, LegSpec, PerpetualLeg
+from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg
 from shared.strategy.quantity import Chosen, quantities
 
 NO_TRADE_MARGIN_NS = 3_600 * 1_000_000_000
@@ -76,7 +76,7 @@ class SelectionFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The option that was chosen, and how many candidates each criterion removed on the way."""
+    """The option, or future, that was chosen, and how many candidates each criterion removed on the way."""
 
     option: Instrument
     removed: tuple[Removed, ...]
@@ -98,9 +98,10 @@ class _NoneLeft(Exception):
 class _Funnel:
     """Candidates of one selection, narrowed step by step."""
 
-    def __init__(self, rows: Rows, removed: Sequence[Removed] = ()) -> None:
+    def __init__(self, rows: Rows, removed: Sequence[Removed] = (), kind: str = "option") -> None:
         self.rows = rows
         self.removed = list(removed)
+        self._kind = kind
 
     def keep(self, criterion: str, mask: Mask) -> None:
         """Keep the candidates whose place in `rows` is True. Raises _NoneLeft."""
@@ -108,7 +109,7 @@ class _Funnel:
         self.rows = self.rows[mask]
         self.removed.append(Removed(criterion, before - len(self.rows), len(self.rows)))
         if not len(self.rows):
-            raise _NoneLeft(f"no option is left after {criterion}")
+            raise _NoneLeft(f"no {self._kind} is left after {criterion}")
 
 
 class Selector:
@@ -144,6 +145,31 @@ class Selector:
             return SelectionFailed(reason=str(none_left), removed=tuple(funnel.removed))
         return Found(option=self.chain.instruments[int(funnel.rows[0])], removed=tuple(funnel.removed))
 
+    def find_future(self, spec: FutureLeg) -> Found | SelectionFailed:
+        """The dated future for a leg. Removed in this order: what stops trading within the no-trade margin; other
+        expiries; what has no fresh mark."""
+        listed, name = self.chain.listed, self.chain.snapshot.underlying
+        if not listed.futures:
+            on = "the venue lists none" if listed.perpetual is not None else "set [desk] futures = true"
+            return SelectionFailed(reason=f"no dated future of {name} is traded here: {on}")
+        funnel = _Funnel(np.arange(len(listed.futures)), kind="dated future")
+        expiries_ns = np.array([future.expiry_ns for future in listed.futures], dtype=np.int64)
+        last_ns = np.array([future.last_trade_ns for future in listed.futures], dtype=np.int64)
+        marks = np.array([self.chain.value(each.symbol, "mark") or math.nan for each in listed.futures])
+        try:
+            self._keep_trading(funnel, last_ns)
+            _keep_expiry(funnel, spec.expiry, expiries_ns, self._now_ns)
+            funnel.keep("a fresh mark", _usable(marks[funnel.rows]))
+        except _NoneLeft as none_left:
+            return SelectionFailed(reason=str(none_left), removed=tuple(funnel.removed))
+        return Found(option=listed.futures[int(funnel.rows[0])], removed=tuple(funnel.removed))
+
+    def _keep_trading(self, funnel: _Funnel, last_trades_ns: NDArray[np.int64]) -> None:
+        funnel.keep(
+            f"trading for at least {self._margin_ns / 60e9:.0f} min more",
+            last_trades_ns[funnel.rows] - np.int64(self._now_ns) >= self._margin_ns,
+        )
+
     def _keep_type_and_expiry(self, funnel: _Funnel, spec: LegSpec) -> None:
         begun = self._begun.get((spec.option_type, spec.expiry))
         if begun is not None:
@@ -151,10 +177,7 @@ class Selector:
             return
         listed = self.chain.listed
         funnel.keep(f"type {spec.option_type}", listed.is_call == (spec.option_type == "C"))
-        funnel.keep(
-            f"trading for at least {self._margin_ns / 60e9:.0f} min more",
-            listed.last_trades_ns[funnel.rows] - np.int64(self._now_ns) >= self._margin_ns,
-        )
+        self._keep_trading(funnel, listed.last_trades_ns)
         _keep_expiry(funnel, spec.expiry, listed.expiries_ns, self._now_ns)
         self._begun[spec.option_type, spec.expiry] = _Funnel(funnel.rows, funnel.removed)
 
@@ -359,7 +382,7 @@ def choose_legs(
     now_ns: int,
     no_trade_margin_ns: int = NO_TRADE_MARGIN_NS,
 ) -> list[Chosen] | SelectionFailed:
-    """The option, or perpetual, of each leg, all or none, before its quantity is known."""
+    """The option, or future, of each leg, all or none, before its quantity is known."""
     selectors: dict[str, Selector] = {}
     chosen: list[Chosen] = []
     for index, spec in enumerate(specs):
@@ -369,6 +392,8 @@ def choose_legs(
         selector = selectors.setdefault(spec.underlying, Selector(view, now_ns, no_trade_margin_ns))
         if isinstance(spec, PerpetualLeg):
             found = perpetual_of(view)
+        elif isinstance(spec, FutureLeg):
+            found = selector.find_future(spec)
         else:
             found = selector.find(spec, [leg.option for leg in chosen])
         if isinstance(found, SelectionFailed):

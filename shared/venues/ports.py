@@ -118,7 +118,7 @@ class IndexPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BookPush(msgspec.Struct, frozen=True, kw_only=True):
-    """The order book of one option or perpetual as pushed or read, levels packed as in `OrderBook`
+    """The order book of one option or future as pushed or read, levels packed as in `OrderBook`
     (`shared.options.book`). `venue_ns` is 0 for one that was read: it carries no time."""
 
     symbol: str
@@ -195,12 +195,12 @@ class MarketGateway(VenueGateway, Protocol):
         underlyings: Sequence[str],
         expiries_ns: Callable[[str], Sequence[int]],
         deliver: Callable[[ChainPush | IndexPush | BookPush | StreamUp | StreamDown], None],
-        perpetuals: Sequence[str] = (),
+        futures: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """Keep the market streams subscribed until cancelled; reconnects by itself and subscribes anew.
 
         `expiries_ns(underlying)` is asked on each connect and once a minute, so that a new listing is picked up.
-        `perpetuals`: those whose order books are streamed too.
+        `futures()`, asked as often: those whose order books are streamed too.
         """
         ...
 

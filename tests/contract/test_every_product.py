@@ -29,6 +29,7 @@ from shared.messages.venue import (
     VenueOrder,
 )
 from shared.options.book import unpack_levels
+from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
 from shared.secrets import ApiKey
 from shared.venues.coincall import EveryProduct, simulated
 from shared.venues.ports import BookPush, IndexPush
@@ -185,22 +186,35 @@ async def test_books_go_where_their_symbol_belongs_and_a_future_is_listed_as_it_
     assert await desk.gateway.funding_payments(PERPETUAL, desk.since_ns) == ()
 
 
-async def test_the_market_stream_brings_mark_and_book_of_a_perpetual_that_is_wanted(desk: Desk) -> None:
+async def test_the_market_stream_brings_the_perpetuals_mark_and_the_books_of_all_futures_wanted(
+    desk: Desk,
+) -> None:
     heard: list[Any] = []
-    streaming = asyncio.create_task(desk.gateway.stream_market([PERPETUAL], lambda _: [], heard.append, [PERPETUAL]))
+    listed = await desk.gateway.futures.instruments(PERPETUAL)
+    *dated, perpetual = listed
+    assert perpetual.is_perpetual
+    assert [each.expiry_ns for each in dated] == sorted(each.expiry_ns for each in dated)
+    assert all(each.last_trade_ns == each.expiry_ns - LAST_TRADE_BEFORE_EXPIRY_NS for each in dated)
+
+    def wanted() -> tuple[str, ...]:
+        return tuple(each.symbol for each in listed)
+
+    streaming = asyncio.create_task(desk.gateway.stream_market([PERPETUAL], lambda _: [], heard.append, wanted))
     try:
 
         async def both() -> bool:
             marks = [item.perpetual_mark for item in heard if isinstance(item, IndexPush)]
-            return any(isinstance(item, BookPush) for item in heard) and any(mark > 0 for mark in marks)
+            books = {item.symbol for item in heard if isinstance(item, BookPush)}
+            return books == set(wanted()) and any(mark > 0 for mark in marks)
 
         await eventually(both, within_s=WAIT_S)
     finally:
         streaming.cancel()
-    book = next(item for item in heard if isinstance(item, BookPush))
-    assert book.symbol == PERPETUAL
-    assert book.venue_ns > 0
-    assert unpack_levels(book.asks)[0, 0] > unpack_levels(book.bids)[0, 0] > 50_000
+    assert len(dated) > 0
+    for book in heard:
+        if isinstance(book, BookPush):
+            assert book.venue_ns > 0
+            assert unpack_levels(book.asks)[0, 0] > unpack_levels(book.bids)[0, 0] > 50_000
 
 
 async def test_a_direct_flatten_closes_perpetual_and_dated_future_within_the_venues_band(

@@ -14,15 +14,15 @@ import pytest_asyncio
 
 from services.exchange.contracts import next_funding_time
 from shared.messages.contracts import LeverageUnknown
-from shared.messages.venue import OutcomeUnknown, VenueFill, VenueOrder
+from shared.messages.venue import NewOrder, OutcomeUnknown, VenueFill, VenueOrder
 from shared.secrets import ApiKey
 from shared.tasks import spawn
-from shared.venues.coincall import CoincallEndpoints, CoincallGateway, simulated
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct, simulated
 from tests.contract.futures_gateway import SYMBOL, FuturesContract, FuturesUnderTest
 from tests.contract.futures_gateway import (
     test_an_order_that_contradicts_itself_cannot_be_made as test_an_order_that_contradicts_itself_cannot_be_made,
 )
-from tests.contract.order_gateway import eventually
+from tests.contract.order_gateway import eventually, fresh_id, in_state, placed
 from tests.contract.recorded_products import Recorded
 from tests.integration.exchange.harness import TRADING_KEY, RunningExchange, TimeMachine, small_config
 from tests.unit.venues.servers import raw, rest_venue, socket_venue
@@ -98,6 +98,42 @@ class TestSimulatedFutures(FuturesContract):
         assert (payment.quantity, payment.venue_ns) == (opening.quantity, due_ns)
         assert payment.amount_usd * payment.rate <= 0
         assert abs(payment.amount_usd) < opening.quantity * Decimal(200_000) * Decimal("0.01")
+
+
+async def test_a_delivery_is_told_as_a_settlement_at_its_price_beside_those_of_options(
+    exchange: RunningExchange, clock: TimeMachine
+) -> None:
+    gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
+    await gateway.start()
+    # one that trades for an hour more, whatever the hour
+    soon_ns = time.time_ns() + 3_600 * 10**9
+    dated = next(each for each in await gateway.futures.instruments(SYMBOL) if each.last_trade_ns > soon_ns)
+    since_ns = time.time_ns() - 60 * 10**9
+    (ticker,) = [each for each in await gateway.futures.tickers() if each.symbol == dated.symbol]
+    order = NewOrder(
+        client_order_id=fresh_id(),
+        symbol=dated.symbol,
+        side="sell",
+        quantity=Decimal("0.2"),
+        price=(Decimal(str(ticker.mark)) * Decimal("0.99")).quantize(Decimal(1)),
+    )
+    await placed(gateway, order)
+    await in_state(gateway, order, "filled")
+    clock.travel_to(dated.expiry_ns // 1_000_000 + 1_000)
+    await gateway.start()
+
+    async def delivered() -> bool:
+        return bool(await gateway.exercises(since_ns))
+
+    await eventually(delivered, within_s=60.0)
+    (exercise,) = await gateway.exercises(since_ns)
+    assert (exercise.symbol, exercise.quantity) == (dated.symbol, Decimal("-0.2"))
+    assert exercise.settlement_cash_flow_usd == exercise.quantity * exercise.settlement_price
+    assert exercise.settlement_price > 1_000
+    assert exercise.fee_usd > 0
+    assert exercise.venue_ns == dated.expiry_ns
+    assert await gateway.positions() == ()
+    await gateway.close()
 
 
 def _encoded(value: Any) -> str:

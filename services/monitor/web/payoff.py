@@ -7,7 +7,7 @@ import numpy as np
 from shared.messages.trades import LegStatus
 from shared.options.black76 import price
 from shared.options.implied_vol import implied_vol
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import future_expiry_ns, instrument_kind
 from shared.options.symbols import NS_PER_YEAR, parse_option_symbol
 
 _POINTS = 161
@@ -21,7 +21,7 @@ def payoff(
 
     At the first expiry later legs are worth their model price then, at the volatility of their mark, on one forward
     for all; `now` is None where a mark, and so a volatility, is missing. What was closed before is not in it.
-    Perpetuals are worth the price of the coin. Raises ValueError when no option is held, or a leg has no opening
+    Futures are worth the price of the coin. Raises ValueError when no option is held, or a leg has no opening
     price.
     """
     held = [leg for leg in legs if leg.held_quantity and leg.open_price is not None]
@@ -41,8 +41,10 @@ def payoff(
     width = max((high - low) * 0.6, forward * _WIDTH_MIN)
     at = np.linspace(max(low - width, 0.01), high + width, _POINTS)
     grid = at[:, None]
-    left = years - years.min()
-    # beside the options, perpetuals are worth what the coin is, at any time
+    dated = [leg.symbol for leg in held if instrument_kind(leg.symbol) == "future"]
+    first = min([float(years.min()), *(max(future_expiry_ns(each) - now_ns, 0) / NS_PER_YEAR for each in dated)])
+    left = years - first
+    # beside the options, futures are worth what the coin is, at any time
     coins = np.broadcast_to(grid, (len(at), len(held) - len(symbols)))
     at_expiry = np.hstack([price(grid, strike, left, np.where(left > 0, vol, 0.0), is_call), coins])
     today = np.hstack([price(grid, strike, years, vol, is_call), coins])

@@ -96,8 +96,8 @@ def order_notional(s: Situation) -> Iterator[Figure]:
 
 
 def _notional_per_unit(option: OptionFacts) -> float:
-    """Its strike; of a perpetual, which has none, its mark."""
-    return option.mark if option.instrument.is_perpetual else float(option.instrument.strike)
+    """Its strike; of a future, which has none, its mark."""
+    return float(option.instrument.strike) if option.instrument.is_option else option.mark
 
 
 def _notional(code: str, notional: float, limit: float, strategy: str = "") -> Figure:

@@ -38,7 +38,7 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
 )
-from shared.options.instruments import base_of, future_expiry_ns, instrument_kind
+from shared.options.instruments import base_of, expiry_and_last_trade_ns
 from shared.venues.coincall import build, errors, history, parse, parse_futures, parse_on_demand
 from shared.venues.coincall import contract_endpoints as endpoints
 from shared.venues.coincall.endpoints import CONFIG
@@ -86,21 +86,13 @@ class CoincallFutures:
 
     async def instrument(self, symbol: str) -> Instrument:
         """A perpetual, whose symbol is that of its index ("BTCUSD"), or a dated future, as the desk lists it."""
-        underlying = f"{base_of(symbol)}USD"
+        return _instrument(symbol, await self.specification(f"{base_of(symbol)}USD"))
+
+    async def instruments(self, underlying: str) -> tuple[Instrument, ...]:
+        """The futures that are listed of one underlying, by expiry, the perpetual last."""
         found = await self.specification(underlying)
-        expiry_ns = NEVER_NS if instrument_kind(symbol) == "perpetual" else future_expiry_ns(symbol)
-        return Instrument(
-            symbol=symbol,
-            underlying=underlying,
-            option_type="C",
-            strike=Decimal(0),
-            expiry_ns=expiry_ns,
-            last_trade_ns=expiry_ns,
-            tick_size=found.tick_size,
-            lot_size=found.lot_size,
-            min_quantity=found.min_quantity,
-            max_quantity=found.max_quantity,
-        )
+        listed = [each.symbol for each in await self.tickers() if each.underlying == underlying]
+        return tuple(sorted((_instrument(symbol, found) for symbol in listed), key=lambda each: each.expiry_ns))
 
     async def tickers(self) -> tuple[FuturesTicker, ...]:
         """All perpetuals and dated futures that are listed."""
@@ -232,3 +224,19 @@ def read(reader: Callable[[bytes], T], data: bytes) -> T:
         return reader(data)
     except ParseError as error:
         raise VenueError("unknown", str(error)) from None
+
+
+def _instrument(symbol: str, found: FuturesSpec) -> Instrument:
+    expiry_ns, last_trade_ns = expiry_and_last_trade_ns(symbol) or (NEVER_NS, NEVER_NS)
+    return Instrument(
+        symbol=symbol,
+        underlying=found.underlying,
+        option_type="C",
+        strike=Decimal(0),
+        expiry_ns=expiry_ns,
+        last_trade_ns=last_trade_ns,
+        tick_size=found.tick_size,
+        lot_size=found.lot_size,
+        min_quantity=found.min_quantity,
+        max_quantity=found.max_quantity,
+    )

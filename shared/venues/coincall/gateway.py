@@ -338,9 +338,9 @@ class CoincallGateway:
         underlyings: Sequence[str],
         expiries_ns: Callable[[str], Sequence[int]],
         deliver: Callable[[ChainPush | IndexPush | BookPush | StreamUp | StreamDown], None],
-        perpetuals: Sequence[str] = (),
+        futures: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """Chains over the option socket, indices and books of perpetuals over the futures socket until cancelled.
+        """Chains over the option socket, indices and books of futures over the futures socket until cancelled.
 
         Each socket reports its own StreamUp and StreamDown; a reason begins with "chains" or "indices".
         """
@@ -354,7 +354,7 @@ class CoincallGateway:
 
         def wanted_indices() -> list[Subscription]:
             indices = [Subscription("spotPrice", (("symbol", name),), _index_stream(name)) for name in underlyings]
-            books = [Subscription("orderBook", (("symbol", name),), optional=True) for name in perpetuals]
+            books = [Subscription("orderBook", (("symbol", name),), optional=True) for name in futures()]
             return [*indices, *books]
 
         def on_chain(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.execution.pricing import PERPETUAL_PREMIUM_MAX_PCT, closing_bound, closing_price
+from services.execution.pricing import FUTURE_PREMIUM_MAX_PCT, closing_bound, closing_price
 from services.execution.rows import FillAssumed, FundingBooked
 from shared.messages.grants import signed
 from shared.messages.steps import Entry, Publish, RaiseAlert
@@ -54,20 +54,23 @@ class PerpetualScript(Script):
     def trade(self, *legs: LegOrder, ordinal: int = 0, **changes: Any) -> Any:
         """Ask for a trade with a grant of half a per cent past mark."""
         asked = intent(*legs, ordinal=ordinal, now_ns=self.now_ns, **changes)
-        worst = {
-            each.symbol: D(100500) if each.side == "buy" else D(99500) for each in legs if "-" not in each.symbol
-        }
         parts = tuple(
             GrantLeg(
                 symbol=part.symbol,
                 side=part.side,
                 max_quantity=part.max_quantity,
-                worst_price=worst.get(part.symbol, part.worst_price),
+                worst_price=self.allowed(part) or part.worst_price,
             )
             for part in asked.grant.legs
         )
         grant: Grant = msgspec.structs.replace(asked.grant, legs=parts, signature="")
         return self.ask(msgspec.structs.replace(asked, grant=signed(grant, KEY)))
+
+    def allowed(self, part: GrantLeg) -> D | None:
+        """The worst price of a leg in futures; None for an option, whose own stands."""
+        if "-" in part.symbol:
+            return None
+        return D(100500) if part.side == "buy" else D(99500)
 
     def opened(self, side: Any, quantity: str, number: int, ordinal: int = 0) -> str:
         """A trade of the perpetual alone, opened."""
@@ -178,7 +181,7 @@ def test_without_a_fresh_price_of_it_nothing_is_opened() -> None:
 
 @pytest.mark.parametrize(("side", "bound"), [("buy", "102000"), ("sell", "98000")])
 def test_a_close_goes_two_per_cent_past_mark_at_most(side: Any, bound: str) -> None:
-    assert PERPETUAL_PREMIUM_MAX_PCT == 2.0
+    assert FUTURE_PREMIUM_MAX_PCT == 2.0
     assert closing_bound(100_000.0, side, 25.0, PERPETUAL) == D(bound)
     assert closing_price(side, "cross", None, 100_000.0, 25.0, PERPETUAL, 50.0) == D(bound)
     across = D(100005) if side == "buy" else D(99995)

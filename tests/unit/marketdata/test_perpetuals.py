@@ -125,13 +125,13 @@ def test_after_a_stall_nothing_of_it_is_fresh() -> None:
 
 def test_a_silent_book_is_one_to_poll() -> None:
     script = _script()
-    perpetual = script.core.perpetual("BTCUSD")
+    perpetual = script.core.future("BTCUSD")
     assert perpetual is not None
     assert perpetual.book_is_silent(START, 3 * SECOND)
     script.on(_book(101.0))
     assert not perpetual.book_is_silent(START + 3 * SECOND, 3 * SECOND)
     assert perpetual.book_is_silent(START + 4 * SECOND, 3 * SECOND)
-    assert script.core.perpetual("ETHUSD") is None
+    assert script.core.future("ETHUSD") is None
 
 
 def test_a_desk_without_futures_knows_nothing_of_it() -> None:

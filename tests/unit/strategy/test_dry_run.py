@@ -13,6 +13,7 @@ from shared.messages.steps import Request, Tick
 from shared.messages.trades import TradeUpdate
 from shared.strategy import LegSpec, max_hold_hours, profit_target
 from shared.strategy.views import ExitView
+from tests.unit.dated_futures import chain_with_futures, with_futures
 from tests.unit.perpetuals import chain_with, with_perpetual
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, at, listing, snapshot
@@ -213,3 +214,33 @@ def test_a_perpetual_is_opened_at_a_fresh_price_of_its_own_alone(old_s: int, ope
     desk.ready()
     assert len(trades_of(desk)) == opened
     assert opened or "no fresh price of BTCUSD" in desk.status().reason
+
+
+class WithFuture(Dialogue):
+    """A market with a dated future of tomorrow, a little above the index."""
+
+    future = "BTCUSD-5MAR26"
+
+    def market(self, **more: Any) -> None:
+        listed = with_futures(listing(LISTED), self.future)
+        chain = snapshot(LISTED, self.now_ns, **more)
+        self.hear(listed, "marketdata")
+        self.hear(chain_with_futures(chain, listed, {self.future: 100_200.0}), "marketdata")
+
+
+def test_a_dated_future_is_opened_at_its_touch_and_settles_at_the_index_when_it_expires() -> None:
+    desk = WithFuture(dry(legs=[LegSpec.future("BTC", "sell", 0.1, {"dte": 0})], max_trades_per_day=1))
+    desk.ready()
+    (opened,) = trades_of(desk)
+    assert opened.entry_premium_usd == 0
+    assert opened.legs[0].open_price == Decimal(100195)
+    assert opened.fees_usd == Decimal("0.0006") * Decimal(100195) * Decimal("0.1")
+    desk.now_ns = at("2026-03-05T08:00") + SECOND
+    listed = with_futures(listing(LISTED), desk.future)
+    chain = snapshot(LISTED, desk.now_ns, index=99_000.0)
+    desk.hear(chain_with_futures(chain, listed, {desk.future: 100_200.0}), "marketdata")
+    desk.put(Tick())
+    ended = next(trade for trade in trades_of(desk) if trade.is_final)
+    assert (ended.state, ended.legs[0].close_price) == ("SETTLED", Decimal(99_000))
+    assert ended.realized_pnl_usd == Decimal("119.5")
+    assert "has expired" in ended.reason
