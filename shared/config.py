@@ -18,6 +18,8 @@ from msgspec import Meta
 
 from shared.errors import StartRefused
 from shared.messages.system import Mode
+from shared.messages.topics import BUS_SERVICES
+from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts, kind_of, read_hosts
 
 VenueName = Literal["sim", "beta", "production"]
 SectionT = TypeVar("SectionT")
@@ -27,7 +29,8 @@ SERVICE_NAMES = ("marketdata", "risk", "execution", "strategy", "monitor", "exch
 """Every service; each may have a section of its name."""
 
 PORT_NAMES = ("exchange", "web", *(f"metrics-{service}" for service in SERVICE_NAMES))
-"""What listens on TCP: the simulated exchange, the status page, and each service's metrics."""
+"""What listens on TCP: the simulated exchange, the status page, and each service's metrics. Each group of strategies
+has metrics-strategy-GROUP beside them."""
 
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 
@@ -148,6 +151,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingSection
     journal: JournalSection
     ports: dict[str, int]
+    strategy_hosts: StrategyHosts
     raw: dict[str, dict[str, Any]]
 
     @property
@@ -155,8 +159,17 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
         """What people are shown: paper, beta or LIVE."""
         return _MODES[self.venue]
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services of this desk in the order in which they start: the simulated exchange on paper, and a host for
+        each group of strategies beside the default one."""
+        hosts = self.strategy_hosts.services
+        named = (each for name in BUS_SERVICES for each in (hosts if name == DEFAULT_HOST else (name,)))
+        return (*(("exchange",) if self.venue == "sim" else ()), *named)
+
     def section(self, name: str, kind: type[SectionT]) -> SectionT:
-        """The section `[name]` as `kind`, defaults filled in. Raises ConfigError."""
+        """The section `[name]` as `kind`, defaults filled in; strategy hosts share one. Raises ConfigError."""
+        name = kind_of(name)
         for field, inner in _tables_of(kind):
             self.table(f"{name}.{field}", inner)
         return _convert(self.path, name, self.raw.get(name, {}), kind)
@@ -206,10 +219,15 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
             f"{path}: [host] listen {host.listen} is open to other machines, and metrics have no login",
             'use "127.0.0.1"; other addresses are for containers on networks of their own',
         )
+    try:
+        hosts = read_hosts(raw.get(DEFAULT_HOST, {}))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", "correct the value") from None
     ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
+    port_names = dict.fromkeys((*PORT_NAMES, *(f"metrics-{service}" for service in hosts.services)))
     for name in ports:
-        if name not in PORT_NAMES:
-            raise ConfigError(f"{path}: [ports] has no {name}", did_you_mean(name, PORT_NAMES))
+        if name not in port_names:
+            raise ConfigError(f"{path}: [ports] has no {name}", did_you_mean(name, port_names))
     run_dir = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
     return DeskConfig(
         path=path,
@@ -225,7 +243,8 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         bus=bus,
         logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),
         journal=_convert(path, "journal", raw.get("journal", {}), JournalSection),
-        ports={name: ports.get(name, 0) for name in PORT_NAMES},
+        ports={name: ports.get(name, 0) for name in port_names},
+        strategy_hosts=hosts,
         raw={name: raw.get(name, {}) for name in SERVICE_NAMES},
     )
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from shared.bus import Bus, NoAnswer
 from shared.config import DeskConfig
+from shared.host_requests import asked_of, together
 from shared.messages.alerts import AcknowledgeAlert
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
@@ -16,7 +17,8 @@ from shared.messages.reconciliation import AdoptPosition
 from shared.messages.risk import ResetBreaker
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.trades import CancelOrders, CloseTrade, Refusal
-from voldesk.console import EXIT_UNREACHABLE, Failure, progress
+from shared.strategy_hosts import DEFAULT_HOST
+from voldesk.console import EXIT_UNREACHABLE, Failure, note, progress
 from voldesk.identity import check_heartbeat
 
 AnswerT = TypeVar("AnswerT", bound=Message)
@@ -97,6 +99,28 @@ def _where_to_check(message: Message) -> str | None:
             return "voldesk alerts"
         case _:
             return None
+
+
+def ask_hosts(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> AnswerT:
+    """Ask the strategy hosts that the request concerns, and return their answers as one. Of several that are only
+    asked for what they run, those that answer count, and a note names the others. Raises Failure as `ask_on`."""
+    hosts = asked_of(DEFAULT_HOST, message, desk.strategy_hosts)
+    answers: list[AnswerT] = []
+    failures: list[Failure] = []
+    for host in hosts:
+        try:
+            answers.append(ask(desk, host, message, kind))
+        except Failure as failure:
+            failures.append(failure)
+    if failures and not answers:
+        raise failures[0]
+    if failures and _where_to_check(message) is not None:
+        raise Failure(f"{failures[0].cause}; the other hosts did it", failures[0].remedy, failures[0].exit_code)
+    for silent in failures:
+        note(f"{silent.cause}: what it runs is not shown; {silent.remedy}")
+    answer = together(answers)
+    assert isinstance(answer, kind), "every one of them is"
+    return answer
 
 
 def ask(

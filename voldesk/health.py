@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,6 @@ from shared.log_lines import fields_text
 from shared.log_query import LogQuery
 from shared.log_reader import newest_lines
 from shared.messages.system import GetStatus, Heartbeat
-from shared.messages.topics import BUS_SERVICES
 from voldesk.processes import desk_processes
 from voldesk.supervision import CONFIG_ERROR_EXIT, SupervisedProcess, Supervisor, SupervisorAway
 
@@ -54,7 +54,7 @@ class DeskHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 def expected_services(desk: DeskConfig) -> tuple[str, ...]:
     """The services of this desk, in the order in which they are shown."""
-    return ("exchange", *BUS_SERVICES) if desk.mode == "paper" else BUS_SERVICES
+    return desk.services
 
 
 def collect_health(desk: DeskConfig) -> DeskHealth:
@@ -66,18 +66,18 @@ def collect_health(desk: DeskConfig) -> DeskHealth:
     if not desk.run_dir.is_dir():
         return DeskHealth(supervised=False, services=tuple(_not_there(desk, name, None) for name in names))
     if desk.host.supervisor == "containers":
-        beats = asyncio.run(_ask_all(desk, list(names)))
+        beats = ask_beats(desk, names)
         rows = [_contained(desk, name, beats.get(name)) for name in names]
         return DeskHealth(supervised=True, services=tuple(rows), foreign=_foreign(desk, beats))
     try:
         supervised = Supervisor(desk, _SUPERVISOR_PATIENCE_S).processes()
     except SupervisorAway:
         alive = {process.name: process.pid for process in desk_processes(desk.run_dir)}
-        beats = asyncio.run(_ask_all(desk, [name for name in names if name in alive]))
+        beats = ask_beats(desk, [name for name in names if name in alive])
         rows = [_unsupervised(desk, name, alive.get(name), beats.get(name)) for name in names]
         return DeskHealth(supervised=False, services=tuple(rows), foreign=_foreign(desk, beats))
     running = [name for name in names if name in supervised and supervised[name].pid is not None]
-    beats = asyncio.run(_ask_all(desk, running))
+    beats = ask_beats(desk, running)
     rows = [judge_service(desk, name, supervised.get(name), beats.get(name)) for name in names]
     return DeskHealth(supervised=True, services=tuple(rows), foreign=_foreign(desk, beats))
 
@@ -89,6 +89,11 @@ def last_log_line(run_dir: Path, service: str) -> str:
         return ""
     line = next((each for each in lines if each.level in ("error", "critical")), lines[0])
     return f"{line.event.strip()} {fields_text(line.fields)}".strip()
+
+
+def ask_beats(desk: DeskConfig, names: Iterable[str]) -> dict[str, tuple[Heartbeat, float]]:
+    """The heartbeat of each of these services that answers, and its age in seconds."""
+    return asyncio.run(_ask_all(desk, list(names)))
 
 
 async def _ask_all(desk: DeskConfig, names: list[str]) -> dict[str, tuple[Heartbeat, float]]:

@@ -286,19 +286,23 @@ class _Refresh:
             )
 
     def _told(self) -> dict[str, str]:
-        """What each strategy was last told, by the strategy host's own journal; empty without one."""
-        path = journal_path(self._desk, "strategy")
+        """What each strategy was last told, by the journal of the strategy host that runs it; empty without one."""
         told: dict[str, str] = {}
-        if not path.exists():
-            return told
-        with closing(JournalReader(path, binding_of(self._desk), StrategyRow)) as reader:
-            for _, entry in reader.entries():
-                match entry.row:
-                    case StrategyTold(strategy=strategy, action=action):
-                        told[strategy] = action
-                    case OrdinalUsed(strategy=strategy):
-                        told.setdefault(strategy, "")
+        for host in self._desk.strategy_hosts.services:
+            path = journal_path(self._desk, host)
+            if not path.exists():
+                continue
+            with closing(JournalReader(path, binding_of(self._desk), StrategyRow)) as reader:
+                for _, entry in reader.entries():
+                    match entry.row:
+                        case StrategyTold(strategy=strategy, action=action) if self._is_run_by(host, strategy):
+                            told[strategy] = action
+                        case OrdinalUsed(strategy=strategy) if self._is_run_by(host, strategy):
+                            told.setdefault(strategy, "")
         return told
+
+    def _is_run_by(self, host: str, strategy: str) -> bool:
+        return self._desk.strategy_hosts.of(strategy) == host
 
 
 def _legs(trades: Any) -> Iterator[tables.OfLeg]:

@@ -8,6 +8,7 @@ from itertools import product
 from shared.bus import Bus
 from shared.config import DeskConfig
 from shared.messages.topics import TOPICS, topic_row
+from shared.strategy_hosts import DEFAULT_HOST
 from voldesk.asking import DEADLINE_MS, heartbeat
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure
 from voldesk.health import expected_services
@@ -58,7 +59,10 @@ def publishers_of(desk: DeskConfig, prefix: str) -> tuple[str, ...]:
         if _fits(topic, prefix):
             row = topic_row(topic)
             assert row is not None, f"{topic} was made from the table"
-            found[topic.split(".")[1] if row.publisher == "*" else row.publisher] = None
+            if row.publisher == DEFAULT_HOST:
+                found |= dict.fromkeys(desk.strategy_hosts.services)
+            else:
+                found[topic.split(".")[1] if row.publisher == "*" else row.publisher] = None
     return tuple(found)
 
 

@@ -18,6 +18,7 @@ from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
 from shared.ports import port_is_free, resolve_ports
 from shared.secrets import SecretError, ensure_paper_secrets, load_api_key
+from shared.strategy_hosts import is_host
 from voldesk.console import EXIT_CONFIG, Failure
 from voldesk.identity import check_identity
 from voldesk.processes import holder_of_port
@@ -158,7 +159,8 @@ def choose_ports(desk: DeskConfig) -> dict[str, int]:
 
 def disk_warning(desk: DeskConfig) -> str | None:
     """What to say of the disk of the run directory; None when it has room for the reserves of all journals."""
-    needed = 2 * desk.journal.reserve_mb * len(JOURNALED_SERVICES)
+    journals = len(JOURNALED_SERVICES) + len(desk.strategy_hosts.groups)
+    needed = 2 * desk.journal.reserve_mb * journals
     left = shutil.disk_usage(desk.run_dir).free // (1024 * 1024)
     if left >= needed:
         return None
@@ -188,7 +190,11 @@ def read_ports(run_dir: Path) -> dict[str, int]:
         ports = json.loads(_ports_file(run_dir).read_text())
     except (OSError, ValueError):
         return {}
-    return {name: port for name, port in ports.items() if name in PORT_NAMES and isinstance(port, int)}
+    return {name: port for name, port in ports.items() if _is_port_name(name) and isinstance(port, int)}
+
+
+def _is_port_name(name: str) -> bool:
+    return name in PORT_NAMES or is_host(name.removeprefix("metrics-"))
 
 
 def page_url(desk: DeskConfig) -> str | None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from shared.strategy_hosts import DEFAULT_HOST, host_name
+
 _SERVICE_MODULE = re.compile(r"^services\.([a-z]+)$")
 _POLL_S = 0.05
 
@@ -98,8 +100,14 @@ def _desk_name(command: list[str]) -> str | None:
             if module == "supervisor.supervisord":
                 return "supervisord"
             match = _SERVICE_MODULE.fullmatch(module)
-            return match[1] if match else None
+            return _service_of(match[1], command) if match else None
     return None
+
+
+def _service_of(module: str, command: list[str]) -> str:
+    """The name of the service: of a strategy host it is that of its group."""
+    group = next((value for flag, value in itertools.pairwise(command) if flag == "--group"), "")
+    return host_name(group) if module == DEFAULT_HOST else module
 
 
 def _belongs_to(entry: Path, run_dir: Path) -> bool:

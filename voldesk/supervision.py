@@ -18,10 +18,11 @@ import msgspec
 from shared.bus.endpoints import socket_path
 from shared.config import DeskConfig
 from shared.secrets import without_secrets
+from shared.strategy_hosts import host_name, is_host
 from voldesk.console import Failure
 
 CONFIG_ERROR_EXIT = 78
-_NOT_RUNNING, _ALREADY_STARTED = 70, 60
+_NOT_RUNNING, _ALREADY_STARTED, _NO_SUCH_NAME, _ALREADY_ADDED = 70, 60, 10, 90
 
 
 class SupervisedProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,21 @@ class Supervisor:
     def stop_service(self, name: str) -> None:
         """Stop a service and wait until it is gone. Raises SupervisorAway."""
         self._tolerate(_NOT_RUNNING, "supervisor.stopProcess", name, True)
+
+    def apply_programs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Run the strategy hosts of the files that `write_programs` wrote and no others; the names of those that are
+        new and of those that are gone. Raises SupervisorAway."""
+        try:
+            answer: Any = self._call("supervisor.reloadConfig")
+        except xmlrpc.client.Fault as error:
+            raise Failure(f"supervisord: {error.faultString}", self._see_log()) from None
+        added, changed, removed = (tuple(name for name in names if is_host(name)) for names in answer[0])
+        for name in (*changed, *removed):
+            self.stop_service(name)
+            self._tolerate(_NO_SUCH_NAME, "supervisor.removeProcessGroup", name)
+        for name in (*changed, *added):
+            self._tolerate(_ALREADY_ADDED, "supervisor.addProcessGroup", name)
+        return added, removed
 
     def shut_down(self) -> None:
         """Ask supervisord to stop all services and itself. Raises SupervisorAway."""
@@ -119,6 +135,35 @@ class Supervisor:
             return getattr(self._rpc, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
             raise SupervisorAway from None
+
+
+_PROGRAM = """[program:{name}]
+command = %(ENV_VOLDESK_PYTHON)s -m services.strategy --group {group}
+priority = 30
+startsecs = 0
+startretries = 1000000
+autorestart = unexpected
+exitcodes = 78
+stopsignal = TERM
+stopwaitsecs = 10
+redirect_stderr = true
+stdout_logfile = %(ENV_VOLDESK_RUN_DIR)s/logs/{name}.log
+stdout_logfile_maxbytes = 20MB
+stdout_logfile_backups = 5
+"""
+
+
+def write_programs(desk: DeskConfig) -> None:
+    """Write what supervisord is to know of the host of each group of strategies, and remove what it is not."""
+    folder = desk.run_dir / "supervisord"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wanted = {f"{host_name(group)}.conf": group for group in desk.strategy_hosts.groups}
+    for path in folder.glob("*.conf"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, group in wanted.items():
+        path = folder / name
+        path.write_text(_PROGRAM.format(name=host_name(group), group=group))
 
 
 class SupervisorAway(Exception):

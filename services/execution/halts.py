@@ -15,6 +15,7 @@ from shared.messages.control import HaltState
 from shared.messages.space import JournalSpace, incomplete_is_over
 from shared.messages.system import Heartbeat
 from shared.messages.trades import HaltLevel
+from shared.strategy_hosts import is_host
 
 _HALTS_MAX = 100
 _JOURNAL = "journal"
@@ -35,7 +36,8 @@ class Guards:
 
     def begin(self) -> None:
         """Count all silences from now."""
-        self._risk_ns = self._work.host_ns = self._work.now_ns
+        self._risk_ns = self._work.now_ns
+        self._work.hosts.begin(self._work.now_ns)
 
     def heard(self, beat: Heartbeat) -> bool:
         """A service is alive; the age of its beat counts from this receipt. True when it had been silent too long."""
@@ -47,10 +49,8 @@ class Guards:
                 work.resolve("risk_silent", "risk", "the risk service is heard again")
             self._risk_ns = work.now_ns
             return was_silent
-        if beat.service == "strategy":
-            was_silent = work.now_ns - work.host_ns > work.config.quoting_host_silence_ms * MS
-            work.host_ns = work.now_ns
-            return was_silent
+        if is_host(beat.service):
+            return work.hosts.heard(beat, work.now_ns) > work.config.quoting_host_silence_ms * MS
         return False
 
     @property
@@ -183,7 +183,9 @@ class Guards:
         held = trade.state in HOLDING_STATES or trade.state in OPENING_STATES or is_stretched(trade)
         if not held and not is_held_broken(trade, self._work.config):
             return None
-        silent_ns = self._work.host_ns + round(trade.request.host_silent_after_s * SECOND)
+        silent_ns = self._work.hosts.last_ns(trade.request.strategy) + round(
+            trade.request.host_silent_after_s * SECOND
+        )
         if self._work.now_ns <= silent_ns:
             return silent_ns + MS
         self._close(trade, f"no strategy host for {trade.request.host_silent_after_s:g} s", "execution")

@@ -74,7 +74,7 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
         code, detail = "halted", "a halt is in force, or voided the grant"
     elif view.guards.risk_is_silent:
         code, detail = "risk_silent", "the risk service is silent"
-    elif silence_of(work) is not None:
+    elif silence_of(work, trade) is not None:
         code, detail = "host_silent", "no heartbeat of a strategy host arrives: what rests would be withdrawn"
     elif not view.schedule.synced or view.schedule.stream_up is False:
         code, detail = (

@@ -29,7 +29,7 @@ class QuotingPlan:
         """What to do now: withdraw what may not rest any more, try crossing post-only orders again, or end."""
         advice = Advice()
         ending = ending_of(trade, work)
-        silent_ns = silence_of(work)
+        silent_ns = silence_of(work, trade)
         silent = "" if silent_ns is None else f"no strategy host for {silent_ns / SECOND:.0f} s"
         live = work.book.unsettled_of(trade)
         if not ending:
@@ -101,9 +101,10 @@ def ending_of(trade: Trade, work: Workspace) -> str:
     return f"{first.symbol} stops trading" if work.now_ns >= first.instrument.last_trade_ns else ""
 
 
-def silence_of(work: Workspace) -> int | None:
-    """For how long (ns) no strategy host was heard, if that is so long that no order may rest: nobody moves it."""
-    silent_ns = work.now_ns - work.host_ns
+def silence_of(work: Workspace, trade: Trade) -> int | None:
+    """For how long (ns) the trade's strategy host was not heard, if that is so long that no order may rest: nobody
+    moves it."""
+    silent_ns = work.now_ns - work.hosts.last_ns(trade.request.strategy)
     return silent_ns if silent_ns > work.config.quoting_host_silence_ms * MS else None
 
 

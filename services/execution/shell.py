@@ -57,6 +57,7 @@ class ExecutionShell:
                 account_id=context.desk.account_id,
                 desk_number=context.desk.number,
                 grant_key=grant_key,
+                hosts=context.desk.strategy_hosts,
             )
 
         snapshots = snapshots_of(journal_path(context.desk, context.name), binding_of(context.desk), self._config)
@@ -114,7 +115,8 @@ class ExecutionShell:
         self._take_record()
         take_announced(self._context.run_dir)
         bus = self._context.bus
-        for publisher, prefixes in subscriptions(self._context.desk.underlyings).items():
+        desk = self._context.desk
+        for publisher, prefixes in subscriptions(desk.underlyings, desk.strategy_hosts.services).items():
             bus.subscribe(publisher, prefixes, self._host.put)
         bus.serve(self._host.put)
 

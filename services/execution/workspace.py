@@ -10,6 +10,7 @@ from services.execution.book import Book
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from services.execution.hedges import hedged_trade
+from services.execution.hosts import HostsHeard
 from services.execution.market import MarketView
 from services.execution.quotes import QuoteView
 from services.execution.records import Order, Trade
@@ -22,6 +23,7 @@ from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
 from shared.messages.venue import Amendment, NewOrder, OrderRef, VenueFill
 from shared.strategy.wording import DAY_NS
+from shared.strategy_hosts import StrategyHosts
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -32,7 +34,7 @@ _TRADED_REMEMBERED_NS = _FORGETS_EVERY_NS = 3_600 * SECOND
 class Workspace:
     """One per core. `begin` opens a step; `record` and `send` add to it."""
 
-    def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int) -> None:
+    def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int, hosts: StrategyHosts) -> None:
         self.config = config
         self.account_id = account_id
         self.desk_number = desk_number
@@ -41,8 +43,7 @@ class Workspace:
         self.quotes = QuoteView()
         self.now_ns = 0
         self.started_ns = 0
-        self.host_ns = 0
-        """When a strategy host was heard last; after a start or a stall, the time of that."""
+        self.hosts = HostsHeard(hosts)
 
         self.cause_id = ""
         self.step = Step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -18,12 +19,14 @@ from services.monitor.alert_config import (
 )
 from services.monitor.history.config import HistoryConfig
 from services.monitor.web.config import WebConfig
+from shared.strategy_hosts import DEFAULT_HOST
 
 
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is watched, and how long things are kept.
 
-    services: services that must be alive from the start; any other is watched once it was heard.
+    services: services that must be alive from the start; any other is watched once it was heard. With "strategy"
+    the hosts of all groups are meant.
     heartbeat_silence_ms: a service not heard for so long is down.
     startup_grace_ms: a service never heard since the monitor's start is down after this.
     recovered_ms: a service that was down is alive again once one start of it was heard for so long without a break.
@@ -56,6 +59,11 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         check_alerting(self.kinds, self.rules, self.routes, self.channels)
+
+    def with_hosts(self, hosts: Sequence[str]) -> MonitorConfig:
+        """The same, where "strategy" stands for all strategy hosts of the desk."""
+        services = [each for name in self.services for each in (hosts if name == DEFAULT_HOST else (name,))]
+        return msgspec.structs.replace(self, services=tuple(dict.fromkeys(services)))
 
     @property
     def figure_rules(self) -> dict[str, FigureRule]:

@@ -38,6 +38,7 @@ from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import Entry, Inbound, LoopStalled, Reply, Request, Step, StreamSynced, Tick
 from shared.messages.system import Alert, Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
+from shared.strategy_hosts import StrategyHosts
 
 _MS = 1_000_000
 _CHECK_EVERY_NS = 1_000 * _MS
@@ -69,7 +70,14 @@ class MonitorCore:
     heading: of every message to people, with mode and account.
     """
 
-    def __init__(self, config: MonitorConfig, *, account_id: str, heading: str = "") -> None:
+    def __init__(
+        self,
+        config: MonitorConfig,
+        *,
+        account_id: str,
+        heading: str = "",
+        hosts: StrategyHosts = StrategyHosts(),
+    ) -> None:
         self._config = config
         self._account_id = account_id
         self._dispatch = Dispatch(
@@ -98,7 +106,7 @@ class MonitorCore:
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
         self._alerts = AlertBook(config.keep_alerts)
         self._teller = Teller(self._alerts, self._dispatch)
-        self._watch = Watch(config, self._alerts, self._teller)
+        self._watch = Watch(config, self._alerts, self._teller, hosts)
         self._next_check_ns: int | None = None
 
     def start(self, now_ns: int) -> Step:

@@ -20,7 +20,6 @@ from services.monitor.views import Status
 from services.monitor.web.server import WebServer
 from shared.logging import redactor
 from shared.messages.steps import Inbound, RaiseAlert, Request, StreamSynced
-from shared.messages.topics import BUS_SERVICES
 from shared.runner import CoreFailed
 from shared.service import CoreHost, ServiceContext
 
@@ -34,8 +33,8 @@ class MonitorShell:
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        config = self._config = context.section(MonitorConfig)
         desk = context.desk
+        config = self._config = context.section(MonitorConfig).with_hosts(desk.strategy_hosts.services)
         self._alerts = AlertFile(context.run_dir / "alerts.jsonl", desk.mode, desk.account_id)
         journal = context.journal(MonitorRow, starts_over=True)
         self._host = CoreHost(context, self._make_core, journal, self._perform, _may_go_unwritten, self._tell_failure)
@@ -71,8 +70,7 @@ class MonitorShell:
         return self._web.detail
 
     async def start(self) -> None:
-        watched = (*BUS_SERVICES, "exchange") if self._context.desk.venue == "sim" else BUS_SERVICES
-        for service in watched:
+        for service in self._context.desk.services:
             if service != self._context.name:
                 self._context.bus.subscribe(service, prefixes_of(service), self._hear)
         self._context.bus.serve(self._hear_request)
@@ -106,7 +104,9 @@ class MonitorShell:
 
     def _make_core(self) -> MonitorCore:
         desk = self._context.desk
-        core = self.core_type(self._config, account_id=desk.account_id, heading=self._heading)
+        core = self.core_type(
+            self._config, account_id=desk.account_id, heading=self._heading, hosts=desk.strategy_hosts
+        )
         restored = AlertsRestored(self._alerts.remembered(self._config.keep_alerts))
         core.handle(restored, self._context.clock.now_ns())
         return core

@@ -11,6 +11,7 @@ from shared.messages.alert_kinds import TOLD_AGAIN
 from shared.messages.steps import Step
 from shared.messages.system import Heartbeat
 from shared.messages.topics import topic_of, topic_row
+from shared.strategy_hosts import StrategyHosts, is_host
 
 _MS = 1_000_000
 _TOLD_AGAIN_NS = 180_000 * _MS
@@ -22,7 +23,10 @@ _STRATEGY_STATUS = "strat.{strategy}.status"
 class Watch:
     """What was heard when. Volatile: after a restart everybody has the time of a start to be heard."""
 
-    def __init__(self, config: MonitorConfig, alerts: AlertBook, teller: Teller) -> None:
+    def __init__(
+        self, config: MonitorConfig, alerts: AlertBook, teller: Teller, hosts: StrategyHosts = StrategyHosts()
+    ) -> None:
+        self._hosts = hosts
         self._config = config
         self._alerts = alerts
         self._teller = teller
@@ -76,7 +80,7 @@ class Watch:
         if beat.beat_ns - beat.started_ns < _TOLD_AGAIN_NS:
             return ()
         self._end_what_is_not_told_again(step, beat, now_ns)
-        return self._gone_strategies(step, beat, now_ns) if beat.service == "strategy" and beat.ready else ()
+        return self._gone_strategies(step, beat, now_ns) if is_host(beat.service) and beat.ready else ()
 
     def _check_streams(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
         """Streams of the venue that bring nothing although the service publishes what it reads by other ways."""
@@ -122,6 +126,8 @@ class Watch:
             if row is None or row.pattern != _STRATEGY_STATUS or self._feeds.get(topic, 0) >= beat.started_ns:
                 continue
             strategy = topic.split(".")[1]
+            if self._hosts.of(strategy) != beat.service:
+                continue
             gone.append(strategy)
             self._feeds.pop(topic, None)
             self._silent.discard(topic)

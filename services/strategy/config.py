@@ -16,11 +16,12 @@ class StrategyInstance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A strategy file with parameters of its own, run under this name when `enabled` has it.
 
     file: the strategy file, without ".py"; "" for the one of the same name. parameters: what its function is called
-    with, by name.
+    with, by name. group: strategies of one group run in a host process of their own, "" in the default host.
     """
 
     file: Annotated[str, Meta(pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$")] = ""
     parameters: dict[str, Any] = {}
+    group: str = ""
 
 
 class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

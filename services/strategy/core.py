@@ -25,7 +25,7 @@ from services.strategy.recalls import Recalls
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.rolls import RollDesk
 from services.strategy.roster import Roster
-from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTold
+from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTaken, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.status_news import StatusNews
 from services.strategy.trades import TradeBook
@@ -63,6 +63,7 @@ from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
 from shared.strategy.views import DeskView, Tolerances
+from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts
 
 MS = 1_000_000
 _TIMER_GAP_NS = 10 * MS
@@ -70,7 +71,8 @@ _TIMER_GAP_NS = 10 * MS
 
 
 class StrategyHostCore:
-    """Runs strategies on one account.
+    """Runs strategies on one account: those that `hosts` gives to `service`, and the trades of those that nobody
+    runs where it is the default host.
 
     Inputs: Inbound (InstrumentList, ChainSnapshot, IndexPrice, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState,
     Heartbeat of execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived,
@@ -87,9 +89,13 @@ class StrategyHostCore:
         *,
         account_id: str,
         failures: Sequence[LoadFailure] = (),
+        service: str = DEFAULT_HOST,
+        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         self._config = config
         self._account_id = account_id
+        self._service = service
+        self._hosts = hosts
         self._roster = Roster(config, strategies, failures, self._record, self._alert)
         self._slots = self._roster.slots
         self._board = Board(account_id, config.service_silence_max_ms * MS)
@@ -189,7 +195,12 @@ class StrategyHostCore:
         return self._step
 
     def apply(self, entry: Entry) -> None:
-        if isinstance(entry.row, DryTradeMoved):
+        if not self._is_ours(getattr(entry.row, "strategy", "")):
+            return  # written before another host took the strategy
+        if isinstance(entry.row, StrategyTaken):
+            for part in (self._roster, self._recalls, self._dry, self._rolls):
+                part.forget(entry.row.strategy)
+        elif isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)
         elif not any(part.apply(entry.row) for part in (self._recalls, self._market, self._rolls, self._hedges)):
             self._roster.apply(entry)
@@ -203,6 +214,10 @@ class StrategyHostCore:
             if slot.flight is not None:
                 due.append(slot.flight.due_ns)
         return min(at for at in due if at is not None)
+
+    def _is_ours(self, strategy: str) -> bool:
+        """Whether this host decides for the strategy; "" is none, which concerns every host."""
+        return not strategy or self._hosts.of(strategy) == self._service
 
     def _begin(self, now_ns: int, cause_id: str) -> None:
         self._now_ns = max(now_ns, self._now_ns)
@@ -256,6 +271,8 @@ class StrategyHostCore:
             self._alert("trade_vanished", "critical", trade.trade_id, text)
 
     def _on_trade(self, trade: TradeUpdate, epoch: int) -> None:
+        if not self._is_ours(trade.strategy):
+            return
         if not self._trades.apply(trade, epoch):
             self.ignored["TradeUpdate of another account or out of date"] += 1
             return
@@ -281,7 +298,7 @@ class StrategyHostCore:
 
     def _on_space(self, space: JournalSpace) -> None:
         """Nothing is opened on a full disk. Where rows are missing a pause may be among them: all are paused."""
-        self._step.effects += space_alerts(self._view.space, space, "strategy")
+        self._step.effects += space_alerts(self._view.space, space, self._service)
         self._view.space = space
         self._changed.update(self._slots)
         if space.unwritten:
@@ -303,7 +320,7 @@ class StrategyHostCore:
             case RollTrade():
                 answer = self._rolls.want(request.message, self._slots, self._now_ns)
             case other:
-                answer = unknown_request("strategy", other)
+                answer = unknown_request(self._service, other)
         self._step.effects.append(Reply(request.request_id, answer))
 
     def _on_reply(self, reply: ReplyReceived) -> None:

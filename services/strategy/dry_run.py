@@ -66,6 +66,11 @@ class DryDesk:
             ended.net_usd += row.trade.net_realized_usd
             ended.trades.append(row.trade)
 
+    def forget(self, strategy: str) -> None:
+        """Drop all trades of a strategy."""
+        self._trades.forget(strategy)
+        self._ended.pop(strategy, None)
+
     def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
         return self._trades.open_trades(strategy)
 

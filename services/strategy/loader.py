@@ -50,13 +50,21 @@ def load_enabled(
     Raises ConfigError where the configuration cannot be read.
     """
     config = desk.section("strategy", StrategyHostConfig)
-    return load_strategies(
+    loaded, failures = load_strategies(
         config.enabled if only is None else only,
         folders_of(desk, config),
         mode=desk.mode,
         profiles=profiles_of(desk),
         instances=config.instances,
     )
+    hosts = desk.strategy_hosts
+    strange = [each for each in loaded if hosts.of(each.name) != hosts.of(each.enabled_as)]
+    reason = "the name {!r} is taken by a strategy of the host {}: give each strategy its own name"
+    failures += [
+        LoadFailure(name=each.enabled_as, source=each.source, reason=reason.format(each.name, hosts.of(each.name)))
+        for each in strange
+    ]
+    return [each for each in loaded if each not in strange], failures
 
 
 def load_strategies(

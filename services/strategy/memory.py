@@ -36,6 +36,10 @@ class Memory:
         self.close_reason = ""
         self._closings_told: dict[int, None] = {}
 
+    def forget(self) -> None:
+        """Begin anew, as the same object."""
+        self.__init__()  # type: ignore[misc]
+
     def apply(self, row: Row, at_ns: int) -> None:
         match row:
             case StrategyTold(action=told, requested_by=requested_by):

@@ -29,6 +29,10 @@ class Recalls:
                 return False
         return True
 
+    def forget(self, strategy: str) -> None:
+        """Drop what the conditions of a strategy and of its trades remember."""
+        self._known = {key: noted for key, noted in self._known.items() if key[0] != strategy}
+
     def of(self, strategy: str, trade_id: str = "") -> Recall:
         """For one look at the exits of a trade, or at the entries of a strategy."""
         return Recall(self._known.get((strategy, trade_id)))

@@ -93,6 +93,10 @@ class RollDesk:
                 return False
         return True
 
+    def forget(self, strategy: str) -> None:
+        """Drop a roll of a strategy that was begun."""
+        self._begun.pop(strategy, None)
+
     def on_trade(self, trade: TradeUpdate) -> None:
         """Remember what becomes of a trade that is being rolled, and of its successor."""
         begun = self._begun.get(trade.strategy)

@@ -15,6 +15,7 @@ from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.memory import Memory
 from services.strategy.rows import Row, TradesFollowed
 from services.strategy.slot import Slot
+from shared.ids import hedge_name
 from shared.messages.steps import Entry
 
 
@@ -50,6 +51,11 @@ class Roster:
         """Fold a row. What was told to a strategy that is not loaded is kept for when it is."""
         row: Any = entry.row
         self._memories[row.strategy].apply(row, entry.at_ns)
+
+    def forget(self, strategy: str) -> None:
+        """What was folded of a strategy, and of the hedges of its trades, counts no more."""
+        for name in (strategy, hedge_name(strategy)):
+            self._memories[name].forget()
 
     def ordinal_used(self, name: str) -> int:
         """The highest ordinal of this name, of a strategy or not, that is known to have had its outcome."""

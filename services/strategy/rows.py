@@ -146,6 +146,14 @@ class HedgingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="hedging_res
     requested_by: str
 
 
+class StrategyTaken(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_taken"):
+    """This host runs the strategy from now on, which another one ran: what was known of it here is forgotten, and the
+    rows of it that follow are what the other one had written."""
+
+    strategy: str
+    from_host: str
+
+
 Row = (
     StrategyTold
     | OrdinalUsed
@@ -161,6 +169,7 @@ Row = (
     | RollEnded
     | HedgingPaused
     | HedgingResumed
+    | StrategyTaken
 )
 
 

@@ -11,6 +11,7 @@ from services.strategy.metrics import StrategyMetrics
 from services.strategy.rows import Row, may_go_unwritten
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from services.strategy.telling import StrategyNarrator
+from services.strategy.tenancy import Tenancy
 from services.strategy.watchdog import Watchdog, without_blocked
 from services.strategy.watcher import FileWatcher
 from shared.service import CoreHost, ServiceContext
@@ -28,12 +29,23 @@ class StrategyShell:
         self._host: CoreHost[StrategyHostCore] | None = None
         self._watcher: FileWatcher | None = None
         self._watchdog: Watchdog | None = None
+        self._tenancy = Tenancy(context.desk, context.name)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        return () if self._host is None else tuple(self._host.core.slots)
 
     async def start(self) -> None:
         context = self._context
         config = context.section(StrategyHostConfig)
-        loaded, failures = without_blocked(context.run_dir, *load_enabled(context.desk))
+        hosts = context.desk.strategy_hosts
+        enabled = hosts.enabled(context.name, config.enabled)
+        loaded, failures = without_blocked(context.run_dir, *load_enabled(context.desk, enabled))
+        journal = context.journal(Row)
+        loaded, failures = await self._tenancy.take(loaded, failures, journal, context.clock.now_ns())
         log = context.log.bind(track="strategy")
+        for name, last in self._tenancy.taken_from.items():
+            log.info("strategy taken over from another host", strategy=name, host=last)
         for failure in failures:
             log.error("strategy not loaded", strategy=failure.name, reason=failure.reason, remedy=failure.remedy)
         for strategy in loaded:
@@ -42,15 +54,25 @@ class StrategyShell:
             )
 
         watcher = self._watcher = FileWatcher(
-            context.desk, loaded, failures, lambda changed: host.put(changed), context.log.bind(track="strategy")
+            context.desk,
+            loaded,
+            failures,
+            lambda changed: host.put(changed),
+            context.log.bind(track="strategy"),
+            enabled=[name for name in enabled if name not in self._tenancy.refused],
         )
 
         def make_core() -> StrategyHostCore:
             return StrategyHostCore(
-                config, watcher.running, account_id=context.desk.account_id, failures=watcher.failures
+                config,
+                watcher.running,
+                account_id=context.desk.account_id,
+                failures=watcher.failures,
+                service=context.name,
+                hosts=hosts,
             )
 
-        host = self._host = CoreHost(context, make_core, context.journal(Row), self._perform, may_go_unwritten)
+        host = self._host = CoreHost(context, make_core, journal, self._perform, may_go_unwritten)
         self._watchdog = Watchdog(
             context.run_dir,
             lambda: host.core.asking,
@@ -82,6 +104,7 @@ class StrategyShell:
 
     async def stop(self) -> None:
         self.ready = False
+        self._tenancy.release()
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         raise AssertionError(f"a strategy host has no effect {type(effect).__name__}")

@@ -92,6 +92,12 @@ class TradeBook:
             del self._records[trade.strategy].open[trade.trade_id]
         return gone
 
+    def forget(self, strategy: str) -> None:
+        """Drop what is known of a strategy."""
+        record = self._records.pop(strategy, None)
+        for trade_id in () if record is None else {*record.open, *record.counted}:
+            self._seen.pop(trade_id, None)
+
     def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
         """Trades that are not final, of one strategy or of all."""
         if strategy is None:

@@ -34,7 +34,8 @@ class _Seen(NamedTuple):
 
 
 class FileWatcher:
-    """`loaded` and `failures` are what the host started with; `put` hands an input to its core."""
+    """`loaded` and `failures` are what the host started with; `put` hands an input to its core. enabled: the names
+    that the host may run, by default all of the configuration."""
 
     def __init__(
         self,
@@ -44,6 +45,8 @@ class FileWatcher:
         put: Callable[[StrategyReloaded | ReloadRefused], None],
         log: Any,
         validate: Validate = validate_aside,
+        *,
+        enabled: Sequence[str] | None = None,
     ) -> None:
         self._desk = desk
         self._config = desk.section("strategy", StrategyHostConfig)
@@ -53,7 +56,8 @@ class FileWatcher:
         self._validate = validate
         self._running = {each.enabled_as: each for each in loaded}
         self._failed = {each.name: each for each in failures}
-        self._used: dict[str, _Seen | None] = {name: self._see(name) for name in self._config.enabled}
+        names = self._config.enabled if enabled is None else enabled
+        self._used: dict[str, _Seen | None] = {name: self._see(name) for name in names}
         self._changing: dict[str, _Seen | None] = {}
 
     @property

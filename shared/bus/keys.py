@@ -16,12 +16,13 @@ import zmq
 
 from shared.config import SERVICE_NAMES, DeskConfig
 from shared.errors import StartRefused
+from shared.strategy_hosts import kind_of
 
 OPERATOR = "operator"
 """The name of the command line's key."""
 
 KEY_NAMES = (*SERVICE_NAMES, OPERATOR)
-"""Everybody who has a key."""
+"""Everybody who has a key. All strategy hosts of a desk have that of "strategy": they may do the same."""
 
 _READERS = ("risk", "execution", "strategy", "monitor", "recorder", OPERATOR)
 CLIENTS: dict[str, frozenset[str]] = {
@@ -75,7 +76,7 @@ class KeyRing(msgspec.Struct, frozen=True, kw_only=True):
 
     def server_key(self, service: str) -> str | None:
         """The public key that `service` must prove to hold; None while it has none that counts."""
-        entry = self.allowed.get(service)
+        entry = self.allowed.get(kind_of(service))
         return None if entry is None or entry.revoked else entry.public_key
 
     def judge(self, service: str, public_key: str) -> tuple[str, str]:

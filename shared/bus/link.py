@@ -20,6 +20,7 @@ from shared.clock import Clock
 from shared.config import BusSection
 from shared.durations import Durations
 from shared.messages.base import Message
+from shared.strategy_hosts import kind_of
 
 ItemT = TypeVar("ItemT")
 _DETAIL_CHARACTERS_MAX = 300
@@ -89,7 +90,7 @@ class Link:
         self._message_count = 0
         self._failing: set[str] = set()
         self._refused_told_s: dict[str, float] = {}
-        speaks_as = key_name or (name if name in KEY_NAMES else OPERATOR)
+        speaks_as = key_name or (kind_of(name) if kind_of(name) in KEY_NAMES else OPERATOR)
         self.curve = Curve(self, keys, speaks_as) if endpoints.needs_keys else None
 
     @cached_property

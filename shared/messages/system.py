@@ -20,6 +20,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
     starts: how often the service was started in this run directory (1 = never restarted).
     silent_streams: by underlying, the streams of the venue that bring nothing although what they should bring is
     published, read by other ways: expiries as in symbols, "index", "spot".
+    strategies: those that a strategy host runs now.
     ready is False while the service starts up or cannot do its work; `detail` says why.
     """
 
@@ -36,6 +37,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
     detail: str
     event_sequences: dict[str, int]
     silent_streams: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    strategies: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -29,6 +29,7 @@ from shared.service.health import HealthLine
 from shared.service.lock import ServiceLock, Start, record_start
 from shared.service.metrics import BusMetrics, HttpMetrics, ProcessMetrics
 from shared.service.watch import EXIT_BUG, Failures, StallWatch
+from shared.strategy_hosts import group_of, is_host
 from shared.tasks import spawn
 
 EXIT_CONFIGURATION = 78
@@ -48,6 +49,14 @@ class HearsStreams(Protocol):
 
     @property
     def silent_streams(self) -> dict[str, tuple[str, ...]]: ...
+
+
+@runtime_checkable
+class RunsStrategies(Protocol):
+    """A shell that runs strategies: which of them, as in the heartbeat."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]: ...
 
 
 class Shell(Protocol):
@@ -95,6 +104,11 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
             mode=desk.mode,
             account=desk.account_id,
         )
+        if is_host(name) and name not in desk.strategy_hosts.services:
+            raise StartRefused(
+                f"no enabled strategy names the group {group_of(name)!r}",
+                f"give one to it in [strategy.instances] of {desk.path}, or let `voldesk up` end this host",
+            )
         code = _run(name, desk, log, make_shell)
     except StartRefused as error:
         log.critical("start refused", reason=error.reason, remedy=error.remedy)
@@ -361,6 +375,10 @@ class _Process:
     def _silent_streams(self) -> dict[str, tuple[str, ...]]:
         return self._shell.silent_streams if self._shell_started and isinstance(self._shell, HearsStreams) else {}
 
+    @property
+    def _strategies(self) -> tuple[str, ...]:
+        return self._shell.strategies if self._shell_started and isinstance(self._shell, RunsStrategies) else ()
+
     def _heartbeat(self, event_sequences: dict[str, int]) -> Heartbeat:
         ready, detail = self._is_ready, self._detail
         now_ns = self._clock.now_ns()
@@ -383,6 +401,7 @@ class _Process:
             detail=detail,
             event_sequences=event_sequences,
             silent_streams=self._silent_streams,
+            strategies=self._strategies,
         )
 
     def _stalled(self, gap_ns: int) -> None:

@@ -11,6 +11,7 @@ from shared.bus import Bus, NoAnswer
 from shared.clock import Clock
 from shared.config import SERVICE_NAMES, DeskConfig, load_config
 from shared.messages.system import GetStatus, Heartbeat
+from shared.strategy_hosts import kind_of
 from voldesk.completion import complete_service
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, Json, print_json, say
 from voldesk.identity import check_heartbeat
@@ -32,9 +33,10 @@ def healthcheck(
 
     A service whose venue is away is alive: to restart it would bring nothing. `--ready` tells the two apart.
     """
-    if service not in SERVICE_NAMES:
-        raise Failure(f"{service!r} is no service", f"use one of: {', '.join(SERVICE_NAMES)}", EXIT_USAGE)
     desk = load_config()
+    known = dict.fromkeys((*SERVICE_NAMES, *desk.strategy_hosts.services))
+    if service not in known:
+        raise Failure(f"{service!r} is no service", f"use one of: {', '.join(known)}", EXIT_USAGE)
     beat = asyncio.run(_beat(desk, service, round(timeout * 1_000)))
     check_heartbeat(desk, beat)
     if as_json:
@@ -56,7 +58,7 @@ def healthcheck(
 
 
 async def _beat(desk: DeskConfig, service: str, deadline_ms: int) -> Heartbeat:
-    async with Bus.client(desk, key_name=service) as bus:
+    async with Bus.client(desk, key_name=kind_of(service)) as bus:
         try:
             answer = await bus.ask(service, GetStatus(), deadline_ms=deadline_ms)
         except NoAnswer as error:

@@ -8,7 +8,7 @@ import typer
 
 from shared.messages.control import ListStrategies, StrategyCommand, StrategyCommandDone, StrategyList, StrategyStatus
 from shared.views import strategy_json
-from voldesk.asking import ask, operator
+from voldesk.asking import ask_hosts, operator
 from voldesk.completion import complete_strategy
 from voldesk.console import Json, print_json, print_table, say, state_text, title
 from voldesk.preflight import load_desk
@@ -37,7 +37,7 @@ def strategies(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     desk = load_desk()
-    answer = ask(desk, "strategy", ListStrategies(), StrategyList)
+    answer = ask_hosts(desk, ListStrategies(), StrategyList)
     if as_json:
         print_json([strategy_json(status) for status in answer.strategies])
         return
@@ -83,7 +83,7 @@ def run_once(name: Name, as_json: Json = False) -> None:
 def _command(action: str, name: str, as_json: bool) -> None:
     desk = load_desk()
     command = StrategyCommand(action=action, strategy=name, requested_by=operator())
-    done = ask(desk, "strategy", command, StrategyCommandDone)
+    done = ask_hosts(desk, command, StrategyCommandDone)
     if as_json:
         print_json({"action": action, "strategies": list(done.strategies)})
     else:

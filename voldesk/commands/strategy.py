@@ -12,7 +12,7 @@ from shared.config import DeskConfig
 from shared.ledger.stats import TradeStats, stats_by_strategy, stats_json, stats_of
 from shared.messages.control import DryTradeList, ListDryTrades
 from shared.views import clock_text, money_text, plain, trade_json
-from voldesk.asking import ask
+from voldesk.asking import ask_hosts
 from voldesk.completion import complete_strategy
 from voldesk.console import Json, note, print_json, print_table, say, state_text, title
 from voldesk.ledger_sources import Since, ledger_of, period
@@ -75,7 +75,7 @@ def dry_run(
 ) -> None:
     """List the trades that a strategy with `dry_run` would have made, at the prices of the books at that time."""
     desk = load_desk()
-    trades = ask(desk, "strategy", ListDryTrades(strategy=name), DryTradeList).trades
+    trades = ask_hosts(desk, ListDryTrades(strategy=name), DryTradeList).trades
     if as_json:
         print_json([trade_json(trade) for trade in trades])
         return

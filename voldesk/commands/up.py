@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import DeskConfig
+from shared.ports import resolve_ports
 from shared.shutdown import announce
+from shared.strategy_hosts import DEFAULT_HOST, is_host
 from voldesk.commands.status import countdowns_of, health_json, show_health
 from voldesk.commands.web import needs_setup, setup_link, tell_setup
 from voldesk.console import (
@@ -26,7 +28,7 @@ from voldesk.console import (
     say,
     title,
 )
-from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
+from voldesk.health import DeskHealth, ServiceHealth, ask_beats, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
 from voldesk.preflight import (
     check_keys,
@@ -40,7 +42,7 @@ from voldesk.preflight import (
 )
 from voldesk.processes import desk_processes, end_processes
 from voldesk.scrape_targets import write_targets
-from voldesk.supervision import Supervisor
+from voldesk.supervision import Supervisor, write_programs
 
 _POLL_S = 0.5
 
@@ -97,6 +99,7 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
                 f"end it by hand: kill -9 {stuck[0].pid}",
             )
     prepare_desk(desk)
+    write_programs(desk)
     note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
     supervisor.launch()
 
@@ -114,11 +117,43 @@ def prepare_desk(desk: DeskConfig) -> None:
 def _start_stopped(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
     """Start what does not run; a service that refused its configuration gets another chance."""
     check_keys(desk)
+    changed = _apply_groups(desk, supervisor)
     processes = supervisor.processes()
     stopped = [name for name in expected_services(desk) if processes[name].pid is None]
     for name in stopped:
         supervisor.start_service(name)
-    return stopped
+    return list(dict.fromkeys((*changed, *stopped)))
+
+
+def _apply_groups(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
+    """Bring the strategy hosts of a running desk to what the configuration says now; what was started or restarted.
+
+    A host that runs what another one is to run gives it up first, then the other one takes it. Execution and the
+    monitor learn of hosts at their start.
+    """
+    wanted = desk.strategy_hosts.services
+    running = {name for name in supervisor.processes() if is_host(name)}
+    runs = {host: beat.strategies for host, (beat, _) in ask_beats(desk, running).items()}
+    moved = {(host, desk.strategy_hosts.of(name)) for host, names in runs.items() for name in names}
+    affected = {host for pair in moved for host in pair if pair[0] != pair[1]}
+    changed = running != set(wanted)
+    again = [host for host in wanted if host in affected or (changed and host == DEFAULT_HOST)]
+    for host in affected & running | set(again) & running:
+        supervisor.stop_service(host)
+    if changed:
+        write_programs(desk)
+        write_targets(desk, resolve_ports(desk.run_dir, desk.ports))
+        added, _ = supervisor.apply_programs()
+        # it is back in a moment: whatever is configured for the end of the desk is not meant
+        announce(desk.run_dir, "leave")
+        for name in ("execution", "monitor"):
+            supervisor.stop_service(name)
+            supervisor.start_service(name)
+        again = [*added, *again, "execution", "monitor"]
+    for host in wanted:
+        if host in again:
+            supervisor.start_service(host)
+    return again
 
 
 def _wait(desk: DeskConfig, timeout_s: float, tell: Callable[[str], None]) -> DeskHealth:

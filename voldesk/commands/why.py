@@ -12,7 +12,7 @@ from shared.clock import Clock
 from shared.config import DeskConfig
 from shared.messages.control import Gate, ListStrategies, StrategyList, StrategyStatus, TradeExits
 from shared.views import clock_text, duration_text, strategy_json
-from voldesk.asking import ask
+from voldesk.asking import ask_hosts
 from voldesk.completion import complete_strategy
 from voldesk.console import EXIT_USAGE, Failure, Json, print_json, print_table, say
 from voldesk.preflight import load_desk
@@ -33,7 +33,7 @@ def why(
     A time is of the last change. It begins anew when the strategy service is restarted.
     """
     desk = load_desk()
-    answer = ask(desk, "strategy", ListStrategies(), StrategyList)
+    answer = ask_hosts(desk, ListStrategies(), StrategyList)
     status = next((row for row in answer.strategies if row.strategy == strategy), None)
     if status is None:
         names = ", ".join(row.strategy for row in answer.strategies) or "none is enabled"

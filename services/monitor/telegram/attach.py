@@ -19,6 +19,7 @@ from services.monitor.telegram.chart import Chart, Panel, draw, equity_panel, pn
 from services.monitor.views import Status
 from services.monitor.web.store import AuditLine, WebStore
 from shared.errors import StartRefused
+from shared.host_requests import asked_of, together
 from shared.ledger.pnl import DAY_NS, Days, trading_days
 from shared.messages.base import Message
 from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
@@ -142,6 +143,13 @@ def _bot(
     past = Past(history, status, days)
 
     async def ask(service: str, message: Message, request_id: str) -> Message | None:
+        """Ask all that the request concerns; None when one of them did not answer."""
+        asked = asked_of(service, message, context.desk.strategy_hosts)
+        found = await asyncio.gather(*(ask_one(each, message, f"{request_id}.{each}") for each in asked))
+        answers = [answer for answer in found if answer is not None]
+        return together(answers) if len(answers) == len(found) else None
+
+    async def ask_one(service: str, message: Message, request_id: str) -> Message | None:
         answered: asyncio.Future[ReplyReceived | RequestTimedOut] = asyncio.get_running_loop().create_future()
 
         def deliver(answer: ReplyReceived | RequestTimedOut) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import get_args
 
 import msgspec
@@ -20,6 +21,7 @@ from services.monitor.web.store import AuditLine
 from services.monitor.web.texts import leg_text, signed_text
 from services.monitor.web.trading import open_trades, trade_rows
 from shared.bus import Bus
+from shared.host_requests import asked_of, together
 from shared.messages.alerts import AcknowledgeAlert, AlertAcknowledgement
 from shared.messages.base import Message
 from shared.messages.control import HaltsAnswered, LiftHalts, RaiseHalt, StrategyCommand, StrategyCommandDone
@@ -123,23 +125,30 @@ class Performer:
         return await asyncio.shield(running)
 
     def _send(self, action: Action, message: Message, action_id: str, running: asyncio.Future[Outcome]) -> None:
-        def deliver(answer: ReplyReceived | RequestTimedOut) -> None:
+        asked = asked_of(action.service, message, self._desk.strategy_hosts)
+        answers: dict[str, Message | None] = {}
+
+        def deliver(service: str, answer: ReplyReceived | RequestTimedOut) -> None:
+            answers[service] = answer.message if isinstance(answer, ReplyReceived) else None
+            if len(answers) < len(asked):
+                return
             self._running.pop(action_id, None)
-            outcome = (
-                outcome_of(answer.message)
-                if isinstance(answer, ReplyReceived)
-                else Outcome(
-                    done=False,
-                    text=f"unknown: {action.service} did not answer within {_DEADLINE_MS / 1000:g} s; what was asked "
-                    "may still take effect, so look before you repeat it",
+            silent = [each for each, found in answers.items() if found is None]
+            if silent:
+                text = (
+                    f"unknown: {', '.join(silent)} did not answer within {_DEADLINE_MS / 1000:g} s; what was asked "
+                    "may still take effect, so look before you repeat it"
                 )
-            )
+                outcome = Outcome(done=False, text=text)
+            else:
+                outcome = outcome_of(together([each for each in answers.values() if each is not None]))
             self._desk.store.end(action_id, outcome.text, self._desk.now_ns())
             if not running.done():
                 running.set_result(outcome)
 
-        request = SendRequest(action.service, message, f"web.{action_id}", _DEADLINE_MS)
-        self._bus.send_request(request, deliver)
+        for service in asked:
+            request = SendRequest(service, message, f"web.{action_id}.{service}", _DEADLINE_MS)
+            self._bus.send_request(request, partial(deliver, service))
 
 
 def detail_of(action: Action, fields: Fields) -> str:

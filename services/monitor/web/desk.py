@@ -17,6 +17,7 @@ from services.monitor.web.reading import Reader
 from services.monitor.web.store import WebStore
 from shared.ledger.pnl import Days
 from shared.messages.system import Mode
+from shared.strategy_hosts import StrategyHosts
 
 
 class PageHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,7 @@ class WebDesk(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     run_dir: Path
     log_names: tuple[str, ...]
+    strategy_hosts: StrategyHosts
     trading_days: Days = Days()
     logs: RecentLogs = msgspec.field(default_factory=RecentLogs)
 

@@ -28,7 +28,6 @@ from shared.messages.control import HaltState
 from shared.messages.quote_requests import QuoteBoard
 from shared.messages.steps import Inbound, StreamSynced
 from shared.messages.system import Alert, Heartbeat
-from shared.messages.topics import BUS_SERVICES
 from shared.messages.trades import TradeUpdate
 from shared.service import ServiceContext
 
@@ -165,7 +164,8 @@ class WebServer:
             history=self._history,
             run_dir=run_dir,
             trading_days=trading_days(desk.raw),
-            log_names=(*(("exchange",) if desk.venue == "sim" else ()), *BUS_SERVICES),
+            log_names=desk.services,
+            strategy_hosts=desk.strategy_hosts,
         )
         self._store = store
         self._app = WebApp(web, context.bus, self._failed)

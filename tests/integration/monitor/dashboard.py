@@ -31,6 +31,7 @@ from shared.http_server import HttpServer
 from shared.messages.base import Message
 from shared.messages.steps import Request
 from shared.messages.system import Heartbeat, Mode
+from shared.strategy_hosts import StrategyHosts
 from shared.tasks import spawn
 from tests.integration.monitor.peers import publish_market, silent
 from tests.unit.monitor.desk import SECOND, START, Script, account, alert, halts, heartbeat, strategy, trade
@@ -82,6 +83,7 @@ class Dashboard:
             store=self.store,
             history=self.history,
             run_dir=self.run_dir,
+            strategy_hosts=StrategyHosts(),
             log_names=("execution", "monitor"),
         )
         self.session_cookie = f"voldesk_session_{web.cookie_mark}"
