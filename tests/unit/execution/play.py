@@ -45,6 +45,7 @@ from shared.messages.venue import (
     VenueSnapshot,
 )
 from shared.options.chain import list_id_of, pack_columns
+from shared.strategy_hosts import StrategyHosts
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -250,9 +251,15 @@ class Script:
     """One core in a dialogue. Market data and heartbeats flow once a second unless switched off."""
 
     def __init__(
-        self, config: ExecutionConfig | None = None, *, expiry_ns: int = EXPIRY_NS, begins_ns: int = T0
+        self,
+        config: ExecutionConfig | None = None,
+        *,
+        expiry_ns: int = EXPIRY_NS,
+        begins_ns: int = T0,
+        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         self.config = config or ExecutionConfig()
+        self.hosts = hosts
         self.listing = listing(expiry_ns)
         self.entries: list[Entry] = []
         self.effects: list[Any] = []
@@ -266,7 +273,7 @@ class Script:
         self.core = self._new_core()
 
     def _new_core(self) -> ExecutionCore:
-        return ExecutionCore(self.config, account_id=ACCOUNT, desk_number=7, grant_key=KEY)
+        return ExecutionCore(self.config, account_id=ACCOUNT, desk_number=7, grant_key=KEY, hosts=self.hosts)
 
     def started(self, *positions: VenuePosition) -> Script:
         """Start, hear the market and risk, and agree with the venue."""

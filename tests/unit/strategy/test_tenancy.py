@@ -1,0 +1,134 @@
+"""A strategy has one host at a time, and moves to another one with what was written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from services.strategy.config import StrategyHostConfig
+from services.strategy.core import StrategyHostCore
+from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.rows import IvSampled, OrdinalUsed, Row, StrategyTaken, StrategyTold
+from services.strategy.tenancy import Tenancy
+from shared.config import DeskConfig
+from shared.messages.steps import Entry
+from shared.service.journals import binding_of, journal_path
+from shared.store import SqliteJournal
+from shared.strategy_hosts import StrategyHosts
+from tests.unit.shared.samples import write_desk
+from tests.unit.strategy.making import NOON
+from tests.unit.strategy.test_host_entry import straddler
+
+NAME = "straddler"
+PAUSED = StrategyTold(strategy=NAME, action="pause", requested_by="anna")
+HEDGED = OrdinalUsed(strategy=f"{NAME}.hedge", ordinal=7)
+
+
+@contextmanager
+def journal_of(desk: DeskConfig, service: str) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(journal_path(desk, service), binding_of(desk), Row, "NORMAL")
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+async def taken(
+    desk: DeskConfig, service: str, *strategies: LoadedStrategy, failures: tuple[LoadFailure, ...] = ()
+) -> tuple[Tenancy, list[str], list[LoadFailure]]:
+    """A host that starts: the names that it has, and what it has not."""
+    tenancy = Tenancy(desk, service, patience_s=0.0)
+    with journal_of(desk, service) as journal:
+        kept, left_out = await tenancy.take(strategies, failures, journal, NOON)
+    return tenancy, [each.name for each in kept], left_out
+
+
+def rows_of(desk: DeskConfig, service: str) -> list[object]:
+    with journal_of(desk, service) as journal:
+        return [entry.row for entry in journal.load()]
+
+
+def write(desk: DeskConfig, service: str, *rows: Row) -> None:
+    with journal_of(desk, service) as journal:
+        journal.append([Entry(NOON + number, "", row) for number, row in enumerate(rows)])
+
+
+async def test_a_strategy_that_another_host_still_runs_is_left_out_with_what_to_do(tmp_path: Path) -> None:
+    desk = write_desk(tmp_path)
+    first, names, _ = await taken(desk, "strategy", straddler())
+    assert names == [NAME]
+    second, names, failures = await taken(desk, "strategy-fast", straddler())
+    assert (names, second.refused) == ([], {NAME})
+    assert "voldesk restart strategy`" in failures[0].reason
+    second.release()
+    first.release()
+    _, names, failures = await taken(desk, "strategy-fast", straddler())
+    assert (names, failures) == ([NAME], [])
+
+
+async def test_a_host_that_takes_a_strategy_knows_what_the_one_before_wrote_of_it_and_of_nothing_else(
+    tmp_path: Path,
+) -> None:
+    desk = write_desk(tmp_path)
+    sampled = IvSampled(underlying="BTCUSD", days=7.0, at_ns=NOON, vol=0.5)
+    other = StrategyTold(strategy="other", action="stop", requested_by="anna")
+    write(desk, "strategy", PAUSED, other, HEDGED, sampled)
+    tenancy, _, _ = await taken(desk, "strategy-fast", straddler())
+    assert tenancy.taken_from == {NAME: "strategy"}
+    assert rows_of(desk, "strategy-fast") == [
+        StrategyTaken(strategy=NAME, from_host="strategy"),
+        PAUSED,
+        HEDGED,
+        sampled,
+    ]
+    tenancy.release()
+    again, _, _ = await taken(desk, "strategy-fast", straddler())
+    assert again.taken_from == {}, "it had it already"
+
+
+async def test_what_was_known_here_before_counts_no_more_when_a_strategy_comes_back(tmp_path: Path) -> None:
+    desk = write_desk(tmp_path)
+    write(desk, "strategy", PAUSED)
+    (await taken(desk, "strategy-fast", straddler()))[0].release()
+    resumed = StrategyTold(strategy=NAME, action="resume", requested_by="ben")
+    write(desk, "strategy-fast", resumed)
+    (await taken(desk, "strategy", straddler()))[0].release()
+    assert rows_of(desk, "strategy")[1:] == [
+        StrategyTaken(strategy=NAME, from_host="strategy-fast"),
+        PAUSED,
+        resumed,
+    ]
+
+
+async def test_a_strategy_whose_file_is_broken_is_taken_too_so_that_its_pause_is_there_when_it_loads(
+    tmp_path: Path,
+) -> None:
+    desk = write_desk(tmp_path)
+    write(desk, "strategy", PAUSED)
+    failure = LoadFailure(name=NAME, source="straddler.py", reason="SyntaxError")
+    _, _, failures = await taken(desk, "strategy-fast", failures=(failure,))
+    assert failures == [failure]
+    assert PAUSED in rows_of(desk, "strategy-fast")
+
+
+async def test_a_memory_that_cannot_be_read_keeps_the_strategy_from_running_without_it(tmp_path: Path) -> None:
+    desk = write_desk(tmp_path)
+    path = journal_path(desk, "strategy")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no journal at all, but long enough to be looked at as one" * 40)
+    tenancy, names, failures = await taken(desk, "strategy-fast", straddler())
+    assert (names, tenancy.refused) == ([], {NAME})
+    assert "cannot be read" in failures[0].reason
+
+
+@pytest.mark.parametrize("service", ["strategy", "strategy-fast"])
+def test_rows_of_a_strategy_count_only_in_the_host_that_has_it_now(service: str) -> None:
+    hosts = StrategyHosts({"fast": (NAME,)})
+    core = StrategyHostCore(StrategyHostConfig(), (straddler(),), account_id="main", service=service, hosts=hosts)
+    core.apply(Entry(NOON, "", PAUSED))
+    assert core.slots[NAME].memory.told == ("pause" if service == "strategy-fast" else "resume")
+    core.apply(Entry(NOON, "", StrategyTaken(strategy=NAME, from_host="strategy-slow")))
+    assert core.slots[NAME].memory.told == "resume"
