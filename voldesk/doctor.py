@@ -24,6 +24,7 @@ from shared.latch import read_latches
 from shared.quarantine import quarantined
 from shared.reserve import Note, Reserve
 from voldesk.console import Failure
+from voldesk.doctor_groups import check_groups, check_shared_ports
 from voldesk.doctor_venue import check_venue
 from voldesk.findings import Finding, Level
 from voldesk.health import State, collect_health, last_log_line
@@ -70,6 +71,8 @@ def examine(tell: Tell) -> list[Finding]:
         ("disk", check_disk),
         ("journals", check_journals),
         ("strategies", check_strategies),
+        ("groups", check_groups),
+        ("ports two would share", check_shared_ports),
         ("ports", check_ports),
         ("services", check_services),
         ("venue, clock and keys", check_venue),

@@ -91,8 +91,8 @@ def test_strategies_that_change_hosts_keep_pause_and_open_trades_and_nothing_is_
     exits = until(grouped, "its exits are looked at", lambda: listed(grouped)["patient"]["exits"])
     assert [each["trade_id"] for each in exits] == [held["trade_id"]]
 
-    grouped.config_path.write_text(text.replace(GROUP, ""))
     fast = grouped.pid("strategy-fast")
+    grouped.config_path.write_text(text.replace(GROUP, ""))
     moved = grouped.voldesk("up", "--timeout", "180", "--json")
     assert moved.code == 0, moved.err + grouped.logs()
     assert "strategy-fast" not in grouped.services()

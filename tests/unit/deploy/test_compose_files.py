@@ -23,7 +23,7 @@ from shared.messages.topics import BUS_SERVICES
 from voldesk.preflight import KEYED_SERVICES
 
 ROOT = Path(__file__).parents[3]
-PAPER, LIVE = "docker-compose.yml", "docker-compose.live.yml"
+PAPER, LIVE, GROUPS = "docker-compose.yml", "docker-compose.live.yml", "docker-compose.groups.yml"
 SERVICES = (*BUS_SERVICES, "exchange")
 OBSERVERS = ("prometheus", "alertmanager", "grafana")
 BESIDE_EXAMPLE = ("TRADING_ENVIRONMENT",)
@@ -159,6 +159,17 @@ def test_a_service_sees_its_own_key_of_the_bus_and_the_list_and_can_change_neith
     keys = {volume: how for volume, how in mounts.items() if "key" in volume}
     assert keys == {"keys-allowed": "ro", f"key-{name}": "ro"}
     assert mounts["./voldesk.toml"] == mounts["./strategies"] == "ro"
+
+
+def test_the_host_of_a_group_is_the_strategy_container_under_its_own_name() -> None:
+    host = written(PAPER)["services"]["strategy"]
+    named = written(GROUPS)["services"]["strategy-fast"]
+    assert named.pop("command") == [*host["command"], "--group", "fast"]
+    assert named.pop("networks") == {"bus": {"aliases": ["strategy-fast.bus"]}}
+    assert named["healthcheck"].pop("test") == ["CMD", "voldesk", "healthcheck", "strategy-fast"]
+    same = {key: value for key, value in host.items() if key not in ("command", "networks")}
+    del same["healthcheck"]["test"]
+    assert named == same
 
 
 def test_setup_and_control_hold_every_key_and_setup_has_no_network() -> None:

@@ -19,6 +19,7 @@ from shared.secrets import ensure_paper_secrets
 from shared.store import SqliteJournal
 from tests.unit.voldesk.peers import Peers, Ran
 from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions, service_remedy
+from voldesk.doctor_groups import check_groups, check_shared_ports
 from voldesk.doctor_venue import _clock
 from voldesk.findings import Finding
 from voldesk.health import State
@@ -310,3 +311,33 @@ def test_a_process_that_stands_still_is_to_be_restarted_since_up_starts_only_wha
     state: State, supervised: bool, remedy: str
 ) -> None:
     assert remedy in service_remedy(state, "risk", supervised=supervised)
+
+
+def test_a_group_without_an_enabled_strategy_and_ports_given_twice_are_found(home: Path) -> None:
+    (home / "voldesk.toml").write_text(
+        (home / "voldesk.toml").read_text()
+        + '\n[strategy.instances.idle]\ngroup = "slow"\n\n[ports]\nweb = 18420\nmetrics-risk = 18420\n'
+    )
+    desk = load_config(home / "voldesk.toml", {})
+    (idle,) = check_groups(desk)
+    assert (idle.level, idle.text) == (
+        "warning",
+        "no strategy of the group slow is enabled: it has no host (idle)",
+    )
+    (shared,) = check_shared_ports(desk)
+    assert (shared.level, shared.text) == (
+        "problem",
+        "port 18420 is given to [ports] web and [ports] metrics-risk",
+    )
+
+
+def test_what_each_host_runs_is_told_and_a_port_of_the_bus_over_tcp_is_seen(home: Path) -> None:
+    text = (home / "voldesk.toml").read_text()
+    enabled = '[strategy]\nenabled = ["grid", "condor"]\n[strategy.instances.grid]\ngroup = "fast"\n'
+    ports = '[bus]\ntransport = "tcp"\nbase_port = 15550\n[ports]\n"metrics-strategy-fast" = 15564\n'
+    head = text.partition("[strategy]")[0]
+    (home / "voldesk.toml").write_text(f"{head}\n{enabled}\n{ports}")
+    desk = load_config(home / "voldesk.toml", {})
+    assert [found.text for found in check_groups(desk)] == ["strategy-fast runs grid; strategy runs condor"]
+    (shared,) = check_shared_ports(desk)
+    assert "[ports] metrics-strategy-fast and the bus of strategy-fast" in shared.text
