@@ -131,12 +131,3 @@ def hedged_name(name: str) -> str:
 def is_hedge_name(strategy: str) -> bool:
     """Whether what goes by this name hedges a trade, and is none that a strategy decided on."""
     return strategy.endswith(_HEDGE)
-
-
-def hedged_by(strategy: str) -> str:
-    """The strategy whose trades are hedged under this name, "" for the name of a strategy.
-
-    >>> hedged_by("scalper.hedge"), hedged_by("scalper")
-    ('scalper', '')
-    """
-    return strategy.removesuffix(_HEDGE) if is_hedge_name(strategy) else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ids import hedged_by
+from shared.ids import hedged_name
 
 DEFAULT_HOST = "strategy"
 """The host of every strategy that names no group, and of trades whose strategy is not run any more."""
@@ -35,7 +35,7 @@ class StrategyHosts(msgspec.Struct, frozen=True):
 
     def of(self, strategy: str) -> str:
         """The host of a strategy, or of the hedges of its trades, as the name of a service."""
-        name = hedged_by(strategy) or strategy
+        name = hedged_name(strategy)
         return next((host_name(group) for group, names in self.groups.items() if name in names), DEFAULT_HOST)
 
     def enabled(self, service: str, enabled: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from shared.messages.inquiries import QuoteStructure
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.risk import ResetBreaker
 from shared.messages.system import GetStatus, Heartbeat
-from shared.messages.trades import CancelOrders, CloseTrade, Refusal
+from shared.messages.trades import CancelOrders, CloseTrade, Refusal, TellTrade, TradeStory
 from shared.strategy_hosts import DEFAULT_HOST
 from voldesk.console import EXIT_UNREACHABLE, Failure, note, progress
 from voldesk.identity import check_heartbeat
@@ -121,6 +121,14 @@ def ask_hosts(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> Answer
     answer = together(answers)
     assert isinstance(answer, kind), "every one of them is"
     return answer
+
+
+def host_of_trade(desk: DeskConfig, trade_id: str) -> str:
+    """The strategy host that has a trade; of several, execution is asked whose it is. Raises Failure as `ask_on`."""
+    hosts = desk.strategy_hosts
+    if not hosts.groups:
+        return DEFAULT_HOST
+    return hosts.of(ask(desk, "execution", TellTrade(trade_id=trade_id), TradeStory).trade.strategy)
 
 
 def ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.ids import hedged_by
+from shared.ids import hedged_name
 from shared.messages.system import Heartbeat
 from shared.strategy_hosts import StrategyHosts
 
@@ -37,7 +37,7 @@ class HostsHeard:
         """The host of a strategy, or of the hedges of its trades."""
         if not self._host_of:
             return self._configured.of(strategy)
-        return self._host_of.get(hedged_by(strategy) or strategy) or self._configured.of(strategy)
+        return self._host_of.get(hedged_name(strategy)) or self._configured.of(strategy)
 
     def last_ns(self, strategy: str) -> int:
         """When the host of a strategy was heard last; after a start or a stall, the time of that."""

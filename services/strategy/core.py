@@ -198,7 +198,7 @@ class StrategyHostCore:
         if not self._is_ours(getattr(entry.row, "strategy", "")):
             return  # written before another host took the strategy
         if isinstance(entry.row, StrategyTaken):
-            for part in (self._roster, self._recalls, self._dry, self._rolls):
+            for part in (self._roster, self._recalls, self._dry, self._rolls, self._hedges):
                 part.forget(entry.row.strategy)
         elif isinstance(entry.row, DryTradeMoved):
             self._dry.apply(entry.row)

@@ -43,6 +43,10 @@ class HedgePauses:
                 return False
         return True
 
+    def forget(self, strategy: str) -> None:
+        """Drop the pauses of a strategy's trades."""
+        self._paused = {trade_id: row for trade_id, row in self._paused.items() if row.strategy != strategy}
+
     def on_hedge(self, hedge: TradeUpdate, strategy: str) -> None:
         """A trade that hedges was told of: when a person closes it, its trade's hedge is left alone from now on."""
         by = closed_by_hand(hedge)

@@ -104,6 +104,10 @@ class HedgeDesk:
         """Fold a row; False if it is none of ours."""
         return self._pauses.apply(row)
 
+    def forget(self, strategy: str) -> None:
+        """Drop what was folded of a strategy."""
+        self._pauses.forget(strategy)
+
     def hedges_of(self, trade_id: str) -> tuple[TradeUpdate, ...]:
         """All that hedged a trade so far, ended ones too."""
         return tuple(self._hedges.get(trade_id, {}).values())

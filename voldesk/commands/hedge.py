@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shared.messages.control import HedgeSteered, SteerHedge
-from voldesk.asking import ask, operator
+from voldesk.asking import ask, host_of_trade, operator
 from voldesk.completion import complete_open_trade
 from voldesk.console import Json, print_json, say, title
 from voldesk.preflight import load_desk
@@ -47,7 +47,7 @@ def resume(trade_id: TradeId, as_json: Json = False) -> None:
 def _steer(action: str, trade_id: str, *, as_json: bool) -> None:
     desk = load_desk()
     order = SteerHedge(trade_id=trade_id, action=action, requested_by=operator())
-    steered = ask(desk, "strategy", order, HedgeSteered)
+    steered = ask(desk, host_of_trade(desk, trade_id), order, HedgeSteered)
     if as_json:
         shown = {"trade_id": steered.trade_id, "strategy": steered.strategy, "paused": steered.is_paused}
         print_json(shown)

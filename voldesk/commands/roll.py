@@ -7,10 +7,8 @@ from typing import Annotated
 import typer
 
 from shared.messages.control import RollTrade, RollWanted
-from shared.messages.trades import TellTrade, TradeStory
-from shared.strategy_hosts import DEFAULT_HOST
 from shared.views import clock_text, iso
-from voldesk.asking import ask, operator
+from voldesk.asking import ask, host_of_trade, operator
 from voldesk.completion import complete_open_trade
 from voldesk.console import Json, Yes, confirm, print_json, say, title
 from voldesk.preflight import load_desk
@@ -33,10 +31,9 @@ def roll(
     """
     desk = load_desk()
     confirm(desk, f"roll trade {trade_id}?", yes=yes)
-    host = DEFAULT_HOST
-    if desk.strategy_hosts.groups:
-        host = desk.strategy_hosts.of(ask(desk, "execution", TellTrade(trade_id=trade_id), TradeStory).trade.strategy)
-    wanted = ask(desk, host, RollTrade(trade_id=trade_id, requested_by=operator()), RollWanted)
+    wanted = ask(
+        desk, host_of_trade(desk, trade_id), RollTrade(trade_id=trade_id, requested_by=operator()), RollWanted
+    )
     if as_json:
         print_json(
             {

@@ -145,7 +145,8 @@ def _bot(
     async def ask(service: str, message: Message, request_id: str) -> Message | None:
         """Ask all that the request concerns; None when one of them did not answer."""
         asked = asked_of(service, message, context.desk.strategy_hosts)
-        found = await asyncio.gather(*(ask_one(each, message, f"{request_id}.{each}") for each in asked))
+        ids = [request_id if len(asked) == 1 else f"{request_id}.{each}" for each in asked]
+        found = await asyncio.gather(*(ask_one(each, message, own) for each, own in zip(asked, ids, strict=True)))
         answers = [answer for answer in found if answer is not None]
         return together(answers) if len(answers) == len(found) else None
 

@@ -147,8 +147,8 @@ class Performer:
                 running.set_result(outcome)
 
         for service in asked:
-            request = SendRequest(service, message, f"web.{action_id}.{service}", _DEADLINE_MS)
-            self._bus.send_request(request, partial(deliver, service))
+            request_id = f"web.{action_id}" if len(asked) == 1 else f"web.{action_id}.{service}"
+            self._bus.send_request(SendRequest(service, message, request_id, _DEADLINE_MS), partial(deliver, service))
 
 
 def detail_of(action: Action, fields: Fields) -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.core import StrategyHostCore
+from services.strategy.hedge_pauses import HedgePauses
 from services.strategy.loaded import LoadedStrategy, LoadFailure
-from services.strategy.rows import IvSampled, OrdinalUsed, Row, StrategyTaken, StrategyTold
+from services.strategy.rows import HedgingPaused, IvSampled, OrdinalUsed, Row, StrategyTaken, StrategyTold
 from services.strategy.tenancy import Tenancy
 from shared.config import DeskConfig
 from shared.messages.steps import Entry
@@ -132,3 +133,11 @@ def test_rows_of_a_strategy_count_only_in_the_host_that_has_it_now(service: str)
     assert core.slots[NAME].memory.told == ("pause" if service == "strategy-fast" else "resume")
     core.apply(Entry(NOON, "", StrategyTaken(strategy=NAME, from_host="strategy-slow")))
     assert core.slots[NAME].memory.told == "resume"
+
+
+def test_a_pause_of_a_hedge_counts_no_more_once_the_strategy_was_taken_from_another_host() -> None:
+    pauses = HedgePauses(lambda row: None)
+    pauses.apply(HedgingPaused(strategy=NAME, trade_id="t1", requested_by="anna"))
+    pauses.apply(HedgingPaused(strategy="other", trade_id="t2", requested_by="anna"))
+    pauses.forget(NAME)
+    assert (pauses.why("t1"), pauses.why("t2") is None) == (None, False)
