@@ -72,7 +72,7 @@ def test_every_block_is_run_by_a_test() -> None:
 
 
 def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path: Path) -> None:
-    toml, _, _ = blocks(PAGE, "toml")
+    toml, *_ = blocks(PAGE, "toml")
     section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
     folder = tmp_path / section.folders[0]
     folder.mkdir()
@@ -83,7 +83,7 @@ def test_the_file_of_the_page_loads_under_the_configuration_of_the_page(tmp_path
 
 
 def test_the_instance_of_the_page_runs_the_file_with_its_parameters() -> None:
-    _, toml, _ = blocks(PAGE, "toml")
+    _, toml, *_ = blocks(PAGE, "toml")
     section = msgspec.convert(tomllib.loads(toml.code)["strategy"], StrategyHostConfig)
     loaded, failures = loader.load_strategies(section.enabled, instances=section.instances)
     assert not failures
@@ -92,8 +92,15 @@ def test_the_instance_of_the_page_runs_the_file_with_its_parameters() -> None:
     assert runner.underlyings == ("ETHUSD",)
 
 
+def test_the_group_of_the_page_has_a_host_of_its_own(tmp_path: Path) -> None:
+    _, _, toml, _ = blocks(PAGE, "toml")
+    hosts = write_desk(tmp_path, MINIMAL + toml.code).strategy_hosts
+    assert hosts.services == ("strategy", "strategy-fast")
+    assert (hosts.of("gamma_scalper"), hosts.of("short_strangle")) == ("strategy-fast", "strategy")
+
+
 def test_the_profile_of_the_page_is_one_that_a_strategy_can_name(tmp_path: Path, namespace: dict[str, Any]) -> None:
-    _, _, toml = blocks(PAGE, "toml")
+    *_, toml = blocks(PAGE, "toml")
     profiles = loader.profiles_of(write_desk(tmp_path, MINIMAL + toml.code))
     named = msgspec.structs.replace(namespace["my_condor"](), execution_profile="patient", execution_params=None)
     assert named.limit_params(profiles) == profiles["patient"]
