@@ -99,6 +99,8 @@ class BaseMarket:
         self._full: Columns | None = None
         self._quotes: dict[str, Quote] = {}
         self._singles: dict[str, tuple[int, Columns, int]] = {}
+        self._ladders: dict[tuple[str, Side], list[tuple[int, int]]] = {}
+        """Before consumption."""
 
     @property
     def index_price(self) -> Decimal:
@@ -270,12 +272,14 @@ class BaseMarket:
         return self._singles[symbol] if self._full is None else (row, self._full, row)
 
     def _ladder(self, symbol: str, side: Side, consumed: Consumed) -> list[tuple[int, int]]:
-        found = self._find(symbol)
-        if found is None:
-            return []
-        at, columns, row = found
-        factors = self._factors(int(self.listing.keys[row]), side)
-        levels = ladder(self.config.ladder, columns.tops, at, side, factors)
+        levels = self._ladders.get((symbol, side))
+        if levels is None:
+            found = self._find(symbol)
+            if found is None:
+                return []
+            at, columns, row = found
+            factors = self._factors(int(self.listing.keys[row]), side)
+            levels = self._ladders[symbol, side] = ladder(self.config.ladder, columns.tops, at, side, factors)
         return consume(levels, self.missing_lots(symbol, side, consumed))
 
     def _compute(self, rows: I8 | slice, step: int, at_ns: int) -> Columns:

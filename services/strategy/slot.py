@@ -22,6 +22,8 @@ from shared.strategy.schedule import last_firing, next_firing
 from shared.strategy.views import SECOND_NS
 from shared.strategy.wording import utc_text
 
+_INTENTS = get_args(Intent)
+
 
 class Slot:
     """`memory` is durable (folded from rows); everything else is volatile."""
@@ -102,7 +104,7 @@ class Slot:
             if self._instance is None:
                 self._instance = self.loaded.make(self._config)
             intents, gates = tuple(question(self._instance)), tuple(self._instance.gates())
-            _check(intents, get_args(Intent), "an intent")
+            _check(intents, _INTENTS, "an intent")
             _check(gates, (Gate,), "a gate")
             deadline_ns = self._instance.next_deadline_ns()
             if not (deadline_ns is None or (isinstance(deadline_ns, int) and not isinstance(deadline_ns, bool))):
