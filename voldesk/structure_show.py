@@ -83,7 +83,7 @@ def _condition(view: StructureView) -> str:
 def _premium(usd: float | None) -> tuple[str, str]:
     if usd is None:
         return "premium", "-"
-    return ("debit" if usd > 0 else "credit"), money_text(abs(usd))
+    return "debit" if usd > 0 else "credit" if usd < 0 else "premium", money_text(abs(usd))
 
 
 def _bound(usd: float) -> str:

@@ -60,7 +60,7 @@ class Rehearsal:
             Faults.none(),
             [msgspec.structs.replace(config, dry_run=dry_run)],
             listed_exchange(seed),
-            futures=config.delta_hedge is not None or any(isinstance(leg, LinearLeg) for leg in config.legs),
+            futures=_may_trade_futures(config),
         )
         self._asked = 0
 
@@ -117,3 +117,9 @@ class Rehearsal:
             if answers:
                 return answers[0]
         raise AssertionError(f"{service} has not answered for 10 s")
+
+
+def _may_trade_futures(config: StrategyConfig) -> bool:
+    """What a `legs_factory` returns is not known before it is asked."""
+    linear = any(isinstance(leg, LinearLeg) for leg in config.legs)
+    return linear or config.delta_hedge is not None or config.legs_factory is not None

@@ -10,6 +10,7 @@ from services.exchange.config import BTC, ExchangeConfig
 from services.exchange.core import ExchangeCore
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.options.chain import ChainView, OptionList, list_id_of, pack_columns
+from tests.unit.dated_futures import view_with_futures
 from world.market_feed import MarketFeed
 
 _OF_THE_BOOK = ("bid", "ask", "bid_size", "ask_size")
@@ -18,7 +19,8 @@ _OTHERS = ("mark", "mark_iv", "delta", "gamma", "vega", "theta", "open_interest"
 
 @cache
 def listed_chain(at_ns: int, seed: int = 1) -> ChainView:
-    """BTC with its dailies, weeklies, monthlies and quarterlies; an empty side of a book is NaN."""
+    """BTC with its dailies, weeklies, monthlies and quarterlies, and its futures at their marks; an empty side of a
+    book is NaN."""
     config = ExchangeConfig(seed=seed, bases=(BTC,))
     exchange = ExchangeCore(config, at_ns)
     instruments = MarketFeed(exchange, config).instruments("BTC")
@@ -39,4 +41,6 @@ def listed_chain(at_ns: int, seed: int = 1) -> ChainView:
         matrix=pack_columns(columns, len(instruments)),
     )
     listed = InstrumentList(underlying="BTCUSD", list_id=list_id, instruments=instruments)
-    return ChainView(snapshot, OptionList(listed))
+    contracts = [found for found in exchange.futures.contracts() if found[1].kind == "future"]
+    marks = {contract.symbol: float(market.mark(contract)) for market, contract in contracts}
+    return view_with_futures(ChainView(snapshot, OptionList(listed)), marks)

@@ -13,7 +13,7 @@ from services.strategy.runner import StrategyRunner
 from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView, OptionList
 from shared.options.symbols import parse_option_symbol
-from shared.strategy import ExitView, SelectionFailed, StrategyConfig, resolve_legs
+from shared.strategy import EntryView, ExitView, SelectionFailed, StrategyConfig, resolve_legs
 from shared.strategy.evaluate import evaluate_exit
 from tests.unit.strategy.listed_chain import listed_chain
 from tests.unit.strategy.making import DAY, HOUR, NOON, at, chain, instruments, leg, listing, snapshot, trade
@@ -44,7 +44,10 @@ def config_of(name: str, **parameters: Any) -> StrategyConfig:
 
 
 def legs_of(config: StrategyConfig, at_ns: int) -> list[LegOrder]:
-    legs = resolve_legs(config.legs, listed_chain(at_ns), at_ns, equity_usd=100_000.0)
+    listed = listed_chain(at_ns)
+    specs = config.specs(EntryView(account=None, chains={"BTCUSD": listed}), at_ns)
+    assert not isinstance(specs, str), specs
+    legs = resolve_legs(specs, listed, at_ns, equity_usd=100_000.0)
     assert not isinstance(legs, SelectionFailed), legs.text
     return legs
 
