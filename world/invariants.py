@@ -191,7 +191,7 @@ def _fills_equal(venue: Venue, book: Book) -> Iterator[Violation]:
 
 
 def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> Iterator[Violation]:
-    """No short leg is open while the long leg that protects it in the same trade is not."""
+    """No short leg, and no future, is open while what protects it in the same trade is not."""
     held: dict[str, dict[int, Decimal]] = {}
     ordered = sorted(fills, key=lambda one: one.fill_id)
     for fill, following in itertools.zip_longest(ordered, ordered[1:]):
@@ -215,22 +215,31 @@ def _in_one_block(fill: ex.Fill, following: ex.Fill | None) -> bool:
     )
 
 
+_PROTECTED: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]], ...] = (
+    ("calls and futures", (("C", "sell"), ("future", "sell")), (("C", "buy"), ("future", "buy"))),
+    ("puts", (("P", "sell"),), (("P", "buy"), ("future", "sell"))),
+    ("futures", (("future", "buy"),), (("P", "buy"),)),
+)
+"""What is exposed, and what protects it, each by kind and side."""
+
+
 def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[Violation]:
-    """Shorts held must not exceed longs held of their kind, where the structure has as many longs as shorts."""
-    for option_type in ("C", "P"):
-        indices = [i for i, leg in enumerate(trade.legs) if leg.instrument.option_type == option_type]
-        longs = [i for i in indices if trade.legs[i].side == "buy"]
-        shorts = [i for i in indices if trade.legs[i].side == "sell"]
-        total_long = sum((trade.legs[i].quantity for i in longs), ZERO)
-        total_short = sum((trade.legs[i].quantity for i in shorts), ZERO)
-        if not longs or total_long < total_short:
+    """What is exposed must not exceed what protects it, where the structure has enough of that."""
+    kinds = [
+        ("future" if not leg.instrument.is_option else leg.instrument.option_type, leg.side) for leg in trade.legs
+    ]
+    for what, exposed, covers in _PROTECTED:
+        exposures = [index for index, kind in enumerate(kinds) if kind in exposed]
+        protections = [index for index, kind in enumerate(kinds) if kind in covers]
+        total_exposed = sum((trade.legs[index].quantity for index in exposures), ZERO)
+        total_covered = sum((trade.legs[index].quantity for index in protections), ZERO)
+        if not protections or total_covered < total_exposed:
             continue
-        long_held = sum((held.get(i, ZERO) for i in longs), ZERO)
-        short_held = sum((held.get(i, ZERO) for i in shorts), ZERO)
-        if short_held > long_held:
-            yield Violation(
-                "protected_short", f"{trade.trade_id}: short {short_held} {option_type} against long {long_held}"
-            )
+        exposed_held = sum((held.get(index, ZERO) for index in exposures), ZERO)
+        covered_held = sum((held.get(index, ZERO) for index in protections), ZERO)
+        if exposed_held > covered_held:
+            text = f"{trade.trade_id}: {exposed_held} of {what} is open against {covered_held} that protects it"
+            yield Violation("protected_short", text)
 
 
 def _leg_of(book: Book, number: int, desk_number: int) -> tuple[Trade | None, GrantLeg | None]:

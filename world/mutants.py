@@ -162,7 +162,7 @@ _OPENING: tuple[Mutant, ...] = (
     _in_execution(
         "short_leg_first",
         "short legs do not wait for the long ones",
-        ("limit.py", 'if leg.side == "sell" and not all(done[other] for other in _longs(trade)):', "if False:"),
+        ("limit.py", "if not all(done[other] for other in opens_before(trade.legs, index)):", "if False:"),
     ),
     _in_execution(
         "replaced_before_gone",

@@ -22,6 +22,22 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         scenario="hedged",
     ),
     in_execution(
+        "perpetual_before_its_put",
+        "a perpetual is bought before the put that bounds its loss",
+        ("covering.py", " or covers(other, leg))", ")"),
+        scenario="perpetuals",
+    ),
+    in_execution(
+        "put_sold_before_its_perpetual",
+        "a put is sold while it bounds the loss of a perpetual",
+        (
+            "covering.py",
+            'if one.option_type == "P" and two.is_perpetual:\n        return leg.side == other.side == "buy"',
+            'if one.option_type == "P" and two.is_perpetual:\n        return False',
+        ),
+        scenario="perpetuals",
+    ),
+    in_execution(
         "funding_received_is_paid",
         "funding that was received is booked as paid",
         (

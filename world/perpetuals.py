@@ -24,12 +24,14 @@ def perpetuals(seed: int) -> Scenario:
     random = Random(f"perpetuals {seed}")
     side: Literal["buy", "sell"] = random.choice(("buy", "sell"))
     call = LegSpec("C", 2, "0.1", {"type": "spotdistance", "value": 1}, {"dte": 1})
+    put = LegSpec("P", 1, "0.1", {"type": "spotdistance", "value": -1}, {"dte": 1})
     return Scenario(
         name="perpetuals",
         strategies=(
             futures_trader("alpha", [LegSpec.perpetual("BTC", side, "0.105")], seed),
             futures_trader("beta", [LegSpec.perpetual("BTC", side, {"notional_usd": 20_000})], seed + 1),
             futures_trader("covered", [call, LegSpec.perpetual("BTC", 1, {"of_leg": 0})], seed + 2),
+            futures_trader("protected", [LegSpec.perpetual("BTC", 1, {"of_leg": 1}), put], seed + 4),
             futures_trader("against", [LegSpec.perpetual("BTC", opposite(side), "0.05")], seed + 3, hold_s=3.0),
         ),
         exchange=small_exchange(seed),

@@ -10,8 +10,8 @@ SMART_MUTANTS: tuple[Mutant, ...] = (
         "the short legs of a chunk do not wait for its long ones",
         (
             "smart.py",
-            'return [other for other in self.legs if legs[other].side == "buy"] if',
-            "return [] if",
+            "return opens_before(self.trade.legs, index)",
+            "return []",
         ),
     ),
     in_execution(

@@ -63,7 +63,7 @@ PROMISES: dict[Invariant, str] = {
     "not_overfilled": "no opening order is for more than its leg lacks, and the venue never fills more of one "
     "than was granted",
     "closes_reduce_only": "every order that does not open is reduce-only, block trades excepted, which cannot be",
-    "protected_short": "no short leg is open while the long leg that protects it is not",
+    "protected_short": "no short leg, and no perpetual bought beside a put, is open while what protects it is not",
     "no_flip": "no trade closes more of a leg at the venue than it had opened by then",
     "grant_in_time": "no opening order goes out after the deadline of its grant",
     "no_opening_under_halt": "no opening order goes out under a halt, nor on a grant from before one",

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from services.execution.covering import opens_before
 from services.execution.records import Trade
 from shared.messages.smart import ChunkProgress
 
@@ -82,14 +83,18 @@ def chunk_targets(trade: Trade, purpose: ChunkPurpose) -> tuple[tuple[Decimal, .
             quantity=asked.quantity if purpose == "open" else leg.opened_quantity - leg.trimmed_quantity,
             lot_size=leg.instrument.lot_size,
             minimum=max(leg.instrument.min_quantity, params.min_order_qty),
-            first=(leg.side == "buy") == (purpose == "open"),
+            first=(leg.side == "buy") == (purpose == "open") and not _waits(trade, index, purpose),
         )
-        for leg, asked in zip(trade.legs, trade.request.legs, strict=True)
+        for index, (leg, asked) in enumerate(zip(trade.legs, trade.request.legs, strict=True))
     ]
     targets = cumulative_targets(shares, params.chunk_count)
     if purpose == "open" and trade.scaled_ns:
         return (*targets[: trade.scaled_chunk], tuple(leg.quantity for leg in trade.legs))
     return targets
+
+
+def _waits(trade: Trade, index: int, purpose: ChunkPurpose) -> bool:
+    return purpose == "open" and bool(opens_before(trade.legs, index))
 
 
 def chunk_progress(trade: Trade, purpose: ChunkPurpose) -> ChunkProgress | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from services.execution.covering import opens_before
 from services.execution.plan import (
     Advice,
     Manner,
@@ -32,7 +33,7 @@ class LimitPlan:
 
     A leg above the venue's largest order is worked slice by slice. It has at most one order that may still trade; the
     next one is for the leg's quantity minus its fills, and goes out only when the one before is final with all its
-    fills known. Short legs wait until every long leg is filled (invariant 4).
+    fills known. A leg waits until all that goes before it is filled, see `opens_before` (invariant 4).
     """
 
     manner = Manner()
@@ -81,18 +82,19 @@ class LimitPlan:
             return
         if done[index] or ending or self._hopeless(trade, index, ended):
             return
-        if leg.side == "sell" and not all(done[other] for other in _longs(trade)):
-            advice.wait("short legs wait for the long ones")
+        if not all(done[other] for other in opens_before(trade.legs, index)):
+            what = "short legs wait" if leg.side == "sell" else f"{leg.symbol} waits"
+            advice.wait(f"{what} for the long ones")
             return
         self._next_order(trade, index, work, advice)
 
     def _hopeless(self, trade: Trade, index: int, ended: dict[int, str]) -> bool:
-        """The leg gave up; or it is short and a long one, which must be filled before it, gave up."""
+        """The leg gave up, or one that must be filled before it did."""
         if ended[index]:
             return True
-        long_legs = _longs(trade) if trade.legs[index].side == "sell" else []
         return any(
-            ended[other] and trade.legs[other].opened_quantity < trade.legs[other].quantity for other in long_legs
+            ended[other] and trade.legs[other].opened_quantity < trade.legs[other].quantity
+            for other in opens_before(trade.legs, index)
         )
 
     def _resting(self, trade: Trade, leg: Leg, order: Order, ending: str, work: Workspace, advice: Advice) -> None:
@@ -156,8 +158,9 @@ class LimitPlan:
         if work.now_ns >= deadline_ns:
             return "the grant's deadline passed" if deadline_ns < last_trade_ns else f"{leg.symbol} stops trading"
         advice.wake(deadline_ns)
-        if leg.side == "sell" and any(
-            trade.legs[other].opened_quantity < trade.legs[other].quantity for other in _longs(trade)
+        if any(
+            trade.legs[other].opened_quantity < trade.legs[other].quantity
+            for other in opens_before(trade.legs, index)
         ):
             return ""
         patience_s = _patience_s(params)
@@ -213,10 +216,6 @@ def _patience_s(params: ExecutionParams) -> float:
     return min(rounds_s, params.fill_timeout_s * params.max_requote_rounds)
 
 
-def _longs(trade: Trade) -> list[int]:
-    return [index for index, leg in enumerate(trade.legs) if leg.side == "buy"]
-
-
 def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:
     """The opening orders of a leg since the limit plan has had the trade."""
     return [
@@ -226,18 +225,19 @@ def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:
     ]
 
 
-def _leg_start_ns(trade: Trade, leg: Leg) -> int:
-    """Long legs start with the plan, short ones when the last long one was filled, or the trade was scaled to it."""
-    if leg.side == "buy":
+def _leg_start_ns(trade: Trade, index: int) -> int:
+    """A leg that nothing goes before starts with the plan, another one when the last of those before it was filled,
+    or the trade was scaled to it."""
+    before = opens_before(trade.legs, index)
+    if trade.legs[index].side == "buy" and not before:
         return trade.opening_since_ns
-    longs = (trade.legs[index].last_fill_ns for index in _longs(trade))
-    return max([trade.opening_since_ns, trade.scaled_ns, *longs])
+    return max([trade.opening_since_ns, trade.scaled_ns, *(trade.legs[other].last_fill_ns for other in before)])
 
 
 def _slice_start_ns(trade: Trade, index: int, work: Workspace) -> int:
     """Since when what is left of a leg is worked: the leg's start, or when its last slice was filled whole."""
     filled = (order.state_ns for order in _orders(trade, index, work) if order.state == "FILLED")
-    return max(filled, default=_leg_start_ns(trade, trade.legs[index]))
+    return max(filled, default=_leg_start_ns(trade, index))
 
 
 def _phase(trade: Trade, index: int, work: Workspace) -> tuple[LimitPhase, int | None]:

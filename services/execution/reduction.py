@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.covering import covers
 from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
 from services.execution.records import NOTHING_TO_REDUCE, Leg, Order, Trade
@@ -111,17 +112,3 @@ def covered_leg(trade: Trade, index: int, work: Workspace) -> str | None:
         ):
             return other.symbol
     return None
-
-
-def covers(leg: Leg, other: Leg) -> bool:
-    """Whether a leg bounds the loss of another one, which is closed before it: a long option that of a short one of
-    its type, a future bought counting as a call bought and one sold as a call sold; a long put that of a long
-    future; a short future that of a short put. A long future covers a short one of another expiry."""
-    one, two = leg.instrument, other.instrument
-    if one.underlying != two.underlying:
-        return False
-    if one.option_type == "P" and not two.is_option:
-        return leg.side == other.side == "buy"
-    if not one.is_option and two.option_type == "P":
-        return leg.side == other.side == "sell"
-    return leg.side == "buy" and other.side == "sell" and one.option_type == two.option_type

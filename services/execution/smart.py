@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution.chunk_work import ChunkWork
+from services.execution.covering import covers, opens_before
 from services.execution.plan import Advice, Manner, Place, Record, final_look
 from services.execution.pricing import SaleFloor, closing_bound, sale_bound
 from services.execution.records import Trade
-from services.execution.reduction import Reduction, covers
+from services.execution.reduction import Reduction
 from services.execution.rows import FellBack
 from services.execution.scaling import scale_to_filled
 from services.execution.workspace import MS, Workspace
@@ -16,7 +17,7 @@ from shared.options.chain import Quote
 
 
 class SmartOpening:
-    """Opens a trade chunk by chunk; short legs of a chunk wait for its long ones (invariant 4).
+    """Opens a trade chunk by chunk; in a chunk a leg waits for those that go before it, see `opens_before`.
 
     A chunk that cannot be completed is the last one: the trade is scaled to what was filled where that was asked for
     and can be, else what follows is the trade's policy, as with every opening.
@@ -139,8 +140,7 @@ class _OpeningChunk(ChunkWork):
         return self.trade.legs[index].opened_quantity
 
     def goes_before(self, index: int) -> list[int]:
-        legs = self.trade.legs
-        return [other for other in self.legs if legs[other].side == "buy"] if legs[index].side == "sell" else []
+        return opens_before(self.trade.legs, index)
 
     def bound(self, index: int, quote: Quote | None) -> Decimal | str:
         leg = self.trade.legs[index]

@@ -11,6 +11,7 @@ import pytest
 from services.execution.pricing import FUTURE_PREMIUM_MAX_PCT, closing_bound, closing_price
 from services.execution.rows import FillAssumed, FundingBooked
 from shared.messages.grants import signed
+from shared.messages.smart import SmartParams
 from shared.messages.steps import Entry, Publish, RaiseAlert
 from shared.messages.trades import Grant, GrantLeg, LegOrder, Refusal, TradeUpdate
 from shared.messages.venue import FundingPayment, NewOrder
@@ -27,6 +28,7 @@ from tests.unit.execution.play import (
     acked,
     chain,
     fill,
+    gone,
     intent,
     leg,
     position,
@@ -150,6 +152,49 @@ def test_what_was_paid_for_it_is_no_premium() -> None:
     assert call.open_price is not None
     assert told.entry_premium_usd == call.open_price
     assert future.filled_quantity == D("0.5")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (leg(PUT, "buy"), leg("BTCUSD", "buy", "0.5")),
+        (leg(CALL, "buy"), leg("BTCUSD", "sell", "0.5")),
+        (leg("BTCUSD", "sell", "1"), leg(PUT, "sell", "0.5")),
+        (leg("BTCUSD", "buy", "1"), leg(CALL, "sell", "0.5")),
+    ],
+)
+@pytest.mark.parametrize("mode", ["limit", "smart"])
+def test_what_bounds_the_loss_of_a_leg_is_opened_whole_before_it(
+    first: LegOrder, second: LegOrder, mode: Any
+) -> None:
+    script = _started()
+    smart = SmartParams(chunk_count=1)
+    trade_id = str(script.trade(second, first, execution_mode=mode, smart=smart).trade_id)
+    script.wait(3_000)
+    (order,) = script.placed()
+    assert order.symbol == first.symbol
+    script.filled(order, 1)
+    script.wait(3_000)
+    (order,) = script.placed()
+    assert order.symbol == second.symbol
+    script.filled(order, 2)
+    script.wait(1_000)
+    assert script.core.book.trades[trade_id].state == "OPEN"
+
+
+def test_a_perpetual_is_not_opened_at_all_where_its_put_is_not_filled() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "buy", "0.5"), leg(PUT, "buy"), policy="best_effort").trade_id)
+    for _ in range(400):
+        for order in script.placed():
+            assert order.symbol == PUT
+            script.on(acked(order))
+        for number in script.cancelled():
+            script.on(gone(script, number))
+        if script.state(trade_id) == "FAILED":
+            break
+        script.wait(1_000)
+    assert script.state(trade_id) == "FAILED"
 
 
 def test_makers_are_not_asked_for_it() -> None:
@@ -387,8 +432,9 @@ def test_a_payment_that_trades_explain_only_in_part_is_told_of() -> None:
 def test_a_put_that_protects_a_long_perpetual_is_not_sold_before_it() -> None:
     script = _started()
     trade_id = str(script.trade(leg("BTCUSD", "buy", "1"), leg(PUT, "buy")).trade_id)
-    for number, order in enumerate(script.placed()):
-        script.filled(order, number + 1)
+    for number in (1, 2):
+        (order,) = script.placed()
+        script.filled(order, number)
     assert script.core.book.trades[trade_id].state == "OPEN"
     script.close(trade_id)
     (first,) = script.placed()
