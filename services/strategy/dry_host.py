@@ -55,13 +55,18 @@ class DryHost:
         because: str,
         now_ns: int,
     ) -> str:
-        """Close a trade and open its successor, if that keeps the net limit at the touch; what became of it."""
-        ended = self.close(slot, trade, because, now_ns)
+        """Close a trade and open its successor, if that keeps the net limit at the touch; what became of it.
+
+        The strategy is told of the end once its successor stands, as it would be of one that is on its way: before,
+        it would open another trade in the place that looks free.
+        """
+        ended = self._dry.close(trade, because, now_ns)
         if ended is None:
             return "a leg that is to be closed has no price"
         assert ended.close_cost_usd is not None, "what a dry run closes has a price"
         budget_usd = Decimal(str(net_limit_usd)) - ended.close_cost_usd
         successor = self._dry.open(slot.name, structure, now_ns, rolled_from=ended, budget_usd=budget_usd)
+        self._tell_trade(slot, ended)
         if isinstance(successor, str):
             text = f"dry run: trade {trade.trade_id} is closed and nothing would be opened in its place: {successor}"
             self._alert("roll_ended_flat", "warning", trade.trade_id, f"{slot.name}: {text}")

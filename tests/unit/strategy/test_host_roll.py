@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 
+from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded, RollOpening, Row
+from services.strategy.runner import StrategyRunner
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant, RollTrade, RollWanted
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
@@ -26,6 +29,8 @@ from shared.strategy import (
     min_equity,
     straddle,
 )
+from shared.strategy.protocol import Intent, Strategy
+from shared.strategy.views import DeskView
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, grant, leg, listing, moved, snapshot, trade
 
@@ -44,6 +49,10 @@ def mark(symbol: str) -> float:
 
 
 def roller(limit: float = 0.0, **more: Any) -> LoadedStrategy:
+    return LoadedStrategy.from_config(roller_config(limit, **more))
+
+
+def roller_config(limit: float, **more: Any) -> StrategyConfig:
     """Sold straddles of one day, rolled into ones of a week; it opens none by itself unless told otherwise."""
     fields: dict[str, Any] = {
         "name": "straddler",
@@ -52,7 +61,7 @@ def roller(limit: float = 0.0, **more: Any) -> LoadedStrategy:
         "exit_conditions": [max_loss(usd=1e6)],
         "roll": Roll(when=[dte_exit(1)], net_limit_usd=limit, legs=straddle("0.1", dte=7, side=2)),
     }
-    return LoadedStrategy.from_config(StrategyConfig(**(fields | more)))
+    return StrategyConfig(**(fields | more))
 
 
 def sold(*, exits: Any = (), roll: RollLink | None = None, ordinal: int = 1) -> TradeUpdate:
@@ -465,6 +474,33 @@ def test_a_dry_run_rolls_at_the_touch_and_its_chain_keeps_its_pnl() -> None:
         earlier_pnl_usd=ended.realized_pnl_usd - ended.fees_usd,
     )
     assert {leg.symbol[:14] for leg in successor.legs} == {"BTCUSD-12MAR26"}
+
+
+class _Listener(StrategyRunner):
+    """Notes how many trades it is shown each time that it is told of one."""
+
+    told: list[tuple[str, int]]
+
+    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
+        self.told.append((trade.state, len(desk.trades)))
+        return super().on_trade(trade, desk, now_ns)
+
+
+def test_a_dry_run_tells_of_the_end_once_the_successor_stands() -> None:
+    config = roller_config(0.0, dry_run=True, entry_conditions=[], max_trades_per_day=1)
+    loaded = LoadedStrategy.from_config(config)
+    told: list[tuple[str, int]] = []
+
+    def make(host: StrategyHostConfig) -> Strategy:
+        listener = _Listener(config, host, config.limit_params({}))
+        listener.told = told
+        return listener
+
+    desk = Dialogue(msgspec.structs.replace(loaded, make=make))
+    desk.ready()
+    desk.wait(3)
+    assert [trade.state for trade in dry_trades(desk)] == ["OPEN", "CLOSED", "OPEN"]
+    assert ("CLOSED", 1) in told, "the place is taken when the end is told"
 
 
 def test_a_dry_run_whose_touch_is_past_the_net_limit_ends_flat() -> None:
