@@ -31,9 +31,9 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         "put_sold_before_its_perpetual",
         "a put is sold while it bounds the loss of a perpetual",
         (
-            "covering.py",
-            'if one.option_type == "P" and two.is_perpetual:\n        return leg.side == other.side == "buy"',
-            'if one.option_type == "P" and two.is_perpetual:\n        return False',
+            "reduction.py",
+            "            covers(leg, other)\n",
+            "            covers(leg, other)\n            and not other.instrument.is_perpetual\n",
         ),
         scenario="perpetuals",
     ),

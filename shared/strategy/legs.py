@@ -18,14 +18,15 @@ from shared.strategy.criteria import (
     liquidity_of,
     strike_criterion,
 )
-from shared.strategy.quantity import ByNotional, OfLeg, Quantity, QuantityForm, quantity_of
+from shared.strategy.quantity import ByNotional, OfLeg, Quantity, QuantityForm, ToDelta, quantity_of
 
 
 class LinearLeg(msgspec.Struct, frozen=True):
     """A leg in futures of an underlying, on a desk with [desk] futures = true.
 
-    side, underlying: as of `LegSpec`. qty: coins above 0, {"notional_usd": ...} (quantity × mark) or {"of_leg": ...}.
-    Raises ValueError naming the field and what is allowed.
+    side, underlying: as of `LegSpec`. qty: coins above 0, {"notional_usd": ...} (quantity × mark), {"of_leg": ...},
+    or {"to_delta": 0}: so much that the structure's delta is that many coins (`ToDelta`). Raises ValueError naming
+    the field and what is allowed.
     """
 
     underlying: str
@@ -34,9 +35,10 @@ class LinearLeg(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         quantity = quantity_of(self.qty)
-        if not isinstance(quantity, Decimal | ByNotional | OfLeg):
+        if not isinstance(quantity, Decimal | ByNotional | OfLeg | ToDelta):
             raise ValueError(
-                f"qty {self.qty!r} of a future must be coins, {{'notional_usd': ...}} or {{'of_leg': ...}}"
+                f"qty {self.qty!r} of a future must be coins, {{'notional_usd': ...}}, {{'of_leg': ...}} or "
+                "{'to_delta': ...}"
             )
         for field, value in (
             ("underlying", index_name(self.underlying)),
@@ -103,6 +105,8 @@ class LegSpec(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.option_type not in ("C", "P"):
             raise ValueError(f"option_type {self.option_type!r} must be 'C' or 'P'")
+        if isinstance(quantity_of(self.qty), ToDelta):
+            raise ValueError(f"qty {self.qty!r}: only a future is sized to a delta: LegSpec.perpetual(...)")
         otm = self.min_otm_pct
         if otm is not None and (isinstance(otm, bool) or not isinstance(otm, int | float) or not 0 <= otm < 1_000):
             raise ValueError(f"min_otm_pct {otm!r} must be per cent of the index, 0 or more")
@@ -131,6 +135,8 @@ class LegSpec(msgspec.Struct, frozen=True):
 
         >>> LegSpec.perpetual("BTC", "sell", 0.5)
         PerpetualLeg(underlying='BTCUSD', side='sell', qty=Decimal('0.5'))
+        >>> LegSpec.perpetual("BTC", "sell", {"to_delta": 0}).quantity  # the structure's delta shall be 0 coins
+        ToDelta(delta=0)
         """
         return PerpetualLeg(underlying, side, qty)
 

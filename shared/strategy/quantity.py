@@ -54,7 +54,15 @@ class OfLeg(msgspec.Struct, frozen=True):
     ratio: float = 1.0
 
 
-Quantity = Decimal | ByNotional | ByPremiumUsd | ByRisk | OfLeg
+class ToDelta(msgspec.Struct, frozen=True):
+    """So much of a future that the structure's delta is `delta` coins, within a lot: delta is Σ signed quantity ×
+    delta of all legs on its underlying at the prices of the moment, this leg with them. The leg's side must be the
+    one that brings it there; where it is not, nothing is opened."""
+
+    delta: float
+
+
+Quantity = Decimal | ByNotional | ByPremiumUsd | ByRisk | OfLeg | ToDelta
 QuantityForm = Quantity | float | str | Mapping[str, Any]
 
 
@@ -69,7 +77,8 @@ class Chosen(msgspec.Struct, frozen=True):
 
 def quantity_of(given: QuantityForm) -> Quantity:
     """The typed form of a quantity, checked: a number in coins, or {"notional_usd": 50_000}, {"premium_usd": 500},
-    {"risk_pct": 1, "at": "maximum" or "stressed", "ratio": 1, "spot_pct": 20, "vol_points": 20}, {"of_leg": 0}.
+    {"risk_pct": 1, "at": "maximum" or "stressed", "ratio": 1, "spot_pct": 20, "vol_points": 20}, {"of_leg": 0}, or of
+    a future {"to_delta": 0}.
 
     Raises ValueError naming the key.
     """
@@ -81,6 +90,10 @@ def quantity_of(given: QuantityForm) -> Quantity:
             if isinstance(leg, bool) or not isinstance(leg, int) or leg < 0:
                 raise ValueError(f"qty: of_leg {leg!r} must be the index of another leg, 0 or more")
             _check("ratio", ratio, math.inf)
+        case ToDelta(delta=delta):
+            is_number = isinstance(delta, int | float) and not isinstance(delta, bool) and math.isfinite(delta)
+            if not is_number:
+                raise ValueError(f"qty: to_delta {delta!r} must be a number of coins, 0 for none")
         case ByRisk():
             _check("risk_pct", rule.pct, 100)
             _check("ratio", rule.ratio, math.inf)
@@ -97,8 +110,8 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
     """The quantity of each leg in coins, or the index of the leg that has none and why."""
     found: dict[int, Decimal] = {}
     units: float | str | None = None
-    # a leg that follows another one comes after all that follow none
-    for index in sorted(range(len(legs)), key=lambda place: isinstance(legs[place].quantity, OfLeg)):
+    # a leg that follows another one comes after all that follow none, one that follows all of them last
+    for index in sorted(range(len(legs)), key=lambda place: _place_of(legs[place].quantity)):
         leg = legs[index]
         wanted: float | Decimal | str
         match leg.quantity:
@@ -110,6 +123,8 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
                 wanted = (
                     float(known) * ratio if known is not None else f"its quantity is that of leg {of}, which has none"
                 )
+            case ToDelta(delta=target):
+                wanted = _to_delta(legs, index, found, target)
             case _:
                 wanted = _wanted(leg)
         if isinstance(wanted, str):
@@ -124,6 +139,30 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
             smallest = f"{leg.option.min_quantity}, the smallest order of {leg.option.symbol}"
             return index, f"its rule gives {wanted:.6g}, below {smallest}"
     return [found[index] for index in range(len(legs))]
+
+
+def _place_of(quantity: Quantity) -> int:
+    return 2 if isinstance(quantity, ToDelta) else int(isinstance(quantity, OfLeg))
+
+
+def _to_delta(legs: Sequence[Chosen], index: int, known: Mapping[int, Decimal], target: float) -> float | str:
+    """What brings the delta of all legs on its underlying to the target, before the lot; or why nothing does."""
+    own = legs[index]
+    delta = 0.0
+    for number, leg in enumerate(legs):
+        if number == index or leg.option.underlying != own.option.underlying:
+            continue
+        if number not in known:
+            return "only one leg can bring the structure's delta to a target"
+        of_one = leg.chain.value(leg.option.symbol, "delta")
+        if of_one is None:
+            return f"no delta of {leg.option.symbol}, from which its quantity would follow"
+        delta += float(known[number]) * of_one * (1 if leg.side == "buy" else -1)
+    wanted = (target - delta) * (1 if own.side == "buy" else -1)
+    if wanted < 0:
+        other = "sold" if own.side == "buy" else "bought"
+        return f"the delta of the other legs is {delta:+.4f}: to bring it to {target:g} it would have to be {other}"
+    return wanted
 
 
 def _wanted(leg: Chosen) -> float | Decimal | str:
@@ -221,13 +260,17 @@ def _from_mapping(given: Mapping[str, Any]) -> Quantity:
         if "of_leg" in given:
             refuse_unknown("qty", given, {"of_leg", "ratio"})
             return OfLeg(given["of_leg"], given.get("ratio", 1.0))
+        if "to_delta" in given:
+            refuse_unknown("qty", given, {"to_delta"})
+            return ToDelta(given["to_delta"])
         if "risk_pct" in given:
             refuse_unknown("qty", given, {"risk_pct", "at", "ratio", "spot_pct", "vol_points"})
             return ByRisk(pct=given["risk_pct"], **{key: value for key, value in given.items() if key != "risk_pct"})
     except TypeError:
         raise ValueError(f"qty {dict(given)!r} must have a number") from None
     raise ValueError(
-        f"qty {dict(given)!r} must be a number, or have 'notional_usd', 'premium_usd', 'risk_pct' or 'of_leg'"
+        f"qty {dict(given)!r} must be a number, or have 'notional_usd', 'premium_usd', 'risk_pct', 'of_leg' or "
+        "'to_delta'"
     )
 
 

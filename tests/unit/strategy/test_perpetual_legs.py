@@ -60,6 +60,55 @@ def test_beside_an_option_it_may_follow_its_quantity_or_be_sized_by_notional() -
     assert [leg.quantity for leg in _resolved([call, by_notional])] == [D("0.1"), D("0.123")]
 
 
+def _delta(legs: list[LegOrder]) -> float:
+    view = view_with(chain())
+    total = 0.0
+    for each in legs:
+        delta = view.value(each.symbol, "delta")
+        assert delta is not None
+        total += float(each.quantity) * delta * (1 if each.side == "buy" else -1)
+    return total
+
+
+@pytest.mark.parametrize("target", [0, 0.01, -0.01])
+def test_it_brings_the_delta_of_the_structure_to_its_target_within_a_lot(target: float) -> None:
+    sized = LegSpec.perpetual("BTC", "buy", {"to_delta": target})
+    for legs in ([CALL, sized], [sized, CALL]):
+        found = _resolved(legs)
+        assert abs(_delta(found) - target) < float(PERPETUAL.lot_size)
+    wing = LegSpec("C", "buy", {"of_leg": 1, "ratio": 0.5}, {"type": "delta", "value": 0.15}, {"dte": "next"})
+    assert abs(_delta(_resolved([sized, CALL, wing])) - target) < float(PERPETUAL.lot_size)
+
+
+@pytest.mark.parametrize(
+    ("legs", "why"),
+    [
+        ([CALL, LegSpec.perpetual("BTC", "sell", {"to_delta": 0})], "it would have to be bought"),
+        ([LegSpec.perpetual("BTC", "buy", {"to_delta": 0})], "below 0.001, the smallest order"),
+        (
+            [LegSpec.perpetual("BTC", "buy", {"to_delta": 1}), LegSpec.perpetual("BTC", "buy", {"to_delta": 0})],
+            "is another leg already",
+        ),
+        ([CALL, LegSpec.perpetual("BTC", "buy", {"to_delta": -0.0205})], "the smallest order"),
+    ],
+)
+def test_a_delta_that_it_cannot_bring_about_opens_nothing_and_says_why(legs: list[Any], why: str) -> None:
+    found = resolve_legs(legs, view_with(chain()), NOON)
+    assert isinstance(found, SelectionFailed)
+    assert why in found.text
+
+
+@pytest.mark.parametrize("target", ["0", None, math.nan, True])
+def test_a_target_that_is_no_number_is_refused_by_name(target: Any) -> None:
+    with pytest.raises(ValueError, match="to_delta"):
+        LegSpec.perpetual("BTC", "buy", {"to_delta": target})
+
+
+def test_an_option_is_not_sized_to_a_delta() -> None:
+    with pytest.raises(ValueError, match="only a future"):
+        LegSpec("C", "sell", {"to_delta": 0}, {"type": "delta", "value": 0.25}, {"dte": "next"})
+
+
 @pytest.mark.parametrize("quantity", [{"premium_usd": 100}, {"risk_pct": 1}, 0, -1, "much"])
 def test_a_quantity_that_means_nothing_for_it_is_refused_by_name(quantity: Any) -> None:
     with pytest.raises(ValueError, match="qty"):
