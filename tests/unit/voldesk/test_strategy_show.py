@@ -13,6 +13,7 @@ from shared.messages.base import Message
 from shared.messages.control import AccountAnswer
 from shared.messages.risk import WhatIf, WhatIfAnswer, WhatIfRefusal
 from shared.options.payoff import trading_fee_usd
+from tests.unit.perpetuals import chain_with, with_perpetual
 from tests.unit.strategy.making import account, instruments, listing, snapshot
 from tests.unit.voldesk.conftest import CONFIG
 from tests.unit.voldesk.peers import Peers, Ran
@@ -32,6 +33,17 @@ from shared.strategy import StrategyConfig, strangle
 def naked() -> StrategyConfig:
     legs = strangle("0.1", side="sell", expiry_criteria={"dte_min": 5, "dte_max": 12})
     return StrategyConfig(name="naked", legs=legs)
+"""
+
+
+HEDGED = """
+from shared.strategy import LegSpec, StrategyConfig, max_loss
+
+
+def hedged() -> StrategyConfig:
+    put = LegSpec("P", "sell", "0.5", {"type": "delta", "value": 0.3}, {"dte_min": 5, "dte_max": 12})
+    legs = [put, LegSpec.perpetual("BTC", "sell", {"to_delta": 0})]
+    return StrategyConfig(name="hedged", legs=legs, exit_conditions=[max_loss(usd=500)])
 """
 
 
@@ -135,3 +147,27 @@ def test_a_name_that_is_no_strategy_is_one_line_with_those_there_are(market: Pee
     ran = Ran("strategy", "show", "nobody")
     assert ran.code != 0
     assert "use one of: condor, naked" in ran.err
+
+
+def test_a_perpetual_that_is_sized_to_a_delta_is_shown_with_its_quantity_and_the_delta_of_the_whole(
+    home: Path, peers: Peers
+) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "hedged.py").write_text(HEDGED)
+    enabled = '[strategy]\nenabled = ["hedged"]\nfolders = ["mine"]\n'
+    (home / "voldesk.toml").write_text(f"{CONFIG}\nfutures = true\n{enabled}")
+    now_ns = wall_ns()
+    options = instruments(now_ns, days=(1, 2, 8, 22))
+    listed = with_perpetual(listing(options))
+    peers.answer("marketdata", lambda _: None)
+    peers.publish("marketdata", "md.BTCUSD.instruments", listed)
+    peers.publish("marketdata", "md.BTCUSD.chain", chain_with(snapshot(options, now_ns), listed), every_s=0.05)
+    peers.answer("risk", risk)
+    told = json.loads(Ran("strategy", "show", "hedged", "--json").out)
+    put, perpetual = told["legs"]
+    assert (perpetual["side"], perpetual["symbol"], perpetual["delta"]) == ("sell", "BTCUSD", 1)
+    assert float(perpetual["qty"]) == pytest.approx(-0.5 * put["delta"], abs=0.001)
+    assert abs(told["greeks"]["delta"]) < 0.001
+    assert (told["structure"], told["unbounded"]) == ("short put with short perpetual", ["max_loss_usd"])
+    shown = Ran("strategy", "show", "hedged").out
+    assert any(line.split()[:3] == ["sell", perpetual["qty"], "perpetual"] for line in shown.splitlines()), shown
