@@ -190,8 +190,9 @@ class CoreHost(Generic[CoreT]):
         self._context.stalls.listen(self._stalled)
         self.decided_ns = self._context.clock.now_ns()
         self._runner.start(self.decided_ns)
+        # before readers get their answer: what is not told by then would be gone to them
+        self._tell_now()
         self._context.bus.all_told()
-        self._tell()
         self._running = True
         self._watch_space()
         self._look_at_space()

@@ -16,7 +16,9 @@ from shared.bus import Bus
 from shared.clock import Clock
 from shared.http_refusals import HttpRefusals
 from shared.logging import setup_logging
-from shared.messages.steps import Entry, Inbound, RaiseAlert, Request, Step, Tick
+from shared.messages.control import GrantRefused
+from shared.messages.steps import Entry, Inbound, Publish, RaiseAlert, Request, Step, StreamSynced, Tick
+from shared.messages.system import GetStatus, Replay
 from shared.metrics import Metrics
 from shared.runner import CoreFailed, MemoryJournal
 from shared.service import CoreHost, ServiceContext
@@ -43,9 +45,10 @@ class EchoCore:
     def __init__(self) -> None:
         self.due_ns: int | None = None
         self.handled = 0
+        self.at_start: list[Any] = []
 
     def start(self, now_ns: int) -> Step:
-        return Step()
+        return Step(effects=list(self.at_start))
 
     def apply(self, entry: Entry) -> None:
         return None
@@ -79,18 +82,20 @@ class Observed:
     def performed(self, effect: Any, cause_id: str) -> None:
         if self.fails:
             raise ValueError("told to fail")
+        if isinstance(effect, Publish):
+            return
         self.effects.append((effect.of, *self._host.cause_of(cause_id)))
 
 
 class Desk:
     """A host as the service risk, and a bus that publishes as execution."""
 
-    def __init__(self, directory: Path, **options: Any) -> None:
-        desk = make_desk(directory)
+    def __init__(self, directory: Path, *, replays: bool = True, **options: Any) -> None:
+        desk = self.desk = make_desk(directory)
         self.clock = Clock()
         self.metrics = Metrics("risk", "paper", "main")
         self.bus = Bus("risk", desk, clock=self.clock)
-        self.bus.open(lambda newest: heartbeat("risk", newest))
+        self.bus.open(lambda newest: heartbeat("risk", newest), replays=replays)
         self.execution = open_service("execution", desk)
         log = setup_logging("critical", "json", service="risk")
         failures = Failures(log, self.metrics)
@@ -181,6 +186,30 @@ async def test_an_observer_is_told_what_caused_an_effect_and_since_when(desk: De
     assert desk.host.cause_of("some other message") == ("", 0)
     assert desk.observed.rows == 3
     assert desk.value("voldesk_journal_rows_total") == 3
+
+
+async def test_a_reader_that_asked_before_the_core_began_is_told_all_that_it_tells_anew_before_it_is_synced(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, replays=False)
+    refusal = GrantRefused(intent_id="s-1", strategy="s", code="halted", detail="looking")
+    desk.core.at_start = [Effect("an effect leaves before what is told"), Publish("risk.main.refusal", refusal)]
+    heard: list[Any] = []
+    reader = Bus("strategy", desk.desk)
+    reader.subscribe("risk", ["risk."], heard.append)
+    asked = spawn(reader.ask("risk", Replay(prefix="risk.", from_sequence=0), 60_000), name="asked too early")
+    await reader.ask("risk", GetStatus(), 60_000)
+    for _ in range(20):
+        desk.bus.beat()
+        await asyncio.sleep(0.01)
+    assert (heard, asked.done()) == ([], False)
+    async with running(desk):
+        await until(lambda: any(isinstance(each, StreamSynced) for each in heard))
+        told, synced = heard
+        assert (told.message, type(synced)) == (refusal, StreamSynced)
+        await asked
+    for bus in (reader, desk.bus, desk.execution):
+        bus.close()
 
 
 async def test_an_observer_that_fails_is_counted_and_keeps_nothing_from_going_on(desk: Desk) -> None:
