@@ -123,9 +123,8 @@ def rolled_with_a_kill(desk: Desk, victim: str, step: str) -> bool:
 
 
 def test_after_all_that_the_chain_is_one_and_has_the_pnl_of_all_its_trades(rolling_desk: Desk) -> None:
-    rows = rolling_desk.trades("roller")
-    assert all(row["state"] in ("OPEN", "CLOSED") for row in rows)
-    oldest_first = rows[::-1]
+    oldest_first = [row for row in rolling_desk.trades("roller") if row["state"] != "FAILED"][::-1]
+    assert {row["state"] for row in oldest_first} == {"OPEN", "CLOSED"}
     assert len(oldest_first) > 4
     first = oldest_first[0]["trade_id"]
     total = Decimal(0)

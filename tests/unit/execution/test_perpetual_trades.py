@@ -164,9 +164,7 @@ def test_what_was_paid_for_it_is_no_premium() -> None:
     ],
 )
 @pytest.mark.parametrize("mode", ["limit", "smart"])
-def test_what_bounds_the_loss_of_a_leg_is_opened_whole_before_it(
-    first: LegOrder, second: LegOrder, mode: Any
-) -> None:
+def test_what_bounds_the_loss_of_a_leg_is_opened_before_it(first: LegOrder, second: LegOrder, mode: Any) -> None:
     script = _started()
     smart = SmartParams(chunk_count=1)
     trade_id = str(script.trade(second, first, execution_mode=mode, smart=smart).trade_id)
