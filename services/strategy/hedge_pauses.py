@@ -8,6 +8,8 @@ from services.strategy.rows import HedgingPaused, HedgingResumed, Row
 from shared.messages.trades import TradeUpdate
 
 _BY_HAND_MAX = 1_000
+_ROLLED_WITHIN_NS = 600 * 1_000_000_000
+"""A roll opens its successor within less."""
 
 
 def closed_by_hand(trade: TradeUpdate) -> str:
@@ -27,6 +29,10 @@ class HedgePauses:
         self._record = record
         self._paused: dict[str, HedgingPaused] = {}
         self._by_hand: dict[str, None] = {}
+        self._ended_ns: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._paused)
 
     def apply(self, row: Row) -> bool:
         """Fold a row; False if it is none of ours."""
@@ -64,6 +70,13 @@ class HedgePauses:
         if paused is not None:
             self._record(HedgingResumed(strategy=paused.strategy, trade_id=trade_id, requested_by=by))
 
+    def follow(self, trade: TradeUpdate) -> None:
+        """A trade that took the place of a paused one in a roll is paused as that was."""
+        before = None if trade.roll is None else self._paused.get(trade.roll.rolled_from)
+        if before is not None:
+            self.pause(trade, before.requested_by)
+            self.resume(before.trade_id, "its roll")
+
     def why(self, trade_id: str) -> str | None:
         """Why the hedge of a trade is left alone, None when it is not."""
         paused = self._paused.get(trade_id)
@@ -72,7 +85,11 @@ class HedgePauses:
         how = f"{paused.requested_by} closed {paused.hedge}" if paused.hedge else f"by {paused.requested_by}"
         return f"hedging is paused, {how}: voldesk hedge resume {trade_id}"
 
-    def forget_ended(self, open_trades: set[str]) -> None:
-        """Of what is over nothing is hedged any more."""
-        for trade_id in self._paused.keys() - open_trades:
-            self.resume(trade_id, "its end")
+    def forget_ended(self, open_trades: set[str], now_ns: int) -> None:
+        """Of what is over nothing is hedged any more, but another trade may still take its place."""
+        self._ended_ns = {
+            trade_id: self._ended_ns.get(trade_id, now_ns) for trade_id in self._paused.keys() - open_trades
+        }
+        for trade_id, ended_ns in self._ended_ns.items():
+            if now_ns >= ended_ns + _ROLLED_WITHIN_NS:
+                self.resume(trade_id, "its end")

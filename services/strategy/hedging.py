@@ -143,8 +143,8 @@ class HedgeDesk:
         for slot in hedging.values():
             effects += self._look(slot, closed(now_ns), now_ns)
         effects += self._left_alone(hedging, now_ns)
-        if self._watches or self._hedges:
-            effects += self._forget_ended()
+        if self._watches or self._hedges or self._pauses:
+            effects += self._forget_ended(now_ns)
         return effects
 
     def _look(self, slot: Slot, blocked: str | None, now_ns: int) -> list[Effect]:
@@ -158,6 +158,7 @@ class HedgeDesk:
             if now_ns < watch.looked_ns + _LOOK_NS:
                 continue
             watch.looked_ns = now_ns
+            self._pauses.follow(trade)
             try:
                 effects += self._look_at(slot.name, trade, hedge, watch, blocked, now_ns)
             except Exception as error:  # figures of one strategy must not stop the others
@@ -382,10 +383,10 @@ class HedgeDesk:
             for each in ended:
                 del hedges[each.trade_id]
 
-    def _forget_ended(self) -> list[Effect]:
+    def _forget_ended(self, now_ns: int) -> list[Effect]:
         """Nobody watches the delta of a trade that has ended."""
         known = {trade.trade_id for trade in self._trades.open_trades()}
-        self._pauses.forget_ended(known)
+        self._pauses.forget_ended(known, now_ns)
         gone = {trade_id: watch for trade_id, watch in self._watches.items() if trade_id not in known}
         for trade_id in gone:
             del self._watches[trade_id]

@@ -526,12 +526,42 @@ def test_hedging_is_paused_and_resumed_by_command_and_neither_adds_nor_takes_bac
     assert len(desk.reductions()) == 1
 
 
-def test_a_pause_ends_with_its_trade() -> None:
+def _closed(desk: HedgedDialogue) -> None:
+    desk.opened(msgspec.structs.replace(call_held(), state="CLOSED", closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+
+
+def _resumed(desk: HedgedDialogue) -> list[str]:
+    return [entry.row.requested_by for entry in desk.journal if isinstance(entry.row, HedgingResumed)]
+
+
+def test_a_pause_ends_with_its_trade_once_no_roll_can_put_another_one_in_its_place() -> None:
     desk = _desk(call_held())
     _steer(desk, "pause")
-    desk.opened(msgspec.structs.replace(call_held(), state="CLOSED", closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+    _closed(desk)
+    desk.wait(10)
+    assert _resumed(desk) == []
+    desk.now_ns += 600 * SECOND
     desk.wait(1)
-    assert [entry.row.requested_by for entry in desk.journal if isinstance(entry.row, HedgingResumed)] == ["its end"]
+    assert _resumed(desk) == ["its end"]
+
+
+def test_the_successor_of_a_paused_trade_is_paused_too() -> None:
+    desk = _desk(call_held(), hedge_held("sell", "0.5"))
+    _steer(desk, "pause")
+    _closed(desk)
+    desk.opened(hedge_held("sell", "0.5", at_ns=desk.now_ns, state="CLOSED", closed="0.5"))
+    desk.wait(10)
+    now = desk.now_ns
+    link = RollLink(chain_id="t1001", number=1, rolled_from="t1001", earlier_pnl_usd=D(0))
+    after = trade(legs=[leg(CALL, "buy", "1", "1000")], trade_id="t1002", ordinal=2, created_ns=now, opened_ns=now)
+    desk.opened(msgspec.structs.replace(after, roll=link))
+    desk.wait(20)
+    assert desk.asked() == []
+    assert "hedging is paused, by cli:ana: voldesk hedge resume t1002" in desk.status().reason
+    assert _resumed(desk) == ["its roll"]
+    _steer(desk, "resume", "t1002")
+    desk.wait(2)
+    assert len(desk.asked()) == 1
 
 
 @pytest.mark.parametrize(
