@@ -135,6 +135,7 @@ class Flight:
                 max_loss_usd=self._intent.max_loss_usd,
                 valid_until_ns=self._valid_until_ns,
                 opening_s=self._intent.opening_s + self._longer_s,
+                hedge_coins=self._intent.hedge_coins,
             ),
             f"{self.intent_id}/grant/{self._made_ns}",
             self._config.grant_deadline_ms,

@@ -18,7 +18,9 @@ OnShutdown = Literal["leave", "leave_all", "cancel", "flatten"]
 class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
     """Ask risk for room to open one structure. The same `intent_id` with the same legs is one reservation.
 
-    opening_s: how long the opening may take; the grant lasts as long, within risk's bounds.
+    opening_s: how long the opening may take; the grant lasts as long, within risk's bounds. hedge_coins: the most of
+    the perpetual that its delta hedge may come to hold, 0 where it is not hedged: granted only if there is room for
+    that too.
     """
 
     intent_id: str
@@ -29,6 +31,7 @@ class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
     max_loss_usd: float | None
     valid_until_ns: int
     opening_s: float = 0.0
+    hedge_coins: float = 0.0
 
 
 class GrantGiven(Message, frozen=True, kw_only=True, tag="grant_given.1"):

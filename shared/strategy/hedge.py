@@ -10,8 +10,10 @@ import msgspec
 
 from shared.messages.base import Side
 from shared.messages.market import Instrument
-from shared.messages.trades import ExecutionParams, LimitPhase
+from shared.messages.trades import ExecutionParams, LegOrder, LimitPhase
 from shared.options.chain import snap_quantity
+from shared.options.instruments import instrument_kind
+from shared.options.symbols import parse_option_symbol
 
 HEDGE_PARAMS = ExecutionParams(
     phases=(LimitPhase(pricing="aggressive", duration_s=20.0, reprice_interval_s=4.0, buffer_pct=0.1),),
@@ -112,6 +114,31 @@ def _taken(held: Decimal, wanted: Decimal, perpetual: Instrument) -> Decimal:
         return held
     taken = min(wanted, max(held - perpetual.min_quantity, Decimal(0)))
     return taken if taken >= perpetual.min_quantity else Decimal(0)
+
+
+def largest_hedge(legs: Sequence[LegOrder], hedge: DeltaHedge) -> float:
+    """The most of the perpetual that the hedge of these legs may come to hold, in coins: at expiry the delta of an
+    option is 0 or that of its underlying, and before it lies between.
+
+    >>> call = LegOrder(symbol="BTCUSD-27MAR26-110000-C", side="sell", quantity=Decimal("0.5"))
+    >>> put = LegOrder(symbol="BTCUSD-27MAR26-90000-P", side="sell", quantity=Decimal("0.3"))
+    >>> largest_hedge([call, put], DeltaHedge())
+    0.5
+    """
+    perpetuals, options = 0.0, []
+    for leg in legs:
+        signed = float(leg.quantity) if leg.side == "buy" else -float(leg.quantity)
+        if instrument_kind(leg.symbol) == "option":
+            option = parse_option_symbol(leg.symbol)
+            options.append((float(option.strike), option.option_type == "C", signed))
+        else:
+            perpetuals += signed
+    deltas = [
+        perpetuals
+        + sum(signed * (strike <= at if is_call else -(strike > at)) for strike, is_call, signed in options)
+        for at in (-math.inf, *(strike for strike, _, _ in options))
+    ]
+    return max(abs(delta - hedge.target) for delta in deltas)
 
 
 def least_change(hedge: DeltaHedge, perpetual: Instrument) -> Decimal:

@@ -32,7 +32,8 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
     may grant less. The policy must be "best_effort".
     if_broken: what becomes of the rest when a leg is lost from outside; None as the desk's setting says.
-    hedge_of: the trade that it hedges: execution closes it when that one has ended.
+    hedge_of: the trade that it hedges: execution closes it when that one has ended. hedge_coins: the most of the
+    perpetual that its own delta hedge may come to hold, 0 for none: it is granted only if there is room for that too.
     dry_run: send nothing; the host keeps the trade as if it had been opened at the touch.
     """
 
@@ -51,6 +52,7 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: float = 0.0
     dry_run: bool = False
     hedge_of: str = ""
+    hedge_coins: float = 0.0
 
     @property
     def opening_s(self) -> float:

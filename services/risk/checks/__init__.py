@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     within(portfolio.underlying_greek_limits),
     within(portfolio.margin),
     within(portfolio.margin_utilisation),
+    within(portfolio.hedge_room),
     losses.unbounded_loss,
     within(losses.trade_risk),
     within(losses.total_risk),

@@ -138,3 +138,34 @@ def margin_utilisation(s: Situation) -> Iterator[Figure]:
         unit="%",
         words="would be {} % of equity",
     )
+
+
+def hedge_room(s: Situation) -> Iterator[Figure]:
+    """Of a trade that is to be hedged: whether its hedge at its largest could be held beside it. One whose hedge is
+    refused runs unhedged."""
+    coins = s.ask.hedge_coins
+    if not coins or not s.legs:
+        return
+    underlying = s.underlyings[0]
+    margin_usd = coins * s.market.index(underlying) * s.config.futures_initial_fraction
+    most_usd = s.equity_usd * s.config.max_margin_utilisation_pct / 100 - float(s.known_account.initial_margin_usd)
+    before = s.margin_usd + s.outstanding_margin_usd
+    yield Figure(
+        code="hedge_margin",
+        before=before,
+        after=before + margin_usd,
+        limit=min(float(s.known_account.available_margin_usd), most_usd),
+        unit="USD",
+        words=f"with the margin of its hedge, {coins:g} coins at most, needs {{}} USD",
+    )
+    held, limit = abs(float(s.holdings.quantities.get(underlying, 0))), float(s.config.max_position_quantity)
+    yield Figure(
+        code="hedge_position",
+        scope="option",
+        subject=underlying,
+        before=held,
+        after=held + coins,
+        limit=limit,
+        unit="coins",
+        words=f"its hedge could make {underlying} {{}}",
+    )

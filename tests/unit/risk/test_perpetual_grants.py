@@ -21,6 +21,7 @@ from tests.unit.risk.desk import (
     PUT_90,
     START,
     Script,
+    account,
     ask,
     chain,
     leg,
@@ -192,3 +193,29 @@ def test_while_the_breaker_of_losses_is_open_only_a_hedge_that_takes_away_delta_
     assert script.refused(ask("s-2"), 3.0).code == "consecutive_losses"
     assert script.refused(_hedge("sell", "0.1"), 3.0).code == "consecutive_losses"
     script.granted(_hedge("buy", "0.1"), 3.0)
+
+
+def _hedged_ask(coins: float, ordinal: int = 1) -> RequestGrant:
+    legs = (leg(CALL_110, "sell", "0.1"), leg(PUT_90, "sell", "0.1"))
+    return msgspec.structs.replace(_ask(*legs, intent_id=f"s-{ordinal}"), hedge_coins=coins)
+
+
+def test_a_trade_is_not_opened_where_its_hedge_at_its_largest_could_not_be_margined() -> None:
+    needed = PerpetualScript().ready().granted(_hedged_ask(0.0)).margin_usd
+    # 0.1 coins of the perpetual tie up 1,000 USD
+    script = PerpetualScript().ready(figures=account(available=f"{needed + 990:.2f}"))
+    refused = script.refused(_hedged_ask(0.1))
+    assert (refused.code, refused.limit) == ("hedge_margin", pytest.approx(needed + 990, abs=0.01))
+    assert "0.1 coins at most" in refused.detail
+    script.granted(_hedged_ask(0.0))
+    PerpetualScript().ready(figures=account(available=f"{needed + 1_010:.2f}")).granted(_hedged_ask(0.1))
+
+
+def test_nor_where_it_would_use_more_of_the_equity_than_is_allowed_or_be_too_large_a_position() -> None:
+    tight = limits(max_margin_utilisation_pct=3.0)
+    assert PerpetualScript(tight).ready().refused(_hedged_ask(0.1)).code == "hedge_margin"
+    PerpetualScript(tight).ready().granted(_hedged_ask(0.0))
+    small = limits(max_position_quantity=Decimal("0.15"))
+    held = (position("BTCUSD", "-0.1"),)
+    assert PerpetualScript(small).ready(positions=held).refused(_hedged_ask(0.1)).code == "hedge_position"
+    PerpetualScript(small).ready().granted(_hedged_ask(0.1))

@@ -16,9 +16,9 @@ from services.strategy.rows import HedgingResumed
 from shared.messages.control import GrantRefused, Halt, HedgeSteered, RequestGrant, SteerHedge
 from shared.messages.reducing import ReduceTrade, ReductionAccepted
 from shared.messages.steps import Request, RequestTimedOut, Tick
-from shared.messages.trades import OpenTrade, Refusal, RollLink, TradeUpdate
+from shared.messages.trades import LegOrder, OpenTrade, Refusal, RollLink, TradeUpdate
 from shared.strategy import DeltaHedge, StrategyConfig, min_equity, profit_target, straddle
-from shared.strategy.hedge import HeldHedge, NoHedge, OpenHedge, ReduceHedges, adjustment
+from shared.strategy.hedge import HeldHedge, NoHedge, OpenHedge, ReduceHedges, adjustment, largest_hedge
 from tests.unit.perpetuals import PERPETUAL, chain_with, with_perpetual
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, leg, listing, snapshot, trade
@@ -607,3 +607,29 @@ def test_what_the_trade_itself_tells_of_ended_hedges_counts_once_whether_or_not_
     assert _desk(half, ended, hedge_held("sell", "0.5", 2)).closes() == []
     newer = msgspec.structs.replace(half, ended_hedges_ns=NOON - 1)
     assert len(_desk(newer, ended, hedge_held("sell", "0.5", 2)).closes()) == 1
+
+
+@pytest.mark.parametrize(
+    ("legs", "target", "coins"),
+    [
+        ([("C", 100, "sell", "0.5"), ("P", 90, "sell", "0.3")], 0.0, 0.5),
+        ([("C", 100, "buy", "1"), ("C", 110, "sell", "1")], 0.0, 1.0),
+        ([("C", 100, "sell", "1"), ("C", 110, "buy", "1"), ("P", 90, "sell", "2"), ("P", 80, "buy", "2")], 0.0, 2.0),
+        ([("P", 90, "buy", "1")], 0.25, 1.25),
+    ],
+)
+def test_the_largest_hedge_of_a_structure_is_what_its_delta_can_come_to(
+    legs: list[tuple[str, int, Any, str]], target: float, coins: float
+) -> None:
+    orders = [
+        LegOrder(symbol=f"BTCUSD-5MAR26-{strike}000-{kind}", side=side, quantity=D(quantity))
+        for kind, strike, side, quantity in legs
+    ]
+    assert largest_hedge(orders, DeltaHedge(target=target)) == pytest.approx(coins)
+
+
+def test_a_strategy_that_is_hedged_asks_for_room_for_its_hedge_too() -> None:
+    for hedge, coins in ((HEDGE, 0.1), (None, 0.0)):
+        desk = HedgedDialogue(hedged(hedge, entry_conditions=[]))
+        desk.ready()
+        assert [each.hedge_coins for each in desk.asked()] == [coins]
