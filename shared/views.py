@@ -118,7 +118,7 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
 
 
 def _roll_json(trade: TradeUpdate) -> dict[str, Any] | None:
-    """Its place in a chain of rolls; `chain_pnl`: realised with this trade, after fees."""
+    """Its place in a chain of rolls; `chain_pnl`: realised with this trade, after fees and funding."""
     link = trade.roll
     if link is None:
         return None

@@ -23,7 +23,11 @@ def overview() -> dict[str, Any]:
         "voldesk · Overview",
         (
             figure("Equity", "currencyUSD", ("voldesk_equity_usd{$where}", "{{account}}")),
-            figure("Net P&L", "currencyUSD", ("account:voldesk_net_pnl_usd:sum{$where}", "{{account}}")),
+            figure(
+                "P&L after fees and funding",
+                "currencyUSD",
+                ("account:voldesk_net_pnl_usd:sum{$where}", "{{account}}"),
+            ),
             figure(
                 "Drawdown",
                 "percentunit",
@@ -58,9 +62,17 @@ def trading() -> dict[str, Any]:
         "trading",
         "voldesk · Trading & P&L",
         (
-            figure("Net P&L", "currencyUSD", ("account:voldesk_net_pnl_usd:sum{$where}", "{{account}}"), width=6),
             figure(
-                "Fees paid", "currencyUSD", ("sum by (account) (voldesk_fees_usd{$where})", "{{account}}"), width=6
+                "P&L after fees and funding",
+                "currencyUSD",
+                ("account:voldesk_net_pnl_usd:sum{$where}", "{{account}}"),
+                width=6,
+            ),
+            figure(
+                "Fees paid",
+                "currencyUSD",
+                ("sum by (account) (voldesk_paid_fees_usd{$where})", "{{account}}"),
+                width=6,
             ),
             figure("Unrealised P&L", "currencyUSD", ("voldesk_unrealized_pnl_usd{$where}", "{{account}}"), width=6),
             figure(
@@ -71,9 +83,15 @@ def trading() -> dict[str, Any]:
                 (0.15, "red"),
                 width=6,
             ),
-            lines("Net P&L by strategy", "currencyUSD", ("strategy:voldesk_net_pnl_usd:sum{$where}", "{{strategy}}")),
             lines(
-                "Fees by strategy", "currencyUSD", ("sum by (strategy) (voldesk_fees_usd{$where})", "{{strategy}}")
+                "P&L after fees and funding, by strategy",
+                "currencyUSD",
+                ("strategy:voldesk_net_pnl_usd:sum{$where}", "{{strategy}}"),
+            ),
+            lines(
+                "Fees by strategy",
+                "currencyUSD",
+                ("sum by (strategy) (voldesk_paid_fees_usd{$where})", "{{strategy}}"),
             ),
             lines(
                 "Trades begun in an hour",
@@ -402,7 +420,11 @@ def strategy() -> dict[str, Any]:
                     "{{answer}} {{reason}}",
                 ),
             ),
-            lines("Net P&L", "currencyUSD", ("strategy:voldesk_net_pnl_usd:sum{$where}", "{{strategy}}")),
+            lines(
+                "P&L after fees and funding",
+                "currencyUSD",
+                ("strategy:voldesk_net_pnl_usd:sum{$where}", "{{strategy}}"),
+            ),
             quantiles("Tick to grant asked", "voldesk_tick_to_intent_seconds", ', stage="grant_asked"'),
         ),
     )

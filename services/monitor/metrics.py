@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from services.monitor.effects import AppendAlert
+from services.monitor.history.store import Made
 from services.monitor.rows import AttemptFailed, MessageDelivered, MessageFormed, MessageGivenUp
 from services.monitor.views import Status
 from shared.messages.steps import Entry
@@ -54,6 +55,14 @@ class MonitorMetrics:
             "P&L on mark after fees and funding of all trades that the history has, those of long ago included",
             "strategy",
         )
+        self._paid = {
+            what: metrics.table(
+                f"voldesk_paid_{what}_usd",
+                f"{what.capitalize()} of all trades that the history has, those of long ago included, paid > 0",
+                "strategy",
+            )
+            for what in ("fees", "funding")
+        }
         self._words: dict[str, object] = {}
 
     def committed(self, entries: Sequence[Entry]) -> None:
@@ -66,9 +75,12 @@ class MonitorMetrics:
             case AppendAlert(record=record):
                 self._told("resolved" if record.resolved else record.severity).inc()
 
-    def watch(self, status: Status, net_by_strategy: Mapping[str, float]) -> None:
-        """Set the gauges. net_by_strategy: as of the history, USD; "" for trades of a strategy that nobody knows."""
-        self._net_usd.show({name or "earlier trades": usd for name, usd in net_by_strategy.items()})
+    def watch(self, status: Status, made_by_strategy: Mapping[str, Made]) -> None:
+        """Set the gauges. made_by_strategy: as of the history; "" for trades of a strategy that nobody knows."""
+        made = {name or "earlier trades": each for name, each in made_by_strategy.items()}
+        self._net_usd.show({name: each.net_usd for name, each in made.items()})
+        self._paid["fees"].show({name: each.fees_usd for name, each in made.items()})
+        self._paid["funding"].show({name: each.funding_usd for name, each in made.items()})
         open_now = Counter(matter.record.severity for matter in status.alerts if matter.is_open)
         self._open.show({severity: open_now[severity] for severity in get_args(Severity)})
         heard = {view.name: view.heartbeat is not None and not view.is_down for view in status.services}

@@ -149,7 +149,7 @@ class MonitorShell:
     async def _watch(self) -> None:
         """Keep the gauges."""
         while True:
-            self._metrics.watch(self._status(), self._history.net_by_strategy)
+            self._metrics.watch(self._status(), self._history.made_by_strategy)
             await asyncio.sleep(_WATCH_S)
 
 

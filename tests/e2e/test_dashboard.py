@@ -140,7 +140,7 @@ def test_a_trade_is_seen_to_open_to_move_and_to_close_without_a_reload(look: Loo
     trade_id = until(desk, "a trade opens", newly_open)
     row = page.locator(f"#open_trades #row-{trade_id}")
     expect(row.locator(".badge")).to_have_text("OPEN")
-    net = row.locator('td[data-label="after fees, USD"]')
+    net = row.locator('td[data-label="after fees and funding, USD"]')
     expect(net).to_have_text(re.compile(r"^[+-]?[\d,]+\.\d\d$"))
     expect(net).not_to_have_text(net.inner_text())
     expect(page.locator(f"#ended_trades #row-{trade_id} .badge")).to_have_text("CLOSED")

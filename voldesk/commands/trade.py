@@ -105,7 +105,8 @@ def _show(desk: DeskConfig, story: TradeStory) -> None:
     if told.roll is not None:
         say(
             f"roll {told.roll.number} of the chain that began with trade {told.roll.chain_id}, from trade "
-            f"{told.roll.rolled_from}; realised in the chain so far, after fees: {told.chain_pnl_usd:+,.2f} USD"
+            f"{told.roll.rolled_from}; realised in the chain so far, after fees and funding: "
+            f"{told.chain_pnl_usd:+,.2f} USD"
         )
     if told.close_joined:
         say(f"while it was being closed somebody else wanted that too: {told.close_joined}")
@@ -168,10 +169,11 @@ def _tell(desk: DeskConfig, story: TradeStory) -> None:
     if told.is_final:
         ended_ns = told.updated_ns if told.closed_ns is None else told.closed_ns
         net = told.net_realized_usd
+        paid = f"funding {told.funding_usd:,.2f}, " if told.funding_usd else ""
         lasted = since_text((ended_ns - began_ns) / 1e9)
         say(
             f"It ended {told.state} after {lasted}: P&L {told.realized_pnl_usd:,.2f} "
-            f"USD before fees, fees {told.fees_usd:,.2f}, {net:,.2f} after them."
+            f"USD before fees, fees {told.fees_usd:,.2f}, {paid}{net:,.2f} after them."
         )
     if not told.fees_complete:
         say("The venue has not told all fees yet.")

@@ -17,7 +17,7 @@ from services.monitor.history.attribution import Follower, TradeSample, unit_mar
 from services.monitor.history.config import HistoryConfig
 from services.monitor.history.sampling import sample_of
 from services.monitor.history.series import Bucket, Key, fold, level_for, thinned, with_gaps
-from services.monitor.history.store import HistoryReader, HistoryStore, history_path, is_damage, set_aside
+from services.monitor.history.store import HistoryReader, HistoryStore, Made, history_path, is_damage, set_aside
 from services.monitor.views import Status
 from shared.messages.account import AccountSnapshot
 from shared.messages.trades import TradeUpdate
@@ -104,8 +104,8 @@ class History:
         self._pruned_ns = 0
         self._failed = 0
         self._reason = ""
-        self.net_by_strategy: dict[str, float] = {}
-        """As of the last time that the file was written; see `HistoryStore.net_by_strategy`."""
+        self.made_by_strategy: dict[str, Made] = {}
+        """As of the last time that the file was written; see `HistoryStore.made_by_strategy`."""
 
         self.reader = HistoryReader(self._path, account_id)
 
@@ -180,7 +180,7 @@ class History:
             except BaseException:
                 self._waiting.put_back(taken)
                 raise
-            self.net_by_strategy = self._store.net_by_strategy()
+            self.made_by_strategy = self._store.made_by_strategy()
             if self._now_ns() - self._pruned_ns > _PRUNE_NS:
                 self._pruned_ns = self._now_ns()
                 self._store.prune(self._pruned_ns)

@@ -68,9 +68,11 @@ def sampled_by_strategy(changes: Sequence[Change], strategies: Mapping[str, str]
 def lines_by_strategy(
     before: Mapping[str, float], nets: Iterable[tuple[str, int, float]], strategies: Mapping[str, str]
 ) -> dict[str, list[tuple[int, float]]]:
-    """(time in ns, P&L after fees in USD since the beginning) of each strategy, at each sample of a trade of it.
+    """(time in ns, P&L after fees and funding in USD since the beginning) of each strategy, at each sample of a trade
+    of it.
 
-    before: of each trade at the beginning; nets: (trade, time, P&L after fees), times in order; strategies as above.
+    before: of each trade at the beginning; nets: (trade, time, P&L after fees and funding), times in order;
+    strategies as above.
     """
     known = dict(before)
     sums: dict[str, float] = {}

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -78,6 +79,14 @@ def is_damage(error: Exception) -> bool:
         return False
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     return code in _DAMAGE or (code == sqlite3.SQLITE_ERROR and isinstance(error, sqlite3.OperationalError))
+
+
+class Made(NamedTuple):
+    """What trades came to, USD: on mark after fees and funding, and what was paid of each."""
+
+    net_usd: float
+    fees_usd: float
+    funding_usd: float
 
 
 class HistoryStore:
@@ -161,14 +170,15 @@ class HistoryStore:
         newest = (self._account, trade.trade_id, trade.strategy, trade.at_ns)
         self._db.execute(_NEWEST, (*newest, trade.pnl_usd, trade.fees_usd, trade.funding_usd))
 
-    def net_by_strategy(self) -> dict[str, float]:
-        """What each strategy made by all trades that were ever sampled, on mark, after fees and funding, USD; ""
-        for those of which nobody knows the strategy any more."""
+    def made_by_strategy(self) -> dict[str, Made]:
+        """What each strategy made by all trades that were ever sampled; "" for those of which nobody knows the
+        strategy any more."""
         rows = self._db.execute(
-            "SELECT strategy, sum(pnl_usd - fees_usd - funding_usd) FROM newest WHERE account = ? GROUP BY strategy",
+            "SELECT strategy, sum(pnl_usd - fees_usd - funding_usd), sum(fees_usd), sum(funding_usd) "
+            "FROM newest WHERE account = ? GROUP BY strategy",
             (self._account,),
         )
-        return dict(rows.fetchall())
+        return {strategy: Made(*sums) for strategy, *sums in rows}
 
     def followed(self, since_ns: int) -> list[Followed]:
         """What was last known of every trade that was sampled since then; older ones are forgotten."""

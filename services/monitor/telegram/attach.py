@@ -50,7 +50,7 @@ class Past:
         return [(each.last_ns, each.last) for each in found if each is not None]
 
     async def lines(self, since_ns: int, now_ns: int) -> dict[str, list[tuple[int, float]]]:
-        """(time in ns, P&L on mark after fees in USD since the beginning) by strategy."""
+        """(time in ns, P&L on mark after fees and funding in USD since the beginning) by strategy."""
         try:
             return await asyncio.to_thread(sampled_lines, self._history.reader, since_ns, now_ns)
         except sqlite3.Error:

@@ -52,9 +52,10 @@ def equity_panel(points: Sequence[tuple[int, float]], days: float) -> Panel:
 
 
 def pnl_panel(lines: Mapping[str, Sequence[tuple[int, float]]], days: float) -> Panel:
-    """P&L after fees by strategy from the beginning of the span on; lines: (time in ns, USD), oldest first."""
+    """P&L after fees and funding by strategy from the beginning of the span on; lines: (time in ns, USD), oldest
+    first."""
     series = tuple(Series(name or "earlier trades", tuple(points), steps=True) for name, points in lines.items())
-    return Panel(title=f"P&L on mark after fees by strategy, {_span(days)}", series=series)
+    return Panel(title=f"P&L on mark after fees and funding by strategy, {_span(days)}", series=series)
 
 
 def _span(days: float) -> str:

@@ -264,7 +264,11 @@ def _about_trade(desk: WebDesk, fields: Fields) -> str:
         return ""
     (row,) = trade_rows([trade], status.account)
     held = [leg_text(each.leg, each.leg.held_quantity) for each in row.legs if each.leg.held_quantity]
-    worth = "a mark is missing" if row.net_usd is None else f"{signed_text(row.net_usd)} USD after fees so far"
+    worth = (
+        "a mark is missing"
+        if row.net_usd is None
+        else f"{signed_text(row.net_usd)} USD after fees and funding so far"
+    )
     return f"{trade.strategy}, {trade.state}: {', '.join(held) or 'nothing is held'}; {worth}."
 
 

@@ -61,7 +61,8 @@ class AccountShape(Shape):
 
 
 class OverviewShape(Shape):
-    """equity_change_usd: since 00:00 UTC without deposits and withdrawals; closed_today_usd: after fees."""
+    """equity_change_usd: since 00:00 UTC without deposits and withdrawals; closed_today_usd: after fees and
+    funding."""
 
     desk: str
     mode: Literal["paper", "beta", "LIVE"]
@@ -105,7 +106,7 @@ class ChunksShape(Shape):
 
 
 class RollShape(Shape):
-    """Its place in a chain of rolls. chain_pnl: realised with this trade, after fees."""
+    """Its place in a chain of rolls. chain_pnl: realised with this trade, after fees and funding."""
 
     chain_id: str
     number: int

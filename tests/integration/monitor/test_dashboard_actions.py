@@ -145,7 +145,7 @@ async def test_the_question_says_what_is_held_and_what_it_is_worth(dashboard: Da
     async with http:
         close = (await http.get("/actions/close?trade=t1")).text
         assert "Close what trade t1 still holds?" in close
-        assert f"short_strangle, OPEN: −0.1 {SYMBOL}; +23.75 USD after fees so far." in close
+        assert f"short_strangle, OPEN: −0.1 {SYMBOL}; +23.75 USD after fees and funding so far." in close
         assert "Open now: 1 trade, 2 positions." in (await http.get("/actions/flatten")).text
         assert "no trade" not in (await http.get("/actions/flatten")).text
         dashboard.script.hear(compared(foreign_position(), foreign_order()), 20)

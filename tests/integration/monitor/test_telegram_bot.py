@@ -236,7 +236,7 @@ async def test_what_was_made_longer_ago_than_trades_are_remembered_is_told_and_d
     lines = await desk.past.lines(START - 30 * DAY_NS, START)
     assert lines["short_strangle"][-1] == (START, pytest.approx(622.5))
     panel = pnl_panel(lines, 30)
-    assert panel.title == "P&L on mark after fees by strategy, 30 d"
+    assert panel.title == "P&L on mark after fees and funding by strategy, 30 d"
     assert (await draw(Chart(title="paper · main", panels=(panel,)))).startswith(PNG)
 
 

@@ -126,7 +126,7 @@ def test_a_trade_with_funding_has_the_same_net_everywhere(
         "by strategy": found.by_strategy[0].net_usd,
         "chart": line[-1][1],
         "sample": reader.trade(told.trade_id)[0].net_usd,
-        "Grafana, of the history": store.net_by_strategy()[told.strategy],
+        "Grafana, of the history": store.made_by_strategy()[told.strategy].net_usd,
         "metrics of execution": metrics_net(told),
     }
     assert nets == dict.fromkeys(nets, pytest.approx(net))
@@ -157,8 +157,8 @@ def test_a_file_without_funding_is_read_as_it_is_and_goes_on_with_it(tmp_path: P
     assert reader.nets(since_ns, now_ns, SECOND)[0][2] == pytest.approx(38.5)
     for _ in range(2):
         with closing(HistoryStore(path, "main", LEVELS)) as again:
-            assert again.net_by_strategy() == {told.strategy: pytest.approx(38.5)}
+            assert again.made_by_strategy()[told.strategy].net_usd == pytest.approx(38.5)
     with closing(HistoryStore(path, "main", LEVELS)) as again:
         again.write((), sampled(told))
-        assert again.net_by_strategy() == {told.strategy: pytest.approx(NET)}
+        assert again.made_by_strategy()[told.strategy].net_usd == pytest.approx(NET)
     assert sampled_pnl(reader, since_ns, now_ns, Days(), {}).total.net_usd == pytest.approx(NET)

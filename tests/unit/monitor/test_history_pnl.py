@@ -21,6 +21,10 @@ NOW = START - START % DAY_NS + DAY_NS // 2
 HOUR = DAY_NS // 24
 
 
+def net(store: HistoryStore) -> dict[str, float]:
+    return {strategy: made.net_usd for strategy, made in store.made_by_strategy().items()}
+
+
 def sample(trade_id: str, strategy: str, at_ns: int, pnl_usd: float, fees_usd: float = 1.0) -> TradeSample:
     parts = Parts(delta_usd=pnl_usd)
     return TradeSample(
@@ -86,21 +90,21 @@ def test_a_trade_that_was_open_when_the_span_begins_counts_from_there(path: Path
 def test_what_each_strategy_ever_made_outlives_a_restart_and_what_is_let_go(path: Path) -> None:
     with closing(HistoryStore(path, "main", LEVELS)) as store:
         store.prune(NOW + 5_000 * DAY_NS)
-        assert store.net_by_strategy() == {"condor": pytest.approx(180.0), "grid": pytest.approx(-100.0)}
+        assert net(store) == {"condor": pytest.approx(180.0), "grid": pytest.approx(-100.0)}
         store.write((), [sample("t39", "condor", NOW, 30.0)])
         store.write((), [sample("t39", "condor", NOW - HOUR, 0.0)])
-        assert store.net_by_strategy()["condor"] == pytest.approx(200.0), "the newest sample of a trade counts"
+        assert net(store)["condor"] == pytest.approx(200.0), "the newest sample of a trade counts"
     with closing(HistoryStore(path, "other", LEVELS)) as store:
-        assert store.net_by_strategy() == {}
+        assert net(store) == {}
 
 
 def test_a_file_that_lacks_the_strategies_of_its_trades_still_has_what_they_made(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP TABLE newest")
     with closing(HistoryStore(path, "main", LEVELS)) as store:
-        assert store.net_by_strategy() == {"": pytest.approx(80.0)}
+        assert net(store) == {"": pytest.approx(80.0)}
         store.write((), [sample("t39", "condor", NOW, 10.0)])
-        assert store.net_by_strategy() == {"": pytest.approx(71.0), "condor": pytest.approx(9.0)}
+        assert net(store) == {"": pytest.approx(71.0), "condor": pytest.approx(9.0)}
     found = sampled_pnl(HistoryReader(path, "main"), NOW - 2 * DAY_NS, NOW, Days(), {})
     assert [row.group for row in found.by_strategy] == ["", "condor"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.monitor.config import MonitorConfig
+from services.monitor.history.store import Made
 from services.monitor.metrics import MonitorMetrics
 from shared.messages.steps import Inbound, Tick
 from shared.metrics import Metrics
@@ -17,13 +18,13 @@ class Watched(Script):
         super().__init__()
         self.families = Metrics("risk", "paper", "main")
         self.metrics = MonitorMetrics(self.families)
-        self.net_by_strategy: dict[str, float] = {}
+        self.made_by_strategy: dict[str, Made] = {}
 
     def take(self, item: object, at_s: float) -> None:
         now_ns = START + int(at_s * SECOND)
         for effect in self.core.handle(item, now_ns).effects:
             self.metrics.performed(effect, "")
-        self.metrics.watch(self.core.status(now_ns), self.net_by_strategy)
+        self.metrics.watch(self.core.status(now_ns), self.made_by_strategy)
 
     def shown(self, name: str) -> dict[tuple[str, ...], float]:
         return {tuple(value for _, value in labels): count for labels, count in scraped(self.families, name).items()}
@@ -31,9 +32,11 @@ class Watched(Script):
 
 def test_what_each_strategy_made_is_shown_as_the_history_has_it() -> None:
     desk = Watched()
-    desk.net_by_strategy = {"straddle": 12.5, "": -3.0}
+    desk.made_by_strategy = {"straddle": Made(12.5, 4.0, -1.5), "": Made(-3.0, 2.0, 0.0)}
     desk.take(Tick(), 1.5)
     assert desk.shown("voldesk_net_pnl_usd") == {("straddle",): 12.5, ("earlier trades",): -3.0}
+    assert desk.shown("voldesk_paid_fees_usd") == {("straddle",): 4.0, ("earlier trades",): 2.0}
+    assert desk.shown("voldesk_paid_funding_usd") == {("straddle",): -1.5, ("earlier trades",): 0.0}
 
 
 def test_a_service_that_falls_silent_is_down_and_an_alert_is_open() -> None:

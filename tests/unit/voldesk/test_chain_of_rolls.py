@@ -29,7 +29,7 @@ def test_a_trade_tells_its_place_in_the_chain_and_what_the_chain_has_realised(pe
     peers.answer("execution", answer)
     told = " ".join(Ran("trade", STORY.trade.trade_id).out.split())
     assert "roll 2 of the chain that began with trade t100, from trade t200" in told
-    assert "realised in the chain so far, after fees: +8.35 USD" in told
+    assert "realised in the chain so far, after fees and funding: +8.35 USD" in told
     assert "rolled to trade t400" in told
     shown = json.loads(Ran("trade", STORY.trade.trade_id, "--json").out)["trade"]
     assert shown["roll"] == {"chain_id": "t100", "number": 2, "rolled_from": "t200", "chain_pnl": "8.35"}
