@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,13 @@ def carry_pnl(book: Book, trade: Trade) -> None:
         if successor.roll.earlier_pnl_usd == earlier_usd:
             return
         successor.roll = msgspec.structs.replace(successor.roll, earlier_pnl_usd=earlier_usd)
+        trade = successor
+
+
+def later_in_chain(book: Book, trade: Trade) -> Iterator[Trade]:
+    """The trades that it was rolled into, the next one first, as far as they are remembered."""
+    while (successor := book.trades.get(trade.rolled_to)) is not None:
+        yield successor
         trade = successor
 
 

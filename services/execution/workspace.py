@@ -12,8 +12,10 @@ from services.execution.effects import AmendOrder, CancelOrder, PlaceOrder
 from services.execution.hedges import hedged_trade
 from services.execution.hosts import HostsHeard
 from services.execution.market import MarketView
+from services.execution.pnl_changes import changes_money
 from services.execution.quotes import QuoteView
 from services.execution.records import Order, Trade
+from services.execution.rolling import later_in_chain
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
 from shared.messages.base import Side, opposite
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
@@ -73,6 +75,9 @@ class Workspace:
             ends = trade.is_final or isinstance(row, rows.TradeMoved)
             if ends and (hedged := hedged_trade(trade, self.book)) is not None:
                 self.touched_trades[hedged.trade_id] = None
+            if trade.rolled_to and changes_money(row):
+                # what the chain made until them is part of what is told of them
+                self.touched_trades |= {later.trade_id: None for later in later_in_chain(self.book, trade)}
         match row:
             case (
                 rows.OrderRequested(client_order_id=number)

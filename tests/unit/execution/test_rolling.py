@@ -83,9 +83,13 @@ def test_a_fee_that_comes_late_counts_in_the_chain() -> None:
     rolls.script.close(first)
     rolls.fill_all()
     second = rolls.ended(2, HIGH_CALL, rolled_from=first)
-    before = rolls.told(second).chain_pnl_usd
+    third = rolls.ended(3, PUT, rolled_from=second)
+    before = {trade_id: rolls.told(trade_id).chain_pnl_usd for trade_id in (second, third)}
     rolls.script.on(fill(rolls.filled[0], 1, fee="3"))
-    assert rolls.told(second).chain_pnl_usd == before - D(3)
+    heard = {update.trade_id: update.chain_pnl_usd for update in rolls.script.published(TradeUpdate)}
+    for trade_id, chain_usd in before.items():
+        assert rolls.told(trade_id).chain_pnl_usd == chain_usd - D(3)
+        assert heard[trade_id] == chain_usd - D(3), "who listens is told"
 
 
 @pytest.mark.parametrize("restarted", [False, True])
