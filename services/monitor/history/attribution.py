@@ -130,20 +130,20 @@ def _unit_mark(position: Position, mark: float) -> UnitMark:
 
 
 def leg_parts(quantity: float, begin: UnitMark, end: UnitMark, seconds: float, gap_s: float) -> Parts:
-    """What a constant position made between two instants; all of it is residual over a gap or without Greeks."""
+    """What a constant position made between two instants; all of it is residual over a gap or without Greeks. A
+    volatility is needed where there is vega: a perpetual has neither."""
     move_usd = quantity * (end.mark - begin.mark)
-    known = begin.greeks is not None and begin.index is not None and end.index is not None
-    if not known or begin.iv is None or end.iv is None or seconds > gap_s:
+    if begin.greeks is None or begin.index is None or end.index is None or seconds > gap_s:
         return Parts(residual_usd=move_usd, unattributed_s=seconds)
-    assert begin.greeks is not None, "just seen"
-    assert begin.index is not None, "just seen"
-    assert end.index is not None, "just seen"
     delta, gamma, vega, theta = begin.greeks
+    iv_change = 0.0 if begin.iv is None or end.iv is None else end.iv - begin.iv
+    if vega and (begin.iv is None or end.iv is None):
+        return Parts(residual_usd=move_usd, unattributed_s=seconds)
     change = end.index - begin.index
     delta_usd = quantity * delta * change
     gamma_usd = quantity * gamma * change * change / 2
     theta_usd = quantity * theta * seconds * _NS / _DAY_NS
-    vega_usd = quantity * vega * 100 * (end.iv - begin.iv)
+    vega_usd = quantity * vega * 100 * iv_change
     return Parts(
         delta_usd=delta_usd,
         gamma_usd=gamma_usd,

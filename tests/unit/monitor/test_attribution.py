@@ -55,6 +55,14 @@ def test_each_part_is_the_term_of_taylors_expansion_in_the_desks_units() -> None
     assert parts.unattributed_s == 0
 
 
+def test_what_a_perpetual_makes_with_its_index_is_delta_though_it_has_no_volatility() -> None:
+    begin = UnitMark(90_050.0, 90_000.0, None, (1.0, 0.0, 0.0, 0.0))
+    parts = leg_parts(-0.3, begin, UnitMark(90_260.0, 90_200.0), 60.0, 300.0)
+    assert parts.delta_usd == pytest.approx(-0.3 * 200)
+    assert parts.residual_usd == pytest.approx(-0.3 * 10), "the basis has moved, too"
+    assert parts.unattributed_s == 0
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "seconds"),
     [

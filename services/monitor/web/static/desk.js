@@ -51,6 +51,12 @@
     {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, size: 70, values: (_, at) => at.map(money)},
   ];
   const curve = (label, stroke, more = {}) => ({label, stroke: colour(stroke), width: 2, points: {show: false}, value: (_, v) => money(v), ...more});
+  // What does not move is drawn in the middle of its surroundings, and not between nothing and its double.
+  const range = (_, low, high) => {
+    if (low == null) return [0, 1];
+    const around = Math.abs(low) / 1000 || 1;
+    return low === high ? [low - around, high + around] : uPlot.rangeNum(low, high, .1, true);
+  };
   const hues = ["--curve", "--curve-2", "--curve-3", "--curve-4"];
   const words = (name) => name.replace(/_usd$/, ", USD").replaceAll("_", " ").replace("pnl", "P&L");
   const kinds = {
@@ -100,11 +106,12 @@
     } catch { return; }
     const kind = kinds[box.dataset.chart](data, box);
     if (!kind.data[0]?.length) { empty(box, "nothing to draw yet"); return; }
+    if (kind.time && kind.data[0].length === 1) { empty(box, "one sample so far: a line needs two"); return; }
     const size = {width: box.clientWidth, height: Math.max(200, Math.min(340, box.clientWidth * .45))};
     const old = charts.get(box);
     if (old && old.kind === box.dataset.chart) { old.setData(kind.data); return; }
     box.replaceChildren();
-    const plot = new uPlot({...size, series: kind.series, axes: axes(kind.time), scales: {x: {time: kind.time}}, plugins: [lines(kind.marks, kind.zero)],
+    const plot = new uPlot({...size, series: kind.series, axes: axes(kind.time), scales: {x: {time: kind.time}, y: {range}}, padding: [null, 30, null, null], plugins: [lines(kind.marks, kind.zero)],
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "UTC"), cursor: {y: false}}, kind.data, box);
     plot.kind = box.dataset.chart;
     charts.set(box, plot);
