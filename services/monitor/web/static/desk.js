@@ -47,7 +47,7 @@
     return number === 0 || text.slice(11, 19) === "00:00:00" ? `${time}\n${text.slice(5, 10)}` : time;
   });
   const axes = (time) => [
-    {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, values: time ? clock : (_, at) => at.map(money)},
+    {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, space: 75, values: time ? clock : (_, at) => at.map(money)},
     {stroke: colour("--soft"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}, size: 70, values: (_, at) => at.map(money)},
   ];
   const curve = (label, stroke, more = {}) => ({label, stroke: colour(stroke), width: 2, points: {show: false}, value: (_, v) => money(v), ...more});
