@@ -193,6 +193,8 @@ class Breakers:
             emit(_moved(*key, "closed", f"reset by {by}"))
 
     def next_deadline_ns(self) -> int | None:
+        if not self._known:
+            return None
         ends = [self._half_open_ns(name, breaker) for (name, _), breaker in self._known.items()]
         return min((end for end in ends if end is not None), default=None)
 

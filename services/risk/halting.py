@@ -77,6 +77,8 @@ class Halting:
         return [self._request(breach) for breach in self._breaches.values() if not breach.halted]
 
     def next_deadline_ns(self) -> int | None:
+        if not self._breaches:
+            return None
         return min((b.retry_ns for b in self._breaches.values() if b.retry_ns is not None), default=None)
 
     def on_time(self, now_ns: int) -> list[Any]:

@@ -149,6 +149,11 @@ class CoreHost(Generic[CoreT]):
         self._running = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline_ns: int | None = None
+        """The core's, as it was when the timer was set for it; worth something while `_armed`."""
+
+        self._armed = False
+
         self._space_timer: asyncio.TimerHandle | None = None
         self._space_told = "disk"
         self._runner: Runner[CoreT] = self._make_runner()
@@ -231,7 +236,7 @@ class CoreHost(Generic[CoreT]):
         items = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
         for _ in items:
             self._queued_ns.popleft()
-        deadline_ns = self.core.next_deadline_ns()
+        deadline_ns = self._deadline_ns if self._armed else self.core.next_deadline_ns()
         ticked = deadline_ns is not None and deadline_ns <= now_ns
         self._due_ns = 0
         if deadline_ns is not None and ticked:
@@ -332,15 +337,22 @@ class CoreHost(Generic[CoreT]):
         self._context.failures.failed("core", failure.error)
 
     def _arm(self, least_s: float) -> None:
+        deadline_ns = self.core.next_deadline_ns()
+        if self._armed and deadline_ns == self._deadline_ns and not least_s:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_ns = self.core.next_deadline_ns()
+        self._armed, self._deadline_ns = True, deadline_ns
         if deadline_ns is None:
             return
         wait_s = (deadline_ns - self._context.clock.now_ns()) / 1e9
         wait_s = min(max(wait_s, least_s, 0.0), _TIMER_MAX_S)
-        self._timer = asyncio.get_running_loop().call_later(wait_s, self._schedule)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer, self._armed = None, False
+        self._schedule()
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         """Carry out one effect; one that fails does not keep the next from being carried out."""
