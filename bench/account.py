@@ -4,8 +4,9 @@
 
 A real risk service with the account of a desk that holds trades, and a client in a process of its own, over ipc. The
 floor is a bare pyzmq loop that passes the same bytes of request and answer, unread. Both run in turn, in short
-pieces; figures are medians over the rounds. A public trading system names 0.26 ms for its gRPC counterpart; on which
-machine is not said.
+pieces. As in bench/bus.py several pairs of processes are started one after the other, and a figure is the median over
+the pairs of each pair's median over its rounds. A public trading system names 0.26 ms for its gRPC counterpart; on
+which machine is not said.
 """
 
 import os
@@ -24,7 +25,8 @@ from bench.harness import Run, bench_main
 from bench.rows import Row, at_most, row
 from bench.workers import Worker
 
-ROUNDS = 15
+PAIRS = 5
+ROUNDS = 5
 REQUESTS = 300
 CLAIM_US = 260
 BARE = "bare pyzmq, same bytes"
@@ -45,52 +47,51 @@ def risk_service(directory: Path) -> Iterator[None]:
 
 
 def measure(run: Run) -> list[Row]:
-    with tempfile.TemporaryDirectory(prefix="vd-bench-") as name:
-        directory = Path(name)
-        directory.chmod(0o700)
-        with (
-            risk_service(directory),
-            closing(Worker.of_module("bench.bus_ends", "account-client", name)) as ours,
-            closing(Worker.of_module("bench.bus_ends", "bare-server", name)),
-            closing(Worker.of_module("bench.bus_ends", "bare-client", name)) as bare,
-        ):
-            return rows_of(asked_in_turn(run, ours, bare), (directory / REPLY_FILE).stat().st_size)
+    found: dict[str, list[float]] = {}
+    reply_bytes = 0
+    for _ in run.rounds(PAIRS, "account"):
+        with tempfile.TemporaryDirectory(prefix="vd-bench-") as name:
+            directory = Path(name)
+            directory.chmod(0o700)
+            for what, value in measure_pairs(directory, 3 if run.quick else ROUNDS).items():
+                found.setdefault(what, []).append(value)
+            reply_bytes = (directory / REPLY_FILE).stat().st_size
+    return rows_of({what: median(values) for what, values in found.items()}, reply_bytes)
 
 
-def asked_in_turn(run: Run, ours: Worker, bare: Worker) -> dict[str, list[list[float]]]:
-    """µs of each request, one list per round: as a core asks, as the command line awaits, and bare."""
-    works = {"core": (ours, "trips"), "awaited": (ours, "asks"), "bare": (bare, "trips")}
-    found: dict[str, list[list[float]]] = {name: [] for name in works}
-    for worker, command in works.values():
-        worker.ask(command, REQUESTS)
-    for _ in run.rounds(ROUNDS, "account", quick=3):
-        for name, (worker, command) in works.items():
-            found[name].append(worker.ask(command, REQUESTS))
-    return found
+def measure_pairs(directory: Path, rounds: int) -> dict[str, float]:
+    """µs of a request, as a core asks, as the command line awaits, and bare: of new processes, p50 and p99, each the
+    median over the rounds."""
+    with (
+        risk_service(directory),
+        closing(Worker.of_module("bench.bus_ends", "account-client", str(directory))) as ours,
+        closing(Worker.of_module("bench.bus_ends", "bare-server", str(directory))),
+        closing(Worker.of_module("bench.bus_ends", "bare-client", str(directory))) as bare,
+    ):
+        works = {"core": (ours, "trips"), "awaited": (ours, "asks"), "bare": (bare, "trips")}
+        times: dict[str, list[list[float]]] = {name: [] for name in works}
+        for worker, command in works.values():
+            worker.ask(command, REQUESTS)
+        for _ in range(rounds):
+            for name, (worker, command) in works.items():
+                times[name].append(worker.ask(command, REQUESTS))
+    return {
+        f"{name} p{percent}": median(float(np.percentile(each, percent)) for each in of_rounds)
+        for name, of_rounds in times.items()
+        for percent in (50, 99)
+    }
 
 
-def rows_of(found: dict[str, list[list[float]]], reply_bytes: int) -> list[Row]:
-    def percentile(name: str, percent: int) -> float:
-        return median(float(np.percentile(times, percent)) for times in found[name])
-
+def rows_of(found: dict[str, float], reply_bytes: int) -> list[Row]:
     rows = []
     for percent in (50, 99):
-        floor = percentile("bare", percent)
         target = at_most(CLAIM_US) if percent == 50 else None
         note = f"the answer is {reply_bytes:,} bytes; the target is what a public system claims" if target else ""
         what = f"account snapshot over the bus p{percent}"
-        rows.append(
-            row(what, percentile("core", percent), "µs", beside=BARE, beside_value=floor, target=target, note=note)
-        )
-    rows.append(
-        row(
-            "account snapshot awaited p50",
-            percentile("awaited", 50),
-            "µs",
-            beside=BARE,
-            beside_value=percentile("bare", 50),
-        )
-    )
+        value, floor = found[f"core p{percent}"], found[f"bare p{percent}"]
+        rows.append(row(what, value, "µs", beside=BARE, beside_value=floor, target=target, note=note))
+    awaited, floor = found["awaited p50"], found["bare p50"]
+    rows.append(row("account snapshot awaited p50", awaited, "µs", beside=BARE, beside_value=floor))
     return rows
 
 
