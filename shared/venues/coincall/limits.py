@@ -14,6 +14,8 @@ Lane = Literal["cancel", "close", "open"]
 LANES: tuple[Lane, ...] = ("cancel", "close", "open")
 """Most urgent first. A lane makes no call while a more urgent one waits in the same group."""
 
+_MORE_URGENT: Mapping[Lane, tuple[Lane, ...]] = {lane: LANES[:place] for place, lane in enumerate(LANES)}
+
 _RESERVE = 5
 """Lane "open" leaves one call in five to what reduces exposure."""
 
@@ -99,8 +101,9 @@ class CallWindow:
             self._taken_ns.popleft()
         if lane == "open" and now_ns < self._held_until_ns:
             return self._held_until_ns - now_ns
-        ahead = sum(self._waiting[other] for other in LANES[: LANES.index(lane)])
-        needed = 1 + ahead + (self.count // _RESERVE if lane == "open" else 0)
+        needed = 1 + (self.count // _RESERVE if lane == "open" else 0)
+        for other in _MORE_URGENT[lane]:
+            needed += self._waiting[other]
         missing = needed - (self.count - len(self._taken_ns))
         if missing > len(self._taken_ns):
             return self.window_ns // self.count

@@ -105,7 +105,8 @@ class RestClient:
         The venue's stamp may be up to 1 ms old, its resolution.
         """
         for delay_s in (*self._backoff_s, None):
-            await self._spend(TIME, "close")
+            if wait_ns := self._take(TIME, "close"):
+                await self._wait_for_room(TIME, "close", wait_ns)
             failure = await self._measure_once()
             if failure is None:
                 return self._offset_ns
@@ -140,9 +141,10 @@ class RestClient:
         path = endpoint.path.format(**path_parts)
         delays = iter(self._backoff_s if endpoint.repeatable else ())
         while True:
-            if not self._breaker.is_open:
+            if not self._breaker.is_open and self._offset_is_due(endpoint):
                 await self._refresh_offset(endpoint)
-            await self._spend(endpoint, "close")
+            if wait_ns := self._take(endpoint, "close"):
+                await self._wait_for_room(endpoint, "close", wait_ns)
             if not self._breaker.admit(monotonic_ns()):
                 raise VenueError(
                     "down", f"{endpoint.name}: not asked, the venue failed repeatedly; probed again soon"
@@ -182,12 +184,15 @@ class RestClient:
             return self._not_sent(endpoint, "the venue failed repeatedly; opening orders wait until a read succeeds")
         path = endpoint.path.format(**path_parts)
         read_last = self._read_last.get(endpoint.name, endpoint.bodies[0])
-        for body in sorted(endpoint.bodies, key=lambda form: form != read_last):
-            await self._refresh_offset(endpoint)
-            try:
-                await self._spend(endpoint, lane)
-            except VenueError as error:
-                return self._not_sent(endpoint, str(error))
+        bodies = endpoint.bodies
+        for body in sorted(bodies, key=lambda form: form != read_last) if len(bodies) > 1 else bodies:
+            if self._offset_is_due(endpoint):
+                await self._refresh_offset(endpoint)
+            if wait_ns := self._take(endpoint, lane):
+                try:
+                    await self._wait_for_room(endpoint, lane, wait_ns)
+                except VenueError as error:
+                    return self._not_sent(endpoint, str(error))
             result = await self._exchange(endpoint, path, params, body)
             if not isinstance(result, Answer) or result.code not in WRONG_BODY:
                 self._read_last[endpoint.name] = body
@@ -199,12 +204,13 @@ class RestClient:
             self._on_call(endpoint.name, "not_sent", 0.0)
         return NotSent(reason)
 
-    async def _spend(self, endpoint: Endpoint, lane: Lane) -> None:
-        """Wait for room in the endpoint's group. Raises VenueError when its time-out passes first."""
+    def _take(self, endpoint: Endpoint, lane: Lane) -> int:
+        """Take room in the endpoint's group: 0 when there was some, else the nanoseconds until there may be."""
+        return self._windows[endpoint.group].take(lane, monotonic_ns())
+
+    async def _wait_for_room(self, endpoint: Endpoint, lane: Lane, wait_ns: int) -> None:
+        """Wait until there is room, and take it. Raises VenueError when the endpoint's time-out passes first."""
         window = self._windows[endpoint.group]
-        wait_ns = window.take(lane, monotonic_ns())
-        if not wait_ns:
-            return
         begun_ns = monotonic_ns()
         window.join(lane)
         try:
@@ -225,7 +231,8 @@ class RestClient:
         self, endpoint: Endpoint, path: str, params: Mapping[str, sign.Value], body: Body = "json"
     ) -> Answer | NotSent | Lost:
         # again: a refusal for its time stamp may have voided the offset while this call waited for room
-        await self._refresh_offset(endpoint)
+        if self._offset_is_due(endpoint):
+            await self._refresh_offset(endpoint)
         started_ns = monotonic_ns()
         result: Answer | NotSent | Lost
         if self._closed:
@@ -297,20 +304,20 @@ class RestClient:
             ("X-REQ-TS-DIFF", str(sign.VALIDITY_WINDOW_MS)),
         ]
 
+    def _offset_is_due(self, endpoint: Endpoint) -> bool:
+        """Whether the venue's clock is to be measured before this call is signed. An order waits for that only when
+        nothing usable is known."""
+        due_ns = self._offset_due_ns
+        return endpoint.signed and due_ns <= monotonic_ns() and not (endpoint.order and due_ns)
+
     async def _refresh_offset(self, endpoint: Endpoint) -> None:
-        """Measure the venue's clock before signing when that is due. An order waits for it only when nothing usable
-        is known, and never fails because of it.
+        """Measure the venue's clock. No call fails because of it.
 
         Done before room in a rate limit is taken: calls that took room and then waited here would leave late,
         together with those of the next window.
         """
-        if not endpoint.signed:
-            return
-        due_ns = self._offset_due_ns
-        if monotonic_ns() < due_ns or (endpoint.order and due_ns != 0):
-            return
         async with self._offset_lock:
-            if monotonic_ns() < self._offset_due_ns or self._closed:
+            if not self._offset_is_due(endpoint) or self._closed:
                 return
             if self._windows[TIME.group].take("close", monotonic_ns()):
                 return
