@@ -111,8 +111,12 @@ class Supervisor:
             time.sleep(0.05)
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """What supervisord and the services are given of our environment: no secrets, and where their desk is."""
+        """What supervisord and the services are given of our environment: no secrets, and where their desk is.
+
+        Nobody multiplies matrices here: numpy starts sooner, and smaller, when it need not make threads for that.
+        """
         return without_secrets(ours) | {
+            "OPENBLAS_NUM_THREADS": "1",
             "VOLDESK_CONFIG": str(self._desk.path),
             "VOLDESK_RUN_DIR": str(self._desk.run_dir),
             "VOLDESK_SUPERVISOR_SOCKET": str(self._socket),
