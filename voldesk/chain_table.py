@@ -17,6 +17,7 @@ from shared.config import DeskConfig
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.steps import Inbound, StreamSynced
 from shared.options.chain import ChainView, OptionList
+from shared.options.futures_curve import FuturePoint, futures_curve
 from shared.options.smiles import SMILE_DELTA_MIN, STRIKES_AROUND, Smile, smile_curve, strikes_around
 from shared.views import duration_text
 from voldesk.console import EXIT_UNREACHABLE, EXIT_USAGE, Failure, say, title
@@ -96,6 +97,9 @@ def show(desk: DeskConfig, view: ChainView, chosen: list[Smile], every: bool) ->
         forward = "-" if math.isnan(smile.forward) else f"{smile.forward:,.2f}"
         console.print(Text(f"{smile.name} · expires in {left} · forward {forward}", style="bold cyan"))
         console.print(_table(view, smile, every))
+    if futures := futures_curve(view):
+        console.print(Text("futures · basis against the index; a year of it, or of the funding", style="bold cyan"))
+        console.print(_futures(futures, now_ns))
 
 
 def _table(view: ChainView, smile: Smile, every: bool) -> Table:
@@ -113,6 +117,19 @@ def _table(view: ChainView, smile: Smile, every: bool) -> Table:
             f"{strike:g}" if strike < 1e6 else f"{strike:.0f}", "bold yellow" if strike == nearest else ""
         )
         table.add_row(*calls, at_money, *puts)
+    return table
+
+
+def _futures(points: list[FuturePoint], now_ns: int) -> Table:
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("", justify="left")
+    for name in ("bid", "ask", "mark", "basis %", "% a year", "age s"):
+        table.add_column(name, justify="right")
+    for point in points:
+        age = "-" if point.received_ns is None else f"{max(0, now_ns - point.received_ns) / 1e9:.1f}"
+        prices = [_fit(price, 1, 10) for price in (point.bid, point.ask, point.mark)]
+        shares = [_fit(share, 2, 8) for share in (point.basis_pct, point.year_pct)]
+        table.add_row(point.symbol.partition("-")[2] or "perpetual", *prices, *shares, age)
     return table
 
 

@@ -190,13 +190,11 @@ def _answer(key: ReadKey, kept: _Kept, now_ns: int) -> Message:
 
 def _refusal(ask: ReadKey) -> Refusal | None:
     match ask:
-        case GetKlines():
-            wrong = bad_contract(ask.symbol)
         case GetFundingRate():
             is_perpetual = len(ask.symbol) <= SYMBOL_CHARACTERS_MAX and _is_perpetual(ask.symbol)
             wrong = None if is_perpetual else "only perpetuals such as BTCUSD have a funding rate"
         case _:
-            wrong = bad_symbol(ask.symbol)
+            wrong = bad_contract(ask.symbol)
     if wrong is not None:
         return Refusal(code="bad_symbol", detail=wrong, remedy="use a symbol of the instrument list")
     if ask.max_age_ms < 0:

@@ -49,6 +49,8 @@ from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.venue_metrics import VenueMetrics
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, of_venue
+from shared.venues.coincall.futures import CoincallFutures
+from shared.venues.coincall.spot import CoincallSpot
 from shared.venues.ports import BookPush, VenueError
 
 _RETRY_S = 2.0
@@ -232,11 +234,21 @@ class MarketdataShell:
                 else:
                     self._host.put(LastTradesReadFailed(wanted.symbol))
 
+    def _product(self, symbol: str) -> CoincallGateway | CoincallFutures | CoincallSpot:
+        """Where a symbol is read."""
+        match instrument_kind(symbol):
+            case "option":
+                return self._gateway
+            case "spot":
+                return self._gateway.spot
+            case _:
+                return self._gateway.futures
+
     async def _book(self, symbol: str) -> BookPush:
-        return await (self._gateway.spot if _is_spot(symbol) else self._gateway).order_book(symbol)
+        return await self._product(symbol).order_book(symbol)
 
     async def _last_trades(self, symbol: str) -> tuple[MarketTrade, ...]:
-        return await (self._gateway.spot if _is_spot(symbol) else self._gateway).last_trades(symbol)
+        return await self._product(symbol).last_trades(symbol)
 
     async def _read(self, key: ReadKey) -> None:
         try:
@@ -254,14 +266,7 @@ class MarketdataShell:
             case GetKlines():
                 now_ns = self._context.clock.now_ns()
                 start_ns = now_ns - key.periods * PERIOD_NS[key.period]
-                asked = (key.symbol, key.period, start_ns, now_ns)
-                match instrument_kind(key.symbol):
-                    case "option":
-                        return await self._gateway.klines(*asked)
-                    case "spot":
-                        return await self._gateway.spot.klines(*asked)
-                    case _:
-                        return await self._gateway.futures.klines(*asked)
+                return await self._product(key.symbol).klines(key.symbol, key.period, start_ns, now_ns)
             case GetFundingRate():
                 rates = await self._gateway.futures.funding_rates()
                 found = next((rate for rate in rates if rate.symbol == key.symbol), None)

@@ -27,7 +27,8 @@ CACHE_AGE_MAX_MS = 30_000
 
 
 class OrderBook(Message, frozen=True, kw_only=True, array_like=True, tag="order_book.1"):
-    """The order book of one option or spot pair, up to 100 levels a side. `shared.options.book.BookView` reads it.
+    """The order book of one option, future or spot pair, up to 100 levels a side. Read it through
+    `shared.options.book.BookView`.
 
     `bids` and `asks` hold float64, little-endian, shape (2, n), row-major: prices in USD per unit, then sizes in
     coins of the underlying, best first. `received_ns` is when it was last known to be so, pushed or read; an age is
@@ -90,7 +91,7 @@ class OrderBookAnswer(Message, frozen=True, kw_only=True, tag="order_book_answer
 
 
 class GetLastTrades(Message, frozen=True, kw_only=True, tag="get_last_trades.1"):
-    """The last trades of one option or spot pair. `max_age_ms` as in `GetOrderBook`."""
+    """The last trades of one option, future or spot pair. `max_age_ms` as in `GetOrderBook`."""
 
     symbol: str
     max_age_ms: int = CACHE_AGE_MAX_MS

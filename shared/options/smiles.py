@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from shared.messages.market import SpotQuote
 from shared.options.chain import F8, ChainView
+from shared.options.futures_curve import FuturePoint, futures_curve
 from shared.views import iso
 
 STRIKES_AROUND = 6
@@ -105,6 +106,7 @@ def chain_json(view: ChainView, chosen: list[Smile], every: bool) -> dict[str, A
         "index_price": _number(view.snapshot.index_price),
         "received_at": iso(view.snapshot.received_ns),
         "spot": _spot_json(view.snapshot.spot),
+        "futures": [_future_json(point) for point in futures_curve(view)],
         "expiries": [
             {
                 "expiry": smile.name,
@@ -127,6 +129,16 @@ def _spot_json(quote: SpotQuote | None) -> dict[str, float | str | None] | None:
         return None
     prices = {name: _number(getattr(quote, name)) for name in ("bid", "ask", "bid_size", "ask_size", "last")}
     return {**prices, "received_at": iso(quote.received_ns)}
+
+
+def _future_json(point: FuturePoint) -> dict[str, float | str | None]:
+    figures = ("bid", "ask", "mark", "basis_pct", "year_pct", "funding_rate")
+    return {
+        "symbol": point.symbol,
+        "expires_at": None if point.expiry_ns is None else iso(point.expiry_ns),
+        **{name: _number(getattr(point, name)) for name in figures},
+        "received_at": None if point.received_ns is None else iso(point.received_ns),
+    }
 
 
 def _option_json(view: ChainView, row: int) -> dict[str, Any]:

@@ -51,6 +51,7 @@ _RENEW_S = _LEASE_MS / 3e3
 _RENEW_MS = 3_000
 _GIVE_BACK_MS = 500
 _TRADES_SHOWN = 5
+_SYMBOLS = "An option, BTCUSD-4DEC26-100000-C, a future, BTCUSD or BTCUSD-25DEC26, or a spot pair, BTCUSDT."
 _PERIODS = GetKlines(symbol="", period="1h").periods
 _NS_PER_S = 1e9
 _NS_PER_HOUR = 3_600e9
@@ -61,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
 
 def book(
-    symbol: Annotated[str, typer.Argument(help="An option, BTCUSD-4DEC26-100000-C, or a spot pair, BTCUSDT.")],
+    symbol: Annotated[str, typer.Argument(help=_SYMBOLS)],
     levels: Annotated[int, typer.Option(min=1, max=100, help="Levels a side.")] = 10,
     klines: Annotated[
         KlinePeriod | None, typer.Option(metavar="PERIOD", help=f"Also draw closing prices: {', '.join(PERIOD_NS)}.")
@@ -69,7 +70,7 @@ def book(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the book and the last trades of an option or spot pair, with their age; --json --follow: a line each.
+    """Show book and last trades of an option, future or spot pair, with their age; --json --follow: a line each.
 
     --klines draws the prices of the last 100 periods in which it traded, the running one included.
     """

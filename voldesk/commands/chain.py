@@ -30,7 +30,7 @@ def chain(
     smile: Annotated[bool, typer.Option("--smile/--no-smile", help="Draw implied volatility against strike.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told."""
+    """Show an option chain, calls left and puts right, futures and smiles; the next two expiries unless told."""
     # imported here because arrays take longer to load than any other command takes to run
     from shared.options.smiles import chain_json, smiles_of
     from voldesk import chain_table

@@ -47,6 +47,7 @@ name = "books"
 venue = "sim"
 underlyings = ["BTCUSD"]
 spot = true
+futures = true
 
 [marketdata]
 open_interest_interval_ms = 5000
@@ -261,6 +262,15 @@ async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasse
     assert isinstance(funding, FundingRateAnswer), funding
     assert abs(funding.rate) <= 0.0075
     assert 0 <= funding.next_funding_ns - funding.received_ns + 60 * 10**9 <= 9 * 3_600 * 10**9
+    await desk.until(lambda: desk.chain is not None and desk.chain.snapshot.futures, "a quote of a dated future")
+    assert desk.chain is not None
+    dated = desk.chain.snapshot.futures[0].symbol
+    assert (desk.chain.value(dated, "delta"), desk.chain.snapshot.perpetual is not None) == (1.0, True)
+    for asked in ("BTCUSD", dated):
+        book = await desk.ask(GetOrderBook(symbol=asked))
+        assert isinstance(book, OrderBookAnswer), book
+        assert BookView(book.book).bids.shape[1] > 1
+        assert isinstance(await desk.ask(GetLastTrades(symbol=asked)), LastTrades)
     unknown = await desk.ask(GetFundingRate(symbol="DOGEUSD"))
     assert unknown.code == "rejected_by_venue", unknown
     refused = await desk.ask(GetLastTrades(symbol="BTCUSD-6JUN23-24000-C"))

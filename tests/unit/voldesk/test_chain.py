@@ -11,6 +11,7 @@ import pytest
 from shared.messages.base import Message
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
 from shared.options.chain import list_id_of, pack_columns
+from tests.unit.dated_futures import chain_with_futures, with_futures
 from tests.unit.voldesk.peers import Peers, Ran
 from voldesk.plot import Curve, plot
 
@@ -38,6 +39,16 @@ def listed() -> tuple[Instrument, ...]:
         for strike in (range(80_500, 120_500, 1_000) if expiry_ns == ODD_NS else range(80_000, 121_000, 1_000))
         for kind in ("C", "P")
     )
+
+
+def serving(peers: Peers, listing: InstrumentList, chain: ChainSnapshot) -> Peers:
+    def silent(message: Message) -> None:
+        return None
+
+    peers.answer("marketdata", silent)
+    peers.publish("marketdata", "md.BTCUSD.instruments", listing)
+    peers.publish("marketdata", "md.BTCUSD.chain", chain, every_s=0.05)
+    return peers
 
 
 @pytest.fixture
@@ -70,17 +81,7 @@ def market(peers: Peers) -> Peers:
         matrix=pack_columns(columns, len(instruments)),
     )
 
-    def silent(message: Message) -> None:
-        return None
-
-    peers.answer("marketdata", silent)
-    peers.publish(
-        "marketdata",
-        "md.BTCUSD.instruments",
-        InstrumentList(underlying="BTCUSD", list_id=list_id, instruments=instruments),
-    )
-    peers.publish("marketdata", "md.BTCUSD.chain", chain, every_s=0.05)
-    return peers
+    return serving(peers, InstrumentList(underlying="BTCUSD", list_id=list_id, instruments=instruments), chain)
 
 
 def test_the_next_two_expiries_are_shown_around_the_money_within_80_columns(market: Peers) -> None:
@@ -99,6 +100,44 @@ def test_the_next_two_expiries_are_shown_around_the_money_within_80_columns(mark
     shown = [line for line in lines if not line.startswith(("further expiries", "BTCUSD"))]
     assert max(len(line.rstrip()) for line in shown) <= 80
     assert "\x1b" not in ran.out
+
+
+QUARTER, UNQUOTED = "BTCUSD-25DEC26", "BTCUSD-26MAR27"
+
+
+@pytest.fixture
+def market_of_futures(peers: Peers) -> Peers:
+    """The same options with the perpetual, a future that is quoted and one that is not."""
+    plain = InstrumentList(underlying="BTCUSD", list_id="", instruments=listed())
+    futures = with_futures(plain, QUARTER, UNQUOTED)
+    columns = {"forward": np.full(len(plain.instruments), FORWARD)}
+    chain = ChainSnapshot(
+        underlying="BTCUSD",
+        list_id=futures.list_id,
+        venue_ns=1,
+        received_ns=NEAR_NS - 24 * HOUR_NS,
+        index_price=100_000.0,
+        index_received_ns=1,
+        matrix=pack_columns(columns, len(plain.instruments)),
+    )
+    return serving(peers, futures, chain_with_futures(chain, futures, {QUARTER: 102_200.0}, 100_050.0))
+
+
+def test_futures_are_shown_with_their_basis_and_what_it_is_in_a_year(market_of_futures: Peers) -> None:
+    ran = Ran("chain", "btc", "--no-smile")
+    assert ran.code == 0
+    lines = ran.out[ran.out.index("futures · basis") :].splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines if not line.startswith("further expiries"))
+    rows = {row[0]: row[1:] for line in lines if (row := line.split())}
+    # 2.2 % in 22 days, as the chain is of 3 December; 0.01 % three times a day
+    assert rows["25DEC26"][:5] == ["102195.0", "102205.0", "102200.0", "2.20", "36.50"]
+    assert rows["perpetual"][:5] == ["100045.0", "100055.0", "100050.0", "0.05", "10.95"]
+    assert rows["26MAR27"] == ["-"] * 6
+    told = json.loads(Ran("chain", "btc", "--json").out)["futures"]
+    assert [each["symbol"] for each in told] == ["BTCUSD", QUARTER, UNQUOTED]
+    assert (told[0]["funding_rate"], told[0]["expires_at"]) == (0.0001, None)
+    assert told[1]["year_pct"] == pytest.approx(36.5)
+    assert (told[1]["expires_at"], told[2]["mark"]) == ("2026-12-25T08:00:00.000Z", None)
 
 
 def test_all_strikes_of_a_named_expiry_are_shown_with_all(market: Peers) -> None:
