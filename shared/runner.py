@@ -250,8 +250,10 @@ class Runner(Generic[CoreT]):
 
     def _gathered(self, items: Sequence[Any]) -> Sequence[Any]:
         """The same inputs, neighbours as one where the core wants that."""
+        if len(items) < 2:
+            return items
         kinds: frozenset[type] = getattr(self.core, "gathers", _NONE)
-        if len(items) < 2 or not kinds:
+        if not kinds:
             return items
         found: list[Any] = []
         for may_be_one, run in groupby(items, lambda item: type(item) in kinds):

@@ -78,6 +78,7 @@ class WorldBus:
         self._publishers: dict[str, _Publisher] = {}
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
         self._subscribers: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._readers: dict[tuple[str, str], tuple[str, ...]] = {}
         self._read = lru_cache(maxsize=_FRAMES_READ)(_read)
         self._encoder_of = cache(encoder_of)
         self._link_free_ns: dict[tuple[str, str], int] = {}
@@ -96,6 +97,7 @@ class WorldBus:
         for publisher, prefixes in subscriptions.items():
             self._subscriptions[node.name, publisher] = _Subscription(prefixes, self._engine.now_ns)
             self._subscribers.setdefault(publisher, {})[node.name] = (*prefixes, "sys.")
+            self._readers.clear()
         self._pending = {key: value for key, value in self._pending.items() if key[0] != node.name}
         self._heartbeat(node)
 
@@ -148,9 +150,17 @@ class WorldBus:
             publisher.newest[topic, key or message_id] = message_id, self._engine.now_ns
             header = Header(name, epoch, sequence, message_id, cause_id, now_ns)
             self.published.append(Frame(topic, header, message))
-        for subscriber, prefixes in self._subscribers.get(name, {}).items():
-            if topic.startswith(prefixes):
-                self._link(name, subscriber, partial(self._receive, subscriber, name, data))
+        for subscriber in self._readers_of(name, topic):
+            self._link(name, subscriber, partial(self._receive, subscriber, name, data))
+
+    def _readers_of(self, publisher: str, topic: str) -> tuple[str, ...]:
+        """Who has subscribed to a topic of a publisher, dead or alive."""
+        known = self._readers.get((publisher, topic))
+        if known is None:
+            subscribers = self._subscribers.get(publisher, {}).items()
+            known = tuple(subscriber for subscriber, prefixes in subscribers if topic.startswith(prefixes))
+            self._readers[publisher, topic] = known
+        return known
 
     def request(self, client: Node, effect: SendRequest) -> None:
         """Ask, again and again with the same id, until answered or the deadline has passed."""
@@ -308,9 +318,10 @@ class WorldBus:
     def _link(self, source: str, target: str, arrive: Callable[[], Any]) -> None:
         """One message on the connection from `source` to `target`: in order, at times lost or twice."""
         engine, faults, link = self._engine, self._faults, (source, target)
-        if engine.chance(faults.bus_drop):
+        random = engine.random.random
+        if random() < faults.bus_drop:
             return
-        copies = 2 if engine.chance(faults.bus_duplicate) else 1
+        copies = 2 if random() < faults.bus_duplicate else 1
         lag_ns = self._lag_of(source, target) if faults.bus_lag_max_ms else 0
         for _ in range(copies):
             when_ns = engine.now_ns + lag_ns + engine.between_ns(MS // 10, faults.bus_delay_max_ms * MS)

@@ -92,12 +92,13 @@ class MarketFeed:
         matrix = np.array([getattr(chain, name) for name in (*_OFTEN_EMPTY, *_FULL)])
         shown = matrix[: len(_OFTEN_EMPTY)]
         shown[~(shown > 0)] = np.nan
-        rows: dict[int, list[OptionQuoteRow]] = {}
-        for expiry_ns, symbol, values in zip(chain.expiry_ns.tolist(), chain.symbols, matrix.T.tolist(), strict=True):
-            rows.setdefault(expiry_ns, []).append(_row(symbol, values))
+        rows = tuple(map(_row, chain.symbols, matrix.T.tolist()))
+        # options are listed by expiry
+        expiries, firsts = np.unique(chain.expiry_ns, return_index=True)
+        ends = (*firsts[1:], len(rows))
         return [
-            ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=tuple(of_expiry))
-            for expiry_ns, of_expiry in rows.items()
+            ChainPush(underlying=index, expiry_ns=expiry_ns, venue_ns=chain.at_ns, rows=rows[first:end])
+            for expiry_ns, first, end in zip(expiries.tolist(), firsts, ends, strict=True)
         ]
 
     def index_push(self, base: str) -> IndexPush:

@@ -275,8 +275,9 @@ class Node:
             self._run(batch)
 
     def _run(self, batch: Sequence[Any]) -> None:
-        if self._engine.chance(self._faults.crash_per_drain):
-            self._doom = self._engine.random.choice((0, 1, 2, 3, 4))
+        random = self._engine.random
+        if random.random() < self._faults.crash_per_drain:
+            self._doom = random.choice((0, 1, 2, 3, 4))
         now_ns = self.now_ns
         lead_ns = now_ns - self._engine.now_ns
         if lead_ns - self._lead_ns > STALL_NS:

@@ -57,6 +57,8 @@ class OrderDesk:
             for trade in trades
             if is_quoting(trade) and (state := state_of(trade.strategy)) != "running"
         }
+        if not abandoned and not self._stop_ns:
+            return []
         self._stop_ns = {trade_id: due_ns for trade_id, due_ns in self._stop_ns.items() if trade_id in abandoned}
         requests = []
         for trade_id, (strategy, state) in abandoned.items():

@@ -31,6 +31,7 @@ class Slot:
     def __init__(self, loaded: LoadedStrategy, config: StrategyHostConfig, memory: Memory, asking: Asking) -> None:
         self._config = config
         self.loaded = loaded
+        self.name = loaded.name
         self.memory = memory
         self._asking = asking
         self.reload_problem = ""
@@ -52,10 +53,6 @@ class Slot:
         self.shown_gates: tuple[Gate, ...] = ()
         self.deadline_ns: int | None = 0
         self._instance: Strategy | None = None
-
-    @property
-    def name(self) -> str:
-        return self.loaded.name
 
     @property
     def looks_by_timer_alone(self) -> bool:

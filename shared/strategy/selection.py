@@ -107,8 +107,9 @@ class _Funnel:
         """Keep the candidates whose place in `rows` is True. Raises _NoneLeft."""
         before = len(self.rows)
         self.rows = self.rows[mask]
-        self.removed.append(Removed(criterion, before - len(self.rows), len(self.rows)))
-        if not len(self.rows):
+        left = len(self.rows)
+        self.removed.append(Removed(criterion, before - left, left))
+        if not left:
             raise _NoneLeft(f"no {self._kind} is left after {criterion}")
 
 
