@@ -64,7 +64,7 @@ class FaultTable:
     def __init__(self) -> None:
         self._active: list[FaultStatus] = []
         self.frozen: dict[str, bytes] = {}
-        """What public option paths answered first since the last frozen_book, by path and query."""
+        """What public option paths answered first since a frozen_book began that is in force, by path and query."""
 
     def add(self, fault: Fault, now_ns: int) -> None:
         if fault.kind == "frozen_book":
@@ -74,6 +74,7 @@ class FaultTable:
 
     def clear(self) -> None:
         self._active.clear()
+        self.frozen.clear()
 
     def active(self, now_ns: int) -> list[FaultStatus]:
         """Those still in force; spent ones are forgotten."""
@@ -82,6 +83,8 @@ class FaultTable:
             for status in self._active
             if status.hits_left != 0 and (status.until_ns is None or now_ns < status.until_ns)
         ]
+        if self.frozen and not any(status.fault.kind == "frozen_book" for status in self._active):
+            self.frozen.clear()
         return self._active
 
     def hit_request(self, path: str, now_ns: int) -> list[Fault]:
