@@ -261,6 +261,8 @@ def test_every_page_fits_the_screen_and_can_be_used_by_everybody(
             found += [f"{page.name}: {each}" for each in look.violations()]
         look.page.get_by_role("link", name="Halt", exact=True).click()
         expect(look.page.locator("#dialog button.primary")).to_be_visible()
+        wide = look.page.locator("#dialog").evaluate("box => box.scrollWidth - box.clientWidth")
+        found += [f"the dialog is {wide} px too wide"] if wide > 0 else []
         found += [f"dialog: {each}" for each in look.violations()]
         found += look.complaints
     assert found == []
