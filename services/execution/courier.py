@@ -6,9 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-import structlog
-from structlog.contextvars import bound_contextvars
-
 from services.execution.effects import (
     AmendBatch,
     AmendOrder,
@@ -25,6 +22,7 @@ from services.execution.effects import (
 from services.execution.ports import TradingGateway
 from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
+from shared.logging import bound_contextvars, get_logger
 from shared.messages.venue import (
     AmendUnknown,
     CountdownUnknown,
@@ -43,7 +41,7 @@ from shared.messages.venue import (
 from shared.tasks import spawn
 from shared.venues.ports import VenueError
 
-log = structlog.get_logger("execution.courier")
+log = get_logger("execution.courier")
 
 Unknown = type[OutcomeUnknown] | type[AmendUnknown]
 

@@ -7,6 +7,7 @@ message as a msgpack map (or array, where its class says so) that names its sche
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -110,11 +111,23 @@ _SCHEMAS: dict[type[Message], str] = {
 Reader = tuple[Callable[[bytes | memoryview], Any], Check | None]
 """What decodes an array of one schema, and what checks the decimals in its body."""
 
-_READERS: dict[bytes, Reader] = {
-    msgspec.msgpack.encode(schema): (msgspec.msgpack.Decoder(Wire[kind]).decode, check_of(kind))  # type: ignore[valid-type]
-    for kind, schema in _SCHEMAS.items()
-}
+_KINDS: dict[bytes, type[Message]] = {msgspec.msgpack.encode(schema): kind for kind, schema in _SCHEMAS.items()}
 """By the schema id as it is at the start of an array."""
+
+
+class _Readers(dict[bytes, Reader]):
+    """By the same ids. A reader is made when it is first needed: all of them are 20 ms of a start, and a service
+    needs few of them."""
+
+    def __missing__(self, schema: bytes) -> Reader:
+        kind = _KINDS[schema]
+        decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Wire[kind])  # type: ignore[valid-type]
+        made = self[schema] = decoder.decode, check_of(kind)
+        return made
+
+
+_READERS = _Readers()
+_unprepared = iter(_KINDS)
 
 _UNREAD = msgspec.msgpack.Decoder(Wire[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
@@ -123,6 +136,14 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError
 _SHORT_TEXT_LENGTH = 0x1F
 COPIED_BYTES = 8_192
 """Up to here it is cheaper to copy an array out of its frame than to look at it in place."""
+
+
+def prepare_readers(count: int) -> bool:
+    """Make some of the readers that were not needed yet, lest the first message of a kind wait for its own; False
+    when all are made."""
+    for schema in islice(_unprepared, count):
+        _READERS[schema]
+    return len(_READERS) < len(_KINDS)
 
 
 def schema_ids() -> frozenset[str]:
@@ -249,10 +270,10 @@ def _open_unusual(array: bytes | memoryview) -> Opened:
         unread = _UNREAD.decode(array)
     except _UNREADABLE as error:
         raise FrameError("garbage", str(error)) from None
-    reader = _READERS.get(msgspec.msgpack.encode(unread.schema))
-    if reader is None:
+    try:
+        decode, check = _READERS[msgspec.msgpack.encode(unread.schema)]
+    except KeyError:
         return _without_body(unread, Unreadable("unknown_schema", repr(unread.schema[:80])))
-    decode, check = reader
     try:
         opened: Opened = decode(array)
         if check is not None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import uvloop
 
 from shared.bus import Bus
+from shared.bus.frames import prepare_readers
 from shared.clock import Clock
 from shared.config import DeskConfig, load_config
 from shared.errors import JournalFull, StartRefused
@@ -37,6 +38,9 @@ EXIT_CONFIGURATION = 78
 
 _BEAT_S = 1.0
 _PULSES_PER_BEAT = 4
+_PREPARED_PER_PULSE = 4
+"""Kinds of messages, half a millisecond each."""
+
 _STOP_S = 3.0
 _METRICS_RETRY_S = 5.0
 _UNWRITABLE_PAUSE_S = 2.0
@@ -316,7 +320,9 @@ class _Process:
             self._log.error("stopping failed", exc_info=error)
 
     async def _pulse(self) -> None:
-        """Beat once a second; in between, measure how late the loop is and notice when it stood still."""
+        """Beat once a second; in between, measure how late the loop is and notice when it stood still. Once the shell
+        has started, prepare what it may need, in pieces that hold nothing up."""
+        unprepared = True
         loop = asyncio.get_running_loop()
         due = loop.time()
         count = 0
@@ -330,6 +336,8 @@ class _Process:
                     self._failures.failed("heartbeat", error)
                 else:
                     self._failures.succeeded("heartbeat")
+            if unprepared and self._shell_started:
+                unprepared = prepare_readers(_PREPARED_PER_PULSE)
             count += 1
             due = max(due + _BEAT_S / _PULSES_PER_BEAT, loop.time())
             await asyncio.sleep(due - loop.time())

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,13 +27,14 @@ from services.exchange.server.ratelimits import Group, RateLimiter
 from services.exchange.server.venue import JournalFailed, Venue
 from services.exchange.server.wire import Fields, encode, failure, parse_json_object, parse_pairs, success
 from shared.http_refusals import HttpRefusals
+from shared.logging import get_logger
 
 NS_PER_MS = 1_000_000
 FROZEN_MAX = 2_000
 Access = Literal["public", "read", "trade", "market_maker", "rfq_quotes", "mmp"]
 Body = Literal["json", "ids", "form"]
 
-log = structlog.get_logger("exchange.api")
+log = get_logger("exchange.api")
 
 
 class Raw(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -28,6 +27,7 @@ from services.exchange.server.websocket import SocketServer
 from services.exchange.server.wire import failure
 from shared.http_refusals import HttpRefusals
 from shared.http_server import BoundedHttp, HttpServer
+from shared.logging import get_logger
 from shared.runner import Journal
 from shared.tasks import spawn
 
@@ -36,7 +36,7 @@ KEEP_ALIVE_S = 75
 REQUEST_FRAME_BYTES_MAX = 262_144
 BOOK_PUSH_S = 0.1
 
-log = structlog.get_logger("exchange.server")
+log = get_logger("exchange.server")
 
 
 class HttpProtocol(BoundedHttp):

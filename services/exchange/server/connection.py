@@ -6,17 +6,17 @@ import asyncio
 from collections import deque
 from typing import Any
 
-import structlog
 from starlette.websockets import WebSocket, WebSocketState
 
 from services.exchange.server.auth import Credential
 from services.exchange.server.channels import SOCKET_PATHS, SocketName, Topic
 from services.exchange.server.ratelimits import Limit, SlidingWindow
 from shared.clock import monotonic_ns
+from shared.logging import get_logger
 
 CLOSED_FOR_POLICY = 1008
 
-log = structlog.get_logger("exchange.socket")
+log = get_logger("exchange.socket")
 
 
 class Connection:

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import structlog
-
 from services.exchange.config import Switches
 from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
@@ -47,13 +45,14 @@ from services.exchange.server.spot_channels import (
 from services.exchange.server.spot_pushes import SpotPushes
 from services.exchange.server.venue import Venue
 from services.exchange.server.wire import encode
+from shared.logging import get_logger
 from shared.options.instruments import instrument_kind
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 FUTURES_BOOK_DEPTH = 100
 
-log = structlog.get_logger("exchange.hub")
+log = get_logger("exchange.hub")
 
 CHANNEL: Mapping[str, Channel] = {each.data_type: each for each in CHANNELS if each.socket == "options"}
 BOOKS = frozenset({"orderBook", BOOK.data_type, BEST.data_type})
