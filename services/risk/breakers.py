@@ -102,7 +102,7 @@ class Breakers:
 
         A hedge is not judged: it is no decision of its own, and one of short gamma loses by construction.
         """
-        if update.hedge_of:
+        if is_hedge_name(update.strategy):
             return
         cost = update.opening_cost
         if (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from shared.messages.account import AccountSnapshot
 from shared.messages.control import HaltState
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.reconciliation import ForeignPosition, ReconciliationReport
 from shared.messages.system import Heartbeat
 from shared.options.chain import ChainView, OptionList
 from shared.strategy.views import SECOND_NS
@@ -25,6 +28,9 @@ class Board:
         self.index_prices: dict[str, IndexPrice] = {}
         self.account: AccountSnapshot | None = None
         self.halts: HaltState | None = None
+        self.foreign: dict[str, Decimal] | None = None
+        """What the venue holds that is no trade's, signed, by symbol; None until execution has told of it."""
+
         self.synced_epoch: int | None = None
 
     def on_list(self, listed: InstrumentList) -> None:
@@ -58,6 +64,13 @@ class Board:
         if halts.account_id != self._account_id:
             return False
         self.halts = halts
+        return True
+
+    def on_report(self, report: ReconciliationReport) -> bool:
+        if report.account_id != self._account_id:
+            return False
+        found = (each for each in report.differences if isinstance(each, ForeignPosition))
+        self.foreign = {each.symbol: each.quantity for each in found}
         return True
 
     def on_heartbeat(self, beat: Heartbeat, now_ns: int) -> None:

@@ -43,6 +43,7 @@ from shared.messages.control import (
     StrategyList,
 )
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.space import JournalSpace, space_alerts
 from shared.messages.steps import (
     Entry,
@@ -61,7 +62,15 @@ from shared.messages.steps import (
 from shared.messages.system import Heartbeat
 from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.actions import ScheduledAction
-from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure, Strategy, WorkOrders
+from shared.strategy.protocol import (
+    CloseStructure,
+    Intent,
+    IntentOutcome,
+    OpenStructure,
+    ReduceStructure,
+    Strategy,
+    WorkOrders,
+)
 from shared.strategy.views import DeskView, Tolerances
 from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts
 
@@ -252,6 +261,8 @@ class StrategyHostCore:
                 self._on_trade(trade, item.epoch)
             case OrderUpdate() as order:
                 self._on_order(order)
+            case ReconciliationReport() as report:
+                taken = self._board.on_report(report)
             case HaltState() as halts:
                 taken = self._board.on_halts(halts)
                 self._changed.update(self._slots)
@@ -280,9 +291,10 @@ class StrategyHostCore:
         self._recalls.on_trade(trade)
         self._rolls.on_trade(trade)
         self._step.effects += self._hedges.on_trade(trade, self._now_ns)
-        slot = self._slots.get(trade.strategy)
+        slot = self._roster.trading_as(trade.strategy)
         if slot is None:
             return
+        self._changed.add(slot.name)
         if trade.ordinal > slot.memory.ordinal_used:
             self._record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
         if slot.flight is not None:
@@ -292,7 +304,7 @@ class StrategyHostCore:
 
     def _on_order(self, order: OrderUpdate) -> None:
         trade = self._trades.open_trade(order.trade_id)
-        slot = None if trade is None else self._slots.get(trade.strategy)
+        slot = None if trade is None else self._roster.trading_as(trade.strategy)
         if slot is not None and not slot.looks_by_timer_alone:
             self._ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._now_ns))
 
@@ -465,9 +477,12 @@ class StrategyHostCore:
         intents, failure = slot.ask(lambda strategy: question(strategy, desk))
         self._recalls.keep(recall, slot.name)
         self._report_failure(slot, failure)
+        self._step.effects += self._hedges.told_of_account(slot.name, slot.alarm)
         for intent in intents:
             if isinstance(intent, CloseStructure):
                 self._close(slot, intent)
+            elif isinstance(intent, ReduceStructure):
+                self._reduce(slot, intent)
             elif isinstance(intent, WorkOrders):
                 self._work_orders(slot, intent)
             else:
@@ -493,10 +508,17 @@ class StrategyHostCore:
             return
         self._exits.want_closed(intent.trade_id, intent.reason, self._now_ns)
 
+    def _reduce(self, slot: Slot, intent: ReduceStructure) -> None:
+        trade = next((each for each in self._view.open_trades(slot) if each.trade_id == intent.trade_id), None)
+        if trade is None or is_dry(trade.trade_id) or self._board.synced_epoch is None:
+            self.ignored["reduction of a trade that is not this strategy's or not open"] += 1
+            return
+        self._step.effects += self._hedges.take_back(trade, intent.keep, intent.reason, self._now_ns)
+
     def _work_orders(self, slot: Slot, intent: WorkOrders) -> None:
         """Pass orders on; a strategy that does not run places and moves none, and may cancel."""
         trade = self._trades.open_trade(intent.trade_id)
-        if trade is None or trade.strategy != slot.name:
+        if trade is None or trade.strategy != slot.trades_as:
             self.ignored["orders of a trade that is not this strategy's or not open"] += 1
             return
         unready = self._board.execution(self._now_ns)
@@ -529,7 +551,7 @@ class StrategyHostCore:
             return
         slot.flight = Flight(
             intent,
-            strategy=slot.name,
+            strategy=slot.trades_as,
             ordinal=self._view.history(slot, self._now_ns).next_ordinal,
             account_id=self._account_id,
             config=self._config,

@@ -99,6 +99,7 @@ class HedgeDesk:
         self._flights: dict[str, tuple[str, Flight]] = {}
         self._reductions = Reductions(config)
         self._pauses = HedgePauses(record)
+        self._account_alarms: set[str] = set()
 
     def apply(self, row: Row) -> bool:
         """Fold a row; False if it is none of ours."""
@@ -119,11 +120,11 @@ class HedgeDesk:
 
     def on_trade(self, trade: TradeUpdate, now_ns: int) -> list[Effect]:
         """Keep what hedges what; an event may be the outcome of an intent in flight."""
+        self._reductions.on_trade(trade)
         if not trade.hedge_of:
             self._drop_counted(trade)
             return []
         self._hedges.setdefault(trade.hedge_of, {})[trade.trade_id] = trade
-        self._reductions.on_trade(trade)
         strategy = hedged_name(trade.strategy)
         if strategy in self._slots:
             self._pauses.on_hedge(trade, strategy)
@@ -304,6 +305,20 @@ class HedgeDesk:
             else:
                 self._exits.want_closed(trade_id, reason, now_ns)
         return sent
+
+    def told_of_account(self, strategy: str, alarm: str) -> list[Effect]:
+        """Tell a person once of what a strategy that hedges the account cannot do, and when it is over."""
+        if bool(alarm) == (strategy in self._account_alarms):
+            return []
+        if alarm:
+            self._account_alarms.add(strategy)
+            return [_alert(strategy, f"{strategy}: {alarm}")]
+        self._account_alarms.discard(strategy)
+        return [_alert(strategy, f"{strategy}: the account's delta is within its band again", resolved=True)]
+
+    def take_back(self, trade: TradeUpdate, keep: Decimal, reason: str, now_ns: int) -> list[Effect]:
+        """Have a trade of a strategy hold no more than `keep`, unless that is on its way."""
+        return [] if self._reductions.shown(trade) else [self._reductions.ask(trade, keep, reason, now_ns)]
 
     def _busy(self, strategy: str, trade: TradeUpdate) -> str | None:
         """What of a trade's hedges is on its way: until it is known how that ends nothing more is decided. Of a trade

@@ -47,11 +47,11 @@ class HostView:
 
     def open_trades(self, slot: Slot) -> tuple[TradeUpdate, ...]:
         """Those of a strategy that are not final, and those that it would have open in a dry run."""
-        return (*self._trades.open_trades(slot.name), *self._dry.open_trades(slot.name))
+        return (*self._trades.open_trades(slot.trades_as), *self._dry.open_trades(slot.name))
 
     def history(self, slot: Slot, now_ns: int) -> TradeHistory:
         """The counts of a strategy's trades, dry ones with them."""
-        history = self._trades.history(slot.name, slot.memory.ordinal_used, now_ns)
+        history = self._trades.history(slot.trades_as, slot.memory.ordinal_used, now_ns)
         return self._dry.with_history(history, slot.name, now_ns)
 
     def desk(self, slot: Slot, recall: Recall, now_ns: int) -> DeskView:
@@ -66,6 +66,7 @@ class HostView:
             entry_closed=self.entry_closed(slot, now_ns),
             recall=recall,
             market=self._market.reads,
+            foreign=self._board.foreign,
         )
 
     def exit(self, trade: TradeUpdate, recall: Recall) -> ExitView:
@@ -89,7 +90,7 @@ class HostView:
 
     def gates(self, slot: Slot, now_ns: int) -> Iterator[tuple[str, str | None]]:
         """What the host itself requires before anything is opened: name, and why it is closed (None: open)."""
-        state = slot.state(self._trades.open_count(slot.name))
+        state = slot.state(self._trades.open_count(slot.trades_as))
         yield "state", None if state == "running" else slot.failure or f"{state} by {slot.memory.told_by}"
         yield "execution", self._board.execution(now_ns)
         yield "risk", self._board.service("risk", now_ns)

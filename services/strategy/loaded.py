@@ -29,7 +29,8 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     if_broken: what it declares for its trades; None for the desk's setting, or where its code decides for each.
     delta_hedge: how the host hedges each of its open trades, None for not at all.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
-    has of it, "" for its own. needs: what must be read of the market for its conditions.
+    has of it, "" for its own. trades_as: the name of its trades, "" for its own. needs: what must be read of the
+    market for its conditions.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     delta_hedge: DeltaHedge | None = None
     parameters: str = ""
     enabled_as: str = ""
+    trades_as: str = ""
     needs: Needs = Needs()
 
     @staticmethod

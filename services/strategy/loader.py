@@ -16,6 +16,7 @@ from services.strategy.instances import arguments_of, file_of, text_of
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.slot import where
 from shared.config import DeskConfig
+from shared.ids import hedge_name
 from shared.messages.conditions import Condition
 from shared.messages.system import Mode
 from shared.messages.trades import ExecutionParams
@@ -161,6 +162,7 @@ def _load(
         make=lambda _config: factory(**arguments),
         source=str(path),
         parameters=text_of(instance),
+        trades_as=hedge_name(result.name) if getattr(result, "hedges_account", False) else "",
         needs=needs_of(judged),
     )
 

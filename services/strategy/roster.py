@@ -15,7 +15,7 @@ from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.memory import Memory
 from services.strategy.rows import Row, TradesFollowed
 from services.strategy.slot import Slot
-from shared.ids import hedge_name
+from shared.ids import hedge_name, hedged_name
 from shared.messages.steps import Entry
 
 
@@ -51,6 +51,11 @@ class Roster:
         """Fold a row. What was told to a strategy that is not loaded is kept for when it is."""
         row: Any = entry.row
         self._memories[row.strategy].apply(row, entry.at_ns)
+
+    def trading_as(self, name: str) -> Slot | None:
+        """The strategy whose trades go by this name; None for a name of nobody's here, and for hedges of a trade."""
+        slot = self.slots.get(hedged_name(name))
+        return slot if slot is not None and slot.trades_as == name else None
 
     def forget(self, strategy: str) -> None:
         """What was folded of a strategy, and of the hedges of its trades, counts no more."""

@@ -55,6 +55,16 @@ class Slot:
         self._instance: Strategy | None = None
 
     @property
+    def trades_as(self) -> str:
+        """The name by which its trades go: its own, or that of hedges."""
+        return self.loaded.trades_as or self.loaded.name
+
+    @property
+    def alarm(self) -> str:
+        """What its strategy wants a person to be told, "" for nothing."""
+        return str(getattr(self._instance, "alarm", ""))
+
+    @property
     def looks_by_timer_alone(self) -> bool:
         """Whether its strategy says nothing to news of the market and of orders."""
         return isinstance(self._instance, StrategyRunner)

@@ -1,5 +1,6 @@
 """What a strategy file imports: the configuration, legs and structures, condition factories."""
 
+from shared.strategy.account_hedge import AccountDeltaHedger
 from shared.strategy.actions import ScheduledAction, call_on, close_on, pause_on, resume_on
 from shared.strategy.combining import all_of, any_of, for_at_least, not_
 from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
@@ -73,6 +74,7 @@ from shared.strategy.structures import (
 from shared.strategy.views import EntryView, ExitView, Verdict
 
 __all__ = [
+    "AccountDeltaHedger",
     "AnyLeg",
     "DeltaHedge",
     "EntryView",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
@@ -71,6 +72,14 @@ class CloseStructure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class ReduceStructure(msgspec.Struct, frozen=True, kw_only=True):
+    """Close what a trade of one leg holds beyond `keep` (> 0, in coins, in lots); the rest stays open."""
+
+    trade_id: str
+    keep: Decimal
+    reason: str
+
+
 class WorkOrders(msgspec.Struct, frozen=True, kw_only=True):
     """Cancel, amend and place orders of a trade that was opened with execution_mode "quoting".
 
@@ -84,7 +93,7 @@ class WorkOrders(msgspec.Struct, frozen=True, kw_only=True):
     cancel: tuple[int, ...] = ()
 
 
-Intent = OpenStructure | CloseStructure | WorkOrders
+Intent = OpenStructure | CloseStructure | ReduceStructure | WorkOrders
 
 
 class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):

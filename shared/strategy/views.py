@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 
@@ -128,6 +129,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     """What a strategy sees of the desk. `entry_closed`: why nothing may be opened now, None when it may.
 
     `chains` and `index_prices` are keyed by index name ("BTCUSD"); an index price is newer than the one in its chain.
+    foreign: what the venue holds that is no trade's, by symbol, signed; None before execution has told of it.
     """
 
     account: AccountSnapshot | None
@@ -139,6 +141,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     entry_closed: str | None
     recall: Recall = msgspec.field(default_factory=Recall)
     market: MarketReads = MarketReads()
+    foreign: Mapping[str, Decimal] | None = None
 
     @property
     def entry_view(self) -> EntryView:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.simulation
 
 LIBRARY = sorted(path.stem for path in STRATEGIES_FOLDER.glob("*.py") if path.stem != "__init__")
 
-WAITING = ("long_strangle",)
+WAITING = ("account_delta_hedger", "long_strangle")
 """What trades when something has happened, in a test of its own."""
 
 IN_FUTURES = ("gamma_scalper", "futures_carry")

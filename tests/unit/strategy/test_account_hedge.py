@@ -1,0 +1,258 @@
+"""The account delta hedger: what it counts, when it trades, how much, and what keeps it from trading twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.strategy.config import StrategyInstance
+from services.strategy.loaded import LoadedStrategy
+from services.strategy.loader import load_strategies
+from shared.messages.account import AccountSnapshot, Position, PositionGreeks
+from shared.messages.control import RequestGrant
+from shared.messages.reconciliation import ForeignPosition, ReconciliationReport
+from shared.messages.reducing import ReductionAccepted
+from shared.messages.trades import TradeUpdate
+from shared.strategy import AccountDeltaHedger
+from tests.unit.strategy.making import ACCOUNT_ID, NOON, account, leg, trade
+from tests.unit.strategy.test_hedging import HedgedDialogue
+
+NAME = "account_delta_hedger"
+CALL = "BTCUSD-5MAR26-100000-C"
+PERPETUAL = "BTCUSD"
+FIGURES: dict[str, Any] = {"band": 0.1, "interval_seconds": 10.0, "patience_seconds": 5.0}
+
+
+def loaded(**parameters: Any) -> LoadedStrategy:
+    found, failures = load_strategies([NAME], instances={NAME: StrategyInstance(parameters=FIGURES | parameters)})
+    assert failures == []
+    return found[0]
+
+
+class Account(HedgedDialogue):
+    """A host with the hedger, on an account whose deltas the test says. `held`: (quantity, delta) by symbol."""
+
+    def __init__(self, held: dict[str, tuple[str, float | None]], **parameters: Any) -> None:
+        super().__init__(loaded(**parameters))
+        self.held = held
+        self.is_read = True
+
+    def surroundings(self, of: AccountSnapshot | None = None) -> None:
+        positions = tuple(
+            Position(
+                symbol=symbol,
+                underlying="BTCUSD",
+                quantity=D(quantity),
+                average_price=D(1),
+                mark=1.0,
+                unrealized_pnl_usd=0.0,
+                greeks=None if delta is None else PositionGreeks(delta=delta),
+            )
+            for symbol, (quantity, delta) in self.held.items()
+        )
+        self.beat()
+        self.market()
+        if self.is_read:
+            self.hear(msgspec.structs.replace(account(self.now_ns), positions=positions), "risk")
+
+    def foreign(self, **quantities: str) -> None:
+        found = tuple(
+            ForeignPosition(
+                symbol=CALL if symbol == "call" else PERPETUAL,
+                done="left_alone",
+                detail="",
+                quantity=D(quantity),
+                held_quantity=D(0),
+                average_price=D(1),
+            )
+            for symbol, quantity in quantities.items()
+        )
+        self.hear(ReconciliationReport(account_id=ACCOUNT_ID, trigger="test", at_ns=NOON, differences=found))
+
+    def why(self) -> str:
+        return self.gate("account_delta", NAME).reason
+
+    def orders(self) -> list[tuple[str, str, str, float]]:
+        """Of each grant that was asked for: intent, symbol, side, coins."""
+        return [
+            (each.intent_id, leg.symbol, leg.side, float(leg.quantity)) for each in self.asked() for leg in each.legs
+        ]
+
+
+def own(side: Any, quantity: str, ordinal: int = 1, *, at_ns: int = NOON, keep: str | None = None) -> TradeUpdate:
+    """An open trade of the hedger."""
+    made = trade(
+        strategy=f"{NAME}.hedge",
+        ordinal=ordinal,
+        legs=[leg(PERPETUAL, side, quantity, "100000")],
+        created_ns=at_ns,
+        opened_ns=at_ns,
+        trade_id=f"a{ordinal}",
+    )
+    legs = tuple(msgspec.structs.replace(each, keep_quantity=None if keep is None else D(keep)) for each in made.legs)
+    return msgspec.structs.replace(made, legs=legs)
+
+
+def test_a_delta_beyond_the_band_is_sold_back_to_nothing_once_it_has_lasted() -> None:
+    desk = Account({CALL: ("1", 0.5)})
+    desk.ready()
+    assert desk.orders() == []
+    assert "adjusted in" in desk.why()
+    desk.wait(6)
+    assert desk.orders() == [(f"{NAME}.hedge-1", PERPETUAL, "sell", 0.5)]
+    assert desk.asked()[0].strategy == f"{NAME}.hedge", "risk grants a hedge that takes away delta"
+    opened = desk.give_grant()
+    assert (opened.strategy, opened.hedge_of, opened.policy) == (f"{NAME}.hedge", "", "best_effort")
+
+
+def test_a_delta_within_the_band_and_one_that_comes_and_goes_are_left_alone() -> None:
+    desk = Account({CALL: ("1", 0.09)})
+    desk.ready()
+    desk.wait(30)
+    for _ in range(4):
+        desk.held = {CALL: ("1", 0.5)}
+        desk.wait(4)
+        desk.held = {CALL: ("1", 0.05)}
+        desk.wait(4)
+    assert desk.orders() == []
+    assert desk.why().startswith("delta of the account in BTCUSD +0.0500, band 0 ± 0.1")
+
+
+def test_it_trades_once_for_an_account_that_does_not_show_the_trade_yet() -> None:
+    desk = Account({CALL: ("1", 0.5)})
+    desk.ready()
+    desk.wait(6)
+    desk.give_grant()
+    desk.accept("a1")
+    desk.is_read = False
+    desk.opened(own("sell", "0.5", at_ns=desk.now_ns))
+    desk.wait(25)
+    assert len(desk.orders()) == 1
+    assert "not read again yet" in desk.why()
+    desk.is_read = True
+    desk.held = {CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)}
+    desk.wait(25)
+    assert len(desk.orders()) == 1, "what it sees now is hedged"
+
+
+def test_what_is_too_much_of_its_own_is_taken_back_and_no_opposite_is_opened() -> None:
+    desk = Account({CALL: ("1", 0.2), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    desk.wait(20)
+    assert desk.orders() == []
+    (reduced,) = desk.reductions()
+    assert (reduced.trade_id, float(reduced.keep)) == ("a1", pytest.approx(0.2))
+    desk.answer(ReductionAccepted(trade_id="a1", keep=reduced.keep))
+    desk.opened(own("sell", "0.5", keep="0.2"))
+    desk.wait(60)
+    assert len(desk.reductions()) == 1, "it is on its way"
+    assert desk.count(RequestGrant) == 0
+
+
+def test_what_is_not_needed_at_all_is_closed() -> None:
+    desk = Account({PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    desk.wait(20)
+    assert {close.trade_id for close in desk.closes()} == {"a1"}
+
+
+def test_it_holds_no_more_than_its_maximum_and_says_so() -> None:
+    desk = Account({CALL: ("4", 2.0), PERPETUAL: ("-0.5", -0.5)}, maximum_size=0.7)
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    desk.wait(20)
+    assert desk.orders()[0][2:] == ("sell", pytest.approx(0.2))
+    full = Account({CALL: ("4", 2.0), PERPETUAL: ("-0.7", -0.7)}, maximum_size=0.7)
+    full.opened(own("sell", "0.7"))
+    full.ready()
+    full.wait(80)
+    assert full.orders() == []
+    assert "hold 0.7 coins, the most" in full.why()
+    assert [(each.code, each.subject) for each in full.alerts if not each.resolved] == [("hedge_off", NAME)]
+    full.held = {CALL: ("4", 0.72), PERPETUAL: ("-0.7", -0.7)}
+    full.wait(2)
+    assert [each.resolved for each in full.alerts if each.code == "hedge_off"] == [False, True]
+
+
+def test_what_a_structure_is_hedged_with_counts_and_is_not_its_own() -> None:
+    hedge = own("sell", "0.5", ordinal=3)
+    desk = Account({CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(msgspec.structs.replace(hedge, strategy="scalper.hedge", hedge_of="t1", trade_id="h3"))
+    desk.ready()
+    desk.wait(30)
+    assert (desk.orders(), desk.reductions(), desk.closes()) == ([], [], [])
+
+
+@pytest.mark.parametrize(("counts", "sold"), [("account", [0.5]), ("desk", [])])
+def test_what_is_no_trades_counts_or_not_as_configured(counts: str, sold: list[float]) -> None:
+    desk = Account({CALL: ("1", 0.5)}, counts=counts)
+    desk.foreign(call="1")
+    desk.ready()
+    desk.wait(20)
+    assert [coins for *_, coins in desk.orders()][:1] == sold
+    if counts == "desk":
+        assert "delta of the desk in BTCUSD +0.0000" in desk.why()
+
+
+def test_without_a_comparison_with_the_venue_nobody_knows_what_is_foreign() -> None:
+    desk = Account({CALL: ("1", 0.5)}, counts="desk")
+    desk.ready()
+    desk.wait(20)
+    assert desk.orders() == []
+    assert "not compared positions" in desk.why()
+    desk.foreign()
+    desk.wait(10)
+    assert len(desk.orders()) == 1
+
+
+def test_a_delta_that_is_not_known_is_no_delta_and_a_person_is_told_in_time() -> None:
+    desk = Account({CALL: ("1", None)})
+    desk.ready()
+    desk.wait(70)
+    assert desk.orders() == []
+    assert desk.why() == f"waiting: no delta of {CALL}"
+    assert [each.code for each in desk.alerts] == ["hedge_off"]
+
+
+def test_a_pause_keeps_it_from_opening_and_not_from_taking_back() -> None:
+    desk = Account({CALL: ("1", 0.5)})
+    desk.command("pause", NAME)
+    desk.ready()
+    desk.wait(30)
+    assert desk.orders() == []
+    assert "not added to: paused" in desk.why()
+    desk.held = {PERPETUAL: ("-0.5", -0.5)}
+    desk.opened(own("sell", "0.5"))
+    desk.wait(30)
+    assert {close.trade_id for close in desk.closes()} == {"a1"}
+
+
+def test_after_a_restart_it_knows_its_trades_by_their_name_and_asks_with_the_next_number() -> None:
+    desk = Account({CALL: ("1", 0.9), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5", ordinal=4))
+    desk.restart()
+    desk.opened(own("sell", "0.5", ordinal=4))
+    desk.ready()
+    desk.wait(20)
+    assert desk.orders() == [(f"{NAME}.hedge-5", PERPETUAL, "sell", pytest.approx(0.4))]
+    assert desk.status(NAME).open_trades == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"band": -1}, "band"),
+        ({"interval_seconds": 0}, "interval_seconds"),
+        ({"maximum_size": 0.001}, "maximum_size"),
+        ({"patience_seconds": float("nan")}, "patience_seconds"),
+        ({"counts": "mine"}, "counts"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_refused_by_its_name(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        AccountDeltaHedger("hedger", "BTC", **fields)
