@@ -46,8 +46,10 @@ class Reductions:
     def on_trade(self, trade: TradeUpdate) -> None:
         """Once a trade shows it, or is not open any more, there is nothing left to ask."""
         asked = self._asked.get(trade.trade_id)
+        if asked is None:
+            return
         kept = trade.legs[0].keep_quantity
-        if asked is not None and (trade.is_final or trade.close_reason or (kept is not None and kept <= asked.keep)):
+        if trade.is_final or trade.close_reason or (kept is not None and kept <= asked.keep):
             del self._asked[trade.trade_id]
 
     def shown(self, trade: TradeUpdate) -> str | None:
