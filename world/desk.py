@@ -245,7 +245,15 @@ class Desk:
             case QueryOrders(orders=refs, since_ns=since_ns):
                 self.venue.reads.list_orders([ref.client_order_id for ref in refs], since_ns, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns, funding_of=symbols):
-                self.venue.reads.snapshot(trigger, since_ns, node.now_ns, back, symbols, effect.funding_since_ns)
+                self.venue.reads.snapshot(
+                    trigger,
+                    since_ns,
+                    node.now_ns,
+                    back,
+                    symbols,
+                    effect.funding_since_ns,
+                    deliveries=effect.deliveries,
+                )
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
             case ReadVenue(key=key):

@@ -67,7 +67,7 @@ class Products:
     def funding(self, start_ns: int = 0) -> Sequence[ex.FundingPayment]:
         return self._exchange.futures.funding(self._account_id, start_ns, _EVER_NS) if self.futures else ()
 
-    def settlements(self, start_ns: int = 0) -> Sequence[VenueExercise]:
+    def settlements(self, start_ns: int = 0, *, deliveries: bool = True) -> Sequence[VenueExercise]:
         """Of options, and of dated futures as a desk is told them: as if their coins were paid."""
         found = [
             VenueExercise(
@@ -80,8 +80,8 @@ class Products:
             )
             for one in self._exchange.exercise_history(self._account_id, start_ns=start_ns)
         ]
-        futures = self._exchange.futures
-        for delivery in futures.deliveries(self._account_id, start_ns, _EVER_NS) if self.futures else ():
+        told = self._exchange.futures.deliveries(self._account_id, start_ns, _EVER_NS)
+        for delivery in told if self.futures and deliveries else ():
             quantity = delivery.quantity * delivery.side.sign
             found.append(
                 VenueExercise(

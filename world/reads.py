@@ -19,7 +19,6 @@ from shared.messages.venue import (
     OrderQueryFailed,
     OrdersListed,
     OrdersListFailed,
-    VenueExercise,
     VenueFill,
     VenuePosition,
     VenueSnapshot,
@@ -106,6 +105,8 @@ class VenueReads:
         deliver: Deliver,
         funding_of: Sequence[str] = (),
         funding_since_ns: int = 0,
+        *,
+        deliveries: bool = False,
     ) -> None:
         """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
         engine, parts = self._network.engine, dict[str, Any]()
@@ -126,7 +127,7 @@ class VenueReads:
                 orders=parts["orders"],
                 fills=parts["fills"],
                 positions=self._positions(),
-                exercises=self._exercises(since_ns),
+                exercises=tuple(self._products.settlements(since_ns, deliveries=deliveries)),
                 funding=self._funding(funding_of, funding_since_ns),
             )
 
@@ -188,9 +189,6 @@ class VenueReads:
             for payment in (self._products.funding(since_ns) if symbols else ())
             if payment.symbol in symbols
         )
-
-    def _exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
-        return tuple(self._products.settlements(since_ns))
 
 
 def _kline(bar: ex.KLine) -> Kline:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from services.execution import rows
 from services.execution.effects import FetchSnapshot
+from services.execution.records import Leg
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.venue import VenueSnapshot
 from shared.strategy.wording import DAY_NS
@@ -93,6 +96,7 @@ class ComparisonSchedule:
                 since_ns=since_ns,
                 funding_of=self._perpetuals(funding_since_ns),
                 funding_since_ns=funding_since_ns,
+                deliveries=any(not leg.instrument.is_option for leg in self._expired()),
             )
         )
         return work.now_ns + work.config.snapshot_timeout_ms * MS
@@ -144,11 +148,17 @@ class ComparisonSchedule:
                 since_ns = min(since_ns, order.created_ns - _MARGIN_NS)
         for venue_trade_id in book.feeless:
             since_ns = min(since_ns, book.fills[venue_trade_id].venue_ns - _MARGIN_NS)
-        for trade in book.active_trades():
-            for leg in trade.legs:
-                if leg.held_quantity > 0 and leg.instrument.expiry_ns <= now_ns:
-                    since_ns = min(since_ns, leg.instrument.expiry_ns - _HOUR_NS)
+        for leg in self._expired():
+            since_ns = min(since_ns, leg.instrument.expiry_ns - _HOUR_NS)
         return max(since_ns, now_ns - _HISTORY_MAX_NS, 0)
+
+    def _expired(self) -> Iterator[Leg]:
+        """Legs that are held and wait for their settlement."""
+        work = self._work
+        for trade in work.book.active_trades():
+            for leg in trade.legs:
+                if leg.held_quantity > 0 and leg.instrument.expiry_ns <= work.now_ns:
+                    yield leg
 
     def _perpetuals(self, since_ns: int) -> tuple[str, ...]:
         """Those that a trade holds, or held at `since_ns` or later."""
@@ -169,10 +179,6 @@ class ComparisonSchedule:
             self.want("again", work.now_ns)
         if self.stream_up is False and work.book.unsettled:
             self.want("stream_down", work.now_ns + config.stream_down_poll_ms * MS)
-        if any(
-            leg.held_quantity > 0 and leg.instrument.expiry_ns <= work.now_ns
-            for trade in work.book.active_trades()
-            for leg in trade.legs
-        ):
+        if any(self._expired()):
             self.want("settlement", work.now_ns + config.settlement_poll_ms * MS)
         self.want("regular", work.now_ns + config.reconcile_interval_ms * MS)

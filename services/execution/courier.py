@@ -33,6 +33,7 @@ from shared.messages.venue import (
     OrdersListed,
     OrdersListFailed,
     OutcomeUnknown,
+    VenueExercise,
     VenueFill,
     VenueOrder,
     VenueSnapshot,
@@ -216,9 +217,19 @@ class Courier:
             orders=open_orders + history,
             fills=fills,
             positions=positions,
-            exercises=exercises,
+            exercises=exercises + await self._deliveries(fetch),
             funding=await self._funding(fetch),
         )
+
+    async def _deliveries(self, fetch: FetchSnapshot) -> tuple[VenueExercise, ...]:
+        """None where they cannot be read: the trade waits, alarmed after a while, and others go on."""
+        if not fetch.deliveries:
+            return ()
+        try:
+            return await self._gateway.deliveries(fetch.since_ns)
+        except VenueError as error:
+            log.warning("deliveries cannot be read", kind=error.kind, reason=str(error))
+            return ()
 
     async def _funding(self, fetch: FetchSnapshot) -> tuple[FundingPayment, ...]:
         """What can be read of it: P&L may wait for the next comparison, and closing must not wait for P&L."""

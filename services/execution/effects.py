@@ -82,13 +82,15 @@ class QueryOrders(msgspec.Struct, frozen=True, kw_only=True):
 class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed.
 
-    funding_of: perpetuals whose funding payments are read too, those since `funding_since_ns`.
+    funding_of: perpetuals whose funding payments are read too, those since `funding_since_ns`. deliveries: those of
+    dated futures are read too.
     """
 
     trigger: str
     since_ns: int
     funding_of: tuple[str, ...] = ()
     funding_since_ns: int = 0
+    deliveries: bool = False
 
 
 class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):

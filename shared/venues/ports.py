@@ -292,6 +292,11 @@ class OrderGateway(AccountGateway, Protocol):
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]: ...
 
+    async def deliveries(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        """Settlements of dated futures since then, all pages, oldest first, each as if its coins were paid at the
+        delivery price."""
+        ...
+
     async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
         """Funding of one perpetual since then, all pages, oldest first."""
         ...

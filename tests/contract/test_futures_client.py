@@ -100,9 +100,7 @@ class TestSimulatedFutures(FuturesContract):
         assert abs(payment.amount_usd) < opening.quantity * Decimal(200_000) * Decimal("0.01")
 
 
-async def test_a_delivery_is_told_as_a_settlement_at_its_price_beside_those_of_options(
-    exchange: RunningExchange, clock: TimeMachine
-) -> None:
+async def test_a_delivery_is_told_as_a_settlement_at_its_price(exchange: RunningExchange, clock: TimeMachine) -> None:
     gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
     await gateway.start()
     # one that trades for an hour more, whatever the hour
@@ -123,10 +121,10 @@ async def test_a_delivery_is_told_as_a_settlement_at_its_price_beside_those_of_o
     await gateway.start()
 
     async def delivered() -> bool:
-        return bool(await gateway.exercises(since_ns))
+        return bool(await gateway.deliveries(since_ns))
 
     await eventually(delivered, within_s=60.0)
-    (exercise,) = await gateway.exercises(since_ns)
+    (exercise,) = await gateway.deliveries(since_ns)
     assert (exercise.symbol, exercise.quantity) == (dated.symbol, Decimal("-0.2"))
     assert exercise.settlement_cash_flow_usd == exercise.quantity * exercise.settlement_price
     assert exercise.settlement_price > 1_000

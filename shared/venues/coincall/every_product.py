@@ -21,7 +21,6 @@ from shared.messages.venue import (
     OutcomeUnknown,
     StreamDown,
     StreamUp,
-    VenueExercise,
     VenueFill,
     VenueOrder,
     VenuePosition,
@@ -122,21 +121,6 @@ class EveryProduct(CoincallGateway):
     async def fills(self, since_ns: int) -> tuple[VenueFill, ...]:
         found = await super().fills(since_ns) + await self.futures.fills(since_ns)
         return tuple(sorted(found, key=lambda fill: (fill.venue_ns, fill.venue_trade_id)))
-
-    async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
-        """Deliveries of dated futures too, each as if its coins were paid at the delivery price."""
-        futures = await self.futures.deliveries(since_ns)
-        return await super().exercises(since_ns) + tuple(
-            VenueExercise(
-                symbol=delivery.symbol,
-                quantity=delivery.quantity,
-                settlement_price=delivery.settlement_price,
-                settlement_cash_flow_usd=delivery.quantity * delivery.settlement_price,
-                fee_usd=delivery.fee_usd,
-                venue_ns=delivery.venue_ns,
-            )
-            for delivery in futures
-        )
 
     async def order_book(self, symbol: str) -> BookPush:
         if instrument_kind(symbol) == "option":

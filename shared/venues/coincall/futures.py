@@ -35,6 +35,7 @@ from shared.messages.venue import (
     OutcomeUnknown,
     StreamDown,
     StreamUp,
+    VenueExercise,
     VenueFill,
     VenueOrder,
 )
@@ -201,6 +202,20 @@ class CoincallFutures:
             self._rest, endpoints.FUTURES_DELIVERIES, since_ns, parse_futures.parse_delivery, {}
         )
         return tuple(sorted(set(rows), key=lambda row: (row.venue_ns, row.symbol)))
+
+    async def settlements(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        """The same, each as if its coins were paid at the delivery price."""
+        return tuple(
+            VenueExercise(
+                symbol=each.symbol,
+                quantity=each.quantity,
+                settlement_price=each.settlement_price,
+                settlement_cash_flow_usd=each.quantity * each.settlement_price,
+                fee_usd=each.fee_usd,
+                venue_ns=each.venue_ns,
+            )
+            for each in await self.deliveries(since_ns)
+        )
 
     async def stream_account(self, deliver: Callable[[FuturesPush], None]) -> None:
         """Orders and fills until cancelled; reconnects by itself. Reconcile after each StreamUp."""

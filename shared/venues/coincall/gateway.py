@@ -315,6 +315,9 @@ class CoincallGateway:
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return await history.exercises(self._rest, since_ns)
 
+    async def deliveries(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        return await self.futures.settlements(since_ns)
+
     async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None:
         """Orders, trades and requests for quote of the account until cancelled; see the port."""
 

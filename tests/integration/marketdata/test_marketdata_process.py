@@ -264,7 +264,7 @@ async def test_reads_come_from_the_cache_with_their_age_and_anew_for_who_bypasse
     assert 0 <= funding.next_funding_ns - funding.received_ns + 60 * 10**9 <= 9 * 3_600 * 10**9
     await desk.until(lambda: desk.chain is not None and desk.chain.snapshot.futures, "a quote of a dated future")
     assert desk.chain is not None
-    dated = desk.chain.snapshot.futures[0].symbol
+    dated = desk.chain.snapshot.futures[-1].symbol
     assert (desk.chain.value(dated, "delta"), desk.chain.snapshot.perpetual is not None) == (1.0, True)
     for asked in ("BTCUSD", dated):
         book = await desk.ask(GetOrderBook(symbol=asked))

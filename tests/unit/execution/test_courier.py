@@ -75,6 +75,7 @@ class ScriptedGateway(NoRfqs):
         self.placing = asyncio.Event()
         self.error: Exception | None = None
         self.funding: dict[str, VenueError | tuple[FundingPayment, ...]] = {}
+        self.delivered: VenueError | tuple[VenueExercise, ...] = VenueError("unknown", "no such history")
         self.at_once = 0
         self.at_once_max = 0
 
@@ -150,6 +151,11 @@ class ScriptedGateway(NoRfqs):
 
     async def exercises(self, since_ns: int) -> tuple[VenueExercise, ...]:
         return ()
+
+    async def deliveries(self, since_ns: int) -> tuple[VenueExercise, ...]:
+        if isinstance(self.delivered, VenueError):
+            raise self.delivered
+        return self.delivered
 
     async def stream_account(self, deliver: Callable[[AccountPush | StreamUp | StreamDown], None]) -> None: ...
 
@@ -289,6 +295,30 @@ async def test_reads_that_fail_are_failed_answers() -> None:
     assert await outcomes.next() == OrderQueryFailed(client_order_id=77, reason="down: connection refused")
     outcomes.courier.carry(FetchSnapshot(trigger="start", since_ns=0))
     assert await outcomes.next() == VenueSnapshotFailed(trigger="start", reason="down: connection refused")
+
+
+async def test_deliveries_are_read_when_asked_for_and_hold_up_nothing_else_where_they_cannot_be() -> None:
+    gateway = ScriptedGateway()
+    outcomes = _Outcomes(gateway)
+    delivery = VenueExercise(
+        symbol="BTCUSD-25SEP26",
+        quantity=D(1),
+        settlement_price=D(99),
+        settlement_cash_flow_usd=D(99),
+        fee_usd=D(0),
+        venue_ns=1,
+    )
+    cases: list[tuple[bool, Any, tuple[VenueExercise, ...]]] = [
+        (False, (delivery,), ()),
+        (True, (delivery,), (delivery,)),
+        (True, VenueError("unknown", "no such history"), ()),
+    ]
+    for asked, delivered, told in cases:
+        gateway.delivered = delivered
+        outcomes.courier.carry(FetchSnapshot(trigger="settlement", since_ns=0, deliveries=asked))
+        snapshot = await outcomes.next()
+        assert snapshot.exercises == told
+        assert [each.symbol for each in snapshot.positions] == [CALL]
 
 
 async def test_funding_that_cannot_be_read_is_left_to_the_next_comparison() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.execution.effects import FetchSnapshot
 from services.execution.reduction import covers
 from services.execution.rows import LegSettled
 from shared.messages.trades import GrantLeg, LegOrder, Refusal
@@ -97,8 +98,10 @@ def test_held_over_its_expiry_it_is_delivered_at_the_venues_price_with_its_fee_a
     bought = script.core.book.trades[trade_id].legs[0].open_price
     assert bought is not None
     fees = script.core.book.trades[trade_id].fees_usd
+    assert not any(each.deliveries for each in script.take(FetchSnapshot))
     script.market_at(EXPIRY_NS + SECOND)
     assert script.core.book.trades[trade_id].state == "SETTLING"
+    assert any(each.deliveries for each in script.take(FetchSnapshot))
     script.snapshot(exercises=[_delivery("0.1", "99000", "1.485")])
     told = script.told(trade_id)
     assert told.state == "SETTLED"
