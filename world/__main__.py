@@ -30,12 +30,13 @@ _ROOT = Path(__file__).resolve().parent.parent
 PAGE = _ROOT / "docs" / "simulation-nightly.md"
 PROGRESS = _ROOT / "build" / "simulation"
 _INTERRUPTED = 130
-_IGNORE_INTERRUPTS = (signal.SIGINT, signal.SIG_IGN)
-"""The process that deals out the seeds hears them."""
 
 
 def main() -> int:
     arguments = _arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # also in the background, where a shell has interrupts ignored
+        signal.signal(number, signal.default_int_handler)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     console = Console(stderr=True)
     began = time.perf_counter()
@@ -98,7 +99,7 @@ def _arguments() -> argparse.Namespace:
 def _run(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Done]:
     """In the order of the seeds, until they are done or the time is up."""
     began_ns = monotonic_ns()
-    pool = ProcessPoolExecutor(arguments.processes, initializer=signal.signal, initargs=_IGNORE_INTERRUPTS)
+    pool = ProcessPoolExecutor(arguments.processes, initializer=_leave_signals)
     try:
         for done in pool.map(partial(_timed, arguments.scenario), seeds):
             yield done
@@ -107,6 +108,12 @@ def _run(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Done]:
     finally:
         # what was not begun is left; what runs takes a second or two
         pool.shutdown(cancel_futures=True)
+
+
+def _leave_signals() -> None:
+    """An interrupt of all processes is heard by the one that deals out the seeds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _how_to_go_on(kept: KeptProgress) -> str:

@@ -81,12 +81,13 @@ def test_a_run_whose_time_is_up_says_how_many_seeds_it_ran_and_ends_well() -> No
 
 
 @pytest.mark.long
-def test_an_interrupt_ends_a_run_with_what_it_has() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_run_with_what_it_has(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "world", "--seeds", "50", "--processes", "1", "--json"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         first = run.stdout.readline()
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         rest, told = run.communicate()
     assert run.returncode == 130, told
     assert msgspec.json.decode(first, type=Verdict).seed == 0
