@@ -16,10 +16,8 @@ from services.marketdata.effects import (
     FollowBooks,
     FundingRead,
     FuturesRead,
-    InstrumentsLoaded,
     LastTradesRead,
     LastTradesReadFailed,
-    MarketRead,
     OpenInterestRead,
     ReadBook,
     ReadKey,
@@ -30,9 +28,10 @@ from services.marketdata.effects import (
     VenueRead,
     VenueReadFailed,
 )
+from services.marketdata.listing import Listings
 from services.marketdata.metrics import MarketdataMetrics
-from shared.messages.contracts import FundingRate, SpotSpec
-from shared.messages.market import Instrument
+from services.marketdata.polling import SilentPoll
+from shared.messages.contracts import FundingRate
 from shared.messages.on_demand import (
     PERIOD_NS,
     GetFundingRate,
@@ -42,7 +41,7 @@ from shared.messages.on_demand import (
     Kline,
     MarketTrade,
 )
-from shared.options.instruments import base_of, instrument_kind, underlying_of
+from shared.options.instruments import instrument_kind
 from shared.options.symbols import EXPIRY_TIME_OF_DAY_NS, NS_PER_DAY
 from shared.runner import MemoryJournal
 from shared.service import CoreHost, ServiceContext, StartRefused
@@ -54,6 +53,7 @@ from shared.venues.coincall.spot import CoincallSpot
 from shared.venues.ports import BookPush, VenueError
 
 _RETRY_S = 2.0
+_PARTIAL_RETRY_S = 10.0
 _POLL_PAUSE_S = 1.0
 _AFTER_LISTING_NS = 5_000_000_000
 _READERS = 4
@@ -70,7 +70,6 @@ class MarketdataShell:
         config = self._config = context.section(MarketdataConfig)
         self._underlyings = context.desk.underlyings
         self._futures = context.desk.futures
-        self._pairs = [f"{base_of(name)}USDT" for name in self._underlyings] if context.desk.spot else []
         venue = self._venue = VenueMetrics(context.metrics, context.log)
         self._gateway = CoincallGateway(
             of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
@@ -91,7 +90,14 @@ class MarketdataShell:
             batch_max=1,  # an index price is not to wait until a second's chains are worked through
         )
         self._books = self._gateway.book_stream(self._host.put)
+        self._listings = Listings(
+            self._gateway, context.log, self._underlyings, futures=context.desk.futures, spot=context.desk.spot
+        )
+        self._pairs = self._listings.pairs
         self._spot = self._gateway.spot.market_stream(self._pairs, self._host.put)
+        self._silent = SilentPoll(
+            self._gateway, self._pairs, self._host.put, context.clock.now_ns, context.log, config.poll_silence_ms
+        )
         self._to_read: asyncio.Queue[ReadBook | ReadLastTrades] = asyncio.Queue()
         self._queued: set[ReadBook | ReadLastTrades] = set()
         self._reload = asyncio.Event()
@@ -287,53 +293,16 @@ class MarketdataShell:
     def _seconds_to_next_load(self) -> float:
         now_ns = self._context.clock.now_ns()
         since_listing_ns = (now_ns - EXPIRY_TIME_OF_DAY_NS - _AFTER_LISTING_NS) % NS_PER_DAY
-        return min(self._config.instruments_interval_ms / 1e3, (NS_PER_DAY - since_listing_ns) / 1e9)
+        interval_s = _PARTIAL_RETRY_S if self._listings.is_partial else self._config.instruments_interval_ms / 1e3
+        return min(interval_s, (NS_PER_DAY - since_listing_ns) / 1e9)
 
     async def _load_instruments(self) -> bool:
         try:
-            pairs = await self._listed_pairs()
-            for underlying in self._underlyings:
-                instruments = await self._gateway.instruments(underlying)
-                futures = await self._listed_futures(underlying) if self._futures else ()
-                loaded = InstrumentsLoaded(
-                    underlying=underlying,
-                    instruments=instruments,
-                    perpetual=next((each for each in futures if each.is_perpetual), None),
-                    spot=pairs.get(underlying),
-                    futures=tuple(each for each in futures if not each.is_perpetual),
-                )
-                self._host.put(loaded)
+            await self._listings.read(self._host.put)
         except VenueError as error:
             self._context.log.warning("instruments cannot be read", kind=error.kind, reason=str(error))
             return False
         return True
-
-    async def _listed_futures(self, underlying: str) -> tuple[Instrument, ...]:
-        """None where the venue has none that can be read: options are shown without them."""
-        try:
-            return await self._gateway.futures.instruments(underlying)
-        except VenueError as error:
-            if error.kind in ("down", "throttled", "auth"):
-                raise
-            self._context.log.warning("there are no futures", underlying=underlying, reason=str(error))
-            return ()
-
-    async def _listed_pairs(self) -> dict[str, SpotSpec]:
-        """The spot pairs that are looked at, by underlying. Options are shown without one that cannot be read."""
-        if not self._pairs:
-            return {}
-        try:
-            listed = await self._gateway.spot.specifications()
-        except VenueError as error:
-            if error.kind in ("down", "throttled", "auth"):
-                raise
-            self._context.log.warning("the spot pairs cannot be read", reason=str(error))
-            return {}
-        pairs = {underlying_of(each.symbol): each for each in listed if each.symbol in self._pairs}
-        for symbol in self._pairs:
-            if underlying_of(symbol) not in pairs:
-                self._context.log.warning("there is no spot pair", symbol=symbol)
-        return pairs
 
     async def _poll(self) -> None:
         """Read what the stream has not brought for a while."""
@@ -343,7 +312,7 @@ class MarketdataShell:
                 if not self._host.core.listed(underlying):
                     self._reload.set()
                 try:
-                    await self._poll_silent(underlying)
+                    await self._silent.round(self._host.core, underlying)
                 except VenueError as error:
                     self._context.log.info("poll failed", underlying=underlying, kind=error.kind, reason=str(error))
 
@@ -389,21 +358,6 @@ class MarketdataShell:
         while True:
             self._metrics.measure(self._host.core, self._context.clock.now_ns())
             await asyncio.sleep(_MEASURE_PAUSE_S)
-
-    async def _poll_silent(self, underlying: str) -> None:
-        silence_ms, now_ns = self._config.poll_silence_ms, self._context.clock.now_ns
-        if self._host.core.index_is_silent(underlying, now_ns(), silence_ms):
-            self._host.put(MarketRead(push=await self._gateway.index_price(underlying)))
-        for symbol in self._host.core.silent_futures(underlying, now_ns(), silence_ms):
-            self._host.put(await self._gateway.futures.order_book(symbol))
-        pair = next((name for name in self._pairs if underlying_of(name) == underlying), "")
-        spot = self._host.core.spot(pair)
-        if spot is not None and spot.is_silent(now_ns(), silence_ms * 1_000_000):
-            asked_ns = now_ns()
-            self._host.put(BookRead(asked_ns=asked_ns, book=await self._gateway.spot.order_book(pair)))
-            self._host.put(await self._gateway.spot.ticker(pair))
-        for expiry_ns in self._host.core.silent_expiries(underlying, now_ns(), silence_ms):
-            self._host.put(MarketRead(push=await self._gateway.chain(underlying, expiry_ns)))
 
 
 def _is_spot(symbol: str) -> bool:
