@@ -23,6 +23,7 @@ from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
+from world.market_conditions import market_conditions
 from world.perpetuals import hedged, perpetuals
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
@@ -474,6 +475,11 @@ DIRECTED: dict[str, Directed] = {
     "perpetuals": Directed(
         what="perpetuals are traded alone and as legs beside options, over the hour of funding",
         scenario=perpetuals,
+    ),
+    "market_conditions": Directed(
+        what="strategies wait for candles, funding and volatility, of which many reads are lost",
+        scenario=market_conditions,
+        faults=Faults(bus_drop=0.1, bus_delay_max_ms=200, crash_per_minute=0.3, restart_after_max_ms=1_500),
     ),
     "rolling": Directed(
         what="sold strangles are rolled every few seconds, and host and execution are killed in the middle of it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from world.guard_mutants import GUARD_MUTANTS
+from world.market_mutants import MARKET_MUTANTS
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
 from world.perpetual_mutants import PERPETUAL_MUTANTS
@@ -443,6 +444,7 @@ MUTANTS: Sequence[Mutant] = (
     *GUARD_MUTANTS,
     *QUOTING_MUTANTS,
     *RFQ_MUTANTS,
+    *MARKET_MUTANTS,
     *PERPETUAL_MUTANTS,
     *ROLL_MUTANTS,
     *SMART_MUTANTS,
