@@ -119,7 +119,7 @@ class StrategyHostCore:
         self._dry = DryDesk(account_id, config, self._board, self._record)
         self._market = MarketDesk(config, tolerances, self._record)
         self._hedges = HedgeDesk(
-            account_id, config, self._board, self._trades, self._roster, self._record, self._exits
+            account_id, config, self._board, self._trades, self._roster, self._record, self._exits, self._dry
         )
         self._view = HostView(
             self._board,

@@ -17,6 +17,7 @@ from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.rows import DryTradeMoved
 from services.strategy.trades import TradeBook
+from shared.ids import hedge_name, hedged_name
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
 from shared.messages.trades import Grant, LegStatus, RollLink, TradeUpdate
@@ -57,6 +58,7 @@ class DryDesk:
         self._record = record
         self._trades = TradeBook(account_id, config.day_boundary_minute)
         self._ended: dict[str, _Ended] = {}
+        self._hedges: dict[str, dict[str, TradeUpdate]] = {}
 
     def apply(self, row: DryTradeMoved) -> None:
         self._trades.apply(row.trade, _EPOCH)
@@ -65,19 +67,48 @@ class DryDesk:
             ended.count += 1
             ended.net_usd += row.trade.net_realized_usd
             ended.trades.append(row.trade)
+        hedged = row.trade.hedge_of
+        if hedged:
+            self._hedges.setdefault(hedged, {})[row.trade.trade_id] = row.trade
+        hedges = self._hedges.get(hedged or row.trade.trade_id, {})
+        if (
+            all(each.is_final for each in hedges.values())
+            and self._trades.open_trade(hedged or row.trade.trade_id) is None
+        ):
+            self._hedges.pop(hedged or row.trade.trade_id, None)
+
+    def hedges_of(self, trade_id: str) -> tuple[TradeUpdate, ...]:
+        """All that hedged a trade so far, ended ones too, until all of it has ended."""
+        return tuple(self._hedges.get(trade_id, {}).values())
+
+    def without_hedged(self) -> list[TradeUpdate]:
+        """Open hedges of what has ended."""
+        gone = [hedges for hedged, hedges in self._hedges.items() if self._trades.open_trade(hedged) is None]
+        return [each for hedges in gone for each in hedges.values() if not each.is_final]
 
     def forget(self, strategy: str) -> None:
-        """Drop all trades of a strategy."""
-        self._trades.forget(strategy)
-        self._ended.pop(strategy, None)
+        """Drop all trades of a strategy, and what hedges them."""
+        self._hedges = {
+            hedged: hedges
+            for hedged, hedges in self._hedges.items()
+            if all(hedged_name(each.strategy) != strategy for each in hedges.values())
+        }
+        for name in (strategy, hedge_name(strategy)):
+            self._trades.forget(name)
+            self._ended.pop(name, None)
 
     def open_trades(self, strategy: str | None = None) -> Iterator[TradeUpdate]:
         return self._trades.open_trades(strategy)
 
     def trades(self, strategy: str) -> tuple[TradeUpdate, ...]:
-        """The newest ended ones, oldest first, and those that are open."""
-        ended = self._ended.get(strategy)
-        return (*(() if ended is None else ended.trades), *self.open_trades(strategy))
+        """The newest ended ones, oldest first, and those that are open, with what hedges them."""
+        names = (strategy, hedge_name(strategy))
+        ended = [trade for name in names if name in self._ended for trade in self._ended[name].trades]
+        held = [trade for name in names for trade in self.open_trades(name)]
+        return (
+            *sorted(ended, key=lambda trade: trade.closed_ns or 0),
+            *sorted(held, key=lambda trade: trade.created_ns),
+        )
 
     def with_history(self, history: TradeHistory, strategy: str, now_ns: int) -> TradeHistory:
         """The counts of a strategy's trades with those that it would have made."""
@@ -94,18 +125,19 @@ class DryDesk:
         )
 
     def result(self, strategy: str) -> DryRunResult | None:
-        """What its dry trades came to so far; None if it made none."""
+        """What its dry trades came to so far, with what hedged them; None if it made none."""
         held = list(self.open_trades(strategy))
-        ended = self._ended.get(strategy)
+        ended, hedges = self._ended.get(strategy), self._ended.get(hedge_name(strategy), _Ended())
         if not held and ended is None:
             return None
         ended = ended or _Ended()
-        values = [trade_pnl(trade, self._mark_of(trade)) for trade in held]
+        on_mark = (*held, *self.open_trades(hedge_name(strategy)))
+        values = [trade_pnl(trade, self._mark_of(trade)) for trade in on_mark]
         known = [value.net_usd for value in values if not isinstance(value, str)]
         return DryRunResult(
             open=len(held),
             closed=ended.count,
-            net_usd=ended.net_usd,
+            net_usd=ended.net_usd + hedges.net_usd,
             open_pnl_usd=sum(known) if len(known) == len(values) else None,
         )
 
@@ -169,6 +201,7 @@ class DryDesk:
             grant_open=False,
             if_broken=intent.if_broken,
             roll=None if rolled_from is None else _link(rolled_from),
+            hedge_of=intent.hedge_of,
         )
         self._record(DryTradeMoved(strategy=strategy, trade=trade))
         return trade
@@ -187,7 +220,7 @@ class DryDesk:
             cost += got * leg.held_quantity * (-1 if leg.side == "buy" else 1)
             realized += (got - leg.open_price) * leg.held_quantity * (1 if leg.side == "buy" else -1)
             fees += self._fee(leg.symbol, price, leg.held_quantity)
-            legs.append(msgspec.structs.replace(leg, closed_quantity=leg.filled_quantity, close_price=got))
+            legs.append(_closed_by(leg, leg.held_quantity, got))
         ended = msgspec.structs.replace(
             trade,
             state="SETTLED" if is_expired else "CLOSED",
@@ -201,6 +234,24 @@ class DryDesk:
         )
         self._record(DryTradeMoved(strategy=trade.strategy, trade=ended))
         return ended
+
+    def reduce(self, trade: TradeUpdate, keep: Decimal, now_ns: int) -> TradeUpdate | None:
+        """Close what a trade of one leg holds beyond `keep`, at the touch. None while there is no price."""
+        (leg,) = trade.legs
+        price, part = self._close_price(leg, now_ns), leg.held_quantity - keep
+        if price is None or leg.open_price is None or part <= 0:
+            return None
+        got = Decimal(str(price))
+        left = msgspec.structs.replace(
+            trade,
+            legs=(_closed_by(leg, part, got),),
+            updated_ns=now_ns,
+            realized_pnl_usd=trade.realized_pnl_usd
+            + (got - leg.open_price) * part * (1 if leg.side == "buy" else -1),
+            fees_usd=trade.fees_usd + self._fee(leg.symbol, price, part),
+        )
+        self._record(DryTradeMoved(strategy=trade.strategy, trade=left))
+        return left
 
     def must_end(self, trade: TradeUpdate, now_ns: int) -> str | None:
         """Why it ends now whatever its conditions say: its deadline, or the expiry of a leg."""
@@ -260,6 +311,16 @@ class DryDesk:
             return f"no mark of {symbol}" if value is None else value
 
         return mark
+
+
+def _closed_by(leg: LegStatus, part: Decimal, price: Decimal) -> LegStatus:
+    """The leg with `part` of it closed at this price; `close_price` is the average of all that is closed."""
+    closed = leg.closed_quantity + part
+    if not closed:
+        return leg
+    before = (leg.close_price or Decimal(0)) * leg.closed_quantity
+    average = price if not before else ((before + price * part) / closed).quantize(_CENTS)
+    return msgspec.structs.replace(leg, closed_quantity=closed, close_price=average)
 
 
 def _link(ended: TradeUpdate) -> RollLink:

@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
+from services.strategy.dry_hedges import DryHedges, held_delta
+from services.strategy.dry_run import DryDesk, is_dry
 from services.strategy.exits import ExitDesk, is_held
 from services.strategy.flight import Ended, Flight
 from services.strategy.hedge_pauses import HedgePauses
@@ -36,7 +38,7 @@ from shared.strategy.hedge import (
     adjustment,
     least_change,
 )
-from shared.strategy.pnl import is_counted, signed
+from shared.strategy.pnl import is_counted
 from shared.strategy.protocol import OpenStructure
 from shared.strategy.selection import SelectionFailed, perpetual_of
 
@@ -85,6 +87,7 @@ class HedgeDesk:
         roster: Roster,
         record: Callable[[Row], None],
         exits: ExitDesk,
+        dry: DryDesk,
     ) -> None:
         self._account_id = account_id
         self._config = config
@@ -99,6 +102,7 @@ class HedgeDesk:
         self._flights: dict[str, tuple[str, Flight]] = {}
         self._reductions = Reductions(config)
         self._pauses = HedgePauses(record)
+        self._dry = DryHedges(config, board, dry)
         self._account_alarms: set[str] = set()
 
     def apply(self, row: Row) -> bool:
@@ -111,12 +115,14 @@ class HedgeDesk:
 
     def hedges_of(self, trade_id: str) -> tuple[TradeUpdate, ...]:
         """All that hedged a trade so far, ended ones too."""
+        if is_dry(trade_id):
+            return self._dry.hedges_of(trade_id)
         return tuple(self._hedges.get(trade_id, {}).values())
 
     def text_of(self, trade_id: str) -> str:
         """What was last found of a trade's hedge, "" for one that is not hedged."""
         watch = self._watches.get(trade_id)
-        return "" if watch is None else watch.text
+        return self._dry.text_of(trade_id) if watch is None else watch.text
 
     def on_trade(self, trade: TradeUpdate, now_ns: int) -> list[Effect]:
         """Keep what hedges what; an event may be the outcome of an intent in flight."""
@@ -143,6 +149,7 @@ class HedgeDesk:
         hedging = {slot.name: slot for slot in slots}
         for slot in hedging.values():
             effects += self._look(slot, closed(now_ns), now_ns)
+        self._dry.advance(hedging.values(), closed(now_ns), now_ns)
         effects += self._left_alone(hedging, now_ns)
         if self._watches or self._hedges or self._pauses:
             effects += self._forget_ended(now_ns)
@@ -241,7 +248,7 @@ class HedgeDesk:
         if isinstance(chain, str):
             watch.text = f"hedge waits: {chain}"
             return self._judged(trade, watch, None, now_ns)
-        found, delta = perpetual_of(chain), _delta(trade, chain)
+        found, delta = perpetual_of(chain), held_delta(trade, chain)
         if isinstance(found, SelectionFailed) or isinstance(delta, str):
             watch.text = f"hedge waits: {found.reason if isinstance(found, SelectionFailed) else delta}"
             return self._judged(trade, watch, None, now_ns)
@@ -440,18 +447,6 @@ class HedgeDesk:
                 watch.refused = progress.outcome.reason
                 watch.wait_until_ns = now_ns + round(pause_s * SECOND_NS)
         return []
-
-
-def _delta(trade: TradeUpdate, chain: ChainView) -> float | str:
-    """Of what the trade holds, in coins; or which delta is missing."""
-    total = 0.0
-    for leg in trade.legs:
-        if leg.held_quantity:
-            delta = chain.value(leg.symbol, "delta")
-            if delta is None:
-                return f"no delta of {leg.symbol}"
-            total += signed(leg, leg.held_quantity) * delta
-    return total
 
 
 def _part(watch: _Watch, refused: Ended) -> Decimal | None:

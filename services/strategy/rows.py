@@ -48,7 +48,7 @@ class ClosingTold(msgspec.Struct, frozen=True, kw_only=True, tag="closing_told")
 
 
 class DryTradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="dry_trade_moved"):
-    """A trade of a dry run was opened or has ended. With this row its strategy is told."""
+    """A trade of a dry run was opened, has ended, or, of a hedge, was reduced. With this row its strategy is told."""
 
     strategy: str
     trade: TradeUpdate
