@@ -16,6 +16,7 @@ from shared.messages.reconciliation import Difference, ForeignOrder, ForeignPosi
 from shared.messages.steps import Inbound, RaiseAlert, Step, StreamSynced, Tick
 from shared.messages.system import Alert, Heartbeat, Severity
 from shared.messages.trades import Grant, LegStatus, TradeState, TradeUpdate
+from shared.strategy_hosts import StrategyHosts
 
 SECOND = 1_000_000_000
 START = 1_772_000_000 * SECOND
@@ -214,9 +215,14 @@ class Script:
     """
 
     def __init__(
-        self, config: MonitorConfig | None = None, *, before: Sequence[AlertRecord] = (), synced: bool = True
+        self,
+        config: MonitorConfig | None = None,
+        *,
+        before: Sequence[AlertRecord] = (),
+        synced: bool = True,
+        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
-        self.core = MonitorCore(config or MonitorConfig(), account_id=ACCOUNT)
+        self.core = MonitorCore(config or MonitorConfig(), account_id=ACCOUNT, hosts=hosts)
         self.core.handle(AlertsRestored(tuple(before)), START)
         self.core.start(START)
         if synced:

@@ -9,6 +9,7 @@ from services.monitor.config import MonitorConfig
 from services.monitor.effects import Acknowledge
 from shared.messages.alert_kinds import ALERT_KINDS, ENDED_BY_A_PERSON, TOLD_AGAIN
 from shared.messages.control import StrategyStatus
+from shared.strategy_hosts import StrategyHosts
 from tests.unit.monitor.desk import START, Script, alert, heartbeat, strategy, summary
 
 REMEMBERED = {
@@ -67,6 +68,21 @@ def test_the_silence_and_the_failure_of_a_strategy_that_was_taken_out_are_over_a
     assert script.core.status(START).strategies == ()
     assert script.core.status(START).silent_feeds == ()
     assert [each for each in script.tick(203) if each.code == "feed_stale"] == []
+
+
+def test_a_host_that_starts_anew_says_nothing_of_the_strategies_of_another_one_that_is_dead() -> None:
+    script = Script(MonitorConfig(services=()), hosts=StrategyHosts({"fast": ("short_strangle",)}))
+    script.hear(heartbeat("strategy-fast"), 0)
+    script.hear(heartbeat("strategy"), 0)
+    shown(script, strategy(), 1)
+    script.tick(20)
+    script.hear(heartbeat("strategy", epoch=2, started_s=21), 21)
+    script.hear(heartbeat("strategy", epoch=2, started_s=21, beat_s=300), 300)
+    assert script.core.status(START).silent_feeds == (STATUS_TOPIC,), "its own host is silent, and it with it"
+    assert [each.name for each in script.core.status(START).services if each.is_down] == ["strategy-fast"]
+    script.hear(heartbeat("strategy-fast", epoch=2, started_s=301), 301)
+    gone = script.hear(heartbeat("strategy-fast", epoch=2, started_s=301, beat_s=600), 600)
+    assert ("feed_stale", STATUS_TOPIC, True) in summary(gone)
 
 
 def test_a_strategy_that_was_taken_out_while_the_monitor_was_down_is_not_silent_for_ever() -> None:
