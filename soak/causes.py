@@ -107,6 +107,9 @@ EXPLAINED: dict[str, Why] = {
     "surplus_not_reduced": _why(*_ALL, grace_s=300),
     # nothing rolls or is hedged in a soak
     "hedge_off": _NEVER,
+    # the cash rule is off in a soak
+    "cash_sold": _NEVER,
+    "cash_low": _NEVER,
     "funding_unexplained": _NEVER,
     "roll_ended_flat": _NEVER,
     "roll_given_up": _NEVER,

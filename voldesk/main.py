@@ -50,7 +50,8 @@ COMMANDS = {
     "reconcile": (
         "Show the differences that comparisons with the venue found, newest first, with what was done and when."
     ),
-    "account": "Show equity, margin and the account's Greeks per underlying.",
+    "account": "Show equity, margin, the cash of each asset and the account's Greeks per underlying.",
+    "cash": "Show what the cash rule keeps, what it would sell now and why it does or does not, and what it sold.",
     "risk": "Show every limit with its use, nearest first, halts, breakers and margin; --stress the stress grid.",
     "strategies": "List strategies with what each waits for; pause or resume one, or let it open one trade.",
     "strategy": "Begin a strategy file, or look at one strategy closely: what it would open, how its trades did.",
@@ -72,7 +73,7 @@ COMMANDS = {
     "why": "Say why a strategy opens nothing, or why a trade of it stays open: each gate, its reason and since when.",
     "chain": "Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told.",
     "book": (
-        "Show an option's order book and its last trades, with their age; with --json --follow one object per line."
+        "Show the book and the last trades of an option or spot pair, with their age; --json --follow: a line each."
     ),
     "rfq": "Ask makers what they would trade a structure at. Nothing is accepted, no position changes.",
     "tap": (

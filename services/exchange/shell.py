@@ -111,6 +111,7 @@ def with_paper_accounts(section: ExchangeServiceConfig, keys: tuple[PaperKey, ..
             account_id=account_id,
             user_id=FIRST_USER_ID + number,
             initial_balance_usd=section.paper_balance_usd,
+            initial_assets=section.paper_assets,
             rights=section.paper_rights,
         )
     for key in keys:

@@ -10,6 +10,8 @@ from typing import Any, cast, get_args
 import msgspec
 
 from services.execution import rows
+from services.execution.cash_book import CashBook
+from services.execution.cash_rows import CashRow, CashSaleMoved, CashSaleRequested
 from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.direct_fold import NotedOrder, fold_direct
@@ -65,6 +67,7 @@ class Book(msgspec.Struct):
     highest_ordinal: dict[str, int] = msgspec.field(default_factory=dict)
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
     inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
+    cash: CashBook = msgspec.field(default_factory=CashBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
     halt_epoch: int = 0
     unfilled_kept_ns: int = 0
@@ -160,6 +163,8 @@ class Book(msgspec.Struct):
                 self.compared_ns = asked_ns
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
                 self.inquiries.apply(row, at_ns)
+            case CashSaleRequested() | CashSaleMoved():
+                self._apply_cash(row, at_ns)
             case rows.EndedForgotten():
                 forget_ended(self, row, at_ns)
             case rows.TradeNumbersSkipped():
@@ -189,6 +194,11 @@ class Book(msgspec.Struct):
                 # The beginning says what was meant, the end what is happening: the middle goes.
                 del trade.story[self.story_lines_max // 4]
         return trade
+
+    def _apply_cash(self, row: CashRow, at_ns: int) -> None:
+        self.cash.apply(row, at_ns)
+        if isinstance(row, CashSaleRequested):
+            self.last_trade_number = max(row.trade_number, self.last_trade_number or 0)
 
     def qualities(self) -> Iterator[PhaseQuality]:
         """How well every trade that is remembered was executed, without legs; those that are purged first."""

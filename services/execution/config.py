@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from services.execution.cash_config import CashConfig
 from shared.messages.control import OnShutdown
 from shared.messages.trades import IfBroken
 from shared.strategy.profiles import ExecutionProfile
@@ -86,6 +87,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
     signal cancels. shutdown_timeout_s: after so long the process ends all the same, and the next one goes on.
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
+    cash: the rule that keeps a minimum of USDT by selling a coin of spot.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
     limits that execution alone uses (orders, their queries and history) are its own, whole.
     orders_per_s: calls per second of each kind: placements with amendments, cancels, batches. The venue's table says
@@ -154,6 +156,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     on_shutdown: OnShutdown = "leave"
     shutdown_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 20
     profiles: dict[ProfileName, ExecutionProfile] = {}
+    cash: CashConfig = CashConfig()
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     orders_per_s: Annotated[int, Meta(ge=1, le=60)] = 15
 

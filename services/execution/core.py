@@ -8,6 +8,8 @@ from services.execution import rows
 from services.execution.amending import amendment_refused
 from services.execution.arrivals import note_arrivals, note_deltas
 from services.execution.book import Book
+from services.execution.cash_desk import CashDesk
+from services.execution.cash_effects import CashRead, CashReadFailed, SaleFound, SaleNotAnswered
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.config import ExecutionConfig
@@ -70,7 +72,7 @@ class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, ReduceTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders,
-    TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests);
+    TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests, GetCash);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace. Any other input is ignored. Facts about
     orders may come as one `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
@@ -109,6 +111,7 @@ class ExecutionCore:
         self._lifecycle = Lifecycle(
             self._work, self._guards, self._schedule, self._reconciler.positions, self._rfq_desk, self._winding_down
         )
+        self._cash = CashDesk(self._work, self._schedule, self._winding_down)
         self._inquiries = InquiryDesk(self._work)
         self._quote_requests = QuoteRequests(self._work, self._inquiries)
         self._requests = Requests(
@@ -116,6 +119,7 @@ class ExecutionCore:
             self._inquiries,
             self._quote_requests,
             self._countdowns,
+            self._cash,
         )
         self._wake_ns: int | None = None
         self._started = False
@@ -163,6 +167,7 @@ class ExecutionCore:
                 self._facts.move(order, "UNKNOWN", "execution restarted before an outcome was known")
         self._rfq_desk.begin()
         self._inquiries.begin()
+        self._cash.begin()
         self._countdowns.begin()
         self._schedule.begin()
         self._evidence.hold()
@@ -226,6 +231,7 @@ class ExecutionCore:
             self._guards.begin()
             self._schedule.distrust("stall")
             self._evidence.hold()
+            self._cash.distrust()
             self._countdowns.begin()
         elif isinstance(item, Together):
             for each in item.items:
@@ -279,6 +285,10 @@ class ExecutionCore:
                 self._take_amendment(item)
             case CountdownSet() | CountdownRefused() | CountdownUnknown():
                 self._countdowns.take(item)
+            case CashRead() | CashReadFailed():
+                self._cash.read(item)
+            case SaleFound() | SaleNotAnswered():
+                self._cash.found(item)
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)
@@ -290,6 +300,8 @@ class ExecutionCore:
     def _take_outcome(self, item: OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused) -> None:
         order = self._work.book.orders.get(item.client_order_id)
         if order is None:
+            if self._cash.knows(item.client_order_id):
+                self._cash.outcome(item)
             return
         match item:
             case OrderAcked():
@@ -351,7 +363,7 @@ class ExecutionCore:
             concerned.sort(key=lambda trade: trade.state not in OPENING_STATES)
         wakes += [self._lifecycle.advance(trade) for trade in concerned]
         wakes += [self._evidence.look(), self._rfq_desk.look(), self._countdowns.look()]
-        wakes.append(self._schedule.advance())
+        wakes += [self._cash.look(), self._schedule.advance()]
         note_arrivals(work)
         note_deltas(work)
         for number in work.touched_orders:

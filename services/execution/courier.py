@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from services.execution.cash_courier import CashCourier
+from services.execution.cash_effects import FindSale, ReadCash, SellSpot, WithdrawSale
 from services.execution.effects import (
     AmendBatch,
     AmendOrder,
@@ -62,6 +64,7 @@ class Courier:
         self._put = put
         self._place_deadline_s = place_deadline_s
         self._rfqs = RfqCourier(gateway, clock, place_deadline_s)
+        self._cash = CashCourier(gateway, clock)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def carry(self, effect: Effect) -> None:
@@ -98,6 +101,10 @@ class Courier:
             case FetchSnapshot(trigger=trigger):
                 fetch_failed = VenueSnapshotFailed(trigger=trigger, reason="the reads failed here")
                 self._spawn(self._snapshot(effect), f"snapshot-{trigger}", fetch_failed)
+            case SellSpot(order=sale):
+                self._send(self._gateway.spot.place(sale), "sell-spot", (sale.client_order_id,), OutcomeUnknown)
+            case ReadCash() | WithdrawSale() | FindSale():
+                self._spawn(*self._cash.errand(effect))
             case _:
                 self._spawn(*self._rfqs.errand(effect))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from services.execution.cash_effects import CashEffect, SellSpot
 from shared.messages.rfq import RfqLeg
 from shared.messages.venue import Amendment, NewOrder, OrderRef
 
@@ -138,7 +139,7 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
 OrderEffect = PlaceOrder | AmendOrder | CancelOrder | PlaceBatch | AmendBatch | CancelBatch
-Effect = OrderEffect | SetCountdown | QueryOrder | QueryOrders | FetchSnapshot | RfqEffect
+Effect = OrderEffect | SetCountdown | QueryOrder | QueryOrders | FetchSnapshot | RfqEffect | CashEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 
@@ -153,7 +154,7 @@ def may_go_unwritten(effect: Any) -> bool:
             return all(order.reduce_only for order in orders)
         case AmendBatch(changes=changes):
             return all(change.reduce_only for change in changes)
-        case CreateRfq() | AcceptQuote():
+        case CreateRfq() | AcceptQuote() | SellSpot():
             return False
         case _:
             return True

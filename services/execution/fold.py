@@ -14,6 +14,9 @@ _SHARED = _SERVICE.parents[1] / "shared"
 _OWN = (
     *(
         "book",
+        "cash_book",
+        "cash_config",
+        "cash_rows",
         "config",
         "differences",
         "direct_fold",

@@ -8,6 +8,8 @@ from typing import Any, Protocol, get_args
 
 from services.execution import rows
 from services.execution.book import Book
+from services.execution.cash_metrics import CashMetrics
+from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.inquiry_metrics import InquiryMetrics
 from services.execution.quality import phase_quality
@@ -93,6 +95,7 @@ class ExecutionMetrics:
         self._rfqs = RfqMetrics(metrics)
         self._smart = SmartMetrics(metrics)
         self._inquiries = InquiryMetrics(metrics)
+        self._cash = CashMetrics(metrics)
 
     def _declare_trades(self, metrics: Metrics) -> None:
         self._trades = metrics.table("voldesk_trades", "Trades that are not final, by state", "state")
@@ -234,6 +237,7 @@ class ExecutionMetrics:
         self._standing.show({kind: standing[kind] for kind in ("foreign_order", "foreign_position")})
         self._rfqs.watch(book.rfqs)
         self._inquiries.watch(book.inquiries)
+        self._cash.watch(book.cash, self._now_ns())
         self._realized_usd.show(dict(self._realized))
         self._fees_usd.show(dict(self._fees))
         self._funding_usd.show(dict(self._funding))
@@ -286,6 +290,8 @@ class ExecutionMetrics:
                 self._smart.count(row)
             case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
                 self._inquiries.count(row)
+            case CashSaleRequested() | CashSaleMoved():
+                self._cash.count(row)
             case (
                 rows.RfqRequested()
                 | rows.RfqMoved()

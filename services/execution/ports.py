@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from shared.messages.contracts import ContractOrder, SpotSpec, SpotTicker
 from shared.messages.rfq import (
     AcceptRefused,
     AcceptUnknown,
@@ -40,10 +41,11 @@ from shared.messages.venue import (
     StreamUp,
     VenueExercise,
     VenueFill,
+    VenueHolding,
     VenueOrder,
     VenuePosition,
 )
-from shared.venues.ports import AccountPush, KeyInfo
+from shared.venues.ports import AccountPush, BookPush, KeyInfo
 
 
 class RfqDesk(Protocol):
@@ -66,7 +68,40 @@ class RfqDesk(Protocol):
     async def block_trades(self, since_ns: int) -> tuple[BlockTrade, ...]: ...
 
 
-class TradingGateway(RfqDesk, Protocol):
+class SpotDesk(Protocol):
+    """Spot of one account. Reads raise VenueError; order calls return every outcome."""
+
+    async def specifications(self) -> tuple[SpotSpec, ...]: ...
+
+    async def ticker(self, symbol: str) -> SpotTicker: ...
+
+    async def order_book(self, symbol: str) -> BookPush: ...
+
+    async def place(self, order: ContractOrder) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+
+    async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown: ...
+
+    async def order(self, client_order_id: int) -> VenueOrder | None: ...
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]: ...
+
+    async def order_history(self, symbol: str, since_ns: int) -> tuple[VenueOrder, ...]: ...
+
+    async def fills(self, symbol: str, since_ns: int) -> tuple[VenueFill, ...]: ...
+
+
+class CashGateway(Protocol):
+    """What the cash rule needs of a venue."""
+
+    @property
+    def spot(self) -> SpotDesk: ...
+
+    async def holdings(self) -> dict[str, VenueHolding]:
+        """Every asset that the account has or had, USDT always among them. Raises VenueError."""
+        ...
+
+
+class TradingGateway(RfqDesk, CashGateway, Protocol):
     """One account at a venue. Reads raise VenueError; order calls return every outcome."""
 
     async def start(self) -> None: ...

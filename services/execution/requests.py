@@ -9,6 +9,7 @@ import msgspec
 from services.execution import rows
 from services.execution.adoption import adopt
 from services.execution.auto import LegView, choose, rfq_refused
+from services.execution.cash_desk import CashDesk
 from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refusal
 from services.execution.countdowns import Countdowns
 from services.execution.halts import is_stretched
@@ -25,6 +26,7 @@ from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.views import intent_refused, order_update, trade_update
 from shared.ids import next_trade_number, trade_id
 from shared.messages.base import Message
+from shared.messages.cash import GetCash
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.countdowns import ListCountdowns
 from shared.messages.inquiries import ListInquiries, QuoteStructure
@@ -64,12 +66,18 @@ class Requests:
     """Answers requests. What changes something is journalled with its answer."""
 
     def __init__(
-        self, view: CheckView, inquiries: InquiryDesk, quotes: QuoteRequests, countdowns: Countdowns
+        self,
+        view: CheckView,
+        inquiries: InquiryDesk,
+        quotes: QuoteRequests,
+        countdowns: Countdowns,
+        cash: CashDesk,
     ) -> None:
         self._view = view
         self._inquiries = inquiries
         self._quotes = quotes
         self._countdowns = countdowns
+        self._cash = cash
         self._work = view.work
 
     def take(self, request: Request) -> None:
@@ -89,6 +97,8 @@ class Requests:
                 self._work.send(Reply(request.request_id, self._quotes.history(question)))
             case ListCountdowns():
                 self._work.send(Reply(request.request_id, self._countdowns.told()))
+            case GetCash():
+                self._work.send(Reply(request.request_id, self._cash.status()))
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case (

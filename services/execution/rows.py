@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from services.execution.cash_rows import CashRow
 from shared.messages.base import Side
 from shared.messages.control import DirectOrder, HaltsAnswered
 from shared.messages.costs import ModeChoice, OpeningCost
@@ -553,6 +554,7 @@ Row = (
     | VenueCompared
     | RfqRow
     | InquiryRow
+    | CashRow
     | EndedForgotten
     | TradeNumbersSkipped
     | DirectFlattenFound

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.execution import rows
 from services.execution.book import Book
+from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
 from shared.ids import trade_id, trade_number_of_order
 from shared.log_lines import Level, Told
 from shared.messages.trades import OpenTrade, OrderState, Refusal, TradeState
@@ -52,6 +53,11 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.RfqSighted: ("accepted quote sighted", ("rfq_id", "what", "reason")),
     rows.InquiryAsked: ("quotes inquired", ("inquiry_id", "requested_by")),
     rows.InquiryEnded: ("inquiry ended", ("inquiry_id", "reason")),
+    CashSaleRequested: ("cash sale sent", ("client_order_id", "symbol", "quantity", "price", "reserved_usd", "why")),
+    CashSaleMoved: (
+        "cash sale moved",
+        ("client_order_id", "state", "reason", "venue_order_id", "filled_quantity", "average_price", "fee_usd"),
+    ),
     rows.TradeNumbersSkipped: ("trade numbers left out", ("last_trade_number", "reason")),
     rows.HaltRaised: ("halt raised", ("level", "reason", "raised_by")),
     rows.HaltsLifted: ("halts lifted", ("lifted_by",)),

@@ -80,6 +80,7 @@ class WindingDown:
         if leaves:
             orders = [order for order in orders if _is_quoting(book.trades[order.trade_id])]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
+        found += [f"sale {number} of the cash rule is {book.cash.sales[number].state}" for number in book.cash.live]
         found += armed
         if leaves:
             return found

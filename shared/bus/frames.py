@@ -16,6 +16,7 @@ from msgspec import Meta
 from shared.messages import (  # noqa: F401  registers them
     account,
     alerts,
+    cash,
     conditions,
     control,
     countdowns,

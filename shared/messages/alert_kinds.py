@@ -58,6 +58,14 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "Surplus not reduced",
             "what a trade holds too much cannot be reduced within its bounds",
         ),
+        _kind("cash_sold", "info", "execution", "Coins sold", "the cash rule sold coins of spot", is_notice=True),
+        _kind(
+            "cash_low",
+            "warning",
+            "execution",
+            "USDT below the minimum",
+            "the account has fewer USDT than the cash rule keeps, and it sells nothing",
+        ),
         _kind("naked_leg", "critical", "monitor", "Naked leg", "a short option of a trade lacks its protection"),
         _kind(
             "position_missing",
@@ -422,6 +430,7 @@ TOLD_AGAIN = frozenset(
         "countdown_fired",
         "countdown_not_renewed",
         "countdown_refused",
+        "cash_low",
         # strategy
         "exit_blind",
         "hedge_off",

@@ -17,6 +17,7 @@ import msgspec
 from shared.messages import (
     account,
     alerts,
+    cash,
     conditions,
     control,
     countdowns,
@@ -48,6 +49,7 @@ FAMILIES: tuple[types.ModuleType, ...] = (
     inquiries,
     quote_requests,
     countdowns,
+    cash,
     quality,
     reconciliation,
     alerts,
@@ -77,6 +79,7 @@ REQUESTS: tuple[tuple[str, type[Message], tuple[type[Message], ...]], ...] = (
     ("execution", inquiries.ListInquiries, (inquiries.InquiryList,)),
     ("execution", quote_requests.ListQuoteRequests, (quote_requests.QuoteRequestList,)),
     ("execution", countdowns.ListCountdowns, (countdowns.CountdownList,)),
+    ("execution", cash.GetCash, (cash.CashStatus,)),
     ("risk", control.RequestGrant, (control.GrantGiven, control.GrantRefused)),
     ("risk", control.GetAccount, (control.AccountAnswer,)),
     ("risk", risk.GetRisk, (risk.RiskAnswer,)),

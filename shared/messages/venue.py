@@ -167,6 +167,13 @@ class VenueAccount(msgspec.Struct, frozen=True, kw_only=True):
     balances: dict[str, Decimal] = {}
 
 
+class VenueHolding(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one asset, in units of it: its cash, and the part of it that nothing claims."""
+
+    cash: Decimal
+    free: Decimal
+
+
 class VenueExercise(msgspec.Struct, frozen=True, kw_only=True):
     """Settlement of one expired position. Cash flows in USD: received > 0. `quantity` signed (short < 0). Of a future
     the cash flow is quantity × settlement price, as what was traded of it counts at its price."""

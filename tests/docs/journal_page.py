@@ -32,6 +32,9 @@ A snapshot is made by a process beside execution after every {snapshot_rows:,} r
 and [bad days](bad-days.md). To move a journal to another place, stop the desk and move the file with all that lies
 beside it. To begin a new one on purpose: `python -m shared.store quarantine FILE`.
 
+Sales of the [cash rule](cash.md) are rows of their own (`cash_sale_requested`, `cash_sale_moved`): they belong to no
+trade, and `voldesk cash` shows them.
+
 `voldesk trade ID` tells the story of any trade that the journal has. Execution itself keeps a trade that has ended in
 memory for `[execution] retention_days`; an older one, or any while execution is down, is read from the file.
 Orders of a quoting strategy that ended unfilled leave memory after `[execution] unfilled_orders_kept_s`. What leaves

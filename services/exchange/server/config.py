@@ -35,13 +35,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ExchangeServiceConfig(ExchangeConfig, frozen=True, kw_only=True):
     """The [exchange] section: the core's configuration, the server's, and the paper account's first balance.
 
-    paper_balance_usd: what the paper account owns at its first start. paper_rights: what it may do beyond trading:
-    "market_maker" gives batch calls, the countdown and protection, "mmp" protection alone, "rfq_quotes" the maker's
-    side of requests for quote.
+    paper_balance_usd: what the paper account owns at its first start; paper_assets: its coins of spot then.
+    paper_rights: what it may do beyond trading: "market_maker" gives batch calls, the countdown and protection, "mmp"
+    protection alone, "rfq_quotes" the maker's side of requests for quote.
     """
 
     server: ServerConfig = ServerConfig()
     paper_balance_usd: Decimal = Decimal(100_000)
+    paper_assets: dict[str, Decimal] = msgspec.field(default_factory=dict)
     paper_rights: Rights = ()
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ from shared.messages.venue import (
     VenueAccount,
     VenueExercise,
     VenueFill,
+    VenueHolding,
     VenueOrder,
     VenuePosition,
     VenueTransfer,
@@ -218,6 +219,10 @@ class CoincallGateway:
 
     async def account(self) -> VenueAccount:
         return _parsed(parse.parse_account, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
+
+    async def holdings(self) -> dict[str, VenueHolding]:
+        """Every asset of the account, those without any too; USDT is always among them."""
+        return _parsed(parse.parse_holdings, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         return _parsed(parse.parse_positions, await self._rest.read(endpoints.POSITIONS))

@@ -20,6 +20,7 @@ from shared.messages.venue import (
     VenueAccount,
     VenueExercise,
     VenueFill,
+    VenueHolding,
     VenueOrder,
     VenueOrderState,
     VenuePosition,
@@ -268,6 +269,20 @@ def _balances(accounts: msgspec.Raw) -> dict[str, Decimal]:
     except ParseError:
         return {}
     return {coin: amount for coin, amount in cash.items() if amount}
+
+
+def parse_holdings(data: bytes) -> dict[str, VenueHolding]:
+    """Every asset of the account summary, those without any too. Something is sold by it: every row must be readable,
+    and USDT must be among them."""
+    rows = decoded_list(wire.CoinAccount, decoded(wire.AccountSummary, data).accounts)
+    found: dict[str, VenueHolding] = {}
+    for row in rows:
+        if row.cashBalanceAmount is None or row.availableBalance is None:
+            raise ParseError(f"account of {row.coin}: cashBalanceAmount and availableBalance must be there")
+        found[row.coin] = VenueHolding(cash=exact(row.cashBalanceAmount), free=exact(row.availableBalance))
+    if "USDT" not in found:
+        raise ParseError("the account summary has no USDT")
+    return found
 
 
 def parse_key_info(data: bytes) -> KeyInfo:

@@ -59,6 +59,7 @@ class CoinAccount(msgspec.Struct, frozen=True):
     coin: str
     cashBalanceAmount: Number = None
     equityAmount: Number = None
+    availableBalance: Number = None
 
 
 class AccountSummary(msgspec.Struct, frozen=True):

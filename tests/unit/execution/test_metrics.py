@@ -8,6 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.execution.cash_config import CashConfig
+from services.execution.cash_effects import CashRead
+from services.execution.cash_rule import CashSeen, Holding
+from services.execution.config import ExecutionConfig
 from services.execution.metrics import ExecutionMetrics, Outcome
 from shared.messages.control import RaiseHalt
 from shared.messages.inquiries import QuoteStructure
@@ -18,6 +22,7 @@ from shared.messages.venue import OrderRefused, OutcomeUnknown
 from shared.metrics import Metrics
 from tests.unit.execution.makers import Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, MS, PUT, D, Script, acked, fill, gone, intent, leg, position
+from tests.unit.execution.test_cash_rule import PAIR
 from tests.unit.shared.test_metrics import scraped
 
 
@@ -194,3 +199,28 @@ def test_inquiries_are_counted_by_their_answer(desk: Watched) -> None:
     assert desk.shown("voldesk_inquiries_asked_total") == {(): 2}
     assert desk.shown("voldesk_inquiries_answered_total") == {("rfq_refused",): 1, ("rfq_throttled",): 1}
     assert desk.shown("voldesk_inquiries") == {(): 0}
+
+
+def test_sales_of_the_cash_rule_are_counted_once_and_by_how_they_end(desk: Watched) -> None:
+    rule = CashConfig(mode="on", minimum_usdt=D(1_000), cap_usd=D(4_000))
+    desk.config = ExecutionConfig(cash=rule)
+    desk.core = desk._new_core()
+    desk.started()
+    seen = CashSeen(
+        usdt=D(500),
+        asset=Holding(D(1), D(1)),
+        spec=PAIR,
+        index=D(100_000),
+        bids=((D(99_990), D(5)),),
+        asks=((D(100_010), D(5)),),
+    )
+    for _ in range(2):
+        desk.on(CashRead(desk.now_ns, seen))
+    (sale,) = desk.core.book.cash.sales
+    assert desk.shown("voldesk_cash_sales_live") == {(): 1}
+    assert desk.shown("voldesk_cash_used_usd") == {(): float(desk.core.book.cash.sales[sale].reserved_usd)}
+    desk.on(OrderRefused(client_order_id=sale, kind="rejected", code=1, text="no"))
+    assert desk.shown("voldesk_cash_sales_total") == {(): 1}
+    assert desk.shown("voldesk_cash_sales_ended_total") == {("REFUSED",): 1}
+    assert desk.shown("voldesk_cash_sales_live") == {(): 0}
+    assert desk.shown("voldesk_cash_used_usd") == {(): 0}
