@@ -19,6 +19,7 @@ from msgspec import Meta
 from shared.errors import StartRefused
 from shared.messages.system import Mode
 from shared.messages.topics import BUS_SERVICES
+from shared.strategy_groups import GroupsUnreadable, read_groups
 from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts, kind_of, read_hosts
 
 VenueName = Literal["sim", "beta", "production"]
@@ -135,7 +136,10 @@ class JournalSection(_Section, frozen=True, kw_only=True):
 
 
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration. `path` is the file; the sections of the services are read by `section`."""
+    """The whole configuration. `path` is the file; the sections of the services are read by `section`.
+
+    strategy_hosts: those that the desk runs; configured_hosts: those that the file has now, applied by `voldesk up`.
+    """
 
     path: Path
     name: str
@@ -152,12 +156,17 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalSection
     ports: dict[str, int]
     strategy_hosts: StrategyHosts
+    configured_hosts: StrategyHosts
     raw: dict[str, dict[str, Any]]
 
     @property
     def mode(self) -> Mode:
         """What people are shown: paper, beta or LIVE."""
         return _MODES[self.venue]
+
+    def as_configured(self) -> DeskConfig:
+        """The desk as it runs once the configured strategy hosts are applied."""
+        return msgspec.structs.replace(self, strategy_hosts=self.configured_hosts)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -220,15 +229,24 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
             'use "127.0.0.1"; other addresses are for containers on networks of their own',
         )
     try:
-        hosts = read_hosts(raw.get(DEFAULT_HOST, {}))
+        configured = read_hosts(raw.get(DEFAULT_HOST, {}))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}", "correct the value") from None
+    folder = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
+    run_dir = (path.parent / Path(folder).expanduser()).absolute()
+    try:
+        running = read_groups(run_dir)
+    except GroupsUnreadable as error:
+        raise ConfigError(str(error), "delete the file, then `voldesk up`, which writes it anew") from None
+    if running is not None:
+        configured = configured.after(running)
+    hosts = configured if running is None else running
     ports = _convert(path, "ports", raw.get("ports", {}), dict[str, _Port])
-    port_names = dict.fromkeys((*PORT_NAMES, *(f"metrics-{service}" for service in hosts.services)))
+    metrics = (f"metrics-{service}" for service in (*configured.services, *hosts.services))
+    port_names = dict.fromkeys((*PORT_NAMES, *metrics))
     for name in ports:
         if name not in port_names:
             raise ConfigError(f"{path}: [ports] has no {name}", did_you_mean(name, port_names))
-    run_dir = environment.get("VOLDESK_RUN_DIR") or desk.run_dir or f"run/{desk.name}"
     return DeskConfig(
         path=path,
         name=desk.name,
@@ -238,13 +256,14 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] = os.en
         underlyings=desk.underlyings,
         futures=desk.futures,
         spot=desk.spot,
-        run_dir=(path.parent / Path(run_dir).expanduser()).absolute(),
+        run_dir=run_dir,
         host=host,
         bus=bus,
         logging=_convert(path, "logging", raw.get("logging", {}), LoggingSection),
         journal=_convert(path, "journal", raw.get("journal", {}), JournalSection),
         ports={name: ports.get(name, 0) for name in port_names},
         strategy_hosts=hosts,
+        configured_hosts=configured,
         raw={name: raw.get(name, {}) for name in SERVICE_NAMES},
     )
 

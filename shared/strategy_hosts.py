@@ -23,10 +23,11 @@ _GROUP = re.compile(r"^[a-z][a-z0-9]{0,19}$")
 
 
 class StrategyHosts(msgspec.Struct, frozen=True):
-    """`groups`: in the order of the configuration, the strategies that are enabled in each. One without an enabled
-    strategy is not among them and has no host."""
+    """`groups`: the strategies that are enabled in each. One without an enabled strategy is not among them and has no
+    host. `places`: the number of each from 0, by which its host has its ports over tcp; it stays with the group."""
 
     groups: dict[str, tuple[str, ...]] = {}
+    places: dict[str, int] = {}
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -37,6 +38,29 @@ class StrategyHosts(msgspec.Struct, frozen=True):
         """The host of a strategy, or of the hedges of its trades, as the name of a service."""
         name = hedged_name(strategy)
         return next((host_name(group) for group, names in self.groups.items() if name in names), DEFAULT_HOST)
+
+    def place(self, service: str) -> int | None:
+        """The number of a group's host; None for what is none of these."""
+        group = group_of(service) if is_host(service) else ""
+        if group not in self.groups:
+            return None
+        return self.places.get(group, list(self.groups).index(group))
+
+    def after(self, before: StrategyHosts) -> StrategyHosts:
+        """These groups, each in the place that it had before; a new one takes one that is free."""
+        kept = {group: place for group, place in before.places.items() if group in self.groups}
+        free = (place for place in range(GROUPS_MAX) if place not in kept.values())
+        places = {group: kept[group] if group in kept else next(free) for group in self.groups}
+        return StrategyHosts(self.groups, places)
+
+    def moved(self, before: StrategyHosts) -> set[str]:
+        """The hosts that run, or answer for, other strategies than before, or have other ports: old and new ones."""
+        names = {name for hosts in (self, before) for group in hosts.groups.values() for name in group}
+        pairs = [(before.of(name), self.of(name)) for name in names]
+        changed = {host for pair in pairs if pair[0] != pair[1] for host in pair}
+        return changed | {
+            host for host in self.services if host in before.services and self.place(host) != before.place(host)
+        }
 
     def enabled(self, service: str, enabled: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the enabled strategies that this host runs."""
@@ -95,4 +119,4 @@ def read_hosts(section: Mapping[str, Any]) -> StrategyHosts:
             groups[group] = (*groups.get(group, ()), name)
     if len(groups) > GROUPS_MAX:
         raise ValueError(f"[strategy.instances] name {len(groups)} groups, {GROUPS_MAX} are the most")
-    return StrategyHosts(groups)
+    return StrategyHosts(dict(sorted(groups.items()))).after(StrategyHosts())

@@ -17,6 +17,7 @@ from shared.messages.reconciliation import AdoptPosition
 from shared.messages.risk import ResetBreaker
 from shared.messages.system import GetStatus, Heartbeat
 from shared.messages.trades import CancelOrders, CloseTrade, Refusal, TellTrade, TradeStory
+from shared.strategy_groups import holding_hosts
 from shared.strategy_hosts import DEFAULT_HOST
 from voldesk.console import EXIT_UNREACHABLE, Failure, note, progress
 from voldesk.identity import check_heartbeat
@@ -105,6 +106,9 @@ def ask_hosts(desk: DeskConfig, message: Message, kind: type[AnswerT]) -> Answer
     """Ask the strategy hosts that the request concerns, and return their answers as one. Of several that are only
     asked for what they run, those that answer count, and a note names the others. Raises Failure as `ask_on`."""
     hosts = asked_of(DEFAULT_HOST, message, desk.strategy_hosts)
+    if len(hosts) == len(desk.strategy_hosts.services) and desk.bus.transport == "ipc":
+        # what concerns all concerns one too that still runs although it is not to
+        hosts = tuple(dict.fromkeys((*hosts, *sorted(holding_hosts(desk.run_dir)))))
     answers: list[AnswerT] = []
     failures: list[Failure] = []
     for host in hosts:

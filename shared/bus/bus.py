@@ -91,7 +91,7 @@ class Bus:
         clock = clock or Clock()
         self._link = Link(
             name,
-            Endpoints(desk.run_dir, desk.bus, desk.strategy_hosts.services),
+            Endpoints(desk.run_dir, desk.bus, desk.strategy_hosts),
             desk.bus,
             clock,
             clock.now_ns() if epoch is None else epoch,

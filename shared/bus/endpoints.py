@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from shared.config import SERVICE_NAMES, BusSection, ConfigError
 from shared.errors import StartRefused
+from shared.strategy_hosts import StrategyHosts
 
 SOCKET_PATH_MAX_BYTES = 107
 """What a unix socket's address holds on Linux, without the closing zero."""
@@ -41,12 +41,12 @@ def socket_path(run_dir: Path, name: str) -> Path:
 
 
 class Endpoints:
-    """The addresses of all services of one desk. `hosts`: its strategy hosts, which over tcp have the ports after
-    those of the other services. Raises ConfigError for tcp without keys on an address that others can reach."""
+    """The addresses of all services of one desk. `hosts`: its strategy hosts; over tcp those of groups have the ports
+    after those of all other services. Raises ConfigError for tcp without keys on an address that others can reach."""
 
-    def __init__(self, run_dir: Path, settings: BusSection, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, run_dir: Path, settings: BusSection, hosts: StrategyHosts = StrategyHosts()) -> None:
         self._run_dir = run_dir
-        self._services = tuple(dict.fromkeys((*SERVICE_NAMES, *hosts)))
+        self._hosts = hosts
         self._settings = settings
         self.needs_keys = settings.transport == "tcp" and settings.curve
         others = (settings.host, settings.peer_host or settings.host)
@@ -80,9 +80,11 @@ class Endpoints:
     def _address(self, service: str, kind: Literal["events", "requests"], host: str) -> str:
         if self._settings.transport == "ipc":
             return f"ipc://{socket_path(self._run_dir, f'{service}.{kind}')}"
-        if service not in self._services:
+        place = self._hosts.place(service)
+        if service not in SERVICE_NAMES and place is None:
             raise ConfigError(f"[bus] transport tcp has no port for {service}", 'use transport = "ipc"')
-        port = self._settings.base_port + 2 * self._services.index(service) + (kind == "requests")
+        number = SERVICE_NAMES.index(service) if place is None else len(SERVICE_NAMES) + place
+        port = self._settings.base_port + 2 * number + (kind == "requests")
         return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
 

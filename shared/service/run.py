@@ -109,6 +109,11 @@ def run_service(name: str, make_shell: Callable[[ServiceContext], Shell]) -> NoR
             account=desk.account_id,
         )
         if is_host(name) and name not in desk.strategy_hosts.services:
+            if name in desk.configured_hosts.services:
+                raise StartRefused(
+                    f"the group {group_of(name)!r} is in the configuration and not yet in what runs",
+                    "`voldesk up` applies it; in containers `docker compose down`, then `docker compose up -d`",
+                )
             raise StartRefused(
                 f"no enabled strategy names the group {group_of(name)!r}",
                 f"give one to it in [strategy.instances] of {desk.path}, or let `voldesk up` end this host",

@@ -6,6 +6,7 @@ import typer
 
 from voldesk.commands.up import prepare_desk
 from voldesk.console import Json, print_json, say, title
+from voldesk.groups import write_groups_of_stopped
 from voldesk.preflight import exclusive, load_whole_desk, read_ports
 
 
@@ -18,9 +19,10 @@ def prepare(as_json: Json = False) -> None:
 
     Changes nothing that is there already. Compose runs it before all services; `voldesk up` does the same itself.
     """
-    desk = load_whole_desk()
+    desk = load_whole_desk().as_configured()
     with exclusive(desk.run_dir):
         prepare_desk(desk)
+        write_groups_of_stopped(desk)
     if as_json:
         print_json({"run_dir": str(desk.run_dir), "ports": read_ports(desk.run_dir)})
     else:

@@ -23,6 +23,7 @@ from voldesk.console import (
     say,
     title,
 )
+from voldesk.groups import GROUPS_DIFFER
 from voldesk.health import ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.preflight import load_whole_desk, refuse_in_containers
 from voldesk.supervision import Supervisor, SupervisorAway
@@ -50,6 +51,8 @@ def restart(
     refuse_in_containers(desk, f"docker compose restart {service}")
     supervisor = Supervisor(desk)
     note(f"{title(desk)}: restarting {service}")
+    if desk.configured_hosts.moved(desk.strategy_hosts):
+        note(f"{GROUPS_DIFFER}: until `voldesk up` applies them, each strategy stays with its host")
     with progress(f"stopping {service}") as tell:
         try:
             if service == "execution":

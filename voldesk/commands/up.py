@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import DeskConfig
-from shared.ports import resolve_ports
 from shared.shutdown import announce
-from shared.strategy_hosts import DEFAULT_HOST, is_host
+from shared.strategy_groups import write_groups
 from voldesk.commands.status import countdowns_of, health_json, show_health
 from voldesk.commands.web import needs_setup, setup_link, tell_setup
 from voldesk.console import (
@@ -28,7 +27,8 @@ from voldesk.console import (
     say,
     title,
 )
-from voldesk.health import DeskHealth, ServiceHealth, ask_beats, collect_health, expected_services, last_log_line
+from voldesk.groups import STOP_PATIENCE_S, apply_groups
+from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
 from voldesk.preflight import (
     check_keys,
@@ -57,7 +57,7 @@ def up(
     timeout: Annotated[float, typer.Option(min=1, max=3_600, help="Seconds to wait for all services.")] = 60.0,
 ) -> None:
     """Start the desk, or what of it is stopped, and wait until every service is ready."""
-    desk = load_whole_desk()
+    desk = load_whole_desk().as_configured()
     refuse_in_containers(desk, "docker compose up -d")
     supervisor = Supervisor(desk)
     already = supervisor.pid() is not None
@@ -99,6 +99,7 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
                 f"end it by hand: kill -9 {stuck[0].pid}",
             )
     prepare_desk(desk)
+    write_groups(desk.run_dir, desk.strategy_hosts)
     write_programs(desk)
     note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
     supervisor.launch()
@@ -117,43 +118,12 @@ def prepare_desk(desk: DeskConfig) -> None:
 def _start_stopped(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
     """Start what does not run; a service that refused its configuration gets another chance."""
     check_keys(desk)
-    changed = _apply_groups(desk, supervisor)
+    changed = apply_groups(desk, Supervisor(desk, STOP_PATIENCE_S))
     processes = supervisor.processes()
     stopped = [name for name in expected_services(desk) if processes[name].pid is None]
     for name in stopped:
         supervisor.start_service(name)
     return list(dict.fromkeys((*changed, *stopped)))
-
-
-def _apply_groups(desk: DeskConfig, supervisor: Supervisor) -> list[str]:
-    """Bring the strategy hosts of a running desk to what the configuration says now; what was started or restarted.
-
-    A host that runs what another one is to run gives it up first, then the other one takes it. Execution and the
-    monitor learn of hosts at their start.
-    """
-    wanted = desk.strategy_hosts.services
-    running = {name for name in supervisor.processes() if is_host(name)}
-    runs = {host: beat.strategies for host, (beat, _) in ask_beats(desk, running).items()}
-    moved = {(host, desk.strategy_hosts.of(name)) for host, names in runs.items() for name in names}
-    affected = {host for pair in moved for host in pair if pair[0] != pair[1]}
-    changed = running != set(wanted)
-    again = [host for host in wanted if host in affected or (changed and host == DEFAULT_HOST)]
-    for host in affected & running | set(again) & running:
-        supervisor.stop_service(host)
-    if changed:
-        write_programs(desk)
-        write_targets(desk, resolve_ports(desk.run_dir, desk.ports))
-        added, _ = supervisor.apply_programs()
-        # it is back in a moment: whatever is configured for the end of the desk is not meant
-        announce(desk.run_dir, "leave")
-        for name in ("execution", "monitor"):
-            supervisor.stop_service(name)
-            supervisor.start_service(name)
-        again = [*added, *again, "execution", "monitor"]
-    for host in wanted:
-        if host in again:
-            supervisor.start_service(host)
-    return again
 
 
 def _wait(desk: DeskConfig, timeout_s: float, tell: Callable[[str], None]) -> DeskHealth:

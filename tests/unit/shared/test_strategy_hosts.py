@@ -39,10 +39,10 @@ def grouped(tmp_path: Path, more: str = "") -> DeskConfig:
 def test_each_group_with_an_enabled_strategy_has_a_host_and_all_others_have_the_default_one(tmp_path: Path) -> None:
     desk = grouped(tmp_path)
     hosts = desk.strategy_hosts
-    assert hosts.services == ("strategy", "strategy-slow", "strategy-fast")
+    assert hosts.services == ("strategy", "strategy-fast", "strategy-slow")
     assert desk.services == (
         *("exchange", "marketdata", "risk", "execution"),
-        *("strategy", "strategy-slow", "strategy-fast", "monitor"),
+        *("strategy", "strategy-fast", "strategy-slow", "monitor"),
     )
     names = ("condor", "scalper", "grid", "plain", "resting", "gone", "scalper.hedge")
     assert [hosts.of(name).removeprefix("strategy") for name in names] == [
@@ -62,7 +62,7 @@ def test_each_host_has_its_port_and_its_addresses_and_those_of_others_stay_where
     desk = grouped(tmp_path, '\n[ports]\n"metrics-strategy-fast" = 19000\n')
     assert (desk.ports["metrics-strategy-fast"], desk.ports["metrics-strategy-slow"]) == (19_000, 0)
     tcp = BusSection(transport="tcp")
-    before, after = Endpoints(tmp_path, tcp), Endpoints(tmp_path, tcp, desk.strategy_hosts.services)
+    before, after = Endpoints(tmp_path, tcp), Endpoints(tmp_path, tcp, desk.strategy_hosts)
     assert [after.requests(name) for name in SERVICE_NAMES] == [before.requests(name) for name in SERVICE_NAMES]
     names = (*SERVICE_NAMES, "strategy-slow", "strategy-fast")
     assert len({address(name) for name in names for address in (after.events, after.requests)}) == 2 * len(names)
