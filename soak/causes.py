@@ -150,6 +150,7 @@ EXPLAINED: dict[str, Why] = {
     "account_unreachable": _why(*_VENUE, "start"),
     # halts and strategies
     "halted": _why("operator", "disk"),
+    "trade_without_host": _why(*_PROCESS, "bus"),
     "risk_silent": _why(*_PROCESS, "bus"),
     "strategy_failed": _NEVER,
     "strategy_load_failed": _NEVER,

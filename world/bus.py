@@ -312,6 +312,7 @@ class WorldBus:
             ready=True,
             detail="",
             event_sequences=self._publishers[node.name].store.newest(),
+            strategies=getattr(node.core, "answers_for", ()),
         )
         self.publish(node, topic_of("sys.{service}.heartbeat", service=node.name), beat, "")
 

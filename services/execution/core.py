@@ -58,7 +58,6 @@ from shared.messages.venue import (
     VenueSnapshotFailed,
 )
 from shared.strategy.wording import DAY_NS
-from shared.strategy_hosts import StrategyHosts
 
 _ORDERS_TOLD_AGAIN = 200
 """The newest orders of a trade whose strategy works them that a new process publishes again."""
@@ -95,11 +94,10 @@ class ExecutionCore:
         account_id: str,
         desk_number: int,
         grant_key: bytes,
-        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         if not 0 <= desk_number < 256:
             raise ValueError(f"desk_number {desk_number} must be 0 to 255: it is 8 bits of every order id")
-        self._work = Workspace(config, account_id=account_id, desk_number=desk_number, hosts=hosts)
+        self._work = Workspace(config, account_id=account_id, desk_number=desk_number)
         self._facts = Facts(self._work)
         self._evidence = Evidence(self._work, self._facts)
         self._schedule = ComparisonSchedule(self._work)

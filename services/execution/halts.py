@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.execution import rows
 from services.execution.broken import is_held_broken
 from services.execution.halted import halt_text
+from services.execution.hostless import HostlessTrades
 from services.execution.modes import manner_of
 from services.execution.records import Trade
 from services.execution.rows import ClosePurpose
@@ -33,6 +34,7 @@ class Guards:
         self._work = work
         self._risk_ns = 0
         self.risk_back_ns = 0
+        self._hostless = HostlessTrades(work)
 
     def begin(self) -> None:
         """Count all silences from now."""
@@ -42,6 +44,8 @@ class Guards:
     def heard(self, beat: Heartbeat) -> bool:
         """A service is alive; the age of its beat counts from this receipt. True when it had been silent too long."""
         work = self._work
+        heard_ns = work.hosts.heard(beat, work.now_ns) if is_host(beat.service) else 0
+        self._hostless.look()
         if beat.service == "risk":
             was_silent = self.risk_is_silent
             if was_silent:
@@ -49,9 +53,7 @@ class Guards:
                 work.resolve("risk_silent", "risk", "the risk service is heard again")
             self._risk_ns = work.now_ns
             return was_silent
-        if is_host(beat.service):
-            return work.hosts.heard(beat, work.now_ns) > work.config.quoting_host_silence_ms * MS
-        return False
+        return heard_ns > work.config.quoting_host_silence_ms * MS
 
     @property
     def risk_is_silent(self) -> bool:

@@ -57,7 +57,6 @@ class ExecutionShell:
                 account_id=context.desk.account_id,
                 desk_number=context.desk.number,
                 grant_key=grant_key,
-                hosts=context.desk.strategy_hosts,
             )
 
         snapshots = snapshots_of(journal_path(context.desk, context.name), binding_of(context.desk), self._config)

@@ -25,7 +25,6 @@ from shared.messages.topics import topic_of
 from shared.messages.trades import OrderFilled, Purpose, TradeState
 from shared.messages.venue import Amendment, NewOrder, OrderRef, VenueFill
 from shared.strategy.wording import DAY_NS
-from shared.strategy_hosts import StrategyHosts
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -36,7 +35,7 @@ _TRADED_REMEMBERED_NS = _FORGETS_EVERY_NS = 3_600 * SECOND
 class Workspace:
     """One per core. `begin` opens a step; `record` and `send` add to it."""
 
-    def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int, hosts: StrategyHosts) -> None:
+    def __init__(self, config: ExecutionConfig, *, account_id: str, desk_number: int) -> None:
         self.config = config
         self.account_id = account_id
         self.desk_number = desk_number
@@ -45,7 +44,7 @@ class Workspace:
         self.quotes = QuoteView()
         self.now_ns = 0
         self.started_ns = 0
-        self.hosts = HostsHeard(hosts)
+        self.hosts = HostsHeard()
 
         self.cause_id = ""
         self.step = Step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from services.strategy.agenda import Agenda
@@ -29,6 +29,7 @@ from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, Strate
 from services.strategy.slot import Slot
 from services.strategy.status_news import StatusNews
 from services.strategy.trades import TradeBook
+from shared.ids import hedged_name
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
 from shared.messages.control import (
@@ -81,7 +82,7 @@ _TIMER_GAP_NS = 10 * MS
 
 class StrategyHostCore:
     """Runs strategies on one account: those that `hosts` gives to `service`, and the trades of those that nobody
-    runs where it is the default host.
+    runs where it is the default host; none of what another process still has, `elsewhere`.
 
     Inputs: Inbound (InstrumentList, ChainSnapshot, IndexPrice, AccountSnapshot, TradeUpdate, OrderUpdate, HaltState,
     Heartbeat of execution and risk), StreamSynced, Request (StrategyCommand, ListStrategies), ReplyReceived,
@@ -100,11 +101,13 @@ class StrategyHostCore:
         failures: Sequence[LoadFailure] = (),
         service: str = DEFAULT_HOST,
         hosts: StrategyHosts = StrategyHosts(),
+        elsewhere: Collection[str] = (),
     ) -> None:
         self._config = config
         self._account_id = account_id
         self._service = service
         self._hosts = hosts
+        self._elsewhere = frozenset(elsewhere)
         self._roster = Roster(config, strategies, failures, self._record, self._alert)
         self._slots = self._roster.slots
         self._board = Board(account_id, config.service_silence_max_ms * MS)
@@ -159,6 +162,14 @@ class StrategyHostCore:
     def slots(self) -> Mapping[str, Slot]:
         """The strategies by name, to be read only."""
         return self._slots
+
+    @property
+    def answers_for(self) -> tuple[str, ...]:
+        """The strategies that are this host's to decide for: those it runs, those it could not load, and those of
+        which it has open trades."""
+        names = {*self._slots, *(failure.name for failure in self._roster.failures)}
+        names.update(hedged_name(trade.strategy) for trade in self._trades.open_trades())
+        return tuple(sorted(name for name in names if self._is_ours(name)))
 
     @property
     def hedges(self) -> HedgeDesk:
@@ -226,7 +237,9 @@ class StrategyHostCore:
 
     def _is_ours(self, strategy: str) -> bool:
         """Whether this host decides for the strategy; "" is none, which concerns every host."""
-        return not strategy or self._hosts.of(strategy) == self._service
+        if not strategy:
+            return True
+        return self._hosts.of(strategy) == self._service and hedged_name(strategy) not in self._elsewhere
 
     def _begin(self, now_ns: int, cause_id: str) -> None:
         self._now_ns = max(now_ns, self._now_ns)

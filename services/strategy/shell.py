@@ -33,7 +33,7 @@ class StrategyShell:
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        return () if self._host is None else tuple(self._host.core.slots)
+        return () if self._host is None else self._host.core.answers_for
 
     async def start(self) -> None:
         context = self._context
@@ -46,6 +46,8 @@ class StrategyShell:
         log = context.log.bind(track="strategy")
         for name, last in self._tenancy.taken_from.items():
             log.info("strategy taken over from another host", strategy=name, host=last)
+        for name, reason in self._tenancy.unread.items():
+            log.error("nothing is known of a strategy that is not enabled", strategy=name, reason=reason)
         for failure in failures:
             log.error("strategy not loaded", strategy=failure.name, reason=failure.reason, remedy=failure.remedy)
         for strategy in loaded:
@@ -70,6 +72,7 @@ class StrategyShell:
                 failures=watcher.failures,
                 service=context.name,
                 hosts=hosts,
+                elsewhere=self._tenancy.elsewhere,
             )
 
         host = self._host = CoreHost(context, make_core, journal, self._perform, may_go_unwritten)

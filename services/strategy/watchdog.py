@@ -7,9 +7,12 @@ starts it again, without that strategy until its file changes.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from shared.service.watch import EXIT_BUG
 _LOOK_S = 0.5
 _STARVED_S = 1.0
 """A look that comes so much too late says that the process did not run, not that a strategy blocked."""
+
+_LOCK_TRIES, _LOCK_AGAIN_S = 40, 0.05
 
 
 class Blocked(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,33 @@ def read_blocked(run_dir: Path) -> list[Blocked]:
         return msgspec.json.decode(blocked_path(run_dir).read_bytes(), type=list[Blocked])
     except (OSError, msgspec.MsgspecError):
         return []
+
+
+def note_blocked(run_dir: Path, blocked: Blocked) -> None:
+    """Add a strategy to what is noted, or replace what is noted of it; hosts that end together wait for each other.
+    Raises OSError."""
+    path = blocked_path(run_dir)
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(lock)
+        others = [each for each in read_blocked(run_dir) if each.strategy != blocked.strategy]
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(msgspec.json.encode([*others, blocked]))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    finally:
+        os.close(lock)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for who writes now, a process that stands still excepted: a host that is blocked must end."""
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_AGAIN_S)
 
 
 def without_blocked(
@@ -115,15 +147,8 @@ class Watchdog:
         blocked = Blocked(
             strategy=strategy, source=source, modified_ns=_modified_ns(source), where=where, seconds=seconds
         )
-        others = [each for each in read_blocked(self._run_dir) if each.strategy != strategy]
-        path = blocked_path(self._run_dir)
         try:
-            new = path.with_suffix(".new")
-            with new.open("wb") as file:
-                file.write(msgspec.json.encode([*others, blocked]))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, path)
+            note_blocked(self._run_dir, blocked)
         except OSError as error:
             self._log.error("the blocking strategy could not be noted", strategy=strategy, reason=str(error))
         self._log.critical("a strategy blocks the host, which ends", strategy=strategy, where=where, seconds=seconds)

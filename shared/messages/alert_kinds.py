@@ -224,6 +224,13 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
         _kind("account_unreachable", "warning", "risk", "Account unreadable", "the account cannot be read"),
         # halts and strategies
         _kind("halted", "critical", "monitor", "Trading halted", "a halt is in force"),
+        _kind(
+            "trade_without_host",
+            "critical",
+            "execution",
+            "Trade without a host",
+            "no strategy host answers for the strategy of an open trade",
+        ),
         _kind("risk_silent", "critical", "execution", "Risk silent", "execution does not hear risk: grants are void"),
         _kind(
             "strategy_failed", "critical", "strategy monitor", "Strategy failed", "an error has stopped a strategy"
@@ -417,6 +424,7 @@ TOLD_AGAIN = frozenset(
         "clock_off",
         # execution
         "risk_silent",
+        "trade_without_host",
         "venue_unreadable",
         "order_unresolved",
         "position_missing",

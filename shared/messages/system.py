@@ -20,7 +20,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
     starts: how often the service was started in this run directory (1 = never restarted).
     silent_streams: by underlying, the streams of the venue that bring nothing although what they should bring is
     published, read by other ways: expiries as in symbols, "index", "spot".
-    strategies: those that a strategy host runs now.
+    strategies: those that a strategy host answers for: that it runs, could not load, or has open trades of.
     ready is False while the service starts up or cannot do its work; `detail` says why.
     """
 

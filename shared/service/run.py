@@ -57,7 +57,7 @@ class HearsStreams(Protocol):
 
 @runtime_checkable
 class RunsStrategies(Protocol):
-    """A shell that runs strategies: which of them, as in the heartbeat."""
+    """A shell that runs strategies: those that it answers for, as in the heartbeat."""
 
     @property
     def strategies(self) -> tuple[str, ...]: ...

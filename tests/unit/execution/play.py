@@ -45,7 +45,6 @@ from shared.messages.venue import (
     VenueSnapshot,
 )
 from shared.options.chain import list_id_of, pack_columns
-from shared.strategy_hosts import StrategyHosts
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -161,7 +160,7 @@ def intent(*legs: LegOrder, ordinal: int = 0, now_ns: int = T0, halt_epoch: int 
     return msgspec.structs.replace(base, **changes)
 
 
-def beat(service: str, at_ns: int) -> Heartbeat:
+def beat(service: str, at_ns: int, *strategies: str, ready: bool = True) -> Heartbeat:
     return Heartbeat(
         service=service,
         account_id=ACCOUNT,
@@ -172,9 +171,10 @@ def beat(service: str, at_ns: int) -> Heartbeat:
         started_ns=T0,
         beat_ns=at_ns,
         starts=1,
-        ready=True,
+        ready=ready,
         detail="",
         event_sequences={},
+        strategies=strategies,
     )
 
 
@@ -256,10 +256,8 @@ class Script:
         *,
         expiry_ns: int = EXPIRY_NS,
         begins_ns: int = T0,
-        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         self.config = config or ExecutionConfig()
-        self.hosts = hosts
         self.listing = listing(expiry_ns)
         self.entries: list[Entry] = []
         self.effects: list[Any] = []
@@ -268,12 +266,13 @@ class Script:
         self.market_on = True
         self.risk_on = True
         self.host_on = True
+        self.answered_for = ("demo",)
         self.requests = 0
         self._beat_ns = begins_ns
         self.core = self._new_core()
 
     def _new_core(self) -> ExecutionCore:
-        return ExecutionCore(self.config, account_id=ACCOUNT, desk_number=7, grant_key=KEY, hosts=self.hosts)
+        return ExecutionCore(self.config, account_id=ACCOUNT, desk_number=7, grant_key=KEY)
 
     def started(self, *positions: VenuePosition) -> Script:
         """Start, hear the market and risk, and agree with the venue."""
@@ -317,7 +316,7 @@ class Script:
         if self.risk_on:
             self.inbound(beat("risk", self.now_ns))
         if self.host_on:
-            self.inbound(beat("strategy", self.now_ns))
+            self.inbound(beat("strategy", self.now_ns, *self.answered_for))
 
     def ask(self, message: Message, request_id: str | None = None) -> Any:
         """A request, and its answer."""
