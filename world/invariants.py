@@ -203,7 +203,7 @@ def naked_leg_violations(fills: list[ex.Fill], book: Book, desk_number: int) -> 
         change = fill.quantity if key.purpose == "open" else -fill.quantity
         legs[key.leg_index] = legs.get(key.leg_index, ZERO) + change
         if not _in_one_block(fill, following):
-            yield from _uncovered(trade, legs)
+            yield from _uncovered(trade, legs, fill.at_ns)
 
 
 def _in_one_block(fill: ex.Fill, following: ex.Fill | None) -> bool:
@@ -223,8 +223,9 @@ _PROTECTED: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str],
 """What is exposed, and what protects it, each by kind and side."""
 
 
-def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[Violation]:
-    """What is exposed must not exceed what protects it, where the structure has enough of that."""
+def _uncovered(trade: Trade, held: dict[int, Decimal], at_ns: int) -> Iterator[Violation]:
+    """What is exposed must not exceed what protects it, where the structure has enough of that. What has expired is
+    not exposed any more, and whose protection has expired lost it by no fill."""
     kinds = [
         ("future" if not leg.instrument.is_option else leg.instrument.option_type, leg.side) for leg in trade.legs
     ]
@@ -233,9 +234,11 @@ def _uncovered(trade: Trade, held: dict[int, Decimal]) -> Iterator[Violation]:
         protections = [index for index, kind in enumerate(kinds) if kind in covers]
         total_exposed = sum((trade.legs[index].quantity for index in exposures), ZERO)
         total_covered = sum((trade.legs[index].quantity for index in protections), ZERO)
-        if not protections or total_covered < total_exposed:
+        has_expired = any(trade.legs[index].instrument.expiry_ns <= at_ns for index in protections)
+        if not protections or total_covered < total_exposed or has_expired:
             continue
-        exposed_held = sum((held.get(index, ZERO) for index in exposures), ZERO)
+        alive = [index for index in exposures if trade.legs[index].instrument.expiry_ns > at_ns]
+        exposed_held = sum((held.get(index, ZERO) for index in alive), ZERO)
         covered_held = sum((held.get(index, ZERO) for index in protections), ZERO)
         if exposed_held > covered_held:
             text = f"{trade.trade_id}: {exposed_held} of {what} is open against {covered_held} that protects it"

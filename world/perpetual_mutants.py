@@ -9,7 +9,7 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         "future_sold_before_the_short_one",
         "a long future is sold while it covers a short one of another expiry",
         (
-            "reduction.py",
+            "covering.py",
             '"sell" and one.option_type == two.option_type',
             '"sell" and one.option_type == two.option_type and two.is_option',
         ),
