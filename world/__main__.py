@@ -44,13 +44,15 @@ def main() -> int:
     known = kept.load(seeds)
     if known:
         console.print(
-            f"{len(known):,} seeds of version {arguments.write} are done already: {kept.path}", highlight=False
+            f"{len(known):,} of the seeds of version {arguments.write} are done already: {kept.path}", highlight=False
         )
     elif arguments.write and kept.path is None:
         console.print(
             "files are changed beside this version: nothing is kept of it, and nothing resumed", highlight=False
         )
     done = list(known.values())
+    for one in done:
+        _tell(one.verdict, arguments.scenario, console)
     interrupted = False
     with Progress(console=console) as progress:
         task = progress.add_task("simulating", total=len(seeds), completed=len(done))

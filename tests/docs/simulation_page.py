@@ -30,8 +30,8 @@ make simulate-nightly SEEDS=10000         # many, with the result in simulation-
 make simulate-mutants                     # does it find mistakes? the table is simulation-mutants.md
 ```
 
-A run of 200 seeds takes two to three minutes on two cores. It ends with how many trades each mode and policy opened
-and how they ended, the rows of execution's journal that no seed wrote, and the faults that none had.
+A run of 200 seeds takes two to three minutes of two free cores. It ends with how many trades each mode and policy
+opened and how they ended, the rows of execution's journal that no seed wrote, and the faults that none had.
 
 A nightly run keeps each seed's result in `build/simulation/`, by the version that it runs: the same command on the
 same version goes on where an interrupted run ended (Ctrl-C, or `MINUTES=60` for so long at the most), and nothing is
