@@ -71,9 +71,11 @@ COMMANDS = {
         "Check voldesk.toml, every service's section and strategy file. Ends with 78 and the first mistake, if any."
     ),
     "why": "Say why a strategy opens nothing, or why a trade of it stays open: each gate, its reason and since when.",
-    "chain": "Show an option chain, calls left and puts right, and its smiles; the next two expiries unless told.",
+    "chain": (
+        "Show an option chain, calls left and puts right, futures and smiles; the next two expiries unless told."
+    ),
     "book": (
-        "Show the book and the last trades of an option or spot pair, with their age; --json --follow: a line each."
+        "Show book and last trades of an option, future or spot pair, with their age; --json --follow: a line each."
     ),
     "rfq": "Ask makers what they would trade a structure at. Nothing is accepted, no position changes.",
     "tap": (
