@@ -29,6 +29,7 @@ from shared.strategy import (
     trailing_profit,
 )
 from shared.strategy.pnl import premium_at_mark
+from shared.strategy.quantity import Chosen, ToDelta, quantities
 from shared.strategy.selection import SelectionFailed, resolve_legs
 from shared.strategy.views import ExitView
 from tests.unit.perpetuals import PERPETUAL, view_with
@@ -219,3 +220,11 @@ def test_a_structure_with_a_perpetual_is_named_by_both() -> None:
     assert structure_name([("BTCUSD", D(-1))]) == "short perpetual"
     assert structure_name([(call, D(-1)), ("BTCUSD", D(1))]) == "short call with long perpetual"
     assert structure_name([(call, D(-1)), ("ETHUSD", D(1))]).startswith("other")
+
+
+def test_two_legs_cannot_both_bring_the_delta_to_a_target() -> None:
+    view = view_with(chain())
+    leg = Chosen(option=PERPETUAL, chain=view, side="buy", quantity=ToDelta(0.5))
+    found = quantities([leg, leg], None, NOON)
+    assert isinstance(found, tuple)
+    assert "only one leg" in found[1]
