@@ -288,4 +288,5 @@ class Trader:
             ready=True,
             detail="",
             event_sequences=event_sequences,
+            strategies=(STRATEGY,),
         )

@@ -57,6 +57,8 @@ are never in this file: see [.env.example](../.env.example) and [venues/coincall
 | `TRADING_ENVIRONMENT` | `sim`, `beta` or `production`: overrides `[desk] venue` |
 """
 
+_GROUP_PORTS = ", and `metrics-strategy-GROUP` for the host of each group of strategies."
+
 _PORTS = """## [ports]
 
 TCP ports, 0 to 65,535; 0, the default of each, is a free port that `voldesk up` draws once and keeps in the run
@@ -96,7 +98,7 @@ def configuration_page() -> str:
     parts = [_INTRODUCTION]
     for name, struct in SECTIONS:
         if name == "marketdata":
-            parts += [_PORTS, "Names: " + ", ".join(f"`{port}`" for port in PORT_NAMES) + ".", ""]
+            parts += [_PORTS, "Names: " + ", ".join(f"`{port}`" for port in PORT_NAMES) + _GROUP_PORTS, ""]
         parts += _section(name, struct, is_list=False)
     return "\n".join(parts)
 

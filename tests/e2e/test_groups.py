@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +38,18 @@ def grouped() -> Iterator[Desk]:
 
 def listed(desk: Desk) -> dict[str, dict[str, Any]]:
     return {row["strategy"]: row for row in desk.look("strategies", "--json").json}
+
+
+def paused_by_web(desk: Desk, strategy: str) -> dict[str, Any]:
+    """What the dashboard says when it is told to pause a strategy."""
+    token = desk.voldesk("web", "token", "groups", "--scope", "halt", "--json").json["token"]
+    port = json.loads((desk.run_dir / "ports.json").read_text())["web"]
+    body = json.dumps({"action_id": f"groups-{time.time_ns()}", "fields": {"strategy": strategy}}).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    wanted = urllib.request.Request(f"http://127.0.0.1:{port}/api/actions/pause", body, headers)
+    with urllib.request.urlopen(wanted, timeout=60) as answer:
+        said: dict[str, Any] = json.loads(answer.read())
+    return said
 
 
 def ended(desk: Desk, strategy: str) -> set[str]:
@@ -90,6 +104,11 @@ def test_strategies_that_change_hosts_keep_pause_and_open_trades_and_nothing_is_
     assert "strategy taken over" in grouped.log_of("strategy-fast", "strategy")
     exits = until(grouped, "its exits are looked at", lambda: listed(grouped)["patient"]["exits"])
     assert [each["trade_id"] for each in exits] == [held["trade_id"]]
+
+    said = paused_by_web(grouped, "patient")
+    assert said["done"], said
+    until(grouped, "it is paused where it runs now", lambda: listed(grouped)["patient"]["state"] == "paused")
+    assert grouped.voldesk("strategies", "resume", "patient").code == 0
 
     fast = grouped.pid("strategy-fast")
     grouped.config_path.write_text(text.replace(GROUP, ""))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from shared.config import ConfigError, DeskConfig
+from shared.messages.control import StrategyCommandDone
 from shared.strategy_groups import groups_path, holding_hosts, read_groups, tenancy_folder, write_groups
 from shared.strategy_hosts import DEFAULT_HOST, is_host
 from tests.unit.shared.samples import MINIMAL, write_desk
+from tests.unit.voldesk.peers import Peers, Ran
 from voldesk.groups import apply_groups, write_groups_of_stopped
 from voldesk.supervision import SupervisedProcess, SupervisorAway
 
@@ -157,3 +160,16 @@ def test_where_others_start_processes_the_groups_change_only_when_no_host_runs(t
     os.close(lock)
     write_groups_of_stopped(wanted)
     assert read_groups(running.run_dir) == wanted.strategy_hosts
+
+
+def test_what_is_asked_of_all_strategies_is_asked_of_a_host_that_runs_although_it_is_not_to(peers: Peers) -> None:
+    folder = tenancy_folder(peers.desk.run_dir)
+    folder.mkdir()
+    (folder / "x").write_text("strategy-fast\n")
+    lock = os.open(folder / "x", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    peers.answer("strategy", lambda _: StrategyCommandDone(strategies=("p",)))
+    assert "strategy-fast does not answer" in Ran("strategies", "pause", "*").err
+    peers.answer("strategy-fast", lambda _: StrategyCommandDone(strategies=("x",)))
+    assert json.loads(Ran("strategies", "pause", "*", "--json").out)["strategies"] == ["p", "x"]
+    os.close(lock)
