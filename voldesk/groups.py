@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from shared.config import DeskConfig
@@ -39,7 +40,7 @@ def apply_groups(desk: DeskConfig, supervisor: Stopping) -> list[str]:
     """
     wanted = desk.strategy_hosts
     running = {name for name in supervisor.processes() if is_host(name)}
-    begun = groups_path(desk.run_dir).with_suffix(".begun")
+    begun = _begun_path(desk)
     before = None if begun.exists() else read_groups(desk.run_dir)
     concerned = {*running, *wanted.services} if before is None else wanted.moved(before)
     others = running != set(wanted.services)
@@ -73,6 +74,17 @@ def apply_groups(desk: DeskConfig, supervisor: Stopping) -> list[str]:
         for name in stopped:
             _start(supervisor, name)
     return [*listeners, *hosts]
+
+
+def write_first_groups(desk: DeskConfig) -> None:
+    """The configured groups count from now on: nothing of the desk runs yet."""
+    write_groups(desk.run_dir, desk.strategy_hosts)
+    _begun_path(desk).unlink(missing_ok=True)
+
+
+def _begun_path(desk: DeskConfig) -> Path:
+    """There while groups are being applied, and after that has failed."""
+    return groups_path(desk.run_dir).with_suffix(".begun")
 
 
 def _start(supervisor: Stopping, name: str) -> None:

@@ -11,7 +11,6 @@ import typer
 
 from shared.config import DeskConfig
 from shared.shutdown import announce
-from shared.strategy_groups import write_groups
 from voldesk.commands.status import countdowns_of, health_json, show_health
 from voldesk.commands.web import needs_setup, setup_link, tell_setup
 from voldesk.console import (
@@ -27,7 +26,7 @@ from voldesk.console import (
     say,
     title,
 )
-from voldesk.groups import STOP_PATIENCE_S, apply_groups
+from voldesk.groups import STOP_PATIENCE_S, apply_groups, write_first_groups
 from voldesk.health import DeskHealth, ServiceHealth, collect_health, expected_services, last_log_line
 from voldesk.identity import record_identity
 from voldesk.preflight import (
@@ -99,7 +98,7 @@ def _start(desk: DeskConfig, supervisor: Supervisor) -> None:
                 f"end it by hand: kill -9 {stuck[0].pid}",
             )
     prepare_desk(desk)
-    write_groups(desk.run_dir, desk.strategy_hosts)
+    write_first_groups(desk)
     write_programs(desk)
     note(f"{title(desk)}: starting {', '.join(expected_services(desk))}")
     supervisor.launch()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.bus.endpoints import Endpoints
 from shared.config import ConfigError, DeskConfig
 from shared.messages.control import StrategyCommandDone
 from shared.strategy_groups import groups_path, holding_hosts, read_groups, tenancy_folder, write_groups
@@ -65,9 +66,9 @@ class Supervised:
             raise SupervisorAway
 
 
-def applied(tmp_path: Path, enabled: str, **groups: str) -> DeskConfig:
+def applied(tmp_path: Path, enabled: str, transport: str = "ipc", **groups: str) -> DeskConfig:
     """A desk that runs these."""
-    desk = configured(tmp_path, enabled, **groups).as_configured()
+    desk = configured(tmp_path, enabled, transport, **groups).as_configured()
     desk.run_dir.mkdir(parents=True, exist_ok=True)
     write_groups(desk.run_dir, desk.strategy_hosts)
     return desk
@@ -129,13 +130,15 @@ def test_what_was_stopped_runs_again_whatever_fails_and_the_next_up_does_all_of_
 
 
 def test_ports_over_tcp_stay_with_their_group_when_the_file_is_sorted_anew_or_a_group_goes(tmp_path: Path) -> None:
-    running = applied(tmp_path, "ab", a="ga", b="gb")
-    place = running.strategy_hosts.place
-    turned = configured(tmp_path, "ba", b="gb", a="ga")
+    running = applied(tmp_path, "ab", "tcp", a="ga", b="gb")
+    addresses = Endpoints(tmp_path, running.bus, running.strategy_hosts)
+    turned = configured(tmp_path, "ba", "tcp", b="gb", a="ga")
     assert apply_groups(turned.as_configured(), Supervised(running)) == []
-    fewer = configured(tmp_path, "abc", b="gb", c="gc").as_configured()
-    assert fewer.strategy_hosts.place("strategy-gb") == place("strategy-gb") == 1
-    assert fewer.strategy_hosts.place("strategy-gc") == 0, "the place of the group that is gone"
+    fewer = configured(tmp_path, "abc", "tcp", b="gb", c="gc").as_configured()
+    after = Endpoints(tmp_path, fewer.bus, fewer.strategy_hosts)
+    assert after.events("strategy-gb") == addresses.events("strategy-gb")
+    assert after.requests("strategy-gc") == addresses.requests("strategy-ga"), "that of the group that is gone"
+    assert len({address(name) for name in fewer.services for address in (after.events, after.requests)}) == 16
 
 
 def test_groups_that_cannot_be_read_are_refused_with_what_to_do(tmp_path: Path) -> None:
