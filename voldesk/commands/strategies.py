@@ -41,13 +41,16 @@ def strategies(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([strategy_json(status) for status in answer.strategies])
         return
+    hosts = desk.strategy_hosts
+    has_groups = bool(hosts.groups)
     print_table(
         desk,
         "strategies",
-        ("strategy", "state", "today", "open", "if broken", "waits for"),
+        ("strategy", *(("host",) if has_groups else ()), "state", "today", "open", "if broken", "waits for"),
         [
             (
                 row.strategy,
+                *((hosts.of(row.strategy),) if has_groups else ()),
                 state_text(row.state),
                 str(row.trades_today),
                 str(row.open_trades),
