@@ -329,13 +329,30 @@ class SpotShape(Shape):
     received_at: str
 
 
+class FutureShape(Shape):
+    """A perpetual (expires_at null; only it has a funding rate) or a dated future. year_pct: the basis per year, of
+    the perpetual what its funding comes to in one."""
+
+    symbol: str
+    expires_at: str | None
+    bid: float | None
+    ask: float | None
+    mark: float | None
+    basis_pct: float | None
+    year_pct: float | None
+    funding_rate: float | None
+    received_at: str | None
+
+
 class ChainShape(Shape):
-    """spot: null on a desk that does not look at spot, and while nothing fresh is known of it."""
+    """spot: null on a desk that does not look at spot, and while nothing fresh is known of it. futures: the perpetual
+    and the dated ones, empty on a desk without futures."""
 
     underlying: str
     index_price: float | None
     received_at: str
     spot: SpotShape | None
+    futures: list[FutureShape]
     expiries: list[ExpiryShape]
 
 
