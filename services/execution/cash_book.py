@@ -72,9 +72,9 @@ class CashBook(msgspec.Struct):
     live: dict[int, None] = msgspec.field(default_factory=dict)
 
     def used_usd(self, now_ns: int) -> Decimal:
-        """What counts against the cap: sales asked for within the last 24 hours, and live ones however old."""
+        """What counts against the cap: sales that ended within the last 24 hours, and live ones however old."""
         begin_ns = now_ns - DAY_NS
-        counted = (sale for sale in self.sales.values() if sale.requested_ns > begin_ns or not sale.is_final)
+        counted = (sale for sale in self.sales.values() if sale.updated_ns > begin_ns or not sale.is_final)
         return sum((sale.used_usd for sale in counted), ZERO)
 
     def apply(self, row: CashRow, at_ns: int) -> None:
@@ -93,7 +93,7 @@ class CashBook(msgspec.Struct):
                     state_ns=at_ns,
                     updated_ns=at_ns,
                 )
-                for old in [each for each in self.sales.values() if each.requested_ns < at_ns - _KEPT_NS]:
+                for old in [each for each in self.sales.values() if each.updated_ns < at_ns - _KEPT_NS]:
                     if old.is_final:
                         del self.sales[old.client_order_id]
             case CashSaleMoved(client_order_id=number):
@@ -112,3 +112,6 @@ class CashBook(msgspec.Struct):
         sale.fee_usd = sale.fee_usd if row.fee_usd is None else row.fee_usd
         if sale.is_final:
             self.live.pop(sale.client_order_id, None)
+        else:
+            # also what was over and appeared at the venue after all
+            self.live[sale.client_order_id] = None

@@ -23,8 +23,9 @@ class CashConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_sale_usd: nothing smaller is sold; a smaller want is raised to it.
     max_slippage_pct: no sale below this far under index and middle of the book, the higher of the two.
     fee_rate: expected fee of a sale, a fraction of its value.
-    interval_s: the shortest time between two sales. check_s: how often the account is read. rest_s: what a sale has
-    not traded by then is withdrawn.
+    interval_s: the shortest time between the end of a sale and the next one, above rest_s; it doubles with every
+    refusal, up to an hour. check_s: how often the account is read. rest_s: what a sale has not traded by then is
+    withdrawn.
     """
 
     mode: CashMode = "off"
@@ -49,6 +50,8 @@ class CashConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError('asset "USDT" is what the rule keeps: name the coin that it may sell')
         if self.target_usdt and self.target_usdt < self.minimum_usdt:
             raise ValueError(f"target_usdt {self.target_usdt} is below minimum_usdt {self.minimum_usdt}")
+        if self.interval_s <= self.rest_s:
+            raise ValueError(f"interval_s {self.interval_s} must be above rest_s {self.rest_s}")
         if self.mode != "off":
             for name in ("minimum_usdt", "cap_usd", "min_sale_usd"):
                 if not getattr(self, name):

@@ -18,11 +18,7 @@ from services.execution.cash_effects import (
 from services.execution.cash_rule import CashSeen, Holding
 from services.execution.ports import CashGateway
 from shared.clock import Clock
-from shared.messages.venue import (
-    OutcomeUnknown,
-    VenueFill,
-    VenueOrder,
-)
+from shared.messages.venue import OPEN_VENUE_STATES, OutcomeUnknown, VenueFill, VenueOrder
 from shared.options.book import unpack_levels
 from shared.venues.ports import VenueError
 
@@ -88,7 +84,8 @@ class CashCourier:
             if order is None:
                 order = _of(number, await spot.order_history(query.symbol, query.since_ns))
             fills: tuple[VenueFill, ...] = ()
-            if order is None or order.filled_quantity:
+            if order is None or order.filled_quantity or order.state not in OPEN_VENUE_STATES:
+                # the row of an order may lag behind its fills
                 fills = await spot.fills(query.symbol, query.since_ns)
         except VenueError as error:
             return SaleNotAnswered(number, f"{error.kind}: {error}")

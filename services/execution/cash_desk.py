@@ -2,105 +2,73 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from itertools import takewhile
 
-from services.execution.cash_book import FINAL_STATES, Sale
-from services.execution.cash_effects import (
-    CashRead,
-    CashReadFailed,
-    FindSale,
-    ReadCash,
-    SaleFound,
-    SaleNotAnswered,
-    SellSpot,
-    WithdrawSale,
-)
-from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
+from services.execution.cash_effects import CashRead, CashReadFailed, ReadCash, SellSpot, WithdrawSale
+from services.execution.cash_rows import CashSaleRequested
 from services.execution.cash_rule import CashSeen, Sell, Wait, decide, free_of
+from services.execution.cash_sales import ANSWER_NS, SaleFollower
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halted import halt_text
 from services.execution.records import ZERO
 from services.execution.winding_down import WindingDown
-from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.ids import OrderKey, client_order_id, next_trade_number, parse_client_order_id
-from shared.messages.cash import CashCode, CashSaleState, CashStatus
+from shared.messages.cash import CashCode, CashStatus
 from shared.messages.contracts import ContractOrder
-from shared.messages.venue import (
-    OPEN_VENUE_STATES,
-    CancelAcked,
-    CancelRefused,
-    OrderAcked,
-    OrderRef,
-    OrderRefused,
-    OutcomeUnknown,
-    VenueOrder,
-)
+from shared.messages.venue import OrderRef
+from shared.views import clock_text
 
 _READ_AGE_MAX_NS = 10 * SECOND
-_ANSWER_NS = 60 * SECOND
 _CONFIRM_NS = SECOND
 _READS_BELOW = 2
 """Reads in a row that must agree before anything is sold, against one wrong figure."""
-_FIRST_LOOK_NS = 300 * MS
-_LOOK_FIRST_MS, _LOOK_MAX_MS = 500, 5_000
-_WITHDRAW_AGAIN_NS = 5 * SECOND
-_FEE_PATIENCE_NS = 20 * SECOND
-_CLOCK_SKEW_NS = 60 * SECOND
+_BLIND_NS = 60 * SECOND
+_PAUSE_MAX_NS = 3_600 * SECOND
 _TOLD_SALES = 50
 _PASSING: frozenset[CashCode] = frozenset({"off", "enough", "selling", "interval", "confirming", "not_compared"})
 """Reasons that end by themselves: nobody needs to be told."""
 
 
-class _Look:
-    """Of one live sale: what is volatile. A restart asks anew."""
-
-    def __init__(self, due_ns: int) -> None:
-        self.due_ns = due_ns
-        self.asked_ns: int | None = None
-        self.times = 0
-        self.withdrawn_ns = 0
-        self.ended_ns = 0
-
-
 class CashDesk:
-    """At most one sale is live at a time. A sale is journalled before it is sent, is sent once, and while its outcome
-    is unknown nothing more is sold: it is looked for until query, open orders and history tell, or all lack it longer
-    after its request than the venue may still act on that.
+    """At most one sale is sent at a time. A sale is journalled before it is sent, and is sent once. Nothing more is
+    sold before it has ended and the account has been read after that.
     """
 
     def __init__(self, work: Workspace, schedule: ComparisonSchedule, winding_down: WindingDown) -> None:
         self._work = work
         self._config = work.config.cash
         self._schedule = schedule
-        self._winding_down = winding_down
-        self._looks: dict[int, _Look] = {}
+        self.sales = SaleFollower(work, winding_down, self._sale_ended)
         self._seen: CashSeen | None = None
         self._read_ns = 0
         self._asked_ns: int | None = None
         self._next_ns = 0
         self._below = 0
-        self._hold_until_ns = 0
+        self._trusted_ns = 0
+        self._blind_ns = 0
+        self._blind_why = ""
+        self._stray = ""
 
     def begin(self) -> None:
-        """After the fold: what was being sent when the last process died is unknown."""
-        for number in tuple(self._work.book.cash.live):
-            sale = self._work.book.cash.sales[number]
-            if sale.state == "SENDING":
-                self._move(sale, "UNKNOWN", "execution restarted before an outcome was known")
+        """After the fold."""
+        self.sales.begin()
         self.distrust()
 
     def distrust(self) -> None:
         """Time has passed that nobody saw: read anew, and what was sent before may still arrive."""
-        config = self._work.config
-        self._hold_until_ns = self._work.now_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
         self._below = 0
         self._asked_ns = None
-        self._next_ns = self._work.now_ns
-        self._looks = {number: _Look(self._work.now_ns) for number in self._work.book.cash.live}
+        self._next_ns = self._trusted_ns = self._work.now_ns
+        self.sales.distrust()
 
     def knows(self, number: int) -> bool:
         """Whether an order is a sale of the cash rule."""
         return number in self._work.book.cash.sales
+
+    def _sale_ended(self) -> None:
+        """What it brought is to be seen before anything else is decided."""
+        self._next_ns, self._below = self._work.now_ns, 0
 
     def status(self) -> CashStatus:
         """For a person: what it would do now, and why it does or does not act."""
@@ -131,44 +99,76 @@ class CashDesk:
 
     def look(self) -> int | None:
         """Ask for what is due; returns when to look again."""
-        wakes = [self._tend(self._work.book.cash.sales[number]) for number in tuple(self._work.book.cash.live)]
-        return earliest(*wakes, self._check())
+        return earliest(self.sales.look(), self._check(), self._tell_blind())
 
     def _check(self) -> int | None:
         work, config = self._work, self._config
         if config.mode == "off" or work.is_winding_down:
             return None
-        if self._asked_ns is not None and work.now_ns < self._asked_ns + _ANSWER_NS:
-            return self._asked_ns + _ANSWER_NS
+        if self._asked_ns is not None:
+            if work.now_ns < self._asked_ns + ANSWER_NS:
+                return self._asked_ns + ANSWER_NS
+            self._cannot_read("no answer came back")
         if work.now_ns < self._next_ns:
             return self._next_ns
         self._asked_ns, self._next_ns = work.now_ns, work.now_ns + config.check_s * SECOND
         work.send(ReadCash(asset=config.asset, symbol=config.symbol, below_usdt=config.minimum_usdt))
-        return work.now_ns + _ANSWER_NS
+        return work.now_ns + ANSWER_NS
 
     def read(self, read: CashRead | CashReadFailed) -> None:
         """Decide on what was read."""
         work, config = self._work, self._config
         self._asked_ns = None
         if isinstance(read, CashReadFailed):
-            self._below = 0
+            self._cannot_read(read.reason)
             return
-        if work.now_ns - read.asked_ns > _READ_AGE_MAX_NS:
-            self._below, self._next_ns = 0, work.now_ns
+        if work.now_ns - read.asked_ns > _READ_AGE_MAX_NS or read.asked_ns < self._trusted_ns:
+            self._cannot_read(f"the answer came {(work.now_ns - read.asked_ns) // SECOND} s after it was asked for")
+            self._next_ns = work.now_ns
             return
+        self._blind_ns, self._blind_why = 0, ""
+        work.resolve("cash_low", "account", "the account can be read again")
         self._withdraw_strays(read)
         self._seen, self._read_ns = read.seen, read.asked_ns
-        self._below = self._below + 1 if read.seen.usdt < config.minimum_usdt else 0
+        settled_ns = self._settled_ns()
+        counts = not work.book.cash.live and not self._stray and read.asked_ns > settled_ns
+        self._below = self._below + 1 if counts and read.seen.usdt < config.minimum_usdt else 0
         decision = self._decide()
         if isinstance(decision, Wait) and decision.code == "confirming":
-            self._next_ns = min(self._next_ns, work.now_ns + _CONFIRM_NS)
+            self._next_ns = min(self._next_ns, max(work.now_ns + _CONFIRM_NS, settled_ns + MS))
         self._tell(decision)
         if isinstance(decision, Sell) and config.mode == "on":
             self._sell(decision)
 
+    def _cannot_read(self, why: str) -> None:
+        self._below, self._asked_ns = 0, None
+        self._blind_ns, self._blind_why = self._blind_ns or self._work.now_ns, why
+
+    def _blind_text(self) -> str:
+        return f"the account cannot be read since {clock_text(self._blind_ns)} UTC: {self._blind_why}"
+
+    def _tell_blind(self) -> int | None:
+        """An alert while nobody knows how many USDT there are."""
+        work, told_ns = self._work, self._blind_ns + _BLIND_NS
+        if not self._blind_ns or self._config.mode == "off":
+            return None
+        if work.now_ns < told_ns:
+            return told_ns
+        work.alert("cash_low", "warning", "account", f"the cash rule is blind, {self._blind_text()}")
+        return None
+
+    def _settled_ns(self) -> int:
+        """From then on a reading shows what the last sale did."""
+        return self._ended_ns() + self._work.config.settled_view_ms * MS
+
+    def _ended_ns(self) -> int:
+        """When the newest end of a sale became known, 0 without any."""
+        return max((sale.updated_ns for sale in self._work.book.cash.sales.values()), default=0)
+
     def _withdraw_strays(self, read: CashRead) -> None:
         """An order that is the desk's by its id and no live sale, as after a lost journal, must go."""
         work = self._work
+        self._stray = ""
         for order in read.open_sales:
             number = order.client_order_id
             if (
@@ -180,6 +180,9 @@ class CashDesk:
             known = work.book.cash.sales.get(number)
             if known is not None and read.asked_ns <= known.updated_ns + work.config.settled_view_ms * MS:
                 continue
+            self._stray = f"order {number} at the venue is the desk's, and no row of the journal has it: withdrawn"
+            if known is not None:
+                self.sales.doubt(number)
             ref = OrderRef(client_order_id=number, venue_order_id=order.venue_order_id, symbol=order.symbol)
             work.send(WithdrawSale(ref))
             text = (
@@ -192,9 +195,11 @@ class CashDesk:
         work, config, seen = self._work, self._config, self._seen
         if config.mode == "off":
             return Wait("off", "[execution.cash] mode is off")
+        if self._blind_ns:
+            return Wait("not_read", self._blind_text())
         if seen is None:
             return Wait("not_read", "the account has not been read yet")
-        if work.now_ns - self._read_ns > config.check_s * SECOND + _ANSWER_NS:
+        if work.now_ns - self._read_ns > config.check_s * SECOND + ANSWER_NS:
             return Wait("not_read", f"the account was read {(work.now_ns - self._read_ns) // SECOND} s ago")
         if seen.usdt >= config.minimum_usdt:
             return decide(config, seen, ZERO)
@@ -204,8 +209,9 @@ class CashDesk:
         """Why nothing is sold now, whatever account and market say."""
         work, book = self._work, self._work.book
         if book.cash.live:
-            number = next(iter(book.cash.live))
-            return Wait("selling", f"sale {number} is {book.cash.sales[number].state}")
+            return Wait("selling", self.sales.text())
+        if self._stray:
+            return Wait("selling", self._stray)
         if book.halts:
             return Wait("halted", halt_text(book.halts[-1]))
         if work.is_winding_down:
@@ -214,13 +220,25 @@ class CashDesk:
             return Wait("disk_full", f"the journal cannot be written: {work.space.reason}")
         if not self._schedule.synced:
             return Wait("not_compared", "orders and positions have not been compared with the venue yet")
-        last_ns = max((sale.requested_ns for sale in book.cash.sales.values()), default=0)
-        left_ns = last_ns + self._config.interval_s * SECOND - work.now_ns
-        if last_ns and left_ns > 0:
-            return Wait("interval", f"the next sale is allowed in {-(-left_ns // SECOND)} s")
+        if self.sales.key_refused:
+            return Wait("refused", f"the venue refuses the key, until a restart: {self.sales.key_refused}")
+        refusals = self._refusals()
+        left_ns = self._ended_ns() + self._pause_ns(refusals) - work.now_ns
+        if book.cash.sales and left_ns > 0:
+            after = f", after {refusals} refusals" if refusals > 1 else ""
+            return Wait("interval", f"the next sale is allowed in {-(-left_ns // SECOND)} s{after}")
         if self._below < _READS_BELOW:
             return Wait("confirming", "the account is read once more before anything is sold")
         return None
+
+    def _refusals(self) -> int:
+        """How many of the newest sales the venue refused, one after the other."""
+        newest_first = reversed(self._work.book.cash.sales.values())
+        return sum(1 for _ in takewhile(lambda sale: sale.state == "REFUSED", newest_first))
+
+    def _pause_ns(self, refusals: int) -> int:
+        interval_ns = self._config.interval_s * SECOND
+        return max(interval_ns, min(_PAUSE_MAX_NS, interval_ns << min(max(refusals - 1, 0), 20)))
 
     def _tell(self, decision: Sell | Wait) -> None:
         """An alert while USDT are short and nothing that is under way ends it."""
@@ -229,7 +247,7 @@ class CashDesk:
             work.resolve("cash_low", config.asset, f"USDT are above the minimum again: {decision.detail}")
         elif isinstance(decision, Sell) and config.mode == "dry_run":
             work.alert("cash_low", "warning", config.asset, f"dry run: would sell, {decision.detail}")
-        elif isinstance(decision, Wait) and decision.code not in _PASSING and self._seen is not None:
+        elif isinstance(decision, Wait) and self._seen is not None and not self._passes(decision):
             work.alert(
                 "cash_low",
                 "warning",
@@ -237,6 +255,9 @@ class CashDesk:
                 f"{self._seen.usdt:f} USDT are below the minimum of {config.minimum_usdt:f} and nothing is sold: "
                 f"{decision.detail}",
             )
+
+    def _passes(self, decision: Wait) -> bool:
+        return decision.code in _PASSING and not (decision.code == "selling" and self.sales.is_stuck())
 
     def _sell(self, decision: Sell) -> None:
         work = self._work
@@ -253,7 +274,7 @@ class CashDesk:
         )
         work.record(row)
         self._below = 0
-        self._looks[row.client_order_id] = _Look(work.now_ns + work.config.sending_guard_ms * MS)
+        self.sales.sent(row.client_order_id)
         work.send(
             SellSpot(
                 ContractOrder(
@@ -265,166 +286,3 @@ class CashDesk:
                 )
             )
         )
-
-    def outcome(self, item: OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused) -> None:
-        """What the venue said of a sale."""
-        sale = self._work.book.cash.sales[item.client_order_id]
-        if sale.is_final:
-            return
-        match item:
-            case OrderAcked(venue_order_id=venue_id) if sale.state in ("SENDING", "UNKNOWN"):
-                self._move(sale, "WORKING", "acknowledged", venue_order_id=venue_id)
-                self._look_at(sale, _FIRST_LOOK_NS)
-            case OrderRefused() if sale.state in ("SENDING", "UNKNOWN") and sale.venue_order_id is None:
-                reason = f"{item.code}: {item.text}"
-                self._move(sale, "REFUSED", reason)
-                text = f"the venue refuses to sell {sale.quantity:f} in {sale.symbol}: {reason}"
-                self._work.alert("cash_low", "warning", self._config.asset, text)
-            case OutcomeUnknown(reason=reason) if sale.state == "SENDING":
-                self._move(sale, "UNKNOWN", reason)
-                self._look_at(sale, 0)
-            case _:
-                self._look_at(sale, 0)
-
-    def found(self, item: SaleFound | SaleNotAnswered) -> None:
-        """What a query brought."""
-        sale = self._work.book.cash.sales.get(item.client_order_id)
-        look = self._looks.get(item.client_order_id)
-        if sale is None or sale.is_final or look is None:
-            return
-        look.asked_ns = None
-        look.due_ns = self._work.now_ns + backoff_ns(_LOOK_FIRST_MS, _LOOK_MAX_MS, look.times)
-        look.times += 1
-        if isinstance(item, SaleNotAnswered):
-            return
-        if item.order is None:
-            self._absent(sale, item)
-        elif item.order.state in OPEN_VENUE_STATES:
-            self._open(sale, item.order)
-        else:
-            self._ended(sale, item, item.order, look)
-
-    def _absent(self, sale: Sale, item: SaleFound) -> None:
-        """Only what was never seen at the venue, and cannot arrive there any more, was never placed."""
-        work, config = self._work, self._work.config
-        gone_ns = sale.requested_ns + (config.order_validity_ms + config.evidence_margin_ms) * MS
-        gone_ns = max(gone_ns, sale.requested_ns + config.sending_guard_ms * MS, self._hold_until_ns)
-        if sale.state in ("SENDING", "UNKNOWN") and not item.fills and item.asked_ns > gone_ns:
-            self._move(sale, "NEVER_PLACED", "query, open orders and history of the venue lack it")
-            return
-        if work.now_ns > sale.state_ns + config.query_alert_after_ms * MS:
-            text = f"{sale.symbol}: sale {sale.client_order_id} is {sale.state} and in no list of the venue"
-            work.alert("order_unresolved", "critical", str(sale.client_order_id), text)
-
-    def _open(self, sale: Sale, order: VenueOrder) -> None:
-        state: CashSaleState = "CANCELLING" if sale.state == "CANCELLING" else "WORKING"
-        if state != sale.state or order.filled_quantity > sale.filled_quantity:
-            so_far = f"{order.filled_quantity:f} of {sale.quantity:f} are sold"
-            self._move(
-                sale,
-                state,
-                sale.reason if state == "CANCELLING" else so_far,
-                venue_order_id=order.venue_order_id,
-                seen=order,
-            )
-
-    def _ended(self, sale: Sale, item: SaleFound, order: VenueOrder, look: _Look) -> None:
-        """The end is final once its fills, and so the fee, are told; they may lag for a while."""
-        work = self._work
-        known = sum((fill.quantity for fill in item.fills), ZERO)
-        fees = [fill.fee_usd for fill in item.fills]
-        look.ended_ns = look.ended_ns or work.now_ns
-        complete = known >= order.filled_quantity and None not in fees
-        if not complete and work.now_ns < look.ended_ns + _FEE_PATIENCE_NS:
-            return
-        fee_usd = sum((fee for fee in fees if fee is not None), ZERO) if complete else None
-        filled = order.filled_quantity
-        state: CashSaleState = "FILLED" if order.state == "filled" else "CANCELLED"
-        reason = f"{filled:f} of {sale.quantity:f} were sold"
-        if sale.state == "CANCELLING" and state == "CANCELLED":
-            reason += f"; {sale.reason}"
-        self._move(sale, state, reason, venue_order_id=order.venue_order_id, seen=order, fee_usd=fee_usd)
-        if not filled:
-            text = f"a sale of {sale.quantity:f} in {sale.symbol} traded nothing: {sale.reason}"
-            work.alert("cash_low", "warning", self._config.asset, text)
-        else:
-            value = filled * (order.average_price or sale.price)
-            fee = "a fee that is not known" if fee_usd is None else f"a fee of {fee_usd:.2f}"
-            text = f"sold {filled:f} {self._config.asset} for {value:.2f} USDT with {fee}: {sale.why}"
-            work.alert("cash_sold", "info", str(sale.client_order_id), text)
-
-    def _tend(self, sale: Sale) -> int | None:
-        """Withdraw a sale whose time is over, and ask for one that is due."""
-        work = self._work
-        look = self._looks.setdefault(sale.client_order_id, _Look(work.now_ns))
-        if sale.state == "SENDING":
-            guard_ns = sale.requested_ns + work.config.sending_guard_ms * MS
-            if work.now_ns < guard_ns:
-                return guard_ns
-            self._move(sale, "UNKNOWN", "no outcome came back")
-            look.due_ns = work.now_ns
-        rest_ns = sale.requested_ns + self._config.rest_s * SECOND
-        why = self._withdrawn_for(rest_ns)
-        if sale.state == "WORKING" and why:
-            self._move(sale, "CANCELLING", why)
-        if sale.state == "CANCELLING" and work.now_ns >= look.withdrawn_ns + _WITHDRAW_AGAIN_NS:
-            look.withdrawn_ns = work.now_ns
-            work.send(
-                WithdrawSale(
-                    OrderRef(
-                        client_order_id=sale.client_order_id,
-                        venue_order_id=sale.venue_order_id,
-                        symbol=sale.symbol,
-                    )
-                )
-            )
-        if look.asked_ns is not None and work.now_ns < look.asked_ns + _ANSWER_NS:
-            return look.asked_ns + _ANSWER_NS
-        if work.now_ns >= look.due_ns:
-            look.asked_ns = work.now_ns
-            since_ns = sale.requested_ns - _CLOCK_SKEW_NS
-            work.send(FindSale(client_order_id=sale.client_order_id, symbol=sale.symbol, since_ns=since_ns))
-            return work.now_ns + _ANSWER_NS
-        return min(look.due_ns, rest_ns) if sale.state == "WORKING" and rest_ns > work.now_ns else look.due_ns
-
-    def _withdrawn_for(self, rest_ns: int) -> str:
-        """Why what rests of a sale is withdrawn now; "" while it may rest."""
-        work = self._work
-        if work.book.halts:
-            return halt_text(work.book.halts[-1])
-        if work.is_winding_down and self._winding_down.choice != "leave_all":
-            return "execution stops"
-        return f"it rested for {self._config.rest_s} s" if work.now_ns >= rest_ns else ""
-
-    def _look_at(self, sale: Sale, in_ns: int) -> None:
-        look = self._looks.setdefault(sale.client_order_id, _Look(self._work.now_ns))
-        look.due_ns = self._work.now_ns + in_ns
-        look.times = 0
-
-    def _move(
-        self,
-        sale: Sale,
-        state: CashSaleState,
-        reason: str,
-        *,
-        venue_order_id: int | None = None,
-        seen: VenueOrder | None = None,
-        fee_usd: Decimal | None = None,
-    ) -> None:
-        work = self._work
-        work.record(
-            CashSaleMoved(
-                client_order_id=sale.client_order_id,
-                state=state,
-                reason=reason,
-                venue_order_id=venue_order_id,
-                filled_quantity=None if seen is None else seen.filled_quantity,
-                average_price=None if seen is None else seen.average_price,
-                fee_usd=fee_usd,
-            )
-        )
-        if state in FINAL_STATES:
-            # what it brought is to be seen before anything else is decided
-            self._next_ns, self._below = work.now_ns, 0
-            self._looks.pop(sale.client_order_id, None)
-            work.resolve("order_unresolved", str(sale.client_order_id), f"sale {sale.client_order_id} is {state}")

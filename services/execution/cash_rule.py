@@ -58,9 +58,10 @@ class Sell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def free_of(config: CashConfig, seen: CashSeen) -> Decimal:
-    """Coins that may be sold: claimed by no order, by either of the venue's two accounts of that, and not kept."""
+    """Coins that may be sold: of those that no order claims, by either of the venue's two accounts of that, what is
+    above `keep`. What another order sells is gone, and `keep` must be left all the same."""
     unclaimed = min(seen.asset.free, seen.asset.cash - seen.claimed)
-    return max(ZERO, min(unclaimed, seen.asset.cash - config.keep))
+    return max(ZERO, unclaimed - config.keep)
 
 
 def decide(config: CashConfig, seen: CashSeen, used_usd: Decimal) -> Sell | Wait:

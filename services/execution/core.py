@@ -286,7 +286,7 @@ class ExecutionCore:
             case CashRead() | CashReadFailed():
                 self._cash.read(item)
             case SaleFound() | SaleNotAnswered():
-                self._cash.found(item)
+                self._cash.sales.found(item)
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)
@@ -299,7 +299,7 @@ class ExecutionCore:
         order = self._work.book.orders.get(item.client_order_id)
         if order is None:
             if self._cash.knows(item.client_order_id):
-                self._cash.outcome(item)
+                self._cash.sales.outcome(item)
             return
         match item:
             case OrderAcked():

@@ -23,6 +23,7 @@ CashCode = Literal[
     "disk_full",
     "not_compared",
     "interval",
+    "refused",
     "confirming",
     "no_pair",
     "no_price",

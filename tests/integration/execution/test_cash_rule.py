@@ -38,7 +38,7 @@ keep = "0.9"
 minimum_usdt = "10500"
 target_usdt = "11000"
 cap_usd = "3000"
-interval_s = 1
+interval_s = 6
 check_s = 1
 rest_s = 5
 """

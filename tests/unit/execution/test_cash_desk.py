@@ -348,7 +348,7 @@ def test_the_end_of_the_process_withdraws_what_rests_and_says_what_is_left() -> 
     desk.work()
     assert [str(number) in text for text in desk.core.winding_down.left()] == [True]
     desk.answers = True
-    desk.pass_time(8)
+    desk.pass_time(12)
     assert desk.venue.orders[number].state == "cancelled"
     assert desk.core.winding_down.left() == []
     assert len(desk.sells) == 1

@@ -85,7 +85,12 @@ def test_coins_that_are_kept_are_not_sold() -> None:
     config = msgspec.structs.replace(ON, keep=D("0.995"))
     assert sold(config, seen()).quantity == D("0.005")
     assert code(msgspec.structs.replace(ON, keep=D(1)), seen()) == "nothing_free"
-    assert free_of(config, seen(asset=Holding(D(1), D("0.4")))) == D("0.005")
+    assert free_of(config, seen(asset=Holding(D(1), D("0.4")))) == 0
+    assert free_of(msgspec.structs.replace(ON, keep=D("0.3")), seen(asset=Holding(D(1), D("0.4")))) == D("0.1")
+    half_kept = msgspec.structs.replace(ON, keep=D("0.5"))
+    assert free_of(half_kept, seen(claimed=D("0.3"))) == D("0.2"), (
+        "what somebody else sells does not come out of keep"
+    )
     assert free_of(ON, seen(asset=Holding(D(1), D(1)), claimed=D("0.7"))) == D("0.3")
 
 
@@ -154,7 +159,7 @@ def test_whatever_is_read_a_sale_stays_within_every_bound(
     quantity = decision.quantity
     assert usdt < config.minimum_usdt
     assert quantity % PAIR.lot_size == 0
-    assert PAIR.min_quantity <= quantity <= min(free, cash - claimed, cash - keep)
+    assert PAIR.min_quantity <= quantity <= min(free, cash - claimed) - keep
     assert quantity * bid >= config.min_sale_usd
     assert decision.reserved_usd + used_usd <= cap_usd
     assert decision.reserved_usd >= quantity * max(index, bid + spread) - D("0.01")
@@ -172,6 +177,7 @@ def test_whatever_is_read_a_sale_stays_within_every_bound(
         ({"target_usdt": D(1), "minimum_usdt": D(2)}, "target_usdt"),
         ({"keep": D(-1)}, "keep"),
         ({"asset": "USDT"}, "asset"),
+        ({"interval_s": 10, "rest_s": 10}, "interval_s"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_by_name(fields: Any, named: str) -> None:
