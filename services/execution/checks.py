@@ -24,10 +24,11 @@ from services.execution.rolling import roll_refusal
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
+from shared.messages.base import Side, opposite
 from shared.messages.grants import signature_holds
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 from shared.strategy.profiles import params_problem
 
 
@@ -350,6 +351,39 @@ def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
     return None
 
 
+def _hedge_would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    """The hedge of a trade could be traded neither way that it may need: nothing of the perpetual is held against it.
+
+    Hedges of single trades are left out: they turn and end with what they hedge, and a roll opens beside them.
+    """
+    least, most = intent.hedge_least_coins, intent.hedge_most_coins
+    if least >= 0 >= most:
+        return None
+    perpetual = underlying_of(intent.legs[0].symbol)
+    needed = {"sell": least < 0, "buy": most > 0}
+    held: list[tuple[str, Side, str]] = [
+        (trade.trade_id, leg.side, "close that trade first, or open it without a delta hedge")
+        for trade in view.work.book.active_trades()
+        if not trade.request.hedge_of
+        for index, leg in enumerate(trade.legs)
+        if leg.symbol == perpetual and _claims(trade, index, view.work)
+    ]
+    foreign = view.positions.foreign.get(perpetual, Decimal(0))
+    if foreign:
+        what = "a position that is not the desk's"
+        held.append((what, "buy" if foreign > 0 else "sell", "close that position at the venue, or open it unhedged"))
+    own = "its own leg"
+    held += [(own, leg.side, "leave out that leg") for leg in intent.legs if leg.symbol == perpetual]
+    for whose, side, remedy in held:
+        if needed[opposite(side)]:
+            return Refusal(
+                code="would_net",
+                detail=f"its delta hedge may have to {opposite(side)} {perpetual}, which would net against {whose}",
+                remedy=remedy,
+            )
+    return None
+
+
 def _claims(trade: Trade, index: int, work: Workspace) -> bool:
     """True when the leg holds, or may still hold, a position."""
     return (
@@ -385,6 +419,7 @@ CHECKS: tuple[Check, ...] = (
     _ready,
     _instruments,
     _would_net,
+    _hedge_would_net,
     _market,
 )
 """In this order; the first refusal is the answer."""

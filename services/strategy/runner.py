@@ -16,7 +16,7 @@ from shared.messages.trades import ExecutionParams, LegOrder, OrderUpdate, Trade
 from shared.options.chain import ChainView
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
-from shared.strategy.hedge import largest_hedge
+from shared.strategy.hedge import hedge_range
 from shared.strategy.legs import LegSpec
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
@@ -265,7 +265,7 @@ class StrategyRunner:
             host_silent_after_s=config.host_silent_after_seconds,
             if_broken=config.if_broken,
             dry_run=config.dry_run,
-            hedge_coins=0.0 if config.delta_hedge is None else largest_hedge(legs, config.delta_hedge),
+            hedge_range=(0.0, 0.0) if config.delta_hedge is None else hedge_range(legs, config.delta_hedge),
         )
 
     def _max_loss_usd(self, legs: tuple[LegOrder, ...], chains: Mapping[str, ChainView]) -> float | None:

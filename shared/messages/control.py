@@ -20,7 +20,8 @@ class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
 
     opening_s: how long the opening may take; the grant lasts as long, within risk's bounds. hedge_coins: the most of
     the perpetual that its delta hedge may come to hold, 0 where it is not hedged: granted only if there is room for
-    that too.
+    that too. hedge_least_coins, hedge_most_coins: the bounds of it, short < 0; both 0 where only the most
+    either way is known.
     """
 
     intent_id: str
@@ -32,6 +33,8 @@ class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
     valid_until_ns: int
     opening_s: float = 0.0
     hedge_coins: float = 0.0
+    hedge_least_coins: float = 0.0
+    hedge_most_coins: float = 0.0
 
 
 class GrantGiven(Message, frozen=True, kw_only=True, tag="grant_given.1"):

@@ -148,6 +148,8 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     grant allows; empty for none.
     hedge_of: the trade whose delta this one hedges: execution closes it when that one has ended, and counts it in the
     maximum loss of that one. "" for a trade of its own.
+    hedge_least_coins, hedge_most_coins: the least and the most of the perpetual that its own delta hedge may come to
+    hold, short < 0: refused where that would net against what another trade holds, hedges of single trades left out.
     """
 
     intent_id: str
@@ -174,6 +176,8 @@ class OpenTrade(Message, frozen=True, kw_only=True, tag="open_trade.1"):
     rolled_from: str = ""
     price_limits: tuple[Decimal, ...] = ()
     hedge_of: str = ""
+    hedge_least_coins: float = 0.0
+    hedge_most_coins: float = 0.0
 
 
 class TradeAccepted(Message, frozen=True, kw_only=True, tag="trade_accepted.1"):

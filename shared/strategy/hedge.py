@@ -12,7 +12,7 @@ from shared.messages.base import Side
 from shared.messages.market import Instrument
 from shared.messages.trades import ExecutionParams, LegOrder, LimitPhase
 from shared.options.chain import snap_quantity
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import expiry_and_last_trade_ns, instrument_kind
 from shared.options.symbols import parse_option_symbol
 
 HEDGE_PARAMS = ExecutionParams(
@@ -116,29 +116,38 @@ def _taken(held: Decimal, wanted: Decimal, perpetual: Instrument) -> Decimal:
     return taken if taken >= perpetual.min_quantity else Decimal(0)
 
 
-def largest_hedge(legs: Sequence[LegOrder], hedge: DeltaHedge) -> float:
-    """The most of the perpetual that the hedge of these legs may come to hold, in coins: at expiry the delta of an
-    option is 0 or that of its underlying, and before it lies between.
+def hedge_range(legs: Sequence[LegOrder], hedge: DeltaHedge) -> tuple[float, float]:
+    """The least and the most of the perpetual that the hedge of these legs may come to hold, coins, short < 0.
+
+    At expiry the delta of an option is 0 or that of its underlying, and before it lies between. Expiries are taken
+    apart: one may be in the money where another is out of it, and one that is over leaves the later ones alone.
 
     >>> call = LegOrder(symbol="BTCUSD-27MAR26-110000-C", side="sell", quantity=Decimal("0.5"))
     >>> put = LegOrder(symbol="BTCUSD-27MAR26-90000-P", side="sell", quantity=Decimal("0.3"))
-    >>> largest_hedge([call, put], DeltaHedge())
-    0.5
+    >>> hedge_range([call, put], DeltaHedge())
+    (-0.3, 0.5)
     """
-    perpetuals, options = 0.0, []
+    by_expiry: dict[float, list[tuple[float, bool, float]]] = {}
     for leg in legs:
         signed = float(leg.quantity) if leg.side == "buy" else -float(leg.quantity)
+        times = expiry_and_last_trade_ns(leg.symbol)
+        part = by_expiry.setdefault(math.inf if times is None else times[0], [])
         if instrument_kind(leg.symbol) == "option":
             option = parse_option_symbol(leg.symbol)
-            options.append((float(option.strike), option.option_type == "C", signed))
+            part.append((float(option.strike), option.option_type == "C", signed))
         else:
-            perpetuals += signed
-    deltas = [
-        perpetuals
-        + sum(signed * (strike <= at if is_call else -(strike > at)) for strike, is_call, signed in options)
-        for at in (-math.inf, *(strike for strike, _, _ in options))
-    ]
-    return max(abs(delta - hedge.target) for delta in deltas)
+            # one a coin at every price, as a call that is always in the money
+            part.append((-math.inf, True, signed))
+    least = most = 0.0
+    for expiry, part in by_expiry.items():
+        deltas = [
+            sum(signed * (strike <= at if is_call else -(strike > at)) for strike, is_call, signed in part)
+            for at in (-math.inf, *(strike for strike, _, _ in part))
+        ]
+        if expiry < max(by_expiry):
+            deltas.append(0.0)
+        least, most = least + min(deltas), most + max(deltas)
+    return hedge.target - most, hedge.target - least
 
 
 def least_change(hedge: DeltaHedge, perpetual: Instrument) -> Decimal:

@@ -33,8 +33,9 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: with execution_mode "quoting", for how long the strategy wants to work its orders (`WorkOrders`); risk
     may grant less. The policy must be "best_effort".
     if_broken: what becomes of the rest when a leg is lost from outside; None as the desk's setting says.
-    hedge_of: the trade that it hedges: execution closes it when that one has ended. hedge_coins: the most of the
-    perpetual that its own delta hedge may come to hold, 0 for none: it is granted only if there is room for that too.
+    hedge_of: the trade that it hedges: execution closes it when that one has ended. hedge_range: the
+    least and the most of the perpetual that its own delta hedge may come to hold, coins, short < 0: it is opened only
+    if there is room for that too, and nothing that it would net against.
     dry_run: send nothing; the host keeps the trade as if it had been opened at the touch.
     """
 
@@ -53,7 +54,12 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
     quoting_s: float = 0.0
     dry_run: bool = False
     hedge_of: str = ""
-    hedge_coins: float = 0.0
+    hedge_range: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def hedge_coins(self) -> float:
+        """The most of the perpetual, either way, that its own delta hedge may come to hold."""
+        return max(map(abs, self.hedge_range))
 
     @property
     def opening_s(self) -> float:

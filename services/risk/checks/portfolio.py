@@ -158,13 +158,16 @@ def hedge_room(s: Situation) -> Iterator[Figure]:
         unit="USD",
         words=f"with the margin of its hedge, {coins:g} coins at most, needs {{}} USD",
     )
-    held, limit = abs(float(s.holdings.quantities.get(underlying, 0))), float(s.config.max_position_quantity)
+    held, limit = float(s.holdings.quantities.get(underlying, 0)), float(s.config.max_position_quantity)
+    least, most = s.ask.hedge_least_coins, s.ask.hedge_most_coins
+    if not (least or most):
+        least, most = -coins, coins
     yield Figure(
         code="hedge_position",
         scope="option",
         subject=underlying,
-        before=held,
-        after=held + coins,
+        before=abs(held),
+        after=max(abs(held + least), abs(held + most)),
         limit=limit,
         unit="coins",
         words=f"its hedge could make {underlying} {{}}",

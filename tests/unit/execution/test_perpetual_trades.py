@@ -468,3 +468,53 @@ def test_its_age_is_its_own_and_keeps_no_option_from_being_opened() -> None:
     assert isinstance(answer, Refusal)
     assert answer.code == "market_stale"
     assert script.trade(leg(CALL, "buy"), ordinal=1).trade_id
+
+
+@pytest.mark.parametrize(
+    ("held", "hedge_range", "refused"),
+    [
+        ("buy", (-0.1, 0.1), "its delta hedge may have to sell BTCUSD, which would net against "),
+        ("buy", (0.0, 0.1), None),
+        ("sell", (-0.1, 0.0), None),
+        ("sell", (0.0, 0.1), "its delta hedge may have to buy BTCUSD, which would net against "),
+        ("buy", (0.0, 0.0), None),
+    ],
+)
+def test_what_is_to_be_hedged_is_not_opened_while_a_perpetual_stands_in_the_way_of_its_hedge(
+    held: Any, hedge_range: tuple[float, float], refused: str | None
+) -> None:
+    script = _started()
+    bounds = {"hedge_least_coins": hedge_range[0], "hedge_most_coins": hedge_range[1]}
+    other = script.opened(held, "0.01", 1)
+    answer = script.trade(leg(CALL, "buy", "0.1"), ordinal=1, **bounds)
+    if refused is None:
+        assert not isinstance(answer, Refusal)
+        return
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.detail) == ("would_net", refused + other)
+    assert answer.remedy == "close that trade first, or open it without a delta hedge"
+    script.closed(other, 2)
+    script.wait(5_000)
+    assert not isinstance(script.trade(leg(CALL, "buy", "0.1"), ordinal=2, **bounds), Refusal)
+
+
+def test_the_hedge_of_another_trade_stands_in_no_ones_way_as_it_turns_and_ends_with_that_one() -> None:
+    script = _started()
+    hedged = str(script.trade(leg(PUT, "buy", "0.1")).trade_id)
+    (order,) = script.placed()
+    script.filled(order, 1)
+    script.trade(
+        leg("BTCUSD", "buy", "0.05"), ordinal=1, strategy="demo.hedge", hedge_of=hedged, policy="best_effort"
+    )
+    (order,) = script.placed()
+    script.filled(order, 2)
+    second = script.trade(leg(CALL, "buy", "0.1"), ordinal=2, hedge_least_coins=-0.1)
+    assert not isinstance(second, Refusal)
+
+
+def test_a_leg_of_its_own_in_the_perpetual_stands_in_the_way_of_its_hedge_too() -> None:
+    answer = _started().trade(
+        leg(CALL, "buy", "0.1"), leg("BTCUSD", "sell", "0.05"), hedge_least_coins=-0.05, hedge_most_coins=0.05
+    )
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.remedy) == ("would_net", "leave out that leg")

@@ -219,3 +219,12 @@ def test_nor_where_it_would_use_more_of_the_equity_than_is_allowed_or_be_too_lar
     held = (position("BTCUSD", "-0.1"),)
     assert PerpetualScript(small).ready(positions=held).refused(_hedged_ask(0.1)).code == "hedge_position"
     PerpetualScript(small).ready().granted(_hedged_ask(0.1))
+
+
+@pytest.mark.parametrize(("held", "grants"), [("-0.1", False), ("0.1", True)])
+def test_the_position_that_a_hedge_could_make_knows_on_which_side_it_would_be(held: str, grants: bool) -> None:
+    script = PerpetualScript(limits(max_position_quantity=Decimal("0.15")))
+    script.ready(positions=(position("BTCUSD", held),))
+    selling = msgspec.structs.replace(_hedged_ask(0.1), hedge_least_coins=-0.1)
+    answer = script.answer(selling)
+    assert getattr(answer, "code", None) == (None if grants else "hedge_position")

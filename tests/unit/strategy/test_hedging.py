@@ -18,7 +18,7 @@ from shared.messages.reducing import ReduceTrade, ReductionAccepted
 from shared.messages.steps import Request, RequestTimedOut, Tick
 from shared.messages.trades import LegOrder, OpenTrade, Refusal, RollLink, TradeUpdate
 from shared.strategy import DeltaHedge, StrategyConfig, min_equity, profit_target, straddle
-from shared.strategy.hedge import HeldHedge, NoHedge, OpenHedge, ReduceHedges, adjustment, largest_hedge
+from shared.strategy.hedge import HeldHedge, NoHedge, OpenHedge, ReduceHedges, adjustment, hedge_range
 from tests.unit.perpetuals import PERPETUAL, chain_with, with_perpetual
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import NOON, SECOND, leg, listing, snapshot, trade
@@ -610,22 +610,40 @@ def test_what_the_trade_itself_tells_of_ended_hedges_counts_once_whether_or_not_
 
 
 @pytest.mark.parametrize(
-    ("legs", "target", "coins"),
+    ("legs", "target", "least", "most"),
     [
-        ([("C", 100, "sell", "0.5"), ("P", 90, "sell", "0.3")], 0.0, 0.5),
-        ([("C", 100, "buy", "1"), ("C", 110, "sell", "1")], 0.0, 1.0),
-        ([("C", 100, "sell", "1"), ("C", 110, "buy", "1"), ("P", 90, "sell", "2"), ("P", 80, "buy", "2")], 0.0, 2.0),
-        ([("P", 90, "buy", "1")], 0.25, 1.25),
+        ([("5MAR26-100-C", "sell", "0.5"), ("5MAR26-90-P", "sell", "0.3")], 0.0, -0.3, 0.5),
+        ([("5MAR26-100-C", "buy", "1"), ("5MAR26-110-C", "sell", "1")], 0.0, -1.0, 0.0),
+        (
+            [
+                ("5MAR26-100-C", "sell", "1"),
+                ("5MAR26-110-C", "buy", "1"),
+                ("5MAR26-90-P", "sell", "2"),
+                ("5MAR26-80-P", "buy", "2"),
+            ],
+            0.0,
+            -2.0,
+            1.0,
+        ),
+        ([("5MAR26-90-P", "buy", "1")], 0.25, 0.25, 1.25),
+        # a calendar and a diagonal: the near call may be out of the money where the far one is in it, and ends first
+        ([("5MAR26-100-C", "sell", "1"), ("26JUN26-100-C", "buy", "1")], 0.0, -1.0, 1.0),
+        ([("5MAR26-110-C", "sell", "0.5"), ("26JUN26-100-C", "buy", "1")], 0.0, -1.0, 0.5),
+        # forwards: two that cancel out, of which the near one ends first; one beside the perpetual; one alone
+        ([("5MAR26", "sell", "1"), ("26JUN26", "buy", "1")], 0.0, -1.0, 0.0),
+        ([("", "buy", "1"), ("5MAR26-100-C", "sell", "1"), ("5MAR26-100-P", "buy", "1")], 0.0, -1.0, 0.0),
+        ([("5MAR26-100-C", "buy", "1"), ("5MAR26-100-P", "sell", "1")], 1.0, 0.0, 0.0),
     ],
 )
-def test_the_largest_hedge_of_a_structure_is_what_its_delta_can_come_to(
-    legs: list[tuple[str, int, Any, str]], target: float, coins: float
+def test_the_hedge_of_a_structure_may_have_to_hold_what_its_delta_can_come_to_in_each_of_its_expiries(
+    legs: list[tuple[str, Any, str]], target: float, least: float, most: float
 ) -> None:
-    orders = [
-        LegOrder(symbol=f"BTCUSD-5MAR26-{strike}000-{kind}", side=side, quantity=D(quantity))
-        for kind, strike, side, quantity in legs
-    ]
-    assert largest_hedge(orders, DeltaHedge(target=target)) == pytest.approx(coins)
+    orders = []
+    for symbol, side, quantity in legs:
+        expiry, _, option = symbol.partition("-")
+        parts = ["BTCUSD", expiry, *option.replace("-", "000-").split("-")]
+        orders.append(LegOrder(symbol="-".join(filter(None, parts)), side=side, quantity=D(quantity)))
+    assert hedge_range(orders, DeltaHedge(target=target)) == pytest.approx((least, most))
 
 
 def test_a_strategy_that_is_hedged_asks_for_room_for_its_hedge_too() -> None:
@@ -633,3 +651,6 @@ def test_a_strategy_that_is_hedged_asks_for_room_for_its_hedge_too() -> None:
         desk = HedgedDialogue(hedged(hedge, entry_conditions=[]))
         desk.ready()
         assert [each.hedge_coins for each in desk.asked()] == [coins]
+        assert [(each.hedge_least_coins, each.hedge_most_coins) for each in desk.asked()] == [(-coins, coins)]
+        opened = desk.give_grant()
+        assert (opened.hedge_least_coins, opened.hedge_most_coins) == (-coins, coins)
