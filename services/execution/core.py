@@ -156,7 +156,8 @@ class ExecutionCore:
         work.started_ns = work.now_ns
         self._started = True
         self._guards.begin()
-        for trade in work.book.active_trades():
+        for trade in work.book.trades.values():
+            # of what has just ended too: the venue's list of positions may still show it
             for leg in trade.legs:
                 work.last_traded_ns[leg.symbol] = max(leg.last_fill_ns, work.last_traded_ns.get(leg.symbol, 0))
         for number in tuple(work.book.unsettled):

@@ -279,6 +279,23 @@ def test_a_snapshot_that_races_a_fill_raises_no_difference() -> None:
     assert script.state(trade_id) == "OPEN"
 
 
+def test_positions_that_lag_behind_a_close_before_a_restart_are_nobody_elses() -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    script.close(trade_id)
+    (order,) = script.placed()
+    script.fills_all(order, 50)
+    assert script.state(trade_id) == "CLOSED"
+    script.restarted()
+    for ms in (300, 2_200):
+        script.wait(ms)
+        script.snapshot(positions=[position(CALL, "1")])
+    script.wait(2_200)
+    script.snapshot()
+    assert _kinds(script) == []
+    assert "foreign_position" not in script.alerts()
+
+
 def test_a_difference_that_is_gone_at_the_second_look_was_none() -> None:
     script = Script().started()
     trade_id = script.opened(leg(CALL, "buy"))
