@@ -49,7 +49,7 @@ class CashCourier:
         asked_ns = self._clock.now_ns()
         spot = self._gateway.spot
         try:
-            holdings = await self._gateway.holdings()
+            holdings = await self._gateway.holdings(read.asset)
             resting = await spot.open_orders()
             usdt, asset = holdings.get("USDT"), holdings.get(read.asset)
             if usdt is None:

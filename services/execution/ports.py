@@ -96,8 +96,9 @@ class CashGateway(Protocol):
     @property
     def spot(self) -> SpotDesk: ...
 
-    async def holdings(self) -> dict[str, VenueHolding]:
-        """Every asset that the account has or had, USDT always among them. Raises VenueError."""
+    async def holdings(self, *needed: str) -> dict[str, VenueHolding]:
+        """The assets that the account has or had, USDT always among them. Raises VenueError, also when one that is
+        `needed` is there and cannot be read."""
         ...
 
 

@@ -220,9 +220,11 @@ class CoincallGateway:
     async def account(self) -> VenueAccount:
         return _parsed(parse.parse_account, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
 
-    async def holdings(self) -> dict[str, VenueHolding]:
-        """Every asset of the account, those without any too; USDT is always among them."""
-        return _parsed(parse.parse_holdings, await self._rest.read(endpoints.ACCOUNT_SUMMARY))
+    async def holdings(self, *needed: str) -> dict[str, VenueHolding]:
+        """The assets of the account, those without any too; USDT is always among them. Raises VenueError when it or
+        one that is `needed` cannot be read; others are left out then."""
+        summary = await self._rest.read(endpoints.ACCOUNT_SUMMARY)
+        return _parsed(lambda body: parse.parse_holdings(body, needed), summary)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         return _parsed(parse.parse_positions, await self._rest.read(endpoints.POSITIONS))

@@ -7,7 +7,7 @@ position that is left out looks like one that is gone. Rows of a chain stand for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeVar
@@ -271,15 +271,20 @@ def _balances(accounts: msgspec.Raw) -> dict[str, Decimal]:
     return {coin: amount for coin, amount in cash.items() if amount}
 
 
-def parse_holdings(data: bytes) -> dict[str, VenueHolding]:
-    """Every asset of the account summary, those without any too. Something is sold by it: every row must be readable,
-    and USDT must be among them."""
-    rows = decoded_list(wire.CoinAccount, decoded(wire.AccountSummary, data).accounts)
+def parse_holdings(data: bytes, needed: Collection[str] = ()) -> dict[str, VenueHolding]:
+    """The assets of the account summary, those without any too. Something is sold by it: USDT must be among them, and
+    it and what is `needed` must be readable where it is told; other rows that are not are left out."""
     found: dict[str, VenueHolding] = {}
-    for row in rows:
-        if row.cashBalanceAmount is None or row.availableBalance is None:
-            raise ParseError(f"account of {row.coin}: cashBalanceAmount and availableBalance must be there")
-        found[row.coin] = VenueHolding(cash=exact(row.cashBalanceAmount), free=exact(row.availableBalance))
+    for item in decoded_list(msgspec.Raw, decoded(wire.AccountSummary, data).accounts):
+        coin = decoded(wire.CoinName, item).coin
+        try:
+            row = decoded(wire.CoinAccount, item)
+            if row.cashBalanceAmount is None or row.availableBalance is None:
+                raise ParseError(f"account of {coin}: cashBalanceAmount and availableBalance must be there")
+            found[coin] = VenueHolding(cash=exact(row.cashBalanceAmount), free=exact(row.availableBalance))
+        except ParseError:
+            if coin == "USDT" or coin in needed:
+                raise
     if "USDT" not in found:
         raise ParseError("the account summary has no USDT")
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
+from shared.ids import trade_number_of_order
 from shared.messages.base import Side
 from shared.messages.contracts import SpotSpec, SpotTicker
 from shared.messages.on_demand import PERIOD_NS, Kline, KlinePeriod, MarketTrade
@@ -16,6 +18,7 @@ from shared.venues.coincall.parse import NS_PER_MS, ParseError, decoded, decoded
 from shared.venues.coincall.wire import Id, Measure, Millis, Number, VenueId
 from shared.venues.ports import BookPush, LastTradesPush
 
+T = TypeVar("T")
 INTERVALS: dict[KlinePeriod, str] = {
     "1m": "1min",
     "5m": "5min",
@@ -68,14 +71,22 @@ class OrderRow(msgspec.Struct, frozen=True):
     orderId: VenueId
     symbol: str
     qty: Decimal
-    price: Decimal
     tradeSide: int
     status: int
     ts: Millis
+    price: Number = None
     clientOrderId: Id = None
     fillQty: Number = None
     avgPrice: Number = None
     updateTime: Millis | None = None
+
+
+class OwnerRow(msgspec.Struct, frozen=True):
+    """What tells whose an order or fill is."""
+
+    orderId: VenueId
+    symbol: str
+    clientOrderId: Id = None
 
 
 class FillRow(msgspec.Struct, frozen=True):
@@ -146,6 +157,7 @@ def parse_specifications(data: bytes, skipped: Callable[[str], None]) -> tuple[S
         try:
             row = decoded(InstrumentRow, item)
             tick, lot = exact(row.priceFilter.tickSize), exact(row.lotSizeFilter.basePrecision)
+            least, most = exact(row.lotSizeFilter.minQty), exact(row.lotSizeFilter.maxQty)
             if tick <= 0 or lot <= 0:
                 raise ParseError(f"{row.symbol}: tickSize {tick} and basePrecision {lot} must be above 0")
         except ParseError as error:
@@ -158,8 +170,8 @@ def parse_specifications(data: bytes, skipped: Callable[[str], None]) -> tuple[S
                     coin=row.baseCoin,
                     tick_size=tick,
                     lot_size=lot,
-                    min_quantity=exact(row.lotSizeFilter.minQty),
-                    max_quantity=exact(row.lotSizeFilter.maxQty),
+                    min_quantity=least,
+                    max_quantity=most,
                 )
             )
     return tuple(found)
@@ -223,7 +235,25 @@ def parse_klines(data: msgspec.Raw | bytes, period: KlinePeriod) -> tuple[Kline,
     return tuple(sorted(klines, key=lambda kline: kline.start_ns))
 
 
+def parse_rows(data: bytes, read_row: Callable[[msgspec.Raw], T], skipped: Callable[[str], None]) -> list[T | None]:
+    """A list of orders or fills. One that cannot be read and bears no desk's number is reported to `skipped` and is
+    None; one that does, or of which nobody can tell, raises ParseError."""
+    found: list[T | None] = []
+    for row in decoded_list(msgspec.Raw, data):
+        try:
+            found.append(read_row(row))
+        except ParseError as error:
+            owner = decoded(OwnerRow, row)
+            number = parse.client_order_id_of(owner.clientOrderId, owner.orderId)
+            if number is not None and trade_number_of_order(number) is not None:
+                raise
+            skipped(f"{owner.symbol}, order {owner.orderId} of somebody else: {error}")
+            found.append(None)
+    return found
+
+
 def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
+    """One order of spot; `price` is 0 where there is none, as of a market order."""
     row = decoded(OrderRow, data)
     state = _STATES.get(row.status)
     if state is None:
@@ -235,7 +265,7 @@ def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
         side=side_of(row.tradeSide),
         quantity=exact(row.qty),
         filled_quantity=exact(row.fillQty or Decimal(0)),
-        price=exact(row.price),
+        price=exact(row.price or Decimal(0)),
         average_price=exact(row.avgPrice) if row.avgPrice else None,
         state=state,
         reduce_only=False,
@@ -245,14 +275,13 @@ def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
 
 
 def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
-    """The fee in USD: one in the coin that was bought counts at the price of the fill."""
+    """The fee in USD: one in the coin that was bought counts at the price of the fill, one in a third coin is not
+    known."""
     row = decoded(FillRow, data)
     price = exact(row.price)
     fee = None if row.fee is None else exact(row.fee)
     if fee is not None and row.feeCurrency not in (None, "USDT"):
-        if row.feeCurrency != row.symbol.removesuffix("USDT"):
-            raise ParseError(f"spot fill {row.tradeId}: fee in {row.feeCurrency}, which has no price here")
-        fee = exact(fee * price)
+        fee = exact(fee * price) if row.feeCurrency == row.symbol.removesuffix("USDT") else None
     return VenueFill(
         venue_trade_id=row.tradeId,
         venue_order_id=row.orderId,

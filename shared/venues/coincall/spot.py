@@ -28,7 +28,7 @@ from shared.venues.coincall.errors import NOT_SENT_CODE
 from shared.venues.coincall.futures import read
 from shared.venues.coincall.history import windows
 from shared.venues.coincall.limits import Lane
-from shared.venues.coincall.parse import NS_PER_MS, decoded_list
+from shared.venues.coincall.parse import NS_PER_MS
 from shared.venues.coincall.rest import RestClient
 from shared.venues.coincall.sign import Value
 from shared.venues.coincall.spot_stream import (
@@ -132,7 +132,8 @@ class CoincallSpot:
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         data = await self._rest.read(endpoints.SPOT_OPEN_ORDERS)
-        return read(lambda body: tuple(parse_spot.parse_order(row) for row in decoded_list(msgspec.Raw, body)), data)
+        rows = read(lambda body: parse_spot.parse_rows(body, parse_spot.parse_order, self._on_skipped), data)
+        return tuple(row for row in rows if row is not None)
 
     async def order_history(self, symbol: str, since_ns: int) -> tuple[VenueOrder, ...]:
         """Orders of one pair created since then, open ones too, oldest first."""
@@ -176,10 +177,13 @@ class CoincallSpot:
                     "endTime": end_ms,
                 }
                 data = await self._rest.read(endpoint, params)
-                rows = read(lambda body: [read_row(row) for row in decoded_list(msgspec.Raw, body)], data)
+                listed = read(lambda body: parse_spot.parse_rows(body, read_row, self._on_skipped), data)
+                rows = [row for row in listed if row is not None]
+                if len(listed) >= LIST_MAX and not rows:
+                    raise VenueError("unknown", f"{endpoint.name}: none of {LIST_MAX} rows can be read")
                 found |= {key_of(row): row for row in rows}
                 oldest_ms = min((key_of(row)[0] for row in rows), default=0) // NS_PER_MS
-                if len(rows) < LIST_MAX or oldest_ms <= start_ms:
+                if len(listed) < LIST_MAX or oldest_ms <= start_ms:
                     break
                 if oldest_ms >= end_ms:
                     raise VenueError("unknown", f"{endpoint.name}: more than {LIST_MAX} rows in one millisecond")

@@ -62,6 +62,10 @@ class CoinAccount(msgspec.Struct, frozen=True):
     availableBalance: Number = None
 
 
+class CoinName(msgspec.Struct, frozen=True):
+    coin: str
+
+
 class AccountSummary(msgspec.Struct, frozen=True):
     equity: Decimal
     availableMargin: Decimal

@@ -119,18 +119,17 @@ def test_a_balance_that_does_not_show_the_last_sale_yet_sells_nothing(lag_s: flo
     desk = Desk(rule).pass_time(2)
     number = desk.accept()
     before = desk.venue.seen()
-    filled_ns = 0
 
     def lagging(_: Any) -> bool:
-        is_old = filled_ns and desk.now_ns < filled_ns + lag_s * SECOND
+        sale = desk.status().sales[0]
+        is_old = sale.state != "FILLED" or desk.now_ns < sale.updated_ns + lag_s * SECOND
         old = msgspec.structs.replace(before, asset=Holding(D(1), D(1)), claimed=D(0))
         desk.on(CashRead(desk.now_ns, old if is_old else desk.venue.seen(), tuple(desk.venue.resting)))
         return True
 
     instead(desk, ReadCash, lagging)
-    desk.pass_time(8.5)
+    desk.pass_time(8)
     desk.venue.fill(number, desk.sells[0].quantity, desk.now_ns)
-    filled_ns = desk.now_ns
     desk.pass_time(30)
     assert desk.status().code == "enough"
     assert len(desk.sells) == 1

@@ -1,4 +1,4 @@
-"""The account's assets as the cash rule reads them: all of them, strictly, since something is sold by them."""
+"""The account's assets as the cash rule reads them: strictly, since something is sold by them."""
 
 from __future__ import annotations
 
@@ -40,4 +40,9 @@ def test_every_asset_has_its_cash_and_what_of_it_is_free() -> None:
 )
 def test_an_account_of_which_something_is_missing_is_not_read_at_all(accounts: Any) -> None:
     with pytest.raises(ParseError):
-        parse_holdings(summary(*accounts))
+        parse_holdings(summary(*accounts), ("BTC",))
+
+
+def test_an_asset_that_is_not_needed_and_cannot_be_read_is_left_out() -> None:
+    bad = {**BTC, "coin": "ETH", "cashBalanceAmount": "much"}
+    assert set(parse_holdings(summary(USDT, bad, BTC), ("BTC",))) == {"USDT", "BTC"}
