@@ -23,9 +23,9 @@ def account_delta_hedger(
     """Sells or buys the perpetual when the account's delta is beyond ± band, back to 0.
 
     band: coins that are left alone: a smaller one trades more often and costs more. interval_seconds: between two
-    adjustments at least. minimum_size, maximum_size: coins of one adjustment at least, and of all that it holds at
-    most. patience_seconds: delta must have been beyond the band for so long, so that hedges of single structures come
-    first. counts: "account", or "desk" for what is some trade's alone. Needs [desk] futures = true.
+    adjustments at least, 5 or more. minimum_size, maximum_size: coins of one adjustment at least, and of all that it
+    holds at most. patience_seconds: delta must have been beyond the band for so long, so that hedges of single
+    structures come first. counts: "account", or "desk" for what is some trade's alone. Needs [desk] futures = true.
     """
     return AccountDeltaHedger(
         name,

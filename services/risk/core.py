@@ -410,6 +410,7 @@ class RiskCore:
             outstanding_margin_usd=sum(grant.margin_usd for grant in outstanding),
             balances=account.balances,
             day_start_usd=self._equity.day_start_usd,
+            asked_ns=polled.asked_ns,
         )
 
     def _on_poll_failed(self, failed: AccountPollFailed, now_ns: int) -> Step:

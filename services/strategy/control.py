@@ -1,13 +1,14 @@
-"""What an operator tells strategies: pause, resume, stop, run once."""
+"""What an operator tells strategies: pause, resume, stop, run once; and by closing a trade of theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from services.strategy.rows import ACTIONS, RUNS, Row, StrategyTold
+from services.strategy.hedge_pauses import closed_by_hand
+from services.strategy.rows import ACTIONS, RUNS, Action, Row, StrategyTold
 from services.strategy.slot import Slot
 from shared.messages.control import StrategyCommand, StrategyCommandDone
-from shared.messages.trades import Refusal
+from shared.messages.trades import Refusal, TradeUpdate
 
 
 def command(
@@ -33,3 +34,12 @@ def command(
         if action in RUNS:
             revive(slot)
     return StrategyCommandDone(strategies=tuple(names))
+
+
+def heed_close(slot: Slot, trade: TradeUpdate, record: Callable[[Row], None]) -> None:
+    """What a person closes of a strategy that hedges the account stays closed: the strategy is paused, once for each
+    such trade. One that was told to stop stays so."""
+    by = closed_by_hand(trade) if slot.loaded.trades_as else ""
+    if by and not slot.memory.has_paused_for(trade.trade_id):
+        action: Action = "stop" if slot.memory.told == "stop" else "pause"
+        record(StrategyTold(strategy=slot.name, action=action, requested_by=by, closed=trade.trade_id))

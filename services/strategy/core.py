@@ -10,7 +10,7 @@ from services.strategy.agenda import Agenda
 from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
-from services.strategy.control import command
+from services.strategy.control import command, heed_close
 from services.strategy.dry_host import DryHost
 from services.strategy.dry_run import DryDesk, is_dry
 from services.strategy.exits import ExitDesk, is_held
@@ -310,6 +310,7 @@ class StrategyHostCore:
         self._changed.add(slot.name)
         if trade.ordinal > slot.memory.ordinal_used:
             self._record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
+        heed_close(slot, trade, self._record)
         if slot.flight is not None:
             self._fly(slot, slot.flight.on_trade(trade))
         self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -30,7 +30,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     delta_hedge: how the host hedges each of its open trades, None for not at all.
     parameters: those of its instance as people read them, "" for none. enabled_as: the name that the configuration
     has of it, "" for its own. trades_as: the name of its trades, "" for its own. needs: what must be read of the
-    market for its conditions.
+    market for its conditions. hedged_underlying: whose delta in the account it keeps near 0, "" for none.
     """
 
     name: str
@@ -48,6 +48,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     enabled_as: str = ""
     trades_as: str = ""
     needs: Needs = Needs()
+    hedged_underlying: str = ""
 
     @staticmethod
     def from_config(
@@ -70,6 +71,17 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             needs=needs_of((*config.entries, *config.exits, *rolls)),
             roll=config.roll,
         )
+
+
+def hedged_twice(strategy: LoadedStrategy, others: Iterable[LoadedStrategy]) -> str:
+    """Why a strategy cannot run beside the others: one of them hedges the same of the account; "" when it can."""
+    for other in others:
+        if strategy.hedged_underlying and other.hedged_underlying == strategy.hedged_underlying:
+            return (
+                f"{other.name} keeps the account's delta in {strategy.hedged_underlying} already, and two would both "
+                "hedge the same: leave one of them enabled, or give it another underlying"
+            )
+    return ""
 
 
 class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):

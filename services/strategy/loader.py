@@ -13,7 +13,7 @@ import msgspec
 
 from services.strategy.config import StrategyHostConfig, StrategyInstance
 from services.strategy.instances import arguments_of, file_of, text_of
-from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.loaded import LoadedStrategy, LoadFailure, hedged_twice
 from services.strategy.slot import where
 from shared.config import DeskConfig
 from shared.ids import hedge_name
@@ -99,6 +99,8 @@ def load_strategies(
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
                 raise _Unusable(f"the name {strategy.name!r} is taken by {first}: give each strategy its own name")
+            if twice := hedged_twice(strategy, loaded.values()):
+                raise _Unusable(twice)
             loaded[strategy.name] = strategy
         except (Exception, SystemExit) as error:
             failures.append(LoadFailure(name=name, source=str(path), reason=_reason(error, path)))
@@ -157,12 +159,14 @@ def _load(
             f"{path}:{line}: market_conditions {judged!r} of {result.name} must be a list of conditions, such as "
             "supertrend(10, 3)"
         )
+    hedges_account = getattr(result, "hedges_account", False)
     return LoadedStrategy(
         name=result.name,
         make=lambda _config: factory(**arguments),
         source=str(path),
         parameters=text_of(instance),
-        trades_as=hedge_name(result.name) if getattr(result, "hedges_account", False) else "",
+        trades_as=hedge_name(result.name) if hedges_account else "",
+        hedged_underlying=str(getattr(result, "underlying", "")) if hedges_account else "",
         needs=needs_of(judged),
     )
 

@@ -35,6 +35,7 @@ class Memory:
         self.close_made_before_ns = 0
         self.close_reason = ""
         self._closings_told: dict[int, None] = {}
+        self._closed_by_hand: dict[str, None] = {}
 
     def forget(self) -> None:
         """Begin anew, as the same object."""
@@ -44,6 +45,11 @@ class Memory:
         match row:
             case StrategyTold(action=told, requested_by=requested_by):
                 self.told, self.told_by, self.has_run_once = told, requested_by, False
+                if row.closed:
+                    self.told_by += f", who closed {row.closed}: voldesk strategies resume {row.strategy}"
+                    self._closed_by_hand[row.closed] = None
+                    while len(self._closed_by_hand) > _CLOSINGS_KEPT:
+                        del self._closed_by_hand[next(iter(self._closed_by_hand))]
             case OrdinalUsed(ordinal=ordinal):
                 self._use_ordinal(ordinal)
             case TradesFollowed():
@@ -61,6 +67,10 @@ class Memory:
     def is_closing_told(self, ordinal: int) -> bool:
         """Whether the strategy was told that its trade of this ordinal has ended."""
         return ordinal in self._closings_told
+
+    def has_paused_for(self, trade_id: str) -> bool:
+        """Whether it was paused as a person closed this trade, even if it was resumed after."""
+        return trade_id in self._closed_by_hand
 
     def is_news(self, action: Action) -> bool:
         """A pause says more than the end of a run of one trade did: its quotes end too."""

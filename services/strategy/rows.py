@@ -17,11 +17,15 @@ RUNS: tuple[Action, ...] = ("resume", "run_once")
 
 
 class StrategyTold(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_told"):
-    """Somebody paused, resumed or stopped a strategy, or let it run for one trade: until the next `OrdinalUsed`."""
+    """Somebody paused, resumed or stopped a strategy, or let it run for one trade: until the next `OrdinalUsed`.
+
+    closed: its trade that this person closed, where that is what paused it.
+    """
 
     strategy: str
     action: Action
     requested_by: str
+    closed: str = ""
 
 
 class OrdinalUsed(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_used"):

@@ -38,7 +38,7 @@ class StrategyNarrator:
         match what:
             case StrategyTold():
                 fields = {"strategy": what.strategy, "action": what.action, "requested_by": what.requested_by}
-                yield Told("strategy", "strategy told", fields)
+                yield Told("strategy", "strategy told", fields | ({"closed": what.closed} if what.closed else {}))
             case RollBegun():
                 names = {"strategy": what.strategy, "trade_id": what.trade_id}
                 yield Told(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from services.strategy.config import StrategyHostConfig
-from services.strategy.loaded import LoadedStrategy, LoadFailure
+from services.strategy.loaded import LoadedStrategy, LoadFailure, hedged_twice
 from services.strategy.loader import folders_of, load_enabled, path_of
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.validation import StrategyFiles, validate_aside
@@ -130,7 +130,8 @@ class FileWatcher:
             )
         if before is None and strategy.name in others:
             return f"the name {strategy.name!r} is taken by {others[strategy.name].source}: give it its own name"
-        return strategy
+        beside = [each for each in others.values() if each.name != strategy.name]
+        return hedged_twice(strategy, beside) or strategy
 
 
 def _seen(path: Path) -> _Seen | None:

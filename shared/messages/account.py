@@ -43,7 +43,8 @@ class AccountSnapshot(Message, frozen=True, kw_only=True, tag="account.1"):
 
     `greeks_complete` is False when some position has no Greeks: a limit on them must then answer "wait".
     `balances`: cash per asset ("USDT"), in units of it; empty where the venue does not tell. `day_start_usd`: equity
-    at the beginning of the UTC day, moved by what was paid in or out since.
+    at the beginning of the UTC day, moved by what was paid in or out since. asked_ns: when it was asked for: what was
+    filled before shows in it, what was filled after may not; 0 where that is not told.
     """
 
     account_id: str
@@ -61,6 +62,7 @@ class AccountSnapshot(Message, frozen=True, kw_only=True, tag="account.1"):
     outstanding_margin_usd: float = 0.0
     balances: dict[str, Decimal] = msgspec.field(default_factory=dict)
     day_start_usd: Decimal | None = None
+    asked_ns: int = 0
 
     @property
     def key(self) -> str:

@@ -31,6 +31,12 @@ Counts = Literal["account", "desk"]
 _LOOK_NS = SECOND_NS
 _REFUSAL_PAUSE_S, _REFUSAL_PAUSE_MAX_S = 5.0, 60.0
 _ALARM_NS = 60 * SECOND_NS
+_INTERVAL_MIN_S = 5
+"""Within less a venue may show a position as it was before the last fill."""
+
+_OPENING_NS = 120 * SECOND_NS
+"""So long it is waited for openings, after the patience: one that quotes for hours must not keep delta off."""
+
 _HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
 
 
@@ -39,10 +45,11 @@ class AccountDeltaHedger:
     it leaves a band around 0, and back to 0, in lots. Delta is in coins: of options as risk has it, one per coin of
     perpetuals, dated futures and spot that are among the positions.
 
-    band: coins; within ± band nothing is done. interval_seconds: between two adjustments at least. minimum_size:
-    coins; less is not traded. maximum_size: coins that its own trades hold at most, bought or sold. patience_seconds:
-    so long must delta have been beyond the band: the hedge of a single structure, and an opening that is half done,
-    come first. counts: "account", everything that the venue holds; or "desk", without what is no trade's.
+    band: coins; within ± band nothing is done. interval_seconds: between two adjustments at least, 5 or more.
+    minimum_size: coins; less is not traded. maximum_size: coins that its own trades hold at most, bought or sold.
+    patience_seconds: so long must delta have been beyond the band; it is waited for what is being opened too, up to
+    two minutes longer: the hedge of a single structure, and an opening that is half done, come first.
+    counts: "account", everything that the venue holds; or "desk", without what is no trade's.
 
     Its trades go by `hedge_name(name)`: what surely brings the account's delta nearer to 0 risk grants although
     nothing bounds its loss.
@@ -68,13 +75,10 @@ class AccountDeltaHedger:
     ) -> None:
         self.name = name
         self.underlying = underlying if underlying.endswith("USD") else f"{underlying}USD"
+        _check("interval_seconds", interval_seconds, _INTERVAL_MIN_S)
         self._hedge = DeltaHedge(band=band, interval_seconds=interval_seconds, minimum_size=minimum_size)
-        for field, value, low in (
-            ("maximum_size", maximum_size, minimum_size),
-            ("patience_seconds", patience_seconds, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
-                raise ValueError(f"{field} {value!r} must be a number, {low:g} or more")
+        _check("maximum_size", maximum_size, minimum_size)
+        _check("patience_seconds", patience_seconds, 0)
         if counts not in get_args(Counts):
             raise ValueError(f"counts {counts!r} must be one of {', '.join(get_args(Counts))}")
         self._maximum = Decimal(repr(float(maximum_size)))
@@ -143,7 +147,8 @@ class AccountDeltaHedger:
             return f"waiting: {found.reason if isinstance(found, SelectionFailed) else delta}"
         whose = "the account" if self._counts == "account" else "the desk"
         text = f"delta of {whose} in {self.underlying} {delta:+.4f}, band 0 ± {self._hedge.band:g}"
-        if account.received_ns <= self._moved_ns:
+        # one that was asked for before the last fill may arrive after it
+        if account.asked_ns <= self._moved_ns:
             return f"{text}; the account is not read again yet since its last trade"
         own = [
             HeldHedge(trade.trade_id, leg.held_quantity if leg.side == "buy" else -leg.held_quantity)
@@ -159,7 +164,7 @@ class AccountDeltaHedger:
         wanted = adjustment(delta - float(held), own, self._hedge, found.option)
         if isinstance(wanted, OpenHedge):
             wanted = self._within_maximum(wanted, held, found.option)
-        waits = self._waits(desk, wanted, now_ns)
+        waits = self._waits(desk, account, wanted, now_ns)
         if waits is not None:
             return f"{text}; {waits}"
         self._moved_ns = self._wait_until_ns = now_ns
@@ -171,7 +176,9 @@ class AccountDeltaHedger:
         quantity = min(wanted.quantity, room)
         return NoHedge() if quantity < least_change(self._hedge, perpetual) else OpenHedge(wanted.side, quantity)
 
-    def _waits(self, desk: DeskView, wanted: OpenHedge | ReduceHedges | NoHedge, now_ns: int) -> str | None:
+    def _waits(
+        self, desk: DeskView, account: AccountSnapshot, wanted: OpenHedge | ReduceHedges | NoHedge, now_ns: int
+    ) -> str | None:
         """Why nothing is done now about a delta beyond the band, None when something is."""
         if isinstance(wanted, NoHedge):
             return "too small to trade" if wanted.is_off else f"its trades hold {self._maximum:f} coins, the most"
@@ -192,6 +199,10 @@ class AccountDeltaHedger:
         if now_ns < next_ns:
             why = f", refused: {self._refused}" if self._refused else ""
             return f"adjusted in {(next_ns - now_ns) / SECOND_NS:.0f} s{why}"
+        left_ns = self._beyond_ns + self._patience_ns + _OPENING_NS - now_ns
+        if account.outstanding_grants and left_ns > 0:
+            openings = f"openings of the account: {account.outstanding_grants} under way or not seen in it yet"
+            return f"{openings}, waited for {left_ns / SECOND_NS:.0f} s at most"
         if isinstance(wanted, OpenHedge) and desk.entry_closed is not None:
             return f"not added to: {desk.entry_closed}"
         return None
@@ -216,6 +227,11 @@ class AccountDeltaHedger:
                 if_broken="close",
             ),
         )
+
+
+def _check(field: str, value: object, low: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
+        raise ValueError(f"{field} {value!r} must be a number, {low:g} or more")
 
 
 def _delta(account: AccountSnapshot, underlying: str, foreign: Mapping[str, Decimal] | None) -> float | str:

@@ -321,6 +321,13 @@ def test_a_loss_that_a_person_accepts_is_the_new_mark_and_is_written_down() -> N
     assert "25.68 %" in again.message.reason
 
 
+def test_an_account_tells_when_it_was_asked_for_beside_when_it_was_received() -> None:
+    script = Script().ready()
+    slow = msgspec.structs.replace(polled(START + 3 * SECOND), asked_ns=START + SECOND)
+    shown = published(script.on(slow, 3.0))
+    assert (shown.asked_ns, shown.received_ns) == (START + SECOND, START + 3 * SECOND)
+
+
 def test_an_account_whose_transfers_cannot_be_read_is_shown_and_its_margin_watched_but_no_loss_judged() -> None:
     script = Script(limits(max_drawdown_pct=25, max_daily_loss_pct=100)).ready()
     figures = msgspec.structs.replace(account("60000"), maintenance_margin_usd=Decimal(59_000))

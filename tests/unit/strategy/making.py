@@ -155,6 +155,7 @@ def account(
     return AccountSnapshot(
         account_id=ACCOUNT_ID,
         received_ns=now_ns,
+        asked_ns=now_ns,
         equity_usd=Decimal(equity),
         available_margin_usd=Decimal(available),
         initial_margin_usd=Decimal(initial_margin),

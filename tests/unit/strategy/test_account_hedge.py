@@ -39,6 +39,8 @@ class Account(HedgedDialogue):
         super().__init__(loaded(**parameters))
         self.held = held
         self.is_read = True
+        self.asked_ns: int | None = None
+        self.openings = 0
 
     def surroundings(self, of: AccountSnapshot | None = None) -> None:
         positions = tuple(
@@ -56,7 +58,10 @@ class Account(HedgedDialogue):
         self.beat()
         self.market()
         if self.is_read:
-            self.hear(msgspec.structs.replace(account(self.now_ns), positions=positions), "risk")
+            read = account(self.now_ns)
+            asked_ns = read.asked_ns if self.asked_ns is None else self.asked_ns
+            of = msgspec.structs.replace(read, asked_ns=asked_ns, outstanding_grants=self.openings)
+            self.hear(msgspec.structs.replace(of, positions=positions), "risk")
 
     def foreign(self, **quantities: str) -> None:
         found = tuple(
@@ -136,6 +141,103 @@ def test_it_trades_once_for_an_account_that_does_not_show_the_trade_yet() -> Non
     desk.held = {CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)}
     desk.wait(25)
     assert len(desk.orders()) == 1, "what it sees now is hedged"
+
+
+def test_an_account_that_was_asked_for_before_the_fill_and_arrives_after_it_is_not_hedged_again() -> None:
+    desk = Account({CALL: ("1", 0.5)})
+    desk.ready()
+    desk.wait(6)
+    desk.give_grant()
+    desk.accept("a1")
+    desk.asked_ns = desk.now_ns
+    desk.wait(1)
+    desk.opened(own("sell", "0.5", at_ns=desk.now_ns))
+    desk.wait(25)
+    assert len(desk.orders()) == 1
+    assert "not read again yet" in desk.why()
+    desk.asked_ns = None
+    desk.wait(25)
+    assert len(desk.orders()) == 2, "what was read after the fill counts"
+
+
+def test_while_something_is_being_opened_it_waits_for_it_and_not_for_ever() -> None:
+    desk = Account({CALL: ("1", 0.5)})
+    desk.openings = 1
+    desk.ready()
+    desk.wait(60)
+    assert desk.orders() == []
+    assert "openings of the account: 1 under way or not seen in it yet, waited for " in desk.why()
+    desk.openings = 0
+    desk.wait(2)
+    assert len(desk.orders()) == 1
+    quoted = Account({CALL: ("1", 0.5)})
+    quoted.openings = 1
+    quoted.ready()
+    quoted.wait(130)
+    assert len(quoted.orders()) == 1
+
+
+def closed_by_hand(desk: Account, by: str = "cli:ana") -> None:
+    closing = msgspec.structs.replace(own("sell", "0.5"), close_by=by, close_reason="by hand")
+    desk.opened(msgspec.structs.replace(closing, state="CLOSING", updated_ns=desk.now_ns))
+    legs = tuple(msgspec.structs.replace(each, closed_quantity=each.filled_quantity) for each in closing.legs)
+    ended = msgspec.structs.replace(closing, state="CLOSED", legs=legs)
+    desk.opened(msgspec.structs.replace(ended, closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+    desk.held = {CALL: ("1", 0.5)}
+
+
+def test_what_a_person_closes_is_not_opened_again_until_the_strategy_is_resumed() -> None:
+    desk = Account({CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    closed_by_hand(desk)
+    desk.wait(40)
+    assert desk.orders() == []
+    assert desk.status(NAME).state == "paused"
+    who = f"paused by cli:ana, who closed a1: voldesk strategies resume {NAME}"
+    assert f"not added to: {who}" in desk.why()
+    desk.restart()
+    closed_by_hand(desk)
+    desk.ready()
+    desk.wait(40)
+    assert desk.orders() == [], "over a restart too"
+    desk.command("resume", NAME)
+    desk.restart()
+    closed_by_hand(desk)
+    desk.ready()
+    desk.wait(20)
+    assert [coins for *_, coins in desk.orders()] == [0.5], "told of again it does not pause again"
+
+
+@pytest.mark.parametrize("by", ["execution", "risk", f"strategy {NAME}.hedge"])
+def test_what_no_person_closed_pauses_nothing(by: str) -> None:
+    desk = Account({CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    closed_by_hand(desk, by)
+    assert desk.status(NAME).state == "running"
+
+
+def test_a_close_by_hand_of_one_that_was_told_to_stop_leaves_it_stopped() -> None:
+    desk = Account({CALL: ("1", 0.5), PERPETUAL: ("-0.5", -0.5)})
+    desk.opened(own("sell", "0.5"))
+    desk.ready()
+    desk.command("stop", NAME)
+    closed_by_hand(desk)
+    assert desk.status(NAME).state == "stopped"
+
+
+def test_two_of_them_on_one_underlying_are_not_loaded_together() -> None:
+    files = {"first": {}, "second": {"underlying": "BTCUSD"}, "third": {"underlying": "ETH"}}
+    instances = {
+        name: StrategyInstance(file=NAME, parameters=FIGURES | parameters) for name, parameters in files.items()
+    }
+    found, failures = load_strategies(list(instances), instances=instances)
+    assert [each.name for each in found] == ["first", "third"]
+    (failure,) = failures
+    assert failure.name == "second"
+    assert "first keeps the account's delta in BTCUSD already" in failure.reason
+    assert "leave one of them enabled" in failure.reason
 
 
 def test_what_is_too_much_of_its_own_is_taken_back_and_no_opposite_is_opened() -> None:
@@ -247,7 +349,7 @@ def test_after_a_restart_it_knows_its_trades_by_their_name_and_asks_with_the_nex
     ("fields", "says"),
     [
         ({"band": -1}, "band"),
-        ({"interval_seconds": 0}, "interval_seconds"),
+        ({"interval_seconds": 4.9}, "interval_seconds 4.9 must be a number, 5 or more"),
         ({"maximum_size": 0.001}, "maximum_size"),
         ({"patience_seconds": float("nan")}, "patience_seconds"),
         ({"counts": "mine"}, "counts"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadedStrategy, LoadFailure
-from services.strategy.loader import load_enabled
+from services.strategy.loader import load_enabled, load_strategies
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.validation import StrategyFiles, validate
 from services.strategy.watcher import FileWatcher
@@ -215,6 +215,21 @@ async def test_a_changed_name_is_refused_because_trades_have_the_old_one(tmp_pat
     (refused,) = watched.put
     assert isinstance(refused, ReloadRefused)
     assert "its name is 'yours' now and was 'mine'" in refused.reason
+
+
+async def test_a_file_that_begins_to_hedge_what_another_strategy_hedges_is_refused(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    hedgers, _ = load_strategies(["account_delta_hedger"])
+    loaded, _ = load_enabled(watched.desk)
+    watched.watcher = FileWatcher(
+        watched.desk, [*loaded, *hedgers], [], watched.put.append, Silent(), watched.validate
+    )
+    hedges = "from shared.strategy import AccountDeltaHedger\n\n\ndef mine():\n    return AccountDeltaHedger"
+    watched.write(f'{hedges}("mine", "BTC")\n')
+    await watched.looks(2)
+    (refused,) = watched.put
+    assert isinstance(refused, ReloadRefused)
+    assert "account_delta_hedger keeps the account's delta in BTCUSD already" in refused.reason
 
 
 async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
