@@ -10,9 +10,12 @@ from services.execution.cash_effects import (
     CashRead,
     CashReadFailed,
     FindSale,
+    FindStrays,
     ReadCash,
     SaleFound,
     SaleNotAnswered,
+    StraysFound,
+    StraysNotFound,
     WithdrawSale,
 )
 from services.execution.cash_rule import CashSeen, Holding
@@ -32,7 +35,7 @@ class CashCourier:
         self._gateway = gateway
         self._clock = clock
 
-    def errand(self, effect: ReadCash | WithdrawSale | FindSale) -> Errand:
+    def errand(self, effect: ReadCash | WithdrawSale | FindSale | FindStrays) -> Errand:
         """The call, its name, its outcome if it raises, and the order it is about."""
         match effect:
             case WithdrawSale(order=ref):
@@ -42,6 +45,8 @@ class CashCourier:
             case FindSale(client_order_id=number):
                 failed = SaleNotAnswered(number, "the query failed here")
                 return self._find(effect), f"find-sale-{number}", failed, (number,)
+            case FindStrays():
+                return self._strays(effect), "find-strays", StraysNotFound("the reads failed here"), ()
             case ReadCash():
                 return self._read(effect), "read-cash", CashReadFailed("the reads failed here"), ()
 
@@ -73,6 +78,17 @@ class CashCourier:
             asks=() if book is None else _levels(book.asks),
         )
         return CashRead(asked_ns, seen, tuple(sales))
+
+    async def _strays(self, query: FindStrays) -> StraysFound | StraysNotFound:
+        asked_ns = self._clock.now_ns()
+        spot = self._gateway.spot
+        try:
+            # orders first: what one of them sells meanwhile is among the fills
+            orders = await spot.open_orders()
+            fills = await spot.fills(query.symbol, query.since_ns)
+        except VenueError as error:
+            return StraysNotFound(f"{error.kind}: {error}")
+        return StraysFound(asked_ns=asked_ns, orders=orders, fills=fills)
 
     async def _find(self, query: FindSale) -> SaleFound | SaleNotAnswered:
         asked_ns = self._clock.now_ns()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import takewhile
 
-from services.execution.cash_effects import CashRead, CashReadFailed, ReadCash, SellSpot, WithdrawSale
+from services.execution.cash_effects import CashRead, CashReadFailed, ReadCash, SellSpot
 from services.execution.cash_rows import CashSaleRequested
 from services.execution.cash_rule import CashSeen, Sell, Wait, decide, free_of
 from services.execution.cash_sales import ANSWER_NS, SaleFollower
+from services.execution.cash_strays import StrayWatch
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halted import halt_text
 from services.execution.records import ZERO
 from services.execution.winding_down import WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
-from shared.ids import OrderKey, client_order_id, next_trade_number, parse_client_order_id
+from shared.ids import OrderKey, client_order_id, next_trade_number
 from shared.messages.cash import CashCode, CashStatus
 from shared.messages.contracts import ContractOrder
-from shared.messages.venue import OrderRef
 from shared.views import clock_text
 
 _READ_AGE_MAX_NS = 10 * SECOND
@@ -40,6 +41,7 @@ class CashDesk:
         self._config = work.config.cash
         self._schedule = schedule
         self.sales = SaleFollower(work, winding_down, self._sale_ended)
+        self.strays = StrayWatch(work)
         self._seen: CashSeen | None = None
         self._read_ns = 0
         self._asked_ns: int | None = None
@@ -48,11 +50,11 @@ class CashDesk:
         self._trusted_ns = 0
         self._blind_ns = 0
         self._blind_why = ""
-        self._stray = ""
 
     def begin(self) -> None:
         """After the fold."""
         self.sales.begin()
+        self.strays.begin()
         self.distrust()
 
     def distrust(self) -> None:
@@ -85,7 +87,7 @@ class CashDesk:
             target_usdt=config.target,
             keep=config.keep,
             cap_usd=config.cap_usd,
-            used_usd=work.book.cash.used_usd(work.now_ns),
+            used_usd=self._used_usd(),
             usdt=None if seen is None else seen.usdt,
             held=None if seen is None else seen.asset.cash,
             free=None if seen is None else free_of(config, seen),
@@ -99,7 +101,7 @@ class CashDesk:
 
     def look(self) -> int | None:
         """Ask for what is due; returns when to look again."""
-        return earliest(self.sales.look(), self._check(), self._tell_blind())
+        return earliest(self.sales.look(), self.strays.look(), self._check(), self._tell_blind())
 
     def _check(self) -> int | None:
         work, config = self._work, self._config
@@ -128,10 +130,11 @@ class CashDesk:
             return
         self._blind_ns, self._blind_why = 0, ""
         work.resolve("cash_low", "account", "the account can be read again")
-        self._withdraw_strays(read)
+        self.strays.saw(read.open_sales)
+        doubted = self._doubts(read)
         self._seen, self._read_ns = read.seen, read.asked_ns
         settled_ns = self._settled_ns()
-        counts = not work.book.cash.live and not self._stray and read.asked_ns > settled_ns
+        counts = not work.book.cash.live and self.strays.is_clear and not doubted and read.asked_ns > settled_ns
         self._below = self._below + 1 if counts and read.seen.usdt < config.minimum_usdt else 0
         decision = self._decide()
         if isinstance(decision, Wait) and decision.code == "confirming":
@@ -159,36 +162,22 @@ class CashDesk:
 
     def _settled_ns(self) -> int:
         """From then on a reading shows what the last sale did."""
-        return self._ended_ns() + self._work.config.settled_view_ms * MS
+        return max(self._ended_ns() + self._work.config.settled_view_ms * MS, self.strays.settled_ns)
 
     def _ended_ns(self) -> int:
         """When the newest end of a sale became known, 0 without any."""
         return max((sale.updated_ns for sale in self._work.book.cash.sales.values()), default=0)
 
-    def _withdraw_strays(self, read: CashRead) -> None:
-        """An order that is the desk's by its id and no live sale, as after a lost journal, must go."""
-        work = self._work
-        self._stray = ""
-        for order in read.open_sales:
-            number = order.client_order_id
-            if (
-                number is None
-                or number in work.book.cash.live
-                or parse_client_order_id(number, work.desk_number) is None
-            ):
-                continue
-            known = work.book.cash.sales.get(number)
-            if known is not None and read.asked_ns <= known.updated_ns + work.config.settled_view_ms * MS:
-                continue
-            self._stray = f"order {number} at the venue is the desk's, and no row of the journal has it: withdrawn"
-            if known is not None:
+    def _doubts(self, read: CashRead) -> bool:
+        """Whether the venue shows an order as open of which the journal says that it is over: it is looked for."""
+        book, settled_view_ns = self._work.book.cash, self._work.config.settled_view_ms * MS
+        found = False
+        for number in {order.client_order_id for order in read.open_sales if order.client_order_id is not None}:
+            sale = book.sales.get(number)
+            if sale is not None and sale.is_final and read.asked_ns > sale.updated_ns + settled_view_ns:
                 self.sales.doubt(number)
-            ref = OrderRef(client_order_id=number, venue_order_id=order.venue_order_id, symbol=order.symbol)
-            work.send(WithdrawSale(ref))
-            text = (
-                f"{order.symbol}: order {number} is the desk's by its id and no live sale of the cash rule: withdrawn"
-            )
-            work.alert("order_unknown_to_journal", "critical", str(number), text)
+                found = True
+        return found
 
     def _decide(self) -> Sell | Wait:
         """What follows from the newest reading and all else that is known."""
@@ -203,15 +192,19 @@ class CashDesk:
             return Wait("not_read", f"the account was read {(work.now_ns - self._read_ns) // SECOND} s ago")
         if seen.usdt >= config.minimum_usdt:
             return decide(config, seen, ZERO)
-        return self._held_back() or decide(config, seen, work.book.cash.used_usd(work.now_ns))
+        return self._held_back() or decide(config, seen, self._used_usd())
+
+    def _used_usd(self) -> Decimal:
+        """What counts against the cap, by the journal and by what it does not have."""
+        return self._work.book.cash.used_usd(self._work.now_ns) + self.strays.used_usd(self._work.now_ns)
 
     def _held_back(self) -> Wait | None:
         """Why nothing is sold now, whatever account and market say."""
         work, book = self._work, self._work.book
         if book.cash.live:
             return Wait("selling", self.sales.text())
-        if self._stray:
-            return Wait("selling", self._stray)
+        if not self.strays.is_clear:
+            return Wait("not_compared", self.strays.text)
         if book.halts:
             return Wait("halted", halt_text(book.halts[-1]))
         if work.is_winding_down:
@@ -257,7 +250,8 @@ class CashDesk:
             )
 
     def _passes(self, decision: Wait) -> bool:
-        return decision.code in _PASSING and not (decision.code == "selling" and self.sales.is_stuck())
+        is_stuck = self.sales.is_stuck() or self.strays.is_stuck()
+        return decision.code in _PASSING and not (is_stuck and decision.code in ("selling", "not_compared"))
 
     def _sell(self, decision: Sell) -> None:
         work = self._work

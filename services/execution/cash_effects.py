@@ -41,7 +41,15 @@ class FindSale(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
-CashEffect = ReadCash | SellSpot | WithdrawSale | FindSale
+class FindStrays(msgspec.Struct, frozen=True, kw_only=True):
+    """Read all open orders of spot, and the fills of the pair since then. Comes back as StraysFound or
+    StraysNotFound."""
+
+    symbol: str
+    since_ns: int
+
+
+CashEffect = ReadCash | SellSpot | WithdrawSale | FindSale | FindStrays
 
 
 class CashRead(msgspec.Struct, frozen=True):
@@ -74,4 +82,18 @@ class SaleNotAnswered(msgspec.Struct, frozen=True):
     reason: str
 
 
-CashFact = CashRead | CashReadFailed | SaleFound | SaleNotAnswered
+class StraysFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Input: open orders of any pair and fills of one, whoever placed them."""
+
+    asked_ns: int
+    orders: tuple[VenueOrder, ...]
+    fills: tuple[VenueFill, ...]
+
+
+class StraysNotFound(msgspec.Struct, frozen=True):
+    """Input: the venue could not be asked."""
+
+    reason: str
+
+
+CashFact = CashRead | CashReadFailed | SaleFound | SaleNotAnswered | StraysFound | StraysNotFound

@@ -9,7 +9,14 @@ from services.execution.amending import amendment_refused
 from services.execution.arrivals import note_arrivals, note_deltas
 from services.execution.book import Book
 from services.execution.cash_desk import CashDesk
-from services.execution.cash_effects import CashRead, CashReadFailed, SaleFound, SaleNotAnswered
+from services.execution.cash_effects import (
+    CashRead,
+    CashReadFailed,
+    SaleFound,
+    SaleNotAnswered,
+    StraysFound,
+    StraysNotFound,
+)
 from services.execution.checks import CheckView
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.config import ExecutionConfig
@@ -288,6 +295,8 @@ class ExecutionCore:
                 self._cash.read(item)
             case SaleFound() | SaleNotAnswered():
                 self._cash.sales.found(item)
+            case StraysFound() | StraysNotFound():
+                self._cash.strays.found(item)
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from services.execution.cash_courier import CashCourier
-from services.execution.cash_effects import FindSale, ReadCash, SellSpot, WithdrawSale
+from services.execution.cash_effects import FindSale, FindStrays, ReadCash, SellSpot, WithdrawSale
 from services.execution.effects import (
     AmendBatch,
     AmendOrder,
@@ -103,7 +103,7 @@ class Courier:
                 self._spawn(self._snapshot(effect), f"snapshot-{trigger}", fetch_failed)
             case SellSpot(order=sale):
                 self._send(self._gateway.spot.place(sale), "sell-spot", (sale.client_order_id,), OutcomeUnknown)
-            case ReadCash() | WithdrawSale() | FindSale():
+            case ReadCash() | WithdrawSale() | FindSale() | FindStrays():
                 self._spawn(*self._cash.errand(effect))
             case _:
                 self._spawn(*self._rfqs.errand(effect))

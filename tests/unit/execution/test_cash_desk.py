@@ -16,10 +16,13 @@ from services.execution.cash_effects import (
     CashRead,
     CashReadFailed,
     FindSale,
+    FindStrays,
     ReadCash,
     SaleFound,
     SaleNotAnswered,
     SellSpot,
+    StraysFound,
+    StraysNotFound,
     WithdrawSale,
 )
 from services.execution.cash_rule import CashSeen, Holding
@@ -46,6 +49,7 @@ from tests.unit.execution.play import CALL, Script, leg
 from tests.unit.execution.test_cash_rule import PAIR
 
 RULE = CashConfig(mode="on", minimum_usdt=D(1_000), target_usdt=D(2_000), cap_usd=D(4_000), keep=D("0.1"), rest_s=5)
+NEVER_NS = 2**62
 BID, INDEX, ASK = D(99_990), D(100_000), D(100_010)
 
 
@@ -56,6 +60,7 @@ class Venue:
         self.usdt, self.coins = D(usdt), D(coins)
         self.orders: dict[int, VenueOrder] = {}
         self.fills: list[VenueFill] = []
+        self.lag_ns = 0
 
     def take(self, order: ContractOrder, now_ns: int) -> int:
         assert order.client_order_id not in self.orders, "sent twice"
@@ -118,10 +123,13 @@ class Venue:
     def sold(self) -> D:
         return sum((fill.quantity for fill in self.fills), D(0))
 
-    def seen(self) -> CashSeen:
+    def seen(self, now_ns: int = NEVER_NS) -> CashSeen:
+        """The account; what traded less than the lag ago does not show."""
+        late = [fill for fill in self.fills if fill.venue_ns > now_ns - self.lag_ns]
+        coins = self.coins + sum((fill.quantity for fill in late), D(0))
         return CashSeen(
-            usdt=self.usdt,
-            asset=Holding(self.coins, self.coins - self.claimed),
+            usdt=self.usdt - sum((fill.quantity * fill.price - (fill.fee_usd or 0) for fill in late), D(0)),
+            asset=Holding(coins, coins - self.claimed),
             claimed=self.claimed,
             spec=PAIR,
             index=INDEX,
@@ -130,8 +138,22 @@ class Venue:
         )
 
     def found(self, number: int, now_ns: int) -> SaleFound:
-        fills = tuple(fill for fill in self.fills if fill.client_order_id == number)
-        return SaleFound(client_order_id=number, asked_ns=now_ns, order=self.orders.get(number), fills=fills)
+        """The order and its fills; of what is younger than the lag, neither its row nor its fills show anything."""
+        order = self.orders.get(number)
+        fills = tuple(
+            fill for fill in self.fills if fill.client_order_id == number and fill.venue_ns <= now_ns - self.lag_ns
+        )
+        filled = sum((fill.quantity for fill in fills), D(0))
+        if order is not None and order.created_ns > now_ns - self.lag_ns:
+            order = None
+        elif order is not None and filled < order.filled_quantity:
+            state: VenueOrderState = "cancelled" if order.state == "cancelled" else "new"
+            price = order.average_price if filled else None
+            order = msgspec.structs.replace(order, filled_quantity=filled, average_price=price, state=state)
+        return SaleFound(client_order_id=number, asked_ns=now_ns, order=order, fills=fills)
+
+    def strays(self, now_ns: int) -> StraysFound:
+        return StraysFound(asked_ns=now_ns, orders=tuple(self.resting), fills=tuple(self.fills))
 
 
 class Desk(Script):
@@ -144,6 +166,8 @@ class Desk(Script):
         self.sells: list[ContractOrder] = []
         self.alerts: list[RaiseAlert] = []
         self._take(self.core.start(self.now_ns))
+        # until what a process before it may have sent can no longer arrive
+        self.wait(7_500)
         self.on(StreamUp())
         self.market()
         self.beats()
@@ -168,7 +192,7 @@ class Desk(Script):
             case RaiseAlert():
                 self.alerts.append(effect)
             case ReadCash() if self.answers:
-                self.on(CashRead(self.now_ns, self.venue.seen(), tuple(self.venue.resting)))
+                self.on(CashRead(self.now_ns, self.venue.seen(self.now_ns), tuple(self.venue.resting)))
                 return True
             case ReadCash():
                 self.on(CashReadFailed("down"))
@@ -178,6 +202,12 @@ class Desk(Script):
                 return True
             case FindSale(client_order_id=number):
                 self.on(SaleNotAnswered(number, "down"))
+                return True
+            case FindStrays() if self.answers:
+                self.on(self.venue.strays(self.now_ns))
+                return True
+            case FindStrays():
+                self.on(StraysNotFound("down"))
                 return True
             case WithdrawSale(order=ref) if self.answers:
                 self.venue.cancel(ref.client_order_id)
@@ -308,10 +338,11 @@ def test_a_kill_between_journal_and_answer_doubles_nothing(arrived: bool) -> Non
     desk.pass_time(6)
     assert len(desk.sells) == 1, "nothing may be sent while the first may still arrive"
     if arrived:
-        desk.venue.fill(order.client_order_id, D(0), desk.now_ns)
+        desk.venue.fill(order.client_order_id, D("0.006"), desk.now_ns)
     desk.pass_time(10)
     (sale,) = [each for each in desk.status().sales if each.client_order_id == order.client_order_id]
     assert sale.state == ("CANCELLED" if arrived else "NEVER_PLACED")
+    assert sale.filled_quantity == (D("0.006") if arrived else 0)
 
 
 def test_a_refusal_is_told_and_not_repeated_before_the_interval() -> None:
@@ -435,6 +466,8 @@ ACTS = (
     "lift",
     "stall",
     "refuse",
+    "arrive_late",
+    "lag",
 )
 
 
@@ -443,6 +476,7 @@ ACTS = (
 def test_whatever_is_lost_the_books_agree_and_cap_and_kept_coins_hold(data: st.DataObject) -> None:
     desk = Desk()
     handled: set[int] = set()
+    lost: list[tuple[ContractOrder, int]] = []
     for act in data.draw(st.lists(st.sampled_from(ACTS), max_size=40)):
         fresh = [order for order in desk.sells if order.client_order_id not in handled]
         match act:
@@ -456,21 +490,29 @@ def test_whatever_is_lost_the_books_agree_and_cap_and_kept_coins_hold(data: st.D
                     desk.on(OutcomeUnknown(client_order_id=number, reason="lost"))
             case "lose" if fresh:
                 handled.add(fresh[0].client_order_id)
+                lost.append((fresh[0], desk.now_ns))
                 desk.on(OutcomeUnknown(client_order_id=fresh[0].client_order_id, reason="lost"))
+            case "arrive_late" if lost:
+                order, signed_ns = lost.pop()
+                if desk.now_ns <= signed_ns + desk.config.order_validity_ms * 10**6:
+                    desk.venue.take(order, desk.now_ns)
+            case "lag":
+                desk.venue.lag_ns = data.draw(st.sampled_from([0, 10**9, 19 * 10**8]))
             case "refuse" if fresh:
                 handled.add(fresh[0].client_order_id)
                 refusal = OrderRefused(client_order_id=fresh[0].client_order_id, kind="rejected", code=1, text="no")
                 desk.on(refusal)
             case "fill" if desk.venue.resting:
-                order = desk.venue.resting[0]
-                left = order.quantity - order.filled_quantity
+                rests = desk.venue.resting[0]
+                left = rests.quantity - rests.filled_quantity
                 part = data.draw(st.sampled_from([left, min(left, D("0.001"))]))
-                desk.venue.fill(int(order.client_order_id or 0), part, desk.now_ns)
+                desk.venue.fill(int(rests.client_order_id or 0), part, desk.now_ns)
             case "spend":
                 desk.venue.usdt -= data.draw(st.sampled_from([D(10), D(900)]))
             case "kill":
                 # what was on its way is lost: it may have arrived before, or never
                 handled |= {order.client_order_id for order in fresh}
+                lost += [(order, desk.now_ns) for order in fresh]
                 desk.reborn()
             case "silence" | "answers":
                 desk.answers = act == "answers"
@@ -484,6 +526,7 @@ def test_whatever_is_lost_the_books_agree_and_cap_and_kept_coins_hold(data: st.D
                 # what nobody answered within the deadline of the call is unknown
                 for order in fresh:
                     handled.add(order.client_order_id)
+                    lost.append((order, desk.now_ns))
                     desk.on(OutcomeUnknown(client_order_id=order.client_order_id, reason="late"))
                 desk.pass_time(data.draw(st.sampled_from([1, 8, 40])), until_sold=True)
         desk.work()

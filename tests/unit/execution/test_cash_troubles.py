@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from services.execution.cash_book import DAY_NS, CashBook
-from services.execution.cash_effects import CashRead, FindSale, ReadCash, SaleFound, SaleNotAnswered, WithdrawSale
+from services.execution.cash_effects import (
+    CashRead,
+    FindSale,
+    FindStrays,
+    ReadCash,
+    SaleFound,
+    SaleNotAnswered,
+    StraysNotFound,
+    WithdrawSale,
+)
 from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
 from services.execution.cash_rule import CashSeen, Holding
 from shared.messages.control import RaiseHalt
@@ -264,3 +273,45 @@ def test_a_stall_or_a_restart_gives_what_was_sent_before_its_time_to_arrive() ->
     assert desk.status().sales[0].state == "UNKNOWN"
     desk.pass_time(10)
     assert desk.status().sales[0].state == "NEVER_PLACED"
+
+
+def lost_journal(desk: Desk, *, cancels_arrive: bool = True) -> Desk:
+    """Execution after its journal was lost, beside the same venue."""
+    lost = Desk()
+    lost.venue, lost.now_ns = desk.venue, desk.now_ns
+    if not cancels_arrive:
+        instead(lost, WithdrawSale, lambda _: False)
+    return lost.reborn()
+
+
+def test_nothing_is_sold_beside_an_order_that_the_journal_lost() -> None:
+    desk = selling()
+    number = desk.accept()
+    lost = lost_journal(desk, cancels_arrive=False).pass_time(60)
+    assert not lost.sells
+    assert str(number) in lost.status().detail
+    assert lost.status().used_usd >= desk.sells[0].quantity * (desk.sells[0].price or 0)
+    assert [alert.subject for alert in lost.alerts if alert.code == "order_unknown_to_journal"] == [str(number)]
+    desk.venue.cancel(number)
+    lost.pass_time(60)
+    assert len(lost.sells) == 1
+
+
+def test_what_a_lost_journal_sold_within_the_day_counts_against_the_cap() -> None:
+    desk = selling()
+    number = desk.accept()
+    desk.venue.fill(number, PART, desk.now_ns)
+    desk.venue.cancel(number)
+    desk.venue.usdt = D(5_000)
+    lost = lost_journal(desk).pass_time(10)
+    assert lost.status().used_usd == PART * BID
+    lost.wait(int(DAY_NS // 10**6))
+    assert lost.status().used_usd == 0
+
+
+def test_while_what_was_sold_before_cannot_be_told_nothing_is_sold_and_a_person_knows() -> None:
+    desk = Desk()
+    instead(desk, FindStrays, lambda _: bool(desk.on(StraysNotFound("auth: no right"))) or True)
+    desk.reborn().pass_time(90)
+    assert not desk.sells
+    assert any("auth: no right" in text for text in desk.told("cash_low"))
