@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
 
@@ -22,6 +22,9 @@ from world.node import Node
 RESEND_NS = 300 * MS
 REPLAY_TIMEOUT_NS = 500 * MS
 REPLAY_MAX_BYTES = 1 << 20
+_ENCODERS_KEPT = 256
+"""Each start of a process has encoders of its own, each with room for the largest frame that it wrote."""
+
 _FRAMES_READ = 512
 """So many frames are remembered as they were read: live, each process reads its own copy; here they share one, which
 none can change."""
@@ -80,7 +83,7 @@ class WorldBus:
         self._subscribers: dict[str, dict[str, tuple[str, ...]]] = {}
         self._readers: dict[tuple[str, str], tuple[str, ...]] = {}
         self._read = lru_cache(maxsize=_FRAMES_READ)(_read)
-        self._encoder_of = cache(encoder_of)
+        self._encoder_of = lru_cache(maxsize=_ENCODERS_KEPT)(encoder_of)
         self._link_free_ns: dict[tuple[str, str], int] = {}
         self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
