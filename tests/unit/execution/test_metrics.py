@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.execution.cash_config import CashConfig
-from services.execution.cash_effects import CashRead
+from services.execution.cash_effects import CashRead, StraysFound
 from services.execution.cash_rule import CashSeen, Holding
 from services.execution.config import ExecutionConfig
 from services.execution.metrics import ExecutionMetrics, Outcome
@@ -206,6 +206,9 @@ def test_sales_of_the_cash_rule_are_counted_once_and_by_how_they_end(desk: Watch
     desk.config = ExecutionConfig(cash=rule)
     desk.core = desk._new_core()
     desk.started()
+    # nothing is sold before it is known that no order of an earlier journal rests, or may still come
+    desk.wait(8_000)
+    desk.on(StraysFound(asked_ns=desk.now_ns, orders=(), fills=()))
     seen = CashSeen(
         usdt=D(500),
         asset=Holding(D(1), D(1)),
