@@ -40,13 +40,14 @@ class CashDesk:
         self._work = work
         self._config = work.config.cash
         self._schedule = schedule
-        self.sales = SaleFollower(work, winding_down, self._sale_ended)
+        self.sales = SaleFollower(work, winding_down)
         self.strays = StrayWatch(work)
         self._seen: CashSeen | None = None
         self._read_ns = 0
         self._asked_ns: int | None = None
         self._next_ns = 0
         self._below = 0
+        self._endings = 0
         self._trusted_ns = 0
         self._blind_ns = 0
         self._blind_why = ""
@@ -67,10 +68,6 @@ class CashDesk:
     def knows(self, number: int) -> bool:
         """Whether an order is a sale of the cash rule."""
         return number in self._work.book.cash.sales
-
-    def _sale_ended(self) -> None:
-        """What it brought is to be seen before anything else is decided."""
-        self._next_ns, self._below = self._work.now_ns, 0
 
     def status(self) -> CashStatus:
         """For a person: what it would do now, and why it does or does not act."""
@@ -105,6 +102,9 @@ class CashDesk:
 
     def _check(self) -> int | None:
         work, config = self._work, self._config
+        if self.sales.endings != self._endings:
+            # what the last sale brought is to be seen before anything else is decided
+            self._endings, self._next_ns, self._below = self.sales.endings, work.now_ns, 0
         if config.mode == "off" or work.is_winding_down:
             return None
         if self._asked_ns is not None:

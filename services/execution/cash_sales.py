@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from services.execution.cash_book import DAY_NS, FINAL_STATES, Sale
@@ -55,14 +54,16 @@ class _Look:
 class SaleFollower:
     """While the outcome of a sale is unknown it is looked for until query, open orders and history tell, or all lack
     it longer after it became unknown than the venue may still act on it. What was given up like this is looked for
-    on, for minutes and after a restart: if it appears after all it is live again. `ended` is called after each end.
+    on, for minutes and after a restart: if it appears after all it is live again.
     """
 
-    def __init__(self, work: Workspace, winding_down: WindingDown, ended: Callable[[], None]) -> None:
+    def __init__(self, work: Workspace, winding_down: WindingDown) -> None:
         self._work = work
         self._config = work.config.cash
         self._winding_down = winding_down
-        self._ended_here = ended
+        self.endings = 0
+        """How many sales have ended in this process."""
+
         self._looks: dict[int, _Look] = {}
         self._hold_until_ns = 0
         self.key_refused = ""
@@ -351,7 +352,7 @@ class SaleFollower:
             self._looks.pop(sale.client_order_id, None)
             if state == "NEVER_PLACED":
                 self._looks[sale.client_order_id] = _Look(work.now_ns + _DOUBT_FIRST_MS * MS)
-            self._ended_here()
+            self.endings += 1
             work.resolve("order_unresolved", str(sale.client_order_id), f"sale {sale.client_order_id} is {state}")
 
 
