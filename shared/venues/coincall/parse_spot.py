@@ -252,12 +252,17 @@ def parse_rows(data: bytes, read_row: Callable[[msgspec.Raw], T], skipped: Calla
     return found
 
 
-def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
-    """One order of spot; `price` is 0 where there is none, as of a market order."""
-    row = decoded(OrderRow, data)
+def _state_of(row: OrderRow | OrderFrame) -> VenueOrderState:
     state = _STATES.get(row.status)
     if state is None:
         raise ParseError(f"spot order {row.orderId}: status {row.status} is not known")
+    return state
+
+
+def parse_order(data: msgspec.Raw | bytes) -> VenueOrder:
+    """One order of spot; `price` is 0 where there is none, as of a market order."""
+    row = decoded(OrderRow, data)
+    state = _state_of(row)
     return VenueOrder(
         venue_order_id=row.orderId,
         client_order_id=parse.client_order_id_of(row.clientOrderId, row.orderId),
@@ -299,9 +304,7 @@ def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
 def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
     """A push of the account's orders."""
     row = decoded(OrderFrame, data)
-    state = _STATES.get(row.status)
-    if state is None:
-        raise ParseError(f"spot order {row.orderId}: status {row.status} is not known")
+    state = _state_of(row)
     return VenueOrder(
         venue_order_id=row.orderId,
         client_order_id=parse.client_order_id_of(row.clientOrderId, row.orderId),
