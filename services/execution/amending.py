@@ -42,6 +42,7 @@ def seen_open(order: Order, seen: VenueOrder, asked_ns: int | None, work: Worksp
             )
     elif (
         asked_ns is not None
+        and not order.at_market
         and seen.price != order.price
         and asked_ns > max(order.priced_ns, order.amend_ns) + work.config.settled_view_ms * MS
     ):

@@ -16,7 +16,13 @@ from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.direct_fold import NotedOrder, fold_direct
 from services.execution.inquiries import InquiryBook
-from services.execution.order_fold import fold_amendment, fold_order, fold_order_requested, fold_retry_dropped
+from services.execution.order_fold import (
+    fold_amendment,
+    fold_order,
+    fold_order_requested,
+    fold_retry_dropped,
+    fold_stop_triggered,
+)
 from services.execution.purging import forget_ended
 from services.execution.quality import fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
@@ -33,7 +39,7 @@ from shared.messages.steps import Entry
 _OF_AN_ORDER = frozenset[type](
     {
         *(rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
-        *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed, rows.RetryDropped),
+        *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed, rows.RetryDropped, rows.StopTriggered),
     }
 )
 _OF_A_REQUEST = frozenset[type]({rows.RfqMoved, rows.QuotesJudged, rows.AcceptRequested, rows.RfqSighted})
@@ -177,6 +183,8 @@ class Book(msgspec.Struct):
                 | rows.RfqSighted()
             ):
                 self.rfqs.apply(row, at_ns)
+            case rows.StopTriggered():
+                fold_stop_triggered(self, row, at_ns)
             case rows.RetryDropped():
                 fold_retry_dropped(self, row, at_ns)
             case _:

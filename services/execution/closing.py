@@ -11,6 +11,7 @@ from services.execution.pricing import PRICE_REFUSALS, STAIRCASE, CloseStep, clo
 from services.execution.records import Leg, Order, Trade
 from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_leg, is_kept
 from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.stops import stops_wake_ns, unfit_stop
 from services.execution.workspace import MS, backoff_ns
 from shared.messages.base import opposite
 from shared.options.chain import Quote
@@ -57,13 +58,19 @@ class ClosePlan:
 
     def withdraw_opening(self, trade: Trade) -> Advice:
         """Only what is safe before the venue is known: the orders of its opening are cancelled, and those that
-        reduced what was too much of it once all of it is to be closed."""
+        reduced what was too much of it once all of it is to be closed. Stop orders that protect it rest on until
+        somebody wants it closed, or they may not any more."""
+        work = self._work
         advice = Advice()
         every = manner_of(trade).reduces and trade.state in (*OPENING_STATES, *HOLDING_STATES, "PENDING_CLOSE")
-        for order in self._work.book.unsettled_of(trade):
+        for order in work.book.unsettled_of(trade):
+            why = trade.reason or "opening has ended"
             ends = every or order.purpose == "open" or (trade.reduces_surplus(order) and not is_kept(trade))
+            if order.is_protective and trade.close is None:
+                ends = bool(why := unfit_stop(trade, order, work))
             if ends and order.state == "WORKING":
-                advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
+                advice.actions.append(Withdraw(order.client_order_id, why))
+        advice.wake(stops_wake_ns(trade, work))
         return advice
 
     def _leg(self, trade: Trade, index: int, advice: Advice) -> None:
@@ -81,7 +88,7 @@ class ClosePlan:
         if order.state != "WORKING":
             advice.wait(f"order {order.client_order_id} is {order.state}")
             return
-        if order.purpose == "open" or trade.reduces_surplus(order):
+        if order.purpose == "open" or trade.reduces_surplus(order) or order.is_protective:
             advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
             return
         if trade.state_ns < trade.stairs_since_ns and order.created_ns < trade.stairs_since_ns:

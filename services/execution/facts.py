@@ -97,12 +97,14 @@ class Facts:
         opens = seen.state in OPEN_VENUE_STATES and order.state in _LOST
         if seen.filled_quantity > order.sighted_quantity or (order.venue_order_id is None and not opens):
             self._sighted(order, seen.venue_order_id, seen.filled_quantity)
+        if order.is_waiting and seen.state in ("new", "partial"):
+            self._work.record(rows.StopTriggered(client_order_id=order.client_order_id))
         seen_at_its_new_price(order, seen, self._work)
         if seen.state in OPEN_VENUE_STATES:
             self._seen_open(order, seen.venue_order_id, asked_ns)
             seen_open(order, seen, asked_ns, self._work)
         elif not order.is_final or order.state in ("NEVER_PLACED", "REFUSED"):
-            self.move(order, _FINAL_OF[seen.state], f"{seen.state} at the venue, {seen.filled_quantity} filled")
+            self.move(order, _final_state(order, seen), f"{seen.state} at the venue, {seen.filled_quantity} filled")
 
     def _seen_open(self, order: Order, venue_order_id: int, asked_ns: int | None) -> None:
         confirmed_ns = order.state_ns + self._work.config.cancel_confirm_ms * MS
@@ -157,3 +159,9 @@ class Facts:
                 client_order_id=order.client_order_id, state=state, reason=reason, venue_order_id=venue_order_id
             )
         )
+
+
+def _final_state(order: Order, seen: VenueOrder) -> OrderState:
+    """A reducing stop order may be cut to the position when it is triggered: the rest of it never trades."""
+    is_cut = order.trigger_price is not None and seen.quantity < order.quantity
+    return "CANCELLED" if is_cut and seen.state == "filled" else _FINAL_OF[seen.state]

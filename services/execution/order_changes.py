@@ -7,10 +7,20 @@ from typing import Any
 
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
+from services.execution.halted import cancelling_halt, halt_text
 from services.execution.plan import slice_of
-from services.execution.quoting import drop_retry, ending_of, order_problem, price_problem, silence_of
-from services.execution.records import Order, Trade
-from services.execution.states import OPENING_STATES
+from services.execution.quoting import (
+    drop_retry,
+    ending_of,
+    order_problem,
+    price_problem,
+    quantity_problem,
+    room_problem,
+    silence_of,
+)
+from services.execution.records import Leg, Order, Trade
+from services.execution.states import HOLDING_STATES, OPENING_STATES
+from services.execution.stops import Problem, limit_problem, stop_problem
 from shared.ids import MAX_ATTEMPTS
 from shared.messages.quoting import (
     ORDERS_PER_CHANGE,
@@ -52,9 +62,15 @@ def change_orders(change: ChangeOrders, view: CheckView) -> OrdersChanged | Refu
         )
     before = len(work.step.effects)
     cancelled = tuple(_cancel(trade, number, view) for number in change.cancel)
-    closed = _closed(trade, change, view)
-    amended = tuple(closed or _amend(trade, each, view) for each in change.amend)
-    placed = tuple(_named(closed or _place(trade, each, view), each.label) for each in change.place)
+    closed, unprotected = _closed(trade, change, view), _unprotected(trade, change, view)
+    amended = tuple(
+        (unprotected if _protects(trade, each, view) else closed) or _amend(trade, each, view)
+        for each in change.amend
+    )
+    placed = tuple(
+        _named((unprotected if _is_protective(trade, each) else closed) or _place(trade, each, view), each.label)
+        for each in change.place
+    )
     sent = work.step.effects[before:]
     work.step.effects[before:] = list(_in_batches(sent))
     return OrdersChanged(trade_id=trade.trade_id, placed=placed, amended=amended, cancelled=cancelled)
@@ -76,7 +92,32 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
         code, detail = "risk_silent", "the risk service is silent"
     elif silence_of(work, trade) is not None:
         code, detail = "host_silent", "no heartbeat of a strategy host arrives: what rests would be withdrawn"
-    elif not view.schedule.synced or view.schedule.stream_up is False:
+    else:
+        return _unsendable(view)
+    return OrderAnswer(code=code, detail=detail)
+
+
+def _unprotected(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer | None:
+    """Why no stop order that protects the trade may be placed or amended now: neither the end of its quoting nor
+    anything that only keeps from opening is a reason."""
+    work = view.work
+    code, detail = "", ""
+    if work.now_ns >= change.valid_until_ns:
+        code, detail = "intent_expired", "valid_until_ns has passed"
+    elif trade.state not in (*OPENING_STATES, *HOLDING_STATES) or trade.close is not None:
+        code, detail = "not_held", f"{trade.trade_id} is {trade.state}: nothing of it is to be protected"
+    elif halt := cancelling_halt(work.book):
+        code, detail = "halted", halt_text(halt)
+    else:
+        return _unsendable(view)
+    return OrderAnswer(code=code, detail=detail)
+
+
+def _unsendable(view: CheckView) -> OrderAnswer | None:
+    """Why nothing at all may be sent now."""
+    work = view.work
+    code, detail = "", ""
+    if not view.schedule.synced or view.schedule.stream_up is False:
         code, detail = (
             "not_ready",
             "orders and positions are not compared with the venue, or its private stream is down",
@@ -86,6 +127,28 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
     elif work.space.level != "disk":
         code, detail = "disk_full", f"nothing is sent on a full disk: {work.space.reason}"
     return OrderAnswer(code=code, detail=detail) if code else None
+
+
+def _is_protective(trade: Trade, wish: OrderToPlace) -> bool:
+    return wish.trigger_price is not None and any(
+        leg.symbol == wish.symbol and leg.side != wish.side for leg in trade.legs
+    )
+
+
+def _protects(trade: Trade, wish: OrderToAmend, view: CheckView) -> bool:
+    order = _own(trade, wish.client_order_id, view)
+    return order is not None and order.is_protective
+
+
+def _problem(trade: Trade, index: int, wish: OrderToPlace, view: CheckView) -> Problem | None:
+    """Why the order may not go out now."""
+    leg: Leg = trade.legs[index]
+    if wish.trigger_price is None:
+        if wish.at_market:
+            return "needs_trigger", "at_market is of stop orders: an order that is to trade at once crosses the book"
+        return order_problem(trade, index, wish.side, wish.quantity, wish.price, view.work)
+    problem = quantity_problem(leg, wish.quantity) or stop_problem(trade, leg, wish, view.work)
+    return problem or room_problem(trade, leg, wish.side, wish.quantity)
 
 
 def _place(trade: Trade, wish: OrderToPlace, view: CheckView) -> OrderAnswer:
@@ -101,7 +164,7 @@ def _place(trade: Trade, wish: OrderToPlace, view: CheckView) -> OrderAnswer:
     if wish.quantity > leg.instrument.max_quantity * SLICES_MAX:
         detail = f"more than {SLICES_MAX} orders of {leg.instrument.max_quantity}, the largest that the venue takes"
         return OrderAnswer(code="above_maximum", detail=detail)
-    problem = order_problem(trade, index, wish.side, wish.quantity, wish.price, work)
+    problem = _problem(trade, index, wish, view)
     if problem is not None:
         return OrderAnswer(code=problem[0], detail=problem[1])
     cap = view.positions.cap(trade, leg) if wish.side != leg.side else None
@@ -122,7 +185,18 @@ def _place(trade: Trade, wish: OrderToPlace, view: CheckView) -> OrderAnswer:
         piece = slice_of(left, leg.instrument)
         why = f"asked for by {trade.request.strategy}" + (f", {wish.label}" if wish.label else "")
         numbers.append(
-            work.place(trade, index, purpose, piece, wish.price, why, post_only=wish.post_only, label=wish.label)
+            work.place(
+                trade,
+                index,
+                purpose,
+                piece,
+                (wish.at_market and wish.trigger_price) or wish.price,
+                why,
+                post_only=wish.post_only and wish.trigger_price is None,
+                label=wish.label,
+                trigger_price=wish.trigger_price,
+                at_market=wish.at_market,
+            )
         )
         left -= piece
     return OrderAnswer(client_order_ids=tuple(numbers))
@@ -135,7 +209,14 @@ def _amend(trade: Trade, wish: OrderToAmend, view: CheckView) -> OrderAnswer:
     if order.state != "WORKING" or order.is_amending:
         state = "being amended" if order.is_amending else order.state
         return _answer(order, "not_working", f"order {order.client_order_id} is {state}")
-    problem = price_problem(trade, trade.legs[order.leg_index], order.side, wish.price, view.work)
+    leg = trade.legs[order.leg_index]
+    if order.at_market:
+        detail = f"stop order {order.client_order_id} has no limit: cancel it and place another"
+        return _answer(order, "not_amendable", detail)
+    if order.trigger_price is not None and (order.is_waiting or order.is_protective):
+        problem = limit_problem(trade, leg, order.side, wish.price, order.trigger_price, view.work)
+    else:
+        problem = price_problem(trade, leg, order.side, wish.price, view.work)
     if problem is not None:
         return _answer(order, *problem)
     if wish.price != order.price:

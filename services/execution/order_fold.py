@@ -48,6 +48,8 @@ def fold_order_requested(book: Book, row: rows.OrderRequested, at_ns: int) -> No
         label=row.label,
         wish_ns=at_ns if tried is None else tried.wish_ns,
         tries=0 if tried is None else tried.tries + 1,
+        trigger_price=row.trigger_price,
+        at_market=row.at_market,
     )
     trade.order_ids.append(row.client_order_id)
     trade.last_order_ns = at_ns
@@ -82,6 +84,12 @@ def fold_amendment(book: Book, row: rows.AmendRequested | rows.OrderRepriced | r
         case rows.AmendFailed():
             order.amend_price = None
             order.amend_failed = True
+
+
+def fold_stop_triggered(book: Book, row: rows.StopTriggered, at_ns: int) -> None:
+    """A stop order works as any other from now on."""
+    order = book.orders[row.client_order_id]
+    order.triggered_ns = order.updated_ns = at_ns
 
 
 def fold_retry_dropped(book: Book, row: rows.RetryDropped, at_ns: int) -> None:

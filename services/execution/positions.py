@@ -169,7 +169,9 @@ class PositionWitness:
     def _is_quiet(self, symbol: str, asked_ns: int) -> bool:
         """True when the positions asked for at `asked_ns` contain all that we did in the symbol."""
         work = self._work
-        if any(work.book.orders[number].symbol == symbol for number in work.book.unsettled):
+        unsettled = (work.book.orders[number] for number in work.book.unsettled)
+        # A stop order may wait for weeks, and trades only once it is seen to be triggered.
+        if any(order.symbol == symbol and not (order.state == "WORKING" and order.is_waiting) for order in unsettled):
             return False
         return asked_ns > work.last_traded_ns.get(symbol, 0) + work.config.settled_view_ms * MS
 

@@ -3,7 +3,7 @@
 A quoting trade has one side per symbol. Orders on that side open, up to what was granted at any moment; orders on the
 other side reduce what is held. It quotes until its grant's deadline, a close, a cancel of the trade or a halt; then
 the orders are withdrawn and what is held stays a position of the trade, with its exits: nothing is half open, so
-nothing is unwound.
+nothing is unwound. Stop orders that protect what is held rest on (`stops.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from services.execution.order_fold import TURNED_AWAY_NS
 from services.execution.plan import NO_MORE_MONEY, Advice, Manner, Place, Record, Withdraw, final_look, flat_close
 from services.execution.pricing import closing_bound
 from services.execution.records import ZERO, Leg, Order, Trade
+from services.execution.stops import Problem, stops_wake_ns, unfit_stop
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
 from shared.options.chain import snap_price
@@ -32,19 +33,24 @@ class QuotingPlan:
         silent_ns = silence_of(work, trade)
         silent = "" if silent_ns is None else f"no strategy host for {silent_ns / SECOND:.0f} s"
         live = work.book.unsettled_of(trade)
+        quotes = [order for order in live if not order.is_protective]
+        advice.wake(stops_wake_ns(trade, work))
         if not ending:
-            advice.wait(silent or ("quoting" if live else "quoting: no order rests"), work.now_ns + SECOND)
+            advice.wait(silent or ("quoting" if quotes else "quoting: no order rests"), work.now_ns + SECOND)
             advice.wake(trade.request.grant.deadline_ns)
         everything = ending or silent
-        unfit = {} if everything else _unfit(trade, live, work)
-        for order in live if everything or unfit else [each for each in live if each.state != "WORKING"]:
+        unfit = {} if everything else _unfit(trade, quotes, work)
+        for order in quotes if everything or unfit else [each for each in quotes if each.state != "WORKING"]:
             if order.state != "WORKING":
                 advice.wait(f"order {order.client_order_id} is {order.state}")
             elif reason := everything or unfit.get(order.client_order_id):
                 advice.actions.append(Withdraw(order.client_order_id, reason))
+        for order in live if len(quotes) < len(live) else ():
+            if order.is_protective and order.state == "WORKING" and (reason := unfit_stop(trade, order, work)):
+                advice.actions.append(Withdraw(order.client_order_id, reason))
         if not everything and not advice.actions:
             self._try_again(trade, work, advice)
-        if ending and not live:
+        if ending and not quotes and (trade.was_filled or not live):
             self._end(trade, ending, work, advice)
         return advice
 
@@ -148,17 +154,26 @@ def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:
 
 def order_problem(
     trade: Trade, index: int, side: Side, quantity: Decimal, price: Decimal, work: Workspace, besides: Decimal = ZERO
-) -> tuple[str, str] | None:
+) -> Problem | None:
     """Why an order of a quoting trade may not go out now, as code and detail; None when it may. `besides`: what is
     about to go out on the same side of the leg."""
     leg = trade.legs[index]
+    problem = quantity_problem(leg, quantity) or price_problem(trade, leg, side, price, work)
+    return problem or room_problem(trade, leg, side, quantity, besides)
+
+
+def quantity_problem(leg: Leg, quantity: Decimal) -> Problem | None:
+    """Why no order of the leg may be of this quantity."""
     instrument = leg.instrument
     if quantity % instrument.lot_size or quantity < instrument.min_quantity:
         allowed = f"at least {instrument.min_quantity}, in lots of {instrument.lot_size}"
         detail = f"quantity {quantity} of {leg.symbol}: {allowed}"
         return ("below_minimum" if quantity < instrument.min_quantity else "bad_quantity"), detail
-    if problem := price_problem(trade, leg, side, price, work):
-        return problem
+    return None
+
+
+def room_problem(trade: Trade, leg: Leg, side: Side, quantity: Decimal, besides: Decimal = ZERO) -> Problem | None:
+    """Why there is no room for it beside what is held and what rests; a stop order that waits counts as triggered."""
     if side != leg.side:
         free = leg.held_quantity - leg.closing_quantity - besides
         return None if quantity <= free else ("beyond_holding", f"{free} of {leg.symbol} is held and free to reduce")
@@ -166,7 +181,7 @@ def order_problem(
     return None if quantity <= room else ("outside_grant", f"{room} of the granted {leg.symbol} is left")
 
 
-def price_problem(trade: Trade, leg: Leg, side: Side, price: Decimal, work: Workspace) -> tuple[str, str] | None:
+def price_problem(trade: Trade, leg: Leg, side: Side, price: Decimal, work: Workspace) -> Problem | None:
     """Why no order may rest at this price now. No further past mark than a close may go: where it opens too, for its
     grant may be hours old."""
     tick_size = leg.instrument.tick_size

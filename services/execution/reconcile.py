@@ -136,7 +136,8 @@ class Reconciler:
 
     def _vanished(self, snapshot: VenueSnapshot) -> list[Difference]:
         """Orders that rest by the journal, and are in none of the lists: each is looked for by itself. That is a
-        difference only of one that the lists would show if it had ended; the history begins at `since_ns`."""
+        difference only of one that the lists would show if it had ended; the history begins at `since_ns`. Of a stop
+        order that waits it is none: whether the venue lists these is not documented."""
         work = self._work
         found = (self._facts.order_of(each.client_order_id, each.venue_order_id) for each in snapshot.orders)
         seen = {order.client_order_id for order in found if order is not None}
@@ -147,7 +148,7 @@ class Reconciler:
             if number in seen or not old or order.state not in ("WORKING", "CANCELLING") or order.quote_id:
                 continue
             self._evidence.doubt(order)
-            if order.created_ns >= snapshot.since_ns:
+            if order.created_ns >= snapshot.since_ns and not order.is_waiting:
                 differences.append(
                     VanishedOrder(
                         symbol=order.symbol,
@@ -198,10 +199,12 @@ class Reconciler:
                     symbol=venue_order.symbol,
                     side=venue_order.side,
                     quantity=venue_order.quantity,
-                    price=venue_order.price,
+                    price=(venue_order.at_market and venue_order.trigger_price) or venue_order.price,
                     reduce_only=venue_order.reduce_only,
                     why="found at the venue and missing in the journal",
                     adopted=True,
+                    trigger_price=venue_order.trigger_price,
+                    at_market=venue_order.at_market,
                 )
             )
             done: Done = "taken_over"

@@ -45,6 +45,8 @@ class Order(msgspec.Struct, kw_only=True):
     recorded at `assumed_ns`.
     `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it; `wish_ns`: when
     that asked for it; `tries`: how often it was placed again since.
+    `trigger_price`: of a stop order, which was triggered at `triggered_ns`, 0 before; `at_market`: it has no limit
+    then, and its price is its trigger.
     `quote_id`: it stands for a leg of this accepted quote, the venue knows it by an id of its own alone; else "".
     """
 
@@ -84,6 +86,20 @@ class Order(msgspec.Struct, kw_only=True):
     wish_ns: int = 0
     tries: int = 0
     cancel_asked: bool = False
+    trigger_price: Decimal | None = None
+    at_market: bool = False
+    triggered_ns: int = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """A stop order whose trigger was not reached, for all that is known."""
+        waits = self.trigger_price is not None and not self.triggered_ns
+        return waits and not self.filled_quantity and not self.is_final
+
+    @property
+    def is_protective(self) -> bool:
+        """A stop order that reduces what its trade holds."""
+        return self.trigger_price is not None and self.purpose != "open"
 
     @property
     def is_final(self) -> bool:

@@ -252,6 +252,7 @@ class Requests:
             and order.symbol in (None, book.orders[number].symbol)
             and order.strategy in (None, book.trades[book.orders[number].trade_id].request.strategy)
             and not book.orders[number].is_final
+            and not (order.keeps_stops and book.orders[number].is_protective)
         ]
         if (order.client_order_id or order.symbol) is not None:
             # quoting goes on, and nothing would come back to an order that cannot be cancelled yet

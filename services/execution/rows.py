@@ -222,6 +222,7 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
 
     quote_id: it stands for one leg of the quote that is about to be accepted, and is itself never sent.
     label: what a quoting strategy calls it. retry_of: it takes the place of this one, which the venue ended unasked.
+    trigger_price, at_market: of a stop order; without a limit its price is its trigger.
     adopted: found at the venue; it takes the place of what was known under its id, which ended unfilled long ago.
     forgets_before_ns: memory lets go of the trade's orders that ended unfilled before this. None: of none.
     """
@@ -243,6 +244,8 @@ class OrderRequested(msgspec.Struct, frozen=True, kw_only=True, tag="order_reque
     label: str = ""
     retry_of: int | None = None
     forgets_before_ns: int | None = None
+    trigger_price: Decimal | None = None
+    at_market: bool = False
 
 
 class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):
@@ -263,6 +266,12 @@ class OrderSighted(msgspec.Struct, frozen=True, kw_only=True, tag="order_sighted
     client_order_id: int
     venue_order_id: int
     filled_quantity: Decimal
+
+
+class StopTriggered(msgspec.Struct, frozen=True, kw_only=True, tag="stop_triggered"):
+    """The venue's price reached the trigger of this stop order: it is in the book."""
+
+    client_order_id: int
 
 
 class AmendRequested(msgspec.Struct, frozen=True, kw_only=True, tag="amend_requested"):
@@ -538,6 +547,7 @@ Row = (
     | OrderRequested
     | OrderMoved
     | OrderSighted
+    | StopTriggered
     | AmendRequested
     | OrderRepriced
     | AmendFailed

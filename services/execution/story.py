@@ -70,6 +70,8 @@ def _text(row: rows.Row) -> str:
             return f"Order {row.client_order_id} is being moved to {row.price} ({row.why})."
         case rows.OrderRepriced():
             return f"Order {row.client_order_id} rests at {row.price}: {row.reason}."
+        case rows.StopTriggered():
+            return f"Order {row.client_order_id} is triggered, and in the book."
         case rows.RetryDropped():
             return f"Order {row.client_order_id} is not tried again: {row.reason}."
         case rows.AmendFailed():
@@ -103,10 +105,13 @@ def _order_requested(row: rows.OrderRequested) -> str:
             f"{row.quantity} {row.symbol} at {row.price} to {row.purpose} it."
         )
     kind = ", reduce-only" if row.reduce_only else ""
+    price = f"at {row.price}"
+    if row.trigger_price is not None:
+        price = f"{'at the market' if row.at_market else price} once {row.trigger_price} is reached"
     begins = "Found at the venue, order" if row.adopted else "Order"
     again = f" as attempt {row.attempt + 1}" if row.attempt else ""
     return (
-        f"{begins} {row.client_order_id}{again}: {row.side} {row.quantity} {row.symbol} at {row.price} to "
+        f"{begins} {row.client_order_id}{again}: {row.side} {row.quantity} {row.symbol} {price} to "
         f"{row.purpose} leg {row.leg_index}{kind} ({row.why})."
     )
 

@@ -38,6 +38,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.AmendRequested: ("order amend sent", ("price", "why")),
     rows.OrderRepriced: ("order amended", ("price", "reason")),
     rows.AmendFailed: ("order not amended", ("reason",)),
+    rows.StopTriggered: ("stop order triggered", ()),
     rows.RetryDropped: ("order not tried again", ("reason",)),
     rows.FillAssumed: ("fill assumed", ("filled_quantity", "average_price")),
     rows.LegClosedOutside: (

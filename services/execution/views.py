@@ -125,4 +125,7 @@ def order_update(order: Order, account_id: str) -> OrderUpdate:
         amends=order.amends,
         post_only=order.post_only,
         label=order.label,
+        trigger_price=order.trigger_price,
+        at_market=order.at_market,
+        waits=order.is_waiting,
     )

@@ -19,8 +19,9 @@ _BY = "execution"
 
 class WindDown(msgspec.Struct, frozen=True):
     """An input: from now on nothing is opened. leave: quotes that a strategy would have to move are withdrawn, as it
-    cannot any more; leave_all: they are not, and the venue's countdown is disarmed, or it would withdraw all that is
-    left; cancel: all that rests is, and nothing more is sent; flatten: every trade is closed."""
+    cannot any more, but for stop orders that protect what is held; leave_all: they are not, and the venue's countdown
+    is disarmed, or it would withdraw all that is left; cancel: all that rests is, and nothing more is sent; flatten:
+    every trade is closed."""
 
     choice: OnShutdown
     reason: str
@@ -64,7 +65,8 @@ class WindingDown:
         if flattens:
             return False
         for each in work.book.unsettled_of(trade):
-            work.cancel(each, order.reason)
+            if order.choice == "cancel" or not each.is_protective:
+                work.cancel(each, order.reason)
         return True
 
     def left(self) -> list[str]:
@@ -78,7 +80,7 @@ class WindingDown:
         orders = [book.orders[number] for number in book.unsettled]
         leaves = self._order.choice == "leave"
         if leaves:
-            orders = [order for order in orders if _is_quoting(book.trades[order.trade_id])]
+            orders = [each for each in orders if _is_quoting(book.trades[each.trade_id]) and not each.is_protective]
         found = [f"order {order.client_order_id} is {order.state}" for order in orders]
         found += [f"sale {number} of the cash rule is {book.cash.sales[number].state}" for number in book.cash.live]
         found += armed

@@ -82,6 +82,7 @@ class Workspace:
                 rows.OrderRequested(client_order_id=number)
                 | rows.OrderMoved(client_order_id=number)
                 | rows.OrderSighted(client_order_id=number)
+                | rows.StopTriggered(client_order_id=number)
                 | rows.AmendRequested(client_order_id=number)
                 | rows.OrderRepriced(client_order_id=number)
                 | rows.AmendFailed(client_order_id=number)
@@ -164,10 +165,22 @@ class Workspace:
         post_only: bool = False,
         label: str = "",
         retry_of: int | None = None,
+        trigger_price: Decimal | None = None,
+        at_market: bool = False,
     ) -> int:
         """Journal a new order and send it, once; returns its id."""
         row = self._order(
-            trade, leg_index, purpose, quantity, price, why, post_only=post_only, label=label, retry_of=retry_of
+            trade,
+            leg_index,
+            purpose,
+            quantity,
+            price,
+            why,
+            post_only=post_only,
+            label=label,
+            retry_of=retry_of,
+            trigger_price=trigger_price,
+            at_market=at_market,
         )
         self.send(
             PlaceOrder(
@@ -179,6 +192,8 @@ class Workspace:
                     price=price,
                     reduce_only=row.reduce_only,
                     post_only=post_only,
+                    trigger_price=trigger_price,
+                    at_market=at_market,
                 )
             )
         )
@@ -204,6 +219,8 @@ class Workspace:
         post_only: bool = False,
         label: str = "",
         retry_of: int | None = None,
+        trigger_price: Decimal | None = None,
+        at_market: bool = False,
     ) -> rows.OrderRequested:
         leg = trade.legs[leg_index]
         attempt = trade.next_attempt(leg_index, purpose)
@@ -232,6 +249,8 @@ class Workspace:
             label=label,
             retry_of=retry_of,
             forgets_before_ns=self._forgets_before(trade),
+            trigger_price=trigger_price,
+            at_market=at_market,
         )
         self.record(row)
         return row

@@ -64,7 +64,8 @@ class OrderDesk:
         for trade_id, (strategy, state) in abandoned.items():
             if now_ns >= self._stop_ns.get(trade_id, 0):
                 self._stop_ns[trade_id] = now_ns + self._config.close_repeat_ms * MS
-                cancel = CancelOrders(trade_id=trade_id, requested_by=f"strategy {strategy}, which is {state}")
+                by = f"strategy {strategy}, which is {state}"
+                cancel = CancelOrders(trade_id=trade_id, requested_by=by, keeps_stops=True)
                 requests.append(self._send(strategy, trade_id, cancel, now_ns))
         return requests
 

@@ -20,6 +20,12 @@ class OrderToPlace(msgspec.Struct, frozen=True, kw_only=True):
     one label are tries of the same thing. side: the leg's own side opens, inside the grant; the other side reduces
     what the trade holds of that leg, never more. post_only: never takes; one that would have crossed is placed again
     behind the touch a bounded number of times, if it has a label.
+
+    trigger_price: makes it a stop order of a perpetual or a dated future (`stop_limit`, `stop_market`): it waits at
+    the venue, and is an order at `price` once the venue's price is there, above the mark for one that buys, below it
+    for one that sells. post_only says nothing of it. at_market: it then takes what there is; only for one that
+    reduces, and `price` is its trigger. One that reduces protects: it rests on when the strategy, its host or the
+    desk is gone, and goes with the trade, by name, or with a halt that cancels all.
     """
 
     symbol: str
@@ -28,10 +34,44 @@ class OrderToPlace(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal
     post_only: bool = True
     label: str = ""
+    trigger_price: Decimal | None = None
+    at_market: bool = False
+
+    @classmethod
+    def stop_limit(
+        cls, symbol: str, side: Side, quantity: Decimal, *, trigger_price: Decimal, price: Decimal, label: str = ""
+    ) -> OrderToPlace:
+        """A limit order at `price` once the trigger is reached."""
+        return cls(
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            price=price,
+            post_only=False,
+            label=label,
+            trigger_price=trigger_price,
+        )
+
+    @classmethod
+    def stop_market(
+        cls, symbol: str, side: Side, quantity: Decimal, *, trigger_price: Decimal, label: str = ""
+    ) -> OrderToPlace:
+        """Takes what there is once the trigger is reached; it only reduces."""
+        return cls(
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            price=trigger_price,
+            post_only=False,
+            label=label,
+            trigger_price=trigger_price,
+            at_market=True,
+        )
 
 
 class OrderToAmend(msgspec.Struct, frozen=True, kw_only=True):
-    """Move a working order to another price; its quantity stays."""
+    """Move a working order to another price; its quantity stays. Of a stop order that is its limit: its trigger
+    cannot be moved, and one without a limit is cancelled and placed anew."""
 
     client_order_id: int
     price: Decimal

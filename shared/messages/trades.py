@@ -203,13 +203,14 @@ class CloseAccepted(Message, frozen=True, kw_only=True, tag="close_accepted.1"):
 
 class CancelOrders(Message, frozen=True, kw_only=True, tag="cancel_orders.1"):
     """Cancel working orders: those that are all of what is given (one order, of a trade, a symbol, a strategy); all
-    of ours when nothing is given."""
+    of ours when nothing is given. keeps_stops: not stop orders that reduce, which protect what is held."""
 
     client_order_id: int | None = None
     trade_id: str | None = None
     symbol: str | None = None
     strategy: str | None = None
     requested_by: str
+    keeps_stops: bool = False
 
 
 class CancelAccepted(Message, frozen=True, kw_only=True, tag="cancel_accepted.1"):
@@ -374,7 +375,8 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
     """The whole state of one order, published on every change.
 
     amend_price: where an amendment that is on its way moves it, None when none is. amends: how many were asked for.
-    label: what a quoting strategy calls it.
+    label: what a quoting strategy calls it. trigger_price: of a stop order; `waits` until the venue's price is there.
+    at_market: it has no limit then, and `price` is its trigger.
     """
 
     client_order_id: int
@@ -399,6 +401,9 @@ class OrderUpdate(Message, frozen=True, kw_only=True, tag="order.1"):
     amends: int = 0
     post_only: bool = False
     label: str = ""
+    trigger_price: Decimal | None = None
+    at_market: bool = False
+    waits: bool = False
 
     @property
     def key(self) -> str:

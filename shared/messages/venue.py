@@ -10,13 +10,19 @@ import msgspec
 from shared.messages.base import Side
 
 TimeInForce = Literal["GTC", "IOC", "FOK"]
-VenueOrderState = Literal["new", "partial", "filled", "cancelled", "invalid", "exercised"]
-OPEN_VENUE_STATES: frozenset[str] = frozenset({"new", "partial"})
+VenueOrderState = Literal["waiting", "new", "partial", "filled", "cancelled", "invalid", "exercised"]
+"""waiting: a stop order whose trigger was not reached."""
+
+OPEN_VENUE_STATES: frozenset[str] = frozenset({"waiting", "new", "partial"})
 RefusalKind = Literal["rejected", "throttled", "auth"]
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit order, already snapped to tick and lot."""
+    """A limit order, already snapped to tick and lot.
+
+    trigger_price: of a stop order, which waits until the venue's price is there. at_market: such an order has no
+    limit once it is triggered; `price` is then its trigger price, and is not sent.
+    """
 
     client_order_id: int
     symbol: str
@@ -26,6 +32,8 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     time_in_force: TimeInForce = "GTC"
     reduce_only: bool = False
     post_only: bool = False
+    trigger_price: Decimal | None = None
+    at_market: bool = False
 
 
 class OrderRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +118,11 @@ class CancelRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as the venue reports it. `client_order_id` is None when it carries none that is a number."""
+    """An order as the venue reports it. `client_order_id` is None when it carries none that is a number.
+
+    trigger_price: of a stop order, where the report has it. at_market: a stop order without a limit, whose `price`
+    says nothing.
+    """
 
     venue_order_id: int
     client_order_id: int | None
@@ -124,6 +136,8 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
     reduce_only: bool
     created_ns: int
     updated_ns: int
+    trigger_price: Decimal | None = None
+    at_market: bool = False
 
 
 class VenueFill(msgspec.Struct, frozen=True, kw_only=True):

@@ -191,7 +191,8 @@ class FuturesContract:
         price = trigger if order_type == "stop_limit" else None
         stop = await venue.order(None, side="sell", order_type=order_type, price=price, trigger_price=trigger)
         acked = await venue.placed(stop)
-        assert (await venue.in_state(stop, "new")).filled_quantity == 0
+        seen = await venue.in_state(stop, "waiting")
+        assert (seen.filled_quantity, seen.at_market) == (0, order_type == "stop_market")
         assert acked.venue_order_id in {each.venue_order_id for each in await venue.futures.open_orders()}
         assert isinstance(await venue.futures.cancel(named(stop, acked)), CancelAcked)
         await venue.in_state(stop, "cancelled")

@@ -16,6 +16,8 @@ _OPTIONS = 1
 
 
 def new_order(order: NewOrder) -> dict[str, Value]:
+    """Of options, which have no stop orders: sent without its trigger one would trade at once."""
+    assert order.trigger_price is None, f"{order.symbol}: options have no stop orders"
     return {
         "symbol": order.symbol,
         "tradeSide": 1 if order.side == "buy" else 2,

@@ -171,7 +171,18 @@ async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def contract_order(order: NewOrder) -> ContractOrder:
-    """A limit order of the desk as one of futures."""
+    """An order of the desk as one of futures."""
+    if order.trigger_price is not None:
+        return ContractOrder(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            order_type="stop_market" if order.at_market else "stop_limit",
+            price=None if order.at_market else order.price,
+            trigger_price=order.trigger_price,
+            reduce_only=order.reduce_only,
+        )
     return ContractOrder(
         client_order_id=order.client_order_id,
         symbol=order.symbol,

@@ -39,7 +39,7 @@ _OUR_ID_MAX = 2**63 - 1
 
 _STATES: dict[int, VenueOrderState] = {
     -10: "invalid",
-    -2: "new",
+    -2: "waiting",
     -1: "new",
     0: "new",
     1: "filled",
@@ -50,8 +50,10 @@ _STATES: dict[int, VenueOrderState] = {
     6: "invalid",
     10: "exercised",
 }
-"""Venue reference, section 6. An order on its way to a cancel (4, 5) still rests; fills make it partial.
-A stop order that waits (-2) can still trade."""
+"""Venue reference, section 6. An order on its way to a cancel (4, 5) still rests; fills make it partial."""
+
+_PREPARED = -1
+_STOP_LIMIT, _STOP_MARKET = 4, 5
 
 T = TypeVar("T")
 
@@ -115,6 +117,13 @@ def order_state(number: int, quantity: Decimal, filled: Decimal) -> VenueOrderSt
     return "partial" if state == "new" and 0 < filled <= quantity else state
 
 
+def _state_of_stop(number: int | None, quantity: Decimal, filled: Decimal) -> VenueOrderState:
+    """Of a stop order. Where it has no state (open orders), or none yet, nothing says that it was triggered."""
+    if number is None or number == _PREPARED:
+        return "partial" if filled > 0 else "waiting"
+    return order_state(number, quantity, filled)
+
+
 def parse_order(data: msgspec.Raw | bytes, *, open_order: bool = False) -> VenueOrder:
     """A row of open orders (which has no state: `open_order`), single query or history."""
     row = decoded(wire.OrderRow, data)
@@ -122,6 +131,10 @@ def parse_order(data: msgspec.Raw | bytes, *, open_order: bool = False) -> Venue
         raise ParseError(f"order {row.orderId} has no state")
     quantity = exact(row.qty)
     filled = exact(row.fillQty or Decimal(0))
+    if row.triggerPrice is not None or row.tradeType in (_STOP_LIMIT, _STOP_MARKET):
+        state = _state_of_stop(row.state, quantity, filled)
+    else:
+        state = order_state(0 if row.state is None else row.state, quantity, filled)
     return VenueOrder(
         venue_order_id=row.orderId,
         client_order_id=client_order_id_of(row.clientOrderId, row.orderId),
@@ -131,10 +144,12 @@ def parse_order(data: msgspec.Raw | bytes, *, open_order: bool = False) -> Venue
         filled_quantity=filled,
         price=exact(row.price),
         average_price=exact(row.avgPrice) if row.avgPrice else None,
-        state=order_state(0 if row.state is None else row.state, quantity, filled),
+        state=state,
         reduce_only=bool(row.reduceOnly),
         created_ns=row.createTime * NS_PER_MS,
         updated_ns=(row.updateTime or row.createTime) * NS_PER_MS,
+        trigger_price=exact(row.triggerPrice) if row.triggerPrice else None,
+        at_market=row.tradeType == _STOP_MARKET,
     )
 
 
@@ -143,7 +158,10 @@ def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
     frame = decoded(wire.OrderFrame, data)
     quantity = exact(frame.q)
     filled = max(exact(frame.fq or Decimal(0)), exact(frame.mq or Decimal(0)))
-    state = order_state(frame.os, quantity, filled)
+    if frame.ty in (_STOP_LIMIT, _STOP_MARKET):
+        state = _state_of_stop(frame.os, quantity, filled)
+    else:
+        state = order_state(frame.os, quantity, filled)
     if state == "filled":
         filled = quantity
     return VenueOrder(
@@ -159,6 +177,7 @@ def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
         reduce_only=bool(frame.ro),
         created_ns=frame.ct * NS_PER_MS,
         updated_ns=frame.ts * NS_PER_MS,
+        at_market=frame.ty == _STOP_MARKET,
     )
 
 

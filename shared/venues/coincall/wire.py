@@ -147,6 +147,8 @@ class OrderRow(msgspec.Struct, frozen=True):
     state: int | None = None
     reduceOnly: int | None = None
     updateTime: Millis | None = None
+    tradeType: int | None = None
+    triggerPrice: Number = None
 
 
 class FillRow(msgspec.Struct, frozen=True):
@@ -219,6 +221,7 @@ class OrderFrame(msgspec.Struct, frozen=True):
     fq: Number = None
     mq: Number = None
     ap: Number = None
+    ty: int | None = None
 
 
 class TradeFrame(msgspec.Struct, frozen=True):
