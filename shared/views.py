@@ -67,6 +67,13 @@ def price_text(value: Decimal | None) -> str:
     return "-" if value is None else format(round(value, 4).normalize(), "f")
 
 
+def order_price_text(order: OrderUpdate) -> str:
+    """Its limit; of a stop order its trigger and, after that, its limit or "market"."""
+    if order.trigger_price is None:
+        return price_text(order.price)
+    return f"stop {price_text(order.trigger_price)}, {'market' if order.at_market else price_text(order.price)}"
+
+
 def order_name(order: OrderUpdate) -> str:
     """The order's short name in its trade, "leg.purpose.attempt": 0.open.1 is the second opening order of leg 0."""
     return f"{order.leg_index}.{order.purpose}.{order.attempt}"
@@ -164,6 +171,9 @@ def order_json(order: OrderUpdate) -> dict[str, Any]:
         "side": order.side,
         "qty": plain(order.quantity),
         "price": plain(order.price),
+        "trigger_price": plain(order.trigger_price),
+        "at_market": order.at_market,
+        "waits": order.waits,
         "amend_price": plain(order.amend_price),
         "amends": order.amends,
         "filled_qty": plain(order.filled_quantity),

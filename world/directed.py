@@ -24,7 +24,7 @@ from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
 from world.market_conditions import market_conditions
-from world.perpetuals import hedged, perpetuals
+from world.perpetuals import hedged, perpetuals, stopped
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
@@ -475,6 +475,10 @@ DIRECTED: dict[str, Directed] = {
     "perpetuals": Directed(
         what="perpetuals are traded alone and as legs beside options, over the hour of funding",
         scenario=perpetuals,
+    ),
+    "stopped": Directed(
+        what="perpetuals are traded and protected with stop orders, in a market that reaches their triggers",
+        scenario=stopped,
     ),
     "market_conditions": Directed(
         what="strategies wait for candles, funding and volatility, of which many reads are lost",

@@ -42,6 +42,22 @@ def perpetuals(seed: int) -> Scenario:
     )
 
 
+def stopped(seed: int) -> Scenario:
+    """A strategy protects its perpetual with stop orders beside one that trades the same side of it, in a market
+    that reaches their triggers."""
+    random = Random(f"stopped {seed}")
+    side: Literal["buy", "sell"] = random.choice(("buy", "sell"))
+    return Scenario(
+        name="stopped",
+        strategies=(futures_trader("alpha", [LegSpec.perpetual("BTC", side, "0.105")], seed),),
+        exchange=small_exchange(seed, jumps_per_day=random.choice((50.0, 4_000.0)), jump_vol=0.003),
+        futures=True,
+        stops=True,
+        operator_pause_s=random.choice((0.0, 30.0)),
+        faulty_s=120,
+    )
+
+
 def hedged(seed: int) -> Scenario:
     """Structures whose delta the host hedges, in a market that moves far enough for it."""
     random = Random(f"hedged {seed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from random import Random
 
@@ -11,6 +11,7 @@ import msgspec
 
 from services.execution.book import Book
 from services.execution.rows import OrderMoved, OrderRequested
+from services.strategy.loaded import LoadedStrategy
 from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import DESK_NUMBER, Desk
@@ -40,6 +41,7 @@ from world.quoter import grid
 from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
 from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.situations import Reached, reached
+from world.stopper import stopper
 from world.story import stories
 from world.treasurer import Treasurer
 from world.violations import Violation
@@ -87,7 +89,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     desk = Desk(
         Engine(scenario.start_ns, seed),
         faults,
-        (*scenario.strategies, grid(scenario.quotes)) if scenario.quotes else scenario.strategies,
+        (*scenario.strategies, *_coded(scenario)),
         scenario.exchange,
         scenario.execution,
         risk_config=scenario.risk,
@@ -106,6 +108,14 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     finally:
         if collects:
             gc.enable()
+
+
+def _coded(scenario: Scenario) -> Iterator[LoadedStrategy]:
+    """The strategies that work their own orders."""
+    if scenario.quotes:
+        yield grid(scenario.quotes)
+    if scenario.stops:
+        yield stopper()
 
 
 def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:

@@ -6,6 +6,7 @@ from services.exchange import model as ex
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder, VenueOrderState
 
 _STATES: dict[ex.OrderState, VenueOrderState] = {
+    ex.OrderState.WAITING: "waiting",
     ex.OrderState.NEW: "new",
     ex.OrderState.PARTIALLY_FILLED: "partial",
     ex.OrderState.FILLED: "filled",
@@ -20,12 +21,19 @@ def placed(order: NewOrder) -> ex.PlaceOrder:
         symbol=order.symbol,
         side=ex.Side.BUY if order.side == "buy" else ex.Side.SELL,
         quantity=order.quantity,
-        price=order.price,
-        order_type=ex.OrderType.POST_ONLY if order.post_only else ex.OrderType.LIMIT,
+        price=None if order.at_market else order.price,
+        order_type=_type_of(order),
         time_in_force=order.time_in_force,
         client_order_id=order.client_order_id,
         reduce_only=order.reduce_only,
+        trigger_price=order.trigger_price,
     )
+
+
+def _type_of(order: NewOrder) -> ex.OrderType:
+    if order.trigger_price is not None:
+        return ex.OrderType.STOP_MARKET if order.at_market else ex.OrderType.STOP_LIMIT
+    return ex.OrderType.POST_ONLY if order.post_only else ex.OrderType.LIMIT
 
 
 def shown_order(order: ex.Order) -> VenueOrder:
@@ -42,6 +50,8 @@ def shown_order(order: ex.Order) -> VenueOrder:
         reduce_only=order.reduce_only,
         created_ns=order.created_ns,
         updated_ns=order.updated_ns,
+        trigger_price=order.trigger_price,
+        at_market=order.order_type is ex.OrderType.STOP_MARKET,
     )
 
 

@@ -205,6 +205,8 @@ ORDERS = Table(
         Column("side", "TEXT", "buy or sell", lambda order: order.side),
         Column("quantity", "TEXT", "as sent", lambda order: order.quantity),
         Column("price", "TEXT", "its limit, as it is now", lambda order: order.price),
+        Column("trigger_price", "TEXT", "of a stop order, else NULL", lambda order: order.trigger_price),
+        Column("triggered_ns", "INTEGER", "when a stop order was triggered, 0 before", lambda o: o.triggered_ns),
         Column("filled_quantity", "TEXT", "executed", lambda order: order.filled_quantity),
         Column(
             "average_price",

@@ -127,5 +127,5 @@ def order_update(order: Order, account_id: str) -> OrderUpdate:
         label=order.label,
         trigger_price=order.trigger_price,
         at_market=order.at_market,
-        waits=order.is_waiting,
+        waits=order.is_waiting and order.state in ("WORKING", "CANCELLING"),
     )

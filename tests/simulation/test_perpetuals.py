@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from services.execution.rows import FundingBooked
+from services.execution.rows import FillSeen, FundingBooked, OrderRequested, StopTriggered
 from world.desk import Desk
 from world.directed import DIRECTED
 from world.engine import Engine
 from world.faults import SECOND, Faults
 from world.perpetuals import BEFORE_FUNDING_NS, perpetuals
 from world.simulate import simulate
+from world.stopper import stopper
 
 pytestmark = pytest.mark.simulation
 
@@ -22,6 +23,40 @@ def test_perpetuals_under_faults_break_no_promise(seed: int) -> None:
     verdict = simulate(seed, DIRECTED["perpetuals"].faults, DIRECTED["perpetuals"].scenario(seed))
     assert verdict.violations == ()
     assert verdict.closed > 0
+
+
+@pytest.mark.parametrize("seed", [2, 5, 20])
+def test_stop_orders_under_faults_break_no_promise(seed: int) -> None:
+    verdict = simulate(seed, DIRECTED["stopped"].faults, DIRECTED["stopped"].scenario(seed))
+    assert verdict.violations == ()
+    assert verdict.closed > 0
+
+
+def test_stop_orders_wait_are_triggered_and_fill_at_the_simulated_exchange() -> None:
+    scenario = DIRECTED["stopped"].scenario(2)
+    desk = Desk(
+        Engine(scenario.start_ns, 2),
+        Faults.none(),
+        (*scenario.strategies, stopper()),
+        scenario.exchange,
+        scenario.execution,
+        risk_config=scenario.risk,
+        futures=True,
+    )
+    desk.engine.run_until(scenario.start_ns + 240 * SECOND)
+    written = [each.row for each in desk.nodes["execution"].journal.entries]
+    stops = {
+        row.client_order_id: row
+        for row in written
+        if isinstance(row, OrderRequested) and row.trigger_price is not None
+    }
+    assert {(row.reduce_only, row.at_market) for row in stops.values()} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
+    assert any(isinstance(row, StopTriggered) for row in written)
+    assert any(isinstance(row, FillSeen) and row.client_order_id in stops for row in written)
 
 
 def test_what_longs_pay_shorts_at_the_hour_is_in_the_pnl_of_the_trades_that_held_then() -> None:

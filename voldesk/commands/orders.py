@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shared.messages.trades import ListOrders, OrderList, OrderUpdate, TellTrade, TradeStory
-from shared.views import order_json, order_name, plain, price_text
+from shared.views import order_json, order_name, order_price_text, plain
 from voldesk.asking import ask
 from voldesk.completion import complete_trade
 from voldesk.console import Json, print_json, print_table, state_text
@@ -52,8 +52,8 @@ def order_rows(
             order.side,
             order.symbol,
             f"{plain(order.filled_quantity)}/{plain(order.quantity)}",
-            price_text(order.price),
-            state_text(order.state),
+            order_price_text(order),
+            "waits" if order.waits and order.state == "WORKING" else state_text(order.state),
         )
         for order in found
     ]

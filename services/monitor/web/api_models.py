@@ -150,6 +150,9 @@ class OrderShape(Shape):
     side: Literal["buy", "sell"]
     qty: str
     price: str
+    trigger_price: str | None
+    at_market: bool
+    waits: bool
     amend_price: str | None
     amends: int
     filled_qty: str

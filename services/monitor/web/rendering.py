@@ -15,7 +15,7 @@ from services.monitor.web.desk import WebDesk
 from services.monitor.web.pages import Page
 from services.monitor.web.texts import FILTERS
 from shared.messages.trades import OrderUpdate
-from shared.views import order_name
+from shared.views import order_name, order_price_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
@@ -58,7 +58,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(FILTERS, named=_with_short_names, order_name=_order_name)
+    templates.filters.update(FILTERS, named=_with_short_names, order_name=_order_name, order_price=_order_price)
     macros = templates.get_template("macros.html").module
     templates.globals.update({name: getattr(macros, name) for name in vars(macros) if not name.startswith("_")})
     return templates
@@ -81,3 +81,7 @@ def _with_short_names(text: str, names: Mapping[str, str]) -> str:
 
 def _order_name(order: OrderUpdate) -> str:
     return order_name(order)
+
+
+def _order_price(order: OrderUpdate) -> str:
+    return order_price_text(order)

@@ -95,15 +95,18 @@ class EveryProduct(CoincallGateway):
         return await self.futures.cancel_symbol(symbol)
 
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        """Options of the underlying, and each of its futures in which something rests, whatever becomes of the
-        others; the first outcome that is no success."""
+        """Options of the underlying, and each of its futures in which something rests or is held, whatever becomes of
+        the others; the first outcome that is no success. A stop order that waits may be in no list."""
         outcomes = [await super().cancel_all(underlying)]
         try:
             resting = await self.futures.open_orders()
+            held = await self.futures.positions()
         except VenueError as error:
             outcomes.append(OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}"))
         else:
-            symbols = sorted({each.symbol for each in resting if f"{base_of(each.symbol)}USD" == underlying})
+            symbols = sorted(
+                {each.symbol for each in (*resting, *held) if f"{base_of(each.symbol)}USD" == underlying}
+            )
             outcomes += [await self.futures.cancel_symbol(symbol) for symbol in symbols]
         return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])
 
