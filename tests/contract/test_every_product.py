@@ -11,8 +11,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 import pytest_asyncio
 
+from services.exchange.config import Switches
 from services.exchange.server.faults import Fault
 from shared.clock import Clock
 from shared.messages.venue import (
@@ -143,6 +146,51 @@ async def test_a_future_that_fills_is_a_position_with_a_delta_and_a_close_that_w
     await placed(desk.gateway, closing)
     await in_state(desk.gateway, closing, "filled")
     assert await position_in(desk.gateway, PERPETUAL) == 0
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its_underlying(listed: bool) -> None:
+    """Whether the venue lists those that wait is not documented: found by its id, and cancelled where it protects."""
+    config = small_config(switches=Switches(pending_stops=listed))
+    async with RunningExchange(config, now_ns=time.time_ns) as exchange:
+        gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
+        await gateway.start()
+        (ticker,) = [each for each in await gateway.futures.tickers() if each.symbol == PERPETUAL]
+        assert ticker.mark is not None
+        trigger = (Decimal(str(ticker.mark)) * Decimal("0.9")).quantize(Decimal(1))
+        bought = NewOrder(
+            client_order_id=fresh_id(),
+            symbol=PERPETUAL,
+            side="buy",
+            quantity=Decimal("0.01"),
+            price=(Decimal(str(ticker.mark)) * Decimal("1.01")).quantize(Decimal(1)),
+        )
+        await placed(gateway, bought)
+        await in_state(gateway, bought, "filled")
+        market = NewOrder(
+            client_order_id=fresh_id(),
+            symbol=PERPETUAL,
+            side="sell",
+            quantity=Decimal("0.005"),
+            price=trigger,
+            reduce_only=True,
+            trigger_price=trigger,
+            at_market=True,
+        )
+        limit = msgspec.structs.replace(market, client_order_id=fresh_id(), price=trigger - 100, at_market=False)
+        for stop in (market, limit):
+            await placed(gateway, stop)
+            seen = await in_state(gateway, stop, "waiting")
+            assert (seen.reduce_only, seen.at_market) == (True, stop.at_market)
+        shown = {each.client_order_id: each for each in await gateway.open_orders()}
+        assert shown.keys() == ({market.client_order_id, limit.client_order_id} if listed else set())
+        assert {(each.state, each.trigger_price) for each in shown.values()} <= {("waiting", trigger)}
+        assert isinstance(await gateway.amend(Amendment(order=reference(limit), price=trigger - 200)), AmendAcked)
+        assert (await in_state(gateway, limit, "waiting")).price == trigger - 200
+        assert isinstance(await gateway.cancel_all("BTCUSD"), CancelAcked)
+        for stop in (market, limit):
+            await in_state(gateway, stop, "cancelled")
+        await gateway.close()
 
 
 async def test_spot_is_not_sent(desk: Desk) -> None:

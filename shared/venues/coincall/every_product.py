@@ -104,10 +104,9 @@ class EveryProduct(CoincallGateway):
         except VenueError as error:
             outcomes.append(OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}"))
         else:
-            symbols = sorted(
-                {each.symbol for each in (*resting, *held) if f"{base_of(each.symbol)}USD" == underlying}
-            )
-            outcomes += [await self.futures.cancel_symbol(symbol) for symbol in symbols]
+            symbols = {order.symbol for order in resting} | {position.symbol for position in held}
+            ours = sorted(symbol for symbol in symbols if f"{base_of(symbol)}USD" == underlying)
+            outcomes += [await self.futures.cancel_symbol(symbol) for symbol in ours]
         return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
