@@ -114,6 +114,7 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
         "closed_at": iso(trade.closed_ns),
         "realized_pnl": plain(trade.realized_pnl_usd),
         "fees": plain(trade.fees_usd),
+        "funding": plain(trade.funding_usd),
         "execution_mode": trade.execution_mode,
         "mode_choice": _choice_json(trade),
         "opening_chunks": _chunks_json(trade.opening_chunks),

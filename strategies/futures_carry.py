@@ -4,6 +4,8 @@ The price of a dated future meets that of the coin at its expiry, so what lies b
 basis, is earned until then by whoever sold the dearer one; meanwhile the longs of the perpetual pay its funding, or
 are paid it. Basis less funding, as per cent a year, is the carry. It loses when the basis widens before it narrows,
 and when funding turns: nothing bounds either, so it leaves at a loss in USD.
+
+It may be rolled: then, some days before its expiry, the future makes place for the next one that carries enough.
 """
 
 from shared.options.chain import ChainView
@@ -11,6 +13,7 @@ from shared.strategy import (
     AnyLeg,
     EntryView,
     LegSpec,
+    Roll,
     StrategyConfig,
     dte_exit,
     max_hold_hours,
@@ -45,12 +48,21 @@ def futures_carry(
     carry_min_pct: float = 4.0,
     days_min: int = 25,
     max_loss_usd: float = 150.0,
+    roll_days: int = 0,
+    roll_net_limit_usd: float = 0.0,
+    max_rolls: int = 3,
 ) -> StrategyConfig:
     """Buys the perpetual and sells a dated future while that carries enough, or the other way round.
 
     quantity: of each leg, in coins. carry_min_pct: per cent a year, either way, below which nothing is opened.
-    days_min: to the expiry of the future at least. max_loss_usd: at which it leaves. Needs [desk] futures = true.
+    days_min: to the expiry of the future at least. max_loss_usd: at which a trade leaves.
+    roll_days: rolls the trade once its future has so many whole days left or fewer, 0 for never; more than 1, at
+    which it would be closed, and below days_min, so that a later one is taken. roll_net_limit_usd: the most that a
+    roll may cost, USD before fees; 0: no more than it brings in. max_rolls: of one chain.
+    Needs [desk] futures = true.
     """
+    if roll_days and not 1 < roll_days < days_min:
+        raise ValueError(f"roll_days {roll_days!r} must be 0 for never, or more than 1 and below days_min {days_min}")
 
     def legs(view: EntryView, now_ns: int) -> list[AnyLeg] | str:
         chain = view.fresh_chain(index_name(underlying), now_ns)
@@ -84,6 +96,14 @@ def futures_carry(
             dte_exit(1),
             max_hold_hours(24 * 45),
         ],
+        roll=Roll(
+            when=[dte_exit(roll_days)],
+            net_limit_usd=roll_net_limit_usd,
+            max_rolls=max_rolls,
+            within_seconds=180,
+        )
+        if roll_days
+        else None,
         execution_mode="smart",
         policy="atomic",
         if_broken="close",

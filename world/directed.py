@@ -7,8 +7,6 @@ promise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from random import Random
 
 import msgspec
 
@@ -18,13 +16,14 @@ from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode, IfBroken, Policy
-from shared.strategy import EntryView, LegSpec, RfqConfig, Roll, SmartConfig, StrategyConfig, max_hold_hours, strangle
+from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
 from world.market_conditions import market_conditions
 from world.perpetuals import hedged, perpetuals, stopped
+from world.rolling import rolling, rolling_futures
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
 
@@ -335,43 +334,6 @@ def _countdowns(seed: int) -> Scenario:
     )
 
 
-def _rolling(seed: int) -> Scenario:
-    """Sold strangles that are rolled between two expiries every few seconds, while host and execution are killed."""
-
-    def kill(desk: Desk, until_ns: int) -> None:
-        random = Random(f"kill {seed}")
-        for when_ns in range(desk.engine.now_ns + 6 * SECOND, until_ns, 6 * SECOND):
-            node = desk.nodes[random.choice(("strategy", "execution"))]
-            down_ns = random.choice((300, 1_500, 8_000)) * MS
-            desk.engine.at(when_ns + random.randrange(6 * SECOND), partial(node.crash, down_ns))
-
-    def other_expiry(view: EntryView, now_ns: int) -> list[LegSpec]:
-        return strangle(qty="0.2", dte=now_ns // (12 * SECOND) % 2, side=2)
-
-    def roller(name: str, net_limit_usd: float) -> StrategyConfig:
-        return StrategyConfig(
-            name=name,
-            legs_factory=other_expiry,
-            exit_conditions=[max_hold_hours(40 / 3600)],
-            execution_mode="limit",
-            execution_params={"scale_to_filled": True},
-            policy="best_effort",
-            roll=Roll(when=[max_hold_hours(4 / 3600)], net_limit_usd=net_limit_usd, max_rolls=4, within_seconds=20),
-            max_trades_per_day=50,
-            cooldown_seconds=1,
-            check_interval_seconds=1,
-        )
-
-    return Scenario(
-        name="rolling",
-        strategies=(roller("alpha", 400.0), roller("beta", 40.0)),
-        exchange=small_exchange(seed),
-        operator_pause_s=20.0,
-        faulty_s=120,
-        script=kill,
-    )
-
-
 def _lossy_bus(seed: int) -> Scenario:
     return msgspec.structs.replace(plain(seed), name="lossy_bus", faulty_s=40)
 
@@ -487,7 +449,13 @@ DIRECTED: dict[str, Directed] = {
     ),
     "rolling": Directed(
         what="sold strangles are rolled every few seconds, and host and execution are killed in the middle of it",
-        scenario=_rolling,
+        scenario=rolling,
+        faults=Faults(bus_drop=0.02, bus_duplicate=0.05, bus_delay_max_ms=200),
+    ),
+    "rolling_futures": Directed(
+        what="dated futures are rolled between two quarters, alone and against a perpetual, while host and execution "
+        "are killed",
+        scenario=rolling_futures,
         faults=Faults(bus_drop=0.02, bus_duplicate=0.05, bus_delay_max_ms=200),
     ),
     "lost_accepts": Directed(

@@ -38,6 +38,21 @@ ROLL_MUTANTS: tuple[Mutant, ...] = (
         scenario="rolling",
     ),
     Mutant(
+        "roll_forgets_futures",
+        "what futures cost is no part of the net price of a roll",
+        (
+            Edit(
+                "shared/strategy/rolling.py", "total += price * ", 'total += price * (leg.symbol.count("-") > 1) * '
+            ),
+            Edit(
+                "services/execution/rolling.py",
+                "leg.sign * (was - leg.closed_cash)",
+                "leg.sign * (was - leg.closed_cash) * leg.instrument.is_option",
+            ),
+        ),
+        scenario="rolling_futures",
+    ),
+    Mutant(
         "roll_end_unsaid",
         "a roll after whose close nothing may be opened is left undecided",
         (Edit(_ROLLS, 'self._end(slot, begun, "flat", ends)\n            return []', "return []"),),

@@ -153,7 +153,7 @@ class DryDesk:
         """Open it at the touch, or say why it cannot be priced or, as the successor of a trade, costs more than its
         budget."""
         legs: list[LegStatus] = []
-        fees, premium = Decimal(0), Decimal(0)
+        fees, premium, cost = Decimal(0), Decimal(0), Decimal(0)
         for leg in intent.legs:
             price = self._touch(leg.symbol, leg.side, now_ns)
             if isinstance(price, str):
@@ -171,10 +171,12 @@ class DryDesk:
                 )
             )
             fees += self._fee(leg.symbol, price, leg.quantity)
+            signed_usd = paid * leg.quantity * (1 if leg.side == "buy" else -1)
+            cost += signed_usd
             if instrument_kind(leg.symbol) == "option":
-                premium += paid * leg.quantity * (1 if leg.side == "buy" else -1)
-        if budget_usd is not None and premium > budget_usd:
-            return f"it costs {premium:,.2f} USD at the touch, and {budget_usd:,.2f} are left of the net limit"
+                premium += signed_usd
+        if budget_usd is not None and cost > budget_usd:
+            return f"it costs {cost:,.2f} USD at the touch, and {budget_usd:,.2f} are left of the net limit"
         ordinal = self._trades.history(strategy, 0, now_ns).next_ordinal
         trade_id = f"dry-{strategy}-{ordinal}"
         trade = TradeUpdate(

@@ -28,11 +28,10 @@ from shared.messages.control import RollTrade, RollWanted
 from shared.messages.steps import SendRequest
 from shared.messages.trades import Refusal, TradeUpdate
 from shared.options.chain import ChainView
-from shared.options.instruments import instrument_kind
 from shared.strategy.config import ExitFunction, as_data
 from shared.strategy.protocol import Intent, OpenStructure, Strategy
 from shared.strategy.recall import Recall
-from shared.strategy.rolling import Roll, closing_legs, cost_to_trade_usd, price_limits
+from shared.strategy.rolling import Roll, closing_legs, cost_to_trade_usd, price_limits, uneven_futures
 from shared.strategy.selection import SelectionFailed
 from shared.strategy.views import SECOND_NS, EntryView, ExitView
 
@@ -273,15 +272,11 @@ class RollDesk:
         (structure,) = found
         if isinstance(structure, SelectionFailed):
             return structure.text
-        symbols = [leg.symbol for leg in trade.legs] + [leg.symbol for leg in structure.legs]
-        others = [symbol for symbol in symbols if instrument_kind(symbol) != "option"]
-        if others:
-            return f"only options are rolled, and {others[0]} is none"
         if structure.dry_run != is_dry(trade.trade_id):
             return f"the strategy makes {'dry' if structure.dry_run else 'real'} trades now"
         if {(leg.symbol, leg.side) for leg in structure.legs} == {(leg.symbol, leg.side) for leg in trade.legs}:
             return "the legs that are selected now are those that it holds"
-        return structure
+        return uneven_futures(trade, structure.legs) or structure
 
     def _over_limit(self, roll: Roll, trade: TradeUpdate, structure: OpenStructure, now_ns: int) -> str | None:
         """Why the net limit cannot be kept at the prices of this moment; None when it can."""
@@ -433,7 +428,7 @@ class RollDesk:
 
     def _chain_of(self, now_ns: int) -> Callable[[str], ChainView | str]:
         view = EntryView(account=None, chains=self._board.chains, tolerances=self._view.tolerances)
-        return lambda underlying: view.fresh_chain(underlying, now_ns)
+        return lambda symbol: view.fresh_chain_of(symbol, now_ns)
 
 
 def _refusal(code: str, detail: str, remedy: str) -> Refusal:

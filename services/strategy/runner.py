@@ -17,7 +17,7 @@ from shared.options.chain import ChainView
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.hedge import hedge_range
-from shared.strategy.legs import LegSpec
+from shared.strategy.legs import AnyLeg
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.schedule import last_firing, next_firing
@@ -233,7 +233,7 @@ class StrategyRunner:
         return msgspec.structs.replace(intent, policy="atomic", execution_params=params)
 
     def _legs(
-        self, view: EntryView, now_ns: int, given: Sequence[LegSpec] = ()
+        self, view: EntryView, now_ns: int, given: Sequence[AnyLeg] = ()
     ) -> tuple[LegOrder, ...] | SelectionFailed:
         specs = given or self._config.specs(view, now_ns)
         if isinstance(specs, str):

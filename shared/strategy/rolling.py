@@ -10,7 +10,8 @@ import msgspec
 from shared.messages.conditions import ExitCondition
 from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import ChainView
-from shared.strategy.legs import LegSpec
+from shared.options.instruments import instrument_kind
+from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg
 
 _STEP = Decimal("1e-8")
 WITHIN_MAX_S = 180.0
@@ -23,7 +24,9 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
 
     when: exit conditions, or plain functions as in `StrategyConfig.exit_conditions`; any one rolls.
     net_limit_usd: the most that closing the trade and opening its successor may cost together, USD for the whole
-    structure before fees: above 0 a debit is allowed, below 0 a credit of at least so much is asked for.
+    structure before fees: above 0 a debit is allowed, below 0 a credit of at least so much is asked for. A future
+    counts with its price × quantity, paid when it is bought and received when it is sold: of a long quarterly that is
+    rolled into the next one it is what that is dearer by, of a short one as much below 0.
     legs: of the successor; empty for the legs (or the legs_factory) of the strategy.
     max_rolls: how often one chain is rolled at most, 1 to 1000.
     within_seconds: how long the close may take; when it takes longer nothing is opened in its place.
@@ -31,11 +34,14 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
 
     >>> from shared.strategy import dte_exit
     >>> monthly = Roll(when=[dte_exit(7)], net_limit_usd=-20.0, max_rolls=5)
+    >>> from shared.strategy import LegSpec
+    >>> next_quarter = [LegSpec.future("BTC", "buy", "0.1", {"quarterly": 2})]
+    >>> quarterly = Roll(when=[dte_exit(3)], legs=next_quarter, net_limit_usd=150.0)
     """
 
     when: Sequence[ExitCondition | Callable[..., object]]
     net_limit_usd: float
-    legs: Sequence[LegSpec] = ()
+    legs: Sequence[AnyLeg] = ()
     max_rolls: int = 3
     within_seconds: float = 60.0
 
@@ -44,7 +50,7 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))
         if not self.when:
             raise ValueError("roll: when must name at least one condition")
-        if not all(isinstance(leg, LegSpec) for leg in self.legs):
+        if not all(isinstance(leg, LegSpec | LinearLeg) for leg in self.legs):
             raise ValueError("roll: legs must be a list of LegSpec, or what straddle() or strangle() return")
         for field, least, most in (
             ("net_limit_usd", float("-1e9"), 1e9),
@@ -64,12 +70,12 @@ def cost_to_trade_usd(
     """What trading these legs would cost, USD: paid > 0, received < 0; or why that cannot be said.
 
     Each leg at the worse for us of mark and mid, of which execution takes one, and at mark where a side of its book
-    is missing: the far side of a wide book says nothing. `chain_of` gives the chain of an index name, or why there
-    is none. `prices` takes the price of each leg, USD per unit.
+    is missing: the far side of a wide book says nothing. A future counts with its whole price. `chain_of` gives the
+    chain in which a symbol has a fresh price, or why there is none. `prices` takes the price of each leg, USD a unit.
     """
     total = 0.0
     for leg in legs:
-        chain = chain_of(leg.symbol.partition("-")[0])
+        chain = chain_of(leg.symbol)
         if isinstance(chain, str):
             return chain
         quote = chain.quote(leg.symbol)
@@ -89,6 +95,30 @@ def closing_legs(trade: TradeUpdate) -> tuple[LegOrder, ...]:
         LegOrder(symbol=leg.symbol, side="sell" if leg.side == "buy" else "buy", quantity=leg.held_quantity)
         for leg in trade.legs
         if leg.held_quantity > 0
+    )
+
+
+def uneven_futures(trade: TradeUpdate, legs: Sequence[LegOrder]) -> str | None:
+    """Why a net price means nothing: the successor's futures are not as many coins, bought less sold, as those that
+    the trade holds, and each coin more or less would count with its whole price. None when they are."""
+    held = -_future_coins(closing_legs(trade))
+    wanted = _future_coins(legs)
+    if held == wanted:
+        return None
+    return (
+        f"its futures are {held:+f} coins in all and those of the successor {wanted:+f}: a net limit is of as many "
+        "coins, so size them by a number of coins"
+    )
+
+
+def _future_coins(legs: Sequence[LegOrder]) -> Decimal:
+    return sum(
+        (
+            leg.quantity if leg.side == "buy" else -leg.quantity
+            for leg in legs
+            if instrument_kind(leg.symbol) != "option"
+        ),
+        Decimal(0),
     )
 
 

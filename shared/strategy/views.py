@@ -71,6 +71,10 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
         """The chain of `underlying`, or why it cannot be used."""
         return _fresh_chain(self.chains, underlying, self.tolerances, now_ns)
 
+    def fresh_chain_of(self, symbol: str, now_ns: int) -> ChainView | str:
+        """The chain in which an option or a future has a fresh price, or why there is none."""
+        return _fresh_chain_of(self.chains, symbol, self.tolerances, now_ns)
+
 
 class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     """What an exit condition sees: one open trade, the market around it, and all that hedged it so far."""
@@ -115,12 +119,9 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
 
     def symbol_value(self, symbol: str, column: str, now_ns: int) -> float | str:
         """The same of any option or perpetual."""
-        chain = _fresh_chain(self.chains, symbol.partition("-")[0], self.tolerances, now_ns)
+        chain = _fresh_chain_of(self.chains, symbol, self.tolerances, now_ns)
         if isinstance(chain, str):
             return chain
-        age_ns = now_ns - chain.received_ns(symbol)
-        if age_ns > self.tolerances.market_ns:
-            return f"the price of {symbol} is {age_ns / SECOND_NS:.1f} s old"
         value = chain.value(symbol, column)
         return f"no {column} of {symbol}" if value is None else value
 
@@ -174,3 +175,14 @@ def _fresh_chain(
     if age_ns > tolerances.market_ns:
         return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
     return chain
+
+
+def _fresh_chain_of(
+    chains: Mapping[str, ChainView], symbol: str, tolerances: Tolerances, now_ns: int
+) -> ChainView | str:
+    """Each future has an age of its own."""
+    chain = _fresh_chain(chains, symbol.partition("-")[0], tolerances, now_ns)
+    if isinstance(chain, str):
+        return chain
+    age_ns = now_ns - chain.received_ns(symbol)
+    return f"the price of {symbol} is {age_ns / SECOND_NS:.1f} s old" if age_ns > tolerances.market_ns else chain

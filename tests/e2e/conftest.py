@@ -79,6 +79,7 @@ number = {number}
 account_id = "{name}"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
+futures = {futures}
 
 [logging]
 health_interval_s = 10
@@ -114,10 +115,13 @@ def strangle_file(
     )
 
 
-def make_desk(name: str, number: int, enabled: list[str], strategies: dict[str, str]) -> Desk:
+def make_desk(
+    name: str, number: int, enabled: list[str], strategies: dict[str, str], *, futures: bool = False
+) -> Desk:
     home = Path(tempfile.mkdtemp(prefix=f"vd-{name}-"))
     names = ", ".join(f'"{strategy}"' for strategy in enabled)
-    return Desk(home, CONFIG.format(name=name, number=number, enabled=names), strategies)
+    config = CONFIG.format(name=name, number=number, enabled=names, futures=str(futures).lower())
+    return Desk(home, config, strategies)
 
 
 def take_down(desk: Desk) -> None:

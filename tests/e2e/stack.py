@@ -25,6 +25,7 @@ from shared.config import DeskConfig, load_config
 from shared.messages.venue import VenueFill, VenueOrder, VenuePosition
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallGateway, simulated
+from shared.venues.coincall.every_product import EveryProduct
 from voldesk.main import app
 
 T = TypeVar("T")
@@ -154,7 +155,8 @@ class Desk:
 
         async def run() -> T:
             port = json.loads((self.run_dir / "ports.json").read_text())["exchange"]
-            gateway = CoincallGateway(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
+            kind = EveryProduct if self.settings.futures else CoincallGateway
+            gateway = kind(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
             try:
                 return await ask(gateway)
             finally:

@@ -231,7 +231,7 @@ def test_a_close_goes_two_per_cent_past_mark_at_most(side: Any, bound: str) -> N
     assert closing_price(side, "cross", QUOTE, 100_000.0, 25.0, PERPETUAL, 50.0) == across
 
 
-def _payment(quantity: str, amount: str, at_ns: int, number: int = 77) -> FundingPayment:
+def payment(quantity: str, amount: str, at_ns: int, number: int = 77) -> FundingPayment:
     return FundingPayment(
         payment_id=number,
         symbol="BTCUSD",
@@ -260,7 +260,7 @@ def test_a_payment_is_shared_by_what_each_trade_held_at_its_moment() -> None:
     script.market()
     script.beats()
     script.closed(early, 4)
-    _with_funding(script, _payment("0.03", "-0.30000001", funded_ns), held="0.07")
+    _with_funding(script, payment("0.03", "-0.30000001", funded_ns), held="0.07")
     booked = [each.row for each in script.entries if isinstance(each.row, FundingBooked)]
     assert [(row.trade_id, row.quantity, row.received_usd) for row in booked] == [
         (early, D("0.01"), D("-0.1")),
@@ -276,13 +276,13 @@ def test_a_payment_is_shared_by_what_each_trade_held_at_its_moment() -> None:
 def test_a_payment_is_booked_once_and_not_before_its_fills_are_all_told() -> None:
     script = _started()
     trade_id = script.opened("sell", "0.01", 1)
-    payment = _payment("-0.01", "0.1", script.now_ns)
+    paid = payment("-0.01", "0.1", script.now_ns)
     script.now_ns += 29 * SECOND
-    _with_funding(script, payment, held="-0.01")
+    _with_funding(script, paid, held="-0.01")
     assert script.core.book.trades[trade_id].funding_usd == 0
     script.now_ns += 2 * SECOND
     for _ in range(2):
-        _with_funding(script, payment, held="-0.01")
+        _with_funding(script, paid, held="-0.01")
         assert script.core.book.trades[trade_id].funding_usd == D("-0.1")
 
 
@@ -296,7 +296,7 @@ def test_a_fill_of_the_same_moment_came_after_the_charge_where_that_explains_the
     script.closed(early, 2)
     late = script.opened("buy", "0.03", 3, ordinal=1)
     script.now_ns += 31 * SECOND
-    _with_funding(script, _payment("0.01", "-0.1", funded_ns), held="0.03")
+    _with_funding(script, payment("0.01", "-0.1", funded_ns), held="0.03")
     trades = script.core.book.trades
     assert (trades[early].funding_usd, trades[late].funding_usd) == (D("0.1"), 0)
 
@@ -306,7 +306,7 @@ def test_what_somebody_else_holds_of_it_pays_for_itself() -> None:
     trade_id = script.opened("buy", "0.01", 1)
     funded_ns = script.now_ns
     script.now_ns += 31 * SECOND
-    _with_funding(script, _payment("0.04", "-0.4", funded_ns), held="0.04")
+    _with_funding(script, payment("0.04", "-0.4", funded_ns), held="0.04")
     assert script.core.book.trades[trade_id].funding_usd == D("0.1")
 
 
@@ -423,7 +423,7 @@ def test_a_payment_that_trades_explain_only_in_part_is_told_of() -> None:
     funded_ns = script.now_ns
     script.now_ns += 31 * SECOND
     script.effects.clear()
-    _with_funding(script, _payment("0.04", "-0.4", funded_ns), held="0.04")
+    _with_funding(script, payment("0.04", "-0.4", funded_ns), held="0.04")
     assert [each.code for each in script.effects if isinstance(each, RaiseAlert)].count("funding_unexplained") == 1
 
 

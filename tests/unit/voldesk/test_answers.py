@@ -72,6 +72,7 @@ def test_trades_as_json_have_the_fixed_keys_with_decimals_in_plain_notation(peer
             "closed_at": None,
             "realized_pnl": "-34",
             "fees": "6.003015",
+            "funding": "0",
             "execution_mode": "limit",
             "mode_choice": None,
             "opening_chunks": None,
