@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from services.exchange.config import Switches
 from services.exchange.contracts import FUNDING_PERIOD_NS, next_funding_time
 from tests.contract.payloads import RecordedFrames
 from tests.contract.recorded_products import Recorded
@@ -165,6 +167,39 @@ async def test_every_frame_has_the_documented_fields_and_wire_types(futures: Fut
             expected = recorded.frames[form]
             wrong += [f"{channel} {form} {text}" for text in differences(expected, frame, recorded.leave)]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_stop_order_that_waits_is_among_the_open_ones_as_configured(shown: bool) -> None:
+    clock = TimeMachine()
+    config = small_config(switches=Switches(pending_stops=shown))
+    async with RunningExchange(config, now_ns=clock.now_ns) as exchange:
+        futures = Futures(exchange, clock)
+        resting = await futures.resting()
+        trigger = (await futures.mark() * Decimal("1.1")).quantize(Decimal(1))
+        waiting = await futures.placed(tradeType=5, triggerPrice=str(trigger))
+        rows = (await futures.client.data(f"{FUTURES}/order/pending/v1"))["list"]
+        assert [row["orderId"] for row in rows] == ([waiting, resting] if shown else [resting])
+        found = await futures.client.data(f"{FUTURES}/order/singleQuery/v1", orderId=waiting)
+        assert (found["orderId"], found["state"]) == (waiting, -2)
+
+
+@pytest.mark.parametrize("code", ["D", "E"])
+async def test_the_position_of_a_dated_future_has_the_configured_contract_code(code: Any) -> None:
+    clock = TimeMachine()
+    config = small_config(switches=Switches(dated_contract_code=code))
+    async with RunningExchange(config, now_ns=clock.now_ns) as exchange:
+        futures = Futures(exchange, clock)
+        dated = await futures.dated()
+        async with exchange.socket("futures") as websocket:
+            await subscribe(websocket, "position")
+            await futures.placed(symbol=dated)
+            await futures.placed()
+            for symbol, expected in ((dated, code), ("BTCUSD", "E")):
+                frame = await receive_until(
+                    websocket, lambda each, symbol=symbol: each.get("dt") == 36 and each["d"]["s"] == symbol
+                )
+                assert frame["d"]["ctp"] == expected
 
 
 async def test_funding_is_charged_once_and_told(futures: Futures) -> None:

@@ -102,3 +102,12 @@ def test_every_switch_is_explained_and_stands_in_the_shipped_configuration() -> 
     for name in switch_rows():
         assert re.search(rf"\b{name}\b", explained), name
         assert re.search(rf"^# {name} = ", shipped, re.MULTILINE), name
+
+
+def test_every_switch_is_set_in_a_test() -> None:
+    """In the tests of the exchange or of its contract, as an argument or a key: what is only named proves nothing."""
+    tests = Path(__file__).parents[1]
+    folders = [tests / "unit" / "exchange", tests / "integration" / "exchange", tests / "contract"]
+    texts = "\n".join(path.read_text() for folder in folders for path in sorted(folder.glob("*.py")))
+    unset = [name for name in Switches.__struct_fields__ if not re.search(rf'\b{name}=|"{name}":', texts)]
+    assert unset == []

@@ -135,6 +135,11 @@ def test_grants_intents_and_orders_are_counted_by_what_became_of_them(scraped: d
         assert total(scraped[service], f"voldesk_{name}", **labels) >= least, (service, name, labels)
 
 
+def test_our_figures_are_shown_beside_the_venues_and_agree(scraped: dict[str, str]) -> None:
+    for figure, most in (("delta", 0.05), ("mark_iv", 0.02)):
+        assert 0 < total(scraped["marketdata"], "voldesk_venue_difference", figure=figure) < most, figure
+
+
 def test_the_hops_on_the_bus_are_labelled_by_patterns_of_the_table(scraped: dict[str, str]) -> None:
     patterns = {row.pattern for row in TOPICS} | {"request", "reply"}
     heard: set[str] = set()

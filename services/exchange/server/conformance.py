@@ -119,7 +119,7 @@ NOTES: dict[str, str] = {
     "options quoteReceived 131": "on each change, with `quoteSide`",
     "options kline 2": "at most once a second, when the bar has changed",
     "options bsInfo 3": "once a second; numbers as text (`server.socket_numbers_as_text`)",
-    "options tOption 4": "once a second",
+    "options tOption 4": "once a second; `oi` is 0, as at the venue",
     "options orderBook 5": "looked at every 100 ms, pushed when it has changed (`repeat_books`: always)",
     "options lastTrade 6": "each trade at the step in which it happens",
     "options lastTradeV2 24": "each trade at the step in which it happens",

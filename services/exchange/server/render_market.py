@@ -189,6 +189,7 @@ class TOptionRow(msgspec.Struct, rename={"as_": "as"}):
 
 
 def t_option_rows(chain: Chain) -> list[TOptionRow]:
+    """The options of an expiry. `oi` is 0 as at the venue, whose REST chain alone knows open interest."""
     columns = chain_columns(chain)
     return list(
         starmap(
@@ -214,7 +215,7 @@ def t_option_rows(chain: Chain) -> list[TOptionRow]:
                 columns.change_rate,
                 columns.volume,
                 columns.volume,
-                columns.open_interest,
+                [0.0] * len(chain.symbols),
                 [ms(chain.at_ns)] * len(chain.symbols),
                 strict=True,
             ),

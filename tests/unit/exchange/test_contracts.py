@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.exchange.accounts import ExchangeState
-from services.exchange.config import AccountConfig
+from services.exchange.config import AccountConfig, Switches
 from services.exchange.contract_calls import ContractCalls
 from services.exchange.contract_margin import maintenance_margin
 from services.exchange.core import ExchangeCore
@@ -197,6 +197,26 @@ def test_a_stop_order_waits_freezes_nothing_and_enters_the_book_when_the_mark_re
     assert position_of(venue) is None
     assert done.average_price is not None
     assert done.average_price < D(97_000)
+
+
+@pytest.mark.parametrize("switch", ["mark", "index"])
+def test_the_configured_price_triggers_a_stop_order(switch: str) -> None:
+    """Of a future whose mark is above the index, with a trigger between the two."""
+    venue = Venue(small_config(switches=Switches(stop_trigger=switch)))  # type: ignore[arg-type]
+    symbol = [each.symbol for _, each in venue.core.futures.contracts()][-1]
+    index = venue.core.index_price("BTC")
+    assert index is not None
+    mark = mark_of(venue, symbol)
+    trigger = ((index + mark) / 2).quantize(D(1))
+    assert index < trigger < mark
+    placed(venue, A, Side.BUY, symbol, "1")
+    stop = placed(
+        venue, A, Side.SELL, symbol, "1", order_type=OrderType.STOP_MARKET, trigger_price=trigger, reduce_only=True
+    )
+    assert stop.triggers_above is (switch == "index")
+    venue.jump(6.0)
+    assert mark_of(venue, symbol) > trigger
+    assert order_of(venue, stop).state is (OrderState.FILLED if switch == "index" else OrderState.WAITING)
 
 
 def test_a_reducing_stop_is_cut_to_the_position_and_invalid_without_one() -> None:

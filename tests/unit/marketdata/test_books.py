@@ -333,14 +333,15 @@ def test_a_book_that_is_held_answers_at_once_and_an_exit_has_the_venue_asked() -
     desk.lease("one", A)
     desk.on(book(), 1)
 
-    def ask(max_age_ms: int) -> list[Any]:
+    def ask(max_age_ms: int, at_s: float) -> list[Any]:
         request = Request(f"q{max_age_ms}", GetOrderBook(symbol=A, max_age_ms=max_age_ms), "cli")
-        return [effect for effect in desk.on(request, 1.5).effects if isinstance(effect, Reply)]
+        return [effect for effect in desk.on(request, at_s).effects if isinstance(effect, Reply)]
 
-    (reply,) = ask(30_000)
+    assert ask(0, 1) == [], "not even what was received in the same moment"
+    (reply,) = ask(30_000, 1.5)
     assert isinstance(reply.message, OrderBookAnswer)
     assert reply.message.age_ms == 500
-    assert (ask(100), ask(0)) == ([], [])
+    assert (ask(100, 1.5), ask(0, 1.5)) == ([], [])
 
 
 def trade(at: int, quantity: str = "1") -> MarketTrade:
