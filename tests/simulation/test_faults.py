@@ -75,6 +75,16 @@ def test_a_clock_that_is_set_forward_is_followed_and_one_that_is_set_back_is_not
     assert node.now_ns == desk.engine.now_ns - 3 * SECOND, "a new process takes the wall's time as it is"
 
 
+def test_the_first_time_that_the_clock_is_set_back_no_process_goes_back_with_it() -> None:
+    desk = calm_desk()
+    node = desk.nodes["execution"]
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
+    before_ns = node.now_ns
+    desk.machine.set_clock(-3 * SECOND)
+    desk.engine.run_until(desk.engine.now_ns + SECOND)
+    assert before_ns < node.now_ns < before_ns + SECOND
+
+
 def test_a_write_that_is_torn_leaves_nothing_and_ends_the_process() -> None:
     desk = calm_desk()
     node = desk.nodes["execution"]
