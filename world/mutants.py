@@ -330,9 +330,8 @@ _CLOSING: tuple[Mutant, ...] = (
         "positions are compared although orders may have traded since",
         (
             "positions.py",
-            "        if any(work.book.orders[number].symbol == symbol for number in work.book.unsettled):\n"
-            "            return False\n        return asked_ns",
-            "        return True\n        return asked_ns",
+            "            return False\n        return asked_ns > work.last_traded_ns",
+            "            return True\n        return True or asked_ns > work.last_traded_ns",
         ),
         scenario="stale_positions",
     ),

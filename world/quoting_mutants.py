@@ -25,7 +25,12 @@ QUOTING_MUTANTS: Sequence[Mutant] = (
         "orders of a quoting trade are forgotten, and the journal does not say so",
         (
             "workspace.py",
-            "            forgets_before_ns=self._forgets_before(trade),\n        )\n        self.record(row)\n",
+            "            forgets_before_ns=self._forgets_before(trade),\n"
+            "            trigger_price=trigger_price,\n"
+            "            at_market=at_market,\n"
+            "        )\n        self.record(row)\n",
+            "            trigger_price=trigger_price,\n"
+            "            at_market=at_market,\n"
             "        )\n        self.record(row)\n"
             "        if before_ns := self._forgets_before(trade):\n"
             "            from services.execution.purging import forget_unfilled\n\n"
