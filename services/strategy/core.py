@@ -11,6 +11,7 @@ from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.control import command, heed_close
+from services.strategy.dry_funding import DryFunding
 from services.strategy.dry_host import DryHost
 from services.strategy.dry_run import DryDesk, is_dry
 from services.strategy.exits import ExitDesk, is_held
@@ -120,6 +121,7 @@ class StrategyHostCore:
         self._recalls = Recalls(self._record)
         self._agenda = Agenda(self._record, self._alert, self._call)
         self._dry = DryDesk(account_id, config, self._board, self._record)
+        self._dry_funding = DryFunding(config, self._board, self._dry)
         self._market = MarketDesk(config, tolerances, self._record)
         self._hedges = HedgeDesk(
             account_id, config, self._board, self._trades, self._roster, self._record, self._exits, self._dry
@@ -133,6 +135,7 @@ class StrategyHostCore:
             tolerances,
             self._market,
             self._hedges,
+            self._dry_funding,
         )
         self._dry_host = DryHost(self._dry, self._alert, self._tell_outcome, self._tell_of_dry)
         self._rolls = RollDesk(
@@ -399,6 +402,7 @@ class StrategyHostCore:
     def _advance(self) -> None:
         """Everything that time alone may bring about. Cheap when nothing is due."""
         now_ns = self._now_ns
+        self._changed.update(hedged_name(trade.strategy) for trade in self._dry_funding.charge(now_ns))
         self._rolls.end_unloaded(self._slots)
         for slot in self._slots.values():
             # first: a roll that was begun before a restart comes before any other intent

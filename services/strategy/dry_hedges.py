@@ -21,7 +21,7 @@ MS = 1_000_000
 
 
 class DryHedges:
-    """Volatile: what hedges what is in the dry trades. Whatever limits risk has are not in it, nor is funding."""
+    """Volatile: what hedges what is in the dry trades. Whatever limits risk has are not in it."""
 
     def __init__(self, config: StrategyHostConfig, board: Board, dry: DryDesk) -> None:
         self._config = config

@@ -2,7 +2,8 @@
 
 What is bought is paid the ask, what is sold gets the bid, at once and whatever the size there, with the fee that the
 venue would take: a limit order that waits does better, a large one worse. A close without the other side in the book
-is at mark. An expiry settles at the index price that is known then, where the venue takes an average.
+is at mark. An expiry settles at the index price that is known then, where the venue takes an average. Funding is
+that of `dry_funding.py`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class _Ended:
     def __init__(self) -> None:
         self.count = 0
         self.net_usd = Decimal(0)
+        self.funding_usd = Decimal(0)
         self.trades: deque[TradeUpdate] = deque(maxlen=_ENDED_KEPT)
 
 
@@ -59,13 +61,18 @@ class DryDesk:
         self._trades = TradeBook(account_id, config.day_boundary_minute)
         self._ended: dict[str, _Ended] = {}
         self._hedges: dict[str, dict[str, TradeUpdate]] = {}
+        self._funded_ns: dict[str, int] = {}
 
     def apply(self, row: DryTradeMoved) -> None:
         self._trades.apply(row.trade, _EPOCH)
+        if row.funded_ns and not row.trade.is_final:
+            self._funded_ns[row.trade.trade_id] = row.funded_ns
         if row.trade.is_final:
+            self._funded_ns.pop(row.trade.trade_id, None)
             ended = self._ended.setdefault(row.strategy, _Ended())
             ended.count += 1
             ended.net_usd += row.trade.net_realized_usd
+            ended.funding_usd += row.trade.funding_usd
             ended.trades.append(row.trade)
         hedged = row.trade.hedge_of
         if hedged:
@@ -88,6 +95,8 @@ class DryDesk:
 
     def forget(self, strategy: str) -> None:
         """Drop all trades of a strategy, and what hedges them."""
+        for trade in (*self.open_trades(strategy), *self.open_trades(hedge_name(strategy))):
+            self._funded_ns.pop(trade.trade_id, None)
         self._hedges = {
             hedged: hedges
             for hedged, hedges in self._hedges.items()
@@ -139,6 +148,7 @@ class DryDesk:
             closed=ended.count,
             net_usd=ended.net_usd + hedges.net_usd,
             open_pnl_usd=sum(known) if len(known) == len(values) else None,
+            funding_usd=sum((each.funding_usd for each in on_mark), ended.funding_usd + hedges.funding_usd),
         )
 
     def open(
@@ -252,8 +262,20 @@ class DryDesk:
             + (got - leg.open_price) * part * (1 if leg.side == "buy" else -1),
             fees_usd=trade.fees_usd + self._fee(leg.symbol, price, part),
         )
-        self._record(DryTradeMoved(strategy=trade.strategy, trade=left))
+        funded_ns = self.funded_ns(trade.trade_id)
+        self._record(DryTradeMoved(strategy=trade.strategy, trade=left, funded_ns=funded_ns))
         return left
+
+    def funded_ns(self, trade_id: str) -> int:
+        """The last funding that is in an open trade, 0 for none."""
+        return self._funded_ns.get(trade_id, 0)
+
+    def fund(self, trade: TradeUpdate, paid_usd: Decimal, funded_ns: int) -> TradeUpdate:
+        """Add to an open trade what it has paid (received < 0) of all fundings up to this one."""
+        # its hedge is adjusted no later for it: `updated_ns` says when what it holds has changed
+        funded = msgspec.structs.replace(trade, funding_usd=trade.funding_usd + paid_usd.quantize(_CENTS))
+        self._record(DryTradeMoved(strategy=trade.strategy, trade=funded, funded_ns=funded_ns))
+        return funded
 
     def must_end(self, trade: TradeUpdate, now_ns: int) -> str | None:
         """Why it ends now whatever its conditions say: its deadline, or the expiry of a leg."""
@@ -353,7 +375,8 @@ def result_text(result: DryRunResult) -> str:
     """In words, USD."""
     on_mark = "not known" if result.open_pnl_usd is None else f"{result.open_pnl_usd:+,.2f}"
     held = f"{result.open} open, {on_mark} USD on mark; " if result.open else ""
-    return f"dry run: {held}{result.closed} closed, {result.net_usd:+,.2f} USD after fees"
+    funding = f", funding {result.funding_usd:+,.2f} USD paid" if result.funding_usd else ""
+    return f"dry run: {held}{result.closed} closed, {result.net_usd:+,.2f} USD after fees{funding}"
 
 
 def _no_grant(trade_id: str, account_id: str, now_ns: int) -> Grant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from services.strategy.board import Board
+from services.strategy.dry_funding import DryFunding
 from services.strategy.dry_run import DryDesk
 from services.strategy.exits import ExitDesk
 from services.strategy.hedging import HedgeDesk
@@ -34,6 +35,7 @@ class HostView:
         tolerances: Tolerances,
         market: MarketDesk,
         hedges: HedgeDesk,
+        dry_funding: DryFunding,
     ) -> None:
         self._board = board
         self._trades = trades
@@ -43,6 +45,7 @@ class HostView:
         self.tolerances = tolerances
         self._market = market
         self._hedges = hedges
+        self._dry_funding = dry_funding
         self.space: JournalSpace = ON_DISK
 
     def open_trades(self, slot: Slot) -> tuple[TradeUpdate, ...]:
@@ -130,5 +133,6 @@ class HostView:
             self._exits,
             self._hedges,
             self._dry.result(slot.name),
+            self._dry_funding.waits.get(slot.name, ""),
             now_ns,
         )

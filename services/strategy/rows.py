@@ -52,10 +52,12 @@ class ClosingTold(msgspec.Struct, frozen=True, kw_only=True, tag="closing_told")
 
 
 class DryTradeMoved(msgspec.Struct, frozen=True, kw_only=True, tag="dry_trade_moved"):
-    """A trade of a dry run was opened, has ended, or, of a hedge, was reduced. With this row its strategy is told."""
+    """A trade of a dry run was opened, has ended, has paid or received funding, or, of a hedge, was reduced. Of all
+    but funding its strategy is told with this row. funded_ns: the last funding that is in the trade, 0 for none."""
 
     strategy: str
     trade: TradeUpdate
+    funded_ns: int = 0
 
 
 class ConditionRemembered(msgspec.Struct, frozen=True, kw_only=True, tag="condition_remembered"):

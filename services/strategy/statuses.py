@@ -23,10 +23,11 @@ def status_of(
     exits: ExitDesk,
     hedges: HedgeDesk,
     dry_run: DryRunResult | None,
+    dry_wait: str,
     now_ns: int,
 ) -> StrategyStatus:
     """`host_gates`: name, and why it is closed (None: open); what they say is noted in the slot. `trades`: its own
-    that are not final."""
+    that are not final. dry_wait: what is missing of its dry run, "" for nothing."""
     for name, closed in host_gates:
         slot.gates.set(name, is_open=closed is None, reason=closed or OPEN_GATES[name], now_ns=now_ns)
     gates = (*slot.gates.gates, *slot.shown_gates)
@@ -35,7 +36,7 @@ def status_of(
     return StrategyStatus(
         strategy=slot.name,
         state=slot.state(history.open_trades),
-        reason=_first_reason(slot, trades, exits, hedges, dry_run),
+        reason=_first_reason(slot, trades, exits, hedges, dry_run, dry_wait),
         gates=(*gates, *refusals),
         trades_today=history.trades_today,
         open_trades=history.open_trades,
@@ -69,7 +70,12 @@ def status_of_failure(failure: LoadFailure, now_ns: int) -> StrategyStatus:
 
 
 def _first_reason(
-    slot: Slot, trades: Sequence[TradeUpdate], exits: ExitDesk, hedges: HedgeDesk, dry_run: DryRunResult | None
+    slot: Slot,
+    trades: Sequence[TradeUpdate],
+    exits: ExitDesk,
+    hedges: HedgeDesk,
+    dry_run: DryRunResult | None,
+    dry_wait: str,
 ) -> str:
     """What to know first: the failure; the exits of open trades, the last refusal, the first closed gate."""
     if slot.failure is not None:
@@ -79,6 +85,8 @@ def _first_reason(
         parts.append(f"its changed file is not used: {slot.reload_problem}")
     if dry_run is not None:
         parts.append(result_text(dry_run))
+    if dry_wait:
+        parts.append(dry_wait)
     parts += [f"{trade.trade_id}: {shown}" for trade in trades if (shown := exits.reason_of(trade.trade_id))]
     parts += [f"{trade.trade_id}: {told}" for trade in trades if (told := hedges.text_of(trade.trade_id))]
     if slot.last_outcome is not None and slot.last_outcome.kind != "opened":

@@ -215,13 +215,15 @@ class TradeExits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DryRunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the trades of a dry run would have come to, USD. net_usd: of those that ended, after fees. open_pnl_usd:
-    of those that are open, on mark, after fees so far; None while a mark is missing."""
+    """What the trades of a dry run would have come to, USD. net_usd: of those that ended, after fees and funding.
+    open_pnl_usd: of those that are open, on mark, after both so far; None while a mark is missing. funding_usd: of
+    all of them so far, paid > 0."""
 
     open: int
     closed: int
     net_usd: Decimal
     open_pnl_usd: float | None
+    funding_usd: Decimal = Decimal(0)
 
 
 class ListDryTrades(Message, frozen=True, kw_only=True, tag="list_dry_trades.1"):

@@ -15,6 +15,7 @@ from shared.views import clock_text, money_text, plain, trade_json
 from voldesk.asking import ask_hosts
 from voldesk.completion import complete_strategy
 from voldesk.console import Json, note, print_json, print_table, say, state_text, title
+from voldesk.dry_trade import DRY_FIGURES, DRY_NOTE, dry_figures
 from voldesk.ledger_sources import Since, ledger_of, period
 from voldesk.preflight import load_desk
 from voldesk.strategy_files import load_runner
@@ -82,21 +83,19 @@ def dry_run(
     if not trades:
         say(f"{title(desk)}: {escape(name)} has made no trade of a dry run")
         return
-    columns = ("trade", "state", "opened UTC", "legs", "realised", "fees", "net")
+    columns = ("trade", "state", "opened UTC", "legs", *DRY_FIGURES)
     rows = [
         (
             trade.trade_id,
             state_text(trade.state),
             clock_text(trade.opened_ns)[:11],
             "\n".join(f"{leg.side} {plain(leg.quantity)} {leg.symbol}" for leg in trade.legs),
-            money_text(trade.realized_pnl_usd),
-            money_text(trade.fees_usd),
-            money_text(trade.net_realized_usd),
+            *dry_figures(trade),
         )
         for trade in reversed(trades)
     ]
-    print_table(desk, "trades of a dry run: nothing was sent", columns, rows, right=("realised", "fees", "net"))
-    say("USD; bought at the ask, sold at the bid, with the venue's fee; what is open is not in realised")
+    print_table(desk, "trades of a dry run: nothing was sent", columns, rows, right=DRY_FIGURES)
+    say(DRY_NOTE)
 
 
 def schedule(

@@ -37,6 +37,7 @@ from voldesk.console import (
     say,
     state_text,
 )
+from voldesk.dry_trade import is_dry_id, show_dry_trade
 from voldesk.preflight import load_desk
 from voldesk.quality_table import show_quality
 
@@ -56,6 +57,9 @@ def trade(
 ) -> None:
     """Show one trade: its legs, its orders, and what was decided and what happened, in order."""
     desk = load_desk()
+    if is_dry_id(trade_id):
+        show_dry_trade(desk, trade_id, as_json=as_json)
+        return
     story = _story(desk, trade_id)
     if as_json:
         print_json(story_json(story))

@@ -248,6 +248,7 @@ class DryRunShape(Shape):
     closed: int
     net_usd: str
     open_pnl_usd: float | None
+    funding_usd: str
 
 
 class StrategyShape(Shape):
