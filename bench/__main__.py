@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.results import Results, kept, load_average, now_utc
+from bench.results import Results, load_average, machine, now_utc, read
 from bench.rows import Row, from_json, notes, screen, table, to_json
 
 BENCHES = {
@@ -91,7 +91,7 @@ def run_all(names: Sequence[str], quick: bool, results: Results) -> list[str]:
 
 def as_json(results: Results, names: Sequence[str], quick: bool) -> dict[str, Any]:
     return {
-        "machine": results.machine,
+        "machine": machine(),
         "quick": quick,
         "benches": {name: to_json(results.rows(name)) for name in names if name in results.benches},
     }
@@ -112,7 +112,10 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="also the benches that take many minutes")
     arguments = parser.parse_args()
     names = names_of(arguments, parser)
-    results = Results.new() if arguments.quick else kept()
+    try:
+        results = Results() if arguments.quick else read()
+    except ValueError as error:
+        parser.error(str(error))
     failed = run_all(names, arguments.quick, results)
     if arguments.json:
         print(json.dumps(as_json(results, names, arguments.quick), indent=2, ensure_ascii=False))
@@ -122,7 +125,7 @@ def main() -> int:
         console.print(table(shown, QUICK_TITLE if arguments.quick else ""))
         for note in notes(row for rows in shown.values() for row in rows):
             console.print(note, highlight=False, markup=False)
-        told = [f"{key} {value}" for key, value in results.machine.items()]
+        told = [f"{key} {value}" for key, value in machine().items()]
         console.print(", ".join(told), highlight=False, markup=False)
     for failure in failed:
         print(f"bench: {failure}", file=sys.stderr)

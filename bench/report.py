@@ -8,7 +8,9 @@ Prints the Markdown; with --write it takes the place of the old one, between the
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.results import PATH, Results, read
 from bench.rows import COLUMNS, Row, cells, notes
@@ -19,16 +21,10 @@ _RIGHT = {"value", "its value", "ratio", "target"}
 
 
 def markdown(results: Results) -> str:
-    """Machine, one table, notes."""
+    """One table, notes, and of each bench when and on which machine it was measured."""
     if not results.benches:
         return "No full run has been kept yet.\n"
-    told = ", ".join(f"{name} {value}" for name, value in results.machine.items())
-    dates = sorted(bench["measured"] for bench in results.benches.values())
-    loads = ", ".join(f"{name} {bench['load_average_before']}" for name, bench in results.benches.items())
     lines = [
-        f"Measured {dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "") + f" on: {told}.",
-        f"Load averages before each bench: {loads}.",
-        "",
         "| bench | " + " | ".join(COLUMNS) + " |",
         "|---|" + "|".join("--:" if column in _RIGHT else "---" for column in COLUMNS) + "|",
     ]
@@ -37,7 +33,21 @@ def markdown(results: Results) -> str:
     told_notes = notes(one for _, one in rows)
     if told_notes:
         lines += ["", *(f"- {note}" for note in told_notes)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_measured(results)]) + "\n"
+
+
+def _measured(results: Results) -> list[str]:
+    machines = list(dict.fromkeys(_machine(bench) for bench in results.benches.values()))
+    lines = ["| bench | measured | load averages before | machine |", "|---|---|---|--:|"]
+    lines += [
+        f"| {name} | {bench['measured']} | {bench['load_average_before']} | {machines.index(_machine(bench)) + 1} |"
+        for name, bench in results.benches.items()
+    ]
+    return [*lines, "", *(f"{number}. {told}" for number, told in enumerate(machines, 1))]
+
+
+def _machine(bench: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in bench["machine"].items())
 
 
 def _line(bench: str, one: Row) -> str:
@@ -64,12 +74,16 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put it into {PAGE.name}")
     parser.add_argument("--json", action="store_true", help="print the kept results as they are")
     arguments = parser.parse_args()
-    results = read()
-    if results is None:
+    try:
+        results = read()
+    except ValueError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if not results.benches:
         print(f"bench: there is no {PATH.name}: run `make bench` first", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps({"machine": results.machine, "benches": results.benches}, indent=2, ensure_ascii=False))
+        print(json.dumps({"benches": results.benches}, indent=2, ensure_ascii=False))
     elif arguments.write:
         PAGE.write_text(with_figures(PAGE.read_text(), markdown(results)))
     else:

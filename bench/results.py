@@ -1,4 +1,4 @@
-"""bench/results.json: the last full figures of every bench, and the machine that they are of."""
+"""bench/results.json: the last full figures of every bench and the machine that they are of. It is versioned."""
 
 import json
 import os
@@ -41,18 +41,14 @@ def now_utc() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """benches: by name, {"measured", "load_average_before", "took_s", "rows"}."""
+    """benches: by name, {"machine", "measured", "load_average_before", "took_s", "rows"}."""
 
-    machine: dict[str, Any]
     benches: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def new(cls) -> "Results":
-        return cls(machine())
-
     def note(self, name: str, rows: Sequence[Row], measured: str, load_before: str, took_s: float) -> None:
-        """Keep the rows of one bench in place of its older ones."""
+        """Keep the rows of one bench, measured on this machine, in place of its older ones."""
         self.benches[name] = {
+            "machine": machine(),
             "measured": measured,
             "load_average_before": load_before,
             "took_s": round(took_s, 1),
@@ -63,23 +59,25 @@ class Results:
         return from_json(self.benches[name]["rows"])
 
     def write(self, path: Path = PATH) -> None:
-        text = json.dumps({"machine": self.machine, "benches": self.benches}, indent=2, ensure_ascii=False)
-        path.write_text(text + "\n")
+        path.write_text(json.dumps({"benches": self.benches}, indent=2, ensure_ascii=False) + "\n")
 
 
-def read(path: Path = PATH) -> Results | None:
-    """What earlier runs left, whatever the machine; None when nothing that can be read."""
+def read(path: Path = PATH) -> Results:
+    """What earlier runs left; nothing where there is no file.
+
+    Raises ValueError with the file's name where it cannot be read: the figures in it would be lost by writing.
+    """
+    if not path.exists():
+        return Results()
     try:
-        data = json.loads(path.read_text())
-        return Results(dict(data["machine"]), dict(data["benches"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def kept(path: Path = PATH) -> Results:
-    """What earlier runs left on this very machine; nothing when the machine or a version differs."""
-    fresh, older = Results.new(), read(path)
-    return older if older is not None and older.machine == fresh.machine else fresh
+        kept = Results(dict(json.loads(path.read_text())["benches"]))
+        for name, bench in kept.benches.items():
+            for key in ("machine", "measured", "load_average_before"):
+                bench[key]
+            kept.rows(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): restore it, or delete it and measure all anew") from error
+    return kept
 
 
 def _version(package: str) -> str:
