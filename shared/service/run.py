@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -343,10 +344,18 @@ class _Process:
                     self._failures.succeeded("heartbeat")
             if unprepared and self._shell_started:
                 unprepared = prepare_readers(_PREPARED_PER_PULSE)
+                if not unprepared:
+                    self._settle()
             count += 1
             due = max(due + _BEAT_S / _PULSES_PER_BEAT, loop.time())
             await asyncio.sleep(due - loop.time())
             self._own.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+    def _settle(self) -> None:
+        """Have Python's collector leave alone what a start has made, which stays: to look through all of it, time and
+        again in the middle of trading, holds an order up by 30 to 90 ms."""
+        gc.collect()
+        gc.freeze()
 
     def _look_at_log(self) -> None:
         """Tell once that the log cannot be written, each time that this begins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from typing import Any
 
@@ -150,6 +151,8 @@ class SampleShell:
                 self.ready, self.detail = False, "told to be unready"
             case "ready":
                 self.ready, self.detail = True, "counting"
+            case "objects":
+                self._context.log.info("objects", looked_at=len(gc.get_objects()), left_alone=gc.get_freeze_count())
             case "quiet":
                 pass
 

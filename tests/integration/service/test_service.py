@@ -291,6 +291,19 @@ async def test_an_effect_or_a_task_that_fails_is_logged_with_its_traceback_and_s
     assert "Traceback" in line["exception"]
 
 
+async def test_what_a_start_made_is_not_looked_through_for_garbage_again_and_again(desk: Desk) -> None:
+    service = desk.start()
+
+    def told() -> list[dict[str, Any]]:
+        return [line for line in service.lines() if line["event"] == "objects" and line["left_alone"]]
+
+    deadline = time.monotonic() + START_MS / 1_000
+    while not told() and time.monotonic() < deadline:
+        await desk.tell("objects")
+    assert told(), "the service never settled"
+    assert told()[0]["left_alone"] > 5 * told()[0]["looked_at"]
+
+
 async def test_after_a_stop_of_the_process_the_core_hears_of_the_gap_before_anything_else(desk: Desk) -> None:
     service = desk.start()
     await desk.tell("arm")
