@@ -277,6 +277,8 @@ def drawn_switches(seed: int) -> Switches:
         suspended_code=random.choice((10609, 10620)),
         position_greeks=random.choice(("per_unit", "signed_total")),
         expiry_pushes=random.choice((True, False)),
+        amended_future_id=random.choice(("same", "new")),
+        triggered_stop_id=random.choice(("same", "new")),
     )
 
 

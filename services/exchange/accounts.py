@@ -226,7 +226,7 @@ class ExchangeState:
             case PositionExercised():
                 self._exercise(row.exercise)
             case StopTriggered():
-                order = self.orders[row.order_id]
+                order = self._renamed(row.order_id, row.new_order_id)
                 state = next_state(order.state, OrderChange.TRIGGERED)
                 changed = replace(order, state=state, quantity=row.quantity, price=row.price)
                 self._store(replace(changed, priority=row.priority, updated_ns=row.at_ns))
@@ -274,8 +274,23 @@ class ExchangeState:
             account.order_of_client_id[order.client_order_id] = order.order_id
         self._store(order)
 
+    def _renamed(self, order_id: int, new_order_id: int | None) -> Order:
+        """The order, known by its new id alone from here on where it has one; its fills keep the old one."""
+        if new_order_id is None:
+            return self.orders[order_id]
+        order = self.orders.pop(order_id)
+        account = self.accounts[order.account_id]
+        del account.order_ids[order_id]
+        account.order_ids[new_order_id] = None
+        account.open_order_ids.pop(order_id, None)
+        if order.client_order_id is not None and account.order_of_client_id.get(order.client_order_id) == order_id:
+            account.order_of_client_id[order.client_order_id] = new_order_id
+        for by_symbol in (self.open_by_symbol, self.waiting_by_symbol):
+            _discard(by_symbol, order)
+        return replace(order, order_id=new_order_id)
+
     def _amend(self, row: OrderAmended) -> None:
-        order = self.orders[row.order_id]
+        order = self._renamed(row.order_id, row.new_order_id)
         self._store(
             replace(
                 order,
@@ -435,7 +450,7 @@ def _ids_of(row: ExchangeRow) -> tuple[int, ...]:
         case OrderPlaced():
             return (row.order.order_id,)
         case OrderAmended() | StopTriggered():
-            return (row.priority,)
+            return (row.priority, row.new_order_id or 0)
         case OrderFilled():
             return (row.fill.fill_id, row.fill.trade_id)
         case TradePrinted():

@@ -394,7 +394,9 @@ class Switches(_Section, frozen=True, kw_only=True):
     that name none. order_iv_min and order_iv_max: limits on the volatility of an order's price; the minimum is off
     because the documented 0.5 would refuse ordinary orders in a calm market. suspended_code: answer in the last 15
     minutes. stop_trigger: the price that triggers a stop order. pending_stops: whether stop orders that wait are
-    among the open orders. dated_contract_code: `ctp` of a dated future's position.
+    among the open orders. triggered_stop_id, amended_future_id: a triggered stop order, or an amended order in a
+    future, keeps its id ("same") or is known by a "new" one alone, which the answer to the amendment names.
+    dated_contract_code: `ctp` of a dated future's position.
 
     spot_ack: what the spot sockets answer to `sub` and `unsub`: the topic as "subbed" or "unsubbed", as the other
     sockets do ("action"), or nothing ("none"). spot_ping_ms: how often they send `{"ping": n}`; 0 is never.
@@ -458,6 +460,8 @@ class Switches(_Section, frozen=True, kw_only=True):
     order_iv_max: Annotated[float, Meta(gt=1.0)] = 5.0
     stop_trigger: Literal["mark", "index"] = "mark"
     pending_stops: bool = True
+    triggered_stop_id: Literal["same", "new"] = "same"
+    amended_future_id: Literal["same", "new"] = "same"
     dated_contract_code: Literal["D", "E"] = "D"
     spot_ack: Literal["subbed", "action", "none"] = "subbed"
     spot_ping_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0

@@ -87,7 +87,8 @@ class ContractTrading:
         amended = replace(order, quantity=quantity, price=price)
         covered = quantity.is_finite() and ZERO < quantity <= order.filled
         rejection = None if covered else refusal(self._candidate(amended, order, found))
-        return rejection or self._trading.store_amended(order, amended, found[0], transaction)
+        renames = found[1].kind != "spot" and self._config.switches.amended_future_id == "new"
+        return rejection or self._trading.store_amended(order, amended, found[0], transaction, renames=renames)
 
     def cancel(
         self, account_id: str, command: CancelOrder, kinds: tuple[InstrumentKind, ...], transaction: Transaction
@@ -190,17 +191,21 @@ class ContractTrading:
         if not quantity or refusal(candidate) is not None:
             transaction.close(order.order_id, OrderState.INVALID)
             return
+        priority = transaction.next_id()
+        new_order_id = priority if self._config.switches.triggered_stop_id == "new" else None
         transaction.commit(
             StopTriggered(
                 order_id=order.order_id,
                 quantity=quantity,
                 price=price,
-                priority=transaction.next_id(),
+                priority=priority,
+                new_order_id=new_order_id,
                 at_ns=transaction.now_ns,
             )
         )
-        transaction.report("new", order.order_id)
-        self._trading.match(self._state.orders[order.order_id], market, transaction)
+        order_id = new_order_id or order.order_id
+        transaction.report("new", order_id)
+        self._trading.match(self._state.orders[order_id], market, transaction)
 
     def _reference(self, found: Found) -> Decimal:
         """The price that triggers stop orders."""

@@ -33,12 +33,14 @@ class OrderPlaced(Row, frozen=True, tag="order_placed"):
 
 
 class OrderAmended(Row, frozen=True, tag="order_amended"):
-    """`priority` differs from the order's when it lost its place in the queue."""
+    """`priority` differs from the order's when it lost its place in the queue. new_order_id: what it is called from
+    here on, None where it keeps its id."""
 
     order_id: int
     quantity: Decimal
     price: Decimal
     priority: int
+    new_order_id: int | None = None
 
 
 class OrderFilled(Row, frozen=True, tag="order_filled"):
@@ -79,12 +81,14 @@ class PositionExercised(Row, frozen=True, tag="position_exercised"):
 
 
 class StopTriggered(Row, frozen=True, tag="stop_triggered"):
-    """The mark reached a stop order's trigger: it is an order of the book from here on."""
+    """The mark reached a stop order's trigger: it is an order of the book from here on. new_order_id: as of an
+    amendment."""
 
     order_id: int
     quantity: Decimal
     price: Decimal
     priority: int
+    new_order_id: int | None = None
 
 
 class LeverageSet(Row, frozen=True, tag="leverage_set"):

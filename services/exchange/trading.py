@@ -106,8 +106,11 @@ class Trading:
         rejection = None if covered else self._refusal(amended, order, found)
         return rejection or self.store_amended(order, amended, market, transaction)
 
-    def store_amended(self, order: Order, amended: Order, market: Makers, transaction: Transaction) -> AmendResult:
-        """Change an order to a checked one; a quantity that is filled already ends it."""
+    def store_amended(
+        self, order: Order, amended: Order, market: Makers, transaction: Transaction, *, renames: bool = False
+    ) -> AmendResult:
+        """Change an order to a checked one; a quantity that is filled already ends it. renames: what stays open has
+        a new id from here on."""
         quantity, price = amended.quantity, amended.price
         if ZERO < quantity <= order.filled:
             self._store_amendment(order, order.filled, order.price, order.priority, transaction)
@@ -117,12 +120,14 @@ class Trading:
             return Rejection(10552, f"price {price} would trade at once: a post-only order may not")
         keeps_place = price == order.price and quantity <= order.quantity
         priority = order.priority if keeps_place else transaction.next_id()
-        self._store_amendment(order, quantity, price, priority, transaction)
-        transaction.report("amended", order.order_id)
+        new_order_id = transaction.next_id() if renames else None
+        self._store_amendment(order, quantity, price, priority, transaction, new_order_id)
+        order_id = new_order_id or order.order_id
+        transaction.report("amended", order_id)
         if price != order.price and order.state.is_open:
-            amended = self._state.orders[order.order_id]
+            amended = self._state.orders[order_id]
             self._execute(amended, self._plan(amended, market), transaction)
-        return Accepted(order.order_id, order.client_order_id)
+        return Accepted(order_id, order.client_order_id)
 
     def cancel(self, account_id: str, command: CancelOrder, transaction: Transaction) -> CancelResult:
         """End an open order."""
@@ -303,11 +308,22 @@ class Trading:
         return refusal(candidate)
 
     def _store_amendment(
-        self, order: Order, quantity: Decimal, price: Decimal, priority: int, transaction: Transaction
+        self,
+        order: Order,
+        quantity: Decimal,
+        price: Decimal,
+        priority: int,
+        transaction: Transaction,
+        new_order_id: int | None = None,
     ) -> None:
         transaction.commit(
             OrderAmended(
-                order_id=order.order_id, quantity=quantity, price=price, priority=priority, at_ns=transaction.now_ns
+                order_id=order.order_id,
+                quantity=quantity,
+                price=price,
+                priority=priority,
+                new_order_id=new_order_id,
+                at_ns=transaction.now_ns,
             )
         )
 

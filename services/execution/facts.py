@@ -95,7 +95,8 @@ class Facts:
         if seen.state == "invalid" and order.state == "REFUSED":
             return
         opens = seen.state in OPEN_VENUE_STATES and order.state in _LOST
-        if seen.filled_quantity > order.sighted_quantity or (order.venue_order_id is None and not opens):
+        is_unnamed = order.venue_order_id is None and not opens
+        if seen.filled_quantity > order.sighted_quantity or is_unnamed or _is_renamed(order, seen):
             self._sighted(order, seen.venue_order_id, seen.filled_quantity)
         if order.is_waiting and seen.state in ("new", "partial"):
             self._work.record(rows.StopTriggered(client_order_id=order.client_order_id))
@@ -165,3 +166,10 @@ def _final_state(order: Order, seen: VenueOrder) -> OrderState:
     """A reducing stop order may be cut to the position when it is triggered: the rest of it never trades."""
     is_cut = order.trigger_price is not None and seen.quantity < order.quantity
     return "CANCELLED" if is_cut and seen.state == "filled" else _FINAL_OF[seen.state]
+
+
+def _is_renamed(order: Order, seen: VenueOrder) -> bool:
+    """Whether the venue shows it open under another id than we know: it may give a new one with an amendment, or when
+    a stop order is triggered, and takes a cancel by that one alone. The answer to an amendment proves none."""
+    is_ours = seen.client_order_id == order.client_order_id and seen.state in OPEN_VENUE_STATES
+    return is_ours and order.venue_order_id not in (None, seen.venue_order_id)

@@ -153,6 +153,10 @@ def fold_order(
 
 
 def _name(book: Book, order: Order, venue_order_id: int) -> None:
+    """What it was called before still names it: fills may carry that id."""
+    before = order.venue_order_id
+    if before is not None and before not in (venue_order_id, *order.earlier_venue_ids):
+        order.earlier_venue_ids = (*order.earlier_venue_ids, before)
     order.venue_order_id = venue_order_id
     book.order_of_venue_id[venue_order_id] = order.client_order_id
 

@@ -13,7 +13,7 @@ from services.execution.quality import MEASURED_MAX, qualities_of
 
 if TYPE_CHECKING:
     from services.execution.book import Book
-    from services.execution.records import Trade
+    from services.execution.records import Order, Trade
 
 
 def forget_unfilled(book: Book, trade: Trade, before_ns: int, at_ns: int) -> None:
@@ -36,8 +36,7 @@ def drop_unfilled(book: Book, trade: Trade, gone: set[int]) -> None:
         order = book.orders.pop(number)
         del trade.unfilled[number]
         trade.turned_away.pop(number, None)
-        if order.venue_order_id is not None:
-            book.order_of_venue_id.pop(order.venue_order_id, None)
+        _forget_names(book, order)
         if trade.wishes.get(order.wish_key) == order.wish_ns:
             del trade.wishes[order.wish_key]
 
@@ -63,8 +62,7 @@ def forget_ended(book: Book, row: rows.EndedForgotten, at_ns: int) -> None:
     for number in numbers:
         order = book.orders.pop(number)
         book.unsettled.pop(number, None)
-        if order.venue_order_id is not None:
-            book.order_of_venue_id.pop(order.venue_order_id, None)
+        _forget_names(book, order)
     for key in [key for key, each in book.measured.items() if each.began_ns < row.quality_before_ns]:
         del book.measured[key]
     for key in list(book.measured)[:-MEASURED_MAX]:
@@ -80,3 +78,9 @@ def forget_ended(book: Book, row: rows.EndedForgotten, at_ns: int) -> None:
         if intent.at_ns < row.before_ns and (intent.trade_id is None or intent.trade_id not in book.trades)
     ]:
         del book.intents[intent_id]
+
+
+def _forget_names(book: Book, order: Order) -> None:
+    for venue_order_id in (order.venue_order_id, *order.earlier_venue_ids):
+        if venue_order_id is not None:
+            book.order_of_venue_id.pop(venue_order_id, None)

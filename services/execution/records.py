@@ -72,6 +72,7 @@ class Order(msgspec.Struct, kw_only=True):
     amends: int = 0
     amend_failed: bool = False
     venue_order_id: int | None = None
+    earlier_venue_ids: tuple[int, ...] = ()
     fills_quantity: Decimal = ZERO
     fills_cash: Decimal = ZERO
     sighted_quantity: Decimal = ZERO

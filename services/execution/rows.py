@@ -261,7 +261,7 @@ class OrderMoved(msgspec.Struct, frozen=True, kw_only=True, tag="order_moved"):
 
 
 class OrderSighted(msgspec.Struct, frozen=True, kw_only=True, tag="order_sighted"):
-    """The venue named the order's id, or says that more of it is filled than before."""
+    """The venue named the order's id or shows it under a new one, or says that more of it is filled than before."""
 
     client_order_id: int
     venue_order_id: int

@@ -22,6 +22,7 @@ from shared.messages.venue import (
     AmendAcked,
     Amendment,
     CancelAcked,
+    CancelRefused,
     NewOrder,
     OrderAcked,
     OrderRef,
@@ -106,6 +107,29 @@ async def test_an_order_goes_where_its_symbol_belongs_and_lists_have_both(desk: 
     history = await desk.gateway.order_history(desk.since_ns)
     assert [each.client_order_id for each in history] == [future.client_order_id]
     assert await desk.gateway.order(fresh_id()) is None
+
+
+async def test_a_future_that_has_a_new_id_after_its_amendment_is_found_by_ours_and_cancelled_by_the_new_one() -> None:
+    config = small_config(switches=Switches(amended_future_id="new"))
+    async with RunningExchange(config, now_ns=time.time_ns) as exchange:
+        gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
+        await gateway.start()
+        desk = Desk(exchange, gateway, None, 0)  # type: ignore[arg-type]  # no option is traded
+        future = await desk.future("0.9")
+        before = await placed(gateway, future)
+        price = future.price - 10
+        change = Amendment(order=reference(future, before), price=price)
+        assert isinstance(await gateway.amend(change), AmendAcked)
+        after = await in_state(gateway, future, "new")
+        assert (after.price, after.venue_order_id != before.venue_order_id) == (price, True)
+        by_old, by_new = (
+            OrderRef(client_order_id=future.client_order_id, venue_order_id=number, symbol=PERPETUAL)
+            for number in (before.venue_order_id, after.venue_order_id)
+        )
+        assert isinstance(await gateway.cancel(by_old), CancelRefused)
+        assert isinstance(await gateway.cancel(by_new), CancelAcked)
+        await in_state(gateway, future, "cancelled")
+        await gateway.close()
 
 
 async def test_a_batch_of_both_has_its_outcomes_in_its_order_and_cancel_all_ends_both(desk: Desk) -> None:

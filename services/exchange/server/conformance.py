@@ -63,7 +63,7 @@ NOTES: dict[str, str] = {
     f"GET {_FUTURES}/order/orderbook/v1/{{symbol}}": "the makers have 40 levels",
     f"GET {_FUTURES}/order/pending/v1": "stop orders that wait among them (`pending_stops`)",
     f"POST {_FUTURES}/order/create/v1": "types 1 to 5; stop orders are triggered by the mark (`stop_trigger`)",
-    f"POST {_FUTURES}/order/modify/v1": "answers the order's own id",
+    f"POST {_FUTURES}/order/modify/v1": "answers the order's id, which may be a new one (`amended_future_id`)",
     f"POST {_FUTURES}/leverage/set/v1": "40038 with a position or orders in the contract",
     f"GET {_FUTURES}/position/get/v1": "`elp`: with everything but this contract's mark as it is",
     f"GET {_FUTURES}/delivery/settlement/history/v1": "dated futures settle as options do, at the mean index of the "

@@ -123,9 +123,9 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         14,
         "stop orders",
-        ("stop_trigger", "pending_stops"),
-        "State -2 until the trigger is reached, at a step of the market; the id stays the same, an amendment answers "
-        "it. A reducing stop is cut to the position when triggered; one that may not trade then ends INVALID.",
+        ("stop_trigger", "pending_stops", "triggered_stop_id", "amended_future_id"),
+        "State -2 until the trigger is reached, at a step of the market. A reducing stop is cut to the position when "
+        "triggered; one that may not trade then ends INVALID.",
     ),
     Question(
         15,

@@ -149,7 +149,8 @@ class CoincallFutures:
         return errors.place_outcome(order.client_order_id, result)
 
     async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
-        """Ask for one amendment, once. The answer's order id may be a new one: take it."""
+        """Ask for one amendment, once. The answer's order id may be a new one and proves nothing: what counts is the
+        id under which the order is seen."""
         lane: Lane = "close" if change.reduce_only else "open"
         result = await self._rest.send(endpoints.MODIFY_FUTURES_ORDER, build.amendment(change), lane)
         return errors.amend_outcome(change.order.client_order_id, result)

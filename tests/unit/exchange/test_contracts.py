@@ -199,6 +199,52 @@ def test_a_stop_order_waits_freezes_nothing_and_enters_the_book_when_the_mark_re
     assert done.average_price < D(97_000)
 
 
+@pytest.mark.parametrize("switch", ["same", "new"])
+def test_an_amended_future_keeps_its_id_or_is_known_by_a_new_one_alone_as_configured(switch: str) -> None:
+    venue = Venue(small_config(switches=Switches(amended_future_id=switch)))  # type: ignore[arg-type]
+    futures = venue.core.futures
+    order = placed(venue, A, Side.BUY, PERPETUAL, "1", mark_of(venue, PERPETUAL) * D("0.99") // 1, client_order_id=77)
+    amended = futures.amend(A, AmendOrder(order_id=order.order_id, price=order.price - 10), venue.now_ns)
+    venue.keep(amended.rows, amended.events)
+    assert isinstance(amended.result, Accepted)
+    order_id = amended.result.order_id
+    assert (order_id == order.order_id) is (switch == "same")
+    found = futures.order(A, client_order_id=77)
+    assert found is not None
+    assert (found.order_id, found.price, found.state) == (order_id, order.price - 10, OrderState.NEW)
+    assert [each.order_id for each in futures.open_orders(A)] == [order_id]
+    assert restored(venue) == venue.core.state
+    by_old_id = futures.cancel(A, CancelOrder(order_id=order.order_id), venue.now_ns)
+    venue.keep(by_old_id.rows, by_old_id.events)
+    assert isinstance(by_old_id.result, Accepted if switch == "same" else Rejection)
+    if switch == "new":
+        assert isinstance(futures.cancel(A, CancelOrder(order_id=order_id), venue.now_ns).result, Accepted)
+    assert futures.open_orders(A) == []
+
+
+@pytest.mark.parametrize("switch", ["same", "new"])
+def test_a_triggered_stop_order_keeps_its_id_or_has_a_new_one_as_configured(switch: str) -> None:
+    venue = Venue(small_config(switches=Switches(triggered_stop_id=switch)))  # type: ignore[arg-type]
+    placed(venue, A, Side.BUY, PERPETUAL, "1")
+    stop = placed(
+        venue,
+        A,
+        Side.SELL,
+        PERPETUAL,
+        "1",
+        order_type=OrderType.STOP_MARKET,
+        trigger_price=D(97_000),
+        client_order_id=78,
+    )
+    venue.jump(-4.0)
+    found = venue.core.futures.order(A, client_order_id=78)
+    assert found is not None
+    assert (found.state, found.order_id == stop.order_id) == (OrderState.FILLED, switch == "same")
+    assert (venue.core.futures.order(A, stop.order_id) is None) is (switch == "new")
+    assert {each.order_id for each in venue.core.futures.fills(A, None, None)} >= {found.order_id}
+    assert restored(venue) == venue.core.state
+
+
 @pytest.mark.parametrize("switch", ["mark", "index"])
 def test_the_configured_price_triggers_a_stop_order(switch: str) -> None:
     """Of a future whose mark is above the index, with a trigger between the two."""

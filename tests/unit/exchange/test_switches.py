@@ -13,6 +13,7 @@ from services.exchange.model import (
     OrderEvent,
     OrderState,
     PositionEvent,
+    SelfTradePrevention,
     Side,
     TradeEvent,
 )
@@ -67,6 +68,23 @@ def test_an_ioc_that_filled_in_part_is_cancelled_whatever_is_configured() -> Non
     best = book.asks[0]
     order = desk.accepted(A, BUY, symbol, best.quantity + D("0.01"), best.price, time_in_force="IOC")
     assert (order.state, order.filled) == (OrderState.CANCELLED, best.quantity)
+
+
+@pytest.mark.parametrize(
+    ("stp", "maker_rests", "taker_rests"), [(1, False, True), (2, True, False), (3, False, False)]
+)
+def test_two_orders_of_one_account_that_name_no_prevention_end_as_configured(
+    stp: int, maker_rests: bool, taker_rests: bool
+) -> None:
+    desk = venue(default_stp=SelfTradePrevention(stp))
+    symbol = desk.option().symbol
+    bid, ask = desk.best(symbol)
+    between = ((bid + ask) / 2).quantize(D("0.1"))
+    maker = desk.accepted(A, BUY, symbol, "0.01", between)
+    taker = desk.accepted(A, Side.SELL, symbol, "0.01", between)
+    resting = {order.order_id for order in desk.core.open_orders(A)}
+    assert (maker.order_id in resting, taker.order_id in resting) == (maker_rests, taker_rests)
+    assert desk.position(A, symbol) == 0
 
 
 @pytest.mark.parametrize(

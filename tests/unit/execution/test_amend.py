@@ -9,12 +9,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.execution.effects import AmendOrder
-from services.execution.rows import AmendFailed, AmendRequested, OrderRepriced, OrderRequested
+from services.execution.effects import AmendOrder, CancelOrder
+from services.execution.rows import AmendFailed, AmendRequested, EndedForgotten, OrderRepriced, OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.quality import ListQuality
-from shared.messages.trades import ExecutionParams, LimitPhase
+from shared.messages.steps import Entry
+from shared.messages.trades import CancelOrders, ExecutionParams, LimitPhase
 from shared.messages.venue import AmendAcked, Amendment, AmendRefused, AmendUnknown, NewOrder, VenueOrder
 from tests.unit.execution.play import CALL, MARKS, Script, acked, fill, leg, seen, venue_id
 
@@ -91,6 +92,51 @@ def test_an_amendment_is_written_before_it_is_sent_and_shown_with_the_order() ->
     assert (script.order(order).price, script.order(order).amend_price) == (D(1000), D(1010))
     script.on(_seen_at(order, "1010"))
     assert (script.order(order).price, script.order(order).amend_price, script.order(order).amends) == (1010, None, 1)
+
+
+def _renamed(order: NewOrder, price: str, new_id: int, filled: str = "0") -> VenueOrder:
+    return msgspec.structs.replace(_seen_at(order, price, filled), venue_order_id=new_id)
+
+
+def test_an_order_that_has_a_new_id_after_its_amendment_is_cancelled_by_that_one() -> None:
+    script = Script().started()
+    trade_id, order, _ = _moving(script)
+    new_id = venue_id(order) + 1
+    script.on(AmendAcked(client_order_id=order.client_order_id, venue_order_id=new_id))
+    assert script.core.book.orders[order.client_order_id].venue_order_id == venue_id(order), "it was not seen yet"
+    script.on(_renamed(order, "1010", new_id))
+    script.ask(CancelOrders(trade_id=trade_id, requested_by="op"))
+    (cancel,) = script.take(CancelOrder)
+    assert cancel.order.venue_order_id == new_id
+    script.restarted()
+    assert script.core.book.orders[order.client_order_id].venue_order_id == new_id
+
+
+def test_after_a_new_id_fills_count_under_either() -> None:
+    script = Script().started()
+    _, order, _ = _moving(script)
+    old, new = venue_id(order), venue_id(order) + 1
+    script.on(_renamed(order, "1010", new))
+    half = order.quantity / 2
+    for number, known_as in ((1, old), (2, new)):
+        nameless = msgspec.structs.replace(fill(order, number, half), venue_order_id=known_as, client_order_id=None)
+        script.on(nameless)
+    assert script.core.book.orders[order.client_order_id].filled_quantity == order.quantity
+
+
+def test_all_ids_of_an_order_are_forgotten_with_its_trade() -> None:
+    script = Script().started()
+    trade_id, order, _ = _moving(script)
+    script.on(_renamed(order, "1010", venue_id(order) + 1))
+    book = script.core.book
+    assert len(book.order_of_venue_id) == 2
+    script.ask(CancelOrders(trade_id=trade_id, requested_by="op"))
+    script.cancels_all(order)
+    script.wait(5_000)
+    assert book.trades[trade_id].is_final
+    forgotten = EndedForgotten(before_ns=script.now_ns + 1, quality_before_ns=0)
+    book.apply(Entry(script.now_ns, "", forgotten))
+    assert book.order_of_venue_id == {}
 
 
 def test_while_an_amendment_is_on_its_way_no_other_is_sent() -> None:
