@@ -21,6 +21,7 @@ from world.node import Node
 
 RESEND_NS = 300 * MS
 REPLAY_TIMEOUT_NS = 500 * MS
+_CUT_NS = (3 * SECOND, 12 * SECOND)
 REPLAY_MAX_BYTES = 1 << 20
 _ENCODERS_KEPT = 256
 """Each start of a process has encoders of its own, each with room for the largest frame that it wrote."""
@@ -85,6 +86,7 @@ class WorldBus:
         self._read = lru_cache(maxsize=_FRAMES_READ)(_read)
         self._encoder_of = lru_cache(maxsize=_ENCODERS_KEPT)(encoder_of)
         self._link_free_ns: dict[tuple[str, str], int] = {}
+        self._cut_until_ns: dict[tuple[str, str], int] = {}
         self._lags: dict[tuple[str, str], tuple[int, int]] = {}
         self._pending: dict[tuple[str, str], tuple[int, int]] = {}
         self._intents: dict[str, OpenTrade] = {}
@@ -111,8 +113,17 @@ class WorldBus:
                 self._subscriptions[key] = _Subscription(subscription.prefixes, self._engine.now_ns)
 
     def heal(self, faults: Faults) -> None:
-        """Use these faults from now on."""
+        """Use these faults from now on, and no connection is cut any more."""
         self._faults = faults
+        self._cut_until_ns.clear()
+
+    def cut_off(self, service: str) -> None:
+        """Let a service and one of those that listen to it hear nothing of each other for some seconds."""
+        self._cut(service, self._engine.random.choice(sorted(self._subscribers[service])))
+
+    def _cut(self, one: str, other: str) -> None:
+        until_ns = self._engine.now_ns + self._engine.between_ns(*_CUT_NS)
+        self._cut_until_ns[one, other] = self._cut_until_ns[other, one] = until_ns
 
     def missed(self, before_ns: int) -> Iterator[str]:
         """Events published before this moment that a subscriber of then was not handed, nor a newer one of the same
@@ -191,8 +202,19 @@ class WorldBus:
         if intent is not None and server.name == "execution":
             self.answered.append((intent, effect.message))
         client = publisher.clients.get(effect.request_id)
-        if client is not None:
-            self._answer(server.name, client, effect.request_id, effect.message)
+        if client is None:
+            return
+        if client in self.nodes and self._faults.bus_cut_at_answer:
+            self._perhaps_cut(server, client)
+        self._answer(server.name, client, effect.request_id, effect.message)
+
+    def _perhaps_cut(self, server: Node, client: str) -> None:
+        engine = self._engine
+        if engine.chance(self._faults.bus_cut_at_answer):
+            self._cut(server.name, client)
+            if engine.chance(0.5):
+                # as soon as its effects are carried out: it is in the middle of them
+                engine.after(0, server.crash)
 
     def ask(self, service: str, message: Message, request_id: str, deliver: Callable[[Message], None]) -> None:
         """A request from outside the desk, such as the command line's: never lost, answered once."""
@@ -323,7 +345,7 @@ class WorldBus:
         """One message on the connection from `source` to `target`: in order, at times lost or twice."""
         engine, faults, link = self._engine, self._faults, (source, target)
         random = engine.random.random
-        if random() < faults.bus_drop:
+        if random() < faults.bus_drop or engine.now_ns < self._cut_until_ns.get(link, 0):
             return
         copies = 2 if random() < faults.bus_duplicate else 1
         lag_ns = self._lag_of(source, target) if faults.bus_lag_max_ms else 0

@@ -9,6 +9,8 @@ from world.faults import MS, SECOND, Faults
 from world.node import Node
 
 _WITH_JOURNAL = ("execution", "risk", "strategy")
+_HEARD = ("marketdata", "risk", "execution", "strategy")
+"""Those that others listen to."""
 
 
 def disturb(desk: Desk, faults: Faults, until_ns: int) -> None:
@@ -17,6 +19,8 @@ def disturb(desk: Desk, faults: Faults, until_ns: int) -> None:
     for node in desk.nodes.values():
         crash_at_random(desk, node, faults, until_ns)
         at_random(desk, faults.outage_per_minute, until_ns, _outage(desk, node))
+    for name in _HEARD:
+        at_random(desk, faults.bus_cut_per_minute, until_ns, _cut_off(desk, name))
     for name in _WITH_JOURNAL:
         at_random(desk, faults.disk_full_per_minute, until_ns, _full_disk(desk, desk.nodes[name]))
     venue = desk.venue
@@ -51,6 +55,10 @@ def at_random(desk: Desk, per_minute: float, until_ns: int, act: Callable[[], No
 
 def _outage(desk: Desk, node: Node) -> Callable[[], None]:
     return lambda: node.crash(desk.engine.between_ns(5 * SECOND, 40 * SECOND))
+
+
+def _cut_off(desk: Desk, source: str) -> Callable[[], None]:
+    return lambda: desk.bus.cut_off(source)
 
 
 def _full_disk(desk: Desk, node: Node) -> Callable[[], None]:

@@ -20,6 +20,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     bus_lag_max_ms: int = 0
     bus_drop: float = 0.0
     bus_duplicate: float = 0.0
+    bus_cut_per_minute: float = 0.0
+    bus_cut_at_answer: float = 0.0
     crash_per_drain: float = 0.0
     crash_per_minute: float = 0.0
     restart_after_max_ms: int = 1_500
@@ -108,6 +110,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             list_gaps=some(0.3),
             orders_per_s=random.choice((0, 0, 0, 8, 3, 1)),
             rate_penalty_ms=random.choice((0, 0, 0, 500, 5_000)),
+            bus_cut_per_minute=some(2.0),
+            bus_cut_at_answer=some(0.2),
         )
 
     def on(self) -> dict[str, float]:
@@ -128,6 +132,9 @@ FAULTS: dict[str, str] = {
     "messages of different publishers overtake each other",
     "bus_drop": "a message is lost: published, replayed, requested or answered",
     "bus_duplicate": "a message arrives twice; a request too",
+    "bus_cut_per_minute": "for 3 to 12 s a service and one of those that listen to it hear nothing of each other",
+    "bus_cut_at_answer": "the same begins with an answer, which is lost, and in half of the cases the service that "
+    "gave it dies",
     "crash_per_drain": "a core dies in a drain: before the commit, after it, or half-way through the effects",
     "crash_per_minute": "a core dies at a random moment",
     "restart_after_max_ms": "how long it takes at the most until it runs again",

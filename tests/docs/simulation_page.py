@@ -49,8 +49,7 @@ concerned event by event, and the line that runs that seed again. A seed that fo
 test.
 
 Last run over many seeds: [simulation-nightly.md](simulation-nightly.md). Mistakes that were made on purpose, and
-which promise found each: [simulation-mutants.md](simulation-mutants.md). Its row of `intent_opens_twice` is of an
-older version: none of the first 40 drawn seeds finds that mistake now.
+which promise found each: [simulation-mutants.md](simulation-mutants.md).
 
 ## What a seed draws
 

@@ -11,7 +11,8 @@ import pytest
 
 from services.exchange.config import RateLimitConfig
 from services.exchange.server.ratelimits import Group
-from shared.messages.steps import Tick
+from shared.messages.steps import Inbound, ReplyReceived, RequestTimedOut, Tick
+from shared.messages.system import Heartbeat
 from shared.messages.venue import (
     CancelAcked,
     CancelRefused,
@@ -31,7 +32,7 @@ from world.faults import MS, SECOND, UNDRAWN, Faults
 from world.intruder import Intruder
 from world.node import Crashed, _MortalJournal
 from world.rates import OrderRates
-from world.scenario import small_exchange
+from world.scenario import small_exchange, three_strategies
 from world.simulate import START_NS
 
 pytestmark = pytest.mark.simulation
@@ -105,6 +106,52 @@ def test_an_outage_keeps_a_service_down_for_its_time() -> None:
     assert not risk.alive
     desk.engine.run_until(desk.engine.now_ns + 2 * SECOND)
     assert risk.alive
+
+
+def heard_by(desk: Desk, *names: str) -> list[tuple[str, Any]]:
+    """What these services are handed from now on, each item with who got it."""
+    heard: list[tuple[str, Any]] = []
+
+    def listen(name: str) -> None:
+        desk.nodes[name].on_batch = lambda items, now_ns: heard.extend((name, item) for item in items)
+
+    for name in names:
+        listen(name)
+    return heard
+
+
+def test_two_services_that_are_cut_off_hear_nothing_of_each_other_and_then_again() -> None:
+    desk = calm_desk()
+    desk.engine.run_until(desk.engine.now_ns + 5_500 * MS)
+    heard = heard_by(desk, "execution", "risk", "strategy", "monitor")
+
+    def beats(since: int = 0) -> set[tuple[str, str]]:
+        return {
+            (name, item.message.service)
+            for name, item in heard[since:]
+            if isinstance(item, Inbound) and isinstance(item.message, Heartbeat)
+        }
+
+    desk.bus.cut_off("risk")
+    desk.engine.run_until(desk.engine.now_ns + 2_900 * MS)
+    cut = beats()
+    before = len(heard)
+    desk.engine.run_until(desk.engine.now_ns + 15 * SECOND)
+    lost = beats(before) - cut
+    (other,) = {name for pair in lost for name in pair} - {"risk"}
+    assert (other, "risk") in lost
+    assert lost <= {(other, "risk"), ("risk", other)}
+
+
+def test_an_answer_with_which_two_services_are_cut_off_is_lost_and_at_times_its_giver_dies() -> None:
+    desk = Desk(
+        Engine(START_NS, 1), Faults(bus_cut_at_answer=1.0), three_strategies(1, mode="limit"), small_exchange(1)
+    )
+    heard = heard_by(desk, "strategy")
+    desk.engine.run_until(desk.engine.now_ns + 60 * SECOND)
+    taken = [item for _, item in heard if isinstance(item, ReplyReceived | RequestTimedOut)]
+    assert isinstance(taken[0], RequestTimedOut), "what is asked again once they hear each other is answered"
+    assert desk.nodes["risk"].starts > 1
 
 
 def test_a_throttled_venue_refuses_and_does_nothing() -> None:
