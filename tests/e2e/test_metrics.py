@@ -22,7 +22,12 @@ SAMPLES_PER_FAMILY_MAX = 400
 """Of one family of one service, histograms with all their buckets: a label that grows would pass it."""
 
 MOVED = {
-    "exchange": ("voldesk_exchange_requests_total", "voldesk_exchange_frames_total"),
+    "exchange": (
+        "voldesk_exchange_requests_total",
+        "voldesk_exchange_frames_total",
+        "voldesk_exchange_sockets_total",
+        "voldesk_exchange_sockets_open",
+    ),
     "marketdata": ("voldesk_inputs_total", "voldesk_venue_calls_total", "voldesk_bus_messages_total"),
     "risk": (
         "voldesk_requests_answered_total",

@@ -15,7 +15,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.metrics import ExecutionMetrics, Outcome
 from shared.messages.control import RaiseHalt
 from shared.messages.inquiries import QuoteStructure
-from shared.messages.rfq import RfqRefused
+from shared.messages.rfq import AcceptUnknown, RfqRefused
 from shared.messages.smart import SmartParams
 from shared.messages.steps import Request, Step
 from shared.messages.venue import OrderRefused, OutcomeUnknown
@@ -158,6 +158,14 @@ def test_requests_for_quote_are_counted_with_their_verdicts_and_what_they_were_b
     assert desk.shown("voldesk_rfq_improvement_usd_total") == {("open",): 28}
     assert desk.shown("voldesk_fallbacks_total") == {("below_min_notional", "open"): 1}
     assert desk.shown("voldesk_rfqs")[("ACCEPTING",)] == 0
+
+
+def test_an_accepted_quote_whose_outcome_is_unknown_is_counted_and_shown_as_exposure(desk: Watched) -> None:
+    _, quote = Makers(desk).accepting({CALL: "1003", HIGH_CALL: "297"})
+    assert desk.shown("voldesk_rfq_accepts_unknown_total") == {(): 0}
+    desk.on(AcceptUnknown(request_id=quote.request_id, quote_id=quote.quote_id, reason="no answer within 3 s"))
+    assert desk.shown("voldesk_rfq_accepts_unknown_total") == {(): 1}
+    assert desk.shown("voldesk_rfqs")[("ACCEPT_UNKNOWN",)] == 1
 
 
 def test_openings_and_closes_are_counted_by_what_they_cost_a_gain_below_zero(desk: Watched) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from services.risk.config import RiskConfig
 from services.risk.metrics import RiskMetrics
-from shared.messages.steps import Step
+from services.risk.states import MARGIN_LEVELS
+from shared.messages.account import AccountSnapshot
+from shared.messages.risk import RiskLimits
+from shared.messages.steps import Publish, Step, Tick
 from shared.metrics import Metrics
-from tests.unit.risk.desk import LONG_CALL, Script, account, position
+from tests.unit.risk import test_breakers, test_margin_guard
+from tests.unit.risk.desk import LONG_CALL, Script, account, ask, position
 from tests.unit.shared.test_metrics import scraped
 
 
 class Watched:
-    def __init__(self) -> None:
-        self.script = Script()
+    def __init__(self, config: RiskConfig | None = None) -> None:
+        self.script = Script(config)
         self.families = Metrics("risk", "paper", "main")
         self.metrics = RiskMetrics(self.families, ("BTCUSD",), lambda: self.script.core)
 
@@ -70,3 +75,68 @@ def test_a_broken_limit_is_counted_and_shown_until_it_is_over() -> None:
     desk.take(desk.script.poll(60, account("100000")))
     assert desk.shown("voldesk_limit_broken") == {}
     assert desk.shown("voldesk_limit_breaches_total") == {("drawdown",): 1, ("daily_loss",): 1}
+
+
+def test_gamma_and_theta_are_those_of_the_account() -> None:
+    desk = Watched()
+    desk.script.ready()
+    step = desk.script.poll(1, positions=(position(LONG_CALL[0].symbol, "2"),))
+    desk.take(step)
+    (told,) = [e.message for e in step.effects if isinstance(e, Publish) and isinstance(e.message, AccountSnapshot)]
+    sums = told.greeks["BTCUSD"]
+    assert sums.gamma > 0 > sums.theta
+    assert desk.shown("voldesk_gamma_coins_per_usd") == {("own", "BTCUSD"): pytest.approx(sums.gamma)}
+    assert desk.shown("voldesk_theta_usd_per_day") == {("own", "BTCUSD"): pytest.approx(sums.theta)}
+
+
+def test_grants_that_reserve_room_are_shown_with_their_margin_until_they_lapse() -> None:
+    desk = Watched()
+    desk.script.ready()
+    grant = desk.script.granted(ask(), 1)
+    desk.take(desk.script.market(2).poll(2))
+    assert desk.shown("voldesk_grants_outstanding") == {(): 1}
+    assert desk.shown("voldesk_grants_outstanding_margin_usd") == {(): pytest.approx(grant.margin_usd)}
+    desk.take(desk.script.market(200).poll(200))
+    assert desk.shown("voldesk_grants_outstanding") == {(): 0}
+    assert desk.shown("voldesk_grants_outstanding_margin_usd") == {(): 0}
+
+
+def test_the_use_of_each_limit_is_shown_as_the_command_shows_it() -> None:
+    desk = Watched()
+    desk.script.ready()
+    step = desk.script.poll(1, account("90000"), positions=(position(LONG_CALL[0].symbol, "2"),))
+    desk.take(step)
+    (told,) = [e.message for e in step.effects if isinstance(e, Publish) and isinstance(e.message, RiskLimits)]
+    uses = {limit.name: limit.use_pct / 100 for limit in told.limits if limit.use_pct is not None}
+    shown = {key[0]: use for key, use in desk.shown("voldesk_limit_use_ratio").items()}
+    assert max(uses.values()) > 0
+    assert shown == {name: pytest.approx(use) for name, use in uses.items()}
+
+
+def test_a_breaker_is_shown_closed_open_and_half_open() -> None:
+    desk = Watched(test_breakers.config())
+    desk.script.ready()
+    key = ("consecutive_losses", "")
+
+    def state(at_s: float) -> float:
+        desk.take(desk.script.market(at_s).poll(at_s))
+        return desk.shown("voldesk_breaker_state")[key]
+
+    assert state(0.5) == 0
+    test_breakers.lose(desk.script, 1, 1)
+    test_breakers.lose(desk.script, 2, 2)
+    assert state(3) == 2
+    desk.script.on(Tick(), 2 + test_breakers.PAUSE_S)
+    assert state(3 + test_breakers.PAUSE_S) == 1
+
+
+def test_the_level_of_the_margin_guard_is_shown_by_its_number() -> None:
+    desk = Watched(test_margin_guard.config())
+    desk.script.ready()
+    levels = []
+    for at_s, used_pct in ((1, 10.0), (10, 75.0), (20, 99.0)):
+        for number in range(2):
+            desk.take(test_margin_guard.read(desk.script, at_s + number, used_pct))
+        (level,) = desk.shown("voldesk_margin_guard_level").values()
+        levels.append(level)
+    assert levels == [0, MARGIN_LEVELS.index(test_margin_guard.reads(desk.script, 30, 75.0).level), 4]

@@ -12,6 +12,7 @@ from shared.metrics import Metrics
 from tests.unit.shared.test_metrics import scraped
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import NOON
+from tests.unit.strategy.test_dry_run import dry
 from tests.unit.strategy.test_host_entry import of_intent, straddler
 
 MS = 1_000_000
@@ -73,6 +74,14 @@ def test_a_signal_that_opens_a_trade_is_generated_executed_and_timed_in_both_sta
 def test_a_refused_signal_is_counted_by_the_code_of_its_refusal(desk: Watched) -> None:
     desk.answer(GrantRefused(intent_id="straddler-1", strategy="straddler", code="price_collar", detail="too far"))
     assert desk.shown("voldesk_signals_refused_total") == {("price_collar", "straddler"): 1}
+    assert desk.shown("voldesk_signals_executed_total") == {("straddler",): 0}
+
+
+def test_a_signal_of_a_dry_run_is_reported_and_opens_nothing() -> None:
+    desk = Watched(dry())
+    desk.ready()
+    assert desk.shown("voldesk_signals_generated_total") == {("straddler",): 1}
+    assert desk.shown("voldesk_signals_reported_total") == {("dry_run", "straddler"): 1}
     assert desk.shown("voldesk_signals_executed_total") == {("straddler",): 0}
 
 
