@@ -341,6 +341,7 @@ def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
                         code="would_net",
                         detail=f"{leg.side} {leg.symbol} would net against {trade.trade_id}",
                         remedy="close that trade first, or choose another strike or expiry",
+                        against=trade.trade_id,
                     )
         if view.positions.foreign.get(leg.symbol, Decimal(0)) * sign < 0:
             return Refusal(
@@ -361,8 +362,8 @@ def _hedge_would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
         return None
     perpetual = underlying_of(intent.legs[0].symbol)
     needed = {"sell": least < 0, "buy": most > 0}
-    held: list[tuple[str, Side, str]] = [
-        (trade.trade_id, leg.side, "close that trade first, or open it without a delta hedge")
+    held: list[tuple[str, Side, str, str]] = [
+        (trade.trade_id, leg.side, "close that trade first, or open it without a delta hedge", trade.trade_id)
         for trade in view.work.book.active_trades()
         if not trade.request.hedge_of
         for index, leg in enumerate(trade.legs)
@@ -371,15 +372,17 @@ def _hedge_would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
     foreign = view.positions.foreign.get(perpetual, Decimal(0))
     if foreign:
         what = "a position that is not the desk's"
-        held.append((what, "buy" if foreign > 0 else "sell", "close that position at the venue, or open it unhedged"))
+        side_held: Side = "buy" if foreign > 0 else "sell"
+        held.append((what, side_held, "close that position at the venue, or open it unhedged", ""))
     own = "its own leg"
-    held += [(own, leg.side, "leave out that leg") for leg in intent.legs if leg.symbol == perpetual]
-    for whose, side, remedy in held:
+    held += [(own, leg.side, "leave out that leg", "") for leg in intent.legs if leg.symbol == perpetual]
+    for whose, side, remedy, against in held:
         if needed[opposite(side)]:
             return Refusal(
                 code="would_net",
                 detail=f"its delta hedge may have to {opposite(side)} {perpetual}, which would net against {whose}",
                 remedy=remedy,
+                against=against,
             )
     return None
 

@@ -96,7 +96,12 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
 
 def intent_refused(intent_id: str, refusal: Refusal, at_ns: int, account_id: str) -> IntentRefused:
     return IntentRefused(
-        intent_id=intent_id, account_id=account_id, code=refusal.code, detail=refusal.detail, at_ns=at_ns
+        intent_id=intent_id,
+        account_id=account_id,
+        code=refusal.code,
+        detail=refusal.detail,
+        at_ns=at_ns,
+        against=refusal.against,
     )
 
 

@@ -9,10 +9,12 @@ from shared.messages.control import HaltState
 from shared.messages.market import ChainSnapshot, IndexPrice, InstrumentList
 from shared.messages.reconciliation import ForeignPosition, ReconciliationReport
 from shared.messages.system import Heartbeat
+from shared.messages.trades import IntentRefused
 from shared.options.chain import ChainView, OptionList
 from shared.strategy.views import SECOND_NS
 
 _LISTS_KEPT = 16
+_REFUSED_KEPT = 100
 
 
 class Board:
@@ -30,6 +32,9 @@ class Board:
         self.halts: HaltState | None = None
         self.foreign: dict[str, Decimal] | None = None
         """What the venue holds that is no trade's, signed, by symbol; None until execution has told of it."""
+
+        self.stood_against: dict[str, IntentRefused] = {}
+        """The newest intent that execution refused because of a trade, by that trade."""
 
         self.synced_epoch: int | None = None
 
@@ -71,6 +76,18 @@ class Board:
             return False
         found = (each for each in report.differences if isinstance(each, ForeignPosition))
         self.foreign = {each.symbol: each.quantity for each in found}
+        return True
+
+    def on_refused(self, refused: IntentRefused) -> bool:
+        if refused.account_id != self._account_id:
+            return False
+        before = self.stood_against.get(refused.against)
+        if refused.against and (before is None or before.at_ns <= refused.at_ns):
+            # put last, so that the oldest goes first
+            self.stood_against.pop(refused.against, None)
+            self.stood_against[refused.against] = refused
+            while len(self.stood_against) > _REFUSED_KEPT:
+                del self.stood_against[next(iter(self.stood_against))]
         return True
 
     def on_heartbeat(self, beat: Heartbeat, now_ns: int) -> None:

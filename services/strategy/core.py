@@ -62,7 +62,7 @@ from shared.messages.steps import (
     Tick,
 )
 from shared.messages.system import Heartbeat
-from shared.messages.trades import OrderUpdate, TradeUpdate, unknown_request
+from shared.messages.trades import IntentRefused, OrderUpdate, TradeUpdate, unknown_request
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.protocol import (
     CloseStructure,
@@ -279,6 +279,8 @@ class StrategyHostCore:
                 self._on_order(order)
             case ReconciliationReport() as report:
                 taken = self._board.on_report(report)
+            case IntentRefused() as refused:
+                taken = self._board.on_refused(refused)
             case HaltState() as halts:
                 taken = self._board.on_halts(halts)
                 self._changed.update(self._slots)

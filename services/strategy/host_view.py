@@ -70,6 +70,7 @@ class HostView:
             recall=recall,
             market=self._market.reads,
             foreign=self._board.foreign,
+            stood_against=self._board.stood_against,
         )
 
     def exit(self, trade: TradeUpdate, recall: Recall) -> ExitView:

@@ -218,11 +218,14 @@ class CancelAccepted(Message, frozen=True, kw_only=True, tag="cancel_accepted.1"
 
 
 class Refusal(Message, frozen=True, kw_only=True, tag="refusal.1"):
-    """The answer "no": a stable code, what it is about, and what can be done. Any request may be answered so."""
+    """The answer "no": a stable code, what it is about, and what can be done. Any request may be answered so.
+
+    against: of `would_net`, the trade that stands in the way, "" where it is none or another reason."""
 
     code: str
     detail: str
     remedy: str = ""
+    against: str = ""
 
 
 def unknown_request(service: str, message: Message) -> Refusal:
@@ -242,7 +245,8 @@ RETRYABLE_REFUSALS: frozenset[str] = frozenset({"not_ready", "market_stale", "di
 class IntentRefused(Message, frozen=True, kw_only=True, tag="intent_refused.1"):
     """Execution has refused an intent for good: under this id no trade will ever be opened, whatever is sent later.
 
-    Not published for what speaks of the moment (`RETRYABLE_REFUSALS`), nor for what is refused unread.
+    Not published for what speaks of the moment (`RETRYABLE_REFUSALS`), nor for what is refused unread. against: as of
+    `Refusal`.
     """
 
     intent_id: str
@@ -250,6 +254,7 @@ class IntentRefused(Message, frozen=True, kw_only=True, tag="intent_refused.1"):
     code: str
     detail: str
     at_ns: int
+    against: str = ""
 
     @property
     def key(self) -> str:

@@ -37,6 +37,12 @@ _INTERVAL_MIN_S = 5
 _OPENING_NS = 120 * SECOND_NS
 """So long it is waited for openings, after the patience: one that quotes for hours must not keep delta off."""
 
+_REFUSED_NS = 60 * SECOND_NS
+"""So long somebody whose opening was refused is thought to want it still: it is asked for again within less."""
+
+_GIVES_WAY_NS = 600 * SECOND_NS
+"""Between two times at least: a delta at the edge of the band must not open and close for each refusal."""
+
 _HELD_STATES = frozenset({"OPEN", "PARTIALLY_OPEN"})
 
 
@@ -49,6 +55,8 @@ class AccountDeltaHedger:
     minimum_size: coins; less is not traded. maximum_size: coins that its own trades hold at most, bought or sold.
     patience_seconds: so long must delta have been beyond the band; it is waited for what is being opened too, up to
     two minutes longer: the hedge of a single structure, and an opening that is half done, come first.
+    It gives way: when an opening was refused as it, or its own hedge, would net against a trade of this strategy, and
+    delta is within the band without all of its trades, they are closed, once in ten minutes at most. Else they stay.
     counts: "account", everything that the venue holds; or "desk", without what is no trade's.
 
     Its trades go by `hedge_name(name)`: what surely brings the account's delta nearer to 0 risk grants although
@@ -91,6 +99,7 @@ class AccountDeltaHedger:
         self._refusals = 0
         self._refused = ""
         self._gate: Gate | None = None
+        self._gave_way_ns: int | None = None
         self._blind_ns: int | None = None
         self.alarm = ""
         """What a person is told when delta is not known for a minute, or beyond its band and not adjusted."""
@@ -158,7 +167,7 @@ class AccountDeltaHedger:
         ]
         if abs(delta) <= self._hedge.band:
             self._beyond_ns = None
-            return text
+            return self._gives_way(desk, delta, own, text, now_ns)
         self._beyond_ns = now_ns if self._beyond_ns is None else self._beyond_ns
         held = sum((each.quantity for each in own), Decimal(0))
         wanted = adjustment(delta - float(held), own, self._hedge, found.option)
@@ -169,6 +178,29 @@ class AccountDeltaHedger:
             return f"{text}; {waits}"
         self._moved_ns = self._wait_until_ns = now_ns
         return text, self._intents(wanted, found.option, text)
+
+    def _gives_way(
+        self, desk: DeskView, delta: float, own: Sequence[HeldHedge], text: str, now_ns: int
+    ) -> str | tuple[str, tuple[Intent, ...]]:
+        """Close what it holds when somebody's opening was refused because of it and the band does not need it. What
+        is needed stays: beside a hedge on the other side it could not come back."""
+        refused = [desk.stood_against[each.trade_id] for each in own if each.trade_id in desk.stood_against]
+        refused = [each for each in refused if now_ns - each.at_ns < _REFUSED_NS]
+        if not refused:
+            return text
+        who = max(refused, key=lambda each: each.at_ns).intent_id
+        without = delta - float(sum((each.quantity for each in own), Decimal(0)))
+        if abs(without) > self._hedge.band:
+            return f"{text}; does not give way to {who}: without its trades delta would be {without:+.4f}"
+        if self._gave_way_ns is not None and now_ns - self._gave_way_ns < _GIVES_WAY_NS:
+            left_s = (self._gave_way_ns + _GIVES_WAY_NS - now_ns) / SECOND_NS
+            return f"{text}; gave way before, gives way to {who} in {left_s:.0f} s"
+        busy = self._busy(desk)
+        if busy is not None:
+            return f"{text}; gives way to {who} later: {busy}"
+        self._gave_way_ns = self._moved_ns = self._wait_until_ns = now_ns
+        reason = f"gives way to {who}: without its trades delta is {without:+.4f}, within the band"
+        return f"{text}; {reason}", tuple(CloseStructure(trade_id=each.trade_id, reason=reason) for each in own)
 
     def _within_maximum(self, wanted: OpenHedge, held: Decimal, perpetual: Instrument) -> OpenHedge | NoHedge:
         """So much of it as `maximum_size` leaves room for."""
@@ -182,12 +214,9 @@ class AccountDeltaHedger:
         """Why nothing is done now about a delta beyond the band, None when something is."""
         if isinstance(wanted, NoHedge):
             return "too small to trade" if wanted.is_off else f"its trades hold {self._maximum:f} coins, the most"
-        for trade in desk.trades:
-            (leg,) = trade.legs
-            if trade.state not in _HELD_STATES:
-                return f"{trade.trade_id} is {trade.state}"
-            if leg.keep_quantity is not None and leg.held_quantity > leg.keep_quantity:
-                return f"{trade.trade_id} is being reduced to {leg.keep_quantity:f}"
+        busy = self._busy(desk)
+        if busy is not None:
+            return busy
         assert self._beyond_ns is not None, "delta is beyond the band"
         history = desk.history
         adjusted_ns = max(history.last_created_ns or 0, history.last_closed_ns or 0, self._moved_ns)
@@ -205,6 +234,16 @@ class AccountDeltaHedger:
             return f"{openings}, waited for {left_ns / SECOND_NS:.0f} s at most"
         if isinstance(wanted, OpenHedge) and desk.entry_closed is not None:
             return f"not added to: {desk.entry_closed}"
+        return None
+
+    def _busy(self, desk: DeskView) -> str | None:
+        """What of its trades is on its way."""
+        for trade in desk.trades:
+            (leg,) = trade.legs
+            if trade.state not in _HELD_STATES:
+                return f"{trade.trade_id} is {trade.state}"
+            if leg.keep_quantity is not None and leg.held_quantity > leg.keep_quantity:
+                return f"{trade.trade_id} is being reduced to {leg.keep_quantity:f}"
         return None
 
     def _intents(

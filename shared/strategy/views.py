@@ -10,7 +10,7 @@ import msgspec
 
 from shared.messages.account import AccountSnapshot
 from shared.messages.market import IndexPrice
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import IntentRefused, TradeUpdate
 from shared.options.chain import ChainView
 from shared.strategy.market_reads import MarketReads
 from shared.strategy.recall import Recall
@@ -131,6 +131,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 
     `chains` and `index_prices` are keyed by index name ("BTCUSD"); an index price is newer than the one in its chain.
     foreign: what the venue holds that is no trade's, by symbol, signed; None before execution has told of it.
+    stood_against: by a trade's id, the newest intent that execution refused as it would net against that trade.
     """
 
     account: AccountSnapshot | None
@@ -143,6 +144,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     recall: Recall = msgspec.field(default_factory=Recall)
     market: MarketReads = MarketReads()
     foreign: Mapping[str, Decimal] | None = None
+    stood_against: Mapping[str, IntentRefused] = {}
 
     @property
     def entry_view(self) -> EntryView:

@@ -13,7 +13,7 @@ from services.execution.rows import FillAssumed, FundingBooked
 from shared.messages.grants import signed
 from shared.messages.smart import SmartParams
 from shared.messages.steps import Entry, Publish, RaiseAlert
-from shared.messages.trades import Grant, GrantLeg, LegOrder, Refusal, TradeUpdate
+from shared.messages.trades import Grant, GrantLeg, IntentRefused, LegOrder, Refusal, TradeUpdate
 from shared.messages.venue import FundingPayment, NewOrder
 from shared.options.chain import Quote
 from tests.unit.execution.play import (
@@ -491,7 +491,9 @@ def test_what_is_to_be_hedged_is_not_opened_while_a_perpetual_stands_in_the_way_
         assert not isinstance(answer, Refusal)
         return
     assert isinstance(answer, Refusal)
-    assert (answer.code, answer.detail) == ("would_net", refused + other)
+    assert (answer.code, answer.detail, answer.against) == ("would_net", refused + other, other)
+    (told,) = script.published(IntentRefused)
+    assert (told.intent_id, told.code, told.against) == ("demo-1", "would_net", other)
     assert answer.remedy == "close that trade first, or open it without a delta hedge"
     script.closed(other, 2)
     script.wait(5_000)
@@ -517,4 +519,4 @@ def test_a_leg_of_its_own_in_the_perpetual_stands_in_the_way_of_its_hedge_too() 
         leg(CALL, "buy", "0.1"), leg("BTCUSD", "sell", "0.05"), hedge_least_coins=-0.05, hedge_most_coins=0.05
     )
     assert isinstance(answer, Refusal)
-    assert (answer.code, answer.remedy) == ("would_net", "leave out that leg")
+    assert (answer.code, answer.remedy, answer.against) == ("would_net", "leave out that leg", "")

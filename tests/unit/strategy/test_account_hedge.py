@@ -15,9 +15,9 @@ from shared.messages.account import AccountSnapshot, Position, PositionGreeks
 from shared.messages.control import RequestGrant
 from shared.messages.reconciliation import ForeignPosition, ReconciliationReport
 from shared.messages.reducing import ReductionAccepted
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import IntentRefused, TradeUpdate
 from shared.strategy import AccountDeltaHedger
-from tests.unit.strategy.making import ACCOUNT_ID, NOON, account, leg, trade
+from tests.unit.strategy.making import ACCOUNT_ID, NOON, SECOND, account, leg, trade
 from tests.unit.strategy.test_hedging import HedgedDialogue
 
 NAME = "account_delta_hedger"
@@ -343,6 +343,143 @@ def test_after_a_restart_it_knows_its_trades_by_their_name_and_asks_with_the_nex
     desk.wait(20)
     assert desk.orders() == [(f"{NAME}.hedge-5", PERPETUAL, "sell", pytest.approx(0.4))]
     assert desk.status(NAME).open_trades == 1
+
+
+def refused(
+    desk: Account,
+    against: str = "a1",
+    *,
+    intent: str = "scalper-7",
+    account_id: str = ACCOUNT_ID,
+    ago_s: int = 0,
+) -> None:
+    """Execution has refused an opening because of a trade."""
+    desk.hear(
+        IntentRefused(
+            intent_id=intent,
+            account_id=account_id,
+            code="would_net",
+            detail="its delta hedge may have to buy BTCUSD",
+            at_ns=desk.now_ns - ago_s * SECOND,
+            against=against,
+        )
+    )
+
+
+def left_over(delta: float = 0.08, quantity: str = "0.1", *own_too: TradeUpdate) -> Account:
+    """A hedger whose trade of `quantity` was needed once; all else has this delta now, in coins."""
+    desk = Account({CALL: ("1", delta), PERPETUAL: (f"-{quantity}", -float(quantity))})
+    for each in (own("sell", quantity), *own_too):
+        desk.opened(each)
+    desk.ready()
+    return desk
+
+
+def closed(desk: Account) -> set[str]:
+    return {each.trade_id for each in desk.closes()}
+
+
+def test_it_gives_way_to_an_opening_that_was_refused_because_of_it_when_its_band_does_not_need_it() -> None:
+    desk = left_over()
+    desk.wait(30)
+    assert closed(desk) == set(), "nobody asks for it"
+    refused(desk)
+    desk.wait(2)
+    assert closed(desk) == {"a1"}
+    (reason,) = {each.reason for each in desk.closes()}
+    assert reason == "gives way to scalper-7: without its trades delta is +0.0800, within the band"
+    assert (desk.orders(), desk.reductions()) == ([], [])
+
+
+@pytest.mark.parametrize("delta", [0.1001, 0.15, 0.2])
+def test_what_its_band_needs_it_keeps_however_often_somebody_is_refused_and_says_why(delta: float) -> None:
+    desk = left_over(delta, "0.15")
+    for number in range(20):
+        refused(desk, intent=f"scalper-{number}")
+        desk.wait(3)
+        assert f"does not give way to scalper-{number}: without its trades delta would be {delta:+.4f}" in desk.why()
+    assert (closed(desk), desk.orders(), desk.reductions()) == (set(), [], [])
+
+
+def test_all_its_trades_give_way_together_or_none_does() -> None:
+    second = own("sell", "0.05", ordinal=2)
+    desk = Account({CALL: ("1", 0.09), PERPETUAL: ("-0.15", -0.15)})
+    desk.opened(own("sell", "0.1"))
+    desk.opened(second)
+    desk.ready()
+    refused(desk, "a2")
+    desk.wait(2)
+    assert closed(desk) == {"a1", "a2"}
+
+
+@pytest.mark.parametrize("how", ["another trade", "another account", "long ago"])
+def test_a_refusal_that_is_not_because_of_it_or_is_old_moves_nothing(how: str) -> None:
+    desk = left_over()
+    fields: dict[str, Any] = {
+        "another trade": {"against": "t9"},
+        "another account": {"account_id": "x"},
+        "long ago": {"ago_s": 61},
+    }
+    refused(desk, **fields[how])
+    desk.wait(5)
+    assert closed(desk) == set()
+
+
+def ended(desk: Account, trade_id: str = "a1") -> None:
+    """Execution has closed what it held."""
+    ordinal = int(trade_id[1:])
+    was = own("sell", "0.1", ordinal)
+    legs = tuple(msgspec.structs.replace(each, closed_quantity=each.filled_quantity) for each in was.legs)
+    gone = msgspec.structs.replace(was, state="CLOSED", legs=legs, close_by=f"strategy {NAME}.hedge")
+    desk.opened(msgspec.structs.replace(gone, closed_ns=desk.now_ns, updated_ns=desk.now_ns))
+
+
+def test_a_delta_at_the_edge_does_not_open_and_close_for_each_refusal() -> None:
+    desk = left_over()
+    refused(desk)
+    desk.wait(2)
+    ended(desk)
+    desk.held = {CALL: ("1", 0.08)}
+    desk.wait(5)
+    assert "band 0 ± 0.1" in desk.why()
+    assert desk.status(NAME).state == "running", "no person closed it"
+    # the market moves: it hedges as ever, and what it holds is left over again
+    desk.held = {CALL: ("1", 0.12)}
+    desk.wait(20)
+    assert [coins for *_, coins in desk.orders()] == [pytest.approx(0.12)]
+    desk.give_grant()
+    desk.accept("a2")
+    desk.opened(own("sell", "0.1", ordinal=2, at_ns=desk.now_ns))
+    desk.held = {CALL: ("1", 0.08), PERPETUAL: ("-0.1", -0.1)}
+    for number in range(20):
+        refused(desk, "a2", intent=f"again-{number}")
+        desk.wait(20)
+    assert closed(desk) == {"a1"}, "not within ten minutes"
+    assert "gave way before, gives way to again-19 in" in desk.why()
+    for number in range(10):
+        refused(desk, "a2", intent=f"later-{number}")
+        desk.wait(20)
+    assert closed(desk) == {"a1", "a2"}
+
+
+def test_while_a_trade_of_it_is_on_its_way_it_gives_way_once_that_is_done() -> None:
+    desk = left_over(0.08, "0.1")
+    desk.opened(msgspec.structs.replace(own("sell", "0.1", keep="0.05"), updated_ns=desk.now_ns))
+    refused(desk)
+    desk.wait(3)
+    assert closed(desk) == set()
+    assert "gives way to scalper-7 later: a1 is being reduced to 0.05" in desk.why()
+    desk.opened(msgspec.structs.replace(own("sell", "0.1"), updated_ns=desk.now_ns))
+    desk.wait(3)
+    assert closed(desk) == {"a1"}
+
+
+def test_what_a_person_has_paused_gives_way_too_as_that_takes_back() -> None:
+    desk = left_over()
+    desk.command("pause", NAME)
+    refused(desk)
+    desk.wait(2)
+    assert closed(desk) == {"a1"}
 
 
 @pytest.mark.parametrize(
