@@ -10,6 +10,7 @@ from services.exchange.config import ExchangeConfig
 from services.exchange.core import ExchangeCore
 from services.execution import effects
 from services.execution.book import Book
+from services.execution.cash_effects import FindSale, FindStrays, ReadCash, SellSpot, WithdrawSale
 from services.execution.config import ExecutionConfig
 from services.execution.core import ExecutionCore
 from services.execution.effects import (
@@ -50,6 +51,7 @@ from services.strategy.core import StrategyHostCore
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from shared.messages.base import Message
+from shared.messages.contracts import ContractOrder
 from shared.messages.steps import Entry, Publish, RaiseAlert, Reply, SendRequest
 from shared.messages.system import Alert, Severity
 from shared.messages.topics import topic_of
@@ -59,6 +61,7 @@ from shared.runner import Core
 from shared.strategy import StrategyConfig
 from world.audit import Witness
 from world.bus import WorldBus
+from world.cash_audit import sending_violations
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.guard_audit import AccountRead
@@ -139,6 +142,7 @@ class Desk:
         self.nodes["execution"].on_batch = self.witness.on_batch
         self.nodes["execution"].on_commit = self._compare_outcomes
         self.untrue: list[Violation] = []
+        self.venue.tell_sale = self._judge_sale
         self.account_reads: dict[int, AccountRead] = {}
         """By when each read of the account was received."""
 
@@ -256,6 +260,8 @@ class Desk:
                 )
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
+            case SellSpot() | WithdrawSale() | FindSale() | FindStrays() | ReadCash():
+                self.venue.cash.perform(effect, node.now_ns, back)
             case ReadVenue(key=key):
                 self.venue.reads.market(key, back)
             case ReloadInstruments(underlying=underlying):
@@ -310,6 +316,12 @@ class Desk:
                 state = "open" if real.state.is_open else "ended"
                 text = f"order {row.client_order_id} counted as {row.state} with {known} filled"
                 self.untrue.append(Violation("outcome_true", f"{text}, the venue had it {state} with {real.filled}"))
+
+    def _judge_sale(self, order: ContractOrder) -> None:
+        """What is sold was written before."""
+        journal = self.nodes["execution"].journal
+        entries = (*journal.lost_rows, *journal.entries)
+        self.untrue += sending_violations(order, entries, self.venue.sent[order.client_order_id])
 
     def operate_at(self, when_ns: int, service: str, message: Message, request_id: str) -> list[Message]:
         """Send an operator's request at a moment; its answer is appended to the result when it comes."""

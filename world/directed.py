@@ -17,6 +17,7 @@ from services.risk.config import RiskConfig
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode, IfBroken, Policy
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
+from world.cash_scenario import cash_rule
 from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
@@ -457,6 +458,10 @@ DIRECTED: dict[str, Directed] = {
         "are killed",
         scenario=rolling_futures,
         faults=Faults(bus_drop=0.02, bus_duplicate=0.05, bus_delay_max_ms=200),
+    ),
+    "cash_rule": Directed(
+        what="USDT are short again and again, and the cash rule sells coins beside somebody who offers them by hand",
+        scenario=cash_rule,
     ),
     "lost_accepts": Directed(
         what="the answers to accepted quotes are lost, and so is what the stream says of them",

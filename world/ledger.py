@@ -64,8 +64,9 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
     cash = exchange.account_summary(account_id).cash
     traded, settled = _traded(fills), _settled(settlements)
     funding = sum((one.amount for one in venue.products.funding()), ZERO)
-    if abs(cash - (deposits + traded + settled + funding)) > (_AVERAGED if venue.products.futures else ZERO):
-        parts = f"{deposits} + {traded} traded + {settled} settled + {funding} funding"
+    coins = _traded(venue.cash.fills())
+    if abs(cash - (deposits + traded + settled + funding + coins)) > (_AVERAGED if venue.products.futures else ZERO):
+        parts = f"{deposits} + {traded} traded + {settled} settled + {funding} funding + {coins} for coins"
         yield Violation("cash_equal", f"cash {cash} is not {parts}")
     booked = -sum((trade.funding_usd for trade in book.trades.values()), ZERO)
     if booked != funding and not venue.foreign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from world.cash_mutants import CASH_MUTANTS
 from world.guard_mutants import GUARD_MUTANTS
 from world.market_mutants import MARKET_MUTANTS
 from world.mutant import Edit, Mutant
@@ -444,6 +445,7 @@ MUTANTS: Sequence[Mutant] = (
     *QUOTING_MUTANTS,
     *RFQ_MUTANTS,
     *MARKET_MUTANTS,
+    *CASH_MUTANTS,
     *PERPETUAL_MUTANTS,
     *ROLL_MUTANTS,
     *SMART_MUTANTS,

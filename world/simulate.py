@@ -14,6 +14,7 @@ from services.execution.rows import OrderMoved, OrderRequested
 from services.strategy.loaded import LoadedStrategy
 from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
+from world.cash_audit import sale_violations, unkept_minimum, unknown_sales, untrue_sales
 from world.desk import DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
@@ -138,7 +139,7 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     while engine.now_ns < deadline_ns and not violations:
         engine.run_until(engine.now_ns + 5 * SECOND)
         violations += _unsafe(desk, faults)
-        if not any(liveness_violations(desk.venue, desk.book)):
+        if not any(_unfinished(desk)):
             break
     if violations:
         return [
@@ -153,9 +154,19 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     return violations_at_rest(desk)
 
 
+def _unfinished(desk: Desk) -> Iterator[Violation]:
+    """What comes to its end once faults stop, and has not."""
+    cash = desk.execution_config.cash
+    yield from liveness_violations(desk.venue, desk.book)
+    yield from unknown_sales(desk.venue, desk.book, cash)
+    yield from unkept_minimum(desk.venue, cash)
+
+
 def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
     """What must hold at every moment, and does not. A clock that is set back makes everything late."""
     found = [*safety_violations(desk.venue, desk.book, DESK_NUMBER)]
+    entries = desk.nodes["execution"].journal.entries
+    found += sale_violations(desk.venue, entries, desk.execution_config.cash)
     if not faults.clock_jump_per_minute:
         lasts_ns = desk.execution_config.quoting_countdown_s * SECOND
         found += countdown_violations(desk.venue, desk.nodes["execution"], lasts_ns)
@@ -168,7 +179,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
     entries = execution.journal.entries
     return [
         *safety_violations(venue, book, DESK_NUMBER),
-        *liveness_violations(venue, book),
+        *_unfinished(desk),
         *ledger_violations(venue, book),
         *cash_violations(venue, book, entries),
         *grant_violations(entries, desk.bus.published, book, clock_holds=not desk.machine.was_set),
@@ -220,6 +231,7 @@ def decided_wrongly(desk: Desk) -> list[Violation]:
         *silent_changes(desk.bus.published),
         *outcome_violations(entries, desk.bus.answered),
         *untrue_outcomes(entries, desk.venue),
+        *untrue_sales(entries, desk.venue),
         *desk.untrue,
         *flip_violations(fills, DESK_NUMBER),
         *fold_violations(desk.nodes["execution"], desk.fold(), desk.book),
@@ -301,7 +313,7 @@ def _digest(desk: Desk) -> str:
     for node in desk.nodes.values():
         for entry in (*node.journal.lost_rows, *node.journal.entries):
             digest.update(encode(entry))
-    for fill in desk.venue.products.fills():
+    for fill in (*desk.venue.products.fills(), *desk.venue.cash.fills()):
         digest.update(encode(fill))
     digest.update(encode(desk.engine.random.random()))
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from services.exchange.core import ExchangeCore
 from services.exchange.rows import Outcome
 from services.exchange.server.ratelimits import Group
 from services.execution.book import Book
+from shared.messages.contracts import ContractOrder
 from shared.messages.rfq import RfqPush
 from shared.messages.venue import (
     AmendAcked,
@@ -38,6 +39,7 @@ from shared.messages.venue import (
     VenueOrder,
     VenuePosition,
 )
+from world.cash import VenueCash, is_spot
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.market_feed import MarketFeed
@@ -98,6 +100,14 @@ class Venue:
             delay_ns=self._delay_ns,
         )
         self.rfqs = VenueRfqs(network, exchange, account_id)
+        self.tell_sale: Callable[[ContractOrder], None] = lambda order: None
+        self.cash = VenueCash(
+            network,
+            exchange,
+            account_id,
+            is_left_out=lambda: self._happens(self.faults.list_gaps),
+            tell_sent=self._sale_sent,
+        )
         self.reads = VenueReads(
             network,
             exchange,
@@ -241,6 +251,10 @@ class Venue:
             if not command.reduce_only:
                 self._foreign_orders.add(outcome.result.order_id)
         self._push(outcome.events)
+
+    def _sale_sent(self, order: ContractOrder) -> None:
+        self.tell_sale(order)
+        self.sent[order.client_order_id] += 1
 
     def _amended(self, change: Amendment) -> None:
         """An opening order is as much bound to its grant by its new price as by its first."""
@@ -395,9 +409,11 @@ class Venue:
         for event in events:
             match event:
                 case ex.OrderEvent(order=order) if order.account_id == self.account_id:
-                    self._push_one(shown_order(order))
+                    if not is_spot(order.symbol):
+                        self._push_one(shown_order(order))
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
-                    self._push_one(shown_fill(fill, with_fee=False))
+                    if not is_spot(fill.symbol):
+                        self._push_one(shown_fill(fill, with_fee=False))
                 case _:
                     push = self.rfqs.pushed(event)
                     if push is not None:

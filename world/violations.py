@@ -46,6 +46,10 @@ Invariant = Literal[
     "breakers_hold",
     "guard_steady",
     "transfers_are_no_gain",
+    "sale_written",
+    "sales_within_bounds",
+    "sales_known",
+    "minimum_kept",
     "strategies_know",
     "events_arrive",
     "rolled_once",
@@ -104,6 +108,13 @@ PROMISES: dict[Invariant, str] = {
     "guard_steady": "the margin guard moves once per read, up at a threshold and down below it by the hysteresis, "
     "and from its level no_new_trades on nothing is granted",
     "transfers_are_no_gain": "money paid in or out moves neither drawdown nor the loss of the day",
+    "sale_written": "a sale of the cash rule is in the journal before it is sent, and is sent once",
+    "sales_within_bounds": "the cash rule sells no more than its cap within 24 hours, nothing below the price that "
+    "it decided, and no coin that is kept",
+    "sales_known": "once faults stop, it is known of every sale of the cash rule what it sold, for how much, and "
+    "what it cost, to the last decimal",
+    "minimum_kept": "once faults stop, the account has its minimum of USDT, unless the cap or the coins that may be "
+    "sold do not allow it",
     "strategies_know": "once faults stop, strategies know which trades are open",
     "events_arrive": "once faults stop, every reader has been handed the newest event of every entity",
     "rolled_once": "a trade that is rolled has one successor, which is begun once the trade has ended",

@@ -26,6 +26,12 @@ from shared.messages.venue import VenueSnapshot
 from shared.runner import CoreFailed
 from shared.strategy.protocol import OpenStructure
 from tests.simulation.test_bad_days import come_to_rest
+from tests.simulation.test_cash_rule import (
+    a_minimum_that_is_not_there,
+    a_sale_that_sold_more,
+    a_sale_without_a_row,
+    a_smaller_cap,
+)
 from tests.simulation.test_world import calm_desk, open_trades, run_until
 from world.audit import Witness, decision_violations, flip_violations, silent_changes
 from world.desk import DESK_NUMBER, Desk
@@ -508,6 +514,10 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "breakers_hold": a_grant_under_an_open_breaker,
     "guard_steady": a_grant_under_a_margin_level,
     "transfers_are_no_gain": a_deposit_in_the_peak,
+    "sale_written": a_sale_without_a_row,
+    "sales_within_bounds": a_smaller_cap,
+    "sales_known": a_sale_that_sold_more,
+    "minimum_kept": a_minimum_that_is_not_there,
     "strategies_know": a_strategy_that_missed_an_end,
     "events_arrive": an_event_that_never_arrived,
     "rolled_once": two_successors,
