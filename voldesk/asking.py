@@ -13,6 +13,7 @@ from shared.messages.alerts import AcknowledgeAlert
 from shared.messages.base import Message
 from shared.messages.control import LiftHalts, RaiseHalt, StrategyCommand
 from shared.messages.inquiries import QuoteStructure
+from shared.messages.leverage import ChangeLeverage
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.risk import ResetBreaker
 from shared.messages.system import GetStatus, Heartbeat
@@ -88,6 +89,8 @@ def _where_to_check(message: Message) -> str | None:
             return f"voldesk trade {trade_id}"
         case CancelOrders():
             return "voldesk orders"
+        case ChangeLeverage(symbol=symbol):
+            return f"voldesk leverage {symbol}"
         case AdoptPosition():
             return "voldesk trades --open"
         case QuoteStructure():

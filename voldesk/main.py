@@ -52,6 +52,7 @@ COMMANDS = {
     ),
     "account": "Show equity, margin, the cash of each asset and the account's Greeks per underlying.",
     "cash": "Show what the cash rule keeps, what it would sell now and why it does or does not, and what it sold.",
+    "leverage": "Show the leverage of a perpetual or dated future at the venue, or set it.",
     "risk": "Show every limit with its use, nearest first, halts, breakers and margin; --stress the stress grid.",
     "strategies": "List strategies with what each waits for; pause or resume one, or let it open one trade.",
     "strategy": "Begin a strategy file, or look at one strategy closely: what it would open, how its trades did.",

@@ -51,8 +51,9 @@ class Book(msgspec.Struct):
     """All of execution's durable state. Two books that folded the same rows are equal.
 
     funding: payments that are booked. perpetuals: when what a trade holds of each changed last. forgot_ns: when ended
-    trades were last let go of. unfilled_kept_ns: a reader remembers orders that ended unfilled
-    for at least this long; the service for as long as its rows say.
+    trades were last let go of. leverage_asked: changes of leverage without an outcome, by request.
+    unfilled_kept_ns: a reader remembers orders that ended unfilled for at least this long; the service for as long as
+    its rows say.
     """
 
     answers_kept: int
@@ -72,6 +73,7 @@ class Book(msgspec.Struct):
     intents: dict[str, Intent] = msgspec.field(default_factory=dict)
     highest_ordinal: dict[str, int] = msgspec.field(default_factory=dict)
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
+    leverage_asked: dict[str, rows.LeverageAsked] = msgspec.field(default_factory=dict)
     inquiries: InquiryBook = msgspec.field(default_factory=InquiryBook)
     cash: CashBook = msgspec.field(default_factory=CashBook)
     halts: list[Halt] = msgspec.field(default_factory=list)
@@ -148,8 +150,11 @@ class Book(msgspec.Struct):
                 fold_amendment(self, row, at_ns)
             case rows.RequestAnswered():
                 self.answers[row.request_id] = row.answer
+                self.leverage_asked.pop(row.request_id, None)
                 while len(self.answers) > self.answers_kept:
                     del self.answers[next(iter(self.answers))]
+            case rows.LeverageAsked():
+                self.leverage_asked[row.request_id] = row
             case rows.IntentRefused():
                 fold_intent(self, row.intent_id, row.strategy, row.ordinal, Intent(None, row.refusal, at_ns))
             case rows.TradeRequested():

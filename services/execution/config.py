@@ -16,6 +16,8 @@ Seconds = Annotated[int, Meta(ge=0, le=864_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=10_000)]
 _COUNTDOWN_MIN_S = 15
+FutureName = Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}USD(-[0-9]{1,2}[A-Z]{3}[0-9]{2})?$")]
+Leverage = Annotated[int, Meta(ge=1, le=125)]
 ProfileName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -87,6 +89,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     flatten closes every trade. In LIVE flatten is done only when `voldesk down` asked for it, a bare
     signal cancels. shutdown_timeout_s: after so long the process ends all the same, and the next one goes on.
     profiles: parameters of the limit plan by name; a strategy host resolves them when it loads a strategy.
+    leverage: of perpetuals and dated futures, by symbol: set at the venue at a start, and whenever it is another one
+    and the account has neither position nor orders there.
     cash: the rule that keeps a minimum of USDT by selling a coin of spot.
     rate_budget_share: share of those rate limits of the venue that services share (account, positions, market data);
     limits that execution alone uses (orders, their queries and history) are its own, whole.
@@ -157,6 +161,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     shutdown_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 20
     profiles: dict[ProfileName, ExecutionProfile] = {}
     cash: CashConfig = CashConfig()
+    leverage: dict[FutureName, Leverage] = {}
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     orders_per_s: Annotated[int, Meta(ge=1, le=60)] = 15
 

@@ -25,6 +25,7 @@ from services.execution.evidence import Evidence
 from services.execution.facts import Facts
 from services.execution.halts import Guards
 from services.execution.inquiry_desk import InquiryDesk
+from services.execution.leverage import LeverageDesk
 from services.execution.lifecycle import Lifecycle
 from services.execution.order_changes import withdrawn_together
 from services.execution.quote_requests import QuoteRequests
@@ -36,6 +37,13 @@ from services.execution.states import OPENING_STATES
 from services.execution.views import intent_refused, order_update, trade_update
 from services.execution.winding_down import WindDown, WindingDown
 from services.execution.workspace import MS, SECOND, Workspace, earliest
+from shared.messages.contracts import (
+    LeverageRead,
+    LeverageReadFailed,
+    LeverageRefused,
+    LeverageSet,
+    LeverageUnknown,
+)
 from shared.messages.control import DirectFlattenRecord, FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
 from shared.messages.space import JournalSpace
@@ -78,7 +86,7 @@ class ExecutionCore:
     """One account's trades and orders.
 
     Inputs: Request (OpenTrade, CloseTrade, ReduceTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders,
-    TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests, GetCash);
+    TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests, GetCash, GetLeverage, ChangeLeverage);
     Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
     LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace. Any other input is ignored. Facts about
     orders may come as one `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
@@ -119,12 +127,14 @@ class ExecutionCore:
         self._cash = CashDesk(self._work, self._schedule, self._winding_down)
         self._inquiries = InquiryDesk(self._work)
         self._quote_requests = QuoteRequests(self._work, self._inquiries)
+        self._leverage = LeverageDesk(self._work, self._schedule, self._reconciler.positions)
         self._requests = Requests(
             CheckView(self._work, self._guards, self._schedule, self._reconciler.positions, grant_key),
             self._inquiries,
             self._quote_requests,
             self._countdowns,
             self._cash,
+            self._leverage,
         )
         self._wake_ns: int | None = None
         self._started = False
@@ -174,6 +184,7 @@ class ExecutionCore:
         self._rfq_desk.begin()
         self._inquiries.begin()
         self._cash.begin()
+        self._leverage.begin()
         self._countdowns.begin()
         self._schedule.begin()
         self._evidence.hold()
@@ -291,6 +302,8 @@ class ExecutionCore:
                 self._take_amendment(item)
             case CountdownSet() | CountdownRefused() | CountdownUnknown():
                 self._countdowns.take(item)
+            case LeverageSet() | LeverageRefused() | LeverageUnknown() | LeverageRead() | LeverageReadFailed():
+                self._leverage.take(item)
             case CashRead() | CashReadFailed():
                 self._cash.read(item)
             case SaleFound() | SaleNotAnswered():
@@ -371,7 +384,7 @@ class ExecutionCore:
             concerned.sort(key=lambda trade: trade.state not in OPENING_STATES)
         wakes += [self._lifecycle.advance(trade) for trade in concerned]
         wakes += [self._evidence.look(), self._rfq_desk.look(), self._countdowns.look()]
-        wakes += [self._cash.look(), self._schedule.advance()]
+        wakes += [self._cash.look(), self._leverage.look(), self._schedule.advance()]
         note_arrivals(work)
         note_deltas(work)
         for number in work.touched_orders:

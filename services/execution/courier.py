@@ -19,12 +19,15 @@ from services.execution.effects import (
     PlaceOrder,
     QueryOrder,
     QueryOrders,
+    ReadLeverage,
     SetCountdown,
+    SetLeverage,
 )
 from services.execution.ports import TradingGateway
 from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
 from shared.logging import bound_contextvars, get_logger
+from shared.messages.contracts import LeverageRead, LeverageReadFailed, LeverageUnknown
 from shared.messages.venue import (
     AmendUnknown,
     CountdownUnknown,
@@ -91,6 +94,13 @@ class Courier:
                 not_set = CountdownUnknown(underlying=underlying, reason="the call failed here")
                 work = self._gateway.set_countdown(underlying, countdown_ms)
                 self._spawn(work, f"countdown-{underlying}", not_set)
+            case ReadLeverage(symbol=symbol):
+                unread = LeverageReadFailed(symbol=symbol, reason="the read failed here")
+                self._spawn(self._leverage(symbol), f"read-leverage-{symbol}", unread)
+            case SetLeverage(symbol=symbol, leverage=leverage):
+                setting = self._gateway.futures.set_leverage(symbol, leverage)
+                not_known = LeverageUnknown(symbol=symbol, reason="the call failed here")
+                self._spawn(setting, f"set-leverage-{symbol}", not_known)
             case QueryOrder(client_order_id=number):
                 failed = OrderQueryFailed(client_order_id=number, reason="the query failed here")
                 self._spawn(self._query(effect), f"query-{number}", failed, (number,))
@@ -151,6 +161,14 @@ class Courier:
     def _put_each(self, outcome: Any) -> None:
         for each in outcome if isinstance(outcome, tuple) else (outcome,):
             self._put(each)
+
+    async def _leverage(self, symbol: str) -> LeverageRead | LeverageReadFailed:
+        asked_ns = self._clock.now_ns()
+        try:
+            leverage = await self._gateway.futures.leverage(symbol)
+        except VenueError as error:
+            return LeverageReadFailed(symbol=symbol, reason=f"{error.kind}: {error}")
+        return LeverageRead(symbol=symbol, leverage=leverage, asked_ns=asked_ns)
 
     async def _query(self, query: QueryOrder) -> OrderQueried | OrderQueryFailed:
         """One order by single query; when that lacks it, by open orders and history, and its fills."""

@@ -56,6 +56,19 @@ class SetCountdown(msgspec.Struct, frozen=True):
     countdown_ms: int
 
 
+class ReadLeverage(msgspec.Struct, frozen=True):
+    """Read the leverage of a contract. Comes back as LeverageRead or LeverageReadFailed."""
+
+    symbol: str
+
+
+class SetLeverage(msgspec.Struct, frozen=True):
+    """Set the leverage of a contract, once. Comes back as LeverageSet, LeverageRefused or LeverageUnknown."""
+
+    symbol: str
+    leverage: int
+
+
 class QueryOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Look for the order: single query, then open orders and history, and its fills.
 
@@ -139,7 +152,9 @@ class QueryBlockTrades(msgspec.Struct, frozen=True, kw_only=True):
 
 RfqEffect = CreateRfq | FetchQuotes | AcceptQuote | CancelRfq | QueryRfqs | QueryBlockTrades
 OrderEffect = PlaceOrder | AmendOrder | CancelOrder | PlaceBatch | AmendBatch | CancelBatch
-Effect = OrderEffect | SetCountdown | QueryOrder | QueryOrders | FetchSnapshot | RfqEffect | CashEffect
+LeverageEffect = ReadLeverage | SetLeverage
+Query = QueryOrder | QueryOrders | FetchSnapshot
+Effect = OrderEffect | SetCountdown | LeverageEffect | Query | RfqEffect | CashEffect
 """Execution's own effects, beside Publish, Reply and RaiseAlert."""
 
 
@@ -154,7 +169,7 @@ def may_go_unwritten(effect: Any) -> bool:
             return all(order.reduce_only for order in orders)
         case AmendBatch(changes=changes):
             return all(change.reduce_only for change in changes)
-        case CreateRfq() | AcceptQuote() | SellSpot():
+        case CreateRfq() | AcceptQuote() | SellSpot() | SetLeverage():
             return False
         case _:
             return True

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.messages.contracts import ContractOrder, SpotSpec, SpotTicker
+from shared.messages.contracts import (
+    ContractOrder,
+    LeverageRefused,
+    LeverageSet,
+    LeverageUnknown,
+    SpotSpec,
+    SpotTicker,
+)
 from shared.messages.rfq import (
     AcceptRefused,
     AcceptUnknown,
@@ -90,6 +97,14 @@ class SpotDesk(Protocol):
     async def fills(self, symbol: str, since_ns: int) -> tuple[VenueFill, ...]: ...
 
 
+class LeverageDesk(Protocol):
+    """The leverage of contracts of one account. `leverage` raises VenueError, the other returns every outcome."""
+
+    async def leverage(self, symbol: str) -> int: ...
+
+    async def set_leverage(self, symbol: str, leverage: int) -> LeverageSet | LeverageRefused | LeverageUnknown: ...
+
+
 class CashGateway(Protocol):
     """What the cash rule needs of a venue."""
 
@@ -104,6 +119,9 @@ class CashGateway(Protocol):
 
 class TradingGateway(RfqDesk, CashGateway, Protocol):
     """One account at a venue. Reads raise VenueError; order calls return every outcome."""
+
+    @property
+    def futures(self) -> LeverageDesk: ...
 
     async def start(self) -> None: ...
 

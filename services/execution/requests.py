@@ -14,6 +14,7 @@ from services.execution.checks import UNRECORDED_REFUSALS, CheckView, first_refu
 from services.execution.countdowns import Countdowns
 from services.execution.halts import is_stretched
 from services.execution.inquiry_desk import InquiryDesk
+from services.execution.leverage import LeverageDesk
 from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
@@ -30,6 +31,7 @@ from shared.messages.cash import GetCash
 from shared.messages.control import FlattenLatch, HaltsAnswered, LiftHalts, RaiseHalt
 from shared.messages.countdowns import ListCountdowns
 from shared.messages.inquiries import ListInquiries, QuoteStructure
+from shared.messages.leverage import ChangeLeverage, GetLeverage
 from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests
 from shared.messages.quoting import ChangeOrders, OrdersChanged
@@ -72,12 +74,14 @@ class Requests:
         quotes: QuoteRequests,
         countdowns: Countdowns,
         cash: CashDesk,
+        leverage: LeverageDesk,
     ) -> None:
         self._view = view
         self._inquiries = inquiries
         self._quotes = quotes
         self._countdowns = countdowns
         self._cash = cash
+        self._leverage = leverage
         self._work = view.work
 
     def take(self, request: Request) -> None:
@@ -99,6 +103,10 @@ class Requests:
                 self._work.send(Reply(request.request_id, self._countdowns.told()))
             case GetCash():
                 self._work.send(Reply(request.request_id, self._cash.status()))
+            case GetLeverage() as question:
+                self._leverage.ask(request.request_id, question)
+            case ChangeLeverage() as change:
+                self._leverage.change(request.request_id, change)
             case OpenTrade() as intent:
                 self._work.send(Reply(request.request_id, self._open(intent)))
             case (

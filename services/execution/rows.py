@@ -12,6 +12,7 @@ from shared.messages.base import Side
 from shared.messages.control import DirectOrder, HaltsAnswered
 from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.inquiries import StructureQuotes
+from shared.messages.leverage import LeverageChanged
 from shared.messages.market import Instrument
 from shared.messages.quoting import OrdersChanged
 from shared.messages.reconciliation import Difference, PositionAdopted
@@ -40,6 +41,7 @@ Answer = (
     | HaltsAnswered
     | PositionAdopted
     | OrdersChanged
+    | LeverageChanged
     | Refusal
 )
 ClosePurpose = Literal["close", "unwind", "flatten"]
@@ -50,6 +52,16 @@ class RequestAnswered(msgspec.Struct, frozen=True, tag="request_answered"):
 
     request_id: str
     answer: Answer
+
+
+class LeverageAsked(msgspec.Struct, frozen=True, kw_only=True, tag="leverage_asked"):
+    """The venue is about to be asked for this leverage of a contract, once, by a person or as it is configured. Its
+    outcome is the answer to the request."""
+
+    request_id: str
+    symbol: str
+    leverage: int
+    requested_by: str
 
 
 class IntentRefused(msgspec.Struct, frozen=True, kw_only=True, tag="intent_refused"):
@@ -528,6 +540,7 @@ class HaltsLifted(msgspec.Struct, frozen=True, kw_only=True, tag="halts_lifted")
 RfqRow = RfqRequested | RfqMoved | QuotesJudged | AcceptRequested | RfqSighted
 Row = (
     RequestAnswered
+    | LeverageAsked
     | IntentRefused
     | TradeRequested
     | TradeAdopted

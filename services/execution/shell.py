@@ -179,6 +179,10 @@ class ExecutionShell:
         """Without [desk] futures those of the venue are not looked at: what a trade holds of them would seem gone."""
         book = self._host.core.book
         held = {leg.symbol for trade in book.active_trades() for leg in trade.legs}
+        if self._config.leverage and not self._context.desk.futures:
+            raise StartRefused(
+                "[execution.leverage] names contracts, and [desk] futures is off", "set [desk] futures = true"
+            )
         futures = sorted(symbol for symbol in held if instrument_kind(symbol) != "option")
         if futures and not self._context.desk.futures:
             raise StartRefused(

@@ -59,6 +59,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
         "cash sale moved",
         ("client_order_id", "state", "reason", "venue_order_id", "filled_quantity", "average_price", "fee_usd"),
     ),
+    rows.LeverageAsked: ("leverage asked", ("symbol", "leverage", "requested_by")),
     rows.TradeNumbersSkipped: ("trade numbers left out", ("last_trade_number", "reason")),
     rows.HaltRaised: ("halt raised", ("level", "reason", "raised_by")),
     rows.HaltsLifted: ("halts lifted", ("lifted_by",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated
@@ -110,7 +111,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_margin_fraction, short_margin_floor_fraction, short_maintenance_fraction: standard margin of a short option,
     see margin.py.
     futures_initial_fraction, futures_maintenance_fraction: margin of a perpetual or dated future as a fraction of
-    quantity times index; the first is one over the leverage.
+    quantity times index; the first is one over the leverage, and never less than one over the lowest in
+    [execution.leverage].
     portfolio_scan_pct, portfolio_vol_pct, portfolio_short_fraction, portfolio_maintenance_fraction: the model of
     portfolio margin, see margin_models.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
@@ -217,3 +219,11 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         longest_s = self.grant_ttl_max_ms / 1_000
         wanted_ms = math.ceil(min(max(opening_s, 0.0), longest_s) * 1_000) if math.isfinite(opening_s) else 0
         return max(self.grant_ttl_ms, wanted_ms)
+
+
+def margined_at(config: RiskConfig, leverages: Iterable[object]) -> RiskConfig:
+    """The same, with the margin of futures no lower than it is at the lowest of the leverages that execution sets."""
+    lowest = min((each for each in leverages if isinstance(each, int) and each >= 1), default=None)
+    if lowest is None or config.futures_initial_fraction >= 1 / lowest:
+        return config
+    return msgspec.structs.replace(config, futures_initial_fraction=1 / lowest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.risk.config import RiskConfig
+from services.risk.config import RiskConfig, margined_at
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.metrics import RiskMetrics
@@ -26,7 +26,8 @@ class RiskShell:
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        config = self._config = context.section(RiskConfig)
+        leverages = context.desk.raw.get("execution", {}).get("leverage", {})
+        config = self._config = margined_at(context.section(RiskConfig), leverages.values())
         grant_key = context.grant_key()
         venue = VenueMetrics(context.metrics)
         self._gateway = (EveryProduct if context.desk.futures else CoincallGateway)(

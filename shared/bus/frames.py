@@ -22,6 +22,7 @@ from shared.messages import (  # noqa: F401  registers them
     countdowns,
     grants,
     inquiries,
+    leverage,
     market,
     on_demand,
     quality,

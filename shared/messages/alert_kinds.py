@@ -58,6 +58,13 @@ ALERT_KINDS: dict[str, AlertKind] = dict(
             "Surplus not reduced",
             "what a trade holds too much cannot be reduced within its bounds",
         ),
+        _kind(
+            "leverage_mismatch",
+            "warning",
+            "execution",
+            "Leverage not as configured",
+            "a contract has another leverage than is configured, and it cannot be changed now",
+        ),
         _kind("cash_sold", "info", "execution", "Coins sold", "the cash rule sold coins of spot", is_notice=True),
         _kind(
             "cash_low",
@@ -439,6 +446,7 @@ TOLD_AGAIN = frozenset(
         "countdown_not_renewed",
         "countdown_refused",
         "cash_low",
+        "leverage_mismatch",
         # strategy
         "exit_blind",
         "hedge_off",

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.messages.base import Side
-from shared.messages.venue import TimeInForce
+from shared.messages.venue import RefusalKind, TimeInForce
 
 ContractOrderType = Literal["limit", "post_only", "market", "stop_limit", "stop_market"]
 FuturesKind = Literal["perpetual", "future"]
@@ -129,15 +129,30 @@ class LeverageSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeverageRefused(msgspec.Struct, frozen=True, kw_only=True):
-    """The venue certainly did not change it; with a position or orders in the contract it never does."""
+    """The venue certainly did not change it; with a position or orders in the contract it never does. `kind` is ours,
+    `code` the venue's."""
 
     symbol: str
     code: int
     text: str
+    kind: RefusalKind = "rejected"
 
 
 class LeverageUnknown(msgspec.Struct, frozen=True, kw_only=True):
     """It may or may not have changed: read it."""
 
+    symbol: str
+    reason: str
+
+
+class LeverageRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venue says of a contract. `asked_ns` is when it was asked."""
+
+    symbol: str
+    leverage: int
+    asked_ns: int
+
+
+class LeverageReadFailed(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     reason: str

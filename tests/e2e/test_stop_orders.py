@@ -88,9 +88,8 @@ def guarded():
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Desk]:
-    made = make_desk("guarded", 6, ["guarded"], {"guarded": GUARDED})
-    text = made.config_path.read_text()
-    made.config_path.write_text(text.replace('"ETHUSD"]\n', '"ETHUSD"]\nfutures = true\n', 1))
+    made = make_desk("guarded", 6, ["guarded"], {"guarded": GUARDED}, futures=True)
+    made.config_path.write_text(f"{made.config_path.read_text()}\n[execution.leverage]\nETHUSD = 5\n")
     started = made.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made
@@ -183,3 +182,20 @@ def test_a_close_takes_the_stop_back_and_sells_once(guarded: Desk) -> None:
     assert [order for order in futures_orders(guarded).values() if order.state in ("waiting", "new")] == []
     alerts = (guarded.run_dir / "alerts.jsonl").read_text()
     assert all(code not in alerts for code in ("foreign_order", "order_vanished", "core_failed", "fill_assumed"))
+
+
+def test_the_configured_leverage_is_set_at_the_start_and_a_person_changes_another_one(guarded: Desk) -> None:
+    def shown() -> list[tuple[str, int, int | None]]:
+        rows = guarded.look("leverage", "--json").json
+        return [(row["symbol"], row["leverage"], row["configured"]) for row in rows]
+
+    until(guarded, "the configured leverage is at the venue", lambda: shown() == [("ETHUSD", 5, 5)])
+    assert guarded.at_venue(lambda gateway: gateway.futures.leverage("ETHUSD")) == 5
+    refused = guarded.voldesk("leverage", "ETHUSD", "7", "--yes")
+    assert refused.code == 1
+    assert "[execution.leverage]" in refused.err
+    # halted by the flatten before: nothing is held and nothing rests
+    # the venue may refuse it for too many requests of all services together
+    until(guarded, "it is set", lambda: guarded.voldesk("leverage", "BTCUSD", "3", "--yes").code == 0)
+    assert guarded.at_venue(lambda gateway: gateway.futures.leverage("BTCUSD")) == 3
+    assert '"requested_by": "cli' in guarded.log_of("execution", "execution"), "who asked is written down"

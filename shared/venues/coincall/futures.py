@@ -137,7 +137,7 @@ class CoincallFutures:
         result = await self._rest.send(endpoints.SET_LEVERAGE, {"symbol": symbol, "leverage": leverage}, "open")
         refusal = errors.refusal_of(result, frozenset({errors.LEVERAGE_BLOCKED}))
         if refusal is not None:
-            return LeverageRefused(symbol=symbol, code=refusal.code, text=refusal.text)
+            return LeverageRefused(symbol=symbol, code=refusal.code, text=refusal.text, kind=refusal.kind)
         if errors.data_of(result) is None:
             return LeverageUnknown(symbol=symbol, reason=errors.reason_of(result))
         return LeverageSet(symbol=symbol, leverage=leverage)

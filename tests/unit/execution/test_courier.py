@@ -22,9 +22,12 @@ from services.execution.effects import (
     PlaceOrder,
     QueryOrder,
     QueryOrders,
+    ReadLeverage,
     SetCountdown,
+    SetLeverage,
 )
 from shared.clock import Clock
+from shared.messages.contracts import LeverageRead, LeverageReadFailed, LeverageSet, LeverageUnknown
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -412,3 +415,40 @@ async def test_a_snapshot_holds_open_orders_and_history() -> None:
     snapshot: VenueSnapshot = await outcomes.next()
     assert (snapshot.trigger, snapshot.since_ns, len(snapshot.orders)) == ("regular", 5, 2)
     assert snapshot.positions == (position(CALL, "1"),)
+
+
+class Leverages:
+    """The leverage of one contract; None: the venue does not answer."""
+
+    def __init__(self, leverage: int | None) -> None:
+        self._leverage = leverage
+        self.asked: list[tuple[str, int]] = []
+
+    async def leverage(self, symbol: str) -> int:
+        if self._leverage is None:
+            raise VenueError("down", "away")
+        return self._leverage
+
+    async def set_leverage(self, symbol: str, leverage: int) -> LeverageSet:
+        self.asked.append((symbol, leverage))
+        if self._leverage is None:
+            raise RuntimeError("a mistake of ours")
+        return LeverageSet(symbol=symbol, leverage=leverage)
+
+
+class Leveraged(ScriptedGateway):
+    def __init__(self, leverage: int | None) -> None:
+        super().__init__()
+        self.futures = Leverages(leverage)
+
+
+async def test_leverage_is_read_and_set_once_and_every_outcome_comes_back() -> None:
+    for leverage, kinds in ((10, [LeverageRead, LeverageSet]), (None, [LeverageReadFailed, LeverageUnknown])):
+        gateway = Leveraged(leverage)
+        outcomes: list[Any] = []
+        courier = Courier(gateway, Clock(), outcomes.append, 5.0)
+        for effect in (ReadLeverage("BTCUSD"), SetLeverage("BTCUSD", 5)):
+            courier.carry(effect)
+            await courier.drained(1.0)
+        assert [type(each) for each in outcomes] == kinds
+        assert gateway.futures.asked == [("BTCUSD", 5)]

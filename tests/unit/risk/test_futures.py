@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from services.risk.config import RiskConfig
+from services.risk.config import RiskConfig, margined_at
 from services.risk.margin_models import standard_margin
 from shared.messages.account import AccountSnapshot
 from shared.messages.risk import StressGrid
@@ -88,3 +88,12 @@ def test_margin_of_futures_is_a_fraction_of_their_value_on_either_side() -> None
         assert margin.initial == pytest.approx(0.1 * INDEX)
         assert margin.maintenance == pytest.approx(0.01 * INDEX)
     assert math.isnan(standard_margin(RiskConfig(), market, {"BTCUSD-1JAN99-1-C": -1.0}).initial)
+
+
+def test_the_margin_of_futures_is_no_lower_than_at_the_lowest_leverage_that_is_set() -> None:
+    config = RiskConfig()
+    assert margined_at(config, ()) is config
+    assert margined_at(config, (20, 50)) is config
+    assert margined_at(config, (20, 4)).futures_initial_fraction == 0.25
+    assert margined_at(RiskConfig(futures_initial_fraction=0.5), (4,)).futures_initial_fraction == 0.5
+    assert margined_at(config, ("5", 0)) is config, "execution refuses what is no leverage"
