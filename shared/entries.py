@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,15 @@ def is_damage(error: Exception) -> bool:
 
 def quarantine_remedy(path: Path) -> str:
     return f"restore it from a copy, or move it aside with: python -m shared.store quarantine {path}"
+
+
+def is_unmade(path: Path) -> bool:
+    """Whether a journal's file has no tables yet: its service is about to make them, and nothing is in it. Raises
+    JournalDamaged and JournalRefused."""
+    with reading(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1, isolation_level=None)
+        with closing(connection):
+            return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0)
 
 
 class JournalReader:

@@ -75,6 +75,7 @@ from shared.strategy.protocol import (
 )
 from shared.strategy.views import DeskView, Tolerances
 from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts
+from shared.weakly import weakly
 
 MS = 1_000_000
 _TIMER_GAP_NS = 10 * MS
@@ -109,7 +110,8 @@ class StrategyHostCore:
         self._service = service
         self._hosts = hosts
         self._elsewhere = frozenset(elsewhere)
-        self._roster = Roster(config, strategies, failures, self._record, self._alert)
+        record, alert = weakly(self._record), weakly(self._alert)
+        self._roster = Roster(config, strategies, failures, record, alert)
         self._slots = self._roster.slots
         self._board = Board(account_id, config.service_silence_max_ms * MS)
         self._trades = TradeBook(account_id, config.day_boundary_minute)
@@ -118,13 +120,13 @@ class StrategyHostCore:
         tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
-        self._recalls = Recalls(self._record)
-        self._agenda = Agenda(self._record, self._alert, self._call)
-        self._dry = DryDesk(account_id, config, self._board, self._record)
+        self._recalls = Recalls(record)
+        self._agenda = Agenda(record, alert, weakly(self._call))
+        self._dry = DryDesk(account_id, config, self._board, record)
         self._dry_funding = DryFunding(config, self._board, self._dry)
-        self._market = MarketDesk(config, tolerances, self._record)
+        self._market = MarketDesk(config, tolerances, record)
         self._hedges = HedgeDesk(
-            account_id, config, self._board, self._trades, self._roster, self._record, self._exits, self._dry
+            account_id, config, self._board, self._trades, self._roster, record, self._exits, self._dry
         )
         self._view = HostView(
             self._board,
@@ -137,7 +139,7 @@ class StrategyHostCore:
             self._hedges,
             self._dry_funding,
         )
-        self._dry_host = DryHost(self._dry, self._alert, self._tell_outcome, self._tell_of_dry)
+        self._dry_host = DryHost(self._dry, alert, weakly(self._tell_outcome), weakly(self._tell_of_dry))
         self._rolls = RollDesk(
             account_id,
             config,
@@ -146,8 +148,8 @@ class StrategyHostCore:
             self._exits,
             self._view,
             self._dry_host,
-            self._record,
-            self._alert,
+            record,
+            alert,
         )
         self._step = Step()
         self._now_ns = 0

@@ -20,7 +20,7 @@ from pathlib import Path
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.rows import IvSampled, Row, StrategyTaken
 from shared.config import DeskConfig
-from shared.entries import JournalReader, JournalRefused
+from shared.entries import JournalReader, JournalRefused, is_unmade
 from shared.errors import JournalDamaged
 from shared.ids import hedge_name
 from shared.messages.steps import Entry
@@ -142,6 +142,9 @@ class Tenancy:
         paths = journal_path(self._desk, DEFAULT_HOST).parent.glob(f"{DEFAULT_HOST}*{end}")
         services = {path.name.removesuffix(end): path for path in paths}
         for service in sorted(filter(is_host, services), key=lambda each: (each != self._service, each)):
+            if is_unmade(services[service]):
+                # that host starts for the first time, as this one does
+                continue
             with closing(JournalReader(services[service], binding_of(self._desk), Row)) as reader:
                 rows = _rows_of(name, (entry for _, entry in reader.entries()))
             at_ns = max((entry.at_ns for entry in rows), default=0)

@@ -111,25 +111,23 @@ def needs_of(conditions: Iterable[AnyCondition]) -> Needs:
     ivs: set[IvKey] = set()
     funding: set[str] = set()
 
-    def add(parts: Iterable[AnyCondition]) -> None:
-        for condition in parts:
-            match condition:
-                case AllOf(conditions=inner) | AnyOf(conditions=inner):
-                    add(inner)
-                case Not(condition=part) | ForAtLeast(condition=part):
-                    add((part,))
-                case SpotMove() | PriceEma() | EmaCross() | SuperTrend() | RealisedImplied():
-                    period, bars = bars_needed(condition)
-                    key = condition.underlying, period
-                    candles[key] = max(bars, candles.get(key, 0))
-                case IvRank(underlying=underlying, days=days):
-                    ivs.add((underlying, days))
-                case FundingLevel(underlying=underlying):
-                    funding.add(underlying)
-                case _:
-                    pass
-
-    add(conditions)
+    left = list(conditions)
+    while left:
+        match left.pop():
+            case AllOf(conditions=inner) | AnyOf(conditions=inner):
+                left += inner
+            case Not(condition=part) | ForAtLeast(condition=part):
+                left.append(part)
+            case SpotMove() | PriceEma() | EmaCross() | SuperTrend() | RealisedImplied() as condition:
+                period, bars = bars_needed(condition)
+                key = condition.underlying, period
+                candles[key] = max(bars, candles.get(key, 0))
+            case IvRank(underlying=underlying, days=days):
+                ivs.add((underlying, days))
+            case FundingLevel(underlying=underlying):
+                funding.add(underlying)
+            case _:
+                pass
     return Needs(candles=candles, ivs=frozenset(ivs), funding=frozenset(funding))
 
 

@@ -128,6 +128,15 @@ async def test_a_memory_that_cannot_be_read_keeps_the_strategy_from_running_with
     assert "cannot be read" in failures[0].reason
 
 
+async def test_the_journal_of_a_host_that_starts_for_the_first_time_too_has_nothing_in_it(tmp_path: Path) -> None:
+    desk = write_desk(tmp_path)
+    path = journal_path(desk, "strategy")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    tenancy, names, failures = await taken(desk, "strategy-fast", straddler())
+    assert (names, failures, tenancy.taken_from) == ([NAME], [], {})
+
+
 async def test_a_lost_file_takes_nothing_from_a_host_whose_own_journal_is_newer(tmp_path: Path) -> None:
     desk = write_desk(tmp_path)
     write(desk, "strategy", HEDGED)
