@@ -14,7 +14,7 @@ from voldesk.preflight import load_desk
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="The strategy, as [strategy] enables it.", autocompletion=complete_strategy)
+        str, typer.Argument(help="The strategy, as section strategy enables it.", autocompletion=complete_strategy)
     ],
     picture: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Write the payoff as a PNG picture too.")

@@ -33,7 +33,7 @@ def tca(
     """Summarise the cost of execution: slippage against the mid at arrival, improvement on the book, time to fill,
     maker share, fees, and delta held out of proportion. A positive slippage is a cost.
 
-    Execution remembers it over restarts for [execution] quality_days.
+    Execution remembers it over restarts for quality_days of section execution.
     """
     desk = load_desk()
     since_ns = Clock().now_ns() - days * _DAY_NS

@@ -44,6 +44,17 @@ def test_every_command_has_help_with_an_example_and_json(home: Path, command: tu
     assert ("--json" in ran.out) == (command not in GROUPS)
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_help_names_a_section_in_brackets(command: tuple[str, ...]) -> None:
+    """The help is shown as markup, in which `[execution]` is a style that nobody sees."""
+    found = get_command(app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+        found = found.load() if isinstance(found, Deferred) else found
+    texts = [found.help, found.epilog, *(getattr(each, "help", "") for each in found.params)]
+    assert [text for text in texts if re.search(r"\[[a-z_.]+\]", text or "")] == []
+
+
 def test_the_help_lists_every_module_of_commands_by_the_first_paragraph_of_its_own_help(home: Path) -> None:
     modules = {each.name.replace("_", "-") for each in iter_modules(commands.__path__)}
     assert set(LINES) == modules
