@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.execution.auto import LegView, choose
+from services.execution.auto import LegView, choose, rfq_refused
 from services.execution.config import ExecutionConfig
 from services.execution.rows import OpeningMeasured
 from shared.messages.base import Side
@@ -19,7 +19,7 @@ from shared.messages.rfq import RfqRefused
 from shared.messages.smart import SmartParams
 from shared.messages.trades import ExecutionParams, LimitPhase, RfqParams, TellTrade
 from shared.options.chain import Quote
-from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, fill, instrument, intent, leg
+from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, fill, instrument, intent, leg
 
 CONFIG = ExecutionConfig()
 INDEX = 100_000.0
@@ -190,6 +190,9 @@ def test_after_a_refused_request_auto_goes_another_way_for_a_while() -> None:
     assert choice is not None
     assert choice.mode == "limit"
     assert "the venue refused the last request" in choice.reason
+    refused_ns = rfq.state_ns
+    assert rfq_refused(script.core.book, refused_ns + 600 * SECOND)
+    assert rfq_refused(script.core.book, refused_ns + 601 * SECOND) == ""
 
 
 def test_the_figures_of_a_request_are_checked_where_auto_may_make_one() -> None:

@@ -110,6 +110,29 @@ def test_an_unfilled_opening_gives_up_after_a_final_look_and_fails_with_nothing_
     assert not ended.grant_open
 
 
+def test_a_leg_gives_up_once_its_last_round_has_rested_for_the_fill_time_out() -> None:
+    script = Script().started()
+    params = ExecutionParams(
+        phases=(LimitPhase(pricing="mid", duration_s=600.0, reprice_interval_s=5.0),),
+        max_requote_rounds=2,
+        fill_timeout_s=40.0,
+    )
+    trade_id = script.open(leg(CALL, "buy"), execution_params=params)
+    (first,) = script.placed()
+    script.on(acked(first))
+    script.chain_options = {"marks": {**MARKS, CALL: 1010.0}}
+    script.wait(6_000)
+    assert script.cancelled() == [first.client_order_id]
+    script.cancels_all(first).wait(1_100)
+    (last,) = script.placed()
+    script.on(acked(last)).wait(38_000)
+    assert script.cancelled() == []
+    script.wait(3_000)
+    assert script.cancelled() == [last.client_order_id]
+    script.cancels_all(last).wait(2_100)
+    assert script.trade(trade_id).reason == f"{CALL} not filled in 2 rounds"
+
+
 def test_rounds_are_bounded() -> None:
     script = Script().started()
     trade_id = script.open(leg(CALL, "buy"), execution_params=ExecutionParams(max_requote_rounds=3))

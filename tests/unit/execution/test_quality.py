@@ -182,6 +182,17 @@ def test_a_sold_leg_counts_with_its_sign_and_a_close_counts_for_itself() -> None
     assert quality(script, trade_id) == opening
 
 
+def test_a_negative_delta_out_of_proportion_weighs_as_much_as_a_positive_one() -> None:
+    script = Market().started()
+    trade_id = script.open(leg(CALL, "buy"), leg(PUT, "buy"))
+    call, put = sorted(script.placed(), key=lambda order: order.symbol != CALL)
+    script.on(acked(call)).on(acked(put)).on(fill(put, 1))
+    script.wait(2_000)  # one long put of delta -0.3
+    script.on(fill(call, 2))
+    whole = quality(script, trade_id)
+    assert (whole.naked_s, whole.naked_delta_s) == (pytest.approx(2.0), pytest.approx(2 * 0.3))
+
+
 def test_while_no_delta_is_known_the_seconds_are_counted_and_their_delta_is_unknown() -> None:
     script = Script().started()
     trade_id = script.open(leg(CALL, "buy"), leg(PUT, "buy"))

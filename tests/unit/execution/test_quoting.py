@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, PlaceBatch
+from services.execution.quoting import quantity_problem
 from services.execution.rows import FillSeen, OrderRequested, RetryDropped
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
@@ -88,6 +89,16 @@ def test_orders_go_out_as_asked_post_only_with_their_label_and_several_as_one_ba
     assert [each.client_order_ids for each in answer.placed] == [(order.client_order_id,) for order in batch.orders]
     assert script.state(trade_id) == "OPENING"
     assert "quoting" in script.trade(trade_id).reason
+
+
+def test_a_quantity_in_lots_may_still_be_below_the_smallest_order_of_the_venue() -> None:
+    script = Script().started()
+    held = script.core.book.trades[quoting(script)].legs[0]
+    coarse = msgspec.structs.replace(
+        held, instrument=msgspec.structs.replace(held.instrument, lot_size=D("0.01"), min_quantity=D("0.1"))
+    )
+    problems = [quantity_problem(coarse, D(quantity)) for quantity in ("0.05", "0.105", "0.1")]
+    assert [None if each is None else each[0] for each in problems] == ["below_minimum", "bad_quantity", None]
 
 
 def test_nothing_goes_out_beyond_the_grant_whatever_rests_and_is_held() -> None:

@@ -78,6 +78,17 @@ def test_a_position_that_holds_less_is_not_closed_by_block_trade_but_up_the_stai
     assert all(order.reduce_only for order in script.placed())
 
 
+def test_no_quote_is_taken_on_a_look_that_shows_less_than_is_held_and_one_that_shows_all_of_it_is_enough() -> None:
+    script, makers, trade_id = opened()
+    request_id, quote = closing(script, makers, trade_id)
+    script.wait(4_900)
+    script.snapshot(positions=[position(CALL, "1", 1000.0), position(HIGH_CALL, "-2", 300.0)]).wait(200)
+    assert not makers.accepts()
+    makers.quotes(request_id, quote)
+    script.wait(900).snapshot(positions=script.positions()).wait(200)
+    assert [accept.quote_id for accept in makers.accepts()] == [quote.quote_id]
+
+
 def test_a_position_that_cannot_be_read_falls_back_to_the_stairs() -> None:
     script, makers, trade_id = opened()
     request_id, quote = closing(script, makers, trade_id)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from services.execution.effects import AmendOrder
 from services.execution.rows import ChunkEnded, CloseHurried, FellBack, OrderRequested, SpreadCrossed
+from services.execution.smart_pricing import quoting_price
 from shared.messages.control import RaiseHalt
 from shared.messages.smart import ChunkProgress, SmartParams
 from shared.messages.trades import ExecutionParams, TellTrade
 from shared.messages.venue import NewOrder, OrderRefused
+from shared.options.chain import Quote
 from tests.unit.execution.play import (
     CALL,
     EXPIRY_NS,
@@ -29,6 +31,7 @@ from tests.unit.execution.play import (
     acked,
     fill,
     gone,
+    instrument,
     intent,
     leg,
     seen,
@@ -109,6 +112,15 @@ def test_an_offset_never_quotes_past_the_middle_and_mark_falls_back_to_mid() -> 
     script.on(acked(order))
     script.market()
     assert order.price == D(250)
+
+
+def test_a_quote_at_mark_stands_at_mark_where_the_middle_of_the_book_is_elsewhere() -> None:
+    quote = Quote(990.0, 1_010.0, 5.0, 5.0, 996.0, 0.3)
+    figures = {
+        strategy: quoting_price("buy", SmartParams(quoting_strategy=strategy), quote, None, instrument(CALL), 50.0)
+        for strategy in ("mark", "mid")
+    }
+    assert figures == {"mark": D(996), "mid": D(1000)}
 
 
 def test_a_quote_is_replaced_only_after_its_interval_and_beyond_the_threshold() -> None:
