@@ -1,6 +1,7 @@
 """The page of metrics is made from what the services declare, and names follow Prometheus."""
 
 import re
+from pathlib import Path
 
 from shared.metrics import COMMON_LABELS, PREFIX
 from tests.docs.metrics_page import SECTIONS, SERVICES, families, families_of, metrics_page
@@ -47,3 +48,16 @@ def test_each_label_that_a_query_of_the_page_names_is_one_of_its_metric() -> Non
         labels = re.findall(r"(\w+)!?=", selector)
         assert labels
         assert set(labels) <= {*known[name.removesuffix("_bucket")].labels, *COMMON_LABELS}, name
+
+
+def test_every_metric_of_ours_is_read_in_a_test() -> None:
+    """By its name in the tests of what it measures; those of the process and its garbage are the library's."""
+    tests = Path(__file__).parents[1]
+    folders = [tests / "unit", tests / "integration", tests / "e2e"]
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py") if path.parent.name != "deploy")
+    texts = "\n".join(path.read_text() for path in paths)
+    ours = {family.name.removeprefix(PREFIX) for section in SECTIONS for family in families(section)}
+    ours = {name for name in ours if not name.startswith(("process_", "python_"))}
+    short = {name: name.removeprefix("bus_").removeprefix("exchange_") for name in ours}
+    assert len(ours) > 100
+    assert [name for name in sorted(ours) if not re.search(rf"\b(voldesk_{name}|{name}|{short[name]})", texts)] == []

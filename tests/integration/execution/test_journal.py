@@ -8,12 +8,14 @@ import random
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.execution.rows import HaltsLifted, Row
 from shared.bus import Bus
@@ -47,6 +49,15 @@ def execution(tmp_path: Path) -> Iterator[Execution]:
     execution.kill()
 
 
+def shown(execution: Execution, name: str) -> dict[str, float]:
+    """The samples of a metric by their outcome."""
+    port = resolve_ports(execution.desk.run_dir, execution.desk.ports)["metrics-execution"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = [sample for family in families for sample in family.samples]
+    return {each.labels.get("outcome", ""): each.value for each in samples if each.name == f"voldesk_{name}"}
+
+
 async def test_a_restart_goes_on_from_the_snapshot_that_another_process_made_and_its_loss_costs_only_time(
     execution: Execution,
 ) -> None:
@@ -56,6 +67,8 @@ async def test_a_restart_goes_on_from_the_snapshot_that_another_process_made_and
         for number in range(SNAPSHOT_ROWS):
             before = await halted(bus, f"drill {number}")
         await until(lambda: snapshot_files(path) != [], "a snapshot was made")
+        await until(lambda: shown(execution, "journal_snapshots_total") == {"made": 1}, "it is counted")
+        assert shown(execution, "journal_replay_rows")[""] < SNAPSHOT_ROWS
         execution.kill()
         execution.start()
         assert (await halted(bus, "drill 0")).halts == before.halts

@@ -317,6 +317,8 @@ async def test_after_a_stop_of_the_process_the_core_hears_of_the_gap_before_anyt
     kinds = (await desk.tell("quiet")).account_id.split(",")
     assert kinds.index("Stalled") < kinds.index("Counted")
     assert "time passed without this process: it stood still, or the clock was set forward" in service.events()
+    (stalls,) = [line for line in desk.scrape().splitlines() if line.startswith("voldesk_loop_stalls_total{")]
+    assert float(stalls.rpartition(" ")[2]) >= 1
 
 
 async def test_a_core_is_ticked_when_its_deadline_is_due(desk: Desk) -> None:

@@ -57,6 +57,18 @@ def refused(script: Script, *arguments: Any, **changes: Any) -> str:
     return answer.code
 
 
+def test_what_the_venue_held_at_a_comparison_of_long_ago_is_not_adopted() -> None:
+    script = seen(Script().started(), at_venue(PUT, "3"))
+    age_ms = 3 * script.config.reconcile_interval_ms
+    script.wait(age_ms - 3_000)
+    assert isinstance(adopt(script, quantity="1"), PositionAdopted)
+    script = seen(Script().started(), at_venue(PUT, "3"))
+    script.wait(age_ms + 3_000)
+    answer = adopt(script)
+    assert isinstance(answer, Refusal)
+    assert answer.detail == "the venue was not compared lately"
+
+
 @pytest.mark.parametrize(("quantity", "side"), [("3", "buy"), ("-3", "sell")])
 def test_a_foreign_position_becomes_an_open_trade_at_the_venues_average_price(quantity: str, side: str) -> None:
     script = seen(Script().started(), at_venue(PUT, quantity))

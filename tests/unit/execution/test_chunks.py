@@ -45,6 +45,11 @@ def test_chunks_keep_the_ratios_and_the_rest_is_in_the_last(
     assert _parts(targets) == [[D(each) for each in part] for part in parts]
 
 
+def test_whole_multiples_that_would_be_below_a_minimum_are_not_cut_though_the_quantity_would_do_for_two() -> None:
+    shares = [_share("0.09", minimum=D("0.04")), _share("0.12")]
+    assert _parts(cumulative_targets(shares, 2)) == [[D("0.09"), D("0.12")]]
+
+
 def test_a_chunk_below_a_minimum_is_merged_with_its_neighbour() -> None:
     shares = [_share("0.10", minimum=D("0.05")), _share("0.20")]
     assert _parts(cumulative_targets(shares, 4)) == [[D("0.05"), D("0.10")], [D("0.05"), D("0.10")]]

@@ -55,6 +55,16 @@ def test_scaled_quantities_are_kept_to_lots() -> None:
     assert [order.quantity for order in script.placed()] == [D("0.06")]
 
 
+def test_what_would_bring_a_leg_below_the_smallest_order_is_not_scaled() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(HIGH_CALL, "buy", "0.3"), leg(CALL, "sell", "0.02"), execution_params=PARAMS)
+    (protection,) = script.placed()
+    _partly(script, protection, "0.1")
+    script.wait(2_100)
+    assert script.rows(OpeningScaled) == []
+    assert script.state(trade_id) == "UNWINDING"
+
+
 def test_a_late_fill_in_the_final_look_changes_the_ratio() -> None:
     script = Script().started()
     script.open(leg(HIGH_CALL, "buy"), leg(CALL, "sell"), execution_params=PARAMS)

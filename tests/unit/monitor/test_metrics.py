@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from services.monitor.config import MonitorConfig
+from services.monitor.effects import Delivered
 from services.monitor.history.store import Made
 from services.monitor.metrics import MonitorMetrics
 from shared.messages.steps import Inbound, Tick
 from shared.metrics import Metrics
 from tests.unit.monitor.desk import START, Script, alert
+from tests.unit.monitor.test_dispatch import Wire
 from tests.unit.shared.test_metrics import scraped
 
 SECOND = 1_000_000_000
@@ -60,6 +62,24 @@ def test_a_service_that_falls_silent_is_down_and_an_alert_is_open() -> None:
         desk.take(Tick(), at_s + 0.5)
     assert desk.shown("voldesk_service_up") == {(name,): 1 for name in services}
     assert desk.shown("voldesk_alerts_open")["critical",] == 0
+
+
+def test_messages_to_people_are_counted_by_what_became_of_them_and_what_waits_is_shown() -> None:
+    desk, wire = Watched(), Wire(alive=("mail",))
+    wire.hear(alert("code", 1), 1)
+    wire.fail(wire.sent[0], 1)
+    desk.metrics.committed(wire.journal)
+    desk.metrics.watch(wire.core.status(START + SECOND), {})
+    assert desk.shown("voldesk_alert_messages_total") == {("formed",): 1, ("failed",): 1}
+    assert desk.shown("voldesk_alerts_waiting") == {("phone",): 1, ("mail",): 0}
+    assert desk.shown("voldesk_alert_channel_failing") == {("phone",): 1, ("mail",): 0}
+    told = len(wire.journal)
+    wire.run(2, 3)
+    wire.on(Delivered(message_id=wire.sent[-1].message_id), 3)
+    desk.metrics.committed(wire.journal[told:])
+    desk.metrics.watch(wire.core.status(START + 3 * SECOND), {})
+    assert desk.shown("voldesk_alert_messages_total") == {("formed",): 1, ("failed",): 1, ("delivered",): 1}
+    assert desk.shown("voldesk_alerts_waiting") == {("phone",): 0, ("mail",): 0}
 
 
 def test_alerts_of_others_are_counted_by_severity_once_and_when_they_are_over() -> None:

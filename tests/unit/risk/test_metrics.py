@@ -113,6 +113,21 @@ def test_the_use_of_each_limit_is_shown_as_the_command_shows_it() -> None:
     assert shown == {name: pytest.approx(use) for name, use in uses.items()}
 
 
+def test_the_error_of_each_margin_model_is_shown_as_a_ratio_and_left_out_where_the_venue_shows_no_margin() -> None:
+    desk = Watched()
+    desk.script.ready()
+    short = (position(LONG_CALL[0].symbol, "-1"),)
+    step = desk.script.market(1).poll(1, account("100000", "90000", "10000"), short)
+    desk.take(step)
+    (told,) = [e.message for e in step.effects if isinstance(e, Publish) and isinstance(e.message, RiskLimits)]
+    errors = {(each.figure, each.model): each.error_pct for each in told.margin_models if each.error_pct is not None}
+    assert ("initial", "standard") in errors
+    assert ("maintenance", "standard") not in errors
+    assert desk.shown("voldesk_margin_model_error_ratio") == {
+        key: pytest.approx(error / 100) for key, error in errors.items()
+    }
+
+
 def test_a_breaker_is_shown_closed_open_and_half_open() -> None:
     desk = Watched(test_breakers.config())
     desk.script.ready()
