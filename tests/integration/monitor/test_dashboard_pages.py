@@ -202,6 +202,17 @@ async def test_a_page_says_so_when_a_service_does_not_answer(dashboard: Dashboar
         assert "There is no such trade, or execution does not answer." in unknown
 
 
+async def test_a_stop_order_is_shown_with_its_trigger_and_that_it_waits(dashboard: Dashboard) -> None:
+    stop = msgspec.structs.replace(ORDER, trigger_price=Decimal(3100), at_market=True, waits=True)
+    dashboard.fill()
+    await dashboard.serve("execution", lambda _: OrderList(orders=(stop,)))
+    http = await dashboard.logged_in()
+    async with http:
+        page = (await http.get("/orders")).text
+    assert "stop 3100, market" in page
+    assert "waits for its trigger" in page
+
+
 async def test_figures_of_an_account_that_is_read_no_more_are_marked_as_old(filled: Dashboard) -> None:
     http = await filled.logged_in()
     async with http:

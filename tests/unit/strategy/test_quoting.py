@@ -118,6 +118,7 @@ def test_a_strategy_that_is_told_to_pause_has_its_quoting_ended_and_may_only_can
     desk.command(action, "quoter")
     assert desk.last(CancelOrders).trade_id == opened.trade_id
     assert {"pause": "paused", "stop": "stopping"}[action] in desk.last(CancelOrders).requested_by
+    assert desk.last(CancelOrders).keeps_stops, "what protects the position rests on"
     asked = desk.count(CancelOrders)
     desk.time_out()
     desk.wait(10)

@@ -244,6 +244,35 @@ def test_orders_of_a_trade_that_is_not_known_end_with_1_and_of_one_without_order
     assert Ran("orders", "--trade", "t59495869").code == 0
 
 
+@pytest.mark.parametrize(("at_market", "then"), [(True, "market"), (False, "94900.5")])
+def test_a_stop_order_is_shown_with_its_trigger_and_what_it_waits_for(
+    peers: Peers, at_market: bool, then: str
+) -> None:
+    stop = msgspec.structs.replace(
+        ORDER,
+        symbol="BTCUSD-26JUN26",
+        side="sell",
+        purpose="close",
+        attempt=12,
+        state="WORKING",
+        price=Decimal("94900.5"),
+        trigger_price=Decimal("95000.1"),
+        at_market=at_market,
+        waits=True,
+    )
+    peers.answer("execution", lambda _: OrderList(orders=(stop,)))
+    out = Ran("orders").out
+    assert all(each in out for each in ("stop 95000.1,", then, "waits"))
+    assert max(map(len, out.splitlines())) <= 80
+    (row,) = json.loads(Ran("orders", "--json").out)
+    assert (row["trigger_price"], row["at_market"], row["waits"], row["state"]) == (
+        "95000.1",
+        at_market,
+        True,
+        "WORKING",
+    )
+
+
 @pytest.mark.parametrize("command", [["trades"], ["trade", "t59495869"], ["orders"], ["positions"], ["account"]])
 def test_tables_name_mode_and_account_and_fit_80_columns(peers: Peers, command: list[str]) -> None:
     long_symbol = "BTCUSD-27NOV26-1060000-C"
