@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 import numpy as np
 
@@ -11,10 +9,10 @@ from services.exchange.config import ExchangeConfig
 from services.exchange.contracts import Contract, ContractMarket, next_funding_time
 from services.exchange.core import ExchangeCore
 from services.marketdata.effects import FundingRead, FuturesRead
-from shared.messages.contracts import FundingRate, FuturesTicker
-from shared.messages.market import NEVER_NS, Instrument
+from shared.messages.contracts import FundingRate, FuturesSpec, FuturesTicker
+from shared.messages.market import Instrument
 from shared.options.book import pack_levels
-from shared.options.instruments import expiry_and_last_trade_ns
+from shared.options.listed_futures import listed_future
 from shared.options.symbols import LAST_TRADE_BEFORE_EXPIRY_NS
 from shared.venues.ports import BookPush, ChainPush, IndexPush, OptionQuoteRow
 
@@ -109,23 +107,16 @@ class MarketFeed:
     def futures(self, base: str) -> tuple[Instrument, ...]:
         """The dated futures by expiry, then the perpetual."""
         limits = next(config.futures for config in self.config.bases if config.base == base)
-        symbols = [contract.symbol for _, contract in self._contracts(base)]
-        times = {symbol: expiry_and_last_trade_ns(symbol) or (NEVER_NS, NEVER_NS) for symbol in symbols}
-        return tuple(
-            Instrument(
-                symbol=symbol,
-                underlying=f"{base}USD",
-                option_type="C",
-                strike=Decimal(0),
-                expiry_ns=expiry_ns,
-                last_trade_ns=last_trade_ns,
-                tick_size=limits.tick_size,
-                lot_size=limits.min_quantity,
-                min_quantity=limits.min_quantity,
-                max_quantity=limits.max_order_quantity,
-            )
-            for symbol, (expiry_ns, last_trade_ns) in sorted(times.items(), key=lambda each: each[1])
+        spec = FuturesSpec(
+            underlying=f"{base}USD",
+            tick_size=limits.tick_size,
+            lot_size=limits.min_quantity,
+            min_quantity=limits.min_quantity,
+            max_quantity=limits.max_order_quantity,
+            max_stop_orders=limits.max_stop_orders,
         )
+        listed = [listed_future(contract.symbol, spec) for _, contract in self._contracts(base)]
+        return tuple(sorted(listed, key=lambda each: (each.expiry_ns, each.last_trade_ns)))
 
     def futures_pushes(self, base: str) -> list[IndexPush | BookPush | FundingRead | FuturesRead]:
         """Index, marks, books and next funding of the futures, as marketdata is told them."""

@@ -74,6 +74,7 @@ from services.exchange.transaction import Transaction
 from services.exchange.valuation import Valuation
 from services.exchange.views import Views
 from shared.options.instruments import InstrumentKind, instrument_kind
+from shared.weakly import weakly
 
 MINUTE_NS = 60_000_000_000
 
@@ -108,22 +109,24 @@ class ExchangeCore:
         self._valuation = Valuation(config, self._state, self._markets, contracts)
         self._trading = Trading(config, self._state, self._valuation)
         self._contract_trading = ContractTrading(config, self._state, self._valuation, self._trading)
+        markets = self._markets
         self._funding = Funding(
-            config, self._state, contracts, self._contract_trading, lambda base: self._markets[base].path
+            config, self._state, contracts, self._contract_trading, lambda base: markets[base].path
         )
+        begin, end = weakly(self._begin), weakly(self._end)
         self.futures = self._calls_about("perpetual", "future")
         """Commands and queries about perpetuals and dated futures."""
         self.spot = self._calls_about("spot")
         """Commands and queries about spot."""
         self._countdowns = Countdowns(config, self._state, self._trading)
-        self.mmp = Mmp(config, self._state, self._valuation, self._begin, self._end)
+        self.mmp = Mmp(config, self._state, self._valuation, begin, end)
         """Commands and queries about market-maker protection."""
         self._settling = Settling(config, self._state, self._markets)
         blocks = Blocks(config, self._state, self._valuation)
         self._rfq = Rfq(config, self._state, self._valuation, blocks)
         makers = Makers(config, self._state, self._valuation, self._rfq, blocks)
         codes = BlockCodes(config, self._state, self._valuation, blocks)
-        self.rfq = RfqCalls(self._state, self._rfq, makers, codes, self._begin, self._end)
+        self.rfq = RfqCalls(self._state, self._rfq, makers, codes, begin, end)
         """Commands and queries about requests for quote and block trades."""
         self._public = PublicTrades(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
@@ -134,7 +137,9 @@ class ExchangeCore:
 
     def _calls_about(self, *kinds: InstrumentKind) -> ContractCalls:
         valuation, trading, contracts = self._valuation, self._trading, self._contract_trading
-        return ContractCalls(kinds, self._state, valuation, trading, contracts, self._begin, self._end)
+        return ContractCalls(
+            kinds, self._state, valuation, trading, contracts, weakly(self._begin), weakly(self._end)
+        )
 
     @classmethod
     def restore(cls, config: ExchangeConfig, started_ns: int, rows: Iterable[ExchangeRow]) -> "ExchangeCore":

@@ -26,6 +26,7 @@ from services.exchange.tape import DayFigures, Tape, TapeDay
 from shared.options import years_to_expiry
 from shared.options.black76 import greeks
 from shared.options.implied_vol import implied_vol
+from shared.weakly import weakly
 
 _ALL_AT_ONCE = 200
 """Up to so many options are computed together whichever is asked for: a few of them take as long."""
@@ -83,7 +84,7 @@ class BaseMarket:
         self._level_factors: tuple[int, dict[tuple[int, Side], F8]] = (0, {})
         self._origin_ns = origin_ns
         self._step_ns = step_ns
-        self.tape = Tape(config.tape, listing, path, self.tops_at, origin_ns, step_ns)
+        self.tape = Tape(config.tape, listing, path, weakly(self.tops_at), origin_ns, step_ns)
         self._tape_day = TapeDay(self.tape, listing, path, origin_ns, step_ns)
         self.move_to(0, 0)
 

@@ -17,6 +17,7 @@ from services.strategy.rows import Row, TradesFollowed
 from services.strategy.slot import Slot
 from shared.ids import hedge_name, hedged_name
 from shared.messages.steps import Entry
+from shared.weakly import weakly
 
 
 class Roster:
@@ -38,7 +39,7 @@ class Roster:
         self._memories: defaultdict[str, Memory] = defaultdict(Memory)
         self.failures = list(failures)
         self.slots: dict[str, Slot] = {loaded.name: self._slot(loaded) for loaded in strategies}
-        self.closings = Closings(record, self.report)
+        self.closings = Closings(record, weakly(self.report))
 
     def start(self) -> None:
         """Report what could not be loaded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -19,7 +18,7 @@ from shared.messages.contracts import (
     LeverageSet,
     LeverageUnknown,
 )
-from shared.messages.market import NEVER_NS, Instrument
+from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.venue import (
     AmendAcked,
@@ -39,7 +38,8 @@ from shared.messages.venue import (
     VenueFill,
     VenueOrder,
 )
-from shared.options.instruments import base_of, expiry_and_last_trade_ns
+from shared.options.instruments import base_of
+from shared.options.listed_futures import listed_future
 from shared.venues.coincall import build, errors, history, parse, parse_futures, parse_on_demand
 from shared.venues.coincall import contract_endpoints as endpoints
 from shared.venues.coincall.endpoints import CONFIG
@@ -87,13 +87,13 @@ class CoincallFutures:
 
     async def instrument(self, symbol: str) -> Instrument:
         """A perpetual, whose symbol is that of its index ("BTCUSD"), or a dated future, as the desk lists it."""
-        return _instrument(symbol, await self.specification(f"{base_of(symbol)}USD"))
+        return listed_future(symbol, await self.specification(f"{base_of(symbol)}USD"))
 
     async def instruments(self, underlying: str) -> tuple[Instrument, ...]:
         """The futures that are listed of one underlying, by expiry, the perpetual last."""
         found = await self.specification(underlying)
         listed = [each.symbol for each in await self.tickers() if each.underlying == underlying]
-        return tuple(sorted((_instrument(symbol, found) for symbol in listed), key=lambda each: each.expiry_ns))
+        return tuple(sorted((listed_future(symbol, found) for symbol in listed), key=lambda each: each.expiry_ns))
 
     async def tickers(self) -> tuple[FuturesTicker, ...]:
         """All perpetuals and dated futures that are listed."""
@@ -240,19 +240,3 @@ def read(reader: Callable[[bytes], T], data: bytes) -> T:
         return reader(data)
     except ParseError as error:
         raise VenueError("unknown", str(error)) from None
-
-
-def _instrument(symbol: str, found: FuturesSpec) -> Instrument:
-    expiry_ns, last_trade_ns = expiry_and_last_trade_ns(symbol) or (NEVER_NS, NEVER_NS)
-    return Instrument(
-        symbol=symbol,
-        underlying=found.underlying,
-        option_type="C",
-        strike=Decimal(0),
-        expiry_ns=expiry_ns,
-        last_trade_ns=last_trade_ns,
-        tick_size=found.tick_size,
-        lot_size=found.lot_size,
-        min_quantity=found.min_quantity,
-        max_quantity=found.max_quantity,
-    )
