@@ -1,5 +1,5 @@
-"""A core that a process or a restart leaves behind is freed at once with all its parts: in no cycle, none of them needs
-the collector, which leaves alone what was there when a service had started."""
+"""A core that a process or a restart leaves behind is freed at once with all its parts: in no cycle, it needs no
+collector, and that of Python leaves alone what was there when a service had started."""
 
 from __future__ import annotations
 
