@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from services.monitor.alerts import Matter
@@ -65,8 +66,8 @@ def status(now: Status) -> str:
 
 
 def pnl(now: Status) -> str:
-    """Equity, then each strategy: on mark now and realised today, before fees. What was made in a longer time is told
-    by `pnl_over`: the monitor remembers only the newest trades."""
+    """Equity, then each strategy after fees and funding: open trades on mark, and those that ended today. What was
+    made in a longer time is told by `pnl_over`: the monitor remembers only the newest trades."""
     marks = _marks(now)
     lines = _account_lines(now)
     today_ns = now.now_ns - now.now_ns % _DAY_NS
@@ -75,19 +76,24 @@ def pnl(now: Status) -> str:
         parts = [f"{name}:"]
         live = [trade for trade in own if not trade.is_final]
         if live:
-            on_mark = [pnl_before_fees_usd(trade, marks) for trade in live]
-            known = [value for value in on_mark if value is not None]
-            missing = f" ({len(on_mark) - len(known)} without mark)" if len(known) < len(on_mark) else ""
+            known = [value - float(trade.fees_usd + trade.funding_usd) for trade, value in _on_mark(live, marks)]
+            missing = f" ({len(live) - len(known)} without mark)" if len(known) < len(live) else ""
             parts.append(f"open {sum(known):+,.2f}{missing},")
         closed = [trade for trade in own if trade.is_final and (trade.closed_ns or 0) >= today_ns]
-        realized = sum((trade.realized_pnl_usd for trade in closed), Decimal(0))
+        made = sum((trade.net_realized_usd for trade in closed), Decimal(0))
         fees = sum((trade.fees_usd for trade in (*live, *closed)), Decimal(0))
         funding = sum((trade.funding_usd for trade in (*live, *closed)), Decimal(0))
-        parts.append(f"today {realized:+,.2f} ({len(closed)}), {_paid(fees, funding)}")
+        parts.append(f"today {made:+,.2f} ({len(closed)}), {_paid(fees, funding)}")
         lines.append(" ".join(parts))
     if len(lines) == len(_account_lines(now)):
         lines.append("no trade yet")
-    return _text([*lines, "USD, before fees and funding. A longer time, after both: /pnl 7 d"])
+    return _text([*lines, "USD, after fees and funding. A longer time: /pnl 7 d"])
+
+
+def _on_mark(trades: list[TradeUpdate], marks: Mapping[str, float]) -> list[tuple[TradeUpdate, float]]:
+    """Those whose legs all have a mark, with their P&L before fees."""
+    found = [(trade, pnl_before_fees_usd(trade, marks)) for trade in trades]
+    return [(trade, value) for trade, value in found if value is not None]
 
 
 def pnl_over(span: str, found: SampledPnl) -> str:

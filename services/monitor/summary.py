@@ -21,15 +21,16 @@ def daily_summary(status: Status, last: SummaryMade | None) -> str:
         change = f" ({account.equity_usd - Decimal(last.equity_usd):+,.2f} since the summary before)"
     closed = [trade for trade in status.trades if trade.is_final and (trade.closed_ns or 0) > since_ns]
     opened = [trade for trade in status.trades if (trade.opened_ns or 0) > since_ns]
-    realized = sum((trade.realized_pnl_usd for trade in closed), Decimal(0))
+    net = sum((trade.net_realized_usd for trade in closed), Decimal(0))
     fees = sum((trade.fees_usd for trade in closed), Decimal(0))
     funding = sum((trade.funding_usd for trade in closed), Decimal(0))
     paid = f"fees {fees:,.2f}" + (f" and funding {funding:,.2f}" if funding else "")
+    made = f", which made {net:+,.2f} after {paid}" if closed else ""
     open_now = [trade for trade in status.trades if not trade.is_final]
     alerts = [matter for matter in status.alerts if matter.is_open]
     lines = [
         f"equity {account.equity_usd:,.2f} USD{change}, on mark {account.unrealized_pnl_usd:+,.2f}",
-        f"24 h: {len(opened)} opened, {len(closed)} closed, realised {realized:+,.2f} before {paid}",
+        f"24 h: {len(opened)} opened, {len(closed)} closed{made}",
         f"open trades {len(open_now)}, positions {len(account.positions)}, "
         f"margin in use {account.initial_margin_usd:,.2f}",
     ]

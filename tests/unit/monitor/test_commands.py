@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
@@ -297,7 +299,7 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
     phone.script.hear(limits, 2)
     wanted = {
         "/status": ("risk not ready (the account is old)", "HALTED no_new_trades", "equity 100,012.50 USD"),
-        "/pnl": ("short_strangle: open +25.00, today +0.00 (0)",),
+        "/pnl": ("short_strangle: open +23.75, today +0.00 (0), fees 1.25", "USD, after fees and funding."),
         "/positions": ("-0.1 BTCUSD-27MAR26-110000-C at 3250, mark 3,125, +12.50 USD, delta -0.031", "no mark"),
         "/trades": ("t1 short_strangle OPEN, +25.00 USD: -0.1 BTCUSD-27MAR26-110000-C",),
         "/trade t1": ("opened 02-25 06:13:21 UTC by limit", "fees 1.25 USD"),
@@ -314,6 +316,15 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
     story = phone.say("/why t1")
     assert isinstance(story, Ask)
     assert (story.message, story.changes) == (TellTrade(trade_id="t1"), False)
+
+
+def test_what_ended_today_is_told_after_fees_and_funding(phone: Phone) -> None:
+    ended = msgspec.structs.replace(
+        trade("CLOSED", 3, trade_id="t2"), closed_ns=START + 3 * SECOND, funding_usd=Decimal(13)
+    )
+    phone.script.hear(ended, 3)
+    told = phone.text("/pnl")
+    assert "short_strangle: open +23.75, today -1.75 (1), fees 2.50, funding 13.00" in told, told
 
 
 def test_a_desk_that_knows_nothing_yet_says_so() -> None:

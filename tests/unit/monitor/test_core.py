@@ -16,6 +16,7 @@ from shared.messages.steps import Entry, LoopStalled
 from shared.messages.trades import TradeState, TradeUpdate
 from tests.unit.monitor.desk import (
     START,
+    SYMBOL,
     Script,
     account,
     alert,
@@ -218,7 +219,7 @@ def test_the_notice_of_a_close_waits_for_its_fees() -> None:
     assert script.hear(_feeless(), 1) == []
     assert script.hear(_feeless(at_s=2), 2) == []
     (record,) = script.hear(trade("CLOSED", 3), 3)
-    assert "realised 12.50 USD before fees, fees 1.25 USD (" in record.text
+    assert "is CLOSED: +11.25 USD, which is +12.50 less fees 1.25 (" in record.text
     assert script.hear(trade("CLOSED", 3), 4) == []
     assert [told.code for told in script.tick(60) if told.code == "trade_closed"] == []
 
@@ -229,8 +230,23 @@ def test_fees_that_do_not_come_are_named_as_what_they_are_so_far() -> None:
     script.hear(_feeless(at_s=20), 20)
     assert [told.code for told in script.tick(30) if told.code == "trade_closed"] == []
     (record,) = [told for told in script.tick(32) if told.code == "trade_closed"]
-    assert "fees 0.60 USD so far" in record.text
+    assert "is CLOSED: +11.90 USD, which is +12.50 less fees 0.60 so far (" in record.text
     assert script.hear(trade("CLOSED", 40), 40) == []
+
+
+def test_a_notice_says_first_what_was_made_in_all_and_of_an_opening_what_was_paid_for_it() -> None:
+    script = Script()
+    opened = msgspec.structs.replace(trade("OPEN", 1), entry_premium_usd=Decimal("-1325.25"))
+    (record,) = script.hear(opened, 1)
+    assert record.text.endswith(f"is OPEN: sell 0.1 {SYMBOL}; premium received 1,325.25 USD")
+    closed = msgspec.structs.replace(
+        trade("CLOSED", 2),
+        realized_pnl_usd=Decimal("1.8543"),
+        fees_usd=Decimal("29.9734515"),
+        funding_usd=Decimal("0.0421"),
+    )
+    (record,) = script.hear(closed, 2)
+    assert "is CLOSED: -28.16 USD, which is +1.85 less fees 29.97, funding 0.04 (" in record.text
 
 
 def test_a_closed_trade_that_breaks_while_its_fees_are_awaited_is_not_told_as_closed() -> None:

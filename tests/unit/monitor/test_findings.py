@@ -311,7 +311,10 @@ def test_the_daily_summary_comes_once_at_its_hour_with_the_change_since_the_last
     assert "equity 100,012.50 USD, on mark +12.50" in record.text
     assert "1 opened, 0 closed" in record.text
     script.hear(equity(101_000), 86_000)
+    ended = msgspec.structs.replace(trade("CLOSED", 86_000), closed_ns=START + 86_000 * SECOND)
+    script.hear(msgspec.structs.replace(ended, fees_usd=Decimal(14), funding_usd=Decimal("0.5")), 86_000)
     (record,) = [each for each in run(script, 86_700, 86_960) if each.code == "daily_summary"]
+    assert "1 closed, which made -2.00 after fees 14.00 and funding 0.50" in record.text
     assert "(+987.50 since the summary before)" in record.text
 
 
