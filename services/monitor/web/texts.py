@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup
 
+from services.monitor.alerts import Matter
 from services.monitor.flattening import flatten_progress
 from services.monitor.views import ServiceView
+from shared.messages.alert_kinds import title_of
 from shared.messages.trades import LegStatus
 from shared.views import duration_text
 
@@ -43,6 +45,9 @@ _VERDICTS = {
 }
 
 
+_IN_BANNER = frozenset({"halted", "service_down"})
+
+
 def service_state(view: ServiceView) -> str:
     """One word for the lights of the services."""
     if view.is_down:
@@ -65,6 +70,18 @@ def short_utc_text(at_ns: int | None) -> str:
 def clock_text(at_ns: int) -> str:
     """08:00:00."""
     return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S}"
+
+
+def unseen_critical(matters: Iterable[Matter]) -> list[str]:
+    """What is critical and open and nobody has acknowledged, in a few words each, but for what the banner says."""
+    return sorted(
+        {
+            title_of(each.record.code)
+            for each in matters
+            if each.is_open and not each.acknowledged_by and each.record.severity == "critical"
+            if each.record.code not in _IN_BANNER
+        }
+    )
 
 
 def verdict_text(verdict: str | None) -> str:
@@ -159,6 +176,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "breakable": breakable_text,
     "leg": leg_text,
     "state": service_state,
+    "unseen_critical": unseen_critical,
     "flatten_progress": flatten_progress,
     "duration": duration_text,
 }

@@ -15,6 +15,7 @@ import pytest
 from services.monitor.subscriptions import prefixes_of
 from services.monitor.web.pages import PAGES
 from services.monitor.web.texts import figure_text, gain_class, price_text, share_text, signed_text, utc_text
+from shared.messages.alerts import AcknowledgeAlert
 from shared.messages.base import Message
 from shared.messages.inquiries import InquiryList
 from shared.messages.market import IndexPrice
@@ -27,10 +28,11 @@ from shared.messages.quote_requests import (
     RequestQuote,
 )
 from shared.messages.reconciliation import DifferenceList, ForeignPosition, FoundDifference
+from shared.messages.steps import Request
 from shared.messages.trades import LegOrder, OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
 from tests.integration.monitor.dashboard import Dashboard
 from tests.integration.monitor.peers import risk
-from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, halts, trade
+from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, alert, halts, trade
 
 ORDER = OrderUpdate(
     client_order_id=1_234_567_890_123_456_789,
@@ -165,6 +167,21 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
             page = (await http.get(f"/{path}")).text
             for text in texts:
                 assert text in page, (path, text)
+    assert filled.errors == []
+
+
+async def test_every_page_says_above_all_what_is_critical_until_somebody_sees_to_it(filled: Dashboard) -> None:
+    for code, severity in (("naked_leg", "critical"), ("halted", "critical"), ("drawdown_high", "warning")):
+        filled.script.hear(alert(code, 20, severity=severity))  # type: ignore[arg-type]
+    http = await filled.logged_in()
+    async with http:
+        for page in PAGES:
+            shown = (await http.get("/" if page.name == "overview" else f"/{page.name}")).text
+            assert "Critical, and nobody sees to it: Naked leg, Order vanished." in shown, page.name
+        matter = next(each for each in filled.script.core.status(START).alerts if each.record.code == "naked_leg")
+        seen = AcknowledgeAlert(alert_id=matter.alert_id, requested_by="web:anna")
+        filled.script.on(Request("r1", seen, "c"), 21)
+        assert "nobody sees to it: Order vanished." in (await http.get("/")).text
     assert filled.errors == []
 
 
