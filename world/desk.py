@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 
 from services.exchange.config import ExchangeConfig
@@ -47,11 +48,11 @@ from services.risk.inputs import AccountPolled, AccountPollFailed, TransferSeen
 from services.risk.subscriptions import subscriptions as risk_subscriptions
 from services.strategy import rows as strategy_rows
 from services.strategy.config import StrategyHostConfig
-from services.strategy.core import StrategyHostCore
 from services.strategy.loaded import LoadedStrategy
 from services.strategy.subscriptions import SUBSCRIPTIONS
 from shared.messages.base import Message
 from shared.messages.contracts import ContractOrder
+from shared.messages.control import StrategyCommand, StrategyCommandDone
 from shared.messages.steps import Entry, Publish, RaiseAlert, Reply, SendRequest
 from shared.messages.system import Alert, Severity
 from shared.messages.topics import topic_of
@@ -59,12 +60,15 @@ from shared.messages.trades import FINAL_ORDER_STATES
 from shared.messages.venue import StreamUp
 from shared.runner import Core
 from shared.strategy import StrategyConfig
+from shared.strategy_hosts import StrategyHosts, is_host, kind_of
 from world.audit import Witness
 from world.bus import WorldBus
 from world.cash_audit import sending_violations
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.guard_audit import AccountRead
+from world.host_audit import Deeds
+from world.hosts import Tenants
 from world.limits import WIDE
 from world.machine import Machine
 from world.node import Keeping, Node
@@ -101,6 +105,7 @@ class Desk:
         host_config: StrategyHostConfig | None = None,
         tells_alerts: bool = False,
         futures: bool = False,
+        hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         self.engine = engine
         self.machine = Machine(engine)
@@ -113,9 +118,11 @@ class Desk:
         self._subscriptions: dict[str, dict[str, tuple[str, ...]]] = {
             "marketdata": {},
             "risk": risk_subscriptions(underlyings),
-            "execution": execution_subscriptions(underlyings),
-            "strategy": SUBSCRIPTIONS,
-            "monitor": {service: prefixes_of(service) for service in ("marketdata", "risk", "execution", "strategy")},
+            "execution": execution_subscriptions(underlyings, hosts.services),
+            **dict.fromkeys(hosts.services, SUBSCRIPTIONS),
+            "monitor": {
+                service: prefixes_of(service) for service in ("marketdata", "risk", "execution", *hosts.services)
+            },
         }
         self.execution_config = execution_config or ExecutionConfig()
         self.risk_config = risk_config or WIDE
@@ -124,24 +131,34 @@ class Desk:
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
         self._disconnect: Callable[[], None] = lambda: None
         self._frozen_until_ns = 0
+        self._regrouping_until_ns = 0
         self._repeats = False
         self._pushes: list[Any] = []
         loaded = tuple(
             each if isinstance(each, LoadedStrategy) else LoadedStrategy.from_config(each) for each in strategies
         )
+        self.tenants = Tenants(loaded, hosts, ACCOUNT_ID)
+        host_config = host_config or StrategyHostConfig()
         cores: dict[str, Callable[[], Core]] = {
             "marketdata": lambda: MarketdataCore(MarketdataConfig()),
             "risk": lambda: RiskCore(self.risk_config, account_id=ACCOUNT_ID, grant_key=GRANT_KEY),
             "execution": self._execution_core,
-            "strategy": lambda: StrategyHostCore(host_config or StrategyHostConfig(), loaded, account_id=ACCOUNT_ID),
+            **{name: partial(self.tenants.core, name, host_config) for name in hosts.services},
             "monitor": self._monitor_core,
         }
         self.nodes = {name: self._node(name, make_core) for name, make_core in cores.items()}
+        self.tenants.nodes = {name: self.nodes[name] for name in hosts.services}
+        for name, node in self.tenants.nodes.items():
+            node.prepare = partial(self._take_strategies, node)
+            node.on_end = partial(self.tenants.release, name)
         self.witness = Witness()
         self.nodes["execution"].on_start = self.witness.on_start
         self.nodes["execution"].on_batch = self.witness.on_batch
         self.nodes["execution"].on_commit = self._compare_outcomes
         self.untrue: list[Violation] = []
+        self.deeds = Deeds()
+        """Of strategy hosts, as execution wrote them."""
+
         self.venue.tell_sale = self._judge_sale
         self.account_reads: dict[int, AccountRead] = {}
         """By when each read of the account was received."""
@@ -201,7 +218,7 @@ class Desk:
             make_core,
             perform,
             boot,
-            _MAY_GO_UNWRITTEN.get(name),
+            _MAY_GO_UNWRITTEN.get(kind_of(name)),
             Keeping(Book, lambda core: core.book) if name == "execution" else None,
         )
         node.on_refold = lambda: self.bus.resync(node)
@@ -220,6 +237,8 @@ class Desk:
             case Reply():
                 self.bus.reply(node, effect)
             case SendRequest():
+                if is_host(node.name):
+                    self.untrue += self.deeds.violations(node.name, effect.message, self.tenants.hosts)
                 self.bus.request(node, effect)
             case RaiseAlert():
                 self.alerts.append((self.engine.now_ns, node.name, effect))
@@ -302,6 +321,7 @@ class Desk:
 
     def _compare_outcomes(self, entries: Sequence[Entry]) -> None:
         """What execution writes of the end of an order is true at that moment."""
+        self.untrue += self.deeds.written(entries, self.engine.now_ns)
         orders = self.nodes["execution"].core.book.orders
         for entry in entries:
             row = entry.row
@@ -328,6 +348,44 @@ class Desk:
         answers: list[Message] = []
         self.engine.at(when_ns, lambda: self.bus.ask(service, message, request_id, answers.append))
         return answers
+
+    def steer(self, order: StrategyCommand, request_id: str) -> None:
+        """Somebody pauses or resumes a strategy, or all of them, at the hosts that have them now."""
+        hosts = self.tenants.hosts
+        services = hosts.services if order.strategy == "*" else (hosts.of(order.strategy),)
+
+        def told(answer: Message) -> None:
+            if isinstance(answer, StrategyCommandDone):
+                self.deeds.told(order, self.engine.now_ns)
+
+        for service in services:
+            self.bus.ask(service, order, f"{request_id}-{service}", told)
+
+    def regroup(self, groups: dict[str, tuple[str, ...]], *, fails: bool = False) -> None:
+        """As `voldesk up` does it with other groups configured: stop the hosts that are concerned, write what runs,
+        start the monitor and them again. Where it `fails` nothing is written. One at a time."""
+        engine, before = self.engine, self.tenants.hosts
+        if engine.now_ns < self._regrouping_until_ns:
+            return
+        self._regrouping_until_ns = engine.now_ns + 5 * SECOND
+        wanted = StrategyHosts(groups).after(before)
+        concerned = [self.nodes[name] for name in sorted(wanted.moved(before))]
+        for node in concerned:
+            node.hold()
+
+        def written() -> None:
+            if not fails:
+                self.tenants.hosts = wanted
+            self.nodes["monitor"].crash()
+            for node in concerned:
+                engine.after(engine.between_ns(0, SECOND), node.release)
+
+        engine.after(engine.between_ns(100 * MS, 3 * SECOND), written)
+
+    def _take_strategies(self, node: Node) -> None:
+        may_die = len(self.tenants.nodes) > 1 and self.faults.crash_per_drain > 0
+        dies = may_die and self.engine.chance(0.3)
+        self.tenants.take(node.name, self.engine.now_ns, dies=dies)
 
     def _load_instruments(self, base: str) -> None:
         node = self.nodes["marketdata"]

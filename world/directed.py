@@ -23,6 +23,7 @@ from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
 from world.market_conditions import market_conditions
+from world.moving_groups import moving_groups
 from world.perpetuals import hedged, perpetuals, stopped
 from world.rolling import rolling, rolling_futures
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
@@ -462,6 +463,10 @@ DIRECTED: dict[str, Directed] = {
     "cash_rule": Directed(
         what="USDT are short again and again, and the cash rule sells coins beside somebody who offers them by hand",
         scenario=cash_rule,
+    ),
+    "moving_groups": Directed(
+        what="strategies move between two hosts while they trade, and one of them is paused",
+        scenario=moving_groups,
     ),
     "lost_accepts": Directed(
         what="the answers to accepted quotes are lost, and so is what the stream says of them",

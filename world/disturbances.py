@@ -8,9 +8,9 @@ from world.desk import Desk
 from world.faults import MS, SECOND, Faults
 from world.node import Node
 
-_WITH_JOURNAL = ("execution", "risk", "strategy")
-_HEARD = ("marketdata", "risk", "execution", "strategy")
-"""Those that others listen to."""
+_WITH_JOURNAL = ("execution", "risk")
+_HEARD = ("marketdata", "risk", "execution")
+"""Those that others listen to, beside the strategy hosts."""
 
 
 def disturb(desk: Desk, faults: Faults, until_ns: int) -> None:
@@ -19,9 +19,10 @@ def disturb(desk: Desk, faults: Faults, until_ns: int) -> None:
     for node in desk.nodes.values():
         crash_at_random(desk, node, faults, until_ns)
         at_random(desk, faults.outage_per_minute, until_ns, _outage(desk, node))
-    for name in _HEARD:
+    hosts = desk.tenants.nodes
+    for name in (*_HEARD, *hosts):
         at_random(desk, faults.bus_cut_per_minute, until_ns, _cut_off(desk, name))
-    for name in _WITH_JOURNAL:
+    for name in (*_WITH_JOURNAL, *hosts):
         at_random(desk, faults.disk_full_per_minute, until_ns, _full_disk(desk, desk.nodes[name]))
     venue = desk.venue
     spells: tuple[tuple[float, Callable[[], None]], ...] = (

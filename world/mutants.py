@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from world.cash_mutants import CASH_MUTANTS
 from world.guard_mutants import GUARD_MUTANTS
+from world.host_mutants import HOST_MUTANTS
 from world.market_mutants import MARKET_MUTANTS
 from world.mutant import Edit, Mutant
 from world.mutant import in_execution as _in_execution
@@ -243,8 +244,10 @@ _OPENING: tuple[Mutant, ...] = (
         (
             "market.py",
             "        view = self._chains.get(instrument.underlying)\n"
-            "        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:",
-            "        view = self._chains.get(instrument.underlying)\n        if view is None:",
+            "        if view is None or abs(now_ns - view.snapshot.received_ns) > self._tolerance_ns:\n"
+            "            return None\n"
+            "        if abs(now_ns - view.received_ns(instrument.symbol)) > self._tolerance_ns:\n",
+            "        view = self._chains.get(instrument.underlying)\n        if view is None:\n",
         ),
         scenario="frozen_prices",
     ),
@@ -446,6 +449,7 @@ MUTANTS: Sequence[Mutant] = (
     *RFQ_MUTANTS,
     *MARKET_MUTANTS,
     *CASH_MUTANTS,
+    *HOST_MUTANTS,
     *PERPETUAL_MUTANTS,
     *ROLL_MUTANTS,
     *SMART_MUTANTS,

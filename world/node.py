@@ -123,6 +123,7 @@ class Node:
     on_start, on_batch: told of every start (and how many rows it finds), and of a batch before it is handled.
     on_commit: told of rows once they are written.
     on_refold: told that the core was built anew without a start of the process.
+    prepare: what a process does before it folds its journal; it may die of it. on_end: told that the process is gone.
     """
 
     def __init__(
@@ -145,6 +146,9 @@ class Node:
         self.failures: list[CoreFailed] = []
         self.on_start: Callable[[int, int], None] = lambda now_ns, written: None
         self.on_refold: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
+        self.prepare: Callable[[], None] = lambda: None
+        self._is_held = False
         self.on_commit: Callable[[Sequence[Entry]], None] = lambda entries: None
         self.on_batch: Callable[[Sequence[Any], int], None] = lambda items, now_ns: None
         self._engine = engine
@@ -189,8 +193,13 @@ class Node:
         return self.alive and self.epoch == epoch
 
     def start(self) -> None:
-        """Fold the journal and begin. A node that is alive stays as it is."""
-        if self.alive:
+        """Fold the journal and begin. A node that is alive, or held, stays as it is."""
+        if self.alive or self._is_held:
+            return
+        try:
+            self.prepare()
+        except (Crashed, JournalFull):
+            self._engine.after(self._engine.between_ns(100 * MS, self._faults.restart_after_max_ms * MS), self.start)
             return
         self.alive = True
         self.starts += 1
@@ -215,9 +224,20 @@ class Node:
         self._inbox = []
         self._runner = None
         self._doom = None
+        self.on_end()
         if down_ns is None:
             down_ns = self._engine.between_ns(100 * MS, self._faults.restart_after_max_ms * MS)
         self._engine.after(down_ns, self.start)
+
+    def hold(self) -> None:
+        """Stop it, and let nothing start it before `release`."""
+        self._is_held = True
+        self.crash()
+
+    def release(self) -> None:
+        """Start it again."""
+        self._is_held = False
+        self.start()
 
     def stall(self, duration_ns: int) -> None:
         """SIGSTOP for a while: inputs wait, timers do not fire."""

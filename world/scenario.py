@@ -38,6 +38,7 @@ from shared.strategy import (
     straddle,
     strangle,
 )
+from shared.strategy_hosts import StrategyHosts
 from world.desk import ACCOUNT_ID, Desk
 from world.faults import SECOND
 from world.limits import WIDE
@@ -62,6 +63,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     none does.
     futures: the desk trades perpetuals too. stops: a strategy trades them by orders of its own, and stop orders.
     script: what else is done to the desk, until the moment that it is given.
+    hosts: the groups of strategies that have hosts of their own when it begins.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     futures: bool = False
     stops: bool = False
     script: Callable[[Desk, int], None] | None = None
+    hosts: StrategyHosts = StrategyHosts()
 
     def mix(self) -> str:
         """What there is beside the faults, in one line."""

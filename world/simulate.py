@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from random import Random
 
 import msgspec
@@ -96,6 +97,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         risk_config=scenario.risk,
         host_config=scenario.host,
         futures=scenario.futures,
+        hosts=scenario.hosts,
     )
     # A run makes few cycles and many objects: looking for the former again and again takes a tenth of its time.
     collects = gc.isenabled()
@@ -170,6 +172,9 @@ def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
     if not faults.clock_jump_per_minute:
         lasts_ns = desk.execution_config.quoting_countdown_s * SECOND
         found += countdown_violations(desk.venue, desk.nodes["execution"], lasts_ns)
+    if len(desk.tenants.nodes) > 1:
+        trading = [trade.request.strategy for trade in desk.book.active_trades()]
+        found += desk.tenants.violations(desk.engine.now_ns - SECOND, trading)
     return found
 
 
@@ -194,14 +199,15 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
 
 def rolled_wrongly(desk: Desk, *, at_rest: bool = False) -> list[Violation]:
     """What should not have been rolled, or not been told so of a chain."""
-    host = desk.nodes["strategy"].journal
+    hosts = [node.journal for node in desk.tenants.nodes.values()]
+    written = [entry for host in hosts for entry in host.entries]
     violations = [
         *succession_violations(desk.nodes["execution"].journal.entries),
-        *net_limit_violations(desk.book, host.entries),
+        *net_limit_violations(desk.book, written),
         *chain_violations(desk.book, desk.venue.account_id),
     ]
-    if at_rest and not host.lost_rows:
-        violations += undecided_rolls(host.entries)
+    if at_rest and not any(host.lost_rows for host in hosts):
+        violations += undecided_rolls(written)
     return violations
 
 
@@ -268,7 +274,7 @@ def _trade_again(desk: Desk) -> None:
     for again in range(3):
         # A host that is down when the faults stop hears of it later.
         pause = StrategyCommand(action="pause", strategy="*", requested_by="simulation")
-        desk.operate_at(engine.now_ns + 20 * again * SECOND, "strategy", pause, f"pause-{again}")
+        engine.after(20 * again * SECOND, partial(desk.steer, pause, f"pause-{again}"))
 
 
 def _verdict(

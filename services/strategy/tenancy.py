@@ -13,17 +13,16 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from services.strategy.handover import rows_of, rows_taken
 from services.strategy.loaded import LoadedStrategy, LoadFailure
-from services.strategy.rows import IvSampled, Row, StrategyTaken
+from services.strategy.rows import Row
 from shared.config import DeskConfig
 from shared.entries import JournalReader, JournalRefused, is_unmade
 from shared.errors import JournalDamaged
-from shared.ids import hedge_name
-from shared.messages.steps import Entry
 from shared.service.journals import binding_of, journal_path
 from shared.store import SqliteJournal
 from shared.strategy_groups import host_in, sync_folder, tenancy_folder
@@ -116,21 +115,8 @@ class Tenancy:
     def _copy(self, name: str, last: str, path: Path, journal: SqliteJournal, now_ns: int) -> None:
         """Append what `last` knew of a strategy, before the file names us: a process that dies between the two finds
         that it has these rows already."""
-        sampled = {
-            (entry.row.underlying, entry.row.days) for entry in journal.load() if isinstance(entry.row, IvSampled)
-        }
-        own = _rows_of(name, journal.load())
         with closing(JournalReader(path, binding_of(self._desk), Row)) as reader:
-            rows = _rows_of(name, (entry for _, entry in reader.entries()))
-        with closing(JournalReader(path, binding_of(self._desk), Row)) as reader:
-            samples = [
-                entry
-                for _, entry in reader.entries()
-                if isinstance(entry.row, IvSampled) and (entry.row.underlying, entry.row.days) not in sampled
-            ]
-        taken = StrategyTaken(strategy=name, from_host=last)
-        known = bool(own) and own[0].row == taken and own[1:] == _without_taken(rows)
-        new = samples if known else [Entry(now_ns, "", taken), *_without_taken(rows), *samples]
+            new = rows_taken(name, last, journal.load(), (entry for _, entry in reader.entries()), now_ns)
         if new:
             journal.append(new)
         self.taken_from[name] = last
@@ -146,27 +132,11 @@ class Tenancy:
                 # that host starts for the first time, as this one does
                 continue
             with closing(JournalReader(services[service], binding_of(self._desk), Row)) as reader:
-                rows = _rows_of(name, (entry for _, entry in reader.entries()))
+                rows = rows_of(name, (entry for _, entry in reader.entries()))
             at_ns = max((entry.at_ns for entry in rows), default=0)
             if at_ns > newest:
                 newest, host = at_ns, service
         return host
-
-
-def _rows_of(name: str, entries: Iterable[Entry]) -> list[Entry]:
-    """What a journal has of a strategy, from when it was taken there."""
-    own = (name, hedge_name(name))
-    rows: list[Entry] = []
-    for entry in entries:
-        if getattr(entry.row, "strategy", "") in own:
-            if isinstance(entry.row, StrategyTaken):
-                rows = []
-            rows.append(entry)
-    return rows
-
-
-def _without_taken(rows: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in rows if not isinstance(entry.row, StrategyTaken)]
 
 
 async def _locked(descriptor: int, deadline: float) -> bool:

@@ -32,6 +32,11 @@ from tests.simulation.test_cash_rule import (
     a_sale_without_a_row,
     a_smaller_cap,
 )
+from tests.simulation.test_moving_groups import (
+    a_host_that_closes_anothers_trade,
+    a_strategy_without_a_host,
+    an_opening_after_a_pause,
+)
 from tests.simulation.test_world import calm_desk, open_trades, run_until
 from world.audit import Witness, decision_violations, flip_violations, silent_changes
 from world.desk import DESK_NUMBER, Desk
@@ -518,6 +523,9 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "sales_within_bounds": a_smaller_cap,
     "sales_known": a_sale_that_sold_more,
     "minimum_kept": a_minimum_that_is_not_there,
+    "host_acts_alone": a_host_that_closes_anothers_trade,
+    "always_hosted": a_strategy_without_a_host,
+    "pause_kept": an_opening_after_a_pause,
     "strategies_know": a_strategy_that_missed_an_end,
     "events_arrive": an_event_that_never_arrived,
     "rolled_once": two_successors,
