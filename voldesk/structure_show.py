@@ -11,7 +11,8 @@ from rich.console import Console
 
 from shared.config import DeskConfig
 from shared.messages.risk import WhatIfAnswer
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
+from shared.strategy.legs import SPOT_IS_SHOWN_ONLY
 from shared.views import clock_text, money_text
 from voldesk.console import Failure, print_table, say, title
 from voldesk.plot import Curve, plot
@@ -22,7 +23,7 @@ _MOST_COLUMNS = 100
 
 def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer: WhatIfAnswer | str) -> None:
     """`answer`: risk's, or why there is none."""
-    base = view.legs[0].symbol.partition("-")[0]
+    base = underlying_of(view.legs[0].symbol)
     say(f"{strategy}: {view.name} · {base} {view.index_price:,.2f}, {clock_text(view.received_ns)} UTC")
     print_table(
         desk,
@@ -42,6 +43,8 @@ def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer:
         right=("qty", "mark", "iv %", "delta"),
     )
     print_table(desk, "the whole", ("", "USD", " "), _facts(view), right=("USD",))
+    if any(instrument_kind(leg.symbol) == "spot" for leg in view.legs):
+        say(SPOT_IS_SHOWN_ONLY)
     _show_risk(answer)
     _draw(view)
 
@@ -53,6 +56,8 @@ def _facts(view: StructureView) -> list[tuple[str, str, str]]:
         (*_premium(view.premium_book_usd), "across the books"),
         ("fees to open", money_text(view.fees_usd), "as taker"),
     ]
+    if view.coins_usd != 0:
+        rows.insert(2, ("coins of spot", money_text(view.coins_usd), "across the book"))
     if figures is not None:
         holds = _condition(view) if figures.is_estimate else "before fees"
         rows += [
@@ -70,7 +75,9 @@ def _facts(view: StructureView) -> list[tuple[str, str, str]]:
 def _short_name(symbol: str) -> str:
     """What is left of a symbol beside the underlying that the title names."""
     kind = instrument_kind(symbol)
-    return "perpetual" if kind == "perpetual" else symbol.partition("-")[2] + (" future" if kind == "future" else "")
+    if kind in ("perpetual", "spot"):
+        return kind
+    return symbol.partition("-")[2] + (" future" if kind == "future" else "")
 
 
 def _condition(view: StructureView) -> str:

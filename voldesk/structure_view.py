@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 from shared.options.payoff import (
     PayoffFigures,
     PayoffLeg,
@@ -56,8 +56,9 @@ class StructureView(msgspec.Struct, frozen=True, kw_only=True):
     """USD for the whole structure; None where a figure that it needs is missing.
 
     premium_mark_usd, premium_book_usd: at marks, and across the books: paid > 0, received < 0. fees_usd: to open it
-    as taker. figures: at marks, before fees; None for legs of several underlyings. greeks: Σ signed quantity × Greek.
-    underlying, at_expiry, now: the payoff's curve, empty where there are no figures.
+    as taker. coins_usd: what the coins of spot cost across the book, 0 without such. figures: at marks, before fees;
+    None for legs of several underlyings. greeks: Σ signed quantity × Greek. underlying, at_expiry, now: the payoff's
+    curve, empty where there are no figures.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StructureView(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[LegView, ...]
     premium_mark_usd: float | None
     premium_book_usd: float | None
+    coins_usd: float | None
     fees_usd: float | None
     figures: PayoffFigures | None
     greeks: Mapping[str, float | None]
@@ -76,14 +78,14 @@ class StructureView(msgspec.Struct, frozen=True, kw_only=True):
 
 def structure_view(orders: Sequence[LegOrder], chains: Mapping[str, ChainView], now_ns: int) -> StructureView:
     """The figures of these legs on these chains (by index name). Every leg must be listed."""
-    legs = tuple(_leg_view(order, chains[order.symbol.partition("-")[0]]) for order in orders)
-    first = chains[orders[0].symbol.partition("-")[0]]
+    legs = tuple(_leg_view(order, chains[underlying_of(order.symbol)]) for order in orders)
+    first = chains[underlying_of(orders[0].symbol)]
     index_price = first.snapshot.index_price
     options = [leg for leg in legs if instrument_kind(leg.symbol) == "option"]
     fees = [
         None
         if leg.mark is None
-        else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed, is_option=leg in options)
+        else trading_fee_usd(leg.mark, _index(leg.symbol, chains), leg.signed, kind=instrument_kind(leg.symbol))
         for leg in legs
     ]
     priced = _priced(legs, chains)
@@ -95,6 +97,7 @@ def structure_view(orders: Sequence[LegOrder], chains: Mapping[str, ChainView], 
         legs=legs,
         premium_mark_usd=_total([None if leg.mark is None else leg.signed * leg.mark for leg in options]),
         premium_book_usd=_total([None if leg.across is None else leg.signed * leg.across for leg in options]),
+        coins_usd=_total([_times(leg.signed, leg.across) for leg in legs if instrument_kind(leg.symbol) == "spot"]),
         fees_usd=_total(fees),
         figures=payoff_figures(priced) if priced else None,
         greeks={name: _total([_times(leg.signed, leg.greeks[name]) for leg in legs]) for name in GREEKS},
@@ -127,6 +130,7 @@ def structure_json(view: StructureView) -> dict[str, Any]:
         ],
         "premium_mark_usd": view.premium_mark_usd,
         "premium_book_usd": view.premium_book_usd,
+        "coins_usd": view.coins_usd,
         "fees_usd": view.fees_usd,
         "max_profit_usd": _number(bounds.get("max_profit_usd")),
         "max_loss_usd": _number(bounds.get("max_loss_usd")),
@@ -154,10 +158,10 @@ def _leg_view(order: LegOrder, chain: ChainView) -> LegView:
 def _priced(legs: Sequence[LegView], chains: Mapping[str, ChainView]) -> list[PayoffLeg]:
     """The legs at their marks; none where a mark is missing, or where they are of several underlyings."""
     priced = []
-    if len({leg.symbol.partition("-")[0] for leg in legs}) > 1:
+    if len({underlying_of(leg.symbol) for leg in legs}) > 1:
         return []
     for leg in legs:
-        option = chains[leg.symbol.partition("-")[0]].instrument(leg.symbol)
+        option = chains[underlying_of(leg.symbol)].instrument(leg.symbol)
         if option is None or leg.mark is None:
             return []
         priced.append(
@@ -185,7 +189,7 @@ def _curve(legs: Sequence[PayoffLeg], index_price: float, now_ns: int) -> dict[s
 
 
 def _index(symbol: str, chains: Mapping[str, ChainView]) -> float:
-    return chains[symbol.partition("-")[0]].snapshot.index_price
+    return chains[underlying_of(symbol)].snapshot.index_price
 
 
 def _times(quantity: float, value: float | None) -> float | None:

@@ -290,6 +290,12 @@ def _ready(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 def _instruments(intent: OpenTrade, view: CheckView) -> Refusal | None:
     for leg in intent.legs:
+        if instrument_kind(leg.symbol) == "spot":
+            return Refusal(
+                code="bad_params",
+                detail=f"{leg.symbol} is spot, which is not traded as a leg",
+                remedy="use the perpetual of its underlying",
+            )
         instrument = view.work.market.instrument(leg.symbol)
         if instrument is None:
             return Refusal(

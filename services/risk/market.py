@@ -119,7 +119,10 @@ class MarketView:
         return math.nan if part is None else part.index
 
     def option(self, symbol: str) -> OptionFacts | None:
-        """The row of one option or future, whatever its age; None for what the current chain does not list."""
+        """The row of one option or future, whatever its age; None for what the current chain does not list,
+        and for spot, whose coins risk does not weigh."""
+        if instrument_kind(symbol) == "spot":
+            return None
         for part in self._underlyings.values():
             values = None if part.view is None else part.view.values(symbol)
             instrument = None if part.view is None else part.view.instrument(symbol)

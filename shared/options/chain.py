@@ -16,11 +16,13 @@ from shared.ids import content_hash
 from shared.messages.contracts import SpotSpec
 from shared.messages.market import (
     CHAIN_COLUMNS,
+    NEVER_NS,
     ChainSnapshot,
     FutureQuote,
     Instrument,
     InstrumentList,
     PerpetualQuote,
+    SpotQuote,
 )
 
 F8 = NDArray[np.float64]
@@ -53,12 +55,18 @@ class OptionList:
         self.instruments = message.instruments
         self.perpetual = message.perpetual
         self.futures = message.futures
+        self.spot = None if message.spot is None else _spot_instrument(message.spot, message.underlying)
 
     @cached_property
     def future_of(self) -> Mapping[str, Instrument]:
         """The perpetual and the dated futures by symbol."""
         listed = self.futures if self.perpetual is None else (self.perpetual, *self.futures)
         return {instrument.symbol: instrument for instrument in listed}
+
+    @cached_property
+    def linear_of(self) -> Mapping[str, Instrument]:
+        """The futures, and the pair of spot, by symbol."""
+        return self.future_of if self.spot is None else {**self.future_of, self.spot.symbol: self.spot}
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
@@ -85,7 +93,8 @@ class ChainView:
     """The columns of one snapshot beside its instruments. Raises ValueError when list and matrix do not belong.
 
     The columns are of options. What is asked for by symbol (`instrument`, `values`, `value`, `quote`) may be a
-    perpetual or dated future too, whose delta is 1 and whose other Greeks are 0.
+    perpetual, a dated future or the pair of spot too, whose delta is 1 and whose other Greeks are 0. The mark of spot
+    is the middle of its book.
     """
 
     def __init__(self, snapshot: ChainSnapshot, listed: OptionList) -> None:
@@ -160,28 +169,30 @@ class ChainView:
 
     def instrument(self, symbol: str) -> Instrument | None:
         row = self.listed.row_of.get(symbol)
-        return self.listed.future_of.get(symbol) if row is None else self.instruments[row]
+        return self.listed.linear_of.get(symbol) if row is None else self.instruments[row]
 
     @cached_property
-    def _futures(self) -> Mapping[str, PerpetualQuote | FutureQuote]:
-        """What is known of listed futures, by symbol."""
+    def _futures(self) -> Mapping[str, PerpetualQuote | FutureQuote | SpotQuote]:
+        """What is known of listed futures and of spot, by symbol."""
         listed, snapshot = self.listed, self.snapshot
-        known: dict[str, PerpetualQuote | FutureQuote] = {
+        known: dict[str, PerpetualQuote | FutureQuote | SpotQuote] = {
             quote.symbol: quote for quote in snapshot.futures if quote.symbol in listed.future_of
         }
         if snapshot.perpetual is not None and listed.perpetual is not None:
             known[listed.perpetual.symbol] = snapshot.perpetual
+        if snapshot.spot is not None and listed.spot is not None:
+            known[listed.spot.symbol] = snapshot.spot
         return known
 
     def received_ns(self, symbol: str) -> int:
-        """When what is shown of a symbol was received: each future has an age of its own, options that of the
-        oldest part of the chain."""
+        """When what is shown of a symbol was received: each future and spot has an age of its own, options that of
+        the oldest part of the chain."""
         quote = self._futures.get(symbol)
         return self.snapshot.received_ns if quote is None else quote.received_ns
 
     def values(self, symbol: str) -> list[float] | None:
         """All values in the order of CHAIN_COLUMNS, NaN where missing; None for what is not listed, and for a future
-        of which nothing fresh is known."""
+        or spot of which nothing fresh is known."""
         row = self.listed.row_of.get(symbol)
         if row is not None:
             return self.row(row)
@@ -215,9 +226,26 @@ def _frozen(array: _ArrayT) -> _ArrayT:
     return array
 
 
-def _future_values(quote: PerpetualQuote | FutureQuote) -> list[float]:
-    given = {name: getattr(quote, name) for name in ("bid", "ask", "bid_size", "ask_size", "mark")}
-    given |= {"delta": 1.0, "gamma": 0.0, "vega": 0.0, "theta": 0.0, "rho": 0.0, "forward": quote.mark}
+def _spot_instrument(spec: SpotSpec, underlying: str) -> Instrument:
+    """Coins are worth what a call of strike 0 is that never expires."""
+    return Instrument(
+        symbol=spec.symbol,
+        underlying=underlying,
+        option_type="C",
+        strike=Decimal(0),
+        expiry_ns=NEVER_NS,
+        last_trade_ns=NEVER_NS,
+        tick_size=spec.tick_size,
+        lot_size=spec.lot_size,
+        min_quantity=spec.min_quantity,
+        max_quantity=spec.max_quantity,
+    )
+
+
+def _future_values(quote: PerpetualQuote | FutureQuote | SpotQuote) -> list[float]:
+    given = {name: getattr(quote, name) for name in ("bid", "ask", "bid_size", "ask_size")}
+    mark = (quote.bid + quote.ask) / 2 if isinstance(quote, SpotQuote) else quote.mark
+    given |= {"mark": mark, "delta": 1.0, "gamma": 0.0, "vega": 0.0, "theta": 0.0, "rho": 0.0, "forward": mark}
     return [given.get(name, math.nan) for name in CHAIN_COLUMNS]
 
 

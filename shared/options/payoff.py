@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.options.black76 import price
+from shared.options.instruments import InstrumentKind
 from shared.options.symbols import NS_PER_YEAR
 
 F8 = NDArray[np.float64]
 FEE_RATE = 0.0004
 FEE_CAP_FRACTION = 0.125
 FUTURES_FEE_RATE = 0.0006
+SPOT_FEE_RATE = 0.001
 _GRID_POINTS = 401
 _GRID_WIDTH = 3.0
 
@@ -57,10 +59,12 @@ def held_coin(quantity: float, cost: float, expiry_ns: int) -> PayoffLeg:
     return PayoffLeg(is_call=True, strike=0.0, expiry_ns=expiry_ns, quantity=quantity, price=cost, iv=0.0)
 
 
-def trading_fee_usd(price_usd: float, index: float, quantity: float, *, is_option: bool = True) -> float:
-    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future, USD > 0.
-    Source: the venue's fee schedule, taker."""
-    if not is_option:
+def trading_fee_usd(price_usd: float, index: float, quantity: float, *, kind: InstrumentKind = "option") -> float:
+    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future or of spot,
+    USD > 0. Source: the venue's fee schedule, taker."""
+    if kind == "spot":
+        return abs(quantity) * SPOT_FEE_RATE * price_usd
+    if kind != "option":
         return abs(quantity) * FUTURES_FEE_RATE * price_usd
     return abs(quantity) * min(FEE_RATE * index, FEE_CAP_FRACTION * price_usd)
 

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from shared.options.instruments import future_expiry_ns, instrument_kind
+from shared.options.instruments import base_of, future_expiry_ns, instrument_kind
 from shared.options.symbols import OptionType, SymbolError, parse_option_symbol
 
 _WORDS = {"C": "call", "P": "put"}
@@ -37,15 +37,15 @@ def structure_name(legs: Iterable[tuple[str, Decimal]]) -> str:
 
     Legs in one symbol count once. Names are of the position: selling an iron condor for a credit is "iron condor",
     buying one "reverse iron condor". What has no name of its own is "other" with the number of its legs, and so is
-    anything in more than one underlying or that is no option, except that a future is named beside what it hedges,
-    and two futures of one underlying on opposite sides are a "futures spread", bought when the later one is.
+    anything in more than one underlying or that is no option, except that a future or spot is named beside what it
+    hedges, and two futures of one underlying on opposite sides are a "futures spread", bought when the later one is.
     """
     quantities: dict[str, Decimal] = {}
     for symbol, quantity in legs:
         quantities[symbol] = quantities.get(symbol, Decimal(0)) + quantity
     held = {symbol: quantity for symbol, quantity in quantities.items() if quantity}
-    futures = [symbol for symbol in held if instrument_kind(symbol) in ("perpetual", "future")]
-    if futures and len({symbol.partition("-")[0] for symbol in held}) == 1:
+    futures = [symbol for symbol in held if instrument_kind(symbol) != "option"]
+    if futures and len(set(map(base_of, held))) == 1:
         if name := _futures_name({symbol: held.pop(symbol) for symbol in futures}):
             return f"{structure_name(held.items())} with {name}" if held else name
         return _other(len(held) + len(futures))
@@ -67,9 +67,9 @@ def _futures_name(held: Mapping[str, Decimal]) -> str:
     """Of futures of one underlying; "" for what has no name."""
     ordered = sorted(held, key=lambda symbol: future_expiry_ns(symbol) if "-" in symbol else math.inf)
     if len(ordered) == 1:
-        kind = "future" if "-" in ordered[0] else "perpetual"
+        kind = instrument_kind(ordered[0])
         return f"{'long' if held[ordered[0]] > 0 else 'short'} {kind}"
-    if len(ordered) == 2 and held[ordered[0]] == -held[ordered[1]]:
+    if len(ordered) == 2 and "spot" not in map(instrument_kind, ordered) and held[ordered[0]] == -held[ordered[1]]:
         return f"{'long' if held[ordered[1]] > 0 else 'short'} futures spread"
     return ""
 

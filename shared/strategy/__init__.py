@@ -38,7 +38,7 @@ from shared.strategy.factories import (
 )
 from shared.strategy.find import OptionSearch, find_option
 from shared.strategy.hedge import DeltaHedge
-from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg
+from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg, SpotLeg
 from shared.strategy.market_factories import (
     away_from_events,
     cooldown_after_loss,
@@ -93,6 +93,7 @@ __all__ = [
     "SelectionFailed",
     "Size",
     "SmartConfig",
+    "SpotLeg",
     "StrategyConfig",
     "TradePnl",
     "Verdict",

@@ -1,4 +1,4 @@
-"""What to trade: an option as criteria, the perpetual of an underlying, or a dated future of it."""
+"""What to trade: an option as criteria, the perpetual of an underlying, a dated future of it, or its coin of spot."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class LinearLeg(msgspec.Struct, frozen=True):
         quantity = quantity_of(self.qty)
         if not isinstance(quantity, Decimal | ByNotional | OfLeg | ToDelta):
             raise ValueError(
-                f"qty {self.qty!r} of a future must be coins, {{'notional_usd': ...}}, {{'of_leg': ...}} or "
-                "{'to_delta': ...}"
+                f"qty {self.qty!r} of a future or of spot must be coins, {{'notional_usd': ...}}, "
+                "{'of_leg': ...} or {'to_delta': ...}"
             )
         for field, value in (
             ("underlying", index_name(self.underlying)),
@@ -78,6 +78,27 @@ class FutureLeg(LinearLeg, frozen=True):
         return cast(ExpiryCriterion, self.expiry_criteria)
 
 
+class SpotLeg(LinearLeg, frozen=True):
+    """Coins of an underlying bought at its spot pair, on a desk with [desk] spot = true; see `LinearLeg`.
+
+    It is selected, sized and drawn; the desk does not trade it (`SPOT_IS_SHOWN_ONLY`). Raises ValueError for a sale:
+    it could only be of coins that the trade did not buy.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order_side == "sell":
+            raise ValueError(
+                "side 'sell' of a spot leg: coins that the trade did not buy are not sold; "
+                "use LegSpec.perpetual(...) to be short"
+            )
+
+
+SPOT_IS_SHOWN_ONLY = (
+    "spot is shown by `voldesk strategy show` and not traded as a leg yet: use LegSpec.perpetual(...)"
+)
+
+
 class LegSpec(msgspec.Struct, frozen=True):
     """One leg of a structure as criteria.
 
@@ -106,7 +127,7 @@ class LegSpec(msgspec.Struct, frozen=True):
         if self.option_type not in ("C", "P"):
             raise ValueError(f"option_type {self.option_type!r} must be 'C' or 'P'")
         if isinstance(quantity_of(self.qty), ToDelta):
-            raise ValueError(f"qty {self.qty!r}: only a future is sized to a delta: LegSpec.perpetual(...)")
+            raise ValueError(f"qty {self.qty!r}: only a future or spot is sized to a delta: LegSpec.perpetual(...)")
         otm = self.min_otm_pct
         if otm is not None and (isinstance(otm, bool) or not isinstance(otm, int | float) or not 0 <= otm < 1_000):
             raise ValueError(f"min_otm_pct {otm!r} must be per cent of the index, 0 or more")
@@ -154,6 +175,15 @@ class LegSpec(msgspec.Struct, frozen=True):
         """
         return FutureLeg(underlying, side, qty, expiry_criteria)
 
+    @staticmethod
+    def spot(underlying: str, side: Side | Literal[1, 2], qty: QuantityForm) -> SpotLeg:
+        """Coins of spot as a leg, which are shown and not traded; see `SpotLeg`.
+
+        >>> LegSpec.spot("BTC", "buy", 0.1)
+        SpotLeg(underlying='BTCUSD', side='buy', qty=Decimal('0.1'))
+        """
+        return SpotLeg(underlying, side, qty)
+
     @property
     def strike(self) -> StrikeCriterion:
         return cast(StrikeCriterion, self.strike_criteria)
@@ -167,7 +197,7 @@ class LegSpec(msgspec.Struct, frozen=True):
         return cast(Liquidity | None, self.liquidity)
 
 
-AnyLeg = LegSpec | PerpetualLeg | FutureLeg
+AnyLeg = LegSpec | PerpetualLeg | FutureLeg | SpotLeg
 
 
 def index_name(underlying: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from shared.messages.base import Side
 from shared.messages.market import Instrument
 from shared.options.chain import ChainView, snap_quantity
+from shared.options.instruments import instrument_kind
 from shared.options.payoff import PayoffLeg, payoff_figures, stressed_loss_usd, trading_fee_usd
 from shared.strategy.criteria import positive_decimal, refuse_unknown
 from shared.strategy.sizing import position_size
@@ -20,7 +21,7 @@ RiskBasis = Literal["maximum", "stressed"]
 
 
 class ByNotional(msgspec.Struct, frozen=True):
-    """So much that strike × quantity, of a future mark × quantity, is at most `usd`."""
+    """So much that strike × quantity, of a future or of spot mark × quantity, is at most `usd`."""
 
     usd: float
 
@@ -55,9 +56,9 @@ class OfLeg(msgspec.Struct, frozen=True):
 
 
 class ToDelta(msgspec.Struct, frozen=True):
-    """So much of a future that the structure's delta is `delta` coins, within a lot: delta is Σ signed quantity ×
-    delta of all legs on its underlying at the prices of the moment, this leg with them. The leg's side must be the
-    one that brings it there; where it is not, nothing is opened."""
+    """So much of a future or of spot that the structure's delta is `delta` coins, within a lot: delta is Σ signed
+    quantity × delta of all legs on its underlying at the prices of the moment, this leg with them. The leg's side
+    must be the one that brings it there; where it is not, nothing is opened."""
 
     delta: float
 
@@ -231,7 +232,8 @@ def _units_by_risk(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int
     else:
         loss = stressed_loss_usd(unit, index_price, now_ns, spot_pct=rule.spot_pct, vol_points=rule.vol_points)
     loss += sum(
-        2 * trading_fee_usd(part.price, index_price, part.quantity, is_option=bool(part.strike)) for part in unit
+        2 * trading_fee_usd(part.price, index_price, part.quantity, kind=instrument_kind(leg.option.symbol))
+        for leg, part in zip(legs, unit, strict=True)
     )
     if not math.isfinite(loss) or loss <= 0:
         return "its loss cannot be computed: a volatility or the index is missing"

@@ -35,7 +35,7 @@ from shared.strategy.criteria import (
     NextExpiry,
     StrikeCriterion,
 )
-from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg
+from shared.strategy.legs import AnyLeg, FutureLeg, LegSpec, PerpetualLeg, SpotLeg
 from shared.strategy.quantity import Chosen, quantities
 
 NO_TRADE_MARGIN_NS = 3_600 * 1_000_000_000
@@ -393,6 +393,8 @@ def choose_legs(
         selector = selectors.setdefault(spec.underlying, Selector(view, now_ns, no_trade_margin_ns))
         if isinstance(spec, PerpetualLeg):
             found = perpetual_of(view)
+        elif isinstance(spec, SpotLeg):
+            found = _spot_of(view)
         elif isinstance(spec, FutureLeg):
             found = selector.find_future(spec)
         else:
@@ -412,6 +414,15 @@ def perpetual_of(chain: ChainView) -> Found | SelectionFailed:
         return SelectionFailed(reason=f"no perpetual of {name} is traded here: set [desk] futures = true")
     if chain.value(listed.symbol, "mark") is None:
         return SelectionFailed(reason=f"nothing fresh is known of the perpetual {listed.symbol}")
+    return Found(option=listed, removed=())
+
+
+def _spot_of(chain: ChainView) -> Found | SelectionFailed:
+    listed, name = chain.listed.spot, chain.snapshot.underlying
+    if listed is None:
+        return SelectionFailed(reason=f"no pair of spot of {name} is looked at here: set [desk] spot = true")
+    if chain.value(listed.symbol, "mark") is None:
+        return SelectionFailed(reason=f"the book of {listed.symbol} is not fresh, or has no bid or no ask")
     return Found(option=listed, removed=())
 
 

@@ -9,6 +9,7 @@ from services.risk.limits import Figure
 from services.risk.market import OptionFacts
 from services.risk.situation import Situation, Violation
 from shared.messages.control import INTENT_REFUSED
+from shared.options.instruments import instrument_kind
 
 _MS = 1_000_000
 
@@ -39,6 +40,9 @@ def bad_structure(s: Situation) -> Violation | None:
 
 
 def unknown_instrument(s: Situation) -> Violation | None:
+    spot = [leg.symbol for leg in s.ask.legs if instrument_kind(leg.symbol) == "spot"]
+    if spot:
+        return Violation("unknown_instrument", f"spot is not traded as a leg: {', '.join(spot)}")
     listed = {leg.order.symbol for leg in s.legs}
     missing = [leg.symbol for leg in s.ask.legs if leg.symbol not in listed]
     return Violation("unknown_instrument", f"not in the chain: {', '.join(missing)}") if missing else None

@@ -14,6 +14,7 @@ from shared.messages.control import AccountAnswer
 from shared.messages.risk import WhatIf, WhatIfAnswer, WhatIfRefusal
 from shared.options.payoff import trading_fee_usd
 from tests.unit.perpetuals import chain_with, with_perpetual
+from tests.unit.spot_pairs import chain_with_pair, with_pair
 from tests.unit.strategy.making import account, instruments, listing, snapshot
 from tests.unit.voldesk.conftest import CONFIG
 from tests.unit.voldesk.peers import Peers, Ran
@@ -44,6 +45,16 @@ def hedged() -> StrategyConfig:
     put = LegSpec("P", "sell", "0.5", {"type": "delta", "value": 0.3}, {"dte_min": 5, "dte_max": 12})
     legs = [put, LegSpec.perpetual("BTC", "sell", {"to_delta": 0})]
     return StrategyConfig(name="hedged", legs=legs, exit_conditions=[max_loss(usd=500)])
+"""
+
+COVERED = """
+from shared.strategy import LegSpec, StrategyConfig, max_loss
+
+
+def covered() -> StrategyConfig:
+    call = LegSpec("C", "sell", "0.5", {"type": "delta", "value": 0.3}, {"dte_min": 5, "dte_max": 12})
+    legs = [call, LegSpec.spot("BTC", "buy", {"of_leg": 0})]
+    return StrategyConfig(name="covered", legs=legs, exit_conditions=[max_loss(usd=500)])
 """
 
 
@@ -171,3 +182,26 @@ def test_a_perpetual_that_is_sized_to_a_delta_is_shown_with_its_quantity_and_the
     assert (told["structure"], told["unbounded"]) == ("short put with short perpetual", ["max_loss_usd"])
     shown = Ran("strategy", "show", "hedged").out
     assert any(line.split()[:3] == ["sell", perpetual["qty"], "perpetual"] for line in shown.splitlines()), shown
+
+
+def test_a_covered_call_with_coins_is_shown_as_what_it_is_and_as_not_traded(home: Path, peers: Peers) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "covered.py").write_text(COVERED)
+    enabled = '[strategy]\nenabled = ["covered"]\nfolders = ["mine"]\n'
+    (home / "voldesk.toml").write_text(f"{CONFIG}\nspot = true\n{enabled}")
+    now_ns = wall_ns()
+    options = instruments(now_ns, days=(1, 2, 8, 22))
+    listed = with_pair(listing(options))
+    peers.answer("marketdata", lambda _: None)
+    peers.publish("marketdata", "md.BTCUSD.instruments", listed)
+    peers.publish("marketdata", "md.BTCUSD.chain", chain_with_pair(snapshot(options, now_ns), listed), every_s=0.05)
+    peers.answer("risk", risk)
+    told = json.loads(Ran("strategy", "show", "covered", "--json").out)
+    call, coins = told["legs"]
+    assert (coins["side"], coins["qty"], coins["symbol"], coins["mark"]) == ("buy", "0.5", "BTCUSDT", 100_000)
+    assert (told["structure"], told["coins_usd"], told["unbounded"]) == ("short call with long spot", 50_005, [])
+    assert told["breakevens"] == [pytest.approx(100_000 - call["mark"])]
+    shown = Ran("strategy", "show", "covered").out
+    assert any(line.split()[:3] == ["buy", "0.5", "spot"] for line in shown.splitlines()), shown
+    assert "50,005.00" in shown
+    assert "not traded as a leg yet" in " ".join(shown.split())
