@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,12 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = ("exchange", "marketdata", "risk", "execution", "strategy", "monitor")
-STARTED = ("control", *SERVICES, "prometheus", "alertmanager")
-"""All but Grafana, of which there is no stand-in."""
+BESIDE = ("control", "prometheus", "alertmanager")
+"""What else is started: all but Grafana, of which there is no stand-in."""
 
 _STATE = Path("/var/tmp/voldesk-test-docker")
 """Of an engine that the tests start themselves: its images stay for the next run."""
@@ -33,6 +36,7 @@ _PROJECT_FILES = (
     ".dockerignore",
     "docker-compose.yml",
     "docker-compose.live.yml",
+    "docker-compose.groups.yml",
     "pyproject.toml",
     "README.md",
     "requirements.lock",
@@ -101,6 +105,7 @@ class Stack:
     def __init__(self, environment: dict[str, str], home: Path, web_port: int) -> None:
         self.home = home
         self.project = "voldesk-test"
+        self.services: tuple[str, ...] = SERVICES
         self.environment = environment | {
             "COMPOSE_PROJECT_NAME": self.project,
             "VOLDESK_IMAGE": "voldesk:test",
@@ -131,7 +136,7 @@ class Stack:
 
     def up(self) -> None:
         """As a person does it, without Grafana."""
-        self.compose("up", "-d", *STARTED)
+        self.compose("up", "-d", *BESIDE, *self.services)
 
     def voldesk(self, *arguments: str, service: str = "control") -> subprocess.CompletedProcess[str]:
         return self.compose("exec", "-T", service, "voldesk", *arguments, check=False)
@@ -165,10 +170,15 @@ class Stack:
 
     def all_running(self) -> bool:
         states = self.states()
-        return set(states) == set(SERVICES) and set(states.values()) == {"RUNNING"}
+        return set(states) == set(self.services) and set(states.values()) == {"RUNNING"}
 
     def trades(self) -> list[dict[str, Any]]:
         return self.look("trades") or []
+
+    def open_trade(self, strategy: str) -> str | None:
+        """The id of an open trade of the strategy."""
+        rows = ((str(t["trade_id"]), t["state"]) for t in self.trades() if t["strategy"] == strategy)
+        return next((trade_id for trade_id, state in rows if state == "OPEN"), None)
 
     def state_of(self, trade_id: str) -> str:
         return next((str(row["state"]) for row in self.trades() if row["trade_id"] == trade_id), "")
@@ -190,6 +200,24 @@ class Stack:
                 said = self.voldesk("status").stdout + self.compose("logs", "--tail=8", check=False).stdout
                 raise AssertionError(f"not within {timeout_s:.0f} s: {what}\n{self.compose('ps').stdout}{said}")
             time.sleep(0.5)
+
+    def tar(self, *arguments: str, read_from: Path | None = None, written_to: Path | None = None) -> None:
+        """tar in the run directory of the desk, all of whose services are stopped, as docs/deployment.md has it."""
+        with (
+            (read_from or Path(os.devnull)).open("rb") as source,
+            (written_to or Path(os.devnull)).open("wb") as target,
+        ):
+            done = subprocess.run(
+                [*self._compose, "run", "--rm", "-T", "setup", "tar", "-C", "/var/lib/voldesk", *arguments],
+                cwd=self.home,
+                env=self.environment,
+                stdin=source,
+                stdout=target,
+                stderr=subprocess.PIPE,
+                timeout=300,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
 
     def down(self, *, with_data: bool = False) -> None:
         self.compose("down", *(["--volumes", "--remove-orphans"] if with_data else []))
@@ -241,3 +269,41 @@ def for_old_alertmanager(stack: Stack) -> None:
     if (int(version[1]), int(version[2])) < (0, 26):
         path = stack.home / "deploy" / "alertmanager" / "alertmanager.yml"
         path.write_text(re.sub(r"bot_token_file: \S+", "bot_token: in-a-file", path.read_text()))
+
+
+@contextlib.contextmanager
+def built_stack(home: Path) -> Iterator[Stack]:
+    """A stack in `home` whose image is built, with nothing of it started; all of it is gone afterwards. The shipped
+    strategy holds its trade until the test closes it. Without an engine the test is skipped, or fails where one is
+    required."""
+    home.chmod(0o755)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    try:
+        with engine() as environment:
+            print("a Docker engine is there: the stack runs for real")
+            stand_in_images(environment)
+            made = Stack(environment, home, port)
+            _hold_for_long(home)
+            for_old_alertmanager(made)
+            made.down(with_data=True)
+            try:
+                made.compose("build", "setup")
+                yield made
+            finally:
+                made.down(with_data=True)
+    except NoEngine as reason:
+        if os.environ.get("VOLDESK_TEST_COMPOSE") == "required":
+            pytest.fail(f"VOLDESK_TEST_COMPOSE=required, but {reason}")
+        pytest.skip(f"no Docker engine: {reason}")
+
+
+def _hold_for_long(home: Path) -> None:
+    path = home / "strategies" / "demo_strangle.py"
+    text = path.read_text()
+    changed = text.replace("max_hold_hours(1 / 60)", "max_hold_hours(24)")
+    assert changed != text
+    path.write_text(changed)
+    for file in (home / "strategies").rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)

@@ -5,54 +5,20 @@ The tests are one story in the order of the file: one stack, one trade that stay
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.compose.engine import SERVICES, NoEngine, Stack, engine, for_old_alertmanager, stand_in_images
+from tests.compose.engine import SERVICES, Stack, built_stack
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1_800)]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    home = tmp_path_factory.mktemp("compose")
-    home.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    try:
-        with engine() as environment:
-            print("a Docker engine is there: the stack runs for real")
-            stand_in_images(environment)
-            made = Stack(environment, home, port)
-            _hold_for_long(home)
-            for_old_alertmanager(made)
-            made.down(with_data=True)
-            try:
-                made.compose("build", "setup")
-                yield made
-            finally:
-                made.down(with_data=True)
-    except NoEngine as reason:
-        if os.environ.get("VOLDESK_TEST_COMPOSE") == "required":
-            pytest.fail(f"VOLDESK_TEST_COMPOSE=required, but {reason}")
-        pytest.skip(f"no Docker engine: {reason}")
-
-
-def _hold_for_long(home: Path) -> None:
-    """The shipped strategy, whose trade is held until the test closes it."""
-    path = home / "strategies" / "demo_strangle.py"
-    text = path.read_text()
-    changed = text.replace("max_hold_hours(1 / 60)", "max_hold_hours(24)")
-    assert changed != text
-    path.write_text(changed)
-    for file in (home / "strategies").rglob("*"):
-        file.chmod(0o755 if file.is_dir() else 0o644)
+    with built_stack(tmp_path_factory.mktemp("compose")) as made:
+        yield made
 
 
 @pytest.fixture

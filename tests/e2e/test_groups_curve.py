@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,28 @@ def test_a_strategy_moves_into_a_new_group_and_one_group_ends_while_the_other_ke
     assert ports_of(encrypted, "strategy-slow") == slow
     trades_on(encrypted, "quick trades in the default host")
     assert encrypted.trade(held["trade_id"])["state"] == "OPEN"
+
+
+def test_a_backup_is_restored_into_an_empty_run_directory(encrypted: Desk) -> None:
+    """As docs/deployment.md has it: what it says is not needed is left out."""
+    held = until(encrypted, "patient holds a trade", lambda: newest_in(encrypted, "patient", ("OPEN",)))
+    assert encrypted.voldesk("strategies", "pause", "quick", "--json").json["strategies"] == ["quick"]
+    until(encrypted, "nothing of it is open", lambda: all(row["state"] in FINAL for row in encrypted.trades("quick")))
+    assert encrypted.voldesk("down").code == 0
+    kept, run_dir = encrypted.home / "desk-backup.tar.gz", encrypted.run_dir
+    left_out = [f"--exclude=./{name}" for name in ("logs", "prometheus", "starts", "locks")]
+    subprocess.run(["tar", "-C", str(run_dir), *left_out, "-czf", str(kept), "."], check=True, timeout=60)
+    shutil.rmtree(run_dir)
+
+    run_dir.mkdir(mode=0o700)
+    subprocess.run(["tar", "-C", str(run_dir), "-xzf", str(kept)], check=True, timeout=60)
+    started = encrypted.voldesk("up", "--timeout", "180", "--json")
+    assert started.code == 0, started.err + encrypted.logs()
+    exits = until(encrypted, "its exits are looked at", lambda: listed(encrypted)["patient"]["exits"])
+    assert [each["trade_id"] for each in exits] == [held["trade_id"]]
+    assert listed(encrypted)["quick"]["state"] == "paused"
+    assert encrypted.voldesk("strategies", "resume", "quick").code == 0
+    trades_on(encrypted, "quick trades again")
 
 
 def test_the_trade_that_moved_is_closed_by_its_new_host_and_nothing_was_refused_or_doubled(encrypted: Desk) -> None:
