@@ -80,6 +80,7 @@ account_id = "{name}"
 venue = "sim"
 underlyings = ["BTCUSD", "ETHUSD"]
 futures = {futures}
+spot = {spot}
 
 [logging]
 health_interval_s = 10
@@ -116,11 +117,19 @@ def strangle_file(
 
 
 def make_desk(
-    name: str, number: int, enabled: list[str], strategies: dict[str, str], *, futures: bool = False
+    name: str,
+    number: int,
+    enabled: list[str],
+    strategies: dict[str, str],
+    *,
+    futures: bool = False,
+    spot: bool = False,
 ) -> Desk:
     home = Path(tempfile.mkdtemp(prefix=f"vd-{name}-"))
     names = ", ".join(f'"{strategy}"' for strategy in enabled)
-    config = CONFIG.format(name=name, number=number, enabled=names, futures=str(futures).lower())
+    config = CONFIG.format(
+        name=name, number=number, enabled=names, futures=str(futures).lower(), spot=str(spot).lower()
+    )
     return Desk(home, config, strategies)
 
 
