@@ -129,18 +129,22 @@ def transfer_violations(
     peak = start = Decimal(0)
     worst = {"drawdown": 0.0, "daily_loss": 0.0}
     before: AccountRead | None = None
+    # with each payment risk moves its peak to a whole cent
+    rounded = _CENT
     for received_ns, read in reads.items():
         if before is None:
             start = read.equity_usd
         else:
             peak, start = (_moved(mark, before, read) for mark in (peak, start))
+            rounded += _CENT if read.paid_usd != before.paid_usd else Decimal(0)
         before = read
-        peak = highest[received_ns] = max(peak, read.equity_usd)
+        peak = max(peak, read.equity_usd)
+        highest[received_ns] = peak + rounded
         for code, mark in (("drawdown", peak), ("daily_loss", start)):
             worst[code] = max(worst[code], float((mark - read.equity_usd) / mark) * 100 if mark > 0 else 0.0)
     for shown in accounts:
         most = highest.get(shown.received_ns)
-        if most is not None and shown.peak_equity_usd > most + _CENT:
+        if most is not None and shown.peak_equity_usd > most:
             paid_usd = reads[shown.received_ns].paid_usd
             text = f"the peak is {shown.peak_equity_usd} with {paid_usd} paid in, and {most} would be the most"
             yield Violation("transfers_are_no_gain", text)

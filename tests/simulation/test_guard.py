@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
@@ -11,8 +13,9 @@ from shared.bus.frames import Frame, Header
 from shared.messages.risk import BreakerState, MarginLevel
 from shared.messages.steps import Entry
 from shared.messages.trades import Grant, IntentRefused
+from tests.simulation.test_world import calm_desk
 from world.faults import SECOND
-from world.guard_audit import breaker_violations, margin_violations
+from world.guard_audit import AccountRead, breaker_violations, margin_violations, transfer_violations
 
 pytestmark = pytest.mark.simulation
 
@@ -102,3 +105,19 @@ def test_levels_move_at_their_thresholds_once_per_read_and_refuse_from_no_new_tr
 def test_a_guard_that_only_tells_may_grant_at_any_level() -> None:
     tells = msgspec.structs.replace(CONFIG, margin_acts_up_to="warn")
     assert list(margin_violations([level(1, "flatten", 95.0), granted("a-1", 2)], tells)) == []
+
+
+def test_a_peak_that_payments_move_to_whole_cents_is_no_gain() -> None:
+    desk = calm_desk()
+    desk.engine.run_until(desk.engine.now_ns + 10 * SECOND)
+    read = AccountRead(equity_usd=Decimal(100_000), paid_usd=Decimal(0))
+    reads = {number: msgspec.structs.replace(read, paid_usd=Decimal(number % 2)) for number in range(9)}
+
+    def told(peak_usd: str) -> list[str]:
+        shown = msgspec.structs.replace(
+            desk.bus.accounts[-1], received_ns=max(reads), peak_equity_usd=Decimal(peak_usd)
+        )
+        return [each.invariant for each in transfer_violations((), (shown,), reads, CONFIG)]
+
+    assert told("100000.04") == [], "each of eight payments may have rounded it up"
+    assert told("100000.20") == ["transfers_are_no_gain"]
