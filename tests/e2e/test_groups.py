@@ -1,5 +1,4 @@
-"""Two strategy hosts of one desk, over ipc and over tcp with keys: one is killed and stays away while the other
-trades, and a strategy moves over."""
+"""Two strategy hosts of one desk: one is killed and stays away while the other trades, and a strategy moves over."""
 
 from __future__ import annotations
 
@@ -13,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from shared.config import SERVICE_NAMES
-from shared.ports import port_is_free
 from tests.e2e.conftest import make_desk, strangle_file, take_down
 from tests.e2e.stack import FINAL, Desk, all_running, assert_books_balance, newest_in, opened_and_closed, until
 from voldesk.processes import is_alive
@@ -23,26 +20,16 @@ from voldesk.supervision import Supervisor
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
 GROUP = '\n[strategy.instances.quick]\ngroup = "fast"\n'
-BUS_PORTS = 2 * (len(SERVICE_NAMES) + 1)
-"""Over tcp: two of each service, the one host of a group included."""
 
 
-def over_tcp_with_keys() -> str:
-    for base in range(13_000, 19_000, BUS_PORTS):
-        if all(port_is_free(port) for port in range(base, base + BUS_PORTS)):
-            return f'\n[bus]\ntransport = "tcp"\ncurve = true\nbase_port = {base}\n'
-    raise RuntimeError("no ports in a row are free between 13000 and 19000")
-
-
-@pytest.fixture(scope="module", params=["ipc", "tcp with keys"])
-def grouped(request: pytest.FixtureRequest) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def grouped() -> Iterator[Desk]:
     files = {
         "patient": strangle_file("patient", "1", hold_s=30_000, cooldown_s=60_000),
         "quick": strangle_file("quick", "1", hold_s=2),
     }
     made = make_desk("grouped", 3, ["patient", "quick"], files)
-    bus = over_tcp_with_keys() if request.param == "tcp with keys" else ""
-    made.config_path.write_text(made.config_path.read_text() + bus + GROUP)
+    made.config_path.write_text(made.config_path.read_text() + GROUP)
     started = made.voldesk("up", "--timeout", "180", "--json")
     assert started.code == 0, started.err + made.logs()
     yield made
