@@ -104,6 +104,8 @@ class Facts:
         if seen.state in OPEN_VENUE_STATES:
             self._seen_open(order, seen.venue_order_id, asked_ns)
             seen_open(order, seen, asked_ns, self._work)
+        elif _is_outlived(order, seen):
+            return
         elif not order.is_final or order.state in ("NEVER_PLACED", "REFUSED"):
             self.move(order, _final_state(order, seen), f"{seen.state} at the venue, {seen.filled_quantity} filled")
 
@@ -172,4 +174,9 @@ def _is_renamed(order: Order, seen: VenueOrder) -> bool:
     """Whether the venue shows it open under another id than we know: it may give a new one with an amendment, or when
     a stop order is triggered, and takes a cancel by that one alone. The answer to an amendment proves none."""
     is_ours = seen.client_order_id == order.client_order_id and seen.state in OPEN_VENUE_STATES
-    return is_ours and order.venue_order_id not in (None, seen.venue_order_id)
+    return is_ours and order.venue_order_id not in (None, seen.venue_order_id) and not _is_outlived(order, seen)
+
+
+def _is_outlived(order: Order, seen: VenueOrder) -> bool:
+    """Whether it is told of under an id from before it was given a new one, under which alone it goes on or ends."""
+    return seen.venue_order_id != order.venue_order_id and seen.venue_order_id in order.earlier_venue_ids

@@ -27,7 +27,9 @@ class RiskShell:
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
         leverages = context.desk.raw.get("execution", {}).get("leverage", {})
-        config = self._config = margined_at(context.section(RiskConfig), leverages.values())
+        # what is no table is execution's to refuse, with the field and the remedy
+        configured = leverages.values() if isinstance(leverages, dict) else ()
+        config = self._config = margined_at(context.section(RiskConfig), configured)
         grant_key = context.grant_key()
         venue = VenueMetrics(context.metrics)
         self._gateway = (EveryProduct if context.desk.futures else CoincallGateway)(

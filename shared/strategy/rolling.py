@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -10,7 +11,7 @@ import msgspec
 from shared.messages.conditions import ExitCondition
 from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import ChainView
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg
 
 _STEP = Decimal("1e-8")
@@ -101,25 +102,24 @@ def closing_legs(trade: TradeUpdate) -> tuple[LegOrder, ...]:
 def uneven_futures(trade: TradeUpdate, legs: Sequence[LegOrder]) -> str | None:
     """Why a net price means nothing: the successor's futures are not as many coins, bought less sold, as those that
     the trade holds, and each coin more or less would count with its whole price. None when they are."""
-    held = -_future_coins(closing_legs(trade))
-    wanted = _future_coins(legs)
-    if held == wanted:
-        return None
-    return (
-        f"its futures are {held:+f} coins in all and those of the successor {wanted:+f}: a net limit is of as many "
-        "coins, so size them by a number of coins"
-    )
+    closing, wanted = _future_coins(closing_legs(trade)), _future_coins(legs)
+    for underlying in sorted(closing.keys() | wanted.keys()):
+        coins_held, coins_wanted = -closing[underlying], wanted[underlying]
+        if coins_held != coins_wanted:
+            return (
+                f"its futures of {underlying} are {coins_held:+f} coins in all and those of the successor "
+                f"{coins_wanted:+f}: a net limit is of as many coins, so size them by a number of coins"
+            )
+    return None
 
 
-def _future_coins(legs: Sequence[LegOrder]) -> Decimal:
-    return sum(
-        (
-            leg.quantity if leg.side == "buy" else -leg.quantity
-            for leg in legs
-            if instrument_kind(leg.symbol) != "option"
-        ),
-        Decimal(0),
-    )
+def _future_coins(legs: Sequence[LegOrder]) -> defaultdict[str, Decimal]:
+    """Bought less sold, by underlying."""
+    coins: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for leg in legs:
+        if instrument_kind(leg.symbol) != "option":
+            coins[underlying_of(leg.symbol)] += leg.quantity if leg.side == "buy" else -leg.quantity
+    return coins
 
 
 def price_limits(

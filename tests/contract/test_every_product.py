@@ -217,6 +217,30 @@ async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its
         await gateway.close()
 
 
+async def test_a_stop_order_that_would_open_is_cancelled_too_where_nothing_is_held_and_no_list_has_it() -> None:
+    config = small_config(switches=Switches(pending_stops=False))
+    async with RunningExchange(config, now_ns=time.time_ns) as exchange:
+        gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
+        await gateway.start()
+        (ticker,) = [each for each in await gateway.futures.tickers() if each.symbol == PERPETUAL]
+        assert ticker.mark is not None
+        trigger = (Decimal(str(ticker.mark)) * Decimal("1.1")).quantize(Decimal(1))
+        stop = NewOrder(
+            client_order_id=fresh_id(),
+            symbol=PERPETUAL,
+            side="buy",
+            quantity=Decimal("0.01"),
+            price=trigger + 100,
+            trigger_price=trigger,
+        )
+        await placed(gateway, stop)
+        await in_state(gateway, stop, "waiting")
+        assert not await gateway.open_orders()
+        assert isinstance(await gateway.cancel_all("BTCUSD"), CancelAcked)
+        await in_state(gateway, stop, "cancelled")
+        await gateway.close()
+
+
 async def test_spot_is_not_sent(desk: Desk) -> None:
     outcome = await desk.gateway.place(await desk.future("0.9", symbol="BTCUSDT"))
     assert isinstance(outcome, OrderRefused)

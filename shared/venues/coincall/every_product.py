@@ -95,8 +95,9 @@ class EveryProduct(CoincallGateway):
         return await self.futures.cancel_symbol(symbol)
 
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        """Options of the underlying, and each of its futures in which something rests or is held, whatever becomes of
-        the others; the first outcome that is no success. A stop order that waits may be in no list."""
+        """Options of the underlying, its perpetual, its dated futures in which something rests or is held, whatever
+        becomes of the others; the first outcome that is no success. A stop order that waits may be in no list: in a
+        dated future in which nothing else is, it is not found."""
         outcomes = [await super().cancel_all(underlying)]
         try:
             resting = await self.futures.open_orders()
@@ -104,7 +105,7 @@ class EveryProduct(CoincallGateway):
         except VenueError as error:
             outcomes.append(OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}"))
         else:
-            symbols = {order.symbol for order in resting} | {position.symbol for position in held}
+            symbols = {underlying, *(order.symbol for order in resting), *(position.symbol for position in held)}
             ours = sorted(symbol for symbol in symbols if f"{base_of(symbol)}USD" == underlying)
             outcomes += [await self.futures.cancel_symbol(symbol) for symbol in ours]
         return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])

@@ -124,6 +124,19 @@ def test_after_a_new_id_fills_count_under_either() -> None:
     assert script.core.book.orders[order.client_order_id].filled_quantity == order.quantity
 
 
+def test_after_a_new_id_what_is_told_of_the_old_one_neither_ends_nor_renames_it() -> None:
+    script = Script().started()
+    _, order, _ = _moving(script)
+    old, new = venue_id(order), venue_id(order) + 1
+    script.on(_renamed(order, "1010", new))
+    for told in (_seen_at(order, "1000"), msgspec.structs.replace(_renamed(order, "1000", old), state="cancelled")):
+        script.on(told)
+        kept = script.core.book.orders[order.client_order_id]
+        assert (kept.state, kept.venue_order_id) == ("WORKING", new)
+    script.on(msgspec.structs.replace(_renamed(order, "1010", new), state="cancelled"))
+    assert script.core.book.orders[order.client_order_id].state == "CANCELLED"
+
+
 def test_all_ids_of_an_order_are_forgotten_with_its_trade() -> None:
     script = Script().started()
     trade_id, order, _ = _moving(script)
@@ -131,7 +144,7 @@ def test_all_ids_of_an_order_are_forgotten_with_its_trade() -> None:
     book = script.core.book
     assert len(book.order_of_venue_id) == 2
     script.ask(CancelOrders(trade_id=trade_id, requested_by="op"))
-    script.cancels_all(order)
+    script.on(msgspec.structs.replace(_renamed(order, "1010", venue_id(order) + 1), state="cancelled"))
     script.wait(5_000)
     assert book.trades[trade_id].is_final
     forgotten = EndedForgotten(before_ns=script.now_ns + 1, quality_before_ns=0)

@@ -154,7 +154,7 @@ def test_the_limit_of_each_leg_is_such_that_all_keep_the_net_limit_with_a_perpet
 def test_a_successor_of_more_or_fewer_coins_is_not_opened_as_the_net_price_would_mean_nothing(quantity: str) -> None:
     desk = rolling(quarterly("buy", quantity, limit=1e9), (NEAR, "buy"))
     assert desk.sent == []
-    assert f"its futures are +0.1 coins in all and those of the successor +{quantity}" in shown(desk)
+    assert f"its futures of BTCUSD are +0.1 coins in all and those of the successor +{quantity}" in shown(desk)
 
 
 def test_coins_are_bought_less_sold_of_what_is_held_and_options_have_none() -> None:
@@ -170,6 +170,9 @@ def test_coins_are_bought_less_sold_of_what_is_held_and_options_have_none() -> N
     assert uneven_futures(both, (LegOrder(symbol=LISTED[2].symbol, side="sell", quantity=D(3)),)) is None
     assert uneven_futures(both, (order, bought)) is None
     assert uneven_futures(both, (order,)) is not None
+    elsewhere = [msgspec.structs.replace(leg, symbol=leg.symbol.replace("BTC", "ETH")) for leg in (order, bought)]
+    assert uneven_futures(both, elsewhere) is None, "as many coins are bought as sold"
+    assert uneven_futures(both, elsewhere[:1]) is not None, "as many coins, and not of the same"
 
 
 def test_a_price_of_a_future_that_is_old_rolls_nothing_though_the_chain_is_fresh() -> None:
