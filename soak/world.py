@@ -68,6 +68,7 @@ BURSTS = 2
 AUDIT_EVERY = 4
 """What execution decided is judged row by row once in so many segments, over all rows, and at the end."""
 
+_NEVER_PULLED_PCT = 1_000.0
 _EVER = 10_000
 START_CASH_USD = Decimal(1_000_000)
 
@@ -153,10 +154,17 @@ def strategies(cooldown_s: int) -> tuple[StrategyConfig, ...]:
     )
 
 
-def _rich(config: ExchangeConfig) -> ExchangeConfig:
-    """An account that two days of paying the spread cost little: what they lose shall not be what halts."""
+def _venue(config: ExchangeConfig) -> ExchangeConfig:
+    """An account that two days of paying the spread cost little: what they lose shall not be what halts. Dealers that
+    neither keep silent nor take quotes back of themselves: then an opening without quotes is explained by a fault."""
+    dealers = tuple(
+        msgspec.structs.replace(dealer, no_quote_probability=0.0, pull_move_pct=_NEVER_PULLED_PCT)
+        for dealer in config.rfq.dealers
+    )
     return msgspec.structs.replace(
-        config, accounts=(AccountConfig(account_id=ACCOUNT_ID, initial_balance_usd=START_CASH_USD),)
+        config,
+        accounts=(AccountConfig(account_id=ACCOUNT_ID, initial_balance_usd=START_CASH_USD),),
+        rfq=msgspec.structs.replace(config.rfq, dealers=dealers),
     )
 
 
@@ -174,7 +182,7 @@ class WorldSoak:
             Engine(START_NS, seed),
             DAY,
             (*strategies(cooldown_s), grid()),
-            _rich(small_exchange(seed)),
+            _venue(small_exchange(seed)),
             execution,
             risk_config=msgspec.structs.replace(WIDE, min_time_to_last_trade_ms=20_000),
             host_config=StrategyHostConfig(no_trade_margin_s=30.0),
