@@ -38,8 +38,8 @@ from bench.desk import REPOSITORY
 from bench.harness import Run, bench_main
 from bench.rows import Row, row
 from tests.compose.engine import (
+    BESIDE,
     SERVICES,
-    STARTED,
     NoEngine,
     Stack,
     base_images,
@@ -225,9 +225,9 @@ def cold_start(stack: Stack) -> list[Row]:
 def uses(stack: Stack, api: Engine, run: Run) -> list[Row]:
     """Memory and CPU of each container, sampled while the shipped demonstration trades."""
     minutes = QUICK_MINUTES if run.quick else run.arguments.minutes
-    ids = {service: stack.container(service) for service in STARTED}
+    ids = {service: stack.container(service) for service in (*BESIDE, *SERVICES)}
     began = time.monotonic()
-    taken: dict[str, list[Use]] = {service: [] for service in STARTED}
+    taken: dict[str, list[Use]] = {service: [] for service in (*BESIDE, *SERVICES)}
     for number in run.track(range(round(minutes * 60 / SAMPLE_S) + 1), "memory and CPU"):
         time.sleep(max(0.0, began + number * SAMPLE_S - time.monotonic()))
         for service, container in ids.items():

@@ -107,6 +107,8 @@ EXPLAINED: dict[str, Why] = {
     "surplus_not_reduced": _why(*_ALL, grace_s=300),
     # nothing rolls or is hedged in a soak
     "hedge_off": _NEVER,
+    # no future is traded in a soak
+    "leverage_mismatch": _NEVER,
     # the cash rule is off in a soak
     "cash_sold": _NEVER,
     "cash_low": _NEVER,

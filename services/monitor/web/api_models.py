@@ -127,6 +127,7 @@ class TradeShape(Shape):
     closed_at: str | None
     realized_pnl: str
     fees: str
+    funding: str
     execution_mode: str
     mode_choice: ModeChoiceShape | None
     opening_chunks: ChunksShape | None

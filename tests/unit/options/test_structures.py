@@ -56,7 +56,7 @@ def test_legs_have_the_name_that_traders_give_them_in_any_order(held: str, name:
 def test_legs_of_one_symbol_count_once_and_what_cannot_be_named_is_other() -> None:
     assert structure_name(legs("-1 C100, -1 C100")) == "short call"
     assert structure_name([("BTCUSD", Decimal(1))]) == "long perpetual"
-    assert structure_name([("BTCUSDT", Decimal(1))]) == "other, 1 leg"
+    assert structure_name([("BTCUSDT", Decimal(1))]) == "long spot"
     two = [("BTCUSD-27MAR26-100-C", Decimal(1)), ("ETHUSD-27MAR26-100-P", Decimal(1))]
     assert structure_name(two) == "other, 2 legs"
     assert structure_name([]) == "other, 0 legs"
