@@ -38,6 +38,18 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         scenario="perpetuals",
     ),
     in_execution(
+        "close_beside_its_stop",
+        "a trade is closed while the stop order that protects it rests on",
+        (
+            "closing.py",
+            "        if live:\n            for order in live:\n                self._resting",
+            "        if live := [each for each in live if not each.is_protective]:\n"
+            "            for order in live:\n                self._resting",
+        ),
+        ("closing.py", "if order.is_protective and trade.close is None:", "if order.is_protective:"),
+        scenario="stopped",
+    ),
+    in_execution(
         "funding_received_is_paid",
         "funding that was received is booked as paid",
         (
