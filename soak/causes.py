@@ -117,7 +117,7 @@ EXPLAINED: dict[str, Why] = {
     "roll_given_up": _NEVER,
     "exit_blind": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
     "close_unpriced": _why(*_PROCESS, "venue", "stream", "frozen", "bus", "clock"),
-    "close_beyond_bound": _why("frozen", "venue", "stream"),
+    "close_beyond_bound": _why("frozen", "venue", "stream", "stopped", "killed", "bus"),
     "settlement_missing": _why("venue", "killed", grace_s=1_800),
     "rfq_no_quotes": _why("dealers", "venue", "stream", "killed", "stopped", "machine"),
     # outcomes that the venue did not tell
