@@ -27,7 +27,8 @@ def rows_taken(
             samples.append(entry)
         _keep(name, entry, rows)
     taken = StrategyTaken(strategy=name, from_host=from_host)
-    told, mine = without_taken(rows), rows_of(name, own)
+    told = [entry for entry in rows if not isinstance(entry.row, StrategyTaken)]
+    mine = rows_of(name, own)
     known = bool(mine) and mine[0].row == taken and mine[1:] == told
     return samples if known else [Entry(now_ns, "", taken), *told, *samples]
 
@@ -38,10 +39,6 @@ def rows_of(name: str, entries: Iterable[Entry]) -> list[Entry]:
     for entry in entries:
         _keep(name, entry, rows)
     return rows
-
-
-def without_taken(rows: Iterable[Entry]) -> list[Entry]:
-    return [entry for entry in rows if not isinstance(entry.row, StrategyTaken)]
 
 
 def _keep(name: str, entry: Entry, rows: list[Entry]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -172,22 +173,29 @@ async def test_a_future_that_fills_is_a_position_with_a_delta_and_a_close_that_w
     assert await position_in(desk.gateway, PERPETUAL) == 0
 
 
-@pytest.mark.parametrize("listed", [True, False])
-async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its_underlying(listed: bool) -> None:
-    """Whether the venue lists those that wait is not documented: found by its id, and cancelled where it protects."""
-    config = small_config(switches=Switches(pending_stops=listed))
-    async with RunningExchange(config, now_ns=time.time_ns) as exchange:
+@asynccontextmanager
+async def perpetual_at(switches: Switches) -> AsyncIterator[tuple[EveryProduct, Decimal]]:
+    """A gateway to an exchange of its own, and the mark of the perpetual there."""
+    async with RunningExchange(small_config(switches=switches), now_ns=time.time_ns) as exchange:
         gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
         await gateway.start()
         (ticker,) = [each for each in await gateway.futures.tickers() if each.symbol == PERPETUAL]
         assert ticker.mark is not None
-        trigger = (Decimal(str(ticker.mark)) * Decimal("0.9")).quantize(Decimal(1))
+        yield gateway, Decimal(str(ticker.mark))
+        await gateway.close()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its_underlying(listed: bool) -> None:
+    """Whether the venue lists those that wait is not documented: found by its id, and cancelled where it protects."""
+    async with perpetual_at(Switches(pending_stops=listed)) as (gateway, mark):
+        trigger = (mark * Decimal("0.9")).quantize(Decimal(1))
         bought = NewOrder(
             client_order_id=fresh_id(),
             symbol=PERPETUAL,
             side="buy",
             quantity=Decimal("0.01"),
-            price=(Decimal(str(ticker.mark)) * Decimal("1.01")).quantize(Decimal(1)),
+            price=(mark * Decimal("1.01")).quantize(Decimal(1)),
         )
         await placed(gateway, bought)
         await in_state(gateway, bought, "filled")
@@ -214,17 +222,11 @@ async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its
         assert isinstance(await gateway.cancel_all("BTCUSD"), CancelAcked)
         for stop in (market, limit):
             await in_state(gateway, stop, "cancelled")
-        await gateway.close()
 
 
 async def test_a_stop_order_that_would_open_is_cancelled_too_where_nothing_is_held_and_no_list_has_it() -> None:
-    config = small_config(switches=Switches(pending_stops=False))
-    async with RunningExchange(config, now_ns=time.time_ns) as exchange:
-        gateway = EveryProduct(simulated("127.0.0.1", exchange.port), KEY, backoff_s=(0.1,))
-        await gateway.start()
-        (ticker,) = [each for each in await gateway.futures.tickers() if each.symbol == PERPETUAL]
-        assert ticker.mark is not None
-        trigger = (Decimal(str(ticker.mark)) * Decimal("1.1")).quantize(Decimal(1))
+    async with perpetual_at(Switches(pending_stops=False)) as (gateway, mark):
+        trigger = (mark * Decimal("1.1")).quantize(Decimal(1))
         stop = NewOrder(
             client_order_id=fresh_id(),
             symbol=PERPETUAL,
@@ -238,7 +240,6 @@ async def test_a_stop_order_that_would_open_is_cancelled_too_where_nothing_is_he
         assert not await gateway.open_orders()
         assert isinstance(await gateway.cancel_all("BTCUSD"), CancelAcked)
         await in_state(gateway, stop, "cancelled")
-        await gateway.close()
 
 
 async def test_spot_is_not_sent(desk: Desk) -> None:
