@@ -28,7 +28,7 @@ from shared.messages.market import Instrument
 from shared.messages.venue import NewOrder, OrderAcked, OrderRefused, VenuePosition
 from shared.options.book import unpack_levels
 from shared.options.chain import snap_price
-from shared.options.instruments import base_of, instrument_kind
+from shared.options.instruments import base_of, instrument_kind, underlying_of
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
 from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct, of_venue
@@ -267,7 +267,7 @@ class DirectFlatten:
 
     async def _cancel_everything(self) -> None:
         orders = await self._gateway.open_orders()
-        underlyings = {*self._desk.underlyings, *(order.symbol.partition("-")[0] for order in orders)}
+        underlyings = {*self._desk.underlyings, *(underlying_of(order.symbol) for order in orders)}
         for underlying in sorted(underlyings):
             self._audit.write("cancel_all", underlying=underlying)
             outcome = await self._gateway.cancel_all(underlying)
@@ -335,7 +335,7 @@ class DirectFlatten:
         outcome = await self._gateway.place(order)
         if isinstance(outcome, OrderRefused) and outcome.code == COUNTDOWN_FIRED:
             # Execution armed it and died: no order is taken until it is disarmed, closes neither.
-            underlying = position.symbol.partition("-")[0]
+            underlying = underlying_of(position.symbol)
             self._audit.write("disarm_countdown", underlying=underlying)
             await self._gateway.set_countdown(underlying, 0)
         self._orders_sent += isinstance(outcome, OrderAcked)

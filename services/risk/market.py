@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.messages.account import PositionGreeks
 from shared.messages.market import CHAIN_COLUMNS, ChainSnapshot, Instrument, InstrumentList
 from shared.options.chain import ChainView, OptionList
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 
 F8 = NDArray[np.float64]
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -90,7 +90,7 @@ class MarketView:
 
     def underlying_or_prefix(self, symbol: str) -> str:
         """The underlying that lists this symbol, else the one that its name begins with."""
-        return self._underlying_of.get(symbol) or symbol.split("-", 1)[0]
+        return self._underlying_of.get(symbol) or underlying_of(symbol)
 
     def fresh_view(self, underlying: str, now_ns: int) -> ChainView | None:
         """The newest chain, None while it is stale or missing."""

@@ -11,6 +11,7 @@ from shared.messages.reconciliation import ForeignPosition, ReconciliationReport
 from shared.messages.system import Heartbeat
 from shared.messages.trades import IntentRefused
 from shared.options.chain import ChainView, OptionList
+from shared.options.instruments import underlying_of
 from shared.strategy.views import SECOND_NS
 
 _LISTS_KEPT = 16
@@ -114,7 +115,7 @@ class Board:
 
     def mid(self, symbol: str) -> float | None:
         """The middle of an option's book in the newest chain, USD per unit; None without two sides."""
-        chain = self.chains.get(symbol.partition("-")[0])
+        chain = self.chains.get(underlying_of(symbol))
         quote = None if chain is None else chain.quote(symbol)
         return None if quote is None else quote.mid
 

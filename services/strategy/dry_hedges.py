@@ -11,6 +11,7 @@ from services.strategy.slot import Slot
 from shared.ids import hedge_name
 from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import ChainView
+from shared.options.instruments import underlying_of
 from shared.strategy.hedge import DeltaHedge, HeldHedge, NoHedge, OpenHedge, adjustment
 from shared.strategy.pnl import signed
 from shared.strategy.protocol import OpenStructure
@@ -58,7 +59,7 @@ class DryHedges:
 
     def _look_at(self, strategy: str, trade: TradeUpdate, hedge: DeltaHedge, blocked: str | None, now_ns: int) -> str:
         """Adjust the hedge where it is time; what was found, in words."""
-        underlying = trade.legs[0].symbol.partition("-")[0]
+        underlying = underlying_of(trade.legs[0].symbol)
         chain = self._board.chains.get(underlying)
         if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
             return f"hedge waits: no fresh option chain of {underlying}"

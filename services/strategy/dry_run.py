@@ -22,7 +22,7 @@ from shared.ids import hedge_name, hedged_name
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
 from shared.messages.trades import Grant, LegStatus, RollLink, TradeUpdate
-from shared.options.instruments import expiry_and_last_trade_ns, instrument_kind
+from shared.options.instruments import expiry_and_last_trade_ns, instrument_kind, underlying_of
 from shared.options.symbols import parse_option_symbol
 from shared.strategy.pnl import trade_pnl
 from shared.strategy.protocol import OpenStructure
@@ -285,7 +285,7 @@ class DryDesk:
         return f"{expired[0]} has expired" if expired else None
 
     def _touch(self, symbol: str, side: Side, now_ns: int) -> float | str:
-        underlying = symbol.partition("-")[0]
+        underlying = underlying_of(symbol)
         chain = self._board.chains.get(underlying)
         if chain is None or now_ns - chain.received_ns(symbol) > self._config.market_tolerance_ms * MS:
             return f"there is no fresh price of {symbol}"
@@ -297,7 +297,7 @@ class DryDesk:
         price = self._touch(leg.symbol, "sell" if leg.side == "buy" else "buy", now_ns)
         if not isinstance(price, str):
             return price
-        chain = self._board.chains.get(leg.symbol.partition("-")[0])
+        chain = self._board.chains.get(underlying_of(leg.symbol))
         if chain is None or now_ns - chain.received_ns(leg.symbol) > self._config.market_tolerance_ms * MS:
             return None
         return chain.value(leg.symbol, "mark")
@@ -321,7 +321,7 @@ class DryDesk:
         return (Decimal(str(per_unit)) * quantity).quantize(_CENTS)
 
     def _index(self, symbol: str) -> float | None:
-        underlying = symbol.partition("-")[0]
+        underlying = underlying_of(symbol)
         newest, chain = self._board.index_prices.get(underlying), self._board.chains.get(underlying)
         if newest is not None:
             return newest.price
@@ -330,7 +330,7 @@ class DryDesk:
     def _mark_of(self, trade: TradeUpdate) -> Callable[[int], float | str]:
         def mark(index: int) -> float | str:
             symbol = trade.legs[index].symbol
-            chain = self._board.chains.get(symbol.partition("-")[0])
+            chain = self._board.chains.get(underlying_of(symbol))
             value = None if chain is None else chain.value(symbol, "mark")
             return f"no mark of {symbol}" if value is None else value
 

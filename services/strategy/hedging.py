@@ -28,6 +28,7 @@ from shared.messages.control import HedgeSteered, SteerHedge
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.trades import LegOrder, Refusal, TradeUpdate
 from shared.options.chain import ChainView, snap_quantity
+from shared.options.instruments import underlying_of
 from shared.strategy.hedge import (
     HEDGE_PARAMS,
     DeltaHedge,
@@ -362,7 +363,7 @@ class HedgeDesk:
         return [_alert(trade.trade_id, f"trade {trade.trade_id} of {trade.strategy}: {watch.text}")]
 
     def _chain(self, trade: TradeUpdate, now_ns: int) -> ChainView | str:
-        underlying = trade.legs[0].symbol.partition("-")[0]
+        underlying = underlying_of(trade.legs[0].symbol)
         chain = self._board.chains.get(underlying)
         if chain is None:
             return f"no option chain of {underlying} yet"

@@ -46,7 +46,8 @@ NEVER_NS = 7_258_118_400_000_000_000
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """One listed option. `last_trade_ns` is the instant from which the venue takes no more orders.
 
-    A future is written as what it is worth: a call of strike 0, which expires at its expiry; a perpetual at NEVER_NS.
+    A future or a coin of spot is written as what it is worth: a call of strike 0, which expires at its expiry; a
+    perpetual and spot at NEVER_NS.
     """
 
     symbol: str
@@ -62,12 +63,17 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_option(self) -> bool:
-        """Whether it is neither a perpetual nor a dated future."""
+        """Whether it is neither a perpetual nor a dated future nor spot."""
         return bool(self.strike)
 
     @property
     def is_perpetual(self) -> bool:
-        return not self.strike and self.expiry_ns == NEVER_NS
+        return not self.strike and self.expiry_ns == NEVER_NS and not self.is_spot
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether it is a coin against USDT, such as `BTCUSDT`."""
+        return not self.strike and self.symbol == f"{self.underlying}T"
 
 
 class InstrumentList(Message, frozen=True, kw_only=True, tag="instrument_list.1"):

@@ -21,7 +21,7 @@ from shared.messages.conditions import (
     UnderlyingBeyond,
 )
 from shared.messages.trades import TradeUpdate
-from shared.options.instruments import expiry_and_last_trade_ns
+from shared.options.instruments import expiry_and_last_trade_ns, underlying_of
 from shared.options.payoff import PayoffLeg, payoff_at, payoff_figures
 from shared.options.symbols import OptionSymbol, SymbolError, dte, parse_option_symbol
 from shared.strategy.pnl import is_counted, signed, trade_pnl
@@ -146,7 +146,7 @@ def _opened(view: ExitView) -> list[PayoffLeg] | str:
     legs: list[PayoffLeg] = []
     for leg in view.trade.legs:
         option = _option(leg.symbol)
-        if option is None or leg.symbol.partition("-")[0] != view.underlying:
+        if option is None or underlying_of(leg.symbol) != view.underlying:
             return "the legs have no payoff of one underlying"
         if leg.filled_quantity == 0:
             continue

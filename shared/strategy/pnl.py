@@ -10,7 +10,7 @@ import msgspec
 
 from shared.messages.trades import LegOrder, LegStatus, TradeUpdate
 from shared.options.chain import ChainView
-from shared.options.instruments import instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 
 
 class TradePnl(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def premium_at_mark(legs: tuple[LegOrder, ...], chains: Callable[[str], ChainVie
     for leg in legs:
         if instrument_kind(leg.symbol) != "option":
             continue
-        chain = chains(leg.symbol.partition("-")[0])
+        chain = chains(underlying_of(leg.symbol))
         mark = None if chain is None else chain.value(leg.symbol, "mark")
         if mark is None:
             return None

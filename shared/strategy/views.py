@@ -12,6 +12,7 @@ from shared.messages.account import AccountSnapshot
 from shared.messages.market import IndexPrice
 from shared.messages.trades import IntentRefused, TradeUpdate
 from shared.options.chain import ChainView
+from shared.options.instruments import underlying_of
 from shared.strategy.market_reads import MarketReads
 from shared.strategy.recall import Recall
 
@@ -103,7 +104,7 @@ class ExitView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def underlying(self) -> str:
         """The index name of the first leg, "BTCUSD"."""
-        return self.trade.legs[0].symbol.partition("-")[0]
+        return underlying_of(self.trade.legs[0].symbol)
 
     def fresh_index(self, now_ns: int) -> float | str:
         """The index price of the trade's underlying in its chain, or why there is none."""
@@ -183,7 +184,7 @@ def _fresh_chain_of(
     chains: Mapping[str, ChainView], symbol: str, tolerances: Tolerances, now_ns: int
 ) -> ChainView | str:
     """Each future has an age of its own."""
-    chain = _fresh_chain(chains, symbol.partition("-")[0], tolerances, now_ns)
+    chain = _fresh_chain(chains, underlying_of(symbol), tolerances, now_ns)
     if isinstance(chain, str):
         return chain
     age_ns = now_ns - chain.received_ns(symbol)

@@ -11,6 +11,7 @@ from services.monitor.history.series import columns
 from services.monitor.web.desk import WebDesk
 from services.monitor.web.trading import marks_of
 from shared.messages.trades import TellTrade, TradeStory
+from shared.options.instruments import underlying_of
 
 _HOUR_NS = 3_600_000_000_000
 HOURS_MAX = 24 * 366 * 10
@@ -66,7 +67,7 @@ async def payoff_of(desk: WebDesk, trade_id: str) -> dict[str, Any]:
         return {"reason": told.problem}
     legs = told.answer.trade.legs
     try:
-        index = await desk.market.next_index_price(legs[0].symbol.partition("-")[0])
+        index = await desk.market.next_index_price(underlying_of(legs[0].symbol))
         if index is None:
             return {"reason": "the index price was not heard yet"}
         status = desk.status()
