@@ -52,7 +52,7 @@ class DeskSection(_Section, frozen=True, kw_only=True):
     simulated exchange, production is real money; the environment variable TRADING_ENVIRONMENT overrides it.
     underlyings: index symbols. futures: whether perpetuals and dated futures are traded beside options, and orders
     and positions of the account in them are looked at: their delta counts, and what no trade explains is reported.
-    spot: whether the spot pairs of the underlyings ("BTCUSDT") are followed: book, last price, trades.
+    spot: whether the spot pairs of the underlyings ("BTCUSDT") are followed (book, last price, trades) and traded.
     run_dir: relative to the file, "" = run/<name>; VOLDESK_RUN_DIR overrides it.
     """
 
@@ -158,6 +158,11 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     strategy_hosts: StrategyHosts
     configured_hosts: StrategyHosts
     raw: dict[str, dict[str, Any]]
+
+    @property
+    def spot_pairs(self) -> tuple[str, ...]:
+        """Symbols of the pairs of spot against USDT that the desk looks at and trades."""
+        return tuple(f"{name}T" for name in self.underlyings) if self.spot else ()
 
     @property
     def mode(self) -> Mode:

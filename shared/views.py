@@ -83,7 +83,7 @@ def pnl_before_fees_usd(trade: TradeUpdate, marks: Mapping[str, float]) -> float
     """Realised P&L, and what the trade still holds on mark (USD per unit by symbol); None while a mark is missing."""
     pnl_usd = float(trade.realized_pnl_usd)
     for leg in trade.legs:
-        held = float(leg.filled_quantity - leg.closed_quantity) * (1 if leg.side == "buy" else -1)
+        held = float(leg.held_quantity) * (1 if leg.side == "buy" else -1)
         if held:
             mark = marks.get(leg.symbol)
             if mark is None or leg.open_price is None:

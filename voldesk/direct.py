@@ -1,7 +1,8 @@
 """Flatten an account from the venue alone: cancel every order, then close every position, in rounds.
 
 Needs the configuration and execution's key; no other process of the desk has to live. Each step is written to an
-audit file before it is taken.
+audit file before it is taken. Coins of spot are no position, and which of them a trade bought the venue does not
+tell: they stay, and execution sells those of its trades when it is back under the halt that is left for it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from shared.options.chain import snap_price
 from shared.options.instruments import base_of, instrument_kind, underlying_of
 from shared.options.symbols import SymbolError, parse_option_symbol
 from shared.secrets import load_api_key
-from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct, of_venue
+from shared.venues.coincall import CoincallEndpoints, EveryProduct, of_venue
 from shared.venues.coincall.errors import COUNTDOWN_FIRED
 from shared.venues.ports import MarketGateway, OptionQuoteRow, OrderGateway, VenueError
 from shared.views import iso, plain
@@ -170,9 +171,8 @@ async def flatten_from_venue(desk: DeskConfig, bounds: DirectBounds, reason: str
     Raises Failure when it is not flat in time, or the venue is away; the halt stays.
     """
     clock = Clock()
-    gateway = (EveryProduct if desk.futures else CoincallGateway)(
-        venue_endpoints(desk), load_api_key(desk, "execution")
-    )
+    gateway = EveryProduct(venue_endpoints(desk), load_api_key(desk, "execution"))
+    gateway.limited_to(futures=desk.futures, pairs=desk.spot_pairs)
     audit = Audit(record_path(desk.run_dir), clock, tell)
     latch = FlattenLatch(latch_id=f"flatten-direct-{clock.now_ns()}", raised_by=FLATTEN_DIRECT, reason=reason)
     try:

@@ -14,6 +14,7 @@ from shared.messages.market import Instrument
 from shared.messages.reconciliation import AdoptPosition, PositionAdopted
 from shared.messages.trades import ExecutionParams, Grant, GrantLeg, LegOrder, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
+from shared.options.instruments import instrument_kind
 from shared.strategy.config import STRATEGY_NAME
 
 _LOOKED_WITHIN = 3
@@ -67,6 +68,12 @@ def _unseen(symbol: str, view: CheckView) -> Refusal | None:
 def _unheld(order: AdoptPosition, view: CheckView) -> Refusal | None:
     """Why there is nothing to claim, or less than is asked for."""
     symbol = order.symbol[:64]
+    if instrument_kind(order.symbol) == "spot":
+        return Refusal(
+            code="no_position",
+            detail=f"{symbol} is spot: coins that no trade bought are the account's own, and no position",
+            remedy="buy them in a trade, or hedge them with the perpetual",
+        )
     free = view.positions.foreign.get(order.symbol, ZERO)
     holders = ", ".join(
         f"{trade.trade_id} holds {leg.sign * leg.held_quantity:f}"

@@ -196,5 +196,6 @@ def _cost(
         if leg.instrument.is_option:
             fees_usd += quantity * min(rate * leg.index_price, config.fee_cap_fraction * price)
         else:
-            fees_usd += quantity * config.futures_fee_rate * price
+            linear_rate = config.spot_fee_rate if leg.instrument.is_spot else config.futures_fee_rate
+            fees_usd += quantity * linear_rate * price
     return ModeCost(mode=mode, infeasible=infeasible, spread_usd=spread_usd, fees_usd=fees_usd)

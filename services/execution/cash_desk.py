@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from itertools import takewhile
 
+from msgspec.structs import replace
+
 from services.execution.cash_effects import CashRead, CashReadFailed, ReadCash, SellSpot
 from services.execution.cash_rows import CashSaleRequested
 from services.execution.cash_rule import CashSeen, Sell, Wait, decide, free_of
@@ -132,7 +134,7 @@ class CashDesk:
         work.resolve("cash_low", "account", "the account can be read again")
         self.strays.saw(read.open_sales)
         doubted = self._doubts(read)
-        self._seen, self._read_ns = read.seen, read.asked_ns
+        self._seen, self._read_ns = replace(read.seen, traded=self._traded()), read.asked_ns
         settled_ns = self._settled_ns()
         counts = not work.book.cash.live and self.strays.is_clear and not doubted and read.asked_ns > settled_ns
         self._below = self._below + 1 if counts and read.seen.usdt < config.minimum_usdt else 0
@@ -142,6 +144,12 @@ class CashDesk:
         self._tell(decision)
         if isinstance(decision, Sell) and config.mode == "on":
             self._sell(decision)
+
+    def _traded(self) -> Decimal:
+        """Coins of the asset that trades hold or are buying."""
+        legs = (leg for trade in self._work.book.active_trades() for leg in trade.legs)
+        ours = (leg for leg in legs if leg.symbol == self._config.symbol)
+        return sum((leg.held_quantity + leg.opening_quantity for leg in ours), ZERO)
 
     def _cannot_read(self, why: str) -> None:
         self._below, self._asked_ns = 0, None

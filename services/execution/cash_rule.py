@@ -11,7 +11,7 @@ from services.execution.cash_config import CashConfig
 from services.execution.records import ZERO
 from shared.messages.cash import CashCode
 from shared.messages.contracts import SpotSpec
-from shared.options.chain import snap_price, snap_quantity
+from shared.options.chain import snap_price, snap_quantity, snap_up
 
 _HUNDRED = Decimal(100)
 _CENT = Decimal("0.01")
@@ -29,12 +29,14 @@ class Holding(msgspec.Struct, frozen=True):
 class CashSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One reading. Without `spec` the market was not asked for, or has no such pair; bids and asks best first.
 
-    claimed: coins that open sales at the venue claim, whoever placed them.
+    claimed: coins that open sales at the venue claim, whoever placed them. traded: coins that trades hold or are
+    buying, which are not the account's to sell.
     """
 
     usdt: Decimal
     asset: Holding
     claimed: Decimal = ZERO
+    traded: Decimal = ZERO
     spec: SpotSpec | None = None
     index: Decimal | None = None
     bids: tuple[Level, ...] = ()
@@ -59,9 +61,9 @@ class Sell(msgspec.Struct, frozen=True, kw_only=True):
 
 def free_of(config: CashConfig, seen: CashSeen) -> Decimal:
     """Coins that may be sold: of those that no order claims, by either of the venue's two accounts of that, what is
-    above `keep`. What another order sells is gone, and `keep` must be left all the same."""
+    above `keep` and no trade's. What another order sells is gone, and `keep` must be left all the same."""
     unclaimed = min(seen.asset.free, seen.asset.cash - seen.claimed)
-    return max(ZERO, unclaimed - config.keep)
+    return max(ZERO, unclaimed - seen.traded - config.keep)
 
 
 def decide(config: CashConfig, seen: CashSeen, used_usd: Decimal) -> Sell | Wait:
@@ -101,13 +103,13 @@ def decide(config: CashConfig, seen: CashSeen, used_usd: Decimal) -> Sell | Wait
     code, bound = min(bounds, key=lambda each: each[1])
     quantity = snap_quantity(min(max(wanted, least), bound), spec.lot_size)
     if quantity < least:
-        return Wait(code, _too_little(code, config, bound, least, used_usd))
+        return Wait(code, _too_little(code, config, bound, least, used_usd, seen.traded))
     reserved_usd = (quantity * dearest).quantize(_CENT, "ROUND_CEILING")
     if used_usd + reserved_usd > config.cap_usd:
         quantity = max(ZERO, quantity - spec.lot_size)
         reserved_usd = (quantity * dearest).quantize(_CENT, "ROUND_CEILING")
         if quantity < least:
-            return Wait("cap_reached", _too_little("cap_reached", config, quantity, least, used_usd))
+            return Wait("cap_reached", _too_little("cap_reached", config, quantity, least, used_usd, seen.traded))
     quantity = Decimal(format(quantity.normalize(), "f"))
     detail = (
         f"{seen.usdt:f} USDT are below {config.minimum_usdt:f}: {quantity:f} {config.asset} at {floor:f} or better; "
@@ -116,22 +118,19 @@ def decide(config: CashConfig, seen: CashSeen, used_usd: Decimal) -> Sell | Wait
     return Sell(quantity=quantity, price=floor, reserved_usd=reserved_usd, detail=detail)
 
 
-def snap_up(quantity: Decimal, lot_size: Decimal) -> Decimal:
-    """The smallest multiple of the lot that is not below `quantity`."""
-    down = snap_quantity(quantity, lot_size)
-    return down if down >= quantity else down + lot_size
-
-
 def _depth(bids: Iterable[Level], floor: Decimal) -> Decimal:
     """What the book takes at this price or better."""
     return sum((size for price, size in bids if price >= floor), ZERO)
 
 
-def _too_little(code: CashCode, config: CashConfig, bound: Decimal, least: Decimal, used_usd: Decimal) -> str:
+def _too_little(
+    code: CashCode, config: CashConfig, bound: Decimal, least: Decimal, used_usd: Decimal, traded: Decimal
+) -> str:
     wanted = f"the smallest sale is {least:f} {config.asset}"
     match code:
         case "nothing_free":
-            return f"{bound:f} {config.asset} are free to be sold, {config.keep:f} are kept; {wanted}"
+            kept = f"{config.keep:f} are kept" + (f", {traded:f} are trades'" if traded else "")
+            return f"{bound:f} {config.asset} are free to be sold, {kept}; {wanted}"
         case "cap_reached":
             return f"{used_usd:f} of {config.cap_usd:f} USD were sold within 24 hours; {wanted}"
         case "book_thin":

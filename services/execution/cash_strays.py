@@ -10,7 +10,7 @@ from services.execution.cash_effects import FindStrays, StraysFound, StraysNotFo
 from services.execution.cash_sales import ANSWER_NS
 from services.execution.records import ZERO
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
-from shared.ids import parse_client_order_id
+from shared.ids import parse_client_order_id, trade_id
 from shared.messages.venue import OPEN_VENUE_STATES, OrderRef, VenueFill, VenueOrder
 
 _CLOCK_SKEW_NS = 60 * SECOND
@@ -94,7 +94,8 @@ class StrayWatch:
         work = self._work
         if number is None or number in work.book.cash.sales:
             return False
-        return parse_client_order_id(number, work.desk_number) is not None
+        key = parse_client_order_id(number, work.desk_number)
+        return key is not None and trade_id(key.trade_number) not in work.book.trades
 
     def look(self) -> int | None:
         """Ask for what is due; returns when to look again."""

@@ -21,6 +21,7 @@ from services.execution.positions import PositionWitness
 from services.execution.records import Trade
 from services.execution.rfq import notional_usd
 from services.execution.rolling import roll_refusal
+from services.execution.spot_checks import spot_refusal
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
@@ -290,12 +291,6 @@ def _ready(intent: OpenTrade, view: CheckView) -> Refusal | None:
 
 def _instruments(intent: OpenTrade, view: CheckView) -> Refusal | None:
     for leg in intent.legs:
-        if instrument_kind(leg.symbol) == "spot":
-            return Refusal(
-                code="bad_params",
-                detail=f"{leg.symbol} is spot, which is not traded as a leg",
-                remedy="use the perpetual of its underlying",
-            )
         instrument = view.work.market.instrument(leg.symbol)
         if instrument is None:
             return Refusal(
@@ -327,6 +322,10 @@ def _instruments(intent: OpenTrade, view: CheckView) -> Refusal | None:
                 remedy="choose a later expiry",
             )
     return None
+
+
+def _spot(intent: OpenTrade, view: CheckView) -> Refusal | None:
+    return spot_refusal(intent, view.work)
 
 
 def _would_net(intent: OpenTrade, view: CheckView) -> Refusal | None:
@@ -427,6 +426,7 @@ CHECKS: tuple[Check, ...] = (
     _risk_alive,
     _ready,
     _instruments,
+    _spot,
     _would_net,
     _hedge_would_net,
     _market,

@@ -80,7 +80,7 @@ def chunk_targets(trade: Trade, purpose: ChunkPurpose) -> tuple[tuple[Decimal, .
     params = trade.request.smart
     shares = [
         Share(
-            quantity=asked.quantity if purpose == "open" else leg.opened_quantity - leg.trimmed_quantity,
+            quantity=asked.quantity if purpose == "open" else leg.closable_quantity,
             lot_size=leg.instrument.lot_size,
             minimum=max(leg.instrument.min_quantity, params.min_order_qty),
             first=(leg.side == "buy") == (purpose == "open") and not _waits(trade, index, purpose),

@@ -97,6 +97,7 @@ class ComparisonSchedule:
                 funding_of=self._perpetuals(funding_since_ns),
                 funding_since_ns=funding_since_ns,
                 deliveries=any(not leg.instrument.is_option for leg in self._expired()),
+                coins_of=self._pairs(),
             )
         )
         return work.now_ns + work.config.snapshot_timeout_ms * MS
@@ -166,6 +167,11 @@ class ComparisonSchedule:
         found = {leg.symbol for trade in book.active_trades() for leg in trade.legs if leg.instrument.is_perpetual}
         found |= {symbol for symbol, moved_ns in book.perpetuals.items() if moved_ns >= since_ns}
         return tuple(sorted(found))
+
+    def _pairs(self) -> tuple[str, ...]:
+        """Pairs of spot that a trade has a leg in."""
+        trades = self._work.book.active_trades()
+        return tuple(sorted({leg.symbol for trade in trades for leg in trade.legs if leg.instrument.is_spot}))
 
     def _looked_before(self) -> int:
         """When the process before looked last; 0 where that says nothing, as no clock was right then and now."""

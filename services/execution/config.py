@@ -64,7 +64,8 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rfq_evidence_after_expiry_ms: an accept without an outcome counts as never executed no earlier than this after
     the quote's expiry, unless the venue shows before that quote or request are gone and block trades can be read.
     fee_rate, block_fee_rate, fee_cap_fraction: expected trading fee = min(rate × index, cap × price) × quantity; the
-    block rate for requests for quote. futures_fee_rate: that of a future, a fraction of price × quantity.
+    block rate for requests for quote. futures_fee_rate, spot_fee_rate: those of a future and of spot, fractions of
+    price × quantity.
     expected_quote_fill_share: the share of an order's quantity that is expected to trade where it is first quoted.
     expected_rfq_improvement_pct: how much better than the order book a quote is expected to be, in per cent of its
     prices, though not better than its middle.
@@ -142,6 +143,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     block_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0003
     fee_cap_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.125
     futures_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0006
+    spot_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.001
     expected_quote_fill_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
     expected_rfq_improvement_pct: Annotated[float, Meta(ge=0, le=100)] = 3.0
     expiry_policy: Literal["hold", "close"] = "hold"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from services.execution.cash_courier import CashCourier
@@ -40,10 +41,12 @@ from shared.messages.venue import (
     OutcomeUnknown,
     VenueExercise,
     VenueFill,
+    VenueHolding,
     VenueOrder,
     VenueSnapshot,
     VenueSnapshotFailed,
 )
+from shared.options.instruments import base_of
 from shared.tasks import spawn
 from shared.venues.ports import VenueError
 
@@ -233,6 +236,7 @@ class Courier:
             fills = await self._gateway.fills(fetch.since_ns)
             exercises = await self._gateway.exercises(fetch.since_ns)
             positions = await self._gateway.positions()
+            coins = await self._coins(fetch.coins_of)
         except VenueError as error:
             return VenueSnapshotFailed(trigger=fetch.trigger, reason=f"{error.kind}: {error}")
         return VenueSnapshot(
@@ -244,7 +248,16 @@ class Courier:
             positions=positions,
             exercises=exercises + await self._deliveries(fetch),
             funding=await self._funding(fetch),
+            coins=coins,
         )
+
+    async def _coins(self, pairs: Sequence[str]) -> dict[str, Decimal]:
+        """What the account holds of each pair's coin, those without any too."""
+        if not pairs:
+            return {}
+        held = await self._gateway.holdings(*map(base_of, pairs))
+        none = VenueHolding(cash=Decimal(0), free=Decimal(0))
+        return {pair: held.get(base_of(pair), none).cash for pair in pairs}
 
     async def _deliveries(self, fetch: FetchSnapshot) -> tuple[VenueExercise, ...]:
         """None where they cannot be read: the trade waits, alarmed after a while, and others go on."""

@@ -97,7 +97,7 @@ class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Read orders, fills, positions and exercises. Comes back as VenueSnapshot or VenueSnapshotFailed.
 
     funding_of: perpetuals whose funding payments are read too, those since `funding_since_ns`. deliveries: those of
-    dated futures are read too.
+    dated futures are read too. coins_of: pairs of spot whose coins in the account are read too.
     """
 
     trigger: str
@@ -105,6 +105,7 @@ class FetchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     funding_of: tuple[str, ...] = ()
     funding_since_ns: int = 0
     deliveries: bool = False
+    coins_of: tuple[str, ...] = ()
 
 
 class CreateRfq(msgspec.Struct, frozen=True, kw_only=True):

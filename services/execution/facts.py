@@ -122,7 +122,11 @@ class Facts:
         known = book.fills.get(fill.venue_trade_id)
         if known is not None:
             if known.fee_usd is None and fill.fee_usd is not None:
-                self._work.record(rows.FeeLearned(venue_trade_id=fill.venue_trade_id, fee_usd=fill.fee_usd))
+                self._work.record(
+                    rows.FeeLearned(
+                        venue_trade_id=fill.venue_trade_id, fee_usd=fill.fee_usd, fee_coins=fill.fee_coins
+                    )
+                )
                 self._work.publish_fill(book.orders[known.client_order_id], fill)
             return False
         order = self.order_of(fill.client_order_id or client_order_id, fill.venue_order_id)

@@ -21,7 +21,7 @@ class MarketView:
         """Keep the list; the newest few per underlying, as a chain may still use the one before."""
         lists = self._lists.setdefault(message.underlying, {})
         lists.pop(message.list_id, None)
-        lists[message.list_id] = OptionList(message)
+        listed = lists[message.list_id] = OptionList(message)
         while len(lists) > _LISTS_KEPT:
             del lists[next(iter(lists))]
         self._instruments = {
@@ -30,8 +30,7 @@ class MarketView:
             if instrument.underlying != message.underlying
         }
         self._instruments.update((instrument.symbol, instrument) for instrument in message.instruments)
-        futures = message.futures if message.perpetual is None else (message.perpetual, *message.futures)
-        self._instruments.update((instrument.symbol, instrument) for instrument in futures)
+        self._instruments.update(listed.linear_of)
 
     def take_chain(self, message: ChainSnapshot) -> None:
         """Keep the chain. One of an unknown list, or one that does not fit its list, is no data."""

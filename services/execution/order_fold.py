@@ -108,7 +108,7 @@ def fold_order(
     """What became of an order, and what it filled, with its fee."""
     if isinstance(row, rows.FeeLearned):
         fill = book.fills[row.venue_trade_id]
-        _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd)
+        _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd, row.fee_coins)
         fill.fee_usd = row.fee_usd
         if row.venue_trade_id in book.feeless:
             del book.feeless[row.venue_trade_id]
@@ -211,7 +211,7 @@ def _fill_seen(book: Book, order: Order, row: rows.FillSeen) -> None:
         book.feeless[fill.venue_trade_id] = None
         book.trades[order.trade_id].feeless += 1
     else:
-        _pay_fee(book, order, fill.fee_usd)
+        _pay_fee(book, order, fill.fee_usd, fill.fee_coins)
 
 
 def _move(
@@ -236,9 +236,10 @@ def _move(
         book.perpetuals[leg.symbol] = max(at_ns, book.perpetuals.get(leg.symbol, 0))
 
 
-def _pay_fee(book: Book, order: Order, fee_usd: Decimal) -> None:
+def _pay_fee(book: Book, order: Order, fee_usd: Decimal, fee_coins: Decimal) -> None:
     trade = book.trades[order.trade_id]
     trade.fees_usd += fee_usd
+    trade.legs[order.leg_index].fee_coins += fee_coins
     if order.purpose == "open":
         trade.opening_fees_usd += fee_usd
 

@@ -147,9 +147,11 @@ def pause_after_ns(work: Workspace, orders: list[Order]) -> int:
 
 
 def reprice(trade: Trade, order: Order, price: Decimal, step: str) -> Amend | Withdraw:
-    """How a working order comes to another price: moved where it is, if the trade's parameters say so and no
-    amendment of it was in vain; else it is withdrawn, and the next goes out when it is seen to be gone."""
-    if trade.request.execution_params.requote_by == "amend" and not order.amend_failed:
+    """How a working order comes to another price: moved where it is, if the trade's parameters say so, the venue can
+    (spot it cannot) and no amendment of it was in vain; else it is withdrawn, and the next goes out when it is seen
+    to be gone."""
+    can_move = not trade.legs[order.leg_index].instrument.is_spot and not order.amend_failed
+    if can_move and trade.request.execution_params.requote_by == "amend":
         return Amend(order.client_order_id, price, step)
     return Withdraw(order.client_order_id, f"to be replaced at {price}")
 

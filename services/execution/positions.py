@@ -16,6 +16,7 @@ from services.execution.workspace import MS, Workspace
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
 from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
 from shared.options.chain import snap_price
+from shared.options.instruments import instrument_kind
 
 _FOREIGN_FILLS_KEPT = 1_000
 _LOOK_AGAIN_NS = 10_000 * MS
@@ -81,7 +82,8 @@ class PositionWitness:
 
     def surplus(self, symbol: str) -> Decimal | None:
         """What the venue's position showed beyond our trades and what is known as foreign, signed; None when that
-        says nothing, as something of ours traded in the symbol since. An order that is not known counts as none."""
+        says nothing, as something of ours traded in the symbol since. An order that is not known counts as none.
+        More coins of spot than our trades hold are none."""
         if (
             self._schedule.looked_ns
             <= self._work.last_traded_ns.get(symbol, 0) + self._work.config.settled_view_ms * MS
@@ -89,7 +91,8 @@ class PositionWitness:
             return None
         position = self._positions.get(symbol)
         shown = ZERO if position is None else position.quantity
-        return shown - self._work.book.net_quantity(symbol) - self.foreign.get(symbol, ZERO)
+        beyond = shown - self._work.book.net_quantity(symbol) - self.foreign.get(symbol, ZERO)
+        return min(beyond, ZERO) if instrument_kind(symbol) == "spot" else beyond
 
     def mark(self, symbol: str) -> float | None:
         """The venue's mark of a position, if it is fresh."""
@@ -122,8 +125,13 @@ class PositionWitness:
         return symbol in self._suspects and symbol not in self.foreign
 
     def compare(self, snapshot: VenueSnapshot) -> list[Difference]:
-        """Take the positions of a snapshot and tell where they disagree with our trades; fills were taken before."""
+        """Take the positions of a snapshot and tell where they disagree with our trades; fills were taken before.
+
+        Of spot the account's coins stand for the position. Those beyond our trades are the account's own; only that
+        there are fewer is a disagreement.
+        """
         self._positions = {position.symbol: position for position in snapshot.positions}
+        self._positions |= {pair: _coins(pair, quantity) for pair, quantity in snapshot.coins.items()}
         self._keep_foreign(snapshot.fills)
         work = self._work
         expected: dict[str, Decimal] = {}
@@ -140,6 +148,15 @@ class PositionWitness:
             ours = expected.get(symbol, ZERO)
             position = self._positions.get(symbol)
             actual = ZERO if position is None else position.quantity
+            if instrument_kind(symbol) == "spot":
+                if symbol not in expected:
+                    self._suspects.pop(symbol, None)
+                    self._gap_is_over(symbol, "no trade holds it any more")
+                    continue
+                if position is None:
+                    on_the_way.add(symbol)
+                    continue
+                actual = min(actual, ours)
             if not self._is_quiet(symbol, snapshot.asked_ns):
                 on_the_way.add(symbol)
                 if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:
@@ -336,3 +353,7 @@ class PositionWitness:
             detail=f"{trade.trade_id} lost {symbol} from outside and still holds {left}",
             trade_id=trade.trade_id,
         )
+
+
+def _coins(pair: str, quantity: Decimal) -> VenuePosition:
+    return VenuePosition(symbol=pair, quantity=quantity, average_price=ZERO, mark=None, unrealized_pnl_usd=None)

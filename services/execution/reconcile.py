@@ -163,10 +163,13 @@ class Reconciler:
         return differences
 
     def _unknown_order(self, venue_order: VenueOrder) -> list[Difference]:
-        """An order at the venue that the journal does not know: ours by its id, or foreign."""
+        """An order at the venue that no trade is known to have: ours by its id, or foreign. Sales of the cash rule
+        are followed by that."""
         work = self._work
         is_open = venue_order.state in OPEN_VENUE_STATES
         number = venue_order.client_order_id
+        if number in work.book.cash.sales:
+            return []
         key = None if number is None else parse_client_order_id(number, work.desk_number)
         if key is None or number is None:
             if not is_open:

@@ -25,6 +25,7 @@ from shared.messages.trades import (
     TradeState,
 )
 from shared.messages.venue import RefusalKind
+from shared.options.chain import snap_up
 from shared.strategy.evaluate import clock_exit_ns
 
 NOTHING_TO_REDUCE = 10536
@@ -160,8 +161,8 @@ class Leg(msgspec.Struct, kw_only=True):
     knows, left out of P&L. `opening_quantity`, `closing_quantity`: what orders of the trade may still fill.
     `overfilled_quantity`: what was told to be filled beyond `quantity`; `keep_quantity`: what it is to hold since it
     was to be reduced, None if it never was; `trimmed_quantity`, `trimmed_cash`: what of either was closed while the
-    trade was open. `moves`: of a perpetual, by how much what is held changed and
-    when, by the venue's clock.
+    trade was open. `moves`: of a perpetual, by how much what is held changed and when, by the venue's clock.
+    `fee_coins`: of spot, what the venue kept of the coins that were bought as its fee, which is in the trade's fees.
     """
 
     symbol: str
@@ -183,10 +184,22 @@ class Leg(msgspec.Struct, kw_only=True):
     trimmed_cash: Decimal = ZERO
     last_fill_ns: int = 0
     moves: list[tuple[int, Decimal]] = msgspec.field(default_factory=list)
+    fee_coins: Decimal = ZERO
+
+    @property
+    def fee_quantity(self) -> Decimal:
+        """What the venue kept of coins as its fee, in whole lots: what that leaves of the last one cannot be sold,
+        and is the account's and not the trade's."""
+        return snap_up(self.fee_coins, self.instrument.lot_size) if self.fee_coins else ZERO
 
     @property
     def held_quantity(self) -> Decimal:
-        return self.opened_quantity - self.closed_quantity
+        return self.opened_quantity - self.closed_quantity - self.fee_quantity
+
+    @property
+    def closable_quantity(self) -> Decimal:
+        """What there was to close of it since it was opened, without what was too much."""
+        return self.opened_quantity - self.fee_quantity - self.trimmed_quantity
 
     @property
     def target_quantity(self) -> Decimal:

@@ -324,10 +324,11 @@ class FillSeen(msgspec.Struct, frozen=True, kw_only=True, tag="fill_seen"):
 
 
 class FeeLearned(msgspec.Struct, frozen=True, kw_only=True, tag="fee_learned"):
-    """The fee of a fill that was reported without one."""
+    """The fee of a fill that was reported without one; `fee_coins` as in `VenueFill`."""
 
     venue_trade_id: int
     fee_usd: Decimal
+    fee_coins: Decimal = Decimal(0)
 
 
 class FillAssumed(msgspec.Struct, frozen=True, kw_only=True, tag="fill_assumed"):

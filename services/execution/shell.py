@@ -29,7 +29,7 @@ from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
 from shared.shutdown import take_announced
 from shared.tasks import spawn
-from shared.venues.coincall import CoincallGateway, EveryProduct, check_key, of_venue
+from shared.venues.coincall import EveryProduct, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
 from shared.venues.ports import AccountPush, VenueError
 
@@ -77,9 +77,9 @@ class ExecutionShell:
         context.health["book"] = self._metrics.words
         context.health["venue_errors"] = lambda: self._venue.errors
 
-    def _connected(self) -> CoincallGateway:
+    def _connected(self) -> EveryProduct:
         context, venue = self._context, self._venue
-        gateway = (EveryProduct if context.desk.futures else CoincallGateway)(
+        gateway = EveryProduct(
             of_venue(context.desk.venue, lambda: context.port("exchange"), context.desk.host.exchange),
             context.api_key(),
             budget_share=self._config.rate_budget_share,
@@ -88,7 +88,7 @@ class ExecutionShell:
             on_call=self._called,
             on_wait=venue.waited,
             on_stream=venue.streamed,
-        )
+        ).limited_to(futures=context.desk.futures, pairs=context.desk.spot_pairs)
         venue.watch(gateway)
         return gateway
 
@@ -176,19 +176,25 @@ class ExecutionShell:
         await self._gateway.close()
 
     def _check_products(self) -> None:
-        """Without [desk] futures those of the venue are not looked at: what a trade holds of them would seem gone."""
+        """Without [desk] futures, or spot, those of the venue are not looked at, and what a trade holds of them would
+        seem gone."""
         book = self._host.core.book
         held = {leg.symbol for trade in book.active_trades() for leg in trade.legs}
         if self._config.leverage and not self._context.desk.futures:
             raise StartRefused(
                 "[execution.leverage] names contracts, and [desk] futures is off", "set [desk] futures = true"
             )
-        futures = sorted(symbol for symbol in held if instrument_kind(symbol) != "option")
-        if futures and not self._context.desk.futures:
-            raise StartRefused(
-                f"open trades have legs in {', '.join(futures)}, and [desk] futures is off",
-                "set [desk] futures = true until these trades are closed",
-            )
+        desk = self._context.desk
+        for setting, is_on, kinds in (
+            ("futures", desk.futures, ("perpetual", "future")),
+            ("spot", desk.spot, ("spot",)),
+        ):
+            found = sorted(symbol for symbol in held if instrument_kind(symbol) in kinds)
+            if found and not is_on:
+                raise StartRefused(
+                    f"open trades have legs in {', '.join(found)}, and [desk] {setting} is off",
+                    f"set [desk] {setting} = true until these trades are closed",
+                )
 
     async def _check_key(self) -> None:
         try:

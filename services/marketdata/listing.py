@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from services.marketdata.effects import InstrumentsLoaded
 from shared.messages.contracts import SpotSpec
 from shared.messages.market import Instrument
-from shared.options.instruments import base_of, underlying_of
+from shared.options.instruments import underlying_of
 from shared.venues.coincall import CoincallGateway
 from shared.venues.ports import VenueError
 
@@ -19,13 +19,14 @@ class Listings:
     """Reads the lists. One of futures or spot that cannot be read keeps no option from being shown, and takes nothing
     away that was listed before: `is_partial` says that it is to be read again soon."""
 
-    def __init__(self, gateway: CoincallGateway, log: Any, underlyings: Sequence[str], *, futures: bool, spot: bool):
+    def __init__(
+        self, gateway: CoincallGateway, log: Any, underlyings: Sequence[str], *, futures: bool, pairs: Sequence[str]
+    ):
         self._gateway = gateway
         self._log = log
         self._underlyings = underlyings
         self._with_futures = futures
-        self.pairs = tuple(f"{base_of(name)}USDT" for name in underlyings) if spot else ()
-        """Symbols of the spot pairs that are looked at."""
+        self._pairs = pairs
         self._futures: dict[str, tuple[Instrument, ...]] = {}
         self._spot: dict[str, SpotSpec] = {}
         self.is_partial = False
@@ -39,7 +40,7 @@ class Listings:
                 known = self._futures.get(underlying, ())
                 read = self._gateway.futures.instruments
                 self._futures[underlying] = await self._kept(f"futures of {underlying}", read(underlying), known)
-            if self.pairs and underlying == self._underlyings[0]:
+            if self._pairs and underlying == self._underlyings[0]:
                 self._spot = await self._kept("spot pairs", self._listed_pairs(), self._spot)
             futures = self._futures.get(underlying, ())
             take(
@@ -65,8 +66,8 @@ class Listings:
 
     async def _listed_pairs(self) -> dict[str, SpotSpec]:
         listed = await self._gateway.spot.specifications()
-        pairs = {underlying_of(each.symbol): each for each in listed if each.symbol in self.pairs}
-        for symbol in self.pairs:
+        pairs = {underlying_of(each.symbol): each for each in listed if each.symbol in self._pairs}
+        for symbol in self._pairs:
             if underlying_of(symbol) not in pairs:
                 self._log.warning("there is no spot pair", symbol=symbol)
         return pairs

@@ -90,10 +90,10 @@ class MarketdataShell:
             batch_max=1,  # an index price is not to wait until a second's chains are worked through
         )
         self._books = self._gateway.book_stream(self._host.put)
+        self._pairs = context.desk.spot_pairs
         self._listings = Listings(
-            self._gateway, context.log, self._underlyings, futures=context.desk.futures, spot=context.desk.spot
+            self._gateway, context.log, self._underlyings, futures=context.desk.futures, pairs=self._pairs
         )
-        self._pairs = self._listings.pairs
         self._spot = self._gateway.spot.market_stream(self._pairs, self._host.put)
         self._silent = SilentPoll(
             self._gateway, self._pairs, self._host.put, context.clock.now_ns, context.log, config.poll_silence_ms

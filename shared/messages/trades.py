@@ -264,7 +264,8 @@ class IntentRefused(Message, frozen=True, kw_only=True, tag="intent_refused.1"):
 class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit.
 
-    keep_quantity: what it is to hold since it was to be reduced, None if it never was.
+    keep_quantity: what it is to hold since it was to be reduced, None if it never was. fee_quantity: of coins that
+    were bought, what the venue kept as its fee, in whole lots.
     """
 
     symbol: str
@@ -275,11 +276,12 @@ class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     open_price: Decimal | None
     close_price: Decimal | None
     keep_quantity: Decimal | None = None
+    fee_quantity: Decimal = Decimal(0)
 
     @property
     def held_quantity(self) -> Decimal:
         """What the trade still holds of this leg, ≥ 0, in the direction of `side`."""
-        return self.filled_quantity - self.closed_quantity
+        return self.filled_quantity - self.closed_quantity - self.fee_quantity
 
 
 class RollLink(msgspec.Struct, frozen=True, kw_only=True):

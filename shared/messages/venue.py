@@ -144,6 +144,7 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
     """One execution. `venue_trade_id` is unique; `fee_usd` > 0 is paid, None when the report has none (stream).
 
     is_block: of a block trade, where the report says so (trade type 14); its order has no client order id of ours.
+    fee_coins: what of `quantity` the venue kept as its fee, as of coins that are bought; `fee_usd` is its worth.
     """
 
     venue_trade_id: int
@@ -157,6 +158,7 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
     is_taker: bool
     venue_ns: int
     is_block: bool = False
+    fee_coins: Decimal = Decimal(0)
 
 
 class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,6 +259,7 @@ class VenueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that reconciliation compares. `asked_ns` is when the first part was asked.
 
     `orders`: open ones, and those of the history since `since_ns`. `fills`, `exercises`, `funding`: since `since_ns`.
+    `coins`: of pairs of spot that were asked for, what the account holds.
     """
 
     trigger: str
@@ -267,6 +270,7 @@ class VenueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[VenuePosition, ...]
     exercises: tuple[VenueExercise, ...]
     funding: tuple[FundingPayment, ...] = ()
+    coins: dict[str, Decimal] = {}
 
 
 class VenueSnapshotFailed(msgspec.Struct, frozen=True, kw_only=True):

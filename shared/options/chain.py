@@ -286,6 +286,12 @@ def snap_quantity(quantity: float | Decimal, lot_size: Decimal) -> Decimal:
     return _snap(quantity, lot_size, up=False)
 
 
+def snap_up(quantity: Decimal, lot_size: Decimal) -> Decimal:
+    """The smallest multiple of the lot that is not below `quantity`, in plain notation."""
+    down = snap_quantity(quantity, lot_size)
+    return down if down >= quantity else down + lot_size
+
+
 def _snap(value: float | Decimal, step: Decimal, *, up: bool) -> Decimal:
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not exact.is_finite():

@@ -1,4 +1,4 @@
-"""Options and futures of one account behind one interface, on the simulated exchange over real sockets."""
+"""Options, futures and spot of one account behind one interface, on the simulated exchange over real sockets."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shared.clock import Clock
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
+    AmendRefused,
     CancelAcked,
     CancelRefused,
     NewOrder,
@@ -56,6 +57,7 @@ from tests.unit.shared.samples import MINIMAL, write_desk
 from voldesk.direct import Audit, DirectBounds, DirectFlatten
 
 PERPETUAL = "BTCUSD"
+PAIR = "BTCUSDT"
 WAIT_S = 60.0
 
 KEY = ApiKey(key=TRADING_KEY.api_key, secret=TRADING_KEY.api_secret)
@@ -242,11 +244,58 @@ async def test_a_stop_order_that_would_open_is_cancelled_too_where_nothing_is_he
         await in_state(gateway, stop, "cancelled")
 
 
-async def test_spot_is_not_sent(desk: Desk) -> None:
-    outcome = await desk.gateway.place(await desk.future("0.9", symbol="BTCUSDT"))
-    assert isinstance(outcome, OrderRefused)
-    assert outcome.code == 0
+async def test_what_is_not_traded_is_not_sent(desk: Desk) -> None:
+    limited = desk.gateway.limited_to(futures=False, pairs=())
+    for symbol in (PAIR, PERPETUAL):
+        outcome = await limited.place(await desk.future("0.9", symbol=symbol))
+        assert isinstance(outcome, OrderRefused)
+        assert (outcome.code, outcome.text) == (0, f"not sent: {symbol} is not traded here")
     assert not await desk.gateway.spot.open_orders()
+    assert not await desk.gateway.futures.open_orders()
+
+
+async def test_coins_are_bought_and_sold_among_the_other_products(desk: Desk) -> None:
+    gateway = desk.gateway.limited_to(futures=True, pairs=(PAIR,))
+    buy = await desk.future("1.02", symbol=PAIR, quantity=Decimal("0.1"))
+    sell = await desk.future("0.98", "sell", symbol=PAIR, quantity=Decimal("0.0999"), reduce_only=True)
+    resting = await desk.future("0.9", symbol=PAIR)
+    async with account_stream(gateway) as heard:
+        await placed(gateway, buy)
+        await in_state(gateway, buy, "filled")
+        assert (await gateway.holdings("BTC"))["BTC"].cash == Decimal("0.0999")
+        assert await gateway.positions() == ()
+        fills = [fill for fill in await gateway.fills(desk.since_ns) if fill.symbol == PAIR]
+        assert sum(fill.quantity for fill in fills) == Decimal("0.1")
+        assert sum(fill.fee_coins for fill in fills) == Decimal("0.0001")
+        assert all(fill.fee_usd == fill.fee_coins * fill.price for fill in fills)
+        await placed(gateway, sell)
+        await in_state(gateway, sell, "filled")
+        sold = [fill for fill in await gateway.fills(desk.since_ns) if fill.side == "sell" and fill.symbol == PAIR]
+        assert sum(fill.quantity for fill in sold) == Decimal("0.0999")
+        assert all(fill.fee_coins == 0 and fill.fee_usd for fill in sold)
+
+        async def told() -> bool:
+            numbers = {each.client_order_id for each in heard if isinstance(each, VenueOrder)}
+            return {buy.client_order_id, sell.client_order_id} <= numbers
+
+        await eventually(told)
+        assert not any(isinstance(each, VenueFill) for each in heard)
+    await placed(gateway, resting)
+    amended = await gateway.amend(Amendment(order=reference(resting), price=resting.price - 10))
+    assert isinstance(amended, AmendRefused)
+    assert [each.client_order_id for each in await gateway.open_orders()] == [resting.client_order_id]
+    assert isinstance(await gateway.cancel_all("ETHUSD"), CancelAcked)
+    assert len(await gateway.open_orders()) == 1
+    assert isinstance(await gateway.cancel_all("BTCUSD"), CancelAcked)
+    await in_state(gateway, resting, "cancelled")
+    history = {each.client_order_id: each.state for each in await gateway.order_history(desk.since_ns)}
+    assert history == {
+        buy.client_order_id: "filled",
+        sell.client_order_id: "filled",
+        resting.client_order_id: "cancelled",
+    }
+    bids = unpack_levels((await gateway.order_book(PAIR)).bids)
+    assert bids[0, 0] > 50_000
 
 
 async def test_the_stream_is_up_when_both_are_and_down_when_one_is(desk: Desk) -> None:

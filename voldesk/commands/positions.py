@@ -51,7 +51,7 @@ def positions(as_json: Json = False) -> None:
 
 def marks_of(desk: DeskConfig, trades: Sequence[TradeUpdate]) -> dict[str, float]:
     """Marks of the account's positions by symbol, if one of the trades holds anything; none when risk is away."""
-    if not any(leg.filled_quantity != leg.closed_quantity for trade in trades for leg in trade.legs):
+    if not any(leg.held_quantity for trade in trades for leg in trade.legs):
         return {}
     try:
         account = newest_account(desk, _MARKS_DEADLINE_MS)

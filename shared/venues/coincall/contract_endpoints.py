@@ -77,3 +77,4 @@ SPOT_ALL_ORDERS = Endpoint(
 SPOT_FILLS = Endpoint(name="spot_fills", method="GET", path=f"{_SPOT_TRADE}/fills/v1", group="history")
 CREATE_SPOT_ORDER = order_call("spot_place", "POST", f"{_SPOT_TRADE}/order/v1", "place")
 CANCEL_SPOT_ORDER = order_call("spot_cancel", "POST", f"{_SPOT_TRADE}/cancel/v1", "cancel")
+CANCEL_SPOT_SYMBOL = order_call("spot_cancel_symbol", "POST", f"{_SPOT_TRADE}/cancelAll/v1", "cancel")

@@ -1,10 +1,10 @@
-"""Options and futures of one account behind one interface: orders go where their symbol belongs, lists are whole."""
+"""Options, futures and spot behind one interface: orders go where their symbol belongs, lists are whole."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from shared.messages.contracts import ContractOrder
 from shared.messages.venue import (
@@ -25,7 +25,7 @@ from shared.messages.venue import (
     VenueOrder,
     VenuePosition,
 )
-from shared.options.instruments import base_of, instrument_kind
+from shared.options.instruments import instrument_kind, underlying_of
 from shared.tasks import spawn
 from shared.venues.coincall.batches import Amended, Cancelled, Placed
 from shared.venues.coincall.errors import NOT_SENT_CODE
@@ -37,28 +37,40 @@ AccountStream = Callable[[AccountPush | StreamUp | StreamDown], None]
 
 
 class EveryProduct(CoincallGateway):
-    """As CoincallGateway, and perpetuals and dated futures beside options.
+    """As CoincallGateway, and perpetuals, dated futures and spot beside options.
 
-    Absence stays evidence: an order is unknown only when both products lack it, and a list of which one part cannot
-    be read is not read at all. Spot is not traded here: it has neither reduce-only orders nor positions.
+    Absence stays evidence: an order is unknown only when every product lacks it, and a list of which one part cannot
+    be read is not read at all. Spot has neither positions nor reduce-only orders: its coins are the account's.
     """
 
+    has_futures: bool = True
+    """Whether futures are traded, and read."""
+
+    pairs: tuple[str, ...] = ()
+    """Pairs of spot against USDT that are traded, and whose orders and fills are read."""
+
+    def limited_to(self, *, futures: bool, pairs: Sequence[str]) -> Self:
+        """The same gateway, with these products beside options."""
+        self.has_futures, self.pairs = futures, tuple(pairs)
+        return self
+
     async def place(self, order: NewOrder) -> OrderAcked | OrderRefused | OutcomeUnknown:
-        match instrument_kind(order.symbol):
-            case "option":
-                return await super().place(order)
-            case "spot":
-                return OrderRefused(
-                    client_order_id=order.client_order_id,
-                    kind="rejected",
-                    code=NOT_SENT_CODE,
-                    text=f"not sent: {order.symbol} is spot, which is not traded here",
-                )
-            case _:
-                return await self.futures.place(contract_order(order))
+        kind = instrument_kind(order.symbol)
+        if kind == "option":
+            return await super().place(order)
+        if kind == "spot" and order.symbol in self.pairs:
+            return await self.spot.place(spot_order(order))
+        if kind == "spot" or not self.has_futures:
+            return OrderRefused(
+                client_order_id=order.client_order_id,
+                kind="rejected",
+                code=NOT_SENT_CODE,
+                text=f"not sent: {order.symbol} is not traded here",
+            )
+        return await self.futures.place(contract_order(order))
 
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
-        """Options in the venue's batches, each future by itself."""
+        """Options in the venue's batches, each other order by itself."""
         options = [order for order in orders if instrument_kind(order.symbol) == "option"]
         others = [order for order in orders if instrument_kind(order.symbol) != "option"]
         placed = await asyncio.gather(super().place_batch(options), _all(self.place(order) for order in others))
@@ -66,9 +78,18 @@ class EveryProduct(CoincallGateway):
         return tuple(outcomes[order.client_order_id] for order in orders)
 
     async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
-        if instrument_kind(change.order.symbol) == "option":
-            return await super().amend(change)
-        return await self.futures.amend(change)
+        match instrument_kind(change.order.symbol):
+            case "option":
+                return await super().amend(change)
+            case "spot":
+                return AmendRefused(
+                    client_order_id=change.order.client_order_id,
+                    kind="rejected",
+                    code=NOT_SENT_CODE,
+                    text="not sent: the venue moves no order of spot",
+                )
+            case _:
+                return await self.futures.amend(change)
 
     async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[Amended, ...]:
         options = [change for change in changes if instrument_kind(change.order.symbol) == "option"]
@@ -78,9 +99,13 @@ class EveryProduct(CoincallGateway):
         return tuple(outcomes[change.order.client_order_id] for change in changes)
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        if instrument_kind(order.symbol) == "option":
-            return await super().cancel(order)
-        return await self.futures.cancel(order)
+        match instrument_kind(order.symbol):
+            case "option":
+                return await super().cancel(order)
+            case "spot":
+                return await self.spot.cancel(order)
+            case _:
+                return await self.futures.cancel(order)
 
     async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
         options = [order for order in orders if instrument_kind(order.symbol) == "option"]
@@ -90,49 +115,76 @@ class EveryProduct(CoincallGateway):
         return tuple(outcomes[order.client_order_id] for order in orders)
 
     async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        if instrument_kind(symbol) == "option":
-            return await super().cancel_symbol(symbol)
-        return await self.futures.cancel_symbol(symbol)
+        match instrument_kind(symbol):
+            case "option":
+                return await super().cancel_symbol(symbol)
+            case "spot":
+                return await self.spot.cancel_symbol(symbol)
+            case _:
+                return await self.futures.cancel_symbol(symbol)
 
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        """Options of the underlying, its perpetual, its dated futures in which something rests or is held, whatever
-        becomes of the others; the first outcome that is no success. A stop order that waits may be in no list: in a
-        dated future in which nothing else is, it is not found."""
+        """Options of the underlying, its perpetual, its dated futures in which something rests or is held, and its
+        pair of spot, whatever becomes of the others; the first outcome that is no success. A stop order that waits
+        may be in no list: in a dated future in which nothing else is, it is not found."""
         outcomes = [await super().cancel_all(underlying)]
+        if self.has_futures:
+            outcomes += await self._cancel_futures(underlying)
+        outcomes += [await self.spot.cancel_symbol(pair) for pair in self.pairs if underlying_of(pair) == underlying]
+        return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])
+
+    async def _cancel_futures(self, underlying: str) -> list[CancelAcked | CancelRefused | OutcomeUnknown]:
         try:
             resting = await self.futures.open_orders()
             held = await self.futures.positions()
         except VenueError as error:
-            outcomes.append(OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}"))
-        else:
-            symbols = {underlying, *(order.symbol for order in resting), *(position.symbol for position in held)}
-            ours = sorted(symbol for symbol in symbols if f"{base_of(symbol)}USD" == underlying)
-            outcomes += [await self.futures.cancel_symbol(symbol) for symbol in ours]
-        return next((each for each in outcomes if not isinstance(each, CancelAcked)), outcomes[0])
+            return [OutcomeUnknown(client_order_id=0, reason=f"open futures orders: {error.kind}: {error}")]
+        symbols = {underlying, *(order.symbol for order in resting), *(position.symbol for position in held)}
+        ours = sorted(symbol for symbol in symbols if underlying_of(symbol) == underlying)
+        return [await self.futures.cancel_symbol(symbol) for symbol in ours]
 
     async def order(self, client_order_id: int) -> VenueOrder | None:
         found = await super().order(client_order_id)
-        return await self.futures.order(client_order_id) if found is None else found
+        if found is None and self.has_futures:
+            found = await self.futures.order(client_order_id)
+        return await self.spot.order(client_order_id) if found is None and self.pairs else found
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
-        return await super().open_orders() + await self.futures.open_orders()
+        found = await super().open_orders()
+        if self.has_futures:
+            found += await self.futures.open_orders()
+        return found + await self.spot.open_orders() if self.pairs else found
 
     async def order_history(self, since_ns: int) -> tuple[VenueOrder, ...]:
-        found = await super().order_history(since_ns) + await self.futures.order_history(since_ns)
+        found = await super().order_history(since_ns)
+        if self.has_futures:
+            found += await self.futures.order_history(since_ns)
+        for pair in self.pairs:
+            found += await self.spot.order_history(pair, since_ns)
         return tuple(sorted(found, key=lambda order: (order.created_ns, order.venue_order_id)))
 
     async def fills(self, since_ns: int) -> tuple[VenueFill, ...]:
-        found = await super().fills(since_ns) + await self.futures.fills(since_ns)
+        found = await super().fills(since_ns)
+        if self.has_futures:
+            found += await self.futures.fills(since_ns)
+        for pair in self.pairs:
+            found += await self.spot.fills(pair, since_ns)
         return tuple(sorted(found, key=lambda fill: (fill.venue_ns, fill.venue_trade_id)))
 
     async def order_book(self, symbol: str) -> BookPush:
-        if instrument_kind(symbol) == "option":
-            return await super().order_book(symbol)
-        return await self.futures.order_book(symbol)
+        match instrument_kind(symbol):
+            case "option":
+                return await super().order_book(symbol)
+            case "spot":
+                return await self.spot.order_book(symbol)
+            case _:
+                return await self.futures.order_book(symbol)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Futures too, with a delta of one per coin."""
         options = await super().positions()
+        if not self.has_futures:
+            return options
         return options + tuple(
             VenuePosition(
                 symbol=position.symbol,
@@ -146,22 +198,30 @@ class EveryProduct(CoincallGateway):
         )
 
     async def stream_account(self, deliver: AccountStream) -> None:
-        """Both sockets; up when both are, down when one is."""
-        up = {"options": False, "futures": False}
+        """Every socket; up when all are, down when one is.
+
+        Of spot orders alone: its pushed executions do not tell the fee, which is taken from the coins, so each counts
+        once the list of fills tells of it.
+        """
+        streams = {"options": super().stream_account}
+        if self.has_futures:
+            streams["futures"] = self.futures.stream_account
+        if self.pairs:
+            streams["spot"] = self.spot.stream_account
+        up = dict.fromkeys(streams, False)
 
         def told(name: str) -> AccountStream:
             def on(item: AccountPush | StreamUp | StreamDown) -> None:
                 if isinstance(item, StreamUp | StreamDown):
                     up[name] = isinstance(item, StreamUp)
+                elif name == "spot" and isinstance(item, VenueFill):
+                    return
                 if not isinstance(item, StreamUp) or all(up.values()):
                     deliver(item)
 
             return on
 
-        tasks = [
-            spawn(super().stream_account(told("options")), name="coincall options account"),
-            spawn(self.futures.stream_account(told("futures")), name="coincall futures account"),
-        ]
+        tasks = [spawn(run(told(name)), name=f"coincall {name} account") for name, run in streams.items()]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -195,4 +255,17 @@ def contract_order(order: NewOrder) -> ContractOrder:
         price=order.price,
         time_in_force="GTC" if order.post_only else order.time_in_force,
         reduce_only=order.reduce_only,
+    )
+
+
+def spot_order(order: NewOrder) -> ContractOrder:
+    """An order of the desk as one of spot, which has no reduce-only orders: what it sells was bought before."""
+    return ContractOrder(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        order_type="post_only" if order.post_only else "limit",
+        price=order.price,
+        time_in_force="GTC" if order.post_only else order.time_in_force,
     )

@@ -284,9 +284,10 @@ def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
     known."""
     row = decoded(FillRow, data)
     price = exact(row.price)
-    fee = None if row.fee is None else exact(row.fee)
+    fee, fee_coins = None if row.fee is None else exact(row.fee), Decimal(0)
     if fee is not None and row.feeCurrency not in (None, "USDT"):
-        fee = exact(fee * price) if row.feeCurrency == row.symbol.removesuffix("USDT") else None
+        is_kept = row.feeCurrency == row.symbol.removesuffix("USDT")
+        fee, fee_coins = (exact(fee * price), fee) if is_kept else (None, fee_coins)
     return VenueFill(
         venue_trade_id=row.tradeId,
         venue_order_id=row.orderId,
@@ -298,6 +299,7 @@ def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
         fee_usd=fee,
         is_taker=bool(row.isTaker),
         venue_ns=row.ts * NS_PER_MS,
+        fee_coins=fee_coins,
     )
 
 

@@ -117,6 +117,11 @@ class CoincallSpot:
         result = await self._rest.send(endpoints.CANCEL_SPOT_ORDER, params, "cancel")
         return errors.cancel_outcome(order.client_order_id, result)
 
+    async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
+        """Cancel every order of the account in one pair (client_order_id 0 in the answer)."""
+        result = await self._rest.send(endpoints.CANCEL_SPOT_SYMBOL, {"symbol": symbol}, "cancel")
+        return errors.cancel_outcome(0, result)
+
     async def order(self, client_order_id: int) -> VenueOrder | None:
         """Query one order; None when the venue does not know it among those of spot."""
         answer = await self._rest.read_answer(endpoints.SPOT_ORDER, {"clientOrderId": str(client_order_id)})

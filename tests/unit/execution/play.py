@@ -366,6 +366,7 @@ class Script:
         positions: Iterable[VenuePosition] = (),
         exercises: Iterable[VenueExercise] = (),
         funding: Iterable[FundingPayment] = (),
+        coins: Mapping[str, str] | None = None,
         asked_ns: int | None = None,
     ) -> Script:
         """The venue as it is read now."""
@@ -379,6 +380,7 @@ class Script:
                 positions=tuple(positions),
                 exercises=tuple(exercises),
                 funding=tuple(funding),
+                coins={pair: D(held) for pair, held in (coins or {}).items()},
             )
         )
 

@@ -53,7 +53,7 @@ async def gateway(venue: RestVenue) -> AsyncIterator[CoincallGateway]:
 async def test_a_list_of_futures_that_cannot_be_read_leaves_those_that_were_listed(
     venue: RestVenue, gateway: CoincallGateway
 ) -> None:
-    listings = Listings(gateway, LOG, ["BTCUSD"], futures=True, spot=False)
+    listings = Listings(gateway, LOG, ["BTCUSD"], futures=True, pairs=())
     taken: list[InstrumentsLoaded] = []
     for answer in (ok(TICKERS), refuse(10_570), refuse(500, status=500), ok({"not": "a list"}), ok(TICKERS[:1])):
         venue.then(contracts.FUTURES_SYMBOLS.path, answer)
@@ -68,7 +68,7 @@ async def test_options_are_listed_though_neither_futures_nor_spot_can_be_read(
 ) -> None:
     venue.always(contracts.FUTURES_SYMBOLS.path, refuse(500, status=500))
     venue.always(contracts.SPOT_INSTRUMENTS.path, refuse(500, status=500))
-    listings = Listings(gateway, LOG, ["BTCUSD"], futures=True, spot=True)
+    listings = Listings(gateway, LOG, ["BTCUSD"], futures=True, pairs=("BTCUSDT",))
     taken: list[InstrumentsLoaded] = []
     await listings.read(taken.append)
     (loaded,) = taken

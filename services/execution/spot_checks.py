@@ -1,0 +1,44 @@
+"""What must hold of a leg of spot before its trade is opened: that it is bought, and can be sold again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.execution.workspace import Workspace
+from shared.messages.market import Instrument
+from shared.messages.trades import OpenTrade, Refusal
+from shared.options.chain import snap_up
+
+
+def spot_refusal(intent: OpenTrade, work: Workspace) -> Refusal | None:
+    """Coins are bought to be held and sold again: there is nothing to sell that was not bought, and the venue has
+    neither reduce-only orders nor amendments of them, which quoting needs."""
+    for leg in intent.legs:
+        instrument = work.market.instrument(leg.symbol)
+        if instrument is None or not instrument.is_spot:
+            continue
+        if leg.side == "sell":
+            return Refusal(
+                code="bad_legs",
+                detail=f"{leg.symbol} is spot: coins that the trade did not buy are not sold",
+                remedy="sell the perpetual of its underlying",
+            )
+        if intent.execution_mode == "quoting":
+            return Refusal(
+                code="bad_params",
+                detail=f'{leg.symbol} is spot, which is not quoted: execution_mode "quoting"',
+                remedy='use execution_mode "limit" or "smart"',
+            )
+        if _left_of(leg.quantity, instrument, work) < instrument.min_quantity:
+            return Refusal(
+                code="below_minimum",
+                detail=f"of {leg.quantity} {leg.symbol} the fee, which is taken in coins, leaves less than the "
+                f"minimum {instrument.min_quantity}: it could not be sold again",
+                remedy=f"trade more than {instrument.min_quantity}",
+            )
+    return None
+
+
+def _left_of(quantity: Decimal, instrument: Instrument, work: Workspace) -> Decimal:
+    fee_coins = quantity * Decimal(str(work.config.spot_fee_rate))
+    return quantity - snap_up(fee_coins, instrument.lot_size)
