@@ -162,7 +162,8 @@ class Leg(msgspec.Struct, kw_only=True):
     `overfilled_quantity`: what was told to be filled beyond `quantity`; `keep_quantity`: what it is to hold since it
     was to be reduced, None if it never was; `trimmed_quantity`, `trimmed_cash`: what of either was closed while the
     trade was open. `moves`: of a perpetual, by how much what is held changed and when, by the venue's clock.
-    `fee_coins`: of spot, what the venue kept of the coins that were bought as its fee, which is in the trade's fees.
+    `fee_coins`: of spot, what the venue kept of the coins that were bought as its fee, which is in the trade's fees;
+    `left_quantity`: what was too little to be sold.
     """
 
     symbol: str
@@ -185,6 +186,7 @@ class Leg(msgspec.Struct, kw_only=True):
     last_fill_ns: int = 0
     moves: list[tuple[int, Decimal]] = msgspec.field(default_factory=list)
     fee_coins: Decimal = ZERO
+    left_quantity: Decimal = ZERO
 
     @property
     def fee_quantity(self) -> Decimal:
@@ -194,7 +196,7 @@ class Leg(msgspec.Struct, kw_only=True):
 
     @property
     def held_quantity(self) -> Decimal:
-        return self.opened_quantity - self.closed_quantity - self.fee_quantity
+        return self.opened_quantity - self.closed_quantity - self.fee_quantity - self.left_quantity
 
     @property
     def closable_quantity(self) -> Decimal:

@@ -367,6 +367,16 @@ class DirectFlattenFound(msgspec.Struct, frozen=True, kw_only=True, tag="direct_
     orders: tuple[DirectOrder, ...]
 
 
+class CoinsLeft(msgspec.Struct, frozen=True, kw_only=True, tag="coins_left"):
+    """What the trade still held of a coin is below the smallest order: it stays the account's. No P&L is booked
+    for it, as if it had been sold at its cost."""
+
+    trade_id: str
+    leg_index: int
+    quantity: Decimal
+    reason: str
+
+
 class LegSettled(msgspec.Struct, frozen=True, kw_only=True, tag="leg_settled"):
     """The leg expired and the venue settled it. `cash_flow_usd` > 0 was received, of a future signed quantity ×
     settlement price; `fee_usd` is the delivery fee."""
@@ -570,6 +580,7 @@ Row = (
     | FeeLearned
     | FillAssumed
     | LegClosedOutside
+    | CoinsLeft
     | LegSettled
     | FundingBooked
     | AttemptsSkipped

@@ -222,6 +222,8 @@ def _outside(row: rows.Row) -> str:
         case rows.LegClosedOutside():
             priced = "no mark is known" if row.price is None else f"booked at mark {row.price}"
             return f"{row.quantity} of leg {row.leg_index} is gone by no order of ours ({priced}): {row.reason}."
+        case rows.CoinsLeft():
+            return f"{row.quantity} coins of leg {row.leg_index} are left in the account: {row.reason}."
         case rows.FundingBooked():
             return (
                 f"Funding of {row.quantity} of leg {row.leg_index} at a rate of {row.rate}: "

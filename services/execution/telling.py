@@ -45,6 +45,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
         "leg closed outside",
         ("leg_index", "quantity", "price", "reason", "fee_usd", "venue_trade_id"),
     ),
+    rows.CoinsLeft: ("coins left", ("leg_index", "quantity", "reason")),
     rows.LegSettled: ("leg settled", ("leg_index", "quantity", "settlement_price", "cash_flow_usd", "fee_usd")),
     rows.FundingBooked: ("funding booked", ("leg_index", "quantity", "rate", "received_usd", "payment_id")),
     rows.AttemptsSkipped: ("order ids left out", ("count", "reason")),

@@ -145,6 +145,8 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
                 leg.priceless_quantity += row.quantity
             else:
                 leg.closed_cash += row.quantity * row.price
+        case rows.CoinsLeft():
+            book.trades[row.trade_id].legs[row.leg_index].left_quantity += row.quantity
         case rows.FundingBooked():
             book.trades[row.trade_id].funding_usd -= row.received_usd
             book.funding[row.payment_id] = None

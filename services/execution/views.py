@@ -59,7 +59,7 @@ def trade_update(trade: Trade, book: Book, account_id: str, waiting: str = "") -
                 open_price=_plain_or_none(leg.open_price),
                 close_price=_plain_or_none(leg.close_price),
                 keep_quantity=leg.keep_quantity,
-                fee_quantity=leg.fee_quantity,
+                fee_quantity=leg.fee_quantity + leg.left_quantity,
             )
             for leg in trade.legs
         ),

@@ -265,7 +265,7 @@ class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A leg as execution knows it from the trade's own fills. Prices are weighted averages, USD per unit.
 
     keep_quantity: what it is to hold since it was to be reduced, None if it never was. fee_quantity: of coins that
-    were bought, what the venue kept as its fee, in whole lots.
+    were bought, what the venue kept as its fee, in whole lots, and what was left as too little to be sold.
     """
 
     symbol: str

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.execution.effects import AmendOrder, FetchSnapshot
-from services.execution.rows import FeeLearned, LegClosedOutside
+from services.execution.rows import CoinsLeft, FeeLearned, LegClosedOutside
 from shared.ids import parse_client_order_id
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase, Refusal
@@ -219,6 +219,24 @@ def test_coins_of_the_account_are_not_adopted() -> None:
     assert isinstance(refused, Refusal)
     assert refused.code == "no_position"
     assert "the account's own" in refused.detail
+
+
+def test_coins_too_few_to_be_sold_are_left_in_the_account_and_the_trade_ends() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg(SYMBOL, "buy", "0.1"), policy="atomic").trade_id)
+    (order,) = script.placed()
+    script.on(acked(order)).on(script.bought(order, 1, "0.0002"))
+    script.cancel(trade_id=trade_id)
+    script.cancels_all(order, "0.0002")
+    script.wait(30_000)
+    told = script.told(trade_id)
+    assert told.state == "FAILED"
+    assert [leg.held_quantity for leg in told.legs] == [0]
+    assert [(row.quantity, row.leg_index) for row in script.rows(CoinsLeft)] == [(D("0.0001"), 0)]
+    assert told.realized_pnl_usd == 0
+    assert script.placed() == []
+    assert "trade_broken" not in script.alerts()
+    assert script.refolded().book.trades == script.core.book.trades
 
 
 def test_after_a_restart_in_the_middle_of_a_sale_nothing_is_sold_twice() -> None:
