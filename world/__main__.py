@@ -159,7 +159,11 @@ def _timed(scenario: str | None, seed: int) -> Done:
     """A seed's verdict and the processor's seconds that it took: those of the wall say little on a busy machine."""
     began = time.process_time()
     one = None if scenario is None else DIRECTED[scenario]
-    verdict = simulate(seed) if one is None else simulate(seed, one.faults, one.scenario(seed))
+    try:
+        verdict = simulate(seed) if one is None else simulate(seed, one.faults, one.scenario(seed))
+    except Exception as error:
+        error.add_note(f"in seed {seed} of {scenario or 'what seeds draw'}")
+        raise
     return Done(verdict, time.process_time() - began)
 
 

@@ -118,8 +118,10 @@ class WorldBus:
         self._cut_until_ns.clear()
 
     def cut_off(self, service: str) -> None:
-        """Let a service and one of those that listen to it hear nothing of each other for some seconds."""
-        self._cut(service, self._engine.random.choice(sorted(self._subscribers[service])))
+        """Let a service and one of those that listen to it hear nothing of each other for some seconds; none does
+        before it was started."""
+        if listeners := self._subscribers.get(service):
+            self._cut(service, self._engine.random.choice(sorted(listeners)))
 
     def _cut(self, one: str, other: str) -> None:
         until_ns = self._engine.now_ns + self._engine.between_ns(*_CUT_NS)

@@ -26,6 +26,7 @@ from shared.messages.venue import (
     VenueOrder,
 )
 from tests.simulation.test_world import calm_desk, run_until
+from world.bus import WorldBus
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import MS, SECOND, UNDRAWN, Faults
@@ -141,6 +142,12 @@ def test_two_services_that_are_cut_off_hear_nothing_of_each_other_and_then_again
     (other,) = {name for pair in lost for name in pair} - {"risk"}
     assert (other, "risk") in lost
     assert lost <= {(other, "risk"), ("risk", other)}
+
+
+def test_a_cut_before_anybody_listens_cuts_nobody_off() -> None:
+    bus = WorldBus(Engine(START_NS, 1), UNDRAWN, "main")
+    bus.cut_off("strategy")
+    assert list(bus.missed(START_NS + SECOND)) == []
 
 
 def test_an_answer_with_which_two_services_are_cut_off_is_lost_and_at_times_its_giver_dies() -> None:
