@@ -145,7 +145,7 @@ def test_two_services_that_are_cut_off_hear_nothing_of_each_other_and_then_again
 
 
 def test_a_cut_before_anybody_listens_cuts_nobody_off() -> None:
-    bus = WorldBus(Engine(START_NS, 1), UNDRAWN, "main")
+    bus = WorldBus(Engine(START_NS, 1), Faults(), "main")
     bus.cut_off("strategy")
     assert list(bus.missed(START_NS + SECOND)) == []
 
