@@ -186,6 +186,10 @@ LEGS = Table(
         Column("closed_quantity", "TEXT", "closed, settled or gone", lambda of: of.leg.closed_quantity),
         Column("close_price", "TEXT", "its average, to a millionth", lambda of: _rounded(of.leg.close_price)),
         Column("settled_quantity", "TEXT", "of it at expiry", lambda of: of.leg.settled_quantity),
+        Column(
+            "fee_quantity", "TEXT", "coins that the venue kept as its fee, in lots", lambda of: of.leg.fee_quantity
+        ),
+        Column("left_quantity", "TEXT", "coins that were too few to be sold", lambda of: of.leg.left_quantity),
         Column("realized_pnl_usd", "TEXT", "before fees, to a millionth", lambda of: plain(of.leg.realized_pnl_usd)),
     ),
 )
