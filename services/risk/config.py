@@ -116,7 +116,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     portfolio_scan_pct, portfolio_vol_pct, portfolio_short_fraction, portfolio_maintenance_fraction: the model of
     portfolio margin, see margin_models.py.
     fee_rate, fee_cap_fraction: trading fee = min(rate × index, cap × price) × quantity, counted as used margin.
-    futures_fee_rate: trading fee of a future as a fraction of price × quantity, as taker.
+    futures_fee_rate, spot_fee_rate: trading fee of a future and of spot as a fraction of price × quantity, as taker.
     price_limit_up_fraction, price_limit_down_fraction: the venue's price band, see `venue_price_band` in margin.py.
     underlyings: `[risk.underlyings.BTCUSD]`: limits of one underlying, beside those of the account.
     strategies: `[risk.strategies.NAME]`: limits of one strategy, beside those of the account.
@@ -192,6 +192,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     portfolio_maintenance_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
     fee_rate: Annotated[float, msgspec.Meta(ge=0, le=0.01)] = 0.0004
     futures_fee_rate: Annotated[float, msgspec.Meta(ge=0, le=0.01)] = 0.0006
+    spot_fee_rate: Annotated[float, msgspec.Meta(ge=0, le=0.01)] = 0.001
     fee_cap_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.125
     price_limit_up_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     price_limit_down_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01

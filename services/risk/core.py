@@ -9,6 +9,7 @@ from typing import Any
 from services.risk.breaches import measures
 from services.risk.breakers import MARKS, NAMES, Breakers, no_such_breaker, not_read_yet
 from services.risk.checks import CHECKS, GATES, first_violation
+from services.risk.coins import TradedCoins
 from services.risk.config import RiskConfig
 from services.risk.equity import EquityMarks
 from services.risk.granting import granted, refused
@@ -99,6 +100,7 @@ class RiskCore:
         self._unit_grids = UnitGrids(self._scenarios, self._market)
         self._stress: Stress | None = None
         self._holdings = NOTHING_HELD
+        self._coins = TradedCoins()
         self._shown = RiskAnswer(limits=None, stress=None)
         self._halts = HaltState(account_id=account_id, halt_epoch=0, halts=())
         self._execution_epoch: int | None = None
@@ -226,6 +228,7 @@ class RiskCore:
                 self._unit_grids.on_chain(chain.underlying, now_ns)
             case TradeUpdate(account_id=self._account_id) as update:
                 self._reservations.on_trade(update)
+                self._coins.on_trade(update)
                 self._margin.on_trade(update)
                 equity = None if self._account is None else float(self._account.equity_usd)
                 self._breakers.on_trade(update, equity, self._emitter(step, now_ns))
@@ -274,6 +277,7 @@ class RiskCore:
             self._execution_epoch = epoch
             self._execution_synced = False
             self._reservations.forget_trades()
+            self._coins.forget_trades()
             self._orders.forget()
             self._margin.forget_trades()
         return True
@@ -390,7 +394,8 @@ class RiskCore:
         step.effects.append(Publish(topic_of("risk.{account}.stress", account=self._account_id), stress))
 
     def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
-        positions, sums, complete = positions_of(self._market, polled.positions, now_ns)
+        held = (*polled.positions, *self._coins.positions(self._market))
+        positions, sums, complete = positions_of(self._market, held, now_ns)
         outstanding = tuple(self._reservations.outstanding(now_ns, polled.asked_ns, beside=""))
         account, peak_usd = polled.account, self._equity.peak_usd
         assert peak_usd is not None, "the first read sets the peak"

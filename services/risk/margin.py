@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from services.risk.config import RiskConfig
+from shared.options.instruments import InstrumentKind
 
 
 class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +33,16 @@ class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
     mark: float
     is_call: bool
     expiry_ns: int
+    kind: InstrumentKind = "option"
 
     @property
     def is_option(self) -> bool:
-        """A future is a call of strike 0, see `Instrument`."""
+        """A future or a coin of spot is a call of strike 0, see `Instrument`."""
         return bool(self.strike)
+
+    @property
+    def is_future(self) -> bool:
+        return not self.is_option and self.kind != "spot"
 
 
 def short_initial_margin(config: RiskConfig, index: float, strike: float, mark: float, *, is_call: bool) -> float:
@@ -52,11 +58,13 @@ def short_maintenance_margin(config: RiskConfig, index: float, mark: float, *, i
     return (base if is_call else max(base, config.short_maintenance_fraction * mark)) + mark
 
 
-def trading_fee(config: RiskConfig, quantity: float, price: float, index: float, *, is_option: bool = True) -> float:
-    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future, USD > 0.
-    Source: the venue's fee schedule."""
-    if not is_option:
-        return abs(quantity) * config.futures_fee_rate * price
+def trading_fee(
+    config: RiskConfig, quantity: float, price: float, index: float, kind: InstrumentKind = "option"
+) -> float:
+    """min(rate × index, cap × price) × |quantity| of an option, rate × price × |quantity| of a future or of spot,
+    USD > 0. Source: the venue's fee schedule."""
+    if kind != "option":
+        return abs(quantity) * (config.spot_fee_rate if kind == "spot" else config.futures_fee_rate) * price
     return abs(quantity) * min(config.fee_rate * index, config.fee_cap_fraction * price)
 
 
@@ -64,22 +72,22 @@ def structure_margin(config: RiskConfig, legs: Iterable[StructureLeg]) -> float:
     """Margin that opening a structure uses at worst, USD: premiums paid, margin of the shorts, fees.
 
     Every short is margined by itself, less the premium that it is sure to bring; legs do not cover one another, as
-    under standard margin. A future also counts what it loses at once when it is opened at its worst price.
-    NaN where a figure of a leg is missing.
+    under standard margin. A future also counts what it loses at once when it is opened at its worst price; coins of
+    spot are paid for. NaN where a figure of a leg is missing.
     """
     total = 0.0
     for leg in legs:
         if not _is_known(leg):
             return math.nan
         per_unit = leg.worst_price
-        if not leg.is_option:
+        if leg.is_future:
             at_once = (leg.worst_price - leg.mark) * math.copysign(1.0, leg.quantity)
             per_unit = config.futures_initial_fraction * max(leg.worst_price, leg.mark) + max(at_once, 0.0)
-        elif leg.quantity < 0:
+        elif leg.is_option and leg.quantity < 0:
             margin = short_initial_margin(config, leg.index, leg.strike, leg.mark, is_call=leg.is_call)
             per_unit = max(margin - leg.worst_price, 0.0)
         highest = max(leg.worst_price, leg.mark)
-        fee = trading_fee(config, leg.quantity, highest, leg.index, is_option=leg.is_option)
+        fee = trading_fee(config, leg.quantity, highest, leg.index, leg.kind)
         total += abs(leg.quantity) * per_unit + fee
     return total
 
@@ -91,12 +99,13 @@ def worst_loss(legs: Sequence[StructureLeg]) -> float:
     inf if the loss goes on growing beyond the outermost strikes: a call or a put that no other leg covers, or a
     future, long without a put or short without a call; and of futures of several expiries, as nothing bounds what
     lies between their prices. Long legs that expire with or after all shorts are worth at least their pay-off when
-    the shorts expire, a future what the coin is; any other mixture of expiries is bounded by the sum over expiries.
+    the shorts expire, a future and spot what the coin is; any other mixture of expiries is bounded by the sum over
+    expiries. Coins that were bought lose what they cost, and no more.
     """
     if not all(map(_is_known, legs)):
         return math.nan
     cost = sum(leg.quantity * leg.worst_price for leg in legs)
-    futures_expire = {leg.expiry_ns for leg in legs if not leg.is_option}
+    futures_expire = {leg.expiry_ns for leg in legs if leg.is_future}
     if len(futures_expire) > 1:
         return math.inf
     options_expire = {leg.expiry_ns for leg in legs if leg.is_option}
@@ -115,7 +124,7 @@ def _lowest_payoff(legs: Sequence[StructureLeg]) -> float:
     """The smallest pay-off over all prices of the underlying; -inf where a tail falls for ever."""
     calls = sum(leg.quantity for leg in legs if leg.is_call)
     puts = sum(leg.quantity for leg in legs if not leg.is_call)
-    futures = sum(leg.quantity for leg in legs if not leg.is_option)
+    futures = sum(leg.quantity for leg in legs if leg.is_future)
     if calls < 0 or puts < futures or puts < 0:
         return -math.inf
     return min(_payoff(legs, settlement) for settlement in (0.0, *(leg.strike for leg in legs)))

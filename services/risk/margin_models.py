@@ -28,6 +28,7 @@ from services.risk.market import MarketView, is_delta_one
 from services.risk.stress import Scenarios, Stress, stressed_loss
 from shared.messages.account import AccountSnapshot
 from shared.messages.risk import MarginModel
+from shared.options.instruments import instrument_kind
 
 
 class Margin(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Margin(msgspec.Struct, frozen=True):
 def standard_margin(config: RiskConfig, market: MarketView, quantities: Mapping[str, float]) -> Margin:
     """`quantities`: signed, per symbol."""
     initial = maintenance = 0.0
-    for symbol, quantity in quantities.items():
+    for symbol, quantity in _margined(quantities).items():
         if is_delta_one(symbol):
             value = abs(quantity) * market.index(market.underlying_or_prefix(symbol))
             initial += config.futures_initial_fraction * value
@@ -59,6 +60,7 @@ def standard_margin(config: RiskConfig, market: MarketView, quantities: Mapping[
 
 def portfolio_margin(config: RiskConfig, market: MarketView, quantities: Mapping[str, float], now_ns: int) -> Margin:
     """`quantities`: signed, per symbol."""
+    quantities = _margined(quantities)
     scan = Stress.of_quantities(_scan(config), market, quantities, now_ns)
     if not scan.complete:
         return Margin(math.nan, math.nan)
@@ -102,6 +104,11 @@ def beside_the_venue(
                 )
             )
     return tuple(found)
+
+
+def _margined(quantities: Mapping[str, float]) -> Mapping[str, float]:
+    """Without coins of spot, which are paid for and need no margin."""
+    return {symbol: quantity for symbol, quantity in quantities.items() if instrument_kind(symbol) != "spot"}
 
 
 def _scan(config: RiskConfig) -> Scenarios:

@@ -22,16 +22,16 @@ _BID, _ASK, _MARK = (CHAIN_COLUMNS.index(name) for name in ("bid", "ask", "mark"
 _greeks_in: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*map(CHAIN_COLUMNS.index, GREEKS))
 _UNKNOWN = (math.nan,) * len(GREEKS)
 DELTA_ONE = (1.0, 0.0, 0.0, 0.0, 0.0)
-"""Greeks of a perpetual or a dated future per coin: it moves with the index. Its basis is not modelled."""
+"""Greeks of a future or of spot per coin: it moves with the index. Its basis is not modelled."""
 
 
 def is_delta_one(symbol: str) -> bool:
-    """Whether a symbol is a perpetual or a dated future."""
-    return instrument_kind(symbol) in ("perpetual", "future")
+    """Whether a symbol is a perpetual, a dated future or spot."""
+    return instrument_kind(symbol) != "option"
 
 
 class OptionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One option, or future, now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long; NaN where
+    """One option, future or spot, now. Prices in USD per unit; `greeks`: those of GREEKS, per unit long; NaN where
     missing."""
 
     instrument: Instrument
@@ -71,7 +71,7 @@ class MarketView:
             symbol: name
             for name, known in self._underlyings.items()
             for each in known.lists.values()
-            for symbol in (*each.row_of, *each.future_of)
+            for symbol in (*each.row_of, *each.linear_of)
         }
 
     def on_chain(self, chain: ChainSnapshot) -> None:
@@ -119,10 +119,8 @@ class MarketView:
         return math.nan if part is None else part.index
 
     def option(self, symbol: str) -> OptionFacts | None:
-        """The row of one option or future, whatever its age; None for what the current chain does not list,
-        and for spot, whose coins risk does not weigh."""
-        if instrument_kind(symbol) == "spot":
-            return None
+        """The row of one option, future or pair of spot, whatever its age; None for what the current chain does not
+        list."""
         for part in self._underlyings.values():
             values = None if part.view is None else part.view.values(symbol)
             instrument = None if part.view is None else part.view.instrument(symbol)

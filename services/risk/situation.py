@@ -25,6 +25,7 @@ from shared.messages.control import Halt, RequestGrant
 from shared.messages.space import ON_DISK, JournalSpace
 from shared.messages.trades import Grant, LegOrder
 from shared.options.chain import snap_price
+from shared.options.instruments import instrument_kind, underlying_of
 
 LIMITED_GREEKS = GREEKS[:4]
 """Those that have a limit."""
@@ -63,6 +64,7 @@ class PricedLeg(msgspec.Struct, frozen=True):
             mark=option.mark,
             is_call=option.instrument.option_type == "C",
             expiry_ns=option.instrument.expiry_ns,
+            kind=instrument_kind(self.order.symbol),
         )
 
 
@@ -137,10 +139,7 @@ class Situation:
         """Largest loss at expiry with fees; inf where nothing bounds it."""
         total = 0.0
         for legs in self.structure.values():
-            fees = (
-                trading_fee(self.config, leg.quantity, leg.worst_price, leg.index, is_option=leg.is_option)
-                for leg in legs
-            )
+            fees = (trading_fee(self.config, leg.quantity, leg.worst_price, leg.index, leg.kind) for leg in legs)
             total += sum(fees) + worst_loss(legs)
         return total
 
@@ -171,6 +170,23 @@ class Situation:
             return own.items()
         limits = own.get(self.ask.strategy)
         return () if limits is None else ((self.ask.strategy, limits),)
+
+    @cached_property
+    def coins_cost_usd(self) -> tuple[float, float]:
+        """What coins of spot would cost at worst that outstanding grants may still buy, and with those asked for, in
+        USDT. What of a grant is bought already counts twice until the account shows it."""
+        granted = sum(
+            float(leg.max_quantity) * float(leg.worst_price)
+            for grant in self.outstanding
+            for leg in grant.legs
+            if instrument_kind(leg.symbol) == "spot"
+        )
+        asked = sum(
+            leg.quantity * math.nan if leg.worst_price is None else leg.quantity * float(leg.worst_price)
+            for leg in self.legs
+            if leg.option.instrument.is_spot
+        )
+        return granted, granted + asked
 
     @property
     def outstanding_margin_usd(self) -> float:
@@ -263,7 +279,7 @@ class Situation:
                 growth[expiry] = growth.get(expiry, _ZERO) + grown
         found: dict[str, Use] = {}
         for expiry, (before_coins, after_coins) in sums.items():
-            index = self.market.index(expiry.split("-", 1)[0])
+            index = self.market.index(underlying_of(expiry))
             grown_usd = float(growth.get(expiry, _ZERO)) * index
             found[expiry] = Use(before_coins * index, after_coins * index, grown_usd, touched=expiry in growth)
         return found
@@ -273,7 +289,7 @@ class Situation:
         """The same, per underlying."""
         found: dict[str, Use] = {}
         for expiry, use in self.notional_by_expiry.items():
-            underlying = expiry.split("-", 1)[0]
+            underlying = underlying_of(expiry)
             found[underlying] = found[underlying].plus(use) if underlying in found else use
         return found
 

@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     within(portfolio.greek_limits),
     within(portfolio.underlying_greek_limits),
     within(portfolio.margin),
+    within(portfolio.cash),
     within(portfolio.margin_utilisation),
     within(portfolio.hedge_room),
     losses.unbounded_loss,

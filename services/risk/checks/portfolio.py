@@ -128,6 +128,22 @@ def margin(s: Situation) -> Iterator[Figure]:
     )
 
 
+def cash(s: Situation) -> Iterator[Figure]:
+    """Coins are paid in USDT, which equity in other assets is none of."""
+    balance = s.known_account.balances.get("USDT")
+    if balance is None or not any(leg.option.instrument.is_spot for leg in s.legs):
+        return
+    before, after = s.coins_cost_usd
+    yield Figure(
+        code="cash",
+        before=before,
+        after=after,
+        limit=float(balance),
+        unit="USDT",
+        words="coins would cost {} USDT with outstanding grants",
+    )
+
+
 def margin_utilisation(s: Situation) -> Iterator[Figure]:
     used = float(s.known_account.initial_margin_usd) + s.outstanding_margin_usd
     yield Figure(

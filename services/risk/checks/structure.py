@@ -33,6 +33,8 @@ def bad_structure(s: Situation) -> Violation | None:
     for leg in s.ask.legs:
         if not (leg.quantity.is_finite() and leg.quantity > 0):
             return Violation("bad_structure", f"quantity {leg.quantity} of {leg.symbol} is not above 0")
+        if leg.side == "sell" and instrument_kind(leg.symbol) == "spot":
+            return Violation("bad_structure", f"{leg.symbol} is spot: coins that the trade did not buy are not sold")
     declared = s.ask.max_loss_usd
     if declared is not None and not 0 <= declared < math.inf:
         return Violation("bad_structure", f"max_loss_usd {declared:g} must be 0 or more", declared)
@@ -40,12 +42,13 @@ def bad_structure(s: Situation) -> Violation | None:
 
 
 def unknown_instrument(s: Situation) -> Violation | None:
-    spot = [leg.symbol for leg in s.ask.legs if instrument_kind(leg.symbol) == "spot"]
-    if spot:
-        return Violation("unknown_instrument", f"spot is not traded as a leg: {', '.join(spot)}")
     listed = {leg.order.symbol for leg in s.legs}
     missing = [leg.symbol for leg in s.ask.legs if leg.symbol not in listed]
-    return Violation("unknown_instrument", f"not in the chain: {', '.join(missing)}") if missing else None
+    if not missing:
+        return None
+    spot = any(instrument_kind(symbol) == "spot" for symbol in missing)
+    remedy = "; coins are traded with [desk] spot = true" if spot else ""
+    return Violation("unknown_instrument", f"not in the chain: {', '.join(missing)}{remedy}")
 
 
 def stale_market(s: Situation) -> Violation | None:
@@ -100,7 +103,7 @@ def order_notional(s: Situation) -> Iterator[Figure]:
 
 
 def _notional_per_unit(option: OptionFacts) -> float:
-    """Its strike; of a future, which has none, its mark."""
+    """Its strike; of a future or of spot, which have none, the mark."""
     return float(option.instrument.strike) if option.instrument.is_option else option.mark
 
 
