@@ -35,7 +35,7 @@ from shared.strategy import (
 )
 from soak.causes import AlertSeen, Spell
 from soak.incidents import DAY, Incidents
-from soak.retained import retained, weighed_bytes
+from soak.retained import counted_apart, retained, weighed_bytes
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import ACCOUNT_ID, DESK_NUMBER, GRANT_KEY, Desk
 from world.engine import Engine
@@ -78,6 +78,14 @@ class Keeps(msgspec.Struct, frozen=True):
 
     elements: int
     kilobytes: float
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What every core keeps, in all and by place, and the MB of the records."""
+
+    keeps: dict[str, Keeps]
+    places: dict[str, int]
+    records_mb: float
 
 
 class WorldSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -341,23 +349,7 @@ class WorldSoak:
         """Count and weigh what is kept, and say so."""
         gc.collect()
         desk, record = self.desk, self.record
-        nodes = {name: node for name, node in desk.nodes.items() if node.alive}
-        keeps: dict[str, Keeps] = {}
-        places: dict[str, int] = {}
-        for name, node in nodes.items():
-            counted = retained(node.core)
-            keeps[name] = Keeps(sum(counted.values()), round(weighed_bytes([node.core]) / 1_024, 1))
-            places |= {f"{name}{place}": count for place, count in counted.items()}
-        cores = [node.core for node in nodes.values()]
-        records = [
-            *(node.journal.entries for node in desk.nodes.values()),
-            desk.venue.__dict__,
-            desk.witness.__dict__,
-            desk.bus.__dict__,
-            self._whole,
-            record,
-            desk.alert_log,
-        ]
+        counted = msgspec.msgpack.decode(counted_apart(self._counted), type=Counted)
         sample = sample_of(os.getpid(), 0.0)
         assert sample is not None
         trades = list(self._book.trades.values())
@@ -365,9 +357,9 @@ class WorldSoak:
             WorldSample(
                 hours=(desk.engine.now_ns - START_NS) / HOUR,
                 rss_mb=round(sample.own_mb, 1),
-                records_mb=round(weighed_bytes(records, without=cores) / 1_048_576, 1),
-                keeps=keeps,
-                places=places,
+                records_mb=counted.records_mb,
+                keeps=counted.keeps,
+                places=counted.places,
                 trades=len(trades),
                 rows=sum(len(node.journal.entries) for node in desk.nodes.values()),
             )
@@ -378,10 +370,32 @@ class WorldSoak:
         record.modes = dict(Counter(trade.mode for trade in trades))
         record.restarts = sum(node.starts - 1 for node in desk.nodes.values())
         record.done = dict(sorted(self._told.items()))
-        shown = " ".join(f"{name} {each.elements:,}" for name, each in keeps.items())
+        shown = " ".join(f"{name} {each.elements:,}" for name, each in counted.keeps.items())
         self._say(
             f"{record.hours:5.1f} h | CPU {record.cpu_s:,.0f} s | trades {len(trades):,} | "
             f"rows {record.samples[-1].rows:,} | "
             f"RSS {sample.own_mb:.0f} MB of which records {record.samples[-1].records_mb:.0f} | keeps {shown} | "
             f"alerts {sum(not alert.resolved for alert in record.alerts)} | restarts {record.restarts}"
         )
+
+    def _counted(self) -> bytes:
+        """`Counted`, encoded."""
+        desk = self.desk
+        keeps: dict[str, Keeps] = {}
+        places: dict[str, int] = {}
+        cores = {name: node.core for name, node in desk.nodes.items() if node.alive}
+        for name, core in cores.items():
+            found = retained(core)
+            keeps[name] = Keeps(sum(found.values()), round(weighed_bytes([core]) / 1_024, 1))
+            places |= {f"{name}{place}": count for place, count in found.items()}
+        records = [
+            *(node.journal.entries for node in desk.nodes.values()),
+            desk.venue.__dict__,
+            desk.witness.__dict__,
+            desk.bus.__dict__,
+            self._whole,
+            self.record,
+            desk.alert_log,
+        ]
+        records_mb = round(weighed_bytes(records, without=cores.values()) / 1_048_576, 1)
+        return msgspec.msgpack.encode(Counted(keeps, places, records_mb))

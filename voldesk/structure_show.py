@@ -12,7 +12,6 @@ from rich.console import Console
 from shared.config import DeskConfig
 from shared.messages.risk import WhatIfAnswer
 from shared.options.instruments import instrument_kind, underlying_of
-from shared.strategy.legs import SPOT_IS_SHOWN_ONLY
 from shared.views import clock_text, money_text
 from voldesk.console import Failure, print_table, say, title
 from voldesk.plot import Curve, plot
@@ -43,8 +42,6 @@ def show_structure(desk: DeskConfig, strategy: str, view: StructureView, answer:
         right=("qty", "mark", "iv %", "delta"),
     )
     print_table(desk, "the whole", ("", "USD", " "), _facts(view), right=("USD",))
-    if any(instrument_kind(leg.symbol) == "spot" for leg in view.legs):
-        say(SPOT_IS_SHOWN_ONLY)
     _show_risk(answer)
     _draw(view)
 

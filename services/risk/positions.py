@@ -27,8 +27,8 @@ class Holdings:
 
 
 def expiry_of(symbol: str) -> str:
-    """The part of a symbol that names its underlying and expiry, as "BTCUSD-27MAR26"; of a perpetual "BTCUSD", of spot
-    "BTCUSDT"."""
+    """The part of a symbol that names its underlying and expiry, as "BTCUSD-27MAR26"; of a perpetual "BTCUSD" and of
+    spot "BTCUSDT", all of it."""
     return symbol if is_delta_one(symbol) else symbol.rsplit("-", 2)[0]
 
 

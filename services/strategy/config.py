@@ -49,7 +49,8 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     day_boundary_minute: the trading day begins at this minute of the UTC day.
     block_max_s: a strategy whose code runs for so long without returning ends the host, which starts without it.
     dry_run_fee_rate, dry_run_fee_cap_fraction: the fee of a dry run's fill = min(rate × index, cap × price) ×
-    quantity; a sale and a purchase alike. dry_run_futures_fee_rate: that of a future, of price × quantity.
+    quantity; a sale and a purchase alike. dry_run_futures_fee_rate, dry_run_spot_fee_rate: those of a future and of
+    spot, of price × quantity.
     """
 
     enabled: tuple[Name, ...] = ()
@@ -79,4 +80,5 @@ class StrategyHostConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     dry_run_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0004
     dry_run_fee_cap_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.125
     dry_run_futures_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.0006
+    dry_run_spot_fee_rate: Annotated[float, Meta(ge=0, le=0.01)] = 0.001
     instances: dict[str, StrategyInstance] = {}

@@ -314,8 +314,11 @@ class DryDesk:
 
     def _fee(self, symbol: str, price: float, quantity: Decimal) -> Decimal:
         index = self._index(symbol)
-        if instrument_kind(symbol) != "option":
-            return (Decimal(str(self._config.dry_run_futures_fee_rate * price)) * quantity).quantize(_CENTS)
+        kind = instrument_kind(symbol)
+        if kind != "option":
+            config = self._config
+            rate = config.dry_run_spot_fee_rate if kind == "spot" else config.dry_run_futures_fee_rate
+            return (Decimal(str(rate * price)) * quantity).quantize(_CENTS)
         most = self._config.dry_run_fee_cap_fraction * price
         per_unit = most if index is None else min(self._config.dry_run_fee_rate * index, most)
         return (Decimal(str(per_unit)) * quantity).quantize(_CENTS)

@@ -18,7 +18,7 @@ from shared.options.instruments import instrument_kind
 from shared.strategy.config import StrategyConfig
 from shared.strategy.evaluate import evaluate_entry
 from shared.strategy.hedge import hedge_range
-from shared.strategy.legs import SPOT_IS_SHOWN_ONLY, AnyLeg
+from shared.strategy.legs import AnyLeg
 from shared.strategy.pnl import premium_at_mark
 from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure
 from shared.strategy.schedule import last_firing, next_firing
@@ -27,6 +27,7 @@ from shared.strategy.views import SECOND_NS, DeskView, EntryView
 from shared.strategy.wording import utc_text
 
 _WAITING_INTERVAL_NS = SECOND_NS
+_COINS_ARE_NOT_ROLLED = "a trade with coins of spot is not rolled: it would sell them and buy them again"
 
 
 class StrategyRunner:
@@ -203,9 +204,6 @@ class StrategyRunner:
         if isinstance(found, SelectionFailed):
             self._gates.set("legs", is_open=False, reason=found.text, now_ns=now_ns)
             return None
-        if any(instrument_kind(leg.symbol) == "spot" for leg in found):
-            self._gates.set("legs", is_open=False, reason=SPOT_IS_SHOWN_ONLY, now_ns=now_ns)
-            return None
         shown = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in found)
         self._gates.set("legs", is_open=True, reason=shown, now_ns=now_ns)
         return found
@@ -233,7 +231,7 @@ class StrategyRunner:
         if isinstance(legs, SelectionFailed):
             return legs
         if any(instrument_kind(leg.symbol) == "spot" for leg in legs):
-            return SelectionFailed(reason=SPOT_IS_SHOWN_ONLY)
+            return SelectionFailed(reason=_COINS_ARE_NOT_ROLLED)
         intent = self._intent(legs, view.chains)
         params = msgspec.structs.replace(intent.execution_params, scale_to_filled=False)
         return msgspec.structs.replace(intent, policy="atomic", execution_params=params)

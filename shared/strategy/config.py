@@ -286,6 +286,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"delta_hedge {self.delta_hedge!r} must be a DeltaHedge")
         if not all(isinstance(leg, LegSpec | LinearLeg) for leg in self.legs):
             raise ValueError("legs must be a list of LegSpec, or what straddle() or strangle() return")
+        if self.execution_mode == "rfq" and any(isinstance(leg, LinearLeg) for leg in self.legs):
+            raise ValueError("execution_mode 'rfq': makers are asked for options alone; use 'limit' or 'smart'")
 
     def _check_schedules(self) -> None:
         for field in ("entry_schedule", "exit_schedule"):

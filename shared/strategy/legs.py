@@ -81,8 +81,9 @@ class FutureLeg(LinearLeg, frozen=True):
 class SpotLeg(LinearLeg, frozen=True):
     """Coins of an underlying bought at its spot pair, on a desk with [desk] spot = true; see `LinearLeg`.
 
-    It is selected, sized and drawn; the desk does not trade it (`SPOT_IS_SHOWN_ONLY`). Raises ValueError for a sale:
-    it could only be of coins that the trade did not buy.
+    The venue takes the fee of a purchase from the coins: a little less is held than was bought. Opened in
+    execution_mode "limit", "smart" or "auto", and never rolled. Raises ValueError for a sale: it could only be of
+    coins that the trade did not buy.
     """
 
     def __post_init__(self) -> None:
@@ -92,11 +93,6 @@ class SpotLeg(LinearLeg, frozen=True):
                 "side 'sell' of a spot leg: coins that the trade did not buy are not sold; "
                 "use LegSpec.perpetual(...) to be short"
             )
-
-
-SPOT_IS_SHOWN_ONLY = (
-    "spot is shown by `voldesk strategy show` and not traded as a leg yet: use LegSpec.perpetual(...)"
-)
 
 
 class LegSpec(msgspec.Struct, frozen=True):
@@ -177,7 +173,7 @@ class LegSpec(msgspec.Struct, frozen=True):
 
     @staticmethod
     def spot(underlying: str, side: Side | Literal[1, 2], qty: QuantityForm) -> SpotLeg:
-        """Coins of spot as a leg, which are shown and not traded; see `SpotLeg`.
+        """Coins of spot as a leg; see `SpotLeg`.
 
         >>> LegSpec.spot("BTC", "buy", 0.1)
         SpotLeg(underlying='BTCUSD', side='buy', qty=Decimal('0.1'))

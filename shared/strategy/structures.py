@@ -15,7 +15,7 @@ from typing import Any, Literal
 from shared.messages.base import Side
 from shared.options.symbols import OptionType
 from shared.strategy.criteria import ClosestStrike, ExpiryCriterion, FromLeg, StrikeCriterion
-from shared.strategy.legs import LegSpec, side_of
+from shared.strategy.legs import AnyLeg, LegSpec, side_of
 from shared.strategy.quantity import OfLeg, QuantityForm, quantity_of
 
 AnySide = Side | Literal[1, 2]
@@ -286,19 +286,29 @@ def risk_reversal(
 
 
 def covered_call(
-    qty: QuantityForm, expiry: Expiry, strike: Strike | None = None, underlying: str = "BTC"
-) -> list[LegSpec]:
-    """A call sold (by default of delta 0.25) against coins that the account holds outside of this trade.
+    qty: QuantityForm,
+    expiry: Expiry,
+    strike: Strike | None = None,
+    underlying: str = "BTC",
+    *,
+    buys_coins: bool = False,
+) -> list[AnyLeg]:
+    """A call sold (by default of delta 0.25) against as many coins, which the trade buys at spot and sells again
+    (`buys_coins`), or which the account holds outside of this trade.
 
     With the coin it gains at most strike − cost + premium and loses at most cost − premium, per unit
-    (`shared.options.payoff.held_coin`). The desk sees the call alone: the trade must declare a `max_loss`.
+    (`shared.options.payoff.held_coin`). Of coins outside the desk sees the call alone: the trade must declare a
+    `max_loss`.
 
     qty: in coins, or a rule.
 
     >>> covered_call("0.1", {"monthly": 1})[0].order_side
     'sell'
+    >>> len(covered_call("0.1", {"monthly": 1}, buys_coins=True))
+    2
     """
-    return [LegSpec("C", "sell", qty, _delta(0.25) if strike is None else strike, expiry, underlying)]
+    call = LegSpec("C", "sell", qty, _delta(0.25) if strike is None else strike, expiry, underlying)
+    return [call, LegSpec.spot(underlying, "buy", {"of_leg": 0})] if buys_coins else [call]
 
 
 def cash_secured_put(

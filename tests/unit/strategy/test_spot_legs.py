@@ -1,4 +1,4 @@
-"""Spot as a leg: resolved, sized, named and drawn, and never opened."""
+"""Spot as a leg: resolved, sized, named, drawn and opened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from services.strategy.loaded import LoadedStrategy
 from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView, OptionList
 from shared.options.structures import structure_name
-from shared.strategy import LegSpec, SpotLeg, StrategyConfig, max_loss
-from shared.strategy.legs import SPOT_IS_SHOWN_ONLY
+from shared.strategy import LegSpec, SpotLeg, StrategyConfig, covered_call, max_loss
 from shared.strategy.selection import SelectionFailed, resolve_legs
 from tests.unit.spot_pairs import view_with_pair
 from tests.unit.strategy.making import NOON, chain
@@ -149,19 +148,32 @@ def test_its_strategy_loads() -> None:
     assert _config([CALL, COIN]).underlyings == ("BTCUSD",)
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("by_code", [False, True])
-def test_nothing_is_opened_with_spot_and_the_gate_says_why(by_code: bool, dry_run: bool) -> None:
-    legs = [CALL, COIN]
+def test_a_covered_call_that_buys_its_coins_is_opened_and_never_rolled(by_code: bool) -> None:
+    legs = covered_call("0.1", {"dte_min": 5, "dte_max": 12}, buys_coins=True)
     made: dict[str, Any] = {"legs_factory": lambda view, now_ns: legs} if by_code else {"legs": legs}
-    config = StrategyConfig(name="covered", exit_conditions=[max_loss(usd=500)], dry_run=dry_run, **made)
+    config = StrategyConfig(name="covered", exit_conditions=[max_loss(usd=500)], **made)
     strategy = LoadedStrategy.from_config(config).make(StrategyHostConfig())
     market = desk(chains={"BTCUSD": view_with_pair(chain())})
-    assert strategy.on_timer(market, NOON) == ()
-    assert legs_gate(strategy) == (False, SPOT_IS_SHOWN_ONLY)
+    (intent,) = strategy.on_timer(market, NOON)
+    assert [(leg.side, leg.quantity) for leg in intent.legs] == [("sell", D("0.1")), ("buy", D("0.1"))]
+    assert intent.legs[1].symbol == "BTCUSDT"
     successor = strategy.successor(market.entry_view, NOON)
     assert isinstance(successor, SelectionFailed)
-    assert successor.reason == SPOT_IS_SHOWN_ONLY
+    assert "is not rolled" in successor.reason
+
+
+def test_nothing_is_opened_where_the_desk_does_not_look_at_spot() -> None:
+    strategy = LoadedStrategy.from_config(_config([CALL, COIN])).make(StrategyHostConfig())
+    assert strategy.on_timer(desk(chains={"BTCUSD": chain()}), NOON) == ()
+    is_open, reason = legs_gate(strategy)
+    assert not is_open
+    assert "[desk] spot = true" in reason
+
+
+def test_makers_are_not_asked_for_coins() -> None:
+    with pytest.raises(ValueError, match="makers are asked for options alone"):
+        StrategyConfig(name="covered", legs=[CALL, COIN], exit_conditions=[max_loss(usd=500)], execution_mode="rfq")
 
 
 def test_the_same_without_spot_is_opened() -> None:

@@ -44,7 +44,7 @@ def _makes_legs(member: object) -> bool:
     return (
         inspect.isfunction(member)
         and not member.__name__.startswith("_")
-        and member.__annotations__.get("return") == "list[LegSpec]"
+        and member.__annotations__.get("return") in ("list[LegSpec]", "list[AnyLeg]")
     )
 
 
