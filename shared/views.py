@@ -105,6 +105,7 @@ def trade_json(trade: TradeUpdate) -> dict[str, Any]:
                 "side": leg.side,
                 "qty": plain(leg.quantity),
                 "filled_qty": plain(leg.filled_quantity),
+                "held_qty": plain(leg.held_quantity),
                 "open_price": plain(leg.open_price),
                 "close_price": plain(leg.close_price),
             }

@@ -155,8 +155,8 @@ class Desk:
 
         async def run() -> T:
             port = json.loads((self.run_dir / "ports.json").read_text())["exchange"]
-            kind = EveryProduct if self.settings.futures else CoincallGateway
-            gateway = kind(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
+            gateway = EveryProduct(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
+            gateway.limited_to(futures=self.settings.futures, pairs=self.settings.spot_pairs)
             try:
                 return await ask(gateway)
             finally:

@@ -1,47 +1,76 @@
-"""Coins of spot beside a sold call on a real desk: shown from the venue's book, and never opened."""
+"""A call sold against coins that the trade buys, on a real desk: killed while it is open, and closed to the lot."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from shared.strategy.legs import SPOT_IS_SHOWN_ONLY
 from tests.e2e.conftest import make_desk, take_down
-from tests.e2e.stack import Desk, until
+from tests.e2e.stack import Desk, all_running, filled_at_venue, newest_in, until
 
 COVERED = """
-from shared.strategy import LegSpec, StrategyConfig, max_loss
+from shared.strategy import StrategyConfig, covered_call, max_hold_hours
 
 
 def covered() -> StrategyConfig:
-    call = LegSpec("C", "sell", "0.1", {"type": "delta", "value": 0.3}, {"dte_min": 2, "dte_max": 21, "target": 7})
-    legs = [call, LegSpec.spot("BTC", "buy", {"of_leg": 0})]
-    return StrategyConfig(name="covered", legs=legs, exit_conditions=[max_loss(usd=500)], check_interval_seconds=1)
+    return StrategyConfig(
+        name="covered",
+        legs=covered_call("0.01", {"dte_min": 2, "dte_max": 21, "target": 7}, buys_coins=True),
+        exit_conditions=[max_hold_hours(6)],
+        execution_mode="limit",
+        max_trades_per_day=1,
+        check_interval_seconds=1,
+    )
 """
 
 
-def test_a_covered_call_with_coins_is_shown_from_the_book_and_nothing_is_opened() -> None:
+def test_a_covered_call_buys_its_coins_outlives_a_kill_and_sells_them_to_the_last_lot() -> None:
     made = make_desk("spot-leg", 10, ["covered"], {"covered": COVERED}, spot=True)
     started = made.voldesk("up", "--timeout", "180", "--json")
     try:
         assert started.code == 0, started.err + made.logs()
-        _is_shown_only(made)
+        _is_traded(made)
     finally:
         take_down(made)
 
 
-def _is_shown_only(desk: Desk) -> None:
-    until(desk, "the gate names the reason", lambda: _reason(desk) == SPOT_IS_SHOWN_ONLY or None)
-    told = desk.look("strategy", "show", "covered", "--json").json
-    call, coins = told["legs"]
-    assert (coins["symbol"], coins["side"], coins["qty"]) == ("BTCUSDT", "buy", "0.1")
+def _coins(desk: Desk) -> Decimal:
+    held = desk.at_venue(lambda gateway: gateway.holdings())
+    return held["BTC"].cash if "BTC" in held else Decimal(0)
+
+
+def _is_traded(desk: Desk) -> None:
+    shown = desk.look("strategy", "show", "covered", "--json").json
+    call, coins = shown["legs"]
+    assert (coins["symbol"], coins["side"], coins["qty"]) == ("BTCUSDT", "buy", "0.01")
     assert 0 < coins["bid"] <= coins["mark"] <= coins["ask"]
-    assert told["structure"] == "short call with long spot"
-    assert told["breakevens"] == [pytest.approx(coins["mark"] - call["mark"])]
-    assert "unknown_instrument" in [refusal["code"] for refusal in told["risk"]["refusals"]]
-    assert desk.trades("covered") == []
-    assert desk.venue_orders() == ()
+    assert shown["structure"] == "short call with long spot"
+    assert shown["breakevens"] == [pytest.approx(coins["mark"] - call["mark"])]
+    trade_id = until(desk, "the trade is open", lambda: newest_in(desk, "covered", ("OPEN",)))["trade_id"]
+    filled = filled_at_venue(desk, trade_id)
+    assert filled["BTCUSDT", "open"] == Decimal("0.01")
+    held = _coins(desk)
+    assert held == Decimal("0.00999")
+    legs = {row["symbol"]: row for row in desk.trade(trade_id)["legs"]}
+    assert Decimal(legs["BTCUSDT"]["held_qty"]) == Decimal("0.00999")
+    position = until(desk, "risk shows the coins", lambda: _position(desk, "BTCUSDT"))
+    assert Decimal(str(position["qty"])) == Decimal("0.00999")
+
+    desk.kill("execution")
+    until(desk, "execution is back", lambda: all_running(desk))
+    until(desk, "the trade is still open", lambda: desk.trade(trade_id)["state"] == "OPEN")
+
+    assert desk.voldesk("close", trade_id, "-y").code == 0
+    until(desk, "the trade is closed", lambda: desk.trade(trade_id)["state"] == "CLOSED")
+    filled = filled_at_venue(desk, trade_id)
+    assert filled["BTCUSDT", "close"] == Decimal("-0.00999")
+    assert _coins(desk) == 0
+    assert desk.venue_positions() == {}
+    differences = desk.look("reconcile", "--json").json
+    assert [each for each in differences["differences"] if each["stands"]] == []
 
 
-def _reason(desk: Desk) -> str | None:
-    gates = desk.look("why", "covered", "--json").json["gates"]
-    return next((gate["reason"] for gate in gates if gate["name"] == "legs"), None)
+def _position(desk: Desk, symbol: str) -> dict[str, str] | None:
+    rows = desk.look("positions", "--json").json
+    return next((row for row in rows if row["symbol"] == symbol), None)

@@ -84,6 +84,7 @@ class LegShape(Shape):
     side: Literal["buy", "sell"]
     qty: str
     filled_qty: str
+    held_qty: str
     open_price: str | None
     close_price: str | None
 
