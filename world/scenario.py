@@ -16,8 +16,8 @@ from services.exchange.config import (
     IndexConfig,
     LadderConfig,
     ListingConfig,
-    Switches,
 )
+from services.exchange.switches import Switches
 from services.execution.config import ExecutionConfig
 from services.risk.config import RiskConfig
 from services.strategy.config import StrategyHostConfig

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.exchange.config import Switches
 from services.exchange.model import Side
+from services.exchange.switches import Switches
 from shared.options.symbols import OptionSymbol, parse_option_symbol
 
 CUSTOM = "Custom"

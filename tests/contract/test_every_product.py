@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from services.exchange.config import Switches
 from services.exchange.server.faults import Fault
+from services.exchange.switches import Switches
 from shared.clock import Clock
 from shared.messages.venue import (
     AmendAcked,

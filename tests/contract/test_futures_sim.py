@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from services.exchange.config import Switches
 from services.exchange.contracts import FUNDING_PERIOD_NS, next_funding_time
+from services.exchange.switches import Switches
 from tests.contract.payloads import RecordedFrames
 from tests.contract.recorded_products import Recorded
 from tests.contract.shapes import differences

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from services.exchange.config import Switches
+from services.exchange.switches import Switches
 from shared.messages.rfq import (
     AcceptRefused,
     AcceptUnknown,

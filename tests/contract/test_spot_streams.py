@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.exchange.config import Switches
+from services.exchange.switches import Switches
 from shared.messages.contracts import ContractOrder, SpotTicker
 from shared.messages.venue import CancelAcked, OrderAcked, OrderRef, StreamDown, StreamUp, VenueFill, VenueOrder
 from shared.options.book import unpack_levels

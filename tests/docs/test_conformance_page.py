@@ -8,7 +8,6 @@ from pathlib import Path
 
 from starlette.routing import Route, WebSocketRoute
 
-from services.exchange.config import Switches
 from services.exchange.server.app import ExchangeServer
 from services.exchange.server.channels import parse_request
 from services.exchange.server.conformance import channel_rows, endpoint_rows, switch_rows
@@ -18,6 +17,7 @@ from services.exchange.server.openquestions import QUESTIONS
 from services.exchange.server.routes import all_endpoints
 from services.exchange.server.spot_channels import SpotSocket, parse_spot_request
 from services.exchange.shell import credentials_of
+from services.exchange.switches import Switches
 from shared.clock import Clock
 from shared.runner import MemoryJournal
 from tests.docs.pages import page

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 
 import msgspec
 
-from services.exchange.config import Switches
 from services.exchange.server.errors import (
     INVALID_TIMESTAMP,
     TIMESTAMP_EXPIRED,
@@ -23,6 +22,7 @@ from services.exchange.server.errors import (
     ApiError,
 )
 from services.exchange.server.wire import NumberText
+from services.exchange.switches import Switches
 
 DEFAULT_WINDOW_MS = 5_000
 FUTURE_TOLERANCE_MS = 1_000

@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from services.exchange.config import ExchangeConfig, Switches
+from services.exchange.config import ExchangeConfig
 from services.exchange.server.channels import CHANNELS
 from services.exchange.server.openquestions import QUESTIONS
 from services.exchange.server.routes import all_endpoints
 from services.exchange.server.spot_channels import SPOT_CHANNELS
+from services.exchange.switches import Switches
 
 Status = Literal["done", "todo", "exempt"]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from services.exchange.config import Switches
 from services.exchange.core import ExchangeCore
 from services.exchange.events import ExchangeEvent
 from services.exchange.model import FuturesPosition, FuturesPositionEvent, Order, OrderEvent, TradeEvent
@@ -21,6 +20,7 @@ from services.exchange.server.render_futures import (
     spot_price_push,
     trade_push,
 )
+from services.exchange.switches import Switches
 from shared.options.instruments import instrument_kind
 
 NS_PER_MS = 1_000_000

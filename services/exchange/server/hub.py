@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.exchange.config import Switches
 from services.exchange.events import ExchangeEvent
 from services.exchange.model import (
     AccountEvent,
@@ -45,6 +44,7 @@ from services.exchange.server.spot_channels import (
 from services.exchange.server.spot_pushes import SpotPushes
 from services.exchange.server.venue import Venue
 from services.exchange.server.wire import encode
+from services.exchange.switches import Switches
 from shared.logging import get_logger
 from shared.options.instruments import instrument_kind
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.exchange.config import Switches
 from services.exchange.model import (
     AccountSummary,
     AssetBalance,
@@ -32,6 +31,7 @@ from services.exchange.server.render_market import (
     rounded,
 )
 from services.exchange.server.wire import number_text
+from services.exchange.switches import Switches
 
 EIGHT = Decimal("0.00000001")
 TIME_IN_FORCE_CODES = {"GTC": 0, "IOC": 2, "FOK": 3}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from services.exchange.config import DealerConfig, ExchangeConfig, Switches
+from services.exchange.config import DealerConfig, ExchangeConfig
 from services.exchange.model import Side
 from services.exchange.rfq_model import (
     BlockLeg,
@@ -20,6 +20,7 @@ from services.exchange.rfq_model import (
 from services.exchange.server.render_market import IV_DECIMALS, PRICE_DECIMALS, display_name, ms, rounded
 from services.exchange.server.wire import number_text
 from services.exchange.structures import SidedLeg, description_of, name_of, unit_quantity
+from services.exchange.switches import Switches
 
 QUOTE_TOKEN, TRADED_AWAY = "USDT", "TRADED_AWAY"
 FIRST_DEALER_ID = 9_000_000_001

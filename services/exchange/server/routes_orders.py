@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
-from services.exchange.config import Switches
 from services.exchange.model import AmendOrder, CancelOrder, Order, OrderType, PlaceOrder, SelfTradePrevention, Side
 from services.exchange.server.api import Call, Endpoint
 from services.exchange.server.errors import (
@@ -30,6 +29,7 @@ from services.exchange.server.paging import (
 )
 from services.exchange.server.render_account import history_row, pending_row, single_order_row
 from services.exchange.server.wire import Fields
+from services.exchange.switches import Switches
 
 NS_PER_MS = 1_000_000
 BATCH_MAX = 40

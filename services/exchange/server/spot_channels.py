@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.exchange.config import Switches
 from services.exchange.klines import Period
 from services.exchange.server.channels import (
     CODE_HEARTBEAT,
@@ -20,6 +19,7 @@ from services.exchange.server.channels import (
 )
 from services.exchange.server.errors import PARAMETER_EMPTY, PARAMETER_ERROR, PARAMETER_WRONG, ApiError
 from services.exchange.server.wire import encode
+from services.exchange.switches import Switches
 
 SpotSocket = Literal["spot", "spot_private"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from services.exchange.config import Switches
 from services.exchange.core import ExchangeCore
 from services.exchange.events import ExchangeEvent
 from services.exchange.klines import next_bar_start, period_of
@@ -27,6 +26,7 @@ from services.exchange.server.spot_channels import (
     TRADES,
     spot_frame,
 )
+from services.exchange.switches import Switches
 from shared.options.instruments import instrument_kind
 
 NS_PER_MS = 1_000_000

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exchange.config import Switches
 from services.exchange.server.channels import Heartbeat, Subscription, Topic, parse_request, subscription_ack
 from services.exchange.server.errors import ApiError
 from services.exchange.server.faults import Fault, FaultTable
@@ -18,6 +17,7 @@ from services.exchange.server.paging import cursor_page, direction_of, numbered_
 from services.exchange.server.ratelimits import Limit, SlidingWindow
 from services.exchange.server.spot_channels import parse_spot_request, spot_ack, topic_text
 from services.exchange.server.wire import Fields, NumberText, encode, parse_json_object
+from services.exchange.switches import Switches
 
 SECOND = 1_000_000_000
 

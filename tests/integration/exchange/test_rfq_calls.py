@@ -11,8 +11,9 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from services.exchange.config import RfqConfig, Switches
+from services.exchange.config import RfqConfig
 from services.exchange.rfq_model import QuoteState
+from services.exchange.switches import Switches
 from shared.runner import MemoryJournal
 from tests.integration.exchange.harness import (
     MAKER_KEY,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import websockets
 
-from services.exchange.config import Switches
+from services.exchange.switches import Switches
 from tests.integration.exchange.harness import (
     TRADING_KEY,
     RunningExchange,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import websockets
 
-from services.exchange.config import RateLimitConfig, Switches
+from services.exchange.config import RateLimitConfig
 from services.exchange.server.auth import authenticate_request, authenticate_socket
 from services.exchange.server.errors import ApiError
+from services.exchange.switches import Switches
 from tests.integration.exchange.harness import (
     MAKER_KEY,
     OTHER_KEY,

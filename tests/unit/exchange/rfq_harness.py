@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from services.exchange.config import AccountConfig, DealerConfig, RfqConfig, Switches
+from services.exchange.config import AccountConfig, DealerConfig, RfqConfig
 from services.exchange.model import Rejection, Side
 from services.exchange.rfq_model import (
     BlockTrade,
@@ -17,6 +17,7 @@ from services.exchange.rfq_model import (
     RequestForQuote,
     RfqQuote,
 )
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import SECOND_NS, A, D, Venue, small_config
 
 BUY, SELL = Side.BUY, Side.SELL

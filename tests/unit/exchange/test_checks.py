@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.exchange.config import Switches
 from services.exchange.model import OrderType, Side
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import DAY_NS, HOUR_NS, MINUTE_NS, A, D, Venue, small_config, with_base
 
 BUY, SELL = Side.BUY, Side.SELL

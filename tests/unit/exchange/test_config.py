@@ -13,9 +13,9 @@ from services.exchange.config import (
     FeeConfig,
     KeyConfig,
     ListingConfig,
-    Switches,
 )
 from services.exchange.model import SelfTradePrevention
+from services.exchange.switches import Switches
 
 
 def test_the_shipped_configuration_survives_a_round_trip() -> None:

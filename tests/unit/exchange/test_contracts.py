@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.exchange.accounts import ExchangeState
-from services.exchange.config import AccountConfig, Switches
+from services.exchange.config import AccountConfig
 from services.exchange.contract_calls import ContractCalls
 from services.exchange.contract_margin import maintenance_margin
 from services.exchange.core import ExchangeCore
@@ -26,6 +26,7 @@ from services.exchange.model import (
     Side,
     TimeInForce,
 )
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import HOUR_NS, MINUTE_NS, SECOND_NS, T0, A, B, D, Venue, small_config
 from tests.unit.exchange.test_properties import through_the_wire
 

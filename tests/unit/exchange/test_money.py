@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.exchange.accounts import ExchangeState
-from services.exchange.config import FeeConfig, MarginConfig, Switches
+from services.exchange.config import FeeConfig, MarginConfig
 from services.exchange.fees import delivery_fee, trade_fee
 from services.exchange.margin import short_margin
 from services.exchange.model import Exercise, OrderEvent, OrderState, PositionEvent, Side
 from services.exchange.states import CLOSING_CHANGE, TRANSITIONS, OrderChange, next_state
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import HOUR_NS, MINUTE_NS, SECOND_NS, T0, A, B, D, Venue, small_config
 
 FEES = FeeConfig()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from services.exchange.config import Switches
 from services.exchange.model import (
     Accepted,
     AccountEvent,
@@ -16,6 +15,7 @@ from services.exchange.model import (
     Side,
     TradeEvent,
 )
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import POST_ONLY, SECOND_NS, T0, A, B, D, Venue, small_config
 
 BUY, SELL = Side.BUY, Side.SELL

@@ -6,7 +6,6 @@ from decimal import Decimal as D
 
 import pytest
 
-from services.exchange.config import Switches
 from services.exchange.model import Side
 from services.exchange.structures import (
     SidedLeg,
@@ -17,6 +16,7 @@ from services.exchange.structures import (
     structure_side,
     unit_quantity,
 )
+from services.exchange.switches import Switches
 
 BUY, SELL = Side.BUY, Side.SELL
 DEFAULT = Switches()

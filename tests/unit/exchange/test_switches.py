@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from services.exchange.config import Switches
 from services.exchange.model import (
     AccountEvent,
     InstrumentsEvent,
@@ -17,6 +16,7 @@ from services.exchange.model import (
     Side,
     TradeEvent,
 )
+from services.exchange.switches import Switches
 from tests.unit.exchange.harness import A, B, D, Venue, small_config
 
 BUY = Side.BUY
