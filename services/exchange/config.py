@@ -207,7 +207,7 @@ class FuturesConfig(_TradedConfig, frozen=True, kw_only=True):
     ladder: the makers' quotes. price_band_pct: how far from the mark an order may be priced, and the worst price of a
     market order. trade_every_s: the public tape prints one trade every so many seconds. premium_pct: the perpetual's
     mark stays within so many per cent of the index. funding_bound_pct: limit of a funding rate. months, quarters: how
-    many month-end and quarter-end futures are listed.
+    many futures of month ends (or weeks: the switch `dated_cycle`) and of quarter ends are listed.
     """
 
     max_position_quantity: Decimal = Decimal(1_000)

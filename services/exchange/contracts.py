@@ -17,6 +17,7 @@ from services.exchange.klines import NS, Period, bar_starts, next_bar_start
 from services.exchange.ladder import Tops, consume, draw, ladder, level_factors, quote_tops, still_consumed, uniform
 from services.exchange.listing import (
     date_of,
+    friday_expiries,
     month_end_expiries,
     option_id,
     quarter_end_expiries,
@@ -25,6 +26,7 @@ from services.exchange.market import NS_PER_YEAR, stream_key
 from services.exchange.model import F8, I8, KLine, Level, MarketTrade, Side
 from services.exchange.quotes import BaseMarket, Consumed
 from services.exchange.surface import MIN_YEARS, forward
+from services.exchange.switches import Switches
 from shared.options.instruments import InstrumentKind, base_of, format_future_symbol
 
 HOUR_NS = 3_600 * NS
@@ -69,7 +71,8 @@ class Contract:
 class ContractMarket:
     """The contracts of one base at the step of its option market, which moves it."""
 
-    def __init__(self, market: BaseMarket, seed: int, origin_ns: int, step_ns: int) -> None:
+    def __init__(self, market: BaseMarket, seed: int, origin_ns: int, step_ns: int, switches: Switches) -> None:
+        self._switches = switches
         self._market = market
         self._seed = seed
         self._origin_ns = origin_ns
@@ -101,12 +104,14 @@ class ContractMarket:
     def roll(self, at_ns: int) -> list[str]:
         """List the dated futures of an instant; the symbols that have gone."""
         config = self._market.config
+        by_month = self._switches.dated_cycle == "months_and_quarters"
+        near = month_end_expiries(at_ns) if by_month else friday_expiries(at_ns)
         dated = {
-            *month_end_expiries(at_ns)[: config.futures.months],
+            *near[: config.futures.months],
             *quarter_end_expiries(at_ns)[: config.futures.quarters],
         }
         futures = [
-            _contract(format_future_symbol(config.base, date_of(expiry_ns)), "future", config, expiry_ns)
+            _contract(_dated_symbol(config.base, expiry_ns, self._switches), "future", config, expiry_ns)
             for expiry_ns in sorted(dated)
         ]
         before = set(self._by_symbol)
@@ -310,6 +315,18 @@ class Contracts:
 
     def roll(self, at_ns: int) -> list[str]:
         return [symbol for market in self._markets.values() for symbol in market.roll(at_ns)]
+
+
+def _dated_symbol(base: str, expiry_ns: int, switches: Switches) -> str:
+    day = date_of(expiry_ns)
+    symbol = format_future_symbol(base, day)
+    match switches.dated_symbol:
+        case "padded":
+            return symbol.replace("-", "-0") if day.day < 10 else symbol
+        case "usdt":
+            return symbol.replace("USD-", "USDT-")
+        case "plain":
+            return symbol
 
 
 def _contract(symbol: str, kind: InstrumentKind, config: BaseConfig, expiry_ns: int | None) -> Contract:

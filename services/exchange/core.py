@@ -92,6 +92,8 @@ class ExchangeCore:
         self._config = config
         self._state = ExchangeState(config)
         self._step_ns = config.step_ms * 1_000_000
+        # The calendar of the list runs late by this: what expired stays listed until it is settled.
+        self._delay_ns = -(-config.switches.settlement_delay_ms // config.step_ms) * self._step_ns
         self._origin_ns = started_ns // self._step_ns * self._step_ns
         self._clock_ns = started_ns
         self._markets: dict[str, BaseMarket] = {}
@@ -102,7 +104,7 @@ class ExchangeCore:
             )
         contracts = Contracts(
             {
-                base: ContractMarket(market, config.seed, self._origin_ns, self._step_ns)
+                base: ContractMarket(market, config.seed, self._origin_ns, self._step_ns, config.switches)
                 for base, market in self._markets.items()
             }
         )
@@ -119,12 +121,12 @@ class ExchangeCore:
         self.spot = self._calls_about("spot")
         """Commands and queries about spot."""
         self._countdowns = Countdowns(config, self._state, self._trading)
-        self.mmp = Mmp(config, self._state, self._valuation, begin, end)
-        """Commands and queries about market-maker protection."""
         self._settling = Settling(config, self._state, self._markets)
         blocks = Blocks(config, self._state, self._valuation)
         self._rfq = Rfq(config, self._state, self._valuation, blocks)
-        makers = Makers(config, self._state, self._valuation, self._rfq, blocks)
+        self.mmp = Mmp(config, self._state, self._valuation, self._rfq, begin, end)
+        """Commands and queries about market-maker protection."""
+        makers = Makers(config, self._state, self._valuation, self._rfq, blocks, self.mmp.quote_refusal)
         codes = BlockCodes(config, self._state, self._valuation, blocks)
         self.rfq = RfqCalls(self._state, self._rfq, makers, codes, begin, end)
         """Commands and queries about requests for quote and block trades."""
@@ -437,8 +439,8 @@ class ExchangeCore:
             if event_ns == self._next_listing_ns():
                 self._countdowns.fire(event_ns, transaction)
                 self._match_resting(transaction)
-                self._settling.settle(event_ns, self._step_of, transaction)
-                self._funding.deliver(event_ns, self._step_of, transaction)
+                self._settling.settle(event_ns - self._delay_ns, self._step_of, transaction)
+                self._funding.deliver(event_ns - self._delay_ns, self._step_of, transaction)
                 transaction.events.extend(self._roll(event_ns))
         self._act_on_requests(self._clock_ns, transaction)
         moved = target > before
@@ -489,10 +491,11 @@ class ExchangeCore:
 
     def _next_listing_ns(self) -> int:
         """The next instant after the last one at which the list of options changes."""
-        instants = [next_expiry_time(self._rolled_ns)]
+        delay_ns = self._delay_ns
+        instants = [next_expiry_time(self._rolled_ns - delay_ns) + delay_ns]
         for base in self._markets:
             for expiry_ns, listed_ns in self._extra_expiries(base).items():
-                instants += [at_ns for at_ns in (listed_ns, expiry_ns) if at_ns > self._rolled_ns]
+                instants += [at_ns for at_ns in (listed_ns, expiry_ns + delay_ns) if at_ns > self._rolled_ns]
         return min(instants)
 
     def _roll(self, at_ns: int) -> list[InstrumentsEvent]:
@@ -501,12 +504,12 @@ class ExchangeCore:
         for base, market in self._markets.items():
             version, before = market.listing.version, market.listing.symbols
             extra = [expiry for expiry, listed in self._extra_expiries(base).items() if listed <= at_ns]
-            market.listing.roll(at_ns, market.path.price(self._step_of(at_ns)), extra)
+            market.listing.roll(at_ns - self._delay_ns, market.path.price(self._step_of(at_ns)), extra)
             if market.listing.version != version:
                 market.forget()
                 self._state.forget_trades(symbol for symbol in before if market.listing.row(symbol) is None)
                 events.append(InstrumentsEvent(base))
-        self._state.forget_trades(self._valuation.contracts.roll(at_ns))
+        self._state.forget_trades(self._valuation.contracts.roll(at_ns - self._delay_ns))
         self._rolled_ns = at_ns
         return events
 

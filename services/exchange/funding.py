@@ -35,6 +35,9 @@ class Funding:
 
     def charge(self, at_ns: int, transaction: Transaction) -> None:
         """Let longs pay shorts quantity * mark * rate in every perpetual; a negative rate is paid by shorts."""
+        if not self._config.switches.funding_pushes:
+            transaction.finish()
+        told = len(transaction.events)
         for market, contract in self._contracts.of_kind("perpetual"):
             rate, mark = market.funding_rate(at_ns), market.mark(contract)
             for account_id, account in self._state.accounts.items():
@@ -53,12 +56,16 @@ class Funding:
                     )
                     transaction.pay_funding(payment)
         transaction.finish()
+        if not self._config.switches.funding_pushes:
+            del transaction.events[told:]
 
     def deliver(self, at_ns: int, step_of: Callable[[int], int], transaction: Transaction) -> None:
         """Settle the dated futures that expire at or before an instant, before they leave the list."""
         for _, contract in tuple(self._contracts.of_kind("future")):
             if contract.expiry_ns is not None and contract.expiry_ns <= at_ns:
-                price = settlement_price(self._path_of(contract.base), step_of(contract.expiry_ns), self._step_ns)
+                step, path = step_of(contract.expiry_ns), self._path_of(contract.base)
+                mean = self._config.switches.dated_settlement == "mean"
+                price = settlement_price(path, step, self._step_ns) if mean else path.exact_price(step)
                 self._trading.end_all(contract.symbol, transaction)
                 self._settle(contract, price, contract.expiry_ns, transaction)
         transaction.finish()

@@ -23,6 +23,7 @@ from shared.options import format_option_symbol
 NS_PER_DAY = 86_400 * 1_000_000_000
 EXPIRY_OF_DAY_NS = NS_PER_DAY // 3
 FRIDAY = 4
+FRIDAYS = 53
 WING_GROWTH = 1.3
 # Strike spacing widens beyond these times to expiry.
 GROUP_LIMITS_NS = (3 * NS_PER_DAY, 35 * NS_PER_DAY, 123 * NS_PER_DAY)
@@ -45,11 +46,17 @@ def listed_expiries(config: ListingConfig, at_ns: int) -> tuple[int, ...]:
     """Regular expiries that are listed at `at_ns`, ascending; all strictly later."""
     first = next_expiry_time(at_ns)
     result = {first + day * NS_PER_DAY for day in range(config.dailies)}
-    friday = first + (FRIDAY - date_of(first).weekday()) % 7 * NS_PER_DAY
-    result.update(friday + week * 7 * NS_PER_DAY for week in range(config.weeklies))
+    result.update(friday_expiries(at_ns)[: config.weeklies])
     result.update(month_end_expiries(at_ns)[: config.monthlies])
     result.update(quarter_end_expiries(at_ns)[: config.quarterlies])
     return tuple(sorted(result))
+
+
+def friday_expiries(at_ns: int) -> list[int]:
+    """08:00 UTC of the next Fridays of about a year, strictly after `at_ns`, ascending."""
+    first = next_expiry_time(at_ns)
+    friday = first + (FRIDAY - date_of(first).weekday()) % 7 * NS_PER_DAY
+    return [friday + week * 7 * NS_PER_DAY for week in range(FRIDAYS)]
 
 
 def month_end_expiries(at_ns: int) -> list[int]:

@@ -1,6 +1,6 @@
 """What accounts with quote access do: quote requests of others, cancel their quotes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from services.exchange.accounts import ExchangeState
@@ -24,19 +24,28 @@ from services.exchange.valuation import Valuation, exact
 
 NS_PER_MS = 1_000_000
 PRICE_MIN = Decimal("0.01")
+QuoteRefusal = Callable[[str, Sequence[str], int], Rejection | None]
 
 
 class Makers:
     """Decides; every change goes through the transaction that is passed in."""
 
     def __init__(
-        self, config: ExchangeConfig, state: ExchangeState, valuation: Valuation, rfq: Rfq, blocks: Blocks
+        self,
+        config: ExchangeConfig,
+        state: ExchangeState,
+        valuation: Valuation,
+        rfq: Rfq,
+        blocks: Blocks,
+        quote_refusal: QuoteRefusal,
     ) -> None:
+        """quote_refusal: why market-maker protection lets an account quote none of these options at that time."""
         self._switches = config.switches
         self._state = state
         self._valuation = valuation
         self._rfq = rfq
         self._blocks = blocks
+        self._quote_refusal = quote_refusal
 
     def create(self, account_id: str, command: CreateQuote, transaction: Transaction) -> QuoteResult:
         """Quote an active request of somebody else, all legs at its full size.
@@ -48,7 +57,9 @@ class Makers:
             return Rejection(10592, f"the requestId {command.request_id} does not exist")
         if request.state is not RequestState.ACTIVE:
             return Rejection(50014, f"request {command.request_id} is {request.state.value}: it cannot be quoted")
-        rejection = self._repeat_refusal(account_id, request, command.side, transaction.now_ns)
+        now_ns = transaction.now_ns
+        rejection = self._quote_refusal(account_id, [leg.symbol for leg in request.legs], now_ns)
+        rejection = rejection or self._repeat_refusal(account_id, request, command.side, now_ns)
         if rejection is not None:
             return rejection
         sent = self._prices(request, command)

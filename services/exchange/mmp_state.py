@@ -17,8 +17,8 @@ ZERO = Decimal(0)
 class SetProtection(msgspec.Struct, frozen=True, kw_only=True):
     """Protect the orders with `mmp` of an index such as BTCUSD, or with an interval of 0 ms no more.
 
-    Within any `interval_ms` fills of `quantity_limit` together, or of `delta_limit` net, end them; new ones are
-    refused for `frozen_ms`, or with 0 until a reset. A limit of None does not count.
+    Within `interval_ms` fills of `quantity_limit` together, or of `delta_limit` net, end them; new ones are refused
+    for `frozen_ms`, or with 0 until a reset. A limit of None does not count.
     """
 
     index: str
@@ -63,8 +63,12 @@ class Protection:
     def is_frozen(self, now_ns: int) -> bool:
         return self.frozen and (self.frozen_until_ns is None or now_ns < self.frozen_until_ns)
 
+    def is_over(self, now_ns: int) -> bool:
+        """Whether the interval that began with the oldest fill which counts has ended, or none has begun."""
+        return not self.counted or now_ns >= self.counted[0].at_ns + self.interval_ms * NS_PER_MS
+
     def amount(self) -> Decimal:
-        """What was filled within the interval that ends with the newest fill."""
+        """What was filled within the interval of the newest fill."""
         return sum((each.amount for each in self.counted), ZERO)
 
     def delta(self) -> float:
@@ -91,6 +95,8 @@ class MmpState:
         protection = self.protections[key]
         match row:
             case MmpCounted():
+                if row.anew:
+                    protection.counted.clear()
                 horizon_ns = row.at_ns - protection.interval_ms * NS_PER_MS
                 while protection.counted and protection.counted[0].at_ns <= horizon_ns:
                     protection.counted.popleft()

@@ -562,15 +562,17 @@ class MarketTradeEvent(msgspec.Struct, frozen=True):
 
 
 class PositionEvent(msgspec.Struct, frozen=True):
-    """A position opened, changed or (quantity 0) closed."""
+    """A position opened, changed or (quantity 0) closed; `expired`: by its expiry."""
 
     position: Position
+    expired: bool = False
 
 
 class FuturesPositionEvent(msgspec.Struct, frozen=True):
-    """A futures position opened, changed or (quantity 0) closed."""
+    """A futures position opened, changed or (quantity 0) closed; `expired`: by its expiry."""
 
     position: FuturesPosition
+    expired: bool = False
 
 
 class AccountEvent(msgspec.Struct, frozen=True):

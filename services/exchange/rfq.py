@@ -305,13 +305,16 @@ class Rfq:
             rejection = quantity_refusal(option, leg.quantity, market.config.max_order_quantity)
             if rejection is not None:
                 return rejection
+            least = self._switches.rfq_min_lots * option.min_quantity
+            if leg.quantity < least:
+                return Rejection(10558, f"the qty {leg.quantity} of {leg.symbol} is below the minimum of {least}")
             notional += option.strike * leg.quantity
             bases.add(option.base)
         if len(bases) > 1 and self._switches.rfq_underlyings == "one":
             return Rejection(10571, "parameter legs does not match: all legs must have one underlying")
         if notional < Decimal(repr(self._switches.rfq_min_notional_usd)):
-            least = self._switches.rfq_min_notional_usd
-            return Rejection(10558, f"the notional {notional} (strike times qty) is below the minimum of {least:g}")
+            floor = self._switches.rfq_min_notional_usd
+            return Rejection(10558, f"the notional {notional} (strike times qty) is below the minimum of {floor:g}")
         sells_only = structure_side(leg.side for leg in legs) is Side.SELL
         if sells_only and self._switches.rfq_sell_only == "refused":
             return Rejection(10573, "parameter side error: a request with SELL legs alone must be made as BUY")

@@ -165,12 +165,14 @@ class MmpSet(Row, frozen=True, tag="mmp_set"):
 
 
 class MmpCounted(Row, frozen=True, tag="mmp_counted"):
-    """A fill of a protected order: its amount in the unit of the limit, its signed delta in base coin."""
+    """A fill that counts: its amount in the unit of the limit, its signed delta in base coin. `anew`: a new interval
+    begins with it."""
 
     account_id: str
     index: str
     amount: Decimal
     delta: float
+    anew: bool = False
 
 
 class MmpFired(Row, frozen=True, tag="mmp_fired"):

@@ -21,18 +21,21 @@ class Settling:
         self._markets = markets
         self._step_ns = config.step_ms * 1_000_000
 
-    def settle(self, event_ns: int, step_of: Callable[[int], int], transaction: Transaction) -> None:
-        """Settle every expiry that is due."""
+    def settle(self, until_ns: int, step_of: Callable[[int], int], transaction: Transaction) -> None:
+        """Settle every expiry until an instant."""
+        if not self._config.switches.expiry_pushes:
+            transaction.finish()
         told = len(transaction.events)
+        end = OrderState(self._config.switches.expired_order_state)
         for base, market in self._markets.items():
             for expiry_ns in market.listing.expiries():
-                if expiry_ns > event_ns or (base, expiry_ns) in self._state.settled:
+                if expiry_ns > until_ns or (base, expiry_ns) in self._state.settled:
                     continue
                 price = settlement_price(market.path, step_of(expiry_ns), self._step_ns)
                 options = [option for option in market.listing.instruments if option.expiry_ns == expiry_ns]
                 for option in options:
                     for order_id in tuple(self._state.open_by_symbol.get(option.symbol, ())):
-                        transaction.close(order_id, OrderState.CANCELLED_BY_EXERCISE)
+                        transaction.close(order_id, end)
                     self._exercise(option, price, transaction)
                 delivery = DeliveryPrice(base, expiry_ns, price)
                 transaction.commit(ExpirySettled(delivery=delivery, at_ns=expiry_ns))

@@ -244,7 +244,7 @@ class Trading:
         return lambda account_id: self._state.position(account_id, symbol)
 
     def _limit_price(self, command: PlaceOrder, market: BaseMarket, quote: Quote) -> Decimal | Rejection:
-        """The order's limit; that of a market order is the best price and its slippage, on the tick inside."""
+        """The order's limit; that of a market order is so much past the best price or mark, on the tick inside."""
         if command.order_type in (OrderType.LIMIT, OrderType.POST_ONLY):
             if command.price is None:
                 return Rejection(10530, "price is missing: limit and post-only orders need one")
@@ -256,7 +256,8 @@ class Trading:
         if command.price is not None:
             return Rejection(12013, "a market order must not carry price")
         makers = market.makers(command.symbol, command.side.opposite, self._state.consumed)
-        reference = makers[0].price if makers else Decimal(format(quote.mark, ".8f"))
+        from_best = bool(makers) and self._config.switches.slippage_from == "best"
+        reference = makers[0].price if from_best else Decimal(format(quote.mark, ".8f"))
         limit = reference * (1 + command.side.sign * command.slippage_pct / 100)
         tick = market.config.tick_size
         ticks = (limit / tick).to_integral_value("ROUND_FLOOR" if command.side is Side.BUY else "ROUND_CEILING")

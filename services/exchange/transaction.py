@@ -71,6 +71,7 @@ class _Touched:
 
     holding: Holding
     side: Side
+    expired: bool = False
 
 
 class Transaction:
@@ -84,6 +85,7 @@ class Transaction:
         self._state = state
         self._valuation = valuation
         self._looked = 0
+        self._finished = 0
         self._accounts: dict[str, None] = {}
         self._positions: dict[tuple[str, str], _Touched] = {}
 
@@ -158,7 +160,7 @@ class Transaction:
         key = (exercise.account_id, exercise.symbol)
         holding = self._state.accounts[exercise.account_id].holdings[exercise.symbol]
         self.commit(PositionExercised(exercise=exercise, at_ns=exercise.at_ns))
-        self._positions[key] = _Touched(holding, exercise.side)
+        self._positions[key] = _Touched(holding, exercise.side, expired=True)
         self._accounts[exercise.account_id] = None
 
     def pay_funding(self, payment: FundingPayment) -> None:
@@ -172,7 +174,7 @@ class Transaction:
         """Settle a position in a dated future."""
         holding = self._state.accounts[delivery.account_id].holdings[delivery.symbol]
         self.commit(FutureDelivered(delivery=delivery, at_ns=delivery.at_ns))
-        self._positions[delivery.account_id, delivery.symbol] = _Touched(holding, delivery.side)
+        self._positions[delivery.account_id, delivery.symbol] = _Touched(holding, delivery.side, expired=True)
         self._accounts[delivery.account_id] = None
 
     def prune_reduce_only(self) -> None:
@@ -190,16 +192,21 @@ class Transaction:
 
     def finish(self) -> None:
         """Add the events of positions and accounts that changed; figures are those of the end."""
+        positions: list[ExchangeEvent] = []
         for (account_id, symbol), touched in self._positions.items():
             if instrument_kind(symbol) == "option":
                 position = self._valuation.position(account_id, symbol, touched.holding, touched.side)
-                self.events.append(PositionEvent(position))
+                positions.append(PositionEvent(position, touched.expired))
             else:
                 futures = self._valuation.futures_position(account_id, symbol, touched.holding, touched.side)
-                self.events.append(FuturesPositionEvent(futures))
+                positions.append(FuturesPositionEvent(futures, touched.expired))
+        position_first = self._config.switches.event_order == "position_first"
+        at = self._finished if position_first else len(self.events)
+        self.events[at:at] = positions
         self.events.extend(AccountEvent(self._valuation.summary(account_id)) for account_id in self._accounts)
         self._positions.clear()
         self._accounts.clear()
+        self._finished = len(self.events)
 
     def _fee_of(self, order: Order, trade: MarketTrade, *, is_taker: bool) -> LegFee:
         fees, kind = self._config.fees, instrument_kind(order.symbol)

@@ -191,9 +191,11 @@ class Valuation:
         last = self.last_price(market, symbol)
         unit = self.unit_margin(symbol)
         short = max(-holding.quantity, ZERO)
-        signed = self._config.switches.position_greeks == "signed_total"
+        greeks = self._config.switches.position_greeks
         # Adding 0.0 below makes a negative zero positive.
-        scale = float(holding.quantity) if signed else 1.0
+        scale = float(abs(holding.quantity)) if greeks in ("total", "signed_total") else 1.0
+        if greeks.startswith("signed") and holding.quantity < 0:
+            scale = -scale
         return Position(
             position_id=holding.position_id,
             account_id=account_id,

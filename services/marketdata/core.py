@@ -297,7 +297,7 @@ class MarketdataCore:
 
     def future(self, symbol: str) -> Future | None:
         """The perpetual or dated future of that symbol; None where none is traded."""
-        part = self._underlyings.get(symbol.partition("-")[0])
+        part = self._underlyings.get(underlying_of(symbol))
         return None if part is None else part.futures.get(symbol)
 
     def futures(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from services.risk.market import MarketView, is_delta_one, position_greeks
 from shared.messages.account import Position, PositionGreeks
 from shared.messages.venue import VenuePosition
+from shared.options.instruments import underlying_of
 
 
 class Holdings:
@@ -27,9 +28,13 @@ class Holdings:
 
 
 def expiry_of(symbol: str) -> str:
-    """The part of a symbol that names its underlying and expiry, as "BTCUSD-27MAR26"; of a perpetual "BTCUSD" and of
-    spot "BTCUSDT", all of it."""
-    return symbol if is_delta_one(symbol) else symbol.rsplit("-", 2)[0]
+    """What names the underlying and expiry of a symbol, as "BTCUSD-27MAR26"; of a perpetual "BTCUSD" and of spot
+    "BTCUSDT", all of it. A dated future has the name of the options that expire with it, whatever form the venue
+    gives its own."""
+    if not is_delta_one(symbol):
+        return symbol.rsplit("-", 2)[0]
+    _, dash, day = symbol.partition("-")
+    return f"{underlying_of(symbol)}-{day.removeprefix('0')}" if dash else symbol
 
 
 def positions_of(

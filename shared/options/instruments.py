@@ -10,11 +10,12 @@ InstrumentKind = Literal["option", "perpetual", "future", "spot"]
 
 EXPIRY_HOUR = 8
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_FUTURE = re.compile(r"([A-Z0-9]+)USD-(\d{1,2})([A-Z]{3})(\d{2})")
+_FUTURE = re.compile(r"([A-Z0-9]+)USDT?-(\d{1,2})([A-Z]{3})(\d{2})")
 
 
 def instrument_kind(symbol: str) -> InstrumentKind:
-    """`BTCUSDT` is spot, `BTCUSD` the perpetual, `BTCUSD-26JUN26` a dated future; all else is an option.
+    """`BTCUSDT` is spot, `BTCUSD` the perpetual, `BTCUSD-26JUN26` a dated future (the venue does not document its
+    form: `BTCUSDT-26JUN26` and a padded day are read too); all else is an option.
 
     Looks at the form alone: whether the instrument is listed is the venue's to say.
     """
@@ -28,12 +29,13 @@ def instrument_kind(symbol: str) -> InstrumentKind:
 
 
 def base_of(symbol: str) -> str:
-    """The coin that a symbol is about: BTC of `BTCUSDT`, `BTCUSD` and everything that begins with `BTCUSD-`."""
+    """The coin that a symbol is about: BTC of `BTCUSDT`, `BTCUSD` and everything that begins with one of them and a
+    dash."""
     return symbol.partition("-")[0].removesuffix("USDT").removesuffix("USD")
 
 
 def underlying_of(symbol: str) -> str:
-    """The index that a symbol belongs to: BTCUSD of `BTCUSDT`, `BTCUSD` and everything that begins with `BTCUSD-`."""
+    """The index that a symbol belongs to: BTCUSD of `BTCUSDT`, `BTCUSD` and what `base_of` reads."""
     return f"{base_of(symbol)}USD"
 
 

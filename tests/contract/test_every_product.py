@@ -187,10 +187,14 @@ async def perpetual_at(switches: Switches) -> AsyncIterator[tuple[EveryProduct, 
         await gateway.close()
 
 
-@pytest.mark.parametrize("listed", [True, False])
-async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its_underlying(listed: bool) -> None:
-    """Whether the venue lists those that wait is not documented: found by its id, and cancelled where it protects."""
-    async with perpetual_at(Switches(pending_stops=listed)) as (gateway, mark):
+@pytest.mark.parametrize(("listed", "waiting_state"), [(True, -2), (False, -2), (True, -1), (False, -1)])
+async def test_a_stop_order_waits_listed_or_not_and_is_cancelled_with_all_of_its_underlying(
+    listed: bool, waiting_state: Any
+) -> None:
+    """Whether the venue lists those that wait is not documented, nor the state they show: found by its id, and
+    cancelled where it protects."""
+    switches = Switches(pending_stops=listed, waiting_stop_state=waiting_state)
+    async with perpetual_at(switches) as (gateway, mark):
         trigger = (mark * Decimal("0.9")).quantize(Decimal(1))
         bought = NewOrder(
             client_order_id=fresh_id(),

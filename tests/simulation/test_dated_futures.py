@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 
 from services.execution.rows import FundingBooked, LegSettled
@@ -28,13 +30,24 @@ def test_dated_futures_under_faults_break_no_promise(seed: int) -> None:
 
 
 @pytest.mark.long
-def test_what_is_delivered_is_in_the_pnl_of_the_trades_that_held_to_the_last_decimal() -> None:
+@pytest.mark.parametrize(
+    ("switches", "symbol"),
+    [
+        ({}, "BTCUSD-28NOV25"),
+        ({"dated_symbol": "usdt", "dated_settlement": "last", "settlement_delay_ms": 20_000}, "BTCUSDT-28NOV25"),
+    ],
+)
+def test_what_is_delivered_is_in_the_pnl_of_the_trades_that_held_to_the_last_decimal(
+    switches: dict[str, Any], symbol: str
+) -> None:
     scenario = dated_futures(1)
+    exchange = scenario.exchange
+    exchange = msgspec.structs.replace(exchange, switches=msgspec.structs.replace(exchange.switches, **switches))
     desk = Desk(
         Engine(scenario.start_ns, 1),
         Faults.none(),
         scenario.strategies,
-        scenario.exchange,
+        exchange,
         scenario.execution,
         risk_config=scenario.risk,
         host_config=scenario.host,
@@ -44,7 +57,7 @@ def test_what_is_delivered_is_in_the_pnl_of_the_trades_that_held_to_the_last_dec
     deliveries = desk.venue.products.settlements()
     rows = [each.row for each in desk.nodes["execution"].journal.entries]
     settled = [row for row in rows if isinstance(row, LegSettled)]
-    assert {one.symbol for one in deliveries} == {"BTCUSD-28NOV25"}
+    assert {one.symbol for one in deliveries} == {symbol}
     trades = desk.book.trades
     assert len({row.trade_id for row in settled}) > 1
     signed = [trades[row.trade_id].legs[row.leg_index].sign * row.quantity for row in settled]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -41,12 +42,21 @@ def trades_in(desk: Desk, symbols: set[str]) -> list[Trade]:
     return [trade for trade in desk.book.trades.values() if {leg.symbol for leg in trade.legs} <= symbols]
 
 
-def test_an_expiry_listed_in_twenty_minutes_is_traded_for_five_and_settles() -> None:
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"settlement_delay_ms": 0, "expired_order_state": 10},
+        {"settlement_delay_ms": 45_000, "expired_order_state": 3},
+    ],
+)
+def test_an_expiry_listed_in_twenty_minutes_is_traded_for_five_and_settles(switches: dict[str, Any]) -> None:
+    exchange = small_exchange(3)
+    exchange = msgspec.structs.replace(exchange, switches=msgspec.structs.replace(exchange.switches, **switches))
     desk = Desk(
         Engine(NOON_NS, 3),
         Faults.none(),
         (buyer(),),
-        small_exchange(3),
+        exchange,
         ExecutionConfig(tradable_margin_s=10),
         risk_config=msgspec.structs.replace(WIDE, min_time_to_last_trade_ms=20_000),
         host_config=StrategyHostConfig(no_trade_margin_s=30.0),

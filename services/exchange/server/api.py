@@ -21,6 +21,8 @@ from services.exchange.server.errors import (
     TRY_AGAIN_LATER,
     URL_PATH,
     ApiError,
+    as_switched,
+    status_of,
 )
 from services.exchange.server.faults import Fault, FaultTable
 from services.exchange.server.ratelimits import Group, RateLimiter
@@ -152,7 +154,7 @@ class Api:
             answer = json_response(self._execute_unless_frozen(endpoint, request, body, dealers))
         except ApiError as error:
             outcome = "refused"
-            answer = json_response(failure(error), self._status_of(error))
+            answer = json_response(failure(as_switched(error, self._switches)), self._status_of(error))
         except JournalFailed:
             outcome = "failed"
             answer = json_response(failure(ApiError(INTERNAL_ERROR)), 500)
@@ -169,6 +171,8 @@ class Api:
     def _status_of(self, error: ApiError) -> int:
         if error.code == TRY_AGAIN_LATER and self._switches.rate_limit_answer == "http_429":
             return 429
+        if self._switches.failure_status == "http_4xx" and error.code != TRY_AGAIN_LATER:
+            return status_of(error)
         return 404 if error.code == URL_PATH else 200
 
     def _execute_unless_frozen(

@@ -83,7 +83,8 @@ class ExchangeServer:
         self.hub = Hub(config.server, user_ids, self.faults)
         self.venue = Venue(config, journal, now_ns, self.hub.deliver, self._on_core_error)
         self.hub.bind(self.venue)
-        limiter = RateLimiter(limits_of(config.rate_limits), config.switches.rate_limit_penalty_ms)
+        limits = limits_of(config.rate_limits, config.switches.quote_rate_per_s)
+        limiter = RateLimiter(limits, config.switches.rate_limit_penalty_ms)
         self.api = Api(self.venue, keys, limiter, self.faults, self.refusals, config.server.body_bytes_max)
         sockets = SocketServer(config, keys, self.hub, self.faults, now_ns)
         control = SimControl(

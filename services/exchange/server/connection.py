@@ -14,8 +14,6 @@ from services.exchange.server.ratelimits import Limit, SlidingWindow
 from shared.clock import monotonic_ns
 from shared.logging import get_logger
 
-CLOSED_FOR_POLICY = 1008
-
 log = get_logger("exchange.socket")
 
 
@@ -40,7 +38,7 @@ class Connection:
         self.topics: set[Topic] = set()
         self.requests = SlidingWindow(Limit(requests_per_second, 1_000))
         self.dropped: str | None = None
-        self._ending = False
+        self._close_code: int | None = None
         self._websocket = websocket
         self._queue: deque[str] = deque()
         self._queued_bytes = 0
@@ -80,16 +78,16 @@ class Connection:
         account_id = None if self.credential is None else self.credential.account_id
         log.info("socket dropped", reason=reason, account=account_id, path=self.path)
 
-    def end(self) -> None:
-        """Close properly once what is queued is written."""
-        self._ending = True
+    def end(self, code: int) -> None:
+        """Close properly with this code once what is queued is written."""
+        self._close_code = code
         self._wake.set()
 
     async def write_forever(self) -> None:
         """Write queued frames until the connection ends."""
         while self.dropped is None and self._websocket.application_state is WebSocketState.CONNECTED:
-            if not self._queue and self._ending:
-                await self._websocket.close(CLOSED_FOR_POLICY)
+            if not self._queue and self._close_code is not None:
+                await self._websocket.close(self._close_code)
                 return
             if not self._queue:
                 self._wake.clear()

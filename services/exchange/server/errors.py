@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.exchange.switches import Switches
+
 INTERNAL_ERROR: Final = 500
 BAD_SIGNATURE: Final = 4003
 INVALID_SIGNATURE: Final = 10562
@@ -28,6 +30,12 @@ UNKNOWN_ORDER: Final = 10584
 URL_PATH: Final = 10591
 TOO_MANY_SUBSCRIPTIONS: Final = 10595
 TIME_IN_FORCE: Final = 12012
+
+_STATUS: Final[dict[int, int]] = {
+    **dict.fromkeys((BAD_SIGNATURE, INVALID_SIGNATURE, TIMESTAMP_EXPIRED, UNKNOWN_KEY, INVALID_TIMESTAMP), 401),
+    **dict.fromkeys((NO_PERMISSION, NOT_AUTHORISED), 403),
+    **dict.fromkeys((UNKNOWN_INSTRUMENT, UNKNOWN_INDEX, UNKNOWN_ORDER, URL_PATH, 10592), 404),
+}
 
 TEXTS: Final[dict[int, str]] = {
     INTERNAL_ERROR: "Internal server error",
@@ -64,3 +72,20 @@ class ApiError(Exception):
         self.code = code
         self.text = text if text is not None else TEXTS[code].format(*arguments)
         super().__init__(f"{code} {self.text}")
+
+
+def status_of(error: ApiError) -> int:
+    """The HTTP status that suits a failure."""
+    return _STATUS.get(error.code, 400)
+
+
+def as_switched(error: ApiError, switches: Switches) -> ApiError:
+    """The same failure with the code that the configuration gives it."""
+    codes = {
+        UNKNOWN_KEY: switches.unknown_key_code,
+        TIMESTAMP_EXPIRED: switches.expired_code,
+        PARAMETER_EMPTY: switches.missing_parameter_code,
+        PARAMETER_WRONG: switches.wrong_parameter_code,
+        UNKNOWN_INSTRUMENT: switches.unknown_option_code,
+    }
+    return ApiError(codes.get(error.code, error.code), text=error.text)

@@ -52,8 +52,8 @@ class FuturesPushes:
             case TradeEvent(fill=fill) if instrument_kind(fill.symbol) in ("perpetual", "future"):
                 data = trade_push(event, fee_is_negative=self._switches.fee_rate_sign == "negative")
                 return [Push(self._topic("trade", fill.account_id), data, fill.at_ns)]
-            case FuturesPositionEvent(position=position):
-                told = self._position(position)
+            case FuturesPositionEvent(position=position, expired=expired):
+                told = self._position(position, expired=expired)
                 return [Push(self._topic("positionEvent", position.account_id), told, position.updated_ns)]
             case _:
                 return ()
@@ -88,10 +88,11 @@ class FuturesPushes:
 
     def _order(self, event: OrderEvent) -> dict[str, Any]:
         user_id = self._user_ids[event.order.account_id]
-        return {**order_push(event, user_id), **order_fields(event.order)}
+        push = order_push(event, user_id, self._switches.waiting_stop_state)
+        return {**push, **order_fields(event.order)}
 
-    def _position(self, position: FuturesPosition) -> dict[str, str]:
-        return position_push(position, self._user_ids[position.account_id], self._switches.dated_contract_code)
+    def _position(self, position: FuturesPosition, *, expired: bool = False) -> dict[str, str]:
+        return position_push(position, self._user_ids[position.account_id], self._switches, expired=expired)
 
     def _topic(self, data_type: str, account_id: str) -> Topic:
         return Topic(FUTURES_CHANNEL[data_type], account_id)

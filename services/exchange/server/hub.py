@@ -284,9 +284,9 @@ class Hub:
                 self._publish_private("order", order.account_id, order_push(event, user_id), order.updated_ns)
             case TradeEvent(fill=fill):
                 self._publish_private("trade", fill.account_id, trade_push(event, self._switches), fill.at_ns)
-            case PositionEvent(position=position):
+            case PositionEvent(position=position, expired=expired):
                 user_id = self._user_ids[position.account_id]
-                push = position_push(position, user_id, self._switches)
+                push = position_push(position, user_id, self._switches, expired=expired)
                 self._publish_private("positionEvent", position.account_id, push, position.updated_ns)
             case AccountEvent(summary=summary):
                 user_id = self._user_ids[summary.account_id]

@@ -1,4 +1,4 @@
-"""What the venue's documentation leaves open, and the switch that decides it here."""
+"""What the venue's documentation leaves open, and the switches that decide it here."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ QUESTIONS: tuple[Question, ...] = (
             "signature_code",
             "permission_code",
             "missing_right",
+            "unknown_key_code",
+            "expired_code",
+            "missing_parameter_code",
+            "wrong_parameter_code",
+            "unknown_option_code",
+            "failure_status",
             "handshake_status",
             "socket_error",
+            "socket_close_code",
             "rfq_body",
             "rfq_list_without_access",
         ),
-        "Other failures have the codes of the venue's table: unknown key 10560, expired 10557, missing parameter "
-        "10570, wrong one 10573, unknown option 10574, unknown index 10579.",
+        "Other failures have the codes of the venue's table, such as 10579 for an unknown index; the results within "
+        "a batch keep the defaults. With `http_4xx` a wrong key, signature or time stamp is answered with 401, a "
+        "missing permission with 403, what does not exist with 404, everything else with 400.",
     ),
     Question(
         2,
@@ -44,8 +52,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         4,
         "market orders and slippage; how IOC and FOK end; post-only that would trade",
-        ("market_orders", "unfilled_state", "post_only_cross"),
-        "With market orders, `slippage` is the worst price in per cent past the best one.",
+        ("market_orders", "slippage_from", "unfilled_state", "post_only_cross"),
+        "With market orders, `slippage` is how many per cent the worst price may be from there.",
     ),
     Question(
         5,
@@ -62,8 +70,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         7,
         "one quote per request or per side; re-quoting; rate of quotes",
-        ("one_quote_per", "requote_delay_ms"),
-        "A quote's own cancel ends it at once. The rate has no documented limit: 200 a second.",
+        ("one_quote_per", "requote_delay_ms", "quote_rate_per_s"),
+        "A quote's own cancel ends it at once. How long a rate stays exceeded: `rate_limit_penalty_ms`.",
     ),
     Question(
         8,
@@ -71,6 +79,7 @@ QUESTIONS: tuple[Question, ...] = (
         (
             "rfq_legs_max",
             "rfq_underlyings",
+            "rfq_min_lots",
             "rfq_min_notional_usd",
             "rfq_sell_only",
             "quote_price_band_pct",
@@ -78,7 +87,7 @@ QUESTIONS: tuple[Question, ...] = (
             "maker_margin_check",
             "gone_quote_code",
         ),
-        "Sizes have the limits of orders. Of a maker who cannot afford its quote the acceptance answers 50014.",
+        "The largest size is that of orders. Of a maker who cannot afford its quote the acceptance answers 50014.",
     ),
     Question(
         9,
@@ -108,30 +117,39 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         12,
         "market-maker protection; what a countdown ends and how it is reset",
-        ("countdown_scope", "countdown_reset", "mmp_limit_unit", "mmp_frozen_code"),
-        "A fired countdown refuses closing orders too; it is no longer listed. A protection counts the fills of "
-        "orders with `mmp` in one index over the interval before each; when it fires, those of the index are "
-        "cancelled and nothing else is.",
+        (
+            "countdown_scope",
+            "countdown_reset",
+            "mmp_limit_unit",
+            "mmp_frozen_code",
+            "mmp_counts",
+            "mmp_window",
+            "mmp_scope",
+            "mmp_orders",
+            "mmp_quotes",
+        ),
+        "A fired countdown refuses closing orders too; it is no longer listed. With all fills those of block trades "
+        "count too.",
     ),
     Question(
         13,
         "dated futures",
-        ("dated_contract_code",),
-        "Symbols `BTCUSD-26JUN26`; month and quarter ends; settled at the mean index of the last half hour, with the "
-        "delivery fee of options; trading stops 15 minutes before; they stand among the perpetuals in 14.3.",
+        ("dated_contract_code", "dated_symbol", "dated_cycle", "dated_settlement", "dated_tickers"),
+        "How many are listed is configuration (`exchange.bases.futures`). Their delivery fee is that of options; "
+        "trading stops 15 minutes before; they stand among the perpetuals in 14.3.",
     ),
     Question(
         14,
         "stop orders",
-        ("stop_trigger", "pending_stops", "triggered_stop_id", "amended_future_id"),
-        "State -2 until the trigger is reached, at a step of the market. A reducing stop is cut to the position when "
+        ("stop_trigger", "waiting_stop_state", "pending_stops", "triggered_stop_id", "amended_future_id"),
+        "The trigger is looked at with each step of the market. A reducing stop is cut to the position when "
         "triggered; one that may not trade then ends INVALID.",
     ),
     Question(
         15,
         "chain without expiry; overview and instruments without symbol; last trades; k-lines of empty intervals",
-        ("chain_without_end", "last_trades_order", "last_trades_count", "empty_klines"),
-        "Overview of spot without symbol: a map; instruments: an array.",
+        ("chain_without_end", "spot_overview_all", "last_trades_order", "last_trades_count", "empty_klines"),
+        "Instruments of spot without symbol: an array, as live.",
     ),
     Question(
         16,
@@ -157,8 +175,16 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         20,
         "pushes around 08:00 UTC; code in the last 15 minutes; limits on an order's volatility",
-        ("expiry_pushes", "suspended_code", "order_iv_min", "order_iv_max"),
-        "Settlement and funding happen in the first step at or after their time. Funding is pushed as a change of "
-        "position and balance.",
+        (
+            "expiry_pushes",
+            "expired_order_state",
+            "expired_position_state",
+            "settlement_delay_ms",
+            "funding_pushes",
+            "suspended_code",
+            "order_iv_min",
+            "order_iv_max",
+        ),
+        "Settlement and funding happen in the first step at or after their time.",
     ),
 )

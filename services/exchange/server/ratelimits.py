@@ -44,8 +44,9 @@ class Limit(msgspec.Struct, frozen=True):
 UNDOCUMENTED = Limit(200, 1_000)
 
 
-def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
-    """The venue's table with the configured rates. What is left has no documented limit: `UNDOCUMENTED`."""
+def limits_of(config: RateLimitConfig, quotes_per_s: int = UNDOCUMENTED.requests) -> dict[Group, Limit]:
+    """The venue's table with the configured rates, and that of quotes. What is left has no documented limit:
+    `UNDOCUMENTED`."""
     per_second: dict[Group, int] = {
         "public_config": config.public,
         "funding_rate": config.public,
@@ -58,6 +59,7 @@ def limits_of(config: RateLimitConfig) -> dict[Group, Limit]:
         "positions": config.queries,
         "history": config.queries,
         "account": config.account,
+        "rfq_quotes": quotes_per_s,
     }
     undocumented: dict[Group, Limit] = dict.fromkeys(get_args(Group), UNDOCUMENTED)
     return undocumented | {group: Limit(rate, 1_000) for group, rate in per_second.items()}

@@ -276,8 +276,9 @@ def transfer_row(transfer: Transfer) -> dict[str, Any]:
     }
 
 
-def order_push(event: OrderEvent, user_id: int) -> dict[str, Any]:
-    """Fields by state as in the venue's table; `fq` is what was filled in all, `rq` what remains."""
+def order_push(event: OrderEvent, user_id: int, waiting_state: int = int(OrderState.WAITING)) -> dict[str, Any]:
+    """Fields by state as in the venue's table; `fq` is what was filled in all, `rq` what remains. A stop order that
+    waits has `waiting_state`."""
     order = event.order
     post_only = order.order_type is OrderType.POST_ONLY
     push: dict[str, Any] = {
@@ -290,7 +291,7 @@ def order_push(event: OrderEvent, user_id: int) -> dict[str, Any]:
         "si": int(order.side),
         "ty": int(order.order_type),
         "ro": int(order.reduce_only),
-        "os": int(order.state),
+        "os": waiting_state if order.state is OrderState.WAITING else int(order.state),
         "tif": POST_ONLY_CODE if post_only else TIME_IN_FORCE_CODES[order.time_in_force],
         "ct": ms(order.created_ns),
         "ts": ms(order.updated_ns),
@@ -332,7 +333,9 @@ def trade_push(event: TradeEvent, switches: Switches) -> dict[str, str]:
     }
 
 
-def position_push(position: Position, user_id: int, switches: Switches) -> dict[str, Any]:
+def position_push(position: Position, user_id: int, switches: Switches, *, expired: bool = False) -> dict[str, Any]:
+    """`expired`: an expiry has ended it."""
+    shown_open = bool(position.quantity) or (expired and switches.expired_position_state == "open")
     value = position.average_price * position.quantity
     return {
         "s": position.symbol,
@@ -341,7 +344,7 @@ def position_push(position: Position, user_id: int, switches: Switches) -> dict[
         "q": number_text(position.quantity),
         "ap": number_text(position.average_price),
         "mp": rounded(position.mark_price, PRICE_DECIMALS),
-        "os": POSITION_OPEN if position.quantity else POSITION_CLOSED,
+        "os": POSITION_OPEN if shown_open else POSITION_CLOSED,
         "im": number_text(position.initial_margin),
         "mm": number_text(position.maintenance_margin),
         "tim": "",

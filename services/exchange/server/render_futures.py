@@ -21,6 +21,8 @@ from services.exchange.model import (
 )
 from services.exchange.server.render_market import PRICE_DECIMALS, ms, rounded
 from services.exchange.server.wire import number_text
+from services.exchange.switches import Switches
+from shared.options.instruments import base_of
 
 POSITION_OPEN, POSITION_CLOSED = "1", "2"
 PERPETUAL_CODE = "E"
@@ -30,8 +32,7 @@ _SIX = Decimal("0.000001")
 
 def futures_name(symbol: str) -> str:
     """`BTCUSDT Perp` of BTCUSD, `BTCUSDT 26JUN26` of BTCUSD-26JUN26."""
-    pair, _, day = symbol.partition("-")
-    return f"{pair}T {day or 'Perp'}"
+    return f"{base_of(symbol)}USDT {symbol.partition('-')[2] or 'Perp'}"
 
 
 class DayFigures:
@@ -81,11 +82,12 @@ def symbol_row(
 def ticker_row(
     contract: Contract, market: ContractMarket, day: DayFigures, book: OrderBook, now_ns: int
 ) -> dict[str, Any]:
-    """Of the instruments by ticker: everything text."""
-    rate = number_text(market.funding_rate(next_funding_time(now_ns)))
-    following = number_text(market.funding_rate(next_funding_time(next_funding_time(now_ns))))
+    """Of the instruments by ticker: everything text. A dated future has no funding: 0."""
+    due_ns, is_dated = next_funding_time(now_ns), contract.kind == "future"
+    rate = number_text(Decimal(0) if is_dated else market.funding_rate(due_ns))
+    following = number_text(Decimal(0) if is_dated else market.funding_rate(next_funding_time(due_ns)))
     return {
-        "ticker_id": f"{contract.base}-USD",
+        "ticker_id": f"{contract.base}-{contract.symbol.removeprefix(contract.base)}",
         "base_currency": contract.base,
         "quote_currency": "USD",
         "last_price": number_text(day.last),
@@ -96,13 +98,13 @@ def ticker_row(
         "ask": number_text(book.asks[0].price if book.asks else Decimal(0)),
         "high": number_text(day.high),
         "low": number_text(day.low),
-        "product_type": "Perpetual",
+        "product_type": "Future" if is_dated else "Perpetual",
         "open_interest": "0",
         "open_interest_usd": "0",
         "index_price": number_text(market.index_price),
         "funding_rate": rate,
         "next_funding_rate": following,
-        "next_funding_rate_timestamp": ms(next_funding_time(now_ns)),
+        "next_funding_rate_timestamp": 0 if is_dated else ms(due_ns),
         "contract_type": "Vanilla",
         "contract_price": number_text(day.mark),
         "contract_price_currency": "USD",
@@ -178,13 +180,14 @@ def pending_row(order: Order, initial_margin: Decimal) -> dict[str, Any]:
     }
 
 
-def single_order_row(order: Order) -> dict[str, Any]:
+def single_order_row(order: Order, waiting_state: int) -> dict[str, Any]:
+    """A stop order that waits has `waiting_state`."""
     return {
         **_order_fields(order),
         "remainQty": order.remaining,
         "updateTime": ms(order.updated_ns),
         "fee": order.fee,
-        "state": int(order.state),
+        "state": waiting_state if waits(order) else int(order.state),
         "timeInForce": order.time_in_force,
     }
 
@@ -231,7 +234,7 @@ def position_row(position: FuturesPosition, user_id: int) -> dict[str, Any]:
         "userId": user_id,
         "symbol": position.symbol,
         "displayName": futures_name(position.symbol),
-        "baseToken": position.symbol.partition("USD")[0],
+        "baseToken": base_of(position.symbol),
         "quoteToken": "USD",
         "tradeSide": int(position.side),
         "qty": position.quantity,
@@ -312,8 +315,11 @@ def trade_push(event: TradeEvent, *, fee_is_negative: bool) -> dict[str, str]:
     }
 
 
-def position_push(position: FuturesPosition, user_id: int, dated_code: str) -> dict[str, str]:
-    """Everything text; `upnl` by mark, the `...lp` fields by last price."""
+def position_push(
+    position: FuturesPosition, user_id: int, switches: Switches, *, expired: bool = False
+) -> dict[str, str]:
+    """Everything text; `upnl` by mark, the `...lp` fields by last price. `expired`: a delivery has ended it."""
+    shown_open = bool(position.quantity) or (expired and switches.expired_position_state == "open")
     value = position.value
     roi = (position.unrealised_pnl_last / value).quantize(_SIX) if value else Decimal(0)
     return {
@@ -330,11 +336,11 @@ def position_push(position: FuturesPosition, user_id: int, dated_code: str) -> d
         "tim": "",
         "tmm": "",
         "elp": number_text(position.liquidation_price or Decimal(0)),
-        "os": POSITION_OPEN if position.quantity else POSITION_CLOSED,
+        "os": POSITION_OPEN if shown_open else POSITION_CLOSED,
         "upnl": number_text(position.unrealised_pnl_mark),
         "upnlblp": number_text(position.unrealised_pnl_last),
         "roiblp": number_text(roi),
-        "ctp": PERPETUAL_CODE if position.is_perpetual else dated_code,
+        "ctp": PERPETUAL_CODE if position.is_perpetual else switches.dated_contract_code,
     }
 
 

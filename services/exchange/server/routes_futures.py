@@ -106,13 +106,14 @@ def symbols(call: Call) -> Any:
 
 
 def instruments(call: Call) -> Any:
-    """The perpetuals by ticker."""
+    """The perpetuals by ticker, and as configured the dated futures."""
+    kinds = ("perpetual", "future") if call.venue.config.switches.dated_tickers else ("perpetual",)
     return [
         ticker_row(
             contract, market, _figures(call, market, contract), _book(call, contract.symbol, 1), call.core.now_ns
         )
         for market, contract in call.core.futures.contracts()
-        if contract.kind == "perpetual"
+        if contract.kind in kinds
     ]
 
 
@@ -245,7 +246,7 @@ def single_order(call: Call) -> Any:
     order = call.core.futures.order(call.account_id, *order_ids(call.fields))
     if order is None:
         raise ApiError(UNKNOWN_ORDER)
-    return single_order_row(order)
+    return single_order_row(order, call.venue.config.switches.waiting_stop_state)
 
 
 def order_history(call: Call) -> Any:

@@ -93,7 +93,7 @@ def last_trades(call: Call) -> Any:
 
 
 def overview(call: Call) -> Any:
-    """With `symbol` one object, else a map by symbol, as on the socket."""
+    """With `symbol` one object, else as configured a map by symbol, as on the socket, or an array."""
     wanted = call.fields.text("symbol")
     rows = {
         contract.symbol: overview_row(contract, market, DayFigures(call.core.spot, market, contract))
@@ -101,7 +101,7 @@ def overview(call: Call) -> Any:
         if wanted in (None, contract.symbol)
     }
     if wanted is None:
-        return rows
+        return rows if call.venue.config.switches.spot_overview_all == "map" else list(rows.values())
     if wanted not in rows:
         raise ApiError(UNKNOWN_INSTRUMENT)
     return rows[wanted]

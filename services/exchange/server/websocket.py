@@ -162,7 +162,7 @@ class SocketServer:
             return
         connection.push(refusal(error))
         if self._switches.socket_error == "close":
-            connection.end()
+            connection.end(self._switches.socket_close_code)
 
 
 def _cancel_index(account_id: str, index: str, core: ExchangeCore, now_ns: int) -> Outcome[CancelledOrders]:

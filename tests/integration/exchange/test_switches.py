@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import websockets
 
-from services.exchange.config import RateLimitConfig
+from services.exchange.config import KeyConfig, RateLimitConfig
 from services.exchange.server.auth import authenticate_request, authenticate_socket
 from services.exchange.server.errors import ApiError
 from services.exchange.switches import Switches
@@ -17,6 +17,7 @@ from tests.integration.exchange.harness import (
     MAKER_KEY,
     OTHER_KEY,
     READ_ONLY_KEY,
+    RestClient,
     RunningExchange,
     StillClock,
     receive_until,
@@ -246,3 +247,86 @@ async def test_a_request_too_many_closes_its_group_as_long_as_configured(penalty
         clock.at_ns += 1_100_000_000
         assert await code() == (10000 if penalty_ms else 0)
         assert (await client.raw_get("/open/auth/user/query-api")).json()["code"] == 0
+
+
+ORDER = {"tradeSide": 1, "tradeType": 1, "qty": 0.01, "price": 100}
+
+
+@pytest.mark.parametrize("key_code", [10560, 2016])
+@pytest.mark.parametrize("time_code", [10557, 10561])
+async def test_unknown_keys_and_old_time_stamps_have_the_configured_codes(key_code: int, time_code: int) -> None:
+    async with switched(unknown_key_code=key_code, expired_code=time_code) as exchange:
+        stranger = exchange.client(KeyConfig(api_key="NOBODY", api_secret="x"))
+        assert (await stranger.get("/open/user/info/v1"))["code"] == key_code
+        late = RestClient(exchange.url, now_ns=lambda: exchange.now_ns() - 3_600 * 10**9)
+        assert (await late.get("/open/user/info/v1"))["code"] == time_code
+        await late.http.aclose()
+
+
+@pytest.mark.parametrize(("missing", "wrong", "unknown"), [(10570, 10573, 10574), (10005, 10005, 40034)])
+async def test_what_is_missing_wrong_or_not_listed_has_the_configured_code(
+    missing: int, wrong: int, unknown: int
+) -> None:
+    codes = {"missing_parameter_code": missing, "wrong_parameter_code": wrong, "unknown_option_code": unknown}
+    async with switched(**codes) as exchange:
+        client = exchange.client()
+        symbol = (await tradable(client))["symbol"]
+        assert (await client.create(**ORDER))["code"] == missing
+        assert (await client.create(**(ORDER | {"symbol": symbol, "tradeSide": 3})))["code"] == wrong
+        assert (await client.create(**(ORDER | {"symbol": "BTCUSD-1JAN20-1-C"})))["code"] == unknown
+
+
+@pytest.mark.parametrize("switch", ["http_200", "http_4xx"])
+async def test_failures_have_the_configured_http_status(switch: str) -> None:
+    async with switched(failure_status=switch) as exchange:
+        client, reader = exchange.client(), exchange.client(READ_ONLY_KEY)
+        stranger = exchange.client(KeyConfig(api_key="NOBODY", api_secret="x"))
+        path = "/open/option/order/create/v1"
+        answers = {
+            401: await stranger.raw_get("/open/user/info/v1"),
+            403: await reader.raw_post(path, **ORDER),
+            404: await client.raw_post(path, **ORDER, symbol="BTCUSD-1JAN20-1-C"),
+            400: await client.raw_post(path, **ORDER),
+        }
+        assert {status: answer.status_code for status, answer in answers.items()} == {
+            status: status if switch == "http_4xx" else 200 for status in answers
+        }
+        assert all(answer.json()["code"] for answer in answers.values())
+        assert (await client.raw_get("/open/user/info/v1")).status_code == 200
+
+
+@pytest.mark.parametrize("code", [1008, 1000, 4001])
+async def test_a_socket_that_is_closed_for_a_refused_request_has_the_configured_code(code: int) -> None:
+    async with switched(socket_error="close", socket_close_code=code) as exchange, exchange.socket() as websocket:
+        await websocket.send('{"action":"subscribe","dataType":"nothing"}')
+        await websocket.recv()
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await websocket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == code
+
+
+@pytest.mark.parametrize(("rate", "throttled"), [(200, False), (3, True)])
+async def test_quotes_beyond_the_configured_rate_are_throttled_and_cancelling_all_is_not(
+    rate: int, throttled: bool
+) -> None:
+    config = small_config(switches=Switches(quote_rate_per_s=rate))
+    async with RunningExchange(config, now_ns=StillClock().now_ns) as exchange:
+        maker = exchange.client(MAKER_KEY)
+        root = "/open/option/blocktrade/quote"
+        codes = [(await maker.post(f"{root}/create/v1", requestId="5", legs=[]))["code"] for _ in range(3)]
+        codes.append((await maker.post(f"{root}/cancel/v1", quoteId="5"))["code"])
+        assert 10000 not in codes[:3]
+        assert (codes[3] == 10000) is throttled
+        assert (await maker.form(f"{root}/cancel-all/v1"))["code"] == 0
+
+
+@pytest.mark.parametrize("switch", ["map", "array"])
+async def test_the_overview_of_all_pairs_has_the_configured_shape(switch: str) -> None:
+    async with switched(spot_overview_all=switch) as exchange:
+        client = exchange.client()
+        rows = await client.data("/open/spot/market/overviewV2")
+        named = rows if switch == "map" else {row["s"]: row for row in rows}
+        assert isinstance(rows, dict if switch == "map" else list)
+        assert {symbol: row["s"] for symbol, row in named.items()} == {"BTCUSDT": "BTCUSDT", "ETHUSDT": "ETHUSDT"}
+        assert (await client.data("/open/spot/market/overviewV2", symbol="BTCUSDT"))["s"] == "BTCUSDT"

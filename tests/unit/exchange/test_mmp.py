@@ -11,8 +11,10 @@ import pytest
 from services.exchange.core import ExchangeCore
 from services.exchange.mmp_state import ProtectionChanged, SetProtection
 from services.exchange.model import OrderState, PlaceOrder, Rejection, Side
+from services.exchange.rfq_model import CreateQuote, LegPriced, QuoteState, RequestState
 from services.exchange.rows import MmpCounted, MmpFired
 from tests.unit.exchange.harness import SECOND_NS, A, B, D, Venue, small_config
+from tests.unit.exchange.rfq_harness import MAKER, RIVAL, RfqVenue
 from tests.unit.exchange.test_countdown import option_of
 
 
@@ -219,3 +221,82 @@ def test_a_restarted_exchange_has_the_same_protections() -> None:
     protection = again.mmp.protection(A, "BTCUSD")
     assert protection is not None
     assert protection.is_frozen(desk.now_ns)
+
+
+@pytest.mark.parametrize(("counts", "fired"), [("protected", False), ("all", True)])
+def test_the_fills_of_other_orders_count_as_configured(counts: str, fired: bool) -> None:
+    desk = venue(mmp_counts=counts)
+    protect(desk)
+    resting = offer(desk, "0.10")
+    desk.buy_from_makers(A, desk.option(102_000).symbol, "0.05")
+    assert (state_of(desk, resting.order_id) is OrderState.CANCELLED) is fired
+
+
+@pytest.mark.parametrize(("window", "fired"), [("rolling", True), ("fixed", False)])
+def test_the_interval_rolls_or_begins_anew_as_configured(window: str, fired: bool) -> None:
+    """Fills at 0, 8 and 12 s: within ten seconds of the last one lie two of them, in one fixed interval only one."""
+    desk = venue(mmp_window=window)
+    protect(desk, interval_ms=10_000)
+    for quantity, pause_s in (("0.01", 8), ("0.03", 4), ("0.03", 0)):
+        offer(desk, quantity)
+        take(desk, quantity)
+        desk.wait(pause_s * SECOND_NS)
+    assert bool([row for row in desk.rows if isinstance(row, MmpFired)]) is fired
+    again = ExchangeCore.restore(desk.config, desk.started_ns, desk.rows)
+    assert again.state == desk.core.state
+
+
+@pytest.mark.parametrize(("scope", "indices"), [("index", {"BTCUSD"}), ("account", {"BTCUSD", "ETHUSD"})])
+def test_a_protection_is_about_its_index_or_the_whole_account(scope: str, indices: set[str]) -> None:
+    desk = venue(mmp_scope=scope)
+    protect(desk)
+    protect(desk, "100", index="ETHUSD")
+    other = offer(desk, "0.10", "ETH")
+    offer(desk, "0.05")
+    take(desk, "0.05")
+    assert {row.index for row in desk.rows if isinstance(row, MmpFired)} == indices
+    assert (state_of(desk, other.order_id) is OrderState.CANCELLED) is (scope == "account")
+    assert isinstance(offer(desk, "0.01", "ETH"), Rejection) is (scope == "account")
+
+
+@pytest.mark.parametrize("orders", ["protected", "all"])
+def test_unprotected_orders_of_the_index_end_as_configured(orders: str) -> None:
+    desk = venue(mmp_orders=orders)
+    protect(desk)
+    plain, other_index = offer(desk, "0.10", mmp=False), offer(desk, "0.10", "ETH", mmp=False)
+    symbol = option_of(desk, "BTC")
+    protected = desk.accepted(A, Side.SELL, symbol, "0.05", inside(desk, symbol) - D(1), mmp=True)
+    take(desk, "0.05")
+    assert state_of(desk, protected.order_id) is OrderState.FILLED
+    assert (state_of(desk, plain.order_id) is OrderState.CANCELLED) is (orders == "all")
+    assert state_of(desk, other_index.order_id) is OrderState.NEW
+
+
+@pytest.mark.parametrize("quotes", ["left", "cancelled"])
+def test_the_makers_quotes_end_and_are_refused_as_configured(quotes: str) -> None:
+    desk = RfqVenue(dealers=(), mmp_quotes=quotes)
+    command = SetProtection(
+        index="BTCUSD", interval_ms=10_000, frozen_ms=5_000, quantity_limit=D("0.05"), delta_limit=None
+    )
+    desk.do(desk.core.mmp.set(MAKER, command, desk.now_ns))
+    request = desk.ask(desk.spread())
+
+    def quote(account_id: str = MAKER) -> Any:
+        priced = tuple(
+            LegPriced(symbol=leg.symbol, price=price)
+            for leg, price in zip(request.legs, (D(900), D(300)), strict=True)
+        )
+        order = CreateQuote(request_id=request.request_id, legs=priced, side=Side.SELL)
+        return desk.do(desk.core.rfq.create_quote(account_id, order, desk.now_ns))
+
+    given, rivals = quote(), quote(RIVAL)
+    symbol = desk.option().symbol
+    desk.accepted(MAKER, Side.BUY, symbol, "0.05", desk.best(symbol)[1], mmp=True)
+    state = {each.quote_id: each.state for each in desk.core.rfq.quotes_on(request.request_id)}
+    assert state[rivals.quote_id] is QuoteState.OPEN
+    assert (state[given.quote_id] is QuoteState.CANCELLED) is (quotes == "cancelled")
+    if quotes == "cancelled":
+        assert quote().code == 10001
+        desk.wait(5 * SECOND_NS)
+        assert quote().state is QuoteState.OPEN
+    assert desk.core.rfq.requests(A)[0].state is RequestState.ACTIVE

@@ -127,7 +127,9 @@ def test_average_price_and_realised_pnl_through_increase_reduction_and_flip() ->
     venue.assert_books_balance()
 
 
-@pytest.mark.parametrize(("switch", "factor"), [("per_unit", 1.0), ("signed_total", -0.5)])
+@pytest.mark.parametrize(
+    ("switch", "factor"), [("per_unit", 1.0), ("signed_per_unit", -1.0), ("total", 0.5), ("signed_total", -0.5)]
+)
 def test_greeks_of_a_position_are_scaled_as_switched(switch: str, factor: float) -> None:
     venue = Venue(small_config(switches=Switches(position_greeks=switch)))  # type: ignore[arg-type]
     symbol = venue.option().symbol

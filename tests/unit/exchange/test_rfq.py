@@ -377,6 +377,8 @@ def test_what_is_wrong_with_a_request_has_its_code() -> None:
         ({"rfq_min_notional_usd": 10_000.0}, {}),
         ({"rfq_sell_only": "refused"}, {"a sold leg alone": 10573}),
         ({"rfq_legs_max": 1}, {"two legs": 10572}),
+        ({"rfq_min_lots": 10}, {}),
+        ({"rfq_min_lots": 11}, {"two legs": 10558, "a sold leg alone": 10558}),
     ],
 )
 def test_limits_that_the_venue_leaves_open_are_switches(switches: dict[str, Any], refused: dict[str, int]) -> None:

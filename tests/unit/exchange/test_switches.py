@@ -6,18 +6,25 @@ from typing import Any
 
 import pytest
 
+from services.exchange.contracts import next_funding_time
+from services.exchange.core import ExchangeCore
 from services.exchange.model import (
     AccountEvent,
+    FuturesPositionEvent,
     InstrumentsEvent,
+    MarketTradeEvent,
     OrderEvent,
     OrderState,
+    OrderType,
     PositionEvent,
     SelfTradePrevention,
     Side,
     TradeEvent,
 )
 from services.exchange.switches import Switches
-from tests.unit.exchange.harness import A, B, D, Venue, small_config
+from tests.unit.exchange.harness import SECOND_NS, A, B, D, Venue, small_config
+from tests.unit.exchange.test_contracts import PERPETUAL, placed, position_of
+from tests.unit.exchange.test_properties import through_the_wire
 
 BUY = Side.BUY
 
@@ -89,12 +96,16 @@ def test_two_orders_of_one_account_that_name_no_prevention_end_as_configured(
 
 @pytest.mark.parametrize(
     ("switch", "kinds"),
-    [("order_first", [OrderEvent, TradeEvent]), ("trade_first", [TradeEvent, OrderEvent])],
+    [
+        ("order_first", [OrderEvent, OrderEvent, TradeEvent, MarketTradeEvent, PositionEvent]),
+        ("trade_first", [OrderEvent, TradeEvent, OrderEvent, MarketTradeEvent, PositionEvent]),
+        ("position_first", [PositionEvent, OrderEvent, OrderEvent, TradeEvent, MarketTradeEvent]),
+    ],
 )
 def test_the_frames_of_a_fill_come_in_the_configured_order(switch: str, kinds: list[type]) -> None:
     desk = venue(event_order=switch)
     desk.buy_from_makers(A, desk.option().symbol, "0.01")
-    assert [type(event) for event in desk.last_events[1:3]] == kinds
+    assert [type(event) for event in desk.last_events[:5]] == kinds
 
 
 @pytest.mark.parametrize("pushes", [True, False])
@@ -111,3 +122,72 @@ def test_what_an_expiry_ends_is_told_as_configured_and_done_in_any_case(pushes: 
     assert ended.state is OrderState.CANCELLED_BY_EXERCISE
     assert len(desk.core.exercise_history(A)) == 1
     assert desk.position(A, option.symbol) == 0
+
+
+@pytest.mark.parametrize("start", ["best", "mark"])
+def test_the_slippage_of_a_market_order_counts_from_the_configured_price(start: str) -> None:
+    desk = venue(market_orders=True, slippage_from=start)
+    symbol = desk.option().symbol
+    best, detail = desk.best(symbol)[1], desk.core.detail(symbol)
+    assert detail is not None
+    assert float(best) > detail.mark_price
+    order = desk.accepted(A, BUY, symbol, "0.01", None, order_type=OrderType.MARKET, slippage_pct=D(0))
+    assert order.state is (OrderState.FILLED if start == "best" else OrderState.CANCELLED)
+
+
+@pytest.mark.parametrize("state", [10, 3])
+def test_orders_that_an_expiry_ends_have_the_configured_state(state: int) -> None:
+    desk = venue(expired_order_state=state)
+    option = desk.option(expiry=0)
+    resting = desk.accepted(A, BUY, option.symbol, "0.01", far_below(desk, option.symbol))
+    events = desk.wait(option.expiry_ns - desk.now_ns)
+    (told,) = [event.order for event in events if isinstance(event, OrderEvent)]
+    assert (told.order_id, int(told.state)) == (resting.order_id, state)
+    assert [int(order.state) for order in desk.core.order_history(A)] == [state]
+
+
+@pytest.mark.parametrize("delay_ms", [0, 30_000])
+def test_an_expiry_is_settled_as_late_as_configured_at_the_price_of_its_time(delay_ms: int) -> None:
+    desk = venue(settlement_delay_ms=delay_ms)
+    option = desk.option(expiry=0)
+    desk.buy_from_makers(A, option.symbol, "0.02")
+    desk.wait(option.expiry_ns - desk.now_ns - SECOND_NS)
+    estimate = desk.core.estimated_expiration_price("BTCUSD", option.expiry_ns)
+    desk.wait(2 * SECOND_NS)
+    if delay_ms:
+        assert desk.position(A, option.symbol) == D("0.02")
+        assert desk.core.instrument(option.symbol) is not None
+        assert not desk.core.is_tradable(option.symbol)
+        assert desk.core.chain("BTCUSD") is not None
+        assert desk.core.order_book(option.symbol) is not None
+        assert not desk.core.exercise_history(A)
+        restored = ExchangeCore.restore(desk.config, desk.started_ns, through_the_wire(desk.rows))
+        assert restored.state == desk.core.state
+        # A further expiry may be listed meanwhile: what waits for its settlement stays.
+        listing = desk.core.list_expiry("BTC", option.expiry_ns + 3_600 * SECOND_NS, desk.now_ns)
+        desk.keep(listing.rows, listing.events)
+        assert desk.position(A, option.symbol) == D("0.02")
+    desk.wait(delay_ms * 1_000_000)
+    assert desk.position(A, option.symbol) == 0
+    assert desk.core.instrument(option.symbol) is None
+    (exercise,) = desk.core.exercise_history(A)
+    assert exercise.at_ns == option.expiry_ns
+    assert estimate is not None
+    assert abs(exercise.settlement_price / estimate - 1) < D("0.0001")
+    restored = ExchangeCore.restore(desk.config, desk.started_ns, through_the_wire(desk.rows))
+    assert restored.advance(desk.now_ns).rows == []
+    assert restored.state == desk.core.state
+    assert restored.instruments("BTC") == desk.core.instruments("BTC")
+    desk.assert_books_balance()
+
+
+@pytest.mark.parametrize("pushes", [True, False])
+def test_a_funding_is_told_as_configured_and_paid_in_any_case(pushes: bool) -> None:
+    desk = venue(funding_pushes=pushes)
+    placed(desk, A, BUY, PERPETUAL, "1")
+    cash = desk.core.account_summary(A).cash
+    events = desk.wait(next_funding_time(desk.now_ns) - desk.now_ns)
+    told = [type(event) for event in events]
+    assert (FuturesPositionEvent in told, AccountEvent in told) == (pushes, pushes)
+    assert desk.core.account_summary(A).cash != cash
+    assert position_of(desk) is not None

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from services.risk.positions import expiry_of
 from shared.messages.control import RequestGrant
 from shared.messages.trades import LegOrder
 from shared.options.instruments import future_expiry_ns
@@ -110,3 +111,9 @@ def test_in_its_last_hour_it_is_refused_as_an_option_is() -> None:
     script = FutureScript(limits(min_time_to_last_trade_ms=20 * 86_400_000)).ready()
     assert script.refused(_ask(leg(BEFORE, "buy", "0.1"))).code == "last_trade"
     script.granted(_ask(BUY, intent_id="s-2"))
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSD-6MAR26", "BTCUSD-06MAR26", "BTCUSDT-6MAR26", "BTCUSD-6MAR26-100000-C"])
+def test_what_expires_together_is_one_concentration_whatever_form_the_venue_gives_the_future(symbol: str) -> None:
+    assert expiry_of(symbol) == "BTCUSD-6MAR26"
+    assert [expiry_of(each) for each in ("BTCUSD", "BTCUSDT")] == ["BTCUSD", "BTCUSDT"]
