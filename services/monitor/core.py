@@ -187,6 +187,7 @@ class MonitorCore:
             refusals=tuple(reversed(self._refusals)),
             silent_feeds=self._watch.silent_feeds,
             channels=self._dispatch.states(now_ns),
+            tells_somebody=self._dispatch.tells_somebody,
             limits=self._limits,
             reconciled=self._reconciled,
         )

@@ -248,6 +248,11 @@ class Dispatch:
                     )
         self.advance(step, now_ns)
 
+    @property
+    def tells_somebody(self) -> bool:
+        """Whether any route leads to a channel."""
+        return any(route.channels for route in self._routes.values())
+
     def states(self, now_ns: int) -> tuple[ChannelView, ...]:
         """Every channel, for people."""
         states = []

@@ -40,7 +40,8 @@ class RefusedIntent(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the status page shows, at `now_ns`. Trades and alerts newest first.
 
-    reconciled: the newest comparison with the venue; None before one was heard.
+    reconciled: the newest comparison with the venue; None before one was heard. tells_somebody: whether any route
+    leads to a channel, so that alerts reach people who do not look.
     """
 
     now_ns: int
@@ -56,6 +57,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[ChannelView, ...] = ()
     limits: RiskLimits | None = None
     reconciled: ReconciliationReport | None = None
+    tells_somebody: bool = False
 
     @property
     def foreign(self) -> tuple[Foreign, ...]:

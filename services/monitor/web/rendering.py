@@ -33,7 +33,7 @@ class Renderer:
 
     async def sections(self, page: Page, query: Mapping[str, str], *, live_only: bool = False) -> dict[str, str]:
         """The sections of a page by name, those that are kept up to date only if `live_only`."""
-        context = await page.gather(self._desk, query)
+        context = {"page_name": page.name, **await page.gather(self._desk, query)}
         names = [name for name in page.sections if not (live_only and name in page.fixed)]
         return {name: self._section(name, context) for name in names}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from markupsafe import Markup
@@ -45,6 +45,7 @@ _VERDICTS = {
 }
 
 
+_DOLLARS = frozenset({"USD", "USDT", "USDC"})
 _IN_BANNER = frozenset({"halted", "service_down"})
 
 
@@ -92,6 +93,17 @@ def verdict_text(verdict: str | None) -> str:
 def plain_text(value: Decimal | None) -> str:
     """An exact figure as it is, thousands separated, "–" for none."""
     return "–" if value is None else f"{value:,f}"
+
+
+def holding_text(amount: Decimal, asset: str) -> str:
+    """A holding: dollars in cents, coins with at most six decimals, never rounded up; "< 0.01" for what is less."""
+    decimals = 2 if asset in _DOLLARS else 6
+    least = Decimal(1).scaleb(-decimals)
+    shown = abs(amount).quantize(least, ROUND_DOWN)
+    if amount and not shown:
+        return f"{'< ' if amount > 0 else '> -'}{least:f}"
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{shown:,f}" if decimals == 2 else f"{sign}{shown.normalize():,f}"
 
 
 def price_text(value: Decimal | None) -> str:
@@ -165,6 +177,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "short_utc": short_utc_text,
     "plain": plain_text,
     "price": price_text,
+    "holding": holding_text,
     "figure": figure_text,
     "used": used_text,
     "signed": signed_text,

@@ -7,11 +7,14 @@ import re
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
+from services.monitor.alert_config import Route
+from services.monitor.config import MonitorConfig
 from services.monitor.subscriptions import prefixes_of
 from services.monitor.web.pages import PAGES
 from services.monitor.web.texts import figure_text, gain_class, price_text, share_text, signed_text, utc_text
@@ -32,7 +35,9 @@ from shared.messages.steps import Request
 from shared.messages.trades import LegOrder, OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
 from tests.integration.monitor.dashboard import Dashboard
 from tests.integration.monitor.peers import risk
-from tests.unit.monitor.desk import SECOND, START, SYMBOL, account, alert, halts, trade
+from tests.unit.monitor.desk import SECOND, START, SYMBOL, Script, account, alert, halts, trade
+from tests.unit.monitor.test_dispatch import PHONE
+from tests.unit.voldesk.test_tca import phase
 
 ORDER = OrderUpdate(
     client_order_id=1_234_567_890_123_456_789,
@@ -94,7 +99,7 @@ def execution(message: Message) -> Message | None:
     match message:
         case TellTrade(trade_id="t1"):
             lines = (StoryLine(START, "order_sent", f"Order {ORDER.client_order_id} is sent.", "c"),)
-            return TradeStory(trade=trade("OPEN", 10), orders=(ORDER,), lines=lines)
+            return TradeStory(trade=trade("OPEN", 10), orders=(ORDER,), lines=lines, quality=(phase(),))
         case TellTrade():
             return Refusal(code="unknown_trade", detail="no such trade")
     name = type(message).__name__
@@ -115,7 +120,7 @@ def execution(message: Message) -> Message | None:
         return QuoteRequestList(at_ns=START, requests=(ASKED,) if message.trade_id in ("", "t1") else ())
     if name == "ListInquiries":
         return InquiryList(inquiries=())
-    return QualityList(phases=(), kept_since_ns=0)
+    return QualityList(phases=(phase(),), kept_since_ns=0)
 
 
 @pytest.fixture
@@ -178,11 +183,63 @@ async def test_every_page_says_above_all_what_is_critical_until_somebody_sees_to
         for page in PAGES:
             shown = (await http.get("/" if page.name == "overview" else f"/{page.name}")).text
             assert "Critical, and nobody sees to it: Naked leg, Order vanished." in shown, page.name
+            banner = shown.partition('<section id="banner"')[2].partition("</section>")[0]
+            assert ('href="/alerts"' in banner) is (page.name != "alerts"), page.name
         matter = next(each for each in filled.script.core.status(START).alerts if each.record.code == "naked_leg")
         seen = AcknowledgeAlert(alert_id=matter.alert_id, requested_by="web:anna")
         filled.script.on(Request("r1", seen, "c"), 21)
         assert "nobody sees to it: Order vanished." in (await http.get("/")).text
     assert filled.errors == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "no channel is configured"),
+        ({"channels": {"phone": PHONE}}, "no route names a channel"),
+        ({"channels": {"phone": PHONE}, "routes": {"default": Route(channels=("phone",))}}, None),
+    ],
+)
+async def test_the_overview_says_that_nobody_is_told_of_alerts_and_what_to_do(
+    dashboard: Dashboard, changes: dict[str, Any], said: str | None
+) -> None:
+    dashboard.script = Script(MonitorConfig(**changes))
+    http = await dashboard.logged_in()
+    async with http:
+        overview, alerts = (await http.get("/")).text, (await http.get("/alerts")).text
+    assert ("Nobody is told of alerts who does not look here:" in overview) is (said is not None)
+    if said is not None:
+        assert said in overview
+        assert "<code>[monitor.routes.default]</code>" in overview
+        assert "docs/alerts.md" in overview
+        assert "Nobody" in alerts
+    assert dashboard.errors == []
+
+
+async def test_a_holding_is_shown_as_it_is_counted_and_in_full_where_one_looks(filled: Dashboard) -> None:
+    balances = {"USDT": Decimal("97512.256789012345"), "BTC": Decimal("0.02500000000012"), "SOL": Decimal("1E-9")}
+    filled.script.hear(msgspec.structs.replace(account(), balances=balances), 89)
+    http = await filled.logged_in()
+    async with http:
+        page = (await http.get("/positions")).text
+        figures = (await http.get("/api/account")).json()
+    for full, shown in (
+        ("97,512.256789012345 USDT", "97,512.25"),
+        ("0.02500000000012 BTC", "0.025"),
+        ("0.000000001 SOL", "&lt; 0.000001"),
+    ):
+        assert f'title="{full}">{shown}</td>' in page
+    assert figures["holdings"] == {asset: f"{amount:f}" for asset, amount in sorted(balances.items())}
+
+
+async def test_basis_points_say_of_what(filled: Dashboard) -> None:
+    http = await filled.logged_in()
+    async with http:
+        quality, story = [(await http.get(f"/{page}")).text for page in ("quality", "trade?trade=t1")]
+    for shown, tables in ((quality, 3), (story, 1)):
+        assert shown.count('<th class="n">bp of premium</th>') == tables
+        assert shown.count('data-label="bp of premium"') == tables
+    assert "A basis point (bp) of premium is a hundredth of a per cent of what all legs together" in quality
 
 
 async def test_the_page_of_risk_shows_limits_breakers_guard_and_stress(filled: Dashboard) -> None:
