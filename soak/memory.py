@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -81,3 +86,37 @@ def curve(values: Iterable[float], width: int = 40) -> str:
     low, high = min(parts), max(parts)
     span = max(high - low, 1e-9)
     return "".join(_BARS[min(int((part - low) / span * len(_BARS)), len(_BARS) - 1)] for part in parts)
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2` of the C library."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def given_out_mb() -> float:
+    """What the allocators of Python and of the C library have given out in this process and not got back, MB of 2^20.
+
+    Whatever leaks is in it, and what they keep for later is not: that grows with every look at all that there is.
+    """
+    with tempfile.TemporaryFile() as told:
+        standard_error = os.dup(2)
+        os.dup2(told.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+        told.seek(0)
+        found = re.search(rb"# bytes in allocated blocks\s*=\s*([0-9,]+)", told.read())
+    assert found is not None, "the statistics of CPython's allocator tell the bytes in allocated blocks"
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _MallocInfo
+    info = mallinfo2()
+    return (int(found[1].replace(b",", b"")) + int(info.uordblks) + int(info.hblkhd)) / 1_048_576

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from sys import getsizeof
 from typing import Any
 
 import msgspec
 import numpy as np
+
+_STEP = 16
+"""Memory is given out in steps of so many bytes."""
 
 _LEAVES = (str, bytes, int, float, bool, complex, type(None), type, Enum)
 
@@ -54,30 +55,6 @@ def weighed_bytes(roots: Iterable[Any], without: Iterable[Any] = ()) -> int:
     return sum(_weigh(root, seen) for root in roots)
 
 
-def counted_apart(count: Callable[[], bytes]) -> bytes:
-    """What `count` returns, run in a copy of this process: the memory that counting takes grows with what is counted,
-    and would be taken for growth of what is watched. Raises RuntimeError when the copy fails."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            with os.fdopen(writer, "wb") as told:
-                told.write(count())
-            status = 0
-        except Exception:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as told:
-        counted = told.read()
-    status = os.waitpid(child, 0)[1]
-    if status:
-        raise RuntimeError(f"the copy of this process that counts ended with status {status}")
-    return counted
-
-
 def _weigh(root: Any, seen: set[int]) -> int:
     total, waiting = 0, [root]
     while waiting:
@@ -85,7 +62,8 @@ def _weigh(root: Any, seen: set[int]) -> int:
         if id(thing) in seen or isinstance(thing, type | Enum) or callable(thing):
             continue
         seen.add(id(thing))
-        total += thing.nbytes if isinstance(thing, np.ndarray) else getsizeof(thing)
+        size = thing.nbytes if isinstance(thing, np.ndarray) else getsizeof(thing)
+        total += -(-size // _STEP) * _STEP
         if isinstance(thing, Mapping):
             waiting += [*thing.keys(), *thing.values()]
         elif isinstance(thing, list | tuple | set | frozenset | deque):

@@ -35,7 +35,8 @@ from shared.strategy import (
 )
 from soak.causes import AlertSeen, Spell
 from soak.incidents import DAY, Incidents
-from soak.retained import counted_apart, retained, weighed_bytes
+from soak.memory import given_out_mb
+from soak.retained import retained, weighed_bytes
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.desk import ACCOUNT_ID, DESK_NUMBER, GRANT_KEY, Desk
 from world.engine import Engine
@@ -80,20 +81,14 @@ class Keeps(msgspec.Struct, frozen=True):
     kilobytes: float
 
 
-class Counted(msgspec.Struct, frozen=True):
-    """What every core keeps, in all and by place, and the MB of the records."""
-
-    keeps: dict[str, Keeps]
-    places: dict[str, int]
-    records_mb: float
-
-
 class WorldSample(msgspec.Struct, frozen=True, kw_only=True):
-    """At rest after `hours`. rss_mb: anonymous memory of this process; records_mb: of it what the World itself keeps
-    to check promises with: journals, the venue's books, what was published and what was handed to execution."""
+    """At rest after `hours`. rss_mb: anonymous memory of this process; given_out_mb: what its allocators have given
+    out of it; records_mb: of that what the World itself keeps to check promises with: journals, the venue's books,
+    what was published and what was handed to execution."""
 
     hours: float
     rss_mb: float
+    given_out_mb: float
     records_mb: float
     keeps: dict[str, Keeps]
     places: dict[str, int]
@@ -349,7 +344,23 @@ class WorldSoak:
         """Count and weigh what is kept, and say so."""
         gc.collect()
         desk, record = self.desk, self.record
-        counted = msgspec.msgpack.decode(counted_apart(self._counted), type=Counted)
+        nodes = {name: node for name, node in desk.nodes.items() if node.alive}
+        keeps: dict[str, Keeps] = {}
+        places: dict[str, int] = {}
+        for name, node in nodes.items():
+            counted = retained(node.core)
+            keeps[name] = Keeps(sum(counted.values()), round(weighed_bytes([node.core]) / 1_024, 1))
+            places |= {f"{name}{place}": count for place, count in counted.items()}
+        cores = [node.core for node in nodes.values()]
+        records = [
+            *(node.journal.entries for node in desk.nodes.values()),
+            desk.venue.__dict__,
+            desk.witness.__dict__,
+            desk.bus.__dict__,
+            self._whole,
+            record,
+            desk.alert_log,
+        ]
         sample = sample_of(os.getpid(), 0.0)
         assert sample is not None
         trades = list(self._book.trades.values())
@@ -357,9 +368,10 @@ class WorldSoak:
             WorldSample(
                 hours=(desk.engine.now_ns - START_NS) / HOUR,
                 rss_mb=round(sample.own_mb, 1),
-                records_mb=counted.records_mb,
-                keeps=counted.keeps,
-                places=counted.places,
+                given_out_mb=round(given_out_mb(), 1),
+                records_mb=round(weighed_bytes(records, without=cores) / 1_048_576, 1),
+                keeps=keeps,
+                places=places,
                 trades=len(trades),
                 rows=sum(len(node.journal.entries) for node in desk.nodes.values()),
             )
@@ -370,32 +382,11 @@ class WorldSoak:
         record.modes = dict(Counter(trade.mode for trade in trades))
         record.restarts = sum(node.starts - 1 for node in desk.nodes.values())
         record.done = dict(sorted(self._told.items()))
-        shown = " ".join(f"{name} {each.elements:,}" for name, each in counted.keeps.items())
+        shown = " ".join(f"{name} {each.elements:,}" for name, each in keeps.items())
         self._say(
             f"{record.hours:5.1f} h | CPU {record.cpu_s:,.0f} s | trades {len(trades):,} | "
             f"rows {record.samples[-1].rows:,} | "
-            f"RSS {sample.own_mb:.0f} MB of which records {record.samples[-1].records_mb:.0f} | keeps {shown} | "
+            f"RSS {sample.own_mb:.0f} MB, given out {record.samples[-1].given_out_mb:.0f}, of it records "
+            f"{record.samples[-1].records_mb:.0f} | keeps {shown} | "
             f"alerts {sum(not alert.resolved for alert in record.alerts)} | restarts {record.restarts}"
         )
-
-    def _counted(self) -> bytes:
-        """`Counted`, encoded."""
-        desk = self.desk
-        keeps: dict[str, Keeps] = {}
-        places: dict[str, int] = {}
-        cores = {name: node.core for name, node in desk.nodes.items() if node.alive}
-        for name, core in cores.items():
-            found = retained(core)
-            keeps[name] = Keeps(sum(found.values()), round(weighed_bytes([core]) / 1_024, 1))
-            places |= {f"{name}{place}": count for place, count in found.items()}
-        records = [
-            *(node.journal.entries for node in desk.nodes.values()),
-            desk.venue.__dict__,
-            desk.witness.__dict__,
-            desk.bus.__dict__,
-            self._whole,
-            self.record,
-            desk.alert_log,
-        ]
-        records_mb = round(weighed_bytes(records, without=cores.values()) / 1_048_576, 1)
-        return msgspec.msgpack.encode(Counted(keeps, places, records_mb))

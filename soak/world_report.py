@@ -19,8 +19,8 @@ RULES = (
     "Each core: what it keeps at rest, elements and bytes, is in the last quarter of the run at most "
     f"{GROWS_PCT:g} % (and {GROWS_ELEMENTS} elements) more than in the third, each a mean. Execution keeps ended "
     "trades for one day here, so that from the second day on it forgets as many as come.",
-    "The process: its anonymous memory less what the World keeps for its checks is in the last quarter at most "
-    f"{REST_GROWS_MB:g} MB more than in the third.",
+    "The process: what its allocators have given out less what the World keeps for its checks is in the last quarter "
+    f"at most {REST_GROWS_MB:g} MB more than in the third.",
     "Promises: all those of the [simulation](simulation.md). Safety is checked once a virtual minute; every two "
     "hours faults stop, strategies pause, all must come to rest within 13 minutes, and the books of desk and venue "
     "are compared to the last decimal. What execution decided is judged row by row every eight hours.",
@@ -100,7 +100,7 @@ def _grown(samples: Sequence[WorldSample]) -> Iterator[str]:
             late = _mean([getattr(each.keeps[name], what) for each in last if name in each.keeps])
             if late > early * (1 + GROWS_PCT / 100) + tolerated:
                 yield f"{name} keeps {late:,.0f} {what} in the last quarter, {early:,.0f} in the third"
-    early, late = (_mean([each.rss_mb - each.records_mb for each in part]) for part in (third, last))
+    early, late = (_mean([each.given_out_mb - each.records_mb for each in part]) for part in (third, last))
     if late > early + REST_GROWS_MB:
         yield f"the process has {late:.0f} MB beside its records in the last quarter, {early:.0f} in the third"
 
@@ -176,6 +176,7 @@ def world_section(result: WorldResult) -> str:
 
 _OF_PROCESS = (
     ("anonymous memory", lambda each: each.rss_mb),
+    ("given out by its allocators", lambda each: each.given_out_mb),
     ("of it the World's records for its checks", lambda each: each.records_mb),
-    ("the rest", lambda each: each.rss_mb - each.records_mb),
+    ("the rest", lambda each: each.given_out_mb - each.records_mb),
 )

@@ -16,6 +16,7 @@ _OVERLAP_NS = 600 * SECOND
 _MARGIN_NS = 60 * SECOND
 _TOLD_EVERY_NS = 300 * SECOND
 _HOUR_NS = 3_600 * SECOND
+_FEES_PATIENCE_NS = 60 * SECOND
 _UNREACHABLE_AFTER = 4
 
 
@@ -38,6 +39,7 @@ class ComparisonSchedule:
         self._in_flight_ns: int | None = None
         self._asked_ns = 0
         self._failures = 0
+        self._fees_until_ns = 0
 
     @property
     def is_failing(self) -> bool:
@@ -52,6 +54,14 @@ class ComparisonSchedule:
         """Compare with the venue at `at_ns` at the latest."""
         if self._wanted is None or at_ns < self._wanted[0]:
             self._wanted = (at_ns, trigger)
+
+    def want_fees(self) -> None:
+        """An execution came without its fee: look for it, again and again for a while, as lists lag."""
+        self._fees_until_ns = self._work.now_ns + _FEES_PATIENCE_NS
+        self._want_fees()
+
+    def _want_fees(self) -> None:
+        self.want("fees", self._work.now_ns + self._work.config.fee_poll_ms * MS)
 
     def distrust(self, trigger: str) -> None:
         """Something may have been missed: place nothing new before the next comparison."""
@@ -185,6 +195,8 @@ class ComparisonSchedule:
             self.want("again", work.now_ns)
         if self.stream_up is False and work.book.unsettled:
             self.want("stream_down", work.now_ns + config.stream_down_poll_ms * MS)
+        if work.book.feeless and work.now_ns < self._fees_until_ns:
+            self._want_fees()
         if any(self._expired()):
             self.want("settlement", work.now_ns + config.settlement_poll_ms * MS)
         self.want("regular", work.now_ns + config.reconcile_interval_ms * MS)

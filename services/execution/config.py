@@ -40,7 +40,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     confirm_ms: how long after a difference of positions the second look is taken.
     settled_view_ms: fills younger than this at a snapshot may be missing in its positions.
     stream_down_poll_ms: the interval of comparisons while the private stream is down and orders are live.
-    fee_poll_ms: how long after a fill without a fee the fee is looked for.
+    fee_poll_ms: how long after a fill without a fee the fee is looked for, and again while it is not told.
     market_tolerance_ms: prices older than this decide nothing.
     risk_silence_max_ms: a risk service silent for longer voids open grants.
     tradable_margin_s: a trade is opened only in instruments that trade for at least this much longer.

@@ -316,7 +316,7 @@ class ExecutionCore:
 
     def _take_fill(self, fill: VenueFill) -> None:
         if self._facts.fill(fill) and fill.fee_usd is None:
-            self._schedule.want("fees", self._work.now_ns + self._work.config.fee_poll_ms * MS)
+            self._schedule.want_fees()
 
     def _take_outcome(self, item: OrderAcked | OrderRefused | OutcomeUnknown | CancelAcked | CancelRefused) -> None:
         order = self._work.book.orders.get(item.client_order_id)

@@ -115,6 +115,25 @@ def test_a_missing_fee_is_looked_for_soon_and_learned_once() -> None:
     assert told[1] == msgspec.structs.replace(told[0], fee_usd=D("0.7"))
 
 
+def test_a_fee_that_the_lists_do_not_show_yet_is_looked_for_again_for_a_minute() -> None:
+    script = Script().started()
+    script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.on(acked(order)).on(fill(order, 1, fee=None))
+    looks = 0
+    for _ in range(120):
+        script.wait(1_000)
+        if "fees" in script.fetches():
+            looks += 1
+            script.snapshot(positions=script.positions())
+    # at least a pause of comparisons apart, and regular ones from then on
+    assert 10 < looks <= 32
+    script.snapshot(fills=[_without_id(fill(order, 1, fee="0.7"))], positions=script.positions())
+    script.fetches()
+    script.wait(10_000)
+    assert "fees" not in script.fetches()
+
+
 def test_a_fill_on_a_final_trade_breaks_it_and_is_closed() -> None:
     script = Script().started()
     trade_id = script.open(leg(CALL, "buy"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from soak.memory import ProcessSample, curve, growth
+from soak.memory import ProcessSample, curve, given_out_mb, growth
 
 
 def samples(pid: int, from_s: float, until_s: float, base_mb: float, mb_per_hour: float) -> list[ProcessSample]:
@@ -54,3 +54,14 @@ def test_a_curve_has_a_bar_per_part_from_its_least_to_its_largest() -> None:
     assert curve([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert curve([]) == ""
     assert len(curve(range(1_000), width=10)) == 10
+
+
+def test_what_is_given_out_is_told_and_what_came_back_is_not() -> None:
+    before = given_out_mb()
+    small = [f"{number} small things" for number in range(200_000)]
+    large = bytearray(50 * 1_048_576)
+    held = given_out_mb()
+    # each text takes 64 bytes and a place in the list
+    assert 50 + 200_000 * 72 / 1_048_576 <= held - before + 0.5 < 80
+    del small, large
+    assert given_out_mb() < before + 1
