@@ -188,6 +188,12 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
             self.table(f"{name}.{field}", inner)
         return _convert(self.path, name, self.raw.get(name, {}), kind)
 
+    def value(self, name: str, kind: type[SectionT]) -> SectionT:
+        """What another service's section has under `name` "section.key", as `kind`; of no table an empty one. Raises
+        ConfigError."""
+        section, key = name.split(".")
+        return _convert(self.path, name, self.raw.get(section, {}).get(key, {}), kind)
+
     def table(self, name: str, kind: type[SectionT]) -> dict[str, SectionT]:
         """The sections `[section.key.NAME]` for `name` "section.key", by NAME. Raises ConfigError naming the one."""
         section, key = name.split(".")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from services.execution.cash_config import CashConfig
+from shared.leverage import LeverageTable
 from shared.messages.control import OnShutdown
 from shared.messages.trades import IfBroken
 from shared.strategy.profiles import ExecutionProfile
@@ -16,8 +17,6 @@ Seconds = Annotated[int, Meta(ge=0, le=864_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=10_000)]
 _COUNTDOWN_MIN_S = 15
-FutureName = Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}USD(-[0-9]{1,2}[A-Z]{3}[0-9]{2})?$")]
-Leverage = Annotated[int, Meta(ge=1, le=125)]
 ProfileName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -163,7 +162,7 @@ class ExecutionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     shutdown_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 20
     profiles: dict[ProfileName, ExecutionProfile] = {}
     cash: CashConfig = CashConfig()
-    leverage: dict[FutureName, Leverage] = {}
+    leverage: LeverageTable = {}
     rate_budget_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     orders_per_s: Annotated[int, Meta(ge=1, le=60)] = 15
 

@@ -222,9 +222,9 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return max(self.grant_ttl_ms, wanted_ms)
 
 
-def margined_at(config: RiskConfig, leverages: Iterable[object]) -> RiskConfig:
+def margined_at(config: RiskConfig, leverages: Iterable[int]) -> RiskConfig:
     """The same, with the margin of futures no lower than it is at the lowest of the leverages that execution sets."""
-    lowest = min((each for each in leverages if isinstance(each, int) and each >= 1), default=None)
+    lowest = min(leverages, default=None)
     if lowest is None or config.futures_initial_fraction >= 1 / lowest:
         return config
     return msgspec.structs.replace(config, futures_initial_fraction=1 / lowest)

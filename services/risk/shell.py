@@ -12,6 +12,7 @@ from services.risk.reader import AccountReader
 from services.risk.rows import GrantIssued, RiskRow, may_go_unwritten
 from services.risk.subscriptions import subscriptions
 from services.risk.telling import RiskNarrator
+from shared.leverage import LeverageTable
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
@@ -26,10 +27,8 @@ class RiskShell:
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        leverages = context.desk.raw.get("execution", {}).get("leverage", {})
-        # what is no table is execution's to refuse, with the field and the remedy
-        configured = leverages.values() if isinstance(leverages, dict) else ()
-        config = self._config = margined_at(context.section(RiskConfig), configured)
+        leverages = context.desk.value("execution.leverage", LeverageTable)
+        config = self._config = margined_at(context.section(RiskConfig), leverages.values())
         grant_key = context.grant_key()
         venue = VenueMetrics(context.metrics)
         self._gateway = (EveryProduct if context.desk.futures else CoincallGateway)(

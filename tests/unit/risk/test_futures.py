@@ -96,4 +96,3 @@ def test_the_margin_of_futures_is_no_lower_than_at_the_lowest_leverage_that_is_s
     assert margined_at(config, (20, 50)) is config
     assert margined_at(config, (20, 4)).futures_initial_fraction == 0.25
     assert margined_at(RiskConfig(futures_initial_fraction=0.5), (4,)).futures_initial_fraction == 0.5
-    assert margined_at(config, ("5", 0)) is config, "execution refuses what is no leverage"
