@@ -8,13 +8,13 @@ from decimal import Decimal
 import numpy as np
 
 from services.strategy.loaded import LoadedStrategy
-from shared.messages.control import Gate
 from shared.messages.quoting import OrderToAmend, OrderToPlace
-from shared.messages.trades import FINAL_ORDER_STATES, LegOrder, OrderUpdate, TradeUpdate
+from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import snap_price
-from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure, WorkOrders
+from shared.strategy.protocol import Intent, WorkOrders
 from shared.strategy.views import DeskView
 from world.faults import SECOND
+from world.order_worker import OrderWorker, quoting_trade
 
 NAME = "grid"
 _QUANTITY = Decimal("0.3")
@@ -25,7 +25,7 @@ _PAUSE_NS = 1_500_000_000
 _TRADES = 3
 
 
-class Grid:
+class Grid(OrderWorker):
     """Opens up to three quoting trades in the call nearest to the index, one after the other; every second and a half
     it moves, cancels or adds something, in turn, and is content with every answer.
 
@@ -35,12 +35,9 @@ class Grid:
     name = NAME
 
     def __init__(self, levels: int = 1) -> None:
+        super().__init__()
         self._levels = levels
         self._step = _STEP if levels == 1 else _SMALL_STEP
-        self._orders: dict[int, OrderUpdate] = {}
-        self._due_ns = 0
-        self._turn = 0
-        self._opened = 0
 
     def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         chain = desk.chains.get("BTCUSD")
@@ -67,22 +64,13 @@ class Grid:
             return ()
         self._opened += 1
         leg = LegOrder(symbol=min(calls)[2], side="buy", quantity=_QUANTITY)
-        return (
-            OpenStructure(
-                legs=(leg,),
-                execution_mode="quoting",
-                policy="best_effort",
-                quoting_s=_QUOTING_S,
-                hard_deadline_ns=now_ns + _HELD_S * SECOND,
-            ),
-        )
+        return (quoting_trade(leg, now_ns, quoting_s=_QUOTING_S, held_s=_HELD_S),)
 
     def _work(self, trade: TradeUpdate, bid: float, ask: float) -> WorkOrders:
         leg = trade.legs[0]
         tick = Decimal(1)
         below, above = snap_price(bid, tick, up=False), snap_price(ask, tick, up=True)
-        mine = [order for order in self._orders.values() if order.trade_id == trade.trade_id]
-        working = [order for order in mine if order.state == "WORKING"]
+        working = [order for order in self._mine(trade) if order.state == "WORKING"]
         self._turn += 1
         # at times it crosses: it is then tried again behind the touch
         far = above if self._turn % 4 == 0 else below
@@ -105,27 +93,6 @@ class Grid:
                     for each in working
                 ]
                 return WorkOrders(trade_id=trade.trade_id, amend=tuple(moves), place=tuple(place[-1:]))
-
-    def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        self._orders[order.client_order_id] = order
-        if order.state in FINAL_ORDER_STATES:
-            del self._orders[order.client_order_id]
-        return ()
-
-    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        return ()
-
-    def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        return ()
-
-    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
-        return None
-
-    def gates(self) -> Sequence[Gate]:
-        return ()
-
-    def next_deadline_ns(self) -> int | None:
-        return None
 
 
 def grid(levels: int = 1) -> LoadedStrategy:

@@ -7,13 +7,12 @@ from decimal import Decimal
 
 from services.strategy.loaded import LoadedStrategy
 from shared.messages.base import Side, opposite
-from shared.messages.control import Gate
 from shared.messages.quoting import OrderToAmend, OrderToPlace
-from shared.messages.trades import FINAL_ORDER_STATES, LegOrder, OrderUpdate, TradeUpdate
+from shared.messages.trades import LegOrder, TradeUpdate
 from shared.options.chain import snap_price
-from shared.strategy.protocol import Intent, IntentOutcome, OpenStructure, WorkOrders
+from shared.strategy.protocol import Intent, WorkOrders
 from shared.strategy.views import DeskView
-from world.faults import SECOND
+from world.order_worker import OrderWorker, quoting_trade
 
 NAME = "stopper"
 _SYMBOL = "BTCUSD"
@@ -27,18 +26,12 @@ _NEAR, _FAR = 0.0004, 0.002
 """How far triggers are from the mark: some are reached within seconds."""
 
 
-class Stopper:
+class Stopper(OrderWorker):
     """Opens up to four quoting trades in the perpetual, long and short in turn, one after the other. Every 1.2 s it
     buys some, sets a stop that opens, or sets, moves or cancels one that protects, and goes on with these after its
     quoting has ended; it is content with every answer."""
 
     name = NAME
-
-    def __init__(self) -> None:
-        self._orders: dict[int, OrderUpdate] = {}
-        self._due_ns = 0
-        self._turn = 0
-        self._opened = 0
 
     def on_market(self, underlying: str, desk: DeskView, now_ns: int) -> Sequence[Intent]:
         chain = desk.chains.get("BTCUSD")
@@ -56,21 +49,13 @@ class Stopper:
     def _open(self, now_ns: int) -> Sequence[Intent]:
         side: Side = "sell" if self._opened % 2 else "buy"
         self._opened += 1
-        return (
-            OpenStructure(
-                legs=(LegOrder(symbol=_SYMBOL, side=side, quantity=_QUANTITY),),
-                execution_mode="quoting",
-                policy="best_effort",
-                quoting_s=_QUOTING_S,
-                hard_deadline_ns=now_ns + _HELD_S * SECOND,
-            ),
-        )
+        leg = LegOrder(symbol=_SYMBOL, side=side, quantity=_QUANTITY)
+        return (quoting_trade(leg, now_ns, quoting_s=_QUOTING_S, held_s=_HELD_S),)
 
     def _work(self, trade: TradeUpdate, bid: float, ask: float, mark: float) -> WorkOrders:
         leg = trade.legs[0]
         own, other = leg.side, opposite(leg.side)
-        mine = [order for order in self._orders.values() if order.trade_id == trade.trade_id]
-        stops = [order for order in mine if order.state == "WORKING" and order.trigger_price is not None]
+        stops = [order for order in self._mine(trade) if order.state == "WORKING" and order.trigger_price is not None]
         self._turn += 1
         taking = snap_price(ask, _TICK, up=True) if own == "buy" else snap_price(bid, _TICK, up=False)
         held = min(leg.held_quantity, _STEP)
@@ -94,27 +79,6 @@ class Stopper:
                 )
                 return WorkOrders(trade_id=trade.trade_id, amend=moves)
         return WorkOrders(trade_id=trade.trade_id, place=tuple(each for each in place if each.quantity > 0))
-
-    def on_order(self, order: OrderUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        self._orders[order.client_order_id] = order
-        if order.state in FINAL_ORDER_STATES:
-            del self._orders[order.client_order_id]
-        return ()
-
-    def on_trade(self, trade: TradeUpdate, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        return ()
-
-    def on_timer(self, desk: DeskView, now_ns: int) -> Sequence[Intent]:
-        return ()
-
-    def on_outcome(self, outcome: IntentOutcome, now_ns: int) -> None:
-        return None
-
-    def gates(self) -> Sequence[Gate]:
-        return ()
-
-    def next_deadline_ns(self) -> int | None:
-        return None
 
 
 def _trigger(mark: float, side: Side, share: float) -> Decimal:
