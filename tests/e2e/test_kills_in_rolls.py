@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import make_desk, take_down
-from tests.e2e.stack import (
-    FINAL,
-    Desk,
-    all_running,
-    assert_books_balance,
-    newest_in,
-    opened_and_closed,
-    signed_legs,
-    until,
-)
+from tests.e2e.rolling import assert_one_chain, roll_until_a_kill_hits, rolling_desk_of
+from tests.e2e.stack import Desk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
-ROLLER = """
-from shared.messages.trades import ExecutionParams, LimitPhase
-from shared.strategy import EntryView, LegSpec, Roll, StrategyConfig, before_expiry, max_hold_hours, strangle
-
-
-def legs(view: EntryView, now_ns: int) -> list[LegSpec]:
-    # what is selected changes every few seconds, so that there is always something else to roll into
-    delta = 0.3 if now_ns // 7_000_000_000 % 2 else 0.2
-    return strangle(
+LEGS = """strangle(
         qty="1",
-        call_delta=delta,
-        put_delta=-delta,
+        call_delta=(0.2, 0.3)[turn],
+        put_delta=(-0.2, -0.3)[turn],
         side="buy",
         underlying="ETHUSD",
         expiry_criteria={"dte_min": 2, "dte_max": 21, "target": 7},
-    )
-
-
-def roller() -> StrategyConfig:
-    return StrategyConfig(
-        name="roller",
-        legs_factory=legs,
-        exit_conditions=[max_hold_hours(2)],
-        execution_mode="limit",
-        execution_params=ExecutionParams(
-            phases=(
-                LimitPhase(pricing="passive", duration_s=3.0, reprice_interval_s=3.0),
-                LimitPhase(pricing="aggressive", duration_s=60.0, reprice_interval_s=2.0, buffer_pct=5.0),
-            ),
-            fill_timeout_s=2.0,
-            max_requote_rounds=60,
-        ),
-        roll=Roll(when=[before_expiry(0.5)], net_limit_usd=100_000, max_rolls=100, within_seconds=180),
-        max_concurrent_trades=1,
-        check_interval_seconds=1,
-    )
-"""
-"""It opens slowly, so that a kill can hit it, and rolls when it is told to."""
+    )"""
 
 
 @pytest.fixture(scope="module")
 def rolling_desk() -> Iterator[Desk]:
-    made = make_desk("roller", 7, ["roller"], {"roller": ROLLER})
-    started = made.voldesk("up", "--timeout", "180", "--json")
-    assert started.code == 0, started.err + made.logs()
-    yield made
-    take_down(made)
+    with rolling_desk_of("roller", 7, LEGS, buffer_pct=5.0) as made:
+        yield made
 
 
 @pytest.mark.parametrize("step", ["close", "opening"])
@@ -79,68 +32,8 @@ def rolling_desk() -> Iterator[Desk]:
 def test_a_roll_is_finished_once_although_a_service_is_killed_in_its_middle(
     rolling_desk: Desk, victim: str, step: str
 ) -> None:
-    """On a busy machine a kill may come too late: then the successor is rolled in its turn."""
-    kills = 1
-    while not rolled_with_a_kill(rolling_desk, victim, step):
-        kills += 1
-        assert kills < 6, f"no kill hit the {step} of a roll"
-
-
-def rolled_with_a_kill(desk: Desk, victim: str, step: str) -> bool:
-    """Roll the open trade, kill a service meanwhile and see the roll end as if nothing had been; False when the kill
-    came after that step."""
-    held = until(desk, "a trade is open", lambda: newest_in(desk, "roller", ("OPEN",)))
-    trade_id = held["trade_id"]
-    pid = desk.pid(victim)
-    asked = desk.voldesk("roll", trade_id, "--yes")
-    assert asked.code == 0, asked.err
-
-    def closing() -> bool:
-        return desk.trade(trade_id)["state"] in ("PENDING_CLOSE", "CLOSING", *FINAL)
-
-    def successor() -> dict[str, Any] | None:
-        rows = desk.trades("roller")
-        return next((row for row in rows if row["roll"] and row["roll"]["rolled_from"] == trade_id), None)
-
-    until(desk, f"the {step} of the roll has begun", closing if step == "close" else lambda: bool(successor()))
-    killed_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
-    os.kill(pid, signal.SIGKILL)
-
-    def opened() -> dict[str, Any] | None:
-        row = successor()
-        return row if row is not None and row["state"] == "OPEN" else None
-
-    after = until(desk, f"the successor of {trade_id} is open", opened, timeout_s=240)
-    until(desk, "every service is running again", lambda: all_running(desk))
-    before = desk.trade(trade_id)
-    assert (before["state"], before["rolled_to"]) == ("CLOSED", after["trade_id"])
-    bought, sold = opened_and_closed(desk, trade_id)
-    assert bought == signed_legs(held)
-    assert sold == {symbol: -quantity for symbol, quantity in bought.items()}
-    assert opened_and_closed(desk, after["trade_id"]) == (signed_legs(after), {})
-    ended_at = before["closed_at"] if step == "close" else after["opened_at"]
-    return bool(ended_at >= killed_at)
+    roll_until_a_kill_hits(rolling_desk, victim, step)
 
 
 def test_after_all_that_the_chain_is_one_and_has_the_pnl_of_all_its_trades(rolling_desk: Desk) -> None:
     assert_one_chain(rolling_desk, 5)
-
-
-def assert_one_chain(desk: Desk, at_least: int) -> None:
-    """All trades of a desk are one chain, each with the P&L of those before it; and its books balance."""
-    oldest_first = [row for row in desk.trades("roller") if row["state"] != "FAILED"][::-1]
-    assert {row["state"] for row in oldest_first} == {"OPEN", "CLOSED"}
-    assert len(oldest_first) >= at_least
-    first = oldest_first[0]["trade_id"]
-    total = Decimal(0)
-    for number, row in enumerate(oldest_first):
-        total += Decimal(row["realized_pnl"]) - Decimal(row["fees"]) - Decimal(row["funding"])
-        if not number:
-            assert row["roll"] is None
-            continue
-        link = row["roll"]
-        before = oldest_first[number - 1]
-        assert (link["chain_id"], link["number"], link["rolled_from"]) == (first, number, before["trade_id"])
-        assert before["rolled_to"] == row["trade_id"]
-        assert Decimal(link["chain_pnl"]) == total
-    assert_books_balance(desk)
