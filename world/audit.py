@@ -355,6 +355,7 @@ def _taking_from_others(
     if snapshot.asked_ns <= touched_ns + config.settled_view_ms * MS:
         return
     shown = sum((one.quantity for one in snapshot.positions if one.symbol == leg.symbol), ZERO)
+    shown = snapshot.coins.get(leg.symbol, shown)
     claimed = sum((part.held_quantity for other, part in alike if other is not trade and not other.is_final), ZERO)
     if claimed and row.quantity > max(ZERO, shown * leg.sign - claimed):
         yield Violation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from services.exchange import model as ex
@@ -44,7 +44,7 @@ _DOWN = "down: connection reset"
 
 
 def is_spot(symbol: str) -> bool:
-    """Whether this is a pair of spot, which has a stream of its own that execution does not hear."""
+    """Whether this is a pair of spot."""
     return symbol.endswith("USDT")
 
 
@@ -52,7 +52,8 @@ class VenueCash:
     """The coins and USDT of one account, and its orders of spot.
 
     is_left_out: whether a list lacks this one of its orders. tell_sent: told of each sale before anything becomes of
-    it. `foreign`: the orders that somebody else placed.
+    it. `foreign`: the orders that somebody else placed. `of_trades`: client order ids of orders that are legs of
+    trades, and not the rule's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class VenueCash:
         self._is_left_out = is_left_out
         self._tell_sent = tell_sent
         self.foreign: set[int] = set()
+        self.of_trades: set[int] = set()
 
     def perform(self, effect: CashEffect, asked_ns: int, deliver: Deliver) -> None:
         """Carry out one effect; `asked_ns` is the time of the machine that asks."""
@@ -87,8 +89,15 @@ class VenueCash:
                 self._network.read(lambda: self._strays(effect, asked_ns), StraysNotFound(_DOWN), deliver)
 
     def fills(self) -> list[ex.Fill]:
-        """All of spot. For the checks."""
-        return list(self._exchange.spot.fills(self._account_id, 0, _EVER_NS))
+        """All of spot but those of trades. For the checks."""
+        return [fill for fill in self._all_fills() if fill.client_order_id not in self.of_trades]
+
+    def fills_of_trades(self) -> list[ex.Fill]:
+        """Those of spot that are of trades. For the checks."""
+        return [fill for fill in self._all_fills() if fill.client_order_id in self.of_trades]
+
+    def _all_fills(self) -> Sequence[ex.Fill]:
+        return self._exchange.spot.fills(self._account_id, 0, _EVER_NS)
 
     def order(self, client_order_id: int) -> ex.Order | None:
         """One order of spot, whatever the venue shows of it. For the checks."""

@@ -105,6 +105,7 @@ class Desk:
         host_config: StrategyHostConfig | None = None,
         tells_alerts: bool = False,
         futures: bool = False,
+        spot: bool = False,
         hosts: StrategyHosts = StrategyHosts(),
     ) -> None:
         self.engine = engine
@@ -127,7 +128,7 @@ class Desk:
         self.execution_config = execution_config or ExecutionConfig()
         self.risk_config = risk_config or WIDE
         exchange = ExchangeCore(exchange_config, engine.now_ns)
-        self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID, futures=futures)
+        self.venue = Venue(engine, faults, exchange, exchange_config, ACCOUNT_ID, futures=futures, spot=spot)
         self.bus = WorldBus(engine, faults, ACCOUNT_ID)
         self._disconnect: Callable[[], None] = lambda: None
         self._frozen_until_ns = 0
@@ -276,6 +277,7 @@ class Desk:
                     symbols,
                     effect.funding_since_ns,
                     deliveries=effect.deliveries,
+                    coins_of=effect.coins_of,
                 )
             case CreateRfq() | AcceptQuote() | CancelRfq() | FetchQuotes() | QueryRfqs() | QueryBlockTrades():
                 self.venue.rfqs.perform(effect, node.now_ns, back)
@@ -396,6 +398,7 @@ class Desk:
             underlying=f"{base}USD",
             instruments=market.instruments(base),
             perpetual=perpetual,
+            spot=market.pair(base) if self.venue.products.spot else None,
             futures=tuple(each for each in dated if each is not None),
         )
         self.engine.after(self.engine.between_ns(MS, 50 * MS), lambda: node.put(loaded, epoch))
@@ -416,6 +419,8 @@ class Desk:
                     self._pushes += self.venue.market.futures_pushes(base)
                 else:
                     self._pushes.append(self.venue.market.index_push(base))
+                if self.venue.products.spot:
+                    self._pushes.append(self.venue.market.pair_push(base))
                 self._pushes += self.venue.market.chain_pushes(base)
         elif not self._repeats:
             return

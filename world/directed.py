@@ -18,6 +18,7 @@ from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode, IfBroken, Policy
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.cash_scenario import cash_rule
+from world.covered_coins import covered_coins
 from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
@@ -463,6 +464,11 @@ DIRECTED: dict[str, Directed] = {
     "cash_rule": Directed(
         what="USDT are short again and again, and the cash rule sells coins beside somebody who offers them by hand",
         scenario=cash_rule,
+    ),
+    "covered_coins": Directed(
+        what="coins of spot are bought under sold calls, against the perpetual and alone, some beside a cash rule "
+        "that may not sell them",
+        scenario=covered_coins,
     ),
     "moving_groups": Directed(
         what="strategies move between two hosts while they trade, and one of them is paused",

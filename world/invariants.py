@@ -12,6 +12,7 @@ from services.execution.book import Book
 from services.execution.records import Trade
 from shared.ids import parse_client_order_id, trade_id
 from shared.messages.trades import GrantLeg
+from world.cash import is_spot
 from world.faults import SECOND
 from world.node import Node
 from world.venue import Venue
@@ -58,7 +59,7 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:
     for symbol, quantity in venue.own_positions().items():
         yield Violation("flat_at_venue", f"the venue still holds {quantity} {symbol}")
     for resting in venue.products.open_orders():
-        if resting.order_id not in venue.by_hand:
+        if resting.order_id not in venue.by_hand | venue.cash.foreign:
             yield Violation("nothing_rests", f"order {resting.client_order_id} still rests at the venue")
     for request_id in venue.rfqs.active():
         yield Violation("nothing_rests", f"request for quote {request_id} is still open at the venue")
@@ -162,6 +163,9 @@ def _closes_reduce(venue: Venue, desk_number: int) -> Iterator[Violation]:
         *venue.products.order_history(),
     ):
         if order.client_order_id in opening or order.reduce_only:
+            continue
+        if is_spot(order.symbol):
+            # The venue has no reduce-only orders of it: what is sold is judged by what the trade bought.
             continue
         # A block trade cannot reduce only: what it closes is judged by what its trade held.
         if order.order_id not in venue.by_hand | in_blocks:

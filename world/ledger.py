@@ -17,6 +17,7 @@ from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal, Trade
 from shared.messages.venue import VenueExercise
 from world.bus import WorldBus
 from world.faults import SECOND
+from world.translation import fee_usd_of
 from world.venue import Venue
 from world.violations import Violation
 
@@ -27,10 +28,13 @@ _ARRIVES_NS = 5 * SECOND
 
 
 def ledger_violations(venue: Venue, book: Book) -> Iterator[Violation]:
-    """Own fills, summed over trades, are the venue's positions; fees and cash agree to the last decimal."""
+    """Own fills, summed over trades, are the venue's positions, of which coins are none; fees agree to the last
+    decimal."""
     nets: dict[str, Decimal] = {}
     for trade in book.trades.values():
         for leg in trade.legs:
+            if leg.instrument.is_spot:
+                continue
             nets[leg.symbol] = nets.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
     venue_nets = venue.own_positions()
     for symbol in sorted(nets.keys() | venue_nets.keys()):
@@ -41,11 +45,12 @@ def ledger_violations(venue: Venue, book: Book) -> Iterator[Violation]:
 
 
 def _fees(venue: Venue, book: Book) -> Iterator[Violation]:
-    """Settlements of what others opened are left out: they have symbols of their own."""
+    """Settlements of what others opened are left out: they have symbols of their own. A fee in coins counts by the
+    price at which they were bought."""
     fees = sum((trade.fees_usd for trade in book.trades.values()), ZERO)
-    fills = [fill for fill in venue.products.fills() if fill.order_id not in venue.by_hand]
+    fills = [fill for fill in venue.fills_of_trades() if fill.order_id not in venue.by_hand]
     settled = [one for one in venue.products.settlements() if one.symbol not in venue.foreign]
-    venue_fees = sum((fill.fee for fill in fills), ZERO) + sum((one.fee_usd for one in settled), ZERO)
+    venue_fees = sum((fee_usd_of(fill) for fill in fills), ZERO) + sum((one.fee_usd for one in settled), ZERO)
     if fees != venue_fees:
         yield Violation("fees_equal", f"fees of trades {fees} are not the venue's {venue_fees}")
 
@@ -55,9 +60,10 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
 
     What somebody else closed of a trade is booked by the desk at mark, and is in neither sum. All is flat: what a
     future made is then what its fills and its delivery moved, but for the last digits of the venue's average price.
+    Coins that were kept as a fee are booked by the desk at the price that was paid for them.
     """
     exchange, account_id = venue.exchange, venue.account_id
-    fills = list(venue.products.fills())
+    fills = venue.fills_of_trades()
     settlements = venue.products.settlements()
     deposits = venue.config.accounts[0].initial_balance_usd
     deposits += sum((one.amount for one in exchange.transfers(account_id)), ZERO)
@@ -71,7 +77,9 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
     booked = -sum((trade.funding_usd for trade in book.trades.values()), ZERO)
     if booked != funding and not venue.foreign:
         yield Violation("cash_equal", f"trades received {booked} USD of funding, the account {funding}")
-    own = _traded(fill for fill in fills if fill.order_id not in venue.by_hand)
+    own_fills = [fill for fill in fills if fill.order_id not in venue.by_hand]
+    kept = sum((fee_usd_of(fill) for fill in own_fills if fill.fee_coin != "USDT"), ZERO)
+    own = _traded(own_fills) - kept
     own += _settled(one for one in settlements if one.symbol not in venue.foreign)
     explained = -sum((trade.fees_usd for trade in book.trades.values()), ZERO)
     for trade in book.trades.values():
@@ -85,7 +93,12 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
 
 
 def _traded(fills: Iterable[ex.Fill]) -> Decimal:
-    return sum((-fill.side.sign * fill.quantity * fill.price - fill.fee for fill in fills), ZERO)
+    """What executions moved in USDT: a fee that is taken in coins moves none."""
+    cash = ZERO
+    for fill in fills:
+        fee = fill.fee if fill.fee_coin == "USDT" else ZERO
+        cash -= fill.side.sign * fill.quantity * fill.price + fee
+    return cash
 
 
 def _settled(settlements: Iterable[VenueExercise]) -> Decimal:

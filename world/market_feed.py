@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 
 from services.exchange.config import ExchangeConfig
+from services.exchange.contract_calls import ContractCalls
 from services.exchange.contracts import Contract, ContractMarket, next_funding_time
 from services.exchange.core import ExchangeCore
 from services.marketdata.effects import FundingRead, FuturesRead
-from shared.messages.contracts import FundingRate, FuturesSpec, FuturesTicker
+from shared.messages.contracts import FundingRate, FuturesSpec, FuturesTicker, SpotSpec
 from shared.messages.market import Instrument
 from shared.options.book import pack_levels
 from shared.options.listed_futures import listed_future
@@ -118,6 +119,22 @@ class MarketFeed:
         listed = [listed_future(contract.symbol, spec) for _, contract in self._contracts(base)]
         return tuple(sorted(listed, key=lambda each: (each.expiry_ns, each.last_trade_ns)))
 
+    def pair(self, base: str) -> SpotSpec:
+        """The base's pair of spot."""
+        limits = next(config.spot for config in self.config.bases if config.base == base)
+        return SpotSpec(
+            symbol=f"{base}USDT",
+            coin=base,
+            tick_size=limits.tick_size,
+            lot_size=limits.min_quantity,
+            min_quantity=limits.min_quantity,
+            max_quantity=limits.max_order_quantity,
+        )
+
+    def pair_push(self, base: str) -> BookPush:
+        """The book of the pair."""
+        return self._book_push(f"{base}USDT", self.exchange.spot)
+
     def futures_pushes(self, base: str) -> list[IndexPush | BookPush | FundingRead | FuturesRead]:
         """Index, marks, books and next funding of the futures, as marketdata is told them."""
         symbol, now_ns = f"{base}USD", self.exchange.now_ns
@@ -131,7 +148,7 @@ class MarketFeed:
                 index = msgspec.structs.replace(index, perpetual_mark=mark)
             else:
                 marks.append(_ticker(contract, mark, index.price))
-            told.append(self._book_push(contract.symbol))
+            told.append(self._book_push(contract.symbol, futures))
         rate = FundingRate(
             symbol=symbol, rate=futures.funding_rate(symbol, due_ns), next_funding_ns=due_ns, venue_ns=now_ns
         )
@@ -140,8 +157,8 @@ class MarketFeed:
     def _contracts(self, base: str) -> list[tuple[ContractMarket, Contract]]:
         return [found for found in self.exchange.futures.contracts() if found[1].base == base]
 
-    def _book_push(self, symbol: str) -> BookPush:
-        book = self.exchange.futures.order_book(symbol, 5)
+    def _book_push(self, symbol: str, calls: ContractCalls) -> BookPush:
+        book = calls.order_book(symbol, 5)
         assert book is not None, symbol
         bids, asks = ([(float(each.price), float(each.quantity)) for each in side] for side in (book.bids, book.asks))
         return BookPush(symbol=symbol, venue_ns=self.exchange.now_ns, bids=pack_levels(bids), asks=pack_levels(asks))

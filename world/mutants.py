@@ -15,6 +15,7 @@ from world.quoting_mutants import QUOTING_MUTANTS
 from world.rfq_mutants import RFQ_MUTANTS
 from world.roll_mutants import ROLL_MUTANTS
 from world.smart_mutants import SMART_MUTANTS
+from world.spot_mutants import SPOT_MUTANTS
 
 _RESEND = """self._facts.move(order, "UNKNOWN", item.reason)
                 from services.execution.effects import PlaceOrder
@@ -453,4 +454,5 @@ MUTANTS: Sequence[Mutant] = (
     *PERPETUAL_MUTANTS,
     *ROLL_MUTANTS,
     *SMART_MUTANTS,
+    *SPOT_MUTANTS,
 )

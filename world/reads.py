@@ -4,6 +4,7 @@ and of its market what is read on request."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from services.exchange import model as ex
@@ -24,6 +25,7 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
+from shared.options.instruments import base_of
 from world.products import Products
 from world.rfq import Deliver, Network
 from world.translation import shown_fill, shown_order
@@ -32,7 +34,7 @@ from world.translation import shown_fill, shown_order
 class VenueReads:
     """Answers reads over the network. What is younger than its horizon is not seen.
 
-    positions: as the venue shows them. is_left_out: whether a list lacks this one of its orders.
+    positions, coins: as the venue shows them. is_left_out: whether a list lacks this one of its orders.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class VenueReads:
         products: Products,
         account_id: str,
         positions: Callable[[], tuple[VenuePosition, ...]],
+        coins: Callable[[], dict[str, Decimal]],
         is_left_out: Callable[[], bool],
     ) -> None:
         self._network = network
@@ -49,6 +52,7 @@ class VenueReads:
         self._products = products
         self._account_id = account_id
         self._positions = positions
+        self._coins = coins
         self._is_left_out = is_left_out
 
     def query(self, client_order_id: int, asked_ns: int, deliver: Deliver, *, alone: bool = False) -> None:
@@ -107,6 +111,7 @@ class VenueReads:
         funding_since_ns: int = 0,
         *,
         deliveries: bool = False,
+        coins_of: Sequence[str] = (),
     ) -> None:
         """Read orders, fills, positions and exercises one after the other, so that the parts can disagree."""
         engine, parts = self._network.engine, dict[str, Any]()
@@ -127,6 +132,7 @@ class VenueReads:
                 orders=parts["orders"],
                 fills=parts["fills"],
                 positions=self._positions(),
+                coins=self._held_of(coins_of),
                 exercises=tuple(self._products.settlements(since_ns, deliveries=deliveries)),
                 funding=self._funding(funding_of, funding_since_ns),
             )
@@ -175,6 +181,10 @@ class VenueReads:
 
     def _fills_of(self, client_order_id: int, fills: Sequence[VenueFill]) -> tuple[VenueFill, ...]:
         return tuple(fill for fill in fills if fill.client_order_id == client_order_id)
+
+    def _held_of(self, pairs: Sequence[str]) -> dict[str, Decimal]:
+        coins = self._coins() if pairs else {}
+        return {pair: coins.get(base_of(pair), Decimal(0)) for pair in pairs}
 
     def _funding(self, symbols: Sequence[str], since_ns: int) -> tuple[FundingPayment, ...]:
         return tuple(

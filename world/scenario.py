@@ -61,7 +61,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     treasurer_pause_s: mean time between two payments into or out of the account; 0 for none.
     quotes: a strategy that works its own orders trades beside the others, and places so many where one would do; 0:
     none does.
-    futures: the desk trades perpetuals too. stops: a strategy trades them by orders of its own, and stop orders.
+    futures, spot: the desk trades perpetuals, and coins of spot, too. stops: a strategy trades perpetuals by orders
+    of its own, and stop orders.
     script: what else is done to the desk, until the moment that it is given.
     hosts: the groups of strategies that have hosts of their own when it begins.
     """
@@ -79,6 +80,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     treasurer_pause_s: float = 0.0
     quotes: int = 0
     futures: bool = False
+    spot: bool = False
     stops: bool = False
     script: Callable[[Desk, int], None] | None = None
     hosts: StrategyHosts = StrategyHosts()

@@ -16,6 +16,7 @@ from services.strategy.loaded import LoadedStrategy
 from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.cash_audit import sale_violations, unkept_minimum, unknown_sales, untrue_sales
+from world.coins_audit import coin_violations, coins_at_rest
 from world.desk import DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
@@ -97,6 +98,7 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         risk_config=scenario.risk,
         host_config=scenario.host,
         futures=scenario.futures,
+        spot=scenario.spot,
         hosts=scenario.hosts,
     )
     # A run makes few cycles and many objects: looking for the former again and again takes a tenth of its time.
@@ -168,7 +170,8 @@ def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
     """What must hold at every moment, and does not. A clock that is set back makes everything late."""
     found = [*safety_violations(desk.venue, desk.book, DESK_NUMBER)]
     entries = desk.nodes["execution"].journal.entries
-    found += sale_violations(desk.venue, entries, desk.execution_config.cash)
+    found += sale_violations(desk.venue, entries, desk.execution_config.cash, DESK_NUMBER)
+    found += coin_violations(desk.venue, DESK_NUMBER)
     if not faults.clock_jump_per_minute:
         lasts_ns = desk.execution_config.quoting_countdown_s * SECOND
         found += countdown_violations(desk.venue, desk.nodes["execution"], lasts_ns)
@@ -187,6 +190,7 @@ def violations_at_rest(desk: Desk) -> list[Violation]:
         *_unfinished(desk),
         *ledger_violations(venue, book),
         *cash_violations(venue, book, entries),
+        *coins_at_rest(venue, book, DESK_NUMBER),
         *grant_violations(entries, desk.bus.published, book, clock_holds=not desk.machine.was_set),
         *rolled_wrongly(desk, at_rest=True),
         *ignorance(desk.bus.latest.values(), book),
@@ -227,7 +231,7 @@ def granted_wrongly(desk: Desk) -> list[Violation]:
 def decided_wrongly(desk: Desk) -> list[Violation]:
     """What execution should not have done with what it knew, or not have written or said."""
     entries = desk.nodes["execution"].journal.entries
-    fills = desk.venue.rfqs.named(desk.venue.products.fills(), desk.book)
+    fills = desk.venue.rfqs.named(desk.venue.fills_of_trades(), desk.book)
     limits = desk.risk_config
     if desk.venue.by_hand:
         # risk limits the account's position, and what somebody else traded is in it: the trades alone may hold more
@@ -319,7 +323,7 @@ def _digest(desk: Desk) -> str:
     for node in desk.nodes.values():
         for entry in (*node.journal.lost_rows, *node.journal.entries):
             digest.update(encode(entry))
-    for fill in (*desk.venue.products.fills(), *desk.venue.cash.fills()):
+    for fill in (*desk.venue.fills_of_trades(), *desk.venue.cash.fills()):
         digest.update(encode(fill))
     digest.update(encode(desk.engine.random.random()))
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from services.exchange import model as ex
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder, VenueOrderState
 
@@ -55,6 +57,11 @@ def shown_order(order: ex.Order) -> VenueOrder:
     )
 
 
+def fee_usd_of(fill: ex.Fill) -> Decimal:
+    """What was paid for an execution in USD; coins that were kept count at its price."""
+    return fill.fee if fill.fee_coin == "USDT" else fill.fee * fill.price
+
+
 def shown_fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
     return VenueFill(
         venue_trade_id=fill.trade_id,
@@ -64,8 +71,9 @@ def shown_fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
         side="buy" if fill.side is ex.Side.BUY else "sell",
         quantity=fill.quantity,
         price=fill.price,
-        fee_usd=fill.fee if with_fee else None,
+        fee_usd=fee_usd_of(fill) if with_fee else None,
         is_taker=fill.is_taker,
         venue_ns=fill.at_ns,
         is_block=fill.order_type is ex.OrderType.BLOCK_TRADE,
+        fee_coins=Decimal(0) if fill.fee_coin == "USDT" or not with_fee else fill.fee,
     )

@@ -57,6 +57,14 @@ REQUEST_VALIDITY_NS = 5 * SECOND
 Deliver = Callable[[Any], None]
 
 
+class _Shown(msgspec.Struct, frozen=True):
+    """What the account had at an instant."""
+
+    at_ns: int
+    positions: tuple[VenuePosition, ...]
+    coins: dict[str, Decimal]
+
+
 class Venue:
     """One account at the exchange, as execution, risk and marketdata reach it over the network of `faults`."""
 
@@ -69,6 +77,7 @@ class Venue:
         account_id: str,
         *,
         futures: bool = False,
+        spot: bool = False,
     ) -> None:
         self.engine = engine
         self.config = config
@@ -76,7 +85,7 @@ class Venue:
         self.exchange = exchange
         self.market = MarketFeed(exchange, config)
         self.account_id = account_id
-        self.products = Products(exchange, account_id, futures=futures)
+        self.products = Products(exchange, account_id, futures=futures, spot=spot)
         self.sent: Counter[int] = Counter()
         self.expired: set[int] = set()
         self.opening_orders: list[NewOrder] = []
@@ -114,9 +123,10 @@ class Venue:
             self.products,
             account_id,
             positions=self._shown_positions,
+            coins=self._shown_coins,
             is_left_out=lambda: self._happens(self.faults.list_gaps),
         )
-        self._past_positions: deque[tuple[int, tuple[VenuePosition, ...]]] = deque()
+        self._past: deque[_Shown] = deque()
         engine.every(config.step_ms * MS, self._advance)
 
     @property
@@ -145,6 +155,8 @@ class Venue:
         """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`. One that arrives after its
         validity is among `expired`."""
         self.sent[order.client_order_id] += 1
+        if is_spot(order.symbol):
+            self.cash.of_trades.add(order.client_order_id)
         if not order.reduce_only:
             self.opening_orders.append(order)
         unknown = OutcomeUnknown(client_order_id=order.client_order_id, reason="time-out")
@@ -339,10 +351,15 @@ class Venue:
         rest = {symbol: quantity - foreign.get(symbol, Decimal(0)) for symbol, quantity in held.items()}
         return {symbol: quantity for symbol, quantity in rest.items() if quantity}
 
+    def fills_of_trades(self) -> list[ex.Fill]:
+        """All executions but those of coins that no trade bought or sold. For the checks."""
+        others = {fill.fill_id for fill in self.cash.fills()} if self.products.spot else ()
+        return [fill for fill in self.products.fills() if fill.fill_id not in others]
+
     def fills_by_client_order(self, book: Book) -> dict[int, Decimal]:
         """What the venue says was filled, by client order id. For the checks."""
         filled: dict[int, Decimal] = {}
-        for fill in self.rfqs.named(self.products.fills(), book):
+        for fill in self.rfqs.named(self.fills_of_trades(), book):
             if fill.client_order_id is not None and fill.order_id not in self.by_hand:
                 filled[fill.client_order_id] = filled.get(fill.client_order_id, Decimal(0)) + fill.quantity
         return filled
@@ -355,11 +372,11 @@ class Venue:
         if self.faults.position_lag_ms:
             # Positions cost most of a step: those of every other one are enough as long as nothing is traded.
             traded = self.exchange.state.accounts[self.account_id].fills
-            newest_ns = self._past_positions[-1][0] if self._past_positions else 0
+            newest_ns = self._past[-1].at_ns if self._past else 0
             recent = bool(traded) and traded[-1].at_ns > newest_ns
             if recent or self.engine.now_ns >= newest_ns + 2 * SECOND:
-                self._past_positions.append((self.engine.now_ns, self.positions()))
-            self._shown_positions()
+                self._past.append(_Shown(self.engine.now_ns, self.positions(), self.products.coins()))
+            self._then()
 
     def _shown_positions(self) -> tuple[VenuePosition, ...]:
         """The positions as the venue shows them: those of `position_lag_ms` ago, without one in a gap."""
@@ -367,11 +384,21 @@ class Venue:
             return tuple(sorted(self.positions(), key=lambda position: position.symbol))[1:]
         if not self.faults.position_lag_ms:
             return self.positions()
-        past = self._past_positions
+        then = self._then()
+        return () if then is None else then.positions
+
+    def _shown_coins(self) -> dict[str, Decimal]:
+        """The coins as the venue shows them, as late as positions."""
+        then = self._then() if self.faults.position_lag_ms else None
+        return self.products.coins() if then is None else then.coins
+
+    def _then(self) -> _Shown | None:
+        """What there was `position_lag_ms` ago."""
+        past = self._past
         shown_ns = self.engine.now_ns - self.faults.position_lag_ms * MS
-        while len(past) > 1 and past[1][0] <= shown_ns:
+        while len(past) > 1 and past[1].at_ns <= shown_ns:
             past.popleft()
-        return past[0][1] if past else ()
+        return past[0] if past else None
 
     def _run(self, outcome: Outcome[Any]) -> Any:
         self._push(outcome.events)
@@ -409,9 +436,10 @@ class Venue:
         for event in events:
             match event:
                 case ex.OrderEvent(order=order) if order.account_id == self.account_id:
-                    if not is_spot(order.symbol):
+                    if self.products.spot or not is_spot(order.symbol):
                         self._push_one(shown_order(order))
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
+                    # Of spot it is not pushed what the fee took of the coins: the gateway drops these, see there.
                     if not is_spot(fill.symbol):
                         self._push_one(shown_fill(fill, with_fee=False))
                 case _:

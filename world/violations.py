@@ -50,6 +50,9 @@ Invariant = Literal[
     "sales_within_bounds",
     "sales_known",
     "minimum_kept",
+    "coins_are_own",
+    "coins_sold",
+    "coins_equal",
     "host_acts_alone",
     "always_hosted",
     "pause_kept",
@@ -118,6 +121,10 @@ PROMISES: dict[Invariant, str] = {
     "what it cost, to the last decimal",
     "minimum_kept": "once faults stop, the account has its minimum of USDT, unless the cap or the coins that may be "
     "sold do not allow it",
+    "coins_are_own": "no trade sells more coins of spot than it bought, less what the venue kept of them as its fee",
+    "coins_sold": "once faults stop, a trade that has ended has sold all of its coins but too few for an order",
+    "coins_equal": "once faults stop, the account's coins are those from before with what trades and the cash rule "
+    "bought and sold and the fees taken in coins, and each trade's part of them is in its books, to the last decimal",
     "host_acts_alone": "a strategy host acts for the strategies of its groups alone, and no strategy has two hosts",
     "always_hosted": "while all strategy hosts run, each strategy and each open trade has one",
     "pause_kept": "a strategy that was paused opens nothing before it is resumed, whichever host has it by then",

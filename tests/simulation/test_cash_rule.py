@@ -17,7 +17,7 @@ from shared.messages.steps import Entry
 from tests.simulation.test_world import run_until
 from world.cash_audit import sale_violations, sending_violations, unkept_minimum, unknown_sales, untrue_sales
 from world.cash_scenario import cash_rule
-from world.desk import Desk
+from world.desk import DESK_NUMBER, Desk
 from world.directed import DIRECTED
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -68,11 +68,11 @@ def a_sale_without_a_row(_: Desk) -> Iterable[Violation]:
 def a_smaller_cap(_: Desk) -> Iterable[Violation]:
     desk = sold_desk()
     config = desk.execution_config.cash
-    assert list(sale_violations(desk.venue, rows(desk), config)) == []
+    assert list(sale_violations(desk.venue, rows(desk), config, DESK_NUMBER)) == []
     dearer = changed(rows(desk), CashSaleRequested, price=Decimal(1_000_000))
-    assert "below its 1000000" in str(next(sale_violations(desk.venue, dearer, config)))
+    assert "below its 1000000" in str(next(sale_violations(desk.venue, dearer, config, DESK_NUMBER)))
     kept = msgspec.structs.replace(config, keep=Decimal("0.999"))
-    assert "are to be kept" in str(next(sale_violations(desk.venue, rows(desk), kept)))
+    assert "are to be kept" in str(next(sale_violations(desk.venue, rows(desk), kept, DESK_NUMBER)))
     return sale_violations(desk.venue, rows(desk), msgspec.structs.replace(config, cap_usd=Decimal(100)))
 
 
