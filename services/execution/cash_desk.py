@@ -169,8 +169,11 @@ class CashDesk:
         return None
 
     def _settled_ns(self) -> int:
-        """From then on a reading shows what the last sale did."""
-        return max(self._ended_ns() + self._work.config.settled_view_ms * MS, self.strays.settled_ns)
+        """From then on a reading shows what the last sale did, and what trades did in the pair: one from before it
+        shows coins that are sold by now, and are no trade's any more."""
+        traded_ns = self._work.last_traded_ns.get(self._config.symbol, 0)
+        shown_ns = max(self._ended_ns(), traded_ns) + self._work.config.settled_view_ms * MS
+        return max(shown_ns, self.strays.settled_ns)
 
     def _ended_ns(self) -> int:
         """When the newest end of a sale became known, 0 without any."""

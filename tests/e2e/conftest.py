@@ -124,13 +124,15 @@ def make_desk(
     *,
     futures: bool = False,
     spot: bool = False,
+    sections: str = "",
 ) -> Desk:
+    """sections: of voldesk.toml, beside those that every desk here has."""
     home = Path(tempfile.mkdtemp(prefix=f"vd-{name}-"))
     names = ", ".join(f'"{strategy}"' for strategy in enabled)
     config = CONFIG.format(
         name=name, number=number, enabled=names, futures=str(futures).lower(), spot=str(spot).lower()
     )
-    return Desk(home, config, strategies)
+    return Desk(home, config + sections, strategies)
 
 
 def take_down(desk: Desk) -> None:

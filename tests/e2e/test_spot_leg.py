@@ -1,4 +1,5 @@
-"""A call sold against coins that the trade buys, on a real desk: killed while it is open, and closed to the lot."""
+"""A call sold against coins that the trade buys, on a real desk: killed while it is open, and closed to the lot; and
+beside a cash rule that sells of the account's own coins."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.messages.venue import OPEN_VENUE_STATES
 from tests.e2e.conftest import make_desk, take_down
 from tests.e2e.stack import Desk, all_running, filled_at_venue, newest_in, until
 
@@ -16,8 +18,8 @@ from shared.strategy import StrategyConfig, covered_call, max_hold_hours
 def covered() -> StrategyConfig:
     return StrategyConfig(
         name="covered",
-        legs=covered_call("0.01", {"dte_min": 2, "dte_max": 21, "target": 7}, buys_coins=True),
-        exit_conditions=[max_hold_hours(6)],
+        legs=covered_call("0.01", {{"dte_min": 2, "dte_max": 21, "target": 7}}, buys_coins=True),
+        exit_conditions=[max_hold_hours({hours})],
         execution_mode="limit",
         max_trades_per_day=1,
         check_interval_seconds=1,
@@ -26,7 +28,7 @@ def covered() -> StrategyConfig:
 
 
 def test_a_covered_call_buys_its_coins_outlives_a_kill_and_sells_them_to_the_last_lot() -> None:
-    made = make_desk("spot-leg", 10, ["covered"], {"covered": COVERED}, spot=True)
+    made = make_desk("spot-leg", 10, ["covered"], {"covered": COVERED.format(hours=6)}, spot=True)
     started = made.voldesk("up", "--timeout", "180", "--json")
     try:
         assert started.code == 0, started.err + made.logs()
@@ -74,3 +76,52 @@ def _is_traded(desk: Desk) -> None:
 def _position(desk: Desk, symbol: str) -> dict[str, str] | None:
     rows = desk.look("positions", "--json").json
     return next((row for row in rows if row["symbol"] == symbol), None)
+
+
+HELD_S = 45
+RULE = """
+[exchange]
+paper_assets = { BTC = "0.05" }
+
+[execution.cash]
+mode = "on"
+keep = "0.02"
+minimum_usdt = "1000000"
+cap_usd = "100000"
+interval_s = 2
+check_s = 1
+rest_s = 1
+"""
+"""Never content: it sells all coins that it may, whenever it looks."""
+
+KEPT = Decimal("0.02")
+
+
+def test_a_cash_rule_that_wants_all_coins_leaves_those_of_a_trade_until_its_exit_sells_them() -> None:
+    strategy = COVERED.format(hours=HELD_S / 3600)
+    made = make_desk("spot-cash", 11, ["covered"], {"covered": strategy}, spot=True, sections=RULE)
+    started = made.voldesk("up", "--timeout", "180", "--json")
+    try:
+        assert started.code == 0, started.err + made.logs()
+        _leaves_the_trades_coins(made)
+    finally:
+        take_down(made)
+
+
+def _leaves_the_trades_coins(desk: Desk) -> None:
+    trade_id = until(desk, "the trade is open", lambda: newest_in(desk, "covered", ("OPEN",)))["trade_id"]
+    desk.kill("execution")
+    until(desk, "execution is back", lambda: all_running(desk))
+    until(desk, "the own coins are sold", lambda: _coins(desk) == KEPT + Decimal("0.00999") or None)
+    now = until(desk, "the rule finds nothing more", lambda: _nothing_free(desk))
+    assert "0.00999 are trades'" in now
+    until(desk, "its exit has closed the trade", lambda: desk.trade(trade_id)["state"] == "CLOSED")
+    assert filled_at_venue(desk, trade_id)["BTCUSDT", "close"] == Decimal("-0.00999")
+    assert _coins(desk) == KEPT
+    assert desk.venue_positions() == {}
+    assert [order for order in desk.venue_orders() if order.state in OPEN_VENUE_STATES] == []
+
+
+def _nothing_free(desk: Desk) -> str | None:
+    now = desk.look("cash", "--json").json
+    return str(now["detail"]) if now["code"] == "nothing_free" else None

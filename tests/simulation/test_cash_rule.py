@@ -73,7 +73,7 @@ def a_smaller_cap(_: Desk) -> Iterable[Violation]:
     assert "below its 1000000" in str(next(sale_violations(desk.venue, dearer, config, DESK_NUMBER)))
     kept = msgspec.structs.replace(config, keep=Decimal("0.999"))
     assert "are to be kept" in str(next(sale_violations(desk.venue, rows(desk), kept, DESK_NUMBER)))
-    return sale_violations(desk.venue, rows(desk), msgspec.structs.replace(config, cap_usd=Decimal(100)))
+    return sale_violations(desk.venue, rows(desk), msgspec.structs.replace(config, cap_usd=Decimal(100)), DESK_NUMBER)
 
 
 def a_sale_that_sold_more(_: Desk) -> Iterable[Violation]:

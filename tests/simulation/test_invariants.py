@@ -32,6 +32,11 @@ from tests.simulation.test_cash_rule import (
     a_sale_without_a_row,
     a_smaller_cap,
 )
+from tests.simulation.test_covered_coins import (
+    a_coin_of_unknown_origin,
+    a_larger_fee_in_coins,
+    a_sale_that_sold_less,
+)
 from tests.simulation.test_moving_groups import (
     a_host_that_closes_anothers_trade,
     a_strategy_without_a_host,
@@ -523,6 +528,9 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "sales_within_bounds": a_smaller_cap,
     "sales_known": a_sale_that_sold_more,
     "minimum_kept": a_minimum_that_is_not_there,
+    "coins_are_own": a_larger_fee_in_coins,
+    "coins_sold": a_sale_that_sold_less,
+    "coins_equal": a_coin_of_unknown_origin,
     "host_acts_alone": a_host_that_closes_anothers_trade,
     "always_hosted": a_strategy_without_a_host,
     "pause_kept": an_opening_after_a_pause,

@@ -77,6 +77,28 @@ def test_coins_that_a_trade_is_buying_are_not_sold_before_it_is_told_of_them() -
     assert desk.sells == []
 
 
+def test_coins_that_a_trade_has_just_sold_are_not_taken_for_the_accounts_by_a_reading_from_before() -> None:
+    desk = TradingDesk(msgspec.structs.replace(RULE, check_s=1), usdt="5000", coins="0.35")
+    trade_id, order = desk.buys("0.25")
+    whole = fill(order, 1, fee="25")
+    desk.on(acked(order)).on(msgspec.structs.replace(whole, fee_coins=D("0.00025"))).on(seen(order, "filled", "0.25"))
+    desk.venue.usdt = D(500)
+    desk.pass_time(30)
+    desk.snapshot(coins={SYMBOL: "0.35"})
+    desk.close(trade_id)
+    (closing,) = desk.placed()
+    desk.on(acked(closing))
+    desk.on(fill(closing, 2, "0.2497", fee="25")).on(seen(closing, "filled", "0.2497"))
+    assert desk.state(trade_id) == "CLOSED"
+    # the venue's account still shows them for a while
+    desk.pass_time(4)
+    assert desk.sells == []
+    desk.venue.coins = D("0.1003")
+    desk.pass_time(60)
+    assert desk.sells == []
+    assert desk.status().code == "nothing_free"
+
+
 def test_orders_of_trades_are_no_strays_and_sales_are_no_lost_orders() -> None:
     desk = TradingDesk(usdt="500", coins="3")
     trade_id, order = desk.buys("0.25")
