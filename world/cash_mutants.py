@@ -16,7 +16,7 @@ CASH_MUTANTS: tuple[Mutant, ...] = (
     in_execution(
         "kept_coins_sold",
         "the cash rule sells the coins that are to be kept",
-        ("cash_rule.py", "max(ZERO, unclaimed - config.keep)", "max(ZERO, unclaimed)"),
+        ("cash_rule.py", "max(ZERO, unclaimed - seen.traded - config.keep)", "max(ZERO, unclaimed - seen.traded)"),
         scenario=_SCENARIO,
     ),
     in_execution(

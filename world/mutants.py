@@ -137,7 +137,11 @@ _ORDERS: tuple[Mutant, ...] = (
     _in_execution(
         "fee_dropped",
         "a fee that comes after its fill is not booked",
-        ("order_fold.py", "        _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd)\n", ""),
+        (
+            "order_fold.py",
+            "        _pay_fee(book, book.orders[fill.client_order_id], row.fee_usd, row.fee_coins)\n",
+            "",
+        ),
     ),
     _in_execution(
         "settlement_booked_twice",
