@@ -72,6 +72,9 @@ _OUTCOMES: dict[type, tuple[str, str]] = {
 class Host(Protocol):
     """What is read of the core's host."""
 
+    @property
+    def performed_ns(self) -> int: ...
+
     def cause_of(self, cause_id: str) -> tuple[str, int]: ...
 
 
@@ -322,10 +325,10 @@ class ExecutionMetrics:
         order = self._book().orders.get(number)
         since_ns = None if order is None else self._accepted.pop(order.trade_id, None)
         if since_ns is not None:
-            self._intent_to_order.observe((self._now_ns() - since_ns) / 1e9)
+            self._intent_to_order.observe((self._host.performed_ns - since_ns) / 1e9)
 
     def _left(self, call: str, number: int) -> None:
-        _remember(self._on_the_way, (call, number), self._now_ns())
+        _remember(self._on_the_way, (call, number), self._host.performed_ns)
 
     def _account(
         self, trade_id: str, strategy: str, realized_usd: float, fees_usd: float, funding_usd: float

@@ -69,11 +69,11 @@ class ExecutionShell:
         self._core: ExecutionCore | None = None
         self._record_stamp: tuple[int, int] | None = None
         self._metrics = ExecutionMetrics(
-            context.metrics, self._host, lambda: self._host.core.book, context.clock.now_ns
+            context.metrics, self._host.observed, lambda: self._host.core.book, context.clock.now_ns
         )
         self._metrics.begin()
         self._host.observe(self._metrics)
-        self._host.observe(Narration(context, self._host, ExecutionNarrator(lambda: self._host.core.book)))
+        self._host.observe(Narration(context, self._host.observed, ExecutionNarrator(lambda: self._host.core.book)))
         context.health["book"] = self._metrics.words
         context.health["venue_errors"] = lambda: self._venue.errors
 
@@ -254,6 +254,8 @@ class ExecutionShell:
 
     def _outcome(self, item: Any) -> None:
         if isinstance(item, Outcome):
+            # it may come before the call that it is of was counted
+            self._host.observed.tell()
             self._metrics.outcome(item)
         self._host.put(item)
 

@@ -50,7 +50,7 @@ class RiskShell:
         )
         metrics = RiskMetrics(context.metrics, context.desk.underlyings, lambda: self._host.core)
         self._host.observe(metrics)
-        self._host.observe(Narration(context, self._host, RiskNarrator()))
+        self._host.observe(Narration(context, self._host.observed, RiskNarrator()))
         context.health["account"] = metrics.words
         self._reader = AccountReader(self._gateway, context.clock, context.log)
         self._problem = "the key has not been checked yet"

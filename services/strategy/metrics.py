@@ -17,22 +17,18 @@ STATES = ("running", "paused", "stopping", "stopped", "failed")
 class Host(Protocol):
     """What is read of the core's host."""
 
+    @property
+    def performed_ns(self) -> int: ...
+
     def cause_of(self, cause_id: str) -> tuple[str, int]: ...
 
 
 class StrategyMetrics:
     """An observer of the host. `slots` reads the core's strategies, whose counts begin anew with the core."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        host: Host,
-        slots: Callable[[], Mapping[str, Slot]],
-        now_ns: Callable[[], int],
-    ) -> None:
+    def __init__(self, metrics: Metrics, host: Host, slots: Callable[[], Mapping[str, Slot]]) -> None:
         self._host = host
         self._slots = slots
-        self._now_ns = now_ns
         self._begun: dict[str, tuple[str, str, int]] = {}
         self._newest: dict[str, StrategyStatus] = {}
         read = metrics.read
@@ -118,13 +114,13 @@ class StrategyMetrics:
         trigger, since_ns = self._host.cause_of(cause_id)
         if since_ns:
             self._begun[strategy] = (request_id, trigger, since_ns)
-            self._tick_to_intent(trigger, "grant_asked").observe((self._now_ns() - since_ns) / 1e9)
+            self._tick_to_intent(trigger, "grant_asked").observe((self._host.performed_ns - since_ns) / 1e9)
 
     def _sent(self, strategy: str, intent_id: str) -> None:
         request_id, trigger, since_ns = self._begun.get(strategy, ("", "", 0))
         if since_ns and request_id.startswith(f"{intent_id}/"):
             self._begun[strategy] = (request_id, trigger, 0)
-            self._tick_to_intent(trigger, "intent_sent").observe((self._now_ns() - since_ns) / 1e9)
+            self._tick_to_intent(trigger, "intent_sent").observe((self._host.performed_ns - since_ns) / 1e9)
 
     def _outcomes(self, kind: str) -> dict[tuple[str, str], float]:
         return {

@@ -83,9 +83,9 @@ class StrategyShell:
             config.block_max_s,
             log,
         )
-        metrics = StrategyMetrics(context.metrics, host, lambda: host.core.slots, context.clock.now_ns)
+        metrics = StrategyMetrics(context.metrics, host.observed, lambda: host.core.slots)
         host.observe(metrics)
-        host.observe(Narration(context, host, StrategyNarrator(lambda: host.core.slots)))
+        host.observe(Narration(context, host.observed, StrategyNarrator(lambda: host.core.slots)))
         context.health["strategies"] = metrics.words
         for publisher, prefixes in SUBSCRIPTIONS.items():
             context.bus.subscribe(publisher, prefixes, self._host.put)

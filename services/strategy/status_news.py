@@ -22,14 +22,16 @@ class StatusNews:
         self._published: dict[str, object] = {}
         self.changed: set[str] = set()
         self.due_ns = 0
+        self._waits_until_ns = 0
 
     def is_due(self, now_ns: int) -> bool:
-        return bool(self.changed) or now_ns >= self.due_ns
+        return now_ns >= self._waits_until_ns and (bool(self.changed) or now_ns >= self.due_ns)
 
     def put_off(self, now_ns: int) -> None:
-        """Something more urgent leaves first; what has changed is published soon after."""
-        if self.changed:
-            self.due_ns = min(self.due_ns, now_ns + _DELAY_NS)
+        """Something more urgent leaves first; what is due is published soon after, and not with the next input, which
+        is often decided on before the urgent has left."""
+        if self.is_due(now_ns):
+            self.due_ns = self._waits_until_ns = now_ns + _DELAY_NS
 
     def publish(
         self,

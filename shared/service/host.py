@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 from shared.clock import monotonic_ns
 from shared.errors import JournalDamaged
 from shared.messages.space import JournalSpace, SpaceLevel
 from shared.messages.steps import (
     Entry,
-    Inbound,
     LoopStalled,
     Publish,
     RaiseAlert,
@@ -24,7 +23,8 @@ from shared.messages.steps import (
 from shared.messages.trades import Refusal
 from shared.runner import Core, CoreFailed, Journal, Runner
 from shared.service.context import ServiceContext
-from shared.service.metrics import HostMetrics, tag_of
+from shared.service.metrics import HostMetrics
+from shared.service.observing import Observed, Observer
 
 CoreT = TypeVar("CoreT", bound=Core)
 
@@ -33,21 +33,12 @@ _TICK_PAUSE_S = 0.001
 """Least time between two ticks, so that a core whose deadline does not move cannot keep the loop busy."""
 
 _TIMER_MAX_S = 3_600.0
-_TELL_AFTER_S = 0.001
+_TELL_AFTER_S = 0.002
+"""The loop counts whole milliseconds, from the last full one: a single one is often over before a request that was
+begun has been written, which takes three turns of the loop."""
+
 _SPACE_CHECK_S = 2.0
 """How often the journal's disk is looked at."""
-
-
-class Observer(Protocol):
-    """Counts what a core decided. It is told after the fact, and what it raises changes nothing but a metric."""
-
-    def committed(self, entries: Sequence[Entry]) -> None:
-        """These rows are in the journal."""
-        ...
-
-    def performed(self, effect: Any, cause_id: str) -> None:
-        """This effect was carried out, or is on its way."""
-        ...
 
 
 class _WatchedJournal:
@@ -100,7 +91,7 @@ class CoreHost(Generic[CoreT]):
     to it, and a request it failed on is refused. When the journal could not be written the core is built anew too,
     and the requests of that batch are taken again when their clients repeat them.
 
-    Observers are told of every row and effect.
+    Observers are told of every row and effect, after everybody else; `observed` says more of what they are told.
 
     may_go_unwritten: whether an effect may be carried out although its row is not on disk, once the disk and the
     space kept back on it are full. Without it such a journal is one that could not be written.
@@ -128,18 +119,15 @@ class CoreHost(Generic[CoreT]):
         context.bus.tells_anew = True
         self._make_core = make_core
         self._perform_own = perform
-        self._observers: tuple[Observer, ...] = ()
+        self.observed = Observed(self._counting_failed)
         self._may_go_unwritten = may_go_unwritten
         self._tell_failure = tell_failure
         self._queue: deque[Any] = deque()
         self._queued_ns: deque[int] = deque()
-        self._batch: Sequence[Any] = ()
         self._due_ns = 0
-        self.decided_ns = 0
-        """The time that the core was given last."""
-
         self._metrics = HostMetrics(context.metrics, self._queue, self._queued_ns)
-        self._journal = _WatchedJournal(journal, self._metrics, self._committed)
+        self.observed.add(self._metrics)
+        self._journal = _WatchedJournal(journal, self._metrics, self.observed.committed)
         context.health["inputs"] = lambda: self._metrics.inputs
         context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
@@ -176,25 +164,14 @@ class CoreHost(Generic[CoreT]):
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of every row and effect from now on."""
-        self._observers = (*self._observers, observer)
-
-    def cause_of(self, cause_id: str) -> tuple[str, int]:
-        """For an observer, while the effects of a batch are carried out: the tag of the message that has this id and
-        when it was published, or ("timer", when it was due) for "". ("", 0) when it is not known."""
-        if not cause_id:
-            return ("timer", self._due_ns) if self._due_ns else ("", 0)
-        for item in self._batch:
-            if isinstance(item, Inbound) and item.message_id == cause_id:
-                return tag_of(type(item.message)), item.published_ns
-            if isinstance(item, Request) and item.request_id == cause_id:
-                return tag_of(type(item.message)), item.published_ns
-        return "", 0
+        self.observed.add(observer)
 
     async def run(self) -> None:
         """Start the core, then go on until cancelled."""
         self._context.stalls.listen(self._stalled)
-        self.decided_ns = self._context.clock.now_ns()
-        self._runner.start(self.decided_ns)
+        now_ns = self._context.clock.now_ns()
+        self.observed.begin((), 0, now_ns)
+        self._runner.start(now_ns)
         # before readers get their answer: what is not told by then would be gone to them
         self._tell_now()
         self._context.bus.all_told()
@@ -255,8 +232,7 @@ class CoreHost(Generic[CoreT]):
     def _run(self, work: Callable[[], None], items: Sequence[Any], now_ns: int) -> None:
         failures = self._context.failures
         before = self.core
-        self._batch = items
-        self.decided_ns = now_ns
+        self.observed.begin(items, self._due_ns, now_ns)
         for item in items:
             if isinstance(item, Request):
                 self._metrics.asked(item)
@@ -274,7 +250,6 @@ class CoreHost(Generic[CoreT]):
             self._rebuild(now_ns)
             return
         finally:
-            self._batch = ()
             self._tell()
         self._metrics.inputs += len(items)
         failed, count = list(self._failed), len(self._failed)
@@ -365,8 +340,7 @@ class CoreHost(Generic[CoreT]):
                 self._untold.append((source, lambda: self._reply(effect)))
             case _:
                 self._attempt(source, lambda: self._begin(effect, cause_id))
-        if self._observers:
-            self._observed(lambda observer: observer.performed(effect, cause_id))
+        self.observed.performed(effect, cause_id, self._context.clock.now_ns())
 
     def _begin(self, effect: Any, cause_id: str) -> None:
         match effect:
@@ -405,20 +379,13 @@ class CoreHost(Generic[CoreT]):
         untold, self._untold = self._untold, []
         for source, tell in untold:
             self._attempt(source, tell)
+        self.observed.tell()
 
     def _reply(self, reply: Reply) -> None:
         self._context.bus.reply(reply.request_id, reply.message)
         self._metrics.answered(reply, self._context.clock.now_ns())
 
-    def _committed(self, entries: Sequence[Entry]) -> None:
-        self._metrics.committed(entries)
-        self._observed(lambda observer: observer.committed(entries))
-
-    def _observed(self, tell: Callable[[Observer], None]) -> None:
+    def _counting_failed(self, error: Exception) -> None:
         """What counts must not keep what is counted from going on."""
-        for observer in self._observers:
-            try:
-                tell(observer)
-            except Exception as error:
-                self._context.metrics.error("metrics")
-                self._context.log.error("counting failed", exc_info=error)
+        self._context.metrics.error("metrics")
+        self._context.log.error("counting failed", exc_info=error)

@@ -204,6 +204,9 @@ class HostMetrics:
         for entry in entries:
             self._rows(tag_of(type(entry.row))).inc()
 
+    def performed(self, effect: object, cause_id: str) -> None:
+        """Effects are not counted."""
+
     def _oldest_s(self) -> float:
         try:
             return (monotonic_ns() - self._queued_ns[0]) / 1e9

@@ -123,7 +123,7 @@ SECTIONS = (
     Section("Risk", ("risk",), lambda metrics: RiskMetrics(metrics, (), _UNREAD)),
     Section("Execution", ("execution",), lambda metrics: ExecutionMetrics(metrics, _UNREAD, _UNREAD, _UNREAD)),
     Section("Execution's journal", ("execution",), lambda metrics: SnapshotMetrics(metrics, _UNREAD)),
-    Section("Strategy host", ("strategy",), lambda metrics: StrategyMetrics(metrics, _UNREAD, dict, _UNREAD)),
+    Section("Strategy host", ("strategy",), lambda metrics: StrategyMetrics(metrics, _UNREAD, dict)),
     Section("Monitor", ("monitor",), MonitorMetrics),
     Section("Market data", ("marketdata",), lambda metrics: MarketdataMetrics(metrics, ())),
     Section("Simulated exchange", ("exchange",), lambda metrics: ExchangeMetrics(metrics, _UNREAD)),

@@ -84,7 +84,7 @@ class Observed:
             raise ValueError("told to fail")
         if isinstance(effect, Publish):
             return
-        self.effects.append((effect.of, *self._host.cause_of(cause_id)))
+        self.effects.append((effect.of, *self._host.observed.cause_of(cause_id)))
 
 
 class Desk:
@@ -183,7 +183,7 @@ async def test_an_observer_is_told_what_caused_an_effect_and_since_when(desk: De
     assert begun_ns <= published[2] <= requested[2] <= due_ns
     assert requested[:2] == ("Request", "raise_halt")
     assert timed == ("Tick", "timer", due_ns)
-    assert desk.host.cause_of("some other message") == ("", 0)
+    assert desk.host.observed.cause_of("some other message") == ("", 0)
     assert desk.observed.rows == 3
     assert desk.value("voldesk_journal_rows_total") == 3
 

@@ -38,7 +38,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     made.context.log = setup_logging(
         "info", "json", files=LogFiles(tmp_path / "logs", "risk", 10**6, 2), service="risk"
     )
-    made.host.observe(Narration(made.context, made.host, Speaker()))
+    made.host.observe(Narration(made.context, made.host.observed, Speaker()))
     async with running(made):
         yield made
     made.bus.close()
@@ -83,7 +83,7 @@ async def test_nothing_is_written_before_the_effects_of_the_decision_are_on_thei
 
 
 async def test_a_line_that_cannot_wait_is_preceded_by_what_was_decided_before(desk: Desk, tmp_path: Path) -> None:
-    narration = Narration(desk.context, desk.host, Speaker())
+    narration = Narration(desk.context, desk.host.observed, Speaker())
     narration.performed(Effect("first"), "")
     desk.context.log.error("second")
     found = newest_lines(tmp_path / "logs", LogQuery(services=("risk",)), None)
@@ -91,7 +91,7 @@ async def test_a_line_that_cannot_wait_is_preceded_by_what_was_decided_before(de
 
 
 async def test_what_is_bound_where_somebody_logs_is_in_no_line_of_a_decision(desk: Desk, tmp_path: Path) -> None:
-    narration = Narration(desk.context, desk.host, Speaker())
+    narration = Narration(desk.context, desk.host.observed, Speaker())
     with bound_contextvars(client_order_id=7):
         narration.performed(Effect("first"), "")
         desk.context.log.error("of the call")
@@ -106,7 +106,7 @@ async def test_computed_money_is_told_without_digits_that_say_nothing(desk: Desk
         def told(self, what: Any) -> Iterable[Told]:
             yield Told("execution", "money", {"max_loss_usd": 296.78065200000003, "fee_usd": Decimal("0.000001")})
 
-    Narration(desk.context, desk.host, Counting()).performed(Effect("first"), "")
+    Narration(desk.context, desk.host.observed, Counting()).performed(Effect("first"), "")
     output.flush()
     (line,) = newest_lines(tmp_path / "logs", LogQuery(services=("risk",)), None)
     assert (line.fields["max_loss_usd"], line.fields["fee_usd"]) == (296.7807, "0.000001")

@@ -41,6 +41,10 @@ class Watched(Script):
         self.metrics.begin()
         return self.metrics
 
+    @property
+    def performed_ns(self) -> int:
+        return self.now_ns
+
     def cause_of(self, cause_id: str) -> tuple[str, int]:
         return "open_trade", self.now_ns - 20 * MS
 

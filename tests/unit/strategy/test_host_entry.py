@@ -74,6 +74,19 @@ def run_one_trade(desk: Dialogue) -> TradeUpdate:
     return closed
 
 
+def test_what_an_intent_changed_is_shown_a_moment_later_and_not_with_the_next_input() -> None:
+    desk = Dialogue(straddler())
+    desk.synced()
+    desk.surroundings()
+    published = desk.published
+    desk.now_ns += SECOND
+    desk.surroundings()
+    assert desk.count(RequestGrant) == 1
+    assert desk.published == published
+    desk.wait(0.01, fresh=False)
+    assert desk.published > published
+
+
 def test_nothing_is_sent_before_executions_events_were_replayed() -> None:
     desk = Dialogue(straddler())
     desk.surroundings()

@@ -124,6 +124,7 @@ def test_each_exit_of_an_open_trade_is_told_with_its_value_and_since_when() -> N
     published = desk.published
     desk.now_ns += 5 * HOUR
     desk.surroundings()
+    desk.wait(0.01, fresh=False)
     assert exits_of(desk).conditions[0].open
     assert exits_of(desk).closing.startswith("open for 5.0 h")
     assert desk.published > published

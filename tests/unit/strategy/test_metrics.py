@@ -23,8 +23,12 @@ class Watched(Dialogue):
 
     def __init__(self, *strategies: Any) -> None:
         self.families = Metrics("risk", "paper", "main")
-        self.metrics = StrategyMetrics(self.families, self, lambda: self.core.slots, lambda: self.now_ns)
+        self.metrics = StrategyMetrics(self.families, self, lambda: self.core.slots)
         super().__init__(*strategies)
+
+    @property
+    def performed_ns(self) -> int:
+        return self.now_ns
 
     def cause_of(self, cause_id: str) -> tuple[str, int]:
         return "timer" if not cause_id else "chain", self.now_ns - 30 * MS
@@ -50,6 +54,7 @@ def test_a_signal_that_opens_a_trade_is_generated_executed_and_timed_in_both_sta
     wish = desk.give_grant()
     desk.accept("t1")
     desk.opened(of_intent(wish, now_ns=NOON))
+    desk.wait(0.01)
     assert desk.shown("voldesk_signals_generated_total") == {("straddler",): 1}
     assert desk.shown("voldesk_signals_executed_total") == {("straddler",): 1}
     assert desk.shown("voldesk_signals_refused_total") == {}
@@ -94,10 +99,12 @@ def test_a_repeated_question_is_timed_once(desk: Watched) -> None:
 
 
 def test_the_state_and_the_gates_of_each_strategy_are_shown(desk: Watched) -> None:
+    desk.wait(0.01)
     assert desk.shown("voldesk_strategy_state")["running", "straddler"] == 1
     gates = desk.shown("voldesk_strategy_gate_open")
     assert gates["risk", "straddler"] == 1
     desk.command("pause")
+    desk.wait(0.01)
     states = desk.shown("voldesk_strategy_state")
     assert states["paused", "straddler"] == 1
     assert sum(states.values()) == 1

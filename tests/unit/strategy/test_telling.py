@@ -75,6 +75,7 @@ def test_a_refusal_is_told_once_with_who_and_why(desk: Watched) -> None:
 
 def test_gates_are_told_when_they_close_and_open_and_not_with_each_look(desk: Watched) -> None:
     desk.answer(GrantRefused(intent_id="straddler-1", strategy="straddler", code="x", detail="no"))
+    desk.wait(0.01)
     before = len(desk.lines)
     for _ in range(5):
         desk.wait(1)
@@ -103,6 +104,7 @@ def test_a_pause_is_told_with_who_asked_for_it(desk: Watched) -> None:
     (said,) = desk.told("strategy told")
     assert said.fields["action"] == "pause"
     assert said.fields["requested_by"]
+    desk.wait(0.01)
     assert [line.fields["state"] for line in desk.told("strategy state")][-1] == "paused"
 
 
