@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -27,6 +28,7 @@ from services.execution.workspace import SECOND, Workspace
 from shared.ids import MAX_LEGS, intent_id
 from shared.messages.base import Side, opposite
 from shared.messages.grants import signature_holds
+from shared.messages.smart import SmartParams
 from shared.messages.trades import RETRYABLE_REFUSALS, OpenTrade, Refusal
 from shared.options.chain import snap_quantity
 from shared.options.instruments import instrument_kind, underlying_of
@@ -179,8 +181,13 @@ def _hedge(intent: OpenTrade, view: CheckView) -> Refusal | None:
     )
 
 
+# a strategy asks with the same parameters each time
+_params_problem = lru_cache(maxsize=256)(params_problem)
+_smart_problem = lru_cache(maxsize=256)(SmartParams.problem)
+
+
 def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
-    problem = params_problem(intent.execution_params)
+    problem = _params_problem(intent.execution_params)
     if problem:
         return Refusal(code="bad_params", detail=f"execution_params.{problem}", remedy="correct it")
     figures = {
@@ -193,7 +200,7 @@ def _params(intent: OpenTrade, view: CheckView) -> Refusal | None:
             return Refusal(
                 code="bad_params", detail=f"{name} {figure:g} must be 0 to {_FIGURE_MAX:g}", remedy="correct it"
             )
-    problem = intent.smart.problem()
+    problem = _smart_problem(intent.smart)
     if problem:
         return Refusal(code="bad_params", detail=f"smart.{problem}", remedy="correct it")
     return _exits(intent)

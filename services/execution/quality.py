@@ -176,8 +176,11 @@ def _rebalance(trade: Trade, at_ns: int) -> None:
 
 def excess_quantities(legs: list[Leg]) -> list[Decimal]:
     """Of each leg what is held beyond the part of the structure that is whole; all 0 for a structure of one leg."""
-    whole = min(max(ZERO, leg.held_quantity) / leg.quantity for leg in legs)
-    return [_rounded(max(ZERO, leg.held_quantity) - whole * leg.quantity) for leg in legs]
+    held = [max(ZERO, leg.held_quantity) for leg in legs]
+    if len(legs) == 1 or not any(held):
+        return [ZERO] * len(legs)
+    whole = min(quantity / leg.quantity for quantity, leg in zip(held, legs, strict=True))
+    return [_rounded(quantity - whole * leg.quantity) for quantity, leg in zip(held, legs, strict=True)]
 
 
 def _rounded(quantity: Decimal) -> Decimal:
