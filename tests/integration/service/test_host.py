@@ -168,6 +168,21 @@ async def running(desk: Desk) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
+async def test_an_effect_begins_before_anybody_counts_what_led_to_it(desk: Desk) -> None:
+    counted: list[int] = []
+    begin = desk.performed.append
+
+    class Watching(list[Effect]):
+        def append(self, effect: Effect) -> None:
+            counted.append(desk.observed.rows)
+            begin(effect)
+
+    desk.performed = Watching()
+    desk.execution.publish(HALT_TOPIC, halt_of("main", 1))
+    await until(lambda: desk.observed.rows == 1)
+    assert counted == [0]
+
+
 async def test_an_observer_is_told_what_caused_an_effect_and_since_when(desk: Desk) -> None:
     begun_ns = desk.clock.now_ns()
     desk.execution.publish(HALT_TOPIC, halt_of("main", 1))
@@ -216,8 +231,8 @@ async def test_an_observer_that_fails_is_counted_and_keeps_nothing_from_going_on
     desk.observed.fails = True
     for epoch in range(1, 21):
         desk.execution.publish(HALT_TOPIC, halt_of(f"a{epoch}", epoch))
-    await until(lambda: len(desk.performed) == 20)
-    assert desk.value("voldesk_handler_errors_total") == 20
+    await until(lambda: desk.value("voldesk_handler_errors_total") == 20)
+    assert len(desk.performed) == 20
     desk.observed.fails = False
     desk.execution.publish(HALT_TOPIC, halt_of("a21", 21))
     await until(lambda: len(desk.observed.effects) == 1)
@@ -248,9 +263,9 @@ async def test_who_tells_of_a_failed_input_itself_has_no_alert_published_for_it(
     assert desk.value("voldesk_core_failures_total") == 2
 
 
-@pytest.mark.parametrize(("options", "expected"), [({}, [3, 3, 3]), ({"batch_max": 1}, [1, 2, 3])])
+@pytest.mark.parametrize(("options", "batches"), [({}, 1), ({"batch_max": 1}, 3)])
 async def test_inputs_that_wait_are_one_batch_unless_each_is_to_be_carried_out_at_once(
-    tmp_path: Path, options: dict[str, int], expected: list[int]
+    tmp_path: Path, options: dict[str, int], batches: int
 ) -> None:
     desk = Desk(tmp_path, **options)
     try:
@@ -258,7 +273,8 @@ async def test_inputs_that_wait_are_one_batch_unless_each_is_to_be_carried_out_a
             desk.host.put(Inbound(HALT_TOPIC, halt_of("main", epoch), f"m{epoch}", "execution", 1))
         async with running(desk):
             await until(lambda: len(desk.performed) == 3)
-        assert desk.handled_before == expected
+        # what the bus says meanwhile may be among them
+        assert len(set(desk.handled_before)) == batches
     finally:
         desk.bus.close()
         desk.execution.close()
