@@ -13,7 +13,7 @@ from services.monitor.alerts import Matter
 from services.monitor.figures import SECOND, FigureWatch, Finding, OrderOutcomes, figures_of
 from shared.messages.account import AccountSnapshot
 from shared.messages.alert_kinds import severity_of
-from shared.messages.trades import TradeUpdate
+from shared.messages.trades import LegStatus, TradeUpdate
 from shared.options.instruments import base_of, instrument_kind
 from shared.options.symbols import SymbolError, parse_option_symbol
 
@@ -41,16 +41,25 @@ def uncovered(trade: TradeUpdate) -> Decimal:
     has_long: set[tuple[str, str]] = set()
     for leg in trade.legs:
         for key, sign in _kinds_of(leg.symbol, -1 if leg.side == "buy" else 1):
-            held[key] = held.get(key, Decimal(0)) + sign * leg.held_quantity
+            held[key] = held.get(key, Decimal(0)) + sign * _covering(leg)
             planned[key] = planned.get(key, Decimal(0)) + sign * leg.quantity
             if sign < 0:
                 has_long.add(key)
     return sum((max(held[key] - max(planned[key], Decimal(0)), Decimal(0)) for key in has_long), Decimal(0))
 
 
+def _covering(leg: LegStatus) -> Decimal:
+    """What a leg holds; of coins with what the venue kept of them as its fee: nobody need do anything about that."""
+    if leg.held_quantity and instrument_kind(leg.symbol) == "spot":
+        return leg.held_quantity + leg.fee_quantity
+    return leg.held_quantity
+
+
 def _kinds_of(symbol: str, sign: int) -> list[tuple[tuple[str, str], int]]:
     """Base and option type that a leg covers (sign < 0) or leaves open (> 0): a future covers calls and leaves
-    puts open where it is bought, and the other way round where it is sold."""
+    puts open where it is bought, and the other way round where it is sold. Coins, which were paid, cover calls."""
+    if instrument_kind(symbol) == "spot":
+        return [((base_of(symbol), "C"), sign)]
     if instrument_kind(symbol) in ("perpetual", "future"):
         return [((base_of(symbol), "C"), sign), ((base_of(symbol), "P"), -sign)]
     try:

@@ -1,11 +1,11 @@
-"""Coins of spot that trades hold: positions beside the venue's own, which has none of spot.
+"""Coins of spot that trades hold: positions that the venue has no list of.
 
-What else the account has of a coin is collateral and in its equity; no limit speaks of it.
+They come from the trades alone. Coins that no trade bought are the account's own: they are in its equity, and neither
+in its delta nor in its limits.
 """
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 from services.risk.market import MarketView
@@ -14,47 +14,70 @@ from shared.messages.venue import VenuePosition
 from shared.options.instruments import instrument_kind
 
 _ZERO = Decimal(0)
+Held = dict[str, tuple[Decimal, Decimal]]
+"""Per pair the coins held and what they cost in USDT."""
 
 
 class TradedCoins:
-    """By trade, what execution says that it holds of each pair. Volatile: execution's replay tells of all trades."""
+    """Volatile: replayed by execution. While execution tells all its trades anew, those told before stay."""
 
     def __init__(self) -> None:
-        self._held: dict[str, dict[str, tuple[Decimal, Decimal]]] = {}
-        """By trade and pair: coins, and what they cost in USDT."""
+        self._told: dict[str, Held] = {}
+        self._known: dict[str, Held] | None = None
+        """Those of the execution before, until the new one has told all; None while `_told` is all there is."""
 
-    def on_trade(self, trade: TradeUpdate) -> None:
-        held = {
-            leg.symbol: (leg.held_quantity, leg.held_quantity * (leg.open_price or _ZERO))
-            for leg in trade.legs
-            if instrument_kind(leg.symbol) == "spot" and leg.held_quantity > 0
-        }
-        if held and not trade.is_final:
-            self._held[trade.trade_id] = held
+        self._complete = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether execution has told of all trades at least once."""
+        return self._complete
+
+    def on_trade(self, update: TradeUpdate) -> None:
+        held = {} if update.is_final else _held(update)
+        if held:
+            self._told[update.trade_id] = held
         else:
-            self._held.pop(trade.trade_id, None)
+            self._told.pop(update.trade_id, None)
+        if self._known is not None:
+            self._known.pop(update.trade_id, None)
 
     def forget_trades(self) -> None:
         """Execution started anew: its replay tells of all trades again."""
-        self._held.clear()
+        self._known = {**(self._known or {}), **self._told}
+        self._told = {}
+
+    def on_synced(self) -> None:
+        """Execution has told of all its trades."""
+        self._known = None
+        self._complete = True
 
     def positions(self, market: MarketView) -> tuple[VenuePosition, ...]:
-        """One position per pair, at the middle of its book where there is one."""
+        """One per pair, at the average of what its coins cost; without a mark where spot has no quote."""
         sums: dict[str, tuple[Decimal, Decimal]] = {}
-        for held in self._held.values():
-            for symbol, (quantity, cost) in held.items():
-                coins, paid = sums.get(symbol, (_ZERO, _ZERO))
-                sums[symbol] = coins + quantity, paid + cost
-        return tuple(_position(market, symbol, coins, paid) for symbol, (coins, paid) in sorted(sums.items()))
+        for held in (*(self._known or {}).values(), *self._told.values()):
+            for pair, (quantity, cost) in held.items():
+                before = sums.get(pair, (_ZERO, _ZERO))
+                sums[pair] = before[0] + quantity, before[1] + cost
+        return tuple(_position(market, pair, *sums[pair]) for pair in sorted(sums))
 
 
-def _position(market: MarketView, symbol: str, coins: Decimal, paid: Decimal) -> VenuePosition:
-    listed = market.option(symbol)
-    mark = None if listed is None or not math.isfinite(listed.mark) else listed.mark
+def _held(update: TradeUpdate) -> Held:
+    return {
+        leg.symbol: (leg.held_quantity, leg.held_quantity * (leg.open_price or _ZERO))
+        for leg in update.legs
+        if leg.held_quantity > 0 and instrument_kind(leg.symbol) == "spot"
+    }
+
+
+def _position(market: MarketView, pair: str, quantity: Decimal, cost: Decimal) -> VenuePosition:
+    known = market.option(pair)
+    mark = None if known is None or not known.mark > 0 else known.mark
+    average = cost / quantity
     return VenuePosition(
-        symbol=symbol,
-        quantity=coins,
-        average_price=paid / coins,
+        symbol=pair,
+        quantity=quantity,
+        average_price=average,
         mark=mark,
-        unrealized_pnl_usd=None if mark is None else float(coins) * mark - float(paid),
+        unrealized_pnl_usd=None if mark is None else float(quantity) * (mark - float(average)),
     )

@@ -178,6 +178,8 @@ class RiskCore:
             case StreamSynced(publisher="execution", epoch=epoch):
                 self._meet_execution(epoch)
                 self._execution_synced = self._execution_epoch == epoch
+                if self._execution_synced:
+                    self._coins.on_synced()
             case Tick():
                 return self._on_time(now_ns)
             case JournalSpace():
@@ -396,6 +398,9 @@ class RiskCore:
     def _snapshot(self, polled: AccountPolled, now_ns: int) -> AccountSnapshot:
         held = (*polled.positions, *self._coins.positions(self._market))
         positions, sums, complete = positions_of(self._market, held, now_ns)
+        if not self._coins.complete and self._market.may_list_spot:
+            # the delta of coins that trades hold is not known before execution has told of them
+            complete = False
         outstanding = tuple(self._reservations.outstanding(now_ns, polled.asked_ns, beside=""))
         account, peak_usd = polled.account, self._equity.peak_usd
         assert peak_usd is not None, "the first read sets the peak"

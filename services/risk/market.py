@@ -92,6 +92,12 @@ class MarketView:
         """The underlying that lists this symbol, else the one that its name begins with."""
         return self._underlying_of.get(symbol) or underlying_of(symbol)
 
+    @property
+    def may_list_spot(self) -> bool:
+        """Whether a pair of spot is listed, or nothing is known of what is."""
+        lists = [each for part in self._underlyings.values() for each in part.lists.values()]
+        return not lists or any(each.spot is not None for each in lists)
+
     def fresh_view(self, underlying: str, now_ns: int) -> ChainView | None:
         """The newest chain, None while it is stale or missing."""
         part = self._underlyings.get(underlying)

@@ -172,19 +172,19 @@ class Situation:
         return () if limits is None else ((self.ask.strategy, limits),)
 
     @cached_property
-    def coins_cost_usd(self) -> tuple[float, float]:
-        """What coins of spot would cost at worst that outstanding grants may still buy, and with those asked for, in
-        USDT. What of a grant is bought already counts twice until the account shows it."""
+    def purchases_usd(self) -> tuple[float, float]:
+        """What coins of spot and options would cost at worst that outstanding grants may still buy, and with those
+        asked for, in USDT. What of a grant is bought already counts twice until the account shows it."""
         granted = sum(
             float(leg.max_quantity) * float(leg.worst_price)
             for grant in self.outstanding
             for leg in grant.legs
-            if instrument_kind(leg.symbol) == "spot"
+            if _is_paid_at_once(leg.symbol, leg.side)
         )
         asked = sum(
             leg.quantity * math.nan if leg.worst_price is None else leg.quantity * float(leg.worst_price)
             for leg in self.legs
-            if leg.option.instrument.is_spot
+            if _is_paid_at_once(leg.order.symbol, leg.order.side)
         )
         return granted, granted + asked
 
@@ -340,6 +340,10 @@ class Situation:
         return low, high, lowest, highest
 
 
+def _is_paid_at_once(symbol: str, side: Side) -> bool:
+    return side == "buy" and instrument_kind(symbol) in ("option", "spot")
+
+
 def _spread(
     low: dict[str, list[float]], high: dict[str, list[float]], underlying: str, changes: Sequence[float]
 ) -> None:
@@ -382,6 +386,9 @@ def worst_price(config: RiskConfig, side: Side, option: OptionFacts) -> Decimal 
     if not option.instrument.is_option:
         collar = max(config.futures_collar_pct / 100 * mark, config.collar_ticks * float(tick))
         lowest, highest = float(tick), math.inf
+        if option.instrument.is_spot:
+            # its mark is the middle of its own book, which may be thin: the index holds it
+            highest = index * (1.0 + 2.0 * config.futures_collar_pct / 100)
     else:
         collar = max(
             config.collar_pct / 100 * mark, config.collar_index_pct / 100 * index, config.collar_ticks * float(tick)

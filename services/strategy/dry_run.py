@@ -2,8 +2,8 @@
 
 What is bought is paid the ask, what is sold gets the bid, at once and whatever the size there, with the fee that the
 venue would take: a limit order that waits does better, a large one worse. A close without the other side in the book
-is at mark. An expiry settles at the index price that is known then, where the venue takes an average. Funding is
-that of `dry_funding.py`.
+is at mark. The fee of coins that are bought is kept of them, in whole lots. An expiry settles at the index price that
+is known then, where the venue takes an average. Funding is that of `dry_funding.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from shared.ids import hedge_name, hedged_name
 from shared.messages.base import Side
 from shared.messages.control import DryRunResult
 from shared.messages.trades import Grant, LegStatus, RollLink, TradeUpdate
+from shared.options.chain import snap_up
 from shared.options.instruments import expiry_and_last_trade_ns, instrument_kind, underlying_of
 from shared.options.symbols import parse_option_symbol
 from shared.strategy.pnl import trade_pnl
@@ -178,6 +179,7 @@ class DryDesk:
                     closed_quantity=Decimal(0),
                     open_price=paid,
                     close_price=None,
+                    fee_quantity=self._fee_coins(leg.symbol, leg.quantity),
                 )
             )
             fees += self._fee(leg.symbol, price, leg.quantity)
@@ -322,6 +324,14 @@ class DryDesk:
         most = self._config.dry_run_fee_cap_fraction * price
         per_unit = most if index is None else min(self._config.dry_run_fee_rate * index, most)
         return (Decimal(str(per_unit)) * quantity).quantize(_CENTS)
+
+    def _fee_coins(self, symbol: str, quantity: Decimal) -> Decimal:
+        """What the venue keeps of coins that are bought, up to whole lots, as what is left is sold in lots."""
+        chain = self._board.chains.get(underlying_of(symbol))
+        pair = None if chain is None else chain.instrument(symbol)
+        if pair is None or not pair.is_spot:
+            return Decimal(0)
+        return snap_up(quantity * Decimal(str(self._config.dry_run_spot_fee_rate)), pair.lot_size)
 
     def _index(self, symbol: str) -> float | None:
         underlying = underlying_of(symbol)

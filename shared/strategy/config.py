@@ -27,7 +27,7 @@ from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, 
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
 from shared.strategy.hedge import DeltaHedge
-from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg, index_name
+from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg, SpotLeg, index_name
 from shared.strategy.premium import refuse_missing_premium
 from shared.strategy.profiles import changed, params_problem
 from shared.strategy.rolling import Roll
@@ -335,6 +335,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 _check_signature(field, item)
 
     def _check_legs(self) -> None:
+        if self.roll is not None and any(isinstance(leg, SpotLeg) for leg in (*self.legs, *self.roll.legs)):
+            raise ValueError(
+                "roll: a trade with coins of spot is not rolled, as it would sell them and buy them again; "
+                "leave it out, or use LegSpec.perpetual(...)"
+            )
         if self.legs_factory is None:
             if not self.legs:
                 raise ValueError("legs must name at least one leg")

@@ -129,18 +129,18 @@ def margin(s: Situation) -> Iterator[Figure]:
 
 
 def cash(s: Situation) -> Iterator[Figure]:
-    """Coins are paid in USDT, which equity in other assets is none of."""
+    """Coins are paid in USDT, as options are, which equity in other assets is none of."""
     balance = s.known_account.balances.get("USDT")
     if balance is None or not any(leg.option.instrument.is_spot for leg in s.legs):
         return
-    before, after = s.coins_cost_usd
+    before, after = s.purchases_usd
     yield Figure(
         code="cash",
         before=before,
         after=after,
         limit=float(balance),
         unit="USDT",
-        words="coins would cost {} USDT with outstanding grants",
+        words="coins and options would cost {} USDT with outstanding grants",
     )
 
 

@@ -35,6 +35,9 @@ def bad_structure(s: Situation) -> Violation | None:
             return Violation("bad_structure", f"quantity {leg.quantity} of {leg.symbol} is not above 0")
         if leg.side == "sell" and instrument_kind(leg.symbol) == "spot":
             return Violation("bad_structure", f"{leg.symbol} is spot: coins that the trade did not buy are not sold")
+        if s.ask.execution_mode in ("rfq", "quoting") and instrument_kind(leg.symbol) == "spot":
+            detail = f"{leg.symbol} is spot, which is not traded in mode {s.ask.execution_mode}: use limit or smart"
+            return Violation("bad_structure", detail)
     declared = s.ask.max_loss_usd
     if declared is not None and not 0 <= declared < math.inf:
         return Violation("bad_structure", f"max_loss_usd {declared:g} must be 0 or more", declared)

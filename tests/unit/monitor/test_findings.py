@@ -365,3 +365,15 @@ def test_a_long_perpetual_lacks_the_put_that_was_bought_to_protect_it(held: str,
         for leg, quantity in zip(bought, quantities, strict=True)
     )
     assert uncovered(msgspec.structs.replace(protected, legs=legs)) == Decimal(wanted)
+
+
+@pytest.mark.parametrize(("held", "wanted"), [("1", "0"), ("0.25", "0.75"), ("0", "1")])
+def test_a_sold_call_lacks_the_coins_that_were_bought_to_cover_it_but_not_their_fee(held: str, wanted: str) -> None:
+    """The call is of one coin; so many were bought, of which the venue kept a tenth of a per cent."""
+    covered = spread("1", held)
+    call, coins = covered.legs
+    legs = (
+        msgspec.structs.replace(call, symbol="BTCUSD-27NOV26-110000-C"),
+        msgspec.structs.replace(coins, symbol="BTCUSDT", fee_quantity=Decimal(held) / 1000),
+    )
+    assert uncovered(msgspec.structs.replace(covered, legs=legs)) == Decimal(wanted)

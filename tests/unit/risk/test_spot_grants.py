@@ -12,7 +12,7 @@ import pytest
 from services.risk.margin import StructureLeg, worst_loss
 from services.risk.margin_models import margins_of
 from shared.messages.account import AccountSnapshot
-from shared.messages.steps import Publish
+from shared.messages.steps import Publish, StreamSynced
 from shared.messages.trades import Grant, LegOrder, TradeUpdate
 from tests.unit.perpetuals import chain_with, with_perpetual
 from tests.unit.risk.desk import (
@@ -139,6 +139,10 @@ def test_no_two_grants_spend_the_same_usdt() -> None:
     refused = script.refused(_ask(COINS, intent_id="s-2"))
     assert (refused.code, refused.limit) == ("cash", 15_000.0)
     assert refused.value == pytest.approx(2 * COST)
+    options = script.granted(_ask(leg(CALL_110, "buy", "2"), intent_id="s-4"))
+    refused = script.refused(_ask(leg("BTCUSDT", "buy", "0.01"), intent_id="s-5"))
+    premium = 2 * float(options.legs[0].worst_price)
+    assert (refused.code, refused.value) == ("cash", pytest.approx(COST + premium + COST / 10))
     script.granted(_ask(leg(PUT_90, "buy", "0.1"), intent_id="s-3"))
 
 
@@ -154,6 +158,21 @@ def test_what_cannot_be_bought_is_refused(legs: tuple[LegOrder, ...], code: str,
     refused = _script().refused(_ask(*legs))
     assert refused.code == code
     assert says in refused.detail
+
+
+@pytest.mark.parametrize("mode", ["rfq", "quoting"])
+def test_coins_are_not_bought_by_quotes(mode: Any) -> None:
+    refused = _script().refused(msgspec.structs.replace(_ask(COINS), execution_mode=mode))
+    assert refused.code == "bad_structure"
+    assert f"not traded in mode {mode}" in refused.detail
+
+
+def test_a_wide_book_does_not_carry_the_worst_price_away_from_the_index() -> None:
+    script = _script()
+    plain = chain_with(chain(START), LISTING, INDEX)
+    script.hear(chain_with_pair(plain, LISTING, INDEX - 10, INDEX * 1.2))
+    refused = script.refused(_ask(COINS))
+    assert (refused.code, refused.limit) == ("price_collar", INDEX * 1.01)
 
 
 def test_coins_that_trades_hold_are_positions_with_a_delta_and_those_of_the_account_are_not() -> None:
@@ -182,6 +201,29 @@ def test_a_new_execution_tells_of_the_coins_anew() -> None:
     script.hear(trade(grant, START), publisher="execution", epoch=3)
     script.funded("990000")
     assert script.shown().positions == ()
+
+
+def test_what_was_told_of_coins_stays_until_a_new_execution_has_told_of_all_its_trades() -> None:
+    script = _script()
+    grant = script.granted(_ask(COINS))
+    script.hear(_held(grant, "0.1", "0.0001"), publisher="execution")
+    other = msgspec.structs.replace(_held(grant, "0.2", "0.0002"), trade_id="t2")
+    script.hear(other, publisher="execution", epoch=2)
+    script.funded("990000")
+    assert [each.quantity for each in script.shown().positions] == [Decimal("0.2997")]
+    script.on(StreamSynced("execution", 2))
+    script.funded("990000")
+    assert [each.quantity for each in script.shown().positions] == [Decimal("0.1998")]
+
+
+def test_greeks_are_not_complete_before_execution_has_told_once_which_coins_trades_hold() -> None:
+    script = SpotScript()
+    script.market()
+    script.funded("1000000")
+    assert not script.shown().greeks_complete
+    script.on(StreamSynced("execution", 1))
+    script.funded("1000000")
+    assert script.shown().greeks_complete
 
 
 def test_coins_need_no_margin_by_any_model() -> None:

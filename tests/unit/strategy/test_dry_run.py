@@ -15,6 +15,7 @@ from shared.strategy import LegSpec, max_hold_hours, profit_target
 from shared.strategy.views import ExitView
 from tests.unit.dated_futures import chain_with_futures, with_futures
 from tests.unit.perpetuals import chain_with, with_perpetual
+from tests.unit.spot_pairs import chain_with_pair, with_pair
 from tests.unit.strategy.dialogue import LISTED, Dialogue
 from tests.unit.strategy.making import DAY, HOUR, NOON, SECOND, at, listing, snapshot
 from tests.unit.strategy.test_host_control import straddler
@@ -244,3 +245,29 @@ def test_a_dated_future_is_opened_at_its_touch_and_settles_at_the_index_when_it_
     assert (ended.state, ended.legs[0].close_price) == ("SETTLED", Decimal(99_000))
     assert ended.realized_pnl_usd == Decimal("119.5")
     assert "has expired" in ended.reason
+
+
+class WithPair(Dialogue):
+    """A market with the pair of spot, 20 USD wide."""
+
+    def market(self, **more: Any) -> None:
+        listed = with_pair(listing(LISTED))
+        self.hear(listed, "marketdata")
+        self.hear(chain_with_pair(snapshot(LISTED, self.now_ns, **more), listed), "marketdata")
+
+
+def test_coins_are_held_less_their_fee_in_whole_lots_and_sold_again() -> None:
+    legs = [LegSpec.spot("BTC", "buy", "0.1234")]
+    desk = WithPair(dry(legs=legs, exit_conditions=[max_hold_hours(10 / 3600)], max_trades_per_day=1))
+    desk.ready()
+    (opened,) = trades_of(desk)
+    (coins,) = opened.legs
+    assert (coins.open_price, coins.filled_quantity) == (Decimal("100010.0"), Decimal("0.1234"))
+    assert coins.held_quantity == Decimal("0.1232"), "0.0001234 are kept, two lots of 0.0001"
+    assert opened.fees_usd == Decimal("0.001") * Decimal(100010) * Decimal("0.1234")
+    assert opened.entry_premium_usd == 0
+    desk.wait(10)
+    ended = next(trade for trade in trades_of(desk) if trade.is_final)
+    assert (ended.legs[0].close_price, ended.legs[0].held_quantity) == (Decimal("99990.0"), 0)
+    assert ended.realized_pnl_usd == -20 * Decimal("0.1232")
+    assert ended.fees_usd == opened.fees_usd + Decimal("0.001") * Decimal(99990) * Decimal("0.1232")

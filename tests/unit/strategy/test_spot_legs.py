@@ -16,6 +16,7 @@ from shared.messages.trades import LegOrder
 from shared.options.chain import ChainView, OptionList
 from shared.options.structures import structure_name
 from shared.strategy import LegSpec, SpotLeg, StrategyConfig, covered_call, max_loss
+from shared.strategy.rolling import Roll
 from shared.strategy.selection import SelectionFailed, resolve_legs
 from tests.unit.spot_pairs import view_with_pair
 from tests.unit.strategy.making import NOON, chain
@@ -161,6 +162,15 @@ def test_a_covered_call_that_buys_its_coins_is_opened_and_never_rolled(by_code: 
     successor = strategy.successor(market.entry_view, NOON)
     assert isinstance(successor, SelectionFailed)
     assert "is not rolled" in successor.reason
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_roll_beside_coins_is_refused_when_the_file_is_loaded(after: bool) -> None:
+    roll = Roll(when=[max_loss(usd=10)], net_limit_usd=10, legs=[CALL, COIN] if after else [])
+    with pytest.raises(ValueError, match="roll: a trade with coins of spot is not rolled"):
+        StrategyConfig(
+            name="covered", legs=[CALL] if after else [CALL, COIN], exit_conditions=[max_loss(usd=500)], roll=roll
+        )
 
 
 def test_nothing_is_opened_where_the_desk_does_not_look_at_spot() -> None:
