@@ -286,4 +286,6 @@ def _delta(account: AccountSnapshot, underlying: str, foreign: Mapping[str, Deci
             return f"no delta of {position.symbol}"
         part = 1.0 - float(foreign.get(position.symbol, Decimal(0)) / position.quantity)
         total += position.greeks.delta * part
+    if not account.greeks_complete and all(each.greeks is not None for each in account.positions if each.quantity):
+        return "risk does not know yet which coins of spot trades hold"
     return total

@@ -39,6 +39,7 @@ class Account(HedgedDialogue):
         super().__init__(loaded(**parameters))
         self.held = held
         self.is_read = True
+        self.complete = True
         self.asked_ns: int | None = None
         self.openings = 0
 
@@ -60,7 +61,8 @@ class Account(HedgedDialogue):
         if self.is_read:
             read = account(self.now_ns)
             asked_ns = read.asked_ns if self.asked_ns is None else self.asked_ns
-            of = msgspec.structs.replace(read, asked_ns=asked_ns, outstanding_grants=self.openings)
+            read = msgspec.structs.replace(read, asked_ns=asked_ns, greeks_complete=self.complete)
+            of = msgspec.structs.replace(read, outstanding_grants=self.openings)
             self.hear(msgspec.structs.replace(of, positions=positions), "risk")
 
     def foreign(self, **quantities: str) -> None:
@@ -319,6 +321,18 @@ def test_a_delta_that_is_not_known_is_no_delta_and_a_person_is_told_in_time() ->
     assert desk.orders() == []
     assert desk.why() == f"waiting: no delta of {CALL}"
     assert [each.code for each in desk.alerts] == ["hedge_off"]
+
+
+def test_it_waits_until_risk_knows_which_coins_trades_hold() -> None:
+    desk = Account({CALL: ("1", 0.4)})
+    desk.complete = False
+    desk.ready()
+    desk.wait(10)
+    assert desk.orders() == []
+    assert desk.why() == "waiting: risk does not know yet which coins of spot trades hold"
+    desk.complete = True
+    desk.wait(10)
+    assert len(desk.orders()) == 1
 
 
 def test_a_pause_keeps_it_from_opening_and_not_from_taking_back() -> None:
