@@ -38,6 +38,7 @@ def covered_coins(seed: int) -> Scenario:
         risk=msgspec.structs.replace(WIDE, max_position_quantity=Decimal(100)),
         futures=True,
         spot=True,
+        operator_pause_s=random.choice((0.0, 20.0)),
         faulty_s=90,
     )
     own = random.choice((Decimal(0), Decimal("0.05"), Decimal(1)))

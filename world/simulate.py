@@ -17,6 +17,7 @@ from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.cash_audit import sale_violations, unkept_minimum, unknown_sales, untrue_sales
 from world.coins_audit import coin_violations, coins_at_rest
+from world.covered_coins import covered_coins
 from world.desk import DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
@@ -88,7 +89,7 @@ class Verdict(msgspec.Struct, frozen=True):
 def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
     """Run one seed. What is None is drawn from the seed."""
     faults = faults or Faults.swarm(Random(seed))
-    scenario = scenario or drawn(seed)
+    scenario = scenario or _drawn(seed)
     desk = Desk(
         Engine(scenario.start_ns, seed),
         faults,
@@ -113,6 +114,11 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
     finally:
         if collects:
             gc.enable()
+
+
+def _drawn(seed: int) -> Scenario:
+    """As scenarios are drawn, but three in a hundred trade coins of spot."""
+    return covered_coins(seed) if Random(f"covered coins drawn {seed}").random() < 0.03 else drawn(seed)
 
 
 def _coded(scenario: Scenario) -> Iterator[LoadedStrategy]:
