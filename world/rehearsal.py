@@ -13,7 +13,7 @@ from shared.messages.base import Message
 from shared.messages.control import ListStrategies, StrategyList, StrategyStatus
 from shared.messages.trades import ListTrades, TradeList, TradeState, TradeUpdate
 from shared.strategy import StrategyConfig
-from shared.strategy.legs import LinearLeg
+from shared.strategy.legs import LinearLeg, SpotLeg
 from world.desk import Desk
 from world.engine import Engine
 from world.faults import SECOND, Faults
@@ -61,6 +61,7 @@ class Rehearsal:
             [msgspec.structs.replace(config, dry_run=dry_run)],
             listed_exchange(seed),
             futures=_may_trade_futures(config),
+            spot=_may_trade(SpotLeg, config),
         )
         self._asked = 0
 
@@ -120,6 +121,9 @@ class Rehearsal:
 
 
 def _may_trade_futures(config: StrategyConfig) -> bool:
+    return _may_trade(LinearLeg, config) or config.delta_hedge is not None
+
+
+def _may_trade(kind: type[LinearLeg], config: StrategyConfig) -> bool:
     """What a `legs_factory` returns is not known before it is asked."""
-    linear = any(isinstance(leg, LinearLeg) for leg in config.legs)
-    return linear or config.delta_hedge is not None or config.legs_factory is not None
+    return any(isinstance(leg, kind) for leg in config.legs) or config.legs_factory is not None

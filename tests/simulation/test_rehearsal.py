@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import doctest
+from decimal import Decimal
 
+import msgspec
 import pytest
 
 import world.rehearsal
-from shared.strategy import StrategyConfig, max_hold_hours, straddle, time_window, underlying_beyond
+from shared.strategy import StrategyConfig, covered_call, max_hold_hours, straddle, time_window, underlying_beyond
 from world.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.simulation
@@ -38,6 +40,17 @@ def test_a_dry_run_trades_unless_it_is_rehearsed_as_one() -> None:
     desk.run(60)
     assert desk.trades == ()
     assert desk.status.reason.startswith("dry run: 1 open")
+
+
+def test_a_covered_call_buys_its_coins_and_sells_what_the_fee_left_of_them() -> None:
+    legs = covered_call("0.1", {"weekly": 1}, buys_coins=True)
+    config = strategy(legs=legs, exit_conditions=[max_hold_hours(0.01)])
+    call, coins = Rehearsal(config).run_until("CLOSED").legs
+    assert call.closed_quantity == coins.filled_quantity == Decimal("0.1")
+    assert coins.closed_quantity == Decimal("0.1") - coins.fee_quantity == Decimal("0.0999")
+    dry = Rehearsal(msgspec.structs.replace(config, exit_conditions=[max_hold_hours(1)]), dry_run=True)
+    dry.run(60)
+    assert dry.status.reason.startswith("dry run: 1 open")
 
 
 def test_the_index_moves_when_it_is_told_to() -> None:
