@@ -11,6 +11,7 @@ from services.execution.pricing import PRICE_REFUSALS, STAIRCASE, CloseStep, clo
 from services.execution.records import Leg, Order, Trade
 from services.execution.reduction import POLL_NS, Reduction, close_purpose, covered_leg, is_kept
 from services.execution.rows import CoinsLeft
+from services.execution.spot_checks import sellable
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.stops import stops_wake_ns, unfit_stop
 from services.execution.workspace import MS, backoff_ns
@@ -117,8 +118,8 @@ class ClosePlan:
         orders = self._reducing_orders(trade, index)
         if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
             return
-        if leg.instrument.is_spot and leg.held_quantity < leg.instrument.min_quantity:
-            reason = f"{leg.held_quantity} {leg.symbol} is below the minimum order {leg.instrument.min_quantity}"
+        if leg.instrument.is_spot and (few := sellable(trade, leg, work)) < leg.instrument.min_quantity:
+            reason = f"{few} {leg.symbol} is below the minimum order {leg.instrument.min_quantity}"
             left = CoinsLeft(trade_id=trade.trade_id, leg_index=index, quantity=leg.held_quantity, reason=reason)
             advice.actions.append(Record(left))
             return

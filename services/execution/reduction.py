@@ -10,6 +10,7 @@ from services.execution.plan import Advice, slice_of
 from services.execution.positions import PositionWitness
 from services.execution.records import NOTHING_TO_REDUCE, Leg, Order, Trade
 from services.execution.rows import ClosePurpose
+from services.execution.spot_checks import sellable
 from services.execution.states import HOLDING_STATES
 from services.execution.workspace import MS, SECOND, Workspace
 
@@ -71,7 +72,8 @@ class Reduction:
         None when that is below the minimum order; `advice` then says so.
         """
         work = self.work
-        quantity = leg.held_quantity if wanted is None else min(wanted, leg.held_quantity)
+        held = sellable(trade, leg, work) if leg.instrument.is_spot else leg.held_quantity
+        quantity = held if wanted is None else min(wanted, held)
         cap = self.positions.cap(trade, leg)
         if cap is not None and cap < quantity:
             self.schedule.want("close_quantity", work.now_ns + work.config.confirm_ms * MS)

@@ -1,9 +1,11 @@
-"""What must hold of a leg of spot before its trade is opened: that it is bought, and can be sold again."""
+"""What must hold of a leg of spot before its trade is opened: that it is bought, and can be sold again; and how many
+of its coins are sold while not every execution is told."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+from services.execution.records import ZERO, Leg, Trade
 from services.execution.workspace import Workspace
 from shared.messages.market import Instrument
 from shared.messages.trades import OpenTrade, Refusal
@@ -37,6 +39,22 @@ def spot_refusal(intent: OpenTrade, work: Workspace) -> Refusal | None:
                 remedy=f"trade more than {instrument.min_quantity}",
             )
     return None
+
+
+def sellable(trade: Trade, leg: Leg, work: Workspace) -> Decimal:
+    """What of held coins may be sold, in lots. Of purchases whose executions the venue has not told, the fee is not
+    known: as much as is expected of it stays, for to sell it would sell coins that are not the trade's."""
+    untold = sum(
+        (
+            order.filled_quantity - order.fills_quantity
+            for order in (work.book.orders[number] for number in trade.untold)
+            if order.purpose == "open" and order.symbol == leg.symbol
+        ),
+        ZERO,
+    )
+    if untold <= 0:
+        return leg.held_quantity
+    return leg.held_quantity - snap_up(untold * Decimal(str(work.config.spot_fee_rate)), leg.instrument.lot_size)
 
 
 def _left_of(quantity: Decimal, instrument: Instrument, work: Workspace) -> Decimal:

@@ -221,6 +221,44 @@ def test_coins_of_the_account_are_not_adopted() -> None:
     assert "the account's own" in refused.detail
 
 
+def _assumed() -> tuple[SpotScript, str, NewOrder, NewOrder]:
+    """A trade whose purchase the venue shows as filled, in no list of executions, and the order that closes it."""
+    script = _started()
+    trade_id = str(script.trade(leg(SYMBOL, "buy", "0.1")).trade_id)
+    (order,) = script.placed()
+    script.on(acked(order)).on(seen(order, "filled", "0.1"))
+    for _ in range(200):
+        script.wait(1_000)
+        script.queried(order, seen(order, "filled", "0.1"))
+        if script.state(trade_id) == "OPEN":
+            break
+    assert script.held(trade_id) == [D("0.1")]
+    script.wait(6_000)
+    script.snapshot(coins={SYMBOL: "0.0999"})
+    script.close(trade_id)
+    (closing,) = script.placed()
+    assert closing.quantity == D("0.0999")
+    return script, trade_id, order, closing
+
+
+def test_the_fee_of_a_purchase_whose_executions_are_not_told_is_not_sold() -> None:
+    script, trade_id, order, closing = _assumed()
+    script.on(acked(closing)).on(script.bought(order, 1))
+    script.on(fill(closing, 2, at_ns=script.now_ns)).on(seen(closing, "filled", "0.0999"))
+    assert script.state(trade_id) == "CLOSED"
+    assert script.held(trade_id) == [0]
+    assert script.rows(CoinsLeft) == []
+
+
+def test_what_may_have_been_the_fee_is_left_in_the_account_when_it_is_never_told() -> None:
+    script, trade_id, _, closing = _assumed()
+    script.on(acked(closing)).on(fill(closing, 2, at_ns=script.now_ns)).on(seen(closing, "filled", "0.0999"))
+    script.wait(1_000)
+    assert script.state(trade_id) == "CLOSED"
+    assert [row.quantity for row in script.rows(CoinsLeft)] == [D("0.0001")]
+    assert script.placed() == []
+
+
 def test_coins_too_few_to_be_sold_are_left_in_the_account_and_the_trade_ends() -> None:
     script = _started()
     trade_id = str(script.trade(leg(SYMBOL, "buy", "0.1"), policy="atomic").trade_id)
