@@ -293,7 +293,7 @@ _CLOSING: tuple[Mutant, ...] = (
         "a close is as large as the position of all trades",
         (
             "reduction.py",
-            "        quantity = leg.held_quantity if wanted is None else min(wanted, leg.held_quantity)\n"
+            "        quantity = held if wanted is None else min(wanted, held)\n"
             "        cap = self.positions.cap(trade, leg)",
             "        quantity = abs(work.book.net_quantity(leg.symbol))\n        cap = None",
         ),

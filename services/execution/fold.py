@@ -33,6 +33,7 @@ _OWN = (
 SOURCES = (
     *(_SERVICE / f"{name}.py" for name in _OWN),
     _SHARED / "ids.py",
+    _SHARED / "leverage.py",
     *(_SHARED / name for name in ("messages", "options", "strategy")),
 )
 """Where every line lives that decides what a row does to the book: what `book` imports, of ours. A version in which
