@@ -443,7 +443,7 @@ class Desk:
                 node.put(TransferSeen(transfer_id=str(transfer.transfer_id), amount_usd=transfer.amount), epoch)
             account = self.venue.account()
             paid_usd = sum((one.amount for one in transfers), Decimal(0))
-            self.account_reads[node.now_ns] = AccountRead(account.equity_usd, paid_usd)
+            self.account_reads[node.now_ns] = AccountRead(account.equity_usd, paid_usd, len(transfers))
             polled = AccountPolled(
                 asked_ns=asked_ns,
                 received_ns=node.now_ns,

@@ -19,6 +19,7 @@ from shared.messages.trades import Grant, IntentRefused, TradeUpdate
 from world.faults import MS
 from world.violations import Violation
 
+_BETWEEN_PAYMENTS = Decimal("0.002")
 _CENT = Decimal("0.01")
 _POINT_PCT = 0.05
 """By how many points a fall may differ from what risk measures, which takes a peak of two reads that agree."""
@@ -87,21 +88,22 @@ def margin_violations(entries: Iterable[Entry], config: RiskConfig) -> Iterator[
         config.margin_flatten_pct,
     )
     level: MarginLevel = "normal"
-    moved_ns: int | None = None
+    moved: tuple[int, float] | None = None
     acts = MARGIN_LEVELS.index(config.margin_acts_up_to) >= MARGIN_LEVELS.index("no_new_trades")
     for entry in entries:
         match entry.row:
             case MarginLevelMoved(level=to, utilisation_pct=used_pct):
                 before, after = MARGIN_LEVELS.index(level), MARGIN_LEVELS.index(to)
                 what = f"the margin guard went from {level} to {to} at {used_pct:.2f} %"
-                if moved_ns == entry.at_ns:
+                # two reads may be looked at in one moment, and are told apart by what they show
+                if moved == (entry.at_ns, used_pct):
                     yield Violation("guard_steady", f"{what}, twice at one read")
                 if after > before and used_pct < thresholds[after]:
                     yield Violation("guard_steady", f"{what}, below {thresholds[after]:g} %")
                 kept_pct = min(thresholds[after + 1 : before + 1], default=0.0) - config.margin_hysteresis_pct
                 if after < before and used_pct > kept_pct:
                     yield Violation("guard_steady", f"{what}, not yet below {kept_pct:g} %")
-                level, moved_ns = to, entry.at_ns
+                level, moved = to, (entry.at_ns, used_pct)
             case GrantIssued(grant=grant) if acts and MARGIN_LEVELS.index(level) >= 2:
                 yield Violation("guard_steady", f"{grant.intent_id} was granted at level {level}")
             case _:
@@ -109,10 +111,12 @@ def margin_violations(entries: Iterable[Entry], config: RiskConfig) -> Iterator[
 
 
 class AccountRead(msgspec.Struct, frozen=True):
-    """What a read of the account had in it: the equity, and the sum of all that had been paid in (> 0) and out."""
+    """What a read of the account had in it: the equity, the sum of all that had been paid in (> 0) and out, and in
+    how many payments."""
 
     equity_usd: Decimal
     paid_usd: Decimal
+    payments: int = 0
 
 
 def transfer_violations(
@@ -129,14 +133,19 @@ def transfer_violations(
     peak = start = Decimal(0)
     worst = {"drawdown": 0.0, "daily_loss": 0.0}
     before: AccountRead | None = None
-    # with each payment risk moves its peak to a whole cent
+    # with each payment risk moves its peak to a whole cent, and what it was off by before with it; by how much equity
+    # traded between two payments that one read shows, nobody knows
     rounded = _CENT
     for received_ns, read in reads.items():
         if before is None:
             start = read.equity_usd
         else:
+            earlier = peak
             peak, start = (_moved(mark, before, read) for mark in (peak, start))
-            rounded += _CENT if read.paid_usd != before.paid_usd else Decimal(0)
+            payments = read.payments - before.payments
+            if payments:
+                rounded = rounded * (max(Decimal(1), peak / earlier) if earlier > 0 else Decimal(1))
+                rounded += 2 * _CENT * payments + (_BETWEEN_PAYMENTS * peak if payments > 1 else Decimal(0))
         before = read
         peak = max(peak, read.equity_usd)
         highest[received_ns] = peak + rounded

@@ -67,9 +67,18 @@ def liveness_violations(venue: Venue, book: Book) -> Iterator[Violation]:
         yield Violation("orders_resolved", f"request for quote {rfq.rfq_id} is still {rfq.state}: {rfq.reason}")
     if not venue.foreign and len(book.funding) < len(venue.products.funding()):
         yield Violation("comes_to_rest", "a funding payment is in the P&L of no trade yet")
-    if not any(trade.state in ("CLOSED", "SETTLED") for trade in book.trades.values()):
-        yield Violation("trades_again", "no trade was opened and closed")
+    if not any(
+        trade.state in ("CLOSED", "SETTLED") or _was_not_filled(trade, book) for trade in book.trades.values()
+    ):
+        yield Violation("trades_again", "no trade was opened and closed, or tried at the venue")
     yield from _fills_equal(venue, book)
+
+
+def _was_not_filled(trade: Trade, book: Book) -> bool:
+    """Whether its opening was given up when quotes or books did not serve: some drawn plans never trade in a thin
+    book."""
+    asked = any(rfq.trade_id == trade.trade_id for rfq in book.rfqs.rfqs.values())
+    return trade.state == "FAILED" and not trade.was_filled and (asked or bool(trade.order_ids))
 
 
 def fold_violations(node: Node, fold: Book, live: Book) -> Iterator[Violation]:

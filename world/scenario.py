@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
@@ -37,6 +38,7 @@ from shared.strategy import (
     profit_target,
     straddle,
     strangle,
+    utc_time_window,
 )
 from shared.strategy_hosts import StrategyHosts
 from world.desk import ACCOUNT_ID, Desk
@@ -217,13 +219,17 @@ def expiring(seed: int) -> Scenario:
         LegSpec("C", 1, "0.2", {"type": "spotdistance", "value": 1}, {"dte": "next"}),
         LegSpec("C", 2, "0.2", {"type": "spotdistance", "value": 2}, {"dte": "next"}),
     ]
-    return Scenario(
-        name="expiring",
-        strategies=(
+    # what would be opened later expires tomorrow
+    held = tuple(
+        msgspec.structs.replace(each, entry_conditions=[utc_time_window(dt.time(7, 0), dt.time(7, 44))])
+        for each in (
             _strategy("hold", hold, seed, hold_s=86_400, per_day=1),
             _strategy("short", straddle(qty="0.1", dte="next", side=2), seed + 1, hold_s=86_400, per_day=1),
-            _strategy("spread", spread, seed + 2, hold_s=HOLD_S, per_day=2),
-        ),
+        )
+    )
+    return Scenario(
+        name="expiring",
+        strategies=(*held, _strategy("spread", spread, seed + 2, hold_s=HOLD_S, per_day=0)),
         exchange=small_exchange(seed),
         start_ns=BEFORE_FRIDAYS_EXPIRY_NS,
         execution=ExecutionConfig(tradable_margin_s=20),

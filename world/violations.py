@@ -99,7 +99,7 @@ PROMISES: dict[Invariant, str] = {
     "strategy quotes, and disarmed when none does",
     "flat_at_venue": "once faults stop, the venue holds nothing of the desk's",
     "nothing_rests": "once faults stop, no order and no request for quote of the desk's rests at the venue",
-    "trades_again": "once faults stop, trades are opened and closed",
+    "trades_again": "once faults stop, trades are opened and closed, or at least tried at the venue",
     "outcome_true": "an order counts as refused or never placed only if the venue never had it, and as ended only "
     "when it has, with all that was filled",
     "fills_equal": "each order's fills are those of the venue, and the venue filled nothing unknown",

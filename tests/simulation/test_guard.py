@@ -111,7 +111,9 @@ def test_a_peak_that_payments_move_to_whole_cents_is_no_gain() -> None:
     desk = calm_desk()
     desk.engine.run_until(desk.engine.now_ns + 10 * SECOND)
     read = AccountRead(equity_usd=Decimal(100_000), paid_usd=Decimal(0))
-    reads = {number: msgspec.structs.replace(read, paid_usd=Decimal(number % 2)) for number in range(9)}
+    reads = {
+        number: msgspec.structs.replace(read, paid_usd=Decimal(number % 2), payments=number) for number in range(9)
+    }
 
     def told(peak_usd: str) -> list[str]:
         shown = msgspec.structs.replace(
