@@ -19,7 +19,7 @@ from shared.messages.trades import Grant, IntentRefused, TradeUpdate
 from world.faults import MS
 from world.violations import Violation
 
-_BETWEEN_PAYMENTS = Decimal("0.002")
+_BETWEEN_PAYMENTS = Decimal("0.0002")
 _CENT = Decimal("0.01")
 _POINT_PCT = 0.05
 """By how many points a fall may differ from what risk measures, which takes a peak of two reads that agree."""
@@ -147,6 +147,8 @@ def transfer_violations(
                 rounded = rounded * (max(Decimal(1), peak / earlier) if earlier > 0 else Decimal(1))
                 rounded += 2 * _CENT * payments + (_BETWEEN_PAYMENTS * peak if payments > 1 else Decimal(0))
         before = read
+        if read.equity_usd >= peak + rounded:
+            rounded = _CENT
         peak = max(peak, read.equity_usd)
         highest[received_ns] = peak + rounded
         for code, mark in (("drawdown", peak), ("daily_loss", start)):
