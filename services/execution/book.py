@@ -196,7 +196,8 @@ class Book(msgspec.Struct):
                 fold_trade(self, row, at_ns)
         trade = self.trade_of_row(row)
         if trade is not None:
-            trade.updated_ns = at_ns
+            # whoever reads updates takes none that is older, and after a restart the clock may have been set back
+            trade.updated_ns = max(trade.updated_ns, at_ns)
             if trade.rolled_to:
                 carry_pnl(self, trade)
             fold_quality(trade, self._order_of_row(row), row, at_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 
 from shared.messages.trades import OrderFilled, TellTrade, TradeUpdate
-from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, leg, seen
+from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, acked, fill, leg, seen
 
 
 def test_a_strangle_opens_concurrently_and_closes_flat() -> None:
@@ -102,3 +102,20 @@ def test_every_trade_update_of_a_trade_is_a_change() -> None:
     script.on(seen(order, "filled", "1")).on(fill(order, 1)).on(acked(order))
     assert len(script.published(TradeUpdate)) == before
     assert script.state(trade_id) == "OPEN"
+
+
+def test_no_update_is_older_than_the_one_before_though_the_clock_was_set_back_over_a_restart() -> None:
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.fills_all(order, 1)
+    told_ns = script.trade(trade_id).updated_ns
+    script.now_ns = told_ns - 3 * SECOND
+    script.restarted()
+    script.snapshot(positions=script.positions())
+    script.close(trade_id)
+    assert script.state(trade_id) == "CLOSING"
+    assert [each.updated_ns for each in script.published(TradeUpdate)] == sorted(
+        each.updated_ns for each in script.published(TradeUpdate)
+    )
+    assert script.trade(trade_id).updated_ns >= told_ns
