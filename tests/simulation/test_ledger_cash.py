@@ -12,6 +12,7 @@ from services.execution.rows import LegSettled, Row
 from shared.config import load_config
 from shared.ledger.pnl import Days, pnl_by
 from shared.ledger.tables import LedgerTables
+from shared.messages.control import StrategyCommand
 from shared.service.journals import binding_of, journal_path
 from shared.store import SqliteJournal
 from tests.simulation.test_world import run_until
@@ -43,6 +44,8 @@ def ended_desk() -> Desk:
     exchange.deposit(account_id, Decimal("1234.56"), desk.engine.now_ns)
     exchange.withdraw(account_id, Decimal("0.07"), desk.engine.now_ns)
     desk.engine.run_until(scenario.start_ns + scenario.faulty_s * SECOND)
+    desk.steer(StrategyCommand(action="pause", strategy="*", requested_by="test"), "pause")
+    desk.engine.run_until(desk.engine.now_ns + 5 * SECOND)
     trades = desk.book.trades.values()
     run_until(desk, lambda: all(trade.state in ("CLOSED", "SETTLED", "FAILED") for trade in trades), 1_200)
     # fees are read some seconds after the last fill
