@@ -19,7 +19,7 @@ from shared.messages.trades import Grant, IntentRefused, TradeUpdate
 from world.faults import MS
 from world.violations import Violation
 
-_BETWEEN_PAYMENTS = Decimal("0.0002")
+_BETWEEN_READS = Decimal("0.0002")
 _CENT = Decimal("0.01")
 _POINT_PCT = 0.05
 """By how many points a fall may differ from what risk measures, which takes a peak of two reads that agree."""
@@ -133,8 +133,8 @@ def transfer_violations(
     peak = start = Decimal(0)
     worst = {"drawdown": 0.0, "daily_loss": 0.0}
     before: AccountRead | None = None
-    # with each payment risk moves its peak to a whole cent, and what it was off by before with it; by how much equity
-    # traded between two payments that one read shows, nobody knows
+    # with each payment risk moves its peak in proportion to the equity that it had read last, to a whole cent: which read
+    # that was, and what equity did until the payment, nobody knows
     rounded = _CENT
     for received_ns, read in reads.items():
         if before is None:
@@ -145,7 +145,7 @@ def transfer_violations(
             payments = read.payments - before.payments
             if payments:
                 rounded = rounded * (max(Decimal(1), peak / earlier) if earlier > 0 else Decimal(1))
-                rounded += 2 * _CENT * payments + (_BETWEEN_PAYMENTS * peak if payments > 1 else Decimal(0))
+                rounded += _BETWEEN_READS * peak * payments
         before = read
         if read.equity_usd >= peak + rounded:
             rounded = _CENT
