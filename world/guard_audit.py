@@ -133,8 +133,8 @@ def transfer_violations(
     peak = start = Decimal(0)
     worst = {"drawdown": 0.0, "daily_loss": 0.0}
     before: AccountRead | None = None
-    # with each payment risk moves its peak in proportion to the equity that it had read last, to a whole cent: which read
-    # that was, and what equity did until the payment, nobody knows
+    # with each payment risk moves its peak in proportion to the equity that it had read last, to a whole cent: which
+    # read that was, and what equity did until the payment, nobody knows
     rounded = _CENT
     for received_ns, read in reads.items():
         if before is None:

@@ -295,7 +295,11 @@ class Lifecycle:
             self._work.move(trade, "SETTLING", "all that is held has expired")
             self._schedule.want("expiry", now_ns)
             return True
-        if trade.state in HOLDING_STATES and any(leg.instrument.expiry_ns <= now_ns for leg in held):
+        expired = [leg for leg in held if leg.instrument.expiry_ns <= now_ns]
+        if expired and all(leg in expired or leg.instrument.is_spot for leg in held):
+            # coins outlive the options that they cover, whose settlement the next comparisons bring
+            return False
+        if trade.state in HOLDING_STATES and expired:
             self._schedule.want("expiry", now_ns)
             self._break(trade, "a leg expired while others are held")
             return True
@@ -376,6 +380,9 @@ def _closed_outside(trade: Trade) -> bool:
     do not reduce while it opens or is held."""
     if manner_of(trade).reduces:
         return any(leg.outside_quantity > 0 for leg in trade.legs)
+    if any(leg.instrument.is_spot for leg in trade.legs):
+        # its options settle while its coins are held
+        return any(leg.taken_quantity > leg.settled_quantity for leg in trade.legs)
     return any(leg.taken_quantity > 0 for leg in trade.legs)
 
 

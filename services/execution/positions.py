@@ -12,6 +12,7 @@ from services.execution.broken import if_broken
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.direct import DirectFlattens
 from services.execution.records import NOTHING_TO_REDUCE, ZERO, Leg, Trade
+from services.execution.spot_checks import sellable
 from services.execution.workspace import MS, Workspace
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
 from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
@@ -136,11 +137,15 @@ class PositionWitness:
         work = self._work
         expected: dict[str, Decimal] = {}
         expired: set[str] = set()
+        unknown_fees: dict[str, Decimal] = {}
         for trade in work.book.active_trades():
             for leg in trade.legs:
                 expected[leg.symbol] = expected.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
                 if leg.instrument.expiry_ns <= work.now_ns + _SETTLED_EARLY_NS:
                     expired.add(leg.symbol)
+                if leg.instrument.is_spot:
+                    kept = leg.held_quantity - sellable(trade, leg, work)
+                    unknown_fees[leg.symbol] = unknown_fees.get(leg.symbol, ZERO) + kept
         differences: list[Difference] = []
         unconfirmed: set[str] = set()
         on_the_way: set[str] = set()
@@ -156,7 +161,8 @@ class PositionWitness:
                 if position is None:
                     on_the_way.add(symbol)
                     continue
-                actual = min(actual, ours)
+                # what the venue may have kept as a fee that it has not told is not missing
+                actual = ours if actual >= ours - unknown_fees[symbol] else actual
             if not self._is_quiet(symbol, snapshot.asked_ns):
                 on_the_way.add(symbol)
                 if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:

@@ -42,19 +42,18 @@ def spot_refusal(intent: OpenTrade, work: Workspace) -> Refusal | None:
 
 
 def sellable(trade: Trade, leg: Leg, work: Workspace) -> Decimal:
-    """What of held coins may be sold, in lots. Of purchases whose executions the venue has not told, the fee is not
-    known: as much as is expected of it stays, for to sell it would sell coins that are not the trade's."""
-    untold = sum(
-        (
-            order.filled_quantity - order.fills_quantity
-            for order in (work.book.orders[number] for number in trade.untold)
-            if order.purpose == "open" and order.symbol == leg.symbol
-        ),
-        ZERO,
-    )
-    if untold <= 0:
+    """What of held coins may be sold, in lots. Of purchases of which the venue has not told all executions, or not
+    the fee of one, as much as the fee is expected to be stays: to sell it would sell coins of somebody else."""
+    book = work.book
+    feeless = {book.fills[number].client_order_id for number in book.feeless}
+    unknown = ZERO
+    for order in book.orders_of(trade):
+        if order.purpose == "open" and order.symbol == leg.symbol:
+            told = ZERO if order.client_order_id in feeless else order.fills_quantity
+            unknown += order.filled_quantity - told
+    if unknown <= 0:
         return leg.held_quantity
-    return leg.held_quantity - snap_up(untold * Decimal(str(work.config.spot_fee_rate)), leg.instrument.lot_size)
+    return leg.held_quantity - snap_up(unknown * Decimal(str(work.config.spot_fee_rate)), leg.instrument.lot_size)
 
 
 def _left_of(quantity: Decimal, instrument: Instrument, work: Workspace) -> Decimal:

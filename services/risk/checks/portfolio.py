@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 
 from services.risk.changes import Use
 from services.risk.limits import Figure
@@ -130,8 +131,8 @@ def margin(s: Situation) -> Iterator[Figure]:
 
 def cash(s: Situation) -> Iterator[Figure]:
     """Coins are paid in USDT, as options are, which equity in other assets is none of."""
-    balance = s.known_account.balances.get("USDT")
-    if balance is None or not any(leg.option.instrument.is_spot for leg in s.legs):
+    balance = s.known_account.balances.get("USDT", Decimal(0))
+    if not any(leg.option.instrument.is_spot for leg in s.legs):
         return
     before, after = s.purchases_usd
     yield Figure(

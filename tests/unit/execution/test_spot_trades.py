@@ -13,8 +13,8 @@ from services.execution.rows import CoinsLeft, FeeLearned, LegClosedOutside
 from shared.ids import parse_client_order_id
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.trades import ExecutionParams, GrantLeg, LimitPhase, Refusal
-from shared.messages.venue import NewOrder, VenueFill
-from tests.unit.execution.play import CALL, Script, acked, fill, intent, leg, seen
+from shared.messages.venue import NewOrder, VenueExercise, VenueFill
+from tests.unit.execution.play import CALL, EXPIRY_NS, SECOND, Script, acked, fill, intent, leg, seen
 from tests.unit.execution.test_perpetual_trades import PerpetualScript
 from tests.unit.spot_pairs import PAIR, chain_with_pair, with_pair
 
@@ -239,6 +239,57 @@ def _assumed() -> tuple[SpotScript, str, NewOrder, NewOrder]:
     (closing,) = script.placed()
     assert closing.quantity == D("0.0999")
     return script, trade_id, order, closing
+
+
+def test_what_the_venue_may_have_kept_as_a_fee_that_it_has_not_told_is_not_missing() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg(SYMBOL, "buy", "0.1")).trade_id)
+    (order,) = script.placed()
+    whole = script.bought(order, 1)
+    script.on(acked(order)).on(msgspec.structs.replace(whole, fee_usd=None, fee_coins=D(0)))
+    script.on(seen(order, "filled", "0.1"))
+    for _ in range(8):
+        script.wait(12_000)
+        script.snapshot(coins={SYMBOL: "0.0999"})
+    assert script.state(trade_id) == "OPEN"
+    assert script.rows(LegClosedOutside) == []
+    assert script.alerts() == []
+    script.close(trade_id)
+    (closing,) = script.placed()
+    assert closing.quantity == D("0.0999"), "not the account's own coins"
+
+
+def test_a_covered_call_outlives_its_call_with_its_coins_until_an_exit_closes_it() -> None:
+    script = _started()
+    trade_id = str(script.trade(leg(CALL, "sell", "0.1"), leg(SYMBOL, "buy", "0.1001")).trade_id)
+    (coins,) = script.placed()
+    script.on(acked(coins)).on(script.bought(coins, 1)).on(seen(coins, "filled", "0.1001"))
+    (call,) = script.placed()
+    script.filled(call, 2)
+    script.now_ns = EXPIRY_NS + SECOND
+    script.market()
+    script.beats()
+    script.wait(5_000)
+    assert script.state(trade_id) == "OPEN"
+    settlement = VenueExercise(
+        symbol=CALL,
+        quantity=D("-0.1"),
+        settlement_price=D(99_000),
+        settlement_cash_flow_usd=D(0),
+        fee_usd=D(0),
+        venue_ns=EXPIRY_NS,
+    )
+    script.snapshot(exercises=[settlement], coins={SYMBOL: "0.0999"})
+    script.wait(60_000)
+    assert script.state(trade_id) == "OPEN"
+    assert script.held(trade_id) == [D(0), D("0.0999")]
+    assert "trade_broken" not in script.alerts()
+    script.close(trade_id)
+    (closing,) = script.placed()
+    assert (closing.symbol, closing.side, closing.quantity) == (SYMBOL, "sell", D("0.0999"))
+    script.filled(closing, 3)
+    assert script.state(trade_id) == "CLOSED"
+    assert script.refolded().book.trades == script.core.book.trades
 
 
 def test_the_fee_of_a_purchase_whose_executions_are_not_told_is_not_sold() -> None:
