@@ -31,7 +31,7 @@ def spot_refusal(intent: OpenTrade, work: Workspace) -> Refusal | None:
                 detail=f'{leg.symbol} is spot, which is not quoted: execution_mode "quoting"',
                 remedy='use execution_mode "limit" or "smart"',
             )
-        if _left_of(leg.quantity, instrument, work) < instrument.min_quantity:
+        if leg.quantity - _expected_fee(leg.quantity, instrument, work) < instrument.min_quantity:
             return Refusal(
                 code="below_minimum",
                 detail=f"of {leg.quantity} {leg.symbol} the fee, which is taken in coins, leaves less than the "
@@ -53,9 +53,9 @@ def sellable(trade: Trade, leg: Leg, work: Workspace) -> Decimal:
             unknown += order.filled_quantity - told
     if unknown <= 0:
         return leg.held_quantity
-    return leg.held_quantity - snap_up(unknown * Decimal(str(work.config.spot_fee_rate)), leg.instrument.lot_size)
+    return leg.held_quantity - _expected_fee(unknown, leg.instrument, work)
 
 
-def _left_of(quantity: Decimal, instrument: Instrument, work: Workspace) -> Decimal:
-    fee_coins = quantity * Decimal(str(work.config.spot_fee_rate))
-    return quantity - snap_up(fee_coins, instrument.lot_size)
+def _expected_fee(quantity: Decimal, instrument: Instrument, work: Workspace) -> Decimal:
+    """Of a purchase, in coins and whole lots."""
+    return snap_up(quantity * Decimal(str(work.config.spot_fee_rate)), instrument.lot_size)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
+from msgspec.structs import replace
+
 from shared.messages.contracts import ContractOrder
 from shared.messages.venue import (
     AmendAcked,
@@ -59,7 +61,8 @@ class EveryProduct(CoincallGateway):
         if kind == "option":
             return await super().place(order)
         if kind == "spot" and order.symbol in self.pairs:
-            return await self.spot.place(spot_order(order))
+            # spot has no reduce-only orders: what it sells was bought before
+            return await self.spot.place(replace(contract_order(order), reduce_only=False))
         if kind == "spot" or not self.has_futures:
             return OrderRefused(
                 client_order_id=order.client_order_id,
@@ -234,7 +237,7 @@ async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def contract_order(order: NewOrder) -> ContractOrder:
-    """An order of the desk as one of futures."""
+    """An order of the desk as one of futures or spot."""
     if order.trigger_price is not None:
         return ContractOrder(
             client_order_id=order.client_order_id,
@@ -255,17 +258,4 @@ def contract_order(order: NewOrder) -> ContractOrder:
         price=order.price,
         time_in_force="GTC" if order.post_only else order.time_in_force,
         reduce_only=order.reduce_only,
-    )
-
-
-def spot_order(order: NewOrder) -> ContractOrder:
-    """An order of the desk as one of spot, which has no reduce-only orders: what it sells was bought before."""
-    return ContractOrder(
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side=order.side,
-        quantity=order.quantity,
-        order_type="post_only" if order.post_only else "limit",
-        price=order.price,
-        time_in_force="GTC" if order.post_only else order.time_in_force,
     )
