@@ -189,9 +189,8 @@ class Legs(msgspec.Struct, frozen=True):
 def legs_of(trader: Trader) -> Legs:
     """Chosen once, so that no trade would net against one before it."""
     bought = tuple(
-        LegOrder(symbol=trader.symbol(kind, delta), side="buy", quantity=QUANTITY)
-        for delta in (0.35, 0.45)
-        for kind in ("P", "C")
+        LegOrder(symbol=symbol, side="buy", quantity=QUANTITY)
+        for symbol in trader.symbols(("P", 0.35), ("C", 0.35), ("P", 0.45), ("C", 0.45))
     )
     return Legs(trader.iron_condor(QUANTITY), bought)
 

@@ -34,7 +34,9 @@ from shared.venues.coincall.endpoints import (
 
 LOT = Decimal("0.01")
 GRANTED = Decimal(1)
-LEGS = 5
+LEGS = (("C", 0.08), ("P", 0.08), ("C", 0.12), ("P", 0.12), ("C", 0.16))
+"""Type and delta of the options that are quoted."""
+
 IDS_PER_LEG = 15_000
 """Orders that one leg of a quoting trade has ids for, and some."""
 
@@ -69,12 +71,12 @@ class Load:
         self._sets = [_OrderSet(size, amends, number % (amends + 1)) for number in range(sets)]
         self._set_of: dict[int, _OrderSet] = {}
         self._turn = 0
-        self._trades = math.ceil(orders / (LEGS * IDS_PER_LEG)) or 1
+        self._trades = math.ceil(orders / (len(LEGS) * IDS_PER_LEG)) or 1
 
     async def begin(self) -> None:
         """Open the quoting trades, each with the same legs."""
         trader = self.trader
-        symbols = [trader.symbol(kind, delta) for delta in (0.08, 0.12, 0.16) for kind in ("C", "P")][:LEGS]
+        symbols = trader.symbols(*LEGS)
         legs = [LegOrder(symbol=symbol, side="buy", quantity=GRANTED) for symbol in symbols]
         trades = [
             (await trader.open(legs, "quoting", policy="best_effort", opening_s=7_200.0)).trade_id
@@ -83,9 +85,9 @@ class Load:
         view = trader.chain
         assert view is not None, "legs were chosen from it"
         for number, each in enumerate(self._sets):
-            each.symbol = symbols[number % LEGS]
+            each.symbol = symbols[number % len(LEGS)]
             each.trades = list(trades)
-            each.share = math.ceil(len(self._sets) / LEGS)
+            each.share = math.ceil(len(self._sets) / len(LEGS))
             mark, instrument = view.value(each.symbol, "mark"), view.instrument(each.symbol)
             assert mark is not None, f"{each.symbol} has a mark"
             assert instrument is not None, f"{each.symbol} is listed"

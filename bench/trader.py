@@ -41,9 +41,12 @@ STRATEGY = "bench"
 PATIENCE_S = 90.0
 _POLL_S = 0.02
 _DAY_NS = 86_400_000_000_000
+_NEAREST_DAYS, _FARTHEST_DAYS = 6.0, 40.0
 _VALID_NS = 10_000_000_000
 _FRESH_NS = 1_000_000_000
 
+IRON_CONDOR = (("P", 0.10), ("C", 0.10), ("P", 0.25), ("C", 0.25))
+"""Type and delta of its legs, the wings first."""
 
 WIDE_LIMITS = """
 [risk]
@@ -67,6 +70,27 @@ max_trade_risk_pct = 100
 max_total_risk_pct = 100
 """
 """Risk's section for benches: every check is made, and none says no."""
+
+
+def nearest_options(view: ChainView, wanted: Sequence[tuple[str, float]], now_ns: int) -> tuple[str, ...]:
+    """The quoted options of these types nearest to these deltas (> 0 for puts too), no symbol twice.
+
+    All are of the nearest expiry from 6 to 40 days away. Where strikes lie so far apart that two deltas have the same
+    nearest option, the one wanted first has it and the other takes the next best.
+    """
+    listed = view.listed
+    days_away = (listed.expiries_ns - now_ns) / _DAY_NS
+    free = (days_away > _NEAREST_DAYS) & (days_away < _FARTHEST_DAYS)
+    free &= np.isfinite(view.column("bid")) & np.isfinite(view.column("ask"))
+    free &= listed.expiries_ns == listed.expiries_ns[free].min()
+    symbols = []
+    for option_type, delta in wanted:
+        fits = free & (listed.is_call == (option_type == "C"))
+        off = np.where(fits, np.abs(np.abs(view.column("delta")) - delta), np.nan)
+        chosen = int(np.nanargmin(off))
+        free[chosen] = False
+        symbols.append(view.instruments[chosen].symbol)
+    return tuple(symbols)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -226,30 +250,17 @@ class Trader:
             raise Refused(str(changed))
         return changed
 
-    def symbol(self, option_type: str, delta: float, days: tuple[float, float] = (6.0, 40.0)) -> str:
-        """The quoted option of this type nearest to a delta (> 0 for puts too), of the nearest expiry in `days`."""
-        view = self.chain
-        assert view is not None, "wait until it is ready"
-        now_ns = time.time_ns()
-        listed = view.listed
-        away = (listed.expiries_ns - now_ns) / _DAY_NS
-        fits = (days[0] < away) & (away < days[1])
-        fits &= listed.is_call if option_type == "C" else ~listed.is_call
-        fits &= np.isfinite(view.column("bid")) & np.isfinite(view.column("ask"))
-        fits &= listed.expiries_ns == listed.expiries_ns[fits].min()
-        off = np.where(fits, np.abs(np.abs(view.column("delta")) - delta), np.nan)
-        return view.instruments[int(np.nanargmin(off))].symbol
+    def symbols(self, *wanted: tuple[str, float]) -> tuple[str, ...]:
+        """One of `nearest_options` for each (option type, delta) that is wanted."""
+        assert self.chain is not None, "wait until it is ready"
+        return nearest_options(self.chain, wanted, time.time_ns())
 
     def iron_condor(self, quantity: Decimal) -> tuple[LegOrder, ...]:
         """Two wings bought, two strikes nearer to the money sold."""
-        wanted: tuple[tuple[str, float, Side], ...] = (
-            ("P", 0.10, "buy"),
-            ("C", 0.10, "buy"),
-            ("P", 0.25, "sell"),
-            ("C", 0.25, "sell"),
-        )
+        sides: tuple[Side, ...] = ("buy", "buy", "sell", "sell")
+        symbols = self.symbols(*IRON_CONDOR)
         return tuple(
-            LegOrder(symbol=self.symbol(kind, delta), side=side, quantity=quantity) for kind, delta, side in wanted
+            LegOrder(symbol=each, side=side, quantity=quantity) for each, side in zip(symbols, sides, strict=True)
         )
 
     def _hear(self, item: Inbound | StreamSynced) -> None:

@@ -211,7 +211,7 @@ def _percentile(values: Sequence[float], percentile: int) -> float | None:
 async def lose_batch(trader: Trader, exchange: httpx.AsyncClient, placing: Placing) -> str:
     """Place a batch that is lost in this way, and wait until each of its orders is known; the trade."""
     await trader.ready()
-    symbol = trader.symbol("C", 0.1)
+    (symbol,) = trader.symbols(("C", 0.1))
     view = trader.chain
     assert view is not None, "the leg was chosen from it"
     mark, instrument = view.value(symbol, "mark"), view.instrument(symbol)
@@ -251,7 +251,7 @@ async def trade(
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("the desk starts", total=len(rounds) * at_once)
             await trader.ready()
-            symbols = [trader.symbol(kind, delta) for delta in (0.2, 0.3) for kind in ("C", "P")]
+            symbols = trader.symbols(("C", 0.2), ("P", 0.2), ("C", 0.3), ("P", 0.3))
             for weather in rounds:
                 await trader.ready()
                 progress.update(task, description=f"orders: {TOLD[weather.placing]}")
