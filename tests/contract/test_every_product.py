@@ -143,6 +143,13 @@ async def test_a_batch_of_both_has_its_outcomes_in_its_order_and_cancel_all_ends
     assert all(isinstance(each, OrderAcked) for each in outcomes)
     assert isinstance(await desk.gateway.cancel_all("ETHUSD"), CancelAcked)
     assert len(await desk.gateway.open_orders()) == 3
+    lower = {each.client_order_id: each.price - desk.option.instrument.tick_size for each in orders}
+    lower |= {each.client_order_id: each.price - 10 for each in orders if each is not option}
+    changes = [Amendment(order=reference(each), price=lower[each.client_order_id]) for each in orders]
+    amended = await desk.gateway.amend_batch(changes)
+    assert [each.client_order_id for each in amended] == [each.client_order_id for each in orders]
+    assert all(isinstance(each, AmendAcked) for each in amended)
+    assert {each.client_order_id: each.price for each in await desk.gateway.open_orders()} == lower
     assert isinstance(await desk.gateway.cancel_all("BTCUSD"), CancelAcked)
     for order in orders:
         await in_state(desk.gateway, order, "cancelled")

@@ -34,7 +34,8 @@ from shared.venues.coincall.errors import NOT_SENT_CODE
 from shared.venues.coincall.gateway import CoincallGateway
 from shared.venues.ports import AccountPush, BookPush, VenueError
 
-T = TypeVar("T")
+AskedT = TypeVar("AskedT", NewOrder, Amendment, OrderRef)
+OutcomeT = TypeVar("OutcomeT", Placed, Amended, Cancelled)
 AccountStream = Callable[[AccountPush | StreamUp | StreamDown], None]
 
 
@@ -73,12 +74,7 @@ class EveryProduct(CoincallGateway):
         return await self.futures.place(contract_order(order))
 
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
-        """Options in the venue's batches, each other order by itself."""
-        options = [order for order in orders if instrument_kind(order.symbol) == "option"]
-        others = [order for order in orders if instrument_kind(order.symbol) != "option"]
-        placed = await asyncio.gather(super().place_batch(options), _all(self.place(order) for order in others))
-        outcomes = {each.client_order_id: each for part in placed for each in part}
-        return tuple(outcomes[order.client_order_id] for order in orders)
+        return await _by_product(orders, lambda order: order, super().place_batch, self.place)
 
     async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
         match instrument_kind(change.order.symbol):
@@ -95,11 +91,7 @@ class EveryProduct(CoincallGateway):
                 return await self.futures.amend(change)
 
     async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[Amended, ...]:
-        options = [change for change in changes if instrument_kind(change.order.symbol) == "option"]
-        others = [change for change in changes if instrument_kind(change.order.symbol) != "option"]
-        amended = await asyncio.gather(super().amend_batch(options), _all(self.amend(change) for change in others))
-        outcomes = {each.client_order_id: each for part in amended for each in part}
-        return tuple(outcomes[change.order.client_order_id] for change in changes)
+        return await _by_product(changes, lambda change: change.order, super().amend_batch, self.amend)
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
         match instrument_kind(order.symbol):
@@ -111,11 +103,7 @@ class EveryProduct(CoincallGateway):
                 return await self.futures.cancel(order)
 
     async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
-        options = [order for order in orders if instrument_kind(order.symbol) == "option"]
-        others = [order for order in orders if instrument_kind(order.symbol) != "option"]
-        done = await asyncio.gather(super().cancel_batch(options), _all(self.cancel(order) for order in others))
-        outcomes = {each.client_order_id: each for part in done for each in part}
-        return tuple(outcomes[order.client_order_id] for order in orders)
+        return await _by_product(orders, lambda order: order, super().cancel_batch, self.cancel)
 
     async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
         match instrument_kind(symbol):
@@ -232,8 +220,24 @@ class EveryProduct(CoincallGateway):
                 task.cancel()
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    return list(await asyncio.gather(*calls))
+async def _by_product(
+    asked: Sequence[AskedT],
+    order_of: Callable[[AskedT], NewOrder | OrderRef],
+    batch: Callable[[Sequence[AskedT]], Coroutine[Any, Any, Sequence[OutcomeT]]],
+    single: Callable[[AskedT], Coroutine[Any, Any, OutcomeT]],
+) -> tuple[OutcomeT, ...]:
+    """Options in the venue's batches, each other order by itself, at once; outcomes in the order of `asked`."""
+    options: list[AskedT] = []
+    others: list[AskedT] = []
+    for each in asked:
+        (options if instrument_kind(order_of(each).symbol) == "option" else others).append(each)
+    done = await asyncio.gather(batch(options), _all(single(each) for each in others))
+    outcomes = {outcome.client_order_id: outcome for part in done for outcome in part}
+    return tuple(outcomes[order_of(each).client_order_id] for each in asked)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, OutcomeT]]) -> Sequence[OutcomeT]:
+    return await asyncio.gather(*calls)
 
 
 def contract_order(order: NewOrder) -> ContractOrder:
