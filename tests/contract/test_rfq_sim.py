@@ -123,6 +123,7 @@ async def test_a_quote_sold_to_us_buys_the_structure_and_the_same_executions_com
         assert [leg.side for leg in each.legs] == ["buy", "sell"]
     history = await taker.fills(created.created_ns - 10**9)
     assert {fill.venue_trade_id for fill in history} == set(ids)
+    assert all(fill.is_block and fill.client_order_id is None for fill in history), "evidence of a lost accept"
     assert await taker.block_trades(trade.venue_ns + 10**9) == ()
     states = {item.quote_id: item.state for item in heard if isinstance(item, VenueQuote)}
     assert states[quote.quote_id] == "filled"

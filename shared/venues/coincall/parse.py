@@ -53,7 +53,7 @@ _STATES: dict[int, VenueOrderState] = {
 """Venue reference, section 6. An order on its way to a cancel (4, 5) still rests; fills make it partial."""
 
 _PREPARED = -1
-_STOP_LIMIT, _STOP_MARKET = 4, 5
+_STOP_LIMIT, _STOP_MARKET, _BLOCK_TRADE = 4, 5, 14
 
 T = TypeVar("T")
 
@@ -194,6 +194,7 @@ def parse_fill(data: msgspec.Raw | bytes) -> VenueFill:
         fee_usd=None if row.fee is None else exact(row.fee),
         is_taker=bool(row.isTaker),
         venue_ns=row.time * NS_PER_MS,
+        is_block=row.tradeType == _BLOCK_TRADE,
     )
 
 

@@ -162,6 +162,7 @@ class FillRow(msgspec.Struct, frozen=True):
     fee: Number = None
     isTaker: int | None = None
     clientOrderId: Id = None
+    tradeType: int | None = None
 
 
 class ExerciseRow(msgspec.Struct, frozen=True):

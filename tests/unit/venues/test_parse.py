@@ -216,7 +216,9 @@ def test_a_fill_of_the_history_has_its_fee_and_is_the_same_trade_as_the_pushed_o
     }
     fill = parse.parse_fill(encode(row))
     pushed = parse.parse_trade_frame(encode(TRADE))
-    assert fill == msgspec.structs.replace(pushed, fee_usd=Decimal("0.0001"), client_order_id=None)
+    told = msgspec.structs.replace(pushed, fee_usd=Decimal("0.0001"), client_order_id=None)
+    assert fill == msgspec.structs.replace(told, is_block=True), "trade type 14 is a block trade"
+    assert parse.parse_fill(encode({**row, "tradeType": 1})) == told
 
 
 @pytest.mark.parametrize(
