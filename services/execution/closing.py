@@ -80,18 +80,26 @@ class ClosePlan:
         leg = trade.legs[index]
         live = work.book.unsettled_of(trade, index)
         if live:
+            # One was given up for lost and turned up after it was replaced: together they could close too much.
+            ending = "another order of this leg is live" if len(live) > 1 else ""
             for order in live:
-                self._resting(trade, leg, order, advice)
+                self._resting(trade, leg, order, ending, advice)
             return
         self._next_order(trade, index, advice)
 
-    def _resting(self, trade: Trade, leg: Leg, order: Order, advice: Advice) -> None:
+    def _resting(self, trade: Trade, leg: Leg, order: Order, ending: str, advice: Advice) -> None:
         work = self._work
         if order.state != "WORKING":
             advice.wait(f"order {order.client_order_id} is {order.state}")
             return
         if order.purpose == "open" or trade.reduces_surplus(order) or order.is_protective:
             advice.actions.append(Withdraw(order.client_order_id, trade.reason or "opening has ended"))
+            return
+        if not ending and order.quantity - order.filled_quantity > leg.held_quantity:
+            # Reduce-only does not keep it from what other trades hold of the symbol.
+            ending = "it is for more than is held"
+        if ending:
+            advice.actions.append(Withdraw(order.client_order_id, ending))
             return
         if trade.state_ns < trade.stairs_since_ns and order.created_ns < trade.stairs_since_ns:
             advice.actions.append(Withdraw(order.client_order_id, "the close goes on by the staircase"))

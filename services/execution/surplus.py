@@ -118,15 +118,19 @@ class Surplus:
         leg = trade.legs[index]
         live = self._work.book.unsettled_of(trade, index)
         for order in live:
-            self._resting(trade, leg, order, advice)
+            self._resting(trade, leg, order, advice, alone=len(live) == 1)
         if not live and leg.surplus_quantity > 0:
             self._next_order(trade, index, advice)
 
-    def _resting(self, trade: Trade, leg: Leg, order: Order, advice: Advice) -> None:
+    def _resting(self, trade: Trade, leg: Leg, order: Order, advice: Advice, *, alone: bool) -> None:
         work = self._work
         if order.state != "WORKING" or order.purpose == "open":
             # An opening order is withdrawn already: until it is gone nobody knows how much is too much.
             advice.wait(f"order {order.client_order_id} is {order.state}")
+            return
+        if not alone:
+            # One was given up for lost and turned up after it was replaced: together they could reduce too much.
+            advice.actions.append(Withdraw(order.client_order_id, "another order of this leg is live"))
             return
         if order.quantity - order.filled_quantity > leg.surplus_quantity:
             advice.actions.append(Withdraw(order.client_order_id, "it is for more than is too much"))

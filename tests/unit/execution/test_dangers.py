@@ -290,3 +290,58 @@ def test_a_position_that_is_settled_before_the_expiry_of_a_slow_clock_is_not_clo
         script.wait(4_000)
     assert script.rows(LegClosedOutside) == []
     assert script.held(trade_id) == [D(1)]
+
+
+def _close_given_up_and_replaced(script: Script) -> tuple[str, str, Any, Any]:
+    """Two trades hold the symbol; the first one's closing order was lost, given up, and another took its place."""
+    one = script.opened(leg(CALL, "buy"))
+    two = script.opened(leg(CALL, "buy"), ordinal=1)
+    script.close(one)
+    (lost,) = script.placed()
+    script.on(OutcomeUnknown(client_order_id=lost.client_order_id, reason="time-out"))
+    script.wait(8_000)
+    script.queried(lost, None)
+    assert script.core.book.orders[lost.client_order_id].state == "NEVER_PLACED"
+    script.wait(2_000)
+    (second,) = script.placed()
+    script.on(acked(second))
+    script.cancelled()
+    return one, two, lost, second
+
+
+def test_a_lost_closing_order_that_trades_after_all_takes_its_replacement_back_at_once() -> None:
+    """Else that one would close what another trade holds: reduce-only knows the account's position alone."""
+    script = Script().started()
+    one, two, lost, second = _close_given_up_and_replaced(script)
+    script.on(fill(lost, 77))
+    assert script.cancelled() == [second.client_order_id]
+    script.cancels_all(second)
+    assert (script.state(one), script.held(one)) == ("CLOSED", [D(0)])
+    assert (script.state(two), script.held(two)) == ("OPEN", [D(1)])
+
+
+def test_a_lost_closing_order_that_trades_in_part_leaves_no_order_for_more_than_is_held() -> None:
+    script = Script().started()
+    one, _, lost, second = _close_given_up_and_replaced(script)
+    script.on(fill(lost, 77, "0.4")).on(gone(script, lost.client_order_id))
+    assert second.client_order_id in script.cancelled()
+    script.cancels_all(second)
+    script.wait(2_000)
+    (third,) = script.placed()
+    assert third.quantity == D("0.6")
+    script.fills_all(third, 78)
+    assert (script.state(one), script.held(one)) == ("CLOSED", [D(0)])
+
+
+def test_a_lost_closing_order_that_rests_after_all_is_not_left_beside_its_replacement() -> None:
+    script = Script().started()
+    one, _, lost, second = _close_given_up_and_replaced(script)
+    script.on(seen(lost, "new"))
+    assert sorted(script.cancelled()) == sorted((lost.client_order_id, second.client_order_id))
+    script.cancels_all(lost)
+    assert script.placed() == [], "nothing new before both are gone"
+    script.cancels_all(second)
+    script.wait(2_000)
+    (third,) = script.placed()
+    script.fills_all(third, 78)
+    assert (script.state(one), script.held(one)) == ("CLOSED", [D(0)])

@@ -380,3 +380,27 @@ def test_an_opening_that_failed_is_undone_whole_with_what_was_too_much() -> None
     (back,) = [order for order in script.placed() if order.symbol == CALL]
     assert back.quantity == D("1.4")
     assert script.rows(LegOverfilled) == []
+
+
+def test_a_lost_order_that_reduces_what_is_too_much_is_not_left_beside_its_replacement() -> None:
+    script = Script().started()
+    trade_id, _ = _overfilled(script)
+    _confirmed(script)
+    (lost,) = script.placed()
+    _given_up(script, lost)
+    for _ in range(20):
+        script.wait(1_000)
+        placed = script.placed()
+        if placed:
+            break
+    (second,) = placed
+    script.on(acked(second))
+    script.cancelled()
+    script.on(seen(lost, "new"))
+    assert sorted(script.cancelled()) == sorted((lost.client_order_id, second.client_order_id))
+    script.cancels_all(lost)
+    script.cancels_all(second)
+    script.wait(3_000)
+    (third,) = script.placed()
+    script.fills_all(third, 9)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1)])
