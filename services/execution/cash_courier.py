@@ -19,11 +19,10 @@ from services.execution.cash_effects import (
     WithdrawSale,
 )
 from services.execution.cash_rule import CashSeen, Holding
-from services.execution.ports import CashGateway
 from shared.clock import Clock
 from shared.messages.venue import OPEN_VENUE_STATES, OutcomeUnknown, VenueFill, VenueOrder
 from shared.options.book import unpack_levels
-from shared.venues.ports import VenueError
+from shared.venues.ports import CashGateway, VenueError
 
 Errand = tuple[Coroutine[Any, Any, Any], str, Any, tuple[int, ...]]
 

@@ -24,7 +24,6 @@ from services.execution.effects import (
     SetCountdown,
     SetLeverage,
 )
-from services.execution.ports import TradingGateway
 from services.execution.rfq_courier import RfqCourier
 from shared.clock import Clock
 from shared.logging import bound_contextvars, get_logger
@@ -48,7 +47,7 @@ from shared.messages.venue import (
 )
 from shared.options.instruments import base_of
 from shared.tasks import spawn
-from shared.venues.ports import VenueError
+from shared.venues.ports import TradingGateway, VenueError
 
 log = get_logger("execution.courier")
 

@@ -15,7 +15,6 @@ from services.execution.effects import (
     QueryRfqs,
     RfqEffect,
 )
-from services.execution.ports import RfqDesk
 from shared.clock import Clock
 from shared.messages.rfq import (
     AcceptUnknown,
@@ -29,7 +28,7 @@ from shared.messages.rfq import (
     RfqsFetched,
     RfqUnknown,
 )
-from shared.venues.ports import VenueError
+from shared.venues.ports import RfqGateway, VenueError
 
 
 class Errand(NamedTuple):
@@ -44,7 +43,7 @@ class RfqCourier:
     """A creation or an accept that has not come back after `deadline_s` is given up, so that nothing is sent later
     than the core counts with."""
 
-    def __init__(self, gateway: RfqDesk, clock: Clock, deadline_s: float) -> None:
+    def __init__(self, gateway: RfqGateway, clock: Clock, deadline_s: float) -> None:
         self._gateway = gateway
         self._clock = clock
         self._deadline_s = deadline_s

@@ -12,7 +12,6 @@ from services.execution.courier import Courier
 from services.execution.effects import may_go_unwritten
 from services.execution.fold import snapshots_of
 from services.execution.metrics import ExecutionMetrics, Outcome
-from services.execution.ports import TradingGateway
 from services.execution.rows import Row
 from services.execution.subscriptions import subscriptions
 from services.execution.telling import ExecutionNarrator
@@ -31,7 +30,7 @@ from shared.shutdown import take_announced
 from shared.tasks import spawn
 from shared.venues.coincall import EveryProduct, check_key, of_venue
 from shared.venues.coincall.check import KeyCheckFailed
-from shared.venues.ports import AccountPush, VenueError
+from shared.venues.ports import AccountPush, TradingGateway, VenueError
 
 _KEY_RETRY_S = 2.0
 _STOP_S = 2.0

@@ -11,6 +11,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from shared.messages.contracts import (
+    ContractOrder,
+    LeverageRefused,
+    LeverageSet,
+    LeverageUnknown,
+    SpotSpec,
+    SpotTicker,
+)
 from shared.messages.market import Instrument
 from shared.messages.on_demand import Kline, KlinePeriod, MarketTrade
 from shared.messages.rfq import (
@@ -50,6 +58,7 @@ from shared.messages.venue import (
     VenueAccount,
     VenueExercise,
     VenueFill,
+    VenueHolding,
     VenueOrder,
     VenuePosition,
     VenueTransfer,
@@ -307,4 +316,57 @@ class OrderGateway(AccountGateway, Protocol):
 
         `StreamUp` is delivered after every (re)subscription: the caller then reconciles.
         """
+        ...
+
+
+class SpotGateway(Protocol):
+    """Spot of one account, by pair."""
+
+    async def specifications(self) -> tuple[SpotSpec, ...]: ...
+
+    async def ticker(self, symbol: str) -> SpotTicker: ...
+
+    async def order_book(self, symbol: str) -> BookPush: ...
+
+    async def place(self, order: ContractOrder) -> OrderAcked | OrderRefused | OutcomeUnknown: ...
+
+    async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown: ...
+
+    async def order(self, client_order_id: int) -> VenueOrder | None: ...
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]: ...
+
+    async def order_history(self, symbol: str, since_ns: int) -> tuple[VenueOrder, ...]: ...
+
+    async def fills(self, symbol: str, since_ns: int) -> tuple[VenueFill, ...]: ...
+
+
+class LeverageGateway(Protocol):
+    """The leverage of the futures of one account."""
+
+    async def leverage(self, symbol: str) -> int: ...
+
+    async def set_leverage(self, symbol: str, leverage: int) -> LeverageSet | LeverageRefused | LeverageUnknown: ...
+
+
+class CashGateway(Protocol):
+    """What an account holds of each asset, and the spot that turns one into another."""
+
+    @property
+    def spot(self) -> SpotGateway: ...
+
+    async def holdings(self, *needed: str) -> dict[str, VenueHolding]:
+        """The assets that the account has or had, USDT always among them. Raises VenueError, also when one that is
+        `needed` is there and cannot be read."""
+        ...
+
+
+class TradingGateway(OrderGateway, RfqGateway, CashGateway, Protocol):
+    """One account with everything that is traded in it."""
+
+    @property
+    def futures(self) -> LeverageGateway: ...
+
+    async def keep_warm(self) -> None:
+        """Keep connections open that orders can leave on at once, until cancelled."""
         ...

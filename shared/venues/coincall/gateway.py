@@ -99,7 +99,7 @@ T = TypeVar("T")
 
 
 class CoincallGateway:
-    """MarketGateway, AccountGateway and OrderGateway of one Coincall account.
+    """MarketGateway and TradingGateway of one Coincall account.
 
     Underlyings are the venue's pairs ("BTCUSD"). `budget_share` is this process's part of those rate limits of
     the venue in which several processes meet: they count per user. `orders_per_s`: how many order calls of each kind,
