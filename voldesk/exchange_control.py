@@ -32,15 +32,15 @@ class ExchangeControl:
         """Read. Raises Failure (69) when the exchange cannot be reached."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, **body: Any) -> Any:
-        """Change. Raises Failure: not reachable (69), refused (1)."""
-        return self._ask("POST", path, body)
+    def post(self, path: str, *, if_refused: str = "correct the value", **body: Any) -> Any:
+        """Change. Raises Failure: not reachable (69), refused (1) with the remedy `if_refused`."""
+        return self._ask("POST", path, body, if_refused)
 
     def delete(self, path: str) -> Any:
         """Remove. Raises Failure as `post`."""
         return self._ask("DELETE", path, None)
 
-    def _ask(self, method: str, path: str, body: Any) -> Any:
+    def _ask(self, method: str, path: str, body: Any, if_refused: str = "see `voldesk logs exchange`") -> Any:
         away = "see `voldesk status`, then `voldesk up` or `voldesk restart exchange`"
         if self._port is None:
             raise Failure("the simulated exchange was never started", "start it with `voldesk up`", EXIT_UNREACHABLE)
@@ -66,7 +66,7 @@ class ExchangeControl:
                 "set [exchange] server.control_api = true and restart it, with the version of this command line",
             )
         if answer.status_code != 200:
-            raise Failure(f"the exchange refused: {envelope.get('msg')}", "correct the value")
+            raise Failure(f"the exchange refused: {envelope.get('msg')}", if_refused)
         return envelope["data"]
 
 

@@ -253,11 +253,11 @@ class ExchangeCore:
         if base not in self._markets:
             result = Rejection(10579, f"index of {base} does not exist")
         elif expiry_ns <= transaction.now_ns or expiry_ns % self._step_ns:
-            result = Rejection(10573, f"expiry {expiry_ns} error: it must be later and a multiple of the step")
+            result = Rejection(10573, "an expiry must be later than now and a multiple of the step")
         elif expiry_ns in self._markets[base].listing.expiries():
-            result = Rejection(10573, f"expiry {expiry_ns} error: it is listed already")
+            result = Rejection(10573, "an expiry at that minute is listed already")
         elif not self._markets[base].listing.has_room(expiry_ns):
-            result = Rejection(10573, f"expiry {expiry_ns} error: too many expiries of that date are listed")
+            result = Rejection(10573, "too many expiries of that date are listed")
         else:
             transaction.commit(ExpiryListed(base=base, expiry_ns=expiry_ns, at_ns=self.now_ns))
             transaction.events.extend(self._roll(self.now_ns))

@@ -25,7 +25,7 @@ from shared.secrets import ApiKey
 from shared.tasks import spawn
 from shared.venues.coincall import CoincallGateway, KeyCheckFailed, check_key, endpoints, history, simulated
 from shared.venues.coincall.liveness import LivenessLimits
-from shared.venues.ports import IndexPush, VenueError
+from shared.venues.ports import ChainPush, IndexPush, VenueError
 from tests.contract.market_on_demand import MarketOnDemandContract
 from tests.contract.order_gateway import (
     OrderGatewayContract,
@@ -180,6 +180,33 @@ class TestCoincallSim(OrderGatewayContract):
             option = await a_tradable(venue)
             await placed(venue.orders, new_order(option, option.resting_bid))
             await until(lambda: any(isinstance(item, VenueOrder) for item in heard))
+
+    async def test_a_chain_that_expires_at_another_time_than_its_symbols_say_is_streamed_like_any_other(
+        self, exchange: RunningExchange
+    ) -> None:
+        gateway = gateway_for(exchange, READ_ONLY_KEY.api_key, READ_ONLY_KEY.api_secret)
+        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
+            # one of the two is not at 08:00, when the symbols tell the time
+            for minutes in (20, 21):
+                answer = await control.post("/sim/expiry", json={"base": "BTC", "minutes": minutes})
+                expiry_ns = answer.json()["data"]["endTime"] * 10**6
+                if expiry_ns % NS_PER_DAY != 8 * 3_600 * 10**9:
+                    break
+        listed = {option.symbol for option in await gateway.instruments("BTCUSD") if option.expiry_ns == expiry_ns}
+        assert listed
+        heard: list[Any] = []
+        task = spawn(
+            gateway.stream_market(["BTCUSD"], lambda _name: [expiry_ns], heard.append), name="market streams"
+        )
+        try:
+            await until(lambda: any(isinstance(item, ChainPush) for item in heard))
+            pushes = [item for item in heard if isinstance(item, ChainPush)]
+            assert {push.expiry_ns for push in pushes} == {expiry_ns}
+            assert {row.symbol for row in pushes[0].rows} == listed
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await gateway.close()
 
     async def test_an_index_that_froze_on_an_open_socket_is_noticed_and_comes_back(
         self, exchange: RunningExchange

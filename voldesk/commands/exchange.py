@@ -161,7 +161,9 @@ def list_expiry(
     minutes = math.ceil(seconds_of(within) / 60)
     if not 1 <= minutes <= 10_080:
         raise Failure(f"{within} is not possible", "choose 1m to 7d", EXIT_USAGE)
-    listed = control.post("/sim/expiry", base=base_of(symbol), minutes=minutes)
+    listed = control.post(
+        "/sim/expiry", if_refused="choose another time with --in", base=base_of(symbol), minutes=minutes
+    )
     expiry_ns = listed["endTime"] * 1_000_000
     stops_ns = expiry_ns - _LAST_TRADE_S * 1_000_000_000
     if as_json:

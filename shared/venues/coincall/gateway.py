@@ -136,6 +136,7 @@ class CoincallGateway:
         )
         self._batches = Batches(self._rest, self.place, self.amend)
         self._on_skipped = on_skipped or _ignore
+        self._unnamed_expiries_ns: dict[str, int] = {}
         self._on_stream = on_stream or _ignore
         self._liveness = liveness
         self.futures = CoincallFutures(self._rest, self._futures_stream, self._on_skipped)
@@ -180,7 +181,17 @@ class CoincallGateway:
         """Tradable options of a pair. Raises VenueError."""
         listed = await self._rest.read(endpoints.INSTRUMENTS, base=underlying.removesuffix("USD"))
         config = await self._rest.read(endpoints.CONFIG)
-        return _parsed(lambda data: parse.parse_instruments(data, config, underlying, self._on_skipped), listed)
+        options = _parsed(lambda data: parse.parse_instruments(data, config, underlying, self._on_skipped), listed)
+        self._unnamed_expiries_ns = {
+            symbol: expiry_ns
+            for symbol, expiry_ns in self._unnamed_expiries_ns.items()
+            if parse.option_of(symbol).index != underlying
+        } | {
+            option.symbol: option.expiry_ns
+            for option in options
+            if option.expiry_ns != parse.option_of(option.symbol).expiry_ns
+        }
+        return options
 
     async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
         """Funding of one perpetual since then, oldest first."""
@@ -370,7 +381,7 @@ class CoincallGateway:
         def on_chain(code: int, data: msgspec.Raw, ts_ms: int | None) -> Sequence[str]:
             if code != _CHAIN:
                 raise ParseError(f"data type {code} was not asked for")
-            pushes = parse.parse_chain_frame(data, ts_ms, self._on_skipped)
+            pushes = parse.parse_chain_frame(data, ts_ms, self._on_skipped, self._unnamed_expiries_ns)
             for push in pushes:
                 deliver(push)
             return [_chain_stream(push.underlying, push.expiry_ns) for push in pushes]

@@ -7,9 +7,10 @@ position that is left out looks like one that is gone. Rows of a chain stand for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -372,9 +373,16 @@ def parse_chain(
 
 
 def parse_chain_frame(
-    data: msgspec.Raw | bytes, frame_ts_ms: int | None, skipped: Callable[[str], None]
+    data: msgspec.Raw | bytes,
+    frame_ts_ms: int | None,
+    skipped: Callable[[str], None],
+    expiries_ns: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[ChainPush, ...]:
-    """A push of the option-chain channel: one ChainPush per underlying and expiry in it (as a rule one)."""
+    """A push of the option-chain channel: one ChainPush per underlying and expiry in it (as a rule one).
+
+    A row names its expiry by the date in its symbol alone, which means 08:00 UTC; `expiries_ns` has those of the
+    options that are listed with another time.
+    """
     groups: dict[tuple[str, int], list[OptionQuoteRow]] = {}
     newest_ms = frame_ts_ms or 0
     for item in decoded_list(msgspec.Raw, data):
@@ -385,7 +393,8 @@ def parse_chain_frame(
             skipped(f"tOption: {error}")
             continue
         newest_ms = max(newest_ms, row.ts or 0)
-        groups.setdefault((option.index, option.expiry_ns), []).append(_pushed_row(row))
+        expiry_ns = expiries_ns.get(row.s, option.expiry_ns)
+        groups.setdefault((option.index, expiry_ns), []).append(_pushed_row(row))
     return tuple(
         ChainPush(underlying=underlying, expiry_ns=expiry_ns, venue_ns=newest_ms * NS_PER_MS, rows=tuple(rows))
         for (underlying, expiry_ns), rows in groups.items()

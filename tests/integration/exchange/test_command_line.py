@@ -98,7 +98,7 @@ def test_a_short_expiry_names_the_settings_that_keep_the_desk_out_of_it(desk: Ex
         if last.code and "listed already" not in last.err:
             break
     assert (last.code, last.out) == (1, "")
-    assert "too many expiries of that date are listed; correct the value" in last.err
+    assert "too many expiries of that date are listed; choose another time with --in" in last.err
 
 
 def test_what_is_wrong_is_one_line_with_its_exit_code(desk: ExchangeProcess) -> None:

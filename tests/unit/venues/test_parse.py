@@ -379,6 +379,9 @@ def test_a_chain_push_is_grouped_by_expiry_and_its_zero_open_interest_is_missing
     assert math.isnan(first.rows[0].ask_size)
     assert math.isnan(first.rows[0].open_interest)
     assert len(skipped) == 2
+    listed_ns = first.expiry_ns + 9 * 3_600 * 10**9
+    pushed = parse.parse_chain_frame(encode(rows), 999, skipped.append, {"BTCUSD-26JUN26-100000-C": listed_ns})
+    assert [push.expiry_ns for push in pushed] == [listed_ns, second.expiry_ns]
 
 
 @pytest.mark.parametrize(
