@@ -20,6 +20,7 @@ from shared.strategy import (
     RfqConfig,
     SmartConfig,
     StrategyConfig,
+    all_of,
     max_hold_hours,
     min_equity,
     profit_target,
@@ -137,7 +138,10 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(exit_conditions=[min_equity(1)]), "exit condition factories"),
         (make(exit_conditions=[HostFunction(name="x")]), "exit condition factories"),
         (make(entry_conditions=["always"]), "'always'"),
-        (make(entry_conditions=[calm, calm]), "two functions are named 'calm'"),
+        (
+            make(entry_conditions=[all_of(lambda account: True), lambda account: False]),
+            "entry_conditions: two functions are named '<lambda>'",
+        ),
         (
             make(exit_conditions=[viewless]),
             "viewless at .*test_config.py:.* must take two arguments, the ExitView",
@@ -151,6 +155,11 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
 def test_a_wrong_field_is_refused_by_name(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_one_function_may_stand_in_several_places() -> None:
+    config = make(entry_conditions=[calm, all_of(calm, min_equity(1))])()
+    assert config.entry_functions == {"calm": calm}
 
 
 def test_an_async_condition_is_refused_because_its_coroutine_would_always_be_true() -> None:

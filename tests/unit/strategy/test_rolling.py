@@ -121,5 +121,18 @@ def test_a_condition_of_a_roll_is_one_of_an_exit() -> None:
     assert set(kept.exit_functions) == {"near_the_end"}
 
 
+def test_no_function_of_a_roll_answers_for_one_of_the_exits() -> None:
+    roll = Roll(when=[lambda account, trade: True], net_limit_usd=0)
+    with pytest.raises(ValueError, match="exit_conditions and roll: when: two functions are named '<lambda>'"):
+        StrategyConfig(name="roller", legs=straddle("0.1"), exit_conditions=[lambda account, trade: False], roll=roll)
+    shared = StrategyConfig(
+        name="roller",
+        legs=straddle("0.1"),
+        exit_conditions=[near_the_end],
+        roll=Roll(when=[near_the_end], net_limit_usd=0),
+    )
+    assert set(shared.exit_functions) == {"near_the_end"}
+
+
 def near_the_end(account: object, trade: object) -> bool:
     return False
