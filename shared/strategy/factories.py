@@ -202,28 +202,35 @@ def structure_delta_limit(limit: float) -> StructureDeltaLimit:
 
 
 @overload
-def leg_greek_limit(greek: Greek, limit: float, /) -> LegGreekLimit: ...
+def leg_greek_limit(greek: Greek, limit: float) -> LegGreekLimit: ...
 @overload
-def leg_greek_limit(leg_index: int, greek: Greek, op: Comparison, value: float, /) -> LegGreekLimit: ...
-def leg_greek_limit(first: Greek | int, second: float | Greek, *rest: Comparison | float) -> LegGreekLimit:
-    """Close by a leg's Greek, per unit and signed by the leg's side.
+def leg_greek_limit(leg_index: int, greek: Greek, op: Comparison, value: float) -> LegGreekLimit: ...
+def leg_greek_limit(*given: object, **named: object) -> LegGreekLimit:
+    """Close by a leg's Greek, per unit and signed by the leg's side. Arguments may be named.
 
-    `leg_greek_limit("delta", 0.4)`: when |delta| of any leg exceeds 0.4.
-    `leg_greek_limit(1, "delta", "<", -0.4)`: when that of leg 1 compares true.
+    `leg_greek_limit("delta", 0.4)` (greek, limit): when |delta| of any leg exceeds 0.4.
+    `leg_greek_limit(1, "delta", "<", -0.4)` (leg_index, greek, op, value): when that of leg 1 compares true.
 
     >>> leg_greek_limit(1, "delta", "<", -0.4).leg_index
     1
+    >>> leg_greek_limit(greek="delta", limit=0.4).comparison
+    'abs>'
     """
-    if isinstance(first, str) and not rest:
-        return _leg_greek(None, first, "abs>", second)
-    if isinstance(first, int) and len(rest) == 2:
-        return _leg_greek(first, second, rest[0], rest[1])
-    raise ValueError("leg_greek_limit takes (greek, limit) or (leg_index, greek, op, value)")
+    of_one = ("leg_index", "greek", "op", "value")
+    is_of_one = "leg_index" in named or (bool(given) and isinstance(given[0], int))
+    names = of_one if is_of_one else ("greek", "limit")
+    arguments = dict(zip(names, given, strict=False)) | named
+    if len(given) + len(named) != len(names) or set(arguments) != set(names):
+        raise ValueError("leg_greek_limit takes (greek, limit) or (leg_index, greek, op, value)")
+    if not is_of_one:
+        return _leg_greek(None, arguments["greek"], "abs>", arguments["limit"])
+    leg_index = arguments["leg_index"]
+    if isinstance(leg_index, bool) or not isinstance(leg_index, int) or leg_index < 0:
+        raise ValueError(f"leg_greek_limit: leg_index {leg_index!r} must be a whole number, 0 or more")
+    return _leg_greek(leg_index, arguments["greek"], arguments["op"], arguments["value"])
 
 
 def _leg_greek(leg_index: int | None, greek: object, op: object, limit: object) -> LegGreekLimit:
-    if leg_index is not None and leg_index < 0:
-        raise ValueError(f"leg_greek_limit: leg_index {leg_index} must be 0 or more")
     for name in get_args(Greek):
         for comparison in get_args(Comparison):
             if name == greek and comparison == op:

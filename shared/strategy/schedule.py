@@ -85,6 +85,10 @@ def daily_at(*times: str, **filters: Any) -> Schedule:
             at = dt.time.fromisoformat(time)
         except (TypeError, ValueError):
             raise ValueError(f"daily_at: {time!r} must be a time as '07:30'") from None
+        if at.tzinfo is not None or at.second or at.microsecond:
+            raise ValueError(
+                f"daily_at: {time!r} must be a time to the minute, as '07:30', of the zone= that is given"
+            )
         lines.append(f"{at.minute} {at.hour} * * *")
     if not lines:
         raise ValueError("daily_at: give at least one time, as '07:30'")
@@ -225,6 +229,8 @@ def _is_special(kind: Day, day: dt.date, holidays: str) -> bool:
             return _is_nth_weekday(day, -1, _FRIDAY)
         case "quarterly_expiry":
             return day.month % 3 == 0 and _is_nth_weekday(day, -1, _FRIDAY)
+    if holidays and not _is_session(holidays, day):
+        return False
     step = dt.timedelta(days=-1 if kind == "month_start" else 1)
     beyond = day + step
     while holidays and beyond.month == day.month and not _is_session(holidays, beyond):
@@ -301,6 +307,9 @@ def _checked(**fields: Any) -> Schedule:
                 CronSim(line, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
             except CronSimError as error:
                 raise ValueError(f"cron line {line!r}: {error}; five fields are needed: '30 9 * * mon-fri'") from None
+            if len(line.split()) != 5:
+                # whether a sixth one is of seconds or of years differs from one program to the next
+                raise ValueError(f"cron line {line!r} has {len(line.split())} fields; five are: '30 9 * * mon-fri'")
     return schedule
 
 

@@ -86,6 +86,13 @@ def test_leg_greek_limit_takes_both_forms() -> None:
     assert leg_greek_limit(1, "vega", ">=", 30) == LegGreekLimit(
         greek="vega", limit=30.0, comparison=">=", leg_index=1
     )
+    assert (
+        leg_greek_limit(greek="delta", limit=0.4)
+        == leg_greek_limit("delta", limit=0.4)
+        == leg_greek_limit("delta", 0.4)
+    )
+    by_name = leg_greek_limit(leg_index=1, greek="vega", op=">=", value=30)
+    assert by_name == leg_greek_limit(1, "vega", op=">=", value=30) == leg_greek_limit(1, "vega", ">=", 30)
 
 
 def test_a_single_symbol_may_be_given_without_a_list() -> None:
@@ -128,6 +135,11 @@ def test_a_datetime_in_another_zone_is_the_same_instant() -> None:
         (lambda: leg_greek_limit(0, "delta", "~", 1.0), "op '~'"),  # type: ignore[call-overload]
         (lambda: leg_greek_limit(-1, "delta", "<", 1.0), "leg_index -1"),
         (lambda: leg_greek_limit("delta", 0.1, 3), "takes"),  # type: ignore[call-overload]
+        (lambda: leg_greek_limit("delta", greek="delta"), "takes"),  # type: ignore[call-overload]
+        (lambda: leg_greek_limit(0, "delta", 0.4), "takes"),  # type: ignore[call-overload]
+        (lambda: leg_greek_limit(greek="delta", threshold=0.4), "takes"),  # type: ignore[call-overload]
+        (lambda: leg_greek_limit(True, "delta", ">", 0.4), "leg_index True"),
+        (lambda: leg_greek_limit(leg_index=0.0, greek="delta", op=">", value=1), "leg_index 0.0"),  # type: ignore[call-overload]
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_argument_named(make: Callable[[], object], message: str) -> None:

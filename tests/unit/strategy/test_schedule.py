@@ -64,6 +64,16 @@ def test_holidays_and_weekends_of_an_exchange_are_left_out() -> None:
     assert shown(last, "2026-01-01T00:00", 2) == ["2026-01-30T20:45", "2026-02-27T20:45"]
 
 
+def test_days_are_counted_back_from_the_last_session_of_a_month_alone() -> None:
+    # 31 January 2026 is a Saturday: its last session is the 30th, and the day before that one is the 29th
+    before_last = daily_at("12:00", holidays="NYSE", day="month_end", days_before=1)
+    assert shown(before_last, "2026-01-20T00:00", 1) == ["2026-01-29T12:00"]
+    assert shown(before_last, "2026-01-29T12:00", 1) == ["2026-02-26T12:00"]
+    # 1 March 2026 is a Sunday: the first session is Monday, and three days before it is a Friday
+    before_first = daily_at("12:00", holidays="NYSE", day="month_start", days_before=3)
+    assert shown(before_first, "2026-02-20T00:00", 1) == ["2026-02-27T12:00"]
+
+
 def test_the_wall_clock_of_the_zone_counts_over_changes_of_the_clock() -> None:
     new_york = daily_at("09:30", zone="America/New_York")
     assert shown(new_york, "2026-03-07T00:00", 3) == ["2026-03-07T14:30", "2026-03-08T13:30", "2026-03-09T13:30"]
@@ -149,6 +159,9 @@ def test_looking_back_finds_what_looking_ahead_found(schedule: Schedule, since_n
         (lambda: cron("9 * *"), "cron line '9 * *'"),
         (lambda: cron("61 * * * *"), "five fields are needed"),
         (lambda: daily_at("noon"), "'noon' must be a time as '07:30'"),
+        (lambda: cron("0 30 9 * * *"), "has 6 fields; five are"),
+        (lambda: daily_at("07:30+02:00"), "to the minute, as '07:30', of the zone= that is given"),
+        (lambda: daily_at("07:30:15"), "to the minute, as '07:30'"),
         (lambda: daily_at(), "give at least one time"),
         (lambda: every(), "1 second or more"),
         (lambda: daily_at("07:30", zone="Mars"), "zone 'Mars' is no IANA time zone"),
