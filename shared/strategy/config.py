@@ -239,7 +239,10 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         if not STRATEGY_NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} must be letters, digits and '_', begin with a letter, 64 at most")
         for field in ("legs", "entry_conditions", "exit_conditions", "actions"):
-            msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))
+            given = getattr(self, field)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ValueError(f"{field} {given!r} must be a list: put it in [ ]")
+            msgspec.structs.force_setattr(self, field, tuple(given))
         self._check_numbers()
         self._check_choices()
         self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))

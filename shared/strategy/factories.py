@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import get_args, overload
+from typing import Never, get_args, overload
 
 from shared.messages.conditions import (
     AccountDeltaLimit,
@@ -125,7 +125,9 @@ def no_existing_position_in(symbols: Sequence[str]) -> NoExistingPosition:
     return NoExistingPosition(symbols=names)
 
 
-def profit_target(*, pct: float | None = None, usd: float | None = None, price: PriceBasis = "mark") -> ProfitTarget:
+def profit_target(
+    *unsaid: Never, pct: float | None = None, usd: float | None = None, price: PriceBasis = "mark"
+) -> ProfitTarget:
     """Close at this profit, fees deducted: `pct` per cent of the absolute entry premium, or `usd`.
 
     price: "mark", or "mid", the middle of each book that is narrow enough, else mark; never one side of a book.
@@ -133,11 +135,13 @@ def profit_target(*, pct: float | None = None, usd: float | None = None, price: 
     >>> profit_target(pct=50).pct
     50.0
     """
-    pct, usd = _one_of("profit_target", pct, usd)
+    pct, usd = _one_of("profit_target", unsaid, pct, usd)
     return ProfitTarget(pct=pct, usd=usd, price=price_basis("profit_target", price))
 
 
-def max_loss(*, pct: float | None = None, usd: float | None = None, price: PriceBasis = "mark") -> MaxLoss:
+def max_loss(
+    *unsaid: Never, pct: float | None = None, usd: float | None = None, price: PriceBasis = "mark"
+) -> MaxLoss:
     """Close at this loss, fees included: `pct` per cent of the absolute entry premium, or `usd`.
 
     price: as of `profit_target`. What execution enforces by itself is judged by marks.
@@ -145,7 +149,7 @@ def max_loss(*, pct: float | None = None, usd: float | None = None, price: Price
     >>> max_loss(usd=200, price="mid").price
     'mid'
     """
-    pct, usd = _one_of("max_loss", pct, usd)
+    pct, usd = _one_of("max_loss", unsaid, pct, usd)
     return MaxLoss(pct=pct, usd=usd, price=price_basis("max_loss", price))
 
 
@@ -248,7 +252,14 @@ def _window(factory: str, start_minute: int, end_minute: int) -> TimeWindow:
     return TimeWindow(start_minute=start_minute, end_minute=end_minute)
 
 
-def _one_of(factory: str, pct: float | None, usd: float | None) -> tuple[float | None, float | None]:
+def _one_of(
+    factory: str, unsaid: tuple[object, ...], pct: float | None, usd: float | None
+) -> tuple[float | None, float | None]:
+    if unsaid:
+        # files for other programs mean per cent by it, or USD
+        raise ValueError(
+            f"{factory}: say what {unsaid[0]!r} is: {factory}(pct={unsaid[0]}) or {factory}(usd={unsaid[0]})"
+        )
     if (pct is None) == (usd is None):
         raise ValueError(f"{factory} takes exactly one of pct= (of the entry premium) and usd=")
     if pct is not None:

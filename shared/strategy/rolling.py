@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import msgspec
@@ -48,7 +48,10 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for field in ("when", "legs"):
-            msgspec.structs.force_setattr(self, field, tuple(getattr(self, field)))
+            given = getattr(self, field)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ValueError(f"roll: {field} {given!r} must be a list: put it in [ ]")
+            msgspec.structs.force_setattr(self, field, tuple(given))
         if not self.when:
             raise ValueError("roll: when must name at least one condition")
         if not all(isinstance(leg, LegSpec | LinearLeg) for leg in self.legs):

@@ -98,6 +98,8 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(name="a-b"), "name 'a-b'"),
         (make(legs=[]), "at least one leg"),
         (make(legs=["C"]), "legs must be a list of LegSpec"),
+        (make(legs=strangle(1)[0]), r"legs LegSpec.* must be a list: put it in \[ \]"),
+        (make(exit_conditions=max_hold_hours(1)), "exit_conditions MaxHold.* must be a list"),
         (make(legs_factory=lambda: strangle(1)), "legs and legs_factory exclude"),
         (make(rfq=RfqParams()), "rfq .* must be a RfqConfig"),
         (lambda: RfqConfig(timeout_seconds=4), "timeout_seconds 4 must be at least window_seconds, 5"),

@@ -124,6 +124,8 @@ def test_a_datetime_in_another_zone_is_the_same_instant() -> None:
         (lambda: no_existing_position_in([]), "symbols"),
         (lambda: no_existing_position_in([""]), "symbols"),
         (lambda: profit_target(), "exactly one"),
+        (lambda: profit_target(50), r"say what 50 is: profit_target\(pct=50\) or profit_target\(usd=50\)"),  # type: ignore[arg-type]
+        (lambda: max_loss(50), r"say what 50 is: max_loss\(pct=50\)"),  # type: ignore[arg-type]
         (lambda: profit_target(pct=1, usd=1), "exactly one"),
         (lambda: max_loss(pct=0), "above 0"),
         (lambda: max_hold_hours(0), "above 0"),

@@ -95,6 +95,7 @@ def test_all_legs_at_their_limits_cost_no_more_than_the_budget(
     ("fields", "names"),
     [
         ({"when": []}, "when"),
+        ({"when": dte_exit(2)}, "when .* must be a list"),
         ({"net_limit_usd": float("nan")}, "net_limit_usd"),
         ({"net_limit_usd": "0"}, "net_limit_usd"),
         ({"max_rolls": 0}, "max_rolls"),
