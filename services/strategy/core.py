@@ -458,10 +458,11 @@ class StrategyHostCore:
             recall = self._recalls.of(trade.strategy, trade.trade_id)
             view = self._view.exit(trade, recall)
             functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
-            with self.asking.of(trade.strategy if functions else ""):
+            asks = functions or (slot is not None and healthy and slot.loaded.roll_functions)
+            with self.asking.of(trade.strategy if asks else ""):
                 self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
                 if slot is not None and healthy:
-                    self._step.effects += self._rolls.look(slot, view, functions, self._now_ns, self._failing(slot))
+                    self._step.effects += self._rolls.look(slot, view, self._now_ns, self._failing(slot))
             self._recalls.keep(recall, trade.strategy, trade.trade_id)
         if self._board.synced_epoch is not None:
             for request, close in self._exits.closes_due(closable, self._now_ns):

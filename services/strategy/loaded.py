@@ -22,7 +22,8 @@ from shared.strategy.views import SECOND_NS
 class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     """`make` builds a fresh instance, so that a host can be built again from its journal.
 
-    exit_functions answer the conditions of its trades that are plain functions. on_trade_closed: told once of each
+    exit_functions answer the conditions of its trades that are plain functions, roll_functions those of its roll.
+    on_trade_closed: told once of each
     of its trades that has ended. source: the file, "" if none.
     exit_schedule, schedule_window_ns: exits are looked at from each firing on for so long; None: always.
     roll: when and into what its trades are rolled, None for never.
@@ -36,6 +37,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     make: Callable[[StrategyHostConfig], Strategy]
     exit_functions: Mapping[str, ExitFunction] = {}
+    roll_functions: Mapping[str, ExitFunction] = {}
     on_trade_closed: Callable[[TradeUpdate], None] | None = None
     source: str = ""
     if_broken: IfBroken | None = None
@@ -61,6 +63,7 @@ class LoadedStrategy(msgspec.Struct, frozen=True, kw_only=True):
             name=config.name,
             make=lambda host: StrategyRunner(config, host, params),
             exit_functions=config.exit_functions,
+            roll_functions=config.roll_functions,
             on_trade_closed=config.on_trade_closed,
             exit_schedule=config.exit_schedule,
             schedule_window_ns=int(config.schedule_window_seconds * SECOND_NS),

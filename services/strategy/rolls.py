@@ -130,7 +130,6 @@ class RollDesk:
         self,
         slot: Slot,
         view: ExitView,
-        functions: Mapping[str, ExitFunction],
         now_ns: int,
         failed: Callable[[Exception], None],
     ) -> list[SendRequest]:
@@ -143,7 +142,7 @@ class RollDesk:
         if slot.name in self._begun or now_ns < self._look_ns.get(trade_id, 0):
             return []
         self._look_ns[trade_id] = now_ns + self._config.exit_interval_ms * MS
-        due = self._due(roll, view, functions, now_ns, failed)
+        due = self._due(roll, view, slot.loaded.roll_functions, now_ns, failed)
         if due is None:
             return []
         closed = self._view.entry_closed(slot, now_ns)

@@ -251,9 +251,6 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         when = () if self.roll is None else self.roll.when
         self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
         self._check_conditions("roll: when", when, get_args(ExitCondition))
-        # a trade knows its functions by name alone: of two with one name the other would answer
-        _refuse_one_name_for_two("entry_conditions", self.entry_conditions)
-        _refuse_one_name_for_two("exit_conditions and roll: when", (*self.exit_conditions, *when))
         self._check_legs()
         refuse_missing_premium(self.legs, parts_of(self.exit_conditions))
         if self.delta_hedge is not None and len(self.underlyings) > 1:
@@ -329,11 +326,15 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"execution_params: {problem}")
 
     def _check_conditions(self, field: str, given: Sequence[object], allowed: tuple[type, ...]) -> None:
+        named: dict[str, object] = {}
         for item in parts_of(given):
             if isinstance(item, HostFunction) or not (isinstance(item, allowed) or callable(item)):
                 factories = "entry" if field == "entry_conditions" else "exit"
                 raise ValueError(f"{field}: {item!r} must be made by one of the {factories} condition factories")
             if not isinstance(item, Condition):
+                # a condition knows its function by name alone: of two with one name the other would answer
+                if named.setdefault(_name_of(item), item) is not item:
+                    raise ValueError(f"{field}: two functions are named {_name_of(item)!r}; give each its own name")
                 _check_signature(field, item)
 
     def _check_legs(self) -> None:
@@ -421,10 +422,12 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_functions(self) -> dict[str, ExitFunction]:
-        return {
-            _name_of(item): _of_views(item, trade_of=lambda view: view.trade)
-            for item in _functions((*self.exit_conditions, *(() if self.roll is None else self.roll.when)))
-        }
+        return _exit_functions(self.exit_conditions)
+
+    @property
+    def roll_functions(self) -> dict[str, ExitFunction]:
+        """Those of `Roll.when`: not among those of the exits, one of which may have the same name."""
+        return {} if self.roll is None else _exit_functions(self.roll.when)
 
     @property
     def underlyings(self) -> tuple[str, ...]:
@@ -463,12 +466,8 @@ def _functions(given: Iterable[Any]) -> list[Any]:
     return [item for item in parts_of(given) if not isinstance(item, Condition)]
 
 
-def _refuse_one_name_for_two(field: str, given: Iterable[Any]) -> None:
-    """Raises ValueError where two functions have one name; the same one may stand in several places."""
-    named: dict[str, Any] = {}
-    for item in _functions(given):
-        if named.setdefault(_name_of(item), item) is not item:
-            raise ValueError(f"{field}: two functions are named {_name_of(item)!r}; give each its own name")
+def _exit_functions(given: Iterable[Any]) -> dict[str, ExitFunction]:
+    return {_name_of(item): _of_views(item, trade_of=lambda view: view.trade) for item in _functions(given)}
 
 
 def _of_views(function: Any, trade_of: Callable[[Any], TradeUpdate | None]) -> Callable[[Any, int], Answer]:

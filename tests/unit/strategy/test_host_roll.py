@@ -11,8 +11,10 @@ import pytest
 
 from services.strategy.config import StrategyHostConfig
 from services.strategy.loaded import LoadedStrategy
+from services.strategy.reloads import StrategyReloaded
 from services.strategy.rows import DryTradeMoved, RollBegun, RollEnded, RollOpening, Row
 from services.strategy.runner import StrategyRunner
+from shared.messages.conditions import HostFunction
 from shared.messages.control import GrantGiven, GrantRefused, Halt, RequestGrant, RollTrade, RollWanted
 from shared.messages.steps import ReplyReceived, Request, RequestTimedOut, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, OpenTrade, Refusal, RollLink, TradeState, TradeUpdate
@@ -572,3 +574,19 @@ def test_what_a_host_wrote_of_a_roll_is_read_again_as_it_was() -> None:
     assert [type(row) for row in written] == [RollBegun, RollOpening, RollEnded]
     decode = msgspec.msgpack.Decoder(Row).decode
     assert [decode(msgspec.msgpack.encode(row)) for row in written] == written
+
+
+def test_the_roll_of_a_changed_file_asks_the_functions_of_that_file() -> None:
+    def with_roll(rolls: bool) -> LoadedStrategy:
+        roll = Roll(when=[lambda account, trade: rolls], net_limit_usd=1e6, legs=straddle("0.1", dte=7, side=2))
+        return roller(roll=roll, exit_conditions=[lambda account, trade: False])
+
+    desk = Dialogue(with_roll(rolls=False))
+    desk.opened(sold(exits=[HostFunction(name="<lambda>")]))
+    desk.ready()
+    desk.wait(3)
+    assert desk.count(RequestGrant) == 0
+    desk.put(StrategyReloaded(loaded=with_roll(rolls=True)))
+    desk.wait(3)
+    assert desk.count(RequestGrant) == 1, "the function of the exits has the same name and says no"
+    assert desk.closes() == []

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messages.trades import LegOrder
-from shared.strategy import Roll, StrategyConfig, dte_exit, max_loss, straddle
+from shared.strategy import ExitView, Roll, StrategyConfig, dte_exit, max_loss, straddle
 from shared.strategy.rolling import closing_legs, cost_to_trade_usd, price_limits
-from tests.unit.strategy.making import chain, leg, trade
+from tests.unit.strategy.making import NOON, account, chain, leg, trade
 
 NEAR = "BTCUSD-5MAR26-100000-C"
 FAR = "BTCUSD-12MAR26-105000-C"
@@ -119,20 +119,20 @@ def test_a_condition_of_a_roll_is_one_of_an_exit() -> None:
         exit_conditions=[max_loss(usd=50)],
         roll=Roll(when=[dte_exit(2), near_the_end], net_limit_usd=0),
     )
-    assert set(kept.exit_functions) == {"near_the_end"}
+    assert set(kept.roll_functions) == {"near_the_end"}
+    assert kept.exit_functions == {}
 
 
 def test_no_function_of_a_roll_answers_for_one_of_the_exits() -> None:
-    roll = Roll(when=[lambda account, trade: True], net_limit_usd=0)
-    with pytest.raises(ValueError, match="exit_conditions and roll: when: two functions are named '<lambda>'"):
-        StrategyConfig(name="roller", legs=straddle("0.1"), exit_conditions=[lambda account, trade: False], roll=roll)
-    shared = StrategyConfig(
+    config = StrategyConfig(
         name="roller",
         legs=straddle("0.1"),
-        exit_conditions=[near_the_end],
-        roll=Roll(when=[near_the_end], net_limit_usd=0),
+        exit_conditions=[lambda account, trade: (False, "kept")],
+        roll=Roll(when=[lambda account, trade: (True, "rolled")], net_limit_usd=0),
     )
-    assert set(shared.exit_functions) == {"near_the_end"}
+    view = ExitView(trade=trade(), account=account(), chains={})
+    assert config.exit_functions["<lambda>"](view, NOON) == (False, "kept")
+    assert config.roll_functions["<lambda>"](view, NOON) == (True, "rolled")
 
 
 def near_the_end(account: object, trade: object) -> bool:
