@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Literal
 
 from services.exchange import model as ex
 from services.exchange.core import ExchangeCore
@@ -109,27 +110,20 @@ class VenueCash:
 
     def rest_foreign(self, symbol: str, share: Decimal) -> None:
         """Somebody else offers a share of the coins that are free, a little above the book."""
-        book = self._exchange.spot.order_book(symbol, 1)
-        found = self._exchange.spot.find(symbol)
-        assert book is not None, symbol
-        assert found is not None, symbol
-        lot = found[1].min_quantity
-        quantity = self._asset(symbol.removesuffix("USDT")).free * share // lot * lot
-        if not book.asks or quantity <= 0:
-            return
-        command = ex.PlaceOrder(
-            symbol=symbol,
-            side=ex.Side.SELL,
-            quantity=quantity,
-            price=book.asks[0].price,
-            order_type=ex.OrderType.LIMIT,
-            time_in_force="GTC",
-            client_order_id=None,
-            reduce_only=False,
-        )
-        result = self._network.run(self._exchange.spot.place(self._account_id, command, self._network.engine.now_ns))
-        if isinstance(result, ex.Accepted):
-            self.foreign.add(result.order_id)
+        book = self._book(symbol)
+        if book.asks:
+            self._offer_foreign(symbol, share, book.asks[0].price, "GTC")
+
+    def sell_foreign(self, symbol: str, share: Decimal) -> None:
+        """Somebody else sells a share of the coins that are free, as far as the best bid takes them."""
+        book = self._book(symbol)
+        if book.bids:
+            self._offer_foreign(symbol, share, book.bids[0].price, "IOC")
+
+    def sold_foreign(self, symbol: str) -> Decimal:
+        """What somebody else sold of a pair. For the checks."""
+        fills = (fill for fill in self._all_fills() if fill.order_id in self.foreign and fill.symbol == symbol)
+        return sum((fill.quantity for fill in fills), ZERO)
 
     def withdraw_foreign(self) -> None:
         """Somebody else takes back what he offers."""
@@ -138,6 +132,34 @@ class VenueCash:
                 command = ex.CancelOrder(order_id=order.order_id, client_order_id=None)
                 now_ns = self._network.engine.now_ns
                 self._network.run(self._exchange.spot.cancel(self._account_id, command, now_ns))
+
+    def _book(self, symbol: str) -> ex.OrderBook:
+        book = self._exchange.spot.order_book(symbol, 1)
+        assert book is not None, symbol
+        return book
+
+    def _offer_foreign(
+        self, symbol: str, share: Decimal, price: Decimal, time_in_force: Literal["GTC", "IOC"]
+    ) -> None:
+        found = self._exchange.spot.find(symbol)
+        assert found is not None, symbol
+        lot = found[1].min_quantity
+        quantity = self._asset(symbol.removesuffix("USDT")).free * share // lot * lot
+        if quantity <= 0:
+            return
+        command = ex.PlaceOrder(
+            symbol=symbol,
+            side=ex.Side.SELL,
+            quantity=quantity,
+            price=price,
+            order_type=ex.OrderType.LIMIT,
+            time_in_force=time_in_force,
+            client_order_id=None,
+            reduce_only=False,
+        )
+        result = self._network.run(self._exchange.spot.place(self._account_id, command, self._network.engine.now_ns))
+        if isinstance(result, ex.Accepted):
+            self.foreign.add(result.order_id)
 
     def _sell(self, order: ContractOrder, deliver: Deliver) -> None:
         number = order.client_order_id

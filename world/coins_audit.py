@@ -41,22 +41,31 @@ def coin_violations(venue: Venue, desk_number: int) -> Iterator[Violation]:
 
 def coins_at_rest(venue: Venue, book: Book, desk_number: int) -> Iterator[Violation]:
     """Of trades that have ended: coins that could have been sold; and coins of the account that nothing explains."""
-    for (name, leg_index), held in coins_of_trades(venue, desk_number).items():
+    outside: dict[str, Decimal] = {}
+    for (name, leg_index), of_fills in coins_of_trades(venue, desk_number).items():
         trade = book.trades.get(name)
         if trade is None:
-            yield Violation("coins_sold", f"{name} has {held} coins at the venue and is in no journal")
+            yield Violation("coins_sold", f"{name} has {of_fills} coins at the venue and is in no journal")
             continue
         leg = trade.legs[leg_index]
+        outside[leg.symbol] = outside.get(leg.symbol, ZERO) + leg.outside_quantity
+        held = of_fills - leg.outside_quantity
         if trade.is_final and held >= leg.instrument.min_quantity:
             yield Violation("coins_sold", f"{name} is {trade.state} and did not sell {held} {leg.symbol}")
         booked = leg.held_quantity + leg.fee_quantity + leg.left_quantity - leg.fee_coins
         if held != booked:
             text = f"{name} leg {leg_index}: {booked} {leg.symbol} by its books, {held} at the venue"
             yield Violation("coins_equal", text)
+    own = venue.config.accounts[0].initial_assets
+    for symbol, quantity in outside.items():
+        sold = venue.cash.sold_foreign(symbol)
+        most = max(ZERO, sold - own.get(base_of(symbol), ZERO))
+        if quantity > most:
+            text = f"trades miss {quantity} {symbol}; of {sold} that somebody else sold, {most} were theirs"
+            yield Violation("coins_equal", text)
     fills = [*venue.cash.fills_of_trades(), *venue.cash.fills()]
-    coins = {base_of(fill.symbol) for fill in fills} | venue.config.accounts[0].initial_assets.keys()
-    for coin in sorted(coins):
-        there = venue.config.accounts[0].initial_assets.get(coin, ZERO)
+    for coin in sorted({base_of(fill.symbol) for fill in fills} | own.keys()):
+        there = own.get(coin, ZERO)
         moved = sum((received(fill) for fill in fills if base_of(fill.symbol) == coin), ZERO)
         if venue.cash.coins(coin) != there + moved:
             text = f"the account has {venue.cash.coins(coin)} {coin}, {there} from before and {moved} traded"

@@ -1,4 +1,5 @@
-"""Desks that trade coins of spot, beside options and perpetuals and alone, some of them with a cash rule."""
+"""Desks that trade coins of spot, beside options and perpetuals and alone: some with a cash rule, some on an account
+whose coins somebody else sells too."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from world.scenario import Scenario, small_exchange
 
 _MINIMUM_USDT = Decimal(60_000)
 _PER_MINUTE = 4.0
+_SALES_PER_MINUTE = 3.0
 
 
 def covered_coins(seed: int) -> Scenario:
@@ -41,12 +43,32 @@ def covered_coins(seed: int) -> Scenario:
         operator_pause_s=random.choice((0.0, 20.0)),
         faulty_s=90,
     )
-    own = random.choice((Decimal(0), Decimal("0.05"), Decimal(1)))
-    account = msgspec.structs.replace(scenario.exchange.accounts[0], initial_assets={"BTC": own} if own else {})
-    scenario = msgspec.structs.replace(
-        scenario, exchange=msgspec.structs.replace(scenario.exchange, accounts=(account,))
-    )
+    scenario = _with_coins(scenario, random.choice((Decimal(0), Decimal("0.05"), Decimal(1))))
     return scenario if seed % 3 == 0 else _short_of_cash(scenario, random)
+
+
+def coins_sold_by_hand(seed: int) -> Scenario:
+    """The same without a cash rule, while somebody sells the account's few coins by hand, and those of trades with
+    them."""
+    own = Random(f"coins sold by hand {seed}").choice((Decimal(0), Decimal("0.05")))
+    scenario = _with_coins(covered_coins(3 * seed), own)
+    return msgspec.structs.replace(scenario, name="coins_sold_by_hand", script=_sell_by_hand)
+
+
+def _with_coins(scenario: Scenario, own: Decimal) -> Scenario:
+    """The account has so many bitcoins of its own."""
+    account = msgspec.structs.replace(scenario.exchange.accounts[0], initial_assets={"BTC": own} if own else {})
+    exchange = msgspec.structs.replace(scenario.exchange, accounts=(account,))
+    return msgspec.structs.replace(scenario, exchange=exchange)
+
+
+def _sell_by_hand(desk: Desk, until_ns: int) -> None:
+    cash, engine = desk.venue.cash, desk.engine
+
+    def sell() -> None:
+        cash.sell_foreign("BTCUSDT", Decimal(engine.random.choice(("0.5", "1"))))
+
+    at_random(desk, _SALES_PER_MINUTE, until_ns, sell)
 
 
 def _short_of_cash(scenario: Scenario, random: Random) -> Scenario:

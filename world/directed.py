@@ -18,7 +18,7 @@ from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.trades import ExecutionMode, IfBroken, Policy
 from shared.strategy import LegSpec, RfqConfig, SmartConfig, StrategyConfig, max_hold_hours, strangle
 from world.cash_scenario import cash_rule
-from world.covered_coins import covered_coins
+from world.covered_coins import coins_sold_by_hand, covered_coins
 from world.dated_futures import dated_futures
 from world.desk import Desk
 from world.faults import MS, SECOND, Faults
@@ -469,6 +469,11 @@ DIRECTED: dict[str, Directed] = {
         what="coins of spot are bought under sold calls, against the perpetual and alone, some beside a cash rule "
         "that may not sell them",
         scenario=covered_coins,
+    ),
+    "coins_sold_by_hand": Directed(
+        what="the coins of trades are sold by hand with the account's own: under sold calls, against the perpetual "
+        "and alone",
+        scenario=coins_sold_by_hand,
     ),
     "moving_groups": Directed(
         what="strategies move between two hosts while they trade, and one of them is paused",

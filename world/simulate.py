@@ -17,7 +17,7 @@ from shared.messages.control import LiftHalts, StrategyCommand
 from world.audit import decision_violations, flip_violations, silent_changes
 from world.cash_audit import sale_violations, unkept_minimum, unknown_sales, untrue_sales
 from world.coins_audit import coin_violations, coins_at_rest
-from world.covered_coins import covered_coins
+from world.covered_coins import coins_sold_by_hand, covered_coins
 from world.desk import DESK_NUMBER, Desk
 from world.disturbances import disturb
 from world.engine import Engine
@@ -117,8 +117,11 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
 
 
 def _drawn(seed: int) -> Scenario:
-    """As scenarios are drawn, but three in a hundred trade coins of spot."""
-    return covered_coins(seed) if Random(f"covered coins drawn {seed}").random() < 0.03 else drawn(seed)
+    """As scenarios are drawn, but three in a hundred trade coins of spot, in one of them sold by hand too."""
+    number = Random(f"covered coins drawn {seed}").random()
+    if number >= 0.03:
+        return drawn(seed)
+    return covered_coins(seed) if number < 0.02 else coins_sold_by_hand(seed)
 
 
 def _coded(scenario: Scenario) -> Iterator[LoadedStrategy]:

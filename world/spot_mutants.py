@@ -5,6 +5,7 @@ from __future__ import annotations
 from world.mutant import Mutant, in_execution
 
 _SCENARIO = "covered_coins"
+_BY_HAND = "coins_sold_by_hand"
 
 SPOT_MUTANTS: tuple[Mutant, ...] = (
     in_execution(
@@ -44,5 +45,25 @@ SPOT_MUTANTS: tuple[Mutant, ...] = (
             "            covers(leg, other)\n            and not leg.instrument.is_spot\n",
         ),
         scenario=_SCENARIO,
+    ),
+    in_execution(
+        "coins_gone_not_missed",
+        "coins that somebody else sold are never missed",
+        (
+            "positions.py",
+            "actual = ours if actual >= ours - unknown_fees[symbol] else snap_quantity(actual, lots[symbol])",
+            "actual = ours",
+        ),
+        scenario=_BY_HAND,
+    ),
+    in_execution(
+        "more_coins_missed_than_gone",
+        "where some coins were sold by somebody else, all of them count as gone",
+        (
+            "positions.py",
+            "actual = ours if actual >= ours - unknown_fees[symbol] else snap_quantity(actual, lots[symbol])",
+            "actual = ours if actual >= ours - unknown_fees[symbol] else ZERO",
+        ),
+        scenario=_BY_HAND,
     ),
 )

@@ -124,7 +124,8 @@ PROMISES: dict[Invariant, str] = {
     "coins_are_own": "no trade sells more coins of spot than it bought, less what the venue kept of them as its fee",
     "coins_sold": "once faults stop, a trade that has ended has sold all of its coins but too few for an order",
     "coins_equal": "once faults stop, the account's coins are those from before with what trades and the cash rule "
-    "bought and sold and the fees taken in coins, and each trade's part of them is in its books, to the last decimal",
+    "bought and sold, the fees taken in coins and what was sold by hand, and each trade's part of them is in its "
+    "books, to the last decimal; no trade misses more of them than was sold by hand",
     "host_acts_alone": "a strategy host acts for the strategies of its groups alone, and no strategy has two hosts",
     "always_hosted": "while all strategy hosts run, each strategy and each open trade has one",
     "pause_kept": "a strategy that was paused opens nothing before it is resumed, whichever host has it by then",

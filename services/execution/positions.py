@@ -16,7 +16,7 @@ from services.execution.spot_checks import sellable
 from services.execution.workspace import MS, Workspace
 from shared.messages.reconciliation import BrokenStructure, Difference, ForeignPosition, QuantityMismatch
 from shared.messages.venue import VenueFill, VenuePosition, VenueSnapshot
-from shared.options.chain import snap_price
+from shared.options.chain import snap_price, snap_quantity
 from shared.options.instruments import instrument_kind
 
 _FOREIGN_FILLS_KEPT = 1_000
@@ -138,6 +138,7 @@ class PositionWitness:
         expected: dict[str, Decimal] = {}
         expired: set[str] = set()
         unknown_fees: dict[str, Decimal] = {}
+        lots: dict[str, Decimal] = {}
         for trade in work.book.active_trades():
             for leg in trade.legs:
                 expected[leg.symbol] = expected.get(leg.symbol, ZERO) + leg.sign * leg.held_quantity
@@ -146,6 +147,7 @@ class PositionWitness:
                 if leg.instrument.is_spot:
                     kept = leg.held_quantity - sellable(trade, leg, work)
                     unknown_fees[leg.symbol] = unknown_fees.get(leg.symbol, ZERO) + kept
+                    lots[leg.symbol] = leg.instrument.lot_size
         differences: list[Difference] = []
         unconfirmed: set[str] = set()
         on_the_way: set[str] = set()
@@ -161,8 +163,9 @@ class PositionWitness:
                 if position is None:
                     on_the_way.add(symbol)
                     continue
-                # what the venue may have kept as a fee that it has not told is not missing
-                actual = ours if actual >= ours - unknown_fees[symbol] else actual
+                # What the venue may have kept as a fee that it has not told is not missing. Parts of a lot are the
+                # account's: a trade that held some could not sell them.
+                actual = ours if actual >= ours - unknown_fees[symbol] else snap_quantity(actual, lots[symbol])
             if not self._is_quiet(symbol, snapshot.asked_ns):
                 on_the_way.add(symbol)
                 if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:

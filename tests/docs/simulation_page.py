@@ -59,7 +59,8 @@ which promise found each: [simulation-mutants.md](simulation-mutants.md).
   with an operator who closes, cancels, halts, flattens and repeats himself, and with somebody else on the account
   who closes positions by hand, cancels orders and trades for himself. In one in twenty two of the strategies ask for
   more than the books hold, in chunks, and are content with what there is. One in fifty holds its trades over an
-  expiry, and three in a hundred trade coins of spot, some of them beside a cash rule.
+  expiry, and three in a hundred trade coins of spot, beside a cash rule or somebody who sells coins by
+  hand.
 - **The venue's habits** where its documentation leaves them open (`drawn_switches`).
 - **Faults.** Each is off in about half of the seeds; where it is on, its size varies by an order of magnitude, so
   that some seeds have one extreme fault and others a bit of everything.

@@ -13,7 +13,7 @@ import pytest
 from services.exchange import model as ex
 from services.execution.rows import OrderMoved, OrderRequested
 from world.coins_audit import coin_violations, coins_at_rest, coins_of_trades
-from world.covered_coins import covered_coins
+from world.covered_coins import coins_sold_by_hand, covered_coins
 from world.desk import DESK_NUMBER, Desk
 from world.directed import DIRECTED
 from world.engine import Engine
@@ -78,6 +78,44 @@ def a_coin_of_unknown_origin(_: Desk) -> Iterable[Violation]:
     seen = list(coins_at_rest(with_fills(dearer), desk.book, DESK_NUMBER))
     assert any("from before and" in violation.text for violation in seen)
     return seen
+
+
+def coins_missed_that_nobody_sold(_: Desk) -> Iterable[Violation]:
+    """A trade that missed a coin which it sold itself."""
+    desk = traded_desk()
+    other = copy.deepcopy(desk.book)
+    leg = next(leg for trade in other.trades.values() for leg in trade.legs if leg.instrument.is_spot)
+    leg.outside_quantity = leg.opened_quantity
+    seen = list(coins_at_rest(desk.venue, other, DESK_NUMBER))
+    assert any("that somebody else sold" in violation.text for violation in seen)
+    return seen
+
+
+def test_a_coin_that_is_missed_was_sold_by_somebody() -> None:
+    assert {violation.invariant for violation in coins_missed_that_nobody_sold(traded_desk())} == {"coins_equal"}
+
+
+def test_coins_of_trades_that_are_sold_by_hand_are_missed_once_and_the_trades_end() -> None:
+    scenario = coins_sold_by_hand(2)
+    assert scenario.exchange.accounts[0].initial_assets == {}
+    desk = Desk(
+        Engine(scenario.start_ns, 2),
+        Faults.none(),
+        scenario.strategies,
+        scenario.exchange,
+        scenario.execution,
+        risk_config=scenario.risk,
+        futures=True,
+        spot=True,
+    )
+    assert scenario.script is not None
+    scenario.script(desk, scenario.start_ns + 90 * SECOND)
+    desk.engine.run_until(scenario.start_ns + 300 * SECOND)
+    assert violations_at_rest(desk) == []
+    legs = [leg for trade in desk.book.trades.values() for leg in trade.legs if leg.instrument.is_spot]
+    missed = sum((leg.outside_quantity for leg in legs), Decimal(0))
+    assert 0 < missed <= desk.venue.cash.sold_foreign("BTCUSDT")
+    assert all(leg.outside_quantity % leg.instrument.lot_size == 0 for leg in legs)
 
 
 def test_each_trade_sells_what_the_fee_left_it_in_lots() -> None:

@@ -151,15 +151,16 @@ def test_the_coins_that_the_account_has_beside_are_nobodys_concern() -> None:
     assert closing.quantity == D("0.0999")
 
 
-def test_coins_that_are_gone_are_missed_and_never_sold_again() -> None:
+@pytest.mark.parametrize("left", ["0.04", "0.040005"], ids=["lots", "and_part_of_a_lot"])
+def test_coins_that_are_gone_are_missed_and_never_sold_again(left: str) -> None:
     script = _started()
     trade_id = script.holding("0.1")
-    script.snapshot(coins={SYMBOL: "0.04"})
+    script.snapshot(coins={SYMBOL: left})
     script.wait(20_000)
-    script.snapshot(coins={SYMBOL: "0.04"})
+    script.snapshot(coins={SYMBOL: left})
     assert script.alerts() == ["position_missing"]
     script.wait(script.config.vanished_after_ms)
-    script.snapshot(coins={SYMBOL: "0.04"})
+    script.snapshot(coins={SYMBOL: left})
     (gone,) = script.rows(LegClosedOutside)
     assert (gone.trade_id, gone.quantity) == (trade_id, D("0.0599"))
     assert script.held(trade_id) == [D("0.04")]
