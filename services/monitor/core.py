@@ -16,7 +16,7 @@ from services.monitor.effects import (
     DeliveryFailed,
     Observed,
 )
-from services.monitor.findings import Findings
+from services.monitor.findings import Findings, is_of_outage
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
 from services.monitor.telling import OWN_NAME, Teller
@@ -285,7 +285,7 @@ class MonitorCore:
             return
         was_open = self._alerts.is_open(record.code, record.subject)
         if told := self._alerts.offer(self._teller.ruled(record)):
-            if not (told.resolved or was_open):
+            if not (told.resolved or was_open or is_of_outage(told, self._alerts.matters())):
                 self._findings.flapping.note(told.code, told.service, now_ns)
             self._teller.append(step, told, now_ns)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from services.monitor.alert_config import FigureRule
 from services.monitor.alerts import Matter
+from services.monitor.effects import AlertRecord
 from services.monitor.figures import SECOND, FigureWatch, Finding, OrderOutcomes, figures_of
 from shared.messages.account import AccountSnapshot
 from shared.messages.alert_kinds import severity_of
@@ -23,6 +24,9 @@ NAKED_AFTER_NS = 10 * SECOND
 _DAY_NS = 86_400 * SECOND
 _FLAP_WINDOW_NS = 1_800 * SECOND
 _FLAPS = 3
+_ONE_OUTAGE_NS = 60 * SECOND
+"""What a service tells of within so long of each other, while none of it is over, is one failure."""
+
 _VENUE_TROUBLE = frozenset({"account_unreachable", "venue_unreadable", "market_stream_down", "market_data_stale"})
 _MAINTENANCE = ("10553", "under maintenance")
 
@@ -114,6 +118,19 @@ def venue_trouble(matters: Iterable[Matter]) -> str:
     is_maintenance = any(sign in record.text for record in open_now for sign in _MAINTENANCE)
     what = "the venue is under maintenance" if is_maintenance else "the venue cannot be reached"
     return f"{what}: so say {', '.join(services)} ({open_now[0].text})"
+
+
+def is_of_outage(record: AlertRecord, matters: Iterable[Matter]) -> bool:
+    """Whether what has just begun is part of what the same service told of a moment ago and is still open: one outage
+    ends the streams of every underlying, each of which is an alert."""
+    return any(
+        matter.is_open
+        and matter.record.service == record.service
+        and matter.record.code in _VENUE_TROUBLE
+        and (matter.record.code, matter.record.subject) != (record.code, record.subject)
+        and record.raised_ns - matter.first_ns <= _ONE_OUTAGE_NS
+        for matter in matters
+    )
 
 
 class Flapping:

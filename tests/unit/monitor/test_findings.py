@@ -291,6 +291,25 @@ def test_two_services_without_the_venue_are_one_critical_alert_that_says_when_it
     assert summary(run(script, 7, 9)) == [("venue_unreachable", "main", True)]
 
 
+def test_one_outage_that_ends_many_streams_is_one_failure() -> None:
+    script = Script(QUIET)
+    streams = [("market_stream_down", "indices"), ("market_stream_down", "chains"), ("market_data_stale", "BTCUSD")]
+
+    def outage(at_s: float) -> None:
+        for is_over in (False, True):
+            for code, subject in streams:
+                heard_s = at_s + 20 * is_over
+                told = alert(code, heard_s, resolved=is_over)
+                script.hear(msgspec.structs.replace(told, subject=subject, service="marketdata"), heard_s)
+
+    outage(1)
+    outage(100)
+    assert "fetches_failing" not in [code for code, _, _ in summary(run(script, 121, 199))]
+    outage(200)
+    (record,) = [each for each in run(script, 221, 222) if each.code == "fetches_failing"]
+    assert "failed 3 times within half an hour" in record.text
+
+
 def test_reads_that_fail_again_and_again_are_told_although_each_was_over_soon() -> None:
     script = Script(QUIET)
     for at_s in (1, 100, 200):
