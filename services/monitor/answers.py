@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from services.monitor.alerts import Matter
+from services.monitor.ended import made_by
 from services.monitor.flattening import flatten_progress
 from services.monitor.history.sampled import SampledRow
 from services.monitor.history.sampled_report import SampledPnl
@@ -71,7 +72,8 @@ def pnl(now: Status) -> str:
     marks = _marks(now)
     lines = _account_lines(now)
     today_ns = now.now_ns - now.now_ns % _DAY_NS
-    for name in sorted({trade.strategy for trade in now.trades}):
+    ended = now.ended_since(today_ns)
+    for name in sorted({trade.strategy for trade in now.trades} | {each.strategy for each in ended}):
         own = [trade for trade in now.trades if trade.strategy == name]
         parts = [f"{name}:"]
         live = [trade for trade in own if not trade.is_final]
@@ -79,11 +81,10 @@ def pnl(now: Status) -> str:
             known = [value - float(trade.fees_usd + trade.funding_usd) for trade, value in _on_mark(live, marks)]
             missing = f" ({len(live) - len(known)} without mark)" if len(known) < len(live) else ""
             parts.append(f"open {sum(known):+,.2f}{missing},")
-        closed = [trade for trade in own if trade.is_final and (trade.closed_ns or 0) >= today_ns]
-        made = sum((trade.net_realized_usd for trade in closed), Decimal(0))
-        fees = sum((trade.fees_usd for trade in (*live, *closed)), Decimal(0))
-        funding = sum((trade.funding_usd for trade in (*live, *closed)), Decimal(0))
-        parts.append(f"today {made:+,.2f} ({len(closed)}), {_paid(fees, funding)}")
+        closed = made_by(each for each in ended if each.strategy == name)
+        fees = closed.fees_usd + sum((trade.fees_usd for trade in live), Decimal(0))
+        funding = closed.funding_usd + sum((trade.funding_usd for trade in live), Decimal(0))
+        parts.append(f"today {closed.net_usd:+,.2f} ({closed.count}), {_paid(fees, funding)}")
         lines.append(" ".join(parts))
     if len(lines) == len(_account_lines(now)):
         lines.append("no trade yet")

@@ -16,6 +16,7 @@ from services.monitor.effects import (
     DeliveryFailed,
     Observed,
 )
+from services.monitor.ended import Forgotten
 from services.monitor.findings import Findings, is_of_outage
 from services.monitor.rows import AlertAcknowledged, SummaryMade
 from services.monitor.summary import daily_summary
@@ -95,6 +96,7 @@ class MonitorCore:
         self._halts: HaltState | None = None
         self._reconciled: ReconciliationReport | None = None
         self._trades: dict[str, TradeUpdate] = {}
+        self._forgotten = Forgotten()
         self._trades_known = False
         self._fees_awaited: dict[str, int] = {}
         self._told_until_ns = 0
@@ -190,6 +192,7 @@ class MonitorCore:
             tells_somebody=self._dispatch.tells_somebody,
             limits=self._limits,
             reconciled=self._reconciled,
+            forgotten=self._forgotten.trades(),
         )
 
     # What people ask and say
@@ -292,7 +295,8 @@ class MonitorCore:
     def _on_trade(self, step: Step, trade: TradeUpdate, now_ns: int) -> None:
         earlier = self._trades.get(trade.trade_id)
         self._trades[trade.trade_id] = trade
-        self._prune_trades()
+        self._forgotten.discard(trade.trade_id)
+        self._prune_trades(now_ns)
         if trade.state == "BROKEN":
             text = f"trade {trade.trade_id} of {trade.strategy} is broken: {trade.reason}"
             self._teller.tell(step, "trade_broken", "critical", trade.trade_id, text, now_ns)
@@ -405,12 +409,13 @@ class MonitorCore:
             if channel not in failing:
                 self._teller.end(step, "delivery_failed", channel, f"channel {channel} takes alerts again", now_ns)
 
-    def _prune_trades(self) -> None:
+    def _prune_trades(self, now_ns: int) -> None:
         final = [trade for trade in self._trades.values() if trade.is_final]
         surplus = len(final) - self._config.keep_trades
         if surplus > 0:
             for trade in sorted(final, key=lambda trade: trade.updated_ns)[:surplus]:
                 del self._trades[trade.trade_id]
+                self._forgotten.add(trade, now_ns)
                 self._fees_awaited.pop(trade.trade_id, None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from services.monitor.alerts import Matter
+from services.monitor.ended import EndedTrade, ended_of
 from shared.messages.account import AccountSnapshot
 from shared.messages.alerts import ChannelView
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
@@ -41,7 +42,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the status page shows, at `now_ns`. Trades and alerts newest first.
 
     reconciled: the newest comparison with the venue; None before one was heard. tells_somebody: whether any route
-    leads to a channel, so that alerts reach people who do not look.
+    leads to a channel, so that alerts reach people who do not look. forgotten: what ended within the last 24 hours
+    and is no more among `trades`.
     """
 
     now_ns: int
@@ -58,6 +60,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     limits: RiskLimits | None = None
     reconciled: ReconciliationReport | None = None
     tells_somebody: bool = False
+    forgotten: tuple[EndedTrade, ...] = ()
+
+    def ended_since(self, since_ns: int) -> list[EndedTrade]:
+        """Every trade that has ended since then, at most 24 hours ago."""
+        known = (ended_of(trade) for trade in self.trades if trade.is_final)
+        return [each for each in (*known, *self.forgotten) if each.ended_ns >= since_ns]
+
+    def opened_since(self, since_ns: int) -> int:
+        """How many trades were opened since then, at most 24 hours ago."""
+        opened_ns = [*(each.opened_ns for each in self.trades), *(each.opened_ns for each in self.forgotten)]
+        return sum((each or 0) >= since_ns for each in opened_ns)
 
     @property
     def foreign(self) -> tuple[Foreign, ...]:

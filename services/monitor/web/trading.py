@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.monitor.ended import made_by
 from services.monitor.views import Status
 from shared.messages.account import AccountSnapshot, PositionGreeks
 from shared.messages.trades import LegStatus, TradeUpdate
@@ -85,8 +86,7 @@ def open_trades(status: Status) -> list[TradeUpdate]:
 def closed_today_usd(status: Status) -> Decimal:
     """Realised P&L after fees and funding of the trades that ended since 00:00 UTC."""
     begin_ns = status.now_ns - status.now_ns % _DAY_NS
-    ended = [trade for trade in status.trades if trade.is_final and (trade.closed_ns or trade.updated_ns) >= begin_ns]
-    return sum((trade.net_realized_usd for trade in ended), Decimal(0))
+    return made_by(status.ended_since(begin_ns)).net_usd
 
 
 def change_today_usd(account: AccountSnapshot) -> float | None:

@@ -7,14 +7,19 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from services.monitor import answers
 from services.monitor.config import MonitorConfig
 from services.monitor.effects import AlertRecord, AlertsRestored, Observed
+from services.monitor.ended import DAY_NS
+from services.monitor.summary import daily_summary
+from services.monitor.web.trading import closed_today_usd
 from shared.messages.control import GrantRefused
 from shared.messages.market import IndexPrice
 from shared.messages.reconciliation import ForeignOrder, MissedFill, ReconciliationReport
 from shared.messages.steps import Entry, LoopStalled
 from shared.messages.trades import TradeState, TradeUpdate
 from tests.unit.monitor.desk import (
+    SECOND,
     START,
     SYMBOL,
     Script,
@@ -292,6 +297,30 @@ def test_old_final_trades_are_forgotten_and_open_ones_stay() -> None:
     for number in range(1, 6):
         script.hear(trade("CLOSED", number, trade_id=f"t{number}"))
     assert {shown.trade_id for shown in script.core.status(START).trades} == {"t0", "t4", "t5"}
+
+
+def test_what_a_day_made_counts_trades_that_are_shown_no_more() -> None:
+    script = Script(MonitorConfig(keep_trades=2))
+    script.hear(account())
+    for number in range(1, 6):
+        trade_id = f"t{number}"
+        ended = msgspec.structs.replace(trade("CLOSED", number, trade_id=trade_id), closed_ns=START + number * SECOND)
+        script.hear(ended, number)
+    status = script.core.status(START + 10 * SECOND)
+    assert len(status.trades) == 2
+    assert "today +56.25 (5), fees 6.25" in answers.pnl(status)
+    assert "24 h: 5 opened, 5 closed, which made +56.25 after fees 6.25" in daily_summary(status, None)
+    assert closed_today_usd(status) == Decimal("56.25")
+
+    # one of them is told of again, with a fee that came late
+    late = msgspec.structs.replace(
+        trade("CLOSED", 8, trade_id="t1"), closed_ns=START + SECOND, fees_usd=Decimal("2.25")
+    )
+    script.hear(late, 8)
+    assert closed_today_usd(script.core.status(START + 10 * SECOND)) == Decimal("55.25")
+
+    later = script.core.status(START + 86_403 * SECOND)
+    assert len(later.ended_since(later.now_ns - DAY_NS)) == 3, "those of more than a day ago count no more"
 
 
 def test_a_halt_is_told_until_it_is_lifted() -> None:
