@@ -300,7 +300,9 @@ def _marks(now: Status) -> dict[str, float]:
 
 def _trade_line(one: TradeUpdate, marks: dict[str, float]) -> str:
     value = pnl_before_fees_usd(one, marks)
-    profit = "no mark" if value is None else f"{value:+,.2f} USD"
+    paid = float(one.fees_usd + one.funding_usd)
+    after = "after fees and funding" if one.funding_usd else "after fees"
+    profit = "no mark" if value is None else f"{value - paid:+,.2f} USD {after}"
     return f"{one.trade_id} {one.strategy} {one.state}, {profit}: {legs(one) if not one.is_final else one.reason}"
 
 

@@ -183,7 +183,7 @@ class Commands:
     def _resume(self, speaker: _Speaker, said: Said, words: list[str], status: Status) -> Response:
         if len(words) != 1:
             return Say("/resume STRATEGY, /resume all, or /resume desk to lift every halt")
-        if words[0] == "desk":
+        if words[0].lower() == "desk":
             if status.halts is not None and not status.halts.halts:
                 return Say("no halt is in force")
             ask = Ask(service="execution", message=LiftHalts(requested_by=speaker.by), what="lift every halt")
@@ -298,10 +298,13 @@ def _pause(speaker: _Speaker, said: Said, words: list[str], status: Status) -> R
 
 def _halt(speaker: _Speaker, said: Said, words: list[str], status: Status) -> Response:
     level: HaltLevel = "no_new_trades"
-    if words and words[0] == "flatten":
+    first = words[0].lower() if words else ""
+    if first == "flatten":
         return Say("closing everything is /flatten, which asks for a code")
-    if words and words[0] in ("no_new_trades", "cancel_all"):
-        level = "cancel_all" if words.pop(0) == "cancel_all" else "no_new_trades"
+    if [word.lower() for word in words[:2]] == ["cancel", "all"]:
+        level, words = "cancel_all", words[2:]
+    elif first in ("no_new_trades", "cancel_all"):
+        level, words = "cancel_all" if first == "cancel_all" else "no_new_trades", words[1:]
     reason = " ".join(words) or speaker.by
     message = RaiseHalt(level=level, reason=reason, requested_by=speaker.by)
     return Ask(service="execution", message=message, what=f"halt at {level}")
@@ -311,6 +314,7 @@ def _on_strategy(
     action: str, name: str, speaker: _Speaker, status: Status, then: Callable[[Ask], Response]
 ) -> Response:
     names = [each.strategy for each in status.strategies]
+    name = "all" if name.lower() == "all" else name
     if name != "all" and name not in names:
         return Say(f"there is no strategy {name[:40]}; there are {', '.join(names) or 'none'}")
     target = "*" if name == "all" else name

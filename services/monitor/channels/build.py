@@ -67,6 +67,8 @@ def bot_token(desk: DeskConfig) -> str:
     """The token, kept out of every log line from here on. Raises SecretError."""
     token = load_secret(desk, "monitor", TOKEN_NAME, "the bot's token")
     redactor.add(token)
+    # what follows the bot's number is the secret, also where it is named alone
+    redactor.add(token.partition(":")[2])
     return token
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
@@ -16,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.monitor.channels.build import secret_parts
+from services.monitor.channels.build import bot_token, secret_parts
 from services.monitor.channels.courier import Courier, Sender
 from services.monitor.channels.notify import NotifySender
 from services.monitor.channels.telegram import TelegramSender
 from services.monitor.effects import Deliver, Delivered, DeliveryFailed
+from shared.config import load_config
 from shared.http_refusals import HttpRefusals
 from shared.http_server import HttpServer
 from shared.logging import redactor
@@ -178,3 +180,12 @@ def test_passwords_and_tokens_in_an_address_are_secrets_of_their_own() -> None:
         "A1BRTD4JD",
         "TIiajkdnlazkcOXrIdevi7FQ",
     ]
+
+
+def test_of_a_bots_token_the_part_that_is_secret_is_hidden_alone_too(tmp_path: Path) -> None:
+    (tmp_path / "voldesk.toml").write_text('[desk]\nvenue = "sim"\nunderlyings = ["BTCUSD"]\n')
+    secrets = tmp_path / ".env"
+    secrets.write_text("VOLDESK_TELEGRAM_TOKEN=424242:TheSecretPartOfThisToken\n")
+    secrets.chmod(0o600)
+    assert bot_token(load_config(tmp_path / "voldesk.toml", {})) == "424242:TheSecretPartOfThisToken"
+    assert redactor.clean("refused: TheSecretPartOfThisToken") == "refused: ***"

@@ -108,15 +108,19 @@ def test_a_halt_and_a_pause_act_at_once_and_say_who_and_why(phone: Phone) -> Non
     halt = phone.say("/halt cancel_all venue acts up")
     assert isinstance(halt, Ask)
     assert halt.message == RaiseHalt(level="cancel_all", reason="venue acts up", requested_by="telegram:anna")
+    for written in ("/halt Cancel_all venue acts up", "/halt cancel all venue acts up"):
+        again = phone.say(written)
+        assert isinstance(again, Ask)
+        assert again.message == halt.message, "a halt is never less than what was meant"
     pause = phone.say("/pause@voldesk_bot short_strangle")
     assert isinstance(pause, Ask)
     assert pause.service == "strategy"
     assert pause.message == StrategyCommand(action="pause", strategy="short_strangle", requested_by="telegram:anna")
-    everything = phone.say("/pause all")
+    everything = phone.say("/pause All")
     assert isinstance(everything, Ask)
     assert isinstance(everything.message, StrategyCommand)
     assert everything.message.strategy == "*"
-    assert "/flatten" in phone.text("/halt flatten")
+    assert "/flatten" in phone.text("/halt Flatten")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +305,7 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
         "/status": ("risk not ready (the account is old)", "HALTED no_new_trades", "equity 100,012.50 USD"),
         "/pnl": ("short_strangle: open +23.75, today +0.00 (0), fees 1.25", "USD, after fees and funding."),
         "/positions": ("-0.1 BTCUSD-27MAR26-110000-C at 3250, mark 3,125, +12.50 USD, delta -0.031", "no mark"),
-        "/trades": ("t1 short_strangle OPEN, +25.00 USD: -0.1 BTCUSD-27MAR26-110000-C",),
+        "/trades": ("t1 short_strangle OPEN, +23.75 USD after fees: -0.1 BTCUSD-27MAR26-110000-C",),
         "/trade t1": ("opened 02-25 06:13:21 UTC by limit", "fees 1.25 USD"),
         "/strategies": ("short_strangle: running, 1 open, 1 today; time_window: open from 09:00 to 17:00 UTC",),
         "/risk": ("90 % delta_limit: 450 of 500 USD\n2 % trades",),
@@ -319,12 +323,13 @@ def test_everything_that_is_asked_has_an_answer_in_words(phone: Phone) -> None:
 
 
 def test_what_ended_today_is_told_after_fees_and_funding(phone: Phone) -> None:
-    ended = msgspec.structs.replace(
-        trade("CLOSED", 3, trade_id="t2"), closed_ns=START + 3 * SECOND, funding_usd=Decimal(13)
-    )
+    closed = trade("CLOSED", 3, trade_id="t2")
+    legs = tuple(msgspec.structs.replace(leg, closed_quantity=leg.filled_quantity) for leg in closed.legs)
+    ended = msgspec.structs.replace(closed, legs=legs, closed_ns=START + 3 * SECOND, funding_usd=Decimal(13))
     phone.script.hear(ended, 3)
     told = phone.text("/pnl")
     assert "short_strangle: open +23.75, today -1.75 (1), fees 2.50, funding 13.00" in told, told
+    assert "over: t2 short_strangle CLOSED, -1.75 USD after fees and funding" in phone.text("/trades")
 
 
 def test_a_desk_that_knows_nothing_yet_says_so() -> None:
