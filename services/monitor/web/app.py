@@ -217,13 +217,9 @@ class WebApp:
         async def render() -> dict[str, str]:
             return await self._renderer.sections(page, query, live_only=True)
 
-        def still_allowed() -> bool:
-            secret = request.state.visitor.secret
-            return not secret or self._desk.store.session(secret, self._desk.now_ns()) is not None
-
         if self.live.is_full:
             return JSONResponse({"detail": "too many pages are kept up to date"}, 503, {"retry-after": "10"})
-        stream = self.live.stream((name, *sorted(query.items())), render, still_allowed)
+        stream = self.live.stream((name, *sorted(query.items())), render, request.state.still_allowed)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     # Actions

@@ -72,7 +72,8 @@ class Guard:
     """The outermost part of the application.
 
     Hands on, in `scope["state"]`: `visitor` (None on a public path without a login), `address` of the client, `form`
-    (the fields of a posted form), `cookies` (what the browser holds), and `csrf` for the forms of the answer.
+    (the fields of a posted form), `cookies` (what the browser holds), `csrf` for the forms of the answer, and
+    `still_allowed()`, which says for an answer that goes on whether the login or token is good still.
 
     cookie_mark: ends the names of the cookies. needs_https: refuse whatever did not come by https.
     """
@@ -121,6 +122,7 @@ class Guard:
             form={},
             cookies=cookies,
             csrf=csrf_of(self._store, cookies.value),
+            still_allowed=lambda: self._visitor(headers, cookies) is not None,
         )
         if visitor is None and not is_public(scope["path"]):
             return _please_log_in(scope, headers)
