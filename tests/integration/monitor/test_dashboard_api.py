@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from services.monitor.web.store import SCOPES
 from shared.messages.base import Message
 from shared.messages.inquiries import InquiryList, ListInquiries
 from shared.messages.quality import ListQuality, QualityList
@@ -81,6 +82,10 @@ async def test_every_answer_has_the_shape_that_the_document_says(filled: Dashboa
     async with filled.client(headers=headers) as http:
         document = (await http.get("/openapi.json")).json()
         parts = document["components"]["schemas"]
+        ((name, scheme),) = document["components"]["securitySchemes"].items()
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+        assert document["security"] == [{name: []}]
+        assert all(f"{scope}:" in scheme["description"] for scope in SCOPES)
         seen = 0
         for path, methods in document["paths"].items():
             assert path.startswith("/api/"), path

@@ -417,16 +417,16 @@ async def test_an_open_page_ends_with_its_login_and_a_crowd_is_turned_away(fille
 
 
 async def test_an_open_stream_ends_with_the_token_that_opened_it(filled: Dashboard) -> None:
-    async with filled.client(headers=filled.token("read", name="wall")) as http:
-        async with http.stream("GET", "/events/alerts") as answer:
-            heard = sections(answer)
-            await anext(heard)
-            assert filled.store.remove_token("wall")
-            filled.script.hear(halts(epoch=2))
-            filled.app.live.changed()
-            async with asyncio.timeout(60):
-                async for _ in heard:
-                    pass
+    client = filled.client(headers=filled.token("read", name="wall"))
+    async with client as http, http.stream("GET", "/events/alerts") as answer:
+        heard = sections(answer)
+        await anext(heard)
+        assert filled.store.remove_token("wall")
+        filled.script.hear(halts(epoch=2))
+        filled.app.live.changed()
+        async with asyncio.timeout(60):
+            async for _ in heard:
+                pass
 
 
 async def test_a_section_that_cannot_be_drawn_is_said_to_be_so_and_watching_goes_on(filled: Dashboard) -> None:
