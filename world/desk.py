@@ -30,7 +30,9 @@ from services.execution.effects import (
     QueryOrder,
     QueryOrders,
     QueryRfqs,
+    ReadLeverage,
     SetCountdown,
+    SetLeverage,
 )
 from services.execution.rows import OrderMoved
 from services.execution.subscriptions import subscriptions as execution_subscriptions
@@ -69,6 +71,7 @@ from world.faults import MS, SECOND, Faults
 from world.guard_audit import AccountRead
 from world.host_audit import Deeds
 from world.hosts import Tenants
+from world.leverage import asked_by, change_violations
 from world.limits import WIDE
 from world.machine import Machine
 from world.node import Keeping, Node
@@ -283,6 +286,12 @@ class Desk:
                 self.venue.rfqs.perform(effect, node.now_ns, back)
             case SellSpot() | WithdrawSale() | FindSale() | FindStrays() | ReadCash():
                 self.venue.cash.perform(effect, node.now_ns, back)
+            case SetLeverage():
+                row = asked_by(effect, self._written())
+                self.untrue += change_violations(effect, row, self.venue.leverage)
+                self.venue.leverage.change(effect, "" if row is None else row.request_id, back)
+            case ReadLeverage():
+                self.venue.leverage.read(effect, node.now_ns, back)
             case ReadVenue(key=key):
                 self.venue.reads.market(key, back)
             case ReloadInstruments(underlying=underlying):
@@ -341,9 +350,12 @@ class Desk:
 
     def _judge_sale(self, order: ContractOrder) -> None:
         """What is sold was written before."""
+        self.untrue += sending_violations(order, self._written(), self.venue.sent[order.client_order_id])
+
+    def _written(self) -> tuple[Entry, ...]:
+        """What execution's journal has, and what it had before it was torn."""
         journal = self.nodes["execution"].journal
-        entries = (*journal.lost_rows, *journal.entries)
-        self.untrue += sending_violations(order, entries, self.venue.sent[order.client_order_id])
+        return (*journal.lost_rows, *journal.entries)
 
     def operate_at(self, when_ns: int, service: str, message: Message, request_id: str) -> list[Message]:
         """Send an operator's request at a moment; its answer is appended to the result when it comes."""

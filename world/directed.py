@@ -25,7 +25,7 @@ from world.faults import MS, SECOND, Faults
 from world.limits import WIDE
 from world.market_conditions import market_conditions
 from world.moving_groups import moving_groups
-from world.perpetuals import hedged, perpetuals, stopped
+from world.perpetuals import hedged, leveraged, perpetuals, stopped
 from world.rolling import rolling, rolling_futures
 from world.scenario import Scenario, expiring, plain, quoted, small_exchange
 
@@ -464,6 +464,11 @@ DIRECTED: dict[str, Directed] = {
     "cash_rule": Directed(
         what="USDT are short again and again, and the cash rule sells coins beside somebody who offers them by hand",
         scenario=cash_rule,
+    ),
+    "leveraged": Directed(
+        what="the leverage of futures is configured, asked for again and again, and changed by hand",
+        scenario=leveraged,
+        faults=Faults(answer_lost=0.3, request_late=0.3, crash_per_minute=4.0, restart_after_max_ms=1_500),
     ),
     "covered_coins": Directed(
         what="coins of spot are bought under sold calls, against the perpetual and alone, some beside a cash rule "

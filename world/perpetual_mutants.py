@@ -71,4 +71,32 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         ("funding.py", "payment.payment_id in work.book.funding or ", ""),
         scenario="perpetuals",
     ),
+    in_execution(
+        "lost_leverage_counts_as_refused",
+        "a change of leverage that timed out counts as not made",
+        (
+            "leverage.py",
+            "            case LeverageUnknown():\n",
+            "            case LeverageUnknown(symbol=symbol):\n"
+            '                self._end(symbol, Refusal(code="leverage_unchanged", detail="no answer", remedy=""))\n',
+        ),
+        scenario="leveraged",
+    ),
+    in_execution(
+        "leverage_looked_at_too_soon",
+        "a change of leverage that timed out counts as not made before its request can have expired",
+        ("leverage.py", "            elif seen.asked_ns >= counts_ns:\n", "            else:\n"),
+        ("leverage.py", "            else:\n                reading.due_ns = counts_ns\n", ""),
+        scenario="leveraged",
+    ),
+    in_execution(
+        "leverage_forgotten_at_start",
+        "after a restart nobody looks what became of a change of leverage",
+        (
+            "leverage.py",
+            "            self._unknown_ns[request_id] = self._work.now_ns\n            self._readings",
+            "            self._readings",
+        ),
+        scenario="leveraged",
+    ),
 )

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Literal
 
 import msgspec
 
+from services.execution.config import ExecutionConfig
 from shared.messages.base import opposite
+from shared.messages.leverage import ChangeLeverage
 from shared.strategy import AnyLeg, DeltaHedge, LegSpec, StrategyConfig, max_hold_hours, max_loss, straddle
+from world.desk import Desk
+from world.disturbances import at_random
 from world.faults import SECOND
 from world.limits import WIDE
 from world.scenario import Scenario, drawn_mode, small_exchange
 
 BEFORE_FUNDING_NS = 1_763_654_370_000_000_000
 """2025-11-20T15:59:30Z, half a minute before longs pay shorts."""
+
+_CHANGES_PER_MINUTE = 12.0
+_LEVERAGES = (3, 5, 20)
 
 
 def perpetuals(seed: int) -> Scenario:
@@ -39,6 +48,44 @@ def perpetuals(seed: int) -> Scenario:
         risk=msgspec.structs.replace(WIDE, max_position_quantity=random.choice((Decimal("0.3"), Decimal(100)))),
         futures=True,
         faulty_s=90,
+    )
+
+
+def leveraged(seed: int) -> Scenario:
+    """Perpetuals and a dated future whose leverage is configured, asked for by a person, or changed by hand."""
+    random = Random(f"leveraged {seed}")
+    far = LegSpec.future("BTC", random.choice(("buy", "sell")), "0.1", {"quarterly": 1})
+    scenario = perpetuals(seed)
+    leverage = random.choice(({}, {"BTCUSD": 5}))
+    return msgspec.structs.replace(
+        scenario,
+        name="leveraged",
+        strategies=(*scenario.strategies[:2], futures_trader("far", [far], seed)),
+        execution=ExecutionConfig(leverage=leverage),
+        script=partial(_change_leverage, by_hand_per_minute=random.choice((0.0, 4.0))),
+    )
+
+
+def _change_leverage(desk: Desk, until_ns: int, by_hand_per_minute: float) -> None:
+    engine, leverage = desk.engine, desk.venue.leverage
+    symbols = [contract.symbol for _, contract in desk.venue.exchange.futures.contracts()]
+    asked = itertools.count()
+
+    def ask() -> None:
+        change = ChangeLeverage(
+            symbol=engine.random.choice(symbols), leverage=engine.random.choice(_LEVERAGES), requested_by="trader"
+        )
+        request_id = f"leverage-{next(asked)}"
+        desk.operate_at(engine.now_ns, "execution", change, request_id)
+        if engine.chance(0.3):
+            desk.operate_at(engine.now_ns + engine.between_ns(0, 20 * SECOND), "execution", change, request_id)
+
+    at_random(desk, _CHANGES_PER_MINUTE, until_ns, ask)
+    at_random(
+        desk,
+        by_hand_per_minute,
+        until_ns,
+        lambda: leverage.set_by_hand(engine.random.choice(symbols), engine.random.choice(_LEVERAGES)),
     )
 
 

@@ -40,6 +40,7 @@ from world.ledger import (
     outcome_violations,
     untrue_outcomes,
 )
+from world.leverage import leverage_violations
 from world.node import Node
 from world.quoter import grid
 from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
@@ -173,6 +174,7 @@ def _unfinished(desk: Desk) -> Iterator[Violation]:
     yield from liveness_violations(desk.venue, desk.book)
     yield from unknown_sales(desk.venue, desk.book, cash)
     yield from unkept_minimum(desk.venue, cash)
+    yield from leverage_violations(desk.venue.leverage, desk.nodes["execution"].journal.entries, at_rest=True)
 
 
 def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
@@ -181,6 +183,7 @@ def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:
     entries = desk.nodes["execution"].journal.entries
     found += sale_violations(desk.venue, entries, desk.execution_config.cash, DESK_NUMBER)
     found += coin_violations(desk.venue, DESK_NUMBER)
+    found += leverage_violations(desk.venue.leverage, entries, at_rest=False)
     if not faults.clock_jump_per_minute:
         lasts_ns = desk.execution_config.quoting_countdown_s * SECOND
         found += countdown_violations(desk.venue, desk.nodes["execution"], lasts_ns)

@@ -42,6 +42,7 @@ from shared.messages.venue import (
 from world.cash import VenueCash, is_spot
 from world.engine import Engine
 from world.faults import MS, SECOND, Faults
+from world.leverage import VenueLeverage
 from world.market_feed import MarketFeed
 from world.products import Products
 from world.rates import OrderRates
@@ -109,6 +110,7 @@ class Venue:
             delay_ns=self._delay_ns,
         )
         self.rfqs = VenueRfqs(network, exchange, account_id)
+        self.leverage = VenueLeverage(network, exchange, account_id)
         self.tell_sale: Callable[[ContractOrder], None] = lambda order: None
         self.cash = VenueCash(
             network,

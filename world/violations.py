@@ -53,6 +53,9 @@ Invariant = Literal[
     "coins_are_own",
     "coins_sold",
     "coins_equal",
+    "leverage_asked_once",
+    "leverage_true",
+    "leverage_known",
     "host_acts_alone",
     "always_hosted",
     "pause_kept",
@@ -126,6 +129,9 @@ PROMISES: dict[Invariant, str] = {
     "coins_equal": "once faults stop, the account's coins are those from before with what trades and the cash rule "
     "bought and sold, the fees taken in coins and what was sold by hand, and each trade's part of them is in its "
     "books, to the last decimal; no trade misses more of them than was sold by hand",
+    "leverage_asked_once": "a change of leverage is in the journal before the venue is asked, and it is asked once",
+    "leverage_true": "what is told of a change of leverage, made or not, is so at the venue",
+    "leverage_known": "once faults stop, it is known and told of every change of leverage what became of it",
     "host_acts_alone": "a strategy host acts for the strategies of its groups alone, and no strategy has two hosts",
     "always_hosted": "while all strategy hosts run, each strategy and each open trade has one",
     "pause_kept": "a strategy that was paused opens nothing before it is resumed, whichever host has it by then",

@@ -37,6 +37,11 @@ from tests.simulation.test_covered_coins import (
     a_larger_fee_in_coins,
     a_sale_that_sold_less,
 )
+from tests.simulation.test_leverage import (
+    a_change_asked_twice,
+    a_change_that_nobody_was_told_of,
+    a_change_that_was_not_made,
+)
 from tests.simulation.test_moving_groups import (
     a_host_that_closes_anothers_trade,
     a_strategy_without_a_host,
@@ -531,6 +536,9 @@ WAYS: dict[Invariant, Callable[[Desk], Iterable[Violation]]] = {
     "coins_are_own": a_larger_fee_in_coins,
     "coins_sold": a_sale_that_sold_less,
     "coins_equal": a_coin_of_unknown_origin,
+    "leverage_asked_once": a_change_asked_twice,
+    "leverage_true": a_change_that_was_not_made,
+    "leverage_known": a_change_that_nobody_was_told_of,
     "host_acts_alone": a_host_that_closes_anothers_trade,
     "always_hosted": a_strategy_without_a_host,
     "pause_kept": an_opening_after_a_pause,
