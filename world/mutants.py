@@ -314,8 +314,8 @@ _CLOSING: tuple[Mutant, ...] = (
         "a closing order does not wait until the one before is gone",
         (
             "closing.py",
-            "                self._resting(trade, leg, order, advice)\n            return",
-            "                self._resting(trade, leg, order, advice)",
+            "                self._resting(trade, leg, order, ending, advice)\n            return",
+            "                self._resting(trade, leg, order, ending, advice)",
         ),
     ),
     _in_execution(

@@ -42,9 +42,8 @@ PERPETUAL_MUTANTS: tuple[Mutant, ...] = (
         "a trade is closed while the stop order that protects it rests on",
         (
             "closing.py",
-            "        if live:\n            for order in live:\n                self._resting",
-            "        if live := [each for each in live if not each.is_protective]:\n"
-            "            for order in live:\n                self._resting",
+            "        if live:\n            # One was given up",
+            "        if live := [each for each in live if not each.is_protective]:\n            # One was given up",
         ),
         ("closing.py", "if order.is_protective and trade.close is None:", "if order.is_protective:"),
         scenario="stopped",
