@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from shared.config import DeskConfig
 
@@ -124,15 +125,40 @@ def state_text(state: str) -> str:
 
 
 def print_table(
-    desk: DeskConfig, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+    desk: DeskConfig,
+    name: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[str] = (),
+    *,
+    whole: Sequence[str] = (),
+    tight: bool = False,
 ) -> None:
-    """A table headed by name, mode and account. Cells may hold rich markup; columns in `right` are numbers."""
-    table = Table(title=f"{name} · {title(desk)}", title_justify="left", title_style="bold", box=None, padding=(0, 1))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    """A table headed by name, mode and account. Cells may hold rich markup; columns in `right` are numbers.
+
+    On a narrow terminal cells are folded, but those of the columns in `whole`: names that are typed again.
+    tight: one blank between columns instead of two.
+    """
+    rows = list(rows)
+    table = Table(box=None, padding=(0, 1, 0, 0) if tight else (0, 1))
+    for index, column in enumerate(columns):
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in whole,
+            # so that it is not cut either where the terminal is narrower than the table
+            min_width=_longest(row[index] for row in rows) if column in whole else None,
+        )
     for row in rows:
         table.add_row(*row)
-    Console(file=sys.stdout, highlight=False).print(table)
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(f"{name} · {title(desk)}", style="bold", markup=False, soft_wrap=True)
+    console.print(table)
+
+
+def _longest(cells: Iterable[str]) -> int:
+    return max((Text.from_markup(cell).cell_len for cell in cells), default=0)
 
 
 def confirm(desk: DeskConfig, question: str, *, yes: bool) -> None:

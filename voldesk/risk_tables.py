@@ -31,6 +31,8 @@ def show_limits(desk: DeskConfig, risk: RiskLimits, halts: tuple[Halt, ...] | No
         ("limit", "of", "value", "at most", "use", ""),
         [_limit_row(limit) for limit in risk.limits],
         right=("value", "at most", "use"),
+        whole=("limit",),
+        tight=True,
     )
     closest = next((limit for limit in risk.limits if limit.use_pct), None)
     if closest is not None:

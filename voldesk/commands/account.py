@@ -53,7 +53,12 @@ def account(as_json: Json = False) -> None:
         "Greeks",
         ("underlying", "delta", "gamma", "vega", "theta", "rho"),
         [
-            (name, *(f"{value:.4f}" for value in (row.delta, row.gamma, row.vega, row.theta, row.rho)))
+            (
+                name,
+                f"{row.delta:.4f}",
+                f"{row.gamma:.4g}",
+                *(f"{value:.2f}" for value in (row.vega, row.theta, row.rho)),
+            )
             for name, row in sorted(snapshot.greeks.items())
         ],
         right=("delta", "gamma", "vega", "theta", "rho"),

@@ -77,12 +77,18 @@ def _list(desk: DeskConfig, now_ns: int, as_json: bool) -> None:
     print_table(
         desk,
         "history",
-        ("series", "last", "unit", "at UTC", ""),
+        ("series", "last", "at UTC", ""),
         [
-            (row["series"], figure_text(row["last"]), row["unit"], clock_text(row["sampled_ns"]), row["about"])
+            (
+                row["series"],
+                figure_text(row["last"]),
+                clock_text(row["sampled_ns"]),
+                "; ".join(part for part in (row["unit"], row["about"]) if part),
+            )
             for row in rows
         ],
         right=("last",),
+        whole=("series",),
     )
 
 

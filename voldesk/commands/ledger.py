@@ -49,7 +49,8 @@ def _show(desk: DeskConfig, trades: list[LedgerTrade]) -> None:
         say(f"{title(desk)}: no trade in that time")
         return
     columns = ("trade", "strategy", "structure", "closed UTC", *_NUMBERS)
-    print_table(desk, "ledger", columns, [_cells(each) for each in trades], right=_NUMBERS)
+    rows = [_cells(each) for each in trades]
+    print_table(desk, "ledger", columns, rows, right=_NUMBERS, whole=("trade", *_NUMBERS), tight=True)
     say("USD; slippage > 0 is a cost; net = realised - fees - funding; all that is known: --json, voldesk trade ID")
 
 

@@ -122,7 +122,8 @@ def schedule(
 def _show(desk: DeskConfig, found: list[TradeStats], ended: str) -> None:
     shown = [each for each in found if each.trades]
     columns = ("strategy", *_NUMBERS)
-    print_table(desk, f"trades ended {ended}", columns, [_cells(each) for each in shown], right=_NUMBERS)
+    rows = [_cells(each) for each in shown]
+    print_table(desk, f"trades ended {ended}", columns, rows, right=_NUMBERS, whole=("strategy",), tight=True)
     if len(shown) == 1:
         only = shown[0]
         say(

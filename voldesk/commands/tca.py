@@ -11,14 +11,14 @@ from shared.config import DeskConfig
 from shared.cost_views import cost_row_json
 from shared.messages.quality import ListQuality, QualityList
 from shared.tca import FEW, By, CostRow, summarise
-from shared.views import iso, money_text
+from shared.views import duration_text, iso, money_text
 from voldesk.asking import ask
 from voldesk.console import Json, print_json, print_table, say, title
 from voldesk.preflight import load_desk
-from voldesk.quality_table import bp_text, share_text, since_or_none
+from voldesk.quality_table import bp_text, share_text
 
 _DAY_NS = 86_400 * 1_000_000_000
-_NUMBERS = ("trades", "slippage", "bp", "improved", "p50", "p90", "maker", "fees", "delta·s")
+_NUMBERS = ("trades", "slip", "bp", "better", "p50", "p90", "maker", "fees", "delta·s")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,8 +61,11 @@ def _show(desk: DeskConfig, by: By, days: int, table: list[CostRow]) -> None:
         (by, "", *_NUMBERS),
         [_cells(row) for row in table],
         right=_NUMBERS,
+        whole=(by,),
+        tight=True,
     )
-    say("slippage, improved: USD per trade against mid and book at arrival; bp of premium; slippage > 0 is a cost")
+    say("slip: slippage in USD per trade against the mid at arrival, > 0 is a cost, and in bp of premium")
+    say("better: USD per trade against crossing the book at arrival; p50, p90: time to the last fill")
     if any(row.trades < FEW for row in table):
         say(f"* fewer than {FEW} trades: an average over so few says little")
     missing = sum(row.trades - row.measured for row in table)
@@ -78,9 +81,13 @@ def _cells(row: CostRow) -> tuple[str, ...]:
         money_text(row.slippage_usd),
         bp_text(row.slippage_bp),
         money_text(row.improvement_usd),
-        since_or_none(row.fill_p50_s),
-        since_or_none(row.fill_p90_s),
+        _filled_in(row.fill_p50_s),
+        _filled_in(row.fill_p90_s),
         share_text(row.maker_share),
         money_text(row.fees_usd),
         f"{row.naked_delta_s:.2f}",
     )
+
+
+def _filled_in(seconds: float | None) -> str:
+    return f"{seconds:.2f}s" if seconds is not None and seconds < 10 else duration_text(seconds)

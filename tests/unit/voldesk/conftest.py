@@ -19,9 +19,12 @@ underlyings = ["BTCUSD"]
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory with a valid voldesk.toml that the command line uses; `home / "run"` is the run directory."""
+    """A directory with a valid voldesk.toml that the command line uses; `home / "run"` is the run directory.
+
+    For every test, so that none asks the desk that may run in the working directory.
+    """
     path = Path(tempfile.mkdtemp(prefix="vd-"))
     (path / "voldesk.toml").write_text(CONFIG)
     for name in list(os.environ):

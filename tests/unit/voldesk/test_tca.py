@@ -123,6 +123,30 @@ def test_the_table_counts_trades_marks_few_and_says_what_is_not_known(peers: Pee
     assert abs(Clock().now_ns() - 7 * 24 * HOUR_NS - asked.since_ns) < HOUR_NS
 
 
+def test_names_and_figures_stay_whole_on_a_terminal_of_80_characters(peers: Peers) -> None:
+    close = phase(phase="close", slippage_usd=D("-12.34"), slippage_bp=1234.5, time_to_fill_s=10.047)
+    peers.answer("execution", lambda _: QualityList(phases=(phase(), close), kept_since_ns=0))
+    lines = Ran("tca").out.splitlines()
+    assert max(map(len, lines[:4])) <= 80
+    assert " ".join(lines[2].split()) == "demo_strangle open 1* 10.00 100.0 5.00 4.00s 4.00s 50% 0.75 0.25"
+    assert " ".join(lines[3].split()) == "demo_strangle close 1* -12.34 -123.4 5.00 10s 10s 50% 0.75 0.25"
+
+    quality = (phase(legs=(LEG,)), msgspec.structs.replace(close, legs=(msgspec.structs.replace(LEG, side="sell"),)))
+    peers.answer("execution", lambda _: msgspec.structs.replace(STORY, quality=quality))
+    told = Ran("trade", "t59495869").out
+    assert f"close sell {CALL} " in told
+    for line in ("mode limit limit", "slippage, USD 10.00 -12.34", "orders 2 2", "time to fill 4.000s 10.047s"):
+        assert line.split() in [row.split() for row in told.splitlines()]
+
+
+def test_a_column_of_names_is_not_cut_on_a_terminal_that_is_too_narrow_for_the_table(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    peers.answer("execution", lambda _: QualityList(phases=(phase(),), kept_since_ns=0))
+    assert "demo_strangle " in Ran("tca").out
+
+
 def test_as_json_it_has_the_fixed_keys(peers: Peers) -> None:
     peers.answer("execution", lambda _: QualityList(phases=(phase(),), kept_since_ns=OPENED_NS * 2))
     shown = json.loads(Ran("tca", "--by", "mode", "--json").out)
@@ -158,9 +182,9 @@ def test_a_trade_shows_its_legs_and_the_whole_with_slippage_and_time(peers: Peer
     words = " ".join(Ran("trade", "t59495869").out.split())
     for expected in (
         "execution of the legs",
-        "1120.5 1122.8 0.23 20.5 0.40 4.000s",
+        "1120.5 1122.8 0.23 20.5 4.000s",
         "execution as a whole",
-        "50% 0.75",
+        "maker share 50% fees, USD 0.75",
     ):
         assert expected in words
     told = json.loads(Ran("trade", "t59495869", "--json").out)
