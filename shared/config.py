@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
+from shared.config_mistakes import read_mistake
 from shared.errors import StartRefused
 from shared.messages.system import Mode
 from shared.messages.topics import BUS_SERVICES
@@ -303,12 +303,7 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$?(?P<where>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
-
-
 def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
-    fields = _fields_of(kind)
     if isinstance(raw, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         for key in raw:
             if key not in kind.__struct_encode_fields__:
@@ -318,16 +313,13 @@ def _convert(path: Path, name: str, raw: Any, kind: type[SectionT]) -> SectionT:
     try:
         return msgspec.convert(raw, kind)
     except (msgspec.ValidationError, ValueError, ArithmeticError) as error:
-        match = _AT_PATH.match(str(error))
-        assert match is not None
-        what, where = match["what"], (match["where"] or "").lstrip(".")
-        key = f"[{name}] {where}".rstrip()
-        unknown = _UNKNOWN_FIELD.search(what)
-        if unknown:
+        mistake = read_mistake(error, raw, kind)
+        said = f"{path}: [{name}]{mistake.text}"
+        if mistake.unknown:
             raise ConfigError(
-                f"{path}: {key} has no key {unknown['field']}", did_you_mean(unknown["field"], fields)
+                f"{said} has no key {mistake.unknown}", did_you_mean(mistake.unknown, _fields_of(kind))
             ) from None
-        raise ConfigError(f"{path}: {key}: {' '.join(what.split())}", "correct the value") from None
+        raise ConfigError(said, mistake.remedy) from None
 
 
 def _tables_of(kind: Any) -> list[tuple[str, type[msgspec.Struct]]]:

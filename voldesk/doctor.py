@@ -29,7 +29,7 @@ from voldesk.doctor_venue import check_venue
 from voldesk.findings import Finding, Level
 from voldesk.health import State, collect_health, last_log_line
 from voldesk.identity import check_identity
-from voldesk.preflight import check_rate_shares, read_ports, sections_of
+from voldesk.preflight import check_sections, read_ports
 from voldesk.processes import desk_processes, pid_on_port
 from voldesk.supervision import Supervisor
 
@@ -53,7 +53,7 @@ def examine(tell: Tell) -> list[Finding]:
     tell("configuration")
     try:
         desk = load_config()
-        check_rate_shares(desk, sections_of(desk))
+        check_sections(desk)
     except StartRefused as error:
         return [
             Finding(check="configuration", level="problem", text=error.reason, remedy=error.remedy),
@@ -78,7 +78,10 @@ def examine(tell: Tell) -> list[Finding]:
         ("venue, clock and keys", check_venue),
     ):
         tell(what)
-        findings += check(desk)
+        try:
+            findings += check(desk)
+        except StartRefused as error:
+            findings.append(Finding(check=what, level="problem", text=error.reason, remedy=error.remedy))
     return findings
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.bus.endpoints import Endpoints
 from shared.clock import Clock
 from shared.config import PORT_NAMES, ConfigError, DeskConfig, load_config
 from shared.errors import StartRefused
@@ -61,9 +62,16 @@ def refuse_in_containers(desk: DeskConfig, instead: str) -> None:
 
 def load_whole_desk() -> DeskConfig:
     """The configuration with the section of every service checked. Raises as `load_desk`, for the first mistake."""
+    desk = load_desk()
+    check_sections(desk)
+    return desk
+
+
+def check_sections(desk: DeskConfig) -> None:
+    """The section of every service, and what no section can tell alone. Raises ConfigError for the first mistake."""
     from services.monitor.channels.build import check_extras
 
-    desk = load_desk()
+    Endpoints(desk.run_dir, desk.bus, desk.configured_hosts)
     sections = sections_of(desk)
     check_rate_shares(desk, sections)
     check_limited_underlyings(desk, sections)
@@ -74,7 +82,6 @@ def load_whole_desk() -> DeskConfig:
         check_limited_strategies(desk, limited)
     check_extras(desk, sections["monitor"])
     sections["monitor"].web.tls_files(desk.path)
-    return desk
 
 
 def sections_of(desk: DeskConfig) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -17,10 +17,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_orders: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    side: Literal["buy", "sell"]
+
+
 class RiskSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     max_loss_usd: Decimal = Decimal(1000)
     poll_interval_s: float = 1.0
+    stages: tuple[Stage, ...] = ()
 
 
 def refused(tmp_path: Path, text: str, environment: dict[str, str] | None = None) -> str:
@@ -83,11 +88,15 @@ def test_the_path_comes_from_the_environment(tmp_path: Path) -> None:
         (MINIMAL + "number = 256\n", "[desk] number: Expected `int` <= 255"),
         (MINIMAL + "number = 'one'\n", "[desk] number: Expected `int`, got `str`"),
         (MINIMAL + "name = 'a b'\n", "[desk] name: Expected `str` matching"),
-        ('[desk]\nunderlyings = ["BTCUSD"]\n', "missing required field `venue`"),
-        ('[desk]\nvenue = "real"\nunderlyings = ["BTCUSD"]\n', "[desk] venue: Invalid enum value 'real'"),
+        ('[desk]\nunderlyings = ["BTCUSD"]\n', "[desk] venue is missing. add it"),
+        (
+            '[desk]\nvenue = "real"\nunderlyings = ["BTCUSD"]\n',
+            "[desk] venue: Invalid enum value 'real'. use one of: beta, production, sim",
+        ),
         ('[desk]\nvenue = "sim"\nunderlyings = []\n', "[desk] underlyings: Expected `array` of length >= 1"),
         (MINIMAL + "[bus]\nresend_ms = 0\n", "[bus] resend_ms: Expected `int` >= 10"),
-        (MINIMAL + "[ports]\nexchange = 70000\n", "Expected `int` <= 65535"),
+        (MINIMAL + "[ports]\nexchange = 70000\n", "[ports] exchange: Expected `int` <= 65535"),
+        (MINIMAL + "[logging]\nlevel = 'loud'\n", "[logging] level: Invalid enum value 'loud'. use one of: "),
         (MINIMAL + "[ports]\nexchnage = 8000\n", "[ports] has no exchnage. did you mean exchange?"),
         ("desk = 1\n", "desk must be a section"),
     ],
@@ -118,6 +127,11 @@ def test_a_service_reads_its_section_with_defaults_and_exact_decimals(tmp_path: 
         ("[risk.limits]\nmax_order = 3\n", "[risk] limits has no key max_order. did you mean max_orders?"),
         ("[risk.limits]\nmax_orders = 101\n", "[risk] limits.max_orders: Expected `int` <= 100"),
         ("[risk]\nmax_loss_usd = 'much'\n", "[risk] max_loss_usd:"),
+        (
+            "[risk]\nstages = [{side = 'buy'}, {side = 'both'}]\n",
+            "stages[1].side: Invalid enum value 'both'. use one of: buy, sell",
+        ),
+        ("[risk]\nstages = [{}]\n", "[risk] stages[0].side is missing. add it"),
     ],
 )
 def test_a_mistake_in_a_services_section_is_named_the_same_way(tmp_path: Path, text: str, said: str) -> None:

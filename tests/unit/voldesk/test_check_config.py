@@ -62,6 +62,14 @@ def test_a_file_that_does_not_load_is_a_mistake_with_file_and_line(home: Path, t
     assert ran.err.count("take the name out of [strategy] enabled") == 1
 
 
+def test_a_bus_that_would_be_open_to_others_is_a_mistake_before_anything_starts(home: Path) -> None:
+    path = home / "voldesk.toml"
+    path.write_text(path.read_text() + '[bus]\ntransport = "tcp"\nhost = "0.0.0.0"\n')
+    ran = Ran("check-config")
+    assert (ran.code, ran.out) == (78, "")
+    assert "set curve = true" in ran.err
+
+
 def test_a_file_that_never_ends_is_given_up(home: Path) -> None:
     enable(home, bad="while True:\n    pass\n")
     (failure,) = check_strategy_files(load_config(), patience_s=2.0).failures

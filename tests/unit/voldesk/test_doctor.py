@@ -6,14 +6,16 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from shared.config import load_config
+from shared.config import DeskConfig, load_config
 from shared.entries import Binding
+from shared.errors import StartRefused
 from shared.reserve import Note, Reserve
 from shared.secrets import ensure_paper_secrets
 from shared.store import SqliteJournal
@@ -90,6 +92,8 @@ def test_a_broken_configuration_is_a_finding_and_not_an_error(home: Path) -> Non
         ("[risk]\nbogus = 1\n", "[risk] has no key bogus"),
         ("[risk]\nrate_budget_share = 0.9\n", "above 1"),
         ("[execution]\nplace_deadline_ms = 'soon'\n", "[execution] place_deadline_ms"),
+        ("[risk.underlyings.DOGEUSD]\nmax_delta_usd = 1.0\n", "DOGEUSD"),
+        ('[bus]\ntransport = "tcp"\nhost = "0.0.0.0"\n', "[bus] host 0.0.0.0 is not a loopback address"),
     ],
 )
 def test_a_mistake_in_a_service_s_section_is_found(home: Path, text: str, says: str) -> None:
@@ -98,6 +102,22 @@ def test_a_mistake_in_a_service_s_section_is_found(home: Path, text: str, says: 
     code, found = examined()
     assert (code, levels(found["configuration"])) == (1, ["problem"])
     assert says in found["configuration"][0]["finding"]
+
+
+def test_a_check_that_is_refused_is_a_finding_and_the_others_go_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(desk: DeskConfig) -> Iterator[Finding]:
+        raise StartRefused("it cannot be looked at", "make it readable")
+
+    monkeypatch.setattr("voldesk.doctor.check_services", refused)
+    code, found = examined()
+    assert (code, levels(found["services"])) == (1, ["problem"])
+    assert (found["services"][0]["finding"], found["services"][0]["remedy"]) == (
+        "it cannot be looked at",
+        "make it readable",
+    )
+    assert found["venue"]
 
 
 def test_a_strategy_file_that_does_not_load_is_a_problem(home: Path) -> None:
