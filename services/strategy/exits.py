@@ -10,7 +10,7 @@ from shared.messages.conditions import ExitCondition, HostFunction
 from shared.messages.control import TradeExits
 from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
 from shared.messages.trades import CloseAccepted, CloseTrade, TradeUpdate
-from shared.strategy.config import ExitFunction
+from shared.strategy.condition_functions import ExitFunction
 from shared.strategy.evaluate import evaluate_exit
 from shared.strategy.views import SECOND_NS, ExitView, Verdict
 

@@ -10,7 +10,8 @@ from services.strategy.config import StrategyHostConfig
 from services.strategy.runner import StrategyRunner
 from shared.messages.trades import ExecutionParams, IfBroken, TradeUpdate
 from shared.strategy.actions import ScheduledAction
-from shared.strategy.config import ExitFunction, StrategyConfig, as_data
+from shared.strategy.condition_functions import ExitFunction, as_data
+from shared.strategy.config import StrategyConfig
 from shared.strategy.hedge import DeltaHedge
 from shared.strategy.market_reads import Needs, needs_of
 from shared.strategy.protocol import Strategy

@@ -28,7 +28,7 @@ from shared.messages.control import RollTrade, RollWanted
 from shared.messages.steps import SendRequest
 from shared.messages.trades import Refusal, TradeUpdate
 from shared.options.chain import ChainView
-from shared.strategy.config import ExitFunction, as_data
+from shared.strategy.condition_functions import ExitFunction, as_data
 from shared.strategy.protocol import Intent, OpenStructure, Strategy
 from shared.strategy.recall import Recall
 from shared.strategy.rolling import Roll, closing_legs, cost_to_trade_usd, price_limits, uneven_futures

@@ -16,7 +16,7 @@ from services.strategy.memory import Memory
 from services.strategy.runner import StrategyRunner
 from shared.messages.control import Gate
 from shared.messages.trades import TradeUpdate
-from shared.strategy.config import ExitFunction
+from shared.strategy.condition_functions import ExitFunction
 from shared.strategy.protocol import Intent, IntentOutcome, Strategy
 from shared.strategy.schedule import last_firing, next_firing
 from shared.strategy.views import SECOND_NS

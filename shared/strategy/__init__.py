@@ -3,8 +3,9 @@
 from shared.strategy.account_hedge import AccountDeltaHedger
 from shared.strategy.actions import ScheduledAction, call_on, close_on, pause_on, resume_on
 from shared.strategy.combining import all_of, any_of, for_at_least, not_
-from shared.strategy.config import ExecutionParams, RfqConfig, SmartConfig, StrategyConfig
+from shared.strategy.config import StrategyConfig
 from shared.strategy.criteria import Liquidity
+from shared.strategy.execution_params import ExecutionParams, RfqConfig, SmartConfig
 from shared.strategy.exit_factories import (
     before_expiry,
     breakeven_touched,

@@ -2,176 +2,45 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Literal, cast, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from shared.messages.conditions import (
-    AllOf,
-    AnyOf,
-    Condition,
-    EntryCondition,
-    ExitCondition,
-    ForAtLeast,
-    HostFunction,
-    Not,
-)
-from shared.messages.rfq import RequestSides, RfqFallback, RfqParams
-from shared.messages.smart import QuotingStrategy, SmartParams
-from shared.messages.trades import ExecutionMode, IfBroken, LimitPhase, Policy, TradeUpdate
+from shared.messages.conditions import EntryCondition, ExitCondition
+from shared.messages.rfq import RfqParams
+from shared.messages.smart import SmartParams
+from shared.messages.trades import ExecutionMode, IfBroken, Policy, TradeUpdate
 from shared.messages.trades import ExecutionParams as LimitParams
 from shared.strategy.actions import ScheduledAction
+from shared.strategy.condition_functions import (
+    EntryFunction,
+    ExitFunction,
+    as_data,
+    check_conditions,
+    check_signature,
+    entry_functions_of,
+    exit_functions_of,
+    parts_of,
+)
+from shared.strategy.execution_params import (
+    GivenParams,
+    RfqConfig,
+    SmartConfig,
+    check_limit_params,
+    limit_params_of,
+)
 from shared.strategy.hedge import DeltaHedge
 from shared.strategy.legs import AnyLeg, LegSpec, LinearLeg, SpotLeg, index_name
 from shared.strategy.premium import refuse_missing_premium
-from shared.strategy.profiles import changed, params_problem
 from shared.strategy.rolling import Roll
 from shared.strategy.schedule import Schedule
-from shared.strategy.views import EntryView, ExitView, Verdict
+from shared.strategy.views import EntryView
 
-Answer = bool | Verdict | tuple[bool, str]
-"""Of a plain function: yes or no, with its reason or without."""
-
-EntryFunction = Callable[[EntryView, int], Answer]
-ExitFunction = Callable[[ExitView, int], Answer]
 LegsFactory = Callable[[EntryView, int], Sequence[AnyLeg] | str]
 
 STRATEGY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-
-
-class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
-    """The short form of the limit plan: aggressive pricing only.
-
-    fill_timeout_seconds: how long one order rests before it is requoted. aggressive_buffer_pct: how far past mid.
-    max_requote_rounds: how many orders are sent for a leg at most.
-    """
-
-    fill_timeout_seconds: float = 30.0
-    aggressive_buffer_pct: float = 2.0
-    max_requote_rounds: int = 10
-
-    def __post_init__(self) -> None:
-        if not self.fill_timeout_seconds > 0:
-            raise ValueError(f"fill_timeout_seconds {self.fill_timeout_seconds} must be above 0")
-        if not 0 <= self.aggressive_buffer_pct <= 100:
-            raise ValueError(f"aggressive_buffer_pct {self.aggressive_buffer_pct} must lie within 0 to 100")
-        if self.max_requote_rounds < 1:
-            raise ValueError(f"max_requote_rounds {self.max_requote_rounds} must be 1 or more")
-
-    def limit_params(self) -> LimitParams:
-        """The same in the words of the bus."""
-        phase = LimitPhase(
-            pricing="aggressive",
-            duration_s=self.fill_timeout_seconds,
-            reprice_interval_s=self.fill_timeout_seconds,
-            buffer_pct=self.aggressive_buffer_pct,
-        )
-        return LimitParams(
-            phases=(phase,), fill_timeout_s=self.fill_timeout_seconds, max_requote_rounds=self.max_requote_rounds
-        )
-
-
-class SmartConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of the smart plan (execution_mode "smart"): see `shared.messages.smart.SmartParams`.
-
-    Times in seconds. quoting_strategy: "mid", "top_of_book", "top_of_book_offset_pct" (with spread_pct) or "mark".
-    reprice_price_threshold: in USD per unit. total_duration_seconds: chunks evenly spaced over this time (TWAP).
-    Raises ValueError naming the field and what is allowed.
-    """
-
-    chunk_count: int = 2
-    time_per_chunk: float = 20.0
-    quoting_strategy: QuotingStrategy = "mid"
-    spread_pct: float = 0.5
-    reprice_interval: float = 10.0
-    reprice_price_threshold: float = 0.1
-    min_order_qty: float = 0.01
-    aggressive_attempts: int = 10
-    aggressive_wait_seconds: float = 5.0
-    aggressive_retry_pause: float = 1.0
-    total_duration_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            if field == "quoting_strategy":
-                if value not in get_args(QuotingStrategy):
-                    raise ValueError(f"{field} {value!r} must be one of {', '.join(get_args(QuotingStrategy))}")
-            elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-                raise ValueError(f"{field} {value!r} must be a number")
-        for field in ("chunk_count", "aggressive_attempts"):
-            if not isinstance(getattr(self, field), int):
-                raise ValueError(f"{field} {getattr(self, field)!r} must be a whole number")
-        problem = self.smart_params().problem(_SMART_NAMES)
-        if problem:
-            raise ValueError(problem)
-
-    def smart_params(self) -> SmartParams:
-        """The same in the words of the bus."""
-        own_names = {field: _SMART_NAMES.get(field, field) for field in SmartParams.__struct_fields__}
-        fields = {field: getattr(self, name) for field, name in own_names.items()}
-        return SmartParams(**fields | {"min_order_qty": Decimal(str(self.min_order_qty))})
-
-
-_SMART_NAMES: dict[str, str] = {
-    "time_per_chunk_s": "time_per_chunk",
-    "reprice_interval_s": "reprice_interval",
-    "aggressive_wait_s": "aggressive_wait_seconds",
-    "aggressive_retry_pause_s": "aggressive_retry_pause",
-    "total_duration_s": "total_duration_seconds",
-}
-"""What a strategy file calls the parameters whose names on the bus carry the unit."""
-
-
-class RfqConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of a request for quote (execution_mode "rfq"): see `shared.messages.rfq.RfqParams`.
-
-    fallback_mode: what works the trade when no quote is taken; None fails the opening. Raises ValueError naming the
-    field and what is allowed.
-    """
-
-    min_notional_usd: float = 50_000.0
-    window_seconds: float = 5.0
-    timeout_seconds: float = 15.0
-    min_improvement_usd: float = 0.0
-    min_improvement_pct: float = 0.0
-    max_over_mark_pct: float = 10.0
-    fallback_mode: RfqFallback | None = "limit"
-    request_sides: RequestSides = "own"
-    closes: bool = True
-
-    def __post_init__(self) -> None:
-        for field, allowed in (
-            ("fallback_mode", (*get_args(RfqFallback), None)),
-            ("request_sides", get_args(RequestSides)),
-            ("closes", (True, False)),
-        ):
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(map(repr, allowed))}")
-        for field in self.__struct_fields__[:6]:
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{field} {value!r} must be a number")
-        problem = self.rfq_params().problem(_RFQ_NAMES)
-        if problem:
-            raise ValueError(problem)
-
-    def rfq_params(self) -> RfqParams:
-        """The same in the words of the bus."""
-        names = {field: _RFQ_NAMES.get(field, field) for field in RfqParams.__struct_fields__}
-        return RfqParams(**{field: getattr(self, name) for field, name in names.items()})
-
-
-_RFQ_NAMES: dict[str, str] = {
-    "window_s": "window_seconds",
-    "timeout_s": "timeout_seconds",
-    "fallback": "fallback_mode",
-}
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +80,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     exit_conditions: Sequence[ExitCondition | ExitFunction] = ()
     execution_mode: ExecutionMode = "auto"
     execution_profile: str | None = None
-    execution_params: ExecutionParams | LimitParams | Mapping[str, Any] | None = None
+    execution_params: GivenParams | None = None
     smart_config: SmartConfig | None = None
     rfq: RfqConfig | None = None
     policy: Policy = "atomic"
@@ -245,12 +114,12 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, field, tuple(given))
         self._check_numbers()
         self._check_choices()
-        self._check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
+        check_conditions("entry_conditions", self.entry_conditions, get_args(EntryCondition))
         if not isinstance(self.roll, Roll | None):
             raise ValueError(f"roll {self.roll!r} must be a Roll")
         when = () if self.roll is None else self.roll.when
-        self._check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
-        self._check_conditions("roll: when", when, get_args(ExitCondition))
+        check_conditions("exit_conditions", self.exit_conditions, get_args(ExitCondition))
+        check_conditions("roll: when", when, get_args(ExitCondition))
         self._check_legs()
         refuse_missing_premium(self.legs, parts_of(self.exit_conditions))
         if self.delta_hedge is not None and len(self.underlyings) > 1:
@@ -280,7 +149,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if getattr(self, field) not in allowed and (field, getattr(self, field)) != ("if_broken", None):
                 raise ValueError(f"{field} {getattr(self, field)!r} must be one of {', '.join(allowed)}")
-        self._check_params()
+        check_limit_params(self._given_params, self.execution_profile)
         if self.smart_config is not None and not isinstance(self.smart_config, SmartConfig):
             raise ValueError(f"smart_config {self.smart_config!r} must be a SmartConfig")
         if self.rfq is not None and not isinstance(self.rfq, RfqConfig):
@@ -304,39 +173,6 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"actions: {action.key!r} is there twice")
             keys.add(action.key)
 
-    def _check_params(self) -> None:
-        given = self._given_params
-        if given is not None and not isinstance(given, ExecutionParams | LimitParams | Mapping):
-            raise ValueError(f"execution_params {given!r} must be an ExecutionParams or a mapping of single fields")
-        if self.execution_profile is not None:
-            if not isinstance(self.execution_profile, str):
-                raise ValueError(f"execution_profile {self.execution_profile!r} must be the name of a profile")
-            if given is not None and not isinstance(given, Mapping):
-                raise ValueError(
-                    "execution_params beside an execution_profile must be a mapping of the fields to change, as in "
-                    '{"max_requote_rounds": 5}'
-                )
-        problem = params_problem(given) if isinstance(given, LimitParams) else ""
-        if isinstance(given, Mapping):
-            try:
-                changed(LimitParams(), given)
-            except ValueError as error:
-                problem = str(error)
-        if problem:
-            raise ValueError(f"execution_params: {problem}")
-
-    def _check_conditions(self, field: str, given: Sequence[object], allowed: tuple[type, ...]) -> None:
-        named: dict[str, object] = {}
-        for item in parts_of(given):
-            if isinstance(item, HostFunction) or not (isinstance(item, allowed) or callable(item)):
-                factories = "entry" if field == "entry_conditions" else "exit"
-                raise ValueError(f"{field}: {item!r} must be made by one of the {factories} condition factories")
-            if not isinstance(item, Condition):
-                # a condition knows its function by name alone: of two with one name the other would answer
-                if named.setdefault(_name_of(item), item) is not item:
-                    raise ValueError(f"{field}: two functions are named {_name_of(item)!r}; give each its own name")
-                _check_signature(field, item)
-
     def _check_legs(self) -> None:
         if self.roll is not None and any(isinstance(leg, SpotLeg) for leg in (*self.legs, *self.roll.legs)):
             raise ValueError(
@@ -351,7 +187,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("legs and legs_factory exclude one another: give one of them")
         if not callable(self.legs_factory):
             raise ValueError(f"legs_factory {self.legs_factory!r} must be a function of (EntryView, now_ns)")
-        _check_signature("legs_factory", self.legs_factory)
+        check_signature("legs_factory", self.legs_factory)
         if isinstance(self.legs_underlyings, str) or not self.legs_underlyings:
             raise ValueError(f"legs_underlyings {self.legs_underlyings!r} must be a list such as ['BTC']")
         names = tuple(index_name(name) for name in self.legs_underlyings)
@@ -371,28 +207,16 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         return legs or "legs_factory returned no legs"
 
     @property
-    def _given_params(self) -> ExecutionParams | LimitParams | Mapping[str, Any] | None:
+    def _given_params(self) -> GivenParams | None:
         if self.execution_params is not None:
             return self.execution_params
-        from_metadata: ExecutionParams | LimitParams | Mapping[str, Any] | None = self.metadata.get(
-            "execution_params"
-        )
+        from_metadata: GivenParams | None = self.metadata.get("execution_params")
         return from_metadata
 
     def limit_params(self, profiles: Mapping[str, LimitParams] = {}) -> LimitParams:
         """The parameters of the limit plan in the words of the bus: the profile of `profiles` that is named, changed
         where single fields are given. Raises ValueError when there is no such profile."""
-        given = self._given_params
-        if isinstance(given, ExecutionParams):
-            return given.limit_params()
-        if isinstance(given, LimitParams):
-            return given
-        base = LimitParams()
-        if self.execution_profile is not None:
-            if self.execution_profile not in profiles:
-                raise ValueError(_no_profile(self.execution_profile, profiles))
-            base = profiles[self.execution_profile]
-        return changed(base, given) if given else base
+        return limit_params_of(self._given_params, self.execution_profile, profiles)
 
     @property
     def rfq_params(self) -> RfqParams:
@@ -416,109 +240,19 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def entry_functions(self) -> dict[str, EntryFunction]:
-        return {
-            _name_of(item): _of_views(item, trade_of=lambda view: None) for item in _functions(self.entry_conditions)
-        }
+        return entry_functions_of(self.entry_conditions)
 
     @property
     def exit_functions(self) -> dict[str, ExitFunction]:
-        return _exit_functions(self.exit_conditions)
+        return exit_functions_of(self.exit_conditions)
 
     @property
     def roll_functions(self) -> dict[str, ExitFunction]:
         """Those of `Roll.when`: not among those of the exits, one of which may have the same name."""
-        return {} if self.roll is None else _exit_functions(self.roll.when)
+        return {} if self.roll is None else exit_functions_of(self.roll.when)
 
     @property
     def underlyings(self) -> tuple[str, ...]:
         """The index names of the legs, each once, in their order."""
         names = self.legs_underlyings if self.legs_factory is not None else (leg.underlying for leg in self.legs)
         return tuple(dict.fromkeys(names))
-
-
-def as_data(item: Any) -> Any:
-    """A condition with each plain function in it by its name."""
-    match item:
-        case AllOf(conditions=parts) | AnyOf(conditions=parts):
-            return type(item)(conditions=tuple(map(as_data, parts)))
-        case Not(condition=part):
-            return Not(condition=as_data(part))
-        case ForAtLeast(condition=part, seconds=seconds):
-            return ForAtLeast(condition=as_data(part), seconds=seconds)
-        case Condition():
-            return item
-    return HostFunction(name=_name_of(item))
-
-
-def parts_of(given: Iterable[Any]) -> Iterator[Any]:
-    """The conditions and functions of these, those within combinators in place of the combinators."""
-    for item in given:
-        match item:
-            case AllOf(conditions=parts) | AnyOf(conditions=parts):
-                yield from parts_of(parts)
-            case Not(condition=part) | ForAtLeast(condition=part):
-                yield from parts_of((part,))
-            case _:
-                yield item
-
-
-def _functions(given: Iterable[Any]) -> list[Any]:
-    return [item for item in parts_of(given) if not isinstance(item, Condition)]
-
-
-def _exit_functions(given: Iterable[Any]) -> dict[str, ExitFunction]:
-    return {_name_of(item): _of_views(item, trade_of=lambda view: view.trade) for item in _functions(given)}
-
-
-def _of_views(function: Any, trade_of: Callable[[Any], TradeUpdate | None]) -> Callable[[Any, int], Answer]:
-    """A function as a condition is asked; one whose first argument is the account gets the account and the trade."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        names = []
-    if names[:1] != ["account"]:
-        return cast(Callable[[Any, int], Answer], function)
-
-    def ask(view: EntryView | ExitView, now_ns: int) -> Answer:
-        account = view.fresh_account(now_ns)
-        if isinstance(account, str):
-            return Verdict.wait(account)
-        given = (account,) if len(names) == 1 else (account, trade_of(view))
-        return cast(Answer, function(*given))
-
-    return ask
-
-
-def _check_signature(field: str, function: Any) -> None:
-    """Raises ValueError with the file and line of a function that cannot be called with (view, now_ns)."""
-    if inspect.iscoroutinefunction(function):
-        raise ValueError(f"{field}: {_name_of(function)} is async and would always count as yes: make it a plain def")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return  # built in, without a signature to look at
-    if list(signature.parameters)[:1] == ["account"] and len(signature.parameters) == 1:
-        return
-    try:
-        signature.bind(None, 0)
-    except TypeError as error:
-        code = getattr(function, "__code__", getattr(type(function).__call__, "__code__", None))
-        place = "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
-        view = "ExitView" if field in ("exit_conditions", "roll: when") else "EntryView"
-        raise ValueError(
-            f"{field}: {_name_of(function)}{place} must take two arguments, the {view} and now_ns, "
-            f"or account and trade: {error}"
-        ) from None
-
-
-def _no_profile(name: str, profiles: Mapping[str, LimitParams]) -> str:
-    known = ", ".join(sorted(profiles)) or "none"
-    close = difflib.get_close_matches(name, profiles, n=1, cutoff=0.6)
-    remedy = f"did you mean {close[0]!r}? There are: {known}" if close else f"use one of those there are: {known}"
-    return (
-        f"execution_profile {name!r} is no section [execution.profiles.{name}] of voldesk.toml: add it, or {remedy}"
-    )
-
-
-def _name_of(function: object) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))

@@ -59,7 +59,7 @@ from shared.messages.conditions import (
     alternatives,
 )
 from shared.options.instruments import instrument_kind
-from shared.strategy.config import Answer, EntryFunction, ExitFunction
+from shared.strategy.condition_functions import Answer, EntryFunction, ExitFunction
 from shared.strategy.evaluate_events import event_entry
 from shared.strategy.evaluate_exit_structure import expiry_due_ns, net_pnl, structure_exit
 from shared.strategy.evaluate_market import market_condition
