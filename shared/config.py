@@ -135,6 +135,12 @@ class JournalSection(_Section, frozen=True, kw_only=True):
     snapshot_rows: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
 
 
+class _TradingDay(_Section, frozen=True, kw_only=True):
+    """What others than the strategy hosts need of [strategy]."""
+
+    day_boundary_minute: Annotated[int, Meta(ge=0, le=1_439)] = 0
+
+
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration. `path` is the file; the sections of the services are read by `section`.
 
@@ -168,6 +174,13 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     def mode(self) -> Mode:
         """What people are shown: paper, beta or LIVE."""
         return _MODES[self.venue]
+
+    @property
+    def day_boundary_minute(self) -> int:
+        """The minute of the UTC day at which the trading day begins: one of [strategy]. Raises ConfigError."""
+        section = self.raw.get(DEFAULT_HOST, {})
+        known = {key: section[key] for key in _TradingDay.__struct_fields__ if key in section}
+        return _convert(self.path, DEFAULT_HOST, known, _TradingDay).day_boundary_minute
 
     def as_configured(self) -> DeskConfig:
         """The desk as it runs once the configured strategy hosts are applied."""

@@ -47,7 +47,7 @@ def period(desk: DeskConfig, since: str) -> tuple[int, int]:
     """The beginning of the period and now. Raises Failure."""
     now_ns = Clock().now_ns()
     try:
-        since_ns = since_ns_of(since, now_ns, trading_days(desk.raw))
+        since_ns = since_ns_of(since, now_ns, trading_days(desk.day_boundary_minute))
     except ValueError as error:
         raise Failure(str(error), "see --help", EXIT_USAGE) from None
     if since_ns >= now_ns:

@@ -62,10 +62,9 @@ class Days(msgspec.Struct, frozen=True):
         return f"{datetime.fromtimestamp(self.start_ns(at_ns) // 1_000_000_000, UTC):%Y-%m-%d}"
 
 
-def trading_days(raw: Mapping[str, Any]) -> Days:
-    """The desk's trading day, from its configuration as read (`DeskConfig.raw`): `[strategy] day_boundary_minute`."""
-    minute = raw.get("strategy", {}).get("day_boundary_minute", 0)
-    return Days(minute * 60_000_000_000)
+def trading_days(boundary_minute: int) -> Days:
+    """Days that begin at a minute of the UTC day (`DeskConfig.day_boundary_minute`)."""
+    return Days(boundary_minute * 60_000_000_000)
 
 
 def pnl_by(

@@ -40,7 +40,9 @@ def pnl(
     """
     desk = load_desk()
     since_ns, now_ns = period(desk, since)
-    report = pnl_report(ledger_of(desk), history_of(desk), by, since_ns, now_ns, trading_days(desk.raw))
+    report = pnl_report(
+        ledger_of(desk), history_of(desk), by, since_ns, now_ns, trading_days(desk.day_boundary_minute)
+    )
     if as_json:
         print_json(report_json(report))
     elif not report.rows:

@@ -139,7 +139,7 @@ def _bot(
     history: History,
     audit: Audit,
 ) -> TelegramBot:
-    days = trading_days(context.desk.raw)
+    days = trading_days(context.desk.day_boundary_minute)
     past = Past(history, status, days)
 
     async def ask(service: str, message: Message, request_id: str) -> Message | None:

@@ -163,7 +163,7 @@ class WebServer:
             store=store,
             history=self._history,
             run_dir=run_dir,
-            trading_days=trading_days(desk.raw),
+            trading_days=trading_days(desk.day_boundary_minute),
             log_names=desk.services,
             strategy_hosts=desk.strategy_hosts,
         )

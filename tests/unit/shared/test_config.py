@@ -140,3 +140,16 @@ def test_a_mistake_in_a_services_section_is_named_the_same_way(tmp_path: Path, t
         desk.section("risk", RiskSection)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_trading_day_is_read_of_the_section_of_the_strategies(tmp_path: Path) -> None:
+    assert write_desk(tmp_path).day_boundary_minute == 0
+    desk = write_desk(tmp_path, MINIMAL + "[strategy]\nenabled = []\nday_boundary_minute = 480\n")
+    assert desk.day_boundary_minute == 480
+
+
+@pytest.mark.parametrize("minute", ['"8"', "1440", "-1", "7.5"])
+def test_a_trading_day_that_cannot_be_is_refused_by_whoever_reads_it(tmp_path: Path, minute: str) -> None:
+    desk = write_desk(tmp_path, MINIMAL + f"[strategy]\nday_boundary_minute = {minute}\n")
+    with pytest.raises(ConfigError, match=r"\[strategy\] day_boundary_minute: Expected `int`"):
+        _ = desk.day_boundary_minute

@@ -105,11 +105,11 @@ def test_groups_have_their_own_and_only_what_took_part() -> None:
 
 
 def test_the_trading_day_begins_where_the_desk_says() -> None:
-    days = trading_days({"strategy": {"day_boundary_minute": 480}})
+    days = trading_days(480)
     assert days.offset_ns == 8 * HOUR_NS
     assert days.name(at(7.9)) == "2024-10-03"
     assert days.name(at(8)) == "2024-10-04"
-    assert trading_days({}) == Days()
+    assert trading_days(0) == Days()
     assert since_ns_of("2024-10-04", at(20), days) == at(8)
 
 
