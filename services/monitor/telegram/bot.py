@@ -91,6 +91,7 @@ class TelegramBot:
         self._audit = audit
         self._log = log
         self._next_update: int | None = None
+        self._own_name = ""
         self._strangers: set[str] = set()
         self._is_drawing = False
         self._answering: dict[int, asyncio.Task[None]] = {}
@@ -114,6 +115,7 @@ class TelegramBot:
             try:
                 async with _Api(self._token, self._base_url) as api:
                     await api.set_menu()
+                    self._own_name = await api.name() or self._own_name
                     while True:
                         updates = await api.updates(self._unconfirmed())
                         if failing_since is not None:
@@ -149,6 +151,9 @@ class TelegramBot:
         """Start to answer one update; whatever goes wrong with it, the next is heard."""
         message = update.message
         if message is None or message.from_user is None or not message.text:
+            return
+        if _is_for_another(message.text, self._own_name):
+            # in a group with the bot of another desk
             return
         said = Said(
             update_id=update.update_id,
@@ -253,6 +258,13 @@ class TelegramBot:
                 await asyncio.sleep(1.0 * number)
 
 
+def _is_for_another(text: str, own_name: str) -> bool:
+    """Whether this is a command that names another bot: `/halt@other_bot`."""
+    first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
+    named = first.partition("@")[2]
+    return bool(named and own_name) and named.lower() != own_name.lower()
+
+
 class _Api:
     """The library's bot with its two pools of connections, one for the long poll."""
 
@@ -284,6 +296,14 @@ class _Api:
 
         with contextlib.suppress(TelegramError):
             await self.bot.set_my_commands(list(_MENU.items()))
+
+    async def name(self) -> str:
+        """The bot's name, by which people in a group tell it from others; "" while it cannot be asked."""
+        from telegram.error import TelegramError
+
+        with contextlib.suppress(TelegramError):
+            return (await self.bot.get_me()).username or ""
+        return ""
 
     async def updates(self, first: int | None) -> Sequence[Any]:
         """The updates from `first` on, and those before it are confirmed; none when nobody wrote for a while. Raises

@@ -248,9 +248,11 @@ def _ask_level(desk: WebDesk, fields: Fields) -> tuple[Asked, ...]:
 
 def _ask_adoption(desk: WebDesk, fields: Fields) -> tuple[Asked, ...]:
     names = tuple((each.strategy, each.strategy) for each in desk.status().strategies)
+    # none is chosen before somebody does: what is adopted counts as that strategy's from then on
+    choices = (("", "choose a strategy"), *names) if names else ()
     return (
         Asked(
-            name="strategy", label="Whose trade it is from then on", value=fields.get("strategy", ""), choices=names
+            name="strategy", label="Whose trade it is from then on", value=fields.get("strategy", ""), choices=choices
         ),
         Asked(name="quantity", label="Quantity, empty for all", value=fields.get("quantity", ""), required=False),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 import sqlite3
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from shared.messages.reconciliation import AdoptPosition, PositionAdopted
 from shared.messages.risk import BreakersReset, ResetBreaker
 from shared.messages.trades import CancelAccepted, CancelOrders, CloseAccepted, CloseTrade, Refusal
 from tests.integration.monitor.dashboard import Dashboard, field_of
-from tests.unit.monitor.desk import ACCOUNT, SYMBOL, compared, foreign_order, foreign_position, halts, trade
+from tests.unit.monitor.desk import ACCOUNT, SYMBOL, compared, foreign_order, foreign_position, halts, strategy, trade
 
 
 def answers(message: Message) -> Message | None:
@@ -231,12 +232,16 @@ async def test_what_is_wrong_with_a_field_is_said_and_nothing_is_sent(dashboard:
             ("/actions/close", {"trade": " "}, "trade is missing"),
             ("/actions/cancel-order", {"order": "1; DROP"}, "no client order id"),
             ("/actions/cancel-order", {"order": "٣"}, "no client order id"),
+            ("/actions/adopt", {"symbol": "X", "strategy": ""}, "strategy is missing"),
             ("/actions/adopt", {"symbol": "X", "strategy": "s", "quantity": "-1"}, "quantity must be"),
             ("/actions/adopt", {"symbol": "X", "strategy": "s", "quantity": "nan"}, "quantity must be"),
         ):
             answer = await send(http, path, **fields)
             assert answer.status_code == 400, path
             assert words in answer.text, (path, answer.text[-600:])
+        dashboard.script.hear(strategy(), 1)
+        asked = (await http.get("/actions/adopt?symbol=X")).text
+        assert re.search(r'<select name="strategy" required>\s*<option value="" selected>', asked), asked
         form = (await http.get("/actions/halt")).text
         short = {"csrf": field_of(form, "csrf"), "action_id": "short", "level": "no_new_trades"}
         assert "has no id" in (await http.post("/actions/halt", data=short)).text

@@ -207,6 +207,16 @@ async def test_a_stranger_gets_nothing_and_a_person_is_told_once(telegram: Teleg
     assert desk.asked == []
 
 
+async def test_a_command_to_the_bot_of_another_desk_in_the_same_group_is_not_ours(
+    telegram: TelegramDouble, desk: Desk
+) -> None:
+    telegram.say("/halt@other_desk_bot theirs")
+    assert "halts in force" in await answer(telegram, "/halt@Voldesk_Bot ours")
+    (halt,) = [message for _, message, _ in desk.asked]
+    assert isinstance(halt, RaiseHalt)
+    assert halt.reason == "ours"
+
+
 async def test_an_alert_is_acknowledged_from_the_phone(telegram: TelegramDouble, desk: Desk) -> None:
     desk.script.hear(alert("clock_off", 1), 1)
     known = desk.script.core.status(START).alerts
