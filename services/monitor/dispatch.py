@@ -281,7 +281,9 @@ class Dispatch:
         targets: dict[str, str] = {}
         for name in names:
             if record.code == "delivery_failed" and record.subject == name:
-                targets.update({each: "" for each in route.fallback if each not in targets and each != name})
+                # without a fallback by whatever way there is: nothing else says that this one is silent
+                others = route.fallback or route.escalate_to or (tuple(self._channels) if len(names) == 1 else ())
+                targets.update({each: "" for each in others if each not in targets and each != name})
                 continue
             if not self._wants(name, record):
                 continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from services.monitor.alert_config import Channel, KindRule, Route
 from services.monitor.config import MonitorConfig
 from services.monitor.core import MonitorCore
@@ -258,6 +260,16 @@ def test_a_dead_channel_is_an_alert_by_the_other_way_which_gets_what_was_stuck_t
     wire.hear(alert("later", 2), 2)
     assert "later at 2 (by another way" in wire.texts("mail")[-1]
     assert "Alerts not delivered" not in "".join(wire.texts("phone"))
+
+
+@pytest.mark.parametrize("route", [Route(channels=("phone",), escalate_to=("mail",)), Route(channels=("phone",))])
+def test_a_dead_channel_without_a_fallback_is_told_by_whatever_other_way_there_is(route: Route) -> None:
+    wire = Wire(config(routes={"default": route}), alive=("mail",))
+    wire.hear(alert("code", 1), 1)
+    wire.fail(wire.sent[0], 1, final=True)
+    (told,) = wire.texts("mail")
+    assert "CRITICAL · Alerts not delivered: channel phone does not take alerts: away" in told
+    assert "code at 1" not in told, "only a fallback gets the rest"
 
 
 def test_a_channel_that_comes_back_tells_what_it_could_not_and_its_alert_ends() -> None:
