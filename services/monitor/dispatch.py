@@ -11,7 +11,7 @@ from services.monitor.alert_config import Channel, FlappingSection, KindRule, Ro
 from services.monitor.alerts import Matter, alert_id_of
 from services.monitor.effects import AlertRecord, Deliver, DeliveryFailed
 from services.monitor.flapping import Flapping, Overdue
-from services.monitor.outbox import Lane, Outbox
+from services.monitor.outbox import Lane, Message, Outbox
 from services.monitor.rows import (
     AttemptFailed,
     MessageDelivered,
@@ -87,7 +87,7 @@ class Dispatch:
             if name in self._channels:
                 if lane.message is not None and lane.is_final:
                     # somebody has changed what kept it from being taken, or so it seems
-                    self._send(step, lane.message.message_id, name, lane.message.text)
+                    self._send(step, lane.message)
                 continue
             if lane.message is not None:
                 gone = MessageGivenUp(message_id=lane.message.message_id, reason="its channel is configured no more")
@@ -374,7 +374,7 @@ class Dispatch:
             reason = f"not taken for a day: {lane.reason}"
             self._record(step, MessageGivenUp(message_id=message.message_id, reason=reason), now_ns)
             return
-        self._send(step, message.message_id, message.channel, message.text)
+        self._send(step, message)
 
     def _form(self, step: Step, name: str, channel: Channel, lane: Lane, now_ns: int) -> None:
         stale = [notice for notice in lane.waiting.values() if now_ns - notice.not_before_ns > _STALE_NS]
@@ -395,7 +395,8 @@ class Dispatch:
         message_id = "m" + hashlib.sha256("\0".join((name, *ids)).encode()).hexdigest()[:8]
         text = f"{text}\n{message_id}"
         self._record(step, MessageFormed(message_id=message_id, channel=name, notice_ids=ids, text=text), now_ns)
-        self._send(step, message_id, name, text)
+        if lane.message is not None:
+            self._send(step, lane.message)
 
     def _text(self, due: Sequence[Notice], now_ns: int) -> tuple[str, list[Notice]]:
         lines: list[str] = []
@@ -438,9 +439,14 @@ class Dispatch:
         note = f" ({notice.note})" if notice.note else ""
         return f"{word} · {title}: {text}{note} #{notice.alert_id}"
 
-    def _send(self, step: Step, message_id: str, channel: str, text: str) -> None:
-        self._sending.add(message_id)
-        step.effects.append(Deliver(message_id=message_id, channel=channel, text=text))
+    def _send(self, step: Step, message: Message) -> None:
+        self._sending.add(message.message_id)
+        open_now: list[Severity] = [
+            notice.record.severity for notice in message.notices if not notice.record.resolved
+        ]
+        worst: Severity = max(open_now, key=lambda each: SEVERITY_RANK[each], default="info")
+        deliver = Deliver(message_id=message.message_id, channel=message.channel, text=message.text, severity=worst)
+        step.effects.append(deliver)
 
     def _record(self, step: Step, row: msgspec.Struct, now_ns: int) -> None:
         step.rows.append(Entry(now_ns, "", row))

@@ -39,11 +39,15 @@ class AlertsRestored(msgspec.Struct, frozen=True):
 
 
 class Deliver(msgspec.Struct, frozen=True, kw_only=True):
-    """Effect: send the text, which names the message; answer with `Delivered` or `DeliveryFailed`."""
+    """Effect: send the text, which names the message; answer with `Delivered` or `DeliveryFailed`.
+
+    severity: the worst of what it tells to have begun; "info" where all is over.
+    """
 
     message_id: str
     channel: str
     text: str
+    severity: Severity = "info"
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):

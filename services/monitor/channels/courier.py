@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from services.monitor.effects import Deliver, Delivered, DeliveryFailed
 from shared.logging import redactor
+from shared.messages.system import Severity
 from shared.tasks import spawn
 
 _SEND_S = 20.0
@@ -25,9 +26,12 @@ class SendFailed(Exception):
 
 
 class Sender(Protocol):
-    """One channel. `send` returns once the other side has confirmed the text, else it raises SendFailed."""
+    """One channel. `send` returns once the other side has confirmed the text, else it raises SendFailed.
 
-    async def send(self, text: str) -> None: ...
+    severity: the worst of what the text begins, for services that show or rank it.
+    """
+
+    async def send(self, text: str, severity: Severity) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -38,7 +42,7 @@ class Unusable:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, severity: Severity) -> None:
         raise SendFailed(self._reason, is_final=True)
 
     async def close(self) -> None:
@@ -71,7 +75,7 @@ class Courier:
     async def _carry(self, deliver: Deliver) -> None:
         try:
             async with asyncio.timeout(_SEND_S):
-                await self._senders[deliver.channel].send(redactor.clean(deliver.text))
+                await self._senders[deliver.channel].send(redactor.clean(deliver.text), deliver.severity)
         except SendFailed as error:
             self._failed(deliver, error.reason, error.retry_after_s, error.is_final)
         except TimeoutError:

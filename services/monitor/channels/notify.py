@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.monitor.channels.courier import SendFailed
+from shared.messages.system import Severity
+
+_TYPES: Mapping[Severity, str] = {"critical": "failure", "warning": "warning", "info": "info"}
+"""What the library calls it: the colour of a message, and `type` for a program behind a webhook."""
 
 _THREADS = 2
 """For one that hangs beyond the courier's patience, and the next try."""
@@ -33,17 +38,17 @@ class NotifySender:
             if server.overflow_mode == apprise.OverflowMode.UPSTREAM:
                 server.overflow_mode = apprise.OverflowMode.SPLIT
 
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, severity: Severity) -> None:
         """Raises SendFailed with what the library says of it."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._send, text)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._send, text, severity)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, severity: Severity) -> None:
         heading, _, body = text.partition("\n")
         with self._apprise.LogCapture(level=logging.WARNING) as said:
-            taken = self._notifier.notify(body=body, title=heading)
+            taken = self._notifier.notify(body=body, title=heading, notify_type=_TYPES[severity])
             words = str(said.getvalue()).strip().splitlines()
         if not taken:
             raise SendFailed(words[-1] if words else "the service did not take it")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.monitor.channels.courier import SendFailed
+from shared.messages.system import Severity
 
 _TIMEOUT_S = 10.0
 
@@ -28,7 +29,7 @@ class TelegramSender:
         self._bot = Bot(token, base_url=base_url, request=self._request)
         self._chat_id = chat_id
 
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, severity: Severity) -> None:
         """Raises SendFailed; the chat's own limits say when to come again."""
         from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter, TelegramError
 

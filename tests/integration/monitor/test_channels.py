@@ -26,6 +26,7 @@ from shared.config import load_config
 from shared.http_refusals import HttpRefusals
 from shared.http_server import HttpServer
 from shared.logging import redactor
+from shared.messages.system import Severity
 from shared.tasks import spawn
 from tests.telegram_api import TOKEN, TelegramDouble
 
@@ -57,11 +58,12 @@ async def double() -> AsyncIterator[TelegramDouble]:
     await telegram.stop()
 
 
-async def send(sender: Sender, text: str = "hello\nm1") -> Any:
+async def send(sender: Sender, text: str = "hello\nm1", severity: Severity = "critical") -> Any:
     outcomes = Outcomes()
     courier = Courier({"phone": sender}, outcomes.put, structlog.get_logger())
-    courier.send(Deliver(message_id="m1", channel="phone", text=text))
-    courier.send(Deliver(message_id="m1", channel="phone", text=text))
+    message = Deliver(message_id="m1", channel="phone", text=text, severity=severity)
+    courier.send(message)
+    courier.send(message)
     outcome = await outcomes.next()
     assert outcomes.items == []
     await courier.close()
@@ -151,7 +153,8 @@ async def test_a_webhook_gets_heading_and_text_and_its_refusal_is_a_failure() ->
         url = f"json://{address}/hook"
         assert await send(NotifySender(url), "paper · main\nCRITICAL · Disk full") == Delivered(message_id="m1")
         assert (got[0]["title"], got[0]["message"]) == ("paper · main", "CRITICAL · Disk full")
-        outcome = await send(NotifySender(url))
+        outcome = await send(NotifySender(url), severity="warning")
+    assert [each["type"] for each in got] == ["failure", "warning"]
     assert isinstance(outcome, DeliveryFailed)
     assert not outcome.is_final
 

@@ -288,6 +288,27 @@ def test_a_channel_that_comes_back_tells_what_it_could_not_and_its_alert_ends() 
     assert wire.core.status(_ns(400)).channels[0].waiting == 0
 
 
+def test_a_message_has_the_severity_of_the_worst_that_it_tells_to_have_begun() -> None:
+    wire = Wire(alive=("mail",))
+    wire.hear(alert("one", 1, severity="critical"), 1)
+    wire.fail(wire.sent[0], 1)
+    wire.run(2, 2)
+    wire.restart(3)
+    assert [each.severity for each in wire.sent] == ["critical"] * len(wire.sent), (
+        "a repetition and one after a restart"
+    )
+    wire.alive.add("phone")
+    wire.on(Delivered(message_id=wire.sent[0].message_id), 4)
+    wire.hear(alert("two", 5), 5)
+    wire.hear(alert("one", 6, severity="info", resolved=True), 6)
+    wire.run(6, 20)
+    assert wire.sent[-1].severity == "warning"
+    wire.hear(alert("two", 30, severity="info", resolved=True), 30)
+    wire.run(30, 60)
+    assert "Over" in wire.sent[-1].text
+    assert wire.sent[-1].severity == "info"
+
+
 def test_a_failure_that_a_retry_mends_is_no_alert() -> None:
     wire = Wire(alive=())
     wire.hear(alert("code", 1), 1)
