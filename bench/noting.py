@@ -22,7 +22,8 @@ from typing import Any, TextIO
 from bench.tick_exchange import Application, ArrivalProtocol, Message, Receive, Send, request_text
 from services.exchange.shell import ExchangeShell
 from services.execution.config import ExecutionConfig
-from services.execution.rows import OrderRequested, RfqRequested
+from services.execution.rfq_rows import RfqRequested
+from services.execution.rows import OrderRequested
 from services.execution.shell import ExecutionShell
 from shared.messages.steps import Entry
 from shared.service import ServiceContext, run_service

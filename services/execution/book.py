@@ -16,6 +16,7 @@ from services.execution.config import ExecutionConfig
 from services.execution.differences import fold_difference
 from services.execution.direct_fold import NotedOrder, fold_direct
 from services.execution.inquiries import InquiryBook
+from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryTaken
 from services.execution.order_fold import (
     fold_amendment,
     fold_order,
@@ -26,6 +27,7 @@ from services.execution.order_fold import (
 from services.execution.purging import forget_ended
 from services.execution.quality import fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqSighted
 from services.execution.rfqs import RfqBook
 from services.execution.rolling import carry_pnl
 from services.execution.rows import Answer
@@ -42,7 +44,7 @@ _OF_AN_ORDER = frozenset[type](
         *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed, rows.RetryDropped, rows.StopTriggered),
     }
 )
-_OF_A_REQUEST = frozenset[type]({rows.RfqMoved, rows.QuotesJudged, rows.AcceptRequested, rows.RfqSighted})
+_OF_A_REQUEST = frozenset[type]({RfqMoved, QuotesJudged, AcceptRequested, RfqSighted})
 _OF_A_TRADE = frozenset[type](kind for kind in get_args(rows.Row) if "trade_id" in kind.__struct_fields__)
 """Rows by what they name. Asked for every row, several times: a set answers at once."""
 
@@ -172,7 +174,7 @@ class Book(msgspec.Struct):
                 fold_direct(self.direct_orders, row)
             case rows.VenueCompared(asked_ns=asked_ns):
                 self.compared_ns = asked_ns
-            case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
+            case InquiryAsked() | InquiryTaken() | InquiryAnswered() | InquiryEnded():
                 self.inquiries.apply(row, at_ns)
             case CashSaleRequested() | CashSaleMoved():
                 self._apply_cash(row, at_ns)
@@ -180,13 +182,7 @@ class Book(msgspec.Struct):
                 forget_ended(self, row, at_ns)
             case rows.TradeNumbersSkipped():
                 self.last_trade_number = max(row.last_trade_number, self.last_trade_number or 0)
-            case (
-                rows.RfqRequested()
-                | rows.RfqMoved()
-                | rows.QuotesJudged()
-                | rows.AcceptRequested()
-                | rows.RfqSighted()
-            ):
+            case RfqRequested() | RfqMoved() | QuotesJudged() | AcceptRequested() | RfqSighted():
                 self.rfqs.apply(row, at_ns)
             case rows.StopTriggered():
                 fold_stop_triggered(self, row, at_ns)

@@ -22,13 +22,14 @@ _OWN = (
         "direct_fold",
         "hedges",
         "inquiries",
+        "inquiry_rows",
         "order_fold",
         "purging",
         "quality",
         "records",
         "rolling",
     ),
-    *("rfq_story", "rfqs", "rows", "states", "story", "trade_fold"),
+    *("rfq_rows", "rfq_story", "rfqs", "rows", "states", "story", "trade_fold"),
 )
 SOURCES = (
     *(_SERVICE / f"{name}.py" for name in _OWN),

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from services.execution import rows
+from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryRow, InquiryTaken
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.trades import LegOrder, Refusal
 
@@ -57,10 +57,10 @@ class InquiryBook(msgspec.Struct):
         answers = [each.answer for each in self.inquiries.values()]
         return [each for each in reversed(answers) if isinstance(each, StructureQuotes)]
 
-    def apply(self, row: rows.InquiryRow, at_ns: int) -> None:
+    def apply(self, row: InquiryRow, at_ns: int) -> None:
         """Fold one row."""
         match row:
-            case rows.InquiryAsked():
+            case InquiryAsked():
                 self.live[row.inquiry_id] = None
                 self.inquiries[row.inquiry_id] = Inquiry(
                     inquiry_id=row.inquiry_id,
@@ -71,15 +71,15 @@ class InquiryBook(msgspec.Struct):
                     state="ASKING",
                     state_ns=at_ns,
                 )
-            case rows.InquiryTaken():
+            case InquiryTaken():
                 inquiry = self.inquiries[row.inquiry_id]
                 inquiry.request_id, inquiry.expiry_ns = row.request_id, row.expiry_ns
                 self._move(inquiry, "COLLECTING" if inquiry.answer is None else "WITHDRAWING", at_ns)
-            case rows.InquiryAnswered():
+            case InquiryAnswered():
                 inquiry = self.inquiries[row.inquiry_id]
                 inquiry.answer = row.answer
                 self._move(inquiry, "WITHDRAWING" if inquiry.request_id else "LOST", at_ns)
-            case rows.InquiryEnded():
+            case InquiryEnded():
                 self._move(self.inquiries[row.inquiry_id], "ENDED", at_ns)
 
     def _move(self, inquiry: Inquiry, state: InquiryState, at_ns: int) -> None:

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import msgspec
 
-from services.execution import rows
 from services.execution.effects import CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.halted import cancelling_halt, halt_text
 from services.execution.inquiries import Inquiry
 from services.execution.inquiry_answer import answer_of, request_legs
+from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryTaken
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.ids import MAX_LEGS
 from shared.messages.base import Side
@@ -83,7 +83,7 @@ class InquiryDesk:
             self._work.send(Reply(inquiry_id, refusal))
             return
         self._work.record(
-            rows.InquiryAsked(
+            InquiryAsked(
                 inquiry_id=inquiry_id,
                 legs=asked.legs,
                 collect_s=asked.collect_s,
@@ -197,7 +197,7 @@ class InquiryDesk:
                 self._lose(inquiry, item.reason)
 
     def _taken(self, inquiry: Inquiry, request_id: str, expiry_ns: int) -> None:
-        row = rows.InquiryTaken(inquiry_id=inquiry.inquiry_id, request_id=request_id, expiry_ns=expiry_ns)
+        row = InquiryTaken(inquiry_id=inquiry.inquiry_id, request_id=request_id, expiry_ns=expiry_ns)
         self._work.record(row)
         self._at_work.pop(inquiry.inquiry_id, None)
 
@@ -338,13 +338,13 @@ class InquiryDesk:
         self._answer(inquiry, Refusal(code=code, detail=detail[:500], remedy=remedy))
 
     def _answer(self, inquiry: Inquiry, answer: StructureQuotes | Refusal) -> None:
-        self._work.record(rows.InquiryAnswered(inquiry_id=inquiry.inquiry_id, answer=answer))
+        self._work.record(InquiryAnswered(inquiry_id=inquiry.inquiry_id, answer=answer))
         self._work.send(Reply(inquiry.inquiry_id, answer))
         self._at_work.pop(inquiry.inquiry_id, None)
 
     def _end(self, inquiry: Inquiry, reason: str) -> None:
         if inquiry.state != "ENDED":
-            self._work.record(rows.InquiryEnded(inquiry_id=inquiry.inquiry_id, reason=reason[:200]))
+            self._work.record(InquiryEnded(inquiry_id=inquiry.inquiry_id, reason=reason[:200]))
 
     def _work_of(self, inquiry: Inquiry) -> _Work:
         return self._at_work.setdefault(inquiry.inquiry_id, _Work())

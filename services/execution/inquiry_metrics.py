@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.execution import rows
 from services.execution.inquiries import InquiryBook
+from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryRow
 from shared.messages.inquiries import StructureQuotes
 from shared.messages.trades import Refusal
 from shared.metrics import Metrics
@@ -23,14 +23,14 @@ class InquiryMetrics:
             "outcome",
         )
 
-    def count(self, row: rows.InquiryRow) -> None:
+    def count(self, row: InquiryRow) -> None:
         """One row that was committed."""
         match row:
-            case rows.InquiryAsked():
+            case InquiryAsked():
                 self._asked.inc()
-            case rows.InquiryAnswered(answer=Refusal(code=code)):
+            case InquiryAnswered(answer=Refusal(code=code)):
                 self._answered(code).inc()
-            case rows.InquiryAnswered(answer=StructureQuotes() as answer):
+            case InquiryAnswered(answer=StructureQuotes() as answer):
                 self._answered("quoted" if answer.quote_count else "no_quotes").inc()
 
     def watch(self, book: InquiryBook) -> None:

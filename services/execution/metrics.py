@@ -12,9 +12,11 @@ from services.execution.cash_metrics import CashMetrics
 from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.inquiry_metrics import InquiryMetrics
+from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryTaken
 from services.execution.quality import phase_quality
 from services.execution.records import ZERO, Trade
 from services.execution.rfq_metrics import RfqMetrics
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqSighted
 from services.execution.smart_metrics import SmartMetrics
 from services.execution.states import HOLDING_STATES
 from shared.messages.quality import Phase
@@ -291,17 +293,11 @@ class ExecutionMetrics:
                 self._rfqs.fell_back(row)
             case rows.ChunkEnded() | rows.SpreadCrossed():
                 self._smart.count(row)
-            case rows.InquiryAsked() | rows.InquiryTaken() | rows.InquiryAnswered() | rows.InquiryEnded():
+            case InquiryAsked() | InquiryTaken() | InquiryAnswered() | InquiryEnded():
                 self._inquiries.count(row)
             case CashSaleRequested() | CashSaleMoved():
                 self._cash.count(row)
-            case (
-                rows.RfqRequested()
-                | rows.RfqMoved()
-                | rows.QuotesJudged()
-                | rows.AcceptRequested()
-                | rows.RfqSighted()
-            ):
+            case RfqRequested() | RfqMoved() | QuotesJudged() | AcceptRequested() | RfqSighted():
                 self._rfqs.count(row, book.rfqs.rfqs.get(row.rfq_id))
 
     def _executed(self, trade_id: str, phase: Phase) -> None:

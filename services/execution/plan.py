@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from services.execution.records import Leg, Order, Trade
-from services.execution.rows import CloseRequested, QuotesJudged, Row
+from services.execution.rfq_rows import QuotesJudged
+from services.execution.rows import CloseRequested, Row
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.messages.base import Side
 from shared.messages.market import Instrument

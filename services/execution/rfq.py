@@ -15,6 +15,7 @@ from services.execution.plan import Advice, AskForQuotes, Manner, Record, TakeQu
 from services.execution.quotes import Wanted, best, judge
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
+from services.execution.rfq_rows import QuotesJudged
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
@@ -257,7 +258,7 @@ def _collect(trade: Trade, work: Workspace, task: _Task, rfq: Rfq, advice: Advic
     measure, judged = _judged(trade, work, task.wanted, rfq, params)
     chosen = best(judged) if work.now_ns < task.deadline_ns else None
     why_not = task.held_up(rfq.created_ns) if chosen is not None else None
-    row = rows.QuotesJudged(
+    row = QuotesJudged(
         rfq_id=rfq.rfq_id,
         book_cost_usd=measure.book_cost_usd,
         mark_cost_usd=measure.mark_cost_usd,

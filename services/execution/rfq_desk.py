@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.execution import rows
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import AcceptQuote, CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.facts import Facts
@@ -13,6 +12,7 @@ from services.execution.positions import PositionWitness
 from services.execution.records import Trade
 from services.execution.rfq import is_wanted
 from services.execution.rfq_evidence import AcceptEvidence
+from services.execution.rfq_rows import AcceptRequested, RfqRequested
 from services.execution.rfq_work import CLOCK_SKEW_NS, RfqWork
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace, earliest
@@ -77,7 +77,7 @@ class RfqDesk:
         attempt = len(self._work.book.rfqs.of_trade(trade.trade_id, action.purpose))
         rfq_id = f"{trade.trade_id}-{action.purpose}-{attempt}"
         self._work.record(
-            rows.RfqRequested(
+            RfqRequested(
                 rfq_id=rfq_id,
                 trade_id=trade.trade_id,
                 purpose=action.purpose,
@@ -93,7 +93,7 @@ class RfqDesk:
         rfq = work.book.rfqs.rfqs[action.rfq_id]
         work.record(action.judged)
         work.record(
-            rows.AcceptRequested(
+            AcceptRequested(
                 rfq_id=rfq.rfq_id, quote_id=quote.quote_id, quote_expiry_ns=min(quote.expiry_ns, rfq.expiry_ns)
             )
         )

@@ -8,6 +8,7 @@ from services.execution.effects import CancelRfq, FetchQuotes, QueryBlockTrades
 from services.execution.facts import Facts
 from services.execution.positions import PositionWitness
 from services.execution.records import Order
+from services.execution.rfq_rows import RfqSight, RfqSighted
 from services.execution.rfq_work import CLOCK_SKEW_NS, Ask, RfqWork
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, earliest
@@ -81,7 +82,7 @@ class AcceptEvidence:
         elif rfq is not None and quote.state in ("cancelled", "expired"):
             self.sight(rfq, "quote_gone", f"the venue shows the quote as {quote.state}")
 
-    def sight(self, rfq: Rfq, what: rows.RfqSight, reason: str) -> None:
+    def sight(self, rfq: Rfq, what: RfqSight, reason: str) -> None:
         """Evidence about the accepted quote. Executed counts for ever; gone only while nothing says executed."""
         if not rfq.quote_id:
             return
@@ -90,7 +91,7 @@ class AcceptEvidence:
         else:
             tells = rfq.gone_ns is None and rfq.executed_ns is None and rfq.state == "ACCEPT_UNKNOWN"
         if tells:
-            self._work.record(rows.RfqSighted(rfq_id=rfq.rfq_id, what=what, reason=reason))
+            self._work.record(RfqSighted(rfq_id=rfq.rfq_id, what=what, reason=reason))
             self._rfq.ask_soon(rfq)
 
     def block_trade(self, trade: BlockTrade) -> None:

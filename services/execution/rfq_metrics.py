@@ -6,6 +6,7 @@ from collections import Counter
 from typing import get_args
 
 from services.execution import rows
+from services.execution.rfq_rows import QuotesJudged, RfqMoved, RfqRequested, RfqRow
 from services.execution.rfqs import Rfq, RfqBook
 from shared.messages.rfq import FINAL_RFQ_STATES, RfqState
 from shared.metrics import Metrics
@@ -45,17 +46,17 @@ class RfqMetrics:
             "voldesk_fallbacks_total", "Openings and closes left to another mode, by reason", "purpose", "code"
         )
 
-    def count(self, row: rows.RfqRow, rfq: Rfq | None) -> None:
+    def count(self, row: RfqRow, rfq: Rfq | None) -> None:
         """One row that was committed; `rfq` as it is now."""
         match row:
-            case rows.RfqRequested(purpose=purpose):
+            case RfqRequested(purpose=purpose):
                 self._requested(purpose).inc()
-            case rows.RfqMoved(state=state):
+            case RfqMoved(state=state):
                 if state in FINAL_RFQ_STATES and rfq is not None:
                     self._ended(rfq.purpose, state).inc()
                 if state == "ACCEPT_UNKNOWN":
                     self._accepts_unknown.inc()
-            case rows.QuotesJudged():
+            case QuotesJudged():
                 for quote in row.quotes:
                     self._judged(quote.verdict).inc()
                     if quote.quote_id == row.chosen and quote.improvement_usd is not None and rfq is not None:

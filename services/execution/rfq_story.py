@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from services.execution import rows
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqRow, RfqSighted
 from shared.messages.rfq import JudgedQuote
 
 _TOLD_MAX = 5
 
 
-def rfq_text(row: rows.RfqRow) -> str:
+def rfq_text(row: RfqRow) -> str:
     """The sentence of one row."""
     match row:
-        case rows.RfqRequested():
+        case RfqRequested():
             legs = ", ".join(f"{leg.side} {leg.quantity} {leg.symbol}" for leg in row.legs)
             return f"Makers are asked for quotes, {row.rfq_id}: {legs}, notional {row.notional_usd:.0f} USD."
-        case rows.RfqMoved():
+        case RfqMoved():
             named = f" It is {row.request_id} at the venue." if row.request_id else ""
             return f"Request {row.rfq_id} {_MOVED[row.state]}: {row.reason}.{named}"
-        case rows.QuotesJudged():
+        case QuotesJudged():
             return _judged(row)
-        case rows.AcceptRequested():
+        case AcceptRequested():
             return f"Quote {row.quote_id} is accepted, once."
-        case rows.RfqSighted(what="executed"):
+        case RfqSighted(what="executed"):
             return f"The accepted quote of {row.rfq_id} was executed: {row.reason}."
-        case rows.RfqSighted():
+        case RfqSighted():
             return f"The accepted quote of {row.rfq_id} cannot be executed any more: {row.reason}."
 
 
@@ -42,7 +42,7 @@ _MOVED = {
 }
 
 
-def _judged(row: rows.QuotesJudged) -> str:
+def _judged(row: QuotesJudged) -> str:
     book = "the book lacks the size" if row.book_cost_usd is None else f"on the book {_money(row.book_cost_usd)}"
     mark = "mark is not known" if row.mark_cost_usd is None else f"at mark {_money(row.mark_cost_usd)}"
     count = "1 quote is" if len(row.quotes) == 1 else f"{len(row.quotes)} quotes are"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.execution import rows
 from services.execution.records import Order
+from services.execution.rfq_rows import RfqMoved
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns
 from shared.messages.rfq import RfqRefused, RfqState
@@ -50,13 +50,13 @@ class RfqWork:
 
     def move(self, rfq: Rfq, state: RfqState, reason: str, request_id: str = "", expiry_ns: int = 0) -> None:
         self.work.record(
-            rows.RfqMoved(rfq_id=rfq.rfq_id, state=state, reason=reason, request_id=request_id, expiry_ns=expiry_ns)
+            RfqMoved(rfq_id=rfq.rfq_id, state=state, reason=reason, request_id=request_id, expiry_ns=expiry_ns)
         )
 
     def refused(self, rfq: Rfq, item: RfqRefused) -> None:
         """The venue certainly did not take it."""
         reason = f"{item.code}: {item.text}"
-        self.work.record(rows.RfqMoved(rfq_id=rfq.rfq_id, state="REFUSED", reason=reason, refusal_kind=item.kind))
+        self.work.record(RfqMoved(rfq_id=rfq.rfq_id, state="REFUSED", reason=reason, refusal_kind=item.kind))
 
     def withdraw(self, rfq: Rfq, reason: str, request_id: str = "", expiry_ns: int = 0) -> None:
         """The request has to go: its cancel is sent in this step, and again until the venue answers."""

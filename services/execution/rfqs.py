@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from services.execution import rows
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqRow, RfqSighted
 from services.execution.states import rfq_may_move
 from shared.messages.rfq import FINAL_RFQ_STATES, JudgedQuote, RfqLeg, RfqState
 from shared.messages.venue import RefusalKind
@@ -89,29 +90,29 @@ class RfqBook(msgspec.Struct):
         rfq = self.rfqs.get(rfq_id)
         return "" if rfq is None else rfq.trade_id
 
-    def apply(self, row: rows.RfqRow, at_ns: int) -> None:
+    def apply(self, row: RfqRow, at_ns: int) -> None:
         """Fold one row."""
-        if isinstance(row, rows.RfqRequested):
+        if isinstance(row, RfqRequested):
             self._requested(row, at_ns)
             return
         rfq = self.rfqs[row.rfq_id]
         match row:
-            case rows.RfqMoved():
+            case RfqMoved():
                 self._move(rfq, row.state, row.reason, at_ns)
                 rfq.refusal_kind = row.refusal_kind
                 if row.request_id:
                     rfq.request_id = row.request_id
                     rfq.expiry_ns = row.expiry_ns
                     self.by_request[row.request_id] = rfq.rfq_id
-            case rows.QuotesJudged():
+            case QuotesJudged():
                 rfq.book_cost_usd, rfq.mark_cost_usd, rfq.judged = row.book_cost_usd, row.mark_cost_usd, row.quotes
-            case rows.AcceptRequested():
+            case AcceptRequested():
                 self._move(rfq, "ACCEPTING", f"quote {row.quote_id} is taken", at_ns)
                 rfq.quote_id, rfq.quote_expiry_ns, rfq.accepted_ns = row.quote_id, row.quote_expiry_ns, at_ns
                 self.by_quote[row.quote_id] = rfq.rfq_id
-            case rows.RfqSighted(what="executed"):
+            case RfqSighted(what="executed"):
                 rfq.executed_ns = at_ns
-            case rows.RfqSighted(what=what):
+            case RfqSighted(what=what):
                 rfq.gone_ns = at_ns
                 rfq.is_request_gone = what == "gone"
 
@@ -130,7 +131,7 @@ class RfqBook(msgspec.Struct):
                 self.by_request.pop(rfq.request_id, None)
                 self.by_quote.pop(rfq.quote_id, None)
 
-    def _requested(self, row: rows.RfqRequested, at_ns: int) -> None:
+    def _requested(self, row: RfqRequested, at_ns: int) -> None:
         assert row.rfq_id not in self.rfqs, f"request {row.rfq_id} made twice"
         self.rfqs[row.rfq_id] = Rfq(
             rfq_id=row.rfq_id,

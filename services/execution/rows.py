@@ -8,22 +8,21 @@ from typing import Literal
 import msgspec
 
 from services.execution.cash_rows import CashRow
+from services.execution.inquiry_rows import InquiryRow
+from services.execution.rfq_rows import RfqRow
 from shared.messages.base import Side
 from shared.messages.control import DirectOrder, HaltsAnswered
 from shared.messages.costs import ModeChoice, OpeningCost
-from shared.messages.inquiries import StructureQuotes
 from shared.messages.leverage import LeverageChanged
 from shared.messages.market import Instrument
 from shared.messages.quoting import OrdersChanged
 from shared.messages.reconciliation import Difference, PositionAdopted
 from shared.messages.reducing import ReductionAccepted
-from shared.messages.rfq import JudgedQuote, RfqLeg, RfqState
 from shared.messages.trades import (
     CancelAccepted,
     CloseAccepted,
     ExecutionMode,
     HaltLevel,
-    LegOrder,
     OpenTrade,
     OrderState,
     Purpose,
@@ -412,94 +411,6 @@ class AttemptsSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="attempts_s
     reason: str
 
 
-class RfqRequested(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_requested"):
-    """Makers are about to be asked for quotes, once. `legs` in the request's sides; written before it is sent."""
-
-    rfq_id: str
-    trade_id: str
-    purpose: Literal["open", "close"]
-    attempt: int
-    legs: tuple[RfqLeg, ...]
-    notional_usd: float
-
-
-class RfqMoved(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_moved"):
-    """The request changed its state. `request_id` (the venue's) and `expiry_ns` where they have become known;
-    `refusal_kind` only for a refusal."""
-
-    rfq_id: str
-    state: RfqState
-    reason: str
-    request_id: str = ""
-    expiry_ns: int = 0
-    refusal_kind: RefusalKind | None = None
-
-
-class QuotesJudged(msgspec.Struct, frozen=True, kw_only=True, tag="quotes_judged"):
-    """What decided about the quotes: what the structure costs without one (USD, paid > 0, None where a book lacks the
-    size or a mark is missing), and each quote against it. `chosen`: the one taken, "" for none."""
-
-    rfq_id: str
-    book_cost_usd: float | None
-    mark_cost_usd: float | None
-    quotes: tuple[JudgedQuote, ...]
-    chosen: str
-
-
-class AcceptRequested(msgspec.Struct, frozen=True, kw_only=True, tag="accept_requested"):
-    """This quote is about to be accepted, once; an `OrderRequested` for each leg follows. Written before."""
-
-    rfq_id: str
-    quote_id: str
-    quote_expiry_ns: int
-
-
-RfqSight = Literal["executed", "gone", "quote_gone"]
-"""Of an accepted quote: executed; or not any more, as the request, or the quote alone, has ended."""
-
-
-class RfqSighted(msgspec.Struct, frozen=True, kw_only=True, tag="rfq_sighted"):
-    """The venue showed that the accepted quote was executed, or that it cannot be any more."""
-
-    rfq_id: str
-    what: RfqSight
-    reason: str
-
-
-class InquiryAsked(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_asked"):
-    """Makers are about to be asked for quotes that an operator wants to see, once. The id is the bus request's."""
-
-    inquiry_id: str
-    legs: tuple[LegOrder, ...]
-    collect_s: float
-    requested_by: str
-
-
-class InquiryTaken(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_taken"):
-    """The venue has the request under this id."""
-
-    inquiry_id: str
-    request_id: str
-    expiry_ns: int
-
-
-class InquiryAnswered(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_answered"):
-    """The operator was answered so; the same id gets this answer again. The request is withdrawn after this."""
-
-    inquiry_id: str
-    answer: StructureQuotes | Refusal
-
-
-class InquiryEnded(msgspec.Struct, frozen=True, kw_only=True, tag="inquiry_ended"):
-    """Nothing of it is at the venue any more."""
-
-    inquiry_id: str
-    reason: str
-
-
-InquiryRow = InquiryAsked | InquiryTaken | InquiryAnswered | InquiryEnded
-
-
 class EndedForgotten(msgspec.Struct, frozen=True, kw_only=True, tag="ended_forgotten"):
     """Memory lets go of trades and intents that ended before `before_ns`, and of how well trades were executed that
     began before `quality_before_ns`."""
@@ -548,7 +459,6 @@ class HaltsLifted(msgspec.Struct, frozen=True, kw_only=True, tag="halts_lifted")
     lifted_by: str
 
 
-RfqRow = RfqRequested | RfqMoved | QuotesJudged | AcceptRequested | RfqSighted
 Row = (
     RequestAnswered
     | LeverageAsked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution import rows
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqSighted
 from services.execution.rfq_story import rfq_text
 from shared.messages.costs import ModeChoice, OpeningCost
 from shared.messages.steps import Entry
@@ -92,7 +93,7 @@ def _text(row: rows.Row) -> str:
                 f"Order {row.client_order_id}: {row.filled_quantity} counts as filled at {row.average_price}, on the "
                 "word of the order's state alone, as the venue lists no execution."
             )
-        case rows.RfqRequested() | rows.RfqMoved() | rows.QuotesJudged() | rows.AcceptRequested() | rows.RfqSighted():
+        case RfqRequested() | RfqMoved() | QuotesJudged() | AcceptRequested() | RfqSighted():
             return rfq_text(row)
         case _:
             return _outside(row)

@@ -8,6 +8,8 @@ from typing import Any
 from services.execution import rows
 from services.execution.book import Book
 from services.execution.cash_rows import CashSaleMoved, CashSaleRequested
+from services.execution.inquiry_rows import InquiryAsked, InquiryEnded
+from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqSighted
 from shared.ids import trade_id, trade_number_of_order
 from shared.log_lines import Level, Told
 from shared.messages.trades import OpenTrade, OrderState, Refusal, TradeState
@@ -49,12 +51,12 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.LegSettled: ("leg settled", ("leg_index", "quantity", "settlement_price", "cash_flow_usd", "fee_usd")),
     rows.FundingBooked: ("funding booked", ("leg_index", "quantity", "rate", "received_usd", "payment_id")),
     rows.AttemptsSkipped: ("order ids left out", ("count", "reason")),
-    rows.RfqRequested: ("quotes requested", ("rfq_id", "purpose", "attempt", "notional_usd")),
-    rows.RfqMoved: ("request for quote moved", ("rfq_id", "state", "reason", "request_id", "refusal_kind")),
-    rows.AcceptRequested: ("quote accept sent", ("rfq_id", "quote_id")),
-    rows.RfqSighted: ("accepted quote sighted", ("rfq_id", "what", "reason")),
-    rows.InquiryAsked: ("quotes inquired", ("inquiry_id", "requested_by")),
-    rows.InquiryEnded: ("inquiry ended", ("inquiry_id", "reason")),
+    RfqRequested: ("quotes requested", ("rfq_id", "purpose", "attempt", "notional_usd")),
+    RfqMoved: ("request for quote moved", ("rfq_id", "state", "reason", "request_id", "refusal_kind")),
+    AcceptRequested: ("quote accept sent", ("rfq_id", "quote_id")),
+    RfqSighted: ("accepted quote sighted", ("rfq_id", "what", "reason")),
+    InquiryAsked: ("quotes inquired", ("inquiry_id", "requested_by")),
+    InquiryEnded: ("inquiry ended", ("inquiry_id", "reason")),
     CashSaleRequested: ("cash sale sent", ("client_order_id", "symbol", "quantity", "price", "reserved_usd", "why")),
     CashSaleMoved: (
         "cash sale moved",
@@ -111,7 +113,7 @@ class ExecutionNarrator:
                 fields = {**self._of_trade(what.trade_id), "execution_mode": cost.mode}
                 fields |= {"actual_usd": cost.actual_usd, "over_usd": cost.over_usd}
                 yield Told("execution", "opening measured", fields)
-            case rows.QuotesJudged():
+            case QuotesJudged():
                 fields = {**self._of_rfq(what.rfq_id), "quotes": len(what.quotes), "chosen": what.chosen}
                 fields |= {"book_cost_usd": what.book_cost_usd, "mark_cost_usd": what.mark_cost_usd}
                 yield Told("execution", "quotes judged", fields)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from services.execution.rows import InquiryAsked
+from services.execution.inquiry_rows import InquiryAsked
 from shared.messages.inquiries import QuoteStructure, StructureQuotes
 from shared.messages.trades import LegOrder, Refusal
 from world.desk import Desk

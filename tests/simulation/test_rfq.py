@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from services.execution.effects import AcceptQuote, CreateRfq
-from services.execution.rows import FellBack, RfqMoved, RfqSighted
+from services.execution.rfq_rows import RfqMoved, RfqSighted
+from services.execution.rows import FellBack
 from shared.strategy import RfqConfig, StrategyConfig
 from tests.simulation.test_world import also_long
 from world.desk import DESK_NUMBER, Desk

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from services.execution.book import Book
 from services.execution.effects import AcceptQuote, CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.inquiry_answer import request_legs
-from services.execution.rows import InquiryEnded
+from services.execution.inquiry_rows import InquiryEnded
 from shared.messages.base import Side, opposite
 from shared.messages.inquiries import InquiryList, ListInquiries, QuoteStructure, StructureQuotes
 from shared.messages.market import ChainSnapshot

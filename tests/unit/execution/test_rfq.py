@@ -11,7 +11,7 @@ import pytest
 from services.execution.auto import rfq_refused
 from services.execution.book import Book
 from services.execution.effects import PlaceOrder
-from services.execution.rows import QuotesJudged, RfqMoved, RfqRequested
+from services.execution.rfq_rows import QuotesJudged, RfqMoved, RfqRequested
 from shared.messages.base import Side
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.rfq import AcceptRefused, RfqLeg, RfqParams, RfqRefused

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from services.execution.effects import AcceptQuote, CreateRfq
-from services.execution.rows import FillAssumed, OrderRequested, RfqMoved, RfqSighted
+from services.execution.rfq_rows import RfqMoved, RfqSighted
+from services.execution.rows import FillAssumed, OrderRequested
 from shared.messages.control import RaiseHalt
 from shared.messages.rfq import (
     AcceptUnknown,

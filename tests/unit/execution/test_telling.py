@@ -7,6 +7,8 @@ from typing import get_args
 import msgspec
 
 from services.execution import rows
+from services.execution.inquiry_rows import InquiryAnswered, InquiryTaken
+from services.execution.rfq_rows import QuotesJudged
 from services.execution.telling import _RENAMED, _SHOWN, ExecutionNarrator
 from shared.log_lines import IN_EVERY_LINE, Told
 from shared.messages.control import RaiseHalt
@@ -24,7 +26,7 @@ TOLD_BY_ITSELF = {
     rows.IntentRefused,
     rows.RequestAnswered,
     rows.OpeningMeasured,
-    rows.QuotesJudged,
+    QuotesJudged,
     rows.DifferenceFound,
     rows.DirectFlattenFound,
 }
@@ -34,8 +36,8 @@ SILENT = {
     rows.FeeLearned,
     rows.DifferencesEnded,
     rows.VenueCompared,
-    rows.InquiryTaken,
-    rows.InquiryAnswered,
+    InquiryTaken,
+    InquiryAnswered,
     rows.EndedForgotten,
 }
 
