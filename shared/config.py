@@ -182,6 +182,11 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
         known = {key: section[key] for key in _TradingDay.__struct_fields__ if key in section}
         return _convert(self.path, DEFAULT_HOST, known, _TradingDay).day_boundary_minute
 
+    @property
+    def enabled_strategies(self) -> tuple[str, ...]:
+        """The names that [strategy] enables, whatever else it says. Raises ConfigError."""
+        return self.value("strategy.enabled", tuple[str, ...], ())
+
     def as_configured(self) -> DeskConfig:
         """The desk as it runs once the configured strategy hosts are applied."""
         return msgspec.structs.replace(self, strategy_hosts=self.configured_hosts)
@@ -201,11 +206,11 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
             self.table(f"{name}.{field}", inner)
         return _convert(self.path, name, self.raw.get(name, {}), kind)
 
-    def value(self, name: str, kind: type[SectionT]) -> SectionT:
-        """What another service's section has under `name` "section.key", as `kind`; of no table an empty one. Raises
-        ConfigError."""
+    def value(self, name: str, kind: type[SectionT], absent: object = None) -> SectionT:
+        """What another service's section has under `name` "section.key", as `kind`; what is not there is `absent`,
+        None: an empty table. Raises ConfigError."""
         section, key = name.split(".")
-        return _convert(self.path, name, self.raw.get(section, {}).get(key, {}), kind)
+        return _convert(self.path, name, self.raw.get(section, {}).get(key, {} if absent is None else absent), kind)
 
     def table(self, name: str, kind: type[SectionT]) -> dict[str, SectionT]:
         """The sections `[section.key.NAME]` for `name` "section.key", by NAME. Raises ConfigError naming the one."""

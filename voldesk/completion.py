@@ -32,11 +32,10 @@ def complete_underlying(incomplete: str) -> list[str]:
 
 def complete_strategy(incomplete: str) -> list[str]:
     """What the configuration enables; the host names a strategy as its file says, which is nearly always the same."""
-    desk = _desk()
-    if desk is None:
+    try:
+        return _beginning(load_config().enabled_strategies, incomplete)
+    except StartRefused:
         return []
-    enabled = desk.raw.get("strategy", {}).get("enabled", [])
-    return _beginning([name for name in enabled if isinstance(name, str)], incomplete)
 
 
 def complete_service(incomplete: str) -> list[str]:

@@ -43,6 +43,7 @@ def adopt(
     It has no exit conditions: it is held until `voldesk close`, a flatten or its expiry.
     """
     desk = load_desk()
+    enabled = desk.enabled_strategies
     wanted = None if quantity is None else _quantity(quantity)
     found = _foreign(compared(desk), symbol)
     much = "all of" if wanted is None else str(plain(wanted))
@@ -66,7 +67,7 @@ def adopt(
         f"{title(desk)}: trade {adopted.trade_id} of {strategy} holds {adopted.side} {plain(adopted.quantity)} "
         f"{adopted.symbol} at {price_text(adopted.entry_price)}; close it with `voldesk close {adopted.trade_id}`"
     )
-    if strategy not in desk.raw.get("strategy", {}).get("enabled", []):
+    if strategy not in enabled:
         note(f"voldesk: no enabled strategy is called {strategy}: only you close this trade before its expiry")
 
 

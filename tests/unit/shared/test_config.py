@@ -153,3 +153,15 @@ def test_a_trading_day_that_cannot_be_is_refused_by_whoever_reads_it(tmp_path: P
     desk = write_desk(tmp_path, MINIMAL + f"[strategy]\nday_boundary_minute = {minute}\n")
     with pytest.raises(ConfigError, match=r"\[strategy\] day_boundary_minute: Expected `int`"):
         _ = desk.day_boundary_minute
+
+
+def test_the_enabled_strategies_are_read_whatever_else_their_section_says(tmp_path: Path) -> None:
+    assert write_desk(tmp_path).enabled_strategies == ()
+    desk = write_desk(tmp_path, MINIMAL + '[strategy]\nenabled = ["alpha", "beta"]\nunknown = 1\n')
+    assert desk.enabled_strategies == ("alpha", "beta")
+
+
+def test_enabled_strategies_that_are_no_list_are_refused_by_whoever_reads_them(tmp_path: Path) -> None:
+    desk = write_desk(tmp_path, MINIMAL + '[strategy]\nenabled = "alpha"\n')
+    with pytest.raises(ConfigError, match=r"\[strategy\.enabled\]: Expected `array`, got `str`"):
+        _ = desk.enabled_strategies

@@ -67,6 +67,8 @@ def test_enabled_strategies_are_offered(home: Path) -> None:
     path.write_text(path.read_text() + '[strategy]\nenabled = ["alpha", "beta"]\n')
     assert offered("voldesk why a") == ["alpha"]
     assert offered("voldesk strategies pause b") == ["beta"]
+    path.write_text(path.read_text().replace('["alpha", "beta"]', '"alpha"'))
+    assert offered("voldesk why a") == []
 
 
 def test_a_broken_configuration_offers_less_and_says_nothing(home: Path) -> None:
