@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from services.exchange.accounts import Countdown, ExchangeState, within
 from services.exchange.blocks import Blocks
+from services.exchange.calendar import Calendar
 from services.exchange.codes import BlockCodes
 from services.exchange.config import ExchangeConfig
 from services.exchange.contract_calls import ContractCalls
@@ -17,7 +18,7 @@ from services.exchange.contracts import ContractMarket, Contracts, next_funding_
 from services.exchange.countdown import Countdowns
 from services.exchange.funding import Funding
 from services.exchange.klines import BARS_MAX, Period
-from services.exchange.listing import Listing, next_expiry_time
+from services.exchange.listing import Listing
 from services.exchange.makers import Makers
 from services.exchange.market import IndexPath
 from services.exchange.mmp import Mmp
@@ -35,7 +36,6 @@ from services.exchange.model import (
     Exercise,
     Fill,
     Instrument,
-    InstrumentsEvent,
     KLine,
     MarketChanged,
     MarketResult,
@@ -76,8 +76,6 @@ from services.exchange.views import Views
 from shared.options.instruments import InstrumentKind, instrument_kind
 from shared.weakly import weakly
 
-MINUTE_NS = 60_000_000_000
-
 
 class ExchangeCore:
     """One exchange. Every command first advances the market to its `now_ns`, whose rows and events it returns too.
@@ -92,8 +90,6 @@ class ExchangeCore:
         self._config = config
         self._state = ExchangeState(config)
         self._step_ns = config.step_ms * 1_000_000
-        # The calendar of the list runs late by this: what expired stays listed until it is settled.
-        self._delay_ns = -(-config.switches.settlement_delay_ms // config.step_ms) * self._step_ns
         self._origin_ns = started_ns // self._step_ns * self._step_ns
         self._clock_ns = started_ns
         self._markets: dict[str, BaseMarket] = {}
@@ -134,7 +130,7 @@ class ExchangeCore:
         self._views = Views(self._state, self._valuation, self._origin_ns, self._step_ns)
         self._step = 0
         self._go_to_step(0)
-        self._roll(self._origin_ns)
+        self._calendar = Calendar(config, self._state, self._markets, contracts, self._origin_ns)
         self._funded_ns = self._origin_ns
 
     def _calls_about(self, *kinds: InstrumentKind) -> ContractCalls:
@@ -165,11 +161,11 @@ class ExchangeCore:
         self._clock_ns = max(self._clock_ns, row.at_ns)
         step = self._step_of(self._clock_ns)
         while (event_ns := self._next_event_ns()) <= self._time_of(step):
-            if event_ns == self._next_listing_ns():
-                self._roll(event_ns)
+            if event_ns == self._calendar.next_ns():
+                self._calendar.roll(event_ns)
             self._funded_ns = max(self._funded_ns, event_ns)
         if isinstance(row, ExpiryListed):
-            self._roll(row.at_ns)
+            self._calendar.roll(row.at_ns)
         if step > self._step:
             self._go_to_step(step)
 
@@ -249,20 +245,12 @@ class ExchangeCore:
     def list_expiry(self, base: str, expiry_ns: int, now_ns: int) -> Outcome[MarketResult]:
         """List an extra expiry at a whole step in the future; its symbols bear the date of the instant."""
         transaction = self._begin(now_ns)
-        result: MarketResult
-        if base not in self._markets:
-            result = Rejection(10579, f"index of {base} does not exist")
-        elif expiry_ns <= transaction.now_ns or expiry_ns % self._step_ns:
-            result = Rejection(10573, "an expiry must be later than now and a multiple of the step")
-        elif expiry_ns in self._markets[base].listing.expiries():
-            result = Rejection(10573, "an expiry at that minute is listed already")
-        elif not self._markets[base].listing.has_room(expiry_ns):
-            result = Rejection(10573, "too many expiries of that date are listed")
-        else:
-            transaction.commit(ExpiryListed(base=base, expiry_ns=expiry_ns, at_ns=self.now_ns))
-            transaction.events.extend(self._roll(self.now_ns))
-            result = MarketChanged(f"{base} options that expire at {expiry_ns} are listed")
-        return self._end(result, transaction)
+        row = self._calendar.extra_expiry(base, expiry_ns, transaction.now_ns, self.now_ns)
+        if isinstance(row, Rejection):
+            return self._end(row, transaction)
+        transaction.commit(row)
+        transaction.events.extend(self._calendar.roll(self.now_ns))
+        return self._end(MarketChanged(f"{base} options that expire at {expiry_ns} are listed"), transaction)
 
     def advance(self, now_ns: int) -> Advance:
         """Move the market to the step of `now_ns`, settling what expired on the way. Nothing within one step."""
@@ -436,12 +424,13 @@ class ExchangeCore:
             if event_ns == next_funding_time(self._funded_ns):
                 self._funding.charge(event_ns, transaction)
             self._funded_ns = event_ns
-            if event_ns == self._next_listing_ns():
+            if event_ns == self._calendar.next_ns():
+                expired_ns = event_ns - self._calendar.delay_ns
                 self._countdowns.fire(event_ns, transaction)
                 self._match_resting(transaction)
-                self._settling.settle(event_ns - self._delay_ns, self._step_of, transaction)
-                self._funding.deliver(event_ns - self._delay_ns, self._step_of, transaction)
-                transaction.events.extend(self._roll(event_ns))
+                self._settling.settle(expired_ns, self._step_of, transaction)
+                self._funding.deliver(expired_ns, self._step_of, transaction)
+                transaction.events.extend(self._calendar.roll(event_ns))
         self._act_on_requests(self._clock_ns, transaction)
         moved = target > before
         if target > self._step:
@@ -487,39 +476,7 @@ class ExchangeCore:
 
     def _next_event_ns(self) -> int:
         """The next instant after the last one at which a list changes or funding is due."""
-        return min(self._next_listing_ns(), next_funding_time(self._funded_ns))
-
-    def _next_listing_ns(self) -> int:
-        """The next instant after the last one at which the list of options changes."""
-        delay_ns = self._delay_ns
-        instants = [next_expiry_time(self._rolled_ns - delay_ns) + delay_ns]
-        for base in self._markets:
-            for expiry_ns, listed_ns in self._extra_expiries(base).items():
-                instants += [at_ns for at_ns in (listed_ns, expiry_ns + delay_ns) if at_ns > self._rolled_ns]
-        return min(instants)
-
-    def _roll(self, at_ns: int) -> list[InstrumentsEvent]:
-        """Bring the lists of options to `at_ns`."""
-        events = []
-        for base, market in self._markets.items():
-            version, before = market.listing.version, market.listing.symbols
-            extra = [expiry for expiry, listed in self._extra_expiries(base).items() if listed <= at_ns]
-            market.listing.roll(at_ns - self._delay_ns, market.path.price(self._step_of(at_ns)), extra)
-            if market.listing.version != version:
-                market.forget()
-                self._state.forget_trades(symbol for symbol in before if market.listing.row(symbol) is None)
-                events.append(InstrumentsEvent(base))
-        self._state.forget_trades(self._valuation.contracts.roll(at_ns - self._delay_ns))
-        self._rolled_ns = at_ns
-        return events
-
-    def _extra_expiries(self, base: str) -> dict[int, int]:
-        """Extra expiries of a base with the time of their listing."""
-        extra = dict(self._state.extra_expiries.get(base, {}))
-        minutes = self._markets[base].config.listing.extra_expiry_minutes
-        if minutes is not None:
-            extra[-(-self._origin_ns // MINUTE_NS) * MINUTE_NS + minutes * MINUTE_NS] = self._origin_ns
-        return extra
+        return min(self._calendar.next_ns(), next_funding_time(self._funded_ns))
 
     def _go_to_step(self, step: int) -> None:
         self._step = step
