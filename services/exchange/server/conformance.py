@@ -48,6 +48,31 @@ MISSING_ENDPOINTS: tuple[Missing, ...] = (
             "GET /open/referral/sub/v1",
         ),
     ),
+    Missing(
+        "exempt",
+        "legacy: the endpoints under `/open/option/blocktrade` replaced it in 2025",
+        (
+            "GET /open/option/blockTrade/seek/list/v1",
+            "POST /open/option/blockTrade/quote/create/v1",
+            "GET /open/option/blockTrade/quote/cancel/v1/{quoteId}",
+        ),
+    ),
+    Missing(
+        "exempt",
+        "undocumented: seen in some client, of the web site or a guess; what it answers is not known",
+        (
+            "GET /open/public/index/v1",
+            "GET /open/futures/ticker/{symbol}",
+            "GET /open/account/wallet/v1",
+            "POST /open/options/create/v1",
+            "GET /open/option/position/list/v1",
+            "GET /md/orderbook",
+            "GET /auth/start/v1",
+            "GET /futures/market/quote/symbols/v1",
+            "GET /futures/trade/public/contractConfig/v3",
+            "GET /futures/trade/public/ladderConfig/v3",
+        ),
+    ),
 )
 
 MISSING_CHANNELS: tuple[Missing, ...] = (
