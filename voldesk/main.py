@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 from typer.main import get_group
 
 from shared.errors import StartRefused
-from voldesk.console import EXIT_CONFIG, EXIT_FAILED, Failure, note
+from voldesk.console import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure, note
 
 COMMANDS = {
     "up": "Start the desk, or what of it is stopped, and wait until every service is ready.",
@@ -96,6 +96,10 @@ COMMANDS = {
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+_COMPLETION = ("--install-completion", "--show-completion")
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
 class Deferred(TyperCommand):
     """A command by its name and its line of the help; what it does is in its module, and what that imports."""
 
@@ -130,7 +134,11 @@ class CommandLine(TyperGroup):
         **extra: Any,
     ) -> Any:
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            words = list(sys.argv[1:] if args is None else args)
+            if len(words) > 1 and words[0] in _COMPLETION:
+                code = _complete_shell(*words)
+            else:
+                code = super().main(words, prog_name, complete_var, False, windows_expand_args, **extra)
         except Failure as error:
             code = _complain(error.cause, error.remedy, error.exit_code)
         except StartRefused as error:
@@ -146,6 +154,22 @@ class CommandLine(TyperGroup):
         except TyperException as error:
             code = _complain(error.format_message().rstrip("."), _help_of(error), error.exit_code)
         sys.exit(code or 0)
+
+
+def _complete_shell(option: str, shell: str, *more: str) -> int:
+    """Completion for a shell that is named; without a name the library looks which one this is."""
+    from typer.completion import get_completion_script, install  # type: ignore[attr-defined]
+
+    if more or shell not in _SHELLS:
+        raise Failure(
+            f"{option} takes one shell, not {' '.join((shell, *more))!r}", f"use {', '.join(_SHELLS)}", EXIT_USAGE
+        )
+    if option == "--show-completion":
+        typer.echo(get_completion_script(prog_name="voldesk", complete_var="_VOLDESK_COMPLETE", shell=shell))
+        return 0
+    _, path = install(shell=shell, prog_name="voldesk", complete_var="_VOLDESK_COMPLETE")
+    typer.echo(f"{shell} completion is in {path}; a new shell has it")
+    return 0
 
 
 def _complain(cause: str, remedy: str, exit_code: int) -> int:

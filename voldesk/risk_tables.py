@@ -72,9 +72,10 @@ def show_breakers(desk: DeskConfig, breakers: Sequence[BreakerStatus]) -> None:
 def show_stress(desk: DeskConfig, grid: StressGrid) -> None:
     """The grid of the whole account, then what is worst of each underlying and position."""
     columns = _columns(grid.spot_pct)
+    ahead = f"{grid.days:g} day{'' if grid.days == 1 else 's'} ahead"
     print_table(
         desk,
-        f"P&L in USD if all spot moves, {grid.days:g} days ahead, at {clock_text(grid.received_ns)} UTC",
+        f"P&L in USD if all spot moves, {ahead}, at {clock_text(grid.received_ns)} UTC",
         ("volatility", *(f"{grid.spot_pct[at]:+g} %" for at in columns)),
         [
             (f"{vol:+g} %", *(_profit(row[at]) for at in columns))

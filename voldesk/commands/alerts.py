@@ -55,8 +55,10 @@ def _show(desk: DeskConfig, answer: AlertList, ended: bool) -> None:
         print_table(
             desk,
             "alerts" if ended else "open alerts",
-            ("id", "since UTC", "severity", "what", "of", "text", "seen to by"),
+            ("id", "since UTC", "severity", "of", "what is wrong"),
             [_row(alert) for alert in answer.alerts],
+            whole=("id", "since UTC", "severity"),
+            tight=True,
         )
     else:
         say(f"{title(desk)}: no alert is {'known' if ended else 'open'}")
@@ -71,13 +73,12 @@ def _show(desk: DeskConfig, answer: AlertList, ended: bool) -> None:
 def _row(alert: AlertView) -> tuple[str, ...]:
     state = alert.severity if alert.is_open else "notice" if alert.is_notice else "over"
     style = _STYLES.get(state, "dim")
-    text = f"{alert.text} ({alert.count} times)" if alert.count > 1 and alert.is_notice else alert.text
+    times = f" ({alert.count} times)" if alert.count > 1 and alert.is_notice else ""
+    seen_to = f" (seen to by {alert.acknowledged_by})" if alert.acknowledged_by else ""
     return (
         alert.alert_id,
         clock_text(alert.first_ns),
         f"[{style}]{state}[/]",
-        title_of(alert.code),
         escape(alert.subject),
-        escape(text),
-        escape(alert.acknowledged_by or "-"),
+        escape(f"{title_of(alert.code)}: {alert.text}{times}{seen_to}"),
     )

@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from services.monitor.channels.build import make_senders
@@ -57,17 +58,22 @@ def monitor(message: Message) -> Message | None:
             return Refusal(code="no_such_alert", detail="no alert has this id", remedy="see them: voldesk alerts")
 
 
-def test_open_alerts_are_a_table_and_a_channel_that_fails_is_said(
-    peers: Peers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_open_alerts_are_a_table_and_a_channel_that_fails_is_said(peers: Peers) -> None:
     peers.answer("monitor", monitor)
     ran = Ran("alerts")
     assert ran.code == 0, ran.err
-    for text in ("k3f9a2", "critical", "Venue unreadable", "the venue [answers] nothing", "paper · account acc1"):
-        assert text in ran.out, text
+    table = ran.out.partition("channel phone")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    for text in ("k3f9a2", "critical", "Venue unreadable: the venue [answers] nothing", "paper · account acc1"):
+        assert text in " ".join(table.split()), text
     assert "channel phone fails since" in ran.out
     assert "bot was blocked; 3 alerts wait" in ran.out
+
+
+def test_who_has_seen_to_an_alert_stands_behind_it(peers: Peers) -> None:
+    seen = msgspec.structs.replace(OPEN, acknowledged_by="telegram:ann")
+    peers.answer("monitor", lambda _: AlertList(alerts=(seen,), channels=()))
+    assert "(seen to by telegram:ann)" in " ".join(Ran("alerts").out.split())
 
 
 def test_as_json_an_alert_has_stable_keys(peers: Peers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from shared.messages.base import Message
 from shared.messages.trades import ListOrders, ListTrades, OrderList, TradeList
 from shared.views import order_name
-from tests.unit.voldesk.peers import Peers
+from tests.unit.voldesk.peers import Peers, Ran
 from tests.unit.voldesk.samples import ORDER, TRADE
 from voldesk.completion import complete_open_trade, complete_order, complete_trade
 
@@ -90,10 +91,33 @@ def test_trades_and_orders_come_from_the_running_desk(peers: Peers, monkeypatch:
 @pytest.mark.parametrize(("shell", "place"), [("bash", ".bash_completions/voldesk.sh"), ("zsh", ".zfunc/_voldesk")])
 def test_completion_is_installed_into_the_home_of_the_user(tmp_path: Path, shell: str, place: str) -> None:
     command = [*VOLDESK, "--install-completion", shell]
-    environment = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    environment = os.environ | {"HOME": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "_VOLDESK_COMPLETE" in (tmp_path / place).read_text()
+    assert f"complete_{shell}" in (tmp_path / place).read_text()
+    # that of another shell, whichever this one is
+    assert [path.name for path in tmp_path.rglob("*voldesk*") if path.is_file()] == [Path(place).name]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_the_shell_that_is_named(shell: str) -> None:
+    ran = Ran("--show-completion", shell)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"_VOLDESK_COMPLETE=complete_{shell}" in ran.out
+
+
+def test_without_a_name_completion_is_that_of_the_shell_it_is_asked_in(tmp_path: Path) -> None:
+    # the second command keeps bash from giving its process to the first
+    line = f"{shlex.join(VOLDESK)} --show-completion; exit $?"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "_VOLDESK_COMPLETE=complete_bash" in done.stdout
+
+
+def test_a_shell_that_is_not_known_is_refused_with_those_that_are() -> None:
+    ran = Ran("--install-completion", "tcsh")
+    assert (ran.code, ran.out) == (2, "")
+    assert "use bash, zsh, fish, powershell, pwsh" in ran.err
 
 
 def test_a_desk_that_is_silent_for_longer_than_allowed_is_as_none(
