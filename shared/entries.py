@@ -6,7 +6,9 @@ N: a row that was changed, lost, exchanged or put in is noticed, and so is a sna
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -183,7 +185,9 @@ def is_damage(error: Exception) -> bool:
 
 
 def quarantine_remedy(path: Path) -> str:
-    return f"restore it from a copy, or move it aside with: python -m shared.store quarantine {path}"
+    """What to do about a damaged journal; its command works in any directory and without an activated venv."""
+    command = shlex.join((sys.executable, "-m", "shared.store", "quarantine", str(path)))
+    return f"restore it from a copy, or move it aside with: {command}"
 
 
 def is_unmade(path: Path) -> bool:

@@ -19,6 +19,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from shared.config import DeskConfig, load_config
+from shared.entries import quarantine_remedy
 from shared.errors import StartRefused
 from shared.latch import read_latches
 from shared.quarantine import quarantined
@@ -201,9 +202,7 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
                 check="journals",
                 level="problem",
                 text=f"{path.name} {problem}",
-                remedy=_AT_ITS_START
-                if path.name.startswith("execution-")
-                else f"restore it from a copy, or move it aside: python -m shared.store quarantine {path}",
+                remedy=_AT_ITS_START if path.name.startswith("execution-") else quarantine_remedy(path),
             )
         else:
             sound.append(path.name.removesuffix(".sqlite3"))

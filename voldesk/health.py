@@ -25,6 +25,8 @@ ANSWER_DEADLINE_MS = 1_000
 _STARTING_S = 20.0
 _SUPERVISOR_PATIENCE_S = 3.0
 _LINES_LOOKED_AT = 200
+_REFUSED = "start refused"
+"""The event of the line in which a service says why it does not start, and the remedy."""
 _BYTES_MAX = 1 << 20
 
 
@@ -88,6 +90,8 @@ def last_log_line(run_dir: Path, service: str) -> str:
     if not lines:
         return ""
     line = next((each for each in lines if each.level in ("error", "critical")), lines[0])
+    if line.event == _REFUSED:
+        return "; ".join(str(line.fields[name]) for name in ("reason", "remedy") if line.fields.get(name))
     return f"{line.event.strip()} {fields_text(line.fields)}".strip()
 
 

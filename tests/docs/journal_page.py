@@ -30,7 +30,7 @@ Each row carries a checksum over itself and the one before it. Beside the file l
 A snapshot is made by a process beside execution after every {snapshot_rows:,} rows (`[journal] snapshot_rows`):
 [snapshots](decisions/snapshots.md). What happens to a damaged file: [a damaged journal](decisions/damaged-journal.md)
 and [bad days](bad-days.md). To move a journal to another place, stop the desk and move the file with all that lies
-beside it. To begin a new one on purpose: `python -m shared.store quarantine FILE`.
+beside it. To begin a new one on purpose: `.venv/bin/python -m shared.store quarantine FILE`.
 
 Sales of the [cash rule](cash.md) are rows of their own (`cash_sale_requested`, `cash_sale_moved`): they belong to no
 trade, and `voldesk cash` shows them.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import subprocess
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -135,8 +136,14 @@ def test_a_damaged_file_is_refused_with_the_command_that_moves_it_aside(tmp_path
     path.write_bytes(data)
     with pytest.raises(JournalDamaged, match="damaged") as refused:
         open_journal(path)
-    assert f"python -m shared.store quarantine {path}" in refused.value.remedy
     assert path.read_bytes() == data
+    # the command is complete: from a directory of no checkout, in a shell without the virtual environment
+    command = refused.value.remedy.partition("with: ")[2]
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not path.exists()
 
 
 def test_a_row_of_an_unknown_kind_is_refused_by_its_number(tmp_path: Path) -> None:

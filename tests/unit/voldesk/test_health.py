@@ -91,8 +91,7 @@ def test_a_configuration_error_is_explained_by_the_services_own_words(home: Path
     desk = load_config()
     refused = {"event": "start refused", "reason": "no key", "remedy": "set it", "level": "critical", "at": "x"}
     write_log(desk.run_dir, json.dumps(refused), '{"event": "stopped", "level": "info"}')
-    said = 'start refused reason="no key" remedy="set it"'
-    assert judge_service(desk, "risk", gone("EXITED", 78), None).detail == said
+    assert judge_service(desk, "risk", gone("EXITED", 78), None).detail == "no key; set it"
 
 
 def test_the_last_line_counts_when_there_is_no_error_and_plain_text_is_taken_as_it_is(home: Path) -> None:
