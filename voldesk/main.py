@@ -152,7 +152,9 @@ class CommandLine(TyperGroup):
             remedy = "free space on the disk of the run directory, or make it writable, and repeat"
             code = _complain(f"{error.strerror}{where}", remedy, EXIT_FAILED)
         except TyperException as error:
-            code = _complain(error.format_message().rstrip("."), _help_of(error), error.exit_code)
+            # the words that pydantic puts before a reason of our own
+            said = error.format_message().rstrip(".").replace("Value error, ", "")
+            code = _complain(said, _help_of(error), error.exit_code)
         sys.exit(code or 0)
 
 

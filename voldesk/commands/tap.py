@@ -41,7 +41,8 @@ def tap(
     """Print messages of the bus, one line each, until Ctrl-C; with --json one object per line, header and body.
 
     Of a state (heartbeat, chain, account ...) the newest is shown, of an event (trade, order, fill ...) every one.
-    On a terminal a line is cut at its width.
+    On a terminal a line is cut at its width. A book and its last trades are published while somebody follows them, as
+    with `voldesk book SYMBOL --follow`.
     """
     desk = load_desk()
     wanted: dict[str, list[str]] = {}

@@ -107,7 +107,7 @@ def test_what_is_wrong_is_one_line_with_its_exit_code(desk: ExchangeProcess) -> 
         (("list-expiry", "BTC", "--in", "soon"), 2, "write it as 90s, 20m, 1h or 1h30m"),
         (("list-expiry", "BTC", "--in", "30d"), 2, "choose 1m to 7d"),
         (("fault", "silence", "--count", "3"), 2, "not counted in requests"),
-        (("fault", "earthquake"), 2, "earthquake"),
+        (("fault", "earthquake"), 2, "'kind': 'earthquake' is not one of 'latency'"),
         (("move", "DOGE", "--pct", "1"), 2, "use one of: BTCUSD, ETHUSD"),
         (("move", "BTC", "--pct", "-95"), 2, "--pct"),
     ):
