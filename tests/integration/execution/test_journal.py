@@ -12,22 +12,30 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.execution.config import ExecutionConfig
+from services.execution.fold import snapshots_of
 from services.execution.rows import HaltsLifted, Row
 from shared.bus import Bus
 from shared.messages.control import HaltState
-from shared.messages.steps import Entry
+from shared.messages.steps import Entry, RaiseAlert
 from shared.messages.system import Alert
+from shared.metrics import Metrics
 from shared.ports import resolve_ports
 from shared.quarantine import quarantined
 from shared.secrets import ensure_grant_key, ensure_paper_secrets
+from shared.service.compaction import Compaction
+from shared.service.context import ServiceContext
 from shared.service.journals import binding_of, journal_path
 from shared.snapshots import snapshot_files
 from shared.store import SqliteJournal
+from shared.tasks import spawn
 from tests.integration.bus.harness import ROOT, Heard, until
 from tests.integration.execution.test_full_disk import Execution, halted
 from tests.unit.execution.test_perpetual_trades import PerpetualScript
@@ -105,12 +113,49 @@ def test_damage_in_rows_that_no_start_reads_is_found_when_all_are_verified(execu
     journal.append([Entry(20, "", HaltsLifted(lifted_by="drill"))])
     assert compact(execution, "--verify")["rows"] == 1
     journal.close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TRIGGER entries_never_change")
-        connection.execute("UPDATE entries SET at_ns = 7 WHERE sequence = 3")
-        connection.commit()
+    damage(path, 3)
     assert compact(execution)["rows"] == 0
     assert "row 3 is not as it was written" in compact(execution, "--verify")["damaged"]
+
+
+def damage(path: Path, sequence: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER entries_never_change")
+        connection.execute("UPDATE entries SET at_ns = 7 WHERE sequence = ?", (sequence,))
+        connection.commit()
+
+
+async def test_damage_in_rows_that_no_start_reads_is_told(
+    execution: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service looks once a day, in a process of its own; here it looks at once."""
+    monkeypatch.setattr("shared.service.compaction._FIRST_VERIFY_S", 0.0)
+    monkeypatch.setenv("VOLDESK_CONFIG", str(execution.desk.path))
+    desk = execution.desk
+    path, binding = journal_path(desk, "execution"), binding_of(desk)
+    snapshots = snapshots_of(path, binding, ExecutionConfig())
+    journal = SqliteJournal(path, binding, Row, snapshots=snapshots)
+    journal.append([Entry(number, "", HaltsLifted(lifted_by="drill")) for number in range(20)])
+    compact(execution)
+    assert journal.snapshot() is not None
+    damage(path, 3)
+    told: list[RaiseAlert] = []
+    context = SimpleNamespace(
+        desk=desk,
+        name="execution",
+        metrics=Metrics("execution", "paper", "main"),
+        log=structlog.get_logger(),
+        alert=told.append,
+    )
+    compaction = Compaction(cast(ServiceContext, context), journal, snapshots, "services.execution.compact")
+    looking = spawn(compaction.run(), name="compaction")
+    await until(lambda: told != [], "it is told")
+    looking.cancel()
+    journal.close()
+    (alert,) = told
+    assert (alert.code, alert.severity, alert.subject) == ("journal_damaged", "critical", "execution")
+    assert "row 3 is not as it was written" in alert.text
+    assert "copy the journal" in alert.text
 
 
 def _codes(heard: Heard) -> list[str]:

@@ -26,6 +26,7 @@ from shared.messages.grants import signed
 from shared.messages.market import ChainSnapshot, Instrument, InstrumentList
 from shared.messages.quoting import ChangeOrders, OrdersChanged, OrderToPlace
 from shared.messages.steps import Inbound, StreamSynced
+from shared.messages.system import Alert
 from shared.messages.trades import (
     ExecutionMode,
     ExecutionParams,
@@ -43,7 +44,7 @@ from shared.venues.coincall import CoincallGateway, simulated
 from shared.venues.coincall.endpoints import Endpoint
 from shared.venues.coincall.rest import RestClient
 from shared.venues.ports import VenueError
-from tests.integration.bus.harness import ROOT, until
+from tests.integration.bus.harness import ROOT, Heard, until
 from tests.unit.shared.samples import write_desk
 
 SECOND = 1_000_000_000
@@ -242,6 +243,28 @@ async def test_a_stop_withdraws_quotes_and_with_cancel_every_order_before_the_pr
     assert await asyncio.to_thread(execution.wait, PATIENCE_S) == 0
     assert await stack.resting() == {"cancel": [], "leave": [low], "leave_all": [lower, low]}[choice]
     assert await stack.countdowns() == [], "nothing would cancel what was left"
+
+
+@pytest.mark.parametrize("choice", ["cancel"], indirect=True)
+async def test_what_a_stop_could_not_withdraw_in_time_is_told_before_the_process_ends(stack: Stack) -> None:
+    heard = Heard()
+    stack.bus.subscribe("execution", ["sys.execution.alert"], heard.append)
+    instrument, low, _ = await stack.option()
+    await stack.opened(instrument, low, "limit", 0)
+    await reached(stack.resting, [low])
+    stack.processes["exchange"].send_signal(signal.SIGSTOP)
+    execution = stack.processes["execution"]
+    execution.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(execution.wait, PATIENCE_S) == 0
+
+    def told() -> list[Alert]:
+        alerts = [each for each in heard.messages("sys.execution.alert") if isinstance(each, Alert)]
+        return [each for each in alerts if each.code == "shutdown_incomplete"]
+
+    await until(lambda: told() != [], "it is told")
+    (alert,) = told()
+    assert alert.severity == "critical"
+    assert "stopped cancel after 20 s with this left" in alert.text
 
 
 async def reached(read: Any, wanted: list[Any]) -> None:
