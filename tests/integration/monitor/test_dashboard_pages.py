@@ -192,6 +192,20 @@ async def test_every_page_says_above_all_what_is_critical_until_somebody_sees_to
     assert filled.errors == []
 
 
+async def test_an_alert_that_is_told_on_and_on_shows_since_when(filled: Dashboard) -> None:
+    for at_s in (10, 40, 80):
+        filled.script.hear(alert("naked_leg", at_s, severity="critical"), at_s)
+    http = await filled.logged_in()
+    async with http:
+        overview, alerts = (await http.get("/")).text, (await http.get("/alerts")).text
+    begun, newest = (f'data-ns="{(START + at_s * SECOND) // 1_000_000}"' for at_s in (10, 80))
+    (line,) = [line for line in overview.splitlines() if line.startswith("<li>") and "naked_leg" in line]
+    assert begun in line
+    assert newest not in line
+    (row,) = [line for line in alerts.splitlines() if line.startswith("<tr>") and "naked_leg" in line]
+    assert row.index(begun) < row.index(newest)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
