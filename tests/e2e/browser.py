@@ -99,6 +99,18 @@ class Look:
         )
         return found
 
+    def out_of_sight(self) -> list[str]:
+        """Buttons of tables that one would have to scroll sideways for."""
+        found: list[str] = self.page.evaluate(
+            """() => {
+                const right = (each) => each.getBoundingClientRect().right;
+                return [...document.querySelectorAll('.scroll .act')]
+                    .filter(each => right(each) > right(each.closest('.scroll')) + 1)
+                    .map(each => each.textContent.trim());
+            }"""
+        )
+        return found
+
     def violations(self) -> list[str]:
         """What axe-core finds against WCAG 2.2 A and AA, each with the elements."""
         self.page.evaluate(_AXE.read_text())

@@ -256,6 +256,7 @@ def test_every_page_fits_the_screen_and_can_be_used_by_everybody(
                 expect(look.page.locator(".chart > *").first).to_be_visible()
             if screen == "phone":
                 found += [f"{page.name}: {each} is hard to hit" for each in look.small_targets()]
+            found += [f"{page.name}: {each} is out of sight" for each in look.out_of_sight()]
             wide = look.overflow_px()
             found += [f"{page.name} is {wide} px too wide"] if wide > 0 else []
             found += [f"{page.name}: {each}" for each in look.violations()]
