@@ -1,35 +1,37 @@
-"""A strategy host's decisions: when to ask for a grant, to open and to close."""
+"""A strategy host's decisions: what it hears is taken to the parts that decide, and each of them has its time."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from services.strategy.agenda import Agenda
+from services.strategy.answers import Answers
 from services.strategy.asking import Asking
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.control import command, heed_close
 from services.strategy.dry_funding import DryFunding
 from services.strategy.dry_host import DryHost
-from services.strategy.dry_run import DryDesk, is_dry
-from services.strategy.exits import ExitDesk, is_held
-from services.strategy.flight import Ended, Flight
-from services.strategy.gates import without_reasons
+from services.strategy.dry_run import DryDesk
+from services.strategy.exit_round import ExitRound
+from services.strategy.exits import ExitDesk
+from services.strategy.flights import Flights
 from services.strategy.hedging import HedgeDesk
 from services.strategy.host_view import HostView
+from services.strategy.intents import Intents
 from services.strategy.loaded import LoadedStrategy, LoadFailure
 from services.strategy.market_desk import MarketDesk
-from services.strategy.quoting import OrderDesk, is_quoting
+from services.strategy.quoting import OrderDesk
 from services.strategy.recalls import Recalls
 from services.strategy.reloads import ReloadRefused, StrategyReloaded
 from services.strategy.rolls import RollDesk
 from services.strategy.roster import Roster
-from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, Row, StrategyTaken, StrategyTold
+from services.strategy.rows import RUNS, DryTradeMoved, OrdinalUsed, StrategyTaken, StrategyTold
 from services.strategy.slot import Slot
 from services.strategy.status_news import StatusNews
 from services.strategy.trades import TradeBook
+from services.strategy.workspace import Workspace
 from shared.ids import hedged_name
 from shared.messages.account import AccountSnapshot
 from shared.messages.base import Message
@@ -51,7 +53,6 @@ from shared.messages.steps import (
     Entry,
     Inbound,
     LoopStalled,
-    RaiseAlert,
     Reply,
     ReplyReceived,
     Request,
@@ -63,23 +64,12 @@ from shared.messages.steps import (
 )
 from shared.messages.system import Heartbeat
 from shared.messages.trades import IntentRefused, OrderUpdate, TradeUpdate, unknown_request
-from shared.strategy.actions import ScheduledAction
-from shared.strategy.protocol import (
-    CloseStructure,
-    Intent,
-    IntentOutcome,
-    OpenStructure,
-    ReduceStructure,
-    Strategy,
-    WorkOrders,
-)
-from shared.strategy.views import DeskView, Tolerances
+from shared.strategy.protocol import IntentOutcome
+from shared.strategy.views import Tolerances
 from shared.strategy_hosts import DEFAULT_HOST, StrategyHosts
 from shared.weakly import weakly
 
 MS = 1_000_000
-_TIMER_GAP_NS = 10 * MS
-"""Least time between two timers of one strategy, so that one whose deadline does not move is not called for ever."""
 
 
 class StrategyHostCore:
@@ -105,58 +95,39 @@ class StrategyHostCore:
         hosts: StrategyHosts = StrategyHosts(),
         elsewhere: Collection[str] = (),
     ) -> None:
-        self._config = config
-        self._account_id = account_id
         self._service = service
         self._hosts = hosts
         self._elsewhere = frozenset(elsewhere)
-        record, alert = weakly(self._record), weakly(self._alert)
-        self._roster = Roster(config, strategies, failures, record, alert)
-        self._slots = self._roster.slots
-        self._board = Board(account_id, config.service_silence_max_ms * MS)
-        self._trades = TradeBook(account_id, config.day_boundary_minute)
-        self._exits = ExitDesk(config)
-        self._orders = OrderDesk(config)
+        self._news = StatusNews(config.status_interval_ms * MS)
+        self._changed = self._news.changed
+        work = self._work = Workspace(weakly(self.apply), self._changed)
+        self.ignored = work.ignored
+        roster = self._roster = Roster(config, strategies, failures, work.record, work.alert)
+        self._slots = roster.slots
+        board = self._board = Board(account_id, config.service_silence_max_ms * MS)
+        trades = self._trades = TradeBook(account_id, config.day_boundary_minute)
+        exits = self._exits = ExitDesk(config)
+        orders = self._orders = OrderDesk(config)
         tolerances = Tolerances(
             market_ns=config.market_tolerance_ms * MS, account_ns=config.account_tolerance_ms * MS
         )
-        self._recalls = Recalls(record)
-        self._agenda = Agenda(record, alert, weakly(self._call))
-        self._dry = DryDesk(account_id, config, self._board, record)
-        self._dry_funding = DryFunding(config, self._board, self._dry)
-        self._market = MarketDesk(config, tolerances, record)
-        self._hedges = HedgeDesk(
-            account_id, config, self._board, self._trades, self._roster, record, self._exits, self._dry
+        recalls = self._recalls = Recalls(work.record)
+        dry = self._dry = DryDesk(account_id, config, board, work.record)
+        self._dry_funding = DryFunding(config, board, dry)
+        market = self._market = MarketDesk(config, tolerances, work.record)
+        hedges = self._hedges = HedgeDesk(account_id, config, board, trades, roster, work.record, exits, dry)
+        view = self._view = HostView(board, trades, dry, exits, roster, tolerances, market, hedges, self._dry_funding)
+        dry_host = DryHost(dry, work.alert, weakly(self._tell_outcome), weakly(self._tell_of_dry))
+        rolls = self._rolls = RollDesk(
+            account_id, config, board, trades, exits, view, dry_host, work.record, work.alert
         )
-        self._view = HostView(
-            self._board,
-            self._trades,
-            self._dry,
-            self._exits,
-            self._roster,
-            tolerances,
-            self._market,
-            self._hedges,
-            self._dry_funding,
+        intents = self._intents = Intents(
+            account_id, config, work, board, trades, roster, recalls, view, exits, orders, hedges, dry_host
         )
-        self._dry_host = DryHost(self._dry, alert, weakly(self._tell_outcome), weakly(self._tell_of_dry))
-        self._rolls = RollDesk(
-            account_id,
-            config,
-            self._board,
-            self._trades,
-            self._exits,
-            self._view,
-            self._dry_host,
-            record,
-            alert,
-        )
-        self._step = Step()
-        self._now_ns = 0
-        self._cause_id = ""
-        self._news = StatusNews(config.status_interval_ms * MS)
-        self._changed = self._news.changed
-        self.ignored: Counter[str] = Counter()
+        self._agenda = Agenda(work.record, work.alert, intents.call)
+        flights = self._flights = Flights(work, board, trades, roster, view, rolls, intents)
+        self._exit_round = ExitRound(work, board, trades, roster, recalls, view, exits, rolls, dry, dry_host, intents)
+        self._answers = Answers(work, flights, market, exits, hedges, intents)
 
     @property
     def asking(self) -> Asking:
@@ -183,14 +154,14 @@ class StrategyHostCore:
 
     def start(self, now_ns: int) -> Step:
         """Report what could not be loaded, and show every strategy."""
-        self._begin(now_ns, "")
+        self._work.begin(now_ns, "")
         self._roster.start()
         self._publish_statuses()
-        return self._step
+        return self._work.step
 
     def handle(self, item: Any, now_ns: int) -> Step:
         cause_id = item.message_id if isinstance(item, Inbound | ReplyReceived) else ""
-        self._begin(now_ns, item.request_id if isinstance(item, Request) else cause_id)
+        self._work.begin(now_ns, item.request_id if isinstance(item, Request) else cause_id)
         match item:
             case Inbound():
                 self._on_inbound(item)
@@ -198,10 +169,8 @@ class StrategyHostCore:
                 self._on_synced(epoch)
             case Request():
                 self._on_request(item)
-            case ReplyReceived():
-                self._on_reply(item)
-            case RequestTimedOut(request_id=request_id):
-                self._on_timeout(request_id)
+            case ReplyReceived() | RequestTimedOut():
+                self._answers.take(item)
             case JournalSpace():
                 self._on_space(item)
             case StrategyReloaded(loaded=loaded):
@@ -217,7 +186,7 @@ class StrategyHostCore:
             case _:
                 self.ignored[f"unknown input {type(item).__name__}"] += 1
         self._advance()
-        return self._step
+        return self._work.step
 
     def apply(self, entry: Entry) -> None:
         if not self._is_ours(getattr(entry.row, "strategy", "")):
@@ -246,21 +215,6 @@ class StrategyHostCore:
             return True
         return self._hosts.of(strategy) == self._service and hedged_name(strategy) not in self._elsewhere
 
-    def _begin(self, now_ns: int, cause_id: str) -> None:
-        self._now_ns = max(now_ns, self._now_ns)
-        self._cause_id = cause_id
-        self._step = Step()
-
-    def _record(self, row: Row) -> None:
-        entry = Entry(self._now_ns, self._cause_id, row)
-        self.apply(entry)
-        self._step.rows.append(entry)
-
-    def _alert(self, code: str, severity: str, subject: str, text: str, *, resolved: bool = False) -> None:
-        self._step.effects.append(
-            RaiseAlert(code=code, severity=severity, subject=subject, text=text, resolved=resolved)
-        )
-
     def _on_inbound(self, item: Inbound) -> None:
         taken = True
         match item.message:
@@ -287,7 +241,7 @@ class StrategyHostCore:
                 taken = self._board.on_halts(halts)
                 self._changed.update(self._slots)
             case Heartbeat() as beat:
-                self._board.on_heartbeat(beat, self._now_ns)
+                self._board.on_heartbeat(beat, self._work.now_ns)
             case other:
                 self.ignored[f"{type(other).__name__} is not used"] += 1
         if not taken:
@@ -299,7 +253,7 @@ class StrategyHostCore:
         self._changed.update(self._slots)
         for trade in self._trades.keep_only(epoch):
             text = f"execution no longer knows trade {trade.trade_id} of {trade.strategy}: it is not counted as open"
-            self._alert("trade_vanished", "critical", trade.trade_id, text)
+            self._work.alert("trade_vanished", "critical", trade.trade_id, text)
 
     def _on_trade(self, trade: TradeUpdate, epoch: int) -> None:
         if not self._is_ours(trade.strategy):
@@ -310,306 +264,100 @@ class StrategyHostCore:
         self._changed.add(trade.strategy)
         self._recalls.on_trade(trade)
         self._rolls.on_trade(trade)
-        self._step.effects += self._hedges.on_trade(trade, self._now_ns)
+        self._work.send(*self._hedges.on_trade(trade, self._work.now_ns))
         slot = self._roster.trading_as(trade.strategy)
         if slot is None:
             return
         self._changed.add(slot.name)
         if trade.ordinal > slot.memory.ordinal_used:
-            self._record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
-        heed_close(slot, trade, self._record)
-        if slot.flight is not None:
-            self._fly(slot, slot.flight.on_trade(trade))
-        self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
+            self._work.record(OrdinalUsed(strategy=slot.name, ordinal=trade.ordinal))
+        heed_close(slot, trade, self._work.record)
+        self._work.send(*self._flights.on_trade(slot, trade))
+        self._intents.ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._work.now_ns))
         self._roster.closings.on_trade(slot, trade)
 
     def _on_order(self, order: OrderUpdate) -> None:
         trade = self._trades.open_trade(order.trade_id)
         slot = None if trade is None else self._roster.trading_as(trade.strategy)
         if slot is not None and not slot.looks_by_timer_alone:
-            self._ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._now_ns))
+            self._intents.ask(slot, lambda strategy, desk: strategy.on_order(order, desk, self._work.now_ns))
 
     def _on_space(self, space: JournalSpace) -> None:
         """Nothing is opened on a full disk. Where rows are missing a pause may be among them: all are paused."""
-        self._step.effects += space_alerts(self._view.space, space, self._service)
+        self._work.send(*space_alerts(self._view.space, space, self._service))
         self._view.space = space
         self._changed.update(self._slots)
         if space.unwritten:
             for slot in self._slots.values():
                 if slot.memory.told in RUNS or slot.memory.has_run_once:
-                    self._record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
+                    self._work.record(StrategyTold(strategy=slot.name, action="pause", requested_by="journal"))
 
     def _on_request(self, request: Request) -> None:
         match request.message:
             case ListStrategies():
-                answer: Message = StrategyList(strategies=tuple(self._view.statuses(self._now_ns)))
+                answer: Message = StrategyList(strategies=tuple(self._view.statuses(self._work.now_ns)))
             case ListDryTrades(strategy=strategy):
                 answer = DryTradeList(trades=self._dry.trades(strategy))
             case StrategyCommand() as order:
-                answer = command(order, self._slots, self._record, self._roster.revive)
+                answer = command(order, self._slots, self._work.record, self._roster.revive)
                 self._changed.update(answer.strategies if isinstance(answer, StrategyCommandDone) else ())
             case SteerHedge():
                 answer = self._hedges.steer(request.message)
             case RollTrade():
-                answer = self._rolls.want(request.message, self._slots, self._now_ns)
+                answer = self._rolls.want(request.message, self._slots, self._work.now_ns)
             case other:
                 answer = unknown_request(self._service, other)
-        self._step.effects.append(Reply(request.request_id, answer))
-
-    def _on_reply(self, reply: ReplyReceived) -> None:
-        for slot in self._slots.values():
-            if slot.flight is not None and slot.flight.owns(reply.request_id):
-                self._changed.add(slot.name)
-                self._on_flight_reply(slot, slot.flight, reply)
-                return
-        taken = self._market.on_reply(reply) or self._exits.on_reply(reply, self._now_ns)
-        if self._hedges.owns(reply.request_id):
-            self._step.effects += self._hedges.on_answer(reply, self._now_ns)
-        elif not taken and not self._on_orders_answered(reply):
-            self.ignored["answer to a question that is settled"] += 1
-
-    def _on_flight_reply(self, slot: Slot, flight: Flight, reply: ReplyReceived) -> None:
-        """Before execution was asked, an intent is dropped when the strategy was stopped or the desk was halted."""
-        gates = dict(self._view.gates(slot, self._now_ns))
-        stopped = gates["state"] or gates["halts"]
-        if flight.stage == "granting" and stopped is not None:
-            slot.flight = None
-            self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=stopped))
-            return
-        self._fly(slot, flight.on_reply(reply, self._now_ns))
-
-    def _on_timeout(self, request_id: str) -> None:
-        for slot in self._slots.values():
-            if slot.flight is not None and slot.flight.owns(request_id):
-                self._changed.add(slot.name)
-                slot.flight.on_timeout(self._now_ns)
-                return
-        timed_out = RequestTimedOut(request_id)
-        taken = self._market.on_timeout(timed_out) or self._exits.on_timeout(request_id, self._now_ns)
-        if self._hedges.owns(request_id):
-            self._step.effects += self._hedges.on_answer(timed_out, self._now_ns)
-        elif not taken and not self._on_orders_answered(timed_out):
-            self.ignored["time-out of a question that is settled"] += 1
-
-    def _on_orders_answered(self, answer: ReplyReceived | RequestTimedOut) -> bool:
-        """Tell a quoting strategy what was refused of its orders. False if this is no answer to one."""
-        answered = self._orders.on_answer(answer)
-        if answered is None:
-            return False
-        slot = self._slots.get(answered[0])
-        if slot is not None:
-            for outcome in answered[1]:
-                self._changed.add(slot.name)
-                self._report_failure(slot, slot.tell_orders(outcome, self._now_ns))
-        return True
+        self._work.send(Reply(request.request_id, answer))
 
     def _advance(self) -> None:
         """Everything that time alone may bring about. Cheap when nothing is due."""
-        now_ns = self._now_ns
+        now_ns, effects = self._work.now_ns, self._work.step.effects
         self._changed.update(hedged_name(trade.strategy) for trade in self._dry_funding.charge(now_ns))
         self._rolls.end_unloaded(self._slots)
         for slot in self._slots.values():
             # first: a roll that was begun before a restart comes before any other intent
-            self._step.effects += self._rolls.advance(slot, now_ns)
+            effects += self._rolls.advance(slot, now_ns)
             if slot.loaded.actions and self._agenda.look(slot, now_ns):
                 self._changed.add(slot.name)
             if slot.flight is not None and slot.flight.due_ns is not None and now_ns >= slot.flight.due_ns:
-                self._changed.add(slot.name)
-                self._fly(slot, slot.flight.on_due(now_ns))
+                effects += self._flights.on_due(slot, slot.flight)
             if slot.deadline_ns is not None and now_ns >= slot.deadline_ns:
-                shown = without_reasons(slot.shown_gates)
-                self._ask(slot, lambda strategy, desk: strategy.on_timer(desk, now_ns))
-                if without_reasons(slot.shown_gates) != shown:
-                    self._changed.add(slot.name)
-                if slot.deadline_ns is not None:
-                    slot.deadline_ns = max(slot.deadline_ns, now_ns + _TIMER_GAP_NS)
+                self._intents.wake(slot)
         if self._board.synced_epoch is not None:
             hedged = [slot for slot in self._slots.values() if slot.loaded.delta_hedge is not None]
-            self._step.effects += self._hedges.advance(hedged, self._view.hedge_closed, now_ns)
-        self._look_at_exits()
+            effects += self._hedges.advance(hedged, self._view.hedge_closed, now_ns)
+        self._exit_round.look()
         if self._board.synced_epoch is not None:
-            self._step.effects += self._orders.stops_due(self._trades.open_trades(), self._state_of, now_ns)
-        if any(isinstance(effect, SendRequest) for effect in self._step.effects):
+            effects += self._orders.stops_due(self._trades.open_trades(), self._view.quoting_state, now_ns)
+        if any(isinstance(effect, SendRequest) for effect in effects):
             # what was asked for leaves first: to judge and show every gate takes longer than to decide
             self._news.put_off(now_ns)
         elif self._news.is_due(now_ns):
             self._publish_statuses()
-        self._step.effects += self._market.look(self._view.needs, self._board.chains, now_ns)
-
-    def _look_at_exits(self) -> None:
-        closable = {
-            trade.trade_id: trade for trade in self._trades.open_trades() if is_held(trade) or is_quoting(trade)
-        }
-        for trade in self._dry.open_trades():
-            closable[trade.trade_id] = trade
-            if ends := self._dry.must_end(trade, self._now_ns):
-                self._exits.want_closed(trade.trade_id, ends, self._now_ns)
-        self._step.effects += self._exits.keep_only(set(closable))
-        for trade in closable.values():
-            slot = self._slots.get(trade.strategy)
-            if slot is not None and trade.created_ns <= slot.memory.close_made_before_ns:
-                self._exits.want_closed(trade.trade_id, slot.memory.close_reason, self._now_ns)
-            elif slot is not None and (wait := slot.exits_wait(self._now_ns)) is not None:
-                self._exits.put_off(trade, wait, self._now_ns)
-                continue
-            if not self._exits.is_due(trade.trade_id, self._now_ns) and (slot is None or slot.loaded.roll is None):
-                continue
-            healthy = slot is not None and slot.failure is None
-            recall = self._recalls.of(trade.strategy, trade.trade_id)
-            view = self._view.exit(trade, recall)
-            functions = slot.exit_functions(trade.trade_id) if slot is not None and healthy else {}
-            asks = functions or (slot is not None and healthy and slot.loaded.roll_functions)
-            with self.asking.of(trade.strategy if asks else ""):
-                self._step.effects += self._exits.look(view, functions, self._now_ns, self._failing(slot))
-                if slot is not None and healthy:
-                    self._step.effects += self._rolls.look(slot, view, self._now_ns, self._failing(slot))
-            self._recalls.keep(recall, trade.strategy, trade.trade_id)
-        if self._board.synced_epoch is not None:
-            for request, close in self._exits.closes_due(closable, self._now_ns):
-                if not is_dry(close.trade_id):
-                    self._step.effects.append(request)
-                    continue
-                trade = closable[close.trade_id]
-                slot = self._slots.get(trade.strategy)
-                if self._dry_host.close(slot, trade, close.reason, self._now_ns) is None:
-                    self._exits.on_timeout(request.request_id, self._now_ns)
+        effects += self._market.look(self._view.needs, self._board.chains, now_ns)
 
     def _tell_of_dry(self, slot: Slot, trade: TradeUpdate) -> None:
         self._changed.add(slot.name)
         self._recalls.on_trade(trade)
         self._rolls.on_trade(trade)
-        self._ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._now_ns))
+        self._intents.ask(slot, lambda strategy, desk: strategy.on_trade(trade, desk, self._work.now_ns))
         if trade.is_final:
-            self._report_failure(slot, slot.tell_closed(trade))
-
-    def _failing(self, slot: Slot | None) -> Callable[[Exception], None]:
-        def failed(error: Exception) -> None:
-            assert slot is not None, "only a loaded strategy has functions that can fail"
-            self._report_failure(slot, slot.fail(error))
-
-        return failed
+            self._intents.report_failure(slot, slot.tell_closed(trade))
 
     def _on_market(self, underlying: str) -> None:
+        now_ns = self._work.now_ns
         for slot in self._slots.values():
             if not slot.looks_by_timer_alone:
-                self._ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, self._now_ns))
-
-    def _ask(self, slot: Slot, question: Callable[[Strategy, DeskView], Sequence[Intent]]) -> None:
-        recall = self._recalls.of(slot.name)
-        desk = self._view.desk(slot, recall, self._now_ns)
-        intents, failure = slot.ask(lambda strategy: question(strategy, desk))
-        self._recalls.keep(recall, slot.name)
-        self._report_failure(slot, failure)
-        self._step.effects += self._hedges.told_of_account(slot.name, slot.alarm)
-        for intent in intents:
-            if isinstance(intent, CloseStructure):
-                self._close(slot, intent)
-            elif isinstance(intent, ReduceStructure):
-                self._reduce(slot, intent)
-            elif isinstance(intent, WorkOrders):
-                self._work_orders(slot, intent)
-            else:
-                self._open(slot, intent)
-
-    def _call(self, slot: Slot, action: ScheduledAction) -> None:
-        """Call a function of a strategy by its schedule."""
-        recall = self._recalls.of(slot.name)
-        function, desk = action.function, self._view.desk(slot, recall, self._now_ns)
-        if function is not None:
-            failure = slot.ask(lambda _: function(desk, self._now_ns) or ())[1]
-            self._recalls.keep(recall, slot.name)
-            self._report_failure(slot, failure)
-
-    def _report_failure(self, slot: Slot, failure: str | None) -> None:
-        if failure is not None:
-            self._changed.add(slot.name)
-            self._roster.report(slot, failure)
-
-    def _close(self, slot: Slot, intent: CloseStructure) -> None:
-        if all(trade.trade_id != intent.trade_id for trade in self._view.open_trades(slot)):
-            self.ignored["close of a trade that is not this strategy's or not open"] += 1
-            return
-        self._exits.want_closed(intent.trade_id, intent.reason, self._now_ns)
-
-    def _reduce(self, slot: Slot, intent: ReduceStructure) -> None:
-        trade = next((each for each in self._view.open_trades(slot) if each.trade_id == intent.trade_id), None)
-        if trade is None or is_dry(trade.trade_id) or self._board.synced_epoch is None:
-            self.ignored["reduction of a trade that is not this strategy's or not open"] += 1
-            return
-        self._step.effects += self._hedges.take_back(trade, intent.keep, intent.reason, self._now_ns)
-
-    def _work_orders(self, slot: Slot, intent: WorkOrders) -> None:
-        """Pass orders on; a strategy that does not run places and moves none, and may cancel."""
-        trade = self._trades.open_trade(intent.trade_id)
-        if trade is None or trade.strategy != slot.trades_as:
-            self.ignored["orders of a trade that is not this strategy's or not open"] += 1
-            return
-        unready = self._board.execution(self._now_ns)
-        if unready is not None:
-            # what is replayed may be answered as if it were new
-            outcome = IntentOutcome(kind="refused", code="not_ready", reason=unready, trade_id=intent.trade_id)
-            self._report_failure(slot, slot.tell_orders(outcome, self._now_ns))
-            return
-        if self._state_of(slot.name) != "running":
-            intent = WorkOrders(trade_id=intent.trade_id, cancel=intent.cancel)
-        if intent.place or intent.amend or intent.cancel:
-            self._step.effects.append(self._orders.send(slot.name, intent, self._now_ns))
-
-    def _state_of(self, strategy: str) -> str:
-        """Whether a strategy moves the orders that it quotes, and why not."""
-        slot = self._slots.get(strategy)
-        state = "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
-        return "running" if state == "paused" and slot is not None and slot.memory.has_run_once else state
-
-    def _open(self, slot: Slot, intent: OpenStructure) -> None:
-        """Put an intent on its way, if nothing stands against it now."""
-        slot.signals_generated += 1
-        self._changed.add(slot.name)
-        closed = self._view.entry_closed(slot, self._now_ns)
-        if closed is not None:
-            self._tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=closed))
-            return
-        if intent.dry_run:
-            self._dry_host.open(slot, intent, self._now_ns)
-            return
-        slot.flight = Flight(
-            intent,
-            strategy=slot.trades_as,
-            ordinal=self._view.history(slot, self._now_ns).next_ordinal,
-            account_id=self._account_id,
-            config=self._config,
-            now_ns=self._now_ns,
-            decision_prices=tuple(self._board.mid(leg.symbol) for leg in intent.legs),
-            entry_reasons=tuple(f"{gate.name}: {gate.reason}" for gate in slot.shown_gates if gate.open),
-        )
-        self._step.effects.append(slot.flight.start())
-
-    def _fly(self, slot: Slot, progress: SendRequest | Ended | None) -> None:
-        """Carry on with an intent in flight."""
-        if progress is None:
-            return
-        if isinstance(progress, SendRequest):
-            self._step.effects.append(progress)
-            return
-        flight, slot.flight = slot.flight, None
-        if progress.ordinal_used is not None and progress.ordinal_used > slot.memory.ordinal_used:
-            self._record(OrdinalUsed(strategy=slot.name, ordinal=progress.ordinal_used))
-        if progress.outcome.kind == "opened":
-            slot.signals_executed += 1
-        if progress.trade is not None and self._board.synced_epoch is not None:
-            self._trades.apply(progress.trade, self._board.synced_epoch)
-        if flight is not None:
-            self._rolls.on_ended(slot, flight, progress, self._now_ns)
-        self._tell_outcome(slot, progress.outcome)
+                self._intents.ask(slot, lambda strategy, desk: strategy.on_market(underlying, desk, now_ns))
 
     def _tell_outcome(self, slot: Slot, outcome: IntentOutcome) -> None:
-        self._changed.add(slot.name)
-        self._report_failure(slot, slot.tell_outcome(outcome, self._now_ns))
+        self._intents.tell_outcome(slot, outcome)
 
     def _publish_statuses(self) -> None:
-        self._step.effects += self._news.publish(
-            lambda: self._view.statuses(self._now_ns),
-            lambda names: self._view.statuses_of(names, self._now_ns),
-            self._now_ns,
-            self._cause_id,
+        now_ns = self._work.now_ns
+        self._work.step.effects += self._news.publish(
+            lambda: self._view.statuses(now_ns),
+            lambda names: self._view.statuses_of(names, now_ns),
+            now_ns,
+            self._work.cause_id,
         )

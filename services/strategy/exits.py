@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from services.strategy.answers import Answer
 from services.strategy.config import StrategyHostConfig
 from services.strategy.gates import GateBook, names_of
 from shared.messages.conditions import ExitCondition, HostFunction
@@ -143,25 +144,18 @@ class ExitDesk:
             requests.append((watch.request, close))
         return requests
 
-    def on_reply(self, reply: ReplyReceived, now_ns: int) -> bool:
-        """Execution took the close, or refused it: if the trade stays open, ask anew. False if it is not ours."""
-        watch = self._asked(reply.request_id)
+    def on_answer(self, answer: Answer, now_ns: int) -> Sequence[SendRequest] | None:
+        """See `Asker`. Execution took the close, or refused it: if the trade stays open, ask anew. None came: ask
+        again with the same id."""
+        watch = self._asked(answer.request_id)
         if watch is None:
-            return False
-        watch.asking = False
-        watch.request = None
-        watch.accepted = isinstance(reply.message, CloseAccepted)
-        watch.due_ns = now_ns + self._config.close_repeat_ms * MS
-        return True
-
-    def on_timeout(self, request_id: str, now_ns: int) -> bool:
-        """No answer: ask again with the same id. False if it is not ours."""
-        watch = self._asked(request_id)
-        if watch is None:
-            return False
+            return None
+        if isinstance(answer, ReplyReceived):
+            watch.request = None
+            watch.accepted = isinstance(answer.message, CloseAccepted)
         watch.asking = False
         watch.due_ns = now_ns + self._config.close_repeat_ms * MS
-        return True
+        return ()
 
     def reason_of(self, trade_id: str) -> str:
         """Why the trade is still open, or why it is being closed."""

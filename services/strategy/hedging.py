@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from decimal import Decimal
 
+from services.strategy.answers import Answer
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
 from services.strategy.dry_hedges import DryHedges, held_delta
@@ -25,7 +26,7 @@ from services.strategy.trades import TradeBook
 from shared.ids import hedge_name, hedged_name
 from shared.messages.base import Side
 from shared.messages.control import HedgeSteered, SteerHedge
-from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
+from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
 from shared.messages.trades import LegOrder, Refusal, TradeUpdate
 from shared.options.chain import ChainView, snap_quantity
 from shared.options.instruments import underlying_of
@@ -221,21 +222,18 @@ class HedgeDesk:
         is_paused = self._pauses.why(trade.trade_id) is not None
         return HedgeSteered(trade_id=trade.trade_id, strategy=trade.strategy, is_paused=is_paused)
 
-    def owns(self, request_id: str) -> bool:
-        if self._reductions.owns(request_id):
-            return True
-        return any(flight.owns(request_id) for _, flight in self._flights.values())
-
-    def on_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> list[Effect]:
-        """An answer to a request that it owns, or that none came."""
-        self._reductions.on_answer(answer, now_ns)
-        for strategy, (_, flight) in tuple(self._flights.items()):
+    def on_answer(self, answer: Answer, now_ns: int) -> list[Effect] | None:
+        """See `Asker`."""
+        if self._reductions.on_answer(answer, now_ns):
+            return []
+        for strategy, (_, flight) in self._flights.items():
             if not flight.owns(answer.request_id):
                 continue
             if isinstance(answer, ReplyReceived):
                 return self._carry_on(strategy, flight.on_reply(answer, now_ns), now_ns)
             flight.on_timeout(now_ns)
-        return []
+            return []
+        return None
 
     def next_deadline_ns(self) -> int | None:
         due = [flight.due_ns for _, flight in self._flights.values()]

@@ -116,6 +116,12 @@ class HostView:
         """Why a strategy may open nothing now; None when it may."""
         return next((reason for _, reason in self.gates(slot, now_ns) if reason is not None), None)
 
+    def quoting_state(self, strategy: str) -> str:
+        """Whether a strategy moves the orders that it quotes, "running", or why not."""
+        slot = self._roster.slots.get(strategy)
+        state = "not loaded" if slot is None else slot.state(self._trades.open_count(strategy))
+        return "running" if state == "paused" and slot is not None and slot.memory.has_run_once else state
+
     def statuses(self, now_ns: int) -> list[StrategyStatus]:
         """Of every strategy, and of the files that gave none."""
         statuses = self.statuses_of(self._roster.slots, now_ns)

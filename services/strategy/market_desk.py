@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
+from services.strategy.answers import Answer
 from services.strategy.config import StrategyHostConfig
 from services.strategy.rows import IvSampled, Row
 from shared.messages.on_demand import FundingRateAnswer, GetFundingRate, GetKlines, Klines
-from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
+from shared.messages.steps import RequestTimedOut, SendRequest
 from shared.messages.trades import Refusal
 from shared.options.chain import ChainView
 from shared.strategy.candles import Candles
@@ -90,12 +91,15 @@ class MarketDesk:
         asked = set(self._asked.values())
         return [self._ask(key, now_ns) for key in wanted if key not in asked and now_ns >= self._due_ns.get(key, 0)]
 
-    def on_reply(self, reply: ReplyReceived) -> bool:
-        """Take an answer in; False if it is not one to our questions."""
-        key = self._asked.pop(reply.request_id, None)
+    def on_answer(self, answer: Answer, now_ns: int) -> Sequence[SendRequest] | None:
+        """See `Asker`. What was read is kept, and why something was not."""
+        key = self._asked.pop(answer.request_id, None)
         if key is None:
-            return False
-        match reply.message:
+            return None
+        if isinstance(answer, RequestTimedOut):
+            self._failures[key] = "market data did not answer"
+            return ()
+        match answer.message:
             case Klines() as klines if isinstance(key, tuple) and key == (klines.symbol, klines.period):
                 self._candles[key] = Candles(klines)
                 self._failures.pop(key, None)
@@ -109,14 +113,7 @@ class MarketDesk:
                     self._due_ns[key] = 0
             case other:
                 self._failures[key] = f"market data answered with {type(other).__name__}"
-        return True
-
-    def on_timeout(self, timed_out: RequestTimedOut) -> bool:
-        """Note that nobody answered; False if the question was not ours."""
-        key = self._asked.pop(timed_out.request_id, None)
-        if key is not None:
-            self._failures[key] = "market data did not answer"
-        return key is not None
+        return ()
 
     def _ask(self, key: Key, now_ns: int) -> SendRequest:
         self._due_ns[key] = now_ns + self._interval_ns

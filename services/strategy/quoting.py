@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from services.strategy.answers import Answer
 from services.strategy.config import StrategyHostConfig
 from shared.messages.quoting import ChangeOrders, OrdersChanged
-from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
+from shared.messages.steps import RequestTimedOut, SendRequest
 from shared.messages.trades import CancelOrders, Refusal, TradeUpdate
 from shared.strategy.protocol import IntentOutcome, WorkOrders
 
@@ -72,7 +73,7 @@ class OrderDesk:
     def next_deadline_ns(self) -> int | None:
         return min(self._stop_ns.values(), default=None)
 
-    def on_answer(self, answer: ReplyReceived | RequestTimedOut) -> tuple[str, list[IntentOutcome]] | None:
+    def on_answer(self, answer: Answer) -> tuple[str, list[IntentOutcome]] | None:
         """The strategy that asked and what it must hear: refusals, or that nobody answered. None if nobody asked."""
         asked = self._asked.pop(answer.request_id, None)
         if asked is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from services.strategy.answers import Answer
 from services.strategy.config import StrategyHostConfig
 from shared.messages.reducing import ReduceTrade, ReductionAccepted
-from shared.messages.steps import ReplyReceived, RequestTimedOut, SendRequest
+from shared.messages.steps import ReplyReceived, SendRequest
 from shared.messages.trades import TradeUpdate
 
 _MS = 1_000_000
@@ -61,12 +62,9 @@ class Reductions:
             return f"{trade.trade_id} is being reduced to {leg.keep_quantity}"
         return None
 
-    def owns(self, request_id: str) -> bool:
-        return any(asked.request.request_id == request_id for asked in self._asked.values())
-
-    def on_answer(self, answer: ReplyReceived | RequestTimedOut, now_ns: int) -> None:
-        """Taken, refused, or not answered in time: then it is asked again with its id."""
-        for trade_id, asked in tuple(self._asked.items()):
+    def on_answer(self, answer: Answer, now_ns: int) -> bool:
+        """Taken, refused, or not answered in time: then it is asked again with its id. False if it is not ours."""
+        for trade_id, asked in self._asked.items():
             if asked.request.request_id != answer.request_id:
                 continue
             asked.due_ns = now_ns + self._config.close_repeat_ms * _MS
@@ -74,6 +72,8 @@ class Reductions:
                 asked.is_answered = True
                 if not isinstance(answer.message, ReductionAccepted):
                     del self._asked[trade_id]
+            return True
+        return False
 
     def due(self, now_ns: int) -> list[SendRequest]:
         """What to ask again now."""
