@@ -59,7 +59,7 @@ def waiting() -> StrategyConfig:
             max_account_delta(1000),
             max_account_delta(500, "BTC"),
             no_existing_position_in(["ETH"]),
-            iv_level(0, 1000, "BTC", 10),
+            iv_level(0, 1000, underlying="BTC", days=10),
             min_equity(1e12),
         ],
         exit_conditions=[account_delta_limit(1000)],
@@ -119,17 +119,23 @@ def cpu_pct(desk: BenchDesk, seconds: float) -> float:
     return 100 * (after.cpu_s - before.cpu_s) / span_s
 
 
-def wait_until_held(desk: BenchDesk, count: int) -> None:
-    """Until each strategy holds its dry-run trade."""
+def wait_until_busy(desk: BenchDesk, count: int, *, holds: bool) -> None:
+    """Until each strategy runs and, where it `holds` one, has its dry-run trade: what has not loaded costs nothing.
+    Raises RuntimeError with the reasons of those that do not."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         told = desk.answer("strategies")
-        without = [each for each in told if not each["dry_run"] or not each["dry_run"]["open"]]
+        without = [
+            each
+            for each in told
+            if each["state"] != "running" or (holds and not (each["dry_run"] and each["dry_run"]["open"]))
+        ]
         if len(told) == count and not without:
             return
         if time.monotonic() > deadline:
             reasons = "; ".join(sorted({each["reason"] for each in without}))
-            raise RuntimeError(f"{len(without)} of {count} strategies hold no trade: {reasons[:500]}")
+            what = "hold no trade" if holds else "do not run"
+            raise RuntimeError(f"{len(without)} of {count} strategies {what}: {reasons[:500]}")
         time.sleep(1.0)
 
 
@@ -142,8 +148,7 @@ def measure(run: Run) -> list[Row]:
         for name, file, strategies in run.track(plans, "hosts"):
             desk = desk_of(Path(home) / name, file, strategies)
             with desk.up():
-                if file == "holding":
-                    wait_until_held(desk, strategies)
+                wait_until_busy(desk, strategies, holds=file == "holding")
                 time.sleep(QUICK_SETTLE_S if run.quick else SETTLE_S)
                 found[name] = cpu_pct(desk, seconds)
 
