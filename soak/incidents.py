@@ -110,7 +110,7 @@ class Incidents:
             "stall": ("stopped", name, lambda: node.stall(duration_ns // 3)),
             "venue away": ("venue", "", lambda: venue.go_away(duration_ns)),
             "throttled": ("venue", "", lambda: venue.throttle(duration_ns // 4)),
-            "stream silent": ("stream", "", lambda: venue.fall_silent(duration_ns)),
+            "stream silent": ("stream", "", lambda: venue.stream.fall_silent(duration_ns)),
             "market frozen": ("frozen", "", lambda: desk.freeze_market(duration_ns, repeats=random.random() < 0.3)),
             "disk full": ("disk", journalled, lambda: desk.nodes[journalled].fill_disk(20, duration_ns)),
         }

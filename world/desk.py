@@ -208,7 +208,7 @@ class Desk:
             if name == "execution":
                 self._disconnect()
                 epoch = node.epoch
-                self._disconnect = self.venue.connect(lambda item: node.put(item, epoch))
+                self._disconnect = self.venue.stream.connect(lambda item: node.put(item, epoch))
             if name == "marketdata":
                 node.put(StreamUp())
                 for base in self._bases:

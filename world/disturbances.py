@@ -28,7 +28,7 @@ def disturb(desk: Desk, faults: Faults, until_ns: int) -> None:
     spells: tuple[tuple[float, Callable[[], None]], ...] = (
         (faults.venue_away_per_minute, lambda: venue.go_away(between_ns(2 * SECOND, 30 * SECOND))),
         (faults.throttle_per_minute, lambda: venue.throttle(between_ns(SECOND, 8 * SECOND))),
-        (faults.stream_silence_per_minute, lambda: venue.fall_silent(between_ns(5 * SECOND, 40 * SECOND))),
+        (faults.stream_silence_per_minute, lambda: venue.stream.fall_silent(between_ns(5 * SECOND, 40 * SECOND))),
         (faults.market_freeze_per_minute, lambda: _freeze(desk)),
         (faults.clock_jump_per_minute, lambda: _jump(desk)),
     )

@@ -16,7 +16,6 @@ from services.exchange.rows import Outcome
 from services.exchange.server.ratelimits import Group
 from services.execution.book import Book
 from shared.messages.contracts import ContractOrder
-from shared.messages.rfq import RfqPush
 from shared.messages.venue import (
     AmendAcked,
     Amendment,
@@ -32,11 +31,7 @@ from shared.messages.venue import (
     OrderRef,
     OrderRefused,
     OutcomeUnknown,
-    StreamDown,
-    StreamUp,
     VenueAccount,
-    VenueFill,
-    VenueOrder,
     VenuePosition,
 )
 from world.cash import VenueCash, is_spot
@@ -44,6 +39,7 @@ from world.engine import Engine
 from world.faults import MS, SECOND, Faults
 from world.leverage import VenueLeverage
 from world.market_feed import MarketFeed
+from world.private_stream import PrivateStream
 from world.products import Products
 from world.rates import OrderRates
 from world.reads import VenueReads
@@ -94,11 +90,11 @@ class Venue:
         self.countdown_asks: list[int] = []
         self.fired_ns: dict[str, int] = {}
         self._foreign_orders: set[int] = set()
-        self._stream: Deliver | None = None
-        self._drop_stream: Callable[[], None] = lambda: None
         self._away_until_ns = 0
         self._throttled_until_ns = 0
-        self._silent_until_ns = 0
+        self.stream = PrivateStream(
+            engine, faults=lambda: self.faults, is_away=lambda: self.is_away, delay_ns=self._delay_ns
+        )
         self._rates = OrderRates(config.rate_limits)
         network = Network(
             engine=engine,
@@ -139,19 +135,16 @@ class Venue:
     def go_away(self, duration_ns: int) -> None:
         """Be unreachable for so long: streams break, calls and reads fail."""
         self._away_until_ns = self.engine.now_ns + duration_ns
-        self._drop_stream()
+        self.stream.drop()
 
     def throttle(self, duration_ns: int) -> None:
         """Refuse every request for so long because there are too many."""
         self._throttled_until_ns = self.engine.now_ns + duration_ns
 
-    def fall_silent(self, duration_ns: int) -> None:
-        """Push nothing for so long on a private stream that stays up."""
-        self._silent_until_ns = self.engine.now_ns + duration_ns
-
     def recover(self) -> None:
         """Be reachable, willing and talkative again."""
-        self._away_until_ns = self._throttled_until_ns = self._silent_until_ns = 0
+        self._away_until_ns = self._throttled_until_ns = 0
+        self.stream.talk()
 
     def place(self, order: NewOrder, deliver: Deliver) -> None:
         """Send one order. The answer, or `OutcomeUnknown` after 3 s, goes to `deliver`. One that arrives after its
@@ -278,42 +271,6 @@ class Venue:
             price = sent.price if change.price is None else change.price
             self.opening_orders.append(msgspec.structs.replace(sent, price=price))
 
-    def connect(self, deliver: Deliver) -> Callable[[], None]:
-        """Subscribe the private stream. It breaks and returns by itself; the result disconnects it for good."""
-        live = True
-
-        def put(item: Any) -> None:
-            if live:
-                deliver(item)
-
-        def drop() -> None:
-            if not live or self._stream is None:
-                return
-            self._stream = None
-            put(StreamDown(reason="connection closed"))
-            self.engine.after(self.engine.between_ns(SECOND // 2, 5 * SECOND), up)
-
-        def up() -> None:
-            if not live:
-                return
-            if self.is_away:
-                self.engine.after(self.engine.between_ns(SECOND // 2, 5 * SECOND), up)
-                return
-            self._stream = put
-            self._drop_stream = drop
-            put(StreamUp())
-            if self.faults.stream_drop_per_minute:
-                wait_s = self.engine.random.expovariate(self.faults.stream_drop_per_minute / 60)
-                self.engine.after(int(wait_s * SECOND), drop)
-
-        def disconnect() -> None:
-            nonlocal live
-            live = False
-            self._stream = None
-
-        self.engine.after(self._delay_ns(), up)
-        return disconnect
-
     def account(self) -> VenueAccount:
         summary = self.exchange.account_summary(self.account_id)
         return VenueAccount(
@@ -439,23 +396,15 @@ class Venue:
             match event:
                 case ex.OrderEvent(order=order) if order.account_id == self.account_id:
                     if self.products.spot or not is_spot(order.symbol):
-                        self._push_one(shown_order(order))
+                        self.stream.push(shown_order(order))
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
                     # Of spot it is not pushed what the fee took of the coins: the gateway drops these, see there.
                     if not is_spot(fill.symbol):
-                        self._push_one(shown_fill(fill, with_fee=False))
+                        self.stream.push(shown_fill(fill, with_fee=False))
                 case _:
                     push = self.rfqs.pushed(event)
                     if push is not None:
-                        self._push_one(push)
-
-    def _push_one(self, item: VenueOrder | VenueFill | RfqPush) -> None:
-        if self.engine.now_ns < self._silent_until_ns or self.engine.chance(self.faults.stream_lost):
-            return
-        copies = 2 if self.engine.chance(self.faults.stream_duplicate) else 1
-        for _ in range(copies):
-            late_ns = self.engine.between_ns(0, self.faults.stream_reorder_ms * MS)
-            self.engine.after(self._delay_ns() + late_ns, lambda: self._stream and self._stream(item))
+                        self.stream.push(push)
 
     def _happens(self, chance: float) -> bool:
         """Draws nothing where the fault is off."""

@@ -272,7 +272,7 @@ def test_a_silent_stream_stays_up_and_tells_nothing() -> None:
     pushed = (VenueOrder, VenueFill, StreamDown)
     node.on_batch = lambda items, now_ns: told.extend(item for item in items if isinstance(item, pushed))
     run_until(desk, lambda: node.alive and node.core.is_synced)
-    desk.venue.fall_silent(10 * SECOND)
+    desk.venue.stream.fall_silent(10 * SECOND)
     answer_to(desk, buy(desk, 1))
     assert told == []
     desk.engine.run_until(desk.engine.now_ns + 10 * SECOND)
