@@ -16,7 +16,7 @@ import msgspec
 
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.halted import halt_text
-from services.execution.halts import Guards
+from services.execution.halts import RISK_UNHEARD, Guards
 from services.execution.modes import OPENING_PLANS
 from services.execution.positions import PositionWitness
 from services.execution.records import Trade
@@ -281,6 +281,8 @@ def _risk_alive(intent: OpenTrade, view: CheckView) -> Refusal | None:
             detail="the risk service is or was silent since it gave the grant, which is void",
             remedy="ask for a new grant when risk is up: voldesk status",
         )
+    if not view.guards.risk_was_heard:
+        return Refusal(code="not_ready", detail=RISK_UNHEARD, remedy="try again")
     return None
 
 

@@ -18,6 +18,7 @@ from shared.messages.system import Heartbeat
 from shared.messages.trades import HaltLevel
 from shared.strategy_hosts import is_host
 
+RISK_UNHEARD = "the risk service was not heard since execution started or stood still"
 _HALTS_MAX = 100
 _JOURNAL = "journal"
 """Who raises a halt because rows are missing."""
@@ -28,21 +29,30 @@ _UNWRITTEN_MAX = 64
 
 
 class Guards:
-    """Heartbeats are volatile: after a start or a stall every service gets its full silence again."""
+    """Heartbeats are volatile: after a start or a stall every service gets its full silence again.
+
+    That keeps what rests from being undone for nothing; it does not make risk alive: until that is heard nothing is
+    sent on its grants.
+    """
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self._risk_ns = 0
         self.risk_back_ns = 0
+        self.risk_was_heard = False
+        """Whether risk is known to live: a heartbeat came since the last start or stall."""
+
         self._hostless = HostlessTrades(work)
 
     def begin(self) -> None:
         """Count all silences from now."""
         self._risk_ns = self._work.now_ns
+        self.risk_was_heard = False
         self._work.hosts.begin(self._work.now_ns)
 
     def heard(self, beat: Heartbeat) -> bool:
-        """A service is alive; the age of its beat counts from this receipt. True when it had been silent too long."""
+        """A service is alive; the age of its beat counts from this receipt. True when something may follow from that:
+        it had been silent too long, or nothing was sent because risk had not been heard."""
         work = self._work
         heard_ns = work.hosts.heard(beat, work.now_ns) if is_host(beat.service) else 0
         self._hostless.look()
@@ -52,7 +62,8 @@ class Guards:
                 self.risk_back_ns = work.now_ns
                 work.resolve("risk_silent", "risk", "the risk service is heard again")
             self._risk_ns = work.now_ns
-            return was_silent
+            was_heard, self.risk_was_heard = self.risk_was_heard, True
+            return was_silent or not was_heard
         return heard_ns > work.config.quoting_host_silence_ms * MS
 
     @property

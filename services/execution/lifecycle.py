@@ -8,7 +8,7 @@ from services.execution.broken import is_held_broken
 from services.execution.closing import ClosePlan
 from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import QueryOrder
-from services.execution.halts import Guards
+from services.execution.halts import RISK_UNHEARD, Guards
 from services.execution.modes import CLOSING_PLANS, OPENING_PLANS, manner_of
 from services.execution.plan import Advice, Amend, AskForQuotes, Place, Record, TakeQuote, flat_close
 from services.execution.positions import PositionWitness
@@ -120,6 +120,10 @@ class Lifecycle:
         if not manner_of(trade).rests_unseen and self._schedule.stream_up is False:
             return self._withdrawn(trade, "the private stream of the venue is down")
         advice = OPENING_PLANS[trade.opening_mode].advise(trade, work)
+        if not self._guards.risk_was_heard and any(map(_is_exposing, advice.actions)):
+            # it is heard within its silence, or the grant is void
+            advice.actions = [action for action in advice.actions if not _is_exposing(action)]
+            advice.wait(RISK_UNHEARD)
         if advice.outcome == "complete":
             work.move(trade, "OPEN", advice.reason)
         elif advice.outcome == "given_up":
@@ -368,6 +372,11 @@ class Lifecycle:
                 )
             else:
                 work.cancel(work.book.orders[action.client_order_id], action.why)
+
+
+def _is_exposing(action: object) -> bool:
+    """Whether an opening may come to hold more by it."""
+    return isinstance(action, Place | Amend | AskForQuotes | TakeQuote)
 
 
 def _unwinding_of(trade: Trade) -> TradeState:

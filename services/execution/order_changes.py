@@ -8,6 +8,7 @@ from typing import Any
 from services.execution.checks import SLICES_MAX, CheckView
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, CancelOrder, PlaceBatch, PlaceOrder
 from services.execution.halted import cancelling_halt, halt_text
+from services.execution.halts import RISK_UNHEARD
 from services.execution.plan import slice_of
 from services.execution.quoting import (
     drop_retry,
@@ -90,6 +91,8 @@ def _closed(trade: Trade, change: ChangeOrders, view: CheckView) -> OrderAnswer 
         code, detail = "halted", "a halt is in force, or voided the grant"
     elif view.guards.risk_is_silent:
         code, detail = "risk_silent", "the risk service is silent"
+    elif not view.guards.risk_was_heard:
+        code, detail = "not_ready", RISK_UNHEARD
     elif silence_of(work, trade) is not None:
         code, detail = "host_silent", "no heartbeat of a strategy host arrives: what rests would be withdrawn"
     else:

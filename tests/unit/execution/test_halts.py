@@ -151,6 +151,33 @@ def test_after_a_restart_or_a_stall_every_service_gets_its_full_silence_again() 
     assert script.state(trade_id) == "UNWINDING"
 
 
+def test_after_a_restart_or_a_stall_nothing_is_sent_on_a_grant_before_risk_was_heard() -> None:
+    """Risk died and gave a grant before: each restart would give it three more seconds in which to be used."""
+    script = Script().started()
+    half_open = script.open(leg(HIGH_CALL, "buy"), leg(CALL, "sell"))
+    (long,) = script.placed()
+    script.risk_on = False
+    script.restarted().snapshot()
+    script.fills_all(long, 1)
+    assert script.placed() == []
+    assert "not heard" in script.trade(half_open).reason
+    refused = script.ask(intent(leg(PUT, "buy"), ordinal=1, now_ns=script.now_ns))
+    assert isinstance(refused, Refusal)
+    assert (refused.code, "risk" in refused.detail) == ("not_ready", True)
+    script.inbound(beat("risk", script.now_ns))
+    assert [order.symbol for order in script.placed()] == [CALL]
+    accepted = script.ask(intent(leg(PUT, "buy"), ordinal=1, now_ns=script.now_ns))
+    assert script.state(accepted.trade_id) == "OPENING"
+    (put,) = script.placed()
+    script.on(LoopStalled(gap_ns=5 * SECOND)).snapshot()
+    script.cancels_all(put)
+    script.now_ns += 2 * SECOND
+    script.market()
+    assert script.placed() == []
+    script.inbound(beat("risk", script.now_ns))
+    assert [order.symbol for order in script.placed()] == [PUT]
+
+
 @pytest.mark.parametrize(("policy", "state"), [("hold", "OPEN"), ("close", "CLOSING")])
 def test_a_silent_host_holds_or_closes_as_the_trade_declares(policy: str, state: str) -> None:
     script = Script().started()
@@ -250,6 +277,19 @@ def test_the_maximum_loss_is_measured_on_fresh_marks_only() -> None:
     script.wait(2_000)
     assert script.state(trade_id) == "CLOSING"
     assert "loss on mark" in script.trade(trade_id).reason
+
+
+def test_a_missing_mark_of_one_leg_is_no_loss_of_the_other() -> None:
+    """Counted as zero, the gain of the unmarked leg would be missing and a hedged move would look like a loss."""
+    script = Script().started()
+    trade_id = script.opened(leg(HIGH_CALL, "buy"), leg(CALL, "sell"), max_loss_usd=100.0)
+    moved = {**MARKS, CALL: 1_500.0, HIGH_CALL: 800.0}
+    script.chain_options = {"marks": moved, "markless": [HIGH_CALL]}
+    script.wait(3_000)
+    assert script.state(trade_id) == "OPEN"
+    script.chain_options = {"marks": {**moved, HIGH_CALL: 650.0}}
+    script.wait(3_000)
+    assert script.state(trade_id) == "CLOSING"
 
 
 def test_a_wide_book_right_after_opening_is_no_loss() -> None:

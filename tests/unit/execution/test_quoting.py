@@ -29,6 +29,7 @@ from tests.unit.execution.play import (
     SECOND,
     Script,
     acked,
+    beat,
     fill,
     gone,
     intent,
@@ -388,6 +389,17 @@ def test_after_a_restart_what_rests_is_withdrawn_until_the_venue_is_known_and_th
     assert codes(change(script, trade_id, place=(wish("4", "970"), wish("0.01", "970")))) == ["", "outside_grant"]
 
 
+def test_after_a_restart_nothing_is_quoted_before_risk_was_heard() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    script.risk_on = False
+    script.restarted().snapshot()
+    (refused,) = change(script, trade_id, place=(wish("1", "990"),)).placed
+    assert (refused.code, "not heard" in refused.detail, script.placed()) == ("not_ready", True, [])
+    script.inbound(beat("risk", script.now_ns))
+    assert codes(change(script, trade_id, place=(wish("1", "990"),))) == [""]
+
+
 def test_no_order_rests_while_the_private_stream_is_down() -> None:
     script = Script().started()
     trade_id = quoting(script)
@@ -456,6 +468,22 @@ def test_what_the_turnover_loses_with_fees_is_bounded_by_what_risk_has_judged() 
     close = script.core.book.trades[trade_id].close
     assert close is not None
     assert "loss" in close.reason
+
+
+@pytest.mark.parametrize(("fee", "closes"), [("10", False), ("25", True)])
+def test_fees_of_the_turnover_are_part_of_the_loss_that_ends_it(fee: str, closes: bool) -> None:
+    script = Script().started()
+    five = leg(CALL, "buy", "5")
+    granted = intent(five).grant
+    bounded = signed(msgspec.structs.replace(granted, max_loss_usd=100.0, signature=""), KEY)
+    trade_id = quoting(script, five, grant=bounded)
+    (bid,) = place(script, trade_id, wish("1", "990"))
+    script.on(fill(bid, 1, fee=fee)).on(seen(bid, "filled", "1"))
+    (offer,) = place(script, trade_id, wish("1", "920", "sell", post_only=False))
+    script.on(fill(offer, 2, fee=fee)).on(seen(offer, "filled", "1"))
+    script.wait(1_000)
+    # 70 lost by price, before fees
+    assert (script.core.book.trades[trade_id].close is not None) == closes
 
 
 def test_a_flatten_halt_closes_what_is_held_although_an_order_is_unknown() -> None:
