@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+from services.execution.config import ExecutionConfig
 from services.execution.rows import OrderRequested
 from shared.messages.trades import ListOrders
 from shared.messages.venue import OrderRefused, OutcomeUnknown
@@ -220,6 +221,24 @@ def test_attempts_are_bounded_then_broken_alarmed_and_retried_slowly() -> None:
     for order in script.placed():
         script.on(acked(order))
     assert len(script.rows(OrderRequested)) <= sent + 1
+
+
+def test_so_many_orders_in_vain_break_a_close_long_before_its_time_is_up() -> None:
+    script = Script(ExecutionConfig(close_attempts_max=3, close_patience_ms=3_600_000)).started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    script.close(trade_id)
+    sent = 0
+    for _ in range(60):
+        for order in script.placed():
+            sent += 1
+            script.on(
+                OrderRefused(client_order_id=order.client_order_id, kind="rejected", code=10609, text="suspended")
+            )
+        if script.state(trade_id) == "BROKEN":
+            break
+        script.wait(1_000)
+    assert (script.state(trade_id), sent) == ("BROKEN", 3)
+    assert "not closed in 3 orders" in script.trade(trade_id).reason
 
 
 def test_a_broken_close_that_fills_after_all_is_closed_and_the_alarm_resolved() -> None:

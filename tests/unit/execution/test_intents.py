@@ -25,7 +25,7 @@ from shared.messages.trades import (
     TradeAccepted,
 )
 from shared.messages.venue import StreamDown, StreamUp
-from tests.unit.execution.play import CALL, EXPIRY_NS, KEY, PUT, SECOND, T0, Script, intent, leg, position
+from tests.unit.execution.play import CALL, EXPIRY_NS, HIGH_CALL, KEY, PUT, SECOND, T0, Script, intent, leg, position
 
 
 def _changed(change: dict[str, Any]) -> OpenTrade:
@@ -220,6 +220,30 @@ def test_a_grant_given_before_risk_fell_silent_is_void_after_it_came_back() -> N
     assert script.ask(old).code == "risk_silent"
     new = intent(leg(CALL, "buy"), ordinal=1, now_ns=script.now_ns)
     assert isinstance(script.ask(new), TradeAccepted)
+
+
+def test_legs_out_of_the_proportion_that_was_granted_are_refused() -> None:
+    """Less of what protects, and no more than granted of any leg: still not the structure that risk has judged."""
+    script = Script().started()
+    asked = intent(leg(HIGH_CALL, "buy"), leg(CALL, "sell"))
+    halved = msgspec.structs.replace(asked, legs=(leg(HIGH_CALL, "buy", "0.5"), leg(CALL, "sell")))
+    refusal = script.ask(halved)
+    assert (refusal.code, "proportion" in refusal.detail) == ("outside_grant", True)
+    both_halved = intent(leg(HIGH_CALL, "buy"), leg(CALL, "sell"), ordinal=1)
+    both = (leg(HIGH_CALL, "buy", "0.5"), leg(CALL, "sell", "0.5"))
+    assert isinstance(script.ask(msgspec.structs.replace(both_halved, legs=both)), TradeAccepted)
+
+
+def test_nothing_opens_in_a_symbol_whose_position_disagreed_once_until_it_was_looked_at_again() -> None:
+    script = Script().started()
+    script.snapshot(positions=[position(CALL, "-2")])
+    wanted = intent(leg(CALL, "sell"), now_ns=script.now_ns)
+    refusal = script.ask(wanted)
+    assert (refusal.code, "looked at again" in refusal.detail) == ("not_ready", True)
+    assert isinstance(script.ask(intent(leg(PUT, "sell"), strategy="other", now_ns=script.now_ns)), TradeAccepted)
+    script.wait(3_000)
+    script.snapshot(positions=[position(CALL, "-2")])
+    assert isinstance(script.ask(wanted), TradeAccepted)
 
 
 def test_an_ordinal_below_0_is_refused() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.execution.hedges import made_usd as made_by
 from services.execution.pricing import FUTURE_PREMIUM_MAX_PCT, closing_bound, closing_price
-from services.execution.rows import FillAssumed, FundingBooked
+from services.execution.rows import EndedForgotten, FillAssumed, FundingBooked
 from shared.messages.grants import signed
 from shared.messages.smart import SmartParams
 from shared.messages.steps import Entry, Publish, RaiseAlert
@@ -368,6 +369,51 @@ def test_the_maximum_loss_of_a_trade_is_of_it_and_its_hedges_together() -> None:
     script.wait(3_000)
     assert trades[call].close is not None
     assert "loss on mark" in trades[call].close.reason
+
+
+@pytest.mark.parametrize(("received", "lost_usd", "closes"), [("-60", 50.0, True), ("60", 120.0, False)])
+def test_funding_paid_adds_to_the_loss_that_closes_a_trade_and_funding_received_takes_from_it(
+    received: str, lost_usd: float, closes: bool
+) -> None:
+    script = _started()
+    trade_id = str(script.trade(leg("BTCUSD", "buy", "0.1"), max_loss_usd=100.0).trade_id)
+    (order,) = script.placed()
+    script.filled(order, 1)
+    funded_ns = script.now_ns
+    script.now_ns += 31 * SECOND
+    script.market()
+    script.beats()
+    _with_funding(script, payment("0.1", received, funded_ns), held="0.1")
+    trade = script.core.book.trades[trade_id]
+    assert trade.funding_usd == -D(received)
+    assert trade.legs[0].open_price is not None
+    script.mark = float(trade.legs[0].open_price) - lost_usd / 0.1
+    script.wait(3_000)
+    assert (trade.close is not None) == closes
+
+
+def test_what_hedges_made_that_are_remembered_no_more_counts_in_the_maximum_loss() -> None:
+    script = _started()
+    script.mark = 99_500.0
+    script.market()
+    call = _held_call(script, max_loss_usd=100.0)
+    hedge = _hedge(script, call, 1)
+    script.mark = 99_000.0
+    script.market()
+    script.closed(hedge, 2)
+    trades = script.core.book.trades
+    made_usd = float(made_by(trades[hedge]))
+    assert made_usd > 100
+    forgotten = EndedForgotten(before_ns=script.now_ns + SECOND, quality_before_ns=0)
+    script.core.apply(Entry(script.now_ns, "", forgotten))
+    assert hedge not in trades
+    bought_at = float(trades[call].legs[0].open_price or 0)
+    script.chain_options = {"marks": {**MARKS, CALL: bought_at - made_usd - 90.0}}
+    script.wait(3_000)
+    assert trades[call].close is None
+    script.chain_options = {"marks": {**MARKS, CALL: bought_at - made_usd - 110.0}}
+    script.wait(3_000)
+    assert trades[call].close is not None
 
 
 def test_a_hedge_is_closed_when_what_it_hedges_has_expired_settled_or_not() -> None:

@@ -225,6 +225,31 @@ def test_log_lines_are_json_with_the_services_fields_and_without_secrets(capsys:
     assert "topsecretvalue" not in json.dumps(lines)
 
 
+def test_a_secret_that_nobody_registered_is_hidden_where_its_name_says_what_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "5ecret"
+    url = f"wss://ws.example/options?code=10&uuid=key&apiKey={secret}a&ts=17&sign={secret}B&action=subscribe"
+    try:
+        log = setup_logging("info", "json", service="risk")
+        log.warning("not connected", reason=f"GET {url} failed", tried=[{"headers": {"Authorization": secret}}])
+        log.warning("refused", answer={"nested": ({"Token": secret}, {"symbol": "BTCUSD"})})
+        text = capsys.readouterr().out
+    finally:
+        structlog.reset_defaults()
+    assert secret not in text
+    assert "ts=17" in text
+    assert "action=subscribe" in text
+    assert "BTCUSD" in text
+
+
+def test_a_registered_secret_is_hidden_in_an_address_too_in_which_it_is_escaped() -> None:
+    lines = Redactor()
+    lines.add("a/b+c d=e")
+    for written in ("a%2Fb%2Bc%20d%3De", "a%2Fb%2Bc+d%3De"):
+        assert lines.clean(f"GET https://x/{written}/y") == "GET https://x/***/y"
+
+
 def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         setup_logging("warning", "text", service="risk").warning("low on margin", account="main")
