@@ -25,7 +25,8 @@ class EndedTrade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What ended trades made together, USD. net_usd: after fees and funding."""
+    """What ended trades made together, USD. net_usd: after fees and funding. count: of those that traded at all: an
+    opening that was given up unfilled made nothing."""
 
     count: int
     net_usd: Decimal
@@ -47,7 +48,7 @@ def ended_of(trade: TradeUpdate) -> EndedTrade:
 def made_by(ended: Iterable[EndedTrade]) -> Made:
     found = tuple(ended)
     return Made(
-        count=len(found),
+        count=sum(each.opened_ns is not None or bool(each.fees_usd or each.net_usd) for each in found),
         net_usd=sum((each.net_usd for each in found), Decimal(0)),
         fees_usd=sum((each.fees_usd for each in found), Decimal(0)),
         funding_usd=sum((each.funding_usd for each in found), Decimal(0)),

@@ -10,7 +10,7 @@ import pytest
 from services.monitor import answers
 from services.monitor.config import MonitorConfig
 from services.monitor.effects import AlertRecord, AlertsRestored, Observed
-from services.monitor.ended import DAY_NS
+from services.monitor.ended import DAY_NS, made_by
 from services.monitor.summary import daily_summary
 from services.monitor.web.trading import closed_today_usd
 from shared.messages.control import GrantRefused
@@ -306,6 +306,14 @@ def test_what_a_day_made_counts_trades_that_are_shown_no_more() -> None:
         trade_id = f"t{number}"
         ended = msgspec.structs.replace(trade("CLOSED", number, trade_id=trade_id), closed_ns=START + number * SECOND)
         script.hear(ended, number)
+    unfilled = msgspec.structs.replace(
+        trade("FAILED", 6, trade_id="t6"),
+        opened_ns=None,
+        closed_ns=START + 6 * SECOND,
+        realized_pnl_usd=Decimal(0),
+        fees_usd=Decimal(0),
+    )
+    script.hear(unfilled, 6)
     status = script.core.status(START + 10 * SECOND)
     assert len(status.trades) == 2
     assert "today +56.25 (5), fees 6.25" in answers.pnl(status)
@@ -320,7 +328,7 @@ def test_what_a_day_made_counts_trades_that_are_shown_no_more() -> None:
     assert closed_today_usd(script.core.status(START + 10 * SECOND)) == Decimal("55.25")
 
     later = script.core.status(START + 86_403 * SECOND)
-    assert len(later.ended_since(later.now_ns - DAY_NS)) == 3, "those of more than a day ago count no more"
+    assert made_by(later.ended_since(later.now_ns - DAY_NS)).count == 3, "those of more than a day ago count no more"
 
 
 def test_a_halt_is_told_until_it_is_lifted() -> None:
