@@ -4,6 +4,8 @@ The idea is to earn the premium's decay while the index stays between the strike
 is not bounded by the structure, so that it must be bounded by the exits. Read every number before trading it.
 """
 
+from decimal import Decimal
+
 from shared.strategy import (
     ExecutionParams,
     LegSpec,
@@ -56,7 +58,8 @@ def short_strangle(underlying: str = "BTC", quantity: str = "0.1", delta: float 
             max_loss(pct=100),
             # a side that is threatened: its delta has more than doubled
             leg_greek_limit("delta", 0.40),
-            structure_delta_limit(0.03),
+            # no bet on a quiet index any more but one on direction, whatever the quantity
+            structure_delta_limit(0.3 * float(Decimal(quantity))),
             max_hold_hours(24 * DAYS_HELD_MAX),
         ],
         execution_mode="limit",

@@ -131,9 +131,9 @@ def test_the_put_of_each_day_has_one_day_to_go_and_meets_the_one_of_the_day_befo
     assert config.max_concurrent_trades == 2
 
 
-def due(name: str, hours: float, index: float) -> set[str]:
+def due(name: str, hours: float, index: float, **parameters: Any) -> set[str]:
     """The exits that close a trade of noon and an index of 100,000, so many hours later and at this index."""
-    config = config_of(name)
+    config = config_of(name, **parameters)
     opened = chain(NOON)
     legs = resolve_legs(config.legs, opened, NOON, equity_usd=100_000.0)
     assert not isinstance(legs, SelectionFailed), legs.text
@@ -165,6 +165,10 @@ def later(now_ns: int, index: float) -> ChainView:
 @pytest.mark.parametrize(
     ("name", "hours", "index", "expected"),
     [
+        ("short_strangle", 1, 100_000, set()),
+        ("short_strangle", 110, 100_000, {"profit_target"}),
+        ("short_strangle", 6, 105_000, {"structure_delta_limit"}),
+        ("short_strangle", 12, 109_000, {"max_loss", "leg_greek_limit", "structure_delta_limit"}),
         ("short_straddle", 1, 100_000, set()),
         ("short_straddle", 100, 100_000, {"profit_target"}),
         ("short_straddle", 1, 106_000, {"structure_delta_limit"}),
@@ -193,3 +197,12 @@ def later(now_ns: int, index: float) -> ChainView:
 )
 def test_it_leaves_when_it_says(name: str, hours: float, index: float, expected: set[str]) -> None:
     assert due(name, hours, index) == expected
+
+
+@pytest.mark.parametrize("quantity", ["0.01", "0.1", "1", "5"])
+@pytest.mark.parametrize("name", ["short_strangle", "short_straddle"])
+def test_what_is_sold_without_a_bound_leaves_at_the_same_index_whatever_its_quantity(
+    name: str, quantity: str
+) -> None:
+    for hours, index in ((0.1, 100_000), (1, 102_000), (6, 106_000), (12, 109_000), (110, 100_000)):
+        assert due(name, hours, index, quantity=quantity) == due(name, hours, index)
