@@ -19,13 +19,15 @@ def schedules_of(config: StrategyConfig) -> list[tuple[str, Schedule]]:
 
 
 def preview(config: StrategyConfig, now_ns: int, count: int) -> list[tuple[int, str, Schedule]]:
-    """The next `count` firings of all its schedules, in the order of time."""
+    """The next `count` firings of all its schedules, and the first of each that comes later, in the order of time: what
+    fires often does not hide what fires once a month."""
     coming = [
-        (at_ns, name, schedule)
+        (number, (at_ns, name, schedule))
         for name, schedule in schedules_of(config)
-        for at_ns in firings(schedule, now_ns, count)
+        for number, at_ns in enumerate(firings(schedule, now_ns, count))
     ]
-    return sorted(coming, key=lambda each: (each[0], each[1]))[:count]
+    coming.sort(key=lambda each: each[1][:2])
+    return [firing for place, (number, firing) in enumerate(coming) if place < count or number == 0]
 
 
 def local_text(at_ns: int, zone: str) -> str:

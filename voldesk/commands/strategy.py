@@ -100,7 +100,9 @@ def dry_run(
 
 def schedule(
     name: Annotated[str, typer.Argument(help="The strategy.", autocompletion=complete_strategy)],
-    count: Annotated[int, typer.Option(min=1, max=1_000, help="So many firings.")] = 10,
+    count: Annotated[
+        int, typer.Option(min=1, max=1_000, help="So many firings, and the first of each schedule.")
+    ] = 10,
     as_json: Json = False,
 ) -> None:
     """Preview when a strategy looks at entries and exits, and when its scheduled actions come, by its file."""

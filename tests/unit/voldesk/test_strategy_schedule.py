@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from shared.strategy import StrategyConfig, close_on, daily_at, every, pause_on, strangle
+from tests.unit.strategy.making import at
 from tests.unit.voldesk.peers import Ran
+from voldesk.strategy_schedule import preview
 
 FILE = """
 from shared.strategy import StrategyConfig, close_on, daily_at, strangle
@@ -36,6 +39,19 @@ def test_the_next_firings_are_told_in_the_order_of_time(home: Path) -> None:
     shown = Ran("strategy", "schedule", "timed")
     assert shown.code == 0, shown.err
     assert "close" in shown.out
+
+
+def test_what_fires_often_hides_nothing_that_fires_seldom() -> None:
+    monthly = daily_at("16:00", day="month_end")
+    config = StrategyConfig(
+        name="timed",
+        legs=strangle("0.1"),
+        exit_schedule=every(seconds=30),
+        actions=[close_on(monthly), pause_on(daily_at("07:30", nth_weekday=(5, "fri"), day="month_start"))],
+    )
+    coming = preview(config, at("2026-03-06T09:00"), 4)
+    assert [name for _, name, _ in coming] == ["exit"] * 4 + ["close"], "a pause that never comes is not there"
+    assert coming[-1] == (at("2026-03-31T16:00"), "close", monthly)
 
 
 def test_a_strategy_without_a_schedule_says_so(home: Path) -> None:
