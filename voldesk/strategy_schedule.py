@@ -19,8 +19,8 @@ def schedules_of(config: StrategyConfig) -> list[tuple[str, Schedule]]:
 
 
 def preview(config: StrategyConfig, now_ns: int, count: int) -> list[tuple[int, str, Schedule]]:
-    """The next `count` firings of all its schedules, and the first of each that comes later, in the order of time: what
-    fires often does not hide what fires once a month."""
+    """The next `count` firings of all its schedules, and the first of each that comes later, in the order of time:
+    what fires often does not hide what fires once a month."""
     coming = [
         (number, (at_ns, name, schedule))
         for name, schedule in schedules_of(config)
