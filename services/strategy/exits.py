@@ -11,7 +11,7 @@ from shared.messages.conditions import ExitCondition, HostFunction
 from shared.messages.control import TradeExits
 from shared.messages.steps import RaiseAlert, ReplyReceived, SendRequest
 from shared.messages.trades import CloseAccepted, CloseTrade, TradeUpdate
-from shared.strategy.condition_functions import ExitFunction
+from shared.strategy.condition_functions import ExitFunction, parts_of
 from shared.strategy.evaluate import evaluate_exit
 from shared.strategy.views import SECOND_NS, ExitView, Verdict
 
@@ -219,11 +219,13 @@ def answer_of(
     now_ns: int,
     failed: Callable[[Exception], None],
 ) -> Verdict:
-    """What a condition says of a trade. `failed` is told when a function of a strategy raises."""
-    if not isinstance(condition, HostFunction):
+    """What a condition says of a trade. `failed` is told when a function of a strategy raises, also one within a
+    combinator."""
+    asked = [part.name for part in parts_of((condition,)) if isinstance(part, HostFunction)] if functions else []
+    if not asked:
         return evaluate_exit(condition, view, now_ns)
     try:
         return evaluate_exit(condition, view, now_ns, functions)
     except Exception as error:
         failed(error)
-        return Verdict.wait(f"{condition.name}() failed")
+        return Verdict.wait(f"{' or '.join(f'{name}()' for name in asked)} failed")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar, assert_never
 
+import numpy as np
+
 from shared.messages.account import AccountSnapshot
 from shared.messages.conditions import (
     AccountDeltaLimit,
@@ -89,7 +91,7 @@ def evaluate_entry(
 ) -> Verdict:
     """May a trade be opened as far as this condition goes? `functions` answer the `HostFunction`s.
 
-    Raises what a host function raises, and nothing else.
+    Raises what a host function raises, TypeError when it returns what is no answer, and nothing else.
     """
     match condition:
         case TimeWindow():
@@ -134,7 +136,7 @@ def evaluate_exit(
 ) -> Verdict:
     """Must the trade be closed as far as this condition goes? `open` means yes, close it.
 
-    Raises what a host function raises, and nothing else.
+    Raises what a host function raises, TypeError when it returns what is no answer, and nothing else.
     """
     match condition:
         case ProfitTarget() | MaxLoss():
@@ -387,7 +389,12 @@ def _host_function(
     answer = function(view, now_ns)
     if isinstance(answer, Verdict):
         return answer
-    says, reason = answer if isinstance(answer, tuple) else (answer, "")
+    says, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, "")
+    if not isinstance(says, bool | np.bool_):
+        # a text that says why not would count as yes, and a forgotten return as no for ever
+        raise TypeError(
+            f"{name}() returned {str(answer)[:100]!r}: it must return True or False, (bool, reason) or a Verdict"
+        )
     return Verdict(bool(says), str(reason) or f"{name}() says {bool(says)}")
 
 

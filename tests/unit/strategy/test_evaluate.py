@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -330,6 +332,21 @@ def test_a_host_function_answers_with_true_false_or_its_own_verdict() -> None:
     assert evaluate_entry(HostFunction(name="calm"), view, NOON, answers) == Verdict(True, "calm")
     assert evaluate_entry(HostFunction(name="gone"), view, NOON, answers).waiting
     assert evaluate_exit(HostFunction(name="gone"), ExitView(trade=trade(), account=None, chains={}), NOON).waiting
+
+
+@pytest.mark.parametrize("answer", ["it is too early", None, 0, 1.5, (True,), (None, "why"), [], Decimal(1)])
+def test_what_is_no_answer_is_neither_yes_nor_no(answer: Any) -> None:
+    view = EntryView(account=None, chains={})
+    with pytest.raises(
+        TypeError, match=r"odd\(\) returned .*: it must return True or False, \(bool, reason\) or a Verd"
+    ):
+        evaluate_entry(HostFunction(name="odd"), view, NOON, {"odd": lambda _view, _now_ns: answer})
+
+
+def test_the_truth_of_an_array_is_an_answer() -> None:
+    functions: dict[str, Any] = {"some": lambda _view, _now_ns: (np.arange(3) > 1).any()}
+    verdict = evaluate_entry(HostFunction(name="some"), EntryView(account=None, chains={}), NOON, functions)
+    assert verdict == Verdict(True, "some() says True")
 
 
 def test_pnl_of_a_trade_is_the_sum_of_its_legs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,12 +17,17 @@ from shared.strategy import (
     ExitView,
     StrategyConfig,
     Verdict,
+    all_of,
+    any_of,
+    for_at_least,
     max_hold_hours,
     min_equity,
+    not_,
     profit_target,
     straddle,
     time_exit,
 )
+from shared.strategy.condition_functions import as_data
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import HOUR, NOON, SECOND, at, leg, moved, trade
 
@@ -184,6 +190,59 @@ def test_a_plain_function_in_the_strategy_file_decides_an_exit() -> None:
     desk.now_ns += SECOND
     desk.put(Tick())
     assert desk.closes()[0].reason == "index at 94000"
+
+
+def index_fell_far(account: Any, trade: Any) -> bool:
+    return bool(trade.realized_pnl_usd < -100)
+
+
+@pytest.mark.parametrize(
+    "combined",
+    [
+        all_of(index_fell_far, max_hold_hours(1e-6)),
+        any_of(profit_target(usd=1e9), index_fell_far),
+        not_(not_(index_fell_far)),
+        for_at_least(any_of(index_fell_far), seconds=1),
+    ],
+    ids=["all_of", "any_of", "not_", "for_at_least"],
+)
+def test_a_plain_function_within_a_combinator_decides_an_exit(combined: Any) -> None:
+    config = gated(exit_conditions=[combined])
+    opened = msgspec.structs.replace(held(), exit_conditions=(as_data(combined),))
+    desk = Dialogue(config)
+    desk.opened(opened)
+    desk.ready()
+    desk.wait(3)
+    assert desk.closes() == []
+    lost = msgspec.structs.replace(opened, realized_pnl_usd=Decimal(-200), updated_ns=desk.now_ns)
+    desk.hear(lost)
+    desk.wait(3)
+    assert [close.trade_id for close in desk.closes()] == ["t1001"]
+
+
+def test_a_plain_function_within_a_combinator_that_raises_stops_its_strategy() -> None:
+    def broken(view: ExitView, now_ns: int) -> bool:
+        raise KeyError(view.trade.trade_id)
+
+    combined = any_of(broken, max_hold_hours(1))
+    desk = Dialogue(gated(exit_conditions=[combined]))
+    desk.opened(held(as_data(combined)))
+    desk.ready()
+    assert desk.status().reason.startswith("KeyError: 't1001' at ")
+    desk.wait(3_601, fresh=False)
+    assert len(desk.closes()) == 1, "what is data in it goes on"
+
+
+def test_a_text_that_says_why_not_is_no_yes() -> None:
+    def shy(view: ExitView, now_ns: int) -> Any:
+        return "not yet"
+
+    desk = Dialogue(gated(exit_conditions=[shy]))
+    desk.opened(held(HostFunction(name="shy")))
+    desk.ready()
+    assert desk.closes() == []
+    assert desk.status().state == "failed"
+    assert "shy() returned 'not yet': it must return True or False" in desk.status().reason
 
 
 def test_an_exit_function_that_raises_stops_its_strategy_while_the_other_conditions_go_on() -> None:

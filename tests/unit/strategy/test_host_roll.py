@@ -22,6 +22,7 @@ from shared.options.chain import ChainView, OptionList
 from shared.strategy import (
     Roll,
     StrategyConfig,
+    all_of,
     any_of,
     before_expiry,
     close_on,
@@ -590,3 +591,16 @@ def test_the_roll_of_a_changed_file_asks_the_functions_of_that_file() -> None:
     desk.wait(3)
     assert desk.count(RequestGrant) == 1, "the function of the exits has the same name and says no"
     assert desk.closes() == []
+
+
+def test_a_plain_function_within_a_combinator_rolls() -> None:
+    roll = Roll(
+        when=[all_of(lambda account, trade: True, dte_exit(1))],
+        net_limit_usd=1e6,
+        legs=straddle("0.1", dte=7, side=2),
+    )
+    desk = Dialogue(roller(roll=roll))
+    desk.opened(sold())
+    desk.ready()
+    desk.wait(3)
+    assert desk.count(RequestGrant) == 1
