@@ -172,6 +172,7 @@ def _priced(legs: Sequence[LegView], chains: Mapping[str, ChainView]) -> list[Pa
                 quantity=leg.signed,
                 price=leg.mark,
                 iv=0.0 if not option.is_option else math.nan if leg.iv is None else leg.iv,
+                forward_ratio=chains[underlying_of(leg.symbol)].forward_ratio(leg.symbol),
             )
         )
     return priced

@@ -210,6 +210,12 @@ class ChainView:
             return None
         return value if math.isfinite(value) else None
 
+    def forward_ratio(self, symbol: str) -> float:
+        """The forward of an option's expiry, the mark of a future or of spot, over the index; 1 where not known."""
+        column = "forward" if symbol in self.listed.row_of else "mark"
+        forward, index = self.value(symbol, column), self.snapshot.index_price
+        return forward / index if forward is not None and forward > 0 and index > 0 else 1.0
+
     def quote(self, symbol: str) -> Quote | None:
         """The row that pricing an order needs; None when the symbol is not listed. Read once: an option is looked at
         for each order that rests in it."""

@@ -26,7 +26,8 @@ class PayoffLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One option of a structure. quantity: in coins, bought > 0, sold < 0. price: what one unit costs, USD.
 
     iv: annualised fraction, NaN when it is not known; it is used for legs that outlive the first expiry, and under
-    stress. A coin that is held, and a future, is a call of strike 0 at its cost (`held_coin`).
+    stress. A coin that is held, and a future, is a call of strike 0 at its cost (`held_coin`). forward_ratio: the
+    forward of its expiry, the mark of a future, over the index: what it is worth now moves with that.
     """
 
     is_call: bool
@@ -35,6 +36,7 @@ class PayoffLeg(msgspec.Struct, frozen=True, kw_only=True):
     quantity: float
     price: float
     iv: float = math.nan
+    forward_ratio: float = 1.0
 
 
 class PayoffFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +74,13 @@ def trading_fee_usd(price_usd: float, index: float, quantity: float, *, kind: In
 def payoff_at(legs: Sequence[PayoffLeg], underlying: F8, at_ns: int | None = None) -> F8:
     """P&L at an instant (the first expiry) against the price of the underlying (n,), before fees, USD; shape (n,).
 
-    Legs that outlive it are worth their Black-76 price then at their `iv`, on one forward for all; NaN everywhere
-    when one of these is NaN.
+    Legs that outlive it are worth their Black-76 price then at their `iv`: at an instant on their own forwards as
+    they are to the index now, at the first expiry on one forward for all; NaN everywhere when one of these is NaN.
     """
     strikes, quantities, prices, is_call, expiries_ns, vols = _columns(legs)
     left = np.maximum(expiries_ns - (expiries_ns.min() if at_ns is None else at_ns), 0) / NS_PER_YEAR
-    worth = _worth(underlying[:, None], strikes, left, np.where(left > 0, vols, 0.0), is_call)
+    ratios = np.where(left > 0, _forward_ratios(legs), 1.0) if at_ns is not None else np.ones(len(legs))
+    worth = _worth(underlying[:, None] * ratios, strikes, left, np.where(left > 0, vols, 0.0), is_call)
     result: F8 = ((worth - prices) * quantities).sum(axis=1)
     return result
 
@@ -114,19 +117,21 @@ def _expiries_ns(legs: Sequence[PayoffLeg]) -> set[int]:
 
 
 def stressed_loss_usd(
-    legs: Sequence[PayoffLeg], forward: float, now_ns: int, *, spot_pct: float, vol_points: float
+    legs: Sequence[PayoffLeg], index: float, now_ns: int, *, spot_pct: float, vol_points: float
 ) -> float:
     """The largest loss if the underlying moved at once by up to `spot_pct` per cent and volatility by up to
     `vol_points` (0.01 each), either way; USD before fees, 0 where nothing is lost, NaN where a leg has no `iv`.
 
     Every tenth of the move is looked at, at the lower, the same and the higher volatility (not below one point).
+    The forward of each expiry moves as the index does.
     """
     strikes, quantities, prices, is_call, expiries_ns, vols = _columns(legs)
     years = np.maximum(expiries_ns - now_ns, 0) / NS_PER_YEAR
-    moves = forward * (1 + np.linspace(-spot_pct, spot_pct, 21) / 100)
+    moves = index * (1 + np.linspace(-spot_pct, spot_pct, 21) / 100)
     shocks = np.array([-vol_points, 0.0, vol_points]) / 100
     shocked = np.where(vols > 0, np.maximum(vols + shocks[:, None], 0.01), vols)
-    worth = _worth(moves[:, None, None], strikes, years, shocked[None, :, :], is_call)
+    forwards = moves[:, None, None] * _forward_ratios(legs)
+    worth = _worth(forwards, strikes, years, shocked[None, :, :], is_call)
     made = ((worth - prices) * quantities).sum(axis=2)
     return math.nan if np.isnan(made).any() else max(-float(made.min()), 0.0)
 
@@ -148,6 +153,10 @@ def _columns(legs: Sequence[PayoffLeg]) -> tuple[F8, F8, F8, NDArray[np.bool_], 
         np.array([leg.expiry_ns for leg in legs], dtype=np.int64),
         np.array([leg.iv for leg in legs]),
     )
+
+
+def _forward_ratios(legs: Sequence[PayoffLeg]) -> F8:
+    return np.array([leg.forward_ratio for leg in legs])
 
 
 def _intrinsic(legs: Sequence[PayoffLeg], at: F8) -> F8:

@@ -200,6 +200,7 @@ def payoff_leg(leg: Chosen, quantity: float) -> PayoffLeg | str:
         quantity=quantity if leg.side == "buy" else -quantity,
         price=price_usd,
         iv=leg.chain.value(leg.option.symbol, "mark_iv") or math.nan if leg.option.is_option else 0.0,
+        forward_ratio=leg.chain.forward_ratio(leg.option.symbol),
     )
 
 

@@ -14,6 +14,8 @@ import shared.strategy.find
 import shared.strategy.legs
 import shared.strategy.structures
 from shared.messages.trades import LegOrder
+from shared.options.black76 import price
+from shared.options.chain import ChainView
 from shared.options.payoff import PayoffLeg, held_coin, payoff_at, payoff_figures, stressed_loss_usd
 from shared.options.structures import structure_name
 from shared.strategy import (
@@ -33,7 +35,8 @@ from shared.strategy import (
     vertical,
 )
 from shared.strategy.selection import SelectionFailed
-from tests.unit.strategy.making import NOON, chain
+from tests.unit.strategy.listed_chain import listed_chain
+from tests.unit.strategy.making import DAY, NOON, at, chain
 
 CHAIN = chain()
 WEEK, MONTH = {"dte": 7}, {"dte": 21}
@@ -172,6 +175,62 @@ def test_the_stressed_loss_of_a_bought_option_is_its_premium_at_most_and_that_of
     assert losses == sorted(losses)
     assert losses[-1] == pytest.approx(40_000 - sold.price, rel=0.02)
     assert 0 < stressed_loss_usd([bought], 100_000, NOON, spot_pct=20, vol_points=20) <= bought.price
+
+
+def test_a_dearer_forward_of_a_later_expiry_hides_no_stressed_loss() -> None:
+    listed = listed_chain(at("2025-11-18T14:00"))
+    near, far = {"monthly": 1}, {"monthly": 2}
+    specs = calendar("C", {"risk_pct": 1, "at": "stressed"}, near, far, side="sell")
+    sold, bought = resolved(specs, listed)
+    ratios = [listed.forward_ratio(order.symbol) for order in (sold, bought)]
+    assert ratios[0] > ratios[1] + 0.01, "by two per cent and more the later one is dearer here"
+    # what both options would be worth if volatility rose by 20 points and nothing else happened
+    worth = {}
+    for order in (sold, bought):
+        option = listed.instrument(order.symbol)
+        forward, vol = listed.value(order.symbol, "forward"), listed.value(order.symbol, "mark_iv")
+        assert option is not None
+        assert forward is not None
+        assert vol is not None
+        years = (option.expiry_ns - at("2025-11-18T14:00")) / (365 * DAY)
+        worth[order.side] = float(price(forward, float(option.strike), years, vol + 0.2, True))
+    quotes = {order.side: listed.quote(order.symbol) for order in (sold, bought)}
+    assert quotes["sell"] is not None
+    assert quotes["buy"] is not None
+    received, paid = quotes["sell"].bid, quotes["buy"].ask
+    assert received is not None
+    assert paid is not None
+    lost = float(sold.quantity) * ((worth["sell"] - received) - (worth["buy"] - paid))
+    assert 700 < lost <= 1_000, "one per cent of the equity, with fees and at the worst move of the index"
+
+
+def resolved(specs: list[LegSpec], view: ChainView) -> list[LegOrder]:
+    found = resolve_legs(specs, view, at("2025-11-18T14:00"), equity_usd=100_000.0)
+    assert not isinstance(found, SelectionFailed), found.text
+    return found
+
+
+def test_at_the_prices_of_this_moment_nothing_is_made_whatever_the_forwards() -> None:
+    now_ns = at("2025-11-18T14:00")
+    listed = listed_chain(now_ns)
+    legs = []
+    for order in resolved([*calendar("C", "1", {"monthly": 1}, {"quarterly": 2})], listed):
+        option, mark = listed.instrument(order.symbol), listed.value(order.symbol, "mark")
+        assert option is not None
+        assert mark is not None
+        legs.append(
+            PayoffLeg(
+                is_call=True,
+                strike=float(option.strike),
+                expiry_ns=option.expiry_ns,
+                quantity=1.0 if order.side == "buy" else -1.0,
+                price=mark,
+                iv=listed.value(order.symbol, "mark_iv") or math.nan,
+                forward_ratio=listed.forward_ratio(order.symbol),
+            )
+        )
+    index = np.array([listed.snapshot.index_price])
+    assert float(payoff_at(legs, index, now_ns)[0]) == pytest.approx(0.0, abs=1.0)
 
 
 @pytest.mark.parametrize(
