@@ -100,7 +100,12 @@ class Intents:
         recall, now_ns = self._recalls.of(slot.name), self._work.now_ns
         function, desk = action.function, self._view.desk(slot, recall, now_ns)
         if function is not None:
-            failure = slot.ask(lambda _: function(desk, now_ns) or ())[1]
+
+            def called(_: Strategy) -> Sequence[Intent]:
+                function(desk, now_ns)
+                return ()
+
+            failure = slot.ask(called)[1]
             self._recalls.keep(recall, slot.name)
             self.report_failure(slot, failure)
 

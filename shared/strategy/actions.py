@@ -72,6 +72,8 @@ def call_on(function: ScheduledFunction, schedule: Schedule, *, late_seconds: fl
     >>> call_on(remind, daily_at("07:30")).key
     'call remind: 30 7 * * * (UTC)'
     """
+    if inspect.iscoroutinefunction(function):
+        raise ValueError(f"call_on: {function.__name__} is async and would never run: make it a plain def")
     try:
         inspect.signature(function).bind(None, 0)
     except TypeError as error:

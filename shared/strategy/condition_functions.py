@@ -90,6 +90,22 @@ def check_signature(field: str, function: Any) -> None:
         ) from None
 
 
+def check_callback(function: Any) -> None:
+    """Raises ValueError where `on_trade_closed` cannot be called with the trade: else its first close would tell."""
+    if inspect.iscoroutinefunction(function):
+        raise ValueError(f"on_trade_closed: {_name_of(function)} is async and would never run: make it a plain def")
+    if not callable(function):
+        raise ValueError(f"on_trade_closed {function!r} must be a function of the trade")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise ValueError(
+            f"on_trade_closed: {_name_of(function)} must take one argument, the trade: {error}"
+        ) from None
+    except ValueError:
+        return  # built in, without a signature to look at
+
+
 def _functions(given: Iterable[Any]) -> list[Any]:
     return [item for item in parts_of(given) if not isinstance(item, Condition)]
 

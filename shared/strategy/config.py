@@ -18,6 +18,7 @@ from shared.strategy.condition_functions import (
     EntryFunction,
     ExitFunction,
     as_data,
+    check_callback,
     check_conditions,
     check_signature,
     entry_functions_of,
@@ -122,6 +123,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
         check_conditions("roll: when", when, get_args(ExitCondition))
         self._check_legs()
         refuse_missing_premium(self.legs, parts_of(self.exit_conditions))
+        if self.on_trade_closed is not None:
+            check_callback(self.on_trade_closed)
         if self.delta_hedge is not None and len(self.underlyings) > 1:
             raise ValueError("delta_hedge: all legs must be of one underlying, whose perpetual hedges them")
         self._check_schedules()

@@ -21,6 +21,8 @@ from shared.strategy import (
     SmartConfig,
     StrategyConfig,
     all_of,
+    call_on,
+    daily_at,
     max_hold_hours,
     min_equity,
     profit_target,
@@ -42,6 +44,19 @@ def eager(view: EntryView, now_ns: int, more: float) -> bool:
 
 def enough(view: ExitView, now_ns: int) -> bool:
     return view.opened_ns < now_ns
+
+
+async def told_later(trade: object) -> None: ...
+
+
+async def read_later(desk: object, now_ns: int) -> None: ...
+
+
+def test_a_function_of_one_argument_is_told_of_closed_trades() -> None:
+    seen: list[object] = []
+    functions: list[Any] = [print, seen.append, lambda trade: None, lambda trade, more=1: None]
+    for told in functions:
+        assert make(on_trade_closed=told)().on_trade_closed is told
 
 
 def test_functions_and_data_stand_side_by_side_and_functions_travel_by_name() -> None:
@@ -99,6 +114,10 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
         (make(legs=[]), "at least one leg"),
         (make(legs=["C"]), "legs must be a list of LegSpec"),
         (make(legs=strangle(1)[0]), r"legs LegSpec.* must be a list: put it in \[ \]"),
+        (make(on_trade_closed="mail"), "on_trade_closed 'mail' must be a function of the trade"),
+        (make(on_trade_closed=enough), "on_trade_closed: enough must take one argument, the trade: missing"),
+        (make(on_trade_closed=told_later), "on_trade_closed: told_later is async and would never run"),
+        (lambda: call_on(read_later, daily_at("07:30")), "call_on: read_later is async and would never run"),  # type: ignore[arg-type]
         (make(exit_conditions=max_hold_hours(1)), "exit_conditions MaxHold.* must be a list"),
         (make(legs_factory=lambda: strangle(1)), "legs and legs_factory exclude"),
         (make(rfq=RfqParams()), "rfq .* must be a RfqConfig"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.messages.control import RequestGrant
 from shared.messages.steps import Tick
-from shared.strategy import call_on, close_on, cron, daily_at, max_hold_hours, pause_on, resume_on
+from shared.strategy import call_on, close_on, cron, daily_at, every, max_hold_hours, pause_on, resume_on
 from shared.strategy.views import DeskView
 from tests.unit.strategy.dialogue import Dialogue
 from tests.unit.strategy.making import HOUR, NOON, SECOND, at, leg, moved, trade
@@ -133,6 +133,20 @@ def test_a_callback_is_called_once_per_firing_and_not_when_it_is_too_late() -> N
     desk.now_ns = at("2026-03-04T12:21")
     desk.put(Tick())
     assert called[1:] == [at("2026-03-04T12:21")], "one minute late"
+
+
+def test_what_a_callback_returns_is_nobodys_business() -> None:
+    called: list[int] = []
+
+    def write(desk: DeskView, now_ns: int) -> Any:
+        called.append(now_ns)
+        return len(called)
+
+    desk = Dialogue(straddler(actions=[call_on(write, every(minutes=1))]))
+    desk.ready()
+    desk.wait(120)
+    assert desk.status().state == "running"
+    assert called == [NOON, NOON + MINUTE, NOON + 2 * MINUTE]
 
 
 def test_what_fired_before_the_action_was_there_is_not_its_business() -> None:
