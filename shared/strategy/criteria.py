@@ -371,7 +371,8 @@ def _strike_from_mapping(given: Mapping[str, Any]) -> StrikeCriterion:
     try:
         return read(given)
     except (TypeError, ValueError):
-        raise ValueError(f"strike_criteria: value {given.get('value')!r} must be a number") from None
+        above = " above 0" if kind == "strike" else ""
+        raise ValueError(f"strike_criteria: value {given.get('value')!r} must be a number{above}") from None
 
 
 def _expiry_from_mapping(given: Mapping[str, Any]) -> ExpiryCriterion:
@@ -397,6 +398,10 @@ def _expiry_from_mapping(given: Mapping[str, Any]) -> ExpiryCriterion:
 
 def _days(key: str, given: Mapping[str, Any]) -> int:
     try:
-        return int(given[key])
-    except (TypeError, ValueError):
-        raise ValueError(f"expiry_criteria: {key} {given[key]!r} must be whole days") from None
+        days = int(given[key])
+        is_whole = days == float(given[key])
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"expiry_criteria: {key} {given[key]!r} must be whole days")
+    return days

@@ -83,6 +83,12 @@ def find_option(
     below, above = bool(given.get("below_atm")), bool(given.get("above_atm"))
     if below and above:
         raise ValueError("find_option: strike cannot be below_atm and above_atm at once: give one of them")
+    low, high = (0.0, 1.0) if option_type == "C" else (-1.0, 0.0)
+    for key, value in (delta or {}).items():
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(
+                f"find_option: delta: {key} {value!r} of a {option_type} must lie within {low:g} to {high:g}"
+            )
     criterion = Compound(
         side_of_atm="below" if below else "above" if above else None,
         strike_min=given.get("min"),

@@ -197,6 +197,8 @@ def test_a_search_is_traded_as_a_leg() -> None:
         ({"strike": {"under": 5}}, "unknown key 'under'"),
         ({"delta": {"min": -0.1, "max": -0.4}}, "delta from -0.1 to -0.4 is empty"),
         ({"delta": {"min": "x"}}, "delta 'x' must be a number"),
+        ({"delta": {"min": 0.15, "max": 0.45}}, "delta: min 0.15 of a P must lie within -1 to 0"),
+        ({"option_type": "C", "delta": {"min": -0.3, "max": 0.3}}, "delta: min -0.3 of a C must lie within 0 to 1"),
         ({"rank_by": "best"}, "rank_by 'best'"),
         ({"rank_by": "delta_mid"}, "needs delta="),
     ],
