@@ -168,11 +168,13 @@ class CoincallFutures:
     async def order(self, client_order_id: int) -> VenueOrder | None:
         """Query one order; None when the venue does not know it among futures."""
         answer = await self._rest.read_answer(endpoints.FUTURES_ORDER, {"clientOrderId": client_order_id})
-        if errors.is_not_found(answer) or answer.data == b"null":
+        if errors.is_not_found(answer):
             return None
         kind = errors.kind_of(answer)
         if kind is not None:
             raise VenueError(kind, f"futures order: {errors.describe(answer)}", answer.code)
+        if answer.data == b"null":
+            return None
         found = read(parse.parse_order, answer.data)
         if found.client_order_id != client_order_id:
             raise VenueError(

@@ -125,11 +125,13 @@ class CoincallSpot:
     async def order(self, client_order_id: int) -> VenueOrder | None:
         """Query one order; None when the venue does not know it among those of spot."""
         answer = await self._rest.read_answer(endpoints.SPOT_ORDER, {"clientOrderId": str(client_order_id)})
-        if errors.is_not_found(answer) or answer.data == b"null":
+        if errors.is_not_found(answer):
             return None
         kind = errors.kind_of(answer)
         if kind is not None:
             raise VenueError(kind, f"spot order: {errors.describe(answer)}", answer.code)
+        if answer.data == b"null":
+            return None
         found = read(parse_spot.parse_order, answer.data)
         if found.client_order_id != client_order_id:
             raise VenueError("unknown", f"spot order: asked for {client_order_id}, told of {found.client_order_id}")

@@ -39,6 +39,7 @@ from shared.venues.coincall import (
     sign,
     simulated,
 )
+from shared.venues.coincall import contract_endpoints as contracts
 from shared.venues.coincall import endpoints as table
 from shared.venues.coincall.endpoints import CoincallEndpoints, of_venue
 from shared.venues.coincall.rest import RestClient
@@ -389,6 +390,25 @@ async def test_a_query_that_went_wrong_is_no_evidence_of_absence(
     with pytest.raises(VenueError) as failure:
         await gateway.order(OURS)
     assert failure.value.kind == "unknown"
+
+
+@pytest.mark.parametrize(("code", "kind"), [(10000, "throttled"), (10554, "auth"), (99999, "unknown")])
+@pytest.mark.parametrize("product", ["options", "futures", "spot"])
+async def test_a_refused_query_whose_data_is_null_is_no_evidence_of_absence(
+    venue: RestVenue, gateway: CoincallGateway, product: str, code: int, kind: str
+) -> None:
+    """Every error has null for data, as an answer about an order that does not exist may have."""
+    asked, path = {
+        "options": (gateway, QUERY),
+        "futures": (gateway.futures, contracts.FUTURES_ORDER.path),
+        "spot": (gateway.spot, contracts.SPOT_ORDER.path),
+    }[product]
+    venue.always(path, refuse(code, "Try again later"))
+    with pytest.raises(VenueError) as failure:
+        await asked.order(OURS)
+    assert failure.value.kind == kind
+    venue.always(path, ok(None))
+    assert await asked.order(OURS) is None
 
 
 async def test_open_orders_come_from_all_pages(venue: RestVenue, gateway: CoincallGateway) -> None:
