@@ -107,6 +107,7 @@ def _executed_leg(leg: wire_rfq.ExecutedLegRow, role: RfqRole) -> VenueFill:
         fee_usd=None if leg.fee is None else exact(leg.fee),
         is_taker=role == "taker",
         venue_ns=leg.createTime * NS_PER_MS,
+        is_block=True,
     )
 
 

@@ -212,7 +212,7 @@ async def test_an_accept_goes_out_as_a_form_and_answers_with_our_side_of_each_le
         (HIGH, "sell", Decimal(600), Decimal(0)),
     ]
     assert [leg.venue_trade_id for leg in trade.legs] == [2_075_207_600_000_000_001, 2_075_207_600_000_000_002]
-    assert all(leg.is_taker and leg.client_order_id is None for leg in trade.legs)
+    assert all(leg.is_taker and leg.is_block and leg.client_order_id is None for leg in trade.legs)
     assert trade.venue_ns == (AT + 9_002) * MS
     (call,) = venue.calls_of(ACCEPT)
     assert call.headers["Content-Type"] == "application/x-www-form-urlencoded"
