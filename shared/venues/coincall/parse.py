@@ -126,13 +126,14 @@ def _state_of_stop(number: int | None, quantity: Decimal, filled: Decimal) -> Ve
 
 
 def parse_order(data: msgspec.Raw | bytes, *, open_order: bool = False) -> VenueOrder:
-    """A row of open orders (which has no state: `open_order`), single query or history."""
+    """A row of open orders (which has no state: `open_order`), single query or history. `price` is 0 where there is
+    none, as of a market order that somebody placed by hand."""
     row = decoded(wire.OrderRow, data)
     if row.state is None and not open_order:
         raise ParseError(f"order {row.orderId} has no state")
     quantity = exact(row.qty)
     filled = exact(row.fillQty or Decimal(0))
-    if row.triggerPrice is not None or row.tradeType in (_STOP_LIMIT, _STOP_MARKET):
+    if row.triggerPrice or row.tradeType in (_STOP_LIMIT, _STOP_MARKET):
         state = _state_of_stop(row.state, quantity, filled)
     else:
         state = order_state(0 if row.state is None else row.state, quantity, filled)
@@ -143,7 +144,7 @@ def parse_order(data: msgspec.Raw | bytes, *, open_order: bool = False) -> Venue
         side=side_of(row.tradeSide),
         quantity=quantity,
         filled_quantity=filled,
-        price=exact(row.price),
+        price=exact(row.price or Decimal(0)),
         average_price=exact(row.avgPrice) if row.avgPrice else None,
         state=state,
         reduce_only=bool(row.reduceOnly),
@@ -164,7 +165,8 @@ def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
     else:
         state = order_state(frame.os, quantity, filled)
     if state == "filled":
-        filled = quantity
+        # the venue's sample says 0 was filled; an order that was made smaller than what is filled has more
+        filled = max(filled, quantity)
     return VenueOrder(
         venue_order_id=frame.oid,
         client_order_id=client_order_id_of(frame.coid, frame.oid),
@@ -172,7 +174,7 @@ def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
         side=side_of(frame.si),
         quantity=quantity,
         filled_quantity=filled,
-        price=exact(frame.pr),
+        price=exact(frame.pr or Decimal(0)),
         average_price=exact(frame.ap) if frame.ap else None,
         state=state,
         reduce_only=bool(frame.ro),

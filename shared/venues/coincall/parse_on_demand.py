@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -26,6 +27,8 @@ PERIODS: dict[KlinePeriod, str] = {
 }
 """The venue's names of the periods; its months and quarters outlast most options."""
 
+_BLANKS_BEFORE_QUOTE = re.compile(rb'[ \t]+"')
+
 Levels = tuple[list[float], list[float]]
 """Prices and sizes."""
 
@@ -41,7 +44,11 @@ def parse_book(data: bytes, symbol: str) -> BookPush:
 
 def parse_book_frame(data: msgspec.Raw | bytes, frame_ts_ms: int | None) -> BookPush:
     """A push of the order-book channel, always a full image. Raises ParseError for one that cannot be one."""
-    frame = decoded(wire.BookFrame, data)
+    try:
+        frame = decoded(wire.BookFrame, data)
+    except ParseError:
+        # numbers of the futures book were seen with blanks behind them
+        frame = decoded(wire.BookFrame, _BLANKS_BEFORE_QUOTE.sub(b'"', bytes(data)))
     bids, asks = (
         ([level.pr for level in side or ()], [level.sz for level in side or ()]) for side in (frame.bids, frame.asks)
     )

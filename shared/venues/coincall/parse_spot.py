@@ -126,10 +126,10 @@ class OrderFrame(msgspec.Struct, frozen=True):
     orderId: VenueId
     symbol: str
     qty: Decimal
-    price: Decimal
     tradeSide: str | int
     status: int
     createTime: Millis
+    price: Number = None
     clientOrderId: Id = None
     filledQty: Number = None
     avgPrice: Number = None
@@ -314,7 +314,7 @@ def parse_order_frame(data: msgspec.Raw | bytes) -> VenueOrder:
         side=_side(row.tradeSide),
         quantity=exact(row.qty),
         filled_quantity=exact(row.filledQty or Decimal(0)),
-        price=exact(row.price),
+        price=exact(row.price or Decimal(0)),
         average_price=exact(row.avgPrice) if row.avgPrice else None,
         state=state,
         reduce_only=False,

@@ -138,9 +138,9 @@ class OrderRow(msgspec.Struct, frozen=True):
     orderId: VenueId
     symbol: str
     qty: Decimal
-    price: Decimal
     tradeSide: int
     createTime: Millis
+    price: Number = None
     clientOrderId: Id = None
     fillQty: Number = None
     avgPrice: Number = None
@@ -212,11 +212,11 @@ class OrderFrame(msgspec.Struct, frozen=True):
     oid: VenueId
     s: str
     q: Decimal
-    pr: Decimal
     si: int
     os: int
     ct: Millis
     ts: Millis
+    pr: Number = None
     coid: Id = None
     ro: int | None = None
     fq: Number = None

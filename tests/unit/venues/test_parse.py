@@ -157,6 +157,50 @@ def test_a_filled_push_with_the_documented_wrong_quantities_counts_as_all_filled
     assert (order.state, order.filled_quantity) == ("filled", Decimal("0.5"))
 
 
+def test_an_order_made_smaller_than_what_is_filled_keeps_what_is_filled() -> None:
+    """It becomes FILLED then (reference, 11.10)."""
+    order = parse.parse_order_frame(order_frame(os=1, q="0.1", fq="0.2", rq="0", mq="0.2"))
+    assert (order.state, order.filled_quantity) == ("filled", Decimal("0.2"))
+
+
+@pytest.mark.parametrize("trigger", [None, 0, Decimal("0E-8"), "0"])
+def test_an_open_futures_order_without_a_trigger_is_no_stop_however_its_absence_is_written(trigger: Any) -> None:
+    row = {
+        "id": ORDER_ID,
+        "orderId": ORDER_ID,
+        "clientOrderId": OURS,
+        "symbol": "BTCUSD",
+        "qty": 0.5,
+        "remainQty": 0.5,
+        "fillQty": 0,
+        "price": 62000.0,
+        "avgPrice": Decimal("0E-8"),
+        "initMargin": 310.0,
+        "tradeSide": 1,
+        "tradeType": 1,
+        "createTime": 1783602996000,
+        "reduceOnly": 0,
+        "leverage": 100,
+        "expression": None,
+        "triggerPrice": trigger,
+        "timeInForce": "GTC",
+    }
+    order = parse.parse_order(encode(row), open_order=True)
+    assert (order.state, order.trigger_price, order.average_price) == ("new", None, None)
+    waiting = parse.parse_order(encode({**row, "tradeType": 4, "triggerPrice": 61000.0}), open_order=True)
+    assert (waiting.state, waiting.trigger_price) == ("waiting", Decimal(61000))
+
+
+def test_a_market_order_by_hand_that_has_no_price_does_not_hide_the_others() -> None:
+    """A market order must carry none (code 12013), and the venue writes null for what is not there."""
+    row = {"orderId": ORDER_ID, "symbol": "BTCUSD", "qty": 0.5, "fillQty": 0.5, "price": None, "avgPrice": 62000.0}
+    row |= {"tradeSide": 1, "tradeType": 2, "createTime": 1783602996000, "state": 1, "reduceOnly": 0}
+    order = parse.parse_order(encode(row))
+    assert (order.state, order.price, order.average_price) == ("filled", Decimal(0), Decimal(62000))
+    pushed = parse.parse_order_frame(order_frame(os=1, pr=None, ty=2, fq="0.5", rq="0"))
+    assert (pushed.state, pushed.price) == ("filled", Decimal(0))
+
+
 def test_a_cancelled_push_keeps_what_was_filled_before() -> None:
     order = parse.parse_order_frame(order_frame(os=3, fq="0.2", cq="0.3", rq="absent", mq="absent"))
     assert (order.state, order.filled_quantity) == ("cancelled", Decimal("0.2"))

@@ -46,6 +46,16 @@ def test_a_pushed_book_names_its_option_and_its_time_or_that_of_the_frame() -> N
     assert parse.parse_book_frame(msgspec.json.encode(frame), 1000) == expected
 
 
+def test_blanks_behind_the_numbers_of_a_pushed_futures_book_do_not_matter() -> None:
+    """As in the venue's sample."""
+    frame = (
+        b'{"s": "BTCUSD","asks":[{"pr":"62001.0 ","sz":"0.5"}], "bids":[{"pr":"62000.9","sz":"1.25  "}],"ts":1000}'
+    )
+    assert parse.parse_book_frame(frame, None) == BookPush(
+        symbol="BTCUSD", venue_ns=1000 * MS, bids=pack_levels([(62000.9, 1.25)]), asks=pack_levels([(62001.0, 0.5)])
+    )
+
+
 @pytest.mark.parametrize("empty", [{}, {"bids": None, "asks": None}, {"bids": [], "asks": []}])
 def test_a_book_without_orders_is_empty(empty: dict[str, Any]) -> None:
     assert parse.parse_book(msgspec.json.encode(empty), SYMBOL) == BookPush(

@@ -28,6 +28,13 @@ def test_an_order_without_a_price_is_read() -> None:
     assert order.quantity == 1
 
 
+@pytest.mark.parametrize("price", [{}, {"price": None}])
+def test_a_pushed_order_without_a_price_is_read(price: dict[str, Any]) -> None:
+    frame = {"orderId": 1, "symbol": "BTCUSDT", "qty": "1", "tradeSide": "buy", "status": 1, "createTime": 1}
+    order = parse_spot.parse_order_frame(msgspec.json.encode({**frame, **price, "filledQty": "1"}))
+    assert (order.price, order.side, order.state) == (0, "buy", "filled")
+
+
 def test_a_row_of_somebody_else_that_cannot_be_read_is_left_out_and_told() -> None:
     found, skipped = orders({**ORDER, "qty": "much"}, {**ORDER, "qty": "much", "clientOrderId": "42"}, ORDER)
     assert [row is None for row in found] == [True, True, False]
