@@ -218,16 +218,16 @@ def check_journals(desk: DeskConfig) -> Iterator[Finding]:
 def _moved_aside(desk: DeskConfig) -> Iterator[Finding]:
     """What a service or a person moved aside because it could not be trusted."""
     for file in quarantined(desk.run_dir / "journals"):
-        snapshot = ".snapshot-" in file.name
-        yield Finding(
-            check="journals",
-            level="warning",
-            text=f"{file.name} was moved aside{', every row was replayed instead' if snapshot else ''}",
-            remedy="remove it, and look at the disk"
-            if snapshot
-            else "compare `voldesk positions` and `voldesk orders` with the venue, `voldesk resume`, and keep it "
-            "elsewhere",
-        )
+        instead, remedy = "", "look at `voldesk risk` and `voldesk strategies`, and keep it elsewhere"
+        if ".snapshot-" in file.name:
+            instead, remedy = ", every row was replayed instead", "remove it, and look at the disk"
+        elif file.name.startswith("execution-"):
+            remedy = (
+                "compare `voldesk positions` and `voldesk orders` with the venue, `voldesk resume`, keep it elsewhere"
+            )
+        else:
+            instead = ": what its service knew by it, such as peak equity or a pause, began anew"
+        yield Finding(check="journals", level="warning", text=f"{file.name} was moved aside{instead}", remedy=remedy)
 
 
 def _full_disk_marks(desk: DeskConfig, path: Path) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from shared.entries import Binding
 from shared.errors import StartRefused
 from shared.reserve import Note, Reserve
 from shared.secrets import ensure_paper_secrets
-from shared.store import SqliteJournal
+from shared.store import SqliteJournal, quarantine
 from tests.unit.voldesk.peers import Peers, Ran
 from voldesk.doctor import check_disk, check_journals, check_ports, check_versions, pinned_versions, service_remedy
 from voldesk.doctor_groups import check_groups, check_shared_ports
@@ -173,6 +173,15 @@ def test_a_damaged_journal_is_a_problem_and_a_sound_one_is_left_as_it_is(home: P
     assert findings[1].text == "sound: execution-acc1"
     assert sound.read_bytes() == before
     assert damaged.read_bytes() == GARBAGE
+
+
+def test_a_journal_that_was_moved_aside_by_hand_is_told_with_what_its_loss_means(home: Path) -> None:
+    quarantine(journal(home, "risk-acc1"))
+    quarantine(journal(home))
+    execution, risk = (finding for finding in check_journals(load_config()) if "was moved aside" in finding.text)
+    assert "`voldesk resume`" in execution.remedy
+    assert "began anew" in risk.text
+    assert "`voldesk risk`" in risk.remedy
 
 
 def test_a_damaged_journal_of_execution_is_moved_aside_by_its_next_start_and_that_is_told(home: Path) -> None:
