@@ -83,14 +83,7 @@ class Facts:
         order = self.order_of(seen.client_order_id, seen.venue_order_id)
         if order is None:
             return
-        if order.symbol != seen.symbol or order.side != seen.side:
-            self._work.alert(
-                "order_mismatch",
-                "critical",
-                str(order.client_order_id),
-                f"the venue shows order {order.client_order_id} as {seen.side} {seen.symbol}, "
-                f"we sent {order.side} {order.symbol}: look at the venue's order list",
-            )
+        if self._is_other(order, seen):
             return
         if seen.state == "invalid" and order.state == "REFUSED":
             return
@@ -135,12 +128,27 @@ class Facts:
             if len(self._unclaimed) > _UNCLAIMED_KEPT:
                 del self._unclaimed[next(iter(self._unclaimed))]
             return False
+        if self._is_other(order, fill):
+            return False
         self._work.record(rows.FillSeen(client_order_id=order.client_order_id, fill=fill))
         self.name(order, fill.venue_order_id)
         if order.fills_quantity >= order.quantity and order_may_move(order.state, "FILLED"):
             self.move(order, "FILLED", "all of it traded")
         elif order.state in ("NEVER_PLACED", "REFUSED"):
             self.move(order, "WORKING", "an execution of it was reported")
+        return True
+
+    def _is_other(self, order: Order, told: VenueOrder | VenueFill) -> bool:
+        """Whether what is told under the id of our order is of something else: alarmed, and not counted."""
+        if (order.symbol, order.side) == (told.symbol, told.side):
+            return False
+        self._work.alert(
+            "order_mismatch",
+            "critical",
+            str(order.client_order_id),
+            f"the venue shows order {order.client_order_id} as {told.side} {told.symbol}, "
+            f"we sent {order.side} {order.symbol}: look at the venue's order list",
+        )
         return True
 
     def unnamed(self) -> list[VenueFill]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,6 +176,19 @@ def test_an_order_of_another_symbol_under_our_id_is_alarmed_and_not_taken_in() -
     script.on(wrong)
     assert "order_mismatch" in script.alerts()
     assert script.core.book.orders[order.client_order_id].state == "SENDING"
+
+
+@pytest.mark.parametrize("other", [{"symbol": PUT}, {"side": "sell"}])
+def test_an_execution_of_something_else_under_our_id_is_alarmed_and_not_counted(other: dict[str, str]) -> None:
+    """As of another desk with the same number."""
+    script = Script().started()
+    trade_id = script.open(leg(CALL, "buy"))
+    (order,) = script.placed()
+    script.on(acked(order)).on(msgspec.structs.replace(fill(order, 1), **other))
+    assert "order_mismatch" in script.alerts()
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPENING", [D(0)])
+    script.fills_all(order, 2)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D(1)])
 
 
 def _messages(order: NewOrder, parts: list[str]) -> list[object]:
