@@ -13,7 +13,7 @@ from services.exchange.core import ExchangeCore
 from services.exchange.klines import period_of
 from services.marketdata.effects import ReadKey, VenueRead, VenueReadFailed
 from shared.messages.contracts import FundingRate
-from shared.messages.on_demand import PERIOD_NS, GetFundingRate, GetKlines, Kline
+from shared.messages.on_demand import PERIOD_NS, GetFundingRate, GetKlines, GetOrderBook, Kline
 from shared.messages.venue import (
     FundingPayment,
     OrderQueried,
@@ -25,7 +25,9 @@ from shared.messages.venue import (
     VenueSnapshot,
     VenueSnapshotFailed,
 )
+from shared.options.book import pack_levels
 from shared.options.instruments import base_of
+from shared.venues.ports import BookPush
 from world.products import Products
 from world.rfq import Deliver, Network
 from world.translation import shown_fill, shown_order
@@ -140,9 +142,11 @@ class VenueReads:
         engine.after(self._network.delay_ns(), orders)
 
     def market(self, key: ReadKey, deliver: Deliver) -> None:
-        """Read k-lines or the funding rate of a perpetual."""
+        """Read k-lines or the funding rate of a perpetual, or the order book of an option."""
 
         def answer() -> VenueRead | VenueReadFailed:
+            if isinstance(key, GetOrderBook):
+                return self._order_book(key)
             now_ns, futures = self._exchange.now_ns, self._exchange.futures
             if futures.find(key.symbol) is None:
                 return VenueReadFailed(key=key, kind="rejected", reason=f"{key.symbol} is not listed")
@@ -165,6 +169,13 @@ class VenueReads:
                     return VenueReadFailed(key=key, kind="rejected", reason="nobody asks for it in the world")
 
         self._network.read(answer, VenueReadFailed(key=key, kind="down", reason="connection reset"), deliver)
+
+    def _order_book(self, key: GetOrderBook) -> VenueRead | VenueReadFailed:
+        book = self._exchange.order_book(key.symbol)
+        if book is None:
+            return VenueReadFailed(key=key, kind="rejected", reason=f"{key.symbol} is not listed")
+        push = BookPush(symbol=key.symbol, venue_ns=0, bids=_packed(book.bids), asks=_packed(book.asks))
+        return VenueRead(key=key, value=push)
 
     def _orders(self, since_ns: int) -> list[ex.Order]:
         """Open orders and history since then."""
@@ -199,6 +210,10 @@ class VenueReads:
             for payment in (self._products.funding(since_ns) if symbols else ())
             if payment.symbol in symbols
         )
+
+
+def _packed(levels: Sequence[ex.Level]) -> bytes:
+    return pack_levels([(float(level.price), float(level.quantity)) for level in levels])
 
 
 def _kline(bar: ex.KLine) -> Kline:

@@ -46,8 +46,9 @@ from shared.messages.contracts import (
 )
 from shared.messages.control import DirectFlattenRecord, FlattenLatch
 from shared.messages.market import ChainSnapshot, InstrumentList
+from shared.messages.on_demand import OrderBookAnswer
 from shared.messages.space import JournalSpace
-from shared.messages.steps import Entry, Inbound, LoopStalled, Request, Step, Tick, Together
+from shared.messages.steps import Entry, Inbound, LoopStalled, ReplyReceived, Request, Step, Tick, Together
 from shared.messages.system import Heartbeat
 from shared.messages.venue import (
     AmendAcked,
@@ -87,9 +88,10 @@ class ExecutionCore:
 
     Inputs: Request (OpenTrade, CloseTrade, ReduceTrade, CancelOrders, RaiseHalt, LiftHalts, ListTrades, ListOrders,
     TellTrade, QuoteStructure, ListInquiries, ListQuoteRequests, GetCash, GetLeverage, ChangeLeverage);
-    Inbound (InstrumentList, ChainSnapshot, Heartbeat); the venue facts of `shared.messages.venue` and `rfq`; Tick;
-    LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace. Any other input is ignored. Facts about
-    orders may come as one `Together`. Effects: those of `effects.py`, Publish, Reply, RaiseAlert.
+    Inbound (InstrumentList, ChainSnapshot, Heartbeat); ReplyReceived (OrderBookAnswer); the venue facts of
+    `shared.messages.venue` and `rfq`; Tick; LoopStalled; FlattenLatch; DirectFlattenRecord; WindDown; JournalSpace.
+    Any other input is ignored. Facts about orders may come as one `Together`. Effects: those of `effects.py`,
+    Publish, Reply, SendRequest, RaiseAlert.
 
     Raises ValueError for a desk number that does not fit a client order id.
     """
@@ -310,6 +312,8 @@ class ExecutionCore:
                 self._cash.sales.found(item)
             case StraysFound() | StraysNotFound():
                 self._cash.strays.found(item)
+            case ReplyReceived(message=OrderBookAnswer(book=book)):
+                self._work.market.take_book(book)
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)

@@ -81,9 +81,8 @@ def markets_of(legs: tuple[LegOrder, ...], market: MarketView, now_ns: int) -> d
     markets = {}
     for leg in legs:
         instrument = market.instrument(leg.symbol)
-        quote = None if instrument is None else market.quote(instrument, now_ns)
-        if quote is not None:
-            markets[leg.symbol] = LegMarket.of_quote(quote)
+        if instrument is not None and market.quote(instrument, now_ns) is not None:
+            markets[leg.symbol] = market.leg_market(instrument, leg.quantity, now_ns)
     return markets
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.execution.depths import ask_for_depth
 from services.execution.effects import CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.halted import cancelling_halt, halt_text
 from services.execution.inquiries import Inquiry
@@ -304,6 +305,7 @@ class InquiryDesk:
         last_look = now_ns >= end_ns and at_work.read_ns < end_ns
         if last_look or now_ns >= (at_work.read_ns or inquiry.state_ns) + _POLL_NS:
             self._work.send(FetchQuotes(request_id=inquiry.request_id))
+            ask_for_depth(((leg.symbol, leg.quantity) for leg in inquiry.legs), self._work)
             at_work.read_ns = now_ns
         due_ns = (at_work.read_ns or inquiry.state_ns) + _POLL_NS
         return min(due_ns, end_ns if now_ns < end_ns else end_ns + _LAST_LOOK_NS)

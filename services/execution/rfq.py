@@ -229,7 +229,7 @@ def _request(trade: Trade, work: Workspace, task: _Task, advice: Advice) -> None
         _give_up(trade, work, task, advice, "below_min_notional", text)
         return
     end_ns = min(task.since_ns + math.ceil(params.timeout_s * SECOND), task.deadline_ns)
-    stale = [leg.symbol for leg in legs if _market_of(trade, leg.symbol, work).mark is None]
+    stale = [leg.symbol for leg in legs if _market_of(trade, leg, work).mark is None]
     if work.now_ns >= end_ns:
         code: FallbackCode = "no_fresh_market" if stale else "create_lost"
         _give_up(trade, work, task, advice, code, f"no quote was asked for in {params.timeout_s:g} s")
@@ -282,7 +282,7 @@ def _judged(
     trade: Trade, work: Workspace, wanted: Wanted, rfq: Rfq, params: RfqParams
 ) -> tuple[Yardstick, list[JudgedQuote]]:
     """Every quote against the market of this moment, the cheapest first."""
-    markets = {leg.symbol: _market_of(trade, leg.symbol, work) for leg in wanted.legs}
+    markets = {leg.symbol: _market_of(trade, leg, work) for leg in wanted.legs}
     measure = yardstick(wanted.legs, wanted.action, markets)
     judged = [
         judge(
@@ -300,10 +300,9 @@ def _judged(
     return measure, sorted(judged, key=lambda each: math.inf if each.cost_usd is None else each.cost_usd)
 
 
-def _market_of(trade: Trade, symbol: str, work: Workspace) -> LegMarket:
-    instrument = next(leg.instrument for leg in trade.legs if leg.symbol == symbol)
-    quote = work.market.quote(instrument, work.now_ns)
-    return LegMarket() if quote is None else LegMarket.of_quote(quote)
+def _market_of(trade: Trade, wanted: StructureLeg, work: Workspace) -> LegMarket:
+    instrument = next(leg.instrument for leg in trade.legs if leg.symbol == wanted.symbol)
+    return work.market.leg_market(instrument, wanted.quantity, work.now_ns)
 
 
 def _no_quote(judged: list[JudgedQuote]) -> tuple[FallbackCode, str]:

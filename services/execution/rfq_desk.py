@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.execution.comparisons import ComparisonSchedule
+from services.execution.depths import ask_for_depth
 from services.execution.effects import AcceptQuote, CancelRfq, CreateRfq, FetchQuotes, QueryRfqs
 from services.execution.facts import Facts
 from services.execution.plan import AskForQuotes, TakeQuote
@@ -252,6 +253,7 @@ class RfqDesk:
         if work.now_ns >= ask.next_ns:
             ask.next_ns = work.now_ns + work.config.rfq_poll_ms * MS
             work.send(FetchQuotes(request_id=rfq.request_id))
+            ask_for_depth(((leg.symbol, leg.quantity) for leg in rfq.legs), work)
         return min(ask.next_ns, rfq.expiry_ns)
 
     def _cancel_again(self, rfq: Rfq) -> int | None:
