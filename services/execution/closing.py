@@ -168,8 +168,15 @@ class ClosePlan:
             return "mark"
         if trade.state == "BROKEN":
             return "cross"
-        index = sum(self._steps_of(order, trade) for order in orders)
-        return STAIRCASE[min(index, len(STAIRCASE) - 1)]
+        return STAIRCASE[min(self._steps_taken(trade, orders), len(STAIRCASE) - 1)]
+
+    def _steps_taken(self, trade: Trade, orders: Sequence[Order]) -> int:
+        return sum(self._steps_of(order, trade) for order in orders)
+
+    def _has_crossed(self, trade: Trade, orders: Sequence[Order]) -> bool:
+        """Whether it stood on the last step for as long as a step lasts."""
+        before = 0 if trade.state == "BROKEN" else len(STAIRCASE) - 1
+        return self._steps_taken(trade, orders) > before
 
     def _steps_of(self, order: Order, trade: Trade) -> int:
         """How many steps up the stairs an order took: one whose price did not change rests on, and goes up all the
@@ -224,6 +231,7 @@ class ClosePlan:
             leg.instrument,
             work.config.wide_spread_pct,
             work.config.cross_buffer_pct,
+            waits=not self._has_crossed(trade, orders),
         )
         if isinstance(price, Decimal) and step == "cross":
             self._alert_beyond(trade, leg, price, quote)

@@ -160,11 +160,15 @@ def closing_price(
     instrument: Instrument,
     wide_spread_pct: float,
     cross_buffer_pct: float = 0.0,
+    *,
+    waits: bool = False,
 ) -> Decimal | str:
     """The price of a closing order on one step of the staircase, or why there is none.
 
     `mark` may come from elsewhere than the chain (the venue's position), so that a close does not depend on the
-    market data service.
+    market data service. waits: where a book is known and nobody is on its other side, the order that should cross
+    stays at the middle: makers take their quotes back for moments, and what rests at the bound then is traded there
+    by the first who comes.
     """
     if mark is None:
         return f"no mark for {instrument.symbol}"
@@ -174,8 +178,10 @@ def closing_price(
     wanted = mark
     if step == "mid" and middle is not None:
         wanted = middle
-    elif step == "cross":
+    elif step == "cross" and far is not None:
         past = cross_buffer_pct / 100
-        wanted = float(bound) if far is None else far * (1 + past if side == "buy" else 1 - past)
+        wanted = far * (1 + past if side == "buy" else 1 - past)
+    elif step == "cross":
+        wanted = middle if waits and quote is not None and middle is not None else float(bound)
     price = snap_within(wanted, bound, side, instrument)
     return f"no tick of {instrument.symbol} is within {bound}" if price is None else price

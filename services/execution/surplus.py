@@ -242,6 +242,7 @@ class Surplus:
             leg.instrument,
             work.config.wide_spread_pct,
             work.config.cross_buffer_pct,
+            waits=shown < len(STAIRCASE),
         )
         return step, price
 

@@ -314,14 +314,36 @@ def test_a_leg_without_a_book_is_closed_at_mark_then_within_the_bound() -> None:
     script.close(trade_id)
     (order,) = script.placed()
     assert order.price == D(1000)
-    # the middle of a book that is not there is mark: the order stays where it is for two steps
-    script.on(acked(order)).wait(9_000)
+    # the middle of a book that is not there is mark: the order stays where it is for two steps, and for a third one
+    # in case somebody comes back
+    script.on(acked(order)).wait(14_000)
     assert script.cancelled() == []
+    assert "close_beyond_bound" in script.alerts()
     script.wait(2_000)
     assert script.cancelled() == [order.client_order_id]
     script.cancels_all(order).wait(1_100)
     assert [order.price for order in script.placed()] == [D(1250)]
-    assert "close_beyond_bound" in script.alerts()
+
+
+def test_quotes_that_are_taken_back_for_a_moment_do_not_bring_a_close_to_its_bound() -> None:
+    """It would rest there, and trade there with the first maker who is back."""
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"))
+    script.close(trade_id)
+    (order,) = script.placed()
+    script.on(acked(order)).wait(9_500)
+    lowest = order.price
+    script.chain_options = {"bookless": [CALL]}
+    for half_seconds in range(20):
+        if half_seconds == 9:
+            script.chain_options = {}
+        script.wait(500)
+        for number in script.cancelled():
+            script.on(gone(script, number))
+        for placed in script.placed():
+            lowest = min(lowest, placed.price)
+            script.on(acked(placed))
+    assert D(970) < lowest < D(1000), "across the spread of a book that is there again, and no further"
 
 
 def test_a_leg_that_has_no_price_at_all_is_alarmed_and_retried_while_the_other_closes() -> None:
