@@ -393,7 +393,7 @@ def _host_function(
     if not isinstance(says, bool | np.bool_):
         # a text that says why not would count as yes, and a forgotten return as no for ever
         raise TypeError(
-            f"{name}() returned {str(answer)[:100]!r}: it must return True or False, (bool, reason) or a Verdict"
+            f"{name}() returned {repr(answer)[:100]}: it must return True or False, (bool, reason) or a Verdict"
         )
     return Verdict(bool(says), str(reason) or f"{name}() says {bool(says)}")
 

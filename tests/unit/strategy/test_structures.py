@@ -99,6 +99,34 @@ def test_the_legs_found_are_the_structure_that_was_named(name: str) -> None:
     assert structure_name(signed) == called
 
 
+@pytest.mark.parametrize(
+    ("specs", "distances"),
+    [
+        (straddle("0.1", dte=7), [0, 0]),
+        (vertical("C", "sell", "0.1", ATM, 2_000, WEEK), [0, 2_000]),
+        (vertical("P", "buy", "0.1", ATM, 2_000, WEEK), [0, -2_000]),
+        (iron_butterfly("0.1", WEEK, width=5_000), [0, 0, 5_000, -5_000]),
+        (butterfly("C", "0.1", WEEK, width=4_000), [0, -4_000, 4_000]),
+        (butterfly("P", "0.1", WEEK, width=3_000, side="sell"), [0, -3_000, 3_000]),
+        (ratio_spread("C", "0.1", WEEK, ATM, 4_000), [0, 4_000]),
+        (ratio_spread("P", "0.1", WEEK, ATM, 4_000), [0, -4_000]),
+        (calendar("C", "0.1", WEEK, MONTH), [0, 0]),
+    ],
+)
+def test_strikes_are_as_far_from_the_body_as_the_width_says(specs: list[LegSpec], distances: list[int]) -> None:
+    """The body is at the index, 100,000 USD."""
+    assert [int(order.symbol.split("-")[2]) - 100_000 for order in orders(specs)] == distances
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_the_wings_of_a_condor_are_as_far_from_its_inner_strikes_as_the_width_says(side: Any) -> None:
+    call, put, call_wing, put_wing = (
+        int(order.symbol.split("-")[2]) for order in orders(iron_condor("0.1", WEEK, width=3_000, side=side))
+    )
+    assert (call_wing - call, put - put_wing) == (3_000, 3_000)
+    assert put < 100_000 < call
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_profit_loss_and_breakevens_are_those_of_the_payoff_on_a_grid(name: str) -> None:
     legs = payoff_legs(EXPECTED[name][0])
