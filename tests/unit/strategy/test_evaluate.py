@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -353,6 +354,9 @@ def test_pnl_of_a_trade_is_the_sum_of_its_legs() -> None:
     both = trade(legs=[leg(CALL, "buy", "2", "100"), leg(PUT, "sell", "3", "100")], realized="7", fees="2")
     marks: dict[int, float | str] = {0: 110.0, 1: 90.0}
     assert trade_pnl(both, marks.__getitem__) == TradePnl(2 * 10.0 + 3 * 10.0, 7.0, 2.0)
+    paid = trade_pnl(msgspec.structs.replace(both, funding_usd=Decimal(4)), marks.__getitem__)
+    assert isinstance(paid, TradePnl)
+    assert paid.net_usd == 50.0 + 7.0 - 2.0 - 4.0
     marks[1] = float("nan")
     assert trade_pnl(both, marks.__getitem__) == f"no mark of {PUT}"
 
