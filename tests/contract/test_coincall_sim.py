@@ -181,33 +181,6 @@ class TestCoincallSim(OrderGatewayContract):
             await placed(venue.orders, new_order(option, option.resting_bid))
             await until(lambda: any(isinstance(item, VenueOrder) for item in heard))
 
-    async def test_a_chain_that_expires_at_another_time_than_its_symbols_say_is_streamed_like_any_other(
-        self, exchange: RunningExchange
-    ) -> None:
-        gateway = gateway_for(exchange, READ_ONLY_KEY.api_key, READ_ONLY_KEY.api_secret)
-        async with httpx.AsyncClient(base_url=exchange.url, timeout=60) as control:
-            # one of the two is not at 08:00, when the symbols tell the time
-            for minutes in (20, 21):
-                answer = await control.post("/sim/expiry", json={"base": "BTC", "minutes": minutes})
-                expiry_ns = answer.json()["data"]["endTime"] * 10**6
-                if expiry_ns % NS_PER_DAY != 8 * 3_600 * 10**9:
-                    break
-        listed = {option.symbol for option in await gateway.instruments("BTCUSD") if option.expiry_ns == expiry_ns}
-        assert listed
-        heard: list[Any] = []
-        task = spawn(
-            gateway.stream_market(["BTCUSD"], lambda _name: [expiry_ns], heard.append), name="market streams"
-        )
-        try:
-            await until(lambda: any(isinstance(item, ChainPush) for item in heard))
-            pushes = [item for item in heard if isinstance(item, ChainPush)]
-            assert {push.expiry_ns for push in pushes} == {expiry_ns}
-            assert {row.symbol for row in pushes[0].rows} == listed
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            await gateway.close()
-
     async def test_an_index_that_froze_on_an_open_socket_is_noticed_and_comes_back(
         self, exchange: RunningExchange
     ) -> None:
@@ -247,6 +220,48 @@ class TestCoincallSimOnDemand(MarketOnDemandContract):
             return sum(kline.volume for kline in klines) >= float(order.quantity)
 
         await eventually(traded)
+
+
+async def test_a_chain_that_expires_at_another_time_than_its_symbols_say_is_streamed_until_then() -> None:
+    clock = ShiftedClock(FRIDAY)
+    config = contract_config()
+    btc = config.bases[0]
+    soon = msgspec.structs.replace(btc.listing, extra_expiry_minutes=20)
+    config = msgspec.structs.replace(config, bases=(msgspec.structs.replace(btc, listing=soon), *config.bases[1:]))
+    exchange = RunningExchange(config, now_ns=time.time_ns)
+    exchange.server = ExchangeServer(config, credentials_of(config), MemoryJournal(), clock.now_ns, paper=True)
+    heard: list[Any] = []
+
+    async with exchange:
+        gateway = gateway_for(exchange, READ_ONLY_KEY.api_key, READ_ONLY_KEY.api_secret)
+        await gateway.start()
+        options = await gateway.instruments("BTCUSD")
+        expiry_ns = min(option.expiry_ns for option in options)
+        assert expiry_ns % NS_PER_DAY > 12 * 3_600 * 10**9
+        symbols = {option.symbol for option in options if option.expiry_ns == expiry_ns}
+
+        async def pushed() -> bool:
+            return any(isinstance(item, ChainPush) for item in heard)
+
+        async def no_longer_listed() -> bool:
+            return all(option.expiry_ns != expiry_ns for option in await gateway.instruments("BTCUSD"))
+
+        streaming = gateway.stream_market(["BTCUSD"], lambda _name: [expiry_ns], heard.append)
+        task = spawn(streaming, name="market streams")
+        try:
+            await eventually(pushed)
+            # trading in it has ended, it has not
+            clock.ahead_ns += 10 * 60 * 10**9
+            await eventually(no_longer_listed)
+            heard.clear()
+            await eventually(pushed)
+            (push, *_) = [item for item in heard if isinstance(item, ChainPush)]
+            assert push.expiry_ns == expiry_ns
+            assert {row.symbol for row in push.rows} == symbols
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await gateway.close()
 
 
 @pytest.mark.parametrize("weekday", [FRIDAY, FRIDAY - 1])

@@ -182,16 +182,19 @@ class CoincallGateway:
         listed = await self._rest.read(endpoints.INSTRUMENTS, base=underlying.removesuffix("USD"))
         config = await self._rest.read(endpoints.CONFIG)
         options = _parsed(lambda data: parse.parse_instruments(data, config, underlying, self._on_skipped), listed)
-        self._unnamed_expiries_ns = {
-            symbol: expiry_ns
-            for symbol, expiry_ns in self._unnamed_expiries_ns.items()
-            if parse.option_of(symbol).index != underlying
-        } | {
-            option.symbol: option.expiry_ns
-            for option in options
-            if option.expiry_ns != parse.option_of(option.symbol).expiry_ns
-        }
+        self._remember_expiries(options)
         return options
+
+    def _remember_expiries(self, options: Sequence[Instrument]) -> None:
+        """Those that symbols do not tell, until they are over: in its last minutes an option is listed no more and
+        still pushed."""
+        now_ns = self._rest.venue_now_ns()
+        kept = {symbol: expiry_ns for symbol, expiry_ns in self._unnamed_expiries_ns.items() if expiry_ns > now_ns}
+        for option in options:
+            kept.pop(option.symbol, None)
+            if option.expiry_ns != parse.option_of(option.symbol).expiry_ns:
+                kept[option.symbol] = option.expiry_ns
+        self._unnamed_expiries_ns = kept
 
     async def funding_payments(self, symbol: str, since_ns: int) -> tuple[FundingPayment, ...]:
         """Funding of one perpetual since then, oldest first."""
