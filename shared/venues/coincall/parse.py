@@ -326,7 +326,7 @@ def parse_instruments(
     limits = decoded(wire.PublicConfig, config).optionConfig.get(underlying)
     if limits is None:
         raise ParseError(f"the public configuration has no optionConfig for {underlying}")
-    max_quantity = exact(limits.limitMaxQty)
+    max_quantity = exact(decoded(wire.OptionConfig, limits).limitMaxQty)
     instruments = []
     for data in decoded_list(msgspec.Raw, listed):
         try:
@@ -418,8 +418,8 @@ def parse_index(data: bytes, underlying: str, venue_ns: int) -> IndexPush:
     many = data.lstrip().startswith(b"[")
     rows: Iterable[msgspec.Raw | bytes] = decoded_list(msgspec.Raw, data) if many else (data,)
     for item in rows:
-        row = decoded(wire.FuturesSymbol, item)
-        if row.symbol == underlying:
+        if decoded(wire.SymbolName, item).symbol == underlying:
+            row = decoded(wire.FuturesSymbol, item)
             return IndexPush(
                 underlying=underlying,
                 price=_positive_price(row.indexPrice, underlying),

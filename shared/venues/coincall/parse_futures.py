@@ -38,7 +38,7 @@ class SpecRow(msgspec.Struct, frozen=True):
 
 
 class ConfigRow(msgspec.Struct, frozen=True):
-    futuresConfig: dict[str, SpecRow] = {}
+    futuresConfig: dict[str, msgspec.Raw] = {}
 
 
 class TickerRow(msgspec.Struct, frozen=True):
@@ -110,9 +110,10 @@ class TradeFrame(msgspec.Struct, frozen=True):
 
 def parse_specification(data: bytes, underlying: str) -> FuturesSpec:
     """The public configuration's part about futures; the lot is the smallest quantity."""
-    row = decoded(ConfigRow, data).futuresConfig.get(underlying)
-    if row is None:
+    listed = decoded(ConfigRow, data).futuresConfig.get(underlying)
+    if listed is None:
         raise ParseError(f"the public configuration has no futuresConfig for {underlying}")
+    row = decoded(SpecRow, listed)
     tick, lot = exact(row.tickSize), exact(row.minQty)
     if tick <= 0 or lot <= 0:
         raise ParseError(f"futures of {underlying}: tickSize {tick} and minQty {lot} must be above 0")

@@ -341,4 +341,4 @@ def parse_trade_frame(data: msgspec.Raw | bytes) -> VenueFill:
 
 
 def _side(told: str | int) -> Side:
-    return side_of(_SIDES.get(told, 0) if isinstance(told, str) else told)
+    return side_of(_SIDES.get(told.lower(), 0) if isinstance(told, str) else told)

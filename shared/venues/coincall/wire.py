@@ -80,7 +80,7 @@ class OptionConfig(msgspec.Struct, frozen=True):
 
 
 class PublicConfig(msgspec.Struct, frozen=True):
-    optionConfig: dict[str, OptionConfig]
+    optionConfig: dict[str, msgspec.Raw]
 
 
 class OptionInstrument(msgspec.Struct, frozen=True):
@@ -89,6 +89,10 @@ class OptionInstrument(msgspec.Struct, frozen=True):
     isActive: bool
     minQty: Decimal
     tickSize: Decimal
+
+
+class SymbolName(msgspec.Struct, frozen=True):
+    symbol: str
 
 
 class FuturesSymbol(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.messages.venue import VenueFill, VenueOrder, VenueTransfer
-from shared.venues.coincall import parse, wire
+from shared.venues.coincall import parse, parse_futures, wire
 from shared.venues.coincall.parse import ParseError
 
 ORDER_ID = 2075207494989787138
@@ -368,6 +368,25 @@ def test_an_underlying_without_configuration_is_an_error() -> None:
         parse.parse_instruments(b"[]", CONFIG, "ETHUSD", print)
 
 
+def test_the_limits_of_one_pair_do_not_depend_on_those_of_another() -> None:
+    future = {"tickSize": 0.1, "minQty": 0.001, "limitMaxQty": 1000, "triggerLimit": 20}
+    config = encode(
+        {
+            "optionConfig": {"ODDUSD": {"symbol": "ODDUSD", "limitMaxQty": None}, "BTCUSD": {"limitMaxQty": 1000}},
+            "futuresConfig": {"ODDUSD": {"symbol": "ODDUSD", "minQty": None}, "BTCUSD": future},
+        }
+    )
+    (listed,) = parse.parse_instruments(encode([instrument(CALL)]), config, "BTCUSD", print)
+    assert listed.max_quantity == Decimal(1000)
+    assert parse_futures.parse_specification(config, "BTCUSD").lot_size == Decimal("0.001")
+    for read in (
+        lambda: parse.parse_instruments(encode([]), config, "ODDUSD", print),
+        lambda: parse_futures.parse_specification(config, "ODDUSD"),
+    ):
+        with pytest.raises(ParseError):
+            read()
+
+
 def test_empty_prices_of_a_chain_are_missing_and_a_bad_option_spoils_only_itself() -> None:
     skipped: list[str] = []
     option = {
@@ -433,6 +452,7 @@ def test_a_chain_push_is_grouped_by_expiry_and_its_zero_open_interest_is_missing
     [
         {"symbol": "BTCUSD", "indexPrice": 64000.5},
         [{"symbol": "ETHUSD", "indexPrice": 1}, {"symbol": "BTCUSD", "indexPrice": "64000.5"}],
+        [{"symbol": "BTCUSD-26JUN26", "indexPrice": None}, {"symbol": "BTCUSD", "indexPrice": 64000.5}],
     ],
 )
 def test_the_index_is_found_in_an_object_as_in_a_list(data: Any) -> None:
