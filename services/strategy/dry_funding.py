@@ -84,7 +84,7 @@ class DryFunding:
     def _now(self, symbol: str, now_ns: int) -> _Rate | None:
         chain = self._board.chains.get(symbol)
         quote = None if chain is None else chain.snapshot.perpetual
-        if quote is None or now_ns - quote.received_ns > self._config.market_tolerance_ms * MS:
+        if quote is None or abs(now_ns - quote.received_ns) > self._config.market_tolerance_ms * MS:
             return None
         known = math.isfinite(quote.funding_rate) and math.isfinite(quote.mark)
         return _Rate(quote.funding_rate, quote.mark) if known else None

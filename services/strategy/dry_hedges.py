@@ -61,7 +61,7 @@ class DryHedges:
         """Adjust the hedge where it is time; what was found, in words."""
         underlying = underlying_of(trade.legs[0].symbol)
         chain = self._board.chains.get(underlying)
-        if chain is None or now_ns - chain.snapshot.received_ns > self._config.market_tolerance_ms * MS:
+        if chain is None or abs(now_ns - chain.snapshot.received_ns) > self._config.market_tolerance_ms * MS:
             return f"hedge waits: no fresh option chain of {underlying}"
         found, delta = perpetual_of(chain), held_delta(trade, chain)
         if isinstance(found, SelectionFailed) or isinstance(delta, str):

@@ -289,7 +289,7 @@ class DryDesk:
     def _touch(self, symbol: str, side: Side, now_ns: int) -> float | str:
         underlying = underlying_of(symbol)
         chain = self._board.chains.get(underlying)
-        if chain is None or now_ns - chain.received_ns(symbol) > self._config.market_tolerance_ms * MS:
+        if chain is None or abs(now_ns - chain.received_ns(symbol)) > self._config.market_tolerance_ms * MS:
             return f"there is no fresh price of {symbol}"
         quote = chain.quote(symbol)
         price = None if quote is None else quote.ask if side == "buy" else quote.bid
@@ -300,7 +300,7 @@ class DryDesk:
         if not isinstance(price, str):
             return price
         chain = self._board.chains.get(underlying_of(leg.symbol))
-        if chain is None or now_ns - chain.received_ns(leg.symbol) > self._config.market_tolerance_ms * MS:
+        if chain is None or abs(now_ns - chain.received_ns(leg.symbol)) > self._config.market_tolerance_ms * MS:
             return None
         return chain.value(leg.symbol, "mark")
 

@@ -43,6 +43,7 @@ from shared.strategy.hedge import (
 from shared.strategy.pnl import is_counted
 from shared.strategy.protocol import OpenStructure
 from shared.strategy.selection import SelectionFailed, perpetual_of
+from shared.strategy.views import age_text
 
 Effect = SendRequest | RaiseAlert
 SECOND_NS = 1_000_000_000
@@ -366,8 +367,8 @@ class HedgeDesk:
         if chain is None:
             return f"no option chain of {underlying} yet"
         age_ns = now_ns - chain.snapshot.received_ns
-        if age_ns > self._config.market_tolerance_ms * 1_000_000:
-            return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
+        if abs(age_ns) > self._config.market_tolerance_ms * 1_000_000:
+            return f"the option chain of {underlying} is {age_text(age_ns)}"
         return chain
 
     def _open(

@@ -137,7 +137,7 @@ class MarketDesk:
         if kept is not None and kept.at_ns[-1] // HOUR_NS >= now_ns // HOUR_NS:
             return
         chain = chains.get(underlying)
-        if chain is None or now_ns - chain.snapshot.received_ns > self._tolerances.market_ns:
+        if chain is None or abs(now_ns - chain.snapshot.received_ns) > self._tolerances.market_ns:
             return
         vol = chain.atm_iv(days, now_ns)
         if vol is not None:

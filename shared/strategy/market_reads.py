@@ -80,7 +80,7 @@ class MarketReads(msgspec.Struct, frozen=True, kw_only=True):
         said = f": {failure}" if failure else ""
         if found is None:
             return f"no {of} yet{said}"
-        age_ns = now_ns - found.received_ns
+        age_ns = abs(now_ns - found.received_ns)
         if age_ns > self.tolerance_ns:
             return f"no {of} for {duration_text(age_ns / HOUR_NS)}{said}"
         silence_ns = now_ns - found.newest_ns - PERIOD_NS[period]
@@ -99,7 +99,7 @@ class MarketReads(msgspec.Struct, frozen=True, kw_only=True):
         said = f": {failure}" if failure else ""
         if found is None:
             return f"no funding rate of {underlying} yet{said}"
-        age_ns = now_ns - found.received_ns
+        age_ns = abs(now_ns - found.received_ns)
         if age_ns > self.tolerance_ns:
             return f"no funding rate of {underlying} for {duration_text(age_ns / HOUR_NS)}{said}"
         return found

@@ -36,7 +36,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
-    """The greatest age, from receipt, at which data still decides."""
+    """The greatest age, from receipt, at which data still decides.
+
+    What was received later than it is now was stamped by a clock that was set back since: nobody knows how old it is.
+    """
 
     market_ns: int = 10 * SECOND_NS
     account_ns: int = 30 * SECOND_NS
@@ -159,13 +162,16 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def age_text(age_ns: int) -> str:
+    """How old something is, or by how much the clock that stamped it is ahead."""
+    return f"{age_ns / SECOND_NS:.1f} s old" if age_ns >= 0 else f"from a clock {-age_ns / SECOND_NS:.1f} s ahead"
+
+
 def _fresh_account(account: AccountSnapshot | None, tolerances: Tolerances, now_ns: int) -> AccountSnapshot | str:
     if account is None:
         return "no account snapshot yet"
     age_ns = now_ns - account.received_ns
-    if age_ns > tolerances.account_ns:
-        return f"the account snapshot is {age_ns / SECOND_NS:.1f} s old"
-    return account
+    return account if abs(age_ns) <= tolerances.account_ns else f"the account snapshot is {age_text(age_ns)}"
 
 
 def _fresh_chain(
@@ -175,9 +181,7 @@ def _fresh_chain(
     if chain is None:
         return f"no option chain of {underlying} yet"
     age_ns = now_ns - chain.snapshot.received_ns
-    if age_ns > tolerances.market_ns:
-        return f"the option chain of {underlying} is {age_ns / SECOND_NS:.1f} s old"
-    return chain
+    return chain if abs(age_ns) <= tolerances.market_ns else f"the option chain of {underlying} is {age_text(age_ns)}"
 
 
 def _fresh_chain_of(
@@ -188,4 +192,4 @@ def _fresh_chain_of(
     if isinstance(chain, str):
         return chain
     age_ns = now_ns - chain.received_ns(symbol)
-    return f"the price of {symbol} is {age_ns / SECOND_NS:.1f} s old" if age_ns > tolerances.market_ns else chain
+    return chain if abs(age_ns) <= tolerances.market_ns else f"the price of {symbol} is {age_text(age_ns)}"

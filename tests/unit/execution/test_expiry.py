@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import msgspec
 
 from services.execution.config import ExecutionConfig
+from services.execution.rows import LegSettled
 from shared.messages.steps import RaiseAlert
 from shared.messages.venue import VenueExercise
 from tests.unit.execution.play import CALL, PUT, SECOND, T0, Script, leg
@@ -55,6 +56,17 @@ def test_two_trades_share_one_settlement_by_what_they_hold() -> None:
     book = script.core.book
     assert [book.trades[t].state for t in (first, second)] == ["SETTLED", "SETTLED"]
     assert [book.trades[t].fees_usd - D("0.5") for t in (first, second)] == [D(10), D(30)]
+
+
+def test_shares_of_a_settlement_that_do_not_divide_are_the_settlement_to_the_last_decimal() -> None:
+    script = Script(expiry_ns=SOON_NS).started()
+    for ordinal in range(3):
+        script.opened(leg(CALL, "sell"), ordinal=ordinal)
+    script.wait(3_600_000)
+    script.snapshot(exercises=[_exercise(CALL, "-3", "-1000", "0.5")])
+    settled = script.rows(LegSettled)
+    assert [row.cash_flow_usd for row in settled] == [D("-333.333333"), D("-333.333333"), D("-333.333334")]
+    assert sum(row.fee_usd for row in settled) == D("0.5")
 
 
 def test_a_missing_settlement_is_alarmed() -> None:

@@ -314,11 +314,22 @@ def test_history_is_read_far_enough_back_for_the_oldest_order_in_doubt() -> None
     script.open(leg(CALL, "buy"))
     (order,) = script.placed()
     created_ns = script.now_ns
-    script.wait(30_000)
+    script.now_ns += 3 * 86_400 * SECOND
+    script.market()
+    script.beats()
+    script.snapshot()
     script.restarted()
     (fetch,) = script.take(FetchSnapshot)
-    assert fetch.since_ns <= created_ns
+    assert fetch.since_ns <= created_ns, "though the venue was compared just now"
     assert order.client_order_id in script.core.book.unsettled
+
+
+def test_after_a_restart_with_the_clock_set_back_a_whole_day_is_read_and_not_what_is_to_come() -> None:
+    script = Script().started()
+    script.now_ns -= 3_600 * SECOND
+    script.restarted()
+    (fetch,) = script.take(FetchSnapshot)
+    assert fetch.since_ns <= script.now_ns - 86_400 * SECOND
 
 
 def test_a_report_is_published_each_time() -> None:

@@ -223,14 +223,25 @@ PRICED: Sequence[ExitCondition] = (
         None,
         chain(missing={"mark": [CALL], "delta": [CALL], "vega": [CALL]}),
         chain(received_ns=NOON - 11 * SECOND),
+        chain(received_ns=NOON + HOUR),
         chain(days=(1,)),
     ],
-    ids=["no chain", "missing values", "stale chain", "symbol not listed"],
+    ids=["no chain", "missing values", "stale chain", "chain of a clock set back since", "symbol not listed"],
 )
 def test_no_exit_is_decided_on_missing_or_stale_market_data(condition: ExitCondition, view: ChainView | None) -> None:
     verdict = exit_(condition, long_call(1.0), view=view)
     assert (verdict.open, verdict.waiting) == (False, True)
     assert verdict.reason.startswith("waiting: ")
+
+
+def test_what_was_stamped_before_the_clock_was_set_back_is_not_fresh_for_as_long() -> None:
+    """A service that was not restarted since goes on ahead of the clock: its newest word may be an hour old."""
+    ahead = exit_(profit_target(usd=1), long_call(1.0), view=chain(received_ns=NOON + HOUR))
+    assert "from a clock 3600.0 s ahead" in ahead.reason
+    held = exit_(account_delta_limit(0), long_call(1.0), held_account=account(NOON + HOUR, delta={"BTCUSD": 1.0}))
+    assert (held.open, held.waiting) == (False, True)
+    assert entry(min_available_margin_pct(0), of=account(NOON + HOUR)).waiting
+    assert entry(min_available_margin_pct(0), of=account(NOON + SECOND)).open, "clocks of two machines differ a little"
 
 
 def test_one_missing_mark_of_two_waits_and_never_counts_as_zero() -> None:
