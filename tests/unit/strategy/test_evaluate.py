@@ -241,7 +241,10 @@ def test_what_was_stamped_before_the_clock_was_set_back_is_not_fresh_for_as_long
     held = exit_(account_delta_limit(0), long_call(1.0), held_account=account(NOON + HOUR, delta={"BTCUSD": 1.0}))
     assert (held.open, held.waiting) == (False, True)
     assert entry(min_available_margin_pct(0), of=account(NOON + HOUR)).waiting
-    assert entry(min_available_margin_pct(0), of=account(NOON + SECOND)).open, "clocks of two machines differ a little"
+    view = EntryView(account=account(NOON + SECOND), chains={"BTCUSD": chain(received_ns=NOON + HOUR)})
+    assert isinstance(view.fresh_chain("BTCUSD", NOON), str)
+    assert not isinstance(view.fresh_chain("BTCUSD", NOON + HOUR), str)
+    assert not isinstance(view.fresh_account(NOON), str), "clocks of two machines differ a little"
 
 
 def test_one_missing_mark_of_two_waits_and_never_counts_as_zero() -> None:
