@@ -57,6 +57,7 @@ def load_enabled(
         mode=desk.mode,
         profiles=profiles_of(desk),
         instances=config.instances,
+        underlyings=desk.underlyings,
     )
     hosts = desk.strategy_hosts
     strange = [each for each in loaded if hosts.of(each.name) != hosts.of(each.enabled_as)]
@@ -75,13 +76,15 @@ def load_strategies(
     mode: Mode = "paper",
     profiles: Mapping[str, ExecutionParams] = {},
     instances: Mapping[str, StrategyInstance] = {},
+    underlyings: Sequence[str] = (),
 ) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
     """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
 
     `<name>.py` defines a function `<name>()` that returns a StrategyConfig, or a fresh object with the methods of
     `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode, and one that names
     an execution profile not among `profiles` is not loaded at all. A name among `instances` is its file's function
-    called with its parameters, under its own name.
+    called with its parameters, under its own name. One that selects legs on a chain that is not among `underlyings`
+    (none given: any) is not loaded: it would wait for ever.
     """
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
@@ -94,7 +97,7 @@ def load_strategies(
             failures.append(LoadFailure(name=name, source="", reason=f"no file {file} in {searched}", remedy=remedy))
             continue
         try:
-            strategy = _load(name, path, mode, profiles, instances.get(name))
+            strategy = _load(name, path, mode, profiles, instances.get(name), underlyings)
             strategy = msgspec.structs.replace(strategy, enabled_as=name)
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
@@ -119,6 +122,7 @@ def _load(
     mode: Mode,
     profiles: Mapping[str, ExecutionParams],
     instance: StrategyInstance | None,
+    underlyings: Sequence[str],
 ) -> LoadedStrategy:
     factory = getattr(_import(name, path), path.stem, None)
     if not callable(factory):
@@ -136,6 +140,11 @@ def _load(
             raise _Unusable(
                 f"{result.name} is for paper trading only and this desk is {mode}: take {name!r} out of "
                 "[strategy] enabled, or set paper_only=False in its file"
+            )
+        if underlyings and (strange := [each for each in result.underlyings if each not in underlyings]):
+            raise _Unusable(
+                f"{path}:{line}: {result.name} trades {', '.join(strange)}, and this desk {', '.join(underlyings)}: "
+                "add it to [desk] underlyings, or give the strategy another one"
             )
         try:
             loaded = LoadedStrategy.from_config(result, str(path), profiles)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from services.strategy.config import StrategyHostConfig, StrategyInstance
-from services.strategy.loader import load_strategies
+from services.strategy.loader import load_enabled, load_strategies
 from services.strategy.runner import StrategyRunner
 from shared.config import ConfigError, load_config
+from tests.unit.shared.samples import write_desk
 
 CONDOR = """
 from decimal import Decimal
@@ -135,3 +136,16 @@ def test_instances_are_sections_of_the_configuration(tmp_path: Path) -> None:
     path.write_text(desk + '[strategy.instances.eth]\nfiles = "condor"\n')
     with pytest.raises(ConfigError, match=r"\[strategy\.instances\.eth\] has no key files"):
         load_config(path, {}).section("strategy", StrategyHostConfig)
+
+
+def test_a_strategy_of_an_underlying_that_the_desk_does_not_trade_is_refused_with_what_it_trades(
+    tmp_path: Path,
+) -> None:
+    text = (
+        '[desk]\nvenue = "sim"\nunderlyings = ["BTCUSD", "ETHUSD"]\n[strategy]\nenabled = ["eth", "sol"]\n'
+        '[strategy.instances.eth]\nfile = "short_strangle"\n[strategy.instances.eth.parameters]\nunderlying = "ETH"\n'
+        '[strategy.instances.sol]\nfile = "short_strangle"\n[strategy.instances.sol.parameters]\nunderlying = "SOL"\n'
+    )
+    loaded, (failure,) = load_enabled(write_desk(tmp_path, text))
+    assert [each.name for each in loaded] == ["eth"]
+    assert "sol trades SOLUSD, and this desk BTCUSD, ETHUSD: add it to [desk] underlyings" in failure.reason
