@@ -76,6 +76,17 @@ def test_a_chain_older_than_tolerated_is_stale() -> None:
     assert script.refused(ask("s-2"), 5.1).code == "stale_market"
 
 
+def test_a_fresh_chain_with_an_old_index_is_stale() -> None:
+    script = Script().ready()
+    script.poll(60)
+    frozen = msgspec.structs.replace(chain(START + 60 * SECOND), index_received_ns=START)
+    script.hear(frozen, 60)
+    refused = script.refused(ask(), 60)
+    assert (refused.code, refused.detail) == ("stale_market", "BTCUSD is 60.0 s old")
+    script.hear(chain(START + 60 * SECOND), 60)
+    script.granted(ask(), 60)
+
+
 def test_a_chain_without_an_index_is_stale_until_one_with_an_index_comes() -> None:
     script = Script().ready()
     silent = msgspec.structs.replace(chain(START + SECOND), index_price=float("nan"))
