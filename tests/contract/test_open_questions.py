@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any
 
 import msgspec
@@ -102,7 +102,9 @@ async def test_what_the_venue_refuses_is_a_refusal_whatever_its_code_and_status(
         late = await gateway.place(msgspec.structs.replace(order, client_order_id=fresh_id()))
         assert isinstance(late, OrderRefused), late
         assert late.kind == "throttled"
-        again = msgspec.structs.replace(order, client_order_id=fresh_id())
+        # So low that it rests wherever the market has gone in that hour.
+        low = option.tick(option.row.bid * 0.3, ROUND_DOWN)
+        again = msgspec.structs.replace(order, client_order_id=fresh_id(), price=low)
         await placed(gateway, again)
         await in_state(gateway, again, "new")
         stranger = desk.another(ApiKey(key="NOBODY", secret="x" * 32))
