@@ -36,7 +36,7 @@ from shared.messages.venue import (
     VenueOrder,
 )
 from world.rfq import Deliver, Network
-from world.translation import shown_fill, shown_order
+from world.translation import listed_fill, shown_order
 
 ZERO = Decimal(0)
 _EVER_NS = 1 << 62
@@ -260,7 +260,7 @@ class VenueCash:
     def _shown_fills(self, symbol: str, since_ns: int) -> list[VenueFill]:
         horizon_ns = self._network.horizon_ns()
         return [
-            shown_fill(fill, with_fee=True)
+            listed_fill(fill)
             for fill in self._exchange.spot.fills(self._account_id, since_ns, _EVER_NS)
             if fill.symbol == symbol and fill.at_ns <= horizon_ns
         ]

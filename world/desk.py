@@ -270,7 +270,7 @@ class Desk:
             case QueryOrder(client_order_id=number, alone=alone):
                 self.venue.reads.query(number, node.now_ns, back, alone=alone)
             case QueryOrders(orders=refs, since_ns=since_ns):
-                self.venue.reads.list_orders([ref.client_order_id for ref in refs], since_ns, node.now_ns, back)
+                self.venue.reads.list_orders(refs, since_ns, node.now_ns, back)
             case FetchSnapshot(trigger=trigger, since_ns=since_ns, funding_of=symbols):
                 self.venue.reads.snapshot(
                     trigger,

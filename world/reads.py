@@ -18,6 +18,7 @@ from shared.messages.venue import (
     FundingPayment,
     OrderQueried,
     OrderQueryFailed,
+    OrderRef,
     OrdersListed,
     OrdersListFailed,
     VenueFill,
@@ -30,7 +31,7 @@ from shared.options.instruments import base_of
 from shared.venues.ports import BookPush
 from world.products import Products
 from world.rfq import Deliver, Network
-from world.translation import shown_fill, shown_order
+from world.translation import listed_fill, shown_order
 
 
 class VenueReads:
@@ -70,20 +71,22 @@ class VenueReads:
                 client_order_id=client_order_id,
                 asked_ns=asked_ns,
                 order=shown_order(order) if seen and order is not None else None,
-                fills=self._fills_of(client_order_id, self._fills(0)) if seen else (),
+                fills=_fills_of(order.order_id, self._fills(0)) if seen and order is not None else (),
                 alone=alone,
             )
 
         failed = OrderQueryFailed(client_order_id=client_order_id, reason="down: connection reset")
         self._network.read(answer, failed, deliver)
 
-    def list_orders(self, numbers: Sequence[int], since_ns: int, asked_ns: int, deliver: Deliver) -> None:
+    def list_orders(self, orders: Sequence[OrderRef], since_ns: int, asked_ns: int, deliver: Deliver) -> None:
         """Look many orders up by open orders and history."""
+        numbers = tuple(ref.client_order_id for ref in orders)
 
         def answer() -> OrdersListed:
             shown = {order.client_order_id: order for order in self._orders(since_ns)}
             fills = self._fills(since_ns)
             missing = tuple(number for number in numbers if number not in shown)
+            of_missing = [ref.venue_order_id for ref in orders if ref.client_order_id in missing]
             return OrdersListed(
                 asked_ns=asked_ns,
                 found=tuple(
@@ -91,16 +94,16 @@ class VenueReads:
                         client_order_id=number,
                         asked_ns=asked_ns,
                         order=shown_order(shown[number]),
-                        fills=self._fills_of(number, fills),
+                        fills=_fills_of(shown[number].order_id, fills),
                     )
                     for number in numbers
                     if number in shown
                 ),
                 missing=missing,
-                fills=tuple(fill for number in missing for fill in self._fills_of(number, fills)),
+                fills=tuple(fill for order_id in of_missing for fill in _fills_of(order_id, fills)),
             )
 
-        failed = OrdersListFailed(client_order_ids=tuple(numbers), reason="down: connection reset")
+        failed = OrdersListFailed(client_order_ids=numbers, reason="down: connection reset")
         self._network.read(answer, failed, deliver)
 
     def snapshot(
@@ -188,10 +191,7 @@ class VenueReads:
 
     def _fills(self, since_ns: int) -> tuple[VenueFill, ...]:
         fills = self._products.fills(since_ns)
-        return tuple(shown_fill(fill, with_fee=True) for fill in fills if fill.at_ns <= self._network.horizon_ns())
-
-    def _fills_of(self, client_order_id: int, fills: Sequence[VenueFill]) -> tuple[VenueFill, ...]:
-        return tuple(fill for fill in fills if fill.client_order_id == client_order_id)
+        return tuple(listed_fill(fill) for fill in fills if fill.at_ns <= self._network.horizon_ns())
 
     def _held_of(self, pairs: Sequence[str]) -> dict[str, Decimal]:
         coins = self._coins() if pairs else {}
@@ -225,3 +225,7 @@ def _kline(bar: ex.KLine) -> Kline:
         close=float(bar.close),
         volume=float(bar.volume),
     )
+
+
+def _fills_of(venue_order_id: int | None, fills: Sequence[VenueFill]) -> tuple[VenueFill, ...]:
+    return tuple(fill for fill in fills if venue_order_id is not None and fill.venue_order_id == venue_order_id)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from services.exchange import model as ex
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder, VenueOrderState
+from shared.options.instruments import instrument_kind
 
 _STATES: dict[ex.OrderState, VenueOrderState] = {
     ex.OrderState.WAITING: "waiting",
@@ -62,18 +65,27 @@ def fee_usd_of(fill: ex.Fill) -> Decimal:
     return fill.fee if fill.fee_coin == "USDT" else fill.fee * fill.price
 
 
-def shown_fill(fill: ex.Fill, *, with_fee: bool) -> VenueFill:
+def pushed_fill(fill: ex.Fill) -> VenueFill:
+    """As the trade channels tell it: without what was paid, and without the type of the trade."""
+    shown = listed_fill(fill)
+    return msgspec.structs.replace(
+        shown, client_order_id=fill.client_order_id, fee_usd=None, fee_coins=Decimal(0), is_block=False
+    )
+
+
+def listed_fill(fill: ex.Fill) -> VenueFill:
+    """As the list of fills tells it: of options and futures by the venue's order id alone."""
     return VenueFill(
         venue_trade_id=fill.trade_id,
         venue_order_id=fill.order_id,
-        client_order_id=fill.client_order_id,
+        client_order_id=fill.client_order_id if instrument_kind(fill.symbol) == "spot" else None,
         symbol=fill.symbol,
         side="buy" if fill.side is ex.Side.BUY else "sell",
         quantity=fill.quantity,
         price=fill.price,
-        fee_usd=fee_usd_of(fill) if with_fee else None,
+        fee_usd=fee_usd_of(fill),
         is_taker=fill.is_taker,
         venue_ns=fill.at_ns,
         is_block=fill.order_type is ex.OrderType.BLOCK_TRADE,
-        fee_coins=Decimal(0) if fill.fee_coin == "USDT" or not with_fee else fill.fee,
+        fee_coins=Decimal(0) if fill.fee_coin == "USDT" else fill.fee,
     )

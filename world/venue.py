@@ -44,7 +44,7 @@ from world.products import Products
 from world.rates import OrderRates
 from world.reads import VenueReads
 from world.rfq import Network, VenueRfqs
-from world.translation import placed, shown_fill, shown_order
+from world.translation import placed, pushed_fill, shown_order
 
 REFUSALS = (10531, 10532, 10536, 10540)
 """Price outside its band, nothing to reduce, and a code that means nothing to the desk."""
@@ -400,7 +400,7 @@ class Venue:
                 case ex.TradeEvent(fill=fill) if fill.account_id == self.account_id:
                     # Of spot it is not pushed what the fee took of the coins: the gateway drops these, see there.
                     if not is_spot(fill.symbol):
-                        self.stream.push(shown_fill(fill, with_fee=False))
+                        self.stream.push(pushed_fill(fill))
                 case _:
                     push = self.rfqs.pushed(event)
                     if push is not None:

@@ -97,8 +97,24 @@ def _fills_read(script: Script, makers: Makers, quote: VenueQuote) -> None:
     script.snapshot(fills=makers.block(quote).legs, positions=[position(CALL, "2"), position(HIGH_CALL, "-2")])
 
 
+def _fills_pushed_and_then_read(script: Script, makers: Makers, quote: VenueQuote) -> None:
+    """The trade channel of the venue tells no type: only the list says that they are of a block trade."""
+    for fill in makers.block(quote).legs:
+        script.on(msgspec.structs.replace(fill, is_block=False, fee_usd=None))
+    assert states(script)[-1] == "ACCEPT_UNKNOWN"
+    _fills_read(script, makers, quote)
+
+
 @pytest.mark.parametrize(
-    "evidence", [_late_answer, _block_trade_pushed, _block_trade_listed, _fills_of_type_14, _fills_read]
+    "evidence",
+    [
+        _late_answer,
+        _block_trade_pushed,
+        _block_trade_listed,
+        _fills_of_type_14,
+        _fills_read,
+        _fills_pushed_and_then_read,
+    ],
 )
 def test_evidence_of_execution_opens_the_trade_with_the_fills_of_the_block_trade(evidence: Evidence) -> None:
     script, makers, trade_id, quote = lost()
