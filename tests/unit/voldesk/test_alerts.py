@@ -145,4 +145,4 @@ async def test_without_its_library_a_channel_says_so_at_each_message_and_nothing
     desk = load_config()
     sender = make_senders(desk, desk.section("monitor", MonitorConfig))["phone"]
     with pytest.raises(SendFailed, match="make install-telegram"):
-        await sender.send("x")
+        await sender.send("x", "warning")
