@@ -67,11 +67,11 @@ risk_silence_max_ms = 86_400_000
 quoting_host_silence_ms = 86_400_000
 quoting_countdown_s = 600
 """
-"""Neither risk nor a strategy host runs: the test gives the grants and asks for the trades."""
+"""No strategy host runs: the test asks for the trades, with grants that it signs itself. Risk is only to be heard."""
 
 
 class Stack:
-    """Exchange, market data and execution as processes, and what the test asks of them."""
+    """The services but strategy host and monitor as processes, and what the test asks of them."""
 
     def __init__(self, desk: DeskConfig) -> None:
         self.desk = desk
@@ -87,7 +87,7 @@ class Stack:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        for service in ("exchange", "marketdata", "execution"):
+        for service in ("exchange", "marketdata", "risk", "execution"):
             with (self.desk.path.parent / f"{service}.log").open("ab") as log:
                 self.processes[service] = subprocess.Popen(
                     [sys.executable, "-m", f"services.{service}"],

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_a_damaged_journal_is_a_problem_and_a_sound_one_is_left_as_it_is(home: P
     findings = [finding for finding in check_journals(load_config()) if finding.level != "warning"]
     assert [finding.level for finding in findings] == ["problem", "ok"]
     assert findings[0].text.startswith("risk-acc1.sqlite3 is damaged")
-    assert findings[0].remedy.endswith(f"python -m shared.store quarantine {damaged}")
+    assert findings[0].remedy.endswith(f"{sys.executable} -m shared.store quarantine {damaged}")
     assert findings[1].text == "sound: execution-acc1"
     assert sound.read_bytes() == before
     assert damaged.read_bytes() == GARBAGE
@@ -304,7 +305,6 @@ def test_the_clock_is_judged_by_its_distance_from_the_venue_s(offset_ms: int, le
 def test_services_that_live_without_supervisord_are_a_problem(peers: Peers) -> None:
     """The test's own process is none of the desk's: a real one is started."""
     import subprocess
-    import sys
 
     desk = peers.desk
     command = [
