@@ -27,7 +27,7 @@ CASH_MUTANTS: tuple[Mutant, ...] = (
             'self._move(sale, "UNKNOWN", "execution restarted before an outcome was known")',
             'self._move(sale, "REFUSED", "execution restarted before an outcome was known")',
         ),
-        scenario=_SCENARIO,
+        scenario="lost_sales",
     ),
     in_execution(
         "sale_absence_believed_at_once",

@@ -121,6 +121,7 @@ def _narrow_collar(seed: int) -> Scenario:
         min_notional_usd=0.0,
         window_seconds=2.0,
         timeout_seconds=4.0,
+        min_improvement_usd=-1e9,
         min_improvement_pct=-100.0,
         max_over_mark_pct=100.0,
     )
@@ -464,6 +465,11 @@ DIRECTED: dict[str, Directed] = {
     "cash_rule": Directed(
         what="USDT are short again and again, and the cash rule sells coins beside somebody who offers them by hand",
         scenario=cash_rule,
+    ),
+    "lost_sales": Directed(
+        what="the answers to sales of the cash rule are lost, and execution is killed again and again",
+        scenario=cash_rule,
+        faults=Faults(answer_lost=0.6, crash_per_minute=8.0, restart_after_max_ms=500),
     ),
     "leveraged": Directed(
         what="the leverage of futures is configured, asked for again and again, and changed by hand",
