@@ -87,13 +87,12 @@ class Verdict(msgspec.Struct, frozen=True):
     reached: Reached
 
 
-def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
-    """Run one seed. What is None is drawn from the seed."""
-    faults = faults or Faults.swarm(Random(seed))
-    scenario = scenario or _drawn(seed)
-    desk = Desk(
+def desk_of(scenario: Scenario, seed: int, faults: Faults | None = None) -> Desk:
+    """The desk of a scenario at its start, without faults when none are given. Neither its script nor the people on
+    the account act in it."""
+    return Desk(
         Engine(scenario.start_ns, seed),
-        faults,
+        faults or Faults.none(),
         (*scenario.strategies, *_coded(scenario)),
         scenario.exchange,
         scenario.execution,
@@ -103,6 +102,13 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         spot=scenario.spot,
         hosts=scenario.hosts,
     )
+
+
+def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None = None) -> Verdict:
+    """Run one seed. What is None is drawn from the seed."""
+    faults = faults or Faults.swarm(Random(seed))
+    scenario = scenario or _drawn(seed)
+    desk = desk_of(scenario, seed, faults)
     # A run makes few cycles and many objects: looking for the former again and again takes a tenth of its time.
     collects = gc.isenabled()
     gc.disable()

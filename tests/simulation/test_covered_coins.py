@@ -16,9 +16,8 @@ from world.coins_audit import coin_violations, coins_at_rest, coins_of_trades
 from world.covered_coins import coins_sold_by_hand, covered_coins
 from world.desk import DESK_NUMBER, Desk
 from world.directed import DIRECTED
-from world.engine import Engine
 from world.faults import SECOND, Faults
-from world.simulate import simulate, violations_at_rest
+from world.simulate import desk_of, simulate, violations_at_rest
 from world.venue import Venue
 from world.violations import Violation
 
@@ -30,16 +29,7 @@ _SEED = 3
 def traded_desk() -> Desk:
     """A desk whose trades with coins were opened and closed."""
     scenario = covered_coins(_SEED)
-    desk = Desk(
-        Engine(scenario.start_ns, _SEED),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-        spot=True,
-    )
+    desk = desk_of(scenario, _SEED)
     desk.engine.run_until(scenario.start_ns + 240 * SECOND)
     return desk
 
@@ -98,16 +88,7 @@ def test_a_coin_that_is_missed_was_sold_by_somebody() -> None:
 def test_coins_of_trades_that_are_sold_by_hand_are_missed_once_and_the_trades_end() -> None:
     scenario = coins_sold_by_hand(2)
     assert scenario.exchange.accounts[0].initial_assets == {}
-    desk = Desk(
-        Engine(scenario.start_ns, 2),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-        spot=True,
-    )
+    desk = desk_of(scenario, 2)
     assert scenario.script is not None
     scenario.script(desk, scenario.start_ns + 90 * SECOND)
     desk.engine.run_until(scenario.start_ns + 300 * SECOND)
@@ -150,15 +131,8 @@ def test_under_faults_coins_are_sold_once_beside_a_cash_rule_that_sells_of_the_a
 def test_a_sale_of_coins_whose_answers_are_lost_is_sent_once() -> None:
     """Spot has no reduce-only orders: a second sale would take coins that are not the trade's."""
     scenario = covered_coins(_SEED)
-    desk = Desk(
-        Engine(scenario.start_ns, _SEED),
-        Faults(answer_lost=0.6, stream_lost=0.8, crash_per_minute=2.0, restart_after_max_ms=1_500),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-        spot=True,
+    desk = desk_of(
+        scenario, _SEED, Faults(answer_lost=0.6, stream_lost=0.8, crash_per_minute=2.0, restart_after_max_ms=1_500)
     )
     desk.engine.run_until(scenario.start_ns + 120 * SECOND)
     rows = [entry.row for entry in desk.nodes["execution"].journal.entries]

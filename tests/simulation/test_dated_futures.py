@@ -10,12 +10,10 @@ import pytest
 
 from services.execution.rows import FundingBooked, LegSettled
 from world.dated_futures import dated_futures
-from world.desk import Desk
 from world.directed import DIRECTED
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.ledger import cash_violations, ledger_violations
-from world.simulate import simulate
+from world.simulate import desk_of, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -43,16 +41,7 @@ def test_what_is_delivered_is_in_the_pnl_of_the_trades_that_held_to_the_last_dec
     scenario = dated_futures(1)
     exchange = scenario.exchange
     exchange = msgspec.structs.replace(exchange, switches=msgspec.structs.replace(exchange.switches, **switches))
-    desk = Desk(
-        Engine(scenario.start_ns, 1),
-        Faults.none(),
-        scenario.strategies,
-        exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        host_config=scenario.host,
-        futures=True,
-    )
+    desk = desk_of(msgspec.structs.replace(scenario, exchange=exchange), 1)
     desk.engine.run_until(scenario.start_ns + 1_150 * SECOND)
     deliveries = desk.venue.products.settlements()
     rows = [each.row for each in desk.nodes["execution"].journal.entries]

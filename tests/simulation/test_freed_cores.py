@@ -10,11 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from services.exchange.core import ExchangeCore
-from world.desk import Desk
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.scenario import drawn, small_exchange
-from world.simulate import START_NS
+from world.simulate import START_NS, desk_of
 
 pytestmark = pytest.mark.simulation
 
@@ -51,16 +49,7 @@ def in_cycles() -> set[str]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_core_of_a_service_that_dies_is_freed_without_the_collector(seed: int, uncollected: None) -> None:
     scenario = drawn(seed)
-    desk = Desk(
-        Engine(scenario.start_ns, seed),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        host_config=scenario.host,
-        futures=scenario.futures,
-    )
+    desk = desk_of(scenario, seed)
     desk.engine.run_until(scenario.start_ns + 90 * SECOND)
     left = {}
     for name, node in desk.nodes.items():

@@ -11,11 +11,11 @@ import pytest
 from services.execution.views import trade_update
 from services.strategy.rows import RollBegun, RollEnded
 from tests.simulation.test_library import broken_promises
-from world.desk import ACCOUNT_ID, Desk
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.desk import ACCOUNT_ID
+from world.faults import SECOND
 from world.roll_audit import chain_violations, net_limit_violations, undecided_rolls
 from world.rolling import rolling_futures
+from world.simulate import desk_of
 
 pytestmark = pytest.mark.simulation
 
@@ -26,15 +26,7 @@ def test_a_chain_of_carries_keeps_its_net_prices_and_its_funding_and_trades_the_
     carry = next(each for each in scenario.strategies if each.name == "carry")
     assert carry.roll is not None
     slow = msgspec.structs.replace(carry, exit_conditions=carry.exit_conditions[:0])
-    desk = Desk(
-        Engine(scenario.start_ns, 2),
-        Faults.none(),
-        (slow,),
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-    )
+    desk = desk_of(msgspec.structs.replace(scenario, strategies=(slow,)), 2)
     desk.engine.run_until(scenario.start_ns + 240 * SECOND)
     entries = desk.nodes["strategy"].journal.entries
     begun = [each.row for each in entries if isinstance(each.row, RollBegun)]

@@ -18,9 +18,9 @@ from shared.store import SqliteJournal
 from tests.simulation.test_world import run_until
 from voldesk.journal_tables import refresh, tables_path
 from world.desk import Desk
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.scenario import expiring
+from world.simulate import desk_of
 
 pytestmark = pytest.mark.simulation
 
@@ -30,15 +30,7 @@ SEED = 82
 def ended_desk() -> Desk:
     """Trades were closed and others settled with a delivery fee; money was paid in and out meanwhile."""
     scenario = expiring(SEED)
-    desk = Desk(
-        Engine(scenario.start_ns, SEED),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        host_config=scenario.host,
-    )
+    desk = desk_of(scenario, SEED)
     exchange, account_id = desk.venue.exchange, desk.venue.account_id
     run_until(desk, lambda: any(trade.state == "OPEN" for trade in desk.book.trades.values()))
     exchange.deposit(account_id, Decimal("1234.56"), desk.engine.now_ns)

@@ -14,11 +14,10 @@ from shared.messages.leverage import LeverageChanged
 from shared.messages.steps import Entry
 from world.desk import Desk
 from world.directed import DIRECTED
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.leverage import VenueLeverage, asked_by, change_violations, leverage_violations
 from world.perpetuals import leveraged
-from world.simulate import simulate
+from world.simulate import desk_of, simulate
 from world.violations import Violation
 
 pytestmark = pytest.mark.simulation
@@ -29,15 +28,7 @@ _SEED = 1
 def leveraged_desk() -> Desk:
     """A desk without faults on which a person changed the leverage of contracts for a while."""
     scenario = leveraged(_SEED)
-    desk = Desk(
-        Engine(scenario.start_ns, _SEED),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-    )
+    desk = desk_of(scenario, _SEED)
     assert scenario.script is not None
     scenario.script(desk, scenario.start_ns + 60 * SECOND)
     desk.engine.run_until(scenario.start_ns + 90 * SECOND)

@@ -16,11 +16,10 @@ from shared.strategy_hosts import StrategyHosts
 from tests.simulation.test_world import run_until
 from world.desk import Desk
 from world.directed import DIRECTED
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.host_audit import Deeds
 from world.moving_groups import moving_groups
-from world.simulate import simulate
+from world.simulate import desk_of, simulate
 from world.violations import Violation
 
 pytestmark = pytest.mark.simulation
@@ -31,14 +30,7 @@ _PAUSE = StrategyCommand(action="pause", strategy="beta", requested_by="operator
 def two_hosts() -> Desk:
     """A calm desk whose strategy beta has a host of its own; all have traded."""
     scenario = moving_groups(_SEED)
-    desk = Desk(
-        Engine(scenario.start_ns, _SEED),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        hosts=scenario.hosts,
-    )
+    desk = desk_of(scenario, _SEED)
     run_until(desk, lambda: {"alpha", "beta"} <= {trade.request.strategy for trade in desk.book.trades.values()})
     return desk
 

@@ -7,13 +7,10 @@ from decimal import Decimal
 import pytest
 
 from services.execution.rows import FillSeen, FundingBooked, OrderRequested, StopTriggered
-from world.desk import Desk
 from world.directed import DIRECTED
-from world.engine import Engine
-from world.faults import SECOND, Faults
+from world.faults import SECOND
 from world.perpetuals import BEFORE_FUNDING_NS, perpetuals
-from world.simulate import simulate
-from world.stopper import stopper
+from world.simulate import desk_of, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -34,15 +31,7 @@ def test_stop_orders_under_faults_break_no_promise(seed: int) -> None:
 
 def test_stop_orders_wait_are_triggered_and_fill_at_the_simulated_exchange() -> None:
     scenario = DIRECTED["stopped"].scenario(2)
-    desk = Desk(
-        Engine(scenario.start_ns, 2),
-        Faults.none(),
-        (*scenario.strategies, stopper()),
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-    )
+    desk = desk_of(scenario, 2)
     desk.engine.run_until(scenario.start_ns + 240 * SECOND)
     written = [each.row for each in desk.nodes["execution"].journal.entries]
     stops = {
@@ -62,15 +51,7 @@ def test_stop_orders_wait_are_triggered_and_fill_at_the_simulated_exchange() -> 
 def test_what_longs_pay_shorts_at_the_hour_is_in_the_pnl_of_the_trades_that_held_then() -> None:
     scenario = perpetuals(2)
     assert scenario.start_ns == BEFORE_FUNDING_NS
-    desk = Desk(
-        Engine(scenario.start_ns, 2),
-        Faults.none(),
-        scenario.strategies,
-        scenario.exchange,
-        scenario.execution,
-        risk_config=scenario.risk,
-        futures=True,
-    )
+    desk = desk_of(scenario, 2)
     desk.engine.run_until(scenario.start_ns + 240 * SECOND)
     (payment,) = desk.venue.products.funding()
     rows = [each.row for each in desk.nodes["execution"].journal.entries if isinstance(each.row, FundingBooked)]
