@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -48,34 +49,24 @@ def test_the_stack_comes_up_trades_and_every_container_is_healthy(stack: Stack) 
 def test_prometheus_scrapes_every_service_and_the_rules_and_alertmanager_are_loaded(
     stack: Stack, trade_id: str
 ) -> None:
-    targets = "http://prometheus:9090/api/v1/targets?state=active"
+
+    def told(path: str) -> Any:
+        """What Prometheus answers, once it does."""
+        return stack.until(path, lambda: stack.get(f"http://prometheus:9090/api/v1/{path}"))["data"]
 
     def scraped() -> bool:
-        found = stack.get(targets)
-        up = (
-            {t["labels"]["service"] for t in found["data"]["activeTargets"] if t["health"] == "up"}
-            if found
-            else set()
-        )
-        return up == set(SERVICES)
+        targets = told("targets?state=active")["activeTargets"]
+        return {each["labels"]["service"] for each in targets if each["health"] == "up"} == set(SERVICES)
+
+    def rules() -> list[dict[str, Any]]:
+        return [rule for group in told("rules")["groups"] for rule in group["rules"]]
 
     stack.until("every service is scraped", scraped)
-    groups = stack.get("http://prometheus:9090/api/v1/rules")["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert len([rule for rule in rules if rule["type"] == "alerting"]) > 10
-    stack.until(
-        "every rule was evaluated without an error",
-        lambda: all(
-            rule["health"] == "ok"
-            for group in stack.get("http://prometheus:9090/api/v1/rules")["data"]["groups"]
-            for rule in group["rules"]
-        ),
-    )
-    assert stack.get("http://alertmanager:9093/api/v2/status")["config"]["original"]
-    stack.until(
-        "Prometheus knows its Alertmanager",
-        lambda: stack.get("http://prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"],
-    )
+    assert len([rule for rule in rules() if rule["type"] == "alerting"]) > 10
+    stack.until("every rule was evaluated without an error", lambda: all(rule["health"] == "ok" for rule in rules()))
+    alertmanager = "http://alertmanager:9093/api/v2/status"
+    assert stack.until("Alertmanager answers", lambda: stack.get(alertmanager))["config"]["original"]
+    stack.until("Prometheus knows its Alertmanager", lambda: told("alertmanagers")["activeAlertmanagers"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -96,12 +87,17 @@ def test_a_container_that_is_killed_comes_back_and_the_trade_is_still_open(
 @pytest.mark.parametrize("service", ["strategy", "execution"])
 def test_a_restart_by_compose_leaves_the_trade_as_it_is(stack: Stack, trade_id: str, service: str) -> None:
     before = stack.inspect(service, "{{.State.StartedAt}}")
-    legs = next(trade["legs"] for trade in stack.trades() if trade["trade_id"] == trade_id)
+
+    def legs() -> list[Any]:
+        """Of the trades that are open."""
+        return [trade["legs"] for trade in stack.trades() if trade["state"] == "OPEN"]
+
+    known = stack.until("a trade is open", legs)
     stack.compose("restart", service)
     assert stack.inspect(service, "{{.State.StartedAt}}") != before
     stack.until("all are running", stack.all_running)
     stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")
-    assert [trade["legs"] for trade in stack.trades() if trade["state"] == "OPEN"] == [legs]
+    stack.until("its legs are as they were", lambda: legs() == known)
 
 
 def test_a_cut_from_the_venue_is_seen_and_heals(stack: Stack, trade_id: str) -> None:

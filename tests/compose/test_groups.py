@@ -55,6 +55,10 @@ def looked_after(stack: Stack, strategy: str) -> list[str]:
     return [each["trade_id"] for row in rows if row["strategy"] == strategy for each in row["exits"]]
 
 
+def states_of(stack: Stack) -> dict[str, str]:
+    return {row["strategy"]: row["state"] for row in stack.look("strategies") or []}
+
+
 def test_both_hosts_come_up_trade_and_are_healthy_and_scraped(stack: Stack) -> None:
     stack.up()
     stack.until("all are running", stack.all_running)
@@ -83,7 +87,7 @@ def test_a_container_that_is_killed_comes_back_and_both_trades_are_looked_after(
     stack.until("all are running", stack.all_running)
     for strategy, trade_id in trades.items():
         stack.until("the trade is looked after", lambda: looked_after(stack, strategy) == [trade_id])  # noqa: B023
-        assert stack.state_of(trade_id) == "OPEN"
+        stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")  # noqa: B023
     assert {each: stack.inspect(each, "{{.State.StartedAt}}") for each in others} == others
 
 
@@ -114,9 +118,11 @@ def test_a_backup_is_restored_on_a_machine_that_has_nothing(stack: Stack) -> Non
     stack.until("all are running", stack.all_running)
     for strategy, trade_id in trades.items():
         stack.until("the trade is looked after", lambda: looked_after(stack, strategy) == [trade_id])  # noqa: B023
-        assert stack.state_of(trade_id) == "OPEN"
-    states = {row["strategy"]: row["state"] for row in stack.look("strategies")}
-    assert states == {"demo_strangle": "running", "demo_fast": "paused"}
+        stack.until("the trade is open", lambda: stack.state_of(trade_id) == "OPEN")  # noqa: B023
+    stack.until(
+        "one runs and the other is still paused",
+        lambda: states_of(stack) == {"demo_strangle": "running", "demo_fast": "paused"},
+    )
 
 
 def test_a_group_that_is_taken_back_has_its_trade_looked_after_by_the_default_host_which_closes_it(
@@ -133,4 +139,4 @@ def test_a_group_that_is_taken_back_has_its_trade_looked_after_by_the_default_ho
     stack.until("the trade is looked after", lambda: looked_after(stack, "demo_fast") == [trade_id])
     (stack.home / "strategies" / "told").touch()
     stack.until("its new host closes it", lambda: stack.state_of(trade_id) == "CLOSED")
-    assert {row["strategy"] for row in stack.look("strategies")} == {"demo_strangle", "demo_fast"}
+    stack.until("it has both", lambda: states_of(stack).keys() == {"demo_strangle", "demo_fast"})
