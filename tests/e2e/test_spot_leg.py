@@ -12,6 +12,8 @@ from shared.venues.ports import VenueError
 from tests.e2e.conftest import make_desk, take_down
 from tests.e2e.stack import Desk, all_running, filled_at_venue, newest_in, until
 
+pytestmark = pytest.mark.e2e
+
 COVERED = """
 from shared.strategy import StrategyConfig, covered_call, max_hold_hours
 
@@ -108,6 +110,7 @@ rest_s = 1
 KEPT = Decimal("0.02")
 
 
+@pytest.mark.long
 def test_a_cash_rule_that_wants_all_coins_leaves_those_of_a_trade_until_its_exit_sells_them() -> None:
     strategy = COVERED.format(hours=HELD_S / 3600)
     made = make_desk("spot-cash", 11, ["covered"], {"covered": strategy}, spot=True, sections=RULE)
