@@ -61,8 +61,13 @@ up: install ## start the desk against the simulated exchange (paper trading)
 down: install ## stop the desk and everything it started
 	@$(BIN)/voldesk down
 
+# tests start processes by the hundred: where the environment forbids to keep bytecode, each would compile the project
+test test-long test-all chaos explore: export PYTHONDONTWRITEBYTECODE =
+
 test: install-dev ## the tests with branch coverage and its floors, but not the long ones
 	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m compileall -q shared services voldesk world
+	@$(BIN)/python -m pytest -q --collect-only >/dev/null || true
 	@$(BIN)/coverage run -m pytest -n 5 $(SPREAD) -m "not (e2e or simulation or long or compose)" || $(AGAIN)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/python -m pytest -n 4 $(SPREAD) -m "(e2e or simulation) and not long" || $(AGAIN)
