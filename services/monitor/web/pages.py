@@ -27,7 +27,7 @@ from shared.log_lines import LEVELS, TRACKS
 from shared.log_query import LogQuery
 from shared.messages.quality import ListQuality, QualityList
 from shared.messages.quote_requests import ListQuoteRequests, QuoteRequestList
-from shared.messages.reconciliation import DifferenceList, ForeignPosition, ListDifferences
+from shared.messages.reconciliation import DifferenceList, ForeignOrder, ForeignPosition, ListDifferences
 from shared.messages.risk import GetRisk, RiskAnswer
 from shared.messages.system import SEVERITY_RANK
 from shared.messages.trades import ListOrders, OrderList, TellTrade, TradeStory
@@ -136,11 +136,16 @@ async def positions(desk: WebDesk, _: Query) -> dict[str, Any]:
 
 async def orders(desk: WebDesk, query: Query) -> dict[str, Any]:
     every = query.get("all") == "1"
-    told = await desk.reader.ask("execution", ListOrders(include_final=every, limit=_ORDERS_SHOWN), OrderList)
+    told, found = await asyncio.gather(
+        desk.reader.ask("execution", ListOrders(include_final=every, limit=_ORDERS_SHOWN), OrderList),
+        desk.reader.ask("execution", ListDifferences(), DifferenceList),
+    )
+    foreign = () if found.answer is None else found.answer.foreign
     return {
         "status": desk.status(),
-        "problem_text": told.problem,
+        "problem_text": told.problem or found.problem,
         "orders": () if told.answer is None else told.answer.orders,
+        "foreign": [each for each in foreign if isinstance(each, ForeignOrder)],
         "every": every,
         "order_name": order_name,
     }

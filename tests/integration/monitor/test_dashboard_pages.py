@@ -30,7 +30,7 @@ from shared.messages.quote_requests import (
     QuoteRequestList,
     RequestQuote,
 )
-from shared.messages.reconciliation import DifferenceList, ForeignPosition, FoundDifference
+from shared.messages.reconciliation import DifferenceList, ForeignOrder, ForeignPosition, FoundDifference
 from shared.messages.steps import Request
 from shared.messages.trades import LegOrder, OrderList, OrderUpdate, Refusal, StoryLine, TellTrade, TradeStory
 from tests.integration.monitor.dashboard import Dashboard
@@ -114,8 +114,19 @@ def execution(message: Message) -> Message | None:
             held_quantity=Decimal(0),
             average_price=Decimal(2800),
         )
-        found = FoundDifference(difference=foreign, found_ns=START, trigger="timer")
-        return DifferenceList(differences=(found,), at_ns=START, compared_ns=START, unconfirmed=())
+        by_hand = ForeignOrder(
+            symbol="BTCUSD-27MAR26-80000-P",
+            done="left_alone",
+            detail="placed by hand",
+            venue_order_id=77_001,
+            side="buy",
+            quantity=Decimal("0.3"),
+            price=Decimal(1450),
+        )
+        found = tuple(
+            FoundDifference(difference=each, found_ns=START, trigger="timer") for each in (foreign, by_hand)
+        )
+        return DifferenceList(differences=found, at_ns=START, compared_ns=START, unconfirmed=())
     if isinstance(message, ListQuoteRequests):
         return QuoteRequestList(at_ns=START, requests=(ASKED,) if message.trade_id in ("", "t1") else ())
     if name == "ListInquiries":
@@ -160,7 +171,7 @@ async def test_pages_show_what_the_desk_holds_and_what_is_wrong(filled: Dashboar
         "trade?trade=t1": ("3,125.00", "Order 0.open.0 is sent.", "WORKING", "0.05 of 0.1", "-0.0312"),
         "strategies": ("time_window", "open from 09:00 to 17:00 UTC", "1 of 2 gates closed"),
         "positions": (SYMBOL, "-0.0311", "Some positions have no Greeks now", "Holdings", "Not the desk", "Adopt"),
-        "orders": ("1234567890123456789", "Cancel all working"),
+        "orders": ("1234567890123456789", "Cancel all working", "0.3 at 1,450 ", "the venue's order 77001"),
         "risk": ("no_new_trades", "lost the feed", "risk does not answer", "Circuit breakers"),
         "rfq": ("t1-open-0", "COLLECTING", "what the trade wants", "+4.25", "may be taken", "lacks the size of"),
         "alerts": ("order_vanished", "critical"),
