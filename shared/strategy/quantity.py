@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -111,6 +112,7 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
     """The quantity of each leg in coins, or the index of the leg that has none and why."""
     found: dict[int, Decimal] = {}
     units: float | str | None = None
+    followed = {leg.quantity.leg for leg in legs if isinstance(leg.quantity, OfLeg)}
     # a leg that follows another one comes after all that follow none, one that follows all of them last
     for index in sorted(range(len(legs)), key=lambda place: _place_of(legs[place].quantity)):
         leg = legs[index]
@@ -128,6 +130,8 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
                 wanted = _to_delta(legs, index, found, target)
             case _:
                 wanted = _wanted(leg)
+                if index in followed and not isinstance(wanted, str):
+                    wanted = _whole_for_followers(legs, index, wanted)
         if isinstance(wanted, str):
             return index, wanted
         if isinstance(wanted, Decimal):
@@ -139,7 +143,61 @@ def quantities(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int) ->
         if found[index] < leg.option.min_quantity:
             smallest = f"{leg.option.min_quantity}, the smallest order of {leg.option.symbol}"
             return index, f"its rule gives {wanted:.6g}, below {smallest}"
-    return [found[index] for index in range(len(legs))]
+    rounded = [found[index] for index in range(len(legs))]
+    if units is not None and equity_usd is not None and (passed := _past_its_risk(legs, rounded, equity_usd, now_ns)):
+        return passed
+    return rounded
+
+
+def _root_of(legs: Sequence[Chosen], index: int) -> tuple[int, Fraction]:
+    """The leg whose rule decides a leg's quantity, and how many of this leg come to one of that."""
+    ratio = Fraction(1)
+    for _ in legs:
+        rule = legs[index].quantity
+        if not isinstance(rule, OfLeg) or not 0 <= rule.leg < len(legs):
+            break
+        index, ratio = rule.leg, ratio * Fraction(str(rule.ratio))
+    return index, ratio
+
+
+def _whole_step(parts: Iterable[tuple[Fraction, Decimal]]) -> Fraction:
+    """The smallest number of units of which each part, so many coins of it in a unit and its lot, is whole lots."""
+    steps = [Fraction(lot) / ratio for ratio, lot in parts]
+    return Fraction(math.lcm(*(step.numerator for step in steps)), math.gcd(*(step.denominator for step in steps)))
+
+
+def _whole_for_followers(legs: Sequence[Chosen], index: int, wanted: float | Decimal) -> float | Decimal | str:
+    """So much less of an option that those which follow it are whole lots too: put on its lot alone, a protective
+    leg would lose a part that what it protects keeps. A quantity that is fixed is refused instead."""
+    own = legs[index].option
+    if not own.is_option:
+        return wanted
+    roots = [(leg.option, *_root_of(legs, number)) for number, leg in enumerate(legs)]
+    step = _whole_step(
+        (ratio, option.lot_size) for option, root, ratio in roots if root == index and option.is_option
+    )
+    whole = Decimal(step.numerator) / Decimal(step.denominator)
+    fitting = snap_quantity(wanted, whole)
+    if fitting == wanted or (fitting and not isinstance(wanted, Decimal)):
+        return fitting
+    return f"qty {wanted:.6g}: legs that follow it are whole lots at multiples of {whole:f} of {own.symbol} only"
+
+
+def _past_its_risk(
+    legs: Sequence[Chosen], rounded: Sequence[Decimal], equity_usd: float, now_ns: int
+) -> tuple[int, str] | None:
+    """The first leg by risk and why, where the structure would lose more than its share once each leg is on its lot:
+    what was cut off a protective leg may cost more than what was cut off the others saves."""
+    index, rule = next((index, leg.quantity) for index, leg in enumerate(legs) if isinstance(leg.quantity, ByRisk))
+    loss_usd = _loss_usd(legs, [float(quantity) for quantity in rounded], rule, now_ns)
+    if isinstance(loss_usd, str):
+        return index, loss_usd
+    allowed_usd = equity_usd * rule.pct / 100
+    if loss_usd <= allowed_usd * (1 + 1e-9):
+        return None
+    lots = " : ".join(f"{quantity:f}" for quantity in rounded)
+    loses = f"it would lose {loss_usd:,.2f} USD, more than {allowed_usd:,.2f}"
+    return index, f"in whole lots, {lots}, {loses}: use ratios that whole lots can keep"
 
 
 def _place_of(quantity: Quantity) -> int:
@@ -208,40 +266,55 @@ def _units_by_risk(legs: Sequence[Chosen], equity_usd: float | None, now_ns: int
     """How many units of the structure the share of the equity allows, before the lot; or why none."""
     rules = {index: leg.quantity for index, leg in enumerate(legs) if isinstance(leg.quantity, ByRisk)}
     rule = next(iter(rules.values()))
-    ratios: list[float] = []
-    for index, leg in enumerate(legs):
-        followed = leg.quantity if isinstance(leg.quantity, OfLeg) else OfLeg(index)
-        own = rules.get(followed.leg)
+    ratios: list[Fraction] = []
+    for index in range(len(legs)):
+        root, ratio = _root_of(legs, index)
+        own = rules.get(root)
         if own is None or msgspec.structs.replace(own, ratio=rule.ratio) != rule:
             return "by risk all legs of a structure must have the same rule, as their loss is one"
-        ratios.append(own.ratio * followed.ratio)
+        ratios.append(Fraction(str(own.ratio)) * ratio)
     if len({leg.option.underlying for leg in legs}) > 1:
         return "by risk all legs must be of one underlying"
     if equity_usd is None or not math.isfinite(equity_usd):
         return "the account's equity is not known, of which the risk is a share"
-    unit: list[PayoffLeg] = []
-    for leg, ratio in zip(legs, ratios, strict=True):
-        priced = payoff_leg(leg, ratio)
+    loss_usd = _loss_usd(legs, [float(ratio) for ratio in ratios], rule, now_ns)
+    if isinstance(loss_usd, str):
+        return loss_usd
+    # a lot far below any venue's, as each leg is put on its own lot afterwards
+    tiny = Decimal("1e-9")
+    size = position_size(equity_usd, loss_usd, risk_pct=rule.pct, lot_size=tiny, min_quantity=tiny)
+    if not size.quantity:
+        return f"no room: {size.reason}"
+    step = _whole_step((ratio, leg.option.lot_size) for leg, ratio in zip(legs, ratios, strict=True))
+    # where no whole lots keep the ratios, each leg is put on its own, and their loss looked at once more
+    return float(Fraction(size.quantity) // step * step or size.quantity)
+
+
+def _loss_usd(legs: Sequence[Chosen], quantities: Sequence[float], rule: ByRisk, now_ns: int) -> float | str:
+    """What the structure loses at worst by the rule, > 0 with fees to open and to close; or why that is not known.
+
+    quantities: of each leg, in coins, > 0.
+    """
+    parts: list[PayoffLeg] = []
+    for leg, quantity in zip(legs, quantities, strict=True):
+        priced = payoff_leg(leg, quantity)
         if isinstance(priced, str):
             return priced
-        unit.append(priced)
+        parts.append(priced)
     index_price = legs[0].chain.snapshot.index_price
     if rule.at == "maximum":
-        loss = payoff_figures(unit).max_loss_usd
+        loss = payoff_figures(parts).max_loss_usd
         if math.isinf(loss):
             return "its largest loss has no bound: size it by {'at': 'stressed'}, or add protective legs"
     else:
-        loss = stressed_loss_usd(unit, index_price, now_ns, spot_pct=rule.spot_pct, vol_points=rule.vol_points)
+        loss = stressed_loss_usd(parts, index_price, now_ns, spot_pct=rule.spot_pct, vol_points=rule.vol_points)
     loss += sum(
         2 * trading_fee_usd(part.price, index_price, part.quantity, kind=instrument_kind(leg.option.symbol))
-        for leg, part in zip(legs, unit, strict=True)
+        for leg, part in zip(legs, parts, strict=True)
     )
     if not math.isfinite(loss) or loss <= 0:
         return "its loss cannot be computed: a volatility or the index is missing"
-    # a lot far below any venue's, as each leg is put on its own lot afterwards
-    tiny = Decimal("1e-9")
-    size = position_size(equity_usd, loss, risk_pct=rule.pct, lot_size=tiny, min_quantity=tiny)
-    return float(size.quantity) if size.quantity else f"no room: {size.reason}"
+    return loss
 
 
 def _misfit(quantity: Decimal, option: Instrument) -> str | None:

@@ -108,3 +108,46 @@ def test_by_risk_the_structure_loses_the_share_of_the_equity_and_one_lot_more_wo
 )
 def test_a_rule_that_gives_nothing_says_why(specs: list[LegSpec], equity: float | None, reason: str) -> None:
     assert reason in refusal(specs, equity)
+
+
+def _butterfly(option_type: str, pct: float, wings: Any) -> list[LegSpec]:
+    above = 1 if option_type == "C" else -1
+    strikes = [100_000, 100_000 + above * 3_000, 100_000 - above * 3_000]
+    body, *wing = [{"type": "strike", "value": strike} for strike in strikes]
+    return [
+        LegSpec(option_type, "sell", {"risk_pct": pct, "ratio": 2}, body, WEEK),
+        *(LegSpec(option_type, "buy", wings, strike, WEEK) for strike in wing),
+    ]
+
+
+@pytest.mark.parametrize("option_type", ["C", "P"])
+@pytest.mark.parametrize("pct", [0.1, 0.25, 0.4, 1, 1.37, 2, 3.3])
+@pytest.mark.parametrize("follows", [False, True])
+def test_no_lot_of_a_body_is_without_its_wings_whatever_the_size(option_type: str, pct: float, follows: bool) -> None:
+    wings = {"of_leg": 0, "ratio": 0.5} if follows else {"risk_pct": pct}
+    specs = _butterfly(option_type, pct, wings)
+    body, upper, lower = sizes(specs)
+    assert body == upper + lower
+    legs = choose_legs(specs, CHAIN, NOON)
+    assert not isinstance(legs, SelectionFailed), legs.text
+    priced = [payoff_leg(leg, float(quantity)) for leg, quantity in zip(legs, (body, upper, lower), strict=True)]
+    known = [leg for leg in priced if not isinstance(leg, str)]
+    fees = sum(2 * trading_fee_usd(leg.price, 100_000, leg.quantity) for leg in known)
+    assert payoff_figures(known).max_loss_usd + fees <= 1_000 * pct
+
+
+def test_ratios_that_no_whole_lots_keep_are_refused_where_the_rest_would_lose_more() -> None:
+    specs = _butterfly("C", 1, {"risk_pct": 1, "ratio": 1.001})
+    text = refusal(specs)
+    assert "in whole lots, 1.89 : 0.95 : 0.95, it would lose 1,022.13 USD, more than 1,000.00" in text
+
+
+def test_an_option_that_others_follow_has_a_size_at_which_they_are_whole() -> None:
+    half = {"of_leg": 0, "ratio": 0.5}
+    sold, wing = {"notional_usd": 3_000}, {"type": "strike", "value": 103_000}
+    assert sizes([LegSpec("C", "sell", sold, ATM, WEEK), LegSpec("C", "buy", half, wing, WEEK)]) == [
+        Decimal("0.02"),
+        Decimal("0.01"),
+    ]
+    fixed = [LegSpec("C", "sell", "0.03", ATM, WEEK), LegSpec("C", "buy", half, wing, WEEK)]
+    assert "qty 0.03: legs that follow it are whole lots at multiples of 0.02 of BTCUSD-" in refusal(fixed)
