@@ -59,7 +59,8 @@ Stage = Literal["granting", "closing", "opening", "accepted"]
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The flight is over. ordinal_used: ordinals up to this one have their outcome and cannot be asked again.
+    """The flight is over. ordinal_used: ordinals up to this one are not asked again; is_decided: because they have
+    their outcome at execution, and not only because risk keeps room for these legs under the last one's id.
 
     room: of what was asked for, the share that the limit which risk named leaves room for at most; None: no limit
     that less would keep.
@@ -67,6 +68,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: IntentOutcome
     ordinal_used: int | None
+    is_decided: bool = True
     trade: TradeUpdate | None = None
     room: float | None = None
 
@@ -102,6 +104,7 @@ class Flight:
         self._rolled_from = ""
         self._price_limits: tuple[Decimal, ...] = ()
         self._longer_s = 0.0
+        self._given_up: Ended | None = None
         self.ordinal = ordinal
         self.intent_id = intent_id(strategy, ordinal)
         self.stage: Stage = "granting"
@@ -183,6 +186,8 @@ class Flight:
         self.due_ns = None
         if self.stage == "granting" and now_ns >= self._valid_until_ns:
             return _refused("risk", "risk_silent", "risk did not answer", ordinal_used=None)
+        if self._given_up is not None:
+            return self._given_up
         if self._request is not None:
             return self._request
         if self.stage == "opening":
@@ -214,11 +219,9 @@ class Flight:
         allowed = {(leg.symbol, leg.side): leg.max_quantity for leg in grant.legs}
         covers = all(allowed.get(leg, 0) >= quantity for leg, quantity in asked.items())
         if grant.intent_id != self.intent_id or not covers:
-            return _refused(
-                "risk", "grant_differs", "risk granted something else than was asked for", ordinal_used=None
-            )
+            return self._left("risk", "grant_differs", "risk granted something else than was asked for")
         if now_ns >= self._valid_until_ns:
-            return _refused("risk", "too_late", "the grant came after the intent had expired", ordinal_used=None)
+            return self._left("risk", "too_late", "the grant came after the intent had expired")
         self._grant = grant
         return self._granted(now_ns)
 
@@ -269,12 +272,19 @@ class Flight:
         if refusal.code not in RETRYABLE_REFUSALS:
             return _refused("execution", refusal.code, reason, ordinal_used=self.ordinal)
         due_ns = now_ns + SECOND_NS * 2 ** min(self._attempt, 6)
-        if due_ns >= self._valid_until_ns:
-            return _refused("execution", refusal.code, reason, ordinal_used=None)
-        self._attempt += 1
         self._request = None
+        if due_ns >= self._valid_until_ns:
+            # a request that was late on its way may be accepted until then: only after it is the next one another
+            self._given_up = self._left("execution", refusal.code, reason)
+            self.due_ns = self._valid_until_ns
+            return None
+        self._attempt += 1
         self.due_ns = due_ns
         return None
+
+    def _left(self, by: Literal["risk", "execution"], code: str, reason: str) -> Ended:
+        """Given up with risk's grant in hand."""
+        return msgspec.structs.replace(_refused(by, code, reason, ordinal_used=self.ordinal), is_decided=False)
 
     def _ask(self, service: str, message: Message, request_id: str, deadline_ms: int) -> SendRequest:
         self._repeats = 0

@@ -9,10 +9,11 @@ from services.strategy.host_view import HostView
 from services.strategy.intents import Intents
 from services.strategy.rolls import RollDesk
 from services.strategy.roster import Roster
-from services.strategy.rows import OrdinalUsed
+from services.strategy.rows import OrdinalLeft, OrdinalUsed
 from services.strategy.slot import Slot
 from services.strategy.trades import TradeBook
 from services.strategy.workspace import Workspace
+from shared.messages.control import GrantGiven
 from shared.messages.steps import ReplyReceived, SendRequest
 from shared.messages.trades import TradeUpdate
 from shared.strategy.protocol import IntentOutcome
@@ -65,6 +66,8 @@ class Flights:
         stopped = gates["state"] or gates["halts"]
         if flight.stage == "granting" and stopped is not None:
             slot.flight = None
+            if isinstance(reply.message, GrantGiven):
+                self._work.record(OrdinalLeft(strategy=slot.name, ordinal=flight.ordinal))
             self._intents.tell_outcome(slot, IntentOutcome(kind="refused", code="entry_closed", reason=stopped))
             return []
         return self._carry_on(slot, flight.on_reply(reply, self._work.now_ns))
@@ -76,7 +79,8 @@ class Flights:
             return [progress]
         flight, slot.flight = slot.flight, None
         if progress.ordinal_used is not None and progress.ordinal_used > slot.memory.ordinal_used:
-            self._work.record(OrdinalUsed(strategy=slot.name, ordinal=progress.ordinal_used))
+            row = OrdinalUsed if progress.is_decided else OrdinalLeft
+            self._work.record(row(strategy=slot.name, ordinal=progress.ordinal_used))
         if progress.outcome.kind == "opened":
             slot.signals_executed += 1
         if progress.trade is not None and self._board.synced_epoch is not None:

@@ -6,6 +6,7 @@ from services.strategy.rows import (
     Action,
     ActionFired,
     ClosingTold,
+    OrdinalLeft,
     OrdinalUsed,
     Row,
     StrategyTold,
@@ -52,6 +53,8 @@ class Memory:
                         del self._closed_by_hand[next(iter(self._closed_by_hand))]
             case OrdinalUsed(ordinal=ordinal):
                 self._use_ordinal(ordinal)
+            case OrdinalLeft(ordinal=ordinal):
+                self.ordinal_used = max(ordinal, self.ordinal_used)
             case TradesFollowed():
                 self.followed_ns = at_ns
             case ActionFired(action=action, firing_ns=firing_ns, done=done):

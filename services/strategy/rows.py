@@ -38,6 +38,14 @@ class OrdinalUsed(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_used")
     ordinal: int
 
 
+class OrdinalLeft(msgspec.Struct, frozen=True, kw_only=True, tag="ordinal_left"):
+    """The intent of this ordinal was given up, and no trade of it can come any more; but risk keeps room for its legs
+    for a while, and would refuse others under its id. The next one is asked with a higher ordinal."""
+
+    strategy: str
+    ordinal: int
+
+
 class TradesFollowed(msgspec.Struct, frozen=True, kw_only=True, tag="trades_followed"):
     """From now on the strategy is told of each of its trades that ends."""
 
@@ -163,6 +171,7 @@ class StrategyTaken(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_tak
 Row = (
     StrategyTold
     | OrdinalUsed
+    | OrdinalLeft
     | TradesFollowed
     | ClosingTold
     | DryTradeMoved

@@ -238,6 +238,16 @@ def test_a_refusal_is_not_asked_again_at_once() -> None:
     assert len(desk.asked()) > 1
 
 
+def test_a_hedge_that_execution_cannot_take_for_a_while_is_asked_for_anew_under_another_id() -> None:
+    desk = _desk(call_held())
+    desk.give_grant()
+    while len(desk.asked()) == 1:
+        if isinstance(desk.sent[-1].message, OpenTrade):
+            desk.answer(Refusal(code="market_stale", detail="no fresh mark"))
+        desk.wait(1)
+    assert desk.asked()[1].intent_id == "straddler.hedge-2", "risk would refuse another quantity under the first"
+
+
 def _too_large(desk: HedgedDialogue, ordinal: int, value: float, limit: float, code: str = "trade_risk") -> None:
     name = "straddler.hedge"
     answer = GrantRefused(

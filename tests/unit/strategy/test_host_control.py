@@ -24,7 +24,7 @@ from shared.messages.control import (
 )
 from shared.messages.market import IndexPrice
 from shared.messages.steps import Inbound, Reply, Request, StreamSynced, Tick
-from shared.messages.trades import LegOrder, OrderUpdate, Refusal, TradeUpdate
+from shared.messages.trades import LegOrder, OpenTrade, OrderUpdate, Refusal, TradeUpdate
 from shared.strategy import EntryView, StrategyConfig, max_hold_hours, straddle
 from shared.strategy.protocol import CloseStructure, Intent, IntentOutcome, OpenStructure
 from shared.strategy.views import DeskView
@@ -78,6 +78,12 @@ def test_one_refusal_of_execution_ends_a_run_of_one_trade_and_one_of_risk_does_n
     assert desk.status().state == "running"
     while desk.count(RequestGrant) < 2:
         desk.wait(1)
+    desk.give_grant()
+    while desk.count(RequestGrant) < 3:
+        if isinstance(desk.sent[-1].message, OpenTrade):
+            desk.answer(Refusal(code="not_ready", detail="refused for the moment only"))
+        desk.wait(1)
+    assert desk.status().state == "running"
     desk.give_grant()
     desk.answer(Refusal(code="would_net", detail="no"))
     assert desk.status().state == "paused"
