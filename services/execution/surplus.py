@@ -2,7 +2,7 @@
 traded after another had taken its place, or what is beyond the part that it was told to keep.
 
 An atomic trade has what was overfilled reduced, within what its unwinding may cost and last; best effort keeps it.
-Both tell a person. What is not to be kept is closed, whatever the policy.
+Both tell a person. What is not to be kept is closed, whatever the policy and whatever it costs.
 """
 
 from __future__ import annotations

@@ -22,9 +22,12 @@ def unwinding_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
 
 
 def surplus_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
-    """The same of what is too much of an opening that is over, and of nothing else of the trade."""
+    """The same of what an opening that is over filled beyond its size, and of nothing else of the trade. What was asked
+    to be reduced is a close, to which no bound applies, with what was too much of it before."""
     loss_usd = 0.0
     for leg in trade.legs:
+        if leg.target_quantity < leg.quantity:
+            continue
         if leg.open_price is not None:
             loss_usd -= leg.sign * float(leg.trimmed_cash - leg.trimmed_quantity * leg.open_price)
         left_usd = _loss_usd(leg, leg.surplus_quantity, reduction)

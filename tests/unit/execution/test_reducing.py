@@ -10,8 +10,8 @@ import pytest
 
 from services.execution.rows import ReductionWanted
 from shared.messages.reducing import ReduceTrade, ReductionAccepted
-from shared.messages.trades import Refusal
-from tests.unit.execution.play import CALL, PUT, SECOND, acked, fill, gone, leg, position
+from shared.messages.trades import ExecutionParams, LimitPhase, Refusal
+from tests.unit.execution.play import CALL, MARKS, PUT, SECOND, Script, acked, fill, gone, leg, position
 from tests.unit.execution.test_perpetual_trades import PerpetualScript
 
 DAY = 86_400 * SECOND
@@ -106,6 +106,25 @@ def test_a_new_process_goes_on_with_a_reduction_and_closes_no_more_than_that() -
     assert [each.quantity for each in orders] == [D("0.2")]
     script.filled(orders[0], 3)
     assert (script.state(hedge), script.held(hedge)) == ("OPEN", [D("0.2")])
+
+
+def test_what_undoing_its_opening_may_cost_bounds_no_reduction_of_a_position_that_loses() -> None:
+    script = Script().started()
+    most = ExecutionParams(phases=(LimitPhase(),), max_unwind_cost_usd=50.0)
+    trade_id = script.opened(leg(CALL, "buy", "1"), execution_params=most)
+    script.wait(10_000)
+    script.chain_options = {"marks": {**MARKS, CALL: 700.0}}
+    script.wait(2_000).snapshot(positions=[position(CALL, "1", 700.0)])
+    script.effects.clear()
+    order = ReduceTrade(trade_id=trade_id, keep=D("0.5"), reason="delta", requested_by="strategy demo")
+    assert script.ask(order) == ReductionAccepted(trade_id=trade_id, keep=D("0.5"))
+    (back,) = script.placed()
+    assert (back.side, back.quantity, back.reduce_only) == ("sell", D("0.5"), True)
+    script.fills_all(back, 5)
+    script.wait(60_000)
+    assert (script.state(trade_id), script.held(trade_id)) == ("OPEN", [D("0.5")])
+    assert script.placed() == []
+    assert script.alerts() == []
 
 
 def test_a_close_in_the_middle_of_a_reduction_closes_all_that_is_left() -> None:

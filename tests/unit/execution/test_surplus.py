@@ -11,6 +11,7 @@ import pytest
 
 from services.execution.rows import LegOverfilled
 from shared.messages.control import RaiseHalt
+from shared.messages.reducing import ReduceTrade, ReductionAccepted
 from shared.messages.rfq import AcceptUnknown, RfqCancelled
 from shared.messages.steps import RaiseAlert
 from shared.messages.trades import ExecutionParams, LimitPhase, TellTrade
@@ -237,6 +238,26 @@ def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_w
     script.wait(2_000).snapshot(positions=script.positions())
     (back,) = script.placed()
     assert (back.side, back.quantity) == ("buy", D("0.4"))
+
+
+def test_what_was_too_much_is_closed_whatever_it_costs_once_less_is_to_be_held() -> None:
+    script = Script().started()
+    trade_id, _ = _overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
+    script.chain_options = {"marks": {**MARKS, CALL: 1100.0}}
+    script.market()
+    _confirmed(script)
+    script.wait(10_000)
+    assert script.placed() == []
+    order = ReduceTrade(trade_id=trade_id, keep=D("0.5"), reason="delta", requested_by="strategy demo")
+    assert script.ask(order) == ReductionAccepted(trade_id=trade_id, keep=D("0.5"))
+    (back,) = script.placed()
+    assert (back.side, back.quantity) == ("buy", D("0.9"))
+    script.fills_all(back, 3)
+    assert script.held(trade_id) == [D("0.5")]
+    assert [alert.code for alert in script.take(RaiseAlert) if alert.resolved] == [
+        "trade_overfilled",
+        "surplus_not_reduced",
+    ]
 
 
 def test_past_its_time_it_is_alarmed_and_tried_ever_more_slowly() -> None:
