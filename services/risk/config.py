@@ -101,7 +101,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     breaker_short_pause_s: the same of those of rejections and venue errors.
     margin_warn_pct, margin_no_new_trades_pct, margin_reduce_pct, margin_flatten_pct: maintenance margin / equity from
     which the margin guard tells, grants nothing, closes one trade after the other, and flattens.
-    margin_hysteresis_pct: so far below its threshold, in points of per cent, a level ends.
+    margin_hysteresis_pct: so far below its threshold, in points of per cent, a level ends; below margin_warn_pct.
     margin_notice_s: what the guard will do is shown so long before it does it.
     margin_acts_up_to: the highest level at which it acts; beyond it only tells.
     breach_polls: so many account reads in a row must show a breach before it halts, against one wrong figure.
@@ -210,6 +210,11 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for (lower, low), (higher, high) in pairwise(levels):
             if low >= high:
                 raise ValueError(f"{lower} {low:g} must be below {higher} {high:g}")
+        if self.margin_hysteresis_pct >= self.margin_warn_pct:
+            raise ValueError(
+                f"margin_hysteresis_pct {self.margin_hysteresis_pct:g} must be below margin_warn_pct "
+                f"{self.margin_warn_pct:g}, else that level never ends: lower the hysteresis or raise the threshold"
+            )
         for name in ("max_order_quantity", "max_position_quantity"):
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and value > 0):

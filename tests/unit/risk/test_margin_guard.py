@@ -272,6 +272,18 @@ def test_thresholds_that_do_not_rise_are_refused_with_both_names() -> None:
         RiskConfig(margin_reduce_pct=95.0)
 
 
+@pytest.mark.parametrize("hysteresis_pct", [3.0, 5.0])
+def test_a_hysteresis_below_which_the_first_level_never_ends_is_refused(hysteresis_pct: float) -> None:
+    with pytest.raises(ValueError, match=rf"margin_hysteresis_pct {hysteresis_pct:g} must be below margin_warn_pct 3"):
+        RiskConfig(margin_warn_pct=3.0, margin_hysteresis_pct=hysteresis_pct)
+
+
+def test_with_the_largest_hysteresis_that_is_taken_every_level_still_ends() -> None:
+    script = Script(config(margin_warn_pct=3.0, margin_hysteresis_pct=2.9)).ready()
+    reads(script, 1, 95)
+    assert reads(script, 3, 0).level == "normal"
+
+
 def test_nothing_is_done_on_figures_that_became_old_before_it_was_due() -> None:
     script = Script(config()).ready()
     reads(script, 1, 95)
