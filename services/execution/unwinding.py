@@ -22,8 +22,8 @@ def unwinding_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
 
 
 def surplus_loss_usd(trade: Trade, reduction: Reduction) -> float | None:
-    """The same of what an opening that is over filled beyond its size, and of nothing else of the trade. What was asked
-    to be reduced is a close, to which no bound applies, with what was too much of it before."""
+    """The same of what an opening that is over filled beyond its size, and of nothing else of the trade. What is to
+    be reduced since is closed as if a person asked, without a bound, with what was too much before."""
     loss_usd = 0.0
     for leg in trade.legs:
         if leg.target_quantity < leg.quantity:

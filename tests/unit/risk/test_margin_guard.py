@@ -274,7 +274,7 @@ def test_thresholds_that_do_not_rise_are_refused_with_both_names() -> None:
 
 @pytest.mark.parametrize("hysteresis_pct", [3.0, 5.0])
 def test_a_hysteresis_below_which_the_first_level_never_ends_is_refused(hysteresis_pct: float) -> None:
-    with pytest.raises(ValueError, match=rf"margin_hysteresis_pct {hysteresis_pct:g} must be below margin_warn_pct 3"):
+    with pytest.raises(ValueError, match=rf"hysteresis_pct {hysteresis_pct:g} must be below margin_warn_pct 3"):
         RiskConfig(margin_warn_pct=3.0, margin_hysteresis_pct=hysteresis_pct)
 
 
