@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +67,7 @@ def flatten(
     if direct:
         if _execution_answers(desk) and not force:
             raise Failure("execution answers", "use `voldesk flatten`; --direct --force works beside it")
-        confirm(desk, "cancel ALL orders and close ALL option positions of this account at the venue?", yes=yes)
+        confirm(desk, _question_to_go_direct(desk), yes=yes)
         # imported here because the venue's package takes longer to load than any other command takes to run
         from voldesk.direct import DirectBounds, flatten_from_venue
 
@@ -77,7 +77,7 @@ def flatten(
         if as_json:
             print_json(result)
         else:
-            say(f"{title(desk)}: flat; record in {result['audit']}")
+            say(f"{title(desk)}: flat in {_looked_at(desk)}; record in {result['audit']}")
             say("execution starts halted and stays so until `voldesk resume`")
         return
     confirm(desk, "close every open trade?", yes=yes)
@@ -101,6 +101,21 @@ def flatten(
         say("the desk stays halted until `voldesk resume`")
     if foreign:
         raise _not_flat(foreign)
+
+
+def _question_to_go_direct(desk: DeskConfig) -> str:
+    ordered = _listed(("options", *(["futures"] * desk.futures), *(["spot"] * desk.spot)))
+    held = "options and futures" if desk.futures else "options"
+    return f"cancel ALL orders in {ordered} and close ALL positions in {held} of this account at the venue?"
+
+
+def _looked_at(desk: DeskConfig) -> str:
+    """What a direct flatten reads: nothing is known of the account's other products."""
+    return _listed(("options", *(["futures"] * desk.futures), *(["orders of spot"] * desk.spot)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _foreign(desk: DeskConfig, within_s: float) -> tuple[Foreign, ...]:

@@ -247,6 +247,43 @@ def test_direct_flatten_is_refused_while_execution_answers(peers: Peers) -> None
     assert "execution answers; use `voldesk flatten`" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("settings", "asked", "told"),
+    [
+        ("", "ALL orders in options and close ALL positions in options of", "flat in options;"),
+        (
+            "futures = true",
+            "ALL orders in options and futures and close ALL positions in options and futures of",
+            "flat in options and futures;",
+        ),
+        (
+            "spot = true",
+            "ALL orders in options and spot and close ALL positions in options of",
+            "flat in options and orders of spot;",
+        ),
+        (
+            "futures = true\nspot = true",
+            "ALL orders in options, futures and spot and close ALL positions in options and futures of",
+            "flat in options, futures and orders of spot;",
+        ),
+    ],
+)
+def test_direct_flatten_asks_and_tells_of_what_the_desk_is_configured_to_look_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch, settings: str, asked: str, told: str
+) -> None:
+    config = home / "voldesk.toml"
+    config.write_text(config.read_text().replace('venue = "sim"', f'venue = "sim"\n{settings}'))
+
+    async def flattened(*_: object) -> dict[str, object]:
+        return {"flat": True, "rounds": 0, "orders_sent": 0, "audit": "record.jsonl"}
+
+    monkeypatch.setattr("voldesk.direct.flatten_from_venue", flattened)
+    ran = Ran("flatten", "--direct", answer="y\n")
+    assert ran.code == 0
+    assert asked in ran.err
+    assert told in ran.out
+
+
 def test_direct_flatten_without_an_exchange_that_ever_ran_says_so(peers: Peers) -> None:
     ran = Ran("flatten", "--direct", "--yes")
     assert ran.code == 69
