@@ -75,9 +75,12 @@ class ChunkWork(ABC):
     def lacks(self, index: int) -> Decimal:
         """What the chunk still needs of the leg. A rest below the minimum order is rounded up for a leg that others
         wait for, and carried into the next chunk for the others."""
-        lacking = self.targets[self.number][index] - self.done(index)
+        return self._lacking(index, self.number)
+
+    def _lacking(self, index: int, number: int) -> Decimal:
+        lacking = self.targets[number][index] - self.done(index)
         minimum = self.trade.legs[index].instrument.min_quantity
-        if self.is_last or not 0 < lacking < minimum:
+        if number == self.planned - 1 or not 0 < lacking < minimum:
             return max(lacking, Decimal(0))
         if any(index in self.goes_before(other) for other in self.legs):
             return min(minimum, self.targets[-1][index] - self.done(index))
@@ -114,16 +117,29 @@ class ChunkWork(ABC):
 
     def ended(self, *, complete: bool, reason: str) -> Record:
         """The row that ends this chunk."""
+        return self._ended(self.number, complete=complete, reason=reason)
+
+    def _ended(self, number: int, *, complete: bool, reason: str) -> Record:
         return Record(
             ChunkEnded(
                 trade_id=self.trade.trade_id,
                 purpose=self.purpose,
-                chunk=self.number,
+                chunk=number,
                 planned=self.planned,
                 complete=complete,
                 reason=reason,
             )
         )
+
+    def passed(self, reason: str) -> list[Record]:
+        """The rows that end this chunk, whose parts are done, and all those after it whose parts are too, but for the
+        last: what was done by no order of the plan may be the part of very many chunks."""
+        rows = [self.ended(complete=True, reason=reason)]
+        for number in range(self.number + 1, self.planned - 1):
+            if any(self._lacking(index, number) > 0 for index in self.legs):
+                break
+            rows.append(self._ended(number, complete=True, reason=reason))
+        return rows
 
     def end_of(self, index: int, advice: Advice) -> str:
         """Why the leg gets no further order in this chunk; "" while it may. Wakes when its time is up."""

@@ -125,6 +125,7 @@ class Lifecycle:
             advice.actions = [action for action in advice.actions if not _is_exposing(action)]
             advice.wait(RISK_UNHEARD)
         if advice.outcome == "complete":
+            self._carry_out(trade, advice)
             work.move(trade, "OPEN", advice.reason)
         elif advice.outcome == "given_up":
             self._opening_failed(trade, advice.reason)

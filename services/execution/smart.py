@@ -46,7 +46,7 @@ class SmartOpening:
         elif stop or all(chunk.is_filled(index) or self._hopeless(chunk, index, ended) for index in chunk.legs):
             reason = stop or next((reason for reason in ended.values() if reason), "")
             if not reason:
-                advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
+                advice.actions += chunk.passed("every leg has its part")
             elif not chunk.given_up:
                 advice.actions.append(chunk.ended(complete=False, reason=reason))
             else:
@@ -99,7 +99,7 @@ class SmartClosing:
         if trade.is_flat:
             _complete(chunk, advice, "nothing is held")
         elif all(map(chunk.is_filled, chunk.legs)) and not chunk.is_last:
-            advice.actions.append(chunk.ended(complete=True, reason="every leg has its part"))
+            advice.actions += chunk.passed("every leg has its part")
         return advice
 
     def _handover(self, chunk: _ClosingChunk, advice: Advice) -> str:
@@ -195,8 +195,7 @@ class _ClosingChunk(ChunkWork):
 
 
 def _complete(chunk: ChunkWork, advice: Advice, reason: str) -> None:
-    """The plan has reached its target, be it earlier than planned."""
-    if any(end.purpose == chunk.purpose and end.number == chunk.number for end in chunk.trade.chunks):
-        advice.outcome, advice.reason = "complete", reason
-    else:
+    """The plan has reached its target, be it earlier than planned: the chunk that it is at is then its last."""
+    if all(end.purpose != chunk.purpose or end.number != chunk.number for end in chunk.trade.chunks):
         advice.actions.append(chunk.ended(complete=True, reason=reason))
+    advice.outcome, advice.reason = "complete", reason
