@@ -19,6 +19,9 @@ def heard(earlier: ServiceView | None, beat: Heartbeat, now_ns: int, lasting_ns:
         up_since_ns = now_ns if earlier.is_down else earlier.up_since_ns
     elif earlier is not None and known is not None:
         short_runs = earlier.short_runs + 1 if known.beat_ns - known.started_ns < lasting_ns else 0
+    ready_since_ns = beat.beat_ns if beat.ready else None
+    if beat.ready and earlier is not None and not (is_other or earlier.is_down or earlier.ready_since_ns is None):
+        ready_since_ns = earlier.ready_since_ns
     if beat.ready:
         not_ready_since_ns = None
     elif not_ready_since_ns is None:
@@ -30,4 +33,5 @@ def heard(earlier: ServiceView | None, beat: Heartbeat, now_ns: int, lasting_ns:
         up_since_ns=up_since_ns,
         short_runs=short_runs,
         not_ready_since_ns=not_ready_since_ns,
+        ready_since_ns=ready_since_ns,
     )

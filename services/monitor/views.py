@@ -18,8 +18,9 @@ from shared.messages.trades import TradeUpdate
 class ServiceView(msgspec.Struct, kw_only=True):
     """One service. `heartbeat` None: never heard. `not_ready_since_ns` None: ready.
 
-    up_since_ns: this process is heard without a break since then. short_runs: processes before it, in a row, that
-    ended soon after their start.
+    up_since_ns: this process is heard without a break since then. ready_since_ns: the heartbeat, by its own time,
+    since which this process says without a break that it is ready; None while it is not. short_runs: processes before
+    it, in a row, that ended soon after their start.
     """
 
     name: str
@@ -29,6 +30,14 @@ class ServiceView(msgspec.Struct, kw_only=True):
     up_since_ns: int = 0
     short_runs: int = 0
     not_ready_since_ns: int | None = None
+    ready_since_ns: int | None = None
+
+    @property
+    def ready_for_ns(self) -> int:
+        """For how long this process has been heard to be ready without a break; 0 while it is not, or is silent."""
+        if self.heartbeat is None or self.ready_since_ns is None or self.is_down:
+            return 0
+        return self.heartbeat.beat_ns - self.ready_since_ns
 
 
 class RefusedIntent(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from shared.strategy_hosts import StrategyHosts, is_host
 
 _MS = 1_000_000
 _TOLD_AGAIN_NS = 180_000 * _MS
-"""Within this time of its start a service has told `TOLD_AGAIN` again, and a strategy host shown all that it runs."""
+"""A service that was ready for so long has told `TOLD_AGAIN` again, and a strategy host shown all that it runs."""
 
 _STRATEGY_STATUS = "strat.{strategy}.status"
 
@@ -77,10 +77,11 @@ class Watch:
         if beat.ready:
             end(step, "service_not_ready", beat.service, f"{beat.service} is ready", now_ns)
         self._check_streams(step, beat, now_ns)
-        if beat.beat_ns - beat.started_ns < _TOLD_AGAIN_NS:
+        if self._has_told_again(view):
+            self._end_what_is_not_told_again(step, beat, now_ns)
+        if beat.beat_ns - beat.started_ns < _TOLD_AGAIN_NS or not (is_host(beat.service) and beat.ready):
             return ()
-        self._end_what_is_not_told_again(step, beat, now_ns)
-        return self._gone_strategies(step, beat, now_ns) if is_host(beat.service) and beat.ready else ()
+        return self._gone_strategies(step, beat, now_ns)
 
     def _check_streams(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
         """Streams of the venue that bring nothing although the service publishes what it reads by other ways."""
@@ -107,6 +108,14 @@ class Watch:
             text = f"{beat.service} was started anew (start {beat.starts})"
             subject = f"{beat.service} {beat.epoch}"
             self._teller.notice(step, "service_restarted", "info", subject, text, now_ns)
+
+    def _has_told_again(self, view: ServiceView) -> bool:
+        """Whether a service has told of all that holds: without the venue it cannot know, and says nothing of it. A
+        strategy host is ready at once, and yet knows of no trade while execution does not."""
+        needed = [view]
+        if is_host(view.name):
+            needed.append(self._services.get("execution", ServiceView(name="execution", heartbeat=None, heard_ns=0)))
+        return all(each.ready_for_ns >= _TOLD_AGAIN_NS for each in needed)
 
     def _end_what_is_not_told_again(self, step: Step, beat: Heartbeat, now_ns: int) -> None:
         text = f"{beat.service} was started anew and does not tell of it any more"

@@ -409,6 +409,7 @@ def test_what_a_service_told_before_its_restart_and_not_again_is_over_and_told_t
     script.hear(alert("disk_full", 1, severity="critical"), 1)
     script.hear(alert("limit_broken", 1, severity="critical"), 1)
     assert script.hear(heartbeat("execution", epoch=2, started_s=10, beat_s=191), 191) == [], "another service"
+    script.hear(heartbeat("risk", epoch=2, started_s=10), 10)
     still = script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=189), 189)
     assert summary(still) == [], "it has time to tell it again"
     ended = script.hear(heartbeat("risk", epoch=2, started_s=10, beat_s=190), 190)

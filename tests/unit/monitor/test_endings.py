@@ -44,11 +44,70 @@ def test_what_a_service_does_not_tell_again_after_its_restart_is_over_and_the_ne
     script = Script()
     begun = msgspec.structs.replace(alert(code, 1, severity="critical"), service=service)
     assert summary(script.hear(begun, 1)) == [(code, "subject", False)]
+    if service == "strategy":
+        script.hear(heartbeat("execution", started_s=-500, beat_s=0), 0)
+        script.hear(heartbeat("execution", started_s=-500, beat_s=189), 189)
     script.hear(heartbeat(service, epoch=2, started_s=10), 10)
     ended = script.hear(heartbeat(service, epoch=2, started_s=10, beat_s=190), 190)
     assert summary(ended) == [(code, "subject", True)]
     anew = msgspec.structs.replace(alert(code, 300, severity="critical"), service=service)
     assert summary(script.hear(anew, 300)) == [(code, "subject", False)]
+
+
+TROUBLE = [("exit_blind", "strategy"), ("hedge_off", "strategy"), ("position_missing", "execution")]
+
+
+def troubled(code: str, service: str) -> Script:
+    """A desk of which a service has told of trouble, at 1 s; each service is watched from its first heartbeat on."""
+    script = Script(MonitorConfig(services=()))
+    begun = msgspec.structs.replace(alert(code, 1, severity="critical"), service=service)
+    assert summary(script.hear(begun, 1)) == [(code, "subject", False)]
+    return script
+
+
+def ended_in(script: Script, code: str, seconds: range, **ready_of: bool | None) -> list[int]:
+    """When the trouble was told to be over, with a heartbeat a second of each service, started anew at 10 s; None:
+    it is silent."""
+    ends = []
+    for at_s in seconds:
+        records = script.tick(at_s)
+        for service, ready in ready_of.items():
+            if ready is not None:
+                beat = heartbeat(service, epoch=2, ready=ready, started_s=10, beat_s=at_s)
+                records += script.hear(beat, at_s)
+        ends += [at_s for record in records if record.code == code and record.resolved]
+    return ends
+
+
+@pytest.mark.parametrize(("code", "service"), TROUBLE)
+def test_a_service_that_was_restarted_and_cannot_work_yet_has_said_nothing_of_what_it_told_before(
+    code: str, service: str
+) -> None:
+    script = troubled(code, service)
+    assert ended_in(script, code, range(10, 610), execution=False, strategy=True) == []
+    assert ended_in(script, code, range(610, 900), execution=True, strategy=True) == [790]
+
+
+@pytest.mark.parametrize(("code", "service"), TROUBLE)
+def test_a_service_that_is_not_ready_in_between_has_its_time_anew(code: str, service: str) -> None:
+    script = troubled(code, service)
+    assert ended_in(script, code, range(10, 100), execution=True, strategy=True) == []
+    assert ended_in(script, code, range(100, 400), execution=False, strategy=True) == []
+    assert ended_in(script, code, range(400, 700), execution=True, strategy=True) == [580]
+
+
+@pytest.mark.parametrize("code", ["exit_blind", "hedge_off"])
+def test_a_strategy_host_knows_of_no_trade_while_execution_is_dead(code: str) -> None:
+    script = troubled(code, "strategy")
+    for at_s in range(-300, 10):
+        script.hear(heartbeat("execution", started_s=-500, beat_s=at_s), at_s)
+    assert ended_in(script, code, range(10, 400), execution=None, strategy=True) == []
+    assert ended_in(script, code, range(400, 700), execution=True, strategy=True) == [580]
+
+
+def test_a_strategy_host_is_not_believed_of_trades_before_execution_was_heard() -> None:
+    script = troubled("exit_blind", "strategy")
+    assert ended_in(script, "exit_blind", range(10, 400), strategy=True) == []
 
 
 def shown(script: Script, status: StrategyStatus, at_s: float) -> None:
