@@ -35,6 +35,13 @@ class _Suspect(msgspec.Struct):
     asked_ns: int
 
 
+class _Agreed(msgspec.Struct):
+    """The venue held all that our trades do when it was asked at `asked_ns`, and beside it `beyond`, signed."""
+
+    asked_ns: int
+    beyond: Decimal
+
+
 class PositionWitness:
     """Positions as the last comparison showed them. Volatile: what it learns for good becomes rows.
 
@@ -55,8 +62,11 @@ class PositionWitness:
         """Symbols of which the venue shows too little, and nothing explains it."""
 
         self._foreign_fills: dict[int, VenueFill] = {}
-        self._agreed_ns: dict[str, int] = {}
-        """When each symbol that our trades hold was last seen to agree."""
+        self._agreed: dict[str, _Agreed] = {}
+        """When each symbol that our trades hold was last seen to hold all of it."""
+
+        self._compared_before_ns: int | None = None
+        """When the process before this one looked, as far as the journal knows; None until this one has."""
 
         self.direct = DirectFlattens(work)
 
@@ -111,6 +121,8 @@ class PositionWitness:
     def adopted(self, symbol: str, quantity: Decimal) -> None:
         """A trade holds `quantity`, signed, of what was foreign."""
         left = self.foreign.pop(symbol) - quantity
+        if agreed := self._agreed.get(symbol):
+            agreed.beyond -= quantity
         self._suspects.pop(symbol, None)
         if left:
             self.foreign[symbol] = left
@@ -135,6 +147,9 @@ class PositionWitness:
         self._positions |= {pair: _coins(pair, quantity) for pair, quantity in snapshot.coins.items()}
         self._keep_foreign(snapshot.fills)
         work = self._work
+        if self._compared_before_ns is None:
+            # by a clock that was set back since, it says nothing
+            self._compared_before_ns = work.book.compared_ns if work.book.compared_ns <= work.now_ns else 0
         expected: dict[str, Decimal] = {}
         expired: set[str] = set()
         unknown_fees: dict[str, Decimal] = {}
@@ -171,10 +186,11 @@ class PositionWitness:
                 if actual != ours and self.foreign.get(symbol, ZERO) != actual - ours:
                     self._schedule.want("confirm", work.now_ns + work.config.confirm_ms * MS)
                 continue
+            if not _missing(ours, actual):
+                self._agreed[symbol] = _Agreed(snapshot.asked_ns, actual - ours)
             if actual == ours:
                 self._suspects.pop(symbol, None)
                 self.foreign.pop(symbol, None)
-                self._agreed_ns[symbol] = snapshot.asked_ns
                 self._gap_is_over(symbol, "the venue and the journal agree")
                 work.resolve("foreign_position", symbol, f"{symbol}: the venue and the journal agree")
                 continue
@@ -182,7 +198,7 @@ class PositionWitness:
             differences += told
             if not told:
                 unconfirmed.add(symbol)
-        self._agreed_ns = {symbol: at_ns for symbol, at_ns in self._agreed_ns.items() if symbol in expected}
+        self._agreed = {symbol: agreed for symbol, agreed in self._agreed.items() if symbol in expected}
         for symbol in expired:
             self._suspects.pop(symbol, None)
             self._gap_is_over(symbol, "it has expired")
@@ -219,7 +235,7 @@ class PositionWitness:
             self._schedule.want("confirm", suspect.asked_ns + confirm_ns)
             return []
         sign = 1 if ours > 0 else -1
-        missing = abs(ours) - max(ZERO, actual * sign) if ours else ZERO
+        missing = _missing(ours, actual)
         believed_ns = suspect.asked_ns + work.config.vanished_after_ms * MS
         if missing > 0 and asked_ns < believed_ns and not self._is_explained(symbol, sign, missing):
             self._schedule.want("confirm", min(believed_ns, work.now_ns + _LOOK_AGAIN_NS))
@@ -228,7 +244,7 @@ class PositionWitness:
             self._gaps.add(symbol)
             work.alert("position_missing", "critical", symbol, f"{symbol}: {text}; believed after {wait_s:g} s of it")
             return []
-        held = ours - sign * max(ZERO, missing)
+        held = ours - sign * missing
         foreign = actual - held
         differences: list[Difference] = []
         if missing > 0:
@@ -267,8 +283,10 @@ class PositionWitness:
             del self._foreign_fills[next(iter(self._foreign_fills))]
 
     def _is_explained(self, symbol: str, sign: int, missing: Decimal) -> bool:
-        """Whether executions that are none of ours, since the position was last right, closed so much of it."""
-        since_ns = self._agreed_ns.get(symbol, 0) - self._work.config.settled_view_ms * MS
+        """Whether executions that are none of ours, since the position was last right, closed so much of it. What was
+        held by hand beside it went first."""
+        agreed = self._agreed.get(symbol) or self._agreed_before(symbol)
+        since_ns = agreed.asked_ns - self._work.config.settled_view_ms * MS
         closed = sum(
             (
                 fill.quantity
@@ -280,7 +298,16 @@ class PositionWitness:
             ),
             ZERO,
         )
-        return closed >= missing or self._nothing_to_reduce(symbol, since_ns)
+        beside = max(ZERO, agreed.beyond * sign)
+        return closed >= missing + beside or self._nothing_to_reduce(symbol, since_ns)
+
+    def _agreed_before(self, symbol: str) -> _Agreed:
+        """What the process before this one knew: what was executed before it looked is in what it knew, and only what
+        was since can have closed something of ours."""
+        found = self._work.book.differences.get(f"foreign_position/{symbol}")
+        known = found.difference if found is not None and found.stands else None
+        beyond = known.quantity if isinstance(known, ForeignPosition) else ZERO
+        return _Agreed(self._compared_before_ns or 0, beyond)
 
     def _nothing_to_reduce(self, symbol: str, since_ns: int) -> bool:
         """Whether the venue refused an order of ours since then, as there was nothing that it could reduce."""
@@ -362,6 +389,13 @@ class PositionWitness:
             detail=f"{trade.trade_id} lost {symbol} from outside and still holds {left}",
             trade_id=trade.trade_id,
         )
+
+
+def _missing(ours: Decimal, actual: Decimal) -> Decimal:
+    """How much of what our trades hold the venue lacks, >= 0."""
+    if not ours:
+        return ZERO
+    return max(ZERO, abs(ours) - max(ZERO, actual if ours > 0 else -actual))
 
 
 def _coins(pair: str, quantity: Decimal) -> VenuePosition:
