@@ -73,10 +73,10 @@ class SmartOpening:
 class SmartClosing:
     """Closes a trade chunk by chunk; in a chunk a leg that covers another one waits for it.
 
-    What cannot be closed so is left to the staircase: when a leg is not filled, when it cannot be priced, and in time
-    before the options stop trading. Chunks are spaced over time only where a strategy or a person asked for the
-    close: what execution or risk closes is not stretched, nor what they would close by now (a deadline, a loss, a
-    silent host, an expiry), nor what a person asks for twice.
+    What cannot be closed so is left to the staircase: when a leg is not filled, when it cannot be priced, in time
+    before the options stop trading, and when a leg is lost from outside while others are held. Chunks are spaced over
+    time only where a strategy or a person asked for the close: what execution or risk closes is not stretched, nor
+    what they would close by now (a deadline, a loss, a silent host, an expiry), nor what a person asks for twice.
     """
 
     def advise(self, trade: Trade, reduction: Reduction) -> Advice:
@@ -105,6 +105,9 @@ class SmartClosing:
     def _handover(self, chunk: _ClosingChunk, advice: Advice) -> str:
         """Why the staircase takes over; "" while the chunks go on. Wakes when the time for it comes."""
         trade, work = chunk.trade, chunk.work
+        lost = _lost_beside_others(trade)
+        if lost:
+            return f"{lost} was closed or liquidated from outside while other legs are held"
         held = [index for index in chunk.legs if trade.legs[index].held_quantity > 0]
         for index in held:
             leg = trade.legs[index]
@@ -192,6 +195,15 @@ class _ClosingChunk(ChunkWork):
         if not self._reduction.may_send(leg, orders[-1] if orders else None, advice):
             return None
         return self._reduction.quantity(leg, self.trade, advice, lacking)
+
+
+def _lost_beside_others(trade: Trade) -> str:
+    """The leg of which something was closed from outside, which may leave another one naked; "" for none."""
+    for leg in trade.legs:
+        others_are_held = any(other.held_quantity > 0 for other in trade.legs if other is not leg)
+        if leg.outside_quantity > leg.settled_quantity and others_are_held:
+            return leg.symbol
+    return ""
 
 
 def _complete(chunk: ChunkWork, advice: Advice, reason: str) -> None:

@@ -51,7 +51,8 @@ stateDiagram-v2
 
 When all legs are filled the chunk is complete (`chunk_ended`) and the next begins; one whose parts somebody else did
 already, as by a close at the venue, is complete with it. When nothing is left, no further chunk is counted. When a
-leg has given up, an opening ends as its policy says, and a close goes on by the staircase (`fell_back`).
+leg has given up, an opening ends as its policy says, and a close goes on by the staircase (`fell_back`); so does a
+close of which a leg is lost from outside while others are held.
 """
 
 _ORDERS = """## Orders, as the desk knows them

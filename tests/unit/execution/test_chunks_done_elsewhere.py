@@ -11,7 +11,7 @@ from services.execution.records import ChunkEnd
 from services.execution.rows import FellBack
 from shared.messages.smart import SmartParams
 from shared.messages.steps import Entry
-from tests.unit.execution.play import CALL, SECOND, Script, acked, fill, leg, position
+from tests.unit.execution.play import CALL, HIGH_CALL, SECOND, Script, acked, fill, leg, position
 
 SLOWLY = SmartParams(chunk_count=100, time_per_chunk_s=10.0, total_duration_s=2_000.0)
 
@@ -92,6 +92,44 @@ def test_a_close_in_a_hundred_chunks_goes_on_with_what_was_left_by_somebody_else
     assert sizes == [D("0.01")] * 3
     assert script.state(trade_id) == "CLOSED"
     assert script.refolded().book == script.core.book
+
+
+TEN_OVER_AN_HOUR = SmartParams(chunk_count=10, total_duration_s=3_600.0)
+CALL_SPREAD = (leg(CALL, "buy", "1"), leg(HIGH_CALL, "sell", "1"))
+
+
+@pytest.mark.parametrize("left", ["0", "0.5"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_stretched_close_that_loses_its_long_leg_buys_the_short_one_back_at_once(left: str, dies: bool) -> None:
+    script = Script().started()
+    trade_id = _closing(script, *CALL_SPREAD, smart=TEN_OVER_AN_HOUR, chunks=1)
+    assert script.held(trade_id) == [D("0.9"), D("0.9")]
+    script.taken([position(CALL, left), position(HIGH_CALL, "-0.9")])
+    if dies:
+        script.restarted()
+        script.taken([position(CALL, left), position(HIGH_CALL, "-0.9")])
+    script.wait(2_500)
+    script.taken([position(CALL, left), position(HIGH_CALL, "-0.9")])
+    assert script.held(trade_id) == [D(left), D("0.9")]
+    (fell_back,) = script.rows(FellBack)
+    assert (fell_back.purpose, fell_back.mode) == ("close", "limit")
+    assert fell_back.reason == f"{CALL} was closed or liquidated from outside while other legs are held"
+    (order,) = script.placed()
+    assert (order.symbol, order.side, order.quantity, order.reduce_only) == (HIGH_CALL, "buy", D("0.9"), True)
+    script.fills_all(order, 9_001)
+    script.wait(1_000)
+    _fill_placed(script)
+    assert script.state(trade_id) == "CLOSED"
+    assert script.refolded().book == script.core.book
+
+
+def test_the_last_leg_of_a_stretched_close_keeps_its_time_when_a_part_of_it_is_closed_from_outside() -> None:
+    script = Script().started()
+    trade_id = _closing(script, leg(CALL, "buy", "1"), smart=TEN_OVER_AN_HOUR, chunks=1)
+    _looked_at_twice(script, **{CALL: "0.5"})
+    assert script.held(trade_id) == [D("0.5")]
+    assert script.rows(FellBack) == []
+    assert script.placed() == []
 
 
 def test_an_opening_in_a_hundred_chunks_begins_at_the_one_that_what_is_filled_leads_to() -> None:
