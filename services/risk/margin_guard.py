@@ -2,13 +2,13 @@
 
 Levels by maintenance margin / equity, with hysteresis; each read of the account counts once. What it will do is shown
 `margin_notice_s` before it does it, and what it would do at the next level is shown always. Reducing closes one trade
-at a time: the one whose end frees most, by the standard model (margin.py).
+at a time: the one whose end frees most, by the standard model (margin.py), with the hedges that end with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ from shared.messages.control import HaltState
 from shared.messages.risk import MarginGuard, MarginLevel
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.system import Severity
-from shared.messages.trades import CloseAccepted, CloseTrade, TradeUpdate
+from shared.messages.trades import CloseAccepted, CloseTrade, LegStatus, TradeUpdate
 
 CODE = "margin_guard"
 _SECOND = 1_000_000_000
@@ -221,18 +221,25 @@ class MarginGuardian:
 
     def _most_freeing(self) -> tuple[TradeUpdate, float] | None:
         best: tuple[TradeUpdate, float] | None = None
-        for trade in self._trades.values():
-            if trade.state not in _CLOSABLE:
-                continue
-            shorts: dict[str, float] = {
-                leg.symbol: -float(leg.held_quantity)
-                for leg in trade.legs
-                if leg.side == "sell" and leg.held_quantity
-            }
-            freed = standard_margin(self._config, self._market, shorts).maintenance
+        closable = {trade.trade_id: trade for trade in self._trades.values() if trade.state in _CLOSABLE}
+        hedges: dict[str, list[TradeUpdate]] = defaultdict(list)
+        for trade in closable.values():
+            hedges[trade.hedge_of].append(trade)
+        for trade in closable.values():
+            if trade.hedge_of in closable:
+                continue  # it ends with what it hedges, which would else stand without it
+            held = [leg for each in (trade, *hedges.get(trade.trade_id, ())) for leg in each.legs]
+            freed = sum(self._maintenance_usd(leg) for leg in held)
             if math.isfinite(freed) and freed > 0 and (best is None or freed > best[1]):
                 best = (trade, freed)
         return best
+
+    def _maintenance_usd(self, leg: LegStatus) -> float:
+        """What it ties up: a short option, and a future on either side; NaN where it is not known now."""
+        if not leg.held_quantity:
+            return 0.0
+        quantity = float(leg.held_quantity) * (1 if leg.side == "buy" else -1)
+        return standard_margin(self._config, self._market, {leg.symbol: quantity}).maintenance
 
     def _next_step(self) -> str:
         """What would be done at the next level."""

@@ -13,15 +13,19 @@ from services.risk.rows import MarginLevelMoved, RiskRow
 from shared.messages.control import HaltsAnswered, RaiseHalt
 from shared.messages.risk import MarginGuard, RiskLimits
 from shared.messages.steps import Publish, RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest, Step, Tick
-from shared.messages.trades import CloseAccepted, CloseTrade, LegStatus, Refusal, TradeState, TradeUpdate
+from shared.messages.trades import CloseAccepted, CloseTrade, LegOrder, LegStatus, Refusal, TradeState, TradeUpdate
+from tests.unit.dated_futures import chain_with_futures, with_futures
 from tests.unit.risk.desk import (
     CALL_110,
+    INDEX,
+    LISTED,
     PUT_90,
     SECOND,
     START,
     Script,
     account,
     ask,
+    chain,
     halt_state,
     leg,
     limits,
@@ -29,6 +33,8 @@ from tests.unit.risk.desk import (
 )
 
 NOTICE_S = 15
+PERPETUAL, QUARTER = "BTCUSD", "BTCUSD-26JUN26"
+FUTURES = with_futures(LISTED, QUARTER)
 
 
 def config(**changes: Any) -> RiskConfig:
@@ -78,6 +84,66 @@ def short(script: Script, name: str, symbol: str, quantity: str, state: TradeSta
     )
     script.hear(update, 0, "execution")
     return update
+
+
+class FuturesScript(Script):
+    """A market with the perpetual and a dated future at the index."""
+
+    def market(self, at_s: float = 0.0, **changes: Any) -> Script:
+        self.hear(FUTURES, at_s)
+        plain = chain(START + int(at_s * 1e9), **changes)
+        self.hear(chain_with_futures(plain, FUTURES, {QUARTER: INDEX}, INDEX), at_s)
+        return self
+
+
+def holds(script: Script, name: str, *legs: LegOrder, hedge_of: str = "", state: TradeState = "OPEN") -> None:
+    """Execution tells of a trade that holds all of its legs."""
+    grant = script.granted(ask(f"s-{name}", (leg(CALL_110, "buy", "0.1"),)))
+    held = tuple(
+        LegStatus(
+            symbol=each.symbol,
+            side=each.side,
+            quantity=each.quantity,
+            filled_quantity=each.quantity,
+            closed_quantity=Decimal(0),
+            open_price=Decimal(100),
+            close_price=None,
+        )
+        for each in legs
+    )
+    told = trade(grant, START, state=state, grant_open=False, trade_id=f"t-{name}")
+    script.hear(msgspec.structs.replace(told, legs=held, hedge_of=hedge_of), 0, "execution")
+
+
+@pytest.mark.parametrize("symbol", [PERPETUAL, QUARTER])
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_a_future_frees_margin_on_either_side(symbol: str, side: str) -> None:
+    script = FuturesScript(config(futures_maintenance_fraction=0.01)).ready()
+    holds(script, "future", leg(symbol, side, "0.4"))
+    planned = reads(script, 1, 85).planned
+    assert planned == f"close t-future of s, which frees about {0.4 * 0.01 * INDEX:,.0f} USD of maintenance margin"
+
+
+def test_coins_of_spot_and_long_options_free_nothing() -> None:
+    script = FuturesScript(config()).ready()
+    holds(script, "long", leg(CALL_110, "buy", "10"))
+    holds(script, "coins", leg("BTCUSDT", "buy", "10"))
+    assert reads(script, 1, 85).planned == ""
+
+
+def test_a_hedge_counts_with_the_trade_that_it_hedges_and_is_not_taken_from_it() -> None:
+    script = FuturesScript(config(futures_maintenance_fraction=0.5)).ready()
+    holds(script, "hedged", leg(CALL_110, "sell", "0.1"))
+    holds(script, "hedge", leg(PERPETUAL, "buy", "0.1"), hedge_of="t-hedged")
+    holds(script, "alone", leg(PUT_90, "sell", "0.3"))
+    assert reads(script, 1, 85).planned.startswith("close t-hedged of s")
+
+
+def test_a_hedge_is_closed_for_itself_where_what_it_hedges_is_not_to_be_closed() -> None:
+    script = FuturesScript(config()).ready()
+    holds(script, "hedged", leg(CALL_110, "sell", "0.1"), state="BROKEN")
+    holds(script, "hedge", leg(PERPETUAL, "buy", "0.1"), hedge_of="t-hedged")
+    assert reads(script, 1, 85).planned.startswith("close t-hedge of s")
 
 
 def levels(script: Script) -> list[str]:
