@@ -331,6 +331,7 @@ class ExecutionCore:
         match item:
             case OrderAcked():
                 self._facts.acked(order, item.venue_order_id)
+                self._work.resolve("venue_auth", self._work.account_id, "the venue takes orders with this key again")
             case OrderRefused() if order.state in ("SENDING", "UNKNOWN"):
                 if order.venue_order_id is None and order.filled_quantity == 0:
                     self._refused(order, item)
@@ -374,7 +375,8 @@ class ExecutionCore:
                 "venue_auth",
                 "critical",
                 self._work.account_id,
-                f"the venue refuses the key with code {item.code}: check its rights and addresses",
+                f"the venue refuses the key with code {item.code} for order {item.client_order_id}: check its rights "
+                "and addresses",
             )
 
     def _advance(self) -> None:

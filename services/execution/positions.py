@@ -364,6 +364,7 @@ class PositionWitness:
                     "critical",
                     f"{trade.trade_id}/{symbol}",
                     f"{trade.trade_id}, {symbol}: {detail}",
+                    stage=f"{leg.held_quantity} held",
                 )
                 differences.append(
                     QuantityMismatch(

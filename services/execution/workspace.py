@@ -17,6 +17,7 @@ from services.execution.quotes import QuoteView
 from services.execution.records import Order, Trade
 from services.execution.rolling import later_in_chain
 from shared.ids import MAX_ATTEMPTS, OrderKey, client_order_id
+from shared.messages.alert_kinds import ENDED_BY_A_PERSON
 from shared.messages.base import Side, opposite
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import Entry, Publish, RaiseAlert, Step
@@ -54,7 +55,7 @@ class Workspace:
         self.last_traded_ns: dict[str, int] = {}
         self.space = ON_DISK
         self.is_winding_down = False
-        self._alerts: dict[tuple[str, str], None] = {}
+        self._alerts: dict[tuple[str, str], str] = {}
 
     def begin(self, now_ns: int, cause_id: str) -> None:
         """Start a new step. Time never runs backwards here, whatever the caller's clock does."""
@@ -128,14 +129,19 @@ class Workspace:
     def publish(self, pattern: str, message: Any) -> None:
         self.send(Publish(topic_of(pattern, account=self.account_id), message, self.cause_id))
 
-    def alert(self, code: str, severity: Severity, subject: str, text: str) -> None:
-        """Tell a person, once per (code, subject) until it is resolved."""
-        if (code, subject) in self._alerts:
+    def alert(self, code: str, severity: Severity, subject: str, text: str, *, stage: str = "") -> None:
+        """Tell a person, once per (code, subject) until it is resolved.
+
+        What a person ends is told again when it says something else: nothing here sees its end, and it may have been
+        acknowledged since. stage: another one is news also while nobody has acknowledged the last.
+        """
+        told = self._alerts.get((code, subject))
+        if told is not None and (told == text or code not in ENDED_BY_A_PERSON):
             return
-        self._alerts[code, subject] = None
+        self._alerts[code, subject] = text
         if len(self._alerts) > _ALERTS_KEPT:
             del self._alerts[next(iter(self._alerts))]
-        self.send(RaiseAlert(code=code, severity=severity, subject=subject, text=text))
+        self.send(RaiseAlert(code=code, severity=severity, subject=subject, text=text, stage=stage))
 
     def resolve(self, code: str, subject: str, text: str) -> None:
         """Say that what `alert` told is over."""

@@ -416,7 +416,9 @@ ENDED_BY_A_PERSON = frozenset(
         "venue_auth",
     }
 )
-"""These tell of something that no service sees the end of: they end when somebody acknowledges them."""
+"""These tell of something of which no service is sure to see the end: they end when somebody acknowledges them.
+
+`venue_auth` ends also with the next order that the venue takes."""
 
 TOLD_AGAIN = frozenset(
     {

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from services.execution.rows import OrderRequested
+from shared.messages.steps import RaiseAlert
 from shared.messages.trades import ExecutionParams, LimitPhase
 from shared.messages.venue import OrderRefused
 from tests.unit.execution.play import (
@@ -208,6 +209,30 @@ def test_a_refusal_that_no_retry_can_help_ends_the_opening_at_once(kind: str, co
     assert script.state(trade_id) == "FAILED"
     assert script.placed() == []
     assert ("venue_auth" in script.alerts()) == (kind == "auth")
+
+
+def _refused_by_auth(script: Script, ordinal: int = 0) -> list[RaiseAlert]:
+    """An opening whose order the venue refuses with the key, and what a person is told."""
+    script.open(leg(CALL, "buy"), ordinal=ordinal)
+    (order,) = script.placed()
+    script.on(OrderRefused(client_order_id=order.client_order_id, kind="auth", code=10560, text="no"))
+    script.wait(2_100)
+    return [alert for alert in script.take(RaiseAlert) if alert.code == "venue_auth"]
+
+
+def test_a_key_that_is_taken_again_ends_its_alert_and_the_next_refusal_is_told_anew() -> None:
+    script = Script().started()
+    assert [alert.resolved for alert in _refused_by_auth(script)] == [False]
+    script.opened(leg(CALL, "buy"), ordinal=1)
+    assert [(alert.code, alert.resolved) for alert in script.take(RaiseAlert)] == [("venue_auth", True)]
+    assert [alert.resolved for alert in _refused_by_auth(script, 2)] == [False]
+
+
+def test_a_key_that_is_still_refused_is_told_with_each_order_as_a_person_may_have_acknowledged_it() -> None:
+    script = Script().started()
+    (first,), (second,) = _refused_by_auth(script), _refused_by_auth(script, 1)
+    assert first.subject == second.subject
+    assert first.text != second.text
 
 
 def test_refusals_in_a_row_end_the_opening_and_throttling_only_slows_it() -> None:

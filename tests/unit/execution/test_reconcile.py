@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import msgspec
 import pytest
 
+from services.execution.config import ExecutionConfig
 from services.execution.effects import FetchSnapshot
 from services.execution.rows import LegClosedOutside, OrderRequested
 from shared.ids import OrderKey, client_order_id, trade_number
@@ -199,6 +200,25 @@ def test_a_leg_gone_from_outside_breaks_the_trade_after_a_second_look_and_the_re
     for number, order in enumerate(orders, 50):
         script.fills_all(order, number)
     assert script.state(trade_id) == "CLOSED"
+
+
+def test_each_part_of_a_leg_that_is_gone_from_outside_is_told_once_and_as_a_further_stage_of_the_same() -> None:
+    script = Script(ExecutionConfig(if_broken="hold")).started()
+    trade_id = script.opened(leg(CALL, "buy", "2"), leg(PUT, "sell", "1"))
+    script.wait(10_000)
+    script.effects.clear()
+    told = []
+    for left in ("1.5", "0.5"):
+        now = [position(CALL, left), position(PUT, "-1")]
+        script.taken(now).wait(2_100).taken(now)
+        assert script.held(trade_id) == [D(left), D(1)]
+        for _ in range(5):
+            script.wait(60_000).snapshot(positions=now)
+        told.append([alert for alert in script.take(RaiseAlert) if alert.code == "leg_closed_outside"])
+    (first,), (second,) = told
+    assert first.subject == second.subject
+    assert (first.stage, second.stage) == ("1.5 held", "0.5 held")
+    assert "the venue holds 0.5" in second.text
 
 
 def test_a_position_that_the_venue_does_not_show_for_a_while_closes_nothing() -> None:
