@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.execution.compact import main
 from services.execution.config import ExecutionConfig
 from services.execution.fold import snapshots_of
 from services.execution.rows import HaltsLifted, Row
@@ -116,6 +118,28 @@ def test_damage_in_rows_that_no_start_reads_is_found_when_all_are_verified(execu
     damage(path, 3)
     assert compact(execution)["rows"] == 0
     assert "row 3 is not as it was written" in compact(execution, "--verify")["damaged"]
+
+
+def test_a_snapshot_is_made_where_a_low_priority_is_refused(
+    execution: Execution, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: int) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    path = journal_path(execution.desk, "execution")
+    journal = SqliteJournal(path, binding_of(execution.desk), Row)
+    journal.append([Entry(number, "", HaltsLifted(lifted_by="drill")) for number in range(20)])
+    journal.close()
+    monkeypatch.setenv("VOLDESK_CONFIG", str(execution.desk.path))
+    monkeypatch.setattr(os, "nice", refuse)
+    monkeypatch.setattr(sys, "argv", ["compact"])
+    mask = os.umask(0o077)
+    try:
+        assert main() == 0
+    finally:
+        os.umask(mask)
+    assert json.loads(capsys.readouterr().out)["sequence"] == 20
+    assert len(snapshot_files(path)) == 1
 
 
 def damage(path: Path, sequence: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.systemd_sandbox import NoSandbox, allowed_calls, values
 
 UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "voldesk.service"
 EXPOSURE_MAX = "25"
@@ -31,3 +34,20 @@ def test_the_sandbox_leaves_little_exposed() -> None:
     done = analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager")
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
     assert "Overall exposure level" in done.stdout
+
+
+def test_the_filter_allows_what_supervisord_libzmq_and_snapshots_call() -> None:
+    try:
+        allowed = allowed_calls(UNIT)
+    except NoSandbox as reason:
+        pytest.skip(str(reason))
+    # chown of supervisord's socket, scheduling of libzmq's threads, niceness of the process that makes a snapshot
+    assert {"chown", "fchown", "fchownat", "sched_setscheduler", "setpriority", "execve"} <= allowed
+    assert {"mount", "setuid", "capset", "setrlimit", "sched_setaffinity", "ptrace"} & allowed == set()
+
+
+def test_supervisord_need_not_raise_a_limit() -> None:
+    """It ends where it may not set one: what the unit grants must be enough as it is."""
+    wanted = re.search(r"^minfds = (\d+)$", (UNIT.parents[2] / "supervisord.conf").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert int(values(UNIT, "LimitNOFILE")[-1]) >= int(wanted[1])
