@@ -223,7 +223,9 @@ def _refused_by_auth(script: Script, ordinal: int = 0) -> list[RaiseAlert]:
 def test_a_key_that_is_taken_again_ends_its_alert_and_the_next_refusal_is_told_anew() -> None:
     script = Script().started()
     assert [alert.resolved for alert in _refused_by_auth(script)] == [False]
-    script.opened(leg(CALL, "buy"), ordinal=1)
+    script.open(leg(CALL, "buy"), ordinal=1)
+    (order,) = script.placed()
+    script.on(acked(order))
     assert [(alert.code, alert.resolved) for alert in script.take(RaiseAlert)] == [("venue_auth", True)]
     assert [alert.resolved for alert in _refused_by_auth(script, 2)] == [False]
 
