@@ -221,6 +221,7 @@ class Lifecycle:
             advice.wait(f"order {live[0].client_order_id} is {live[0].state}", patience_ns)
         elif trade.is_flat and not unsettled:
             work.move(trade, "CLOSED" if trade.was_filled else "FAILED", trade.reason)
+            self._over(trade, "is closed")
         elif not self._schedule.synced:
             advice.wait("not compared with the venue yet")
         else:

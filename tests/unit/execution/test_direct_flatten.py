@@ -13,9 +13,11 @@ from shared.ids import OrderKey, client_order_id, next_trade_number
 from shared.messages.base import Side
 from shared.messages.control import DirectFlattenRecord, DirectOrder, FlattenLatch
 from shared.messages.reconciliation import ReconciliationReport
+from shared.messages.steps import RaiseAlert
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import NewOrder, VenueFill, VenueOrder
 from tests.unit.execution.play import ACCOUNT, CALL, PUT, SECOND, Script, fill, leg, position, seen, venue_id
+from tests.unit.execution.test_surplus import overfilled
 
 D = Decimal
 
@@ -187,6 +189,27 @@ def test_by_its_record_a_trade_is_closed_by_the_flatten_and_by_nobody_else(latch
     script.snapshot()
     assert script.published(ReconciliationReport)[-1].differences == ()
     assert script.core.book.trades[trade_id].state == "CLOSED"
+
+
+@pytest.mark.parametrize(
+    ("policy", "codes"),
+    [("best_effort", {"trade_overfilled"}), ("atomic", {"trade_overfilled", "surplus_not_reduced"})],
+)
+def test_what_was_told_of_too_much_is_over_when_the_flatten_leaves_nothing_to_close(
+    policy: str, codes: set[str]
+) -> None:
+    script = Script().started()
+    trade_id, _ = overfilled(script, policy=policy)
+    script.wait(200_000)
+    alerts = script.take(RaiseAlert)
+    assert codes <= {each.code for each in alerts if not each.resolved and each.subject == trade_id}
+    assert script.placed() == []
+    order = _direct(script, CALL, "sell", "1.4", "950")
+    execution = fill(order, 901, at_ns=script.now_ns)
+    script.on(_record(order))
+    _look_twice(script, [seen(order, "filled", "1.4")], [execution])
+    assert script.state(trade_id) == "CLOSED"
+    assert {each.code for each in script.take(RaiseAlert) if each.resolved and each.subject == trade_id} == codes
 
 
 def test_an_order_that_no_list_of_the_venue_names_is_known_by_what_the_record_calls_it() -> None:

@@ -47,7 +47,7 @@ def _given_up(script: Script, order: NewOrder) -> None:
     raise AssertionError("the order was not given up")
 
 
-def _overfilled(script: Script, side: Any = "buy", late: str = "0.4", **changes: Any) -> tuple[str, NewOrder]:
+def overfilled(script: Script, side: Any = "buy", late: str = "0.4", **changes: Any) -> tuple[str, NewOrder]:
     """A trade of one leg that is open at 1, and then the order that had been given up trades."""
     trade_id = script.open(leg(CALL, side), **changes)
     (lost,) = script.placed()
@@ -70,7 +70,7 @@ def _confirmed(script: Script) -> None:
 
 def test_what_is_too_much_is_reduced_once_the_venue_shows_that_it_holds_it() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     assert [(row.leg_index, row.quantity, row.done) for row in script.rows(LegOverfilled)] == [
         (0, D("0.4"), "reducing")
     ]
@@ -89,7 +89,7 @@ def test_what_is_too_much_is_reduced_once_the_venue_shows_that_it_holds_it() -> 
 
 def test_a_trade_whose_surplus_was_reduced_is_closed_for_what_it_holds() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     _confirmed(script)
     (back,) = script.placed()
     script.fills_all(back, 3)
@@ -107,7 +107,7 @@ def test_a_trade_whose_surplus_was_reduced_is_closed_for_what_it_holds() -> None
 
 def test_best_effort_keeps_what_is_too_much_and_says_so() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script, policy="best_effort")
+    trade_id, _ = overfilled(script, policy="best_effort")
     assert [row.done for row in script.rows(LegOverfilled)] == ["kept"]
     assert "trade_overfilled" in script.alerts()
     script.wait(10_000)
@@ -120,7 +120,7 @@ def test_best_effort_keeps_what_is_too_much_and_says_so() -> None:
 
 def test_an_execution_that_the_venues_position_does_not_show_is_not_made_good_with_what_is_to_be_kept() -> None:
     script = Script().started()
-    _overfilled(script)
+    overfilled(script)
     for _ in range(3):
         script.wait(7_000).snapshot(positions=[position(CALL, "1", 1000.0)])
     assert script.placed() == []
@@ -128,7 +128,7 @@ def test_an_execution_that_the_venues_position_does_not_show_is_not_made_good_wi
 
 def _with_another_order(script: Script) -> tuple[str, NewOrder]:
     """The surplus, and a trade of somebody else whose order rests in the same option."""
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
     (order,) = script.placed()
     script.on(acked(order)).on(seen(order, "new"))
@@ -159,7 +159,7 @@ def test_beside_orders_of_another_trade_a_position_that_is_not_all_that_trades_h
 
 def test_what_was_seen_once_stays_confirmed_whatever_other_trades_do_in_the_symbol_then() -> None:
     script = Script().started()
-    _overfilled(script)
+    overfilled(script)
     _confirmed(script)
     (back,) = script.placed()
     script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
@@ -173,7 +173,7 @@ def test_what_was_seen_once_stays_confirmed_whatever_other_trades_do_in_the_symb
 
 def test_the_alert_says_what_keeps_the_surplus_from_being_reduced() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script, execution_params=ExecutionParams(max_unwind_s=20.0))
+    trade_id, _ = overfilled(script, execution_params=ExecutionParams(max_unwind_s=20.0))
     script.open(leg(CALL, "buy", "0.4"), ordinal=1, execution_params=RESTING)
     (other,) = script.placed()
     script.on(acked(other)).on(seen(other, "new"))
@@ -188,7 +188,7 @@ def test_the_alert_says_what_keeps_the_surplus_from_being_reduced() -> None:
 
 def test_a_restart_before_and_after_the_order_goes_on_with_it_and_sends_no_second_one() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     script.restarted().snapshot(positions=script.positions())
     _confirmed(script)
     (back,) = script.placed()
@@ -207,7 +207,7 @@ def test_a_restart_before_and_after_the_order_goes_on_with_it_and_sends_no_secon
 def test_the_price_goes_up_the_stairs_of_a_close() -> None:
     script = Script().started()
     script.chain_options = {"half_spread": 30.0}
-    _overfilled(script)
+    overfilled(script)
     _confirmed(script)
     prices = []
     for _ in range(3):
@@ -225,7 +225,7 @@ def test_the_price_goes_up_the_stairs_of_a_close() -> None:
 
 def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_when_it_costs_less() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
+    trade_id, _ = overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
     script.chain_options = {"marks": {**MARKS, CALL: 1100.0}}
     script.market()
     _confirmed(script)
@@ -242,7 +242,7 @@ def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_w
 
 def test_what_was_too_much_is_closed_whatever_it_costs_once_less_is_to_be_held() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
+    trade_id, _ = overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
     script.chain_options = {"marks": {**MARKS, CALL: 1100.0}}
     script.market()
     _confirmed(script)
@@ -262,7 +262,7 @@ def test_what_was_too_much_is_closed_whatever_it_costs_once_less_is_to_be_held()
 
 def test_past_its_time_it_is_alarmed_and_tried_ever_more_slowly() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script, execution_params=ExecutionParams(max_unwind_s=10.0))
+    trade_id, _ = overfilled(script, execution_params=ExecutionParams(max_unwind_s=10.0))
     _confirmed(script)
     sent_ns: list[int] = []
     for _ in range(400):
@@ -282,7 +282,7 @@ def test_past_its_time_it_is_alarmed_and_tried_ever_more_slowly() -> None:
 @pytest.mark.parametrize("asked", ["close", "flatten"])
 def test_a_close_withdraws_what_reduces_the_surplus_and_closes_all(asked: str) -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     _confirmed(script)
     (back,) = script.placed()
     script.on(acked(back)).on(seen(back, "new"))
@@ -304,7 +304,7 @@ def test_a_close_withdraws_what_reduces_the_surplus_and_closes_all(asked: str) -
 
 def test_a_position_closed_by_hand_breaks_the_trade_as_before() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     for _ in range(4):
         script.wait(6_000).taken([position(CALL, "1", 1000.0)])
     assert script.state(trade_id) == "BROKEN"
@@ -312,7 +312,7 @@ def test_a_position_closed_by_hand_breaks_the_trade_as_before() -> None:
 
 def test_what_reduces_twice_as_much_breaks_the_trade() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     _confirmed(script)
     (lost,) = script.placed()
     _given_up(script, lost)
@@ -405,7 +405,7 @@ def test_an_opening_that_failed_is_undone_whole_with_what_was_too_much() -> None
 
 def test_a_lost_order_that_reduces_what_is_too_much_is_not_left_beside_its_replacement() -> None:
     script = Script().started()
-    trade_id, _ = _overfilled(script)
+    trade_id, _ = overfilled(script)
     _confirmed(script)
     (lost,) = script.placed()
     _given_up(script, lost)
