@@ -7,6 +7,7 @@ from typing import Any
 
 from services.monitor.alerts import AlertBook, alert_view, no_alert
 from services.monitor.config import MonitorConfig
+from services.monitor.differences import Differences
 from services.monitor.dispatch import Dispatch
 from services.monitor.effects import (
     Acknowledge,
@@ -33,7 +34,7 @@ from shared.messages.alerts import (
     ListAlerts,
 )
 from shared.messages.control import GrantRefused, HaltState, StrategyStatus
-from shared.messages.reconciliation import DIFFERENCE_KINDS, ReconciliationReport
+from shared.messages.reconciliation import ReconciliationReport
 from shared.messages.risk import RiskLimits
 from shared.messages.space import ON_DISK, JournalSpace, space_alerts
 from shared.messages.steps import Entry, Inbound, LoopStalled, Reply, Request, Step, StreamSynced, Tick
@@ -108,6 +109,7 @@ class MonitorCore:
         self._refusals: deque[RefusedIntent] = deque(maxlen=config.keep_refusals)
         self._alerts = AlertBook(config.keep_alerts)
         self._teller = Teller(self._alerts, self._dispatch)
+        self._differences = Differences(self._alerts, self._teller)
         self._watch = Watch(config, self._alerts, self._teller, hosts)
         self._next_check_ns: int | None = None
 
@@ -265,7 +267,8 @@ class MonitorCore:
             case GrantRefused():
                 self._refusals.append(RefusedIntent(refused=message, received_ns=now_ns))
             case ReconciliationReport():
-                self._on_reconciliation(step, message, now_ns)
+                self._reconciled = message
+                self._differences.on_report(step, message, now_ns)
             case _:
                 pass
 
@@ -340,19 +343,6 @@ class MonitorCore:
         else:
             text = f"strategy {status.strategy} is {status.state}"
             self._teller.end(step, "strategy_failed", status.strategy, text, now_ns)
-
-    def _on_reconciliation(self, step: Step, report: ReconciliationReport, now_ns: int) -> None:
-        """One alert per kind of difference, until a comparison finds none of that kind."""
-        self._reconciled = report
-        found: dict[str, list[str]] = {}
-        for difference in report.differences:
-            found.setdefault(difference.kind, []).append(f"{difference.symbol}: {difference.detail}")
-        for kind in DIFFERENCE_KINDS - found.keys():
-            text = f"the newest comparison with the venue finds no {kind.replace('_', ' ')}"
-            self._teller.end(step, "reconciliation_differences", kind, text, now_ns)
-        for kind, details in found.items():
-            text = f"the comparison with the venue ({report.trigger}) found {kind.replace('_', ' ')}: "
-            self._teller.tell(step, "reconciliation_differences", "warning", kind, text + "; ".join(details), now_ns)
 
     # What is missing
 

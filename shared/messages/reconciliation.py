@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -161,7 +161,6 @@ Difference = (
 )
 Foreign = ForeignOrder | ForeignPosition
 """What stands: it is no trade's, and execution never touches it."""
-DIFFERENCE_KINDS: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Difference))
 
 
 class FoundDifference(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from services.monitor.summary import daily_summary
 from services.monitor.web.trading import closed_today_usd
 from shared.messages.control import GrantRefused
 from shared.messages.market import IndexPrice
-from shared.messages.reconciliation import ForeignOrder, MissedFill, ReconciliationReport
 from shared.messages.steps import Entry, LoopStalled
 from shared.messages.trades import TradeState, TradeUpdate
 from tests.unit.monitor.desk import (
@@ -345,37 +344,6 @@ def test_a_failed_strategy_is_told_until_it_runs_again() -> None:
     (record,) = script.hear(strategy("failed", "ZeroDivisionError"))
     assert record.text.endswith("ZeroDivisionError")
     assert summary(script.hear(strategy(), 1)) == [("strategy_failed", "short_strangle", True)]
-
-
-def test_each_kind_of_difference_is_told_until_a_comparison_finds_none_of_it() -> None:
-    script = Script()
-    missed = MissedFill(
-        symbol="X",
-        done="taken_over",
-        detail="0.1 at 3",
-        trade_id="t1",
-        client_order_id=1,
-        venue_trade_id=2,
-        quantity=Decimal("0.1"),
-        price=Decimal(3),
-    )
-    foreign = ForeignOrder(
-        symbol="Y",
-        done="left_alone",
-        detail="order 9",
-        venue_order_id=9,
-        side="buy",
-        quantity=Decimal(1),
-        price=Decimal(3),
-    )
-    report = ReconciliationReport(account_id="main", trigger="minute", at_ns=START, differences=(foreign,))
-    (record,) = script.hear(report)
-    assert "foreign order: Y: order 9" in record.text
-    both = msgspec.structs.replace(report, differences=(foreign, missed))
-    assert summary(script.hear(both, 1)) == [("reconciliation_differences", "missed_fill", False)]
-    assert summary(script.hear(report, 1)) == [("reconciliation_differences", "missed_fill", True)]
-    clean = msgspec.structs.replace(report, differences=())
-    assert summary(script.hear(clean, 1)) == [("reconciliation_differences", "foreign_order", True)]
 
 
 def test_the_newest_of_everything_is_shown() -> None:
