@@ -91,10 +91,23 @@ class PositionWitness:
             return None
         return max(ZERO, held - claimed)
 
-    def surplus(self, symbol: str) -> Decimal | None:
-        """What the venue's position showed beyond our trades and what is known as foreign, signed; None when that
-        says nothing, as something of ours traded in the symbol since. An order that is not known counts as none.
-        More coins of spot than our trades hold are none."""
+    def beside(self, symbol: str) -> Decimal:
+        """What of the venue's position is no trade's, signed: as the last comparison showed it, confirmed or not; as
+        it was known before where that says nothing, or shows less than our trades hold."""
+        known = self.foreign.get(symbol, ZERO)
+        if instrument_kind(symbol) == "spot" or not self._is_quiet(symbol, self._schedule.looked_ns):
+            return known
+        position = self._positions.get(symbol)
+        shown, ours = ZERO if position is None else position.quantity, self._work.book.net_quantity(symbol)
+        return known if _missing(ours, shown) else shown - ours
+
+    def surplus(self, symbol: str, foreign: Decimal | None = None) -> Decimal | None:
+        """What the venue's position showed beyond our trades and `foreign`, signed; None when that says nothing, as
+        something of ours traded in the symbol since. An order that is not known counts as none.
+
+        foreign: what of it is no trade's, signed; None for what is known as that now, which after a restart is
+        nothing as long as an order of ours is not settled. More coins of spot than our trades hold are none.
+        """
         if (
             self._schedule.looked_ns
             <= self._work.last_traded_ns.get(symbol, 0) + self._work.config.settled_view_ms * MS
@@ -102,7 +115,8 @@ class PositionWitness:
             return None
         position = self._positions.get(symbol)
         shown = ZERO if position is None else position.quantity
-        beyond = shown - self._work.book.net_quantity(symbol) - self.foreign.get(symbol, ZERO)
+        known = self.foreign.get(symbol, ZERO) if foreign is None else foreign
+        beyond = shown - self._work.book.net_quantity(symbol) - known
         return min(beyond, ZERO) if instrument_kind(symbol) == "spot" else beyond
 
     def mark(self, symbol: str) -> float | None:

@@ -53,6 +53,7 @@ class RfqDesk:
         self, work: Workspace, facts: Facts, schedule: ComparisonSchedule, positions: PositionWitness
     ) -> None:
         self._work = work
+        self._positions = positions
         self._rfq = RfqWork(work)
         self._accepts = AcceptEvidence(self._rfq, facts, schedule, positions)
         self._cannot_list = False
@@ -93,9 +94,14 @@ class RfqDesk:
         work, quote = self._work, action.quote
         rfq = work.book.rfqs.rfqs[action.rfq_id]
         work.record(action.judged)
+        # The orders that stand in keep the positions from being judged until they are settled, after a restart too.
+        beside = {leg.symbol: self._positions.beside(leg.symbol) for leg in quote.legs}
         work.record(
             AcceptRequested(
-                rfq_id=rfq.rfq_id, quote_id=quote.quote_id, quote_expiry_ns=min(quote.expiry_ns, rfq.expiry_ns)
+                rfq_id=rfq.rfq_id,
+                quote_id=quote.quote_id,
+                quote_expiry_ns=min(quote.expiry_ns, rfq.expiry_ns),
+                foreign={symbol: quantity for symbol, quantity in beside.items() if quantity},
             )
         )
         for leg in quote.legs:

@@ -7,7 +7,7 @@ from services.execution.comparisons import ComparisonSchedule
 from services.execution.effects import CancelRfq, FetchQuotes, QueryBlockTrades
 from services.execution.facts import Facts
 from services.execution.positions import PositionWitness
-from services.execution.records import Order
+from services.execution.records import ZERO, Order
 from services.execution.rfq_rows import RfqSight, RfqSighted
 from services.execution.rfq_work import CLOCK_SKEW_NS, Ask, RfqWork
 from services.execution.rfqs import Rfq
@@ -246,7 +246,8 @@ class AcceptEvidence:
         when it is due.
         """
         orders = self._rfq.orders(rfq)
-        shown = [self._positions.surplus(order.symbol) for order in orders]
+        foreign = [None if rfq.foreign is None else rfq.foreign.get(order.symbol, ZERO) for order in orders]
+        shown = [self._positions.surplus(order.symbol, beside) for order, beside in zip(orders, foreign, strict=True)]
         if None in shown:
             traded_ns = max(self._work.last_traded_ns.get(order.symbol, 0) for order in orders)
             look_ns = max(self._work.now_ns, traded_ns + self._work.config.settled_view_ms * MS + MS)

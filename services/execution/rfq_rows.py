@@ -3,6 +3,7 @@ and what became of it."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -46,11 +47,16 @@ class QuotesJudged(msgspec.Struct, frozen=True, kw_only=True, tag="quotes_judged
 
 
 class AcceptRequested(msgspec.Struct, frozen=True, kw_only=True, tag="accept_requested"):
-    """This quote is about to be accepted, once; an `OrderRequested` for each leg follows. Written before."""
+    """This quote is about to be accepted, once; an `OrderRequested` for each leg follows. Written before.
+
+    foreign: by symbol of its legs, what the venue held of it just before that is no trade's, signed; without those of
+    which it held nothing. None in rows of older versions.
+    """
 
     rfq_id: str
     quote_id: str
     quote_expiry_ns: int
+    foreign: dict[str, Decimal] | None = None
 
 
 RfqSight = Literal["executed", "gone", "quote_gone"]

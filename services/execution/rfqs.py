@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -19,7 +20,8 @@ class Rfq(msgspec.Struct, kw_only=True):
 
     expiry_ns, quote_expiry_ns: by the venue's clock, 0 before they are known. order_ids: the orders that stand for
     the legs of the accepted quote. is_lost: its create had no outcome. executed_ns, gone_ns: when the venue showed
-    the one or the other (`RfqSighted`); is_request_gone: of the request, and not of the quote alone.
+    the one or the other (`RfqSighted`); is_request_gone: of the request, and not of the quote alone. foreign: see
+    `AcceptRequested`.
     """
 
     rfq_id: str
@@ -37,6 +39,7 @@ class Rfq(msgspec.Struct, kw_only=True):
     quote_id: str = ""
     quote_expiry_ns: int = 0
     accepted_ns: int = 0
+    foreign: dict[str, Decimal] | None = None
     order_ids: list[int] = msgspec.field(default_factory=list)
     is_lost: bool = False
     executed_ns: int | None = None
@@ -109,6 +112,7 @@ class RfqBook(msgspec.Struct):
             case AcceptRequested():
                 self._move(rfq, "ACCEPTING", f"quote {row.quote_id} is taken", at_ns)
                 rfq.quote_id, rfq.quote_expiry_ns, rfq.accepted_ns = row.quote_id, row.quote_expiry_ns, at_ns
+                rfq.foreign = row.foreign
                 self.by_quote[row.quote_id] = rfq.rfq_id
             case RfqSighted(what="executed"):
                 rfq.executed_ns = at_ns
