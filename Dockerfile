@@ -8,6 +8,12 @@ RUN python -m venv /opt/venv
 # packages first: their layer stays as long as the lock does
 COPY requirements.lock .
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+# "telegram", "notify" and "parquet", any of them, with blanks between; none keeps the image small
+ARG EXTRAS=""
+COPY requirements-telegram.lock requirements-notify.lock requirements-parquet.lock ./
+RUN for extra in ${EXTRAS}; do \
+        /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+            -r "requirements-$extra.lock" || exit 1; done
 COPY pyproject.toml README.md ./
 COPY shared shared
 COPY services services

@@ -40,6 +40,9 @@ _PROJECT_FILES = (
     "pyproject.toml",
     "README.md",
     "requirements.lock",
+    "requirements-telegram.lock",
+    "requirements-notify.lock",
+    "requirements-parquet.lock",
     "voldesk.toml",
 )
 _PROJECT_FOLDERS = ("shared", "services", "strategies", "voldesk", "world", "deploy")

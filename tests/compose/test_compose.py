@@ -168,3 +168,24 @@ def test_data_is_kept_over_down_and_up(stack: Stack) -> None:
     assert [trade for trade in stack.trades() if trade["state"] == "CLOSED"] == closed
     assert stack.look("keys") == keys
     assert stack.look("history") is not None
+
+
+def test_an_image_with_an_extra_takes_a_channel_that_the_plain_one_refuses(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.down()
+    config = stack.home / "voldesk.toml"
+    config.write_text(config.read_text() + '\n[monitor.channels.phone]\nvia = "telegram"\nchat_id = 1\n')
+    prepare = ("run", "--rm", "-T", "setup")
+    refused = stack.compose(*prepare, check=False)
+    assert refused.returncode == 78
+    assert "add telegram to VOLDESK_EXTRAS in .env, then `docker compose build`" in refused.stderr
+
+    monkeypatch.setitem(stack.environment, "VOLDESK_EXTRAS", "telegram")
+    monkeypatch.setitem(stack.environment, "VOLDESK_IMAGE", "voldesk:test-extras")
+    stack.compose("build", "setup")
+    assert "VOLDESK_TELEGRAM_TOKEN" in stack.compose(*prepare, check=False).stderr
+    put = "umask 077; mkdir -p ~/secrets && echo VOLDESK_TELEGRAM_TOKEN=1:x > ~/secrets/sim-monitor.env"
+    stack.compose(*prepare, "sh", "-c", put)
+    assert "is ready for its services" in stack.compose(*prepare).stdout
+    stack.compose(*prepare, "python", "-c", "import telegram, matplotlib")

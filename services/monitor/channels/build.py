@@ -28,7 +28,8 @@ def missing_extra(via: str) -> str:
     """What to install for this kind of channel, "" when it is there."""
     if find_spec(_EXTRAS[via]) is not None:
         return ""
-    return f"make install-{via} (the extra `{via}`)"
+    containers = f"in containers: add {via} to VOLDESK_EXTRAS in .env, then `docker compose build`"
+    return f"make install-{via} (the extra `{via}`); {containers}"
 
 
 def wants_telegram(config: MonitorConfig) -> bool:

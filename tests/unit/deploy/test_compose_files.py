@@ -222,6 +222,22 @@ def test_the_image_is_pinned_by_hashes_runs_as_nobody_in_particular_and_ends_on_
     assert set(made[1].split()) == {"allowed", *KEY_NAMES}
 
 
+def test_every_extra_can_be_built_into_the_image_from_its_lock_with_hashes() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    extras = {path.name[13:-5] for path in ROOT.glob("requirements-*.lock")} - {"dev"}
+    assert {"telegram", "notify", "parquet"} <= extras
+    admitted = (ROOT / ".dockerignore").read_text().splitlines()
+    for extra in extras:
+        assert f"!requirements-{extra}.lock" in admitted
+        assert f"requirements-{extra}.lock" in text
+    assert re.search(r'ARG EXTRAS=""\n(?:.|\n)*--require-hashes \\\n *-r "requirements-\$extra.lock"', text)
+    services = [service for file in (PAPER, GROUPS) for service in written(file)["services"].values()]
+    built = [service for service in services if service["image"].startswith("${VOLDESK_IMAGE")]
+    assert len(built) == len(("setup", "control", *SERVICES, "strategy-fast"))
+    for service in built:
+        assert service["build"] == {"context": ".", "args": {"EXTRAS": "${VOLDESK_EXTRAS:-}"}}
+
+
 def test_prometheus_in_a_container_takes_the_rules_of_the_other_and_finds_its_alertmanager() -> None:
     beside, alone = (
         yaml.safe_load((ROOT / "deploy" / path / "prometheus.yml").read_text()) for path in ("compose", "prometheus")
