@@ -22,7 +22,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
 
     alert_id: names it from its beginning to its end, on every screen. told_ns: when that was raised which was told
     last. acknowledged_by: "" while nobody has. held_id: the alert as which people were told of it while it flaps, ""
-    while it does not.
+    while it does not. held_by: who is in acknowledged_by only for having acknowledged that one; "" nobody.
     """
 
     record: AlertRecord
@@ -33,6 +33,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
     alert_id: str
     acknowledged_by: str = ""
     held_id: str = ""
+    held_by: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -75,6 +76,7 @@ class AlertBook:
             alert_id=alert_id_of(record, first_ns),
             acknowledged_by=acknowledged_by,
             held_id="" if matter is None else matter.held_id,
+            held_by="" if matter is None or not acknowledged_by else matter.held_by,
         )
         self._prune()
         if matter is None or _starts_anew(matter, record):
@@ -86,14 +88,22 @@ class AlertBook:
         matter = self.find(alert_id)
         if matter is not None and (seen_ns is None or seen_ns >= matter.told_ns):
             key = (matter.record.code, matter.record.subject)
-            self._matters[key] = msgspec.structs.replace(matter, acknowledged_by=by)
+            self._matters[key] = msgspec.structs.replace(matter, acknowledged_by=by, held_by="")
 
     def hold(self, code: str, subject: str, held_id: str, acknowledged_by: str) -> None:
-        """Note as what people were told of it that flaps, and who has acknowledged that; "": it does not flap."""
+        """Note as what people were told of it that flaps, and who has acknowledged that; "": it does not flap.
+
+        What flapped and stays open is told under its own id, which nobody has acknowledged by that.
+        """
         matter = self._matters.get((code, subject))
-        if matter is not None:
-            by = acknowledged_by or matter.acknowledged_by
-            self._matters[code, subject] = msgspec.structs.replace(matter, held_id=held_id, acknowledged_by=by)
+        if matter is None:
+            return
+        by, held_by = acknowledged_by or matter.acknowledged_by, acknowledged_by
+        if not held_id and matter.held_by and matter.is_open and matter.held_id != matter.alert_id:
+            by = ""
+        self._matters[code, subject] = msgspec.structs.replace(
+            matter, held_id=held_id, acknowledged_by=by, held_by=held_by
+        )
 
     def find(self, alert_id: str) -> Matter | None:
         """By its own id, or that as which people were told of it while it flaps."""

@@ -365,8 +365,9 @@ class MonitorCore:
             if found.is_over:
                 self._teller.end(step, found.code, found.subject, found.text, now_ns)
             else:
+                text, route, stage = found.text, found.route, found.stage
                 self._teller.tell(
-                    step, found.code, found.severity, found.subject, found.text, now_ns, route=found.route
+                    step, found.code, found.severity, found.subject, text, now_ns, route=route, stage=stage
                 )
         for held in self._findings.held:
             for subject in self._alerts.open_of(held.code):

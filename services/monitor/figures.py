@@ -25,13 +25,14 @@ _TAKEN = frozenset({"WORKING", "CANCELLING", "FILLED", "CANCELLED", "EXPIRED"})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong, or, with `is_over`, not wrong any more."""
+    """What is wrong, or, with `is_over`, not wrong any more. stage: not "" where it is as bad as it was before."""
 
     code: str
     subject: str
     severity: Severity = "warning"
     text: str = ""
     route: str = ""
+    stage: str = ""
     is_over: bool = False
 
 
@@ -113,6 +114,7 @@ class FigureWatch:
         self._account_id = account_id
         self._judged = {name: _Judged() for name in rules}
         self._told: dict[tuple[str, str], Severity] = {}
+        self._worst_rank: dict[tuple[str, str], int] = {}
         self._matters: dict[tuple[str, str], dict[str, FigureRule]] = {}
         for name, rule in rules.items():
             self._matters.setdefault((rule.code, self._subject(rule)), {})[name] = rule
@@ -126,7 +128,7 @@ class FigureWatch:
         now_ns: int,
         known: Mapping[tuple[str, str], Severity] | None = None,
     ) -> list[Finding]:
-        """Per matter the worst rule that is broken, when it is worse than told, or that none is any more.
+        """Per matter the worst rule that is broken, when another severity is due than before, or that none is.
 
         known: the alerts that are open, by code and subject. What is open from before the monitor's start goes on
         without waiting anew, and is over only once the figure is seen to be well inside.
@@ -144,11 +146,17 @@ class FigureWatch:
                 worst = max(broken, key=lambda name: SEVERITY_RANK[rules[name].severity])
                 rule = rules[worst]
                 told = self._told.get((code, subject)) or known.get((code, subject))
-                if told is None or SEVERITY_RANK[rule.severity] > SEVERITY_RANK[told]:
+                if rule.severity != told:
+                    # what is less bad is told to nobody, but is what the next is measured by
+                    before, rank = -1 if told is None else SEVERITY_RANK[told], SEVERITY_RANK[rule.severity]
+                    worst_rank = self._worst_rank.get((code, subject), before)
+                    stage = f"again at {now_ns}" if before < rank <= worst_rank else ""
+                    self._worst_rank[code, subject] = max(worst_rank, rank)
                     self._told[code, subject] = rule.severity
-                    found.append(_finding(worst, rule, value, subject))
+                    found.append(_finding(worst, rule, value, subject, stage))
             elif not any(self._judged[name].is_undecided for name in rules):
                 self._told.pop((code, subject), None)
+                self._worst_rank.pop((code, subject), None)
                 found.append(Finding(code=code, subject=subject, text="inside its limits again", is_over=True))
         return found + self._unwatched(known)
 
@@ -173,9 +181,9 @@ class FigureWatch:
             judged.since_ns, judged.is_active = None, False
 
 
-def _finding(name: str, rule: FigureRule, value: float, subject: str) -> Finding:
+def _finding(name: str, rule: FigureRule, value: float, subject: str, stage: str) -> Finding:
     way = "above" if rule.above is not None else "below"
     figure = rule.figure.replace("_", " ")
     plain = f"{figure} is {value:,.4g}, {way} {rule.limit:,.4g} ({name})"
     text = filled(rule.text, plain, figure=figure, value=value, limit=rule.limit, rule=name)
-    return Finding(code=rule.code, subject=subject, severity=rule.severity, text=text, route=rule.route)
+    return Finding(code=rule.code, subject=subject, severity=rule.severity, text=text, route=rule.route, stage=stage)

@@ -10,12 +10,13 @@ import pytest
 
 from services.monitor.alert_config import Channel, FigureRule, KindRule, Route, filled
 from services.monitor.config import MonitorConfig
-from services.monitor.effects import AlertRecord
+from services.monitor.effects import Acknowledge, AlertRecord
 from services.monitor.findings import uncovered
 from shared.messages.base import Side
 from shared.messages.system import Alert
 from shared.messages.trades import LegStatus, OrderState, OrderUpdate, TradeUpdate
 from tests.unit.monitor.desk import SECOND, START, Script, account, alert, summary, trade
+from tests.unit.monitor.test_dispatch import Wire
 
 PUT, LOWER_PUT = "BTCUSD-27MAR26-90000-P", "BTCUSD-27MAR26-80000-P"
 QUIET = MonitorConfig(services=(), summary_utc="")
@@ -86,6 +87,39 @@ def test_a_drawdown_warns_gets_critical_and_is_over_only_well_inside() -> None:
     assert run(script, 31, 60) == []
     script.hear(equity(82_000, peak_equity_usd=Decimal(100_000)), 61)
     assert summary(run(script, 61, 70)) == [("drawdown_high", "main drawdown_pct", True)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_drawdown_that_is_critical_again_after_it_was_a_warning_is_told_and_acknowledged_anew(
+    restarts: bool,
+) -> None:
+    peak = {"peak_equity_usd": Decimal(100_000)}
+    wire = Wire()
+    for at_s, usd in ((0, 74_000), (31, 75_500), (61, 74_000)):
+        wire.hear(equity(usd, **peak), at_s)
+        wire.run(at_s, at_s + 29)
+        if at_s == 0:
+            wire.on(Acknowledge(alert_id=wire.core.status(START).alerts[0].alert_id, by="anna"), 30)
+    told = [each.severity for each in wire.written]
+    assert told == ["critical"], "it was not well inside the limit of the critical one"
+    assert wire.core.status(START).alerts[0].acknowledged_by == "anna"
+    wire.hear(equity(78_000, **peak), 91)
+    wire.run(91, 120)
+    assert wire.core.status(START).alerts[0].record.severity == "warning"
+    assert len(wire.texts("phone")) == 1, "that it is less bad is told to nobody"
+    if restarts:
+        wire.restart(121)
+        wire.hear(equity(78_000, **peak), 121)
+        wire.run(121, 130)
+    wire.hear(equity(74_000, **peak), 131)
+    wire.run(131, 160)
+    assert [each.severity for each in wire.written] == ["critical", "critical"]
+    (matter,) = wire.core.status(START).alerts
+    assert (matter.record.severity, matter.acknowledged_by) == ("critical", "")
+    assert ["CRITICAL · Drawdown: drawdown pct is 26, above 25" in text for text in wire.texts("phone")] == [
+        True,
+        True,
+    ]
 
 
 def test_a_rule_of_ones_own_has_its_threshold_duration_severity_and_text() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.monitor.alert_config import FlappingSection, KindRule, Route
+from services.monitor.alerts import Matter
 from services.monitor.effects import Acknowledge, AlertRecord
 from services.monitor.flapping import Flapping
 from shared.messages.system import Severity
@@ -158,6 +159,49 @@ def test_acknowledged_under_the_id_in_the_message_it_is_told_no_more_until_it_is
     assert len(lines(wire)) == before
     wire.run(4_800, 5_400)
     assert [line.partition(":")[0] for line in lines(wire)[before:]] == ["Over · Venue unreadable"]
+
+
+def matter_of(wire: Wire) -> Matter:
+    (matter,) = wire.core.status(START).alerts
+    return matter
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_flapped_and_was_acknowledged_is_reminded_of_once_it_stays_open_as_one_that_nobody_has_seen(
+    restarts: bool,
+) -> None:
+    wire = escalating()
+    mostly_open(wire, 0, 840, code=KIND)
+    wire.on(Acknowledge(alert_id=told_id(wire), by="ada"), 845)
+    wire.hear(alert(KIND, 850, severity="critical"), 850)
+    wire.run(850, 900)
+    assert matter_of(wire).acknowledged_by == "ada", "it still flaps"
+    if restarts:
+        wire.restart(900)
+    before = len(lines(wire))
+    wire.run(901, 980)
+    assert (matter_of(wire).acknowledged_by, matter_of(wire).held_id) == ("", "")
+    wire.run(981, 980 + 901)
+    steady, reminder = lines(wire)[before:]
+    assert steady.endswith("(flapped, open for 2 min now)")
+    assert reminder.startswith("CRITICAL, open for 17 min and not acknowledged")
+    assert len(wire.texts("mail")) == 1, "and escalated"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_flapped_and_stays_open_is_seen_to_when_somebody_acknowledges_it_as_that(restarts: bool) -> None:
+    wire = escalating()
+    mostly_open(wire, 0, 840, code=KIND)
+    wire.on(Acknowledge(alert_id=told_id(wire), by="ada"), 845)
+    wire.hear(alert(KIND, 850, severity="critical"), 850)
+    wire.run(850, 980)
+    wire.on(Acknowledge(alert_id=matter_of(wire).alert_id, by="bert"), 981)
+    if restarts:
+        wire.restart(982)
+    before = len(lines(wire))
+    wire.run(982, 4_000)
+    assert matter_of(wire).acknowledged_by == "bert"
+    assert lines(wire)[before:] == []
 
 
 def test_a_restart_tells_what_flaps_on_at_the_same_times_and_once() -> None:
