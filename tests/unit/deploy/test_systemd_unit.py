@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,3 +52,17 @@ def test_supervisord_need_not_raise_a_limit() -> None:
     wanted = re.search(r"^minfds = (\d+)$", (UNIT.parents[2] / "supervisord.conf").read_text(), re.MULTILINE)
     assert wanted is not None
     assert int(values(UNIT, "LimitNOFILE")[-1]) >= int(wanted[1])
+
+
+@pytest.mark.parametrize(("ended_with", "is_started"), [(0, True), (1, True), (69, True), (78, False)])
+def test_the_unit_does_not_start_what_a_person_must_change_first_and_tries_anything_else(
+    tmp_path: Path, ended_with: int, *, is_started: bool
+) -> None:
+    """RestartPreventExitStatus heeds the main process alone, which is supervisord and not `voldesk up`."""
+    assert values(UNIT, "RestartPreventExitStatus") == []
+    voldesk = tmp_path / "voldesk"
+    voldesk.write_text(f'#!/bin/sh\ntest "$*" = prepare && exit {ended_with}\n')
+    voldesk.chmod(0o755)
+    (condition,) = values(UNIT, "ExecCondition")
+    command = shlex.split(condition.replace("/opt/voldesk/.venv/bin/voldesk", str(voldesk)))
+    assert (subprocess.run(command, timeout=60, check=False).returncode == 0) is is_started
