@@ -17,6 +17,7 @@ from services.execution.rows import (
     FillAssumed,
     FillSeen,
     OpeningScaled,
+    OrderMoved,
     OrderRequested,
     TradeMoved,
     TradeRequested,
@@ -140,6 +141,7 @@ def decision_violations(
     limits = limits or WIDE
     book = Book.empty(config)
     decided_ns = 0
+    ended_ns: dict[str, int] = {}
     for number, entry in enumerate(entries):
         row, at_ns = entry.row, entry.at_ns
         if at_ns > decided_ns:
@@ -165,10 +167,13 @@ def decision_violations(
             case TradeRequested():
                 yield from _one_more(book, row, limits)
             case TradeMoved():
-                yield from _moving(book.trades[row.trade_id], book, row, at_ns)
+                yield from _moving(book.trades[row.trade_id], ended_ns.get(row.trade_id), row, at_ns)
             case _:
                 pass
         book.apply(entry)
+        if isinstance(row, OrderMoved) and (order := book.orders[row.client_order_id]).is_final:
+            # the last one to end: by a clock that was set back meanwhile, an earlier one seems to be later
+            ended_ns[order.trade_id] = at_ns
         if isinstance(row, FillSeen | FillAssumed):
             symbol = book.orders[row.client_order_id].symbol
             yield from _nets(book, symbol)
@@ -203,8 +208,11 @@ def flip_violations(fills: Iterable[ex.Fill], desk_number: int) -> Iterator[Viol
                 yield Violation("no_flip", text)
 
 
-def _moving(trade: Trade, book: Book, row: TradeMoved, at_ns: int) -> Iterator[Violation]:
-    """A change of state: with a reason, whole where it must be, and given up only after a look for late fills."""
+def _moving(trade: Trade, ended_ns: int | None, row: TradeMoved, at_ns: int) -> Iterator[Violation]:
+    """A change of state: with a reason, whole where it must be, and given up only after a look for late fills.
+
+    ended_ns: when its last order ended.
+    """
     if not row.reason:
         yield Violation("reason_given", f"{row.trade_id} became {row.state} without a reason")
     if row.state == "OPEN" and any(leg.opened_quantity < leg.quantity for leg in trade.legs):
@@ -215,7 +223,6 @@ def _moving(trade: Trade, book: Book, row: TradeMoved, at_ns: int) -> Iterator[V
         yield Violation("whole_or_flat", f"{row.trade_id} became {row.state} and holds something")
     stopped = trade.close is not None or (trade.stop is not None and trade.stop.void)
     if trade.state == "OPENING" and row.state in ("FAILED", "UNWINDING", "PARTIALLY_OPEN") and not stopped:
-        ended_ns = max((order.state_ns for order in book.orders_of(trade)), default=None)
         look_ns = round(trade.request.execution_params.final_look_s * SECOND)
         if ended_ns is not None and at_ns < ended_ns + look_ns:
             waited_ms = (at_ns - ended_ns) // MS

@@ -347,7 +347,8 @@ def drawn_mode(name: str, variant: int) -> tuple[ExecutionMode, SmartConfig]:
         chunk_count=chunk_count,
         time_per_chunk=time_per_chunk,
         quoting_strategy=random.choice(get_args(QuotingStrategy)),
-        aggressive_attempts=random.choice((0, 2, 6)),
+        # with neither time to quote nor attempts across it would send no order
+        aggressive_attempts=random.choice((0, 2, 6)) or (0 if time_per_chunk else 2),
         aggressive_wait_seconds=random.choice((1.0, 3.0)),
         total_duration_seconds=random.choice((0.0, 0.0, max(20.0, chunk_count * time_per_chunk))),
     )

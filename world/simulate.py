@@ -159,7 +159,7 @@ def _run(desk: Desk, faults: Faults, scenario: Scenario) -> list[Violation]:
     while engine.now_ns < deadline_ns and not violations:
         engine.run_until(engine.now_ns + 5 * SECOND)
         violations += _unsafe(desk, faults)
-        if not any(_unfinished(desk)):
+        if not any(_unfinished(desk)) and not _may_open(desk):
             break
     if violations:
         return [
@@ -181,6 +181,16 @@ def _unfinished(desk: Desk) -> Iterator[Violation]:
     yield from unknown_sales(desk.venue, desk.book, cash)
     yield from unkept_minimum(desk.venue, cash)
     yield from leverage_violations(desk.venue.leverage, desk.nodes["execution"].journal.entries, at_rest=True)
+
+
+def _may_open(desk: Desk) -> bool:
+    """Whether a strategy is not paused yet, or has an intent on its way."""
+    hosts = desk.tenants.nodes.values()
+    return any(
+        not host.alive
+        or any(slot.flight is not None or slot.state(0) == "running" for slot in host.core.slots.values())
+        for host in hosts
+    )
 
 
 def _unsafe(desk: Desk, faults: Faults) -> list[Violation]:

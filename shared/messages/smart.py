@@ -64,6 +64,8 @@ class SmartParams(msgspec.Struct, frozen=True, kw_only=True):
         least_s = self.chunk_count * self.time_per_chunk_s
         if 0 < self.total_duration_s < least_s:
             return f"{total} {self.total_duration_s:g} must be 0, or at least chunk_count x {each}, {least_s:g}"
+        if not self.time_per_chunk_s and not self.aggressive_attempts:
+            return f"{each} and aggressive_attempts are both 0: no order would be sent; raise one of them"
         return ""
 
     @property

@@ -264,3 +264,15 @@ def test_strategy_host_dead_the_deadline_is_enforced_by_execution() -> None:
     host.crash()
     run_until(desk, lambda: all(trade.is_final for trade in desk.book.trades.values()), limit_s=300)
     assert list(liveness_violations(desk.venue, desk.book)) == []
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(5789, id="the clock is set back between the ends of an opening's orders"),
+        pytest.param(6666, id="trades begin after all seemed to be at rest, as the pause had not reached the host"),
+        pytest.param(4835, id="an intent is accepted after its strategy was paused"),
+    ],
+)
+def test_a_run_is_judged_only_by_what_the_desk_could_know(seed: int) -> None:
+    assert simulate(seed).violations == ()

@@ -139,6 +139,10 @@ def make(**changed: Any) -> Callable[[], StrategyConfig]:
             lambda: SmartConfig(total_duration_seconds=30),
             "total_duration_seconds 30 must be 0, or at least chunk_count",
         ),
+        (
+            lambda: SmartConfig(time_per_chunk=0, aggressive_attempts=0),
+            "time_per_chunk and aggressive_attempts are both 0: no order would be sent",
+        ),
         (make(execution_mode="market"), "execution_mode 'market'"),
         (make(execution_profile=7), "execution_profile 7"),
         (make(execution_params=30), "execution_params 30"),
