@@ -256,11 +256,15 @@ class Situation:
         return max(sides, key=lambda side: (side[1] > limit and side[1] >= side[0], side[1]))
 
     def _position_sides(self, symbol: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
-        """|net quantity| before and after: with all that outstanding grants can sell, and with all they can buy."""
-        before = self.holdings.quantities.get(symbol, _ZERO)
-        after = before + self._asked.get(symbol, _ZERO)
+        """|net quantity| before and after: with all that outstanding grants can sell, and with all they can buy.
+
+        What is held on the other side makes no room: it may be closed before the request is filled, or be closed
+        already and still stand in the account that was read last.
+        """
+        held, asked = self.holdings.quantities.get(symbol, _ZERO), self._asked.get(symbol, _ZERO)
         low, high = self._outstanding_quantities.get(symbol, (_ZERO, _ZERO))
-        return (abs(before + low), abs(after + low)), (abs(before + high), abs(after + high))
+        short, long = min(held, _ZERO) + low, max(held, _ZERO) + high
+        return (-short, -short - min(asked, _ZERO)), (long, long + max(asked, _ZERO))
 
     @cached_property
     def notional_by_expiry(self) -> dict[str, Use]:

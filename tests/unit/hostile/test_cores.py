@@ -72,6 +72,11 @@ def test_execution_answers_every_request_and_keeps_its_trade(data: st.DataObject
                 grant=signed(message.grant, play.KEY),
             )
         script.on(Request(f"q{number}", message, "c"))
+        for _ in range(60):
+            # what the venue is asked for has its answer at the latest when that is given up
+            if any(isinstance(each, Reply) and each.request_id == f"q{number}" for each in script.effects):
+                break
+            script.wait(1_000)
         answer_to(f"q{number}", script)
         script.wait(1_500)
     assert trade_id in script.core.book.trades

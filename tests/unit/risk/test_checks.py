@@ -201,11 +201,17 @@ def test_positions_of_one_option_count_with_outstanding_grants_in_the_worst_dire
 def test_outstanding_sales_give_no_room_to_buy_past_the_limit_of_positions() -> None:
     script = Script(limits(max_position_quantity=Decimal("0.4")))
     script.ready(positions=(position(CALL_110, "0.3"),))
-    for number in (1, 2):
-        script.granted(ask(f"s-{number}", (leg(CALL_110, "sell", "0.3"),)))
+    script.granted(ask("s-1", (leg(CALL_110, "sell", "0.3"),)))
     script.poll()
-    script.granted(ask("s-3", (leg(CALL_110, "buy", "0.2"),)))
-    assert script.refused(ask("s-4", (leg(CALL_110, "buy", "0.3"),))).value == 0.5
+    script.granted(ask("s-2", (leg(CALL_110, "buy", "0.1"),)))
+    assert script.refused(ask("s-3", (leg(CALL_110, "buy", "0.4"),))).value == 0.5
+
+
+def test_what_is_held_gives_no_room_on_the_other_side_as_it_may_be_closed_already() -> None:
+    script = Script(limits(max_position_quantity=Decimal("0.4")))
+    script.ready(positions=(position(CALL_110, "-0.3"),))
+    script.granted(ask("s-1", (leg(CALL_110, "buy", "0.3"),)))
+    assert script.refused(ask("s-2", (leg(CALL_110, "buy", "0.3"),))).value == 0.6
 
 
 def test_outstanding_sales_give_no_room_to_buy_past_the_limit_of_a_greek() -> None:
