@@ -70,7 +70,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     collar_pct, collar_index_pct, collar_ticks: a leg may trade as far past mark as the largest of this share of the
     mark, this share of the index, and this many ticks. futures_collar_pct: a future or spot as far as this share of
     its mark, or collar_ticks; spot, whose mark is the middle of its book, at most twice as far above the index.
-    max_position_quantity: largest |net position| in one option after the trade, in base coin.
+    max_position_quantity: most that may be long, and most that may be short, of one option after the trade, in base
+    coin; what is held on the other side makes no room.
     max_delta_usd: Σ over underlyings of |delta| × index after the trade.
     max_gamma_usd: Σ of |gamma| × index² / 100 (the change of delta_usd when the index moves 1 %) after the trade.
     max_vega_usd: Σ of |vega| (USD per volatility point) after the trade.

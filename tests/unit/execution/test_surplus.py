@@ -223,7 +223,8 @@ def test_the_price_goes_up_the_stairs_of_a_close() -> None:
     assert prices[0] > prices[1] > prices[2]
 
 
-def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_when_it_costs_less() -> None:
+def _too_dear_to_undo() -> tuple[Script, str]:
+    """What an opening sold too much of waits, as to buy it back would cost more than 20 USD."""
     script = Script().started()
     trade_id, _ = overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
     script.chain_options = {"marks": {**MARKS, CALL: 1100.0}}
@@ -231,6 +232,11 @@ def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_w
     _confirmed(script)
     script.wait(10_000)
     assert script.placed() == []
+    return script, trade_id
+
+
+def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_when_it_costs_less() -> None:
+    script, trade_id = _too_dear_to_undo()
     assert "surplus_not_reduced" in script.alerts()
     assert "more than the 20 allowed" in script.trade(trade_id).reason
     assert script.state(trade_id) == "OPEN"
@@ -241,13 +247,7 @@ def test_past_what_its_undoing_may_cost_it_waits_and_is_alarmed_and_comes_back_w
 
 
 def test_what_was_too_much_is_closed_whatever_it_costs_once_less_is_to_be_held() -> None:
-    script = Script().started()
-    trade_id, _ = overfilled(script, "sell", execution_params=ExecutionParams(max_unwind_cost_usd=20.0))
-    script.chain_options = {"marks": {**MARKS, CALL: 1100.0}}
-    script.market()
-    _confirmed(script)
-    script.wait(10_000)
-    assert script.placed() == []
+    script, trade_id = _too_dear_to_undo()
     order = ReduceTrade(trade_id=trade_id, keep=D("0.5"), reason="delta", requested_by="strategy demo")
     assert script.ask(order) == ReductionAccepted(trade_id=trade_id, keep=D("0.5"))
     (back,) = script.placed()
