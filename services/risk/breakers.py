@@ -6,7 +6,7 @@ refused, calls that the venue did not answer. Each moves by the table in states.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -24,6 +24,9 @@ NAMES = (LOSSES, SLIPPAGE, REJECTIONS, VENUE)
 MARKS = ("drawdown", "daily_loss")
 """Limits of the account that are reset by measuring from the equity of now."""
 
+JUDGED_ORDER_STATES = FINAL_ORDER_STATES | {"UNKNOWN"}
+"""Those in which an order says something about the venue, or about our orders."""
+
 _TRADES_REMEMBERED = 10_000
 _MINUTE_NS = 60 * 1_000_000_000
 _ORDER_WINDOW_NS = 10 * _MINUTE_NS
@@ -36,10 +39,13 @@ RunningSince = Callable[[str, int], int]
 """How many trades and unused grants of a strategy ("" = any) were granted since an instant and are not over."""
 
 
-class _Breaker(msgspec.Struct):
+class _Breaker(msgspec.Struct, frozen=True, gc=False):
     state: BreakerState = "closed"
     since_ns: int = 0
     reason: str = ""
+
+
+_NEVER_MOVED = _Breaker()
 
 
 class Breakers:
@@ -55,8 +61,10 @@ class Breakers:
         self._overs: deque[float] = deque(maxlen=config.slippage_openings)
         self._judged: dict[str, None] = {}
         self._costed: dict[str, None] = {}
-        self._orders: dict[int, tuple[int, bool]] = {}
-        """When each order that ended lately was sent, and whether it was refused."""
+        self._orders: OrderedDict[int, tuple[int, bool]] = OrderedDict()
+        """When each order that ended lately did so, and whether it was refused; `_refused` counts those that were."""
+
+        self._refused = 0
 
         self._lost: dict[int, tuple[int, int]] = {}
         """Orders whose outcome got lost lately, each with when it was sent and when that was known: the orders of one
@@ -92,6 +100,7 @@ class Breakers:
                 self._overs.clear()
             case "rejection_rate":
                 self._orders.clear()
+                self._refused = 0
             case _:
                 self._errors.clear()
 
@@ -131,6 +140,7 @@ class Breakers:
             self._trip(LOSSES, subject, emit)
 
     def on_order(self, update: OrderUpdate, now_ns: int, emit: Emit) -> None:
+        """Of an order in one of JUDGED_ORDER_STATES; in any other it changes nothing."""
         if update.state == "UNKNOWN" and update.updated_ns > now_ns - _MINUTE_NS:
             self._on_lost_outcome(update, emit)
         if update.state not in FINAL_ORDER_STATES or update.updated_ns <= now_ns - _ORDER_WINDOW_NS:
@@ -140,8 +150,9 @@ class Breakers:
             return
         refused = update.state == "REFUSED"
         self._orders[update.client_order_id] = (update.updated_ns, refused)
+        self._refused += refused
         while len(self._orders) > _ORDERS_KEPT:
-            del self._orders[next(iter(self._orders))]
+            self._forget_oldest()
         breaker = self._breaker(REJECTIONS, "")
         if breaker.state == "half_open" and update.created_ns >= breaker.since_ns:
             self._end_trial(REJECTIONS, "", emit, went_well=not refused, what=f"an order {update.state.lower()}")
@@ -242,7 +253,7 @@ class Breakers:
     # Inside
 
     def _breaker(self, name: str, subject: str) -> _Breaker:
-        return self._known.get((name, subject)) or _Breaker()
+        return self._known.get((name, subject), _NEVER_MOVED)
 
     def _measure(self, name: str, subject: str) -> tuple[float | None, float, str]:
         """Figure, limit and unit; no figure while too little was seen."""
@@ -255,7 +266,7 @@ class Breakers:
             case "rejection_rate":
                 share = None
                 if len(self._orders) >= config.rejection_orders_min:
-                    share = sum(refused for _, refused in self._orders.values()) / len(self._orders) * 100
+                    share = self._refused / len(self._orders) * 100
                 return share, config.max_rejection_pct, "% of orders"
             case _:
                 return float(len(self._errors)), float(config.max_venue_errors_per_minute), "errors/min"
@@ -294,10 +305,12 @@ class Breakers:
     def _forget_before(self, now_ns: int) -> None:
         while self._errors and self._errors[0] <= now_ns - _MINUTE_NS:
             self._errors.popleft()
-        for number, (ended_ns, _) in tuple(self._orders.items()):
-            if ended_ns > now_ns - _ORDER_WINDOW_NS:
-                break
-            del self._orders[number]
+        while self._orders and next(iter(self._orders.values()))[0] <= now_ns - _ORDER_WINDOW_NS:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _, (_, refused) = self._orders.popitem(last=False)
+        self._refused -= refused
 
     def _half_open_ns(self, name: str, breaker: _Breaker) -> int | None:
         if breaker.state != "open":

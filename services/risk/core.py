@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.risk.breaches import measures
-from services.risk.breakers import MARKS, NAMES, Breakers, no_such_breaker, not_read_yet
+from services.risk.breakers import JUDGED_ORDER_STATES, MARKS, NAMES, Breakers, no_such_breaker, not_read_yet
 from services.risk.checks import CHECKS, GATES, first_violation
 from services.risk.coins import TradedCoins
 from services.risk.config import RiskConfig
@@ -145,8 +145,8 @@ class RiskCore:
         return Step(effects=self._halting.start())
 
     def next_deadline_ns(self) -> int | None:
-        wakes = (part.next_deadline_ns() for part in (self._halting, self._breakers, self._margin))
-        return min((wake for wake in wakes if wake is not None), default=None)
+        wakes = (self._halting.next_deadline_ns(), self._breakers.next_deadline_ns(), self._margin.next_deadline_ns())
+        return min([wake for wake in wakes if wake is not None], default=None)
 
     def handle(self, item: Any, now_ns: int) -> Step:
         match item:
@@ -223,6 +223,11 @@ class RiskCore:
         if inbound.publisher == "execution" and not self._meet_execution(inbound.epoch):
             return step
         match inbound.message:
+            # first, for a quoting strategy changes its orders far more often than anything else happens
+            case OrderUpdate(account_id=self._account_id) as order:
+                self._orders.on_order(order, now_ns)
+                if order.state in JUDGED_ORDER_STATES:
+                    self._breakers.on_order(order, now_ns, self._emitter(step, now_ns))
             case InstrumentList() as listed:
                 self._market.on_list(listed)
             case ChainSnapshot() as chain:
@@ -236,9 +241,6 @@ class RiskCore:
                 self._breakers.on_trade(update, equity, self._emitter(step, now_ns))
             case IntentRefused(account_id=self._account_id) as refused_intent:
                 self._reservations.on_refused(refused_intent.intent_id)
-            case OrderUpdate(account_id=self._account_id) as order:
-                self._orders.on_order(order, now_ns)
-                self._breakers.on_order(order, now_ns, self._emitter(step, now_ns))
             case HaltState(account_id=self._account_id) as state:
                 self._halts = state
             case _:
