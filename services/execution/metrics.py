@@ -71,6 +71,10 @@ _OUTCOMES: dict[type, tuple[str, str]] = {
 }
 
 
+_NOT_COUNTED = frozenset[type]({rows.AmendRequested, rows.OrderRepriced, rows.OrderSighted})
+"""Most rows of a strategy that quotes."""
+
+
 class Host(Protocol):
     """What is read of the core's host."""
 
@@ -188,9 +192,17 @@ class ExecutionMetrics:
         for trade in self._book().trades.values():
             self._account(trade.trade_id, trade.request.strategy, *_money(trade))
 
+    hears = frozenset[type](
+        {
+            *(PlaceOrder, PlaceBatch, AmendOrder, AmendBatch, CancelOrder, CancelBatch),
+            *(TradeAccepted, TradeUpdate, ReconciliationReport),
+        }
+    )
+
     def committed(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            self._count(entry.row)
+            if type(entry.row) not in _NOT_COUNTED:
+                self._count(entry.row)
 
     def performed(self, effect: Any, cause_id: str) -> None:
         match effect:

@@ -72,7 +72,8 @@ class ExecutionShell:
         )
         self._metrics.begin()
         self._host.observe(self._metrics)
-        self._host.observe(Narration(context, self._host.observed, ExecutionNarrator(lambda: self._host.core.book)))
+        narrator = ExecutionNarrator(lambda: self._host.core.book)
+        self._host.observe(Narration(context, self._host.observed, narrator, narrator.is_quiet))
         context.health["book"] = self._metrics.words
         context.health["venue_errors"] = lambda: self._venue.errors
 

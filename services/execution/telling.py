@@ -77,6 +77,7 @@ _WARNED = frozenset[type](
         rows.HaltRaised,
     }
 )
+_QUIET = frozenset[type]({rows.OrderRequested, rows.OrderMoved, rows.AmendRequested, rows.OrderRepriced})
 _WARNED_ORDERS = frozenset({"UNKNOWN", "REFUSED", "NEVER_PLACED"})
 _RENAMED = {"level": "halt_level", "mode": "execution_mode"}
 """Names that every line has for something else."""
@@ -90,6 +91,15 @@ class ExecutionNarrator:
 
     def __init__(self, book: Callable[[], Book]) -> None:
         self._book = book
+
+    def is_quiet(self, row: Any) -> bool:
+        """Whether it speaks of an order of a trade that quotes, and of nothing that a person is to see."""
+        if type(row) not in _QUIET or (type(row) is rows.OrderMoved and row.state in _WARNED_ORDERS):
+            return False
+        book = self._book()
+        order = book.orders.get(row.client_order_id)
+        trade = None if order is None else book.trades.get(order.trade_id)
+        return trade is not None and trade.mode == "quoting"
 
     def told(self, what: Any) -> Iterable[Told]:
         match what:

@@ -65,6 +65,8 @@ class MonitorMetrics:
         }
         self._words: dict[str, object] = {}
 
+    hears = frozenset[type]({AppendAlert})
+
     def committed(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if (outcome := _OUTCOMES.get(type(entry.row))) is not None:

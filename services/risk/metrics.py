@@ -95,6 +95,8 @@ class RiskMetrics:
             lambda: dict.fromkeys(core().broken_limits, 1.0),
         )
 
+    hears = frozenset[type]({AccountSnapshot, RiskLimits, StressGrid})
+
     def committed(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             match entry.row:

@@ -82,6 +82,8 @@ class StrategyMetrics:
             "stage",
         )
 
+    hears = frozenset[type]({RequestGrant, OpenTrade, StrategyStatus})
+
     def committed(self, entries: Sequence[Entry]) -> None:
         pass
 

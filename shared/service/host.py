@@ -132,7 +132,7 @@ class CoreHost(Generic[CoreT]):
         context.health["queue"] = lambda: len(self._queue)
         self._failed: list[CoreFailed] = []
         self._begun = False
-        self._untold: list[tuple[str, Callable[[], object]]] = []
+        self._untold: list[tuple[Publish | Reply, str]] = []
         self._telling: asyncio.TimerHandle | None = None
         self._running = False
         self._scheduled = False
@@ -331,16 +331,12 @@ class CoreHost(Generic[CoreT]):
 
     def _perform(self, effect: Any, cause_id: str) -> None:
         """Carry out one effect; one that fails does not keep the next from being carried out."""
-        source = f"effect {type(effect).__name__}"
-        match effect:
-            case Publish():
-                topic, message, cause = effect.topic, effect.message, effect.cause_id or cause_id
-                self._untold.append((source, lambda: self._context.bus.publish(topic, message, cause)))
-            case Reply():
-                self._untold.append((source, lambda: self._reply(effect)))
-            case _:
-                self._attempt(source, lambda: self._begin(effect, cause_id))
-        self.observed.performed(effect, cause_id, self._context.clock.now_ns())
+        if isinstance(effect, Publish | Reply):
+            self._untold.append((effect, cause_id))
+        else:
+            self._attempt(f"effect {type(effect).__name__}", lambda: self._begin(effect, cause_id))
+        if self.observed.is_heard(effect):
+            self.observed.performed(effect, cause_id, self._context.clock.now_ns())
 
     def _begin(self, effect: Any, cause_id: str) -> None:
         match effect:
@@ -377,8 +373,18 @@ class CoreHost(Generic[CoreT]):
             self._telling.cancel()
             self._telling = None
         untold, self._untold = self._untold, []
-        for source, tell in untold:
-            self._attempt(source, tell)
+        failures, publish = self._context.failures, self._context.bus.publish
+        for effect, cause_id in untold:
+            source = "effect Publish" if isinstance(effect, Publish) else "effect Reply"
+            try:
+                if isinstance(effect, Publish):
+                    publish(effect.topic, effect.message, effect.cause_id or cause_id)
+                else:
+                    self._reply(effect)
+            except Exception as error:
+                failures.failed(source, error)
+            else:
+                failures.succeeded(source)
         self.observed.tell()
 
     def _reply(self, reply: Reply) -> None:

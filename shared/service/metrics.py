@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence, Sized
 
 from shared.bus.link import BusCounts
@@ -141,6 +141,8 @@ class AlertMetrics:
 class HostMetrics:
     """A core and its queue. `queue` and `queued_ns` are the inputs that wait and since when, oldest first."""
 
+    hears: frozenset[type] = frozenset()
+
     def __init__(self, metrics: Metrics, queue: Sized, queued_ns: Sequence[int]) -> None:
         self._queued_ns = queued_ns
         self._asked: OrderedDict[str, tuple[str, int]] = OrderedDict()
@@ -201,8 +203,8 @@ class HostMetrics:
             self._request_seconds(request).observe((now_ns - published_ns) / 1e9)
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            self._rows(tag_of(type(entry.row))).inc()
+        for kind, count in Counter(type(entry.row) for entry in entries).items():
+            self._rows(tag_of(kind)).inc(count)
 
     def performed(self, effect: object, cause_id: str) -> None:
         """Effects are not counted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -40,23 +40,41 @@ class Host(Protocol):
 
 class Narration:
     """An observer of a core's host. Rows and effects are kept as they come, and written a moment later with the time
-    of the decision."""
+    of the decision.
 
-    def __init__(self, context: ServiceContext, host: Host, narrator: Narrator) -> None:
+    is_quiet: whether all that the narrator says to a row is of level debug, asked before it says it where that level
+    is not written.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        host: Host,
+        narrator: Narrator,
+        is_quiet: Callable[[Any], bool] | None = None,
+    ) -> None:
         self._log = context.log
         self._host = host
         self._narrator = narrator
         self._least = RANK[context.desk.logging.level]
+        self._is_quiet = is_quiet if self._least > RANK["debug"] else None
         self._untold: list[Entry] = []
 
+    @property
+    def hears(self) -> frozenset[type]:
+        return self._narrator.hears
+
     def committed(self, entries: Sequence[Entry]) -> None:
-        self._keep(entries)
+        is_quiet = self._is_quiet
+        self._keep(entries if is_quiet is None else [entry for entry in entries if not is_quiet(entry.row)])
 
     def performed(self, effect: Any, cause_id: str) -> None:
         if type(getattr(effect, "message", effect)) in self._narrator.hears:
             self._keep((Entry(self._host.decided_ns, cause_id, effect),))
 
     def _keep(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
         if not self._untold:
             output.defer(self._tell)
             asyncio.get_running_loop().call_later(_LATER_S, output.flush)

@@ -12,14 +12,20 @@ from shared.service.metrics import tag_of
 
 
 class Observer(Protocol):
-    """Counts what a core decided. It is told after the fact, and what it raises changes nothing but a metric."""
+    """Counts what a core decided. It is told after the fact, and what it raises changes nothing but a metric.
+
+    hears: the types of effects, or of the messages that they carry, that it is to be told of.
+    """
+
+    @property
+    def hears(self) -> frozenset[type]: ...
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """These rows are in the journal."""
         ...
 
     def performed(self, effect: Any, cause_id: str) -> None:
-        """This effect was carried out, or is on its way."""
+        """This effect, of a type that it hears, was carried out or is on its way."""
         ...
 
 
@@ -43,12 +49,18 @@ class Observed:
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
         self._on_error = on_error
         self._observers: list[Observer] = []
+        self._heard: frozenset[type] = frozenset()
         self._newest = self._told = _Batch()
         self._untold: list[_Batch] = []
         self.performed_ns = 0
 
     def add(self, observer: Observer) -> None:
         self._observers.append(observer)
+        self._heard |= observer.hears
+
+    def is_heard(self, effect: Any) -> bool:
+        """Whether anybody wants to be told of such an effect: of some there are too many to ask everybody."""
+        return type(getattr(effect, "message", effect)) in self._heard
 
     def begin(self, items: Sequence[Any], due_ns: int, now_ns: int) -> None:
         """What comes from now on comes of these inputs."""

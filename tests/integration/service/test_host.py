@@ -70,6 +70,8 @@ class EchoCore:
 class Observed:
     """Notes each effect with its cause; `fails` makes it raise."""
 
+    hears = frozenset[type]({Effect})
+
     def __init__(self, host: CoreHost[EchoCore]) -> None:
         self._host = host
         self.rows = 0
@@ -82,8 +84,6 @@ class Observed:
     def performed(self, effect: Any, cause_id: str) -> None:
         if self.fails:
             raise ValueError("told to fail")
-        if isinstance(effect, Publish):
-            return
         self.effects.append((effect.of, *self._host.observed.cause_of(cause_id)))
 
 

@@ -11,6 +11,8 @@ from tests.unit.shared.samples import heartbeat
 
 
 class Noting:
+    hears = frozenset[type]({str})
+
     def __init__(self, observed: Observed, *, fails: bool = False) -> None:
         self._observed = observed
         self._fails = fails
