@@ -77,10 +77,10 @@ class Tail(msgspec.Struct, frozen=True):
 START = Tail()
 
 
-def checksum_of(tail: Tail, at_ns: int, cause_id: str, row: bytes) -> int:
-    """The checksum of the row that follows `tail`."""
-    head = f"{tail.sequence + 1} {at_ns} {cause_id} ".encode()
-    return zlib.crc32(row, zlib.crc32(head, tail.checksum or 0))
+def checksum_of(sequence: int, before: int | None, at_ns: int, cause_id: str, row: bytes) -> int:
+    """The checksum of row `sequence`, from that of the row before it."""
+    head = f"{sequence} {at_ns} {cause_id} ".encode()
+    return zlib.crc32(row, zlib.crc32(head, before or 0))
 
 
 def tail_at(connection: sqlite3.Connection, sequence: int | None = None) -> Tail | None:
@@ -122,7 +122,7 @@ def _is_as_written(last: Tail, at_ns: Any, cause_id: Any, row: Any, checksum: An
         return False
     if checksum is None:
         return last.checksum is None
-    return bool(checksum == checksum_of(last, at_ns, cause_id, row))
+    return bool(checksum == checksum_of(last.sequence + 1, last.checksum, at_ns, cause_id, row))
 
 
 def _decoded(row: bytes, path: Path, decoder: msgspec.msgpack.Decoder[Any], tail: Tail) -> Any:

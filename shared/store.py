@@ -192,13 +192,14 @@ class SqliteJournal:
 
     def _encoded(self, entries: Sequence[Entry]) -> tuple[list[tuple[int, int, str, bytes, int]], Tail]:
         """The rows as they are written, and the last of them."""
-        rows, tail = [], self.tail
+        rows: list[tuple[int, int, str, bytes, int]] = []
+        encode, sequence, checksum = self._encoder.encode, self.tail.sequence, self.tail.checksum
         for entry in entries:
-            row = self._encoder.encode(entry.row)
-            checksum = checksum_of(tail, entry.at_ns, entry.cause_id, row)
-            tail = Tail(tail.sequence + 1, checksum)
-            rows.append((tail.sequence, entry.at_ns, entry.cause_id, row, checksum))
-        return rows, tail
+            row = encode(entry.row)
+            sequence += 1
+            checksum = checksum_of(sequence, checksum, entry.at_ns, entry.cause_id, row)
+            rows.append((sequence, entry.at_ns, entry.cause_id, row, checksum))
+        return rows, Tail(sequence, checksum)
 
     @property
     def rows_since_snapshot(self) -> int:

@@ -25,7 +25,7 @@ from services.execution.order_fold import (
     fold_stop_triggered,
 )
 from services.execution.purging import forget_ended
-from services.execution.quality import fold_quality, qualities_of
+from services.execution.quality import MEASURED, fold_quality, qualities_of
 from services.execution.records import ZERO, DirectFill, Fill, Intent, Order, Trade
 from services.execution.rfq_rows import AcceptRequested, QuotesJudged, RfqMoved, RfqRequested, RfqSighted
 from services.execution.rfqs import RfqBook
@@ -144,12 +144,14 @@ class Book(msgspec.Struct):
         at_ns = entry.at_ns
         match row:
             # The rows of orders come first, as they are most of a long journal.
-            case rows.OrderMoved() | rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
+            case rows.OrderMoved():
                 fold_order(self, row, at_ns)
-            case rows.OrderRequested():
-                fold_order_requested(self, row, at_ns)
             case rows.AmendRequested() | rows.OrderRepriced() | rows.AmendFailed():
                 fold_amendment(self, row, at_ns)
+            case rows.OrderRequested():
+                fold_order_requested(self, row, at_ns)
+            case rows.OrderSighted() | rows.FillSeen() | rows.FillAssumed() | rows.FeeLearned():
+                fold_order(self, row, at_ns)
             case rows.RequestAnswered():
                 self.answers[row.request_id] = row.answer
                 self.leverage_asked.pop(row.request_id, None)
@@ -196,7 +198,8 @@ class Book(msgspec.Struct):
             trade.updated_ns = max(trade.updated_ns, at_ns)
             if trade.rolled_to:
                 carry_pnl(self, trade)
-            fold_quality(trade, self._order_of_row(row), row, at_ns)
+            if type(row) in MEASURED:
+                fold_quality(trade, self._order_of_row(row), row, at_ns)
             line = line_of(entry)
             if line.text:
                 trade.story.append(line)

@@ -280,6 +280,10 @@ class ExecutionCore:
                 self._facts.sighting(item, None)
             case VenueFill():
                 self._take_fill(item)
+            case AmendAcked() | AmendRefused() | AmendUnknown():
+                self._take_amendment(item)
+            case OrderAcked() | OrderRefused() | OutcomeUnknown() | CancelAcked() | CancelRefused():
+                self._take_outcome(item)
             case OrderQueried():
                 self._evidence.answered(item)
             case OrderQueryFailed(client_order_id=number):
@@ -298,10 +302,6 @@ class ExecutionCore:
             case StreamDown():
                 self._schedule.stream_up = False
                 self._schedule.want("stream_down", self._work.now_ns)
-            case OrderAcked() | OrderRefused() | OutcomeUnknown() | CancelAcked() | CancelRefused():
-                self._take_outcome(item)
-            case AmendAcked() | AmendRefused() | AmendUnknown():
-                self._take_amendment(item)
             case CountdownSet() | CountdownRefused() | CountdownUnknown():
                 self._countdowns.take(item)
             case LeverageSet() | LeverageRefused() | LeverageUnknown() | LeverageRead() | LeverageReadFailed():

@@ -10,6 +10,7 @@ from services.execution.asking import QUERY_TIMEOUT_NS, Asking, Query
 from services.execution.facts import Facts
 from services.execution.records import Order
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
+from shared.messages.steps import Step
 from shared.messages.venue import OrderQueried, OrdersListed, OrdersListFailed
 
 _ANSWERS_BEFORE_ASSUMING = 3
@@ -30,6 +31,12 @@ class Evidence:
         self._doubted: dict[int, None] = {}
         self._wakes: dict[int, int] = {}
         """When to look at an order again that does not change; at one that is not in it when it does."""
+
+        self._first_wake_ns: int | None = None
+        """No order is to be looked at before; somewhat early where the one that it was of is gone."""
+
+        self._looked: tuple[Step, int] | None = None
+        """The step that was looked at last, and how many rows it had."""
 
         self._due: dict[int, None] = {}
         self._all_are_due = True
@@ -52,12 +59,18 @@ class Evidence:
         look again."""
         work = self._work
         unsettled, now_ns = work.book.unsettled, work.now_ns
-        for number in [number for number in self._queries if number not in unsettled]:
-            self._forget(number)
-        for number in [number for number in self._wakes if number not in unsettled]:
-            del self._wakes[number]
+        if self._has_looked and not self._due and not self._all_are_due:
+            return self._first_wake_ns
+        if not self._queries.keys() <= unsettled.keys():
+            for number in [number for number in self._queries if number not in unsettled]:
+                self._forget(number)
+        wakes = self._wakes
+        if not wakes.keys() <= unsettled.keys():
+            for number in [number for number in wakes if number not in unsettled]:
+                del wakes[number]
         # Of all that rests, which may be hundreds, little is due in any one step.
-        late = [number for number, wake_ns in self._wakes.items() if wake_ns <= now_ns]
+        is_late = self._first_wake_ns is not None and self._first_wake_ns <= now_ns
+        late = [number for number, wake_ns in wakes.items() if wake_ns <= now_ns] if is_late else ()
         due = unsettled if self._all_are_due else dict.fromkeys((*late, *self._due, *work.touched_orders))
         self._all_are_due, self._due = False, {}
         for number in tuple(due):
@@ -65,15 +78,25 @@ class Evidence:
                 continue
             wake_ns = self._look_at(work.book.orders[number])
             if wake_ns is None:
-                self._wakes.pop(number, None)
+                wakes.pop(number, None)
             else:
-                self._wakes[number] = wake_ns
+                wakes[number] = wake_ns
         if asked := self._asking.ask(self._queries):
             alert_ns = min(self._alert_ns(self._queries[number]) for number in asked)
             timeout_ns = now_ns + QUERY_TIMEOUT_NS
             wake_ns = timeout_ns if alert_ns <= now_ns else min(timeout_ns, alert_ns)
-            self._wakes |= dict.fromkeys(asked, wake_ns)
-        return min(self._wakes.values(), default=None)
+            wakes |= dict.fromkeys(asked, wake_ns)
+        self._first_wake_ns = min(wakes.values(), default=None)
+        self._looked = work.step, len(work.step.rows)
+        return self._first_wake_ns
+
+    @property
+    def _has_looked(self) -> bool:
+        """Whether nothing was decided since the last look, in the same step."""
+        if self._looked is None:
+            return False
+        step, rows_seen = self._looked
+        return step is self._work.step and rows_seen == len(step.rows)
 
     def _look_at(self, order: Order) -> int | None:
         work = self._work

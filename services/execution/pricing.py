@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -146,9 +147,15 @@ def closing_bound(mark: float, side: Side, max_premium_pct: float, instrument: I
     future at most FUTURE_PREMIUM_MAX_PCT."""
     if not instrument.is_option:
         max_premium_pct = min(max_premium_pct, FUTURE_PREMIUM_MAX_PCT)
-    room = max(mark * max_premium_pct / 100, float(instrument.tick_size))
+    return _bound(mark, side, max_premium_pct, instrument.tick_size)
+
+
+@lru_cache(maxsize=1_024)
+def _bound(mark: float, side: Side, premium_pct: float, tick_size: Decimal) -> Decimal:
+    """Of one mark it is asked for each order that a strategy quotes."""
+    room = max(mark * premium_pct / 100, float(tick_size))
     bound = mark + room if side == "buy" else max(0.0, mark - room)
-    return snap_price(bound, instrument.tick_size, up=side == "sell")
+    return snap_price(bound, tick_size, up=side == "sell")
 
 
 def closing_price(

@@ -93,6 +93,16 @@ class TradeTally(msgspec.Struct):
         return self.open if phase == "open" else self.close
 
 
+MEASURED = frozenset[type](
+    {
+        *_REBALANCES,
+        *(rows.TradeRequested, rows.CloseRequested, rows.MarketNoted, rows.OrderRequested, rows.OrderRepriced),
+        rows.FeeLearned,
+    }
+)
+"""Rows that `fold_quality` takes something from."""
+
+
 def fold_quality(trade: Trade, order: Order | None, row: rows.Row, at_ns: int) -> None:
     """Take a row that was applied to the trade; `order` is the one it speaks of."""
     tally = trade.tally

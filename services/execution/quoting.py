@@ -33,8 +33,9 @@ class QuotingPlan:
         silent_ns = silence_of(work, trade)
         silent = "" if silent_ns is None else f"no strategy host for {silent_ns / SECOND:.0f} s"
         live = work.book.unsettled_of(trade)
-        quotes = [order for order in live if not order.is_protective]
-        advice.wake(stops_wake_ns(trade, work))
+        quotes = [order for order in live if order.trigger_price is None or not order.is_protective]
+        if len(quotes) < len(live):
+            advice.wake(stops_wake_ns(trade, work))
         if not ending:
             advice.wait(silent or ("quoting" if quotes else "quoting: no order rests"), work.now_ns + SECOND)
             advice.wake(trade.request.grant.deadline_ns)

@@ -435,8 +435,15 @@ class Trade(msgspec.Struct, kw_only=True):
 
     def granted(self, leg: Leg) -> GrantLeg:
         """What risk granted of this leg, within the trade's own limit of its price."""
-        part = next(part for part in self.request.grant.legs if part.symbol == leg.symbol and part.side == leg.side)
-        limits = zip(self.request.legs, self.request.price_limits, strict=False)
+        request, symbol, side = self.request, leg.symbol, leg.side
+        for part in request.grant.legs:
+            if part.symbol == symbol and part.side == side:
+                break
+        else:
+            raise AssertionError(f"{self.trade_id} has no grant for {side} {symbol}")
+        if not request.price_limits:
+            return part
+        limits = zip(request.legs, request.price_limits, strict=False)
         limit = next((limit for order, limit in limits if order.symbol == leg.symbol), None)
         if limit is None:
             return part

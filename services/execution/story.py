@@ -19,6 +19,17 @@ def line_of(entry: Entry) -> StoryLine:
 
 def _text(row: rows.Row) -> str:
     match row:
+        # The rows of orders come first, as they are most of a long story.
+        case rows.OrderMoved():
+            return _order_moved(row)
+        case rows.AmendRequested():
+            return f"Order {row.client_order_id} is being moved to {row.price} ({row.why})."
+        case rows.OrderRepriced():
+            return f"Order {row.client_order_id} rests at {row.price}: {row.reason}."
+        case rows.OrderRequested():
+            return _order_requested(row)
+        case rows.OrderSighted():
+            return f"Order {row.client_order_id} is {row.venue_order_id} at the venue, {row.filled_quantity} filled."
         case rows.TradeRequested():
             return _opening(row)
         case rows.TradeAdopted(request=request):
@@ -61,16 +72,6 @@ def _text(row: rows.Row) -> str:
             how = "complete" if row.complete else "not complete"
             what = "opening" if row.purpose == "open" else "close"
             return f"Chunk {row.chunk + 1} of {row.planned} of the {what} is {how}: {row.reason}."
-        case rows.OrderRequested():
-            return _order_requested(row)
-        case rows.OrderMoved():
-            return _order_moved(row)
-        case rows.OrderSighted():
-            return f"Order {row.client_order_id} is {row.venue_order_id} at the venue, {row.filled_quantity} filled."
-        case rows.AmendRequested():
-            return f"Order {row.client_order_id} is being moved to {row.price} ({row.why})."
-        case rows.OrderRepriced():
-            return f"Order {row.client_order_id} rests at {row.price}: {row.reason}."
         case rows.StopTriggered():
             return f"Order {row.client_order_id} is triggered, and in the book."
         case rows.RetryDropped():

@@ -127,11 +127,11 @@ def order_update(order: Order, account_id: str) -> OrderUpdate:
         reduce_only=order.reduce_only,
         created_ns=order.created_ns,
         updated_ns=order.updated_ns,
-        amend_price=order.amend_price if order.is_amending else None,
+        amend_price=None if order.amend_price is None or order.is_final else order.amend_price,
         amends=order.amends,
         post_only=order.post_only,
         label=order.label,
         trigger_price=order.trigger_price,
         at_market=order.at_market,
-        waits=order.is_waiting and order.state in ("WORKING", "CANCELLING"),
+        waits=order.trigger_price is not None and order.is_waiting and order.state in ("WORKING", "CANCELLING"),
     )

@@ -30,6 +30,14 @@ from shared.strategy.wording import DAY_NS
 MS = 1_000_000
 SECOND = 1_000_000_000
 _ALERTS_KEPT = 2_000
+_TELL_OF_AN_ORDER = frozenset[type](
+    {
+        *(rows.OrderRequested, rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
+        *(rows.StopTriggered, rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed),
+    }
+)
+"""Rows after which an order is looked at, and told of, anew."""
+
 _TRADED_REMEMBERED_NS = _FORGETS_EVERY_NS = 3_600 * SECOND
 
 
@@ -56,6 +64,7 @@ class Workspace:
         self.space = ON_DISK
         self.is_winding_down = False
         self._alerts: dict[tuple[str, str], str] = {}
+        self._topics: dict[str, str] = {}
 
     def begin(self, now_ns: int, cause_id: str) -> None:
         """Start a new step. Time never runs backwards here, whatever the caller's clock does."""
@@ -78,20 +87,10 @@ class Workspace:
             if trade.rolled_to and changes_money(row):
                 # what the chain made until them is part of what is told of them
                 self.touched_trades |= {later.trade_id: None for later in later_in_chain(self.book, trade)}
-        match row:
-            case (
-                rows.OrderRequested(client_order_id=number)
-                | rows.OrderMoved(client_order_id=number)
-                | rows.OrderSighted(client_order_id=number)
-                | rows.StopTriggered(client_order_id=number)
-                | rows.AmendRequested(client_order_id=number)
-                | rows.OrderRepriced(client_order_id=number)
-                | rows.AmendFailed(client_order_id=number)
-                | rows.FillAssumed(client_order_id=number)
-            ):
-                self.touched_orders[number] = None
-            case rows.FillSeen(client_order_id=number):
-                self.touched_orders[number] = None
+        if type(row) in _TELL_OF_AN_ORDER:
+            number: int = row.client_order_id  # type: ignore[union-attr]  # each of them has one
+            self.touched_orders[number] = None
+            if isinstance(row, rows.FillSeen):
                 order = self.book.orders[number]
                 self._traded(order.symbol)
                 self.publish_fill(order, row.fill)
@@ -127,7 +126,10 @@ class Workspace:
         self.step.effects.append(effect)
 
     def publish(self, pattern: str, message: Any) -> None:
-        self.send(Publish(topic_of(pattern, account=self.account_id), message, self.cause_id))
+        topic = self._topics.get(pattern)
+        if topic is None:
+            topic = self._topics[pattern] = topic_of(pattern, account=self.account_id)
+        self.step.effects.append(Publish(topic, message, self.cause_id))
 
     def alert(self, code: str, severity: Severity, subject: str, text: str, *, stage: str = "") -> None:
         """Tell a person, once per (code, subject) until it is resolved.
