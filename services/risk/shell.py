@@ -8,11 +8,13 @@ from services.risk.config import RiskConfig, margined_at
 from services.risk.core import RiskCore
 from services.risk.inputs import AccountPolled, AccountPollFailed
 from services.risk.metrics import RiskMetrics
+from services.risk.order_news import OrderNews
 from services.risk.reader import AccountReader
 from services.risk.rows import GrantIssued, RiskRow, may_go_unwritten
 from services.risk.subscriptions import subscriptions
 from services.risk.telling import RiskNarrator
 from shared.leverage import LeverageTable
+from shared.messages.steps import Inbound, StreamSynced
 from shared.service import CoreHost, ServiceContext, StartRefused
 from shared.service.narration import Narration
 from shared.service.venue_metrics import VenueMetrics
@@ -53,6 +55,7 @@ class RiskShell:
         self._host.observe(Narration(context, self._host.observed, RiskNarrator()))
         context.health["account"] = metrics.words
         self._reader = AccountReader(self._gateway, context.clock, context.log)
+        self._news = OrderNews(context.desk.account_id)
         self._problem = "the key has not been checked yet"
 
     @property
@@ -76,13 +79,18 @@ class RiskShell:
         bus = self._context.bus
         bus.serve(self._host.put)
         for publisher, prefixes in subscriptions(self._context.desk.underlyings).items():
-            bus.subscribe(publisher, prefixes, self._host.put)
+            bus.subscribe(publisher, prefixes, self._heard if publisher == "execution" else self._host.put)
 
     async def run(self) -> None:
         await asyncio.gather(self._host.run(), self._poll())
 
     async def stop(self) -> None:
         await self._gateway.close()
+
+    def _heard(self, item: Inbound | StreamSynced) -> None:
+        """Hand on what execution tells, but for changes of orders that say nothing to risk."""
+        if self._news.is_news(item, self._host.core):
+            self._host.put(item)
 
     async def _poll(self) -> None:
         # not before the core runs: a venue that is away must not keep it from answering
