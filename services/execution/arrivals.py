@@ -12,16 +12,14 @@ from services.execution.records import Trade
 from services.execution.rows import LegQuote
 from services.execution.workspace import Workspace
 
-_BEGINNINGS = (rows.TradeRequested, rows.CloseRequested, rows.TradeMoved)
-_CHANGES = (rows.FillSeen, rows.FillAssumed, rows.LegClosedOutside, rows.LegSettled)
+_BEGINNINGS = frozenset[type]({rows.TradeRequested, rows.CloseRequested, rows.TradeMoved})
+_CHANGES = frozenset[type]({rows.FillSeen, rows.FillAssumed, rows.LegClosedOutside, rows.LegSettled})
 """Rows that change what a trade holds."""
 
 
 def note_arrivals(work: Workspace) -> None:
     """Add a row for each trade that this step accepted or began to close, once."""
-    for entry in tuple(work.step.rows):
-        if not isinstance(entry.row, _BEGINNINGS):
-            continue
+    for entry in [entry for entry in work.step.rows if type(entry.row) in _BEGINNINGS]:
         trade = work.book.trade_of_row(entry.row)
         if trade is None:
             continue
@@ -37,7 +35,7 @@ def note_deltas(work: Workspace) -> None:
     """Add a row for each trade that this step left with its legs out of proportion. At the end of a step."""
     changed: dict[str, Trade] = {}
     for entry in work.step.rows:
-        if isinstance(entry.row, _CHANGES) and (trade := work.book.trade_of_row(entry.row)) is not None:
+        if type(entry.row) in _CHANGES and (trade := work.book.trade_of_row(entry.row)) is not None:
             changed[trade.trade_id] = trade
     for trade in changed.values():
         if trade.tally.unbalanced and trade.tally.running is not None:

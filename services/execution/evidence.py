@@ -113,6 +113,9 @@ class Evidence:
             self._forget(order.client_order_id)
             return None
         query = self._queries.get(order.client_order_id)
+        if query is None and work.now_ns < due_ns:
+            # an order that is on its way is in no doubt yet
+            return due_ns
         if query is None or query.state_ns != order.state_ns:
             query = Query(
                 first_ns=work.now_ns if query is None else query.first_ns, state_ns=order.state_ns, next_ns=due_ns

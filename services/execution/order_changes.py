@@ -266,7 +266,7 @@ def _named(answer: OrderAnswer, label: str) -> OrderAnswer:
 def withdrawn_together(effects: list[Any]) -> list[Any]:
     """The same effects; many cancels as one batch in the place of the first: one by one the venue's limits would let
     hundreds of quotes rest on for most of a minute, and a batch of cancels needs no right."""
-    cancels = [effect for effect in effects if isinstance(effect, CancelOrder)]
+    cancels = [effect for effect in effects if type(effect) is CancelOrder]
     if len(cancels) < _TOGETHER_FROM:
         return effects
     batch = CancelBatch(tuple(each.order for each in cancels))

@@ -80,6 +80,12 @@ def exact(number: Decimal) -> Decimal:
     """The same number in plain notation without trailing zeros: 0E-8 is 0, 1.0E-4 is 0.0001, 1E+3 is 1000."""
     if not number.is_finite():
         raise ParseError(f"{number} is not a finite number")
+    return _plain(number)
+
+
+@lru_cache(maxsize=4_096)
+def _plain(number: Decimal) -> Decimal:
+    """Prices and quantities come again and again: what is equal has one plain notation."""
     if abs(number.adjusted()) > _EXPONENT_MAX or len(number.as_tuple().digits) > _DIGITS_MAX:
         raise ParseError(f"{str(number)[:40]} is no amount of anything")
     if not number:
