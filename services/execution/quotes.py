@@ -76,11 +76,14 @@ class QuoteView:
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a quote must be for. `legs` as the structure declares them, with the quantity to trade; `action` "buy"
     trades them so, "sell" the other way round. `worst_prices`: by symbol, USD per unit, where a grant bounds them.
+    `floors`: by symbol, USD per unit, what each sale with a floor of its own must bring at least; None where that
+    hangs on a fair price that is not known.
     """
 
     legs: tuple[StructureLeg, ...]
     action: Side
     worst_prices: Mapping[str, Decimal]
+    floors: Mapping[str, Decimal | None] = {}
 
     def side_of(self, leg: StructureLeg) -> Side:
         """What we do with the leg."""
@@ -133,6 +136,10 @@ def judge(
         return verdict("expiring", comparison)
     if any(_is_past(wanted, leg, prices[leg.symbol]) for leg in wanted.legs):
         return verdict("outside_grant", comparison)
+    if None in wanted.floors.values():
+        return verdict("no_mark", comparison)
+    if any(floor is not None and prices[symbol] < floor for symbol, floor in wanted.floors.items()):
+        return verdict("below_floor", comparison)
     return verdict(_by_price(comparison, params), comparison)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from services.execution import rows
 from services.execution.halted import cancelling_halt, halt_text
 from services.execution.plan import Advice, AskForQuotes, Manner, Record, TakeQuote
+from services.execution.pricing import NO_FLOOR, SaleFloor, sale_bound
 from services.execution.quotes import Wanted, best, judge
 from services.execution.records import Trade
 from services.execution.reduction import Reduction
@@ -62,14 +63,14 @@ class RfqPlan:
         elif trade.stop is not None:
             _end(trade, work, advice, trade.stop.reason)
         else:
-            _advise(trade, work, self._task(trade), advice)
+            _advise(trade, work, self._task(trade, work), advice)
         return advice
 
-    def _task(self, trade: Trade) -> _Task:
+    def _task(self, trade: Trade, work: Workspace) -> _Task:
         grant = trade.request.grant
         return _Task(
             purpose="open",
-            wanted=wanted_of(trade, "open"),
+            wanted=wanted_of(trade, "open", work),
             since_ns=trade.opening_since_ns,
             deadline_ns=min(grant.deadline_ns, *(leg.instrument.last_trade_ns for leg in trade.legs)),
             fallback=trade.request.rfq.fallback,
@@ -120,7 +121,7 @@ class RfqClosePlan:
 
         return _Task(
             purpose="close",
-            wanted=wanted_of(trade, "close"),
+            wanted=wanted_of(trade, "close", reduction.work),
             since_ns=trade.state_ns,
             deadline_ns=min(leg.instrument.last_trade_ns for leg in held),
             fallback="limit",
@@ -128,13 +129,15 @@ class RfqClosePlan:
         )
 
 
-def wanted_of(trade: Trade, purpose: RfqPurpose) -> Wanted:
-    """What a quote must be for: the whole structure within the worst prices of its grant, or all that is held."""
+def wanted_of(trade: Trade, purpose: RfqPurpose, work: Workspace) -> Wanted:
+    """What a quote must be for: the whole structure within the worst prices of its grant and the floors of its sales
+    at this moment's market, or all that is held."""
     if purpose == "open":
         return Wanted(
             legs=tuple(StructureLeg(leg.symbol, leg.side, leg.quantity) for leg in trade.legs),
             action="buy",
             worst_prices={leg.symbol: trade.granted(leg).worst_price for leg in trade.legs},
+            floors=_floors(trade, work),
         )
     held = [leg for leg in trade.legs if leg.held_quantity > 0]
     return Wanted(
@@ -144,9 +147,27 @@ def wanted_of(trade: Trade, purpose: RfqPurpose) -> Wanted:
     )
 
 
+def _floors(trade: Trade, work: Workspace) -> dict[str, Decimal | None]:
+    """See `Wanted`."""
+    params = trade.request.execution_params
+    floor = SaleFloor(params.min_price_pct_of_fair, params.min_floor_price_usd)
+    if floor == NO_FLOOR:
+        return {}
+    floors: dict[str, Decimal | None] = {}
+    for leg in trade.legs:
+        if leg.side != "sell":
+            continue
+        worst_price, quote = trade.granted(leg).worst_price, work.market.quote(leg.instrument, work.now_ns)
+        floors[leg.symbol] = None
+        if quote is not None:
+            tick_size = leg.instrument.tick_size
+            floors[leg.symbol] = sale_bound(worst_price, floor, quote, tick_size, work.config.wide_spread_pct)
+    return floors
+
+
 def judged_quotes(trade: Trade, work: Workspace, rfq: Rfq) -> list[JudgedQuote]:
     """Every quote on a request that collects, judged against the market of this moment, the cheapest first."""
-    return _judged(trade, work, wanted_of(trade, rfq.purpose), rfq, trade.request.rfq)[1]
+    return _judged(trade, work, wanted_of(trade, rfq.purpose, work), rfq, trade.request.rfq)[1]
 
 
 def notional_usd(legs: tuple[LegOrder, ...] | tuple[StructureLeg, ...], strikes: Mapping[str, Decimal]) -> float:

@@ -49,6 +49,7 @@ QuoteVerdict = Literal[
     "wrong_side",
     "wrong_quantity",
     "outside_grant",
+    "below_floor",
     "no_mark",
     "past_mark",
     "improvement_usd_too_small",

@@ -39,6 +39,7 @@ _VERDICTS = {
     "wrong_legs": "for other legs",
     "wrong_quantity": "for another quantity",
     "outside_grant": "outside what risk granted",
+    "below_floor": "below the floor of a sale",
     "improvement_usd_too_small": "too little better, in USD",
     "improvement_pct_too_small": "too little better, in %",
     "past_mark": "too far past mark",

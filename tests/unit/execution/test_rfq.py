@@ -15,7 +15,7 @@ from services.execution.rfq_rows import QuotesJudged, RfqMoved, RfqRequested
 from shared.messages.base import Side
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.rfq import AcceptRefused, RfqLeg, RfqParams, RfqRefused
-from shared.messages.trades import TellTrade
+from shared.messages.trades import ExecutionParams, LimitPhase, TellTrade
 from tests.unit.execution.makers import FAIR, SPREAD, Makers
 from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, leg
 
@@ -141,6 +141,36 @@ def test_a_quote_that_is_not_good_enough_is_left_and_the_trade_falls_back_with_t
     (order,) = script.placed()
     assert (order.symbol, order.side) == (CALL, "buy")
     assert script.state(trade_id) == "OPENING"
+
+
+@pytest.mark.parametrize(
+    ("floors", "bid", "verdict"),
+    [
+        ({"min_floor_price_usd": D(996)}, "995", "below_floor"),
+        ({"min_floor_price_usd": D(995)}, "995", "good"),
+        ({"min_price_pct_of_fair": 99.6}, "995", "below_floor"),
+        ({"min_price_pct_of_fair": 99.4}, "995", "good"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["rfq", "auto"])
+def test_a_quote_that_sells_a_leg_below_its_floor_is_left_though_the_structure_is_better_than_the_book(
+    floors: dict[str, Any], bid: str, verdict: str, mode: Any
+) -> None:
+    script, makers = started()
+    # the put is had so far below its mark that the whole is better than the book whatever the call brings
+    legs = (leg(CALL, "sell"), leg(PUT, "buy"))
+    params = ExecutionParams(phases=(LimitPhase(),), **floors)
+    script.open(*legs, execution_mode=mode, rfq=RfqParams(), execution_params=params)
+    (asked,) = makers.asked()
+    request_id = makers.created(asked)
+    quote = makers.quote(request_id, {CALL: bid, PUT: "890"}, {CALL: "sell", PUT: "buy"}, quantity="1")
+    script.on(quote)
+    for _ in range(16):
+        makers.quotes(request_id, quote)
+        script.wait(1_000)
+    (judged,) = script.rows(QuotesJudged)[-1].quotes
+    assert (judged.verdict, len(makers.accepts())) == (verdict, int(verdict == "good"))
+    assert makers.fallbacks() == ([] if verdict == "good" else [("open", "limit", "no_good_quote")])
 
 
 def test_a_good_quote_after_the_window_is_taken_at_once() -> None:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from services.execution.rows import OrderRequested
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, RfqParams, VenueQuote
 from shared.messages.space import JournalSpace
+from shared.messages.trades import ExecutionParams
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, Script, leg, position
+from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, Script, leg, position
 
 D = Decimal
 CLOSING: dict[str, Side] = {CALL: "sell", HIGH_CALL: "buy"}
 FAIR = {CALL: "998", HIGH_CALL: "302"}
 
 
-def opened(rfq: RfqParams | None = None) -> tuple[Script, Makers, str]:
+def opened(rfq: RfqParams | None = None, **changes: Any) -> tuple[Script, Makers, str]:
     """A spread that was opened by request for quote, long ago."""
     script = Script().started()
     makers = Makers(script)
-    trade_id, quote = makers.accepting(rfq=rfq or RfqParams())
+    trade_id, quote = makers.accepting(rfq=rfq or RfqParams(), **changes)
     makers.executed(quote)
     script.wait(10_000)
     script.snapshot(positions=script.positions())
@@ -194,3 +196,13 @@ def test_what_closes_is_said_to_close_so_that_it_is_let_through_where_what_opens
     makers.quotes(request_id, quote)
     script.snapshot(positions=script.positions()).wait(1_000)
     assert [each.closes for each in makers.accepts()] == [True]
+
+
+def test_a_floor_of_opening_sales_says_nothing_of_what_a_close_sells() -> None:
+    script, makers, trade_id = opened(execution_params=ExecutionParams(min_floor_price_usd=D(300)))
+    script.chain_options = {"marks": {**MARKS, CALL: 200.0, HIGH_CALL: 60.0}}
+    script.wait(1_000).close(trade_id)
+    (asked,) = makers.asked()
+    quote = makers.quote(makers.created(asked), {CALL: "199", HIGH_CALL: "61"}, CLOSING)
+    script.on(quote).wait(5_000).snapshot(positions=script.positions())
+    assert [accept.quote_id for accept in makers.accepts()] == [quote.quote_id]
