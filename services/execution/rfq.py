@@ -14,7 +14,7 @@ from services.execution.halted import cancelling_halt, halt_text
 from services.execution.plan import Advice, AskForQuotes, Manner, Record, TakeQuote
 from services.execution.pricing import NO_FLOOR, SaleFloor, sale_bound
 from services.execution.quotes import Wanted, best, judge
-from services.execution.records import Trade
+from services.execution.records import Leg, Trade
 from services.execution.reduction import Reduction
 from services.execution.rfq_rows import QuotesJudged
 from services.execution.rfqs import Rfq
@@ -98,10 +98,18 @@ class RfqClosePlan:
         elif not trade.request.rfq.closes:
             _fall_back(trade, advice, "close", "limit", "withdrawn", "closes are not made by request for quote")
         else:
-            _advise(trade, work, self._task(trade, reduction), advice)
+            # The stairs need that long, and nothing closes what still has no taker when trading ends. An accept whose
+            # answer is lost is waited for past it: it may have closed everything.
+            first = min((leg for leg in trade.legs if leg.held_quantity > 0), key=_stops_ns)
+            handover_ns = _stops_ns(first) - work.config.close_patience_ms * MS
+            if work.now_ns >= handover_ns:
+                _fall_back(trade, advice, "close", "limit", "trading_ends", f"{first.symbol} stops trading soon")
+            else:
+                advice.wake(handover_ns)
+                _advise(trade, work, self._task(trade, reduction, handover_ns), advice)
         return advice
 
-    def _task(self, trade: Trade, reduction: Reduction) -> _Task:
+    def _task(self, trade: Trade, reduction: Reduction, handover_ns: int) -> _Task:
         held = [leg for leg in trade.legs if leg.held_quantity > 0]
 
         def held_up(not_before_ns: int) -> tuple[FallbackCode, str] | None:
@@ -123,10 +131,14 @@ class RfqClosePlan:
             purpose="close",
             wanted=wanted_of(trade, "close", reduction.work),
             since_ns=trade.state_ns,
-            deadline_ns=min(leg.instrument.last_trade_ns for leg in held),
+            deadline_ns=handover_ns,
             fallback="limit",
             held_up=held_up,
         )
+
+
+def _stops_ns(leg: Leg) -> int:
+    return leg.instrument.last_trade_ns
 
 
 def wanted_of(trade: Trade, purpose: RfqPurpose, work: Workspace) -> Wanted:

@@ -71,6 +71,7 @@ FallbackCode = Literal[
     "gone",
     "position_not_fresh",
     "not_in_lots",
+    "trading_ends",
 ]
 """Why a structure is not, or no longer, traded by request for quote."""
 

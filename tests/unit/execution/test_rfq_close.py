@@ -12,16 +12,16 @@ from shared.messages.rfq import AcceptUnknown, RfqCancelled, RfqLeg, RfqParams, 
 from shared.messages.space import JournalSpace
 from shared.messages.trades import ExecutionParams
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, Script, leg, position
+from tests.unit.execution.play import CALL, EXPIRY_NS, HIGH_CALL, MARKS, MS, SECOND, T0, Script, leg, position
 
 D = Decimal
 CLOSING: dict[str, Side] = {CALL: "sell", HIGH_CALL: "buy"}
 FAIR = {CALL: "998", HIGH_CALL: "302"}
 
 
-def opened(rfq: RfqParams | None = None, **changes: Any) -> tuple[Script, Makers, str]:
+def opened(rfq: RfqParams | None = None, *, expiry_ns: int = EXPIRY_NS, **changes: Any) -> tuple[Script, Makers, str]:
     """A spread that was opened by request for quote, long ago."""
-    script = Script().started()
+    script = Script(expiry_ns=expiry_ns).started()
     makers = Makers(script)
     trade_id, quote = makers.accepting(rfq=rfq or RfqParams(), **changes)
     makers.executed(quote)
@@ -206,3 +206,51 @@ def test_a_floor_of_opening_sales_says_nothing_of_what_a_close_sells() -> None:
     quote = makers.quote(makers.created(asked), {CALL: "199", HIGH_CALL: "61"}, CLOSING)
     script.on(quote).wait(5_000).snapshot(positions=script.positions())
     assert [accept.quote_id for accept in makers.accepts()] == [quote.quote_id]
+
+
+def near_the_end(before_s: int) -> tuple[Script, Makers, str]:
+    """A spread opened by request for quote, so long before its legs stop trading."""
+    script, makers, trade_id = opened(expiry_ns=T0 + 3_600 * SECOND)
+    last_ns = script.core.book.trades[trade_id].legs[0].instrument.last_trade_ns
+    script.wait((last_ns - before_s * SECOND - script.now_ns) // MS)
+    script.snapshot(positions=script.positions())
+    script.effects.clear()
+    return script, makers, trade_id
+
+
+def test_shortly_before_trading_ends_no_maker_is_asked_and_the_close_goes_up_the_stairs_at_once() -> None:
+    script, makers, trade_id = near_the_end(12)
+    script.close(trade_id)
+    assert not makers.asked()
+    assert makers.fallbacks() == [("close", "limit", "trading_ends")]
+    (order,) = script.placed()
+    assert (order.symbol, order.side, order.quantity, order.reduce_only) == (HIGH_CALL, "buy", D(2), True)
+
+
+def test_a_request_that_collects_when_trading_is_about_to_end_is_withdrawn_and_the_stairs_have_their_time() -> None:
+    script, makers, trade_id = near_the_end(183)
+    request_id, _ = closing(script, makers, trade_id)
+    script.wait(2_900).snapshot(positions=script.positions())
+    assert not script.placed()
+    assert not makers.withdrawn()
+    script.wait(100)
+    assert not makers.accepts()
+    assert set(makers.withdrawn()) == {request_id}
+    assert makers.fallbacks() == [("close", "limit", "trading_ends")]
+    (order,) = script.placed()
+    assert (order.symbol, order.quantity) == (HIGH_CALL, D(2))
+
+
+def test_a_lost_accept_is_waited_for_past_the_handover_as_it_may_have_closed_everything() -> None:
+    script, makers, trade_id = near_the_end(186)
+    request_id, quote = closing(script, makers, trade_id)
+    script.wait(4_900).snapshot(positions=script.positions()).wait(200)
+    assert len(makers.accepts()) == 1
+    script.on(AcceptUnknown(request_id=request_id, quote_id=quote.quote_id, reason="no answer"))
+    script.wait(6_000)
+    assert not script.placed()
+    script.on(RfqCancelled(request_id=request_id)).wait(3_000)
+    makers.block_list()
+    script.snapshot(positions=script.positions()).wait(1_000)
+    (order,) = script.placed()
+    assert (order.symbol, order.quantity) == (HIGH_CALL, D(2))
