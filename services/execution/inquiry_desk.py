@@ -12,6 +12,7 @@ from services.execution.halted import cancelling_halt, halt_text
 from services.execution.inquiries import Inquiry
 from services.execution.inquiry_answer import answer_of, request_legs
 from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryTaken
+from services.execution.rfq_work import key_refused, key_taken
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.ids import MAX_LEGS
 from shared.messages.base import Side
@@ -181,6 +182,10 @@ class InquiryDesk:
                 self._withdrawn(item)
 
     def _created(self, inquiry: Inquiry, item: RfqCreated | RfqRefused | RfqUnknown) -> None:
+        if isinstance(item, RfqCreated):
+            key_taken(self._work, "rfq")
+        elif isinstance(item, RfqRefused) and item.kind == "auth":
+            key_refused(self._work, "rfq", item.code, f"the inquiry {inquiry.inquiry_id}")
         match item:
             case RfqCreated():
                 self._taken(inquiry, item.request_id, item.expiry_ns)

@@ -14,7 +14,7 @@ from services.execution.records import Trade
 from services.execution.rfq import is_wanted
 from services.execution.rfq_evidence import AcceptEvidence
 from services.execution.rfq_rows import AcceptRequested, RfqRequested
-from services.execution.rfq_work import CLOCK_SKEW_NS, RfqWork
+from services.execution.rfq_work import CLOCK_SKEW_NS, RfqWork, key_taken
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.messages.base import Side
@@ -127,6 +127,7 @@ class RfqDesk:
             case RfqsFetched() | RfqsFailed():
                 self._listed(item)
             case QuoteAccepted(quote_id=quote_id, trade=trade):
+                key_taken(self._work, "accept")
                 self._accepts.executed(self._work.book.rfqs.of_quote(quote_id), trade)
             case AcceptRefused() | AcceptUnknown():
                 self._accepts.not_accepted(item)
@@ -168,6 +169,7 @@ class RfqDesk:
         match item:
             case RfqCreated(request_id=request_id, expiry_ns=expiry_ns):
                 self._unclaimed.pop(request_id, None)
+                key_taken(self._work, "rfq")
                 if rfq.state == "REQUESTING":
                     self._rfq.move(rfq, "COLLECTING", "the venue asks makers", request_id, expiry_ns)
                 else:

@@ -9,7 +9,7 @@ from services.execution.facts import Facts
 from services.execution.positions import PositionWitness
 from services.execution.records import ZERO, Order
 from services.execution.rfq_rows import RfqSight, RfqSighted
-from services.execution.rfq_work import CLOCK_SKEW_NS, Ask, RfqWork
+from services.execution.rfq_work import CLOCK_SKEW_NS, Ask, RfqWork, key_refused
 from services.execution.rfqs import Rfq
 from services.execution.workspace import MS, SECOND, earliest
 from shared.messages.rfq import (
@@ -72,6 +72,8 @@ class AcceptEvidence:
                     refusal_code=item.code,
                 )
                 self._work.record(row)
+        if item.kind == "auth":
+            key_refused(self._work, "accept", item.code, f"the accept of quote {item.quote_id}")
         self._rfq.withdraw(rfq, f"the venue refuses the accept: {reason}")
 
     def quote_seen(self, quote: VenueQuote) -> None:

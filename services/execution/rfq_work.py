@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,21 @@ from shared.messages.rfq import RfqRefused, RfqState
 
 CLOCK_SKEW_NS = 10 * SECOND
 """How far the venue's clock may be from ours where times of both are compared."""
+
+
+KeyUse = Literal["rfq", "accept"]
+
+
+def key_refused(work: Workspace, use: KeyUse, code: int, what: str) -> None:
+    """Tell a person that the venue refuses the key for this, which it may do while it takes orders."""
+    text = f"the venue refuses the key with code {code} for {what}: check its rights, block trades too, and addresses"
+    work.alert("venue_auth", "critical", f"{work.account_id}/{use}", text)
+
+
+def key_taken(work: Workspace, use: KeyUse) -> None:
+    """The venue let this key do it."""
+    what = "requests for quote" if use == "rfq" else "accepts of quotes"
+    work.resolve("venue_auth", f"{work.account_id}/{use}", f"the venue takes {what} with this key again")
 
 
 class Ask(msgspec.Struct):
@@ -57,6 +73,8 @@ class RfqWork:
         """The venue certainly did not take it."""
         reason = f"{item.code}: {item.text}"
         self.work.record(RfqMoved(rfq_id=rfq.rfq_id, state="REFUSED", reason=reason, refusal_kind=item.kind))
+        if item.kind == "auth":
+            key_refused(self.work, "rfq", item.code, f"request for quote {rfq.rfq_id}")
 
     def withdraw(self, rfq: Rfq, reason: str, request_id: str = "", expiry_ns: int = 0) -> None:
         """The request has to go: its cancel is sent in this step, and again until the venue answers."""

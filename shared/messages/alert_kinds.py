@@ -418,7 +418,8 @@ ENDED_BY_A_PERSON = frozenset(
 )
 """These tell of something of which no service is sure to see the end: they end when somebody acknowledges them.
 
-`venue_auth` ends also with the next order that the venue takes."""
+`venue_auth` ends also with the next order that the venue takes; of requests for quote, and of accepts, which it may
+refuse while it takes orders, with the next one of its kind."""
 
 TOLD_AGAIN = frozenset(
     {

@@ -36,7 +36,7 @@ from shared.messages.rfq import (
     VenueRfq,
     VenueRfqState,
 )
-from shared.messages.steps import Reply, Request
+from shared.messages.steps import RaiseAlert, Reply, Request
 from shared.messages.trades import LegOrder, Refusal
 from shared.options.chain import pack_columns
 from tests.unit.execution.play import CALL, HIGH_CALL, MARKS, PUT, SECOND, T0, Script, leg
@@ -305,6 +305,16 @@ def test_a_refusal_by_the_venue_is_the_answer() -> None:
     assert answer.code == "rfq_refused"
     assert "10558: too small" in answer.detail
     assert script.core.book.inquiries.live == {}
+
+
+def test_a_refusal_for_the_key_is_told_until_a_request_is_taken() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqRefused(rfq_id="i1", kind="auth", code=10554, text="no permission"))
+    ask(script, request_id="i2")
+    created(script, "i2")
+    told = [(alert.code, alert.subject, alert.resolved) for alert in script.take(RaiseAlert)]
+    assert told == [("venue_auth", "a1/rfq", False), ("venue_auth", "a1/rfq", True)]
 
 
 @pytest.mark.parametrize("how", ["pushed", "listed", "late answer"])

@@ -15,9 +15,10 @@ from services.execution.rfq_rows import QuotesJudged, RfqMoved, RfqRequested
 from shared.messages.base import Side
 from shared.messages.control import LiftHalts, RaiseHalt
 from shared.messages.rfq import AcceptRefused, RfqLeg, RfqParams, RfqRefused
+from shared.messages.steps import RaiseAlert
 from shared.messages.trades import ExecutionParams, LimitPhase, TellTrade
 from tests.unit.execution.makers import FAIR, SPREAD, Makers
-from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, leg
+from tests.unit.execution.play import CALL, HIGH_CALL, PUT, SECOND, Script, acked, leg
 
 D = Decimal
 OURS: dict[str, Side] = {CALL: "buy", HIGH_CALL: "sell"}
@@ -171,6 +172,37 @@ def test_a_quote_that_sells_a_leg_below_its_floor_is_left_though_the_structure_i
     (judged,) = script.rows(QuotesJudged)[-1].quotes
     assert (judged.verdict, len(makers.accepts())) == (verdict, int(verdict == "good"))
     assert makers.fallbacks() == ([] if verdict == "good" else [("open", "limit", "no_good_quote")])
+
+
+def keys_told(script: Script) -> list[tuple[str, bool]]:
+    return [(alert.subject, alert.resolved) for alert in script.take(RaiseAlert) if alert.code == "venue_auth"]
+
+
+def test_a_request_refused_for_the_key_is_told_until_one_is_taken_whatever_becomes_of_orders() -> None:
+    script, makers = started()
+    script.open(*SPREAD, execution_mode="rfq")
+    (asked,) = makers.asked()
+    script.on(RfqRefused(rfq_id=asked.rfq_id, kind="auth", code=10554, text="no permission"))
+    assert keys_told(script) == [("a1/rfq", False)]
+    (order,) = script.placed()
+    script.on(acked(order))
+    assert keys_told(script) == []
+    makers.collecting(ordinal=1)
+    assert keys_told(script) == [("a1/rfq", True)]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("auth", ["a1/accept"]), ("rejected", [])])
+def test_an_accept_refused_for_the_key_is_told_until_one_is_taken(kind: Any, told: list[str]) -> None:
+    script, makers = started()
+    _, refused = makers.accepting()
+    script.on(
+        AcceptRefused(request_id=refused.request_id, quote_id=refused.quote_id, kind=kind, code=10554, text="no")
+    )
+    assert keys_told(script) == [(subject, False) for subject in told]
+    _, quote = makers.accepting(ordinal=1)
+    assert keys_told(script) == []
+    makers.executed(quote)
+    assert keys_told(script) == [(subject, True) for subject in told]
 
 
 def test_a_good_quote_after_the_window_is_taken_at_once() -> None:
