@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from services.execution import rows
 from services.execution.amending import amendment_refused
 from services.execution.arrivals import note_arrivals, note_deltas
@@ -30,7 +32,7 @@ from services.execution.lifecycle import Lifecycle
 from services.execution.order_changes import withdrawn_together
 from services.execution.quote_requests import QuoteRequests
 from services.execution.reconcile import Reconciler
-from services.execution.records import Order
+from services.execution.records import Order, Trade
 from services.execution.requests import Requests
 from services.execution.rfq_desk import RfqDesk
 from services.execution.states import OPENING_STATES
@@ -50,6 +52,7 @@ from shared.messages.on_demand import OrderBookAnswer
 from shared.messages.space import JournalSpace
 from shared.messages.steps import Entry, Inbound, LoopStalled, ReplyReceived, Request, Step, Tick, Together
 from shared.messages.system import Heartbeat
+from shared.messages.trades import TradeUpdate
 from shared.messages.venue import (
     AmendAcked,
     AmendRefused,
@@ -138,6 +141,9 @@ class ExecutionCore:
             self._cash,
             self._leverage,
         )
+        self._told: dict[str, TradeUpdate] = {}
+        """What was told last of each trade that is not final."""
+
         self._wake_ns: int | None = None
         self._started = False
 
@@ -398,10 +404,22 @@ class ExecutionCore:
                 work.publish("exec.{account}.order", order_update(work.book.orders[number], work.account_id))
         for trade_id in work.touched_trades:
             if trade_id in work.book.trades:
-                waiting = work.waiting.get(trade_id, "")
-                trade = work.book.trades[trade_id]
-                work.publish("exec.{account}.trade", trade_update(trade, work.book, work.account_id, waiting))
+                self._tell_trade(work.book.trades[trade_id])
         self._quote_requests.tell()
         work.step.effects = withdrawn_together(work.step.effects)
         wake_ns = earliest(*wakes)
         self._wake_ns = None if wake_ns is None else max(wake_ns, work.now_ns + MS)
+
+    def _tell_trade(self, trade: Trade) -> None:
+        """Publish it, if more of it is new than when a row spoke of it: each order of a strategy that quotes does."""
+        work = self._work
+        waiting = work.waiting.get(trade.trade_id, "")
+        update = trade_update(trade, work.book, work.account_id, waiting)
+        told = self._told.get(trade.trade_id)
+        if told is not None and msgspec.structs.replace(told, updated_ns=update.updated_ns) == update:
+            return
+        if trade.is_final:
+            self._told.pop(trade.trade_id, None)
+        else:
+            self._told[trade.trade_id] = update
+        work.publish("exec.{account}.trade", update)
