@@ -19,7 +19,8 @@ InquiryState = Literal["ASKING", "COLLECTING", "WITHDRAWING", "LOST", "ENDED"]
 
 
 class Inquiry(msgspec.Struct, kw_only=True):
-    """One inquiry. `state_ns` is when it entered its state; `request_id` and `expiry_ns` are the venue's."""
+    """One inquiry. `state_ns` is when it entered its state; `request_id` and `expiry_ns` are the venue's.
+    `lost_ns`: when it was given up without an answer to its create, 0 for never."""
 
     inquiry_id: str
     legs: tuple[LegOrder, ...]
@@ -30,6 +31,7 @@ class Inquiry(msgspec.Struct, kw_only=True):
     state_ns: int
     request_id: str = ""
     expiry_ns: int = 0
+    lost_ns: int = 0
     answer: StructureQuotes | Refusal | None = None
 
     @property
@@ -84,7 +86,11 @@ class InquiryBook(msgspec.Struct):
 
     def _move(self, inquiry: Inquiry, state: InquiryState, at_ns: int) -> None:
         inquiry.state, inquiry.state_ns = state, at_ns
+        if state == "LOST":
+            inquiry.lost_ns = at_ns
         if state != "ENDED":
+            # One that had ended, and was found at the venue all the same, has to be withdrawn.
+            self.live[inquiry.inquiry_id] = None
             return
         self.live.pop(inquiry.inquiry_id, None)
         ended = [each for each in self.inquiries if each not in self.live]

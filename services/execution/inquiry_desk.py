@@ -12,7 +12,7 @@ from services.execution.halted import cancelling_halt, halt_text
 from services.execution.inquiries import Inquiry
 from services.execution.inquiry_answer import answer_of, request_legs
 from services.execution.inquiry_rows import InquiryAnswered, InquiryAsked, InquiryEnded, InquiryTaken
-from services.execution.rfq_work import key_refused, key_taken
+from services.execution.rfq_work import CLOCK_SKEW_NS, key_refused, key_taken
 from services.execution.workspace import MS, SECOND, Workspace, backoff_ns, earliest
 from shared.ids import MAX_LEGS
 from shared.messages.base import Side
@@ -44,9 +44,9 @@ COLLECT_S_MIN, COLLECT_S_MAX = 0.5, 60.0
 _POLL_NS = SECOND
 _LAST_LOOK_NS = 3 * SECOND
 _LIFE_NS = 3_660 * SECOND
-_SKEW_NS = 2 * SECOND
 _CANCEL_RETRY_FIRST_MS, _CANCEL_RETRY_MAX_MS = 2_000, 60_000
 _LIST_MAX = 200
+_UNCLAIMED_KEPT = 100
 
 
 class _Work(msgspec.Struct):
@@ -66,6 +66,7 @@ class InquiryDesk:
         self._work = work
         self._at_work: dict[str, _Work] = {}
         self._cannot_list = False
+        self._unclaimed: dict[str, VenueRfq] = {}
 
     def begin(self) -> None:
         """After the fold: an inquiry that was at work when the last process died is answered so, and withdrawn."""
@@ -163,6 +164,7 @@ class InquiryDesk:
                 inquiry = self._work.book.inquiries.inquiries.get(inquiry_id)
                 if inquiry is not None and not inquiry.request_id and inquiry.state != "ENDED":
                     self._created(inquiry, item)
+                self._answered()
             case VenueQuote():
                 self._quoted(item.request_id, (item,))
             case QuotesFetched():
@@ -175,7 +177,7 @@ class InquiryDesk:
             case RfqsFetched():
                 for each in item.rfqs:
                     self._seen(each)
-                self._missed(item.asked_ns)
+                self._missed(item)
             case RfqsFailed(unsupported=unsupported):
                 self._cannot_list |= unsupported
             case RfqCancelled() | RfqCancelRefused():
@@ -243,28 +245,55 @@ class InquiryDesk:
             self._end(inquiry, f"{seen.state} at the venue")
 
     def _found(self, seen: VenueRfq) -> None:
-        lost = next(
-            (
-                each
-                for each in self._work.book.inquiries.live_inquiries()
-                if each.state == "LOST"
-                and _key(request_legs(each.legs)) == _key(seen.legs)
-                and each.asked_ns - _SKEW_NS <= seen.created_ns <= each.state_ns + self._validity_ns + _SKEW_NS
-            ),
-            None,
-        )
-        if lost is None or seen.role != "taker":
+        """A request that no inquiry is known to have: one of a lost create is withdrawn, of an inquiry that has ended
+        too; any other is left alone.
+
+        While the answer to a create of the same legs is still awaited the request is most likely that one.
+        """
+        if seen.role != "taker" or self._is_known(seen.request_id):
+            return
+        self._unclaimed.pop(seen.request_id, None)
+        if seen.state == "active" and self._is_awaited(seen):
+            self._unclaimed[seen.request_id] = seen
+            if len(self._unclaimed) > _UNCLAIMED_KEPT:
+                del self._unclaimed[next(iter(self._unclaimed))]
+            return
+        inquiries = self._work.book.inquiries.inquiries.values()
+        lost = next((each for each in inquiries if _is_of(each, seen, self._validity_ns)), None)
+        if lost is None:
             return
         if seen.state == "active":
             self._taken(lost, seen.request_id, seen.expiry_ns)
-        else:
+        elif lost.state == "LOST":
             self._end(lost, f"found {seen.state}")
 
-    def _missed(self, asked_ns: int) -> None:
-        """A list that was asked for after a lost request could still arrive, and that lacks it."""
-        margin_ns = self._validity_ns + self._work.config.evidence_margin_ms * MS
+    def _is_known(self, request_id: str) -> bool:
+        book = self._work.book
+        return book.rfqs.of_request(request_id) is not None or any(
+            each.request_id == request_id for each in book.inquiries.inquiries.values()
+        )
+
+    def _is_awaited(self, seen: VenueRfq) -> bool:
+        """Whether the answer to a create of these legs, a trade's or an inquiry's, is still to come."""
+        book, wanted = self._work.book, _key(seen.legs)
+        return any(each.state == "REQUESTING" and _key(each.legs) == wanted for each in book.rfqs.live_rfqs()) or any(
+            each.state == "ASKING" and _key(request_legs(each.legs)) == wanted
+            for each in book.inquiries.live_inquiries()
+        )
+
+    def _answered(self) -> None:
+        """A create was answered, or is not waited for any more: whose request was pushed before is clear now."""
+        for seen in tuple(self._unclaimed.values()):
+            self._unclaimed.pop(seen.request_id)
+            self._found(seen)
+
+    def _missed(self, item: RfqsFetched) -> None:
+        """A list that reaches back to a lost request, was asked for after it could still arrive, and lacks it."""
+        # Sent by the clock of another process, maybe: each may be off by the skew, either way.
+        margin_ns = self._validity_ns + self._work.config.evidence_margin_ms * MS + 2 * CLOCK_SKEW_NS
         for inquiry in self._work.book.inquiries.live_inquiries():
-            if inquiry.state == "LOST" and asked_ns >= inquiry.asked_ns + margin_ns:
+            is_due = item.asked_ns >= inquiry.asked_ns + margin_ns
+            if inquiry.state == "LOST" and is_due and item.since_ns <= inquiry.asked_ns:
                 self._end(inquiry, "in no list of the venue after the request's validity")
 
     def _withdrawn(self, item: RfqCancelled | RfqCancelRefused) -> None:
@@ -285,16 +314,17 @@ class InquiryDesk:
             if self._work.now_ns < guard_ns:
                 return guard_ns
             self._lose(inquiry, "no outcome in time")
+            self._answered()
         if inquiry.state == "COLLECTING":
             wake_ns = self._collect(inquiry)
             if wake_ns is not None:
                 return wake_ns
         if inquiry.state == "WITHDRAWING":
-            return self._again(inquiry, inquiry.expiry_ns + _SKEW_NS, CancelRfq(request_id=inquiry.request_id))
+            return self._again(inquiry, inquiry.expiry_ns + CLOCK_SKEW_NS, CancelRfq(request_id=inquiry.request_id))
         if inquiry.state == "LOST":
             if self._cannot_list:
                 return self._until_over(inquiry, inquiry.asked_ns + _LIFE_NS)
-            since_ns = inquiry.asked_ns - _SKEW_NS
+            since_ns = inquiry.asked_ns - CLOCK_SKEW_NS
             return self._again(inquiry, inquiry.asked_ns + _LIFE_NS, QueryRfqs(since_ns=since_ns))
         return None
 
@@ -359,6 +389,16 @@ class InquiryDesk:
     @property
     def _validity_ns(self) -> int:
         return self._work.config.order_validity_ms * MS
+
+
+def _is_of(inquiry: Inquiry, seen: VenueRfq, validity_ns: int) -> bool:
+    """Whether a request at the venue may be the one of this lost inquiry."""
+    return (
+        inquiry.lost_ns > 0
+        and not inquiry.request_id
+        and _key(request_legs(inquiry.legs)) == _key(seen.legs)
+        and inquiry.asked_ns - CLOCK_SKEW_NS <= seen.created_ns <= inquiry.lost_ns + validity_ns + CLOCK_SKEW_NS
+    )
 
 
 def _key(legs: tuple[RfqLeg, ...]) -> set[tuple[str, Side, Decimal]]:

@@ -348,12 +348,75 @@ def test_a_lost_request_that_no_list_shows_after_its_validity_has_ended() -> Non
     script = Script().started()
     ask(script)
     script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
-    script.wait(3_000).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
+    script.wait(26_900).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
     assert list(script.core.book.inquiries.live) == ["i1"]
-    script.wait(4_000).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
+    script.wait(100).on(RfqsFetched(asked_ns=script.now_ns, since_ns=T0 + SECOND, rfqs=()))
+    assert list(script.core.book.inquiries.live) == ["i1"]
+    script.on(RfqsFetched(asked_ns=script.now_ns, since_ns=T0 - SECOND, rfqs=()))
     assert [row.reason for row in script.rows(InquiryEnded)] == [
         "in no list of the venue after the request's validity"
     ]
+
+
+def shown(request_id: str, created_ns: int, state: VenueRfqState = "active") -> VenueRfq:
+    """The request of `SPREAD` as the venue shows it."""
+    legs = request_legs(SPREAD)
+    return VenueRfq(
+        request_id=request_id, state=state, legs=legs, created_ns=created_ns, expiry_ns=created_ns + HOUR_NS
+    )
+
+
+def test_a_lost_request_that_turns_up_after_it_had_ended_is_withdrawn() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    script.wait(30_000).on(RfqsFetched(asked_ns=script.now_ns, since_ns=0, rfqs=()))
+    assert script.core.book.inquiries.live == {}
+    script.on(shown("v7", T0 + 4 * SECOND))
+    assert script.take(CancelRfq) == [CancelRfq(request_id="v7")]
+    assert script.refolded().book == script.core.book
+    script.on(RfqCancelled(request_id="v7"))
+    assert script.core.book.inquiries.live == {}
+    script.on(shown("v7", T0 + 4 * SECOND))
+    assert not script.take(CancelRfq)
+
+
+def test_the_request_of_an_inquiry_asked_again_is_not_taken_for_the_lost_one() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    ask(script.wait(1_000), request_id="i2")
+    script.on(shown("v2", script.now_ns))
+    created(script, "i2", "v2")
+    script.on(shown("v2", script.now_ns))
+    assert not script.take(CancelRfq)
+    assert script.core.book.inquiries.inquiries["i2"].state == "COLLECTING"
+    script.on(shown("v1", T0))
+    assert script.take(CancelRfq) == [CancelRfq(request_id="v1")]
+
+
+def test_the_lost_request_that_was_shown_while_the_same_was_asked_again_is_withdrawn_once_that_is_answered() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    ask(script.wait(1_000), request_id="i2")
+    script.on(shown("v1", T0))
+    assert not script.take(CancelRfq)
+    created(script, "i2", "v2")
+    assert script.take(CancelRfq) == [CancelRfq(request_id="v1")]
+
+
+def test_the_request_of_a_trade_with_the_same_legs_is_not_taken_for_a_lost_inquiry() -> None:
+    script = Script().started()
+    ask(script)
+    script.on(RfqUnknown(rfq_id="i1", reason="no answer"))
+    script.take(CreateRfq)
+    script.open(*SPREAD, execution_mode="rfq")
+    (asked,) = script.take(CreateRfq)
+    script.on(shown("v2", script.now_ns))
+    created(script, asked.rfq_id, "v2")
+    script.on(shown("v2", script.now_ns))
+    assert not script.take(CancelRfq)
 
 
 def test_an_account_that_may_not_read_the_list_is_not_asked_for_it_again() -> None:
