@@ -78,6 +78,7 @@ from shared.messages.venue import (
 )
 from shared.strategy.wording import DAY_NS
 
+_SEEN_LATER = frozenset[type]({AmendAcked, CancelAcked})
 _ORDERS_TOLD_AGAIN = 200
 """The newest orders of a trade whose strategy works them that a new process publishes again."""
 
@@ -258,11 +259,12 @@ class ExecutionCore:
             self._evidence.hold()
             self._cash.distrust()
             self._countdowns.begin()
-        elif isinstance(item, Together):
-            for each in item.items:
-                self._take_fact(each)
         elif not isinstance(item, Tick):
-            self._take_fact(item)
+            items = item.items if isinstance(item, Together) else (item,)
+            for each in items:
+                self._take_fact(each)
+            if all(map(self._proves_nothing, items)):
+                return work.step
         self._advance()
         return work.step
 
@@ -323,6 +325,10 @@ class ExecutionCore:
             case _:
                 self._rfq_desk.take(item)
                 self._inquiries.take(item)
+
+    def _proves_nothing(self, item: Any) -> bool:
+        """An acknowledgement of what must still be seen: nothing follows from it that is not due by the clock."""
+        return type(item) in _SEEN_LATER and not self._cash.knows(item.client_order_id)
 
     def _take_fill(self, fill: VenueFill) -> None:
         if self._facts.fill(fill) and fill.fee_usd is None:
