@@ -262,10 +262,6 @@ class OrderGateway(AccountGateway, Protocol):
         """Cancel every open order of the account in one underlying (client_order_id 0 in the answer)."""
         ...
 
-    async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        """Cancel every open order of the account in one option (client_order_id 0 in the answer)."""
-        ...
-
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[OrderAcked | OrderRefused | OutcomeUnknown, ...]:
         """Send each order once, in the venue's batches where the account may. Outcomes in the order of `orders`. When
         the margin does not suffice for one, what has not left yet is not sent."""

@@ -385,17 +385,6 @@ class OrderGatewayContract:
         seen = [await in_state(gateway, order, "cancelled") for order in good]
         assert [order.price for order in seen] == [price, good[1].price, price]
 
-    async def test_cancel_all_of_one_option_leaves_the_others(self, venue: VenueUnderTest) -> None:
-        option = await a_tradable(venue)
-        other = await a_tradable(venue, option_type="P")
-        ours, others = (new_order(each, each.resting_bid) for each in (option, other))
-        await asyncio.gather(placed(venue.orders, ours), placed(venue.orders, others))
-        assert isinstance(await venue.orders.cancel_symbol(ours.symbol), CancelAcked)
-        await in_state(venue.orders, ours, "cancelled")
-        await in_state(venue.orders, others, "new")
-        await venue.orders.cancel(reference(others))
-        await in_state(venue.orders, others, "cancelled")
-
     async def test_lists_of_many_pages_are_complete_and_without_repeats(self, venue: VenueUnderTest) -> None:
         option = await a_tradable(venue)
         orders = [new_order(option, option.resting_bid) for _ in range(7)]

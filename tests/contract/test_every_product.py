@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from services.exchange.config import KeyConfig
 from services.exchange.server.faults import Fault
 from services.exchange.switches import Switches
 from shared.clock import Clock
@@ -52,7 +54,7 @@ from tests.contract.order_gateway import (
     position_in,
     reference,
 )
-from tests.integration.exchange.harness import TRADING_KEY, RunningExchange, small_config
+from tests.integration.exchange.harness import MAKER_KEY, TRADING_KEY, RunningExchange, small_config
 from tests.unit.shared.samples import MINIMAL, write_desk
 from voldesk.direct import Audit, DirectBounds, DirectFlatten
 
@@ -61,6 +63,8 @@ PAIR = "BTCUSDT"
 WAIT_S = 60.0
 
 KEY = ApiKey(key=TRADING_KEY.api_key, secret=TRADING_KEY.api_secret)
+CountedGateway = tuple[EveryProduct, Counter[str]]
+"""A gateway, and how often it made each call."""
 
 
 @dataclass
@@ -159,6 +163,90 @@ async def test_a_batch_of_both_has_its_outcomes_in_its_order_and_cancel_all_ends
     assert [each.client_order_id for each in await desk.gateway.cancel_batch(refs)] == [
         each.client_order_id for each in orders
     ]
+
+
+@asynccontextmanager
+async def counting_gateway(exchange: RunningExchange, key: KeyConfig = TRADING_KEY) -> AsyncIterator[CountedGateway]:
+    calls = Counter[str]()
+    gateway = EveryProduct(
+        simulated("127.0.0.1", exchange.port),
+        ApiKey(key=key.api_key, secret=key.api_secret),
+        orders_per_s=60,
+        backoff_s=(0.1,),
+        on_call=lambda name, _outcome, _seconds: calls.update([name]),
+    )
+    await gateway.start()
+    try:
+        yield gateway, calls
+    finally:
+        await gateway.close()
+
+
+async def test_futures_and_spot_that_the_margin_does_not_suffice_for_end_the_batch(desk: Desk) -> None:
+    async with counting_gateway(desk.exchange) as (gateway, calls):
+        for orders in (
+            [await desk.future("0.9", quantity=Decimal(500)) for _ in range(12)],
+            [await desk.future("0.99", symbol=PAIR, quantity=Decimal(50)) for _ in range(12)],
+        ):
+            gateway.limited_to(futures=True, pairs=(PAIR,))
+            calls.clear()
+            outcomes = await gateway.place_batch(orders)
+            assert [each.client_order_id for each in outcomes] == [each.client_order_id for each in orders]
+            assert [getattr(each, "code", None) for each in outcomes] == [10529] * 5 + [0] * 7
+            left = outcomes[-1]
+            assert isinstance(left, OrderRefused)
+            assert (left.kind, left.text[:20]) == ("rejected", "not sent: the margin")
+            assert sum(calls[name] for name in ("futures_place", "spot_place")) == 5
+
+
+async def test_resting_futures_are_withdrawn_forty_in_one_call_each_with_its_result(desk: Desk) -> None:
+    tickers = await desk.gateway.futures.tickers()
+    dated = max((each for each in tickers if each.kind == "future"), key=lambda each: each.expiry_ns or 0)
+    async with counting_gateway(desk.exchange) as (gateway, calls):
+        orders = [await desk.future("0.9") for _ in range(42)]
+        orders += [await desk.future("0.9", symbol=dated.symbol) for _ in range(3)]
+        acked = await gateway.place_batch(orders)
+        refs = [
+            OrderRef(
+                client_order_id=order.client_order_id,
+                venue_order_id=each.venue_order_id if isinstance(each, OrderAcked) and number else None,
+                symbol=order.symbol,
+            )
+            for number, (order, each) in enumerate(zip(orders, acked, strict=True))
+        ]
+        gone = OrderRef(client_order_id=fresh_id(), venue_order_id=5, symbol=PERPETUAL)
+        option = new_order(desk.option, desk.option.resting_bid)
+        asked = [refs[0], gone, reference(option, await placed(gateway, option)), *refs[1:]]
+        calls.clear()
+        outcomes = await gateway.cancel_batch(asked)
+        assert [each.client_order_id for each in outcomes] == [each.client_order_id for each in asked]
+        assert [type(each) for each in outcomes] == [CancelAcked, CancelRefused, *[CancelAcked] * 45]
+        assert calls == {"futures_batch_cancel": 3, "batch_cancel": 1}
+        for order in (orders[0], orders[1], orders[-1], option):
+            await in_state(gateway, order, "cancelled")
+        assert await gateway.open_orders() == ()
+
+
+async def test_a_right_to_batches_that_is_taken_away_while_running_costs_no_order(desk: Desk) -> None:
+    async with counting_gateway(desk.exchange, MAKER_KEY) as (gateway, calls):
+        orders = [new_order(desk.option, desk.option.resting_bid) for _ in range(6)]
+        assert all(isinstance(each, OrderAcked) for each in await gateway.place_batch(orders[:3]))
+        assert calls["batch_place"] == 1
+        desk.exchange.server.faults.add(
+            Fault(kind="error_code", path_prefix="/open/option/order/batch", code=7001), time.time_ns()
+        )
+        acked = await gateway.place_batch(orders[3:])
+        assert [type(each) for each in acked] == [OrderAcked] * 3
+        refs = [reference(order, each) for order, each in zip(orders[3:], acked, strict=True)]  # type: ignore[arg-type]
+        lower = orders[0].price - desk.option.instrument.tick_size
+        amended = await gateway.amend_batch([Amendment(order=ref, price=lower) for ref in refs])
+        assert [type(each) for each in amended] == [AmendAcked] * 3
+        listed = {each.client_order_id: each.price for each in await gateway.open_orders()}
+        assert listed == {
+            order.client_order_id: order.price if number < 3 else lower for number, order in enumerate(orders)
+        }
+        cancelled = await gateway.cancel_batch([reference(order) for order in orders])
+        assert [type(each) for each in cancelled] == [CancelAcked] * 6
 
 
 async def test_a_future_that_fills_is_a_position_with_a_delta_and_a_close_that_would_open_is_refused(

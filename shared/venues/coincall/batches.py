@@ -1,7 +1,7 @@
 """Orders in the venue's batches: up to 40 in one call, each with an outcome of its own, found by its id.
 
 Creating and amending in batches is a right that most accounts lack. It is asked for once, with a batch of nothing;
-without it the orders go out singly, a few at once.
+without it, or once the venue says that it is gone, the orders go out singly, a few at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.messages.venue import (
     OutcomeUnknown,
 )
 from shared.venues.coincall import build, errors, parse, wire
-from shared.venues.coincall.endpoints import BATCH_CANCEL, BATCH_CREATE, BATCH_MODIFY
+from shared.venues.coincall.endpoints import BATCH_CANCEL, BATCH_CREATE, BATCH_MODIFY, Endpoint
 from shared.venues.coincall.errors import NO_MORE_MARGIN, NO_RIGHT, NOT_SENT_CODE
 from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.parse import ParseError
@@ -44,6 +44,17 @@ Cancelled = CancelAcked | CancelRefused | OutcomeUnknown
 T = TypeVar("T")
 
 
+class Margin:
+    """Whether the margin, which is one for all products, has sufficed for every order of one request so far."""
+
+    def __init__(self) -> None:
+        self.suffices = True
+
+    def seen(self, outcomes: Iterable[Placed]) -> None:
+        if any(isinstance(each, OrderRefused) and each.code == NO_MORE_MARGIN for each in outcomes):
+            self.suffices = False
+
+
 class Batches:
     """The batch calls of one account. `place`, `amend`: the single calls, for an account without the right."""
 
@@ -57,6 +68,7 @@ class Batches:
         self._place = place
         self._amend = amend
         self._granted: bool | None = None
+        self._doubted = False
 
     async def granted(self) -> bool:
         """Whether the account may create and amend in batches. Asked until the venue has answered once."""
@@ -66,24 +78,38 @@ class Batches:
                 self._granted = _right_of(result)
         return bool(self._granted)
 
-    async def place(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
-        """Send each order once; outcomes in the order of `orders`. When the margin does not suffice for one, what has
-        not left yet is not sent: OrderRefused, kind "rejected", code 0."""
-        granted = len(orders) > 1 and await self.granted()
-        outcomes: list[Placed] = []
-        for part in _parts(orders, BATCH_MAX if granted else SINGLES_AT_ONCE):
-            if any(isinstance(done, OrderRefused) and done.code == NO_MORE_MARGIN for done in outcomes):
-                outcomes += [_without_margin(order) for order in part]
-            elif granted and len(part) > 1:
-                outcomes += await self._place_part(part)
-            else:
-                outcomes += await asyncio.gather(*map(self._place, part))
-        return tuple(outcomes)
+    def _is_gone(self, result: Answer | NotSent | Lost) -> bool:
+        """Whether the answer to a batch certainly says that there is no such right. Asked for anew once; a batch that
+        is refused though the right was granted again means that there is none."""
+        if not errors.lacks_right(result):
+            self._doubted = self._doubted and not isinstance(result, Answer)
+            return False
+        self._granted = False if self._doubted else None
+        self._doubted = True
+        return True
 
-    async def _place_part(self, orders: Sequence[NewOrder]) -> list[Placed]:
+    async def place(self, orders: Sequence[NewOrder], margin: Margin | None = None) -> tuple[Placed, ...]:
+        """Send each order once; outcomes in the order of `orders`. When the margin does not suffice for one, here or
+        in another part of the request, what has not left yet is not sent: OrderRefused, kind "rejected", code 0."""
+        margin = margin or Margin()
+        outcomes: list[Placed] = []
+        while (left := orders[len(outcomes) :]) and margin.suffices:
+            if len(left) < 2 or not await self.granted():
+                break
+            placed = await self._place_part(left[:BATCH_MAX])
+            if placed is None:
+                break
+            margin.seen(placed)
+            outcomes += placed
+        return (*outcomes, *await placed_singly(left, self._place, margin))
+
+    async def _place_part(self, orders: Sequence[NewOrder]) -> list[Placed] | None:
+        """None when the right is gone, and none of them was sent."""
         lane = _lane(order.reduce_only for order in orders)
         params: dict[str, Value] = {"orders": [build.new_order(order) for order in orders]}
         result = await self._rest.send(BATCH_CREATE, params, lane)
+        if self._is_gone(result):
+            return None
         rows = _rows(wire.BatchRow, result)
         if isinstance(rows, list) and len(rows) != len(orders):
             # Only the order of the results says whose each is: one missing makes all of them nobody's.
@@ -99,9 +125,9 @@ class Batches:
         order whose id is not known is amended by itself."""
         named = [change for change in changes if change.order.venue_order_id is not None]
         outcomes: dict[int, Amended] = {}
-        if len(named) > 1 and await self.granted():
+        if len(named) > 1:
             for part in _parts(named, BATCH_MAX):
-                for outcome in await self._amend_part(part):
+                for outcome in await self._amend_part(part) if await self.granted() else ():
                     outcomes[outcome.client_order_id] = outcome
         left = [change for change in changes if change.order.client_order_id not in outcomes]
         for part in _parts(left, SINGLES_AT_ONCE):
@@ -110,9 +136,12 @@ class Batches:
         return tuple(outcomes[change.order.client_order_id] for change in changes)
 
     async def _amend_part(self, changes: Sequence[Amendment]) -> list[Amended]:
+        """Without any outcome when the right is gone, and nothing was amended."""
         lane = _lane(change.reduce_only for change in changes)
         params: dict[str, Value] = {"orders": [build.amendment(change) for change in changes]}
         result = await self._rest.send(BATCH_MODIFY, params, lane)
+        if self._is_gone(result):
+            return []
         rows = _rows(wire.BatchRow, result)
         if not isinstance(rows, list):
             return [errors.amend_outcome(change.order.client_order_id, rows) for change in changes]
@@ -124,27 +153,46 @@ class Batches:
             for change, row in zip(changes, found, strict=True)
         ]
 
-    async def cancel(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
-        """Ask for each cancel once, by the venue's id where it is known; outcomes in the order of `orders`. No right
-        is needed."""
-        outcomes: dict[int, Cancelled] = {}
-        named = [order for order in orders if order.venue_order_id is not None]
-        unnamed = [order for order in orders if order.venue_order_id is None]
-        for group, field in ((named, "orderIdList"), (unnamed, "clientOrderIdList")):
-            for part in _parts(group, BATCH_MAX):
-                for outcome in await self._cancel_part(part, field):
-                    outcomes[outcome.client_order_id] = outcome
-        return tuple(outcomes[order.client_order_id] for order in orders)
 
-    async def _cancel_part(self, orders: Sequence[OrderRef], field: str) -> list[Cancelled]:
-        ids: list[Value] = [
-            order.client_order_id if order.venue_order_id is None else order.venue_order_id for order in orders
-        ]
-        result = await self._rest.send(BATCH_CANCEL, {field: ids}, "cancel")
-        rows = _rows(wire.BatchCancelRow, result)
-        if not isinstance(rows, list):
-            return [errors.cancel_outcome(order.client_order_id, rows) for order in orders]
-        return [_cancelled(order, rows) for order in orders]
+async def placed_singly(
+    orders: Sequence[NewOrder], place: Callable[[NewOrder], Awaitable[Placed]], margin: Margin
+) -> list[Placed]:
+    """Send each order once by itself, a few at once; outcomes in the order of `orders`. None is begun after one, here
+    or wherever else `margin` is looked at, for which the margin did not suffice."""
+    outcomes: list[Placed] = []
+    for part in _parts(orders, SINGLES_AT_ONCE):
+        if margin.suffices:
+            placed = await asyncio.gather(*map(place, part))
+            margin.seen(placed)
+            outcomes += placed
+        else:
+            outcomes += map(_without_margin, part)
+    return outcomes
+
+
+async def cancelled_together(
+    rest: RestClient,
+    orders: Sequence[OrderRef],
+    cancel: Callable[[OrderRef], Awaitable[Cancelled]],
+    endpoint: Endpoint = BATCH_CANCEL,
+) -> tuple[Cancelled, ...]:
+    """Ask for each cancel once, by the venue's id where it is known; outcomes in the order of `orders`. No right is
+    needed; where the venue has no such call all the same, each goes by itself."""
+    outcomes: dict[int, Cancelled] = {}
+    named = [order for order in orders if order.venue_order_id is not None]
+    unnamed = [order for order in orders if order.venue_order_id is None]
+    for group, field in ((named, "orderIdList"), (unnamed, "clientOrderIdList")):
+        for part in _parts(group, BATCH_MAX):
+            ids: list[Value] = [order.venue_order_id or order.client_order_id for order in part]
+            result = await rest.send(endpoint, {field: ids}, "cancel")
+            if errors.lacks_right(result):
+                found: Iterable[Cancelled] = await asyncio.gather(*map(cancel, part))
+            elif isinstance(rows := _rows(wire.BatchCancelRow, result), list):
+                found = [_cancelled(order, rows) for order in part]
+            else:
+                found = [errors.cancel_outcome(order.client_order_id, rows) for order in part]
+            outcomes |= {outcome.client_order_id: outcome for outcome in found}
+    return tuple(outcomes[order.client_order_id] for order in orders)
 
 
 def _right_of(answer: Answer) -> bool | None:

@@ -48,6 +48,7 @@ FUTURES_DELIVERIES = Endpoint(
 CREATE_FUTURES_ORDER = order_call("futures_place", "POST", f"{_ORDERS}/create/v1", "place")
 MODIFY_FUTURES_ORDER = order_call("futures_amend", "POST", f"{_ORDERS}/modify/v1", "place")
 CANCEL_FUTURES_ORDER = order_call("futures_cancel", "POST", f"{_ORDERS}/cancel/v1", "cancel")
+BATCH_CANCEL_FUTURES = order_call("futures_batch_cancel", "POST", f"{_ORDERS}/batchCancel/v1", "batch_cancel")
 CANCEL_FUTURES_SYMBOL = order_call(
     "futures_cancel_symbol", "GET", f"{_ORDERS}/cancelOpenOrders/v1/{{symbol}}", "cancel"
 )

@@ -168,7 +168,6 @@ CREATE_ORDER = order_call("place", "POST", "/open/option/order/create/v1", "plac
 MODIFY_ORDER = order_call("amend", "POST", "/open/option/order/modify/v1", "place")
 CANCEL_ORDER = order_call("cancel", "POST", "/open/option/order/cancel/v1", "cancel")
 CANCEL_INDEX = order_call("cancel_all", "GET", "/open/option/order/cancelOpenOrders/v1/{index}", "cancel")
-CANCEL_SYMBOL = order_call("cancel_symbol", "GET", "/open/option/order/batchCancelByOption/v1/{symbol}", "cancel")
 BATCH_CREATE = order_call("batch_place", "POST", "/open/option/order/batchCreate/v1", "batch_place")
 BATCH_MODIFY = order_call("batch_amend", "POST", "/open/option/order/batchModify/v1", "batch_amend")
 BATCH_CANCEL = order_call("batch_cancel", "POST", "/open/option/order/batchCancel/v1", "batch_cancel")

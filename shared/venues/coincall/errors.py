@@ -71,6 +71,9 @@ ALREADY_DONE = frozenset({10537, 10540, ORDER_NOT_FOUND, 11101, 11102})
 NO_RIGHT = frozenset({10001, 10009, 10591})
 """Operation not allowed, method not supported, no such address: of a call that exists only for those who have it."""
 
+_NOT_PERMITTED = frozenset({7001, 10554})
+"""No permission, not authorised for this request."""
+
 QUOTE_REFUSED = frozenset({50012, 50014})
 """The quote is not valid, or there is one already: nothing was executed."""
 
@@ -120,6 +123,15 @@ def kind_of(answer: Answer) -> VenueErrorKind | None:
 def is_not_found(answer: Answer) -> bool:
     """The venue does not know the order that was asked for."""
     return answer.code == ORDER_NOT_FOUND or answer.status == 404
+
+
+def lacks_right(result: Answer | NotSent | Lost) -> bool:
+    """Whether the answer certainly says that this account has no such call: nothing of it was carried out."""
+    if not isinstance(result, Answer) or result.status >= 500:
+        return False
+    if result.code is None:
+        return result.status == 404
+    return result.code in NO_RIGHT or result.code in _NOT_PERMITTED
 
 
 def describe(answer: Answer) -> str:

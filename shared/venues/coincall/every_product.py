@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from shared.messages.venue import (
 )
 from shared.options.instruments import instrument_kind, underlying_of
 from shared.tasks import spawn
-from shared.venues.coincall.batches import Amended, Cancelled, Placed
+from shared.venues.coincall.batches import Amended, Cancelled, Margin, Placed, placed_singly
 from shared.venues.coincall.errors import NOT_SENT_CODE
 from shared.venues.coincall.gateway import CoincallGateway
 from shared.venues.ports import AccountPush, BookPush, VenueError
@@ -74,7 +74,14 @@ class EveryProduct(CoincallGateway):
         return await self.futures.place(contract_order(order))
 
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
-        return await _by_product(orders, lambda order: order, super().place_batch, self.place)
+        margin = Margin()
+
+        async def singly(those: Sequence[NewOrder]) -> Sequence[Placed]:
+            return await placed_singly(those, self.place, margin)
+
+        return await _by_product(
+            orders, lambda order: order, lambda those: self._batches.place(those, margin), singly, singly
+        )
 
     async def amend(self, change: Amendment) -> AmendAcked | AmendRefused | AmendUnknown:
         match instrument_kind(change.order.symbol):
@@ -91,7 +98,10 @@ class EveryProduct(CoincallGateway):
                 return await self.futures.amend(change)
 
     async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[Amended, ...]:
-        return await _by_product(changes, lambda change: change.order, super().amend_batch, self.amend)
+        async def each(those: Sequence[Amendment]) -> Sequence[Amended]:
+            return await asyncio.gather(*map(self.amend, those))
+
+        return await _by_product(changes, lambda change: change.order, super().amend_batch, each, each)
 
     async def cancel(self, order: OrderRef) -> CancelAcked | CancelRefused | OutcomeUnknown:
         match instrument_kind(order.symbol):
@@ -103,16 +113,10 @@ class EveryProduct(CoincallGateway):
                 return await self.futures.cancel(order)
 
     async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
-        return await _by_product(orders, lambda order: order, super().cancel_batch, self.cancel)
+        async def each(those: Sequence[OrderRef]) -> Sequence[Cancelled]:
+            return await asyncio.gather(*map(self.spot.cancel, those))
 
-    async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        match instrument_kind(symbol):
-            case "option":
-                return await super().cancel_symbol(symbol)
-            case "spot":
-                return await self.spot.cancel_symbol(symbol)
-            case _:
-                return await self.futures.cancel_symbol(symbol)
+        return await _by_product(orders, lambda order: order, super().cancel_batch, self.futures.cancel_batch, each)
 
     async def cancel_all(self, underlying: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
         """Options of the underlying, its perpetual, its dated futures in which something rests or is held, and its
@@ -223,21 +227,18 @@ class EveryProduct(CoincallGateway):
 async def _by_product(
     asked: Sequence[AskedT],
     order_of: Callable[[AskedT], NewOrder | OrderRef],
-    batch: Callable[[Sequence[AskedT]], Coroutine[Any, Any, Sequence[OutcomeT]]],
-    single: Callable[[AskedT], Coroutine[Any, Any, OutcomeT]],
+    options: Callable[[Sequence[AskedT]], Awaitable[Sequence[OutcomeT]]],
+    futures: Callable[[Sequence[AskedT]], Awaitable[Sequence[OutcomeT]]],
+    spot: Callable[[Sequence[AskedT]], Awaitable[Sequence[OutcomeT]]],
 ) -> tuple[OutcomeT, ...]:
-    """Options in the venue's batches, each other order by itself, at once; outcomes in the order of `asked`."""
-    options: list[AskedT] = []
-    others: list[AskedT] = []
+    """Each product by its own call, at once; outcomes in the order of `asked`."""
+    parts: tuple[list[AskedT], list[AskedT], list[AskedT]] = ([], [], [])
     for each in asked:
-        (options if instrument_kind(order_of(each).symbol) == "option" else others).append(each)
-    done = await asyncio.gather(batch(options), _all(single(each) for each in others))
-    outcomes = {outcome.client_order_id: outcome for part in done for outcome in part}
+        parts[{"option": 0, "spot": 2}.get(instrument_kind(order_of(each).symbol), 1)].append(each)
+    calls = [call(part) for call, part in zip((options, futures, spot), parts, strict=True) if part]
+    done = await asyncio.gather(*calls)
+    outcomes = {outcome.client_order_id: outcome for found in done for outcome in found}
     return tuple(outcomes[order_of(each).client_order_id] for each in asked)
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, OutcomeT]]) -> Sequence[OutcomeT]:
-    return await asyncio.gather(*calls)
 
 
 def contract_order(order: NewOrder) -> ContractOrder:

@@ -42,6 +42,7 @@ from shared.options.instruments import base_of
 from shared.options.listed_futures import listed_future
 from shared.venues.coincall import build, errors, history, parse, parse_futures, parse_on_demand
 from shared.venues.coincall import contract_endpoints as endpoints
+from shared.venues.coincall.batches import Cancelled, cancelled_together
 from shared.venues.coincall.endpoints import CONFIG
 from shared.venues.coincall.limits import Lane
 from shared.venues.coincall.parse import NS_PER_MS, ParseError
@@ -159,6 +160,10 @@ class CoincallFutures:
         """Ask for one cancel, once."""
         result = await self._rest.send(endpoints.CANCEL_FUTURES_ORDER, build.order_reference(order), "cancel")
         return errors.cancel_outcome(order.client_order_id, result)
+
+    async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
+        """Ask for each cancel once, up to 40 in one call; outcomes in the order of `orders`."""
+        return await cancelled_together(self._rest, orders, self.cancel, endpoints.BATCH_CANCEL_FUTURES)
 
     async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
         """Cancel every order of the account in one contract, stop orders too."""

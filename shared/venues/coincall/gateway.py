@@ -66,7 +66,7 @@ from shared.venues.coincall import (
     spot_stream,
     wire,
 )
-from shared.venues.coincall.batches import Amended, Batches, Cancelled, Placed
+from shared.venues.coincall.batches import Amended, Batches, Cancelled, Placed, cancelled_together
 from shared.venues.coincall.book_stream import CoincallBookStream
 from shared.venues.coincall.endpoints import CoincallEndpoints
 from shared.venues.coincall.futures import CoincallFutures
@@ -268,10 +268,6 @@ class CoincallGateway:
         result = await self._rest.send(endpoints.CANCEL_INDEX, {}, "cancel", index=underlying)
         return errors.cancel_outcome(0, result)
 
-    async def cancel_symbol(self, symbol: str) -> CancelAcked | CancelRefused | OutcomeUnknown:
-        result = await self._rest.send(endpoints.CANCEL_SYMBOL, {}, "cancel", symbol=symbol)
-        return errors.cancel_outcome(0, result)
-
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[Placed, ...]:
         return await self._batches.place(orders)
 
@@ -279,7 +275,7 @@ class CoincallGateway:
         return await self._batches.amend(changes)
 
     async def cancel_batch(self, orders: Sequence[OrderRef]) -> tuple[Cancelled, ...]:
-        return await self._batches.cancel(orders)
+        return await cancelled_together(self._rest, orders, self.cancel)
 
     async def set_countdown(
         self, underlying: str, countdown_ms: int

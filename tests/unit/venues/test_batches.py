@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from shared.messages.venue import (
     AmendAcked,
@@ -25,14 +27,17 @@ from shared.messages.venue import (
     OutcomeUnknown,
 )
 from shared.secrets import ApiKey
-from shared.venues.coincall import CoincallEndpoints, CoincallGateway
+from shared.venues.coincall import CoincallEndpoints, CoincallGateway, EveryProduct
 from shared.venues.coincall import endpoints as table
+from shared.venues.coincall.contract_endpoints import CREATE_FUTURES_ORDER
+from tests.integration.exchange.harness import until
 from tests.unit.venues.servers import Handler, RestVenue, cut_short, drop, ok, raw, refuse, rest_venue
 
 KEY = ApiKey(key="DEMOkey+7pQ/2nV9xT4sLbA1cWm6rHuYeZk8fJg0oXi=", secret="c0ffee" * 10)
 CALL = "BTCUSD-26JUN26-100000-C"
 CREATE, MODIFY, CANCEL = table.BATCH_CREATE.path, table.BATCH_MODIFY.path, table.BATCH_CANCEL.path
 SINGLE, SINGLE_AMEND = table.CREATE_ORDER.path, table.MODIFY_ORDER.path
+FUTURES = CREATE_FUTURES_ORDER.path
 FIRST_ID = 2_075_207_494_989_787_138
 EMPTY_BATCH = refuse(10570, "parameter orders empty")
 
@@ -153,6 +158,107 @@ async def test_single_orders_stop_soon_after_the_first_that_lacks_margin(
     assert len(venue.calls_of(SINGLE)) == 5
 
 
+async def test_the_margin_that_lacks_for_one_product_holds_back_what_is_left_of_the_others(venue: RestVenue) -> None:
+    told, answered = asyncio.Event(), Counter[str]()
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        await told.wait()
+        return await ok(FIRST_ID)(request)
+
+    venue.then(MODIFY, raw(b"", status=404))
+    venue.always(SINGLE, refuse(10529))
+    venue.always(FUTURES, late)
+    endpoints = CoincallEndpoints(rest=venue.url, ws_options="ws://unused", ws_futures="ws://unused")
+    gateway = EveryProduct(endpoints, KEY, backoff_s=(0.01,), on_call=lambda name, *_: answered.update([name]))
+    perpetuals = [
+        msgspec.structs.replace(order, client_order_id=order.client_order_id + 100, symbol="BTCUSD")
+        for order in orders(8)
+    ]
+    placing = asyncio.create_task(gateway.place_batch([*perpetuals, *orders(8)]))
+    await until(lambda: answered["place"] == 5)
+    told.set()
+    outcomes = await placing
+    await gateway.close()
+    assert [each.client_order_id for each in outcomes] == [*range(101, 109), *range(1, 9)]
+    acked, refusals = [OrderAcked] * 5, [OrderRefused] * 3
+    assert [type(each) for each in outcomes] == [*acked, *refusals, *[OrderRefused] * 8]
+    assert [getattr(each, "code", None) for each in outcomes[5:]] == [0, 0, 0, *[10529] * 5, 0, 0, 0]
+    assert (len(venue.calls_of(FUTURES)), len(venue.calls_of(SINGLE))) == (5, 5)
+
+
+GONE = [raw(b"", status=404), refuse(10591, status=404), refuse(10009), refuse(10001), refuse(7001), refuse(10554)]
+
+
+@pytest.mark.parametrize("gone", GONE)
+async def test_a_right_that_is_gone_is_noticed_by_the_batch_and_its_orders_go_out_singly(
+    venue: RestVenue, gateway: CoincallGateway, gone: Handler
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH)
+    venue.then(CREATE, ok([row(1), row(2)]))
+    assert all(isinstance(each, OrderAcked) for each in await gateway.place_batch(orders(2)))
+    venue.always(MODIFY, gone)
+    venue.always(CREATE, gone)
+    venue.always(SINGLE, ok(FIRST_ID))
+    venue.always(SINGLE_AMEND, ok(FIRST_ID))
+    for _ in range(3):
+        outcomes = await gateway.place_batch(orders(42))
+        assert [each.client_order_id for each in outcomes] == list(range(1, 43))
+        assert all(isinstance(each, OrderAcked) for each in outcomes)
+        venue.calls.clear()
+    assert all(isinstance(each, AmendAcked) for each in await gateway.amend_batch(changes(2)))
+    # it was refused before: nothing is asked in batches any more
+    assert not venue.calls_of(MODIFY)
+
+
+async def test_orders_go_out_in_batches_again_when_the_right_was_refused_once_and_is_granted_again(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.always(MODIFY, EMPTY_BATCH)
+    venue.always(SINGLE, ok(FIRST_ID))
+    venue.then(CREATE, refuse(10001), ok([row(1), row(2)]), refuse(10001), refuse(10001))
+    for _ in range(5):
+        outcomes = await gateway.place_batch(orders(2))
+        assert all(isinstance(each, OrderAcked) for each in outcomes)
+    # after two refusals in a row it is taken to be gone
+    assert (len(venue.calls_of(CREATE)), len(venue.calls_of(SINGLE)), len(venue.calls_of(MODIFY))) == (4, 8, 3)
+
+
+async def test_amendments_go_out_singly_when_the_right_is_gone(venue: RestVenue, gateway: CoincallGateway) -> None:
+    venue.then(MODIFY, EMPTY_BATCH, refuse(7001), refuse(7001))
+    venue.always(SINGLE_AMEND, ok(FIRST_ID))
+    for _ in range(2):
+        outcomes = await gateway.amend_batch(changes(3))
+        assert [each.client_order_id for each in outcomes] == [1, 2, 3]
+        assert all(isinstance(each, AmendAcked) for each in outcomes)
+    assert len(venue.calls_of(SINGLE_AMEND)) == 6
+
+
+@pytest.mark.parametrize(
+    "unclear",
+    [refuse(0, status=404), refuse(10584, status=404), refuse(10001, status=502), raw(b"", status=502), drop],
+)
+async def test_what_may_have_been_carried_out_is_unknown_and_never_goes_out_singly(
+    venue: RestVenue, gateway: CoincallGateway, unclear: Handler
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH, unclear)
+    venue.then(CREATE, unclear)
+    assert [type(each) for each in await gateway.place_batch(orders(2))] == [OutcomeUnknown] * 2
+    amended = await gateway.amend_batch(changes(2))
+    assert not any(isinstance(each, AmendAcked) for each in amended)
+    assert not venue.calls_of(SINGLE)
+    assert not venue.calls_of(SINGLE_AMEND)
+
+
+async def test_cancels_go_out_singly_where_the_venue_has_no_batches_of_them(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(CANCEL, raw(b"", status=404))
+    venue.then(table.CANCEL_ORDER.path, ok("success"), refuse(10584))
+    outcomes = await gateway.cancel_batch([reference(1), reference(2)])
+    assert [each.client_order_id for each in outcomes] == [1, 2]
+    assert Counter(type(each) for each in outcomes) == {CancelAcked: 1, CancelRefused: 1}
+
+
 async def test_a_batch_without_a_result_for_every_order_is_unknown_as_a_whole_and_not_repeated(
     venue: RestVenue, gateway: CoincallGateway
 ) -> None:
@@ -244,10 +350,3 @@ async def test_a_batch_of_cancels_that_is_lost_or_cannot_be_read_is_unknown(
     venue.then(CANCEL, drop, ok(True), refuse(10004))
     for expected in (OutcomeUnknown, OutcomeUnknown, CancelRefused):
         assert [type(each) for each in await gateway.cancel_batch([reference(1), reference(2)])] == [expected] * 2
-
-
-async def test_all_orders_of_one_option_are_cancelled_by_its_name(venue: RestVenue, gateway: CoincallGateway) -> None:
-    path = f"/open/option/order/batchCancelByOption/v1/{CALL}"
-    venue.then(path, ok(None), drop)
-    assert await gateway.cancel_symbol(CALL) == CancelAcked(client_order_id=0)
-    assert isinstance(await gateway.cancel_symbol(CALL), OutcomeUnknown)

@@ -54,7 +54,6 @@ def test_no_call_that_changes_something_at_the_venue_is_ever_repeated() -> None:
         "amend",
         "cancel",
         "cancel_all",
-        "cancel_symbol",
         "batch_place",
         "batch_amend",
         "batch_cancel",
