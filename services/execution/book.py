@@ -170,6 +170,8 @@ class Book(msgspec.Struct):
                 self.halts.append(Halt(level=row.level, reason=row.reason, raised_by=row.raised_by, raised_ns=at_ns))
             case rows.HaltsLifted():
                 self.halts.clear()
+            case rows.HaltEpochCarried(halt_epoch=epoch):
+                self.halt_epoch = max(self.halt_epoch, epoch)
             case rows.DifferenceFound() | rows.DifferencesEnded():
                 fold_difference(self.differences, row, at_ns)
             case rows.DirectFlattenFound():

@@ -12,7 +12,7 @@ from services.execution.rows import ClosePurpose
 from services.execution.states import HOLDING_STATES, OPENING_STATES
 from services.execution.workspace import MS, SECOND, Workspace, earliest
 from shared.ids import next_trade_number
-from shared.messages.control import HaltState
+from shared.messages.control import BY_JOURNAL, HaltState
 from shared.messages.space import JournalSpace, incomplete_is_over
 from shared.messages.system import Heartbeat
 from shared.messages.trades import HaltLevel
@@ -20,10 +20,8 @@ from shared.strategy_hosts import is_host
 
 RISK_UNHEARD = "the risk service was not heard since execution started or stood still"
 _HALTS_MAX = 100
-_JOURNAL = "journal"
-"""Who raises a halt because rows are missing."""
-
 _NUMBERS_SKIPPED = 3_600
+_EPOCHS_SKIPPED = 3_600
 _UNWRITTEN_MAX = 64
 """More closing orders of one leg and purpose are not sent while no row can be written."""
 
@@ -89,7 +87,7 @@ class Guards:
         halts = self._work.book.halts
         if not halts:
             return
-        if any(halt.raised_by == _JOURNAL for halt in halts):
+        if any(halt.raised_by == BY_JOURNAL for halt in halts):
             self._work.send(incomplete_is_over("execution", lifted_by))
         self._work.record(rows.HaltsLifted(lifted_by=lifted_by))
         self.publish()
@@ -102,7 +100,11 @@ class Guards:
         self._work.take_space(space)
         if space.unwritten:
             reason = f"{space.unwritten}; compare positions and orders with the venue, then `voldesk resume`"
-            self.raise_halt("no_new_trades", reason, _JOURNAL)
+            # Halts are rarer than milliseconds: no epoch of the rows that are gone is as high.
+            epoch = max(self._work.book.halt_epoch + _EPOCHS_SKIPPED, self._work.now_ns // MS)
+            self._work.record(rows.HaltEpochCarried(halt_epoch=epoch, reason=space.unwritten))
+            self.raise_halt("no_new_trades", reason, BY_JOURNAL)
+            self.publish()
             # Lost trades may have had numbers ahead of the clock, where several were opened in one second.
             last = next_trade_number(self._work.book.last_trade_number, self._work.now_ns) + _NUMBERS_SKIPPED
             self._work.record(rows.TradeNumbersSkipped(last_trade_number=last, reason=space.unwritten))

@@ -427,6 +427,14 @@ class TradeNumbersSkipped(msgspec.Struct, frozen=True, kw_only=True, tag="trade_
     reason: str
 
 
+class HaltEpochCarried(msgspec.Struct, frozen=True, kw_only=True, tag="halt_epoch_carried"):
+    """Halts may have been raised of which no row speaks: the halt epoch goes on from here, past every one that was
+    told, so that no grant of before is valid again and risk sees that its halts are gone."""
+
+    halt_epoch: int
+    reason: str
+
+
 class HaltRaised(msgspec.Struct, frozen=True, kw_only=True, tag="halt_raised"):
     """A halt is in force from now on; raises the halt epoch."""
 
@@ -502,6 +510,7 @@ Row = (
     | CashRow
     | EndedForgotten
     | TradeNumbersSkipped
+    | HaltEpochCarried
     | DirectFlattenFound
     | HaltRaised
     | HaltsLifted

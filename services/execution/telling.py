@@ -64,6 +64,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     ),
     rows.LeverageAsked: ("leverage asked", ("symbol", "leverage", "requested_by")),
     rows.TradeNumbersSkipped: ("trade numbers left out", ("last_trade_number", "reason")),
+    rows.HaltEpochCarried: ("halt epoch carried ahead", ("halt_epoch", "reason")),
     rows.HaltRaised: ("halt raised", ("level", "reason", "raised_by")),
     rows.HaltsLifted: ("halts lifted", ("lifted_by",)),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ from services.risk.breaches import Measure
 from services.risk.config import RiskConfig
 from services.risk.rows import BreachEnded, BreachFound, BreachHalted, BreachLifted, Row
 from shared.messages.base import Message
-from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
+from shared.messages.control import BY_JOURNAL, HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.steps import RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest
 from shared.messages.system import Severity
 from shared.messages.trades import HaltLevel, Refusal
@@ -23,12 +23,17 @@ _INSIDE_AGAIN = 0.98
 
 _WORSE_BY = 0.1
 """Still broken, it halts again when its figure has grown by this share of the limit since the halt was lifted."""
+_BY_RISK = "risk"
+_LAG_NS = 20_000 * _MS
+"""What execution publishes may lag behind its answer, but not by so much."""
 Emit = Callable[[Row], None]
+Fate = Literal["stands", "lifted", "lost"]
+"""What became of the halt of a breach: a person lifted it, or execution's journal lost it, and nobody did."""
 
 
 class _Breach(msgspec.Struct):
     """A broken limit. `retry_ns` None: the request is on its way. `lifted_pct`: its figure when a person lifted the
-    halt, None before."""
+    halt, None before. `behind_ns`: since when execution tells an epoch before that of the halt."""
 
     request_id: str
     detail: str
@@ -39,6 +44,7 @@ class _Breach(msgspec.Struct):
     lifted_pct: float | None = None
     attempt: int = 0
     retry_ns: int | None = None
+    behind_ns: int | None = None
 
 
 class Halting:
@@ -97,7 +103,11 @@ class Halting:
             return self._judge_anew(measure, breach.lifted_pct, now_ns, emit)
         if measure.over:
             return self.end(code, f"{code} is inside its limit again", emit)
-        if self.is_lifted(code, halts):
+        fate = self.fate(code, halts, now_ns)
+        if fate == "lost":
+            emit(BreachEnded(code=code))
+            return self._find(measure, now_ns, emit)
+        if fate == "lifted":
             emit(BreachLifted(code=code, value_pct=measure.value))
             self._reads_broken[code] = 0
             again = measure.value + measure.limit * _WORSE_BY
@@ -118,12 +128,21 @@ class Halting:
         emit(BreachEnded(code=code))
         return self._find(measure, now_ns, emit)
 
-    def is_lifted(self, code: str, halts: HaltState | None) -> bool:
-        """Whether the halt of a breach was in force and a person has lifted it."""
+    def fate(self, code: str, halts: HaltState | None, now_ns: int) -> Fate:
+        """What became of the halt of a breach. halts: those in force, None while execution has not told."""
         breach = self._breaches.get(code)
-        if breach is None or not breach.halted or halts is None or halts.halt_epoch < breach.halt_epoch:
-            return False
-        return all(halt.level != breach.level for halt in halts.halts)
+        if breach is None or not breach.halted or halts is None:
+            return "stands"
+        if halts.halt_epoch < breach.halt_epoch:
+            # An older copy of its journal was put in place, or a new one was begun on purpose.
+            breach.behind_ns = now_ns if breach.behind_ns is None else breach.behind_ns
+            return "lost" if now_ns >= breach.behind_ns + _LAG_NS else "stands"
+        breach.behind_ns = None
+        lost_rows = any(halt.raised_by == BY_JOURNAL for halt in halts.halts)
+        ours = any(halt.level == breach.level and halt.raised_by == _BY_RISK for halt in halts.halts)
+        if lost_rows and not ours and halts.halt_epoch > breach.halt_epoch:
+            return "lost"
+        return "stands" if any(halt.level == breach.level for halt in halts.halts) else "lifted"
 
     def _count(self, code: str, broken: bool) -> None:
         self._reads_broken[code] = self._reads_broken[code] + 1 if broken else 0
@@ -162,7 +181,7 @@ class Halting:
 
     def _request(self, breach: _Breach) -> SendRequest:
         breach.retry_ns = None
-        message = RaiseHalt(level=breach.level, reason=breach.detail, requested_by="risk")
+        message = RaiseHalt(level=breach.level, reason=breach.detail, requested_by=_BY_RISK)
         return SendRequest("execution", message, _attempt_id(breach))
 
     def _alert(self, code: str, text: str, *, resolved: bool) -> RaiseAlert:

@@ -99,15 +99,15 @@ class MarginGuardian:
         """A read of the account: find the level, and plan what it asks for.
 
         trades_known: execution has told of all trades, so that the one to close can be chosen. halts: those in force,
-        None while execution has not told: who lifts the guard's halt while its last level holds is given its notice
-        again.
+        None while execution has not told: where a person lifts the guard's halt, or execution's journal loses it,
+        while the last level holds, its notice is given again.
         """
         self._read_ns = now_ns
         self._utilisation_pct = utilisation_pct(account)
         self._targets.append(self._target(self._utilisation_pct))
         effects: list[Any] = []
-        if halting.is_lifted(CODE, halts):
-            effects += halting.end(CODE, "its halt was lifted: the margin guard watches anew", emit)
+        if (fate := halting.fate(CODE, halts, now_ns)) != "stands":
+            effects += halting.end(CODE, f"its halt was {fate}: the margin guard watches anew", emit)
         before, after = MARGIN_LEVELS.index(self._level), self._confirmed()
         if after != before:
             emit(MarginLevelMoved(level=MARGIN_LEVELS[after], utilisation_pct=self._utilisation_pct))

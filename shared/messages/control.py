@@ -63,8 +63,13 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     raised_ns: int
 
 
+BY_JOURNAL = "journal"
+"""Who raises a halt because rows are missing in execution's journal."""
+
+
 class HaltState(Message, frozen=True, kw_only=True, tag="halt_state.1"):
-    """The halts in force. `halt_epoch` rises with each halt and voids every grant of an older epoch."""
+    """The halts in force. `halt_epoch` rises with each halt and voids every grant of another epoch; where rows of
+    execution's journal are missing it leaps ahead, to the milliseconds of the clock."""
 
     account_id: str
     halt_epoch: int

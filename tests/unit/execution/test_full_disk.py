@@ -95,8 +95,39 @@ def test_a_journal_in_which_rows_are_missing_halts_until_the_operator_resumes() 
     script.take(RaiseAlert)
     script.ask(LiftHalts(requested_by="operator"))
     assert _alerts(script) == [("journal_incomplete", "info", True)]
-    wanted = intent(leg(CALL, "buy"), ordinal=3, now_ns=script.now_ns, halt_epoch=1)
+    epoch = script.core.book.halt_epoch
+    wanted = intent(leg(CALL, "buy"), ordinal=3, now_ns=script.now_ns, halt_epoch=epoch)
     assert isinstance(script.ask(wanted), TradeAccepted)
+
+
+@pytest.mark.parametrize("halts_before", [0, 1, 2, 50])
+def test_no_grant_of_before_the_journal_was_lost_is_valid_again_however_many_halts_there_were(
+    halts_before: int,
+) -> None:
+    old = Script().started()
+    for number in range(halts_before):
+        old.ask(RaiseHalt(level="no_new_trades", reason=f"number {number}", requested_by="operator"))
+    old.ask(LiftHalts(requested_by="operator"))
+    wanted = intent(leg(CALL, "buy"), now_ns=old.now_ns, halt_epoch=old.core.book.halt_epoch)
+    assert isinstance(old.ask(wanted), TradeAccepted)
+    new = Script().started()
+    new.on(JournalSpace(level="disk", unwritten=MISSING, lost_processes=1))
+    new.ask(LiftHalts(requested_by="operator"))
+    new.wait(20_000).snapshot()
+    assert new.ask(wanted).code == "grant_void"
+
+
+def test_the_halt_epoch_leaps_ahead_where_rows_are_missing_is_told_and_kept_and_leaps_again_the_next_time() -> None:
+    script = Script().started()
+    script.on(JournalSpace(level="disk", unwritten=MISSING, lost_processes=1))
+    first = script.published(HaltState)[-1]
+    assert [halt.raised_by for halt in first.halts] == ["journal"]
+    assert first.halt_epoch == script.restarted().core.book.halt_epoch > script.now_ns // 1_000_000
+    script.on(JournalSpace(level="disk", unwritten=MISSING, lost_processes=2))
+    # the same halt is in force and not raised again, and yet all hear of the epoch
+    second = script.published(HaltState)[-1]
+    assert second.halts == first.halts
+    assert second.halt_epoch > first.halt_epoch
 
 
 def test_after_lost_rows_no_id_of_a_closing_order_is_used_again_and_late_orders_have_time_to_be_seen() -> None:

@@ -263,9 +263,9 @@ class Script:
         return self.core.start(START + int(at_s * SECOND))
 
 
-def halt_state(epoch: int, *levels: str) -> HaltState:
+def halt_state(epoch: int, *levels: str, raised_by: str = "operator") -> HaltState:
     halts = tuple(
-        msgspec.convert({"level": level, "reason": "test", "raised_by": "operator", "raised_ns": START}, Halt)
+        msgspec.convert({"level": level, "reason": "test", "raised_by": raised_by, "raised_ns": START}, Halt)
         for level in levels
     )
     return HaltState(account_id=ACCOUNT, halt_epoch=epoch, halts=halts)

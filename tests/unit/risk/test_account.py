@@ -26,7 +26,7 @@ from shared.messages.steps import (
     Step,
     Tick,
 )
-from shared.messages.trades import Refusal
+from shared.messages.trades import HaltLevel, Refusal
 from tests.unit.risk.desk import (
     CALL_110,
     LISTED,
@@ -300,6 +300,48 @@ def test_a_halt_that_is_in_force_and_one_that_execution_has_not_told_of_yet_are_
     assert alerts(lose(script, "74000", 5)) == []
     script.hear(halt_state(7, "flatten"), 8, "execution")
     assert alerts(lose(script, "74000", 9)) == []
+
+
+@pytest.mark.parametrize("level", ["no_new_trades", "flatten"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_limits_halt_that_executions_journal_lost_is_asked_for_again_at_the_same_figure(
+    level: HaltLevel, restarted: bool
+) -> None:
+    config = msgspec.structs.replace(FLATTENS, breach_halt_level=level)
+    script = Script(config).ready()
+    (first,) = halts(lose(script, "74000"))
+    script.on(ReplyReceived(first.request_id, HaltsAnswered(state=halt_state(7, level, raised_by="risk"))), 3)
+    script.hear(halt_state(7, level, raised_by="risk"), 3, "execution")
+    if restarted:
+        script.restart(4)
+        script.ready(4, figures=account("74000"))
+    script.hear(halt_state(4_001, "no_new_trades", raised_by="journal"), 5, "execution")
+    (second,) = halts(script.poll(6, account("74000")))
+    assert isinstance(second.message, RaiseHalt)
+    assert (second.message.level, second.request_id != first.request_id) == (level, True)
+    both = msgspec.structs.replace(
+        halt_state(4_002, "no_new_trades", raised_by="journal"),
+        halts=(
+            *halt_state(0, "no_new_trades", raised_by="journal").halts,
+            *halt_state(0, level, raised_by="risk").halts,
+        ),
+    )
+    script.on(ReplyReceived(second.request_id, HaltsAnswered(state=both)), 7)
+    script.hear(both, 7, "execution")
+    assert halts(lose(script, "74000", 8)) == []
+    script.hear(halt_state(4_002), 12, "execution")
+    assert alerts(script.poll(13, account("74000"))) == [("drawdown", True)]
+    assert halts(lose(script, "73900", 14)) == []
+
+
+def test_a_limits_halt_that_an_older_copy_of_executions_journal_does_not_know_is_asked_for_again() -> None:
+    script = Script(FLATTENS).ready()
+    (first,) = halts(lose(script, "74000"))
+    script.on(ReplyReceived(first.request_id, HaltsAnswered(state=halt_state(7, "flatten", raised_by="risk"))), 3)
+    script.hear(halt_state(6), 4, "execution")
+    asked = [halts(script.poll(5 + number, account("74000"))) for number in range(25)]
+    (second,) = [request for each in asked for request in each]
+    assert second.request_id != first.request_id
 
 
 def test_a_loss_that_a_person_accepts_is_the_new_mark_and_is_written_down() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.risk.config import RiskConfig
 from services.risk.rows import MarginLevelMoved, RiskRow
-from shared.messages.control import HaltsAnswered, RaiseHalt
+from shared.messages.control import HaltsAnswered, HaltState, RaiseHalt
 from shared.messages.risk import MarginGuard, RiskLimits
 from shared.messages.steps import Publish, RaiseAlert, ReplyReceived, RequestTimedOut, SendRequest, Step, Tick
 from shared.messages.trades import CloseAccepted, CloseTrade, LegOrder, LegStatus, Refusal, TradeState, TradeUpdate
@@ -370,6 +370,39 @@ def test_a_level_from_before_a_restart_is_acted_on_only_when_reads_confirm_it() 
     script.restart(30)
     script.ready(30)
     assert guard(read(script, 31, 20)).planned == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "again_s"),
+    [
+        pytest.param(halt_state(4_000, "no_new_trades", raised_by="journal"), 0, id="a new journal, halted"),
+        pytest.param(halt_state(4_000), 0, id="a new journal, resumed already"),
+        pytest.param(halt_state(2), 25, id="an older copy of the journal"),
+        pytest.param(halt_state(0), 25, id="a new journal that was begun on purpose"),
+    ],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_guard_gives_notice_and_flattens_again_when_executions_journal_lost_its_halt(
+    now: HaltState, again_s: int, restarted: bool
+) -> None:
+    script = Script(config()).ready()
+    reads(script, 1, 92)
+    reads(script, NOTICE_S, 92)
+    (first,) = asked(script.on(Tick(), 2 + NOTICE_S))
+    script.on(ReplyReceived(first.request_id, HaltsAnswered(state=halt_state(7, "flatten", raised_by="risk"))), 20)
+    script.hear(halt_state(7, "flatten", raised_by="risk"), 20, "execution")
+    if restarted:
+        script.restart(21)
+        script.ready(21)
+    script.hear(now, 22, "execution")
+    for at_s in range(23, 25 + again_s):
+        shown = reads(script, at_s, 92, times=1)
+    assert "flatten" in shown.planned
+    for at_s in range(25 + again_s, 25 + again_s + NOTICE_S):
+        assert asked(read(script, at_s, 92)) == []
+    (second,) = asked(script.on(Tick(), 26 + again_s + NOTICE_S))
+    assert isinstance(second.message, RaiseHalt)
+    assert (second.message.level, second.request_id != first.request_id) == ("flatten", True)
 
 
 def test_who_lifts_the_guards_halt_while_its_last_level_holds_is_given_its_notice_again() -> None:
