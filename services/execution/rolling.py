@@ -80,7 +80,7 @@ def roll_link(trade: Trade) -> RollLink | None:
 
 def roll_refusal(intent: OpenTrade, book: Book) -> Refusal | None:
     """Why a successor is not opened: its predecessor must be known, of the same strategy, ended and not rolled yet,
-    and limits of prices must be there for every leg or for none."""
+    and nobody else closed any of it; limits of prices must be there for every leg or for none."""
     if intent.price_limits and (
         len(intent.price_limits) != len(intent.legs)
         or not all(limit.is_finite() and limit >= 0 for limit in intent.price_limits)
@@ -104,6 +104,8 @@ def roll_refusal(intent: OpenTrade, book: Book) -> Refusal | None:
         problem = f"was to be closed, whatever came of its roll: {earlier.close.joined}"
     elif not earlier.was_filled:
         problem = "held nothing"
+    elif lost := [leg.symbol for leg in earlier.legs if leg.outside_quantity > leg.settled_quantity]:
+        problem = f"lost {', '.join(lost)} from outside"
     else:
         return None
     return Refusal(

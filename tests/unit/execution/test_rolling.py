@@ -12,7 +12,17 @@ from services.execution.rolling import link_roll, roll_link
 from services.execution.rows import CloseJoined, TradeRequested
 from shared.messages.trades import CloseTrade, Refusal, TellTrade, TradeAccepted, TradeStory, TradeUpdate
 from shared.messages.venue import NewOrder
-from tests.unit.execution.play import CALL, HIGH_CALL, PUT, Script, acked, fill, intent, leg
+from tests.unit.execution.play import (
+    CALL,
+    HIGH_CALL,
+    PUT,
+    Script,
+    acked,
+    fill,
+    intent,
+    leg,
+    seen,
+)
 
 D = Decimal
 
@@ -199,6 +209,27 @@ def test_what_a_strategy_wants_closed_for_another_reason_during_the_close_of_a_r
     rolls.fill_all()
     assert rolls.told(first).close_joined == "strategy demo: it has lost enough"
     assert rolls.refused(rolled_from=first).code == "bad_roll"
+
+
+def test_a_trade_of_which_somebody_else_closed_a_leg_during_the_close_of_a_roll_has_no_successor() -> None:
+    rolls = Rolls()
+    script = rolls.script
+    first = script.opened(leg(CALL, "buy"), leg(PUT, "buy"), ordinal=1)
+    script.ask(CloseTrade(trade_id=first, reason="roll 1 of it", requested_by="strategy demo"))
+    for order in script.placed():
+        script.on(acked(order))
+        if order.symbol == PUT:
+            script.on(fill(order, 100, at_ns=script.now_ns))
+        else:
+            script.on(seen(order, "cancelled"))
+    for _ in range(6):
+        script.wait(4_000)
+        for order in script.placed():
+            script.on(acked(order)).on(seen(order, "cancelled"))
+        script.taken([])
+    told = rolls.told(first)
+    assert (told.state, told.close_joined) == ("CLOSED", "")
+    assert f"lost {CALL} from outside" in rolls.refused(rolled_from=first).detail
 
 
 def test_a_trade_that_was_rolled_is_not_said_to_be_wanted_closed_later() -> None:
