@@ -117,6 +117,31 @@ def read_entries(
                 yield last, Entry(at_ns, cause_id, _decoded(row, path, decoder, last))
 
 
+def check_whole(connection: sqlite3.Connection, path: Path, decoder: msgspec.msgpack.Decoder[Any]) -> None:
+    """Read everything, and try a write, which alone meets some damage, leaving nothing of it.
+
+    Raises JournalDamaged, JournalRefused as `read_entries`, and sqlite3.DatabaseError for what says nothing of the
+    file.
+    """
+    last = START
+    try:
+        (health,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if health != "ok":
+            raise damaged(path, health)
+        for tail, _ in read_entries(connection, path, decoder, START):
+            last = tail
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("INSERT INTO entries VALUES (?, 0, '', x'', 0)", (last.sequence + 1,))
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    except READ_FAILED as error:
+        if is_damage(error):
+            raise damaged(path, str(error)) from None
+        raise
+
+
 def _is_as_written(last: Tail, at_ns: Any, cause_id: Any, row: Any, checksum: Any) -> bool:
     if not (isinstance(at_ns, int) and isinstance(cause_id, str) and isinstance(row, bytes)):
         return False
@@ -180,8 +205,21 @@ def is_damage(error: Exception) -> bool:
         return True
     if not isinstance(error, sqlite3.DatabaseError):
         return False
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Said by Python's module, not by SQLite: that a text is garbage, or that the connection is misused.
+        return str(error).startswith("Could not decode to UTF-8")
     return code in _READ_ERRORS or code & 0xFF in _DAMAGE
+
+
+def cannot_grow(error: Exception) -> bool:
+    """True for an error that says nothing about the file: no space, no quota, read-only, or a failing write."""
+    if isinstance(error, OSError):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        return not is_damage(error)
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 def quarantine_remedy(path: Path) -> str:

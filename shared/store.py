@@ -32,7 +32,9 @@ from shared.entries import (
     Binding,
     JournalRefused,
     Tail,
+    cannot_grow,
     check_binding,
+    check_whole,
     checksum_of,
     damaged,
     is_damage,
@@ -176,14 +178,14 @@ class SqliteJournal:
             try:
                 self._write(rows)
             except sqlite3.DatabaseError as error:
-                if not (_cannot_grow(error) and self._spend_reserve()):
+                if not (cannot_grow(error) and self._spend_reserve()):
                     raise
                 self._problem = str(self._full(error))
                 self._write(rows)
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 self._damage_told.write_text(str(error))
-            if not _cannot_grow(error):
+            if not cannot_grow(error):
                 raise
             self._problem = str(self._full(error))
             raise JournalFull(self._problem) from error
@@ -300,7 +302,7 @@ class SqliteJournal:
             try:
                 return self._connect()
             except (sqlite3.DatabaseError, OSError) as error:
-                if not (_cannot_grow(error) and self._reserve.free()):
+                if not (cannot_grow(error) and self._reserve.free()):
                     raise
                 return self._connect()
         except (sqlite3.DatabaseError, OSError) as error:
@@ -315,7 +317,7 @@ class SqliteJournal:
             self._open(connection)
         except READ_FAILED as error:
             connection.close()
-            if _cannot_grow(error):
+            if cannot_grow(error):
                 raise
             with reading(self.path):
                 raise
@@ -338,8 +340,6 @@ class SqliteJournal:
         if not head.startswith(_MAGIC) or not set(head[len(_MAGIC) + 2 :]) <= _VERSIONS:
             # SQLite itself would take such a file for one that may only be read.
             raise damaged(self.path, "its first bytes are not those of a SQLite file")
-        if self._damage_told.exists():
-            raise damaged(self.path, self._damage_told.read_text())
         if self._snapshots is None:
             (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if health != "ok":
@@ -347,8 +347,18 @@ class SqliteJournal:
         version = check_binding(connection, self.path, self._binding)
         if version in UPGRADES:
             self._upgrade(connection, version)
+        if self._damage_told.exists():
+            self._look_for_damage(connection)
         self.tail = tail_at(connection) or START
         self._look_for_the_end()
+
+    def _look_for_damage(self, connection: sqlite3.Connection) -> None:
+        """A commit met damage: it is there still, or a sound copy was put in the place of the file."""
+        try:
+            check_whole(connection, self.path, self._decoder)
+        except JournalDamaged:
+            raise damaged(self.path, self._damage_told.read_text()) from None
+        self._damage_told.unlink()
 
     def _look_for_the_end(self) -> None:
         """Rows are missing in a journal that once had more: an old copy was restored, or the file removed."""
@@ -413,16 +423,6 @@ def _lock(path: Path) -> int:
             return lock
     os.close(lock)
     raise JournalRefused(f"{path} is in use by another process", "stop that process first")
-
-
-def _cannot_grow(error: Exception) -> bool:
-    """True for an error that says nothing about the file: no space, no quota, read-only, or a failing write."""
-    if isinstance(error, OSError):
-        return True
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF == sqlite3.SQLITE_IOERR:
-        return not is_damage(error)
-    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -25,12 +25,16 @@ Each row carries a checksum over itself and the one before it. Beside the file l
 | `.rows` | how many rows there were, so that a journal that lost its end is noticed | nothing |
 | `.reserve` | space for closes on a full disk | taken again |
 | `.unwritten` | what could not be written, empty when all is well | nothing, if it was empty |
+| `.damaged` | what a commit met in a damaged file: the next start reads all of it before it is used | that check |
+| `.lock` | which process has it open | nothing |
 | `.quarantined-<time>` | a journal or a snapshot that could not be trusted | `voldesk doctor` lists them |
 
 A snapshot is made by a process beside execution after every {snapshot_rows:,} rows (`[journal] snapshot_rows`):
 [snapshots](decisions/snapshots.md). What happens to a damaged file: [a damaged journal](decisions/damaged-journal.md)
 and [bad days](bad-days.md). To move a journal to another place, stop the desk and move the file with all that lies
-beside it. To begin a new one on purpose: `.venv/bin/python -m shared.store quarantine FILE`.
+beside it. To restore one from a copy, stop the desk, remove the file's `-wal` and `-shm`, leave what else lies beside
+it, and put the copy, with its own `-wal`, in its place: that rows are missing in it is noticed by `.rows` and told.
+To begin a new one on purpose: `.venv/bin/python -m shared.store quarantine FILE`.
 
 Sales of the [cash rule](cash.md) are rows of their own (`cash_sale_requested`, `cash_sale_moved`): they belong to no
 trade, and `voldesk cash` shows them.

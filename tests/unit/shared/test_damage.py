@@ -175,18 +175,22 @@ def test_a_journal_that_another_program_has_locked_is_refused_and_not_moved_asid
     journal.close()
 
 
-def test_damage_that_a_commit_met_is_known_to_the_next_start(tmp_path: Path) -> None:
-    path = written(tmp_path, ROWS)
-    journal = open_journal(path)
-    (root,) = journal._connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'").fetchone()
-    (page_bytes,) = journal._connection.execute("PRAGMA page_size").fetchone()
-    journal.close()
+def spoil_free_space(path: Path) -> None:
+    """Damage the last page of the rows in a place that only a write asks for: where its free space is."""
+    connection = sqlite3.connect(path)
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
     content = bytearray(path.read_bytes())
     over_leaves = (root - 1) * page_bytes
     last_leaf = (int.from_bytes(content[over_leaves + 8 : over_leaves + 12], "big") - 1) * page_bytes
-    # Where its free space is, which only a write asks for.
     content[last_leaf + 1 : last_leaf + 3] = b"\xff\xff"
     path.write_bytes(content)
+
+
+def test_damage_that_a_commit_met_is_known_to_the_next_start(tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS)
+    spoil_free_space(path)
     journal = open_journal(path)
     assert fold(journal).rows == ROWS
     with pytest.raises(sqlite3.DatabaseError, match="malformed"):
@@ -197,6 +201,54 @@ def test_damage_that_a_commit_met_is_known_to_the_next_start(tmp_path: Path) -> 
     assert fold(again) == Sum()
     assert len(quarantined(tmp_path)) == 1
     again.append([Entry(0, "", Added(1))])
+    again.close()
+
+
+@pytest.mark.parametrize("starts_over", [False, True])
+def test_a_sound_copy_in_the_place_of_a_file_that_a_commit_found_damaged_starts_with_all_its_rows(
+    tmp_path: Path, starts_over: bool
+) -> None:
+    path = written(tmp_path, ROWS)
+    copy = shutil.copy(path, tmp_path / "copy")
+    spoil_free_space(path)
+    journal = open_journal(path, starts_over=starts_over)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        journal.append([Entry(0, "", Added(1))])
+    journal.close()
+    if not starts_over:
+        with pytest.raises(JournalDamaged, match="is damaged: database disk image is malformed"):
+            open_journal(path, starts_over=False)
+    shutil.copy(copy, path)
+    again = open_journal(path, starts_over=starts_over)
+    assert (fold(again).rows, again.unwritten, quarantined(tmp_path)) == (ROWS, "", [])
+    again.append([Entry(0, "", Added(1))])
+    again.close()
+    assert not Path(f"{path}.damaged").exists()
+
+
+def test_damage_in_any_row_of_a_copy_that_takes_the_place_of_a_damaged_file_is_found_though_a_snapshot_spares_it(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, ROWS)
+    Path(f"{path}.damaged").write_text("database disk image is malformed")
+    content = path.read_bytes()
+    assert content.count(b"cause 7\x82") == 1
+    path.write_bytes(content.replace(b"cause 7\x82", b"cause 8\x82"))
+    with pytest.raises(JournalDamaged, match="malformed"):
+        open_journal(path, starts_over=False)
+    Path(f"{path}.damaged").unlink()
+    assert fold(open_journal(path, starts_over=False)).rows == ROWS
+
+
+def test_an_append_on_a_closed_connection_says_nothing_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, None)
+    journal = open_journal(path)
+    journal.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        journal.append([Entry(0, "", Added(1))])
+    assert not Path(f"{path}.damaged").exists()
+    again = open_journal(path)
+    assert (fold(again).rows, again.unwritten) == (ROWS, "")
     again.close()
 
 
