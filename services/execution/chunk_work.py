@@ -168,9 +168,9 @@ class ChunkWork(ABC):
         used, next_ns = self._attempts(index, crossing_ns)
         if used >= self.params.aggressive_attempts:
             return f"{leg.symbol} not filled in {self.params.aggressive_attempts} attempts across the spread"
-        late_ns = crossing_ns + math.ceil(2 * self.params.crossing_s * SECOND)
+        late_ns = crossing_ns + math.ceil(self.params.crossing_most_s * SECOND)
         if self.work.now_ns >= late_ns:
-            return f"{leg.symbol} not filled across the spread within {2 * self.params.crossing_s:g} s"
+            return f"{leg.symbol} not filled across the spread within {self.params.crossing_most_s:g} s"
         advice.wake(late_ns, next_ns)
         return ""
 

@@ -23,7 +23,7 @@ from services.execution.pricing import SaleFloor, opening_price
 from services.execution.records import Leg, Order, Trade
 from services.execution.scaling import scale_to_filled
 from services.execution.workspace import SECOND, Workspace
-from shared.messages.trades import ExecutionParams, LimitPhase
+from shared.messages.trades import LimitPhase
 
 _POLL_NS = SECOND
 
@@ -163,7 +163,7 @@ class LimitPlan:
             for other in opens_before(trade.legs, index)
         ):
             return ""
-        patience_s = _patience_s(params)
+        patience_s = params.patience_s
         end_ns = _slice_start_ns(trade, index, work) + math.ceil(patience_s * SECOND)
         if work.now_ns >= end_ns:
             return f"{leg.symbol} not filled within {patience_s:g} s"
@@ -204,16 +204,6 @@ def _price(trade: Trade, leg: Leg, phase: LimitPhase, work: Workspace) -> Decima
         work.config.wide_spread_pct,
         SaleFloor(params.min_price_pct_of_fair, params.min_floor_price_usd),
     )
-
-
-def _patience_s(params: ExecutionParams) -> float:
-    """How long a leg is worked: its phases, or as long as all its rounds take. An order whose price did not move is
-    left where it is, and uses up rounds all the same."""
-    rounds_s = max(
-        sum(phase.duration_s for phase in params.phases),
-        params.phases[-1].reprice_interval_s * params.max_requote_rounds,
-    )
-    return min(rounds_s, params.fill_timeout_s * params.max_requote_rounds)
 
 
 def _orders(trade: Trade, index: int, work: Workspace) -> list[Order]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 
+from shared.messages.grants import GRANT_TTL_MAX_MS, GRANT_TTL_MS
 from shared.messages.risk import MarginLevel
 from shared.messages.trades import HaltLevel
 
@@ -59,8 +60,9 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     account_lag_ms: a fill may be missing from an account that was asked for so soon after it; until then the
     reservation goes on counting.
     market_age_max_ms: a chain whose oldest part was received longer ago is stale: no grant, no Greeks from it.
-    grant_ttl_ms: how long execution may work under a grant; longer than the longest opening, 10 rounds of 30 s.
-    grant_ttl_max_ms: how long at most where the opening is meant to take longer (chunks spread over time).
+    grant_ttl_ms: how long execution may work under a grant at least.
+    grant_ttl_max_ms: how long at most, where the opening may take longer by its own phases, chunks and time-outs. A
+    strategy file whose atomic opening may take longer still is not loaded.
     grant_release_delay_ms: an unused grant counts this much longer than its deadline, so that the news of a trade
     accepted at the last moment can arrive.
     max_legs: legs of one structure.
@@ -129,8 +131,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     account_age_max_ms: Annotated[int, msgspec.Meta(ge=1_000)] = 10_000
     account_lag_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
     market_age_max_ms: Annotated[int, msgspec.Meta(ge=500)] = 5_000
-    grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 420_000
-    grant_ttl_max_ms: Annotated[int, msgspec.Meta(ge=1_000, le=21_600_000)] = 14_400_000
+    grant_ttl_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = GRANT_TTL_MS
+    grant_ttl_max_ms: Annotated[int, msgspec.Meta(ge=1_000, le=21_600_000)] = GRANT_TTL_MAX_MS
     grant_release_delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     max_legs: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
     max_order_quantity: Decimal = Decimal(50)

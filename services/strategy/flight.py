@@ -137,7 +137,7 @@ class Flight:
                 execution_mode=self._intent.execution_mode,
                 max_loss_usd=self._intent.max_loss_usd,
                 valid_until_ns=self._valid_until_ns,
-                opening_s=self._intent.opening_s + self._longer_s,
+                opening_s=self._intent.opening_s + self._longer_s + self._config.intent_valid_ms / 1_000,
                 hedge_coins=self._intent.hedge_coins,
                 hedge_least_coins=self._intent.hedge_range[0],
                 hedge_most_coins=self._intent.hedge_range[1],

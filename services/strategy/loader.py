@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
@@ -14,10 +15,12 @@ import msgspec
 from services.strategy.config import StrategyHostConfig, StrategyInstance
 from services.strategy.instances import arguments_of, file_of, text_of
 from services.strategy.loaded import LoadedStrategy, LoadFailure, hedged_twice
+from services.strategy.opening_limits import opening_problem
 from services.strategy.slot import where
 from shared.config import DeskConfig
 from shared.ids import hedge_name
 from shared.messages.conditions import Condition
+from shared.messages.grants import GRANT_TTL_MAX_MS, GRANT_TTL_MS
 from shared.messages.system import Mode
 from shared.messages.trades import ExecutionParams
 from shared.strategy.config import StrategyConfig
@@ -58,6 +61,7 @@ def load_enabled(
         profiles=profiles_of(desk),
         instances=config.instances,
         underlyings=desk.underlyings,
+        granted_s=_granted_s(desk, config),
     )
     hosts = desk.strategy_hosts
     strange = [each for each in loaded if hosts.of(each.name) != hosts.of(each.enabled_as)]
@@ -69,6 +73,14 @@ def load_enabled(
     return [each for each in loaded if each not in strange], failures
 
 
+def _granted_s(desk: DeskConfig, config: StrategyHostConfig) -> float:
+    """How long risk's grant lasts at most once execution has it. Raises ConfigError."""
+    longest_ms = max(
+        desk.value("risk.grant_ttl_ms", int, GRANT_TTL_MS), desk.value("risk.grant_ttl_max_ms", int, GRANT_TTL_MAX_MS)
+    )
+    return (longest_ms - config.intent_valid_ms) / 1_000
+
+
 def load_strategies(
     enabled: Sequence[str],
     folders: Sequence[Path] = (),
@@ -77,6 +89,7 @@ def load_strategies(
     profiles: Mapping[str, ExecutionParams] = {},
     instances: Mapping[str, StrategyInstance] = {},
     underlyings: Sequence[str] = (),
+    granted_s: float = math.inf,
 ) -> tuple[list[LoadedStrategy], list[LoadFailure]]:
     """Load each file of `enabled` from the first folder that has it: the desk's strategies/, then `folders`.
 
@@ -84,7 +97,8 @@ def load_strategies(
     `shared.strategy.protocol.Strategy`. One that is `paper_only` is not loaded in any other mode, and one that names
     an execution profile not among `profiles` is not loaded at all. A name among `instances` is its file's function
     called with its parameters, under its own name. One that selects legs on a chain that is not among `underlyings`
-    (none given: any) is not loaded: it would wait for ever.
+    (none given: any) is not loaded: it would wait for ever. Nor is one whose atomic opening may take longer than
+    `granted_s`.
     """
     loaded: dict[str, LoadedStrategy] = {}
     failures: list[LoadFailure] = []
@@ -97,7 +111,7 @@ def load_strategies(
             failures.append(LoadFailure(name=name, source="", reason=f"no file {file} in {searched}", remedy=remedy))
             continue
         try:
-            strategy = _load(name, path, mode, profiles, instances.get(name), underlyings)
+            strategy = _load(name, path, mode, profiles, instances.get(name), underlyings, granted_s)
             strategy = msgspec.structs.replace(strategy, enabled_as=name)
             if strategy.name in loaded:
                 first = loaded[strategy.name].source
@@ -123,6 +137,7 @@ def _load(
     profiles: Mapping[str, ExecutionParams],
     instance: StrategyInstance | None,
     underlyings: Sequence[str],
+    granted_s: float,
 ) -> LoadedStrategy:
     factory = getattr(_import(name, path), path.stem, None)
     if not callable(factory):
@@ -148,6 +163,8 @@ def _load(
             )
         try:
             loaded = LoadedStrategy.from_config(result, str(path), profiles)
+            if problem := opening_problem(result, result.limit_params(profiles), granted_s):
+                raise ValueError(problem)
             return msgspec.structs.replace(loaded, parameters=text_of(instance))
         except ValueError as error:
             raise _Unusable(f"{path}: {error}") from None

@@ -18,7 +18,8 @@ OnShutdown = Literal["leave", "leave_all", "cancel", "flatten"]
 class RequestGrant(Message, frozen=True, kw_only=True, tag="request_grant.1"):
     """Ask risk for room to open one structure. The same `intent_id` with the same legs is one reservation.
 
-    opening_s: how long the opening may take; the grant lasts as long, within risk's bounds. hedge_coins: the most of
+    opening_s: how long the opening may take from now on, until execution has it included; the grant lasts as long,
+    within risk's bounds. hedge_coins: the most of
     the perpetual that its delta hedge may come to hold, 0 where it is not hedged: granted only if there is room for
     that too. hedge_least_coins, hedge_most_coins: the bounds of it, short < 0; both 0 where only the most
     either way is known.

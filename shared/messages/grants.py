@@ -10,6 +10,9 @@ import msgspec
 
 from shared.messages.trades import Grant
 
+GRANT_TTL_MS, GRANT_TTL_MAX_MS = 420_000, 14_400_000
+"""The defaults of [risk] grant_ttl_ms and grant_ttl_max_ms, of which the strategy hosts have to know too."""
+
 
 def signed(grant: Grant, key: bytes) -> Grant:
     """The grant with its signature: hex HMAC-SHA256 over the msgpack of all other fields."""

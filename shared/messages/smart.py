@@ -74,9 +74,14 @@ class SmartParams(msgspec.Struct, frozen=True, kw_only=True):
         return self.aggressive_attempts * (self.aggressive_wait_s + self.aggressive_retry_pause_s)
 
     @property
-    def longest_s(self) -> float:
-        """How long an opening may take at most when each leg needs all its time, long legs before short ones."""
-        chunk_s = 2 * (self.time_per_chunk_s + self.crossing_s)
+    def crossing_most_s(self) -> float:
+        """How long it takes at most, where each attempt is late: then the leg is given up."""
+        return 2 * self.crossing_s
+
+    def longest_s(self, levels: int, settling_s: float) -> float:
+        """How long an opening may take at most when each leg needs all its time, the legs of a chunk in so many
+        levels one after the other. settling_s: what each level takes beside, until its last order has ended."""
+        chunk_s = levels * (self.time_per_chunk_s + self.crossing_most_s + settling_s)
         return max(self.total_duration_s + chunk_s, self.chunk_count * chunk_s)
 
 

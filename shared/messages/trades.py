@@ -102,6 +102,14 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     requote_by: Literal["replace", "amend"] = "replace"
     profile: str = ""
 
+    @property
+    def patience_s(self) -> float:
+        """How long a leg is worked at most: its phases, or as long as all its rounds take. An order whose price did
+        not move is left where it is, and uses up rounds all the same."""
+        interval_s = self.phases[-1].reprice_interval_s if self.phases else 0.0
+        rounds_s = max(sum(phase.duration_s for phase in self.phases), interval_s * self.max_requote_rounds)
+        return min(rounds_s, self.fill_timeout_s * self.max_requote_rounds)
+
 
 class GrantLeg(msgspec.Struct, frozen=True, kw_only=True):
     """What a grant allows on one leg: up to `max_quantity`, at `worst_price` (USD per unit) or better."""

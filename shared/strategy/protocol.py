@@ -22,6 +22,7 @@ from shared.messages.trades import (
     Policy,
     TradeUpdate,
 )
+from shared.strategy.opening_time import kind_of, longest_opening_s
 from shared.strategy.views import DeskView
 
 
@@ -63,12 +64,11 @@ class OpenStructure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def opening_s(self) -> float:
-        """How long the opening may take longer than usual; 0 when it does not."""
+        """How long the opening may take, from when execution has it."""
         if self.execution_mode == "quoting":
             return self.quoting_s
-        if self.execution_mode == "rfq":
-            return self.rfq.timeout_s + (self.smart.longest_s if self.rfq.fallback == "smart" else 0.0)
-        return self.smart.longest_s if self.execution_mode in ("smart", "auto") else 0.0
+        legs = [(leg.side, kind_of(leg)) for leg in self.legs]
+        return longest_opening_s(self.execution_mode, legs, self.execution_params, self.smart, self.rfq)
 
 
 class CloseStructure(msgspec.Struct, frozen=True, kw_only=True):

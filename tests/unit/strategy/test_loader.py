@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from services.strategy.config import StrategyHostConfig
-from services.strategy.loader import load_strategies
+from services.strategy.loader import load_enabled, load_strategies
 from services.strategy.runner import StrategyRunner
 from shared.messages.conditions import MaxHold
 from shared.messages.system import Mode
 from shared.messages.trades import LimitPhase
+from tests.unit.shared.samples import MINIMAL, write_desk
 
 GOOD = """
 from shared.strategy import StrategyConfig, max_hold_hours, strangle
@@ -166,3 +167,47 @@ def test_a_strategy_for_paper_trading_is_refused_where_keys_are_real(mode: Mode)
     loaded, failures = load_strategies(["demo_strangle", "micro_strangle"], mode=mode)
     assert [strategy.name for strategy in loaded] == ["micro_strangle"]
     assert f"paper trading only and this desk is {mode}" in failures[0].reason
+
+
+SLOW = """
+from shared.strategy import SmartConfig, StrategyConfig, strangle
+
+
+def slow():
+    return StrategyConfig(
+        name="slow",
+        legs=strangle(1),
+        execution_mode="smart",
+        smart_config=SmartConfig(chunk_count=50, time_per_chunk=60, total_duration_seconds=3_600),
+        policy="{policy}",
+    )
+"""
+
+
+def test_an_atomic_opening_that_may_take_longer_than_a_grant_is_refused_with_the_fields_and_the_remedy(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, slow=SLOW.format(policy="atomic"), good=GOOD)
+    most_s = 50 * (60 + 2 * 60 + 2 + 15)
+    loaded, (failure,) = load_strategies(["slow", "good"], [tmp_path], granted_s=most_s - 1)
+    assert [each.name for each in loaded] == ["good"]
+    assert f"slow may take {most_s:,} s to open with execution_mode 'smart'" in failure.reason
+    assert f"risk grants {most_s - 1:,} s at most" in failure.reason
+    assert "lower chunk_count, time_per_chunk" in failure.reason
+    assert "[risk] grant_ttl_max_ms" in failure.reason
+    loaded, failures = load_strategies(["slow"], [tmp_path], granted_s=most_s)
+    assert (len(loaded), failures) == (1, [])
+    write(tmp_path, slow=SLOW.format(policy="best_effort"))
+    assert load_strategies(["slow"], [tmp_path], granted_s=most_s - 1)[1] == []
+
+
+def test_the_longest_grant_is_the_one_that_the_configuration_of_risk_allows(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    write(files, slow=SLOW.format(policy="atomic"))
+    text = MINIMAL + '[strategy]\nenabled = ["slow"]\nfolders = ["files"]\n'
+    loaded, failures = load_enabled(write_desk(tmp_path, text))
+    assert ([each.name for each in loaded], failures) == (["slow"], [])
+    loaded, (failure,) = load_enabled(write_desk(tmp_path, text + "[risk]\ngrant_ttl_max_ms = 1_000_000\n"))
+    assert loaded == []
+    assert "risk grants 985 s at most" in failure.reason

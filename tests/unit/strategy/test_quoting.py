@@ -68,7 +68,7 @@ def test_a_quoting_trade_is_granted_for_as_long_as_it_is_wanted() -> None:
     wanted = msgspec.structs.replace(OPEN_CALL, execution_mode="quoting", policy="best_effort", quoting_s=3_600.0)
     instance.answers["market BTCUSD"] = [wanted]
     desk.market()
-    assert (desk.last(RequestGrant).execution_mode, desk.last(RequestGrant).opening_s) == ("quoting", 3_600.0)
+    assert (desk.last(RequestGrant).execution_mode, desk.last(RequestGrant).opening_s) == ("quoting", 3_615.0)
 
 
 def test_orders_go_to_execution_as_asked_and_refusals_come_back_with_the_trade() -> None:
