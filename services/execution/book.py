@@ -21,8 +21,8 @@ from services.execution.order_fold import (
     fold_amendment,
     fold_order,
     fold_order_requested,
-    fold_retry_dropped,
     fold_stop_triggered,
+    fold_unwanted,
 )
 from services.execution.purging import forget_ended
 from services.execution.quality import MEASURED, fold_quality, qualities_of
@@ -42,6 +42,7 @@ _OF_AN_ORDER = frozenset[type](
     {
         *(rows.OrderMoved, rows.OrderSighted, rows.FillSeen, rows.FillAssumed),
         *(rows.AmendRequested, rows.OrderRepriced, rows.AmendFailed, rows.RetryDropped, rows.StopTriggered),
+        *(rows.CancelAwaited,),
     }
 )
 _OF_A_REQUEST = frozenset[type]({RfqMoved, QuotesJudged, AcceptRequested, RfqSighted})
@@ -190,8 +191,8 @@ class Book(msgspec.Struct):
                 self.rfqs.apply(row, at_ns)
             case rows.StopTriggered():
                 fold_stop_triggered(self, row, at_ns)
-            case rows.RetryDropped():
-                fold_retry_dropped(self, row, at_ns)
+            case rows.RetryDropped() | rows.CancelAwaited():
+                fold_unwanted(self, row, at_ns)
             case _:
                 fold_trade(self, row, at_ns)
         trade = self.trade_of_row(row)

@@ -11,6 +11,7 @@ from services.execution.halted import cancelling_halt, halt_text
 from services.execution.halts import RISK_UNHEARD
 from services.execution.plan import slice_of
 from services.execution.quoting import (
+    cancel_soon,
     drop_retry,
     ending_of,
     order_problem,
@@ -57,12 +58,16 @@ def change_orders(change: ChangeOrders, view: CheckView) -> OrdersChanged | Refu
             detail=f"{trade.trade_id} is traded by {trade.mode}: execution works its orders",
             remedy='open a trade with execution_mode "quoting"',
         )
-    if max(len(change.place), len(change.amend), len(change.cancel)) > ORDERS_PER_CHANGE:
+    named = (change.place, change.amend, change.cancel, change.cancel_symbols)
+    if max(map(len, named)) > ORDERS_PER_CHANGE:
         return Refusal(
             code="too_many", detail=f"more than {ORDERS_PER_CHANGE} orders in one request", remedy="ask in parts"
         )
     before = len(work.step.effects)
     cancelled = tuple(_cancel(trade, number, view) for number in change.cancel)
+    if change.cancel_all:
+        cancelled += (_cancel_every(trade, change, {leg.symbol for leg in trade.legs}, view),)
+    cancelled += tuple(_cancel_every(trade, change, {symbol}, view) for symbol in change.cancel_symbols)
     closed, unprotected = _closed(trade, change, view), _unprotected(trade, change, view)
     amended = tuple(
         (unprotected if _protects(trade, each, view) else closed) or _amend(trade, each, view)
@@ -237,6 +242,27 @@ def _cancel(trade: Trade, number: int, view: CheckView) -> OrderAnswer:
         return _answer(order, "not_working", f"order {number} is {order.state}")
     view.work.cancel(order, f"asked for by {trade.request.strategy}")
     return _answer(order)
+
+
+def _cancel_every(trade: Trade, change: ChangeOrders, symbols: set[str], view: CheckView) -> OrderAnswer:
+    """Cancel the trade's orders on these symbols, and those on their way once they arrive; one answer names them."""
+    work = view.work
+    if trade.close is not None or trade.state not in (*OPENING_STATES, *HOLDING_STATES):
+        detail = f"{trade.trade_id} is {trade.state}: what rests of it is execution's own"
+        return OrderAnswer(code="not_quoting", detail=detail)
+    if symbols.isdisjoint(leg.symbol for leg in trade.legs):
+        return OrderAnswer(code="outside_grant", detail=f"{min(symbols)[:64]} is no leg of {trade.trade_id}")
+    why = f"asked for by {trade.request.strategy}"
+    chosen = [
+        order
+        for order in work.book.unsettled_of(trade)
+        if order.symbol in symbols and not order.is_final and not (change.keeps_stops and order.is_protective)
+    ]
+    for order in chosen:
+        cancel_soon(order, work, why)
+    waiting = [work.book.orders[number] for number in tuple(trade.turned_away)]
+    chosen += [order for order in waiting if order.symbol in symbols and drop_retry(order, work, why)]
+    return OrderAnswer(client_order_ids=tuple(order.client_order_id for order in chosen))
 
 
 def _own(trade: Trade, number: int, view: CheckView) -> Order | None:

@@ -92,8 +92,8 @@ def fold_stop_triggered(book: Book, row: rows.StopTriggered, at_ns: int) -> None
     order.triggered_ns = order.updated_ns = at_ns
 
 
-def fold_retry_dropped(book: Book, row: rows.RetryDropped, at_ns: int) -> None:
-    """An order that ended is not wanted any more either."""
+def fold_unwanted(book: Book, row: rows.RetryDropped | rows.CancelAwaited, at_ns: int) -> None:
+    """An order that ended, or is on its way, is not wanted any more either."""
     order = book.orders[row.client_order_id]
     order.cancel_asked = True
     order.updated_ns = at_ns

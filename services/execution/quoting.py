@@ -15,7 +15,7 @@ from services.execution.order_fold import TURNED_AWAY_NS
 from services.execution.plan import NO_MORE_MONEY, Advice, Manner, Place, Record, Withdraw, final_look, flat_close
 from services.execution.pricing import closing_bound
 from services.execution.records import ZERO, Leg, Order, Trade
-from services.execution.stops import Problem, stops_wake_ns, unfit_stop
+from services.execution.stops import UNWANTED, Problem, stops_wake_ns, unfit_stop
 from services.execution.workspace import MS, SECOND, Workspace
 from shared.messages.base import Side
 from shared.options.chain import snap_price
@@ -41,6 +41,7 @@ class QuotingPlan:
             advice.wake(trade.request.grant.deadline_ns)
         everything = ending or silent
         unfit = {} if everything else _unfit(trade, quotes, work)
+        unfit |= {each.client_order_id: UNWANTED for each in quotes if each.cancel_asked and each.state == "WORKING"}
         for order in quotes if everything or unfit else [each for each in quotes if each.state != "WORKING"]:
             if order.state != "WORKING":
                 advice.wait(f"order {order.client_order_id} is {order.state}")
@@ -136,6 +137,14 @@ def drop_retry(order: Order, work: Workspace, reason: str) -> bool:
         return False
     work.record(rows.RetryDropped(client_order_id=order.client_order_id, reason=reason))
     return True
+
+
+def cancel_soon(order: Order, work: Workspace, reason: str) -> None:
+    """Cancel an order of a quoting trade now, or once it has arrived: one that is on its way is not left to rest."""
+    if order.state in ("WORKING", "CANCELLING"):
+        work.cancel(order, reason)
+    elif not order.is_final and not order.cancel_asked:
+        work.record(rows.CancelAwaited(client_order_id=order.client_order_id, reason=reason))
 
 
 def behind_touch(leg: Leg, order: Order, work: Workspace) -> Decimal | None:

@@ -44,7 +44,7 @@ class Order(msgspec.Struct, kw_only=True):
     moves it; None when none is on its way. `amends` counts those asked for; `amend_failed`: one was in vain.
     `sighted_quantity`: the most that the venue said is filled. `assumed_quantity`: the floor of a `FillAssumed`,
     recorded at `assumed_ns`.
-    `cancel_asked`: we asked for its cancel at least once. `label`: what a quoting strategy calls it; `wish_ns`: when
+    `cancel_asked`: its cancel was asked for at least once. `label`: what a quoting strategy calls it; `wish_ns`: when
     that asked for it; `tries`: how often it was placed again since.
     `trigger_price`: of a stop order, which was triggered at `triggered_ns`, 0 before; `at_market`: it has no limit
     then, and its price is its trigger.

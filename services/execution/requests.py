@@ -19,7 +19,7 @@ from services.execution.modes import OPENING_PLANS
 from services.execution.order_changes import change_orders
 from services.execution.quality import MEASURED_MAX, qualities_of
 from services.execution.quote_requests import QuoteRequests
-from services.execution.quoting import drop_retry
+from services.execution.quoting import cancel_soon, drop_retry
 from services.execution.records import Trade
 from services.execution.reducing import reduce_trade
 from services.execution.rfq import withdraw
@@ -262,13 +262,6 @@ class Requests:
             and not book.orders[number].is_final
             and not (order.keeps_stops and book.orders[number].is_protective)
         ]
-        if (order.client_order_id or order.symbol) is not None:
-            # quoting goes on, and nothing would come back to an order that cannot be cancelled yet
-            chosen = [
-                each
-                for each in chosen
-                if not book.trades[each.trade_id].by_strategy or each.state in ("WORKING", "CANCELLING")
-            ]
         waiting = [book.orders[number] for trade in book.active_trades() for number in tuple(trade.turned_away)]
         dropped = tuple(
             each.client_order_id
@@ -285,7 +278,11 @@ class Requests:
             one_quote = trade.by_strategy and (order.client_order_id or order.symbol) is not None
             if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES and not one_quote:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
-            work.cancel(each, reason)
+            if trade.by_strategy:
+                # quoting may go on, and nothing else would come back to an order that is on its way
+                cancel_soon(each, work, reason)
+            else:
+                work.cancel(each, reason)
         for trade in tuple(book.active_trades()):
             if (
                 (order.client_order_id or order.symbol) is None

@@ -308,6 +308,13 @@ class RetryDropped(msgspec.Struct, frozen=True, kw_only=True, tag="retry_dropped
     reason: str
 
 
+class CancelAwaited(msgspec.Struct, frozen=True, kw_only=True, tag="cancel_awaited"):
+    """The order is cancelled as soon as it can be: when that was asked for it was on its way to the venue."""
+
+    client_order_id: int
+    reason: str
+
+
 class AmendFailed(msgspec.Struct, frozen=True, kw_only=True, tag="amend_failed"):
     """The amendment did not take effect: refused, or the venue shows the old price after its validity."""
 
@@ -494,6 +501,7 @@ Row = (
     | OrderRepriced
     | AmendFailed
     | RetryDropped
+    | CancelAwaited
     | FillSeen
     | FeeLearned
     | FillAssumed

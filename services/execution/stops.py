@@ -19,6 +19,9 @@ from shared.messages.quoting import OrderToPlace
 Problem = tuple[str, str]
 """A code and a detail."""
 
+UNWANTED = "its cancel was asked for"
+"""Why an order may not rest that arrived after its cancel was asked for, or that a cancel did not end."""
+
 
 def stop_problem(trade: Trade, leg: Leg, wish: OrderToPlace, work: Workspace) -> Problem | None:
     """Why no such stop order may wait now, apart from its quantity; None when it may."""
@@ -67,6 +70,8 @@ def limit_problem(
 def unfit_stop(trade: Trade, order: Order, work: Workspace) -> str:
     """Why a stop order that protects may not rest any more; "" while it may: whatever else has ended, and whether the
     market is known or not."""
+    if order.cancel_asked:
+        return UNWANTED
     leg = trade.legs[order.leg_index]
     halt = cancelling_halt(work.book)
     if halt is not None:

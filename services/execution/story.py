@@ -76,6 +76,8 @@ def _text(row: rows.Row) -> str:
             return f"Order {row.client_order_id} is triggered, and in the book."
         case rows.RetryDropped():
             return f"Order {row.client_order_id} is not tried again: {row.reason}."
+        case rows.CancelAwaited():
+            return f"Order {row.client_order_id} is on its way, and cancelled once it has arrived: {row.reason}."
         case rows.AmendFailed():
             return f"Order {row.client_order_id} was not moved: {row.reason}."
         case rows.FillSeen(fill=fill):

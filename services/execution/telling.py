@@ -42,6 +42,7 @@ _SHOWN: dict[type, tuple[str, tuple[str, ...]]] = {
     rows.AmendFailed: ("order not amended", ("reason",)),
     rows.StopTriggered: ("stop order triggered", ()),
     rows.RetryDropped: ("order not tried again", ("reason",)),
+    rows.CancelAwaited: ("order cancel awaited", ("reason",)),
     rows.FillAssumed: ("fill assumed", ("filled_quantity", "average_price")),
     rows.LegClosedOutside: (
         "leg closed outside",

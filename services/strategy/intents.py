@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from services.strategy.answers import Answer
 from services.strategy.board import Board
 from services.strategy.config import StrategyHostConfig
@@ -158,8 +160,8 @@ class Intents:
             self.report_failure(slot, slot.tell_orders(outcome, now_ns))
             return
         if self._view.quoting_state(slot.name) != "running":
-            intent = WorkOrders(trade_id=intent.trade_id, cancel=intent.cancel)
-        if intent.place or intent.amend or intent.cancel:
+            intent = replace(intent, place=(), amend=())
+        if intent.place or intent.amend or intent.cancel or intent.cancel_all or intent.cancel_symbols:
             self._work.send(self._orders.send(slot.name, intent, now_ns))
 
     def _open(self, slot: Slot, intent: OpenStructure) -> None:

@@ -45,6 +45,9 @@ class OrderDesk:
             place=tuple(intent.place),
             amend=tuple(intent.amend),
             cancel=tuple(intent.cancel),
+            cancel_all=intent.cancel_all,
+            cancel_symbols=tuple(intent.cancel_symbols),
+            keeps_stops=intent.keeps_stops,
         )
         return self._send(strategy, intent.trade_id, change, now_ns)
 

@@ -81,6 +81,8 @@ class ChangeOrders(Message, frozen=True, kw_only=True, tag="change_orders.2"):
     """Place, amend and cancel orders of one quoting trade; each is judged by itself, none twice.
 
     Cancels go first, then amendments, then what is placed. valid_until_ns: what opens or amends is refused after.
+    cancel_all: every order of the trade; cancel_symbols: every order of it on these; those on their way too, once
+    they have arrived. keeps_stops: of these not stop orders that reduce, which protect what is held.
     """
 
     trade_id: str
@@ -89,12 +91,16 @@ class ChangeOrders(Message, frozen=True, kw_only=True, tag="change_orders.2"):
     place: tuple[OrderToPlace, ...] = ()
     amend: tuple[OrderToAmend, ...] = ()
     cancel: tuple[int, ...] = ()
+    cancel_all: bool = False
+    cancel_symbols: tuple[str, ...] = ()
+    keeps_stops: bool = False
 
 
 class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one part of a `ChangeOrders`: it is on its way, or refused with a code and why.
 
-    client_order_ids: one, or several where the quantity was above the venue's largest order and was split.
+    client_order_ids: one; several where the quantity was above the venue's largest order and was split; of
+    `cancel_all` and of each of `cancel_symbols`, which come after those of `cancel`, all that are cancelled.
     """
 
     label: str = ""

@@ -91,12 +91,19 @@ class WorkOrders(msgspec.Struct, frozen=True, kw_only=True):
 
     Each is judged by itself; what is refused comes back as an `IntentOutcome` with its code and the trade, everything
     else by `on_order`, where `OrderUpdate.label` says which order it is.
+
+    cancel_all: every order of the trade; cancel_symbols: every order of it on these. However many they are, and those
+    too that are on their way to the venue: they are cancelled once they have arrived. Quoting goes on, and what is
+    placed by the same intent stays. keeps_stops: not stop orders that reduce, which protect what is held.
     """
 
     trade_id: str
     place: tuple[OrderToPlace, ...] = ()
     amend: tuple[OrderToAmend, ...] = ()
     cancel: tuple[int, ...] = ()
+    cancel_all: bool = False
+    cancel_symbols: tuple[str, ...] = ()
+    keeps_stops: bool = False
 
 
 Intent = OpenStructure | CloseStructure | ReduceStructure | WorkOrders

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from services.execution.config import ExecutionConfig
 from services.execution.effects import AmendBatch, AmendOrder, CancelBatch, PlaceBatch
 from services.execution.quoting import quantity_problem
-from services.execution.rows import FillSeen, OrderRequested, RetryDropped
+from services.execution.rows import CancelAwaited, FillSeen, OrderRequested, RetryDropped
 from shared.messages.base import Side
 from shared.messages.control import RaiseHalt
 from shared.messages.grants import signed
 from shared.messages.quoting import ChangeOrders, OrdersChanged, OrderToAmend, OrderToPlace
 from shared.messages.trades import Refusal
-from shared.messages.venue import NewOrder, OrderRefused, OutcomeUnknown, StreamDown
+from shared.messages.venue import NewOrder, OrderQueried, OrderRefused, OutcomeUnknown, StreamDown
 from tests.unit.execution.play import (
     CALL,
     EXPIRY_NS,
@@ -260,6 +260,100 @@ def test_a_cancel_ends_the_tries_of_a_post_only_order_that_waits_to_be_tried_aga
     assert [row.client_order_id for row in script.rows(RetryDropped)] == ([number] if dropped else [])
     assert script.state(trade_id) == "OPENING", "it quotes on"
     assert script.refolded().book == script.core.book
+
+
+def test_a_cancel_of_all_ends_every_order_in_one_request_also_those_that_are_on_their_way() -> None:
+    script = Script().started()
+    trade_id = quoting(script, leg(CALL, "buy", "9"), leg(PUT, "buy", "1"))
+    for part in range(3):
+        place(script, trade_id, *(wish("0.1", f"{900 + 15 * part + number}") for number in range(15)))
+    resting = [order.client_order_id for order in script.core.book.orders.values()]
+    (crossed,) = place(script, trade_id, wish("0.1", "1015", label="a"))
+    script.on(gone(script, crossed.client_order_id))
+    change(script, trade_id, amend=(OrderToAmend(client_order_id=resting[0], price=D(899)),))
+    change(script, trade_id, place=(wish("0.1", "980"), wish("0.1", "981"), wish("0.1", "800", symbol=PUT)))
+    (batch,) = script.take(PlaceBatch)
+    sending, unknown, put = batch.orders
+    script.on(OutcomeUnknown(client_order_id=unknown.client_order_id, reason="lost"))
+    answer = change(script, trade_id, cancel_all=True, place=(wish("0.1", "970", label="after"),))
+    (cancelled,) = answer.cancelled
+    on_their_way = [order.client_order_id for order in batch.orders]
+    assert sorted(cancelled.client_order_ids) == sorted([*resting, *on_their_way, crossed.client_order_id])
+    assert script.cancelled() == resting
+    assert {row.client_order_id for row in script.rows(CancelAwaited)} == set(on_their_way)
+    (after,) = script.placed()
+    script.on(acked(after)).on(seen(after, "new"))
+    assert script.cancelled() == []
+    for order, told in ((sending, acked(sending)), (unknown, seen(unknown, "new")), (put, acked(put))):
+        script.on(told)
+        assert script.cancelled() == [order.client_order_id]
+    script.wait(2_000)
+    assert (script.placed(), script.order(after).state, script.state(trade_id)) == ([], "WORKING", "OPENING")
+    assert script.refolded().book == script.core.book
+
+
+def test_an_order_on_its_way_is_withdrawn_on_arrival_also_when_execution_was_restarted_in_between() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    change(script, trade_id, place=(wish("1", "980"),))
+    (bid,) = script.placed()
+    change(script, trade_id, cancel_all=True)
+    script.restarted()
+    script.snapshot()
+    script.wait(1_000)
+    script.cancelled()
+    script.on(seen(bid, "new"))
+    assert script.cancelled() == [bid.client_order_id]
+
+
+def test_a_cancel_that_did_not_end_an_order_is_asked_for_again() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("1", "980"))
+    change(script, trade_id, cancel_all=True)
+    assert script.cancelled() == [bid.client_order_id]
+    script.wait(3_000)
+    script.on(
+        OrderQueried(client_order_id=bid.client_order_id, asked_ns=script.now_ns, order=seen(bid, "new"), fills=())
+    )
+    assert script.cancelled() == [bid.client_order_id]
+
+
+def test_a_cancel_of_all_on_a_symbol_leaves_the_others_and_names_what_is_no_leg() -> None:
+    script = Script().started()
+    trade_id = quoting(script, leg(CALL, "buy", "5"), leg(PUT, "buy", "5"))
+    call, put = place(script, trade_id, wish("1", "980"), wish("1", "800", symbol=PUT))
+    answer = change(script, trade_id, cancel_symbols=(PUT, "BTCUSD"))
+    assert [(each.client_order_ids, each.code) for each in answer.cancelled] == [
+        ((put.client_order_id,), ""),
+        ((), "outside_grant"),
+    ]
+    assert script.cancelled() == [put.client_order_id]
+    script.wait(2_000)
+    assert script.order(call).state == "WORKING"
+
+
+def test_an_order_on_its_way_is_not_left_by_a_persons_cancel_of_its_symbol() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    change(script, trade_id, place=(wish("1", "980"),))
+    (bid,) = script.placed()
+    assert script.cancel(symbol=CALL).client_order_ids == (bid.client_order_id,)
+    script.on(acked(bid))
+    assert script.cancelled() == [bid.client_order_id]
+    assert codes(change(script, trade_id, place=(wish("1", "970"),))) == [""]
+
+
+def test_a_close_is_not_held_up_by_a_cancel_of_all() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id, "2")
+    script.close(trade_id)
+    script.wait(1_000)
+    (sale,) = script.placed()
+    script.on(acked(sale))
+    (answer,) = change(script, trade_id, cancel_all=True).cancelled
+    assert (answer.code, script.cancelled()) == ("not_quoting", [])
 
 
 def test_a_refusal_for_want_of_margin_ends_that_order_alone() -> None:

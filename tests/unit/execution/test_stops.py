@@ -235,6 +235,27 @@ def test_it_rests_on_whatever_ends_the_quoting_and_protects_the_position(what: s
         assert script.state(trade_id) == "PARTIALLY_OPEN"
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["quoting", "held"])
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_cancel_of_all_ends_it_also_on_its_way_unless_stops_are_kept(held: bool, arrived: bool) -> None:
+    script, trade_id = long()
+    if held:
+        script.cancel(trade_id=trade_id)
+        script.wait(60_000)
+    change(script, trade_id, place=(stop("0.2"),))
+    (order,) = script.placed()
+    if arrived:
+        script.on(acked(order)).on(waiting(order))
+    (kept_on,) = change(script, trade_id, cancel_all=True, keeps_stops=True).cancelled
+    assert (kept_on.client_order_ids, kept_on.code) == ((), "")
+    (ended,) = change(script, trade_id, cancel_all=True).cancelled
+    assert ended.client_order_ids == (order.client_order_id,)
+    if not arrived:
+        assert script.cancelled() == []
+        script.on(acked(order)).on(waiting(order))
+    assert script.cancelled() == [order.client_order_id]
+
+
 def test_when_it_fills_after_the_quoting_has_ended_the_trade_is_closed() -> None:
     script, trade_id = long()
     order = guarded(script, trade_id)

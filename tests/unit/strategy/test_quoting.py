@@ -131,6 +131,18 @@ def test_a_strategy_that_is_told_to_pause_has_its_quoting_ended_and_may_only_can
     assert desk.count(ChangeOrders) == 0
     ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,), cancel=(5,)))
     assert (desk.last(ChangeOrders).place, desk.last(ChangeOrders).cancel) == ((), (5,))
+    ask(desk, instance, opened, WorkOrders(trade_id=opened.trade_id, place=(BID,), cancel_all=True))
+    assert (desk.last(ChangeOrders).place, desk.last(ChangeOrders).cancel_all) == ((), True)
+
+
+def test_a_cancel_of_every_order_or_of_those_on_symbols_is_passed_on_as_it_is() -> None:
+    instance, desk, opened = quoting()
+    every = WorkOrders(trade_id=opened.trade_id, cancel_all=True, keeps_stops=True)
+    some = WorkOrders(trade_id=opened.trade_id, cancel_symbols=(BID.symbol,))
+    for intent, asked in ((every, (True, (), True)), (some, (False, (BID.symbol,), False))):
+        ask(desk, instance, opened, intent)
+        change = desk.last(ChangeOrders)
+        assert (change.cancel_all, change.cancel_symbols, change.keeps_stops) == asked
 
 
 def test_a_run_of_one_trade_quotes_on_when_it_has_opened_until_a_person_pauses_it() -> None:
