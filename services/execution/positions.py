@@ -23,6 +23,9 @@ _FOREIGN_FILLS_KEPT = 1_000
 _LOOK_AGAIN_NS = 10_000 * MS
 """How often a position that is missing is looked at until it is believed."""
 
+_DOWN_NS = 600_000 * MS
+"""How long at most the process before is taken to have been gone where the clock was set back meanwhile."""
+
 _SETTLED_EARLY_NS = 60_000 * MS
 """By a clock that is behind the venue's, a settled position vanishes before its expiry: it was not closed outside."""
 
@@ -162,8 +165,9 @@ class PositionWitness:
         self._keep_foreign(snapshot.fills)
         work = self._work
         if self._compared_before_ns is None:
-            # by a clock that was set back since, it says nothing
-            self._compared_before_ns = work.book.compared_ns if work.book.compared_ns <= work.now_ns else 0
+            before_ns = work.book.compared_ns
+            # By a clock that was set back since, it says nothing: an execution of the last day explains no gap then.
+            self._compared_before_ns = before_ns if before_ns <= work.now_ns else work.now_ns - _DOWN_NS
         expected: dict[str, Decimal] = {}
         expired: set[str] = set()
         unknown_fees: dict[str, Decimal] = {}

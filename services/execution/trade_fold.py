@@ -140,6 +140,8 @@ def fold_trade(book: Book, row: rows.Row, at_ns: int) -> None:
             leg.closed_quantity += row.quantity
             leg.outside_quantity += row.quantity
             leg.moved(at_ns, -row.quantity)
+            if leg.instrument.is_perpetual:
+                book.perpetuals[leg.symbol] = max(at_ns, book.perpetuals.get(leg.symbol, 0))
             leg.last_fill_ns = at_ns
             if row.price is None:
                 leg.priceless_quantity += row.quantity

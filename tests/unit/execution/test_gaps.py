@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal as D
 
+import msgspec
 import pytest
 
 from services.execution.rows import LegClosedOutside
 from shared.messages.base import Side
 from shared.messages.reconciliation import AdoptPosition
 from shared.messages.venue import VenueFill, VenuePosition
-from tests.unit.execution.play import CALL, PUT, Script, leg, position
+from tests.unit.execution.play import CALL, PUT, SECOND, Script, leg, position
 
 
 def _by_hand(script: Script, number: int, side: Side, quantity: str) -> VenueFill:
@@ -103,3 +104,26 @@ def test_after_a_restart_what_is_known_to_be_held_by_hand_goes_first(sold_while_
     script.restarted()
     _looks(script, [position(PUT, "-1")], sale, *late)
     assert script.state(trade_id) == ("BROKEN" if sold_while_down else "OPEN")
+
+
+@pytest.mark.parametrize("sold_while_down", [False, True])
+def test_with_the_clock_set_back_over_a_restart_only_the_last_minutes_explain_a_gap(sold_while_down: bool) -> None:
+    script = Script().started()
+    trade_id = script.opened(leg(CALL, "buy"), leg(PUT, "sell"))
+    hour_ns = 3_600 * SECOND
+    script.wait(7_200_000)
+    # the clock was an hour ahead of the venue's, and is right after the restart
+    bought, sold = (
+        msgspec.structs.replace(each, venue_ns=each.venue_ns - hour_ns)
+        for each in (_by_hand(script, 901, "buy", "1"), _by_hand(script, 902, "sell", "1"))
+    )
+    for _ in range(4):
+        script.wait(300_000)
+        script.snapshot(positions=script.positions(), fills=[bought, sold])
+    script.now_ns += 10 * SECOND - hour_ns
+    late = [_by_hand(script, 903, "sell", "1")] if sold_while_down else []
+    script.restarted()
+    assert script.core.book.compared_ns > script.now_ns
+    _looks(script, [position(PUT, "-1")], bought, sold, *late)
+    assert script.state(trade_id) == ("BROKEN" if sold_while_down else "OPEN")
+    assert ("position_missing" in script.alerts()) == (not sold_while_down)

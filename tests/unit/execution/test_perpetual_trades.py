@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.execution.effects import FetchSnapshot
 from services.execution.hedges import made_usd as made_by
 from services.execution.pricing import FUTURE_PREMIUM_MAX_PCT, closing_bound, closing_price
 from services.execution.rows import EndedForgotten, FillAssumed, FundingBooked
@@ -272,6 +273,30 @@ def test_a_payment_is_shared_by_what_each_trade_held_at_its_moment() -> None:
     told = script.told(early)
     assert told.funding_usd == D("0.1")
     assert told.net_realized_usd == told.realized_pnl_usd - told.fees_usd - D("0.1")
+
+
+def test_what_somebody_else_closed_is_asked_for_its_last_payment_however_long_it_was_held() -> None:
+    script = _started()
+    trade_id = script.opened("sell", "0.015", 1)
+    for _ in range(2):
+        script.now_ns += 20 * 3_600 * SECOND
+        script.market()
+        script.beats()
+        script.snapshot(positions=[position("BTCUSD", "-0.015", mark=100_000.0)])
+    funded_ns = script.now_ns
+    while not script.core.book.trades[trade_id].is_final:
+        script.wait(11_000)
+        script.snapshot(positions=[])
+    script.restarted()
+    assert script.take(FetchSnapshot)[-1].funding_of == ("BTCUSD",)
+    script.wait(60_000)
+    _with_funding(script, payment("-0.015", "0.15", funded_ns), held="0")
+    assert script.core.book.trades[trade_id].funding_usd == D("-0.15")
+    for _ in range(2):
+        script.now_ns += 26 * 3_600 * SECOND
+        script.snapshot(positions=[])
+    script.wait(60_000)
+    assert script.take(FetchSnapshot)[-1].funding_of == ()
 
 
 def test_a_payment_is_booked_once_and_not_before_its_fills_are_all_told() -> None:
