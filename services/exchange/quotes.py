@@ -103,6 +103,8 @@ class BaseMarket:
         self._ladders: dict[tuple[str, Side], list[tuple[int, int]]] = {}
         """Before consumption."""
 
+        self._implied: dict[tuple[str, Decimal], float | None] = {}
+
     @property
     def index_price(self) -> Decimal:
         return self.path.exact_price(self.step)
@@ -239,15 +241,19 @@ class BaseMarket:
         return np.where(result.ok, result.vol, np.nan)
 
     def implied_of(self, symbol: str, price: Decimal) -> float | None:
-        """Volatility of one price; None where none gives it."""
+        """Volatility of one price; None where none gives it. Of one step it is solved once for a price, at which
+        many orders may rest."""
         quote = self.quote(symbol)
         if quote is None:
             return None
-        listing = self.listing
-        result = implied_vol(
-            float(price), quote.underlying, listing.strike[quote.row], quote.years, listing.is_call[quote.row]
-        )
-        return float(result.vol) if bool(result.ok) else None
+        key = symbol, price
+        if key not in self._implied:
+            listing, row = self.listing, quote.row
+            result = implied_vol(
+                float(price), quote.underlying, listing.strike[row], quote.years, listing.is_call[row]
+            )
+            self._implied[key] = float(result.vol) if bool(result.ok) else None
+        return self._implied[key]
 
     def open_marks(self, first_step: int, first_ns: int) -> F8:
         """Marks of all options at an earlier step, such as 00:00 UTC; kept until step or list change."""

@@ -15,6 +15,7 @@ from shared.options.instruments import instrument_kind
 
 ZERO = Decimal(0)
 _FREEZES_KEPT = 256
+_UNITS_KEPT = 2_000
 # With 6 decimals the text of a Decimal, 0 included, never takes an exponent.
 _FIGURE = Decimal("0.000001")
 
@@ -36,6 +37,7 @@ class Valuation:
         self._markets = markets
         self._freezes: dict[int, tuple[Order, UnitMargin, Decimal, Decimal]] = {}
         self._freezes_max = _FREEZES_KEPT
+        self._units: dict[str, tuple[Quote, UnitMargin]] = {}
         self._currency = "BTC" if "BTC" in markets else next(iter(markets))
 
     def market_of(self, symbol: str) -> BaseMarket | None:
@@ -65,13 +67,19 @@ class Valuation:
     def unit_margin(self, symbol: str) -> UnitMargin:
         """Margin of one unit short of a listed option."""
         _, option, quote = self._listed(symbol)
-        return short_margin(
-            self._config.margin,
-            index=float(quote.index_price),
-            strike=float(option.strike),
-            mark=quote.mark,
-            is_call=option.is_call,
-        )
+        known = self._units.get(symbol)
+        if known is None or known[0] is not quote:
+            if len(self._units) > _UNITS_KEPT:
+                self._units.clear()
+            unit = short_margin(
+                self._config.margin,
+                index=float(quote.index_price),
+                strike=float(option.strike),
+                mark=quote.mark,
+                is_call=option.is_call,
+            )
+            known = self._units[symbol] = (quote, unit)
+        return known[1]
 
     def frozen(self, account_id: str, symbol: str, orders: Iterable[Order]) -> dict[int, Decimal]:
         """What orders of one account in one instrument would freeze if they were its open orders, by order id."""
@@ -86,7 +94,7 @@ class Valuation:
         frozen = {}
         for order in orders:
             known = self._freezes.get(order.order_id)
-            if known is None or known[0] is not order or known[1] != unit or known[2] != index:
+            if known is None or known[0] is not order or known[1] is not unit or known[2] != index:
                 (amount,) = order_freeze(fees, (order,), position, unit, index).values()
                 known = self._freezes[order.order_id] = (order, unit, index, amount)
             frozen[order.order_id] = known[3]
