@@ -85,7 +85,8 @@ class ExecutionParams(msgspec.Struct, frozen=True, kw_only=True):
     opening goes on, in chunks with the one that it is at; where that cannot be, the policy decides. A block trade is
     whole or not at all.
     requote_by: how an order comes to another price: `replace` cancels it and waits until it is seen to be gone,
-    `amend` moves it where it is, and replaces it once an amendment was in vain.
+    `amend` moves it where it is, and replaces it once an amendment was in vain. docs/decisions/execution-profiles.md
+    says why it is the first by default.
     profile: the name of the execution profile that these come from, "" for none.
     """
 

@@ -103,7 +103,8 @@ class ExecutionProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_unwind_s: how long that may take until the trade is broken; by default [execution] close_patience_ms.
     scale_to_filled: when a leg ends with a part of it filled, the others are scaled to that ratio, in lots.
     requote_by: replace = an order is cancelled, and the next one sent when it is seen to be gone; amend = it is moved
-    where it is, and replaced once an amendment was in vain.
+    where it is, and replaced once an amendment was in vain. By default replaced: that an amended order stays
+    reduce-only was not seen on the live venue yet.
     """
 
     phases: tuple[ProfilePhase, ...] = (ProfilePhase(),)
